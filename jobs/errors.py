@@ -1,0 +1,60 @@
+"""The one error tree: what happened, what it means, what to do next.
+
+A bad line is data (`jobs.completion.LineError`); a bad job, file, model or server is one of these; a bug is a
+traceback and never becomes one of these.
+"""
+
+from __future__ import annotations
+
+
+class QwenBatchError(Exception):
+    """Something a person can act on.
+
+    Args:
+        message: What happened, naming the value and, where there is one, the allowed range.
+        hint: What to do next, as a full sentence. Empty when the message says it all.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class InvalidInput(QwenBatchError):
+    """A prompt file, an option or a setting that cannot be used as it is."""
+
+
+class OutputNotWritable(QwenBatchError):
+    """A results file cannot be written where it was asked for."""
+
+
+class JobNotFound(QwenBatchError):
+    """No job of that id is in the store."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"There is no job {job_id!r} in this store.", "List the jobs with `qwen-batch list`.")
+        self.job_id = job_id
+
+
+class JobConflict(QwenBatchError):
+    """A job is not in a state in which this can be done (deleting a running job, say)."""
+
+
+class StoreUnavailable(QwenBatchError):
+    """The Redis server cannot be reached, refuses the password, or is not a Redis server."""
+
+
+class StoreFull(QwenBatchError):
+    """The Redis server has reached its memory limit and refuses writes."""
+
+
+class ModelUnusable(QwenBatchError):
+    """A model folder or id cannot be loaded: missing, damaged, of another architecture, or of an unsupported kind."""
+
+
+class LeaseLost(Exception):
+    """A worker's lease on a shard has expired or been taken over. Not for people: the worker drops the shard."""

@@ -1,0 +1,104 @@
+"""A job, its states and its pieces."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+from jobs.sampling import SamplingSettings
+
+Format = Literal["native", "openai"]
+
+
+class JobState(StrEnum):
+    """Where a job is in its life. A request (to cancel) is not a state: `Job.cancel_requested`."""
+
+    VALIDATING = "validating"  # `submit` is still storing its shards
+    QUEUED = "queued"  # no worker has begun a shard of it
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"  # every line has a result, some may be errors
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    FAILED = "failed"  # the job as a whole could not run
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will change any more."""
+        return self in _ENDED
+
+
+_ENDED = frozenset({JobState.COMPLETED, JobState.CANCELLED, JobState.EXPIRED, JobState.FAILED})
+
+
+class ShardRef(msgspec.Struct, frozen=True, order=True):
+    """Names one shard: consecutive lines of one job that a worker takes together."""
+
+    job_id: str
+    index: int  # from 0
+
+
+class NewJob(msgspec.Struct, frozen=True):
+    """What `submit` knows of a job before any of it runs; never changes afterwards."""
+
+    id: str
+    model: str  # the served model's name, which is its queue's name too
+    format: Format
+    defaults: SamplingSettings  # the options of `submit`
+    seed: int  # decides the seed of every line that names none
+    num_lines: int
+    shard_size: int  # lines a shard; the last one may be shorter
+    source: str  # the file's name as given, for people
+    created_at: float  # seconds since the epoch
+
+    @property
+    def num_shards(self) -> int:
+        return -(-self.num_lines // self.shard_size)
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A job as it stands now. `completed` + `failed` lines have a result; counts always equal lines."""
+
+    spec: NewJob
+    state: JobState
+    cancel_requested: bool
+    completed: int  # lines with a completion
+    failed: int  # lines with an error
+    total_input_tokens: int  # over completed lines
+    total_output_tokens: int
+    shards_done: int
+    first_step_at: float | None  # seconds since the epoch, by the store's clock
+    last_line_at: float | None
+    ended_at: float | None
+    error: str | None  # why the whole job failed
+
+    @property
+    def id(self) -> str:
+        return self.spec.id
+
+    @property
+    def done(self) -> int:
+        """Lines that have a result."""
+        return self.completed + self.failed
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """A worker's exclusive, expiring right to run one shard.
+
+    `token` rises with every lease of the shard: a write with an older one changes nothing (a fencing token; Kleppmann,
+    "How to do distributed locking", 2016).
+    """
+
+    shard: ShardRef
+    worker_id: str
+    token: int
+    attempt: int  # how many leases this shard has had, this one included
+
+
+class LeaseStatus(StrEnum):
+    """What a renewal finds."""
+
+    HELD = "held"
+    CANCELLED = "cancelled"  # still held, but the job is to be cancelled: abort its sequences
+    LOST = "lost"  # expired and maybe taken over: drop the shard, write nothing

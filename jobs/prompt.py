@@ -1,0 +1,28 @@
+"""One input line, checked and in one shape whatever format the file had."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from jobs.sampling import SamplingSettings
+
+Endpoint = Literal["native", "chat", "completions"]
+
+
+class Prompt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of a prompt file, as the store keeps it and a worker runs it.
+
+    Exactly one of `text`, `token_ids` and `messages` is given.
+    """
+
+    index: int  # position among the file's non-blank lines, from 0; results keep this order
+    id: str  # unique in its job
+    text: str | None = None  # raw text, fed as it is
+    token_ids: tuple[int, ...] | None = None  # fed as they are
+    messages: tuple[dict[str, Any], ...] | None = None  # go through the model's chat template
+    endpoint: Endpoint = "native"  # decides the shape of the result line
+    settings: SamplingSettings = SamplingSettings()
+    return_token_ids: bool = False
+    chat_template_kwargs: dict[str, Any] = {}

@@ -1,0 +1,71 @@
+"""The only reader of the environment: every `QWEN_BATCH_*` name is a field here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from jobs.errors import InvalidInput
+
+PREFIX = "QWEN_BATCH_"
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """Defaults that the environment may set; a command's option wins over it.
+
+    `QWEN_BATCH_REDIS_URL` sets `redis_url`, and so on. None means "decide on this machine".
+    """
+
+    redis_url: str = "redis://localhost:6379/0"
+    model: str = "demo"  # a local folder, a hub id (`Qwen/Qwen3-0.6B`, `…@revision`) or `demo`
+    served_model_name: str | None = None  # the queue's name; None: the hub id, or the folder's name
+    device: str = "auto"  # auto, cpu, cuda, mps
+    dtype: str = "auto"  # auto, float32, bfloat16
+    compile: bool = True
+    max_num_seqs: int | None = None  # sequences in a batch
+    max_batched_tokens: int | None = None  # prompt tokens of one prefill step
+    max_model_len: int | None = None  # tokens, prompt and completion together
+    kv_cache_memory: str | None = None  # bytes, or with a unit: `4GiB`
+    threads: int | None = None  # CPU threads of the model
+    lease_ttl_seconds: float = 4.0  # a worker that is silent for so long has lost its shards
+    sweep_seconds: float = 1.0  # how often a worker looks for shards that nobody holds
+    flush_seconds: float = 1.0  # finished lines wait at most so long before they are stored
+    state_dir: str | None = None  # of `run`; None: $XDG_STATE_HOME/qwen-batch
+    log_level: str = "info"  # debug, info, warning, error
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Read every `QWEN_BATCH_*` variable; an empty one counts as not set.
+
+        Raises:
+            InvalidInput: A variable of that prefix is not a setting, or has a value of the wrong kind.
+        """
+        given: dict[str, Any] = {
+            name.removeprefix(PREFIX).lower(): value
+            for name, value in environ.items()
+            if name.startswith(PREFIX) and value
+        }
+        unknown = sorted(set(given) - set(cls.__struct_fields__))
+        if unknown:
+            names = ", ".join(PREFIX + name.upper() for name in unknown)
+            raise InvalidInput(f"Unknown setting in the environment: {names}.", f"Known: {', '.join(cls.env_names())}.")
+        try:
+            return msgspec.convert(given, cls, strict=False)
+        except msgspec.ValidationError as error:
+            raise InvalidInput(f"A {PREFIX}* variable has a bad value: {error}.") from error
+
+    @classmethod
+    def env_names(cls) -> list[str]:
+        """The names of all variables, in the order of the fields."""
+        return [PREFIX + name.upper() for name in cls.__struct_fields__]
+
+    def state_folder(self, environ: Mapping[str, str] = os.environ) -> Path:
+        """Where `run` keeps its server's data."""
+        if self.state_dir:
+            return Path(self.state_dir).expanduser()
+        base = environ.get("XDG_STATE_HOME")
+        return (Path(base) if base else Path.home() / ".local" / "state") / "qwen-batch"

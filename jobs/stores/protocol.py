@@ -1,0 +1,131 @@
+"""The results store: the truth about every job. A Celery message is only a hint that work exists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from jobs.completion import Completion
+from jobs.job import Job, Lease, LeaseStatus, NewJob, ShardRef
+from jobs.model_card import ModelCard
+from jobs.prompt import Prompt
+from jobs.shard_stats import ShardStats, TimelineSample
+from jobs.stats import JobStats
+from jobs.worker_report import WorkerReport
+
+
+class JobStore(Protocol):
+    """Everything that client and worker agree on. Thread-safe; every method is one atomic change or one read.
+
+    Every method raises `StoreUnavailable` when the server cannot be reached and `StoreFull` when it refuses writes;
+    methods that name a job raise `JobNotFound`.
+    """
+
+    # --- the client's side -------------------------------------------------------------------------------------
+
+    def ping(self) -> None:
+        """Returns if the store answers."""
+
+    def create(self, spec: NewJob) -> None:
+        """Store a new job in state `validating`. Its shards follow with `add_shard`, then `open`."""
+
+    def add_shard(self, shard: ShardRef, prompts: Sequence[Prompt]) -> None:
+        """Store one shard's lines, compressed."""
+
+    def open(self, job_id: str) -> list[ShardRef]:
+        """All shards are stored: the job is `queued` (a job without lines `completed`). Returns the shards to hint."""
+
+    def job(self, job_id: str) -> Job:
+        """The job as it stands."""
+
+    def jobs(self, limit: int = 100) -> list[Job]:
+        """The newest jobs first."""
+
+    def stats(self, job_id: str) -> JobStats:
+        """Every figure of the statistics table, from counters: no result is read."""
+
+    def timeline(self, job_id: str) -> list[TimelineSample]:
+        """Samples of about one second each, oldest first, for plots."""
+
+    def results(self, job_id: str) -> Iterator[Completion]:
+        """What is finished, in input order, in constant memory; at any time, also while the job runs."""
+
+    def request_cancel(self, job_id: str) -> Job:
+        """Ask for the end of a job; one that has ended stays as it is. Returns the job as it then stands.
+
+        Running shards see it at their next renewal. Lines that nobody runs become `cancelled` errors at once; when no
+        shard is leased, the job ends at once.
+        """
+
+    def retry(self, job_id: str) -> list[ShardRef]:
+        """Open the failed lines of an ended job again: their results go, counters follow, state is `queued`.
+
+        Returns the shards to hint; an empty list (and no change) when no line had failed.
+        Raises `JobConflict` while the job has not ended.
+        """
+
+    def delete(self, job_id: str) -> None:
+        """Free all of an ended job. Raises `JobConflict` while it has not ended."""
+
+    def find_run(self, fingerprint: str) -> str | None:
+        """The id of the job that `remember_run` noted under this fingerprint, if it still exists."""
+
+    def remember_run(self, fingerprint: str, job_id: str) -> None:
+        """Note which job `qwen-batch run` made of a file, so that a killed run can be taken up again."""
+
+    # --- the worker's side -------------------------------------------------------------------------------------
+
+    def lease(self, shard: ShardRef, worker_id: str, ttl_seconds: float) -> Lease | None:
+        """Take a shard for `ttl_seconds`, by the server's clock.
+
+        None when there is nothing to do: the shard is finished, leased by a live worker, or its job has ended, is
+        being cancelled, or is gone. The first lease of a job makes it `in_progress`.
+        """
+
+    def renew(self, lease: Lease, ttl_seconds: float) -> LeaseStatus:
+        """Prolong a lease that is still ours."""
+
+    def release(self, lease: Lease) -> bool:
+        """Give a shard back unfinished. True if it was ours and still needs a worker: hint it again."""
+
+    def pending(self, lease: Lease) -> list[Prompt]:
+        """The shard's lines that have no result yet, in input order. Raises `LeaseLost`."""
+
+    def write(self, lease: Lease, completions: Sequence[Completion]) -> int:
+        """Store results; the same step moves the job's counters, so counts always equal lines.
+
+        A line that already has a result keeps it: shards may be delivered twice. Returns how many were new.
+        Raises `LeaseLost` (and changes nothing) when the lease's token is no longer the shard's.
+        """
+
+    def finish_shard(self, lease: Lease, stats: ShardStats) -> bool:
+        """Every line of the shard has a result: compact them, drop the lease, add the statistics.
+
+        The last shard ends the job in the same step. Returns whether this ended the job. Raises `LeaseLost`.
+        A shard of a cancelled job gets `cancelled` errors for what is missing.
+        """
+
+    def stranded(self, model: str, limit: int) -> list[ShardRef]:
+        """Shards of this model's unfinished jobs that nobody holds: never leased, released, or their lease expired.
+
+        Expired leases are dropped by this call; a job whose cancellation waited for them ends. A shard whose lease
+        has expired 3 times gets `worker_lost` errors for its pending lines instead of being returned.
+        """
+
+    def add_timeline(self, job_id: str, sample: TimelineSample) -> None:
+        """Append a sample; the store keeps about the last hour of them."""
+
+    def report_worker(self, report: WorkerReport, ttl_seconds: float) -> None:
+        """Publish a worker's state; it disappears after `ttl_seconds` without a new one."""
+
+    def forget_worker(self, worker_id: str) -> None:
+        """Remove a worker that stops in an orderly way."""
+
+    def workers(self) -> list[WorkerReport]:
+        """Workers that reported within their time to live, by model, host and pid."""
+
+    def publish_model(self, card: ModelCard) -> None:
+        """Make a served model's facts known to clients."""
+
+    def model(self, name: str) -> ModelCard | None:
+        """The facts of a model that some worker has served, or None."""
