@@ -1,0 +1,37 @@
+# syntax=docker/dockerfile:1
+# Two targets: `cpu` and `cuda`. Both hold client and worker, and run as an unprivileged user.
+#   docker build --target cpu -t qwen-batch:cpu .
+#   docker build --target cuda -t qwen-batch:cuda .
+# The images have not been built by the project's CI (no engine there); `docker-compose config` is checked.
+
+FROM python:3.12-slim AS base
+ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+# The compiler serves torch.compile (TorchInductor writes C++ on a CPU, Triton needs a C compiler on a GPU) and the
+# project's own operators.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends g++ \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --create-home --uid 10001 qwen
+WORKDIR /app
+COPY pyproject.toml README.md LICENSE ./
+COPY cli cli
+COPY engine engine
+COPY jobs jobs
+COPY model model
+COPY worker worker
+
+FROM base AS cpu
+# On x86-64 the default torch wheel brings CUDA; pass the index of CPU wheels to get a smaller image:
+#   docker build --target cpu --build-arg PIP_OPTIONS="…" .
+ARG PIP_OPTIONS=""
+RUN pip install ${PIP_OPTIONS} ".[worker]"
+USER qwen
+ENTRYPOINT ["qwen-batch"]
+CMD ["worker"]
+
+FROM base AS cuda
+RUN pip install ".[worker]"
+ENV QWEN_BATCH_DEVICE=cuda
+USER qwen
+ENTRYPOINT ["qwen-batch"]
+CMD ["worker"]

@@ -1,0 +1,53 @@
+# `make` lists the targets. Everything installs itself into .venv; nothing else on the machine is touched.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROMPTS ?= examples/prompts.jsonl
+OUTPUT ?= results.jsonl
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check slow bench reference clean
+
+help: ## list these targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+run: $(VENV)/.run ## answer examples/prompts.jsonl with the demo model (PROMPTS=…, OUTPUT=…)
+	@$(BIN)/qwen-batch run $(PROMPTS) -o $(OUTPUT)
+	@echo "The answers are in $(OUTPUT); the first three:" && head -n 3 $(OUTPUT)
+
+test: $(VENV)/.dev ## run the tests
+	@$(BIN)/pytest -q -m "not slow"
+
+check: $(VENV)/.dev ## formatting, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+slow: $(VENV)/.dev ## run the tests that take longer
+	@$(BIN)/pytest -q -m slow
+
+bench: $(VENV)/.run ## table 2.1 of the book on this machine, and batch throughput
+	@$(BIN)/qwen-batch bench
+
+reference: $(VENV)/.dev ## write docs/cli.md anew from the commands
+	@$(BIN)/python tools/make_cli_reference.py
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "qwen-batch needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(VENV)/bin/python pyproject.toml
+	@echo "Installing qwen-batch into $(VENV) (PyTorch is the large part) …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[worker,embedded]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml
+	@echo "Installing qwen-batch with its development tools into $(VENV) …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/.run
