@@ -14,7 +14,8 @@ Endpoint = Literal["native", "chat", "completions"]
 class Prompt(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of a prompt file, as the store keeps it and a worker runs it.
 
-    Exactly one of `text`, `token_ids` and `messages` is given.
+    Exactly one of `text`, `token_ids` and `messages` is given, or else `invalid`: a line that `--skip-invalid` let
+    through, which the worker turns into an `invalid_line` result without running anything.
     """
 
     index: int  # position among the file's non-blank lines, from 0; results keep this order
@@ -26,3 +27,4 @@ class Prompt(msgspec.Struct, frozen=True, omit_defaults=True):
     settings: SamplingSettings = SamplingSettings()
     return_token_ids: bool = False
     chat_template_kwargs: dict[str, Any] = {}
+    invalid: str | None = None  # what is wrong with the line, for the person who wrote it

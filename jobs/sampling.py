@@ -33,7 +33,7 @@ class Range:
         return above and value <= self.high
 
     def __str__(self) -> str:
-        return f"{'from' if self.inclusive_low else 'above'} {self.low:g} to {self.high:g}"
+        return f"{'from' if self.inclusive_low else 'above'} {self.low:,} to {self.high:,}"
 
 
 MAX_TOKENS_LIMIT = 1_000_000

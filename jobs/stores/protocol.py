@@ -65,7 +65,7 @@ class JobStore(Protocol):
         """
 
     def delete(self, job_id: str) -> None:
-        """Free all of an ended job. Raises `JobConflict` while it has not ended."""
+        """Free all of a job that has ended or was never opened. Raises `JobConflict` while it is queued or running."""
 
     def find_run(self, fingerprint: str) -> str | None:
         """The id of the job that `remember_run` noted under this fingerprint, if it still exists."""
