@@ -1,0 +1,67 @@
+"""What a `config.json` may ask for that this model does not compute. Each is refused by name before a weight is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jobs.errors import ModelUnusable
+
+ARCHITECTURE = "Qwen3ForCausalLM"
+DENSE_HINT = "Use a dense Qwen3: Qwen/Qwen3-0.6B, -1.7B, -4B, -8B, -14B or -32B."
+UNQUANTISED_HINT = "Use the unquantised checkpoint of the same model, Qwen/Qwen3-0.6B say."
+
+
+def refuse_unsupported(raw: Mapping[str, Any], path: Path) -> None:
+    """Raises `ModelUnusable` for the first thing in `raw` that would make the result wrong."""
+    _refuse_other_architectures(raw, path)
+    _refuse_quantised_weights(raw, path)
+    _refuse_other_rope(raw, path)
+    if raw.get("attention_bias"):
+        raise ModelUnusable(f"{path}: attention_bias is true; only attention without biases is supported.", DENSE_HINT)
+    if raw.get("use_sliding_window"):
+        raise ModelUnusable(f"{path}: use_sliding_window is true; only full attention is supported.", DENSE_HINT)
+    for kind in raw.get("layer_types") or ():
+        if kind != "full_attention":
+            raise ModelUnusable(f"{path}: layer type {kind!r} is not supported, only 'full_attention'.", DENSE_HINT)
+    activation = raw.get("hidden_act", "silu")
+    if activation != "silu":
+        raise ModelUnusable(f"{path}: hidden_act {activation!r} is not supported, only 'silu'.", DENSE_HINT)
+
+
+def _refuse_other_architectures(raw: Mapping[str, Any], path: Path) -> None:
+    model_type = raw.get("model_type")
+    if model_type == "qwen3_moe":
+        raise ModelUnusable(f"{path}: this is a mixture of experts (qwen3_moe), which is not supported.", DENSE_HINT)
+    if model_type != "qwen3":
+        raise ModelUnusable(f"{path}: model_type is {model_type!r}, not 'qwen3'.", DENSE_HINT)
+    architectures = raw.get("architectures")
+    if architectures is not None and architectures != [ARCHITECTURE]:
+        raise ModelUnusable(f"{path}: architectures is {architectures!r}, not [{ARCHITECTURE!r}].", DENSE_HINT)
+
+
+def _refuse_quantised_weights(raw: Mapping[str, Any], path: Path) -> None:
+    quantisation = raw.get("quantization_config")
+    if quantisation is None:
+        return
+    method = quantisation.get("quant_method") if isinstance(quantisation, dict) else None
+    name = str(method or "unnamed").upper()
+    raise ModelUnusable(f"{path}: the weights are quantised ({name}), which is not supported.", UNQUANTISED_HINT)
+
+
+def _refuse_other_rope(raw: Mapping[str, Any], path: Path) -> None:
+    for spelling in ("rope_parameters", "rope_scaling"):
+        rope = raw.get(spelling)
+        if rope is None:
+            continue
+        if not isinstance(rope, dict):
+            raise ModelUnusable(f"{path}: {spelling} is {rope!r}; it must be an object or null.")
+        kind = rope.get("rope_type", rope.get("type", "default"))
+        if kind not in ("default", "yarn"):
+            raise ModelUnusable(
+                f"{path}: rope scaling {kind!r} is not supported, only 'default' and 'yarn'.",
+                f"Take {spelling} out of config.json to run within the model's own context.",
+            )
+        if rope.get("partial_rotary_factor", 1.0) != 1.0:
+            raise ModelUnusable(f"{path}: partial_rotary_factor is {rope['partial_rotary_factor']}, not 1.", DENSE_HINT)

@@ -1,0 +1,36 @@
+"""The one cache of keys and values: pages of a fixed number of tokens, shared by all sequences."""
+
+from __future__ import annotations
+
+import torch
+
+from model.config import ModelConfig
+
+
+class PagedKVCache:
+    """Keys and values of every layer, page by page. Which page belongs to whom is the caller's business.
+
+    Pages start as zeros: masked positions are read, and what is read must be finite.
+    """
+
+    keys: list[torch.Tensor]  # a layer: [num_pages, num_kv_heads, page_size, head_dim]
+    values: list[torch.Tensor]  # the same
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        num_pages: int,
+        page_size: int,
+        device: torch.device | str,
+        dtype: torch.dtype,
+    ) -> None:
+        self.num_pages = num_pages
+        self.page_size = page_size
+        shape = (num_pages, config.num_kv_heads, page_size, config.head_dim)
+        self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)]
+        self.values = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)]
+
+
+def bytes_per_page(config: ModelConfig, page_size: int, dtype: torch.dtype) -> int:
+    """Bytes of one page over all layers, keys and values."""
+    return 2 * config.num_layers * config.num_kv_heads * page_size * config.head_dim * dtype.itemsize

@@ -1,0 +1,116 @@
+"""From a checkpoint's tensors to the model's: fused, converted and packed one by one.
+
+At most one product exists both read and packed, so the peak of memory stays near the size of the weights.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from jobs.errors import ModelUnusable
+from model.config import ModelConfig
+from model.layer_weights import LayerWeights, ModelWeights
+from model.ops.linear import pack_weight
+from model.weights import Checkpoint
+
+EMBEDDING = "model.embed_tokens.weight"
+FINAL_NORM = "model.norm.weight"
+LM_HEAD = "lm_head.weight"
+
+
+def load_model_weights(
+    folder: Path, config: ModelConfig, *, dtype: torch.dtype, device: torch.device, vocab_limit: int | None
+) -> ModelWeights:
+    """Reads every tensor of `folder`. Arguments and errors as in `Qwen3ForCausalLM.from_folder`."""
+    valid_vocab = _valid_vocab(config, vocab_limit)
+    with Checkpoint(folder) as checkpoint:
+        checkpoint.check(expected_shapes(config), optional=[LM_HEAD] if config.tie_word_embeddings else [])
+        read = _Reader(checkpoint, dtype, device)
+        embedding = read.tensor(EMBEDDING)
+        return ModelWeights(
+            embedding=embedding,
+            layers=[_layer(read, config, index) for index in range(config.num_layers)],
+            final_norm=read.tensor(FINAL_NORM),
+            lm_head=_lm_head(read, config, embedding, valid_vocab),
+        )
+
+
+def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Every tensor of a checkpoint of this configuration, by transformers' names."""
+    hidden, head_dim, intermediate = config.hidden_size, config.head_dim, config.intermediate_size
+    q_size, kv_size = config.num_heads * head_dim, config.num_kv_heads * head_dim
+    layer = {
+        "input_layernorm.weight": (hidden,),
+        "self_attn.q_proj.weight": (q_size, hidden),
+        "self_attn.k_proj.weight": (kv_size, hidden),
+        "self_attn.v_proj.weight": (kv_size, hidden),
+        "self_attn.q_norm.weight": (head_dim,),
+        "self_attn.k_norm.weight": (head_dim,),
+        "self_attn.o_proj.weight": (hidden, q_size),
+        "post_attention_layernorm.weight": (hidden,),
+        "mlp.gate_proj.weight": (intermediate, hidden),
+        "mlp.up_proj.weight": (intermediate, hidden),
+        "mlp.down_proj.weight": (hidden, intermediate),
+    }
+    shapes: dict[str, tuple[int, ...]] = {EMBEDDING: (config.vocab_size, hidden)}
+    for index in range(config.num_layers):
+        shapes |= {f"model.layers.{index}.{name}": shape for name, shape in layer.items()}
+    return shapes | {FINAL_NORM: (hidden,), LM_HEAD: (config.vocab_size, hidden)}
+
+
+class _Reader:
+    """Reads tensors to their device, converted; products packed."""
+
+    def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> None:
+        self.checkpoint = checkpoint
+        self.dtype = dtype
+        self.device = device
+
+    def tensor(self, name: str) -> torch.Tensor:
+        # A copy, also where nothing is converted: a view would keep the whole file mapped.
+        return self.checkpoint.read(name, self.dtype).to(self.device, copy=True)
+
+    def product(self, *names: str) -> torch.Tensor:
+        """The weights `names`, one below the other, packed as one product."""
+        rows = [self.checkpoint.read(name, self.dtype) for name in names]
+        return pack_weight((torch.cat(rows) if len(rows) > 1 else rows[0]).to(self.device))
+
+
+def _layer(read: _Reader, config: ModelConfig, index: int) -> LayerWeights:
+    prefix = f"model.layers.{index}."
+    attention, mlp = prefix + "self_attn.", prefix + "mlp."
+    return LayerWeights(
+        input_norm=read.tensor(prefix + "input_layernorm.weight"),
+        qkv=read.product(*(f"{attention}{name}_proj.weight" for name in "qkv")),
+        q_norm=read.tensor(attention + "q_norm.weight"),
+        k_norm=read.tensor(attention + "k_norm.weight"),
+        o=read.product(attention + "o_proj.weight"),
+        post_norm=read.tensor(prefix + "post_attention_layernorm.weight"),
+        gate_up=read.product(mlp + "gate_proj.weight", mlp + "up_proj.weight"),
+        down=read.product(mlp + "down_proj.weight"),
+        eps=config.rms_norm_eps,
+    )
+
+
+def _lm_head(read: _Reader, config: ModelConfig, embedding: torch.Tensor, valid_vocab: int) -> torch.Tensor:
+    """The output layer without its padding rows. Tied weights are packed a second time: the embedding needs its rows.
+
+    A tied checkpoint may hold `lm_head.weight` all the same; the configuration decides, as in transformers.
+    """
+    if config.tie_word_embeddings:
+        return pack_weight(embedding[:valid_vocab])
+    head = read.checkpoint.read(LM_HEAD, read.dtype)
+    return pack_weight(head[:valid_vocab].to(read.device))
+
+
+def _valid_vocab(config: ModelConfig, vocab_limit: int | None) -> int:
+    if vocab_limit is None:
+        return config.vocab_size
+    if not 1 <= vocab_limit <= config.vocab_size:
+        raise ModelUnusable(
+            f"The tokenizer has {vocab_limit} ids, the model only {config.vocab_size}.",
+            "Tokenizer and weights come from different models: fetch them anew.",
+        )
+    return vocab_limit

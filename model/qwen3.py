@@ -1,0 +1,134 @@
+"""Qwen3 on a page: what is computed, in which order, in which shapes.
+
+T tokens of a step, packed sequence by sequence; E hidden_size; H query heads, KV key-value heads, D head_dim;
+I intermediate_size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+import torch
+
+from model.attention_metadata import AttentionMetadata
+from model.config import ModelConfig
+from model.kv_cache import PagedKVCache
+from model.layer_weights import LayerWeights, ModelWeights
+from model.load import load_model_weights
+from model.norm import rms_norm
+from model.ops import attention, kv_store  # noqa: F401 — registers the operators
+from model.ops.linear import linear
+from model.rope import apply_rope, rope_tables
+from model.swiglu import swiglu
+
+LayerFn = Callable[..., torch.Tensor]
+
+
+def decoder_layer(  # noqa: PLR0913 — every input of the compiled function is explicit
+    hidden: torch.Tensor,  # [T, E]
+    weights: LayerWeights,
+    k_cache: torch.Tensor,  # [pages, KV, page size, D], changed in place
+    v_cache: torch.Tensor,  # the same
+    cos: torch.Tensor,  # [T, D / 2]
+    sin: torch.Tensor,  # [T, D / 2]
+    slots: torch.Tensor,  # [T]
+    query_start: torch.Tensor,  # [sequences + 1]
+    context_lens: torch.Tensor,  # [sequences]
+    block_tables: torch.Tensor,  # [sequences, pages of the longest]
+    is_decode: bool,
+) -> torch.Tensor:
+    """One layer, [T, E] to [T, E]: a pure function but for the cache, the same code for every layer.
+
+    Sizes are read off tensors whose shapes are marked static (see `mark_static_shapes`), so that a compiled version
+    serves all layers and every number of tokens, sequences and pages.
+    """
+    ops = torch.ops.qwen_batch
+    head_dim, kv_heads = weights.q_norm.shape[0], k_cache.shape[1]
+    qkv_features, o_features = weights.qkv.shape[0], weights.o.shape[0]
+    heads = qkv_features // head_dim - 2 * kv_heads
+
+    x = rms_norm(hidden, weights.input_norm, weights.eps)
+    qkv = ops.linear(x, weights.qkv, qkv_features).view(-1, heads + 2 * kv_heads, head_dim)
+    q, k, v = qkv.split((heads, kv_heads, kv_heads), dim=1)  # [T, H, D], [T, KV, D], [T, KV, D]
+    q = apply_rope(rms_norm(q, weights.q_norm, weights.eps), cos, sin)
+    k = apply_rope(rms_norm(k, weights.k_norm, weights.eps), cos, sin)
+    ops.store_kv(k, v, k_cache, v_cache, slots)
+    attended = ops.paged_attention(
+        q, k_cache, v_cache, query_start, context_lens, block_tables, head_dim**-0.5, is_decode
+    )
+    hidden = hidden + ops.linear(attended.view(-1, heads * head_dim), weights.o, o_features)
+
+    x = rms_norm(hidden, weights.post_norm, weights.eps)
+    gate_up = ops.linear(x, weights.gate_up, weights.gate_up.shape[0])  # [T, 2 I]
+    return hidden + ops.linear(swiglu(gate_up), weights.down, weights.down.shape[0])
+
+
+class Qwen3ForCausalLM:
+    """A dense Qwen3 as a function of tensors. It keeps no state between calls: the cache comes in as an argument."""
+
+    def __init__(self, config: ModelConfig, weights: ModelWeights, *, layer_fn: LayerFn = decoder_layer) -> None:
+        self.config = config
+        self.weights = weights
+        self.layer_fn = layer_fn
+        self.device = weights.embedding.device
+        self.dtype = weights.embedding.dtype
+        self.cos, self.sin = rope_tables(config, self.device)  # [max_position_embeddings, D / 2]
+
+    @classmethod
+    def from_folder(
+        cls,
+        folder: Path | str,
+        *,
+        dtype: torch.dtype,
+        device: torch.device | str = "cpu",
+        vocab_limit: int | None = None,
+        layer_fn: LayerFn = decoder_layer,
+    ) -> Self:
+        """Loads a checkpoint in the layout of transformers.
+
+        Args:
+            folder: `config.json` and `model.safetensors` or `model.safetensors.index.json` with its shards.
+            dtype: Of weights and activations; the checkpoint's own dtype is converted.
+            device: Where the weights go.
+            vocab_limit: The tokenizer's size. Ids from there on are padding: no logits are computed for them.
+            layer_fn: `decoder_layer`, or a compiled version of it.
+
+        Raises:
+            ModelUnusable: The folder holds no such model, or a damaged one.
+        """
+        config = ModelConfig.from_folder(folder)
+        weights = load_model_weights(
+            Path(folder), config, dtype=dtype, device=torch.device(device), vocab_limit=vocab_limit
+        )
+        return cls(config, weights, layer_fn=layer_fn)
+
+    @property
+    def valid_vocab(self) -> int:
+        """Ids that can be generated: the columns of `logits`."""
+        return self.weights.lm_head.shape[0]
+
+    def forward(self, token_ids: torch.Tensor, metadata: AttentionMetadata, cache: PagedKVCache) -> torch.Tensor:
+        """Runs a step: token_ids [T] int64 to hidden states [T, E], the final norm included; fills the cache."""
+        hidden = self.weights.embedding[token_ids]
+        cos, sin = self.cos[metadata.positions], self.sin[metadata.positions]
+        for weights, k_cache, v_cache in zip(self.weights.layers, cache.keys, cache.values, strict=True):
+            hidden = self.layer_fn(
+                hidden,
+                weights,
+                k_cache,
+                v_cache,
+                cos,
+                sin,
+                metadata.slots,
+                metadata.query_start,
+                metadata.context_lens,
+                metadata.block_tables,
+                metadata.is_decode,
+            )
+        return rms_norm(hidden, self.weights.final_norm, self.config.rms_norm_eps)
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Hidden states [n, E] to float32 logits [n, valid_vocab]."""
+        return linear(hidden, self.weights.lm_head, self.valid_vocab).float()
