@@ -33,7 +33,9 @@ class Range:
         return above and value <= self.high
 
     def __str__(self) -> str:
-        return f"{'from' if self.inclusive_low else 'above'} {self.low:,} to {self.high:,}"
+        if self.inclusive_low:
+            return f"from {self.low:,} to {self.high:,}"
+        return f"above {self.low:,} and at most {self.high:,}"
 
 
 MAX_TOKENS_LIMIT = 1_000_000

@@ -1,0 +1,81 @@
+"""Lines of a prompt file, one after the other, to prompts: the format found out, ids kept unique."""
+
+from __future__ import annotations
+
+from jobs.formats.card_check import check_against_card
+from jobs.formats.json_line import Json, decode_object, shown
+from jobs.formats.line_invalid import LineInvalid
+from jobs.formats.native import NativeFormat
+from jobs.formats.openai import OpenAIFormat
+from jobs.formats.seen_ids import SeenIds
+from jobs.job import Format
+from jobs.model_card import ModelCard
+from jobs.prompt import Endpoint, Prompt
+
+
+class LineDecoder:
+    """Decodes the lines of one file, in order. The first line that is a JSON object decides the file's format.
+
+    Args:
+        model: The job's model, which OpenAI lines must name; None if any will do.
+        card: Facts of that model to check lines against, if known.
+    """
+
+    def __init__(self, model: str | None = None, card: ModelCard | None = None) -> None:
+        self._native = NativeFormat()
+        self._openai = OpenAIFormat(model)
+        self._chosen: NativeFormat | OpenAIFormat | None = None
+        self._card = card
+        self._seen = SeenIds()
+
+    @property
+    def format(self) -> Format:
+        """The file's format; native as long as no line has been an object."""
+        return "openai" if self._chosen is self._openai else "native"
+
+    def decode(self, line: bytes, index: int, number: int) -> Prompt:
+        """One line as a prompt; what is wrong with it stands in `invalid`. Never raises.
+
+        Args:
+            line: Its bytes; white space round the JSON is ignored.
+            index: Its position among the non-blank lines, from 0.
+            number: Its number in the file, from 1: the id of a native line that names none.
+        """
+        try:
+            said = decode_object(line)
+        except LineInvalid as error:
+            return self.refused(index, number, str(error))
+        format = self._format_of(said)
+        id = str(number)
+        try:
+            id = format.id_of(said, number)
+            self._check(format, id, number)
+            prompt = format.prompt_of(said, index, id)
+            if self._card is not None:
+                check_against_card(prompt, self._card)
+        except LineInvalid as error:
+            return Prompt(index=index, id=id, endpoint=format.endpoint_of(said), invalid=str(error))
+        return prompt
+
+    def refused(self, index: int, number: int, reason: str) -> Prompt:
+        """The prompt that stands for a line of which nothing could be read."""
+        endpoint: Endpoint = "chat" if self.format == "openai" else "native"
+        return Prompt(index=index, id=str(number), endpoint=endpoint, invalid=reason)
+
+    def _format_of(self, said: dict[str, Json]) -> NativeFormat | OpenAIFormat:
+        found = self._openai if "custom_id" in said or "body" in said else self._native
+        self._chosen = self._chosen or found
+        return found
+
+    def _check(self, format: NativeFormat | OpenAIFormat, id: str, number: int) -> None:
+        earlier = self._seen.add(id, number)
+        if earlier is not None:
+            raise LineInvalid(f"the id {shown(id)} is also that of line {earlier:,}; ids must be unique in a file")
+        if format is not self._chosen:
+            raise LineInvalid(
+                f"the line is in the {_TITLES[format.name]} format, the file's first line is in the "
+                f"{_TITLES[self.format]} one; a file holds one of the two"
+            )
+
+
+_TITLES = {"native": "native", "openai": "OpenAI Batch"}
