@@ -33,6 +33,10 @@ class RequestOutput:
     finished_at: float
 
 
+class RequestInvalid(ValueError):
+    """The prompt has no tokens, or one outside the vocabulary; the engine goes on without it."""
+
+
 class RequestTooLong(ValueError):
     """The prompt does not fit the model's context or the cache; the engine goes on without it."""
 
@@ -41,8 +45,9 @@ class RequestTooLong(ValueError):
 class Ticket:
     """The caller's end of a submitted request. The engine fulfils `future` exactly once.
 
-    `future.result()` gives the `RequestOutput`; it raises `CancelledError` after `Engine.abort`, `RequestTooLong`, or
-    `EngineDead` when the engine thread has failed.
+    `future.result()` gives the `RequestOutput`; it raises `CancelledError` after `Engine.abort` or `Engine.shutdown`,
+    `RequestTooLong`, `RequestInvalid`, what the request's own `on_token` raised, or `EngineDead` when the engine thread
+    has failed.
     """
 
     request: Request

@@ -1,0 +1,53 @@
+"""The scheduler's choices in one place: who comes first, who is let in, when a prefill may interrupt decoding."""
+
+from __future__ import annotations
+
+from engine.block_manager import BlockManager
+from jobs.sampling import SamplingParams
+
+WORTHWHILE_PREFILL_TOKENS = 128  # from here on a matrix product costs about as much as its arithmetic (measured on CPU)
+WORTHWHILE_FREE_SHARE = 8  # an eighth of the batch standing empty costs more than an interruption
+
+
+Priority = tuple[int, bool, int, int]
+
+
+def priority(wave: int, number: int, params: SamplingParams, max_new_tokens: int) -> Priority:
+    """The sort key that orders admission; pre-emption takes the last of it first.
+
+    Waves (requests submitted together) are served first in, first out, so nobody starves. Inside a wave, sequences
+    whose length is known go longest first: a long one that starts last would run on alone while the rest of the batch
+    stands empty (Graham's longest-processing-time rule, 1969). Those of unknown length go before them, in their order.
+
+    Args:
+        wave: Counts calls of submit.
+        number: Counts requests, so that keys are unique.
+        params: The request's settings.
+        max_new_tokens: Its longest possible completion.
+    """
+    length_is_known = params.ignore_eos and not params.stop and not params.stop_token_ids
+    return (wave, length_is_known, -max_new_tokens if length_is_known else 0, number)
+
+
+def may_enter(blocks: BlockManager, num_tokens: int, num_reserved: int, num_running: int) -> bool:
+    """Whether there are pages for a sequence of `num_tokens` known tokens.
+
+    One page more for every running sequence must be left: whoever is let in should not be pre-empted a few steps later.
+
+    Args:
+        blocks: The cache's pages.
+        num_tokens: The sequence's prompt and what it had generated.
+        num_reserved: Pages promised to others that enter in this step.
+        num_running: Sequences that run or enter before it.
+    """
+    return blocks.num_free - num_reserved - num_running >= blocks.pages_for(num_tokens)
+
+
+def prefill_is_worthwhile(num_tokens: int, num_running: int, max_num_seqs: int) -> bool:
+    """Whether to interrupt decoding for `num_tokens` prompt tokens.
+
+    A step reads all weights whatever it computes, so a few short prompts wait until enough of them can share one, but
+    never while much of the batch stands empty.
+    """
+    free = max_num_seqs - num_running
+    return num_tokens >= WORTHWHILE_PREFILL_TOKENS or num_running == 0 or free * WORTHWHILE_FREE_SHARE >= max_num_seqs
