@@ -202,6 +202,9 @@ class Engine:
     def _end(self) -> None:
         """Let no ticket wait for an engine that has stopped."""
         unfinished = [*self._live, *(sequence.ticket for sequence in self._inbox.drain().new)]
+        if self._death is None:  # a scheduler whose step failed is not to be trusted with more
+            for sequence in self._live.values():
+                self._scheduler.abort(sequence)
         self._live.clear()
         for ticket in unfinished:
             self._give_up(ticket)

@@ -1,0 +1,92 @@
+"""Whatever arrives, is aborted or pre-empted: no page leaks, budgets hold, all finish with their own tokens."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from engine.block_manager import BlockManager
+from engine.scheduler import Scheduler
+from engine.sequence import Sequence
+from tests.engine.sequences import sequence
+from tests.support.fake_runner import CacheRunner
+
+PAGE, NUM_PAGES, MAX_SEQS, BUDGET, MAX_LEN = 4, 12, 5, 16, 40
+
+
+def make(num_pages: int) -> Scheduler:
+    return Scheduler(BlockManager(num_pages, PAGE), MAX_SEQS, BUDGET)
+
+
+class SchedulerMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scheduler = make(NUM_PAGES)
+        self.runner = CacheRunner(PAGE)
+        self.wave = 0
+        self.unfinished: list[Sequence] = []
+        self.finished: list[Sequence] = []
+
+    @rule(
+        lengths=st.lists(
+            st.tuples(st.integers(1, MAX_LEN - 1), st.integers(1, MAX_LEN), st.booleans()), min_size=1, max_size=4
+        )
+    )
+    def submit(self, lengths: list[tuple[int, int, bool]]) -> None:
+        self.wave += 1
+        for num_prompt_tokens, max_tokens, ignore_eos in lengths:
+            max_new = min(max_tokens, MAX_LEN - num_prompt_tokens)
+            new = sequence(num_prompt_tokens, max_new, wave=self.wave, ignore_eos=ignore_eos)
+            self.scheduler.add(new)
+            self.unfinished.append(new)
+
+    @precondition(lambda self: self.unfinished)
+    @rule(data=st.data())
+    def abort(self, data: st.DataObject) -> None:
+        victim = data.draw(st.sampled_from(self.unfinished))
+        self.unfinished.remove(victim)
+        self.scheduler.abort(victim)
+
+    @rule(steps=st.integers(1, 30))
+    def run(self, steps: int) -> None:
+        for _ in range(steps):
+            self.step()
+
+    def step(self) -> bool:
+        batch = self.scheduler.schedule()
+        assert (batch is None) == (not self.unfinished)
+        if batch is None:
+            return False
+        assert 0 < len(batch.sequences) <= MAX_SEQS
+        assert sum(batch.num_tokens) <= BUDGET
+        done = self.scheduler.advance(batch, self.runner.run(batch))
+        for each in done:
+            self.unfinished.remove(each)
+        self.finished += done
+        return True
+
+    @invariant()
+    def no_page_leaks(self) -> None:
+        self.scheduler.block_manager.check_integrity([each.block_table for each in self.unfinished])
+        assert set(self.scheduler.sequences()) == set(self.unfinished)
+
+    def teardown(self) -> None:
+        while self.step():
+            pass
+        assert self.scheduler.block_manager.usage == 0
+        for each in self.finished:
+            assert list(each.generated) == alone(each)
+
+
+def alone(original: Sequence) -> list[int]:
+    scheduler, runner = make(num_pages=100), CacheRunner(PAGE)
+    copy = Sequence(original.ticket, original.stop_checker, original.priority)
+    scheduler.add(copy)
+    while batch := scheduler.schedule():
+        scheduler.advance(batch, runner.run(batch))
+    return list(copy.generated)
+
+
+SchedulerMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+TestScheduler = SchedulerMachine.TestCase

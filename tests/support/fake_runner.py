@@ -1,0 +1,99 @@
+"""Runners and a tokenizer of our own, for tests of everything above the model."""
+
+from __future__ import annotations
+
+import codecs
+import threading
+import zlib
+from collections.abc import Sequence as Items
+
+from engine.batch import Batch
+from engine.sequence import Sequence
+
+VOCAB_SIZE = 260
+EOS = 257
+
+
+class TableRunner:
+    """Gives each prompt the completion that stands in a table, then `EOS` for ever."""
+
+    def __init__(self, table: dict[tuple[int, ...], Items[int]]) -> None:
+        self.table = table
+        self.batches: list[Batch] = []
+
+    def run(self, batch: Batch) -> list[int]:
+        self.batches.append(batch)
+        return [self._next(batch.sequences[index]) for index in batch.sampling]
+
+    def _next(self, sequence: Sequence) -> int:
+        completion = self.table.get(sequence.ticket.request.token_ids, ())
+        place = len(sequence.tokens) - sequence.num_prompt_tokens
+        return completion[place] if place < len(completion) else EOS
+
+
+class CacheRunner:
+    """A model in miniature: the next token is a hash of what the sequence's pages hold.
+
+    Each entry notes the token and the kernel (prefill or decode) that wrote it. So a page that two sequences share, a
+    token that is missing, or one that is prefilled where it was decoded before, changes what is generated.
+    """
+
+    def __init__(self, page_size: int) -> None:
+        self._page_size = page_size
+        self._cache: dict[int, tuple[int, str]] = {}
+        self.batches: list[Batch] = []
+
+    def run(self, batch: Batch) -> list[int]:
+        self.batches.append(batch)
+        for sequence, count in zip(batch.sequences, batch.num_tokens, strict=True):
+            for position in range(sequence.num_computed, sequence.num_computed + count):
+                self._cache[self._slot(sequence, position)] = (sequence.tokens[position], batch.phase)
+        return [self._next(batch.sequences[index]) for index in batch.sampling]
+
+    def _slot(self, sequence: Sequence, position: int) -> int:
+        page, offset = divmod(position, self._page_size)
+        return sequence.block_table[page] * self._page_size + offset
+
+    def _next(self, sequence: Sequence) -> int:
+        seen = [self._cache[self._slot(sequence, position)] for position in range(len(sequence.tokens))]
+        return zlib.crc32(repr(seen).encode()) % 256
+
+
+class GatedRunner:
+    """Waits before every step until the test lets it go on; then does what another runner does."""
+
+    def __init__(self, runner: TableRunner) -> None:
+        self._runner = runner
+        self.entered = threading.Semaphore(0)  # released when a step begins
+        self.gate = threading.Semaphore(0)  # a step takes one
+
+    def run(self, batch: Batch) -> list[int]:
+        self.entered.release()
+        self.gate.acquire()
+        return self._runner.run(batch)
+
+    def open(self) -> None:
+        """Let all further steps pass."""
+        self.gate.release(1_000_000)
+
+
+class ByteTokenizer:
+    """Ids below 256 are bytes of UTF-8; the others are special tokens without a text."""
+
+    vocab_size = VOCAB_SIZE
+
+    def decode(self, token_ids: Items[int]) -> str:
+        return bytes(token_id for token_id in token_ids if token_id < 256).decode(errors="ignore")
+
+    def stream(self) -> ByteStream:
+        return ByteStream()
+
+
+class ByteStream:
+    """Text as its bytes come."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+
+    def push(self, token_id: int) -> str:
+        return self._decoder.decode(bytes([token_id])) if token_id < 256 else ""
