@@ -1,0 +1,137 @@
+"""Drawing a token by the inverse CDF: from tokens ranked best first, or from the whole vocabulary in id order.
+
+The filters are vLLM's, in its order: temperature, min_p (against the best token), top_k, then top_p on what is left.
+`ranked` draws look at the best few tokens only where those decide; the result is exact either way, because weights are
+integers (`model.fixed_point`) and ranks are total (`model.top_k`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+import torch
+from torch.nn.functional import pad
+
+from model.fixed_point import fraction_of, token_weights
+from model.top_k import BLOCK, best_tokens
+from model.uniform import uniform_bits
+
+_ROWS_AT_ONCE = 16  # whole-vocabulary weights take 1.2 MB a row: keep them near the caches
+_NUCLEUS_WIDTHS = (128, 1024)  # a nucleus is looked for in these many best tokens before the whole row is sorted
+
+
+@dataclass(frozen=True)
+class DrawSettings:
+    """Settings of m rows that are drawn the same way, each [m]."""
+
+    rows: torch.Tensor  # int64, where the rows stand in the logits
+    temperature: torch.Tensor  # float32, above 0
+    top_k: torch.Tensor  # int64, at least 1; the size of the vocabulary or more keeps all
+    top_p: torch.Tensor  # int64, multiples of 2**-32
+    min_weight: torch.Tensor  # int64, min_p as a weight of `model.fixed_point`
+    seeds: torch.Tensor  # int64
+    positions: torch.Tensor  # int64
+
+    def at(self, chosen: slice | torch.Tensor) -> DrawSettings:
+        """The settings of some of the rows."""
+        return DrawSettings(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
+    def parts(self) -> Iterator[DrawSettings]:
+        """The same rows, few at a time."""
+        for start in range(0, len(self.rows), _ROWS_AT_ONCE):
+            yield self.at(slice(start, start + _ROWS_AT_ONCE))
+
+
+def draw_top_k(logits: torch.Tensor, maxima: torch.Tensor, settings: DrawSettings, width: int) -> torch.Tensor:
+    """Draw rows whose top_k is at most `width`.
+
+    Args:
+        logits: [n, vocab] float32.
+        maxima: [n, blocks], `block_maxima(logits)`.
+
+    Returns:
+        [m] int64, token ids.
+    """
+    ids, values = best_tokens(logits, maxima, settings.rows, width)
+    weights = _ranked_weights(values, settings)
+    return _draw_ranked(ids, weights, weights.sum(-1), settings)
+
+
+def draw_nucleus(logits: torch.Tensor, maxima: torch.Tensor, settings: DrawSettings) -> torch.Tensor:
+    """Draw rows whose top_p looks at the whole vocabulary. Arguments and result as in `draw_top_k`.
+
+    A row is done as soon as the best tokens looked at hold its nucleus; only flat rows are ever sorted.
+    """
+    totals = torch.cat([_vocabulary_weights(logits, maxima, part).sum(-1) for part in settings.parts()])
+    drawn = torch.empty_like(settings.rows)
+    pending = torch.arange(len(drawn), device=drawn.device)
+    for width in _NUCLEUS_WIDTHS:
+        part = settings.at(pending)
+        ids, values = best_tokens(logits, maxima, part.rows, width)
+        weights = _ranked_weights(values, part)
+        drawn[pending] = _draw_ranked(ids, weights, totals[pending], part)
+        pending = pending[weights.sum(-1) < fraction_of(totals[pending], part.top_p)]
+        if len(pending) == 0:
+            return drawn
+    drawn[pending] = draw_sorted(logits, settings.at(pending))
+    return drawn
+
+
+def draw_sorted(logits: torch.Tensor, settings: DrawSettings) -> torch.Tensor:
+    """Draw by sorting whole rows: for a large top_k, or a nucleus of very many tokens."""
+    drawn = []
+    for part in settings.parts():
+        values, ids = logits[part.rows].sort(dim=-1, descending=True, stable=True)
+        weights = _ranked_weights(values, part)
+        drawn.append(_draw_ranked(ids, weights, weights.sum(-1), part))
+    return torch.cat(drawn)
+
+
+def draw_any(logits: torch.Tensor, maxima: torch.Tensor, settings: DrawSettings) -> torch.Tensor:
+    """Draw rows with neither top_k nor top_p: the CDF runs in id order. Arguments and result as in `draw_top_k`.
+
+    Two levels: the sums of the blocks give the block, the weights inside it the token.
+    """
+    drawn = []
+    for part in settings.parts():
+        weights = _vocabulary_weights(logits, maxima, part)
+        blocks = pad(weights, (0, -weights.shape[1] % BLOCK)).view(len(weights), -1, BLOCK)
+        ends = blocks.sum(-1).cumsum(-1)
+        target = fraction_of(ends[:, -1], uniform_bits(part.seeds, part.positions))
+        block = _first_above(ends, target)
+        inside = blocks[torch.arange(len(block), device=block.device), block].cumsum(-1)
+        start = ends.gather(1, block[:, None]).squeeze(1) - inside[:, -1]
+        drawn.append(block * BLOCK + _first_above(inside, target - start))
+    return torch.cat(drawn)
+
+
+def _vocabulary_weights(logits: torch.Tensor, maxima: torch.Tensor, settings: DrawSettings) -> torch.Tensor:
+    """Weights of every token, [m, vocab] int64, those below min_p at 0."""
+    best = maxima[settings.rows].amax(-1)
+    weights = token_weights(logits[settings.rows], best, settings.temperature)
+    return weights.masked_fill_(weights < settings.min_weight[:, None], 0)
+
+
+def _ranked_weights(values: torch.Tensor, settings: DrawSettings) -> torch.Tensor:
+    """Weights of ranked logits [m, width], those below min_p or beyond top_k at 0."""
+    weights = token_weights(values, values[:, 0], settings.temperature)
+    beyond = torch.arange(values.shape[1], device=values.device) >= settings.top_k[:, None]
+    return weights.masked_fill_(beyond | (weights < settings.min_weight[:, None]), 0)
+
+
+def _draw_ranked(
+    ids: torch.Tensor, weights: torch.Tensor, totals: torch.Tensor, settings: DrawSettings
+) -> torch.Tensor:
+    """Apply top_p and draw. `totals` [m]: the weight of all tokens that top_k and min_p leave."""
+    limit = fraction_of(totals, settings.top_p).clamp_(min=1)  # the best token always stays
+    ends = weights.cumsum(-1)
+    kept = ends.masked_fill(ends - weights >= limit[:, None], 0).amax(-1)
+    target = fraction_of(kept, uniform_bits(settings.seeds, settings.positions))
+    return ids.gather(1, _first_above(ends, target)[:, None]).squeeze(1)
+
+
+def _first_above(ends: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Index [m] of the first of the rising `ends` [m, n] above `target` [m]; 0 in a row that weighs nothing."""
+    index = (ends <= target[:, None]).sum(-1)
+    return index.masked_fill_(index == ends.shape[1], 0)
