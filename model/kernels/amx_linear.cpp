@@ -1,0 +1,208 @@
+// y = x W^T in bfloat16 on a CPU with AMX tiles, fp32 accumulation.
+//
+// Why not oneDNN here: on AMX its kernels choose their blocking by the number of rows, so a row's bits depend on how
+// many rows run beside it. Here every output element is one chain of TDPBF16PS over k = 0, 32, 64, … whatever the number
+// of rows, so a row's bits depend on the row alone.
+//
+// Packed weight: [n / 32][k / 32][2 tiles][16 k-pairs][16 columns][2], each tile 1 KiB as TDPBF16PS wants its second
+// operand. One block of 32 columns is one contiguous stream, read once a call for up to ROWS_PER_PANEL rows.
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "amx_tiles.h"
+
+using torch::stable::Tensor;
+using torch::headeronly::ScalarType;
+
+namespace qwen_batch {
+namespace {
+
+constexpr int64_t TILE_ROWS = 16;
+constexpr int64_t TILE_K = 32;
+constexpr int64_t TILE = TILE_ROWS * TILE_K;  // bfloat16 values in a tile of 1 KiB
+constexpr int64_t BLOCK_N = 32;               // columns a block: two tiles
+constexpr int64_t ROWS_PER_PANEL = 256;       // rows whose packed form stays in the second-level cache
+
+#if QWEN_BATCH_HAS_AMX
+
+// x [rows, k] to tiles [rows / 16][k / 32][16][32]; rows beyond the last are zero.
+void pack_rows(const uint16_t* x, uint16_t* tiles, int64_t rows, int64_t k, int64_t tile_begin, int64_t tile_end) {
+  for (int64_t t = tile_begin; t < tile_end; ++t) {
+    for (int64_t r = 0; r < TILE_ROWS; ++r) {
+      const int64_t row = t * TILE_ROWS + r;
+      for (int64_t c = 0; c < k / TILE_K; ++c) {
+        uint16_t* out = tiles + (t * (k / TILE_K) + c) * TILE + r * TILE_K;
+        const __m512i values = row < rows ? _mm512_loadu_si512(x + row * k + c * TILE_K) : _mm512_setzero_si512();
+        _mm512_store_si512(out, values);
+      }
+    }
+  }
+}
+
+// 16 x 16 fp32 sums to bfloat16 (to nearest even), `rows` x `columns` of them.
+void store_tile(const float* sums, uint16_t* out, int64_t stride, int64_t rows, int64_t columns) {
+  const __mmask16 mask = columns >= 16 ? 0xffff : static_cast<__mmask16>((1u << columns) - 1);
+  for (int64_t r = 0; r < rows; ++r) {
+    const __m256bh values = _mm512_cvtneps_pbh(_mm512_load_ps(sums + r * 16));
+    _mm256_mask_storeu_epi16(out + r * stride, mask, (__m256i)values);
+  }
+}
+
+constexpr int64_t PREFETCH_BYTES = 4096;  // ahead of the weight stream
+
+// Up to 16 rows: one tile of x against the two tiles of a block.
+void block_of_16(const uint16_t* x, const uint16_t* w, float* sums, int64_t steps) {
+  _tile_zero(0);
+  _tile_zero(1);
+  for (int64_t s = 0; s < steps; ++s) {
+    const char* ahead = reinterpret_cast<const char*>(w + s * 2 * TILE) + PREFETCH_BYTES;
+    for (int64_t line = 0; line < 2048; line += 64) _mm_prefetch(ahead + line, _MM_HINT_T0);
+    _tile_loadd(4, x + s * TILE, 64);
+    _tile_loadd(6, w + s * 2 * TILE, 64);
+    _tile_loadd(7, w + s * 2 * TILE + TILE, 64);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+  }
+  _tile_stored(0, sums, 64);
+  _tile_stored(1, sums + 256, 64);
+}
+
+// 32 rows: four accumulators, each tile that is loaded is used twice.
+void block_of_32(const uint16_t* x, const uint16_t* w, float* sums, int64_t steps) {
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  const uint16_t* below = x + steps * TILE;
+  for (int64_t s = 0; s < steps; ++s) {
+    _tile_loadd(4, x + s * TILE, 64);
+    _tile_loadd(6, w + s * 2 * TILE, 64);
+    _tile_loadd(7, w + s * 2 * TILE + TILE, 64);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_loadd(5, below + s * TILE, 64);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  _tile_stored(0, sums, 64);
+  _tile_stored(1, sums + 256, 64);
+  _tile_stored(2, sums + 512, 64);
+  _tile_stored(3, sums + 768, 64);
+}
+
+struct Product {
+  const uint16_t* x_tiles;
+  const uint16_t* weight;
+  uint16_t* out;
+  int64_t rows, n, k;
+
+  // One block of columns for the rows of one panel.
+  void column_block(int64_t block, int64_t row_begin, int64_t row_end) const {
+    alignas(64) float sums[4 * 256];
+    const int64_t steps = k / TILE_K;
+    const uint16_t* w = weight + block * steps * 2 * TILE;
+    const int64_t column = block * BLOCK_N;
+    const int64_t left = std::min(TILE_ROWS, n - column);
+    const int64_t right = std::clamp<int64_t>(n - column - 16, 0, 16);
+    for (int64_t row = row_begin; row < row_end;) {
+      const uint16_t* x = x_tiles + row / TILE_ROWS * steps * TILE;
+      const bool two = row + TILE_ROWS < row_end;
+      if (two) {
+        block_of_32(x, w, sums, steps);
+      } else {
+        block_of_16(x, w, sums, steps);
+      }
+      for (int64_t half = 0; half < (two ? 2 : 1); ++half, row += TILE_ROWS) {
+        const int64_t valid = std::min(TILE_ROWS, rows - row);
+        store_tile(sums + half * 512, out + row * n + column, n, valid, left);
+        if (right > 0) store_tile(sums + half * 512 + 256, out + row * n + column + 16, n, valid, right);
+      }
+    }
+  }
+};
+
+void multiply(const uint16_t* x, const uint16_t* weight, uint16_t* out, int64_t rows, int64_t n, int64_t k) {
+  const int64_t row_tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+  Tensor scratch = torch::stable::empty({row_tiles * (k / TILE_K) * TILE + 32}, ScalarType::BFloat16);
+  auto address = reinterpret_cast<uintptr_t>(scratch.mutable_data_ptr());
+  auto* tiles = reinterpret_cast<uint16_t*>((address + 63) / 64 * 64);
+  torch::stable::parallel_for(0, row_tiles, row_tiles < 8 ? row_tiles : 4, [&](int64_t begin, int64_t end) {
+    pack_rows(x, tiles, rows, k, begin, end);
+  });
+  const Product product{tiles, weight, out, rows, n, k};
+  const int64_t blocks = (n + BLOCK_N - 1) / BLOCK_N;
+  torch::stable::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
+    const TileScope scope(std::min(rows, TILE_ROWS));
+    for (int64_t row = 0; row < rows; row += ROWS_PER_PANEL) {
+      const int64_t row_end = std::min(row + ROWS_PER_PANEL, row_tiles * TILE_ROWS);
+      for (int64_t block = begin; block < end; ++block) product.column_block(block, row, row_end);
+    }
+  });
+}
+
+#endif  // QWEN_BATCH_HAS_AMX
+
+bool amx_available() { return amx_granted(); }
+
+void check(bool holds, const char* what) {
+  if (!holds) throw std::runtime_error(what);
+}
+
+// w [n, k] bfloat16, k a multiple of 32 -> the packed form, n padded with zeros to a multiple of 32.
+Tensor amx_pack(const Tensor& w) {
+  check(w.dim() == 2 && w.scalar_type() == ScalarType::BFloat16 && w.is_contiguous(), "amx_pack: w must be a contiguous bfloat16 matrix");
+  const int64_t n = w.size(0), k = w.size(1);
+  check(k % TILE_K == 0, "amx_pack: the inner size must be a multiple of 32");
+  const int64_t blocks = (n + BLOCK_N - 1) / BLOCK_N;
+  Tensor packed = torch::stable::empty({blocks, k / TILE_K, 2, TILE_ROWS, 16, 2}, ScalarType::BFloat16);
+  const auto* in = static_cast<const uint16_t*>(w.const_data_ptr());
+  auto* out = static_cast<uint16_t*>(packed.mutable_data_ptr());
+  torch::stable::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block)
+      for (int64_t step = 0; step < k / TILE_K; ++step)
+        for (int64_t column = 0; column < BLOCK_N; ++column) {
+          const int64_t row = block * BLOCK_N + column;
+          uint16_t* tile = out + ((block * (k / TILE_K) + step) * 2 + column / 16) * TILE;
+          for (int64_t pair = 0; pair < 16; ++pair)
+            for (int64_t odd = 0; odd < 2; ++odd)
+              tile[pair * 32 + column % 16 * 2 + odd] = row < n ? in[row * k + step * TILE_K + pair * 2 + odd] : 0;
+        }
+  });
+  return packed;
+}
+
+// x [rows, k] bfloat16, packed from amx_pack -> [rows, n] bfloat16. A row's bits depend on that row alone.
+Tensor amx_linear(const Tensor& x, const Tensor& packed, int64_t n) {
+  check(x.dim() == 2 && x.scalar_type() == ScalarType::BFloat16 && x.is_contiguous(), "amx_linear: x must be a contiguous bfloat16 matrix");
+  const int64_t rows = x.size(0), k = x.size(1);
+  check(packed.dim() == 6 && packed.size(1) * TILE_K == k && packed.size(0) == (n + BLOCK_N - 1) / BLOCK_N,
+        "amx_linear: the packed weight has another shape");
+  check(amx_available(), "amx_linear: this processor has no AMX tiles");
+  Tensor out = torch::stable::empty({rows, n}, ScalarType::BFloat16);
+#if QWEN_BATCH_HAS_AMX
+  if (rows > 0)
+    multiply(static_cast<const uint16_t*>(x.const_data_ptr()), static_cast<const uint16_t*>(packed.const_data_ptr()),
+             static_cast<uint16_t*>(out.mutable_data_ptr()), rows, n, k);
+#endif
+  return out;
+}
+
+}  // namespace
+}  // namespace qwen_batch
+
+STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
+  m.def("amx_available() -> bool");
+  m.def("amx_pack(Tensor w) -> Tensor");
+  m.def("amx_linear(Tensor x, Tensor packed, int n) -> Tensor");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {
+  m.impl("amx_available", TORCH_BOX(&qwen_batch::amx_available));
+  m.impl("amx_pack", TORCH_BOX(&qwen_batch::amx_pack));
+  m.impl("amx_linear", TORCH_BOX(&qwen_batch::amx_linear));
+}

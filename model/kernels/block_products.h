@@ -1,0 +1,95 @@
+// The two small matrix products of blocked attention in bfloat16 with fp32 sums, on AMX tiles or AVX512-BF16.
+//
+// Both read their second operand as pairs along the summed axis: [pairs][columns][2]. Each sum is one chain over the
+// pairs in order, whatever the number of rows, so a row's bits depend on that row alone.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "vector_math.h"
+
+#if QWEN_BATCH_HAS_AVX512_BF16
+
+namespace qwen_batch {
+
+constexpr int QUERY_ROWS = 32;  // rows of a block of queries
+constexpr int KEY_BLOCK = 64;   // keys of a block, at absolute positions
+
+// out[r][c] (+)= sum over p of a[r][2p] * b[p][c][0] + a[r][2p + 1] * b[p][c][1], for 16 * VECTORS columns.
+template <int ROWS, int VECTORS, bool ADD>
+inline void rows_by_vectors(const uint16_t* a, int a_stride, const uint16_t* b, int b_columns, float* out, int out_stride, int pairs) {
+  __m512 sum[ROWS][VECTORS];
+  for (int r = 0; r < ROWS; ++r)
+    for (int v = 0; v < VECTORS; ++v)
+      sum[r][v] = ADD ? _mm512_loadu_ps(out + r * out_stride + v * 16) : _mm512_setzero_ps();
+  for (int p = 0; p < pairs; ++p) {
+    __m512bh columns[VECTORS];
+    for (int v = 0; v < VECTORS; ++v) columns[v] = (__m512bh)_mm512_loadu_si512(b + (p * b_columns + v * 16) * 2);
+    for (int r = 0; r < ROWS; ++r) {
+      int32_t pair;
+      std::memcpy(&pair, a + r * a_stride + 2 * p, sizeof pair);
+      const __m512bh both = (__m512bh)_mm512_set1_epi32(pair);
+      for (int v = 0; v < VECTORS; ++v) sum[r][v] = _mm512_dpbf16_ps(sum[r][v], both, columns[v]);
+    }
+  }
+  for (int r = 0; r < ROWS; ++r)
+    for (int v = 0; v < VECTORS; ++v) _mm512_storeu_ps(out + r * out_stride + v * 16, sum[r][v]);
+}
+
+// The product by AVX512-BF16: 6 rows x 64 columns of sums stay in registers.
+template <bool ADD>
+void multiply_vectors(const uint16_t* a, int a_stride, const uint16_t* b, int columns, float* out, int rows, int pairs) {
+  for (int c = 0; c < columns;) {
+    const bool wide = columns - c >= 64;
+    int r = 0;
+    for (; r + 6 <= rows; r += 6) {
+      if (wide) rows_by_vectors<6, 4, ADD>(a + r * a_stride, a_stride, b + c * 2, columns, out + r * columns + c, columns, pairs);
+      else rows_by_vectors<6, 2, ADD>(a + r * a_stride, a_stride, b + c * 2, columns, out + r * columns + c, columns, pairs);
+    }
+    for (; r < rows; ++r) {
+      if (wide) rows_by_vectors<1, 4, ADD>(a + r * a_stride, a_stride, b + c * 2, columns, out + r * columns + c, columns, pairs);
+      else rows_by_vectors<1, 2, ADD>(a + r * a_stride, a_stride, b + c * 2, columns, out + r * columns + c, columns, pairs);
+    }
+    c += wide ? 64 : 32;
+  }
+}
+
+}  // namespace qwen_batch
+
+#include "amx_tiles.h"
+
+#if QWEN_BATCH_HAS_AMX
+
+namespace qwen_batch {
+
+// The product by AMX tiles: 16 or 32 rows x 32 columns of sums at a time. A TileScope of 16 rows must be open.
+template <bool ADD>
+void multiply_tiles(const uint16_t* a, int a_stride, const uint16_t* b, int columns, float* out, int rows, int pairs) {
+  for (int r = 0; r < rows; r += 16)
+    for (int c = 0; c < columns; c += 32) {
+      float* sums = out + r * columns + c;
+      if (ADD) {
+        _tile_loadd(0, sums, columns * 4);
+        _tile_loadd(1, sums + 16, columns * 4);
+      } else {
+        _tile_zero(0);
+        _tile_zero(1);
+      }
+      for (int p = 0; p < pairs; p += 16) {
+        _tile_loadd(4, a + r * a_stride + 2 * p, a_stride * 2);
+        _tile_loadd(6, b + (p * columns + c) * 2, columns * 4);
+        _tile_loadd(7, b + (p * columns + c + 16) * 2, columns * 4);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+      }
+      _tile_stored(0, sums, columns * 4);
+      _tile_stored(1, sums + 16, columns * 4);
+    }
+}
+
+}  // namespace qwen_batch
+
+#endif
+#endif

@@ -1,0 +1,103 @@
+// Vector pieces that the attention kernels share: 16 floats a register, bfloat16 pairs.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__) && defined(__AVX512BF16__)
+#define QWEN_BATCH_HAS_AVX512_BF16 1
+#include <immintrin.h>
+#else
+#define QWEN_BATCH_HAS_AVX512_BF16 0
+#endif
+
+namespace qwen_batch {
+
+inline float to_float(float value) { return value; }
+
+inline float to_float(uint16_t bfloat16) {
+  const uint32_t bits = static_cast<uint32_t>(bfloat16) << 16;
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+inline void from_float(float value, float* out) { *out = value; }
+
+// To nearest even; a NaN stays one.
+inline void from_float(float value, uint16_t* out) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  *out = value != value ? 0x7fc0 : static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+#if QWEN_BATCH_HAS_AVX512_BF16
+
+// e^x for x <= 0, to about 2 ulp of bfloat16's needs: 2^(x log2 e) with the Taylor terms of 2^f, |f| <= 1/2.
+inline __m512 exp_of_negative(__m512 x) {
+  x = _mm512_max_ps(x, _mm512_set1_ps(-87.0f));
+  const __m512 t = _mm512_mul_ps(x, _mm512_set1_ps(1.44269504f));
+  const __m512 whole = _mm512_roundscale_ps(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const __m512 f = _mm512_sub_ps(t, whole);
+  __m512 p = _mm512_set1_ps(1.33335581e-3f);
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(9.61812911e-3f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(5.55041087e-2f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.40226507e-1f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.93147181e-1f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.0f));
+  return _mm512_scalef_ps(p, whole);
+}
+
+// The 16 sums over the lanes of 16 registers, in one register.
+inline __m512 sums_of_16(const __m512* v) {
+  __m512 a[8], b[4];
+  for (int i = 0; i < 8; ++i)
+    a[i] = _mm512_add_ps(_mm512_unpacklo_ps(v[2 * i], v[2 * i + 1]), _mm512_unpackhi_ps(v[2 * i], v[2 * i + 1]));
+  for (int i = 0; i < 4; ++i) {
+    const __m512d low = _mm512_unpacklo_pd(_mm512_castps_pd(a[2 * i]), _mm512_castps_pd(a[2 * i + 1]));
+    const __m512d high = _mm512_unpackhi_pd(_mm512_castps_pd(a[2 * i]), _mm512_castps_pd(a[2 * i + 1]));
+    b[i] = _mm512_add_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high));
+  }
+  const __m512 c = _mm512_add_ps(_mm512_shuffle_f32x4(b[0], b[1], 0x88), _mm512_shuffle_f32x4(b[0], b[1], 0xdd));
+  const __m512 d = _mm512_add_ps(_mm512_shuffle_f32x4(b[2], b[3], 0x88), _mm512_shuffle_f32x4(b[2], b[3], 0xdd));
+  return _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x88), _mm512_shuffle_f32x4(c, d, 0xdd));
+}
+
+// 16 x 16 values of 32 bits, transposed in place.
+inline void transpose_16(__m512i* rows) {
+  __m512i a[16], b[16];
+  for (int i = 0; i < 16; i += 2) {
+    a[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
+    a[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4)
+    for (int j = 0; j < 2; ++j) {
+      b[i + 2 * j] = _mm512_unpacklo_epi64(a[i + j], a[i + j + 2]);
+      b[i + 2 * j + 1] = _mm512_unpackhi_epi64(a[i + j], a[i + j + 2]);
+    }
+  // b[4 g + c] holds, in its quarter l, column 4 l + c of rows 4 g to 4 g + 3.
+  for (int c = 0; c < 4; ++c) {
+    const __m512i low = _mm512_shuffle_i32x4(b[c], b[4 + c], 0x44), high = _mm512_shuffle_i32x4(b[c], b[4 + c], 0xee);
+    const __m512i low2 = _mm512_shuffle_i32x4(b[8 + c], b[12 + c], 0x44);
+    const __m512i high2 = _mm512_shuffle_i32x4(b[8 + c], b[12 + c], 0xee);
+    rows[c] = _mm512_shuffle_i32x4(low, low2, 0x88);
+    rows[4 + c] = _mm512_shuffle_i32x4(low, low2, 0xdd);
+    rows[8 + c] = _mm512_shuffle_i32x4(high, high2, 0x88);
+    rows[12 + c] = _mm512_shuffle_i32x4(high, high2, 0xdd);
+  }
+}
+
+// a0 b0 a1 b1 … of the lower, or the upper, 16 of 32 values of 16 bits.
+inline __m512i interleave_low(__m512i a, __m512i b) {
+  const __m512i first = _mm512_unpacklo_epi16(a, b), second = _mm512_unpackhi_epi16(a, b);
+  return _mm512_permutex2var_epi64(first, _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), second);
+}
+
+inline __m512i interleave_high(__m512i a, __m512i b) {
+  const __m512i first = _mm512_unpacklo_epi16(a, b), second = _mm512_unpackhi_epi16(a, b);
+  return _mm512_permutex2var_epi64(first, _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15), second);
+}
+
+#endif
+
+}  // namespace qwen_batch
