@@ -1,0 +1,92 @@
+"""Which shards this worker is running at this moment."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from jobs.job import ShardRef
+from worker.in_flight import InFlight, Interruption
+
+
+@dataclass(eq=False)
+class ActiveShard:
+    """A shard that a thread of this worker is busy with."""
+
+    ref: ShardRef
+    in_flight: InFlight
+    output_tokens: int = 0  # new tokens so far; only the engine thread writes it
+    booked_tokens: int = 0  # of these, what `ActiveShards.take_work` has reported
+
+    def count_token(self, _token_id: int) -> None:
+        """One more token of this shard; called on the engine thread."""
+        self.output_tokens += 1
+
+    def take_tokens(self) -> int:
+        """Tokens since this was last called."""
+        new = self.output_tokens - self.booked_tokens
+        self.booked_tokens += new
+        return new
+
+
+@dataclass(frozen=True)
+class JobWork:
+    """What this worker has done for one job since it was last asked."""
+
+    output_tokens: int
+    lines: int  # in the engine at this moment
+
+
+class ActiveShards:
+    """Thread-safe."""
+
+    def __init__(self) -> None:
+        self.stopping = threading.Event()  # set once, when the worker ends
+        self._changed = threading.Condition()
+        self._active: list[ActiveShard] = []
+        self._left_tokens: Counter[str] = Counter()  # of shards that ended since the last `take_work`, by job
+
+    @contextmanager
+    def entered(self, shard: ActiveShard) -> Iterator[None]:
+        """While the context lasts, the shard is active; a worker that stops interrupts it."""
+        with self._changed:
+            self._active.append(shard)
+        if self.stopping.is_set():
+            shard.in_flight.interrupt(Interruption.STOPPING)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._active.remove(shard)
+                self._left_tokens[shard.ref.job_id] += shard.take_tokens()
+                self._changed.notify_all()
+
+    def job_ids(self) -> tuple[str, ...]:
+        """The jobs that shards are active of, in order."""
+        with self._changed:
+            return tuple(sorted({shard.ref.job_id for shard in self._active}))
+
+    def take_work(self) -> dict[str, JobWork]:
+        """What was done for each job, by its id, since this was last called."""
+        with self._changed:
+            tokens, self._left_tokens = self._left_tokens, Counter()
+            lines: Counter[str] = Counter()
+            for shard in self._active:
+                tokens[shard.ref.job_id] += shard.take_tokens()
+                lines[shard.ref.job_id] += len(shard.in_flight)
+        return {job_id: JobWork(tokens[job_id], lines[job_id]) for job_id in tokens}
+
+    def stop(self) -> None:
+        """Interrupt all shards, and every one that comes later."""
+        self.stopping.set()
+        with self._changed:
+            for shard in self._active:
+                shard.in_flight.interrupt(Interruption.STOPPING)
+
+    def wait_until_idle(self, timeout_seconds: float) -> bool:
+        """Whether no shard is active, within that time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._active, timeout_seconds)

@@ -1,0 +1,54 @@
+"""What stays true of this worker from its start to its end."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from engine.request import GroupStats
+from jobs.shard_stats import ShardStats
+from worker.peak_memory import process_peak_memory_bytes
+
+
+def new_worker_id() -> str:
+    """host:pid:random, unique for ever: a worker that restarts is another one."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+@dataclass(frozen=True)
+class WorkerFacts:
+    """Who this worker is and what it runs on. Before its model is loaded, device and dtype are what was asked for."""
+
+    worker_id: str
+    model: str  # the served model's name
+    device: str  # for people: "cpu", "cuda:0 (NVIDIA H100)"
+    dtype: str
+    compiled: bool = False
+    load_seconds: float = 0.0
+    compile_seconds: float = 0.0
+    peak_memory_bytes: Callable[[], int] = process_peak_memory_bytes  # of the process, or of its device
+    started_at: float = field(default_factory=time.time)  # seconds since the epoch
+    host: str = field(default_factory=socket.gethostname)
+    pid: int = field(default_factory=os.getpid)
+
+    def shard_stats(self, engine_share: GroupStats) -> ShardStats:
+        """What the engine measured for a shard, signed by this worker."""
+        return ShardStats(
+            worker_id=self.worker_id,
+            device=self.device,
+            dtype=self.dtype,
+            compiled=self.compiled,
+            load_seconds=self.load_seconds,
+            compile_seconds=self.compile_seconds,
+            prefill_seconds=engine_share.prefill_seconds,
+            decode_seconds=engine_share.decode_seconds,
+            decode_steps=engine_share.decode_steps,
+            decode_batch_sum=engine_share.decode_batch_sum,
+            kv_cache_usage_peak=engine_share.kv_cache_usage_peak,
+            output_tokens=engine_share.output_tokens,
+            peak_memory_bytes=self.peak_memory_bytes(),
+        )
