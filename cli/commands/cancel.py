@@ -1,0 +1,32 @@
+"""`qwen-batch cancel`"""
+
+from __future__ import annotations
+
+import click
+
+from cli.console import Console
+from cli.options import job_argument, pass_console, redis_url_option, settings_with, verbosity_options
+from cli.store import open_store
+
+
+@click.command(name="cancel")
+@job_argument
+@redis_url_option
+@verbosity_options
+@pass_console
+def command(console: Console, job_id: str, redis_url: str | None) -> None:
+    """End a job early; finished lines stay and can be read.
+
+    Workers drop the job's lines within a second or two. A job that has ended
+    already stays as it is.
+
+    \b
+    Examples:
+      qwen-batch cancel JOB
+      qwen-batch results JOB -o finished-so-far.jsonl
+    """
+    job = open_store(settings_with(redis_url=redis_url)).request_cancel(job_id)
+    if job.state.ended:
+        console.say(f"The job is {job.state.value}; it has {job.completed:,} completed lines.")
+    else:
+        console.say("The job will end as soon as its workers have dropped their lines.")

@@ -1,0 +1,30 @@
+"""`qwen-batch delete`"""
+
+from __future__ import annotations
+
+import click
+
+from cli.console import Console
+from cli.options import pass_console, redis_url_option, settings_with, verbosity_options
+from cli.store import open_store
+
+
+@click.command(name="delete")
+@click.argument("job_ids", metavar="JOB...", nargs=-1, required=True)
+@redis_url_option
+@verbosity_options
+@pass_console
+def command(console: Console, job_ids: tuple[str, ...], redis_url: str | None) -> None:
+    """Remove ended jobs, with their prompts and results, from the server.
+
+    A job that still runs must be cancelled first.
+
+    \b
+    Examples:
+      qwen-batch delete JOB
+      qwen-batch delete $(qwen-batch list --json | jq -r '.[].id')
+    """
+    store = open_store(settings_with(redis_url=redis_url))
+    for job_id in job_ids:
+        store.delete(job_id)
+        console.say(f"Deleted {job_id}.")

@@ -1,0 +1,47 @@
+"""`qwen-batch retry`"""
+
+from __future__ import annotations
+
+import click
+
+from cli.console import Console
+from cli.exit_codes import ExitCode
+from cli.options import (
+    job_argument,
+    pass_console,
+    redis_url_option,
+    settings_with,
+    verbosity_options,
+    wait_option,
+)
+from cli.outcome import watch_to_the_end
+from cli.store import open_hints, open_store
+
+
+@click.command(name="retry")
+@job_argument
+@wait_option
+@redis_url_option
+@verbosity_options
+@pass_console
+def command(console: Console, job_id: str, wait: bool, redis_url: str | None) -> ExitCode:
+    """Run the failed lines of an ended job again.
+
+    Completed lines keep their results. The lines of a cancelled job that
+    never ran count as failed, so this also takes a cancelled job up again.
+
+    \b
+    Examples:
+      qwen-batch retry JOB
+      qwen-batch retry JOB --wait
+    """
+    settings = settings_with(redis_url=redis_url)
+    store = open_store(settings)
+    model = store.job(job_id).spec.model
+    shards = store.retry(job_id)
+    if not shards:
+        console.say("No line of this job has failed; there is nothing to retry.")
+        return ExitCode.DONE
+    open_hints(settings).send(model, shards)
+    console.say("The failed lines are queued again.")
+    return watch_to_the_end(store, job_id, console) if wait else ExitCode.DONE

@@ -1,0 +1,34 @@
+"""`qwen-batch status`"""
+
+from __future__ import annotations
+
+import click
+
+from cli.console import Console
+from cli.options import job_argument, json_option, pass_console, redis_url_option, settings_with, verbosity_options
+from cli.store import open_store
+from cli.summary import summary_of
+
+
+@click.command(name="status")
+@job_argument
+@redis_url_option
+@json_option
+@verbosity_options
+@pass_console
+def command(console: Console, job_id: str, redis_url: str | None, as_json: bool) -> None:
+    """Show a job's state, counts and speed.
+
+    Every figure is explained in docs/results-format.md. The exit code is 0
+    whatever the state; `watch` reports how a job ended.
+
+    \b
+    Examples:
+      qwen-batch status JOB
+      qwen-batch status JOB --json | jq .output_throughput
+    """
+    stats = open_store(settings_with(redis_url=redis_url)).stats(job_id)
+    if as_json:
+        console.json(stats)
+    else:
+        console.show(summary_of(stats))

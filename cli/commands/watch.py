@@ -1,0 +1,37 @@
+"""`qwen-batch watch`"""
+
+from __future__ import annotations
+
+import click
+
+from cli.console import Console
+from cli.exit_codes import ExitCode
+from cli.options import job_argument, json_option, pass_console, redis_url_option, settings_with, verbosity_options
+from cli.outcome import watch_to_the_end
+from cli.store import open_store
+
+
+@click.command(name="watch")
+@job_argument
+@redis_url_option
+@json_option
+@verbosity_options
+@pass_console
+def command(console: Console, job_id: str, redis_url: str | None, as_json: bool) -> ExitCode:
+    """Follow a job until it ends.
+
+    Progress goes to stderr: a bar on a terminal, a line every 10 s elsewhere.
+    With --json, each change is one JSON line on stdout. Ctrl-C ends the
+    watching, not the job.
+
+    \b
+    Exit codes: 0 completed, 1 completed with failed lines, 5 cancelled,
+    expired or failed, 130 interrupted.
+
+    \b
+    Examples:
+      qwen-batch watch JOB
+      qwen-batch watch JOB && qwen-batch results JOB -o results.jsonl
+    """
+    store = open_store(settings_with(redis_url=redis_url))
+    return watch_to_the_end(store, job_id, console, as_json=as_json)

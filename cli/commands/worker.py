@@ -1,0 +1,42 @@
+"""`qwen-batch worker`"""
+
+from __future__ import annotations
+
+import click
+
+from cli.console import Console
+from cli.options import pass_console, redis_url_option, settings_with, verbosity_options
+from cli.worker_options import worker_options
+
+
+@click.command(name="worker")
+@worker_options
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="How much it writes to stderr.  [env: QWEN_BATCH_LOG_LEVEL; default: info]",
+)
+@redis_url_option
+@verbosity_options
+@pass_console
+def command(console: Console, /, **options: object) -> int:
+    """Serve one model on one device until SIGTERM or Ctrl-C.
+
+    Start as many as there are devices, on as many machines as can reach the
+    server; each takes work when it has room. A worker that is stopped gives
+    its unfinished lines back; one that is killed loses them to the others
+    after a few seconds.
+
+    \b
+    Examples:
+      qwen-batch worker
+      qwen-batch worker --model Qwen/Qwen3-0.6B --device cuda
+      qwen-batch worker --model ./my-qwen3 --kv-cache-memory 8GiB \\
+          --redis-url redis://:PASSWORD@queue.example:6379/0
+    """
+    settings = settings_with(**options)
+    console.detail(f"Loading {settings.model}.")
+    from worker.main import run_worker
+
+    exit_code: int = run_worker(settings)
+    return exit_code

@@ -1,0 +1,60 @@
+"""`qwen-batch workers`"""
+
+from __future__ import annotations
+
+import click
+from rich.table import Table
+
+from cli import figures
+from cli.console import Console
+from cli.harmless import harmless
+from cli.options import json_option, pass_console, redis_url_option, settings_with, verbosity_options
+from cli.store import open_store
+from jobs.worker_report import WorkerReport
+
+
+@click.command(name="workers")
+@redis_url_option
+@json_option
+@verbosity_options
+@pass_console
+def command(console: Console, redis_url: str | None, as_json: bool) -> None:
+    """Show which workers are alive, on what, doing what.
+
+    SEQS counts the sequences in the batch and those that wait; CACHE is the
+    share of the KV cache in use.
+
+    \b
+    Examples:
+      qwen-batch workers
+      qwen-batch workers --json | jq 'map(.output_throughput) | add'
+    """
+    workers = open_store(settings_with(redis_url=redis_url)).workers()
+    if as_json:
+        console.json(workers)
+    elif workers:
+        console.show(_table(workers))
+    else:
+        console.say("No worker is alive. Start one with `qwen-batch worker --model MODEL`.")
+
+
+def _table(workers: list[WorkerReport]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("WORKER", overflow="fold")
+    table.add_column("MODEL", overflow="fold")
+    table.add_column("DEVICE", overflow="fold")
+    table.add_column("STATE", no_wrap=True)
+    for name in ("TOK/S", "SEQS", "CACHE", "MEMORY"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for worker in workers:
+        table.add_row(
+            harmless(f"{worker.host}:{worker.pid}"),
+            harmless(worker.model),
+            harmless(f"{worker.device} {worker.dtype}" + ("" if worker.compiled else " eager")),
+            worker.state,
+            figures.rate(worker.output_throughput),
+            f"{worker.running}+{worker.waiting}",
+            figures.percent(worker.kv_cache_usage),
+            figures.size(worker.peak_memory_bytes),
+        )
+    return table

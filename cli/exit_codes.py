@@ -1,0 +1,36 @@
+"""What the exit status of every command means."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from jobs.errors import JobNotFound, QwenBatchError, StoreFull, StoreUnavailable
+from jobs.job import Job, JobState
+
+
+class ExitCode(IntEnum):
+    """The one list of exit codes; 1 and 5 come from the commands that wait for a job: run, watch, submit --wait."""
+
+    DONE = 0
+    FAILED_LINES = 1  # the job is completed, but some of its lines have an error
+    INVALID_INPUT = 2  # usage, a prompt file, a model, an output path, or a job in the wrong state
+    NO_SUCH_JOB = 3
+    STORE_UNAVAILABLE = 4  # cannot be reached, refuses the password, is full, or is no Redis server
+    JOB_NOT_COMPLETED = 5  # cancelled, expired or failed
+    INTERRUPTED = 130  # Ctrl-C
+
+
+def code_of_error(error: QwenBatchError) -> ExitCode:
+    """The exit code that tells a script what kind of error this was."""
+    if isinstance(error, JobNotFound):
+        return ExitCode.NO_SUCH_JOB
+    if isinstance(error, StoreUnavailable | StoreFull):
+        return ExitCode.STORE_UNAVAILABLE
+    return ExitCode.INVALID_INPUT
+
+
+def code_of_job(job: Job) -> ExitCode:
+    """How an ended job came out."""
+    if job.state is not JobState.COMPLETED:
+        return ExitCode.JOB_NOT_COMPLETED
+    return ExitCode.FAILED_LINES if job.failed else ExitCode.DONE

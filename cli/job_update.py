@@ -1,0 +1,84 @@
+"""What a watcher sees of a job at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cli import figures
+from cli.job_row import JobRow, facts_of
+from cli.pace import Pace
+from jobs.job import Job, JobState
+from jobs.worker_report import WorkerReport
+
+
+class JobUpdate(JobRow, frozen=True, kw_only=True):
+    """One line of `watch --json`."""
+
+    output_throughput: float | None  # tokens/s over the last seconds
+    seconds_left: float | None
+    workers: int  # how many serve the job's model
+    loading_workers: int  # how many of these are still loading it
+
+    @property
+    def done(self) -> int:
+        """Lines that have a result."""
+        return self.completed + self.failed
+
+    @property
+    def headline(self) -> str:
+        """The state for people, with the reason when nothing moves."""
+        if self.state.ended:
+            return self.state.value
+        if self.cancel_requested:
+            return "cancelling"
+        if self.state is JobState.VALIDATING:
+            return "storing the prompts"
+        if self.workers == 0:
+            return f"no worker serves {self.model} yet"
+        if self.loading_workers == self.workers:
+            return f"loading {self.model}"
+        return self.state.value
+
+    @property
+    def movement(self) -> str:
+        """Lines, speed and time left: what changes from moment to moment."""
+        parts = [f"{figures.count(self.done)}/{figures.count(self.total)} lines"]
+        if self.failed:
+            parts.append(f"{figures.count(self.failed)} failed")
+        if not self.state.ended:
+            if self.output_throughput is not None:
+                parts.append(f"{figures.rate(self.output_throughput)} tok/s")
+            if self.seconds_left is not None:
+                parts.append(f"{figures.seconds(round(self.seconds_left))} left")
+        return ", ".join(parts)
+
+
+class JobObserver:
+    """Makes updates of one job, remembering how it moved."""
+
+    def __init__(self) -> None:
+        self._lines = Pace()
+        self._tokens = Pace()
+
+    def update(self, job: Job, workers: Sequence[WorkerReport], now: float) -> JobUpdate:
+        """`now` is a monotonic clock's seconds."""
+        self._lines.add(now, job.done)
+        self._tokens.add(now, job.total_output_tokens)
+        serving = [worker for worker in workers if worker.model == job.spec.model]
+        return JobUpdate(
+            **facts_of(job),
+            output_throughput=self._throughput(job, serving),
+            seconds_left=None if job.state.ended else self._lines.seconds_for(job.spec.num_lines - job.done),
+            workers=len(serving),
+            loading_workers=sum(worker.state == "loading" for worker in serving),
+        )
+
+    def _throughput(self, job: Job, serving: Sequence[WorkerReport]) -> float | None:
+        """The workers' own figure while they work for this job alone; else that of the lines that were finished.
+
+        A worker counts each token as it comes, but not by job; the store counts by job, but only finished lines.
+        """
+        on_it = [worker for worker in serving if job.id in worker.jobs]
+        if on_it and all(worker.jobs == (job.id,) for worker in on_it):
+            return sum(worker.output_throughput for worker in on_it)
+        return self._tokens.per_second

@@ -1,0 +1,38 @@
+"""A click group whose commands are imported when they are used, so that each starts as fast as it can."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+
+class LazyGroup(click.Group):
+    """Commands by name, in titled sections; `cli.commands.NAME` holds the command as `command`.
+
+    Args:
+        sections: Title of a section in the help -> names of its commands, both in the order shown.
+    """
+
+    def __init__(self, *, sections: Mapping[str, Sequence[str]], **attributes: Any) -> None:  # noqa: ANN401
+        super().__init__(**attributes)
+        self.sections = sections
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return [name for names in self.sections.values() for name in names]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command: click.Command = importlib.import_module(f"cli.commands.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = formatter.width - 6 - max(len(name) for name in self.list_commands(ctx))
+        for title, names in self.sections.items():
+            commands = {name: self.get_command(ctx, name) for name in names}
+            rows = [(name, command.get_short_help_str(width)) for name, command in commands.items() if command]
+            with formatter.section(title):
+                formatter.write_dl(rows)

@@ -1,0 +1,59 @@
+"""The entry point of `qwen-batch`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from cli.error_boundary import run_in_boundary
+from cli.lazy_group import LazyGroup
+from cli.options import verbosity_options
+
+SECTIONS = {
+    "Everything in one": ["run"],
+    "Jobs on a server": ["submit", "status", "watch", "list", "results", "cancel", "retry", "delete"],
+    "Workers": ["worker", "workers"],
+}
+
+
+def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        click.echo(f"qwen-batch {version('qwen-batch')}")
+        ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    sections=SECTIONS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+)
+@verbosity_options
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
+)
+def group() -> None:
+    """Batch inference for Qwen3: a file of prompts in, every line's completion out.
+
+    \b
+    Everything in one command; the demo model needs no download and no server:
+      qwen-batch run prompts.jsonl -o results.jsonl
+    \b
+    With a Redis server, workers on any number of machines, and a real model:
+      qwen-batch worker --model Qwen/Qwen3-0.6B
+      qwen-batch submit prompts.jsonl --model Qwen/Qwen3-0.6B
+
+    stdout is data, stderr is talk. Every setting can also stand in the
+    environment: QWEN_BATCH_REDIS_URL for --redis-url, and so on.
+    """
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run_in_boundary(lambda: group.main(prog_name="qwen-batch", standalone_mode=False)))
+
+
+if __name__ == "__main__":
+    main()

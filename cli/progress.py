@@ -1,0 +1,84 @@
+"""Watching a job until it has ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from cli.console import Console
+from cli.displays import display_for
+from cli.job_update import JobObserver
+from jobs.errors import StoreUnavailable
+from jobs.job import Job
+from jobs.stores.protocol import JobStore
+from jobs.worker_report import WorkerReport
+
+POLL_SECONDS = 0.25
+PATIENCE_SECONDS = 30.0  # a server that restarts is back by then
+
+
+def nothing_to_check() -> None:
+    """For watchers that depend on nothing but the store."""
+
+
+def watch_job(
+    store: JobStore,
+    job_id: str,
+    console: Console,
+    *,
+    as_json: bool = False,
+    check: Callable[[], None] = nothing_to_check,
+) -> Job:
+    """Show a job's progress until it has ended; returns it as it then stands.
+
+    Args:
+        as_json: JSON lines on stdout instead of progress on stderr.
+        check: Called before every look at the store; what it raises ends the watch.
+
+    Raises:
+        JobNotFound: There is no such job, or it was deleted meanwhile.
+        StoreUnavailable: The store did not answer at first, or not for `PATIENCE_SECONDS` later.
+    """
+    observer = JobObserver()
+    read = _PatientReader(store, job_id, console)
+    with display_for(console, as_json) as display:
+        while True:
+            check()
+            job, workers = read()
+            display.show(observer.update(job, workers, time.monotonic()))
+            if job.state.ended:
+                return job
+            time.sleep(POLL_SECONDS)
+
+
+class _PatientReader:
+    """Reads job and workers, and bridges a restart of the store: it repeats what it read last."""
+
+    def __init__(self, store: JobStore, job_id: str, console: Console) -> None:
+        self._store = store
+        self._job_id = job_id
+        self._console = console
+        self._last: tuple[Job, list[WorkerReport]] | None = None
+        self._silent_since: float | None = None
+
+    def __call__(self) -> tuple[Job, list[WorkerReport]]:
+        try:
+            found = self._store.job(self._job_id), self._store.workers()
+        except StoreUnavailable as error:
+            return self._bridge(error)
+        if self._silent_since is not None:
+            self._console.say("The store answers again.")
+            self._silent_since = None
+        self._last = found
+        return found
+
+    def _bridge(self, error: StoreUnavailable) -> tuple[Job, list[WorkerReport]]:
+        if self._last is None:
+            raise error
+        now = time.monotonic()
+        if self._silent_since is None:
+            self._silent_since = now
+            self._console.say(f"{error.message} Trying again for {PATIENCE_SECONDS:.0f} s.")
+        if now - self._silent_since > PATIENCE_SECONDS:
+            raise error
+        return self._last

@@ -1,0 +1,54 @@
+"""What the embedded server left in its folder for the `run` after it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+
+class ServerState(msgspec.Struct, frozen=True):
+    """How to reach the server that was started last in a folder."""
+
+    pid: int
+    port: int
+    password: str
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+
+def write_state(folder: Path, state: ServerState) -> None:
+    """Replace the folder's state file, which only its owner can read."""
+    temporary = folder / "server.json.new"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(msgspec.json.encode(state))
+    temporary.replace(folder / "server.json")
+
+
+def read_state(folder: Path) -> ServerState | None:
+    """The folder's state; None if there is none or it is damaged (a power cut, say)."""
+    try:
+        return msgspec.json.decode((folder / "server.json").read_bytes(), type=ServerState)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def client_of(state: ServerState) -> redis.Redis:
+    """A client that gives up at the first failure."""
+    return redis.Redis(port=state.port, password=state.password, socket_timeout=2, retry=Retry(NoBackoff(), 0))
+
+
+def answers(state: ServerState) -> bool:
+    """Whether the server is up: False while nobody listens, and while it still reads its data."""
+    try:
+        with client_of(state) as client:
+            return bool(client.ping())
+    except redis.RedisError:
+        return False

@@ -1,0 +1,26 @@
+"""Opening the store and the way to send hints, where a command needs them."""
+
+from __future__ import annotations
+
+from jobs.hints import HintSender
+from jobs.settings import Settings
+from jobs.stores.protocol import JobStore
+
+
+def open_store(settings: Settings) -> JobStore:
+    """The store of the settings' server.
+
+    Raises:
+        InvalidInput: The URL is not one.
+        StoreUnavailable: The server does not answer, refuses the password, or is no Redis server.
+    """
+    from jobs.stores.connect import connect
+
+    return connect(settings.redis_url)
+
+
+def open_hints(settings: Settings) -> HintSender:
+    """Sends hints through the settings' server. Loads Celery: only for commands that make work."""
+    from jobs.celery_hints import CeleryHints
+
+    return CeleryHints(settings.redis_url)
