@@ -105,8 +105,11 @@ class JobStore(Protocol):
         A shard of a cancelled job gets `cancelled` errors for what is missing.
         """
 
-    def stranded(self, model: str, limit: int) -> list[ShardRef]:
+    def stranded(self, model: str, limit: int, expired_only: bool = False) -> list[ShardRef]:
         """Shards of this model's unfinished jobs that nobody holds: never leased, released, or their lease expired.
+
+        With `expired_only`, just those whose expired lease this call drops: no hint announces them any more, while
+        the others usually have one that still waits in the queue.
 
         Expired leases are dropped by this call; a job whose cancellation waited for them ends. A shard whose lease
         has expired 3 times gets `worker_lost` errors for its pending lines instead of being returned.
