@@ -1,0 +1,121 @@
+"""A file that appears whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from jobs.errors import OutputNotWritable
+
+_BUFFER_BYTES = 2**18
+
+
+class OutputFile:
+    """Writes beside `path` and renames at the end of a `with` block that raised nothing; else nothing is left.
+
+    Permissions follow the umask. A symbolic link keeps pointing where it points; a device or a pipe (/dev/null,
+    /dev/stdout) is written to directly, because it cannot be replaced.
+
+    Raises:
+        OutputNotWritable: On entry, if the file cannot be written there; later, if the disk is full, say.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._target = path
+        self._temporary: Path | None = None
+        self._stream: BinaryIO
+
+    def __enter__(self) -> Self:
+        try:
+            self._open()
+        except OSError as error:
+            raise self._not_writable(error) from error
+        return self
+
+    def write(self, line: bytes) -> None:
+        """Append bytes."""
+        try:
+            self._stream.write(line)
+        except OSError as error:
+            raise self._not_writable(error) from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._finish(keep=kind is None)
+        except OSError as failure:
+            if kind is None:
+                raise self._not_writable(failure) from failure
+        finally:
+            if self._temporary is not None:
+                with suppress(OSError):
+                    self._temporary.unlink(missing_ok=True)
+
+    def _open(self) -> None:
+        if not is_replaceable(self._path):
+            self._stream = self._path.open("wb", buffering=_BUFFER_BYTES)
+            return
+        if self._path.exists() and not os.access(self._path, os.W_OK):
+            raise PermissionError(errno.EACCES, "it may not be written to")
+        self._target = self._path.resolve()
+        temporary = self._target.with_name(f".{self._target.name[:200]}.{secrets.token_hex(4)}.tmp")
+        self._stream = temporary.open("xb", buffering=_BUFFER_BYTES)
+        self._temporary = temporary
+
+    def _finish(self, keep: bool) -> None:
+        with self._stream:
+            if not keep or self._temporary is None:
+                return
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+        self._temporary.replace(self._target)
+        _sync_folder(self._target.parent)
+
+    def _not_writable(self, error: OSError) -> OutputNotWritable:
+        return OutputNotWritable(
+            f"{self._path} cannot be written: {error.strerror}.", "Name a file in a folder that you may write to."
+        )
+
+
+def is_replaceable(path: Path) -> bool:
+    """Whether a rename may put a file there: an ordinary file is there, or nothing that can be seen."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return True
+
+
+def check_writable(path: Path) -> None:
+    """Find out early, by making and removing a temporary file, whether `OutputFile(path)` will be able to begin.
+
+    Raises:
+        OutputNotWritable: Its folder is missing or may not be written to, or the path is a directory.
+    """
+    if not is_replaceable(path) and not path.is_dir():  # opening a pipe would be noticed at its other end
+        if not os.access(path, os.W_OK):
+            raise OutputNotWritable(f"{path} may not be written to.", "Name another file.")
+        return
+    with suppress(_TrialOver), OutputFile(path):
+        raise _TrialOver
+
+
+class _TrialOver(Exception):
+    """Leaves a trial's `with` block so that no file is kept."""
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut; a file system that cannot sync a folder has no need of it."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

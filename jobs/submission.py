@@ -1,0 +1,85 @@
+"""From a prompt file to an open job."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+
+from jobs.errors import QwenBatchError, StoreUnavailable
+from jobs.file_report import FileReport
+from jobs.hints import HintSender
+from jobs.job import Job, NewJob, ShardRef
+from jobs.job_id import new_job_id
+from jobs.model_card import ModelCard
+from jobs.prompt import Prompt
+from jobs.prompt_file import PromptFile
+from jobs.sampling import SamplingSettings
+from jobs.sharding import shard_size
+from jobs.stores.protocol import JobStore
+
+
+@dataclass(frozen=True)
+class SubmitOptions:
+    """What a person may say about a job besides its lines."""
+
+    model: str  # the served model's name
+    defaults: SamplingSettings = field(default_factory=SamplingSettings)  # for what a line leaves out
+    seed: int = 0  # decides the seed of every line that names none
+    skip_invalid: bool = False  # bad lines become `invalid_line` results instead of refusing the file
+    card: ModelCard | None = None  # the model's facts; None: what a worker has published, if one has
+    lines_per_shard: int | None = None  # None: `jobs.sharding.shard_size`
+
+
+def submit_file(store: JobStore, hints: HintSender, file: PromptFile, options: SubmitOptions) -> Job:
+    """Check a file, store it as a job, and tell the workers.
+
+    All or nothing: until the job is open, an error or an interrupt takes back what was stored. Once it is open it
+    stands, even if the hints do not get out: workers look for shards that nobody holds, too.
+
+    Returns:
+        The job, `queued` or later.
+
+    Raises:
+        InvalidInput: The file cannot be submitted, or changed on the way.
+        StoreUnavailable: The store went away.
+        StoreFull: It does not fit.
+    """
+    card = options.card or store.model(options.model)
+    report = file.check(card, options.model, options.skip_invalid)
+    spec = _spec(report, options)
+    try:
+        store.create(spec)
+        for index, prompts in enumerate(_chunks(file.prompts(), spec.shard_size)):
+            store.add_shard(ShardRef(spec.id, index), prompts)
+        shards = store.open(spec.id)
+    except BaseException:
+        with suppress(QwenBatchError):  # the error that brought us here is the one to report
+            store.delete(spec.id)
+        raise
+    with suppress(StoreUnavailable):
+        hints.send(spec.model, shards)
+    return store.job(spec.id)
+
+
+def _spec(report: FileReport, options: SubmitOptions) -> NewJob:
+    created_at = time.time()
+    return NewJob(
+        id=new_job_id(created_at),
+        model=options.model,
+        format=report.format,
+        defaults=options.defaults,
+        seed=options.seed,
+        num_lines=report.num_lines,
+        shard_size=options.lines_per_shard or shard_size(report.num_lines),
+        source=report.name,
+        created_at=created_at,
+    )
+
+
+def _chunks(prompts: Iterable[Prompt], size: int) -> Iterator[list[Prompt]]:
+    rest = iter(prompts)
+    while chunk := list(islice(rest, size)):
+        yield chunk
