@@ -1,0 +1,72 @@
+"""From counters to the figures of `status`: the definitions, in code."""
+
+from __future__ import annotations
+
+from jobs.job import Job
+from jobs.stats import JobStats
+from jobs.stats_counters import MICRO, EngineTotals, JobCounters
+
+
+def job_stats(job: Job, counters: JobCounters) -> JobStats:
+    """Every figure of a job, from what the store counted. `JobStats` says what each of them means."""
+    seconds = duration_seconds(job, counters)
+    workers = tuple(counters.workers[name] for name in sorted(counters.workers))
+    return JobStats(
+        id=job.id,
+        state=job.state,
+        cancel_requested=job.cancel_requested,
+        model=job.spec.model,
+        source=job.spec.source,
+        created_at=job.spec.created_at,
+        error=job.error,
+        total=job.spec.num_lines,
+        completed=job.completed,
+        failed=job.failed,
+        total_input_tokens=job.total_input_tokens,
+        total_output_tokens=job.total_output_tokens,
+        duration_seconds=seconds,
+        output_throughput=_rate(job.total_output_tokens, seconds),
+        total_token_throughput=_rate(job.total_input_tokens + job.total_output_tokens, seconds),
+        request_throughput=_rate(job.completed, seconds),
+        queue_seconds=queue_seconds(job, counters),
+        mean_ttft_ms=counters.ttft.mean_ms(),
+        median_ttft_ms=counters.ttft.quantile_ms(0.5),
+        p99_ttft_ms=counters.ttft.quantile_ms(0.99),
+        mean_tpot_ms=counters.tpot.mean_ms(),
+        median_tpot_ms=counters.tpot.quantile_ms(0.5),
+        p99_tpot_ms=counters.tpot.quantile_ms(0.99),
+        mean_e2el_ms=counters.e2el.mean_ms(),
+        median_e2el_ms=counters.e2el.quantile_ms(0.5),
+        p99_e2el_ms=counters.e2el.quantile_ms(0.99),
+        prefill_seconds=counters.engine.prefill_us / MICRO,
+        decode_seconds=counters.engine.decode_us / MICRO,
+        mean_batch_size=_mean_batch_size(counters.engine),
+        kv_cache_usage_peak=counters.engine.kv_cache_usage_peak,
+        finish_reasons=dict(sorted(counters.finish_reasons.items())),
+        retried_shards=counters.retried_shards,
+        workers=workers,
+        load_seconds=max((worker.load_seconds for worker in workers), default=0.0),
+        compile_seconds=max((worker.compile_seconds for worker in workers), default=0.0),
+    )
+
+
+def duration_seconds(job: Job, counters: JobCounters) -> float | None:
+    """From the first lease to the last line written, less the idle time before a `retry` was taken up."""
+    if job.first_step_at is None or job.last_line_at is None:
+        return None
+    return max(job.last_line_at - job.first_step_at - counters.idle_seconds, 0.0)
+
+
+def queue_seconds(job: Job, counters: JobCounters) -> float | None:
+    """From the moment at which the job was stored whole to its first lease; both by the store's clock."""
+    if job.first_step_at is None or counters.opened_at is None:
+        return None
+    return job.first_step_at - counters.opened_at
+
+
+def _rate(amount: int, seconds: float | None) -> float | None:
+    return amount / seconds if seconds else None
+
+
+def _mean_batch_size(engine: EngineTotals) -> float | None:
+    return engine.decode_batch_sum_e6 / engine.decode_steps_e6 if engine.decode_steps_e6 else None

@@ -1,0 +1,120 @@
+"""How a shard ends: its results become one compressed value, and lines without a result get an error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from jobs.completion import Completion, ErrorCode
+from jobs.job import Lease, ShardRef
+from jobs.keys import JobKeys
+from jobs.prompt import Prompt
+from jobs.shard_stats import ShardStats
+from jobs.stats_counters import EngineTotals, worker_share
+from jobs.stores.packing import encode_completion, pack_completions, unpack_prompts
+from jobs.stores.redis_server import RedisServer
+from jobs.stores.rules import MAX_EXPIRIES, cancelled_line, lease_lost, worker_lost_line
+
+ErrorLine = Callable[[Prompt], Completion]
+
+
+@dataclass(frozen=True)
+class _Closing:
+    """A shard's results as they were read, and what their compacted form would be."""
+
+    lines_read: int  # results that were there: the script refuses if more have come in since
+    packed: bytes
+    errors: int  # lines that had no result
+
+
+class ShardCloser:
+    """Closes shards; whoever comes second, or too late, changes nothing."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+
+    def finish(self, lease: Lease, stats: ShardStats) -> bool:
+        """A worker's own shard. Returns whether this ended the job. Raises `LeaseLost`."""
+        reply = "changed"
+        while reply == "changed":
+            closing = self._prepare_finish(lease)
+            args = (lease.shard.index, lease.token, closing.lines_read, closing.packed, closing.errors)
+            names = [*self._names(lease.shard), JobKeys(lease.shard.job_id).engine]
+            reply = self._server.script("finish_shard", names, *args, *_engine_args(stats))
+        if reply == "lost":
+            raise lease_lost(lease)
+        return bool(reply == "ended")
+
+    def close_cancelled(self, shard: ShardRef) -> bool:
+        """A shard of a cancelled job that no live worker holds. Returns whether this ended the job."""
+        return self._close_unheld(shard, ErrorCode.CANCELLED, cancelled_line)
+
+    def close_worker_lost(self, shard: ShardRef) -> bool:
+        """A shard whose lease has expired once too often. Returns whether this ended the job."""
+        return self._close_unheld(shard, ErrorCode.WORKER_LOST, worker_lost_line)
+
+    def _close_unheld(self, shard: ShardRef, why: ErrorCode, error_line: ErrorLine) -> bool:
+        keys, reply = JobKeys(shard.job_id), "changed"
+        while reply == "changed":
+            running, source = self._server.pipeline(
+                [("HGETALL", keys.running(shard.index)), ("GET", keys.input(shard.index))], atomic=True
+            )
+            if source is None:  # deleted meanwhile
+                return False
+            closing = _closing(running, unpack_prompts(source), error_line)
+            args = (shard.index, closing.lines_read, closing.packed, closing.errors, why, MAX_EXPIRIES)
+            reply = self._server.script("close_unheld", self._names(shard), *args)
+        return bool(reply == "ended")
+
+    def _prepare_finish(self, lease: Lease) -> _Closing:
+        keys, index = JobKeys(lease.shard.job_id), lease.shard.index
+        running, (held, lines), cancel = self._server.pipeline(
+            [
+                ("HGETALL", keys.running(index)),
+                ("HMGET", keys.shard(index), "held", "lines"),
+                ("HGET", keys.meta, "cancel_requested"),
+            ],
+            atomic=True,
+        )
+        if held is None or int(held) != lease.token:
+            raise lease_lost(lease)
+        if len(running) == int(lines):
+            return _closing(running, [], cancelled_line)
+        if cancel != b"1":
+            raise ValueError(f"shard {index} of job {lease.shard.job_id} has {len(running)} of {int(lines)} results")
+        return _closing(running, unpack_prompts(self._server.run("GET", keys.input(index))), cancelled_line)
+
+    @staticmethod
+    def _names(shard: ShardRef) -> list[str]:
+        keys, index = JobKeys(shard.job_id), shard.index
+        return [keys.meta, keys.shard(index), keys.running(index), keys.results(index), keys.open, keys.leases]
+
+
+def _closing(running: Mapping[bytes, bytes], prompts: Sequence[Prompt], error_line: ErrorLine) -> _Closing:
+    """The compacted form of what was read, with an error for each of `prompts` that has no result."""
+    encoded = {int(index): line for index, line in running.items()}
+    missing = [prompt for prompt in prompts if prompt.index not in encoded]
+    encoded.update({prompt.index: encode_completion(error_line(prompt)) for prompt in missing})
+    return _Closing(lines_read=len(running), packed=pack_completions(encoded), errors=len(missing))
+
+
+def _engine_args(stats: ShardStats) -> list[str | int | float | bytes]:
+    """What `finish_shard.lua` adds to the job's `engine` hash: sums, '', maxima."""
+    totals = EngineTotals()
+    totals.add(stats)
+    worker = stats.worker_id
+    facts = msgspec.structs.replace(worker_share(stats), output_tokens=0, peak_memory_bytes=0)  # kept as counters
+    return [
+        worker,
+        msgspec.json.encode(facts),
+        *("prefill_us", totals.prefill_us),
+        *("decode_us", totals.decode_us),
+        *("decode_steps_e6", totals.decode_steps_e6),
+        *("decode_batch_sum_e6", totals.decode_batch_sum_e6),
+        *(f"output_tokens:{worker}", stats.output_tokens),
+        "",
+        *("kv_cache_usage_peak", stats.kv_cache_usage_peak),
+        *(f"peak_memory_bytes:{worker}", stats.peak_memory_bytes),
+    ]

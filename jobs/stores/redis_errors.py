@@ -1,0 +1,100 @@
+"""What Redis and the network report, as errors that say what to do. A password never appears in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from redis.exceptions import (
+    AuthenticationError,
+    AuthenticationWrongNumberOfArgsError,
+    AuthorizationError,
+    BusyLoadingError,
+    InvalidResponse,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+)
+
+from jobs.errors import QwenBatchError, StoreFull, StoreUnavailable
+
+START_HINT = "Start one with `docker compose up redis`, or name another with --redis-url or QWEN_BATCH_REDIS_URL."
+PASSWORD_HINT = "Put user and password into the URL: redis://USER:PASSWORD@HOST:PORT/0."  # noqa: S105 - an example
+POLICY_HINT = "Give it more memory, or delete jobs with `qwen-batch delete JOB`."
+REPLICA_HINT = "Use the address of the primary."
+
+# What stands in the text or the type of an exception, or of one that led to it -> what happened.
+_REASONS = {
+    "refused": "refused the connection",
+    "CERTIFICATE_VERIFY_FAILED": "shows a TLS certificate that cannot be verified",
+    "SSL": "could not agree on TLS with us: is it a server for rediss:// URLs?",
+    "gaierror": "has a host name that does not resolve",
+    "FileNotFoundError": "has a socket path that does not exist",
+    "Timeout": "does not answer in time",
+    "timed out": "does not answer in time",
+}
+
+
+def address_of(client: redis.Redis) -> str:
+    """`host:port`, or the path of a Unix socket, of the server that a client talks to."""
+    options: dict[str, Any] = client.get_connection_kwargs()
+    return str(options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}")
+
+
+@contextmanager
+def translated_errors(client: redis.Redis) -> Iterator[None]:
+    """Raise `StoreUnavailable` or `StoreFull` for what redis-py raises inside.
+
+    A reply that only a mistake of ours can cause (a script that fails, a key of another type) stays what it is.
+    """
+    try:
+        yield
+    except RedisError as error:
+        known = _translate(error, address_of(client))
+        if known is None:
+            raise
+        raise known from error
+
+
+def _translate(error: RedisError, address: str) -> QwenBatchError | None:
+    text = str(error)
+    kind: QwenBatchError | None = None
+    if isinstance(error, OutOfMemoryError) or "OOM command not allowed" in text:
+        kind = StoreFull(f"Redis at {address} has reached its memory limit and refuses writes.", POLICY_HINT)
+    elif isinstance(error, ReadOnlyError) or "READONLY" in text:
+        kind = StoreUnavailable(f"Redis at {address} is a read-only replica.", REPLICA_HINT)
+    elif _refuses_user(error, text):
+        kind = StoreUnavailable(f"Redis at {address} refuses the user or the password.", PASSWORD_HINT)
+    elif isinstance(error, NoPermissionError):
+        kind = StoreUnavailable(f"Redis at {address} does not allow this user what the store needs.", PASSWORD_HINT)
+    elif isinstance(error, BusyLoadingError):
+        kind = StoreUnavailable(f"Redis at {address} is still loading its data.", "Try again in a moment.")
+    elif isinstance(error, InvalidResponse) or text.startswith("Protocol Error"):
+        kind = StoreUnavailable(f"The server at {address} does not speak the Redis protocol.", START_HINT)
+    elif isinstance(error, redis.ConnectionError | redis.TimeoutError):
+        kind = StoreUnavailable(f"Redis at {address} {_why_unreachable(error)}.", START_HINT)
+    elif text.startswith(("MISCONF", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS")):
+        kind = StoreUnavailable(f"Redis at {address} refuses writes: {text}", "Look into the server's log.")
+    return kind
+
+
+def _refuses_user(error: RedisError, text: str) -> bool:
+    kinds = (AuthenticationError, AuthenticationWrongNumberOfArgsError, AuthorizationError)
+    return isinstance(error, kinds) or "NOAUTH" in text or "WRONGPASS" in text
+
+
+def _why_unreachable(error: BaseException) -> str:
+    text = " ".join(f"{type(cause).__name__} {cause}" for cause in _chain(error))
+    for sign, why in _REASONS.items():
+        if sign in text:
+            return why
+    return "closed the connection"
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,54 @@
+"""The lists of jobs, which name many jobs and so cannot change in one step with any of them.
+
+Every change is ordered so that a crash between its commands leaves an entry too many, never one too few; whoever
+reads a stale entry removes it.
+"""
+
+from __future__ import annotations
+
+from jobs import keys
+from jobs.job import NewJob
+from jobs.keys import JobKeys
+from jobs.stores.redis_job_record import job_of
+from jobs.stores.redis_server import RedisServer
+
+
+class JobIndex:
+    """`qwen-batch:jobs`, and `qwen-batch:unfinished:MODEL` for each model."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+
+    def add(self, spec: NewJob) -> None:
+        """Name a job in both lists. Called before its keys change and once more after.
+
+        Before: a crash cannot hide the job. After: a reader that came between may have removed the entry as stale.
+        """
+        self._server.pipeline(
+            [
+                ("ZADD", keys.JOBS, spec.created_at, spec.id),
+                ("ZADD", keys.unfinished(spec.model), spec.created_at, spec.id),
+            ]
+        )
+
+    def newest(self, limit: int) -> list[str]:
+        """Ids of jobs, the newest first; some may be gone."""
+        return [entry.decode() for entry in self._server.run("ZREVRANGE", keys.JOBS, 0, limit - 1)]
+
+    def unfinished(self, model: str) -> list[str]:
+        """Ids of a model's jobs that have not ended, the oldest first; some may have ended since, or be gone."""
+        return [entry.decode() for entry in self._server.run("ZRANGE", keys.unfinished(model), 0, -1)]
+
+    def drop_gone(self, job_id: str) -> None:
+        """Remove a job whose keys are gone from the list of all jobs."""
+        self._server.run("ZREM", keys.JOBS, job_id)
+
+    def drop_ended(self, model: str, job_id: str) -> None:
+        """Remove an ended job from its model's list.
+
+        If `retry` opens it at the same moment, either this look at its state sees that, or `retry` adds it afterwards.
+        """
+        self._server.run("ZREM", keys.unfinished(model), job_id)
+        job = job_of(self._server.run("HGETALL", JobKeys(job_id).meta))
+        if job is not None and not job.state.ended:
+            self._server.run("ZADD", keys.unfinished(model), job.spec.created_at, job_id)

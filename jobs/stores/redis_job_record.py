@@ -1,0 +1,92 @@
+"""A job's hash in Redis, read: the job as it stands and what was counted of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from jobs.job import Job, JobState, NewJob
+from jobs.latency_histogram import LatencyHistogram
+from jobs.stats import WorkerShare
+from jobs.stats_counters import EngineTotals, JobCounters
+
+DELETING = "deleting"  # the state of a job whose keys are being freed; such a job counts as gone
+Hash = Mapping[bytes, bytes]
+_spec = msgspec.json.Decoder(NewJob)
+_share = msgspec.json.Decoder(WorkerShare)
+
+
+def spec_of(meta: Hash) -> NewJob:
+    """What was submitted, also of a job that is being deleted."""
+    return _spec.decode(meta[b"spec"])
+
+
+def job_of(meta: Hash) -> Job | None:
+    """The job of a `meta` hash; None if there is none, or if it is being deleted."""
+    if b"spec" not in meta or meta[b"state"] == DELETING.encode():
+        return None
+    return Job(
+        spec=spec_of(meta),
+        state=JobState(meta[b"state"].decode()),
+        cancel_requested=meta.get(b"cancel_requested") == b"1",
+        completed=_count(meta, b"completed"),
+        failed=_count(meta, b"failed"),
+        total_input_tokens=_count(meta, b"total_input_tokens"),
+        total_output_tokens=_count(meta, b"total_output_tokens"),
+        shards_done=_count(meta, b"shards_done"),
+        first_step_at=_seconds(meta, b"first_step_at_ms"),
+        last_line_at=_seconds(meta, b"last_line_at_ms"),
+        ended_at=_seconds(meta, b"ended_at_ms"),
+        error=meta[b"error"].decode() if b"error" in meta else None,
+    )
+
+
+def counters_of(meta: Hash, latency: Hash, engine: Hash) -> JobCounters:
+    """What was counted beside the job itself."""
+    return JobCounters(
+        ttft=_histogram(latency, "ttft"),
+        tpot=_histogram(latency, "tpot"),
+        e2el=_histogram(latency, "e2el"),
+        finish_reasons={name: int(count) for name, count in _named(meta, "finish_reason:")},
+        retried_shards=_count(meta, b"retried_shards"),
+        opened_at=_seconds(meta, b"opened_at_ms"),
+        idle_seconds=_count(meta, b"idle_ms") / 1000,
+        engine=EngineTotals(
+            prefill_us=_count(engine, b"prefill_us"),
+            decode_us=_count(engine, b"decode_us"),
+            decode_steps_e6=_count(engine, b"decode_steps_e6"),
+            decode_batch_sum_e6=_count(engine, b"decode_batch_sum_e6"),
+            kv_cache_usage_peak=float(peak) if (peak := engine.get(b"kv_cache_usage_peak")) else None,
+        ),
+        workers={name: _worker(engine, name, facts) for name, facts in _named(engine, "worker:")},
+    )
+
+
+def _worker(engine: Hash, worker_id: str, facts: bytes) -> WorkerShare:
+    return msgspec.structs.replace(
+        _share.decode(facts),
+        output_tokens=_count(engine, f"output_tokens:{worker_id}".encode()),
+        peak_memory_bytes=_count(engine, f"peak_memory_bytes:{worker_id}".encode()),
+    )
+
+
+def _histogram(latency: Hash, name: str) -> LatencyHistogram:
+    fields = {field: int(value) for field, value in _named(latency, f"{name}:")}
+    sum_us = fields.pop("sum_us", 0)
+    return LatencyHistogram(counts={int(bucket): count for bucket, count in fields.items()}, sum_us=sum_us)
+
+
+def _named(values: Hash, prefix: str) -> Iterator[tuple[str, bytes]]:
+    for field, value in values.items():
+        name = field.decode()
+        if name.startswith(prefix):
+            yield name.removeprefix(prefix), value
+
+
+def _count(values: Hash, field: bytes) -> int:
+    return int(values.get(field, 0))
+
+
+def _seconds(values: Hash, field: bytes) -> float | None:
+    return int(values[field]) / 1000 if field in values else None

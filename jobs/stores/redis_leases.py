@@ -1,0 +1,96 @@
+"""A worker's side of the store: one shard from lease to finish."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from jobs.completion import Completion, Latency
+from jobs.job import Lease, LeaseStatus, ShardRef
+from jobs.keys import JobKeys
+from jobs.latency_histogram import bucket_of, microseconds
+from jobs.prompt import Prompt
+from jobs.stores.packing import encode_completion, unpack_prompts
+from jobs.stores.redis_closing import ShardCloser
+from jobs.stores.redis_server import RedisServer
+from jobs.stores.rules import MAX_EXPIRIES, lease_lost
+
+_NO_INCREMENTS = msgspec.msgpack.encode([])
+
+
+class Leases:
+    """Every change is fenced: with a token that is no longer the shard's it changes nothing."""
+
+    def __init__(self, server: RedisServer, closer: ShardCloser) -> None:
+        self._server = server
+        self._closer = closer
+
+    def lease(self, shard: ShardRef, worker_id: str, ttl_seconds: float) -> Lease | None:
+        keys = JobKeys(shard.job_id)
+        names = [keys.meta, keys.shard(shard.index), keys.open, keys.leases]
+        reply = self._server.script("lease", names, shard.index, worker_id, _ms(ttl_seconds), MAX_EXPIRIES)
+        if reply is None:
+            return None
+        token, attempt = reply
+        return Lease(shard=shard, worker_id=worker_id, token=token, attempt=attempt)
+
+    def renew(self, lease: Lease, ttl_seconds: float) -> LeaseStatus:
+        keys, index = JobKeys(lease.shard.job_id), lease.shard.index
+        names = [keys.meta, keys.shard(index), keys.leases]
+        return LeaseStatus(self._server.script("renew", names, index, lease.token, _ms(ttl_seconds)))
+
+    def release(self, lease: Lease) -> bool:
+        keys, index = JobKeys(lease.shard.job_id), lease.shard.index
+        names = [keys.meta, keys.shard(index), keys.open, keys.leases]
+        reply = self._server.script("release", names, index, lease.token)
+        if reply == "cancelled":
+            self._closer.close_cancelled(lease.shard)
+        return bool(reply == "open")
+
+    def pending(self, lease: Lease) -> list[Prompt]:
+        keys, index = JobKeys(lease.shard.job_id), lease.shard.index
+        held, packed, done = self._server.pipeline(
+            [("HGET", keys.shard(index), "held"), ("GET", keys.input(index)), ("HKEYS", keys.running(index))],
+            atomic=True,
+        )
+        if held is None or int(held) != lease.token:
+            raise lease_lost(lease)
+        have = {int(line) for line in done}
+        return [prompt for prompt in unpack_prompts(packed) if prompt.index not in have]
+
+    def write(self, lease: Lease, completions: Sequence[Completion]) -> int:
+        keys, index = JobKeys(lease.shard.job_id), lease.shard.index
+        lines: list[str | int | bytes] = []
+        for completion in completions:
+            lines += _line(completion)
+        names = [keys.meta, keys.shard(index), keys.running(index), keys.latency]
+        reply = self._server.script("write", names, lease.token, *lines)
+        if reply == "lost":
+            raise lease_lost(lease)
+        return int(reply)
+
+
+def _line(completion: Completion) -> list[str | int | bytes]:
+    """The six values of one line that `write.lua` takes."""
+    usage = completion.usage
+    return [
+        completion.index,
+        encode_completion(completion),
+        completion.finish_reason or "",
+        usage.prompt_tokens if usage else 0,
+        usage.completion_tokens if usage else 0,
+        _increments(completion.latency) if completion.latency else _NO_INCREMENTS,
+    ]
+
+
+def _increments(latency: Latency) -> bytes:
+    increments: list[str | int] = []
+    for name, value in (("ttft", latency.ttft_ms), ("tpot", latency.tpot_ms), ("e2el", latency.e2el_ms)):
+        if value is not None:
+            increments += [f"{name}:{bucket_of(value)}", 1, f"{name}:sum_us", microseconds(value)]
+    return msgspec.msgpack.encode(increments)
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

@@ -1,0 +1,53 @@
+"""One Redis server as the store uses it: commands, pipelines and Lua scripts, with errors that people can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+from typing import Any
+
+import redis
+from redis.commands.core import Script
+
+from jobs.stores.redis_errors import translated_errors
+
+Word = str | int | float | bytes
+Command = tuple[Word, ...]  # ("HGET", key, field)
+
+
+class RedisServer:
+    """Thread-safe. Every method raises `StoreUnavailable` or `StoreFull`; strings in replies are bytes."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        """`client` must not decode replies (`decode_responses=False`, the default)."""
+        self._client = client
+        self._scripts: dict[str, Script] = {}
+
+    def run(self, *command: Word) -> Any:  # noqa: ANN401 - its type depends on the command
+        """The reply to one command."""
+        with translated_errors(self._client):
+            return self._client.execute_command(*command)  # type: ignore[no-untyped-call]
+
+    def pipeline(self, commands: Iterable[Command], atomic: bool = False) -> list[Any]:
+        """The replies to many commands sent together; `atomic` runs them as one transaction."""
+        with translated_errors(self._client), self._client.pipeline(transaction=atomic) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+            return pipeline.execute()
+
+    def script(self, name: str, keys: Sequence[str], *args: Word) -> Any:  # noqa: ANN401 - depends on the script
+        """The reply of `scripts/{name}.lua`, which runs atomically; a string comes as `str`. Sent by its hash."""
+        script = self._scripts.get(name) or self._load(name)
+        with translated_errors(self._client):
+            reply = script(keys=keys, args=args)
+        return reply.decode() if isinstance(reply, bytes) else reply
+
+    def now(self) -> float:
+        """Seconds since the epoch by the server's clock."""
+        seconds, microseconds = self.run("TIME")
+        return int(seconds) + int(microseconds) / 1e6
+
+    def _load(self, name: str) -> Script:
+        folder = files("jobs.stores") / "scripts"
+        source = "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("common", name))
+        return self._scripts.setdefault(name, self._client.register_script(source))

@@ -1,0 +1,81 @@
+"""Recovery: shards of unfinished jobs that nobody holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from jobs.job import Job, JobState, ShardRef
+from jobs.keys import JobKeys
+from jobs.stores.redis_closing import ShardCloser
+from jobs.stores.redis_index import JobIndex
+from jobs.stores.redis_job_record import job_of
+from jobs.stores.redis_server import Command, RedisServer
+from jobs.stores.rules import MAX_EXPIRIES
+
+
+@dataclass(frozen=True)
+class _Found:
+    job_id: str
+    job: Job | None  # None: deleted
+    open: list[ShardRef]  # never leased, released, or dropped by an earlier sweep
+    expired: list[ShardRef]  # their workers have fallen silent
+
+
+class Sweep:
+    """Three exchanges with the server for all of a model's jobs when nothing is wrong. Any worker may call it at any
+    time: what two of them find at once is done once.
+    """
+
+    def __init__(self, server: RedisServer, index: JobIndex, closer: ShardCloser) -> None:
+        self._server = server
+        self._index = index
+        self._closer = closer
+
+    def stranded(self, model: str, limit: int) -> list[ShardRef]:
+        """At most `limit` shards: those whose worker has just been lost before those that wait, old jobs first."""
+        lost: list[ShardRef] = []
+        waiting: list[ShardRef] = []
+        for found in self._look(model, limit):
+            if found.job is None or found.job.state.ended:
+                self._index.drop_ended(model, found.job_id)
+            elif found.job.cancel_requested:
+                self._close_cancelled(found.job, found.open + found.expired)
+            elif found.job.state != JobState.VALIDATING:
+                lost += [shard for shard in found.expired if self._drop_lease(found.job, shard)]
+                waiting += found.open
+        return list(dict.fromkeys(lost + waiting))[:limit]
+
+    def _look(self, model: str, limit: int) -> Iterator[_Found]:
+        ids = self._index.unfinished(model)
+        if not ids:
+            return
+        now_ms = int(self._server.now() * 1000)
+        commands: list[Command] = []
+        for keys in map(JobKeys, ids):
+            commands += [
+                ("HGETALL", keys.meta),
+                ("ZRANGE", keys.open, 0, limit - 1),
+                ("ZRANGEBYSCORE", keys.leases, "-inf", now_ms, "LIMIT", 0, limit),
+            ]
+        replies = self._server.pipeline(commands)
+        for job_id, meta, open_shards, expired in zip(ids, replies[::3], replies[1::3], replies[2::3], strict=True):
+            yield _Found(job_id, job_of(meta), _refs(job_id, open_shards), _refs(job_id, expired))
+
+    def _drop_lease(self, job: Job, shard: ShardRef) -> bool:
+        """Whether the shard needs a worker now."""
+        keys = JobKeys(shard.job_id)
+        names = [keys.shard(shard.index), keys.open, keys.leases]
+        reply = self._server.script("drop_expired", names, shard.index, MAX_EXPIRIES)
+        if reply == "exhausted" and self._closer.close_worker_lost(shard):
+            self._index.drop_ended(job.spec.model, job.id)
+        return bool(reply == "open")
+
+    def _close_cancelled(self, job: Job, shards: list[ShardRef]) -> None:
+        ended = [self._closer.close_cancelled(shard) for shard in shards]
+        if any(ended):
+            self._index.drop_ended(job.spec.model, job.id)
+
+
+def _refs(job_id: str, members: list[bytes]) -> list[ShardRef]:
+    return [ShardRef(job_id, int(index)) for index in members]

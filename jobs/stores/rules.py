@@ -1,0 +1,53 @@
+"""What every store says and decides alike: the errors it raises and the error lines it writes."""
+
+from __future__ import annotations
+
+from jobs.completion import Completion, ErrorCode
+from jobs.errors import JobConflict, LeaseLost
+from jobs.job import Lease
+from jobs.prompt import Prompt
+
+MAX_EXPIRIES = 3  # a shard whose lease expires so often takes its workers down: its pending lines become errors
+TIMELINE_SECONDS = 3600  # how long a sample is kept
+
+
+def cancelled_line(prompt: Prompt) -> Completion:
+    """The result of a line that was not finished when its job was cancelled."""
+    message = "The job was cancelled before this line was finished."
+    return Completion.failed(prompt.index, prompt.id, ErrorCode.CANCELLED, message, prompt.endpoint)
+
+
+def worker_lost_line(prompt: Prompt) -> Completion:
+    """The result of a line whose shard has lost `MAX_EXPIRIES` workers."""
+    message = f"The workers that ran this line's shard died or fell silent {MAX_EXPIRIES} times."
+    return Completion.failed(prompt.index, prompt.id, ErrorCode.WORKER_LOST, message, prompt.endpoint)
+
+
+def lease_lost(lease: Lease) -> LeaseLost:
+    """A worker acts on a shard that is no longer its own."""
+    return LeaseLost(f"{lease.worker_id} no longer holds shard {lease.shard.index} of job {lease.shard.job_id}")
+
+
+def id_taken(job_id: str) -> JobConflict:
+    """A new job has the id of another one."""
+    return JobConflict(f"There is another job {job_id!r} in this store.", "Submit again, for a new id.")
+
+
+def not_ended(job_id: str, state: str, wish: str) -> JobConflict:
+    """A job that runs cannot be deleted or retried."""
+    return JobConflict(
+        f"Job {job_id} is {state.replace('_', ' ')}; only a job that has ended can be {wish}.",
+        f"Wait for its end with `qwen-batch watch {job_id}`, or end it with `qwen-batch cancel {job_id}`.",
+    )
+
+
+def never_opened(job_id: str) -> JobConflict:
+    """A job that was cancelled while it was being submitted lacks lines, so it cannot be retried."""
+    return JobConflict(f"Job {job_id} was cancelled before it was submitted whole.", "Submit its file again.")
+
+
+def not_validating(job_id: str, state: str) -> JobConflict:
+    """Shards come too late. `state` is the job's, or 'cancelled' if that was asked for."""
+    if state == "cancelled":
+        return JobConflict(f"Job {job_id} was cancelled while it was being submitted.")
+    return JobConflict(f"Job {job_id} is {state.replace('_', ' ')}: its lines are complete.")

