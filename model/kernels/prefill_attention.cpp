@@ -13,8 +13,9 @@
 
 #include "block_products.h"
 
-using torch::stable::Tensor;
+
 using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
 
 namespace qwen_batch {
 namespace {

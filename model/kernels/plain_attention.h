@@ -1,0 +1,60 @@
+// Decode attention of one head in plain C++: for processors without AVX512-BF16, for float32, for unusual head sizes.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+#include "vector_math.h"
+
+namespace qwen_batch {
+
+constexpr float LOWEST = -1e30f;  // below every score, and safe to subtract
+
+// What one (sequence, kv head) needs. Pointers are to its first element.
+struct Item {
+  const int32_t* pages;
+  int64_t context;    // tokens in the cache
+  int64_t page_size;  // tokens a page
+  int64_t page_stride;
+  float scale;
+};
+
+// One query head; any type, any processor: the compiler vectorises. `dim` and the page size are at most 512.
+template <typename T>
+void attend_plain(const Item& item, const T* q, const T* keys, const T* values, T* out, int64_t dim) {
+  float query[512], sum_v[512], score[512];
+  for (int64_t d = 0; d < dim; ++d) {
+    query[d] = to_float(q[d]) * item.scale;
+    sum_v[d] = 0;
+  }
+  float highest = LOWEST, sum = 0;
+  for (int64_t first = 0; first < item.context; first += item.page_size) {
+    const int64_t count = std::min(item.page_size, item.context - first);
+    const int64_t at = item.pages[first / item.page_size] * item.page_stride;
+    float page_highest = highest;
+    for (int64_t t = 0; t < count; ++t) {
+      const T* key = keys + at + t * dim;
+      float dot = 0;
+#pragma omp simd reduction(+ : dot)
+      for (int64_t d = 0; d < dim; ++d) dot += query[d] * to_float(key[d]);
+      score[t] = dot;
+      page_highest = std::max(page_highest, dot);
+    }
+    const float shrink = std::exp(highest - page_highest);
+    highest = page_highest;
+    sum *= shrink;
+#pragma omp simd
+    for (int64_t d = 0; d < dim; ++d) sum_v[d] *= shrink;
+    for (int64_t t = 0; t < count; ++t) {
+      const T* value = values + at + t * dim;
+      const float weight = std::exp(score[t] - highest);
+      sum += weight;
+#pragma omp simd
+      for (int64_t d = 0; d < dim; ++d) sum_v[d] += weight * to_float(value[d]);
+    }
+  }
+  for (int64_t d = 0; d < dim; ++d) from_float(sum_v[d] / sum, out + d);
+}
+
+}  // namespace qwen_batch
