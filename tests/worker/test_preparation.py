@@ -1,0 +1,121 @@
+"""Lines become requests or errors, whatever they hold."""
+
+from __future__ import annotations
+
+import pytest
+from tests.worker.fake_tokenizer import VOCAB_SIZE, FakeTokenizer
+
+from jobs.completion import ErrorCode
+from jobs.job import NewJob
+from jobs.model_card import ModelCard
+from jobs.prompt import Prompt
+from jobs.sampling import SamplingSettings, line_seed
+from worker.preparation import Preparation, Prepared
+
+CARD = ModelCard(
+    name="fake",
+    vocab_size=VOCAB_SIZE,
+    max_model_len=1_001,
+    has_chat_template=True,
+    defaults=SamplingSettings(temperature=0.7, top_k=20),
+)
+
+
+def prepare(*prompts: Prompt, defaults: SamplingSettings = SamplingSettings(), card: ModelCard = CARD) -> Prepared:
+    job = NewJob("j", "fake", "native", defaults, seed=5, num_lines=9, shard_size=9, source="f", created_at=0.0)
+    return Preparation(FakeTokenizer(), card).prepare(prompts, job, group="g", on_token=lambda _: None)
+
+
+def refusal(prompt: Prompt) -> tuple[ErrorCode, str]:
+    """The one error of a line, with good neighbours on both sides that must not suffer."""
+    before, after = Prompt(0, "before", text="ab"), Prompt(2, "after", text="cd")
+    prepared = prepare(before, prompt, after)
+    assert [line.id for line, _ in prepared.runnable] == ["before", "after"]
+    (refused,) = prepared.refused
+    assert (refused.index, refused.id) == (prompt.index, prompt.id)
+    assert refused.error is not None
+    return refused.error.code, refused.error.message
+
+
+def test_all_texts_are_tokenised_in_one_call() -> None:
+    tokenizer = FakeTokenizer()
+    job = NewJob("j", "fake", "native", SamplingSettings(), 5, num_lines=3, shard_size=3, source="f", created_at=0.0)
+    prompts = [Prompt(index, str(index), text="abc"[: index + 1]) for index in range(3)]
+    prepared = Preparation(tokenizer, CARD).prepare(prompts, job, group="g", on_token=lambda _: None)
+    assert [request.token_ids for _, request in prepared.runnable] == [(97,), (97, 98), (97, 98, 99)]
+    assert tokenizer.calls == 1
+
+
+def test_token_ids_are_fed_as_they_are_and_messages_go_through_the_template() -> None:
+    prepared = prepare(
+        Prompt(0, "a", token_ids=(5, 6, 7)), Prompt(1, "b", messages=({"role": "user", "content": "hi"},))
+    )
+    assert [request.token_ids for _, request in prepared.runnable] == [(5, 6, 7), tuple(map(ord, "<user>hi"))]
+
+
+def test_a_line_wins_over_its_job_and_the_job_over_the_model() -> None:
+    prepared = prepare(
+        Prompt(0, "a", text="ab", settings=SamplingSettings(temperature=0.1)),
+        defaults=SamplingSettings(temperature=0.5, top_p=0.9),
+    )
+    params = prepared.runnable[0][1].params
+    assert (params.temperature, params.top_p, params.top_k) == (0.1, 0.9, 20)
+
+
+def test_a_line_without_a_seed_gets_one_from_its_job_and_its_index() -> None:
+    prepared = prepare(Prompt(3, "a", text="ab"), Prompt(4, "b", text="ab", settings=SamplingSettings(seed=11)))
+    assert [request.params.seed for _, request in prepared.runnable] == [line_seed(5, 3), 11]
+
+
+def test_a_completion_may_use_what_the_context_leaves() -> None:
+    prepared = prepare(
+        Prompt(0, "rest", text="x" * 900),
+        Prompt(1, "capped", text="x" * 900, settings=SamplingSettings(max_tokens=500)),
+        Prompt(2, "said", text="x" * 900, settings=SamplingSettings(max_tokens=7)),
+        Prompt(3, "one", text="x" * 1_000),
+    )
+    assert [request.params.max_tokens for _, request in prepared.runnable] == [101, 101, 7, 1]
+
+
+def test_a_prompt_too_long_for_the_model_fails_alone_with_both_numbers() -> None:
+    code, message = refusal(Prompt(1, "long", text="x" * 50_001))
+    assert code is ErrorCode.PROMPT_TOO_LONG
+    assert message == "The prompt has 50,001 tokens; this model takes at most 1,000."
+
+
+def test_a_line_found_invalid_at_submission_keeps_its_reason() -> None:
+    reason = "`temperature` is -1; it must be from 0 to 10"
+    assert refusal(Prompt(1, "bad", invalid=reason)) == (ErrorCode.INVALID_LINE, reason)
+
+
+@pytest.mark.parametrize("token_id", [-1, VOCAB_SIZE, 2**70])
+def test_a_token_id_outside_the_vocabulary_is_refused_by_number(token_id: int) -> None:
+    code, message = refusal(Prompt(1, "bad", token_ids=(1, token_id)))
+    assert code is ErrorCode.INVALID_LINE
+    assert f"token id {token_id}" in message and "1,114,111" in message
+
+
+def test_an_empty_prompt_is_refused() -> None:
+    assert refusal(Prompt(1, "empty", text="")) == (ErrorCode.INVALID_LINE, "The prompt is empty: it has no tokens.")
+
+
+def test_half_a_character_fails_alone_although_the_texts_are_encoded_together() -> None:
+    code, message = refusal(Prompt(1, "surrogate", text="a\ud800b"))
+    assert code is ErrorCode.INVALID_LINE
+    assert "cannot be tokenised" in message
+
+
+def test_messages_that_the_template_refuses_fail_alone() -> None:
+    code, message = refusal(Prompt(1, "chat", messages=({"role": "user"},)))
+    assert code is ErrorCode.INVALID_LINE
+    assert "chat template" in message
+
+
+def test_what_nobody_expected_is_an_internal_error_of_one_line() -> None:
+    code, message = refusal(Prompt(1, "chat", messages=({"content": "no role"},)))
+    assert (code, message) == (ErrorCode.INTERNAL_ERROR, "KeyError: 'role'")
+
+
+def test_a_failed_line_keeps_the_endpoint_that_decides_its_shape() -> None:
+    prepared = prepare(Prompt(0, "a", text="", endpoint="chat"))
+    assert prepared.refused[0].endpoint == "chat"

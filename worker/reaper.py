@@ -1,0 +1,64 @@
+"""Finds shards that nobody works on, and hints them again."""
+
+from __future__ import annotations
+
+import logging
+
+from jobs.errors import StoreFull, StoreUnavailable
+from jobs.hints import HintSender
+from jobs.stores.protocol import JobStore
+from worker.periodic import Periodic
+from worker.store_link import StoreLink
+
+log = logging.getLogger(__name__)
+
+SWEEP_LIMIT = 256  # shards a sweep: more wait for the next, so that a broker that lost everything is filled gently
+
+
+class Reaper:
+    """Sweeps the store for stranded shards; every worker has one, so any worker that lives is enough.
+
+    A shard whose lease has expired is hinted at once. One that was never leased is hinted only when the model's queue
+    is empty: a long queue's shards have their hints in it, and to hint those again every second would flood it.
+
+    Args:
+        store: The truth about who holds what.
+        hints: Where hints go, and how many wait.
+        model: The served model's name.
+        interval_seconds: Between two sweeps, give or take a fifth.
+        link: Told of every call that failed or worked.
+    """
+
+    def __init__(
+        self, *, store: JobStore, hints: HintSender, model: str, interval_seconds: float, link: StoreLink
+    ) -> None:
+        self._store = store
+        self._hints = hints
+        self._model = model
+        self._link = link
+        self._thread = Periodic("reaper", self._sweep_safely, interval_seconds, jitter=0.2)
+
+    def start(self) -> None:
+        """Sweep now and then again and again."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the sweeps."""
+        self._thread.stop()
+
+    def sweep(self) -> int:
+        """Look once; returns how many shards were hinted. Raises `StoreUnavailable` and `StoreFull`."""
+        queue_is_empty = self._hints.depth(self._model) == 0
+        shards = self._store.stranded(self._model, SWEEP_LIMIT, expired_only=not queue_is_empty)
+        if shards:
+            self._hints.send(self._model, shards)
+            names = ", ".join(f"{shard.job_id}/{shard.index}" for shard in shards[:8])
+            more = f" and {len(shards) - 8} more" if len(shards) > 8 else ""
+            log.info("stranded shards hinted again: %s%s", names, more)
+        return len(shards)
+
+    def _sweep_safely(self) -> None:
+        try:
+            self.sweep()
+        except (StoreUnavailable, StoreFull) as error:
+            self._link.failed(error)
