@@ -1,0 +1,69 @@
+"""Keeping what a person types from becoming a control token.
+
+A template writes `<|im_end|>` to end a message. The same text inside a message must not end it: it is marked before
+rendering, and what is marked is encoded as ordinary text afterwards.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from model.messages import MessagesInvalid
+
+_MARKS = range(0xF0000, 0xFFFFE)  # private-use characters: no template, trimming or normalisation touches them
+
+
+class ControlTokens:
+    """The texts of a tokenizer's control tokens, and how to break and to find them."""
+
+    def __init__(self, texts: list[str]) -> None:
+        longest_first = sorted(texts, key=len, reverse=True)
+        self._pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+
+    def mark_for(self, *values: object) -> str | None:
+        """A character that stands nowhere in `values`, or None when no control token does either.
+
+        Raises:
+            MessagesInvalid: Every candidate is taken.
+        """
+        texts = [text for value in values for text in _texts(value)]
+        if not any(self._pattern.search(text) for text in texts):
+            return None
+        taken = set().union(*texts)
+        free = next((mark for mark in map(chr, _MARKS) if mark not in taken), None)
+        if free is None:
+            raise MessagesInvalid("the messages use every private-use character of plane 15; leave one out")
+        return free
+
+    def break_up(self, value: object, mark: str) -> object:
+        """A copy of JSON data in which each control token has `mark` after its first character."""
+        if isinstance(value, str):
+            return self._pattern.sub(lambda found: f"{found[0][0]}{mark}{found[0][1:]}", value)
+        if isinstance(value, Mapping):
+            return {self.break_up(key, mark): self.break_up(item, mark) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.break_up(item, mark) for item in value]
+        return value
+
+    def split(self, text: str) -> list[tuple[bool, str]]:
+        """Cut a text into (is a control token, piece), in order, without empty pieces."""
+        pieces = []
+        end = 0
+        for found in self._pattern.finditer(text):
+            pieces.append((False, text[end : found.start()]))
+            pieces.append((True, found[0]))
+            end = found.end()
+        pieces.append((False, text[end:]))
+        return [(control, piece) for control, piece in pieces if piece]
+
+
+def _texts(value: object) -> list[str]:
+    """Every text in JSON data, keys included."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Mapping):
+        return [text for key, item in value.items() for text in (*_texts(key), *_texts(item))]
+    if isinstance(value, list | tuple):
+        return [text for item in value for text in _texts(item)]
+    return []

@@ -1,0 +1,137 @@
+"""Text to token ids and back, for one model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import tokenizers
+from tokenizers.decoders import ByteLevel
+
+from jobs.errors import ModelUnusable
+from model.byte_alphabet import token_to_bytes
+from model.chat_encoder import ChatEncoder
+from model.chat_template import ChatTemplate
+from model.messages import MessagesInvalid
+from model.text_stream import TextStream
+
+
+class Tokenizer:
+    """A model's tokenizer and chat template. Safe to use from several threads."""
+
+    def __init__(self, backend: tokenizers.Tokenizer, chat_template: ChatTemplate | None) -> None:
+        """Args:
+        backend: A byte-level tokenizer, as all of Qwen's are.
+        chat_template: None for a model without one.
+        """
+        added = backend.get_added_tokens_decoder()
+        self._backend = backend
+        self._encoder = ChatEncoder(backend, chat_template) if chat_template else None
+        self._special_ids = frozenset(token_id for token_id, token in added.items() if token.special)
+        self._vocab_size = max(backend.get_vocab(with_added_tokens=True).values()) + 1
+
+    @classmethod
+    def from_folder(cls, path: Path | str) -> Tokenizer:
+        """Load `tokenizer.json` and, where there is one, the chat template.
+
+        Raises:
+            ModelUnusable: A file is missing or damaged, or the tokenizer is of a kind that Qwen3 does not have.
+        """
+        folder = Path(path)
+        file = folder / "tokenizer.json"
+        if not file.is_file():
+            raise ModelUnusable(
+                f"There is no tokenizer.json in {folder}.", "Name the folder that holds the model's files."
+            )
+        try:
+            backend = tokenizers.Tokenizer.from_file(str(file))
+        except Exception as error:  # the library raises no narrower class
+            raise ModelUnusable(f"{file} cannot be read: {error}.", "Download the model again.") from error
+        if not isinstance(backend.decoder, ByteLevel):
+            raise ModelUnusable(
+                f"{file} is not a byte-level tokenizer (its decoder is {type(backend.decoder).__name__}).",
+                "Qwen3's tokenizer is; name a Qwen3 model.",
+            )
+        backend.no_truncation()
+        backend.no_padding()
+        return cls(backend, ChatTemplate.from_folder(folder))
+
+    @property
+    def vocab_size(self) -> int:
+        """The highest token id + 1; the model's own vocabulary may be padded beyond it."""
+        return self._vocab_size
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether `encode_messages` can work; base models have no template."""
+        return self._encoder is not None
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a raw prompt, as it is: nothing is added, and special tokens spelled in it become those tokens.
+
+        Raises:
+            ValueError: The text has a lone surrogate, which no UTF-8 text can hold.
+        """
+        text.encode()  # UnicodeEncodeError, a ValueError, where the backend would say only "must be str"
+        return list(self._backend.encode(text, add_special_tokens=False).ids)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` for many texts, in parallel."""
+        for text in texts:
+            text.encode()  # as in `encode`
+        return [encoding.ids for encoding in self._backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def encode_messages(self, messages: object, /, **chat_template_kwargs: object) -> list[int]:
+        """The ids of a conversation, rendered by the chat template up to where the assistant answers.
+
+        Only the template writes control tokens: the text of a special token inside a message, a name, a tool or any
+        other argument is encoded as ordinary text. (`<think>` and `<tool_call>` are not special tokens.)
+
+        Args:
+            messages: A list of messages as the OpenAI API defines them; see `model.messages`.
+            chat_template_kwargs: Variables for the template, `enable_thinking` say. `tools` is a list of JSON schemas;
+                `add_generation_prompt` is true unless given.
+
+        Raises:
+            MessagesInvalid: What is given cannot be rendered, or the model has no chat template.
+        """
+        return self._chat_encoder().encode(messages, chat_template_kwargs)
+
+    def encode_messages_batch(
+        self, conversations: Sequence[object], chat_template_kwargs: Sequence[Mapping[str, object]] | None = None
+    ) -> list[list[int] | MessagesInvalid]:
+        """`encode_messages` for many conversations, each with its own arguments.
+
+        One that cannot be rendered gives its error in its place; the others do not suffer.
+        """
+        each_kwargs = chat_template_kwargs if chat_template_kwargs is not None else [{}] * len(conversations)
+        results: list[list[int] | MessagesInvalid] = []
+        for messages, kwargs in zip(conversations, each_kwargs, strict=True):
+            try:
+                results.append(self._chat_encoder().encode(messages, kwargs))
+            except MessagesInvalid as error:
+                results.append(error)
+        return results
+
+    def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
+        """The text of token ids. Broken UTF-8 becomes U+FFFD; ids that the tokenizer lacks are skipped."""
+        return self._backend.decode(list(ids), skip_special_tokens=skip_special_tokens)
+
+    def stream(self, skip_special_tokens: bool = True) -> TextStream:
+        """A new incremental `decode`."""
+        return TextStream(lambda token_id: self._bytes_of(token_id, skip_special_tokens))
+
+    def token_text(self, token_id: int) -> str:
+        """One token's own text, special tokens included; a part of a character shows as U+FFFD."""
+        return self.decode([token_id], skip_special_tokens=False)
+
+    def _chat_encoder(self) -> ChatEncoder:
+        if self._encoder is None:
+            raise MessagesInvalid("this model has no chat template; give `prompt` instead of `messages`")
+        return self._encoder
+
+    def _bytes_of(self, token_id: int, skip_special_tokens: bool) -> bytes:
+        if skip_special_tokens and token_id in self._special_ids:
+            return b""
+        token = self._backend.id_to_token(token_id)
+        return b"" if token is None else token_to_bytes(token)
