@@ -58,6 +58,16 @@ class Settings(msgspec.Struct, frozen=True):
         except msgspec.ValidationError as error:
             raise InvalidInput(f"A {PREFIX}* variable has a bad value: {error}.") from error
 
+    @staticmethod
+    def server_is_named(environ: Mapping[str, str] = os.environ) -> bool:
+        """Whether the environment names a Redis server, so that `run` need not bring its own."""
+        return bool(environ.get(f"{PREFIX}REDIS_URL"))
+
+    def as_env(self) -> dict[str, str]:
+        """The variables from which `from_env` makes these settings again, for a child process."""
+        values = {name: getattr(self, name) for name in self.__struct_fields__}
+        return {PREFIX + name.upper(): str(value) for name, value in values.items() if value is not None}
+
     @classmethod
     def env_names(cls) -> list[str]:
         """The names of all variables, in the order of the fields."""
