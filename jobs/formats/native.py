@@ -47,7 +47,7 @@ class NativeFormat:
             token_ids=token_ids,
             messages=messages,
             settings=values.settings(said),
-            return_token_ids=values.boolean("return_token_ids", line.get("return_token_ids") or False),
+            return_token_ids=values.flag(line, "return_token_ids"),
             chat_template_kwargs=read_chat_template_kwargs(line, messages),
         )
 

@@ -73,7 +73,7 @@ class OpenAIFormat:
             messages=messages,
             endpoint=endpoint,
             settings=values.settings(said),
-            return_token_ids=values.boolean("return_token_ids", body.get("return_token_ids") or False),
+            return_token_ids=values.flag(body, "return_token_ids"),
             chat_template_kwargs=read_chat_template_kwargs(body, messages),
         )
 
@@ -107,7 +107,7 @@ def _read_settings(body: dict[str, Json], known: tuple[str, ...]) -> dict[str, J
             said[key] = reader(key, value)
     newer = body.get("max_completion_tokens")
     if newer is not None:
-        newer = values.integer("max_completion_tokens", newer)
+        newer = values.integer("max_completion_tokens", newer, "max_tokens")
         if said.setdefault("max_tokens", newer) != newer:
             raise LineInvalid(f"`max_tokens` is {said['max_tokens']:,} but `max_completion_tokens` is {newer:,}")
     return said

@@ -16,11 +16,12 @@ from jobs.sampling import RANGES, SamplingSettings
 MAX_TOKEN_ID = 2**31 - 1  # where no model card says more
 
 
-def integer(key: str, value: Json) -> int:
-    """A whole number inside `RANGES[key]`."""
+def integer(key: str, value: Json, setting: str | None = None) -> int:
+    """A whole number inside the range of the setting, which is called `key` if nothing else is said."""
+    allowed = RANGES[setting or key]
     whole = type(value) is int or (type(value) is float and value.is_integer())
-    if not whole or value not in RANGES[key]:
-        raise LineInvalid(f"`{key}` is {shown(value)}; it must be a whole number {RANGES[key]}")
+    if not whole or value not in allowed:
+        raise LineInvalid(f"`{key}` is {shown(value)}; it must be a whole number {allowed}")
     return int(value)
 
 
@@ -36,6 +37,12 @@ def boolean(key: str, value: Json) -> bool:
     if type(value) is not bool:
         raise LineInvalid(f"`{key}` is {shown(value)}; it must be true or false")
     return value
+
+
+def flag(line: Mapping[str, Json], key: str) -> bool:
+    """The boolean of that key, false if nothing is said."""
+    value = line.get(key)
+    return False if value is None else boolean(key, value)
 
 
 def string(key: str, value: Json) -> str:

@@ -1,0 +1,44 @@
+"""What the format tests share: decoding one line, and a model to check it against."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from jobs.formats.line_decoder import LineDecoder
+from jobs.model_card import ModelCard
+from jobs.prompt import Prompt
+
+Decode = Callable[..., Prompt]
+
+
+@pytest.fixture(scope="session")
+def card() -> ModelCard:
+    """A model with 1,000 tokens and a chat template."""
+    return ModelCard(name="demo", vocab_size=1000, max_model_len=2048, has_chat_template=True)
+
+
+@pytest.fixture
+def decode(card: ModelCard) -> Decode:
+    """Decodes one line, given as an object or as bytes, as the only line of a file for the model `demo`."""
+
+    def decode(line: Any, card: ModelCard | None = card, number: int = 1) -> Prompt:
+        data = line if isinstance(line, bytes) else json.dumps(line).encode()
+        return LineDecoder(model="demo", card=card).decode(data, number - 1, number)
+
+    return decode
+
+
+@pytest.fixture
+def why(decode: Decode) -> Callable[..., str]:
+    """What is wrong with a line; fails if nothing is."""
+
+    def why(line: Any, **options: Any) -> str:
+        reason = decode(line, **options).invalid
+        assert reason is not None, f"{line!r} was taken"
+        return reason
+
+    return why

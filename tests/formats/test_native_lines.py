@@ -1,0 +1,184 @@
+"""The native input line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from jobs.formats.native import KEYS
+from jobs.model_card import ModelCard
+from jobs.prompt import Prompt
+from jobs.sampling import RANGES, SamplingSettings
+
+Decode = Callable[..., Prompt]
+Why = Callable[..., str]
+
+EVERY_SETTING: dict[str, Any] = {
+    "max_tokens": 64,
+    "min_tokens": 2,
+    "temperature": 0.6,
+    "top_k": 20,
+    "top_p": 0.95,
+    "min_p": 0.05,
+    "presence_penalty": 1.5,
+    "frequency_penalty": -0.5,
+    "repetition_penalty": 1.1,
+    "seed": 7,
+    "stop": ["\n", "END"],
+    "stop_token_ids": [3, 4],
+    "ignore_eos": True,
+}
+
+
+def test_a_raw_prompt_is_kept_as_it_is(decode: Decode) -> None:
+    prompt = decode({"id": "q-17", "prompt": " Grüße, 世界 \u0000", "max_tokens": 64})
+    expected = SamplingSettings(max_tokens=64)
+    assert prompt == Prompt(index=0, id="q-17", text=" Grüße, 世界 \u0000", settings=expected)
+
+
+def test_a_prompt_of_token_ids_is_kept_as_it_is(decode: Decode) -> None:
+    assert decode({"prompt": [1, 2, 999]}) == Prompt(index=0, id="1", token_ids=(1, 2, 999))
+
+
+def test_messages_are_kept_with_the_variables_for_their_template(decode: Decode) -> None:
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is 37 + 48?"}]
+    prompt = decode({"messages": messages, "chat_template_kwargs": {"enable_thinking": False}})
+    expected = Prompt(index=0, id="1", messages=tuple(messages), chat_template_kwargs={"enable_thinking": False})
+    assert prompt == expected
+
+
+def test_every_sampling_setting_may_stand_on_a_line(decode: Decode) -> None:
+    settings = decode({"prompt": "x", "return_token_ids": True, **EVERY_SETTING}).settings
+    expected = {key: tuple(value) if isinstance(value, list) else value for key, value in EVERY_SETTING.items()}
+    assert {name: getattr(settings, name) for name in SamplingSettings.__struct_fields__} == expected
+
+
+def test_the_known_keys_are_the_settings_and_the_lines_own() -> None:
+    own = {"id", "prompt", "messages", "return_token_ids", "chat_template_kwargs"}
+    assert set(KEYS) == own | set(SamplingSettings.__struct_fields__)
+
+
+def test_a_line_without_an_id_is_called_by_its_number(decode: Decode) -> None:
+    assert decode({"prompt": "x"}, number=12).id == "12"
+
+
+@pytest.mark.parametrize("key", [key for key in KEYS if key != "prompt"])
+def test_null_means_not_said(decode: Decode, key: str) -> None:
+    assert decode({"prompt": "x", key: None}) == Prompt(index=0, id="1", text="x")
+
+
+def test_one_stop_string_may_stand_without_a_list(decode: Decode) -> None:
+    assert decode({"prompt": "x", "stop": "END"}).settings.stop == ("END",)
+
+
+def test_a_whole_number_may_be_written_with_a_point(decode: Decode) -> None:
+    settings = decode({"prompt": "x", "max_tokens": 64.0, "seed": 1e3, "temperature": 1}).settings
+    assert (settings.max_tokens, settings.seed, settings.temperature) == (64, 1000, 1.0)
+    assert type(settings.max_tokens) is int
+    assert type(settings.temperature) is float
+
+
+@pytest.mark.parametrize("key", RANGES)
+def test_both_ends_of_a_range_are_taken_and_what_lies_outside_is_not(decode: Decode, why: Why, key: str) -> None:
+    allowed = RANGES[key]
+    assert decode({"prompt": "x", key: allowed.high}).invalid is None
+    assert (decode({"prompt": "x", key: allowed.low}).invalid is None) == allowed.inclusive_low
+    for outside in (allowed.low - 1, allowed.high + 1):
+        reason = why({"prompt": "x", key: outside})
+        assert reason.startswith(f"`{key}` is ")
+        assert str(allowed) in reason
+
+
+@pytest.mark.parametrize("key", RANGES)
+@pytest.mark.parametrize("value", ["hot", "1", True, False, [], [1], {}, {"a": 1}])
+def test_only_a_number_is_a_number(why: Why, key: str, value: object) -> None:
+    reason = why({"prompt": "x", key: value})
+    assert reason.startswith(f"`{key}` is ")
+    assert "number" in reason
+
+
+@pytest.mark.parametrize("key", ["max_tokens", "min_tokens", "top_k", "seed"])
+def test_a_fraction_is_no_whole_number(why: Why, key: str) -> None:
+    assert why({"prompt": "x", key: 1.5}).startswith(f"`{key}` is 1.5; it must be a whole number")
+
+
+@pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity", b"1e400", b"-1e400"])
+def test_nan_and_infinity_are_refused(why: Why, number: bytes) -> None:
+    assert why(b'{"prompt": "x", "temperature": ' + number + b"}").startswith("the line is not JSON")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ({"prompt": "x", "temperature": -1}, "`temperature` is -1; it must be a number from 0 to 10"),
+        ({"prompt": "x", "temperature": "hot"}, '`temperature` is "hot"; it must be a number from 0 to 10'),
+        ({"prompt": "x", "max_tokens": 0}, "`max_tokens` is 0; it must be a whole number from 1 to 1,000,000"),
+        ({"prompt": "x", "top_p": 0}, "`top_p` is 0; it must be a number above 0 and at most 1"),
+        ({"prompt": "x", "temprature": 1}, '"temprature" is not a known key; did you mean `temperature`?'),
+        ({"prompt": "x", "maxTokens": 1}, '"maxTokens" is not a known key; did you mean `max_tokens`?'),
+        ({"promt": "x"}, '"promt" is not a known key; did you mean `prompt`?'),
+        ({"prompt": "x", "seed": 2**64}, "`seed` is 18446744073709551616; it must be"),
+        ({"prompt": "x", "messages": [{"role": "user", "content": "x"}]}, "both `prompt` and `messages`"),
+        ({"id": "a"}, "neither `prompt` nor `messages`"),
+        ({"prompt": ""}, '`prompt` is ""; the model needs at least one token'),
+        ({"prompt": []}, "`prompt` is an empty list; the model needs at least one token"),
+        ({"prompt": 7}, "`prompt` is 7; it must be a string or a list of token ids"),
+        ({"prompt": ["a", "b"]}, "`prompt` is a list of 2; it must be a list of token ids"),
+        ({"prompt": [1, True]}, "it must be a list of token ids"),
+        ({"prompt": [1, 2.0]}, "it must be a list of token ids"),
+        ({"prompt": [1, -1]}, "`prompt` holds -1; a token id is from 0"),
+        ({"prompt": [1, 2**70]}, "`prompt` holds 1180591620717411303424; a token id is from 0"),
+        ({"prompt": "x", "stop": 1}, "`stop` is 1; it must be a string or a list of strings"),
+        ({"prompt": "x", "stop": [""]}, "a `stop` string has 0 characters; it must have 1 to"),
+        ({"prompt": "x", "stop": ["a", None]}, "`stop` is a list of 2; it must be a string or a list of strings"),
+        ({"prompt": "x", "stop": ["a"] * 17}, "`stop` has 17 strings; at most 16 are allowed"),
+        ({"prompt": "x", "stop_token_ids": 5}, "`stop_token_ids` is 5; it must be a list of token ids"),
+        ({"prompt": "x", "ignore_eos": 1}, "`ignore_eos` is 1; it must be true or false"),
+        ({"prompt": "x", "return_token_ids": "yes"}, '`return_token_ids` is "yes"; it must be true or false'),
+        ({"prompt": "x", "return_token_ids": 0}, "`return_token_ids` is 0; it must be true or false"),
+        ({"prompt": "x", "min_tokens": 9, "max_tokens": 8}, "`min_tokens` is 9; it must be at most `max_tokens`"),
+        ({"prompt": "x", "id": 17}, "`id` is 17; it must be a string"),
+        ({"prompt": "x", "id": ""}, "`id` has 0 characters; it must have 1 to 512"),
+        ({"prompt": "x", "id": "a" * 513}, "`id` has 513 characters; it must have 1 to 512"),
+        ({"prompt": "x", "chat_template_kwargs": {"enable_thinking": False}}, "is for `messages`"),
+        ([1, 2], "the line is a list of 2; it must be one JSON object"),
+        (None, "the line is null; it must be one JSON object"),
+        (b'{"prompt": "x"', "the line is not JSON: it ends too early"),
+        (b'{"prompt": "x"} {"prompt": "y"}', "the line is not JSON: "),
+        (b"{'prompt': 'x'}", "the line is not JSON: "),
+        (b'{"prompt": "caf\xe9"}', "the line is not UTF-8: byte 0xe9 at position 16"),
+    ],
+)
+def test_a_bad_line_is_told_what_is_wrong_with_it(why: Why, line: object, reason: str) -> None:
+    assert reason in why(line)
+
+
+@pytest.mark.parametrize("key", ["logprobs", "n", "logit_bias", "response_format", "tools"])
+def test_what_comes_later_is_refused_by_name(why: Why, key: str) -> None:
+    assert why({"prompt": "x", key: 5}).startswith(f"`{key}` is 5; it is not supported")
+
+
+def test_an_unknown_key_that_resembles_none_is_told_them_all(why: Why) -> None:
+    assert "known are `id`, `prompt`, `messages`" in why({"prompt": "x", "zzz": 1})
+
+
+def test_a_bad_line_keeps_its_id_where_that_can_be_read(decode: Decode) -> None:
+    assert decode({"id": "q-1", "prompt": 7}).id == "q-1"
+    assert decode({"id": 5, "prompt": "x"}, number=3).id == "3"
+    assert decode(b"{", number=3).id == "3"
+
+
+def test_a_token_id_outside_the_vocabulary_is_refused(decode: Decode, why: Why) -> None:
+    expected = "`prompt` holds the token id 1,000; the vocabulary of demo is from 0 to 999"
+    assert why({"prompt": [1, 1000]}) == expected
+    assert "`stop_token_ids` holds the token id 5,000" in why({"prompt": "x", "stop_token_ids": [5000]})
+    assert decode({"prompt": [1, 1000]}, card=None).invalid is None
+
+
+def test_messages_are_refused_for_a_model_without_a_chat_template(decode: Decode, why: Why) -> None:
+    base = ModelCard(name="base", vocab_size=1000, max_model_len=2048, has_chat_template=False)
+    line = {"messages": [{"role": "user", "content": "x"}]}
+    assert why(line, card=base).startswith("`messages` need a chat template, which base does not have")
+    assert decode({"prompt": "x"}, card=base).invalid is None
