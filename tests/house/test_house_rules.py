@@ -1,0 +1,107 @@
+"""Rules of the house that a reader should be able to rely on."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobs.settings import PREFIX, Settings
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PACKAGES = ("cli", "engine", "jobs", "model", "worker")
+# worker.app is Celery's entry point: importing it reads the environment and makes the application.
+MODULES = sorted(
+    ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
+    for package in PACKAGES
+    for path in (REPOSITORY / package).rglob("*.py")
+)
+TORCH_FREE = [name for name in MODULES if name.split(".")[0] in {"cli", "jobs"}]
+
+
+def test_every_environment_name_in_the_compose_file_is_a_setting() -> None:
+    names = set(re.findall(rf"\b{PREFIX}[A-Z_]+", (REPOSITORY / "docker-compose.yml").read_text()))
+    assert names
+    assert names <= set(Settings.env_names())
+
+
+def test_every_environment_name_in_the_documentation_is_a_setting() -> None:
+    for page in [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]:
+        names = set(re.findall(rf"\b{PREFIX}[A-Z_]*[A-Z]\b", page.read_text()))
+        assert names <= set(Settings.env_names()), page
+
+
+def test_only_settings_reads_our_environment_names() -> None:
+    readers = [
+        path.relative_to(REPOSITORY)
+        for package in PACKAGES
+        for path in (REPOSITORY / package).rglob("*.py")
+        if re.search(r"(getenv|environ(\.get)?)\W+[\"']QWEN_BATCH_", path.read_text())
+    ]
+    assert readers == []
+
+
+def test_every_module_imports_alone() -> None:
+    """One process for all: each module is imported with every module of ours forgotten first."""
+    script = """
+import importlib, sys
+for name in sys.argv[1:]:
+    for loaded in [m for m in sys.modules if m.split(".")[0] in {"cli", "engine", "jobs", "model", "worker"}]:
+        if not loaded.startswith("model"):
+            del sys.modules[loaded]
+    importlib.import_module(name)
+"""
+    names = [name for name in MODULES if name != "worker.app"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *names], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_client_half_imports_no_torch() -> None:
+    script = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
+    script += "\nassert 'torch' not in sys.modules"
+    done = subprocess.run(
+        [sys.executable, "-c", script, *TORCH_FREE], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_package_markers_are_empty(package: str) -> None:
+    assert [str(p) for p in (REPOSITORY / package).rglob("__init__.py") if p.read_text().strip()] == []
+
+
+def test_files_stay_small() -> None:
+    long = {
+        str(path.relative_to(REPOSITORY)): lines
+        for folder in (*PACKAGES, "tools", "benchmarks", "tests")
+        for path in (REPOSITORY / folder).rglob("*")
+        if path.suffix in {".py", ".cpp", ".h", ".lua"} and (lines := len(path.read_text().splitlines())) > 300
+    }
+    assert long == {}
+
+
+def test_no_pickle_and_no_evaluation_of_text_as_code() -> None:
+    banned = {"pickle", "marshal", "shelve", "cloudpickle", "dill"}
+    for package in PACKAGES:
+        for path in (REPOSITORY / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Import):
+                    assert not banned & {alias.name.split(".")[0] for alias in node.names}, path
+                elif isinstance(node, ast.ImportFrom):
+                    assert (node.module or "").split(".")[0] not in banned, path
+                elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                    assert node.func.id not in {"eval", "exec"}, path
+
+
+def test_every_packaged_folder_is_listed_for_installation() -> None:
+    text = (REPOSITORY / "pyproject.toml").read_text()
+    for package in PACKAGES:
+        for marker in (REPOSITORY / package).rglob("__init__.py"):
+            name = ".".join(marker.parent.relative_to(REPOSITORY).parts)
+            assert f'"{name}"' in text, name
