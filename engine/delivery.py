@@ -57,7 +57,12 @@ class Delivery:
         token_ids = sequence.generated
         if checker.ended_by_token:
             token_ids = token_ids[:-1]
-        return self._detokenizer.decode(token_ids)
+        text = self._detokenizer.decode(token_ids)
+        if not text.endswith("\N{REPLACEMENT CHARACTER}"):
+            return text
+        # Maybe the last character is incomplete: a stream holds it back, where decode writes a replacement for it.
+        stream = self._detokenizer.stream()
+        return "".join(stream.push(token_id) for token_id in token_ids)
 
 
 def fail(ticket: Ticket, error: BaseException) -> None:

@@ -15,7 +15,7 @@ class Detokenizer(Protocol):
     def vocab_size(self) -> int:
         """Ids from 0 that have a text."""
 
-    def decode(self, token_ids: Items[int]) -> str:
+    def decode(self, token_ids: Items[int], /) -> str:
         """The text of tokens, special tokens skipped, always valid Unicode."""
 
     def stream(self) -> TokenStream:

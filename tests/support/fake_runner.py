@@ -83,7 +83,7 @@ class ByteTokenizer:
     vocab_size = VOCAB_SIZE
 
     def decode(self, token_ids: Items[int]) -> str:
-        return bytes(token_id for token_id in token_ids if token_id < 256).decode(errors="ignore")
+        return bytes(token_id for token_id in token_ids if token_id < 256).decode(errors="replace")
 
     def stream(self) -> ByteStream:
         return ByteStream()
@@ -93,7 +93,7 @@ class ByteStream:
     """Text as its bytes come."""
 
     def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def push(self, token_id: int) -> str:
         return self._decoder.decode(bytes([token_id])) if token_id < 256 else ""

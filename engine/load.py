@@ -1,0 +1,86 @@
+"""From a model's folder to an engine that runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.block_manager import BlockManager
+from engine.compilation import keep_compile_cache
+from engine.config import PAGE_SIZE, EngineConfig, ResolvedConfig
+from engine.engine import Engine
+from engine.machine import Machine
+from engine.model_runner import ModelRunner
+from engine.resolve import resolve
+from engine.scheduler import Scheduler
+from model.config import ModelConfig
+from model.generation_config import GenerationConfig
+from model.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class LoadedEngine:
+    """A started engine and what there is to know about it."""
+
+    engine: Engine
+    tokenizer: Tokenizer
+    model_config: ModelConfig
+    resolved: ResolvedConfig
+    eos_token_ids: tuple[int, ...]
+    device: str  # for people: "cpu", "cuda:0 (NVIDIA H100)"
+    compiled: bool
+    load_seconds: float  # everything but compilation
+    compile_seconds: float
+
+
+def load_engine(
+    folder: Path,
+    config: EngineConfig,
+    *,
+    log: Callable[[str], None],
+    on_death: Callable[[BaseException], None] = lambda _: None,
+) -> LoadedEngine:
+    """Load a model, compile it and start an engine over it. The one place that starts a process's engine.
+
+    Args:
+        folder: A checkpoint in the layout of transformers, with its tokenizer.
+        config: What the person asked for.
+        log: Gets a line for everything that a person should know.
+        on_death: See `Engine`.
+
+    Raises:
+        InvalidInput: The configuration asks for what this machine or model cannot give.
+        ModelUnusable: The folder cannot be loaded, or the memory holds no cache for it.
+    """
+    started_at = time.monotonic()
+    keep_compile_cache()
+    tokenizer = Tokenizer.from_folder(folder)
+    model_config = ModelConfig.from_folder(folder)
+    eos_token_ids = tuple(GenerationConfig.from_folder(folder).eos_token_ids)
+    resolved = resolve(config, model_config, Machine.inspect(), log)
+    runner = ModelRunner.from_folder(folder, resolved, vocab_limit=tokenizer.vocab_size, log=log)
+    loaded_at = time.monotonic()
+    compile_seconds = runner.warm_up()
+    block_manager = BlockManager(resolved.num_pages, PAGE_SIZE)
+    engine = Engine(
+        scheduler=Scheduler(block_manager, resolved.max_num_seqs, resolved.max_batched_tokens),
+        runner=runner,
+        detokenizer=tokenizer,
+        eos_token_ids=eos_token_ids,
+        max_model_len=resolved.max_model_len,
+        on_death=on_death,
+    )
+    engine.start()
+    return LoadedEngine(
+        engine=engine,
+        tokenizer=tokenizer,
+        model_config=model_config,
+        resolved=resolved,
+        eos_token_ids=eos_token_ids,
+        device=runner.device_description,
+        compiled=runner.compiled,
+        load_seconds=loaded_at - started_at,
+        compile_seconds=compile_seconds,
+    )

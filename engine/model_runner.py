@@ -1,0 +1,132 @@
+"""The model on its device: the only place that knows device, dtype and compilation."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+import torch
+
+from engine.batch import Batch
+from engine.block_manager import SINK_PAGE
+from engine.compilation import compile_obstacle
+from engine.config import PAGE_SIZE, ResolvedConfig
+from engine.request import Request, Ticket
+from engine.resolve import TORCH_DTYPES
+from engine.sampling_row import sampling_row
+from engine.sequence import Sequence
+from engine.step_inputs import StepBuffers
+from engine.stop_checker import StopChecker
+from jobs.sampling import SamplingParams
+from model.compiled_layer import CompiledLayer
+from model.kv_cache import PagedKVCache
+from model.qwen3 import Qwen3ForCausalLM, decoder_layer
+from model.sampling import SamplingBatch, sample
+
+
+class ModelRunner:
+    """Runs batches: tokens in, sampled ids out. One thread at a time. See `engine.runner.Runner`."""
+
+    def __init__(self, model: Qwen3ForCausalLM, config: ResolvedConfig, log: Callable[[str], None]) -> None:
+        self._model = model
+        self._config = config
+        self._log = log
+        self._device = torch.device(config.device)
+        self.compiled = False
+        self._cache = PagedKVCache(model.config, config.num_pages, PAGE_SIZE, self._device, model.dtype)
+        self._buffers = StepBuffers(
+            max_tokens=max(config.max_batched_tokens, config.max_num_seqs),
+            max_seqs=config.max_num_seqs,
+            max_pages=-(-config.max_model_len // PAGE_SIZE),
+            page_size=PAGE_SIZE,
+            device=self._device,
+        )
+
+    @classmethod
+    def from_folder(cls, folder: Path, config: ResolvedConfig, *, vocab_limit: int, log: Callable[[str], None]) -> Self:
+        """Load a checkpoint and set up its cache. Sets the number of CPU threads of the whole process.
+
+        Args:
+            folder: The checkpoint.
+            config: Resolved for this machine and this checkpoint.
+            vocab_limit: The tokenizer's size: no id from there on is ever sampled.
+            log: Gets a line for what a person should know.
+
+        Raises:
+            ModelUnusable: The checkpoint cannot be loaded.
+        """
+        torch.set_num_threads(config.threads)
+        model = Qwen3ForCausalLM.from_folder(
+            folder, dtype=TORCH_DTYPES[config.dtype], device=config.device, vocab_limit=vocab_limit
+        )
+        return cls(model, config, log)
+
+    @property
+    def device_description(self) -> str:
+        """The device for people: `cpu`, `cuda:0 (NVIDIA H100)`, `mps`."""
+        if self._device.type == "cuda":
+            return f"{self._device} ({torch.cuda.get_device_name(self._device)})"
+        return str(self._device)
+
+    @torch.inference_mode()
+    def run(self, batch: Batch) -> list[int]:
+        """See `Runner.run`."""
+        inputs = self._buffers.build(batch)
+        hidden = self._model.forward(inputs.token_ids, inputs.metadata, self._cache)
+        if not batch.sampling:
+            return []
+        rows = [sampling_row(batch.sequences[index], self._model.valid_vocab) for index in batch.sampling]
+        logits = self._model.logits(hidden[inputs.last_rows])[: len(rows)]
+        return sample(logits, SamplingBatch.from_rows(rows, self._device)).tolist()
+
+    def warm_up(self) -> float:
+        """Run a small step of each phase, so that the first real one meets no compilation.
+
+        Where layers cannot be compiled, or their compilation fails, they run as they are, and a line says why.
+
+        Returns:
+            Seconds that compilation took; 0 if nothing is compiled.
+        """
+        obstacle = compile_obstacle(self._device.type) if self._config.compile else None
+        if obstacle is not None:
+            self._log(f"Running without torch.compile: {obstacle}.")
+        self.compiled = self._config.compile and obstacle is None
+        started_at = time.monotonic()
+        if self.compiled:
+            self._compile()
+        else:
+            self._run_small_steps()
+        return time.monotonic() - started_at if self.compiled else 0.0
+
+    def _compile(self) -> None:
+        self._model.layer_fn = CompiledLayer(decoder_layer)
+        try:
+            self._run_small_steps()
+        except Exception as error:  # noqa: BLE001 - a compiler has many ways to fail; the model runs without it
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            self._log(f"Running without torch.compile, which failed: {reason}")
+            self.compiled = False
+            self._model.layer_fn = decoder_layer
+            self._run_small_steps()
+
+    def _run_small_steps(self) -> None:
+        for count in (2, 1):
+            sequences = [_sink_sequence() for _ in range(count)]
+            self.run(Batch.prefill(sequences, [3] * count))
+            for sequence in sequences:
+                sequence.num_computed = 2
+            self.run(Batch.decode(sequences))
+
+
+def _sink_sequence() -> Sequence:
+    """A sequence whose cache is the sink page."""
+    params = SamplingParams(max_tokens=1)
+    return Sequence(
+        ticket=Ticket(Request((0, 0, 0), params)),
+        stop_checker=StopChecker(params, (), 1),
+        priority=(0, False, 0, 0),
+        block_table=array("i", [SINK_PAGE]),
+    )

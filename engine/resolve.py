@@ -1,0 +1,128 @@
+"""From what was asked for to what this machine runs: every automatic value is decided here, once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+
+from engine.config import PAGE_SIZE, EngineConfig, ResolvedConfig
+from engine.machine import Machine
+from jobs.byte_size import format_bytes
+from jobs.errors import InvalidInput, ModelUnusable
+from model.config import ModelConfig
+from model.kv_cache import bytes_per_page
+from model.load import expected_shapes
+
+TORCH_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+MAX_NUM_SEQS = {"cpu": 64, "mps": 64, "cuda": 256}
+MAX_BATCHED_TOKENS = {"cpu": 1024, "mps": 1024, "cuda": 8192}  # matrix products reach full speed well below
+
+SHARED_MEMORY_SHARE = 0.25  # of what is left after the weights, where other programs use the same memory
+CUDA_MEMORY_SHARE = 0.9
+CUDA_ACTIVATION_BYTES = 1 << 30  # kept for a step's intermediate tensors
+
+
+def resolve(
+    config: EngineConfig, model: ModelConfig, machine: Machine, log: Callable[[str], None] = lambda _: None
+) -> ResolvedConfig:
+    """Decide what is automatic.
+
+    Args:
+        config: What was asked for.
+        model: The model to be run.
+        machine: The machine it will run on.
+        log: Gets a line when the model's context has to be cut.
+
+    Raises:
+        InvalidInput: Something was asked for that this machine or model cannot give.
+        ModelUnusable: The memory left holds no cache worth having.
+    """
+    device = _device(config, machine)
+    kind = device.partition(":")[0]
+    dtype: Literal["float32", "bfloat16"] = model.dtype if config.dtype == "auto" else config.dtype
+    max_num_seqs = _positive("max_num_seqs", config.max_num_seqs, MAX_NUM_SEQS[kind])
+    asked_len = _positive("max_model_len", config.max_model_len, model.max_position_embeddings)
+    if asked_len > model.max_position_embeddings:
+        raise InvalidInput(
+            f"max_model_len is {asked_len:,}; this model takes 2 to {model.max_position_embeddings:,} tokens."
+        )
+    page_bytes = bytes_per_page(model, PAGE_SIZE, TORCH_DTYPES[dtype])
+    budget = _cache_budget(config, kind, machine, weight_bytes(model, TORCH_DTYPES[dtype]))
+    enough = 1 + max_num_seqs * math.ceil(asked_len / PAGE_SIZE)
+    num_pages = min(budget // page_bytes, enough)
+    return ResolvedConfig(
+        device=device,
+        dtype=dtype,
+        compile=config.compile,
+        max_num_seqs=max_num_seqs,
+        max_batched_tokens=_positive("max_batched_tokens", config.max_batched_tokens, MAX_BATCHED_TOKENS[kind]),
+        max_model_len=_fitting_len(config, asked_len, num_pages, page_bytes, log),
+        num_pages=num_pages,
+        threads=_positive("threads", config.threads, machine.cores),
+    )
+
+
+def weight_bytes(model: ModelConfig, dtype: torch.dtype) -> int:
+    """Memory of a model's weights. A tied output layer is counted too: it is packed into a copy of its own."""
+    return sum(math.prod(shape) for shape in expected_shapes(model).values()) * dtype.itemsize
+
+
+def _device(config: EngineConfig, machine: Machine) -> str:
+    has_cuda = machine.cuda_memory_left_bytes is not None
+    if config.device == "auto":
+        return "cuda:0" if has_cuda else "mps" if machine.has_mps else "cpu"
+    present = {"cpu": True, "cuda": has_cuda, "mps": machine.has_mps}[config.device]
+    if not present:
+        raise InvalidInput(
+            f"The device {config.device} was asked for, and PyTorch finds none on this machine.",
+            "Use `--device auto`, or install the PyTorch build for that device.",
+        )
+    return "cuda:0" if config.device == "cuda" else config.device
+
+
+def _cache_budget(config: EngineConfig, kind: str, machine: Machine, weights: int) -> int:
+    """Bytes for the cache."""
+    if config.kv_cache_memory_bytes is not None:
+        return config.kv_cache_memory_bytes
+    if kind == "cuda" and machine.cuda_memory_left_bytes is not None:
+        left = machine.cuda_memory_left_bytes * CUDA_MEMORY_SHARE - weights - CUDA_ACTIVATION_BYTES
+    else:
+        left = (machine.memory_left_bytes - weights) * SHARED_MEMORY_SHARE
+    return max(0, int(left))
+
+
+def _fitting_len(
+    config: EngineConfig, asked_len: int, num_pages: int, page_bytes: int, log: Callable[[str], None]
+) -> int:
+    """The context that one sequence alone can fill; shorter than the model's only if nobody named a length."""
+    fits = (num_pages - 1) * PAGE_SIZE
+    if fits >= asked_len:
+        return asked_len
+    has, needs = format_bytes(max(0, num_pages) * page_bytes), format_bytes((asked_len // PAGE_SIZE + 2) * page_bytes)
+    if fits <= 0:
+        raise ModelUnusable(
+            f"{has} are left for the KV cache; a page of {PAGE_SIZE} tokens takes {format_bytes(page_bytes)}, and at "
+            "least 2 are needed.",
+            "Free memory, or set `--kv-cache-memory`.",
+        )
+    if config.max_model_len is not None:
+        raise InvalidInput(
+            f"A KV cache of {has} holds {fits:,} tokens; max_model_len {asked_len:,} needs {needs}.",
+            f"Set `--max-model-len` to at most {fits}, or `--kv-cache-memory` to at least {needs}.",
+        )
+    log(
+        f"The context is limited to {fits:,} of the model's {asked_len:,} tokens: a KV cache of {has} holds no more "
+        "(set `--kv-cache-memory`)."
+    )
+    return fits
+
+
+def _positive(name: str, asked: int | None, automatic: int) -> int:
+    lowest = 2 if name == "max_model_len" else 1
+    if asked is not None and asked < lowest:
+        raise InvalidInput(f"{name} is {asked}; it must be at least {lowest}.")
+    return automatic if asked is None else asked
