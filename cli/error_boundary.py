@@ -10,6 +10,7 @@ import click
 
 from cli.console import Console
 from cli.exit_codes import ExitCode, code_of_error
+from cli.worker_failure import LocalWorkerFailed
 from jobs.errors import QwenBatchError
 
 
@@ -24,7 +25,7 @@ def run_in_boundary(command: Callable[[], int | None]) -> int:
         sys.stdout.flush()
     except QwenBatchError as error:
         Console().error(error.message, error.hint)
-        return code_of_error(error)
+        return error.exit_code if isinstance(error, LocalWorkerFailed) else code_of_error(error)
     except click.ClickException as error:  # click's own: a mistyped option, say
         error.show()
         return ExitCode.INVALID_INPUT

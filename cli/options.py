@@ -78,7 +78,9 @@ output_option = click.option(
 )
 
 errors_option = click.option(
-    "--errors", metavar="FILE", help="Write failed lines to this file instead of among the results."
+    "--errors",
+    metavar="FILE",
+    help="Write failed lines here as well; in the OpenAI format here only.  [default there: OUTPUT.errors.jsonl]",
 )
 
 wait_option = click.option("--wait", is_flag=True, help="Watch the job until it ends; the exit code says how.")

@@ -1,4 +1,4 @@
-"""One `run` at a time works in a state folder."""
+"""One process at a time works in a folder."""
 
 from __future__ import annotations
 
@@ -11,36 +11,33 @@ from jobs.errors import InvalidInput
 
 
 class StateLock:
-    """An exclusive lock on a folder, which the kernel drops when its holder dies. The file names the holder.
+    """An exclusive lock on a folder, as a context manager. The kernel drops it when its holder dies.
+
+    The lock file names its holder. The folder is made if need be, for its owner alone, and may be removed while the
+    lock is held.
 
     Raises:
-        InvalidInput: A live `run` holds the folder, or it cannot be made or used.
+        InvalidInput: A live process holds the folder, or it cannot be made or used.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._path = folder / "lock"
         self._file: int | None = None
 
     def __enter__(self) -> Self:
-        path = self._folder / "lock"
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._folder.chmod(0o700)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            self._file = self._acquire()
+        except BlockingIOError:
+            raise InvalidInput(
+                f"Another `qwen-batch run` (process {self._holder()}) works on this in {self._folder}.",
+                "Wait for it, or give this one a folder of its own with --state-dir.",
+            ) from None
         except OSError as error:
             raise InvalidInput(
                 f"The state folder {self._folder} cannot be used: {error.strerror}.",
                 "Name another one with --state-dir.",
             ) from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(self._file, 32, 0).decode(errors="replace").strip()
-            self.__exit__()
-            raise InvalidInput(
-                f"Another `qwen-batch run` (process {holder or 'unknown'}) is using the state folder {self._folder}.",
-                "Wait for it, or give this one a folder of its own with --state-dir.",
-            ) from None
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
         return self
@@ -49,3 +46,23 @@ class StateLock:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+    def _acquire(self) -> int:
+        """Lock the file that is at the path: one that was removed between opening and locking guards nothing."""
+        while True:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if self._path.exists() and os.path.samestat(os.fstat(file), self._path.stat()):
+                    return file
+            except OSError:
+                os.close(file)
+                raise
+            os.close(file)
+
+    def _holder(self) -> str:
+        try:
+            return self._path.read_text(errors="replace").strip() or "unknown"
+        except OSError:
+            return "unknown"

@@ -1,0 +1,101 @@
+"""`qwen-batch run`"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+
+import click
+
+from cli.console import Console
+from cli.exit_codes import ExitCode
+from cli.local_run import LocalRun
+from cli.options import (
+    errors_option,
+    output_option,
+    pass_console,
+    prompts_argument,
+    redis_url_option,
+    seed_option,
+    settings_with,
+    skip_invalid_option,
+    verbosity_options,
+)
+from cli.result_target import ResultTarget
+from cli.sampling_options import sampling_options
+from cli.target_model import target_model
+from cli.worker_options import worker_options
+from cli.worker_packages import require_worker_packages
+from jobs.prompt_file import PromptFile
+from jobs.sampling import SamplingSettings
+from jobs.settings import Settings
+from jobs.submission import SubmitOptions
+
+
+@click.command(name="run")
+@prompts_argument
+@output_option
+@errors_option
+@sampling_options
+@seed_option
+@skip_invalid_option
+@worker_options
+@click.option(
+    "--workers", "num_workers", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Processes."
+)
+@click.option(
+    "--state-dir",
+    metavar="FOLDER",
+    help="Unfinished runs are kept here.  [env: QWEN_BATCH_STATE_DIR; default: ~/.local/state/qwen-batch]",
+)
+@redis_url_option
+@verbosity_options
+@pass_console
+def command(
+    console: Console,
+    /,
+    *,
+    prompts: str,
+    output: str | None,
+    errors: str | None,
+    defaults: SamplingSettings,
+    seed: int,
+    skip_invalid: bool,
+    num_workers: int,
+    **options: str | None,
+) -> ExitCode:
+    """Answer a file of prompts on this machine, in one command.
+
+    PROMPTS is a JSONL file, in the native or the OpenAI batch format, or -
+    for standard input. Results go to stdout or the file of -o, in input order.
+
+    A private server and the workers start with the command and end with it.
+    If it is interrupted or killed, the same command goes on where it was;
+    once the results are written, nothing is kept.
+
+    \b
+    Exit codes: 0 done, 1 some lines failed, 2 invalid input or model,
+    4 no server, 5 the job could not run, 130 interrupted.
+
+    \b
+    Examples:
+      qwen-batch run prompts.jsonl -o results.jsonl
+      qwen-batch run prompts.jsonl --model Qwen/Qwen3-0.6B --max-tokens 256
+      echo '{"prompt": "What is 2 + 3?"}' | qwen-batch run - | jq .completion
+    """
+    require_worker_packages()
+    settings = settings_with(**options)
+    target = ResultTarget.of_options(output, errors)
+    embedded = options["redis_url"] is None and not Settings.server_is_named()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    with PromptFile.open(prompts, sys.stdin.buffer) as file:
+        model = target_model(settings, console)
+        submission = SubmitOptions(model.name, defaults, seed, skip_invalid, model.card)
+        return LocalRun(file, submission, target, settings, embedded, num_workers)(console)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Being asked to end is the same as Ctrl-C: an orderly end, and the same command goes on later."""
+    raise KeyboardInterrupt

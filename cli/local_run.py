@@ -1,0 +1,107 @@
+"""`run`: a server, workers, a job and its results, from beginning to end."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from cli.console import Console
+from cli.embedded_server import EmbeddedServer
+from cli.exit_codes import ExitCode, code_of_job
+from cli.local_workers import LocalWorkers
+from cli.outcome import report_end
+from cli.progress import watch_job
+from cli.result_target import ResultTarget
+from cli.resume import job_to_resume
+from cli.run_folder import fingerprint_of, prune_runs, run_folder
+from cli.state_lock import StateLock
+from cli.store import open_hints, open_store
+from cli.worker_failure import LocalWorkerFailed
+from jobs.errors import QwenBatchError
+from jobs.job import Job
+from jobs.prompt_file import PromptFile
+from jobs.settings import Settings
+from jobs.stores.protocol import JobStore
+from jobs.submission import SubmitOptions, submit_file
+
+
+@dataclass(frozen=True)
+class LocalRun:
+    """One call of `run`."""
+
+    file: PromptFile
+    options: SubmitOptions
+    target: ResultTarget
+    settings: Settings
+    embedded: bool  # bring a server along, instead of using the one of the settings
+    num_workers: int
+
+    def __call__(self, console: Console) -> ExitCode:
+        """Run it. Nothing is started before the file is found to be good.
+
+        Raises:
+            QwenBatchError: Whatever the file, the server, the workers or the output path have to say.
+        """
+        report = self.file.check(self.options.card, self.options.model, self.options.skip_invalid)
+        fingerprint = fingerprint_of(report, self.settings.model, self.options)
+        state_folder = self.settings.state_folder()
+        folder = run_folder(state_folder, fingerprint)
+        with StateLock(folder):
+            for pruned in prune_runs(state_folder):
+                console.detail(f"Removed an old unfinished run: {pruned}.")
+            console.detail(f"Server data and worker logs are in {folder}.")
+            with self._server(folder) as settings, LocalWorkers(settings, self.num_workers, folder) as workers:
+                code = self._deliver(fingerprint, settings, workers, console)
+            if self.embedded:
+                shutil.rmtree(folder, ignore_errors=True)
+        return code
+
+    @contextmanager
+    def _server(self, folder: Path) -> Iterator[Settings]:
+        """The settings with the server that is used."""
+        if not self.embedded:
+            yield self.settings
+            return
+        with EmbeddedServer(folder) as server:
+            yield msgspec.structs.replace(self.settings, redis_url=server.url)
+
+    def _deliver(self, fingerprint: str, settings: Settings, workers: LocalWorkers, console: Console) -> ExitCode:
+        store = open_store(settings)
+        job = self._job(store, fingerprint, settings, console)
+        try:
+            ended = watch_job(store, job.id, console, check=workers.check)
+        except LocalWorkerFailed:
+            _forget_if_untouched(store, job.id)
+            raise
+        except KeyboardInterrupt:
+            console.say("Stopping. Finished lines are kept: the same command goes on from there.")
+            raise
+        workers.ask_to_stop()
+        self.target.write(store, ended)
+        report_end(store, ended, console)
+        return code_of_job(ended)
+
+    def _job(self, store: JobStore, fingerprint: str, settings: Settings, console: Console) -> Job:
+        earlier = job_to_resume(store, fingerprint, undelivered=self.embedded)
+        if earlier is not None:
+            console.say(
+                f"Going on with the interrupted run of this file: {earlier.done:,} of {earlier.spec.num_lines:,} "
+                "lines are finished."
+            )
+            return earlier
+        job = submit_file(store, open_hints(settings), self.file, self.options)
+        store.remember_run(fingerprint, job.id)
+        return job
+
+
+def _forget_if_untouched(store: JobStore, job_id: str) -> None:
+    """A job that no worker could begin, because its model is unusable, is not worth going on with."""
+    with suppress(QwenBatchError):  # the worker's error is the one to report
+        if store.job(job_id).done == 0:
+            store.request_cancel(job_id)
+            store.delete(job_id)

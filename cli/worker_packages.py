@@ -1,0 +1,19 @@
+"""The half of the installation that a machine which only submits need not have."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from jobs.errors import InvalidInput
+
+_NEEDED = ("torch", "safetensors", "tokenizers", "huggingface_hub", "numpy", "psutil")
+
+
+def require_worker_packages() -> None:
+    """Raise `InvalidInput` unless this installation can run a model. Imports none of the packages."""
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise InvalidInput(
+            f"This installation cannot run a model: {', '.join(missing)} is not installed.",
+            "Install it with `pip install 'qwen-batch[worker]'`.",
+        )
