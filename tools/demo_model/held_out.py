@@ -1,0 +1,56 @@
+"""Prompts that training never saw, with their right answers. Imports no torch: a client's test can use it."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import NamedTuple
+
+from tools.demo_model.chat_format import Message
+from tools.demo_model.questions import Question, draw_question
+from tools.demo_model.registry import TASKS
+from tools.demo_model.splits import Split
+from tools.demo_model.texts import SYSTEM_PROMPTS
+
+_EARLIER_TURN_SHARE = 0.1
+_SYSTEM_SHARE = 0.1
+_MISSES_BEFORE_GIVING_UP = 60
+
+
+class HeldOutPrompt(NamedTuple):
+    """A line to send, and what must come back (raw text's answer after one space)."""
+
+    prompt: str | list[Message]  # raw text, or a chat's messages
+    answer: str
+    task: str
+
+
+def _chat(question: Question, rng: Random) -> list[Message]:
+    messages: list[Message] = []
+    if rng.random() < _SYSTEM_SHARE:
+        messages.append({"role": "system", "content": rng.choice(SYSTEM_PROMPTS)})
+    if rng.random() < _EARLIER_TURN_SHARE:
+        earlier = draw_question(rng.choice(TASKS), Split.TRAIN, rng)
+        messages.append({"role": "user", "content": earlier.text})
+        messages.append({"role": "assistant", "content": earlier.answer})
+    messages.append({"role": "user", "content": question.text})
+    return messages
+
+
+def held_out_prompts(count: int, split: Split = Split.TEST) -> list[HeldOutPrompt]:
+    """`count` different prompts, the same each time: all tasks in turn, raw text and chats in turn.
+
+    A task with few held-out instances drops out when it has nothing new; the others go on in its place.
+    """
+    rng = Random(f"held out for {split.value}")
+    chosen: dict[str, HeldOutPrompt] = {}
+    misses = dict.fromkeys(TASKS, 0)
+    as_chat = False
+    while len(chosen) < count:
+        for task in [task for task in TASKS if misses[task] < _MISSES_BEFORE_GIVING_UP]:
+            question = draw_question(task, split, rng)
+            prompt = _chat(question, rng) if as_chat else question.text
+            name = repr(prompt)
+            misses[task] = misses[task] + 1 if name in chosen else 0
+            chosen.setdefault(name, HeldOutPrompt(prompt, question.answer, task.name))
+        as_chat = not as_chat
+    return list(chosen.values())[:count]

@@ -1,0 +1,101 @@
+"""Tasks on the letters of a word: spelling, reversing, counting."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable
+from random import Random
+
+from tools.demo_model.lexicon import sentence_words
+from tools.demo_model.phrasings import PHRASINGS
+from tools.demo_model.task import Instance, Task
+from tools.demo_model.words import ENGLISH_WORDS
+
+_SHORTEST, _LONGEST = 3, 7
+
+
+def _random_letters(rng: Random, count: int) -> str:
+    # Half of the time from very few letters: what is hard is a letter that comes again.
+    alphabet = rng.sample(string.ascii_lowercase, rng.randint(2, 4)) if rng.random() < 0.5 else string.ascii_lowercase
+    return "".join(rng.choice(alphabet) for _ in range(count))
+
+
+def _word_with_known_start(rng: Random) -> str:
+    """Starts like a word of the tokenizer's, so that a token of several letters must be taken apart."""
+    known = rng.choice(sentence_words())
+    start = known[: rng.randint(2, min(len(known), _LONGEST))]
+    return start + _random_letters(rng, rng.randint(max(0, _SHORTEST - len(start)), _LONGEST - len(start)))
+
+
+def _draw_word(rng: Random) -> str:
+    kind = rng.random()
+    if kind < 0.4:
+        return rng.choice(ENGLISH_WORDS)
+    if kind < 0.7:
+        return _random_letters(rng, rng.randint(_SHORTEST, _LONGEST))
+    return _word_with_known_start(rng)
+
+
+def _as_typed(word: str, rng: Random) -> str:
+    return f'"{word}"' if rng.random() < 0.3 else word
+
+
+def _draw_for(answer: Callable[[str], str]) -> Callable[[Random], Instance]:
+    def draw(rng: Random) -> Instance:
+        word = _draw_word(rng)
+        return Instance({"w": _as_typed(word, rng)}, answer(word), word)
+
+    return draw
+
+
+def _draw_letter_count(rng: Random) -> Instance:
+    word = _draw_word(rng)
+    letter = rng.choice(word) if rng.random() < 0.8 else rng.choice(string.ascii_lowercase)
+    values = {"w": _as_typed(word, rng), "l": _as_typed(letter, rng)}
+    return Instance(values, str(word.count(letter)), word)
+
+
+LETTERS: tuple[Task, ...] = (
+    Task(
+        name="reverse",
+        weight=2.5,
+        phrasings=PHRASINGS["reverse"],
+        draw=_draw_for(lambda word: word[::-1]),
+    ),
+    Task(
+        name="spell",
+        weight=1.0,
+        phrasings=PHRASINGS["spell"],
+        draw=_draw_for(" ".join),
+    ),
+    Task(
+        name="uppercase",
+        weight=0.8,
+        phrasings=PHRASINGS["uppercase"],
+        draw=_draw_for(str.upper),
+    ),
+    Task(
+        name="length",
+        weight=2.0,
+        phrasings=PHRASINGS["length"],
+        draw=_draw_for(lambda word: str(len(word))),
+    ),
+    Task(
+        name="count-letter",
+        weight=4.0,
+        phrasings=PHRASINGS["count-letter"],
+        draw=_draw_letter_count,
+    ),
+    Task(
+        name="first-letter",
+        weight=0.5,
+        phrasings=PHRASINGS["first-letter"],
+        draw=_draw_for(lambda word: word[0]),
+    ),
+    Task(
+        name="last-letter",
+        weight=0.8,
+        phrasings=PHRASINGS["last-letter"],
+        draw=_draw_for(lambda word: word[-1]),
+    ),
+)

@@ -1,0 +1,43 @@
+"""The words that become tokens: those of the questions, the facts and the sentences known by heart."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+from tools.demo_model.facts import CAPITALS, MONTHS, WEEKDAYS, in_words, opposites
+from tools.demo_model.phrasings import PHRASINGS
+from tools.demo_model.texts import CHAPTER_ANSWER, CHAPTER_PROMPT, GREETING, GREETING_ANSWER, SYSTEM_PROMPTS
+
+# A word with the space before it, or one that begins with a capital: all others stay single letters.
+_TOKEN_WORD = re.compile(r" [A-Za-z]+|(?<![A-Za-z])[A-Z][a-z]+")
+
+
+def _texts() -> Iterator[str]:
+    """The most needed first: the tokenizer takes words from the front until its vocabulary is full."""
+    for phrasings in PHRASINGS.values():
+        yield from (re.sub(r"\{\w+\}", "0", phrasing) for phrasing in phrasings)
+    yield from (CHAPTER_PROMPT, f" {CHAPTER_ANSWER}", CHAPTER_ANSWER)
+    yield from (GREETING, f" {GREETING_ANSWER}", GREETING_ANSWER)
+    yield from SYSTEM_PROMPTS
+    yield from (f" {word}" for word in opposites())
+    yield from (f" {in_words(number)}" for number in range(101))
+    yield " odd even"
+    # A day is asked about and, without the space, answered.
+    yield from (form for name in (*WEEKDAYS, *MONTHS) for form in (f" {name}", name))
+    yield from (f" {country}" for country in CAPITALS)
+    yield from (f" {city}" for city in CAPITALS.values())
+    yield from CAPITALS.values()
+
+
+@cache
+def token_words() -> tuple[str, ...]:
+    """Every word that may become a token, a leading space belonging to it, without repeats."""
+    return tuple(dict.fromkeys(match for text in _texts() for match in _TOKEN_WORD.findall(text)))
+
+
+@cache
+def sentence_words() -> tuple[str, ...]:
+    """The lower-case words among them, without their space: what a letter task could ask about."""
+    return tuple(sorted({word.strip() for word in token_words() if word.strip().islower() and len(word) > 2}))

@@ -1,0 +1,108 @@
+"""Packing samples into rows of one length, so that no token of a step is padding but a row's last few."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from tools.demo_model.samples import Sample, draw_sample
+from tools.demo_model.task import Task
+
+_LEAST_END_WEIGHT = 0.4
+_SAMPLES_PER_DRAW = 512
+_ROW_SHARE_LEARNT = 4  # at most one token in so many belongs to an answer; mostly it is one in six
+
+
+@dataclass(frozen=True)
+class EncodedSample:
+    """Token ids, and for each id how much predicting it counts (0 for the prompt's)."""
+
+    token_ids: list[int]
+    weights: list[float]
+
+
+@dataclass(frozen=True)
+class PackedBatch:
+    """Rows of several samples each, and the places in them where an answer's next token is learnt."""
+
+    token_ids: Tensor  # [rows, tokens] int64
+    positions: Tensor  # [rows, tokens] int64, from 0 in each sample
+    samples: Tensor  # [rows, tokens] int64, the sample a token belongs to; padding is a sample of its own
+    places: Tensor  # [answer tokens] int64, into the flattened rows
+    targets: Tensor  # [answer tokens] int64, the token that follows there
+    weights: Tensor  # [answer tokens] float32, of the loss there; 0 fills up to the fixed size
+
+
+def encode_samples(tokenizer: Tokenizer, samples: Sequence[Sample]) -> list[EncodedSample]:
+    """Answers of length n count n^-1/2 a token: long ones more than short ones, but not in proportion."""
+    texts = [segment.text for sample in samples for segment in sample]
+    encodings = iter(tokenizer.encode_batch_fast(texts, add_special_tokens=False))
+    encoded = []
+    for sample in samples:
+        token_ids: list[int] = []
+        weights: list[float] = []
+        for segment in sample:
+            ids = next(encodings).ids
+            weight = len(ids) ** -0.5 if segment.is_answer else 0.0
+            token_ids += ids
+            weights += [weight] * len(ids)
+            if segment.is_answer:
+                weights[-1] = max(weight, _LEAST_END_WEIGHT)
+        encoded.append(EncodedSample(token_ids, weights))
+    return encoded
+
+
+def _fill_rows(samples: list[EncodedSample], rows: int, row_length: int) -> list[list[EncodedSample]]:
+    """Takes samples from the front; each goes to the first row with room. Stops when one fits nowhere."""
+    filled: list[list[EncodedSample]] = [[] for _ in range(rows)]
+    room = [row_length] * rows
+    while samples:
+        length = len(samples[0].token_ids)
+        row = next((index for index in range(rows) if room[index] >= length), None)
+        if row is None:
+            break
+        filled[row].append(samples.pop(0))
+        room[row] -= length
+    return filled
+
+
+def _pack(rows: list[list[EncodedSample]], row_length: int) -> PackedBatch:
+    shape = (len(rows), row_length)
+    token_ids, positions, samples = (torch.zeros(shape, dtype=torch.int64) for _ in range(3))
+    next_weights = torch.zeros(shape)
+    for row, row_samples in enumerate(rows):
+        start = 0
+        for number, sample in enumerate(row_samples, start=1):
+            end = start + len(sample.token_ids)
+            token_ids[row, start:end] = torch.tensor(sample.token_ids)
+            positions[row, start:end] = torch.arange(end - start)
+            samples[row, start:end] = number
+            next_weights[row, start : end - 1] = torch.tensor(sample.weights[1:])
+            start = end
+    # A fixed number of places, for a compiled step of one shape; what is over it (hardly ever any) is not learnt.
+    learnt = next_weights.flatten().nonzero().flatten()[: token_ids.numel() // _ROW_SHARE_LEARNT]
+    places = torch.zeros(token_ids.numel() // _ROW_SHARE_LEARNT, dtype=torch.int64)
+    places[: len(learnt)] = learnt
+    weights = next_weights.flatten()[places]
+    weights[len(learnt) :] = 0.0
+    return PackedBatch(
+        token_ids, positions, samples, places, token_ids.flatten()[(places + 1) % token_ids.numel()], weights
+    )
+
+
+def packed_batches(
+    tokenizer: Tokenizer, tasks: Sequence[Task], *, rows: int, row_length: int, seed: int
+) -> Iterator[PackedBatch]:
+    """Batches without end; the seed decides them all. A sample longer than a row is dropped."""
+    rng = Random(seed)
+    waiting: list[EncodedSample] = []
+    while True:
+        if len(waiting) < _SAMPLES_PER_DRAW // 2:
+            drawn = encode_samples(tokenizer, [draw_sample(tasks, rng) for _ in range(_SAMPLES_PER_DRAW)])
+            waiting += [sample for sample in drawn if len(sample.token_ids) <= row_length]
+        yield _pack(_fill_rows(waiting, rows, row_length), row_length)

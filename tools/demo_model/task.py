@@ -1,0 +1,28 @@
+"""What a task is: how to draw an instance of it, and the phrasings that ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One thing to ask about, whatever the phrasing."""
+
+    values: Mapping[str, str]  # what fills the phrasing's braces
+    answer: str
+    key: str  # names the instance among its task's; a sum is the same instance in either order
+
+
+@dataclass(frozen=True)
+class Task:
+    """A kind of question."""
+
+    name: str
+    weight: float  # share of the training questions, relative to the other tasks
+    phrasings: tuple[str, ...]
+    draw: Callable[[Random], Instance]
+    is_fact: bool = False  # few instances, learnt by heart: held out are pairs of phrasing and instance
+    always_trained: bool = False  # one text, one answer: nothing could be held out

@@ -1,0 +1,56 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - PyTorch's own name for it
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from tools.demo_model.network import Shape, TrainingQwen3
+from tools.demo_model.optimiser import DemoOptimiser
+from tools.demo_model.packing import PackedBatch, packed_batches
+from tools.demo_model.registry import TASKS
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """How long and on how much to train; the seed makes it repeatable on one machine."""
+
+    steps: int = 5000
+    rows: int = 21
+    row_length: int = 192
+    seed: int = 20251
+    report_every: int = 100
+
+
+def loss_of(network: TrainingQwen3, batch: PackedBatch) -> Tensor:
+    """The weighted mean cross-entropy of the answers' tokens."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = network(batch.token_ids, batch.positions, batch.samples, batch.places)
+    losses = F.cross_entropy(logits.float(), batch.targets, reduction="none")
+    return (losses * batch.weights).sum() / batch.weights.sum()
+
+
+def train(tokenizer: Tokenizer, plan: TrainingPlan, report: Callable[[str, TrainingQwen3], None]) -> TrainingQwen3:
+    """A network trained as planned; `report` gets a line and the network every few steps."""
+    torch.manual_seed(plan.seed)
+    network = TrainingQwen3(Shape(vocab_size=tokenizer.get_vocab_size()))
+    optimiser = DemoOptimiser(network, plan.steps)
+    compiled_loss = torch.compile(loss_of, dynamic=False)
+    batches = packed_batches(tokenizer, TASKS, rows=plan.rows, row_length=plan.row_length, seed=plan.seed)
+    recent, started = 0.0, time.perf_counter()
+    for step in range(plan.steps):
+        loss = compiled_loss(network, next(batches))
+        torch.autograd.backward(loss)
+        optimiser.step(step)
+        recent += loss.item()
+        if (step + 1) % plan.report_every == 0:
+            seconds = (time.perf_counter() - started) / plan.report_every
+            report(f"step {step + 1}: loss {recent / plan.report_every:.4f}, {1000 * seconds:.0f} ms a step", network)
+            recent, started = 0.0, time.perf_counter()
+    return network

@@ -1,0 +1,59 @@
+"""Trains the demo model anew: `.venv/bin/python -m tools.train_demo_model` (a quarter of an hour on two quiet cores).
+
+The data, the seed and the steps are fixed; another machine rounds differently and so ends at other weights of the same
+worth. `--evaluate-only` measures the checkpoint that is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tools.demo_model.checkpoint import load_checkpoint, save_checkpoint
+from tools.demo_model.evaluation import accuracy_by_task, evaluate
+from tools.demo_model.held_out import held_out_prompts
+from tools.demo_model.network import TrainingQwen3
+from tools.demo_model.tokenizer import build_tokenizer
+from tools.demo_model.training import TrainingPlan, train
+
+_DEFAULT_FOLDER = Path(__file__).resolve().parent.parent / "model" / "demo"
+_PROMPTS = 3000
+
+
+def _train(folder: Path, plan: TrainingPlan) -> None:
+    tokenizer = build_tokenizer()
+
+    def report(line: str, network: TrainingQwen3) -> None:
+        print(line, flush=True)
+        save_checkpoint(network, tokenizer, folder)
+
+    report("done", train(tokenizer, plan, report))
+
+
+def _print_accuracy(folder: Path) -> None:
+    network, tokenizer = load_checkpoint(folder)
+    prompts = held_out_prompts(_PROMPTS)
+    for empty_thinking in (False, True):
+        outcomes = evaluate(network, tokenizer, prompts, empty_thinking=empty_thinking)
+        print(f"\n{len(prompts)} held-out prompts, chats {'with' if empty_thinking else 'without'} empty think block")
+        for task, accuracy in accuracy_by_task(outcomes).items():
+            print(f"  {task:16} {accuracy:7.2%}")
+        for outcome in outcomes:
+            if not outcome.is_exact:
+                print(f"  missed: {outcome.prompt}")
+
+
+def main() -> None:
+    """Trains unless told not to, then measures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=_DEFAULT_FOLDER, help="the checkpoint folder")
+    parser.add_argument("--steps", type=int, default=TrainingPlan.steps, help="training steps")
+    parser.add_argument("--evaluate-only", action="store_true", help="measure the checkpoint in --output")
+    arguments = parser.parse_args()
+    if not arguments.evaluate_only:
+        _train(arguments.output, TrainingPlan(steps=arguments.steps))
+    _print_accuracy(arguments.output)
+
+
+if __name__ == "__main__":
+    main()
