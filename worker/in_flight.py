@@ -21,7 +21,7 @@ class Interruption(StrEnum):
     STOPPING = "stopping"  # this worker ends
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Line:
     """One line and its request in the engine."""
 

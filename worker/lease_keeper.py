@@ -62,14 +62,17 @@ class LeaseKeeper:
         self._clock = clock
         self._lock = threading.Lock()
         self._held: list[HeldLease] = []
-        self._heartbeat = Periodic("lease-keeper", self.renew_all, ttl_seconds / 4)
+        self._heartbeat = Periodic("lease-heartbeat", self.renew_all, ttl_seconds / 4)
+        self._watch = Periodic("lease-watch", self.give_up_expired, ttl_seconds / 8)  # never waits for the network
 
     def start(self) -> None:
         """Begin the heartbeat."""
         self._heartbeat.start()
+        self._watch.start()
 
     def stop(self) -> None:
         """End the heartbeat; leases still held expire by themselves."""
+        self._watch.stop()
         self._heartbeat.stop()
 
     def take(self, shard: ShardRef, on_end: OnEnd) -> HeldLease | None:
@@ -99,7 +102,7 @@ class LeaseKeeper:
             return [held.lease for held in self._held]
 
     def renew_all(self) -> None:
-        """One round: renew every lease, then give up those whose time has passed."""
+        """Renew every lease once."""
         with self._lock:
             round_ = list(self._held)
         try:
@@ -107,10 +110,14 @@ class LeaseKeeper:
                 self._renew(held)
         except (StoreUnavailable, StoreFull) as error:
             self._link.failed(error)
+
+    def give_up_expired(self) -> None:
+        """Lose the leases whose time has passed without a renewal."""
         now = self._clock()
-        for held in round_:
-            if now >= held.expires_at:
-                self._lose(held)
+        with self._lock:
+            expired = [held for held in self._held if now >= held.expires_at]
+        for held in expired:
+            self._lose(held)
 
     def _renew(self, held: HeldLease) -> None:
         asked_at = self._clock()

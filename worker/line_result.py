@@ -9,6 +9,7 @@ from concurrent.futures import CancelledError
 from engine.request import EngineDead, RequestInvalid, RequestOutput, RequestTooLong
 from jobs.completion import Completion, ErrorCode, Latency, Usage
 from jobs.prompt import Prompt
+from worker.failed_line import failed_line
 from worker.in_flight import Line
 
 log = logging.getLogger(__name__)
@@ -23,12 +24,12 @@ def completion_of(line: Line) -> Completion | None:
     except EngineDead:
         raise
     except RequestTooLong as error:
-        return _failed(line.prompt, ErrorCode.PROMPT_TOO_LONG, str(error))
+        return failed_line(line.prompt, ErrorCode.PROMPT_TOO_LONG, str(error))
     except RequestInvalid as error:
-        return _failed(line.prompt, ErrorCode.INVALID_LINE, str(error))
+        return failed_line(line.prompt, ErrorCode.INVALID_LINE, str(error))
     except Exception as error:
         log.exception("line %r could not be completed", line.prompt.id)
-        return _failed(line.prompt, ErrorCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+        return failed_line(line.prompt, ErrorCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
 
 
 def _completed(prompt: Prompt, output: RequestOutput) -> Completion:
@@ -54,7 +55,3 @@ def _latency(output: RequestOutput, num_tokens: int) -> Latency:
         tpot_ms=1e3 * decoding / (num_tokens - 1) if num_tokens > 1 else None,
         e2el_ms=1e3 * (output.finished_at - output.arrived_at),
     )
-
-
-def _failed(prompt: Prompt, code: ErrorCode, message: str) -> Completion:
-    return Completion.failed(prompt.index, prompt.id, code, message, prompt.endpoint)

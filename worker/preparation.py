@@ -9,11 +9,11 @@ from typing import Any, Protocol
 
 from engine.request import Request
 from jobs.completion import Completion, ErrorCode
-from jobs.errors import QwenBatchError
 from jobs.job import NewJob
 from jobs.model_card import ModelCard
 from jobs.prompt import Prompt
 from jobs.sampling import SamplingParams, line_seed
+from worker.failed_line import failed_line
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +22,10 @@ class PromptTokenizer(Protocol):
     """What preparation needs of a tokenizer; `model.tokenizer.Tokenizer` is one."""
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of each text; special tokens that are spelled out count as such."""
+        """The ids of each text. Raises `ValueError` if one of them is not Unicode."""
 
-    def encode_messages(self, messages: Sequence[dict[str, Any]], **template_kwargs: object) -> list[int]:
-        """The ids of a conversation, through the chat template. Raises `InvalidInput` if that fails."""
+    def encode_messages(self, messages: object, /, **chat_template_kwargs: Any) -> list[int]:  # noqa: ANN401
+        """The ids of a conversation, through the chat template. Raises `ValueError` if that fails."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,10 @@ class Preparation:
                 params = self._params(prompt, job, self._room(token_ids))
                 runnable.append((prompt, Request(token_ids, params, group, on_token)))
             except LineRefused as error:
-                refused.append(_failed(prompt, error.code, error.message))
+                refused.append(failed_line(prompt, error.code, error.message))
             except Exception as error:
                 log.exception("line %r of job %s could not be prepared", prompt.id, job.id)
-                refused.append(_failed(prompt, ErrorCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}"))
+                refused.append(failed_line(prompt, ErrorCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}"))
         return Prepared(tuple(runnable), tuple(refused))
 
     def _encode_texts(self, prompts: Sequence[Prompt]) -> dict[int, tuple[int, ...]]:
@@ -98,14 +98,19 @@ class Preparation:
             raise LineRefused(ErrorCode.INVALID_LINE, prompt.invalid)
         if prompt.token_ids is not None:
             return self._inside_vocabulary(prompt.token_ids)
+        kind, encode = (
+            ("messages", self._encode_messages) if prompt.messages is not None else ("prompt", self._encode_text)
+        )
         try:
-            if prompt.messages is not None:
-                return tuple(self._tokenizer.encode_messages(prompt.messages, **prompt.chat_template_kwargs))
-            return tuple(self._tokenizer.encode_batch([prompt.text or ""])[0])
-        except QwenBatchError as error:
-            raise LineRefused(ErrorCode.INVALID_LINE, str(error)) from error
-        except (TypeError, ValueError) as error:  # what the tokenizers library says of text that is not Unicode
-            raise LineRefused(ErrorCode.INVALID_LINE, f"The prompt cannot be tokenised: {error}") from error
+            return tuple(encode(prompt))
+        except ValueError as error:
+            raise LineRefused(ErrorCode.INVALID_LINE, f"The {kind} cannot be used: {error}.") from error
+
+    def _encode_messages(self, prompt: Prompt) -> list[int]:
+        return self._tokenizer.encode_messages(prompt.messages, **prompt.chat_template_kwargs)
+
+    def _encode_text(self, prompt: Prompt) -> list[int]:
+        return self._tokenizer.encode_batch([prompt.text or ""])[0]
 
     def _inside_vocabulary(self, token_ids: tuple[int, ...]) -> tuple[int, ...]:
         outside = next((token for token in token_ids if not 0 <= token < self._card.vocab_size), None)
@@ -128,7 +133,3 @@ class Preparation:
         """The line's settings over the job's over the model's."""
         said = prompt.settings.over(job.defaults).over(self._card.defaults)
         return SamplingParams.resolve(said, max_tokens=room, seed=line_seed(job.seed, prompt.index))
-
-
-def _failed(prompt: Prompt, code: ErrorCode, message: str) -> Completion:
-    return Completion.failed(prompt.index, prompt.id, code, message, prompt.endpoint)

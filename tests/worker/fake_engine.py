@@ -11,14 +11,10 @@ from jobs.sampling import FinishReason
 
 
 class FakeEngine:
-    """Answers a prompt with its own tokens in reverse, as many as `max_tokens` allows.
+    """Answers a prompt with its own tokens in reverse, as many as `max_tokens` allows; at once, unless told to hold."""
 
-    Args:
-        held: Finish nothing until `finish` is called; otherwise everything at once.
-    """
-
-    def __init__(self, held: bool = False) -> None:
-        self._held = held
+    def __init__(self) -> None:
+        self._held = False
         self._lock = threading.Condition()
         self._waiting: deque[Ticket] = deque()
         self._group_tokens: Counter[str] = Counter()
@@ -36,6 +32,10 @@ class FakeEngine:
         if not self._held:
             self.finish()
         return tickets
+
+    def hold(self) -> None:
+        """Finish nothing until `finish` is called."""
+        self._held = True
 
     def finish(self, count: int | None = None) -> None:
         """Fulfil the oldest tickets, all of them by default."""

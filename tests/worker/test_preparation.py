@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from tests.worker.fake_tokenizer import VOCAB_SIZE, FakeTokenizer
 
 from jobs.completion import ErrorCode
 from jobs.job import NewJob
 from jobs.model_card import ModelCard
 from jobs.prompt import Prompt
 from jobs.sampling import SamplingSettings, line_seed
+from tests.worker.fake_tokenizer import VOCAB_SIZE, FakeTokenizer
 from worker.preparation import Preparation, Prepared
 
 CARD = ModelCard(
@@ -21,9 +21,12 @@ CARD = ModelCard(
 )
 
 
-def prepare(*prompts: Prompt, defaults: SamplingSettings = SamplingSettings(), card: ModelCard = CARD) -> Prepared:
+NOTHING_SAID = SamplingSettings()
+
+
+def prepare(*prompts: Prompt, defaults: SamplingSettings = NOTHING_SAID) -> Prepared:
     job = NewJob("j", "fake", "native", defaults, seed=5, num_lines=9, shard_size=9, source="f", created_at=0.0)
-    return Preparation(FakeTokenizer(), card).prepare(prompts, job, group="g", on_token=lambda _: None)
+    return Preparation(FakeTokenizer(), CARD).prepare(prompts, job, group="g", on_token=lambda _: None)
 
 
 def refusal(prompt: Prompt) -> tuple[ErrorCode, str]:
@@ -102,7 +105,7 @@ def test_an_empty_prompt_is_refused() -> None:
 def test_half_a_character_fails_alone_although_the_texts_are_encoded_together() -> None:
     code, message = refusal(Prompt(1, "surrogate", text="a\ud800b"))
     assert code is ErrorCode.INVALID_LINE
-    assert "cannot be tokenised" in message
+    assert "surrogates not allowed" in message
 
 
 def test_messages_that_the_template_refuses_fail_alone() -> None:

@@ -1,0 +1,54 @@
+"""A real store behind a line that a test can cut."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import Any
+
+from jobs.errors import QwenBatchError, StoreUnavailable
+from jobs.stores.protocol import JobStore
+
+WRITES = frozenset({"lease", "renew", "release", "write", "finish_shard", "report_worker", "add_timeline"})
+
+
+class FlakyStore:
+    """Passes every call to `real`, unless it is cut off.
+
+    `down` is what every call raises while it is set; `full` is what writing calls raise.
+    """
+
+    def __init__(self, real: JobStore) -> None:
+        self._real = real
+        self.down: QwenBatchError | None = None
+        self.full: QwenBatchError | None = None
+        self._refused: Counter[str] = Counter()
+        self._changed = threading.Condition()
+
+    def cut(self) -> None:
+        self.down = StoreUnavailable("Redis at 127.0.0.1:6379 refused the connection.")
+
+    def mend(self) -> None:
+        self.down = self.full = None
+
+    def wait_for_refused(self, name: str, count: int, timeout_seconds: float = 10) -> None:
+        """Return once so many calls of that name have failed here."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._refused[name] >= count, timeout_seconds)
+
+    def _count(self, name: str) -> None:
+        with self._changed:
+            self._refused[name] += 1
+            self._changed.notify_all()
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._real, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            error = self.down or (self.full if name in WRITES else None)
+            if error is not None:
+                self._count(name)
+                raise error
+            return method(*args, **kwargs)
+
+        return call

@@ -1,0 +1,139 @@
+"""Everything that a shard runner works with, in one place where tests can reach it."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from jobs.completion import Completion
+from jobs.job import Job, NewJob, ShardRef
+from jobs.model_card import ModelCard
+from jobs.prompt import Prompt
+from jobs.sampling import SamplingSettings
+from jobs.stores.protocol import JobStore
+from tests.worker.fake_engine import FakeEngine
+from tests.worker.fake_tokenizer import VOCAB_SIZE, FakeTokenizer
+from tests.worker.flaky_store import FlakyStore
+from tests.worker.recorded_hints import RecordedHints
+from worker.active_shards import ActiveShards
+from worker.facts import WorkerFacts
+from worker.lease_keeper import LeaseKeeper
+from worker.preparation import Preparation
+from worker.shard_runner import Outcome, ShardRunner
+from worker.store_link import StoreLink
+
+MODEL = "fake"
+CARD = ModelCard(name=MODEL, vocab_size=VOCAB_SIZE, max_model_len=1_001, has_chat_template=True)
+_numbers = itertools.count()
+
+
+def prompts(count: int) -> list[Prompt]:
+    """Lines `p0`, `p1`, … whose answers are `0p`, `1p`, …"""
+    return [Prompt(index, f"id-{index}", text=f"p{index}") for index in range(count)]
+
+
+class ShardBench:
+    """One worker over a store, with a job per call of `add_job`.
+
+    Args:
+        store: A real one.
+        ttl_seconds: Of leases.
+    """
+
+    def __init__(self, store: JobStore, ttl_seconds: float = 4.0) -> None:
+        self.real_store = store
+        self.store = FlakyStore(store)
+        self.engine = FakeEngine()
+        self.hints = RecordedHints()
+        self.active = ActiveShards()
+        self.facts = WorkerFacts(f"host:1:{next(_numbers)}", MODEL, "cpu", "float32")
+        self.link = StoreLink(self.active.stopping)
+        self.keeper = LeaseKeeper(
+            store=self.store, worker_id=self.facts.worker_id, ttl_seconds=ttl_seconds, link=self.link
+        )
+        self.runner = ShardRunner(
+            store=self.store,
+            hints=self.hints,
+            engine=self.engine,
+            preparation=Preparation(FakeTokenizer(), CARD),
+            lease_keeper=self.keeper,
+            link=self.link,
+            active=self.active,
+            facts=self.facts,
+            flush_seconds=0.01,
+        )
+        self.keeper.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.active.stop()
+        self.engine.finish_from_now_on()
+        assert self.active.wait_until_idle(5)
+        self.keeper.stop()
+
+    def add_job(self, lines: Sequence[Prompt], job_id: str = "job", shard_size: int | None = None) -> list[ShardRef]:
+        """Submit a job; returns its shards."""
+        size = shard_size or max(1, len(lines))
+        spec = NewJob(job_id, MODEL, "native", SamplingSettings(), 5, len(lines), size, "file", created_at=time.time())
+        self.real_store.create(spec)
+        for index in range(spec.num_shards):
+            self.real_store.add_shard(ShardRef(job_id, index), lines[index * size : (index + 1) * size])
+        return self.real_store.open(job_id)
+
+    def run_when_free(self, shard: ShardRef, timeout_seconds: float = 10) -> None:
+        """Run a shard to its end as soon as nobody holds it any more."""
+        deadline = time.monotonic() + timeout_seconds
+        while self.runner.run(shard) is Outcome.NOTHING_TO_DO:
+            assert time.monotonic() < deadline, "still held"
+            time.sleep(0.02)  # a lease ends by the server's clock alone
+
+    def start(self, shard: ShardRef) -> RunningShard:
+        """Run a shard on a thread of its own."""
+        return RunningShard(self.runner, shard)
+
+    def job(self, job_id: str = "job") -> Job:
+        return self.real_store.job(job_id)
+
+    def results(self, job_id: str = "job") -> list[Completion]:
+        return list(self.real_store.results(job_id))
+
+    def texts(self, job_id: str = "job") -> list[str | None]:
+        return [completion.text for completion in self.results(job_id)]
+
+    def wait_until_done(self, count: int, job_id: str = "job", timeout_seconds: float = 10) -> None:
+        """Return once so many lines of the job have a result."""
+        deadline = time.monotonic() + timeout_seconds
+        while self.job(job_id).done < count:
+            assert time.monotonic() < deadline, f"{self.job(job_id).done} of {count} lines done"
+            time.sleep(0.002)  # the store has no way to tell
+
+
+class RunningShard:
+    """A shard on its way."""
+
+    def __init__(self, runner: ShardRunner, shard: ShardRef) -> None:
+        self._outcome: Outcome | BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(runner, shard), daemon=True)
+        self._thread.start()
+
+    def _run(self, runner: ShardRunner, shard: ShardRef) -> None:
+        try:
+            self._outcome = runner.run(shard)
+        except BaseException as error:  # noqa: BLE001 - the test's own thread raises it
+            self._outcome = error
+
+    def outcome(self, timeout_seconds: float = 10) -> Outcome:
+        """How it ended; raises what `ShardRunner.run` raised."""
+        self._thread.join(timeout_seconds)
+        assert self._outcome is not None, "still running"
+        if isinstance(self._outcome, BaseException):
+            raise self._outcome
+        return self._outcome
