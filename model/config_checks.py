@@ -1,4 +1,4 @@
-"""What a `config.json` may ask for that this model does not compute. Each is refused by name before a weight is read."""
+"""What a `config.json` may ask for that this model does not compute: refused by name, before a weight is read."""
 
 from __future__ import annotations
 

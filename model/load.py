@@ -11,7 +11,7 @@ import torch
 
 from jobs.errors import ModelUnusable
 from model.config import ModelConfig
-from model.layer_weights import LayerWeights, ModelWeights
+from model.layer_weights import LayerShape, LayerWeights, ModelWeights
 from model.ops.linear import pack_weight
 from model.weights import Checkpoint
 
@@ -34,6 +34,7 @@ def load_model_weights(
             layers=[_layer(read, config, index) for index in range(config.num_layers)],
             final_norm=read.tensor(FINAL_NORM),
             lm_head=_lm_head(read, config, embedding, valid_vocab),
+            valid_vocab=valid_vocab,
         )
 
 
@@ -82,6 +83,7 @@ def _layer(read: _Reader, config: ModelConfig, index: int) -> LayerWeights:
     prefix = f"model.layers.{index}."
     attention, mlp = prefix + "self_attn.", prefix + "mlp."
     return LayerWeights(
+        shape=LayerShape.of(config),
         input_norm=read.tensor(prefix + "input_layernorm.weight"),
         qkv=read.product(*(f"{attention}{name}_proj.weight" for name in "qkv")),
         q_norm=read.tensor(attention + "q_norm.weight"),
@@ -90,7 +92,6 @@ def _layer(read: _Reader, config: ModelConfig, index: int) -> LayerWeights:
         post_norm=read.tensor(prefix + "post_attention_layernorm.weight"),
         gate_up=read.product(mlp + "gate_proj.weight", mlp + "up_proj.weight"),
         down=read.product(mlp + "down_proj.weight"),
-        eps=config.rms_norm_eps,
     )
 
 

@@ -6,7 +6,6 @@ I intermediate_size.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -15,7 +14,7 @@ import torch
 from model.attention_metadata import AttentionMetadata
 from model.config import ModelConfig
 from model.kv_cache import PagedKVCache
-from model.layer_weights import LayerWeights, ModelWeights
+from model.layer_weights import LayerFn, LayerWeights, ModelWeights
 from model.load import load_model_weights
 from model.norm import rms_norm
 from model.ops import attention, kv_store  # noqa: F401 — registers the operators
@@ -23,10 +22,8 @@ from model.ops.linear import linear
 from model.rope import apply_rope, rope_tables
 from model.swiglu import swiglu
 
-LayerFn = Callable[..., torch.Tensor]
 
-
-def decoder_layer(  # noqa: PLR0913 — every input of the compiled function is explicit
+def decoder_layer(  # noqa: PLR0913, PLR0917 — every input of the compiled function is explicit
     hidden: torch.Tensor,  # [T, E]
     weights: LayerWeights,
     k_cache: torch.Tensor,  # [pages, KV, page size, D], changed in place
@@ -39,30 +36,28 @@ def decoder_layer(  # noqa: PLR0913 — every input of the compiled function is 
     block_tables: torch.Tensor,  # [sequences, pages of the longest]
     is_decode: bool,
 ) -> torch.Tensor:
-    """One layer, [T, E] to [T, E]: a pure function but for the cache, the same code for every layer.
+    """One layer, [T, E] to [T, E]: a pure function but for the cache.
 
-    Sizes are read off tensors whose shapes are marked static (see `mark_static_shapes`), so that a compiled version
-    serves all layers and every number of tokens, sequences and pages.
+    Weights and cache are arguments, so that one compiled version serves all layers (`model.compiled_layer`).
     """
     ops = torch.ops.qwen_batch
-    head_dim, kv_heads = weights.q_norm.shape[0], k_cache.shape[1]
-    qkv_features, o_features = weights.qkv.shape[0], weights.o.shape[0]
-    heads = qkv_features // head_dim - 2 * kv_heads
+    hidden_size, heads, kv_heads, head_dim, intermediate, eps = weights.shape
 
-    x = rms_norm(hidden, weights.input_norm, weights.eps)
-    qkv = ops.linear(x, weights.qkv, qkv_features).view(-1, heads + 2 * kv_heads, head_dim)
+    x = rms_norm(hidden, weights.input_norm, eps)
+    qkv = ops.linear(x, weights.qkv, (heads + 2 * kv_heads) * head_dim).view(-1, heads + 2 * kv_heads, head_dim)
     q, k, v = qkv.split((heads, kv_heads, kv_heads), dim=1)  # [T, H, D], [T, KV, D], [T, KV, D]
-    q = apply_rope(rms_norm(q, weights.q_norm, weights.eps), cos, sin)
-    k = apply_rope(rms_norm(k, weights.k_norm, weights.eps), cos, sin)
+    q = apply_rope(rms_norm(q, weights.q_norm, eps), cos, sin)
+    k = apply_rope(rms_norm(k, weights.k_norm, eps), cos, sin)
     ops.store_kv(k, v, k_cache, v_cache, slots)
     attended = ops.paged_attention(
         q, k_cache, v_cache, query_start, context_lens, block_tables, head_dim**-0.5, is_decode
     )
-    hidden = hidden + ops.linear(attended.view(-1, heads * head_dim), weights.o, o_features)
+    hidden = hidden + ops.linear(attended.view(-1, heads * head_dim), weights.o, hidden_size)
 
-    x = rms_norm(hidden, weights.post_norm, weights.eps)
-    gate_up = ops.linear(x, weights.gate_up, weights.gate_up.shape[0])  # [T, 2 I]
-    return hidden + ops.linear(swiglu(gate_up), weights.down, weights.down.shape[0])
+    x = rms_norm(hidden, weights.post_norm, eps)
+    gated = swiglu(ops.linear(x, weights.gate_up, 2 * intermediate))  # [T, I]
+    out: torch.Tensor = hidden + ops.linear(gated, weights.down, hidden_size)
+    return out
 
 
 class Qwen3ForCausalLM:
@@ -107,7 +102,7 @@ class Qwen3ForCausalLM:
     @property
     def valid_vocab(self) -> int:
         """Ids that can be generated: the columns of `logits`."""
-        return self.weights.lm_head.shape[0]
+        return self.weights.valid_vocab
 
     def forward(self, token_ids: torch.Tensor, metadata: AttentionMetadata, cache: PagedKVCache) -> torch.Tensor:
         """Runs a step: token_ids [T] int64 to hidden states [T, E], the final norm included; fills the cache."""

@@ -30,7 +30,8 @@ def apply_rope(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.T
     """
     cos, sin = cos[:, None, :], sin[:, None, :]
     first, second = x.float().chunk(2, dim=-1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1).to(x.dtype)
+    rotated = (first * cos - second * sin, second * cos + first * sin)
+    return torch.cat([half.to(x.dtype) for half in rotated], dim=-1)
 
 
 def _inverse_frequencies(config: ModelConfig) -> tuple[torch.Tensor, float]:

@@ -5,8 +5,22 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import silu
 
+SERIAL_ELEMENTS = 32_767  # PyTorch gives element-wise work below 32,768 elements to one thread
+
 
 def swiglu(gate_up: torch.Tensor) -> torch.Tensor:
-    """silu(gate) * up, [num_tokens, 2 * n] to [num_tokens, n], in float32 and rounded once."""
-    gate, up = gate_up.float().chunk(2, dim=-1)
-    return (silu(gate) * up).to(gate_up.dtype)
+    """silu(gate) * up, [num_tokens, 2 * n] to [num_tokens, n].
+
+    Run eagerly on a CPU, threads share the elements out evenly, and where a share ends in the middle of a row the last
+    few elements are computed one by one, with another exponential function. Which elements depends on the number of
+    rows. So eager rows go in blocks small enough for one thread. Compiled code divides the work between rows.
+    """
+    if torch.compiler.is_compiling() or gate_up.device.type != "cpu":
+        return _swiglu(gate_up)
+    rows = max(1, SERIAL_ELEMENTS // gate_up.shape[1])
+    return torch.cat([_swiglu(block) for block in torch.split(gate_up, rows)])
+
+
+def _swiglu(gate_up: torch.Tensor) -> torch.Tensor:
+    gate, up = gate_up.chunk(2, dim=-1)
+    return silu(gate) * up

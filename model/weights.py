@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,6 +27,7 @@ class Checkpoint:
     def __init__(self, folder: Path) -> None:
         """Opens every file. Raises `ModelUnusable` when there are no weights, or a file is missing or damaged."""
         self.folder = folder
+        self._open_files = ExitStack()
         self._files: dict[str, Any] = {}  # file name -> open safetensors file
         self._file_of: dict[str, str] = {}  # tensor name -> file name
         try:
@@ -45,9 +47,8 @@ class Checkpoint:
 
     def close(self) -> None:
         """Gives the mapped files back."""
-        for file in self._files.values():
-            file.__exit__(None, None, None)
         self._files.clear()
+        self._open_files.close()
 
     def check(self, expected: Mapping[str, tuple[int, ...]], optional: Iterable[str] = ()) -> None:
         """Raises `ModelUnusable` unless exactly the `expected` tensors are there, in these shapes.
@@ -73,7 +74,7 @@ class Checkpoint:
     def _open(self, name: str) -> None:
         path = self.folder / name
         try:
-            file = safe_open(path, framework="pt", device="cpu").__enter__()
+            file = self._open_files.enter_context(safe_open(path, framework="pt", device="cpu"))
         except FileNotFoundError:
             raise ModelUnusable(f"{path} is missing, though {INDEX_FILE} names it.", _FETCH) from None
         except (SafetensorError, OSError) as error:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from model.ops.library import ANY_DEVICE, LIBRARY
-
-LIBRARY.define("store_kv(Tensor k, Tensor v, Tensor(a!) k_cache, Tensor(b!) v_cache, Tensor slots) -> ()")
+from model.ops.library import register
 
 
 def store_kv(
@@ -19,7 +17,7 @@ def store_kv(
         v: the same
         k_cache: [num_pages, num_kv_heads, page_size, head_dim], changed in place
         v_cache: the same
-        slots: [num_tokens] int64; several rows may name one slot of the sink page, any of them wins
+        slots: [num_tokens] int64; where several rows name one slot of the sink page, any of them wins
     """
     page_size = k_cache.shape[2]
     pages, places = slots // page_size, slots % page_size
@@ -27,11 +25,8 @@ def store_kv(
     v_cache.transpose(1, 2).index_put_((pages, places), v)
 
 
-LIBRARY.impl("store_kv", store_kv, ANY_DEVICE)
+def _nothing(*_: object) -> None:
+    return None
 
 
-@torch.library.register_fake("qwen_batch::store_kv", lib=LIBRARY)
-def _store_kv_fake(
-    k: torch.Tensor, v: torch.Tensor, k_cache: torch.Tensor, v_cache: torch.Tensor, slots: torch.Tensor
-) -> None:
-    """Nothing comes back."""
+register("store_kv(Tensor k, Tensor v, Tensor(a!) k_cache, Tensor(b!) v_cache, Tensor slots) -> ()", store_kv, _nothing)

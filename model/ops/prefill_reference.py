@@ -8,7 +8,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from model.ops.page_gather import gather_pages
 
 
-def prefill_attention(  # noqa: PLR0913 — the operator's schema
+def prefill_attention(
     q: torch.Tensor,
     k_cache: torch.Tensor,
     v_cache: torch.Tensor,

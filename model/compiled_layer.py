@@ -1,0 +1,52 @@
+"""One compiled decoder layer for the whole model: compiled once for prefill, once for decode, never again."""
+
+from __future__ import annotations
+
+import torch
+from torch._dynamo.decorators import mark_unbacked
+
+from model.layer_weights import LayerFn, LayerWeights
+
+
+class CompiledLayer:
+    """`torch.compile` of a decoder layer, with the dimensions that change from step to step declared as such.
+
+    They are declared "unbacked": the compiler may assume nothing about them. It then neither specialises for sizes
+    of one, nor guards on two sizes that happened to be equal in the first call, nor tunes the code, and so the
+    rounding, to the first call's sizes. All other sizes are constants of the code.
+    """
+
+    def __init__(self, layer_fn: LayerFn) -> None:
+        # Rounded where eager code rounds: a fused kernel would carry float32 across operations.
+        self._compiled = torch.compile(layer_fn, fullgraph=True, options={"emulate_precision_casts": True})
+
+    def __call__(  # noqa: PLR0913, PLR0917 — the signature of `decoder_layer`
+        self,
+        hidden: torch.Tensor,
+        weights: LayerWeights,
+        k_cache: torch.Tensor,
+        v_cache: torch.Tensor,
+        cos: torch.Tensor,
+        sin: torch.Tensor,
+        slots: torch.Tensor,
+        query_start: torch.Tensor,
+        context_lens: torch.Tensor,
+        block_tables: torch.Tensor,
+        is_decode: bool,
+    ) -> torch.Tensor:
+        """As `decoder_layer`."""
+        for tensor in (hidden, cos, sin, slots):
+            _declare(tensor, 0, "tokens")
+        _declare(query_start, 0, "query_start")
+        _declare(context_lens, 0, "sequences")
+        _declare(block_tables, 0, "sequences")
+        _declare(block_tables, 1, "pages_of_a_sequence")
+        _declare(k_cache, 0, "pages")
+        _declare(v_cache, 0, "pages")
+        return self._compiled(
+            hidden, weights, k_cache, v_cache, cos, sin, slots, query_start, context_lens, block_tables, is_decode
+        )
+
+
+def _declare(tensor: torch.Tensor, dim: int, size_name: str) -> None:
+    mark_unbacked(tensor, dim, shape_id=size_name)

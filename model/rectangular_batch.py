@@ -1,0 +1,57 @@
+"""A batch of equally long sequences: the book's [batch, tokens] rectangle over the paged cache."""
+
+from __future__ import annotations
+
+import torch
+
+from jobs.errors import InvalidInput
+from model.attention_metadata import AttentionMetadata
+from model.kv_cache import PagedKVCache
+from model.qwen3 import Qwen3ForCausalLM
+
+PAGE_SIZE = 64  # tokens
+
+
+class RectangularBatch:
+    """A cache for `num_rows` sequences of at most `max_tokens` tokens each, and the steps over it."""
+
+    def __init__(self, model: Qwen3ForCausalLM, num_rows: int, max_tokens: int) -> None:
+        """Raises `InvalidInput` when `max_tokens` is more than the model's context."""
+        limit = model.config.max_position_embeddings
+        if max_tokens > limit:
+            raise InvalidInput(f"Prompt and completion have {max_tokens} tokens; this model takes at most {limit}.")
+        self._model = model
+        pages_of_a_row = -(-max_tokens // PAGE_SIZE)
+        num_pages = num_rows * pages_of_a_row
+        self._cache = PagedKVCache(model.config, num_pages, PAGE_SIZE, model.device, model.dtype)
+        pages = torch.arange(num_pages, dtype=torch.int32, device=model.device)
+        self._block_tables = pages.view(num_rows, pages_of_a_row)
+
+    @torch.inference_mode()
+    def next_logits(self, token_ids: torch.Tensor, start: int) -> torch.Tensor:
+        """Runs the rows' tokens at positions start, start + 1, ... and stores their keys and values.
+
+        Args:
+            token_ids: [num_rows, num_tokens] int64, at least one token
+            start: how many tokens of each row the cache already holds
+
+        Returns:
+            Float32 logits of what follows each row's last token, [num_rows, valid_vocab].
+        """
+        num_rows, num_tokens = token_ids.shape
+        hidden = self._model.forward(token_ids.flatten(), self._metadata(num_tokens, start), self._cache)
+        return self._model.logits(hidden.view(num_rows, num_tokens, -1)[:, -1])
+
+    def _metadata(self, num_tokens: int, start: int) -> AttentionMetadata:
+        num_rows = self._block_tables.shape[0]
+        device = self._block_tables.device
+        positions = torch.arange(start, start + num_tokens, device=device)
+        slots = self._block_tables[:, positions // PAGE_SIZE] * PAGE_SIZE + positions % PAGE_SIZE
+        return AttentionMetadata(
+            positions=positions.repeat(num_rows),
+            slots=slots.flatten().long(),
+            query_start=torch.arange(num_rows + 1, dtype=torch.int32, device=device) * num_tokens,
+            context_lens=torch.full((num_rows,), start + num_tokens, dtype=torch.int32, device=device),
+            block_tables=self._block_tables,
+            is_decode=num_tokens == 1 and start > 0,
+        )
