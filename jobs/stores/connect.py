@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+import time
+from typing import Any
 
 import redis
-from redis.backoff import ExponentialBackoff
+from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 
 from jobs.errors import InvalidInput, StoreUnavailable
@@ -13,49 +14,68 @@ from jobs.stores.redis_errors import REPLICA_HINT, address_of
 from jobs.stores.redis_server import RedisServer
 from jobs.stores.redis_store import RedisJobStore
 
-CONNECT_TIMEOUT_SECONDS = 5.0
-REPLY_TIMEOUT_SECONDS = 20.0  # for the largest shard over a slow line
+TIMEOUT_SECONDS = 5.0  # for the first contact
+REPLY_TIMEOUT_SECONDS = 20.0  # later, for the largest shard over a slow line
 HEALTH_CHECK_SECONDS = 15  # a connection idle for longer is tried before it is used
-RETRIES = 3  # after a broken connection, with pauses of 0.05 to 1 s
+RETRIES = 3  # after a broken connection, with pauses that double from the first to the longest
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 1.0
 
 
-def connect(url: str) -> RedisJobStore:
+def connect(url: str, wait_seconds: float = 0.0) -> RedisJobStore:
     """The store on the server of a `redis://`, `rediss://` or `unix://` URL, which was asked whether it can be one.
+
+    `wait_seconds` is for how long a server that cannot be reached may still come up.
 
     Raises:
         InvalidInput: The URL is not one of these.
         StoreUnavailable: The server cannot be reached, refuses the password, is not Redis, is a read-only replica, or
             would drop keys when its memory is full.
     """
-    client = redis_client(url)
-    _check_fitness(client)
-    return RedisJobStore(client)
+    deadline = time.monotonic() + wait_seconds
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            _check_fitness(url)
+            return RedisJobStore(redis_client(url))
+        except StoreUnavailable:
+            if time.monotonic() + pause > deadline:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
 def redis_client(url: str) -> redis.Redis:
     """A client with time-outs, keep-alive and retries. Does not connect yet. Raises `InvalidInput`."""
+    backoff = ExponentialBackoff(cap=LONGEST_PAUSE_SECONDS, base=FIRST_PAUSE_SECONDS)
+    return _client(url, reply_timeout_seconds=REPLY_TIMEOUT_SECONDS, retry=Retry(backoff, RETRIES))
+
+
+def _client(url: str, *, reply_timeout_seconds: float, retry: Retry) -> redis.Redis:
+    tcp_only: dict[str, Any] = {} if url.startswith("unix:") else {"socket_keepalive": True}
     try:
         return redis.Redis.from_url(
             url,
-            socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            socket_timeout=REPLY_TIMEOUT_SECONDS,
-            socket_keepalive=True,
+            socket_connect_timeout=TIMEOUT_SECONDS,
+            socket_timeout=reply_timeout_seconds,
             health_check_interval=HEALTH_CHECK_SECONDS,
-            retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), RETRIES),
+            retry=retry,
             decode_responses=False,
+            **tcp_only,
         )
     except ValueError as error:
-        scheme = urlsplit(url).scheme
+        scheme = url.partition("://")[0] if "://" in url else ""
         raise InvalidInput(
-            f"The Redis URL (scheme {scheme!r}) cannot be read.",
+            f"The Redis URL cannot be read (its scheme is {scheme!r}).",
             "It looks like redis://[USER:PASSWORD@]HOST:PORT/DATABASE; rediss:// for TLS, unix:// for a socket.",
         ) from error
 
 
-def _check_fitness(client: redis.Redis) -> None:
-    server = RedisServer(client)
-    memory, replication = server.pipeline([("INFO", "memory"), ("INFO", "replication")])
-    address = address_of(client)
+def _check_fitness(url: str) -> None:
+    # No retries: the first error says what is wrong, and says it at once.
+    with _client(url, reply_timeout_seconds=TIMEOUT_SECONDS, retry=Retry(NoBackoff(), 0)) as client:
+        memory, replication = RedisServer(client).pipeline([("INFO", "memory"), ("INFO", "replication")])
+        address = address_of(client)
     policy = memory.get("maxmemory_policy", "noeviction")
     if memory.get("maxmemory", 0) and policy != "noeviction":
         raise StoreUnavailable(

@@ -23,7 +23,7 @@ class Deletion:
         self._index = index
 
     def delete(self, job_id: str) -> None:
-        """Raises `JobNotFound`, or `JobConflict` while the job has not ended."""
+        """Raises `JobNotFound`, or `JobConflict` while the job is queued or running."""
         meta = JobKeys(job_id).meta
         reply = self._server.script("begin_delete", [meta])
         if reply == "missing":

@@ -30,7 +30,7 @@ REPLICA_HINT = "Use the address of the primary."
 _REASONS = {
     "refused": "refused the connection",
     "CERTIFICATE_VERIFY_FAILED": "shows a TLS certificate that cannot be verified",
-    "SSL": "could not agree on TLS with us: is it a server for rediss:// URLs?",
+    "SSL": "could not agree on TLS with us: does it expect rediss://?",
     "gaierror": "has a host name that does not resolve",
     "FileNotFoundError": "has a socket path that does not exist",
     "Timeout": "does not answer in time",
@@ -75,7 +75,9 @@ def _translate(error: RedisError, address: str) -> QwenBatchError | None:
     elif isinstance(error, InvalidResponse) or text.startswith("Protocol Error"):
         kind = StoreUnavailable(f"The server at {address} does not speak the Redis protocol.", START_HINT)
     elif isinstance(error, redis.ConnectionError | redis.TimeoutError):
-        kind = StoreUnavailable(f"Redis at {address} {_why_unreachable(error)}.", START_HINT)
+        kind = StoreUnavailable(_sentence(f"Redis at {address} {_why_unreachable(error)}"), START_HINT)
+    elif text.startswith("DB index"):
+        kind = StoreUnavailable(f"Redis at {address} has no database of that number.", "Databases count from 0.")
     elif text.startswith(("MISCONF", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS")):
         kind = StoreUnavailable(f"Redis at {address} refuses writes: {text}", "Look into the server's log.")
     return kind
@@ -91,7 +93,11 @@ def _why_unreachable(error: BaseException) -> str:
     for sign, why in _REASONS.items():
         if sign in text:
             return why
-    return "closed the connection"
+    return "closed the connection; is it a Redis server, and does it expect redis:// or rediss://?"
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith("?") else f"{text}."
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

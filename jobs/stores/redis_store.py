@@ -114,8 +114,8 @@ class RedisJobStore:
     def finish_shard(self, lease: Lease, stats: ShardStats) -> bool:
         return self._closer.finish(lease, stats)
 
-    def stranded(self, model: str, limit: int) -> list[ShardRef]:
-        return self._sweep.stranded(model, limit)
+    def stranded(self, model: str, limit: int, expired_only: bool = False) -> list[ShardRef]:
+        return self._sweep.stranded(model, limit, expired_only)
 
     def add_timeline(self, job_id: str, sample: TimelineSample) -> None:
         keys = JobKeys(job_id)

@@ -32,7 +32,7 @@ class Sweep:
         self._index = index
         self._closer = closer
 
-    def stranded(self, model: str, limit: int) -> list[ShardRef]:
+    def stranded(self, model: str, limit: int, expired_only: bool) -> list[ShardRef]:
         """At most `limit` shards: those whose worker has just been lost before those that wait, old jobs first."""
         lost: list[ShardRef] = []
         waiting: list[ShardRef] = []
@@ -43,7 +43,7 @@ class Sweep:
                 self._close_cancelled(found.job, found.open + found.expired)
             elif found.job.state != JobState.VALIDATING:
                 lost += [shard for shard in found.expired if self._drop_lease(found.job, shard)]
-                waiting += found.open
+                waiting += [] if expired_only else found.open
         return list(dict.fromkeys(lost + waiting))[:limit]
 
     def _look(self, model: str, limit: int) -> Iterator[_Found]:

@@ -1,7 +1,7 @@
 -- KEYS: meta, shard, input, open. ARGV: index, number of lines, packed prompts.
 -- Returns 'ok' (also for a shard that is stored already), 'cancelled', 'missing', or the state that forbids it.
 local state, cancel = unpack(redis.call('HMGET', KEYS[1], 'state', 'cancel_requested'))
-if not state then
+if not state or state == 'deleting' then
   return 'missing'
 end
 if cancel == '1' then
