@@ -1,0 +1,254 @@
+"""Whole prompt files: what refuses one, and what comes out of one."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import threading
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jobs.errors import InvalidInput
+from jobs.model_card import ModelCard
+from jobs.prompt import Prompt
+from jobs.prompt_file import PromptFile
+from jobs.raw_lines import MAX_LINE_BYTES
+
+Write = Callable[[str | bytes], str]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes a prompt file and returns its path."""
+
+    def write(content: str | bytes) -> str:
+        path = tmp_path / "prompts.jsonl"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(path)
+
+    return write
+
+
+def read(path: str, *, skip_invalid: bool = False, stdin: bytes = b"") -> list[Prompt]:
+    with PromptFile.open(path, io.BytesIO(stdin)) as file:
+        file.check(skip_invalid=skip_invalid)
+        return list(file.prompts())
+
+
+def refusal(path: str, *, skip_invalid: bool = False, stdin: bytes = b"") -> str:
+    with pytest.raises(InvalidInput) as error:
+        read(path, skip_invalid=skip_invalid, stdin=stdin)
+    return str(error.value)
+
+
+def test_lines_come_in_order_and_blank_ones_do_not_count(write: Write) -> None:
+    prompts = read(write('\n{"prompt": "a"}\n  \t\n\r\n{"prompt": "b"}\r\n{"id": "c", "prompt": "c"}'))
+    assert [(prompt.index, prompt.id, prompt.text) for prompt in prompts] == [
+        (0, "2", "a"),
+        (1, "5", "b"),
+        (2, "c", "c"),
+    ]
+
+
+def test_a_byte_order_mark_before_the_first_line_is_tolerated(write: Write) -> None:
+    assert [prompt.text for prompt in read(write('\ufeff{"prompt": "a"}\n'))] == ["a"]
+    assert "line 2: the line is not JSON" in refusal(write('{"prompt": "a"}\n\ufeff{"prompt": "b"}\n'))
+
+
+def test_standard_input_is_read_twice_like_a_file() -> None:
+    prompts = read("-", stdin=b'{"prompt": "a"}\n{"prompt": "b"}\n')
+    assert [prompt.text for prompt in prompts] == ["a", "b"]
+
+
+def test_a_pipe_is_read_twice_like_a_file(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=[b'{"prompt": "a"}\n'])
+    writer.start()
+    assert [prompt.text for prompt in read(str(pipe))] == ["a"]
+    writer.join()
+
+
+def test_a_report_says_what_the_file_is(write: Write) -> None:
+    path = write('{"custom_id": "a", "body": {}}\n\n{"custom_id": "b", "body": {}}\n')
+    good = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+    line = {"custom_id": "c", "method": "POST", "url": "/v1/chat/completions", "body": good}
+    with Path(path).open("a") as file:
+        file.write(json.dumps(line))
+    with PromptFile.open(path, io.BytesIO()) as file_:
+        report = file_.check(skip_invalid=True)
+    assert (report.name, report.format, report.num_lines) == (path, "openai", 3)
+    assert [bad.number for bad in report.bad_lines.in_full] == [1, 3]
+
+
+def test_equal_files_have_equal_digests_and_others_have_not(write: Write) -> None:
+    def digest(content: str) -> str:
+        with PromptFile.open(write(content), io.BytesIO()) as file:
+            return file.check().digest
+
+    assert digest('{"prompt": "a"}\n') == digest('{"prompt": "a"}\n')
+    assert digest('{"prompt": "a"}\n') != digest('{"prompt": "b"}\n')
+    assert digest('{"prompt": "a"}\n') != digest('{"prompt": "a"}\n\n')
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    assert f"There is no file {tmp_path}/no.jsonl." in refusal(f"{tmp_path}/no.jsonl")
+
+
+def test_a_file_below_a_file_is_refused(write: Write) -> None:
+    assert "cannot be read: Not a directory." in refusal(write("x") + "/y")
+
+
+def test_a_directory_is_refused(tmp_path: Path) -> None:
+    assert f"{tmp_path} is a directory" in refusal(str(tmp_path))
+
+
+@pytest.mark.parametrize("content", ["", "\n\n  \n", "\ufeff", "\ufeff\n"])
+@pytest.mark.parametrize("skip_invalid", [True, False])
+def test_an_empty_file_is_refused(write: Write, content: str, skip_invalid: bool) -> None:
+    path = write(content)
+    assert refusal(path, skip_invalid=skip_invalid).startswith(f"{path} is empty.")
+    assert refusal("-", stdin=content.encode()).startswith("standard input is empty.")
+
+
+def test_a_file_that_is_not_utf8_is_refused_with_the_place(write: Write) -> None:
+    message = refusal(write('{"prompt": "a"}\n{"prompt": "café"}\n'.encode("latin-1")))
+    assert "1 of 2 lines are invalid" in message
+    assert "line 2: the line is not UTF-8: byte 0xe9 at position 16" in message
+
+
+def test_a_file_that_is_utf16_is_told_how_to_become_utf8(write: Write) -> None:
+    assert "is UTF-16; it must be UTF-8. Convert it with" in refusal(write('{"prompt": "a"}\n'.encode("utf-16")))
+
+
+def test_a_compressed_file_is_told_how_to_be_given(write: Write) -> None:
+    path = write(gzip.compress(b'{"prompt": "a"}\n'))
+    assert f"is compressed. Give the text: `zcat {path} | qwen-batch submit -`." in refusal(path)
+
+
+def test_one_bad_line_among_good_ones_refuses_the_file(write: Write) -> None:
+    message = refusal(write('{"prompt": "a"}\n{"prompt": \n{"prompt": "c"}\n'))
+    assert "1 of 3 lines are invalid.\n  line 2: the line is not JSON" in message
+    assert "Nothing was stored." in message
+    assert "--skip-invalid" in message
+
+
+def test_twenty_bad_lines_are_reported_in_full_and_the_rest_by_number(write: Write) -> None:
+    lines = ["{" if number not in (23, 24, 29) else '{"prompt": "x"}' for number in range(1, 33)]
+    message = refusal(write("\n".join(lines)))
+    assert "29 of 32 lines are invalid" in message
+    assert message.count(": the line is not JSON") == 20
+    assert "line 20: the line" in message
+    assert "  and 9 more: 21-22, 25-28, 30-32\n" in message
+
+
+def test_a_file_without_a_good_line_is_refused_even_if_bad_ones_may_be_skipped(write: Write) -> None:
+    message = refusal(write("{\n{"), skip_invalid=True)
+    assert "2 of 2 lines are invalid" in message
+    assert "--skip-invalid" not in message
+
+
+def test_duplicate_ids_are_refused_with_both_lines(write: Write) -> None:
+    lines = ['{"id": "a", "prompt": "x"}', '{"id": "b", "prompt": "x"}', '{"id": "a", "prompt": "y"}']
+    assert 'line 3: the id "a" is also that of line 1' in refusal(write("\n".join(lines)))
+
+
+def test_an_id_may_not_be_the_number_of_a_line_that_names_none(write: Write) -> None:
+    assert 'line 2: the id "2" is also that of line 1' in refusal(write('{"id": "2", "prompt": "x"}\n{"prompt": "y"}'))
+
+
+def test_every_id_of_a_large_file_is_known_again(write: Write) -> None:
+    lines = [f'{{"id": "q-{number}", "prompt": "x"}}' for number in range(5000)]
+    assert len(read(write("\n".join(lines)))) == 5000
+    message = refusal(write("\n".join(lines * 2)))
+    assert 'line 5,001: the id "q-0" is also that of line 1' in message
+    assert "5,000 of 10,000 lines are invalid" in message
+    assert "and 4,980 more: 5021-10000" in message
+
+
+def test_skipped_lines_stay_in_their_place_and_say_why(write: Write) -> None:
+    lines = ['{"prompt": "a"}', "{", '{"id": "c", "prompt": "c", "max_tokens": 0}', '{"id": "c", "prompt": "d"}']
+    prompts = read(write("\n".join(lines)), skip_invalid=True)
+    assert [prompt.id for prompt in prompts] == ["1", "2", "c", "c"]
+    assert [prompt.index for prompt in prompts] == [0, 1, 2, 3]
+    assert [prompt.invalid is None for prompt in prompts] == [True, False, False, False]
+    assert "`max_tokens` is 0" in str(prompts[2].invalid)
+
+
+def test_lines_are_checked_against_the_models_card(write: Write, card: ModelCard) -> None:
+    with PromptFile.open(write('{"prompt": [5, 1000]}\n'), io.BytesIO()) as file:
+        file.check()
+        with pytest.raises(InvalidInput, match="the vocabulary of demo is from 0 to 999"):
+            file.check(card)
+
+
+def test_a_line_of_just_the_limit_is_read(write: Write) -> None:
+    frame = '{"prompt": ""}'
+    line = f'{{"prompt": "{"x" * (MAX_LINE_BYTES - len(frame))}"}}'
+    assert len(line) == MAX_LINE_BYTES
+    assert len(read(write(f"{line}\n{line.replace('x', 'y')}"))) == 2
+
+
+def test_a_line_over_the_limit_is_refused_without_being_held_whole(write: Write) -> None:
+    path = write(b'{"prompt": "a"}\n{"prompt": "' + b"x" * 50_000_000 + b'"}\n{"prompt": "c"}\n')
+    tracemalloc.start()
+    message = refusal(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "1 of 3 lines are invalid" in message
+    assert "line 2: the line is longer than 10 MiB" in message
+    assert peak < 3 * MAX_LINE_BYTES
+
+
+def test_a_last_line_over_the_limit_ends_the_file(write: Write) -> None:
+    path = write(b'{"prompt": "a"}\n' + b"x" * (MAX_LINE_BYTES + 1))
+    assert "1 of 2 lines are invalid" in refusal(path)
+
+
+def test_memory_is_flat_whatever_the_size_of_the_file(write: Write) -> None:
+    line = '{"id": "q-%d", "prompt": "' + "x" * 1000 + '"}'
+    path = write("\n".join(line % number for number in range(20_000)))
+    tracemalloc.start()
+    with PromptFile.open(path, io.BytesIO()) as file:
+        file.check()
+        count = sum(1 for _ in file.prompts())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 20_000
+    assert peak < 5 * 2**20 < Path(path).stat().st_size  # buffers, and 32 bytes an id
+
+
+@pytest.mark.parametrize("new", ['{"prompt": "A"}\n{"prompt": "b"}\n', '{"prompt": "a"}\n', "{\n", "", "x" * 100])
+def test_a_file_that_changes_between_the_passes_is_refused(write: Write, new: str) -> None:
+    path = write('{"prompt": "a"}\n{"prompt": "b"}\n')
+    with PromptFile.open(path, io.BytesIO()) as file:
+        file.check()
+        write(new)
+        with pytest.raises(InvalidInput, match="changed while it was being read"):
+            list(file.prompts())
+
+
+def test_a_file_that_grows_between_the_passes_is_refused_before_the_new_line(write: Write) -> None:
+    path = write('{"prompt": "a"}\n')
+    with PromptFile.open(path, io.BytesIO()) as file:
+        file.check()
+        with Path(path).open("a") as more:
+            more.write('{"prompt": "b"}\n')
+        prompts = file.prompts()
+        assert next(prompts).text == "a"
+        with pytest.raises(InvalidInput, match="changed while it was being read"):
+            next(prompts)
+
+
+def test_a_file_that_goes_between_the_passes_is_an_error(write: Write) -> None:
+    path = write('{"prompt": "a"}\n')
+    with PromptFile.open(path, io.BytesIO()) as file:
+        file.check()
+        Path(path).unlink()
+        with pytest.raises(InvalidInput, match="cannot be read: No such file"):
+            list(file.prompts())
