@@ -42,7 +42,7 @@ class Sweep:
             elif found.job.cancel_requested:
                 self._close_cancelled(found.job, found.open + found.expired)
             elif found.job.state != JobState.VALIDATING:
-                lost += [shard for shard in found.expired if self._drop_lease(found.job, shard)]
+                lost += self._drop_leases(found.job, found.expired[: limit - len(lost)])
                 waiting += [] if expired_only else found.open
         return list(dict.fromkeys(lost + waiting))[:limit]
 
@@ -61,6 +61,9 @@ class Sweep:
         replies = self._server.pipeline(commands)
         for job_id, meta, open_shards, expired in zip(ids, replies[::3], replies[1::3], replies[2::3], strict=True):
             yield _Found(job_id, job_of(meta), _refs(job_id, open_shards), _refs(job_id, expired))
+
+    def _drop_leases(self, job: Job, expired: list[ShardRef]) -> list[ShardRef]:
+        return [shard for shard in expired if self._drop_lease(job, shard)]
 
     def _drop_lease(self, job: Job, shard: ShardRef) -> bool:
         """Whether the shard needs a worker now."""

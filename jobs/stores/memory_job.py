@@ -1,0 +1,154 @@
+"""One job of the memory store: the rules of a job's life in plain Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import chain
+
+from jobs.completion import Completion
+from jobs.job import Job, JobState, Lease, NewJob, ShardRef
+from jobs.prompt import Prompt
+from jobs.shard_stats import TimelineSample
+from jobs.stats_counters import JobCounters
+from jobs.stores.rules import MAX_EXPIRIES
+
+
+@dataclass
+class MemoryShard:
+    """One shard: its lines, their results so far, and who holds it."""
+
+    prompts: list[Prompt]
+    results: dict[int, Completion] = field(default_factory=dict)  # by line index
+    lease: Lease | None = None
+    expires_at: float = 0.0
+    token: int = 0  # of the latest lease
+    attempts: int = 0
+    expiries: int = 0
+    closed: bool = False
+
+    def pending(self) -> list[Prompt]:
+        """Lines without a result."""
+        return [prompt for prompt in self.prompts if prompt.index not in self.results]
+
+    def expired(self, now: float) -> bool:
+        """Whether its worker has fallen silent."""
+        return self.lease is not None and self.expires_at <= now
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether one more expiry is one too many."""
+        return self.expiries + 1 >= MAX_EXPIRIES
+
+
+@dataclass
+class MemoryJob:
+    """A job, its shards and its counters."""
+
+    spec: NewJob
+    state: JobState = JobState.VALIDATING
+    cancel_requested: bool = False
+    first_step_at: float | None = None
+    last_line_at: float | None = None
+    ended_at: float | None = None
+    idle_since: float | None = None  # the last line before `retry`, until a line is written again
+    idle_until: float | None = None  # the first lease after `retry`
+    shards: dict[int, MemoryShard] = field(default_factory=dict)
+    counters: JobCounters = field(default_factory=JobCounters)
+    timeline: list[TimelineSample] = field(default_factory=list)
+
+    def snapshot(self) -> Job:
+        """The job as it stands. Its counts are those of its lines, by construction."""
+        results = [completion for shard in self.shards.values() for completion in shard.results.values()]
+        usages = [completion.usage for completion in results if completion.usage is not None]
+        return Job(
+            spec=self.spec,
+            state=self.state,
+            cancel_requested=self.cancel_requested,
+            completed=sum(completion.error is None for completion in results),
+            failed=sum(completion.error is not None for completion in results),
+            total_input_tokens=sum(usage.prompt_tokens for usage in usages),
+            total_output_tokens=sum(usage.completion_tokens for usage in usages),
+            shards_done=sum(shard.closed for shard in self.shards.values()),
+            first_step_at=self.first_step_at,
+            last_line_at=self.last_line_at,
+            ended_at=self.ended_at,
+            error=None,
+        )
+
+    def results(self) -> list[Completion]:
+        """What is finished, in input order."""
+        in_order = (self.shards[index].results for index in sorted(self.shards))
+        return list(chain.from_iterable((found[line] for line in sorted(found)) for found in in_order))
+
+    def take(self, index: int, worker_id: str, now: float, ttl_seconds: float) -> Lease | None:
+        """Lease a shard, if it can be leased."""
+        shard = self.shards.get(index)
+        if self.state not in (JobState.QUEUED, JobState.IN_PROGRESS) or self.cancel_requested or shard is None:
+            return None
+        if shard.closed or (shard.lease is not None and (not shard.expired(now) or shard.exhausted)):
+            return None
+        if shard.lease is not None:
+            shard.expiries += 1
+        shard.token += 1
+        shard.attempts += 1
+        self.counters.retried_shards += shard.attempts == 2
+        shard.lease = Lease(ShardRef(self.spec.id, index), worker_id, shard.token, shard.attempts)
+        shard.expires_at = now + ttl_seconds
+        self.state = JobState.IN_PROGRESS
+        self.first_step_at = now if self.first_step_at is None else self.first_step_at
+        if self.idle_since is not None and self.idle_until is None:
+            self.idle_until = now
+        return shard.lease
+
+    def write(self, shard: MemoryShard, completions: list[Completion], now: float) -> int:
+        """Store lines of a held shard that have no result yet; returns how many."""
+        before = len(shard.results)
+        for completion in completions:
+            if completion.index not in shard.results:
+                shard.results[completion.index] = completion
+                self._count(completion)
+        new = len(shard.results) - before
+        if new:
+            self._end_idleness()
+            self.last_line_at = now
+        return new
+
+    def close(self, shard: MemoryShard, missing: list[Completion], now: float) -> bool:
+        """Every line of a shard has a result, some of them errors made now. Returns whether this ended the job."""
+        shard.results.update({completion.index: completion for completion in missing})
+        shard.lease = None
+        shard.closed = True
+        return self.end_if_all_done(now)
+
+    def end_if_all_done(self, now: float) -> bool:
+        """End a job of which no shard needs or has a worker."""
+        if not all(shard.closed for shard in self.shards.values()):
+            return False
+        self.state = JobState.CANCELLED if self.cancel_requested else JobState.COMPLETED
+        self.ended_at = now
+        return True
+
+    def reopen_failed(self) -> list[int]:
+        """Open the failed lines of an ended job again; returns the shards that had some."""
+        opened = []
+        for index, shard in sorted(self.shards.items()):
+            kept = {line: result for line, result in shard.results.items() if result.error is None}
+            if len(kept) < len(shard.results):
+                shard.results, shard.closed, shard.attempts, shard.expiries = kept, False, 0, 0
+                opened.append(index)
+        if opened:
+            self.state, self.cancel_requested, self.ended_at = JobState.QUEUED, False, None
+            self.idle_since, self.idle_until = self.idle_since or self.last_line_at, None
+        return opened
+
+    def _count(self, completion: Completion) -> None:
+        if completion.finish_reason is not None:
+            reasons, reason = self.counters.finish_reasons, str(completion.finish_reason)
+            reasons[reason] = reasons.get(reason, 0) + 1
+        if completion.latency is not None:
+            self.counters.add_latency(completion.latency)
+
+    def _end_idleness(self) -> None:
+        if self.idle_since is not None and self.idle_until is not None:
+            self.counters.idle_seconds += self.idle_until - self.idle_since
+            self.idle_since = self.idle_until = None

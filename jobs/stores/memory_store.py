@@ -1,0 +1,258 @@
+"""The results store in a dictionary: for tests of what stands on a store, and its rules stated plainly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from threading import RLock
+
+from jobs.completion import Completion
+from jobs.errors import JobNotFound
+from jobs.job import Job, JobState, Lease, LeaseStatus, NewJob, ShardRef
+from jobs.model_card import ModelCard
+from jobs.prompt import Prompt
+from jobs.shard_stats import ShardStats, TimelineSample
+from jobs.stats import JobStats
+from jobs.stats_from_counters import job_stats
+from jobs.stores.memory_fleet import MemoryFleet
+from jobs.stores.memory_job import MemoryJob, MemoryShard
+from jobs.stores.rules import (
+    TIMELINE_SECONDS,
+    cancelled_line,
+    id_taken,
+    lease_lost,
+    never_opened,
+    not_ended,
+    not_validating,
+    worker_lost_line,
+)
+from jobs.worker_report import WorkerReport
+
+
+class MemoryJobStore:
+    """`JobStore` says what each method does. Thread-safe; everything is lost with the process.
+
+    Args:
+        clock: Seconds since the epoch; decides leases as a server's clock would.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = RLock()
+        self._jobs: dict[str, MemoryJob] = {}
+        self._runs: dict[str, str] = {}
+        self._fleet = MemoryFleet(clock)
+
+    # --- the client's side -------------------------------------------------------------------------------------
+
+    def ping(self) -> None:
+        """It is always there."""
+
+    def create(self, spec: NewJob) -> None:
+        with self._lock:
+            if self._jobs.setdefault(spec.id, MemoryJob(spec)).spec != spec:
+                raise id_taken(spec.id)
+
+    def add_shard(self, shard: ShardRef, prompts: Sequence[Prompt]) -> None:
+        with self._lock:
+            job = self._validating(shard.job_id)
+            if job.state is not JobState.VALIDATING:
+                raise not_validating(shard.job_id, job.state)
+            job.shards.setdefault(shard.index, MemoryShard(list(prompts)))
+
+    def open(self, job_id: str) -> list[ShardRef]:
+        with self._lock:
+            job = self._validating(job_id)
+            if job.state is JobState.VALIDATING:
+                if len(job.shards) != job.spec.num_shards:
+                    raise ValueError(f"job {job_id} has not all of its {job.spec.num_shards} shards")
+                job.state, job.counters.opened_at = JobState.QUEUED, self._clock()
+                if not job.shards:
+                    job.end_if_all_done(self._clock())
+            return [ShardRef(job_id, index) for index in sorted(job.shards)]
+
+    def job(self, job_id: str) -> Job:
+        with self._lock:
+            return self._job(job_id).snapshot()
+
+    def jobs(self, limit: int = 100) -> list[Job]:
+        with self._lock:
+            newest = sorted(self._jobs.values(), key=lambda job: (job.spec.created_at, job.spec.id), reverse=True)
+            return [job.snapshot() for job in newest[:limit]]
+
+    def stats(self, job_id: str) -> JobStats:
+        with self._lock:
+            job = self._job(job_id)
+            return job_stats(job.snapshot(), job.counters)
+
+    def timeline(self, job_id: str) -> list[TimelineSample]:
+        with self._lock:
+            return list(self._job(job_id).timeline)
+
+    def results(self, job_id: str) -> Iterator[Completion]:
+        with self._lock:
+            return iter(self._job(job_id).results())
+
+    def request_cancel(self, job_id: str) -> Job:
+        with self._lock:
+            job = self._job(job_id)
+            if not job.state.ended:
+                job.cancel_requested = True
+                self._close_unheld(job)
+            return job.snapshot()
+
+    def retry(self, job_id: str) -> list[ShardRef]:
+        with self._lock:
+            job = self._job(job_id)
+            if not job.state.ended:
+                raise not_ended(job_id, job.state, "retried")
+            if job.snapshot().failed and job.counters.opened_at is None:
+                raise never_opened(job_id)
+            return [ShardRef(job_id, index) for index in job.reopen_failed()]
+
+    def delete(self, job_id: str) -> None:
+        with self._lock:
+            job = self._job(job_id)
+            if job.state in (JobState.QUEUED, JobState.IN_PROGRESS):
+                raise not_ended(job_id, job.state, "deleted")
+            del self._jobs[job_id]
+
+    def find_run(self, fingerprint: str) -> str | None:
+        with self._lock:
+            job_id = self._runs.get(fingerprint)
+            return job_id if job_id in self._jobs else None
+
+    def remember_run(self, fingerprint: str, job_id: str) -> None:
+        with self._lock:
+            self._job(job_id)
+            self._runs[fingerprint] = job_id
+
+    # --- the worker's side -------------------------------------------------------------------------------------
+
+    def lease(self, shard: ShardRef, worker_id: str, ttl_seconds: float) -> Lease | None:
+        with self._lock:
+            job = self._jobs.get(shard.job_id)
+            return job.take(shard.index, worker_id, self._clock(), ttl_seconds) if job else None
+
+    def renew(self, lease: Lease, ttl_seconds: float) -> LeaseStatus:
+        with self._lock:
+            shard = self._held(lease)
+            if shard is None:
+                return LeaseStatus.LOST
+            shard.expires_at = self._clock() + ttl_seconds
+            cancelled = self._jobs[lease.shard.job_id].cancel_requested
+            return LeaseStatus.CANCELLED if cancelled else LeaseStatus.HELD
+
+    def release(self, lease: Lease) -> bool:
+        with self._lock:
+            shard = self._held(lease)
+            if shard is None:
+                return False
+            shard.lease = None
+            job = self._jobs[lease.shard.job_id]
+            if job.cancel_requested:
+                self._close_unheld(job)
+            return not job.cancel_requested
+
+    def pending(self, lease: Lease) -> list[Prompt]:
+        with self._lock:
+            return self._own(lease).pending()
+
+    def write(self, lease: Lease, completions: Sequence[Completion]) -> int:
+        with self._lock:
+            shard = self._own(lease)
+            return self._jobs[lease.shard.job_id].write(shard, list(completions), self._clock())
+
+    def finish_shard(self, lease: Lease, stats: ShardStats) -> bool:
+        with self._lock:
+            shard = self._own(lease)
+            job, missing = self._jobs[lease.shard.job_id], shard.pending()
+            if missing and not job.cancel_requested:
+                raise ValueError(f"shard {lease.shard.index} of job {job.spec.id} lacks {len(missing)} results")
+            job.counters.add_shard(stats)
+            return job.close(shard, [cancelled_line(prompt) for prompt in missing], self._clock())
+
+    def stranded(self, model: str, limit: int, expired_only: bool = False) -> list[ShardRef]:
+        with self._lock:
+            lost: list[ShardRef] = []
+            waiting: list[ShardRef] = []
+            for job in sorted(self._jobs.values(), key=lambda job: (job.spec.created_at, job.spec.id)):
+                if job.spec.model == model and not job.state.ended:
+                    if job.cancel_requested:
+                        self._close_unheld(job)
+                    elif job.state is not JobState.VALIDATING:
+                        lost += self._drop_expired(job, limit - len(lost))
+                        waiting += _open_shards(job)
+            found = lost if expired_only else list(dict.fromkeys(lost + waiting))
+            return found[:limit]
+
+    def add_timeline(self, job_id: str, sample: TimelineSample) -> None:
+        with self._lock:
+            if job := self._jobs.get(job_id):
+                oldest = self._clock() - TIMELINE_SECONDS
+                job.timeline = [*(known for known in job.timeline if known.at >= oldest), sample]
+
+    def report_worker(self, report: WorkerReport, ttl_seconds: float) -> None:
+        with self._lock:
+            self._fleet.report_worker(report, ttl_seconds)
+
+    def forget_worker(self, worker_id: str) -> None:
+        with self._lock:
+            self._fleet.forget_worker(worker_id)
+
+    def workers(self) -> list[WorkerReport]:
+        with self._lock:
+            return self._fleet.workers()
+
+    def publish_model(self, card: ModelCard) -> None:
+        with self._lock:
+            self._fleet.publish_model(card)
+
+    def model(self, name: str) -> ModelCard | None:
+        with self._lock:
+            return self._fleet.model(name)
+
+    # --- what several of these share ---------------------------------------------------------------------------
+
+    def _job(self, job_id: str) -> MemoryJob:
+        if job_id not in self._jobs:
+            raise JobNotFound(job_id)
+        return self._jobs[job_id]
+
+    def _validating(self, job_id: str) -> MemoryJob:
+        job = self._job(job_id)
+        if job.cancel_requested:
+            raise not_validating(job_id, "cancelled")
+        return job
+
+    def _held(self, lease: Lease) -> MemoryShard | None:
+        job = self._jobs.get(lease.shard.job_id)
+        shard = job.shards[lease.shard.index] if job else None
+        return shard if shard and shard.lease and shard.lease.token == lease.token else None
+
+    def _own(self, lease: Lease) -> MemoryShard:
+        shard = self._held(lease)
+        if shard is None:
+            raise lease_lost(lease)
+        return shard
+
+    def _close_unheld(self, job: MemoryJob) -> None:
+        now = self._clock()
+        for shard in job.shards.values():
+            if not shard.closed and (shard.lease is None or shard.expired(now)):
+                job.close(shard, [cancelled_line(prompt) for prompt in shard.pending()], now)
+        job.end_if_all_done(now)
+
+    def _drop_expired(self, job: MemoryJob, limit: int) -> list[ShardRef]:
+        now, dropped = self._clock(), []
+        for index, shard in sorted(job.shards.items()):
+            if shard.expired(now) and shard.exhausted:
+                job.close(shard, [worker_lost_line(prompt) for prompt in shard.pending()], now)
+            elif shard.expired(now) and len(dropped) < limit:
+                shard.lease, shard.expiries = None, shard.expiries + 1
+                dropped.append(ShardRef(job.spec.id, index))
+        return dropped
+
+
+def _open_shards(job: MemoryJob) -> list[ShardRef]:
+    waiting = (index for index, shard in sorted(job.shards.items()) if shard.lease is None and not shard.closed)
+    return [ShardRef(job.spec.id, index) for index in waiting]
