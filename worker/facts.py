@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from engine.request import GroupStats
 from jobs.shard_stats import ShardStats
-from worker.peak_memory import process_peak_memory_bytes
+from model.peak_memory import peak_cpu_memory_bytes
 
 
 def new_worker_id() -> str:
@@ -30,7 +30,7 @@ class WorkerFacts:
     compiled: bool = False
     load_seconds: float = 0.0
     compile_seconds: float = 0.0
-    peak_memory_bytes: Callable[[], int] = process_peak_memory_bytes  # of the process, or of its device
+    peak_memory_bytes: Callable[[], int] = peak_cpu_memory_bytes  # of the process, or of its device
     started_at: float = field(default_factory=time.time)  # seconds since the epoch
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)

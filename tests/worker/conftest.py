@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from jobs.stores.connect import connect
+from jobs.stores.memory_store import MemoryJobStore
 from jobs.stores.protocol import JobStore
 from tests.support.valkey import ValkeyProcess, running_valkey
 from tests.worker.shard_bench import ShardBench
@@ -31,8 +32,6 @@ def empty_valkey(valkey: ValkeyProcess) -> ValkeyProcess:
 def store(request: pytest.FixtureRequest) -> JobStore:
     """Both implementations: a law of the worker holds over either."""
     if request.param == "memory":
-        from jobs.stores.memory_store import MemoryJobStore
-
         return MemoryJobStore()
     return connect(request.getfixturevalue("empty_valkey").url)
 

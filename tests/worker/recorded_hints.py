@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 
 from jobs.job import ShardRef
@@ -12,12 +13,20 @@ class RecordedHints:
 
     def __init__(self) -> None:
         self.sent: list[ShardRef] = []
+        self._changed = threading.Condition()
         self.waiting = 0
 
     def send(self, model: str, shards: Iterable[ShardRef]) -> int:
         new = list(shards)
-        self.sent.extend(new)
+        with self._changed:
+            self.sent.extend(new)
+            self._changed.notify_all()
         return len(new)
+
+    def wait_for_sent(self, count: int, timeout_seconds: float = 10) -> None:
+        """Return once so many hints have been sent in all."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.sent) >= count, timeout_seconds)
 
     def depth(self, model: str) -> int:
         return self.waiting

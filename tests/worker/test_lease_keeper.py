@@ -1,0 +1,130 @@
+"""Leases live as long as they are renewed, and their holder hears of their end."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from jobs.errors import StoreFull
+from jobs.job import LeaseStatus
+from tests.worker.fake_clock import FakeClock
+from tests.worker.shard_bench import ShardBench, prompts
+from worker.lease_keeper import LeaseKeeper
+from worker.store_link import StoreLink
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def keeper(bench: ShardBench, clock: FakeClock) -> LeaseKeeper:
+    """A keeper whose rounds the test runs itself: it is never started."""
+    link = StoreLink(threading.Event(), clock)
+    return LeaseKeeper(store=bench.store, worker_id="w", ttl_seconds=4.0, link=link, clock=clock)
+
+
+def test_a_held_lease_is_renewed_and_nobody_is_told(bench: ShardBench, keeper: LeaseKeeper, clock: FakeClock) -> None:
+    (shard,) = bench.add_job(prompts(1))
+    ends: list[LeaseStatus] = []
+    held = keeper.take(shard, ends.append)
+    assert held is not None
+    for _ in range(10):
+        clock.advance(1)
+        keeper.renew_all()
+        keeper.give_up_expired()
+    assert ends == []
+    assert keeper.leases() == [held.lease]
+
+
+def test_a_shard_that_another_worker_holds_is_not_taken(bench: ShardBench, keeper: LeaseKeeper) -> None:
+    (shard,) = bench.add_job(prompts(1))
+    assert bench.real_store.lease(shard, "another", 4.0) is not None
+    assert keeper.take(shard, lambda _: None) is None
+    assert keeper.leases() == []
+
+
+def test_a_cancelled_job_is_told_once_and_the_lease_is_kept(bench: ShardBench, keeper: LeaseKeeper) -> None:
+    (shard,) = bench.add_job(prompts(1))
+    ends: list[LeaseStatus] = []
+    keeper.take(shard, ends.append)
+    bench.real_store.request_cancel("job")
+    keeper.renew_all()
+    keeper.renew_all()
+    assert ends == [LeaseStatus.CANCELLED]
+    assert len(keeper.leases()) == 1
+
+
+def test_a_lease_that_was_given_back_counts_as_lost(bench: ShardBench, keeper: LeaseKeeper) -> None:
+    (shard,) = bench.add_job(prompts(1))
+    ends: list[LeaseStatus] = []
+    held = keeper.take(shard, ends.append)
+    assert held is not None
+    bench.real_store.release(held.lease)
+    keeper.renew_all()
+    assert ends == [LeaseStatus.LOST]
+    assert keeper.leases() == []
+
+
+def test_a_lease_of_a_deleted_job_counts_as_lost(bench: ShardBench, keeper: LeaseKeeper) -> None:
+    (shard,) = bench.add_job(prompts(1))
+    ends: list[LeaseStatus] = []
+    held = keeper.take(shard, ends.append)
+    assert held is not None
+    bench.real_store.request_cancel("job")
+    bench.real_store.release(held.lease)
+    bench.real_store.delete("job")
+    keeper.renew_all()
+    assert ends == [LeaseStatus.LOST]
+
+
+@pytest.mark.parametrize("trouble", ["down", "full"])
+def test_a_store_in_trouble_costs_the_lease_only_when_its_time_has_passed(
+    bench: ShardBench, keeper: LeaseKeeper, clock: FakeClock, trouble: str
+) -> None:
+    (shard,) = bench.add_job(prompts(1))
+    ends: list[LeaseStatus] = []
+    keeper.take(shard, ends.append)
+    if trouble == "down":
+        bench.store.cut()
+    else:
+        bench.store.full = StoreFull("Redis has reached its memory limit.")
+    clock.advance(3.9)
+    keeper.renew_all()
+    keeper.give_up_expired()
+    assert ends == []
+    clock.advance(0.2)
+    keeper.renew_all()
+    keeper.give_up_expired()
+    assert ends == [LeaseStatus.LOST]
+
+
+def test_a_store_that_comes_back_in_time_costs_nothing(
+    bench: ShardBench, keeper: LeaseKeeper, clock: FakeClock
+) -> None:
+    (shard,) = bench.add_job(prompts(1))
+    ends: list[LeaseStatus] = []
+    keeper.take(shard, ends.append)
+    bench.store.cut()
+    clock.advance(3)
+    keeper.renew_all()
+    bench.store.mend()
+    keeper.renew_all()
+    clock.advance(3)
+    keeper.give_up_expired()
+    assert ends == []
+
+
+def test_a_lease_that_was_let_go_is_not_renewed(bench: ShardBench, keeper: LeaseKeeper, clock: FakeClock) -> None:
+    (shard,) = bench.add_job(prompts(1))
+    ends: list[LeaseStatus] = []
+    held = keeper.take(shard, ends.append)
+    assert held is not None
+    keeper.let_go(held)
+    bench.store.cut()
+    keeper.renew_all()  # asks nothing: a call would raise
+    clock.advance(100)
+    keeper.give_up_expired()
+    assert ends == []

@@ -1,0 +1,117 @@
+"""What a worker says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from jobs.worker_report import WorkerReport
+from tests.worker.fake_clock import FakeClock
+from tests.worker.shard_bench import ShardBench, prompts
+from worker.reporter import Reporter
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def reporter(bench: ShardBench, clock: FakeClock) -> Reporter:
+    """A reporter whose reports the test makes itself: it is never started."""
+    return Reporter(store=bench.store, link=bench.link, active=bench.active, facts=bench.facts, clock=clock)
+
+
+def report(bench: ShardBench) -> WorkerReport:
+    (report,) = bench.real_store.workers()
+    return report
+
+
+def test_a_worker_is_loading_until_it_has_an_engine(bench: ShardBench, reporter: Reporter) -> None:
+    reporter.publish()
+    assert (report(bench).state, report(bench).running) == ("loading", 0)
+    facts = replace(bench.facts, device="cuda:0 (NVIDIA H100)", dtype="bfloat16", compiled=True, load_seconds=3.0)
+    reporter.loaded(facts, bench.engine)
+    reporter.publish()
+    found = report(bench)
+    assert (found.state, found.device, found.dtype, found.compiled) == ("idle", facts.device, "bfloat16", True)
+    assert (found.worker_id, found.model, found.load_seconds) == (facts.worker_id, "fake", 3.0)
+    assert found.peak_memory_bytes > 0
+
+
+def test_a_busy_worker_names_its_jobs_and_its_speed(bench: ShardBench, reporter: Reporter, clock: FakeClock) -> None:
+    reporter.loaded(bench.facts, bench.engine)
+    reporter.publish()
+    bench.engine.hold()
+    running = [bench.start(bench.add_job(prompts(10), job_id)[0]) for job_id in ("b", "a")]
+    bench.engine.wait_for_submitted(20)
+    bench.engine.finish(5)
+    clock.advance(2)
+    reporter.publish()
+    found = report(bench)
+    assert (found.state, found.jobs, found.running) == ("busy", ("a", "b"), 15)
+    assert found.output_throughput == pytest.approx(5)  # 10 tokens in 2 s
+    assert found.output_tokens == 10
+    bench.engine.finish()
+    assert [shard.outcome() for shard in running] == ["finished", "finished"]
+
+
+def test_a_worker_that_ends_says_so_and_then_disappears(bench: ShardBench, reporter: Reporter) -> None:
+    reporter.loaded(bench.facts, bench.engine)
+    bench.active.stop()
+    reporter.publish()
+    assert report(bench).state == "stopping"
+    reporter.stop()
+    assert bench.real_store.workers() == []
+
+
+def test_each_job_gets_its_own_samples(bench: ShardBench, reporter: Reporter, clock: FakeClock) -> None:
+    reporter.loaded(bench.facts, bench.engine)
+    bench.engine.hold()
+    shards = [bench.add_job(prompts(count), job_id)[0] for job_id, count in (("a", 10), ("b", 6))]
+    running = [bench.start(shards[0])]
+    bench.engine.wait_for_submitted(10)
+    running.append(bench.start(shards[1]))
+    bench.engine.wait_for_submitted(16)
+    bench.engine.finish(4)  # of job a
+    clock.advance(2)
+    bench.wait_until_done(4, "a")
+    reporter.publish()
+    (sample,) = bench.real_store.timeline("a")
+    assert (sample.worker_id, sample.output_throughput) == (bench.facts.worker_id, pytest.approx(4))
+    assert (sample.running, sample.kv_cache_usage) == (6, 0.5)
+    (sample,) = bench.real_store.timeline("b")
+    assert (sample.output_throughput, sample.running) == (0, 6)
+    bench.engine.finish()
+    assert [shard.outcome() for shard in running] == ["finished", "finished"]
+
+
+def test_tokens_of_a_shard_that_ended_between_two_samples_are_counted(
+    bench: ShardBench, reporter: Reporter, clock: FakeClock
+) -> None:
+    reporter.loaded(bench.facts, bench.engine)
+    (shard,) = bench.add_job(prompts(10))
+    bench.runner.run(shard)
+    clock.advance(1)
+    reporter.publish()
+    reporter.publish()
+    (sample,) = bench.real_store.timeline("job")
+    assert sample.output_throughput == pytest.approx(20)
+
+
+def test_a_job_deleted_meanwhile_costs_its_sample_only(bench: ShardBench, reporter: Reporter, clock: FakeClock) -> None:
+    for job_id in ("a", "b"):
+        bench.runner.run(bench.add_job(prompts(2), job_id)[0])
+    bench.real_store.delete("a")
+    clock.advance(1)
+    reporter.publish()
+    assert len(bench.real_store.timeline("b")) == 1
+
+
+def test_a_store_that_is_down_costs_a_report_and_nothing_more(bench: ShardBench, reporter: Reporter) -> None:
+    bench.store.cut()
+    reporter.publish()
+    bench.store.mend()
+    reporter.publish()
+    assert report(bench).worker_id == bench.facts.worker_id
