@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -32,7 +33,7 @@ def empty_valkey(valkey: ValkeyProcess) -> ValkeyProcess:
 def store(request: pytest.FixtureRequest) -> JobStore:
     """Both implementations: a law of the worker holds over either."""
     if request.param == "memory":
-        return MemoryJobStore()
+        return MemoryJobStore(time.time)
     return connect(request.getfixturevalue("empty_valkey").url)
 
 
