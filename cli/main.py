@@ -14,6 +14,7 @@ SECTIONS = {
     "Everything in one": ["run"],
     "Jobs on a server": ["submit", "status", "watch", "list", "results", "cancel", "retry", "delete"],
     "Workers": ["worker", "workers"],
+    "On this machine, without a queue": ["generate", "tokenize", "bench"],
 }
 
 

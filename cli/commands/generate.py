@@ -1,0 +1,82 @@
+"""`qwen-batch generate`"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import click
+
+from cli.console import Console
+from cli.figures import count, rate, seconds, size
+from cli.options import pass_console, seed_option, settings_with, verbosity_options
+from cli.sampling_options import sampling_options
+from cli.worker_options import worker_options
+from cli.worker_packages import require_worker_packages
+from jobs.errors import InvalidInput
+from jobs.sampling import SamplingSettings
+
+
+@click.command(name="generate")
+@click.argument("prompt")
+@click.option("--chat", is_flag=True, help="Send the prompt as a user's message in the model's chat template.")
+@click.option("--no-stream", is_flag=True, help="Print the text when it is whole, not as it comes.")
+@click.option("--no-cache", is_flag=True, help="Without KV cache: the whole text is fed again for every token. Greedy.")
+@sampling_options
+@seed_option
+@worker_options
+@verbosity_options
+@pass_console
+def command(
+    console: Console,
+    /,
+    *,
+    prompt: str,
+    chat: bool,
+    no_stream: bool,
+    no_cache: bool,
+    defaults: SamplingSettings,
+    seed: int | None,
+    **options: object,
+) -> None:
+    """Complete one prompt on this machine, without server or queue.
+
+    The text goes to stdout as it comes; speed and memory follow on stderr.
+    A prompt is raw text, as a base model continues it, unless --chat is given.
+
+    \b
+    Examples:
+      qwen-batch generate "Explain large language models in a single sentence."
+      qwen-batch generate "What is 37 + 48?" --chat --temperature 0
+      qwen-batch generate "Hello" --ignore-eos --max-tokens 50
+      qwen-batch generate "Hello" --no-cache --no-compile
+    """
+    require_worker_packages()
+    from cli.local.session import LocalSession
+
+    if no_cache and (defaults.temperature or 0) > 0:
+        raise InvalidInput(
+            f"--no-cache generates greedily; --temperature {defaults.temperature:g} does not go with it.",
+            "Leave one of the two out.",
+        )
+    with LocalSession.open(settings_with(**options), console, no_cache) as session:
+        started_at = time.monotonic()
+        pieces, num_tokens = [], 0
+        for piece in session.stream(prompt, chat, defaults, seed or 0):
+            num_tokens += piece.is_token
+            if no_stream:
+                pieces.append(piece.text)
+            else:
+                _write(piece.text)
+        _write("".join(pieces) + "\n")
+        elapsed = time.monotonic() - started_at
+        console.say(
+            f"{count(num_tokens)} tokens in {seconds(elapsed)}, {rate(num_tokens / elapsed)} tokens/s; "
+            f"loaded in {seconds(session.load_seconds)}; peak memory {size(session.peak_memory_bytes())}."
+        )
+
+
+def _write(text: str) -> None:
+    if text:
+        sys.stdout.write(text)
+        sys.stdout.flush()

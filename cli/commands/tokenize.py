@@ -1,0 +1,41 @@
+"""`qwen-batch tokenize`"""
+
+from __future__ import annotations
+
+import click
+
+from cli.console import Console
+from cli.options import json_option, model_option, pass_console, settings_with, verbosity_options
+from cli.worker_packages import require_worker_packages
+
+
+@click.command(name="tokenize")
+@click.argument("text")
+@model_option
+@click.option("--chat", is_flag=True, help="As a user's message in the model's chat template.")
+@json_option
+@verbosity_options
+@pass_console
+def command(console: Console, text: str, model: str | None, chat: bool, as_json: bool) -> None:
+    """Show how a model sees a text: each token's id beside its text.
+
+    A token may hold part of a character; such a part is shown as U+FFFD.
+
+    \b
+    Examples:
+      qwen-batch tokenize "Hello, world."
+      qwen-batch tokenize "Hello" --chat --model Qwen/Qwen3-0.6B
+      qwen-batch tokenize "Hello, world." --json | jq length
+    """
+    require_worker_packages()
+    from cli.local.generation import prompt_ids
+    from model.hub import resolve_model
+    from model.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer.from_folder(resolve_model(settings_with(model=model).model, show_progress=False).path)
+    tokens = [(token_id, tokenizer.token_text(token_id)) for token_id in prompt_ids(tokenizer, text, chat)]
+    if as_json:
+        console.json([{"id": token_id, "text": token_text} for token_id, token_text in tokens])
+        return
+    for token_id, token_text in tokens:
+        console.data(f"[{token_id}] --> {token_text}")

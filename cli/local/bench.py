@@ -1,0 +1,79 @@
+"""What `qwen-batch bench` measures."""
+
+from __future__ import annotations
+
+import gc
+import platform
+from dataclasses import dataclass
+
+import torch
+
+from cli.console import Console
+from cli.figures import rate
+from cli.local.batch_throughput import BatchFigures, measure_batch, random_workload
+from cli.local.chapter_table import MODES, ModeFigures, measure_modes
+from cli.local.local_model import load_local_model
+from engine.load import load_engine
+from jobs.settings import Settings
+from model.hub import resolve_model
+from worker.engine_options import engine_config
+
+CHAPTER_PROMPT = "Explain large language models in a single sentence."
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """All figures with what they depend on."""
+
+    model: str
+    device: str
+    dtype: str
+    threads: int
+    machine: str
+    torch_version: str
+    table: tuple[ModeFigures, ...]
+    batch: BatchFigures | None
+    batch_compile_seconds: float | None
+
+
+def run_bench(
+    settings: Settings, console: Console, *, only: str | None, tokens: int, runs: int, requests: int
+) -> BenchReport:
+    """Measure the parts that are asked for; progress goes to stderr.
+
+    Raises:
+        InvalidInput: A setting that this machine or model cannot give.
+        ModelUnusable: The model cannot be loaded.
+    """
+    folder = resolve_model(settings.model, show_progress=not console.quiet)
+    config = engine_config(settings)
+    table: list[ModeFigures] = []
+    local = load_local_model(folder, config, console.say)
+    resolved = local.resolved
+    if only != "batch":
+        prompt = local.tokenizer.encode(CHAPTER_PROMPT)
+        console.say(f"Table 2.1: {len(MODES)} modes, {runs} runs of {tokens} tokens each, after a warm-up …")
+        for row in measure_modes(local, prompt, tokens, runs, console.say):
+            table.append(row)
+            console.say(f"  {row.mode}: {rate(row.tokens_per_second)} tokens/s")
+    del local
+    gc.collect()
+    batch = compile_seconds = None
+    if only != "table":
+        console.say(f"Batch: {requests} random requests …")
+        loaded = load_engine(folder.path, config, log=console.say)
+        workload = random_workload(requests, loaded.tokenizer.vocab_size)
+        measure_batch(loaded, workload[: max(2, requests // 8)])  # warm-up
+        batch, compile_seconds = measure_batch(loaded, workload), loaded.compile_seconds
+        loaded.engine.shutdown()
+    return BenchReport(
+        model=settings.model,
+        device=resolved.device,
+        dtype=resolved.dtype,
+        threads=resolved.threads,
+        machine=f"{platform.machine()} {platform.system()}",
+        torch_version=torch.__version__,
+        table=tuple(table),
+        batch=batch,
+        batch_compile_seconds=compile_seconds,
+    )

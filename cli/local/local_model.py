@@ -1,0 +1,59 @@
+"""A model loaded into this process for the local commands, without engine or queue."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from engine.compilation import compile_obstacle, keep_compile_cache
+from engine.config import EngineConfig, ResolvedConfig
+from engine.machine import Machine
+from engine.resolve import TORCH_DTYPES, resolve
+from model.compiled_layer import CompiledLayer
+from model.config import ModelConfig
+from model.generation_config import GenerationConfig
+from model.hub import ModelFolder
+from model.qwen3 import Qwen3ForCausalLM, decoder_layer
+from model.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class LocalModel:
+    """A model for the chapter's functions (`model.generate`), with what surrounds it."""
+
+    model: Qwen3ForCausalLM
+    tokenizer: Tokenizer
+    eos_token_ids: tuple[int, ...]
+    resolved: ResolvedConfig
+    load_seconds: float
+
+    def compile_layers(self, wanted: bool, log: Callable[[str], None]) -> bool:
+        """Run the layers compiled from now on, or as they are. Returns which; a line says why compiling cannot be."""
+        obstacle = compile_obstacle(self.resolved.device) if wanted else None
+        if obstacle:
+            log(f"Running without torch.compile: {obstacle}.")
+        compiled = wanted and obstacle is None
+        self.model.layer_fn = CompiledLayer(decoder_layer) if compiled else decoder_layer
+        return compiled
+
+
+def load_local_model(folder: ModelFolder, config: EngineConfig, log: Callable[[str], None]) -> LocalModel:
+    """Load a checkpoint and its tokenizer; nothing is compiled yet.
+
+    Raises:
+        InvalidInput: The configuration asks for what this machine or model cannot give.
+        ModelUnusable: The folder cannot be loaded.
+    """
+    started_at = time.monotonic()
+    keep_compile_cache()
+    tokenizer = Tokenizer.from_folder(folder.path)
+    resolved = resolve(config, ModelConfig.from_folder(folder.path), Machine.inspect(), log)
+    torch.set_num_threads(resolved.threads)
+    model = Qwen3ForCausalLM.from_folder(
+        folder.path, dtype=TORCH_DTYPES[resolved.dtype], device=resolved.device, vocab_limit=tokenizer.vocab_size
+    )
+    eos_token_ids = GenerationConfig.from_folder(folder.path).eos_token_ids
+    return LocalModel(model, tokenizer, eos_token_ids, resolved, time.monotonic() - started_at)
