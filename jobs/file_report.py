@@ -77,6 +77,4 @@ class FileReport:
         hint = "Nothing was stored. Correct the file"
         if bad < self.num_lines:
             hint += ", or give --skip-invalid to run the good lines and get an error result for each bad one"
-        raise InvalidInput(
-            f"{self.name} cannot be submitted: {some} invalid.\n{self.bad_lines.describe()}\n", f"{hint}."
-        )
+        raise InvalidInput(f"{self.name} cannot be submitted: {some} invalid.\n{self.bad_lines.describe()}", f"{hint}.")

@@ -7,6 +7,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -45,7 +46,7 @@ class PromptFile:
         What can be read only once (standard input, a pipe) is copied to an unnamed temporary file first.
 
         Raises:
-            InvalidInput: The file is missing, a directory, or not readable.
+            InvalidInput: The file is missing, a directory, or not readable, or there is no room for a copy.
         """
         if path == "-":
             return cls._copy("standard input", stdin)
@@ -65,12 +66,7 @@ class PromptFile:
 
     @classmethod
     def _copy(cls, name: str, source: BinaryIO) -> Self:
-        copy = tempfile.TemporaryFile()  # noqa: SIM115 - lives until `close`
-        try:
-            shutil.copyfileobj(source, copy, _BUFFER_BYTES)
-        except BaseException:
-            copy.close()
-            raise
+        copy = _copy_of(name, source)
 
         def open_again() -> BinaryIO:
             copy.seek(0)
@@ -136,6 +132,19 @@ class PromptFile:
 
     def _changed(self) -> InvalidInput:
         return InvalidInput(f"{self.name} changed while it was being read.", "Submit it again once it is complete.")
+
+
+def _copy_of(name: str, source: BinaryIO) -> BinaryIO:
+    try:
+        with ExitStack() as opened:
+            copy = opened.enter_context(tempfile.TemporaryFile())
+            shutil.copyfileobj(source, copy, _BUFFER_BYTES)
+            opened.pop_all()  # the copy outlives this function
+    except OSError as error:
+        raise InvalidInput(
+            f"{name} cannot be copied to a temporary file: {error.strerror}.", "TMPDIR names the folder for it."
+        ) from error
+    return copy
 
 
 def _open(path: str) -> BinaryIO:

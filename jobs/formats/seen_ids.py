@@ -1,4 +1,4 @@
-"""Which line had which id, in 32 bytes a line at the most."""
+"""Which line had which id, in 32 to 64 bytes a line whatever the length of the ids."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class SeenIds:
     """A hash table from ids to line numbers that keeps a 64-bit hash instead of the id.
 
     Two different ids pass for the same with a probability of n² / 2^65 among n ids: 3e-8 for a million. Open
-    addressing with linear probing in two arrays, at most half full.
+    addressing with linear probing in two arrays, from a quarter to half full.
     """
 
     def __init__(self) -> None:

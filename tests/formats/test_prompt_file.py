@@ -74,6 +74,12 @@ def test_a_pipe_is_read_twice_like_a_file(tmp_path: Path) -> None:
     writer.join()
 
 
+def test_a_stream_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    write_only = os.open(tmp_path / "x", os.O_WRONLY | os.O_CREAT)
+    with os.fdopen(write_only, "rb") as stream, pytest.raises(InvalidInput, match="Bad file descriptor"):
+        PromptFile.open("-", stream)
+
+
 def test_a_report_says_what_the_file_is(write: Write) -> None:
     path = write('{"custom_id": "a", "body": {}}\n\n{"custom_id": "b", "body": {}}\n')
     good = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
@@ -144,7 +150,7 @@ def test_twenty_bad_lines_are_reported_in_full_and_the_rest_by_number(write: Wri
     assert "29 of 32 lines are invalid" in message
     assert message.count(": the line is not JSON") == 20
     assert "line 20: the line" in message
-    assert "  and 9 more: 21-22, 25-28, 30-32\n" in message
+    assert "  and 9 more: 21-22, 25-28, 30-32 " in message
 
 
 def test_a_file_without_a_good_line_is_refused_even_if_bad_ones_may_be_skipped(write: Write) -> None:

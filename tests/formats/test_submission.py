@@ -1,0 +1,211 @@
+"""From a file to an open job: all of it, or nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from jobs.completion import Completion, ErrorCode
+from jobs.errors import InvalidInput, JobConflict, StoreFull, StoreUnavailable
+from jobs.job import Job, JobState, ShardRef
+from jobs.job_id import new_job_id
+from jobs.model_card import ModelCard
+from jobs.prompt import Prompt
+from jobs.prompt_file import PromptFile
+from jobs.results_file import write_results
+from jobs.sampling import FinishReason, SamplingSettings
+from jobs.sharding import shard_size
+from jobs.stores.connect import connect
+from jobs.stores.memory_store import MemoryJobStore
+from jobs.stores.protocol import JobStore
+from jobs.submission import SubmitOptions, submit_file
+from tests.support.valkey import running_valkey
+
+
+class Hints:
+    """Keeps the hints that were sent."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.sent: list[tuple[str, ShardRef]] = []
+        self._error = error
+
+    def send(self, model: str, shards: Iterable[ShardRef]) -> int:
+        if self._error is not None:
+            raise self._error
+        self.sent += [(model, shard) for shard in shards]
+        return len(self.sent)
+
+    def depth(self, model: str) -> int:
+        return len(self.sent)
+
+
+@pytest.fixture(scope="module")
+def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_valkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server.url
+
+
+@pytest.fixture(params=["memory", "redis"])
+def store(request: pytest.FixtureRequest) -> JobStore:
+    if request.param == "memory":
+        return MemoryJobStore(time.time)
+    return connect(request.getfixturevalue("valkey_url"))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[PromptFile]:
+    """Forty good lines."""
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(f'{{"id": "q-{n}", "prompt": "{n}"}}\n' for n in range(40)))
+    with PromptFile.open(str(path), io.BytesIO()) as opened:
+        yield opened
+
+
+def jobs_of(store: JobStore, model: str) -> list[Job]:
+    return [job for job in store.jobs() if job.spec.model == model]
+
+
+def pending_of(store: JobStore, job: Job) -> list[Prompt]:
+    prompts: list[Prompt] = []
+    for index in range(job.spec.num_shards):
+        lease = store.lease(ShardRef(job.id, index), "worker", 60)
+        assert lease is not None
+        prompts += store.pending(lease)
+    return prompts
+
+
+def test_a_submitted_file_is_a_queued_job_whose_shards_are_hinted(store: JobStore, file: PromptFile) -> None:
+    hints = Hints()
+    job = submit_file(store, hints, file, SubmitOptions("m1", SamplingSettings(temperature=0.5), seed=9))
+    assert (job.state, job.spec.num_lines, job.spec.shard_size, job.spec.num_shards) == (JobState.QUEUED, 40, 16, 3)
+    assert (job.spec.model, job.spec.format, job.spec.source, job.spec.seed) == ("m1", "native", file.name, 9)
+    assert job.spec.defaults == SamplingSettings(temperature=0.5)
+    assert hints.sent == [("m1", ShardRef(job.id, index)) for index in range(3)]
+    assert pending_of(store, job) == [Prompt(index=n, id=f"q-{n}", text=str(n)) for n in range(40)]
+
+
+def test_the_number_of_lines_in_a_shard_may_be_said(file: PromptFile) -> None:
+    store = MemoryJobStore(time.time)
+    assert submit_file(store, Hints(), file, SubmitOptions("m1", lines_per_shard=7)).spec.num_shards == 6
+
+
+def test_a_bad_file_leaves_nothing_behind(store: JobStore, tmp_path: Path) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_text('{"prompt": "x"}\n{"prompt": 5}\n')
+    hints = Hints()
+    with PromptFile.open(str(path), io.BytesIO()) as file, pytest.raises(InvalidInput, match="line 2: `prompt` is 5"):
+        submit_file(store, hints, file, SubmitOptions("m2"))
+    assert jobs_of(store, "m2") == []
+    assert hints.sent == []
+
+
+def test_skipped_lines_are_stored_with_what_is_wrong_and_counted(store: JobStore, tmp_path: Path) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_text('{"prompt": "x"}\n{"prompt": 5}\n')
+    with PromptFile.open(str(path), io.BytesIO()) as file:
+        job = submit_file(store, Hints(), file, SubmitOptions("m3", skip_invalid=True))
+    assert job.spec.num_lines == 2
+    assert [prompt.invalid is None for prompt in pending_of(store, job)] == [True, False]
+
+
+def test_lines_are_checked_against_the_card_that_a_worker_published(store: JobStore, tmp_path: Path) -> None:
+    store.publish_model(ModelCard("m4", vocab_size=10, max_model_len=100, has_chat_template=False))
+    path = tmp_path / "ids.jsonl"
+    path.write_text('{"prompt": [10]}\n')
+    with PromptFile.open(str(path), io.BytesIO()) as file:
+        with pytest.raises(InvalidInput, match="the vocabulary of m4 is from 0 to 9"):
+            submit_file(store, Hints(), file, SubmitOptions("m4"))
+        larger = ModelCard("m4", vocab_size=11, max_model_len=100, has_chat_template=False)
+        submit_file(store, Hints(), file, SubmitOptions("m4", card=larger))
+
+
+class Breaking:
+    """A store whose method `name` breaks with `error` on its third call, or its first if that is `open`."""
+
+    def __init__(self, store: JobStore, name: str, error: BaseException) -> None:
+        self._store = store
+        self._name = name
+        self._error = error
+        self._calls = 0
+
+    def __getattr__(self, name: str) -> Callable[..., object]:
+        method: Callable[..., object] = getattr(self._store, name)
+        return self._break if name == self._name else method
+
+    def _break(self, *arguments: object) -> object:
+        self._calls += 1
+        if self._calls == 3 or self._name != "add_shard":
+            raise self._error
+        return getattr(self._store, self._name)(*arguments)
+
+
+@pytest.mark.parametrize("name", ["create", "add_shard", "open"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), StoreFull("Full.")], ids=["interrupt", "full"])
+def test_whatever_ends_a_submission_early_leaves_nothing_behind(
+    store: JobStore, file: PromptFile, name: str, error: BaseException
+) -> None:
+    hints = Hints()
+    with pytest.raises(type(error)):
+        submit_file(Breaking(store, name, error), hints, file, SubmitOptions("m5"))  # type: ignore[arg-type]
+    assert jobs_of(store, "m5") == []
+    assert hints.sent == []
+
+
+def test_a_file_that_changes_while_it_is_stored_leaves_nothing_behind(store: JobStore, file: PromptFile) -> None:
+    class Changing(Breaking):
+        def _break(self, *arguments: object) -> object:
+            Path(file.name).write_text('{"prompt": "other"}\n')
+            return getattr(self._store, self._name)(*arguments)
+
+    with pytest.raises(InvalidInput, match="changed while it was being read"):
+        submit_file(Changing(store, "create", KeyboardInterrupt()), Hints(), file, SubmitOptions("m6"))  # type: ignore[arg-type]
+    assert jobs_of(store, "m6") == []
+
+
+def test_hints_that_do_not_get_out_do_not_undo_the_job(store: JobStore, file: PromptFile) -> None:
+    job = submit_file(store, Hints(StoreUnavailable("Gone.")), file, SubmitOptions("m7"))
+    assert job.state is JobState.QUEUED
+    assert len(store.stranded("m7", 10)) == 3
+
+
+def test_every_submitted_line_comes_back_once_and_in_order(store: JobStore, file: PromptFile, tmp_path: Path) -> None:
+    job = submit_file(store, Hints(), file, SubmitOptions("m8"))
+    for index in reversed(range(job.spec.num_shards)):
+        lease = store.lease(ShardRef(job.id, index), "worker", 60)
+        assert lease is not None
+        store.write(lease, [result_of(prompt) for prompt in reversed(store.pending(lease))])
+    counts = write_results(store.results(job.id), store.job(job.id), tmp_path / "results.jsonl")
+    assert (counts.completed, counts.failed) == (30, 10)
+    lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert [line["id"] for line in lines] == [f"q-{n}" for n in range(40)]
+    with pytest.raises(JobConflict):
+        store.delete(job.id)
+
+
+def result_of(prompt: Prompt) -> Completion:
+    if prompt.index % 4 == 0:
+        return Completion.failed(prompt.index, prompt.id, ErrorCode.INTERNAL_ERROR, "Broken.")
+    return Completion(prompt.index, prompt.id, str(prompt.text), FinishReason.STOP)
+
+
+@pytest.mark.parametrize(("lines", "size"), [(1, 16), (16, 16), (1024, 16), (2000, 31), (4096, 64), (1_000_000, 64)])
+def test_a_job_has_about_64_shards_of_16_to_64_lines(lines: int, size: int) -> None:
+    assert shard_size(lines) == size
+
+
+def test_job_ids_show_their_second_and_differ_within_it() -> None:
+    ids = {new_job_id(0.5) for _ in range(20)}
+    assert len(ids) > 15
+    assert all(re.fullmatch(r"job-19700101-000000-[2-9a-hjkmnp-z]{4}", id) for id in ids)
+
+
+def test_later_job_ids_sort_after_earlier_ones() -> None:
+    moments: Sequence[float] = (0, 1, 100, 1e9, 1.7e9, 1.7e9 + 1)
+    ids = [new_job_id(moment) for moment in moments]
+    assert ids == sorted(ids)
