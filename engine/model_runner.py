@@ -106,8 +106,7 @@ class ModelRunner:
         try:
             self._run_small_steps()
         except Exception as error:  # noqa: BLE001 - a compiler has many ways to fail; the model runs without it
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            self._log(f"Running without torch.compile, which failed: {reason}")
+            self._log(f"Running without torch.compile, which failed: {_cause(error)}")
             self.compiled = False
             self._model.layer_fn = decoder_layer
             self._run_small_steps()
@@ -119,6 +118,12 @@ class ModelRunner:
             for sequence in sequences:
                 sequence.num_computed = 2
             self.run(Batch.decode(sequences))
+
+
+def _cause(error: Exception) -> str:
+    """What went wrong in one line; the compiler wraps the error that says so."""
+    inner = getattr(error, "inner_exception", error)
+    return f"{type(inner).__name__}: {str(inner).strip().partition(chr(10))[0]}"
 
 
 def _sink_sequence() -> Sequence:

@@ -12,7 +12,7 @@ _UNITS = {
     **{prefix + "b": 1000**power for power, prefix in enumerate("kmgt", 1)},
     **{prefix + suffix: 1024**power for power, prefix in enumerate("kmgt", 1) for suffix in ("ib", "i", "")},
 }
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", re.ASCII)
 
 
 def parse_bytes(text: str) -> int:

@@ -1,16 +1,26 @@
-"""Engines over a runner of ours, shut down when the test ends."""
+"""Engines over a runner of ours, and over a tiny real model."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from engine.block_manager import BlockManager
+from engine.config import PAGE_SIZE, EngineConfig
 from engine.engine import Engine
+from engine.load import LoadedEngine, load_engine
 from engine.runner import Runner
 from engine.scheduler import Scheduler
+from model.config import ModelConfig
+from model.kv_cache import bytes_per_page
+from tests.support.byte_level_tokenizer import END_OF_TEXT, write_byte_level_tokenizer
 from tests.support.fake_runner import EOS, ByteTokenizer
+from tests.support.tiny_checkpoint import write_tiny_checkpoint
 
 MakeEngine = Callable[..., Engine]
 
@@ -41,3 +51,35 @@ def make_engine() -> Iterator[MakeEngine]:
     yield make
     for engine in engines:
         engine.shutdown()
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random Qwen3 with a byte-level tokenizer, whose `<|endoftext|>` ends a completion."""
+    folder = tmp_path_factory.mktemp("tiny")
+    write_tiny_checkpoint(folder)
+    write_byte_level_tokenizer(folder)
+    (folder / "generation_config.json").write_text(f'{{"eos_token_id": {END_OF_TEXT}}}')
+    return folder
+
+
+@pytest.fixture(scope="session")
+def load_tiny(tiny_folder: Path) -> Iterator[Callable[..., LoadedEngine]]:
+    """`load_tiny(num_pages=..., ...)`: the tiny model's engine, the same one for the same arguments."""
+    loaded: dict[tuple[tuple[str, Any], ...], LoadedEngine] = {}
+
+    def load(num_pages: int = 100, compile: bool = False, **settings: Any) -> LoadedEngine:
+        key = (("num_pages", num_pages), ("compile", compile), *sorted(settings.items()))
+        if key not in loaded:
+            page = bytes_per_page(ModelConfig.from_folder(tiny_folder), PAGE_SIZE, torch.float32)
+            config = EngineConfig(
+                device="cpu", compile=compile, threads=1, kv_cache_memory_bytes=num_pages * page, **settings
+            )
+            with warnings.catch_warnings():  # PyTorch's compiler uses parts of PyTorch that warn
+                warnings.simplefilter("ignore", DeprecationWarning)
+                loaded[key] = load_engine(tiny_folder, config, log=lambda _: None)
+        return loaded[key]
+
+    yield load
+    for each in loaded.values():
+        each.engine.shutdown()

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engine.config import EngineConfig
+from engine.machine import Machine
+from engine.resolve import resolve, weight_bytes
+from jobs.errors import InvalidInput, ModelUnusable
+from model.config import ModelConfig
+
+GIB = 1 << 30
+LAPTOP = Machine(cores=4, memory_left_bytes=12 * GIB, cuda_memory_left_bytes=None, has_mps=False)
+SERVER = replace(LAPTOP, cuda_memory_left_bytes=80 * GIB)
+QWEN3_06B = ModelConfig(
+    vocab_size=151_936,
+    hidden_size=1024,
+    intermediate_size=3072,
+    num_layers=28,
+    num_heads=16,
+    num_kv_heads=8,
+    head_dim=128,
+    rms_norm_eps=1e-6,
+    rope_theta=1e6,
+    yarn=None,
+    max_position_embeddings=40_960,
+    tie_word_embeddings=True,
+    dtype="bfloat16",
+)
+PAGE_BYTES = 64 * 112 * 1024  # 112 KiB a token
+
+
+def test_the_cache_takes_a_quarter_of_what_the_weights_leave() -> None:
+    resolved = resolve(EngineConfig(), QWEN3_06B, LAPTOP)
+    left = LAPTOP.memory_left_bytes - (596_049_920 + 151_936 * 1024) * 2  # the tied output layer is packed apart
+    assert resolved.num_pages == left // 4 // PAGE_BYTES
+    assert (resolved.device, resolved.dtype, resolved.threads, resolved.compile) == ("cpu", "bfloat16", 4, True)
+    assert (resolved.max_num_seqs, resolved.max_batched_tokens) == (64, 1024)
+
+
+def test_the_cache_is_no_larger_than_a_full_batch_needs() -> None:
+    config = EngineConfig(max_model_len=130, max_num_seqs=10)
+    assert resolve(config, QWEN3_06B, LAPTOP).num_pages == 1 + 10 * 3
+    assert resolve(replace(config, kv_cache_memory_bytes=8 * GIB), QWEN3_06B, LAPTOP).num_pages == 1 + 10 * 3
+
+
+def test_a_gpu_is_the_best_there_is_and_gets_larger_batches() -> None:
+    resolved = resolve(EngineConfig(), QWEN3_06B, SERVER)
+    assert (resolved.device, resolved.max_num_seqs, resolved.max_batched_tokens) == ("cuda:0", 256, 8192)
+    assert 60 * GIB < resolved.num_pages * PAGE_BYTES < 72 * GIB
+    assert resolve(EngineConfig(device="cpu"), QWEN3_06B, SERVER).device == "cpu"
+    assert resolve(EngineConfig(), QWEN3_06B, replace(LAPTOP, has_mps=True)).device == "mps"
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="cuda was asked for"):
+        resolve(EngineConfig(device="cuda"), QWEN3_06B, LAPTOP)
+
+
+def test_the_context_is_cut_to_what_fits_and_a_line_says_so() -> None:
+    lines: list[str] = []
+    config = EngineConfig(kv_cache_memory_bytes=GIB)
+    resolved = resolve(config, QWEN3_06B, LAPTOP, lines.append)
+    assert resolved.max_model_len == (GIB // PAGE_BYTES - 1) * 64 == 9280
+    assert len(lines) == 1 and "9,280 of the model's 40,960 tokens" in lines[0] and "1022 MiB" in lines[0]
+    resolve(EngineConfig(max_model_len=9280, kv_cache_memory_bytes=GIB), QWEN3_06B, LAPTOP, lines.append)
+    assert len(lines) == 1
+
+
+def test_a_context_that_was_asked_for_is_never_cut() -> None:
+    with pytest.raises(InvalidInput, match=r"1\.\d+ GiB|holds 9,280 tokens; max_model_len 9,300 needs") as caught:
+        resolve(EngineConfig(max_model_len=9300, kv_cache_memory_bytes=GIB), QWEN3_06B, LAPTOP)
+    assert "at most 9280" in caught.value.hint
+    needed = 148 * PAGE_BYTES
+    enough = EngineConfig(max_model_len=9300, kv_cache_memory_bytes=needed)
+    assert resolve(enough, QWEN3_06B, LAPTOP).max_model_len == 9300
+
+
+@pytest.mark.parametrize("memory", [0, PAGE_BYTES, 2 * PAGE_BYTES - 1])
+def test_a_cache_without_a_page_for_tokens_is_refused(memory: int) -> None:
+    with pytest.raises(ModelUnusable, match="at least 2 are needed"):
+        resolve(EngineConfig(kv_cache_memory_bytes=memory), QWEN3_06B, LAPTOP)
+
+
+def test_a_model_larger_than_the_memory_is_refused() -> None:
+    with pytest.raises(ModelUnusable, match="0 bytes are left"):
+        resolve(EngineConfig(), QWEN3_06B, replace(LAPTOP, memory_left_bytes=GIB))
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        (EngineConfig(max_model_len=50_000), "max_model_len is 50,000; this model takes 2 to 40,960"),
+        (EngineConfig(max_model_len=1), "max_model_len is 1; it must be at least 2"),
+        (EngineConfig(max_num_seqs=0), "max_num_seqs is 0; it must be at least 1"),
+        (EngineConfig(max_batched_tokens=-1), "max_batched_tokens is -1; it must be at least 1"),
+        (EngineConfig(threads=0), "threads is 0; it must be at least 1"),
+    ],
+)
+def test_a_setting_out_of_its_range_is_refused(config: EngineConfig, says: str) -> None:
+    with pytest.raises(InvalidInput, match=says):
+        resolve(config, QWEN3_06B, LAPTOP)
+
+
+def test_the_weights_of_the_tiny_model_are_counted_to_the_byte(tiny_folder: Path) -> None:
+    import torch
+    from safetensors import safe_open
+
+    with safe_open(tiny_folder / "model.safetensors", framework="pt") as file:
+        stored = sum(file.get_tensor(name).nbytes for name in file.keys())  # noqa: SIM118 - it is no dict
+        head = file.get_tensor("model.embed_tokens.weight").nbytes
+    assert weight_bytes(ModelConfig.from_folder(tiny_folder), torch.float32) == stored + head
