@@ -25,17 +25,17 @@ def load_model_weights(
 ) -> ModelWeights:
     """Reads every tensor of `folder`. Arguments and errors as in `Qwen3ForCausalLM.from_folder`."""
     valid_vocab = _valid_vocab(config, vocab_limit)
-    with Checkpoint(folder) as checkpoint:
-        checkpoint.check(expected_shapes(config), optional=[LM_HEAD] if config.tie_word_embeddings else [])
-        read = _Reader(checkpoint, dtype, device)
-        embedding = read.tensor(EMBEDDING)
-        return ModelWeights(
-            embedding=embedding,
-            layers=[_layer(read, config, index) for index in range(config.num_layers)],
-            final_norm=read.tensor(FINAL_NORM),
-            lm_head=_lm_head(read, config, embedding, valid_vocab),
-            valid_vocab=valid_vocab,
-        )
+    checkpoint = Checkpoint(folder)
+    checkpoint.check(expected_shapes(config), optional=[LM_HEAD] if config.tie_word_embeddings else [])
+    read = _Reader(checkpoint, dtype, device)
+    embedding = read.tensor(EMBEDDING)
+    return ModelWeights(
+        embedding=embedding,
+        layers=[_layer(read, config, index) for index in range(config.num_layers)],
+        final_norm=read.tensor(FINAL_NORM),
+        lm_head=_lm_head(read, config, embedding, valid_vocab),
+        valid_vocab=valid_vocab,
+    )
 
 
 def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
@@ -70,8 +70,7 @@ class _Reader:
         self.device = device
 
     def tensor(self, name: str) -> torch.Tensor:
-        # A copy, also where nothing is converted: a view would keep the whole file mapped.
-        return self.checkpoint.read(name, self.dtype).to(self.device, copy=True)
+        return self.checkpoint.read(name, self.dtype).to(self.device)
 
     def product(self, *names: str) -> torch.Tensor:
         """The weights `names`, one below the other, packed as one product."""

@@ -1,13 +1,11 @@
-"""A checkpoint's tensors, read strictly and one at a time: what is missing, surplus, misshapen or damaged is named."""
+"""A checkpoint's tensors, read strictly and one at a time: missing, surplus, misshapen or damaged ones are named."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,34 +19,23 @@ _NAMES_SHOWN = 5
 _FETCH = "Fetch the model anew."
 
 
+class TensorInfo(NamedTuple):
+    """What a file's header says about a tensor."""
+
+    path: Path
+    shape: tuple[int, ...]
+    dtype: str  # safetensors' name: F32, BF16, ...
+
+
 class Checkpoint:
-    """The tensors of a folder, by name, memory-mapped: nothing is read before `read`. Close it, or use `with`."""
+    """The tensors of a folder, by name. Headers are read at once, a tensor's numbers by `read`."""
 
     def __init__(self, folder: Path) -> None:
-        """Opens every file. Raises `ModelUnusable` when there are no weights, or a file is missing or damaged."""
+        """Raises `ModelUnusable` when there are no weights, or a file is missing or damaged."""
         self.folder = folder
-        self._open_files = ExitStack()
-        self._files: dict[str, Any] = {}  # file name -> open safetensors file
-        self._file_of: dict[str, str] = {}  # tensor name -> file name
-        try:
-            for name in _weight_files(folder):
-                self._open(name)
-        except ModelUnusable:
-            self.close()
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Gives the mapped files back."""
-        self._files.clear()
-        self._open_files.close()
+        self._tensors: dict[str, TensorInfo] = {}
+        for name in _weight_files(folder):
+            self._read_header(folder / name)
 
     def check(self, expected: Mapping[str, tuple[int, ...]], optional: Iterable[str] = ()) -> None:
         """Raises `ModelUnusable` unless exactly the `expected` tensors are there, in these shapes.
@@ -57,33 +44,33 @@ class Checkpoint:
             expected: Shapes by name.
             optional: Names among them that may be absent.
         """
-        self._refuse_names("lack", [n for n in expected if n not in self._file_of and n not in set(optional)])
-        self._refuse_names("hold unknown", [n for n in self._file_of if n not in expected])
-        for name, shape in expected.items():
-            if name in self._file_of:
-                self._check_tensor(name, shape)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._file_of
+        self._refuse_names("lack", [n for n in expected if n not in self._tensors and n not in set(optional)])
+        self._refuse_names("hold unknown", [n for n in self._tensors if n not in expected])
+        for name, tensor in self._tensors.items():
+            self._check_tensor(name, tensor, expected[name])
 
     def read(self, name: str, dtype: torch.dtype) -> torch.Tensor:
-        """The tensor `name`, on the CPU, converted to `dtype`."""
-        tensor: torch.Tensor = self._files[self._file_of[name]].get_tensor(name)
-        return tensor.to(dtype)
+        """A copy of the tensor `name`, on the CPU, converted to `dtype`.
 
-    def _open(self, name: str) -> None:
-        path = self.folder / name
+        The file is mapped for this one tensor only: kept open, its pages would count as the process's memory beside
+        the weights made from them.
+        """
+        with safe_open(self._tensors[name].path, framework="pt", device="cpu") as file:
+            tensor: torch.Tensor = file.get_tensor(name).to(dtype, copy=True)
+            return tensor
+
+    def _read_header(self, path: Path) -> None:
         try:
-            file = self._open_files.enter_context(safe_open(path, framework="pt", device="cpu"))
+            with safe_open(path, framework="pt", device="cpu") as file:
+                views = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 — no mapping
         except FileNotFoundError:
             raise ModelUnusable(f"{path} is missing, though {INDEX_FILE} names it.", _FETCH) from None
         except (SafetensorError, OSError) as error:
             raise ModelUnusable(f"{path} is damaged or no safetensors file: {error}.", _FETCH) from error
-        self._files[name] = file
-        for tensor in file.keys():  # noqa: SIM118 — an open safetensors file is no mapping
-            if tensor in self._file_of:
-                raise ModelUnusable(f"{path} repeats the tensor {tensor} of {self._file_of[tensor]}.", _FETCH)
-            self._file_of[tensor] = name
+        for name, view in views.items():
+            if name in self._tensors:
+                raise ModelUnusable(f"{path} repeats the tensor {name} of {self._tensors[name].path}.", _FETCH)
+            self._tensors[name] = TensorInfo(path, tuple(view.get_shape()), view.get_dtype())
 
     def _refuse_names(self, verb: str, names: list[str]) -> None:
         if names:
@@ -91,16 +78,15 @@ class Checkpoint:
             plural = "s" if len(names) > 1 else ""
             raise ModelUnusable(f"The weights in {self.folder} {verb} {len(names)} tensor{plural}: {shown}.", _FETCH)
 
-    def _check_tensor(self, name: str, shape: tuple[int, ...]) -> None:
-        view = self._files[self._file_of[name]].get_slice(name)
-        if tuple(view.get_shape()) != shape:
+    def _check_tensor(self, name: str, tensor: TensorInfo, shape: tuple[int, ...]) -> None:
+        if tensor.shape != shape:
             raise ModelUnusable(
-                f"{name} in {self.folder} has the shape {list(view.get_shape())}; config.json makes it {list(shape)}.",
+                f"{name} in {self.folder} has the shape {list(tensor.shape)}; config.json makes it {list(shape)}.",
                 _FETCH,
             )
-        if view.get_dtype() not in FLOAT_DTYPES:
+        if tensor.dtype not in FLOAT_DTYPES:
             raise ModelUnusable(
-                f"{name} in {self.folder} holds {view.get_dtype()}, which is not supported; it must be one of "
+                f"{name} in {self.folder} holds {tensor.dtype}, which is not supported; it must be one of "
                 f"{', '.join(FLOAT_DTYPES)}."
             )
 

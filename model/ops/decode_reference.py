@@ -7,7 +7,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from model.ops.page_gather import gather_pages
 
-GATHERED_TOKENS = 32_768  # tokens copied out of the pages at once: bounds the memory of long contexts
+GATHERED_TOKENS = 8_192  # tokens copied out of the pages at once: bounds the memory of long contexts
 
 
 def decode_attention(
