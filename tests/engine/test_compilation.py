@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.compilation import compile_obstacle, keep_compile_cache
+from engine.config import EngineConfig
+from engine.load import load_engine
+from engine.request import Request
+from jobs.sampling import SamplingParams
+
+CONFIG = EngineConfig(device="cpu", threads=1, kv_cache_memory_bytes=1 << 22)
+
+
+def loads_and_runs_eager(folder: Path) -> list[str]:
+    lines: list[str] = []
+    loaded = load_engine(folder, CONFIG, log=lines.append)
+    try:
+        assert (loaded.compiled, loaded.compile_seconds) == (False, 0)
+        assert loaded.engine.submit(Request((1, 2), SamplingParams(max_tokens=3))).future.result(30).token_ids
+    finally:
+        loaded.engine.shutdown()
+    return lines
+
+
+def test_without_a_compiler_it_runs_eager_and_a_line_says_why(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    lines = loads_and_runs_eager(tiny_folder)
+    assert len(lines) == 1
+    assert lines[0].startswith("Running without torch.compile: there is no C++ compiler (")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # PyTorch's compiler uses parts of PyTorch that warn
+def test_a_compiler_that_fails_does_not_stop_the_engine(tiny_folder: Path) -> None:
+    torch.compiler.reset()
+    with torch._inductor.config.patch({"cpp.cxx": (None, "false")}):
+        lines = loads_and_runs_eager(tiny_folder)
+    assert len(lines) == 1
+    assert lines[0].startswith("Running without torch.compile, which failed: InvalidCxxCompiler: No working C++")
+
+
+def test_mps_runs_eager() -> None:
+    assert compile_obstacle("mps") == "torch.compile is not reliable on MPS"
+
+
+def test_the_compile_cache_lies_in_the_users_cache_folder() -> None:
+    environ = {"XDG_CACHE_HOME": "/var/cache/me"}
+    assert keep_compile_cache(environ) == Path("/var/cache/me/qwen-batch/inductor")
+    assert environ["TORCHINDUCTOR_CACHE_DIR"] == "/var/cache/me/qwen-batch/inductor"
+    assert keep_compile_cache({}) == Path.home() / ".cache/qwen-batch/inductor"
+
+
+def test_a_compile_cache_that_is_named_stays() -> None:
+    assert keep_compile_cache({"TORCHINDUCTOR_CACHE_DIR": "/mine", "XDG_CACHE_HOME": "/x"}) == Path("/mine")

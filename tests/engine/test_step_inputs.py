@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from array import array
+
+import pytest
+import torch
+
+from engine.batch import Batch
+from engine.sequence import Sequence
+from engine.step_inputs import StepBuffers, StepInputs
+from tests.engine.sequences import sequence
+
+PAGE = 4
+
+
+@pytest.fixture
+def buffers() -> StepBuffers:
+    return StepBuffers(max_tokens=32, max_seqs=4, max_pages=5, page_size=PAGE, device=torch.device("cpu"))
+
+
+def placed(
+    num_prompt_tokens: int, pages: list[int], num_computed: int = 0, generated: tuple[int, ...] = ()
+) -> Sequence:
+    made = sequence(num_prompt_tokens, 9)
+    made.block_table = array("i", pages)
+    made.num_computed = num_computed
+    made.tokens += generated
+    return made
+
+
+def listed(inputs: StepInputs) -> dict[str, object]:
+    metadata = inputs.metadata
+    return {
+        "token_ids": inputs.token_ids.tolist(),
+        "positions": metadata.positions.tolist(),
+        "slots": metadata.slots.tolist(),
+        "query_start": metadata.query_start.tolist(),
+        "context_lens": metadata.context_lens.tolist(),
+        "block_tables": metadata.block_tables.tolist(),
+        "last_rows": inputs.last_rows.tolist(),
+    }
+
+
+def test_prompts_are_packed_one_behind_the_other(buffers: StepBuffers) -> None:
+    first, second = placed(5, [3, 1]), placed(2, [2])
+    inputs = buffers.build(Batch.prefill([first, second], [5, 2]))
+    assert not inputs.metadata.is_decode
+    assert listed(inputs) == {
+        "token_ids": first.tokens + second.tokens,
+        "positions": [0, 1, 2, 3, 4, 0, 1],
+        "slots": [12, 13, 14, 15, 4, 8, 9],
+        "query_start": [0, 5, 7],
+        "context_lens": [5, 2],
+        "block_tables": [[3, 1], [2, 0]],
+        "last_rows": [4, 6],
+    }
+
+
+def test_a_chunk_goes_on_where_the_last_one_ended(buffers: StepBuffers) -> None:
+    long, short = placed(9, [3, 1, 2], num_computed=3), placed(1, [4])
+    inputs = buffers.build(Batch.prefill([long, short], [3, 1]))
+    assert listed(inputs) == {
+        "token_ids": long.tokens[3:6] + short.tokens,
+        "positions": [3, 4, 5, 0],
+        "slots": [15, 4, 5, 16],
+        "query_start": [0, 3, 4],
+        "context_lens": [6, 1],
+        "block_tables": [[3, 1, 2], [4, 0, 0]],
+        "last_rows": [3, 3],  # the chunk's prompt goes on, so only the short one is sampled; a lone row is doubled
+    }
+
+
+def test_decoding_feeds_the_token_after_the_last_computed_one(buffers: StepBuffers) -> None:
+    new = placed(4, [2, 3], num_computed=4, generated=(77,))
+    replayed = placed(3, [1, 4], num_computed=3, generated=(50, 51, 52))
+    inputs = buffers.build(Batch.decode([new, replayed]))
+    assert inputs.metadata.is_decode
+    assert listed(inputs) == {
+        "token_ids": [77, 50],
+        "positions": [4, 3],
+        "slots": [12, 7],
+        "query_start": [0, 1, 2],
+        "context_lens": [5, 4],
+        "block_tables": [[2, 3], [1, 4]],
+        "last_rows": [0, 0],
+    }
+
+
+def test_a_lone_sequence_gets_a_companion_on_the_sink_page(buffers: StepBuffers) -> None:
+    inputs = buffers.build(Batch.decode([placed(1, [3], num_computed=1, generated=(9,))]))
+    assert listed(inputs) == {
+        "token_ids": [9, 0],
+        "positions": [1, 0],
+        "slots": [13, 0],
+        "query_start": [0, 1, 2],
+        "context_lens": [2, 1],
+        "block_tables": [[3, 0], [0, 0]],
+        "last_rows": [0, 0],
+    }
+
+
+def test_nothing_of_a_larger_step_is_left_in_a_smaller_one(buffers: StepBuffers) -> None:
+    wide = placed(17, [4, 3, 2, 1, 5])
+    buffers.build(Batch.prefill([wide, placed(2, [6])], [17, 2]))
+    inputs = buffers.build(Batch.prefill([placed(2, [1])], [2]))
+    assert listed(inputs)["block_tables"] == [[1, 0], [0, 0]]
+    assert listed(inputs)["query_start"] == [0, 2, 3]
+    assert inputs.metadata.block_tables.is_contiguous()
+
+
+def test_a_step_without_a_sample_has_no_last_rows(buffers: StepBuffers) -> None:
+    inputs = buffers.build(Batch.decode([placed(2, [1], num_computed=2, generated=(5, 6))]))
+    assert listed(inputs)["last_rows"] == []
