@@ -8,16 +8,15 @@ integers (`model.fixed_point`) and ranks are total (`model.top_k`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
-from torch.nn.functional import pad
 
 from model.fixed_point import fraction_of, token_weights
 from model.top_k import BLOCK, best_tokens
 from model.uniform import uniform_bits
 
-_ROWS_AT_ONCE = 16  # whole-vocabulary weights take 1.2 MB a row: keep them near the caches
+_ROWS_AT_ONCE = 4  # whole-vocabulary weights take 1.2 MB a row: they stay in a CPU's cache
 _NUCLEUS_WIDTHS = (128, 1024)  # a nucleus is looked for in these many best tokens before the whole row is sorted
 
 
@@ -29,13 +28,21 @@ class DrawSettings:
     temperature: torch.Tensor  # float32, above 0
     top_k: torch.Tensor  # int64, at least 1; the size of the vocabulary or more keeps all
     top_p: torch.Tensor  # int64, multiples of 2**-32
-    min_weight: torch.Tensor  # int64, min_p as a weight of `model.fixed_point`
     seeds: torch.Tensor  # int64
     positions: torch.Tensor  # int64
+    min_weight: torch.Tensor | None  # int64, min_p as a weight of `model.fixed_point`; None: no row has one
 
     def at(self, chosen: slice | torch.Tensor) -> DrawSettings:
         """The settings of some of the rows."""
-        return DrawSettings(*(getattr(self, field.name)[chosen] for field in fields(self)))
+        return DrawSettings(
+            rows=self.rows[chosen],
+            temperature=self.temperature[chosen],
+            top_k=self.top_k[chosen],
+            top_p=self.top_p[chosen],
+            seeds=self.seeds[chosen],
+            positions=self.positions[chosen],
+            min_weight=None if self.min_weight is None else self.min_weight[chosen],
+        )
 
     def parts(self) -> Iterator[DrawSettings]:
         """The same rows, few at a time."""
@@ -47,8 +54,8 @@ def draw_top_k(logits: torch.Tensor, maxima: torch.Tensor, settings: DrawSetting
     """Draw rows whose top_k is at most `width`.
 
     Args:
-        logits: [n, vocab] float32.
-        maxima: [n, blocks], `block_maxima(logits)`.
+        logits: [n, vocab] float32; vocab is a multiple of 64.
+        maxima: [n, vocab / 64], `block_maxima(logits)`.
 
     Returns:
         [m] int64, token ids.
@@ -96,7 +103,7 @@ def draw_any(logits: torch.Tensor, maxima: torch.Tensor, settings: DrawSettings)
     drawn = []
     for part in settings.parts():
         weights = _vocabulary_weights(logits, maxima, part)
-        blocks = pad(weights, (0, -weights.shape[1] % BLOCK)).view(len(weights), -1, BLOCK)
+        blocks = weights.view(len(weights), -1, BLOCK)
         ends = blocks.sum(-1).cumsum(-1)
         target = fraction_of(ends[:, -1], uniform_bits(part.seeds, part.positions))
         block = _first_above(ends, target)
@@ -109,15 +116,20 @@ def draw_any(logits: torch.Tensor, maxima: torch.Tensor, settings: DrawSettings)
 def _vocabulary_weights(logits: torch.Tensor, maxima: torch.Tensor, settings: DrawSettings) -> torch.Tensor:
     """Weights of every token, [m, vocab] int64, those below min_p at 0."""
     best = maxima[settings.rows].amax(-1)
-    weights = token_weights(logits[settings.rows], best, settings.temperature)
-    return weights.masked_fill_(weights < settings.min_weight[:, None], 0)
+    return _without_unlikely(token_weights(logits[settings.rows], best, settings.temperature), settings)
 
 
 def _ranked_weights(values: torch.Tensor, settings: DrawSettings) -> torch.Tensor:
     """Weights of ranked logits [m, width], those below min_p or beyond top_k at 0."""
     weights = token_weights(values, values[:, 0], settings.temperature)
-    beyond = torch.arange(values.shape[1], device=values.device) >= settings.top_k[:, None]
-    return weights.masked_fill_(beyond | (weights < settings.min_weight[:, None]), 0)
+    weights.masked_fill_(torch.arange(values.shape[1], device=values.device) >= settings.top_k[:, None], 0)
+    return _without_unlikely(weights, settings)
+
+
+def _without_unlikely(weights: torch.Tensor, settings: DrawSettings) -> torch.Tensor:
+    if settings.min_weight is None:
+        return weights
+    return weights.masked_fill_(weights < settings.min_weight[:, None], 0)
 
 
 def _draw_ranked(

@@ -15,8 +15,7 @@ FRACTION_BITS = 32
 def token_weights(logits: torch.Tensor, best: torch.Tensor, temperature: torch.Tensor) -> torch.Tensor:
     """Unnormalised probabilities, floor(2**40 exp((logit - best) / temperature)).
 
-    A token less likely than 2**-40 of the best one weighs nothing, as does one whose logit is -inf; in a row of -inf
-    alone all do.
+    A token less likely than 2**-40 of the best one weighs nothing, as does one whose logit is -inf.
 
     Args:
         logits: [m, n] float32.
@@ -26,8 +25,9 @@ def token_weights(logits: torch.Tensor, best: torch.Tensor, temperature: torch.T
     Returns:
         [m, n] int64.
     """
-    exponents = (logits - best[:, None]).div_(temperature[:, None])
-    return exponents.exp_().mul_(2.0**WEIGHT_BITS).nan_to_num_(nan=0.0).to(torch.int64)
+    finite_best = best.clamp(min=torch.finfo(best.dtype).min)  # a row of -inf alone weighs nothing either
+    exponents = (logits - finite_best[:, None]).div_(temperature[:, None])
+    return exponents.exp_().mul_(2.0**WEIGHT_BITS).to(torch.int64)
 
 
 def fraction_bits(fraction: float) -> int:

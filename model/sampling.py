@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch.nn.functional import pad
 
 from model.draw import DrawSettings, draw_any, draw_nucleus, draw_sorted, draw_top_k
 from model.fixed_point import WEIGHT_BITS, fraction_bits
 from model.penalties import Penalties, PenaltySettings
-from model.top_k import best_token, block_maxima
+from model.top_k import BLOCK, best_token, block_maxima
 
 _GREEDY_BELOW = 1e-5  # as vLLM: a smaller temperature would only overflow on its way to the best token
 _TOP_K_WIDTHS = (32, 128, 1024)  # rows with a top_k up to these are drawn together
@@ -86,11 +87,11 @@ def sample(logits: torch.Tensor, batch: SamplingBatch) -> torch.Tensor:
     """Choose a token for each row.
 
     A row's filters are applied in vLLM's order: banned ids, penalties, temperature, min_p, top_k, top_p; then one
-    uniform, a function of (seed, position), picks by the inverse CDF. A row without a finite logit gives token 0.
+    uniform, a function of (seed, position), picks by the inverse CDF. A row of -inf alone gives token 0.
 
     Args:
-        logits: [n, vocab] float32 on the batch's device, without NaN. Rows with penalties or banned ids are changed in
-            place; the others are left as they are.
+        logits: [n, vocab] float32 on the batch's device, each finite or -inf; at most 2**19 tokens. A vocabulary that
+            is a multiple of 64 saves a copy. Rows with penalties or banned ids are changed in place, no others.
         batch: The settings of the n rows.
 
     Returns:
@@ -100,6 +101,8 @@ def sample(logits: torch.Tensor, batch: SamplingBatch) -> torch.Tensor:
         logits[batch.banned] = -torch.inf
     if batch.penalties is not None:
         batch.penalties.apply_(logits)
+    if logits.shape[1] % BLOCK != 0:
+        logits = pad(logits, (0, -logits.shape[1] % BLOCK), value=-torch.inf)
     maxima = block_maxima(logits)
     chosen = torch.empty(batch.num_rows, dtype=torch.int64, device=logits.device)
     if batch.greedy is not None:
@@ -143,9 +146,9 @@ def _draw_settings(rows: Sequence[SamplingRow], members: list[int], device: torc
         temperature=torch.tensor([row.temperature for row in chosen], dtype=torch.float32).to(device),
         top_k=top_k,
         top_p=top_p,
-        min_weight=min_weight,
         seeds=seeds,
         positions=positions,
+        min_weight=min_weight if any(row.min_p for row in chosen) else None,
     )
 
 
