@@ -243,7 +243,8 @@ class MemoryJobStore:
         job.end_if_all_done(now)
 
     def _drop_expired(self, job: MemoryJob, limit: int) -> list[ShardRef]:
-        now, dropped = self._clock(), []
+        now = self._clock()
+        dropped: list[ShardRef] = []
         for index, shard in sorted(job.shards.items()):
             if shard.expired(now) and shard.exhausted:
                 job.close(shard, [worker_lost_line(prompt) for prompt in shard.pending()], now)

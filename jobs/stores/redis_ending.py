@@ -27,7 +27,11 @@ class Cancellation:
         keys = JobKeys(job_id)
         if self._server.script("request_cancel", [keys.meta, keys.open, keys.leases]) == "missing":
             raise JobNotFound(job_id)
-        for index in self._server.run("ZRANGE", keys.open, 0, -1):
+        now_ms = int(self._server.now() * 1000)
+        unheld, expired = self._server.pipeline(
+            [("ZRANGE", keys.open, 0, -1), ("ZRANGEBYSCORE", keys.leases, "-inf", now_ms)]
+        )
+        for index in unheld + expired:
             self._closer.close_cancelled(ShardRef(job_id, int(index)))
         job = self._reader.job(job_id)
         if job.state.ended:

@@ -1,0 +1,89 @@
+"""The store under test, in every implementation, and the means to let time pass on it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+import redis
+
+from jobs.stores.connect import redis_client
+from jobs.stores.memory_store import MemoryJobStore
+from jobs.stores.protocol import JobStore
+from jobs.stores.redis_store import RedisJobStore
+from tests.support.valkey import ValkeyProcess, running_valkey
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyProcess]:
+    """One real server for all of these tests."""
+    with running_valkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def client(valkey: ValkeyProcess) -> Iterator[redis.Redis]:
+    """A client of the emptied server."""
+    with redis_client(valkey.url) as client:
+        client.flushall()
+        yield client
+
+
+@dataclass
+class StoreUnderTest:
+    """A store, and its clock as a test moves it."""
+
+    store: JobStore
+    ttl_seconds: float  # a lease that outlives the test's next steps, and is short enough to wait for
+    let_pass: Callable[[float], None]  # returns when the store's clock has moved on by so many seconds
+    now: Callable[[], float]
+
+
+@dataclass
+class HandClock:
+    """Moves when it is told to."""
+
+    seconds: float = field(default=1_700_000_000.0)
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def advance(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+def memory_under_test() -> StoreUnderTest:
+    """A new memory store with a clock that stands still until it is moved."""
+    clock = HandClock()
+    return StoreUnderTest(MemoryJobStore(clock), ttl_seconds=10.0, let_pass=clock.advance, now=clock)
+
+
+def redis_under_test(client: redis.Redis) -> StoreUnderTest:
+    """The store in a real server; waiting is waiting for the server's clock."""
+
+    def now() -> float:
+        seconds, microseconds = client.time()
+        return float(seconds) + float(microseconds) / 1e6
+
+    def let_pass(seconds: float) -> None:
+        until = now() + seconds
+        while now() < until:
+            time.sleep(0.001)
+
+    return StoreUnderTest(RedisJobStore(client), ttl_seconds=0.05, let_pass=let_pass, now=now)
+
+
+@pytest.fixture(params=["memory", "redis"])
+def under_test(request: pytest.FixtureRequest) -> StoreUnderTest:
+    """Each implementation in turn."""
+    if request.param == "memory":
+        return memory_under_test()
+    return redis_under_test(request.getfixturevalue("client"))
+
+
+@pytest.fixture
+def store(under_test: StoreUnderTest) -> JobStore:
+    """Each implementation in turn, for tests in which no lease has to expire."""
+    return under_test.store

@@ -1,0 +1,84 @@
+"""Workers, models, timelines and remembered runs, on every store."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from jobs.errors import JobNotFound
+from jobs.model_card import ModelCard
+from jobs.sampling import SamplingSettings
+from jobs.shard_stats import TimelineSample
+from jobs.stores.protocol import JobStore
+from tests.stores.conftest import StoreUnderTest
+from tests.support.sample_jobs import new_job, submit, worker_report
+
+CARD = ModelCard("demo", vocab_size=512, max_model_len=1024, has_chat_template=True)
+
+
+def test_workers_are_listed_by_model_host_and_pid(store: JobStore) -> None:
+    for worker_id, host, model in (("w-1", "b", "demo"), ("w-2", "a", "other"), ("w-3", "a", "demo")):
+        store.report_worker(worker_report(worker_id, host=host, model=model), 60)
+    assert [report.worker_id for report in store.workers()] == ["w-3", "w-1", "w-2"]
+
+
+def test_a_later_report_replaces_the_earlier_one(store: JobStore) -> None:
+    store.report_worker(worker_report(), 60)
+    later = msgspec.structs.replace(worker_report(), state="busy", running=3, jobs=("job-1",))
+    store.report_worker(later, 60)
+    assert store.workers() == [later]
+
+
+def test_a_silent_worker_disappears(under_test: StoreUnderTest) -> None:
+    under_test.store.report_worker(worker_report("silent"), under_test.ttl_seconds)
+    under_test.store.report_worker(worker_report("alive"), 60)
+    under_test.let_pass(under_test.ttl_seconds)
+    for _ in range(2):
+        assert [report.worker_id for report in under_test.store.workers()] == ["alive"]
+
+
+def test_a_worker_that_stops_in_an_orderly_way_is_forgotten_at_once(store: JobStore) -> None:
+    store.report_worker(worker_report(), 60)
+    store.forget_worker("worker-1")
+    store.forget_worker("never heard of")
+    assert store.workers() == []
+
+
+def test_a_served_model_is_known_to_clients(store: JobStore) -> None:
+    assert store.model("demo") is None
+    store.publish_model(CARD)
+    assert store.model("demo") == CARD
+    newer = msgspec.structs.replace(CARD, defaults=SamplingSettings(temperature=0.6, top_k=20))
+    store.publish_model(newer)
+    assert store.model("demo") == newer
+
+
+def test_timeline_samples_come_oldest_first_and_go_with_the_job(under_test: StoreUnderTest) -> None:
+    store = under_test.store
+    submit(store, new_job(lines=0))
+    samples = [TimelineSample(under_test.now() + n, "worker-1", 100.0 * n, n, 0.5) for n in range(3)]
+    for sample in samples:
+        store.add_timeline("job-1", sample)
+    assert store.timeline("job-1") == samples
+    store.delete("job-1")
+    store.add_timeline("job-1", samples[0])
+    with pytest.raises(JobNotFound):
+        store.timeline("job-1")
+
+
+def test_a_run_is_remembered_as_long_as_its_job_exists(store: JobStore) -> None:
+    assert store.find_run("fingerprint") is None
+    for name in ("job-1", "job-2"):
+        submit(store, new_job(name, lines=0))
+        store.remember_run("fingerprint", name)
+    assert store.find_run("fingerprint") == "job-2"
+    store.delete("job-1")
+    assert store.find_run("fingerprint") == "job-2"
+    store.delete("job-2")
+    assert store.find_run("fingerprint") is None
+
+
+def test_a_run_of_no_job_is_not_remembered(store: JobStore) -> None:
+    with pytest.raises(JobNotFound):
+        store.remember_run("fingerprint", "nope")
+    assert store.find_run("fingerprint") is None

@@ -1,0 +1,234 @@
+"""The laws of every store, under random interleavings of clients, workers and passing time."""
+
+from __future__ import annotations
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from jobs.completion import Completion
+from jobs.errors import JobConflict, LeaseLost
+from jobs.job import JobState, Lease, LeaseStatus, ShardRef
+from jobs.stores.protocol import JobStore
+from tests.stores.conftest import StoreUnderTest, memory_under_test, redis_under_test
+from tests.support.sample_jobs import completed, failed, new_job, shard_stats, submit
+
+LONG = 60.0
+LINES, SHARD_SIZE = 7, 3
+SHARDS = st.integers(0, 2)
+WORKERS = st.sampled_from(["worker-1", "worker-2", "worker-3"])
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """One job, three workers that come and go, and a client that cancels and retries.
+
+    `under_test` is set by the test that runs the machine.
+    """
+
+    under_test: StoreUnderTest
+
+    @initialize()
+    def submit_job(self) -> None:
+        self.store: JobStore = self.under_test.store
+        submit(self.store, new_job(lines=LINES, shard_size=SHARD_SIZE))
+        self.leases: list[Lease] = []
+        self.seen: dict[int, Completion] = {}  # the results as they were after the last step
+        self.writes = 0
+
+    # --- what workers and clients do ---------------------------------------------------------------------------
+
+    @rule(shard=SHARDS, worker=WORKERS, dies_soon=st.booleans())
+    def lease(self, shard: int, worker: str, dies_soon: bool) -> None:
+        ttl = self.under_test.ttl_seconds if dies_soon else LONG
+        lease = self.store.lease(ShardRef("job-1", shard), worker, ttl)
+        if lease is not None:
+            older = [known.token for known in self.leases if known.shard == lease.shard]
+            assert all(token < lease.token for token in older)
+            self.leases.append(lease)
+
+    @rule()
+    def time_passes(self) -> None:
+        self.under_test.let_pass(self.under_test.ttl_seconds)
+
+    @rule(data=st.data(), lines=st.lists(st.integers(0, SHARD_SIZE - 1), max_size=4), works=st.booleans())
+    def write(self, data: st.DataObject, lines: list[int], works: bool) -> None:
+        lease = self._any_lease(data)
+        if lease is None:
+            return
+        first = lease.shard.index * SHARD_SIZE
+        indexes = [first + line for line in lines if first + line < LINES]
+        self.writes += 1
+        made = [completed(index, f"write {self.writes}") if works else failed(index) for index in indexes]
+        try:
+            new = self.store.write(lease, made)
+        except LeaseLost:
+            assert self._results() == self.seen, "a fenced worker changed something"
+            return
+        assert new == len(set(indexes) - set(self.seen))
+
+    @rule(data=st.data())
+    def finish(self, data: st.DataObject) -> None:
+        lease = self._any_lease(data)
+        if lease is None:
+            return
+        try:
+            pending = self.store.pending(lease)
+            self.store.write(lease, [completed(prompt.index, "finished") for prompt in pending])
+            ended = self.store.finish_shard(lease, shard_stats(lease.worker_id))
+        except LeaseLost:
+            assert self._results() == self.seen, "a fenced worker changed something"
+            return
+        assert ended == self.store.job("job-1").state.ended
+
+    @rule(data=st.data())
+    def finish_after_a_cancellation(self, data: st.DataObject) -> None:
+        lease = self._any_lease(data)
+        if lease is not None and self.store.renew(lease, LONG) is LeaseStatus.CANCELLED:
+            self.store.finish_shard(lease, shard_stats(lease.worker_id))
+
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        lease = self._any_lease(data)
+        if lease is not None and self.store.release(lease):
+            assert lease.shard in self.store.stranded("demo", 10)
+
+    @rule(expired_only=st.booleans())
+    def sweep(self, expired_only: bool) -> None:
+        self.store.stranded("demo", 10, expired_only)
+
+    @rule()
+    def cancel(self) -> None:
+        before = self.store.job("job-1")
+        after = self.store.request_cancel("job-1")
+        assert after == before if before.state.ended else after.cancel_requested
+
+    @rule()
+    def retry(self) -> None:
+        try:
+            shards = self.store.retry("job-1")
+        except JobConflict:
+            assert not self.store.job("job-1").state.ended
+            return
+        assert self.store.job("job-1").failed == 0
+        assert {shard.index for shard in shards} == {i // SHARD_SIZE for i, line in self.seen.items() if line.error}
+        self.seen = {index: line for index, line in self.seen.items() if line.error is None}
+
+    # --- the laws ----------------------------------------------------------------------------------------------
+
+    @invariant()
+    def every_line_has_at_most_one_result_which_never_changes(self) -> None:
+        results = self._results()
+        assert results.items() >= self.seen.items()
+        self.seen = results
+
+    @invariant()
+    def counters_equal_lines(self) -> None:
+        job, lines = self.store.job("job-1"), self._results().values()
+        good = [line for line in lines if line.error is None]
+        assert (job.completed, job.failed) == (len(good), len(lines) - len(good))
+        assert job.total_output_tokens == 4 * len(good)
+        stats = self.store.stats("job-1")
+        assert stats.finish_reasons == ({"stop": len(good)} if good else {})
+        if job.state.ended:
+            assert (job.done, job.shards_done) == (LINES, 3)
+            assert job.state is (JobState.CANCELLED if job.cancel_requested else JobState.COMPLETED)
+
+    def teardown(self) -> None:
+        """Whatever happened: one more worker and a sweep bring the job to its end, with every line once."""
+        for _ in range(4):
+            for shard in self.store.stranded("demo", 10):
+                lease = self.store.lease(shard, "last", LONG)
+                assert lease is not None
+                self.store.write(lease, [completed(prompt.index) for prompt in self.store.pending(lease)])
+                self.store.finish_shard(lease, shard_stats("last"))
+            for lease in self.leases:
+                self.store.release(lease)
+        assert self.store.job("job-1").state.ended
+        assert sorted(self._results()) == list(range(LINES))
+
+    def _any_lease(self, data: st.DataObject) -> Lease | None:
+        return data.draw(st.sampled_from(self.leases)) if self.leases else None
+
+    def _results(self) -> dict[int, Completion]:
+        lines = list(self.store.results("job-1"))
+        indexes = [line.index for line in lines]
+        assert indexes == sorted(set(indexes)), "not in input order, or twice"
+        return dict(zip(indexes, lines, strict=True))
+
+
+def run_machine(new_store: Any, examples: int) -> None:
+    """Run the machine on stores that `new_store` makes, one an example."""
+
+    class Machine(StoreMachine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.under_test = new_store()
+
+    quick = settings(
+        max_examples=examples, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    run_state_machine_as_test(Machine, settings=quick)
+
+
+def test_the_memory_store_keeps_the_laws() -> None:
+    run_machine(memory_under_test, examples=150)
+
+
+def test_the_redis_store_keeps_the_laws(client: redis.Redis) -> None:
+    def new_store() -> StoreUnderTest:
+        client.flushall()
+        under_test = redis_under_test(client)
+        under_test.ttl_seconds = 0.004
+        return under_test
+
+    run_machine(new_store, examples=50)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_workers_that_run_at_once_and_die_at_random_leave_every_line_once(
+    under_test: StoreUnderTest, seed: int
+) -> None:
+    store, lines = under_test.store, 60
+    submit(store, new_job(lines=lines, shard_size=4))
+    accepted: list[int] = []
+
+    def work(number: int) -> None:
+        luck = random.Random(1000 * seed + number)
+        while not store.job("job-1").state.ended:
+            for shard in store.stranded("demo", 20):
+                accepted.append(_run_carelessly(store, shard, f"worker-{number}", luck, under_test.ttl_seconds))
+            if number == 0:
+                under_test.let_pass(under_test.ttl_seconds / 2)
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(work, number) for number in range(4)]:
+            done.result()
+    job = store.job("job-1")
+    assert (job.state, job.done) == (JobState.COMPLETED, lines)
+    results = list(store.results("job-1"))
+    assert [line.index for line in results] == list(range(lines))
+    assert sum(accepted) == job.completed
+    assert sum(line.error is None for line in results) == job.completed
+
+
+def _run_carelessly(store: JobStore, shard: ShardRef, worker_id: str, luck: random.Random, ttl: float) -> int:
+    """Run a shard, line by line, and maybe fall silent on the way; returns how many lines were ours."""
+    lease = store.lease(shard, worker_id, ttl)
+    if lease is None:
+        return 0
+    new = 0
+    try:
+        for prompt in store.pending(lease):
+            if luck.random() < 0.05:
+                return new
+            new += store.write(lease, [completed(prompt.index, worker_id)])
+        store.finish_shard(lease, shard_stats(worker_id))
+    except LeaseLost:
+        pass
+    return new

@@ -1,0 +1,145 @@
+"""Statistics: every figure recomputed from the lines and shards that made it."""
+
+from __future__ import annotations
+
+import statistics
+
+import msgspec
+import pytest
+
+from jobs.completion import Latency
+from jobs.job import Lease, ShardRef
+from jobs.stores.protocol import JobStore
+from tests.stores.conftest import StoreUnderTest
+from tests.support.sample_jobs import completed, failed, new_job, shard_stats, submit
+
+LONG = 60.0
+LATENCIES = [Latency(ttft_ms=10.0 * n, tpot_ms=0.5 * n, e2el_ms=100.0 * n) for n in range(1, 101)]
+
+
+def leased(store: JobStore, shard: ShardRef, worker_id: str = "worker-1") -> Lease:
+    lease = store.lease(shard, worker_id, LONG)
+    assert lease is not None
+    return lease
+
+
+def test_a_job_that_nobody_began_has_no_rates(store: JobStore) -> None:
+    submit(store, new_job())
+    stats = store.stats("job-1")
+    assert (stats.total, stats.completed, stats.failed) == (5, 0, 0)
+    assert (stats.duration_seconds, stats.output_throughput, stats.queue_seconds) == (None, None, None)
+    assert (stats.mean_ttft_ms, stats.p99_e2el_ms, stats.mean_batch_size) == (None, None, None)
+    assert (stats.workers, stats.finish_reasons, stats.kv_cache_usage_peak) == ((), {}, None)
+
+
+def test_rates_are_totals_over_the_time_from_first_lease_to_last_line(under_test: StoreUnderTest) -> None:
+    store = under_test.store
+    first, second = submit(store, new_job(lines=4))
+    under_test.let_pass(0.02)
+    lease = leased(store, first)
+    under_test.let_pass(0.03)
+    store.write(lease, [completed(0, tokens=5), completed(1, tokens=6)])
+    other = leased(store, second, "worker-2")
+    store.write(other, [completed(2, tokens=7), failed(3)])
+    under_test.let_pass(0.02)  # finishing later than the last line does not slow the rates
+    store.finish_shard(lease, shard_stats())
+    store.finish_shard(other, shard_stats("worker-2"))
+
+    stats, job = store.stats("job-1"), store.job("job-1")
+    assert job.first_step_at is not None and job.last_line_at is not None
+    seconds = job.last_line_at - job.first_step_at
+    assert seconds >= 0.029
+    assert stats.duration_seconds == seconds
+    assert stats.output_throughput == 18 / seconds
+    assert stats.total_token_throughput == (18 + 9) / seconds
+    assert stats.request_throughput == 3 / seconds
+    assert stats.queue_seconds is not None
+    assert stats.queue_seconds >= 0.019
+    assert stats.finish_reasons == {"stop": 3}
+
+
+def test_lines_that_a_cancellation_closed_do_not_stretch_the_duration(under_test: StoreUnderTest) -> None:
+    store = under_test.store
+    first, _ = submit(store, new_job(lines=4))
+    store.write(leased(store, first), [completed(0)])
+    before = store.stats("job-1").duration_seconds
+    under_test.let_pass(0.02)
+    store.request_cancel("job-1")
+    assert store.stats("job-1").duration_seconds == before
+
+
+def test_the_time_an_ended_job_waits_for_its_retry_is_no_part_of_its_duration(under_test: StoreUnderTest) -> None:
+    store = under_test.store
+    (shard,) = submit(store, new_job(lines=2))
+    lease = leased(store, shard)
+    under_test.let_pass(0.03)
+    store.write(lease, [completed(0), failed(1)])
+    store.finish_shard(lease, shard_stats())
+    first_run = store.stats("job-1").duration_seconds
+    assert first_run is not None
+    under_test.let_pass(0.2)
+    store.retry("job-1")
+    lease = leased(store, shard)
+    assert store.stats("job-1").duration_seconds == first_run
+    under_test.let_pass(0.03)
+    store.write(lease, [completed(1)])
+    both_runs = store.stats("job-1").duration_seconds
+    assert both_runs is not None
+    assert first_run + 0.029 <= both_runs < first_run + 0.2
+
+
+def test_latencies_are_exact_in_the_mean_and_within_one_percent_in_quantiles(store: JobStore) -> None:
+    shards = submit(store, new_job(lines=100, shard_size=50))
+    for shard, latencies in zip(shards, (LATENCIES[:50], LATENCIES[50:]), strict=True):
+        lines = enumerate(latencies, start=50 * shard.index)
+        store.write(leased(store, shard), [completed(line, latency=latency) for line, latency in lines])
+    stats = store.stats("job-1")
+    for name in ("ttft_ms", "tpot_ms", "e2el_ms"):
+        values = [getattr(latency, name) for latency in LATENCIES]
+        assert getattr(stats, f"mean_{name}") == pytest.approx(statistics.mean(values), rel=1e-9)
+        assert getattr(stats, f"median_{name}") == pytest.approx(values[49], rel=0.01)
+        assert getattr(stats, f"p99_{name}") == pytest.approx(values[98], rel=0.01)
+
+
+def test_a_completion_of_one_token_has_no_time_per_output_token(store: JobStore) -> None:
+    (shard,) = submit(store, new_job(lines=2))
+    one_token = Latency(ttft_ms=10.0, tpot_ms=None, e2el_ms=10.0)
+    store.write(leased(store, shard), [completed(0, latency=one_token), failed(1)])
+    stats = store.stats("job-1")
+    assert (stats.mean_tpot_ms, stats.median_tpot_ms) == (None, None)
+    assert stats.mean_ttft_ms == stats.mean_e2el_ms == 10.0
+
+
+def test_a_line_delivered_twice_is_measured_once(store: JobStore) -> None:
+    (shard,) = submit(store, new_job(lines=2))
+    lease = leased(store, shard)
+    store.write(lease, [completed(0, latency=LATENCIES[0])])
+    store.write(lease, [completed(0, latency=LATENCIES[99])])
+    assert store.stats("job-1").mean_ttft_ms == 10.0
+
+
+def test_engine_figures_add_up_over_shards_and_workers(store: JobStore) -> None:
+    for shard, worker in zip(submit(store, new_job()), ("worker-1", "worker-2", "worker-1"), strict=True):
+        lease = leased(store, shard, worker)
+        store.write(lease, [completed(prompt.index) for prompt in store.pending(lease)])
+        store.finish_shard(lease, msgspec.structs.replace(shard_stats(worker), peak_memory_bytes=1000 - shard.index))
+    stats = store.stats("job-1")
+    assert (stats.prefill_seconds, stats.decode_seconds) == (0.75, 2.25)
+    assert (stats.mean_batch_size, stats.kv_cache_usage_peak) == (8.0, 0.5)
+    assert (stats.load_seconds, stats.compile_seconds) == (1.5, 2.5)
+    shares = [(share.worker_id, share.output_tokens, share.peak_memory_bytes) for share in stats.workers]
+    assert shares == [("worker-1", 80, 1000), ("worker-2", 40, 999)]
+    assert (stats.workers[0].device, stats.workers[0].dtype, stats.workers[0].compiled) == ("cpu", "float32", True)
+
+
+def test_a_shard_that_needed_more_than_one_lease_counts_as_retried_once(store: JobStore) -> None:
+    shard, other = submit(store, new_job(lines=4))
+    for _ in range(3):
+        store.release(leased(store, shard))
+    leased(store, other)
+    assert store.stats("job-1").retried_shards == 1
+
+
+def test_every_statistic_can_be_written_as_json(store: JobStore) -> None:
+    submit(store, new_job())
+    assert msgspec.json.decode(msgspec.json.encode(store.stats("job-1")))["state"] == "queued"
