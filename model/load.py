@@ -62,20 +62,27 @@ def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
 
 
 class _Reader:
-    """Reads tensors to their device, converted; products packed."""
+    """Reads tensors to their device, converted."""
 
     def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> None:
-        self.checkpoint = checkpoint
-        self.dtype = dtype
-        self.device = device
+        self._checkpoint = checkpoint
+        self._dtype = dtype
+        self._device = device
 
     def tensor(self, name: str) -> torch.Tensor:
-        return self.checkpoint.read(name, self.dtype).to(self.device)
+        return self._stacked(name)
 
     def product(self, *names: str) -> torch.Tensor:
         """The weights `names`, one below the other, packed as one product."""
-        rows = [self.checkpoint.read(name, self.dtype) for name in names]
-        return pack_weight((torch.cat(rows) if len(rows) > 1 else rows[0]).to(self.device))
+        return pack_weight(self._stacked(*names))
+
+    def _stacked(self, *names: str) -> torch.Tensor:
+        shapes = [self._checkpoint.shape(name) for name in names]
+        heights = [shape[0] for shape in shapes]
+        whole = torch.empty(sum(heights), *shapes[0][1:], dtype=self._dtype, device=self._device)
+        for name, part in zip(names, torch.split(whole, heights), strict=True):
+            self._checkpoint.read_into(name, part)
+        return whole
 
 
 def _layer(read: _Reader, config: ModelConfig, index: int) -> LayerWeights:
@@ -99,10 +106,8 @@ def _lm_head(read: _Reader, config: ModelConfig, embedding: torch.Tensor, valid_
 
     A tied checkpoint may hold `lm_head.weight` all the same; the configuration decides, as in transformers.
     """
-    if config.tie_word_embeddings:
-        return pack_weight(embedding[:valid_vocab])
-    head = read.checkpoint.read(LM_HEAD, read.dtype)
-    return pack_weight(head[:valid_vocab].to(read.device))
+    head = embedding if config.tie_word_embeddings else read.tensor(LM_HEAD)
+    return pack_weight(head[:valid_vocab])
 
 
 def _valid_vocab(config: ModelConfig, vocab_limit: int | None) -> int:

@@ -49,15 +49,18 @@ class Checkpoint:
         for name, tensor in self._tensors.items():
             self._check_tensor(name, tensor, expected[name])
 
-    def read(self, name: str, dtype: torch.dtype) -> torch.Tensor:
-        """A copy of the tensor `name`, on the CPU, converted to `dtype`.
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of the tensor `name`."""
+        return self._tensors[name].shape
+
+    def read_into(self, name: str, target: torch.Tensor) -> None:
+        """Copies the tensor `name` to `target`, of the same shape, in the dtype and on the device of `target`.
 
         The file is mapped for this one tensor only: kept open, its pages would count as the process's memory beside
         the weights made from them.
         """
         with safe_open(self._tensors[name].path, framework="pt", device="cpu") as file:
-            tensor: torch.Tensor = file.get_tensor(name).to(dtype, copy=True)
-            return tensor
+            target.copy_(file.get_tensor(name))
 
     def _read_header(self, path: Path) -> None:
         try:
