@@ -10,6 +10,7 @@ import click
 
 from cli.console import Console
 from cli.exit_codes import ExitCode, code_of_error
+from cli.lazy_group import ReaderGone
 from cli.worker_failure import LocalWorkerFailed
 from jobs.errors import QwenBatchError
 
@@ -31,7 +32,7 @@ def run_in_boundary(command: Callable[[], int | None]) -> int:
         return ExitCode.INVALID_INPUT
     except (KeyboardInterrupt, click.Abort):
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:  # the reader of `results JOB | head` has enough
+    except (ReaderGone, BrokenPipeError):  # BrokenPipeError: by the last flush
         _drop_stdout()
         return ExitCode.DONE
     return code or ExitCode.DONE

@@ -36,6 +36,13 @@ def seconds(number: float | None) -> str:
     return f"{whole // 3600:,} h {whole % 3600 // 60:02} min"
 
 
+def about(number: float) -> str:
+    """A guess at a time to come: `40 s`, `3 min`, `2 h 07 min`."""
+    if number < 100:
+        return f"{number:.0f} s"
+    return f"{number / 60:.0f} min" if number < 5400 else seconds(number)
+
+
 def size(num_bytes: int) -> str:
     """`512 MiB`, `1.5 GiB`."""
     gib = num_bytes / 2**30

@@ -49,7 +49,7 @@ class JobUpdate(JobRow, frozen=True, kw_only=True):
             if self.output_throughput is not None:
                 parts.append(f"{figures.rate(self.output_throughput)} tok/s")
             if self.seconds_left is not None:
-                parts.append(f"{figures.seconds(round(self.seconds_left))} left")
+                parts.append(f"{figures.about(self.seconds_left)} left")
         return ", ".join(parts)
 
 

@@ -9,6 +9,10 @@ from typing import Any
 import click
 
 
+class ReaderGone(Exception):
+    """Nobody reads standard output any more: the reader of `results JOB | head` has enough."""
+
+
 class LazyGroup(click.Group):
     """Commands by name, in titled sections; `cli.commands.NAME` holds the command as `command`.
 
@@ -28,6 +32,13 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = importlib.import_module(f"cli.commands.{cmd_name}").command
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command. click would make exit code 1 of a broken pipe, which is not ours for that."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderGone from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         width = formatter.width - 6 - max(len(name) for name in self.list_commands(ctx))

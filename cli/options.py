@@ -89,7 +89,9 @@ seed_option = click.option(
     "--seed",
     type=click.IntRange(0, 2**63 - 1),
     metavar="N",
-    help="Decides the random numbers of every line that names no seed of its own.  [default: 0]",
+    default=0,
+    show_default=True,
+    help="Decides the random numbers of every line that names no seed of its own.",
 )
 
 skip_invalid_option = click.option(

@@ -43,6 +43,7 @@ def _ask_to_stop(state: ServerState) -> bool:
     """False if it is not our server: another program has the port now."""
     try:
         with client_of(state) as client:
+            client.ping()  # `shutdown` takes every failure for success
             client.shutdown()
     except redis.AuthenticationError:
         return False

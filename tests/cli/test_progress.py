@@ -1,0 +1,157 @@
+"""How progress is measured and shown."""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+
+import msgspec
+import pytest
+from rich.console import Console as RichConsole
+
+from cli import figures
+from cli.console import Console
+from cli.displays import BarDisplay, LineDisplay
+from cli.harmless import harmless
+from cli.job_update import JobObserver, JobUpdate
+from cli.pace import Pace
+from cli.progress import watch_job
+from jobs.errors import StoreUnavailable
+from jobs.job import Job, JobState, NewJob
+from jobs.sampling import SamplingSettings
+from jobs.worker_report import WorkerReport
+from tests.cli.acting_worker import report
+
+
+def job_with(done: int = 0, tokens: int = 0, state: JobState = JobState.IN_PROGRESS) -> Job:
+    spec = NewJob("job-1", "demo", "native", SamplingSettings(), 0, 100, 16, "prompts.jsonl", 0.0)
+    return Job(spec, state, False, done, 0, 0, tokens, 0, None, None, None, None)
+
+
+def observe(*moments: tuple[float, Job], workers: tuple[WorkerReport, ...] = ()) -> JobUpdate:
+    observer = JobObserver()
+    return [observer.update(job, workers, now) for now, job in moments][-1]
+
+
+def console_on(stream: io.StringIO, terminal: bool = False) -> Console:
+    rich = RichConsole(file=stream, force_terminal=terminal, width=80, markup=False, highlight=False, emoji=False)
+    return Console(err=rich, out=rich)
+
+
+def test_pace_is_that_of_the_last_seconds() -> None:
+    pace = Pace(window_seconds=10)
+    for now in range(0, 100):
+        pace.add(now, now if now < 80 else 80 + 5 * (now - 80))
+    assert pace.per_second == pytest.approx(5)
+    assert pace.seconds_for(50) == pytest.approx(10)
+
+
+def test_nothing_is_said_of_the_time_left_while_nothing_moves() -> None:
+    update = observe((0, job_with(done=5)), (10, job_with(done=5)))
+    assert (update.seconds_left, observe((0, job_with())).output_throughput) == (None, None)
+
+
+def test_time_left_and_speed_follow_from_what_was_seen() -> None:
+    update = observe((0, job_with()), (10, job_with(done=20, tokens=400)))
+    assert (update.seconds_left, update.output_throughput) == (pytest.approx(40), pytest.approx(40))
+    assert update.movement == "20/100 lines, 40.0 tok/s, 40 s left"
+
+
+def test_workers_that_do_only_this_job_tell_its_speed_before_any_line_is_finished() -> None:
+    mine, shared = report(jobs=("job-1",)), report(worker_id="other", jobs=("job-1", "job-2"))
+    assert observe((0, job_with()), workers=(mine, mine)).output_throughput == pytest.approx(246.8)
+    assert observe((0, job_with()), workers=(mine, shared)).output_throughput is None
+
+
+def test_the_headline_says_why_nothing_moves() -> None:
+    queued = job_with(state=JobState.QUEUED)
+    loading = msgspec.structs.replace(report(), state="loading")
+    assert observe((0, queued)).headline == "no worker serves demo yet"
+    assert observe((0, queued), workers=(report("another"),)).headline == "no worker serves demo yet"
+    assert observe((0, queued), workers=(loading,)).headline == "loading demo"
+    assert observe((0, queued), workers=(loading, report())).headline == "queued"
+    assert observe((0, job_with(done=100, state=JobState.COMPLETED))).headline == "completed"
+
+
+def test_a_log_file_gets_a_line_every_ten_seconds_and_at_each_change() -> None:
+    stream, clock = io.StringIO(), iter([0.0, 1.0, 9.0, 10.0, 11.0, 12.0])
+    with LineDisplay(console_on(stream), clock=lambda: next(clock)) as display:
+        for done in (0, 1, 2, 3, 4):
+            display.show(observe((0, job_with(done=done)), workers=(report(),)))
+        display.show(observe((0, job_with(done=100, state=JobState.COMPLETED))))
+    assert stream.getvalue().splitlines() == [
+        "in_progress: 0/100 lines",
+        "in_progress: 3/100 lines",
+        "completed: 100/100 lines",
+    ]
+
+
+def test_a_terminal_gets_a_bar_of_its_width() -> None:
+    stream = io.StringIO()
+    with BarDisplay(console_on(stream, terminal=True)) as display:
+        display.show(observe((0, job_with()), (10, job_with(done=20, tokens=400)), workers=(report(),)))
+    lines = re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", stream.getvalue()).replace("\r", "\n").splitlines()
+    assert [line for line in lines if line.endswith("20/100 lines, 40.0 tok/s, 40 s left") and len(line) == 80]
+
+
+class RestartingStore:
+    """Answers, then is away for two looks, then answers again."""
+
+    def __init__(self, answers: list[Job | None]) -> None:
+        self._answers = iter(answers)
+
+    def job(self, job_id: str) -> Job:
+        answer = next(self._answers)
+        if answer is None:
+            raise StoreUnavailable("The server is restarting.")
+        return answer
+
+    def workers(self) -> list[WorkerReport]:
+        return []
+
+
+def test_watching_bridges_a_restart_of_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    stream = io.StringIO()
+    ended = job_with(done=100, state=JobState.COMPLETED)
+    store = RestartingStore([job_with(), None, None, ended])
+    assert watch_job(store, "job-1", console_on(stream)) == ended  # type: ignore[arg-type]
+    said = stream.getvalue()
+    assert said.count("Trying again") == 1
+    assert "The store answers again." in said
+
+
+def test_watching_a_store_that_never_answered_is_an_error_at_once() -> None:
+    with pytest.raises(StoreUnavailable):
+        watch_job(RestartingStore([None]), "job-1", console_on(io.StringIO()))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("shown", "meant"),
+    [
+        (figures.rate(1532.4), "1,532"),
+        (figures.rate(12.34), "12.3"),
+        (figures.rate(0.517), "0.52"),
+        (figures.rate(None), "-"),
+        (figures.seconds(0.42), "0.42 s"),
+        (figures.seconds(59.97), "1 min 00 s"),
+        (figures.seconds(185.2), "3 min 05 s"),
+        (figures.seconds(7620), "2 h 07 min"),
+        (figures.milliseconds(812.3), "812 ms"),
+        (figures.milliseconds(12_400), "12.4 s"),
+        (figures.about(40.4), "40 s"),
+        (figures.about(185.2), "3 min"),
+        (figures.about(7620), "2 h 07 min"),
+        (figures.size(512 * 2**20), "512 MiB"),
+        (figures.size(3 * 2**29), "1.5 GiB"),
+        (figures.percent(0.256), "26%"),
+    ],
+)
+def test_figures_read_well(shown: str, meant: str) -> None:
+    assert shown == meant
+
+
+def test_text_becomes_harmless_and_stays_readable() -> None:
+    assert harmless("naïve 日本 👍") == "naïve 日本 👍"
+    assert harmless("a\x1b[2Jb\r\n\t\u202e\ud800\x7f") == r"a\x1b[2Jb\r\n\t\u202e\ud800\x7f"

@@ -1,0 +1,93 @@
+"""What the reading commands show: JSON for scripts, tables of 80 columns for people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from jobs.stats import JobStats
+from jobs.stores.protocol import JobStore
+from tests.cli.acting_worker import report, run_job
+from tests.cli.conftest import Cli
+
+
+def assert_fits_80_columns(text: str) -> None:
+    assert text
+    assert [line for line in text.splitlines() if len(line) > 80] == []
+
+
+def test_status_json_has_every_field_of_the_statistics(cli: Cli, store: JobStore, prompts: Path) -> None:
+    job_id = cli("submit", prompts).stdout.strip()
+    run_job(store, job_id)
+    fields = json.loads(cli("status", job_id, "--json").stdout)
+    assert list(fields) == list(JobStats.__struct_fields__)
+    assert (fields["id"], fields["completed"], fields["total_output_tokens"]) == (job_id, 20, 20)
+
+
+def test_status_shows_the_figures_to_people(cli: Cli, store: JobStore, prompts: Path) -> None:
+    job_id = cli("submit", prompts).stdout.strip()
+    run_job(store, job_id, fail=frozenset({"q-3"}))
+    shown = cli("status", job_id).stdout
+    assert_fits_80_columns(shown)
+    words = ["19 of 20 completed, 1 failed", "76 in, 19 out", "output tokens/s", "load 1.50 s"]
+    words += ["compile 2.50 s", "5.0 sequences", "25% full", "first token", "bfloat16", "1.0 GiB", "stop 19"]
+    assert [word for word in words if word not in shown] == []
+
+
+def test_list_shows_whole_ids_in_80_columns(cli: Cli, store: JobStore, prompts: Path) -> None:
+    model = "Some-Organisation/Some-Rather-Long-Model-Name-0.6B"
+    job_ids = [cli("submit", prompts, "--model", model).stdout.strip() for _ in range(2)]
+    run_job(store, job_ids[0], fail=frozenset({"q-1"}))
+    done = cli("list")
+    assert_fits_80_columns(done.stdout)
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == job_ids[::-1]
+    rows = json.loads(cli("list", "--json").stdout)
+    assert [(row["id"], row["state"], row["failed"]) for row in rows] == [
+        (job_ids[1], "queued", 0),
+        (job_ids[0], "completed", 1),
+    ]
+    assert len(json.loads(cli("list", "--json", "--limit", "1").stdout)) == 1
+
+
+def test_an_empty_list_is_empty_on_stdout(cli: Cli) -> None:
+    assert (cli("list").stdout, cli("list", "--json").stdout) == ("", "[]\n")
+    assert (cli("workers").stdout, cli("workers", "--json").stdout) == ("", "[]\n")
+
+
+def test_workers_shows_who_is_alive_on_what(cli: Cli, store: JobStore) -> None:
+    store.report_worker(report(), ttl_seconds=60)
+    store.report_worker(report("Qwen/Qwen3-0.6B", "host:43:def", jobs=("job-1",)), ttl_seconds=60)
+    done = cli("workers")
+    assert_fits_80_columns(done.stdout)
+    assert all(word in done.stdout for word in ("host:42", "demo", "busy", "123", "5+3", "50%", "1.0 GiB"))
+    rows = json.loads(cli("workers", "--json").stdout)
+    assert {row["worker_id"] for row in rows} == {"host:42:abc", "host:43:def"}
+
+
+def test_watch_json_is_one_document_a_line_and_ends_with_the_end(cli: Cli, store: JobStore, prompts: Path) -> None:
+    job_id = cli("submit", prompts).stdout.strip()
+    run_job(store, job_id)
+    done = cli("watch", job_id, "--json")
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert (last["id"], last["state"], last["completed"], last["seconds_left"]) == (job_id, "completed", 20, None)
+
+
+def test_watch_without_a_terminal_writes_plain_lines_and_the_summary(cli: Cli, store: JobStore, prompts: Path) -> None:
+    job_id = cli("submit", prompts).stdout.strip()
+    run_job(store, job_id)
+    done = cli("watch", job_id)
+    assert done.stdout == ""
+    assert done.stderr.startswith("completed: 20/20 lines\n")
+    assert "output tokens/s" in done.stderr
+    assert "\x1b" not in done.stderr
+    assert cli("watch", job_id, "-q").stderr == ""
+
+
+def test_escape_sequences_in_names_reach_no_terminal(cli: Cli, store: JobStore, tmp_path: Path) -> None:
+    path = tmp_path / "evil\x1b[31m\u202e.jsonl"
+    path.write_text('{"prompt": "Hello"}\n')
+    job_id = cli("submit", path, "--model", "evil\x1b]0;title\x07").stdout.strip()
+    run_job(store, job_id)
+    spoken = [cli(command, *words) for command, words in (("list", []), ("status", [job_id]), ("watch", [job_id]))]
+    spoken += [cli("status", "no\x1b[2Jjob"), cli("submit", tmp_path / "no\x1b[2Jfile")]
+    assert [done for done in spoken if any(char in done.stdout + done.stderr for char in "\x1b\x07\u202e")] == []
