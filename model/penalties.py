@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,53 +16,50 @@ class PenaltySettings:
     presence: float  # subtracted from the logit of every token in the output
     frequency: float  # subtracted for each time the token stands in the output
     repetition: float  # divides positive and multiplies negative logits of tokens in prompt or output; 1 is none
-    prompt_ids: Sequence[int]
-    output_ids: Sequence[int]
+    prompt_ids: Collection[int]
+    output_ids: Collection[int]
+
+    def output_counts(self) -> dict[int, int]:
+        """How often each token that a penalty concerns stands in the output."""
+        counts = dict.fromkeys(self.prompt_ids, 0) if self.repetition != 1 else {}
+        counts.update(Counter(self.output_ids))
+        return counts
 
 
 @dataclass(frozen=True)
 class Penalties:
-    """The penalties of p rows; `entry` tensors have one element a token of their prompts and outputs, in any order."""
+    """The penalties of p rows; `entry` tensors have one element for each token that a row's penalties concern."""
 
-    rows: torch.Tensor  # [p] int64, where the rows stand in the logits
     presence: torch.Tensor  # [p] float32
     frequency: torch.Tensor  # [p] float32
     repetition: torch.Tensor  # [p] float32
-    entry_row: torch.Tensor  # [entries] int64, index into the p rows
+    entry_member: torch.Tensor  # [entries] int64, index into the p rows
+    entry_row: torch.Tensor  # [entries] int64, where that row stands in the logits
     entry_id: torch.Tensor  # [entries] int64, the token
-    entry_in_output: torch.Tensor  # [entries] int32, 1 in the output, 0 in the prompt
+    entry_count: torch.Tensor  # [entries] float32, times it stands in the output
 
     @classmethod
     def from_settings(cls, rows: Sequence[int], settings: Sequence[PenaltySettings], device: torch.device) -> Penalties:
         """Collect the penalised rows: `settings[i]` belongs to row `rows[i]` of the logits."""
-        lengths = [(len(each.prompt_ids), len(each.output_ids)) for each in settings]
-        ids = [token for each in settings for part in (each.prompt_ids, each.output_ids) for token in part]
-        parts = torch.tensor(lengths, dtype=torch.int64).flatten()
+        counts = [each.output_counts() for each in settings]
+        member = torch.arange(len(rows)).repeat_interleave(torch.tensor([len(each) for each in counts]))
+        ids = [token for each in counts for token in each]
+        times = [count for each in counts for count in each.values()]
         return cls(
-            rows=torch.tensor(rows, dtype=torch.int64).to(device),
             presence=torch.tensor([each.presence for each in settings], dtype=torch.float32).to(device),
             frequency=torch.tensor([each.frequency for each in settings], dtype=torch.float32).to(device),
             repetition=torch.tensor([each.repetition for each in settings], dtype=torch.float32).to(device),
-            entry_row=torch.arange(len(settings)).repeat_interleave(parts.view(-1, 2).sum(-1)).to(device),
+            entry_member=member.to(device),
+            entry_row=torch.tensor(rows, dtype=torch.int64)[member].to(device),
             entry_id=torch.tensor(ids, dtype=torch.int64).to(device),
-            entry_in_output=torch.tensor([0, 1], dtype=torch.int32)
-            .repeat(len(settings))
-            .repeat_interleave(parts)
-            .to(device),
+            entry_count=torch.tensor(times, dtype=torch.float32).to(device),
         )
 
     def apply_(self, logits: torch.Tensor) -> None:
         """Change the logits [n, vocab] float32 in place as vLLM does: repetition first, then frequency and presence."""
-        vocab = logits.shape[1]
-        counts = torch.zeros(len(self.rows) * vocab, dtype=torch.int32, device=logits.device)
-        cells = self.entry_row * vocab + self.entry_id
-        counts.scatter_add_(0, cells, self.entry_in_output)
-        output_count = counts[cells]
-
-        row = self.rows[self.entry_row]
-        value = logits[row, self.entry_id]
-        repetition = self.repetition[self.entry_row]
+        value = logits[self.entry_row, self.entry_id]
+        repetition = self.repetition[self.entry_member]
         value = torch.where(value > 0, value / repetition, value * repetition)
-        value -= self.frequency[self.entry_row] * output_count
-        value -= self.presence[self.entry_row] * (output_count > 0)
-        logits[row, self.entry_id] = value  # a token that occurs twice is written twice, with the same value
+        value -= self.frequency[self.entry_member] * self.entry_count
+        value -= self.presence[self.entry_member] * (self.entry_count > 0)
+        logits[self.entry_row, self.entry_id] = value

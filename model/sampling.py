@@ -5,7 +5,7 @@ The law: a row's token depends on its own logits and its own settings, and on no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,9 +34,9 @@ class SamplingRow:
     repetition_penalty: float = 1.0
     seed: int = 0  # from 0 to 2**63 - 1
     position: int = 0  # the place in the sequence of the token to be chosen
-    prompt_ids: Sequence[int] = ()  # read only when a penalty is set
-    output_ids: Sequence[int] = ()  # read only when a penalty is set
-    banned_ids: Sequence[int] = ()  # never chosen: eos before min_tokens, say
+    prompt_ids: Collection[int] = ()  # read only for a repetition penalty; a set, kept over the steps, is quickest
+    output_ids: Collection[int] = ()  # read only when a penalty is set; with its repetitions
+    banned_ids: Collection[int] = ()  # never chosen: eos before min_tokens, say
 
     @property
     def greedy(self) -> bool:

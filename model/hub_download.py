@@ -1,0 +1,99 @@
+"""Downloading from the Hugging Face hub, with errors that say what to do."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+from huggingface_hub import constants, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils.tqdm import tqdm
+
+from jobs.errors import ModelUnusable
+
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
+
+# The narrower class first: a gated repository counts as not found too.
+_REFUSALS: list[tuple[type[Exception], tuple[str, str]]] = [
+    (
+        GatedRepoError,
+        (
+            "The model {repository} is gated.",
+            "Accept its terms on its page at the hub, then set HF_TOKEN to your access token.",
+        ),
+    ),
+    (
+        RepositoryNotFoundError,
+        (
+            "The hub has no model {repository}, or it is private.",
+            "Check the spelling; for a private model, set HF_TOKEN to your access token.",
+        ),
+    ),
+    (
+        RevisionNotFoundError,
+        ("The model {repository} has no revision {revision!r}.", "Name a branch, a tag or a commit of it."),
+    ),
+    (HFValidationError, ("{repository!r} is not a hub id.", "One looks like Qwen/Qwen3-0.6B.")),
+]
+
+
+def download(
+    repository: str, revision: str | None, patterns: list[str], show_progress: bool, cache_dir: Path | None
+) -> Path:
+    """The snapshot of a model in the hub's cache, fetched as far as it is not there yet.
+
+    Args:
+        repository: `org/name`.
+        revision: A branch, tag or commit; None: the main branch.
+        patterns: Names of the files that are wanted; `*` stands for anything.
+        show_progress: Whether progress is drawn.
+        cache_dir: None: the hub's usual place.
+
+    Raises:
+        ModelUnusable: The model cannot be had.
+    """
+    try:
+        snapshot = snapshot_download(
+            repository,
+            revision=revision,
+            cache_dir=cache_dir,
+            allow_patterns=patterns,
+            tqdm_class=tqdm if show_progress else _NoProgress,
+        )
+    except Exception as error:  # errors of whichever HTTP client the library is built on come through as they are
+        raise _explained(error, repository, revision) from error
+    return Path(snapshot)
+
+
+class _NoProgress(tqdm):
+    """A progress bar that is never drawn."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **{**kwargs, "disable": True})  # type: ignore[no-untyped-call]
+
+
+def _explained(error: Exception, repository: str, revision: str | None) -> ModelUnusable:
+    """The same error in a person's terms."""
+    if isinstance(error, LocalEntryNotFoundError) and constants.HF_HUB_OFFLINE:
+        return ModelUnusable(
+            f"The model {repository} is not wholly in the cache, and HF_HUB_OFFLINE forbids to fetch it.",
+            "Unset HF_HUB_OFFLINE for the first run.",
+        )
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        return ModelUnusable(
+            f"The model {repository} cannot be stored: {error}.", "Make room, or set HF_HOME to a disk."
+        )
+    refusal = next((said for kind, said in _REFUSALS if isinstance(error, kind)), None)
+    if refusal is not None:
+        return ModelUnusable(*(text.format(repository=repository, revision=revision) for text in refusal))
+    reason = str(error.__cause__ or error) or type(error).__name__
+    return ModelUnusable(
+        f"The model {repository} cannot be fetched from {constants.ENDPOINT}: {reason:.300}.",
+        "Check the network and run the command again: a download goes on where it stopped.",
+    )
