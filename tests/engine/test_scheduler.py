@@ -122,6 +122,22 @@ def test_the_sequence_served_last_loses_its_pages_when_they_run_out() -> None:
     assert prefilled == [(first, second), (second,)]
 
 
+def test_nobody_enters_without_a_page_to_spare_for_each_that_runs() -> None:
+    scheduler = make(num_pages=8)
+    first, second, third = sequence(8, 9), sequence(8, 9), sequence(4, 9)
+    for each in (first, second, third):
+        scheduler.add(each)
+    batch = scheduler.schedule()
+    assert batch is not None
+    # Of 7 pages, two hold the first and two the second prompt; three are left, and the third needs one besides two.
+    assert batch.sequences == (first, second, third)
+    tighter = make(num_pages=7)
+    for each in (sequence(8, 9), sequence(8, 9), sequence(4, 9)):
+        tighter.add(each)
+    batch = tighter.schedule()
+    assert batch is not None and len(batch.sequences) == 2
+
+
 def test_a_pre_empted_sequence_replays_its_tokens_through_decode_steps() -> None:
     scheduler, runner = make(num_pages=9), CacheRunner(PAGE)
     first, second = sequence(4, 24), sequence(4, 24)

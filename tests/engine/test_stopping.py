@@ -93,6 +93,10 @@ def test_a_stop_string_that_begins_before_min_tokens_and_ends_after_cuts(complet
     assert complete(b"abcd", stop=("bc",), min_tokens=2).text == "a"
 
 
+def test_a_short_stop_string_inside_min_tokens_is_let_pass_beside_a_long_one(complete: Any) -> None:
+    assert complete(b"a.bcdef", stop=(".", "a long one"), min_tokens=2).text == "a.bcdef"
+
+
 def test_times_are_in_order(complete: Any) -> None:
     output = complete(b"Paris")
     assert output.arrived_at <= output.first_token_at <= output.finished_at
