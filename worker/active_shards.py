@@ -86,7 +86,7 @@ class ActiveShards:
             for shard in self._active:
                 shard.in_flight.interrupt(Interruption.STOPPING)
 
-    def wait_until_idle(self, timeout_seconds: float) -> bool:
-        """Whether no shard is active, within that time."""
+    def wait_until_idle(self, timeout_seconds: float | None = None) -> bool:
+        """Whether no shard is active, within that time (None: for as long as it takes)."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._active, timeout_seconds)

@@ -11,24 +11,24 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-STOP_SECONDS = 1.9  # from the request to the end of the process: container runtimes and people do not wait for ever
+STOP_SECONDS = 1.9  # from the request to the end of the process: neither people nor container runtimes wait for ever
 
 
 class OrderlyStop:
-    """A thread that sleeps until a stop is requested, then runs the hand-over.
+    """Runs the hand-over once, on a thread of its own, and sees to it that the process ends in time.
 
-    A signal handler may only do what cannot block, so it wakes this thread, which does the work.
+    A signal handler may do nothing that could block, so it only wakes a thread, which does the work.
 
     Args:
-        hand_over: Gives back what the worker holds, within the seconds it is given; returns whether it could.
+        hand_over: Gives back what the worker holds.
     """
 
-    def __init__(self, hand_over: Callable[[float], bool]) -> None:
+    def __init__(self, hand_over: Callable[[], None]) -> None:
         self._hand_over = hand_over
         self._requests: queue.SimpleQueue[float] = queue.SimpleQueue()  # its `put` may be called in a signal handler
+        self._handed_over = threading.Event()
         self._over = threading.Event()
         self._requested = False
-        self._thread = threading.Thread(target=self._run, name="orderly-stop", daemon=True)
 
     @property
     def requested(self) -> bool:
@@ -37,7 +37,7 @@ class OrderlyStop:
 
     def start(self) -> None:
         """Begin to wait for a request."""
-        self._thread.start()
+        threading.Thread(target=self._wait_for_request, name="orderly-stop", daemon=True).start()
 
     def request(self) -> None:
         """Begin the hand-over, once. Safe in a signal handler."""
@@ -45,17 +45,25 @@ class OrderlyStop:
             self._requested = True
             self._requests.put(time.monotonic())
 
+    def wait_until_handed_over(self) -> None:
+        """Return when everything is given back. If that takes too long, the process ends here."""
+        self._handed_over.wait()
+
     def finished(self) -> None:
-        """The process has come to its end by itself: nothing is forced any more."""
+        """The process is ending by itself: nothing is forced any more."""
         self._over.set()
 
-    def _run(self) -> None:
+    def _wait_for_request(self) -> None:
         deadline = self._requests.get() + STOP_SECONDS
-        log.info("stopping: unfinished shards go back to the queue")
-        handed_over = self._hand_over(deadline - time.monotonic())
-        if not handed_over:
-            log.warning("not everything could be given back in time; other workers take over when the leases expire")
+        threading.Thread(target=self._run, name="hand-over", daemon=True).start()
         if self._over.wait(max(0.0, deadline - time.monotonic())):
             return
-        # What still runs (a long step of the engine, a closing socket) holds nothing that others need.
-        os._exit(0 if handed_over else 1)
+        if self._handed_over.is_set():
+            os._exit(0)  # a long step of the engine, or a closing socket: nothing that others need
+        log.warning("not everything could be given back in time; other workers take over when the leases expire")
+        os._exit(1)
+
+    def _run(self) -> None:
+        log.info("stopping: unfinished shards go back to the queue")
+        self._hand_over()
+        self._handed_over.set()

@@ -33,7 +33,7 @@ class Periodic:
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self, timeout_seconds: float = 1.0) -> None:
+    def stop(self, timeout_seconds: float = 0.2) -> None:
         """Ask for the end and wait for it, but not for ever: `action` may hang in a network call."""
         self._stopped.set()
         if self._thread.is_alive() and self._thread is not threading.current_thread():

@@ -1,32 +1,118 @@
-"""A worker from start to end: its connections, its engine and its threads."""
+"""The worker as Celery drives it: opened once, given hints by several threads, stopped by a signal."""
 
 from __future__ import annotations
 
 import logging
-import math
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 
-import msgspec
-
-from engine.load import LoadedEngine, load_engine
-from jobs.celery_hints import CeleryHints
-from jobs.errors import StoreFull, StoreUnavailable
-from jobs.model_card import ModelCard, card_of_folder
+from engine.request import EngineDead
+from jobs.hints import queue_name
 from jobs.served_name import served_name
 from jobs.settings import Settings
-from jobs.stores.connect import connect
-from model.hub import resolve_model
 from worker.active_shards import ActiveShards
-from worker.engine_options import engine_config
-from worker.facts import WorkerFacts, new_worker_id
 from worker.hint_message import MalformedHint, shard_of_hint
-from worker.lease_keeper import LeaseKeeper
 from worker.orderly_stop import OrderlyStop
-from worker.preparation import Preparation
-from worker.reaper import Reaper
-from worker.reporter import Reporter
-from worker.shard_runner import ShardRunner
-from worker.store_link import StoreLink
+from worker.running_worker import RunningWorker
+from worker.start import start_worker
 
 log = logging.getLogger(__name__)
+
+EXIT_ENGINE_DEAD = 1
+
+
+class WorkerProcess:
+    """Holds all that the worker has; there is one in a process. Thread-safe after `open`.
+
+    Args:
+        settings: What the person set. Nothing is connected or loaded before `open`.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.model = settings.served_model_name or served_name(settings.model)
+        self.stop = OrderlyStop(self._hand_over)
+        self._active = ActiveShards()
+        self._worker: RunningWorker | None = None
+        self._lock = threading.Lock()
+        self._refused_hints = 0
+        self.wake_main_loop: Callable[[], object] = lambda: None  # makes Celery look whether it should stop
+
+    @property
+    def worker(self) -> RunningWorker:
+        """The worker, once it is open."""
+        assert self._worker is not None, "not open"
+        return self._worker
+
+    @property
+    def refused_hints(self) -> int:
+        """Messages on the queue that were not hints."""
+        return self._refused_hints
+
+    def open(self) -> RunningWorker:
+        """Load the model and start all threads. Raises what `start_worker` raises."""
+        self._worker = start_worker(self.settings, self.model, self._active, _die)
+        self.stop.start()
+        return self._worker
+
+    def run_hint(self, args: Sequence[object], kwargs: Mapping[str, object]) -> None:
+        """Run the shard that a message names, if it names one and the shard needs it. Ends the process if the engine
+        has died.
+        """
+        try:
+            shard = shard_of_hint(args, kwargs)
+        except MalformedHint as error:
+            self.refuse_hint(str(error))
+            return
+        try:
+            self.worker.shard_runner.run(shard)
+        except EngineDead as error:
+            _die(error)
+
+    def refuse_hint(self, why: str) -> None:
+        """Count a message that is none of ours."""
+        with self._lock:
+            self._refused_hints += 1
+        log.warning("refused a message on the queue (%d so far): %s", self._refused_hints, why)
+
+    def log_ready(self) -> None:
+        """One line for the person who started it."""
+        loaded, worker = self.worker.loaded, self.worker
+        config = loaded.resolved
+        log.info(
+            "ready: model=%s queue=%s device=%s dtype=%s compiled=%s threads=%d max_num_seqs=%d max_model_len=%d "
+            "cache_tokens=%d shards_at_a_time=%d load_seconds=%.1f compile_seconds=%.1f",
+            self.model,
+            queue_name(self.model),
+            loaded.device,
+            config.dtype,
+            "yes" if loaded.compiled else "no",
+            config.threads,
+            config.max_num_seqs,
+            config.max_model_len,
+            worker.cache_tokens,
+            worker.num_threads,
+            loaded.load_seconds,
+            loaded.compile_seconds,
+        )
+
+    def close(self) -> None:
+        """The end: wait for a hand-over that is under way, then let the engine go."""
+        if self._worker is None:
+            return
+        self.stop.request()  # Celery may end for reasons of its own
+        self.stop.wait_until_handed_over()
+        self._worker.close()
+        self.stop.finished()
+
+    def _hand_over(self) -> None:
+        self.wake_main_loop()
+        self.worker.hand_over()
+
+
+def _die(error: BaseException) -> None:
+    """End the process now: a device that has failed cannot be trusted again, and a supervisor starts a new worker."""
+    log.critical("the engine has died, the worker ends: %s", error, exc_info=error)
+    logging.shutdown()
+    os._exit(EXIT_ENGINE_DEAD)

@@ -1,0 +1,92 @@
+"""Real worker processes, for tests that stop and kill them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from jobs.stores.protocol import JobStore
+from jobs.worker_report import WorkerReport
+
+RUN_WORKER = "import sys; from jobs.settings import Settings; from worker.main import run_worker; "
+RUN_WORKER += "sys.exit(run_worker(Settings.from_env()))"
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class WorkerUnderTest:
+    """One worker process; killed at the end of the block if it still runs.
+
+    Args:
+        settings: `QWEN_BATCH_*` variables, without the prefix and in lower case.
+        log: Receives what it writes.
+        command: What to start; by default a program that calls `run_worker`.
+    """
+
+    def __init__(self, settings: dict[str, str], log: Path, command: Sequence[str] = ("-c", RUN_WORKER)) -> None:
+        self._environment = _environment(settings)
+        self._log = log
+        self._command = [sys.executable, *command]
+
+    def __enter__(self) -> Self:
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command, cwd=REPOSITORY, env=self._environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """What it has written so far."""
+        return self._log.read_text()
+
+    def wait_until(self, store: JobStore, *states: str, timeout_seconds: float = 60) -> WorkerReport:
+        """Return its report as soon as it says that it is in one of these states."""
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            for report in store.workers():
+                if report.pid == self.pid and report.state in states:
+                    return report
+            assert self._process.poll() is None, self.log
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.02)  # a report is all that another process can see
+
+    def wait_for_log(self, text: str, timeout_seconds: float = 10) -> None:
+        """Return as soon as it has written that."""
+        deadline = time.monotonic() + timeout_seconds
+        while text not in self.log:
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.01)  # nobody tells when a file grows
+
+    def kill(self) -> None:
+        """As a machine that loses its power."""
+        self._process.kill()
+        self._process.wait()
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def exit_code(self, timeout_seconds: float = 60) -> int:
+        """Wait for its end."""
+        return self._process.wait(timeout_seconds)
+
+
+def _environment(settings: dict[str, str]) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("QWEN_BATCH_")}
+    return inherited | {f"QWEN_BATCH_{name.upper()}": value for name, value in settings.items()}

@@ -1,0 +1,85 @@
+"""Where Celery and the worker meet: one task, and what happens at Celery's signals."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+from celery import Celery, signals
+from celery.apps.worker import Worker
+from celery.concurrency.thread import TaskPool
+from celery.utils.functional import noop
+from celery.worker.consumer import Consumer
+
+from jobs.celery_app import make_app
+from jobs.errors import QwenBatchError, StoreFull, StoreUnavailable
+from jobs.hints import RUN_SHARD_TASK, queue_name
+from worker.process import WorkerProcess
+from worker.signals import exit_at_next_signal
+
+EXIT_UNUSABLE = 2  # a model, a setting or an option that cannot be used: the exit codes are those of the commands
+EXIT_STORE = 4
+
+
+def celery_app_of(process: WorkerProcess) -> Celery:
+    """The application that feeds a worker from its model's queue.
+
+    It acknowledges early and keeps no results: a message is a hint, the store knows what became of it.
+    """
+    app = make_app(process.settings.redis_url)
+    app.conf.update(worker_pool="threads", task_default_queue=queue_name(process.model))
+
+    def run_shard(*args: object, **kwargs: object) -> None:
+        """Accepts whatever a message holds, so that the worker itself can refuse it."""
+        process.run_hint(args, kwargs)
+
+    app.task(run_shard, name=RUN_SHARD_TASK, typing=False, ignore_result=True, acks_late=False)
+    _connect_signals(process)
+    return app
+
+
+def _connect_signals(process: WorkerProcess) -> None:
+    """Receivers are kept for the life of the process; keyword arguments that they do not name vary by signal."""
+
+    def open_worker(sender: Worker, **_: object) -> None:
+        """Before the pool exists: the engine decides how many threads it has."""
+        if not _is_threads_pool(sender.pool_cls):
+            _exit("The worker needs Celery's threads pool.", "Start it with `--pool threads`.", EXIT_UNUSABLE)
+        try:
+            sender.concurrency = process.open().num_threads
+        except QwenBatchError as error:
+            of_store = isinstance(error, StoreUnavailable | StoreFull)
+            _exit(error.message, error.hint, EXIT_STORE if of_store else EXIT_UNUSABLE)
+
+    def consumer_ready(sender: Consumer, **_: object) -> None:
+        """The main loop may sleep for seconds: a stop must wake it."""
+        process.wake_main_loop = lambda: sender.hub.call_soon(noop)
+        process.log_ready()
+
+    def stop_worker(**_: object) -> None:
+        """Runs inside the signal handler."""
+        process.stop.request()
+        exit_at_next_signal()
+
+    def refuse_message(**_: object) -> None:
+        process.refuse_hint("Celery could not read it as a task of ours")
+
+    def close_worker(**_: object) -> None:
+        process.close()
+
+    signals.worker_init.connect(open_worker, weak=False)
+    signals.worker_ready.connect(consumer_ready, weak=False)
+    signals.worker_shutting_down.connect(stop_worker, weak=False)
+    signals.task_rejected.connect(refuse_message, weak=False)
+    signals.task_unknown.connect(refuse_message, weak=False)
+    signals.worker_shutdown.connect(close_worker, weak=False)
+
+
+def _is_threads_pool(pool: str | type) -> bool:
+    return pool == "threads" or (isinstance(pool, type) and issubclass(pool, TaskPool))
+
+
+def _exit(message: str, hint: str, code: int) -> NoReturn:
+    """Say what is wrong as the commands do, and end: Celery passes on no other exception from here."""
+    sys.stderr.write(f"Error: {message}\n{hint}\n" if hint else f"Error: {message}\n")
+    raise SystemExit(code)

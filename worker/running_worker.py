@@ -1,0 +1,50 @@
+"""A worker whose model is loaded."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from engine.config import PAGE_SIZE
+from engine.load import LoadedEngine
+from worker.active_shards import ActiveShards
+from worker.lease_keeper import LeaseKeeper
+from worker.reaper import Reaper
+from worker.reporter import Reporter
+from worker.shard_runner import ShardRunner
+
+SEQUENCES_A_THREAD = 16  # shards are at least so long: so many threads fill the batch, and one has the next shard ready
+
+
+@dataclass(frozen=True)
+class RunningWorker:
+    """The parts of a worker that live as long as its engine."""
+
+    loaded: LoadedEngine
+    shard_runner: ShardRunner
+    lease_keeper: LeaseKeeper
+    reaper: Reaper
+    reporter: Reporter
+    active: ActiveShards
+
+    @property
+    def num_threads(self) -> int:
+        """How many shards to run at a time."""
+        return 1 + math.ceil(self.loaded.resolved.max_num_seqs / SEQUENCES_A_THREAD)
+
+    @property
+    def cache_tokens(self) -> int:
+        """What the KV cache holds; its first page is the sink of padded rows."""
+        return (self.loaded.resolved.num_pages - 1) * PAGE_SIZE
+
+    def hand_over(self) -> None:
+        """Give all shards back and take the worker off the list; takes as long as the store needs to answer."""
+        self.reaper.stop()
+        self.active.stop()
+        self.active.wait_until_idle()
+        self.lease_keeper.stop()
+        self.reporter.stop()
+
+    def close(self) -> None:
+        """End the engine after its current step."""
+        self.loaded.engine.shutdown()

@@ -1,0 +1,97 @@
+"""From settings to a worker that runs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+import msgspec
+
+from engine.load import LoadedEngine, load_engine
+from jobs.celery_hints import CeleryHints
+from jobs.model_card import ModelCard, card_of_folder
+from jobs.settings import Settings
+from jobs.stores.connect import connect
+from model.hub import resolve_model
+from worker.active_shards import ActiveShards
+from worker.engine_options import engine_config
+from worker.facts import WorkerFacts, new_worker_id
+from worker.lease_keeper import LeaseKeeper
+from worker.preparation import Preparation
+from worker.reaper import Reaper
+from worker.reporter import Reporter
+from worker.running_worker import RunningWorker
+from worker.shard_runner import ShardRunner
+from worker.store_link import StoreLink
+
+log = logging.getLogger(__name__)
+
+
+def start_worker(
+    settings: Settings, model: str, active: ActiveShards, on_death: Callable[[BaseException], None]
+) -> RunningWorker:
+    """Connect, announce the worker as loading, load the model; then renew, sweep and report until it is closed.
+
+    Args:
+        settings: What the person set.
+        model: The served model's name.
+        active: What the worker will be doing.
+        on_death: Called on the engine's thread when that has failed.
+
+    Raises:
+        StoreUnavailable: The server of the settings cannot be used.
+        InvalidInput: A setting cannot be used.
+        ModelUnusable: The model cannot be loaded.
+    """
+    store = connect(settings.redis_url)
+    link = StoreLink(active.stopping)
+    asked = WorkerFacts(new_worker_id(), model, settings.device, settings.dtype)
+    reporter = Reporter(store=store, link=link, active=active, facts=asked)
+    reporter.start()
+    try:
+        loaded, card = _load(settings, model, on_death)
+        store.publish_model(card)
+    except BaseException:
+        reporter.stop()
+        raise
+    facts = _facts(asked, loaded)
+    hints = CeleryHints(settings.redis_url)
+    keeper = LeaseKeeper(store=store, worker_id=facts.worker_id, ttl_seconds=settings.lease_ttl_seconds, link=link)
+    runner = ShardRunner(
+        store=store,
+        hints=hints,
+        engine=loaded.engine,
+        preparation=Preparation(loaded.tokenizer, card),
+        lease_keeper=keeper,
+        link=link,
+        active=active,
+        facts=facts,
+        flush_seconds=settings.flush_seconds,
+    )
+    reaper = Reaper(store=store, hints=hints, model=model, interval_seconds=settings.sweep_seconds, link=link)
+    keeper.start()
+    reaper.start()
+    reporter.loaded(facts, loaded.engine)
+    return RunningWorker(loaded, runner, keeper, reaper, reporter, active)
+
+
+def _load(settings: Settings, model: str, on_death: Callable[[BaseException], None]) -> tuple[LoadedEngine, ModelCard]:
+    """The engine, and the model's facts as far as this engine can serve it."""
+    config = engine_config(settings)
+    folder = resolve_model(settings.model, show_progress=True).path
+    card = card_of_folder(folder, model)  # reads the small files: what is wrong with those is said before weights load
+    loaded = load_engine(folder, config, log=log.info, on_death=on_death)
+    max_model_len = min(card.max_model_len, loaded.resolved.max_model_len)
+    return loaded, msgspec.structs.replace(card, max_model_len=max_model_len)
+
+
+def _facts(asked: WorkerFacts, loaded: LoadedEngine) -> WorkerFacts:
+    return replace(
+        asked,
+        device=loaded.device,
+        dtype=loaded.resolved.dtype,
+        compiled=loaded.compiled,
+        load_seconds=loaded.load_seconds,
+        compile_seconds=loaded.compile_seconds,
+    )
