@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import redis
+from redis.connection import parse_url
 from redis.exceptions import (
     AuthenticationError,
     AuthenticationWrongNumberOfArgsError,
@@ -40,8 +41,13 @@ _REASONS = {
 
 def address_of(client: redis.Redis) -> str:
     """`host:port`, or the path of a Unix socket, of the server that a client talks to."""
-    options: dict[str, Any] = client.get_connection_kwargs()
-    return str(options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}")
+    return _address(client.get_connection_kwargs())
+
+
+def address_of_url(url: str) -> str:
+    """The same of a Redis URL."""
+    options: dict[str, Any] = dict(parse_url(url))  # type: ignore[no-untyped-call]
+    return _address(options)
 
 
 @contextmanager
@@ -53,13 +59,14 @@ def translated_errors(client: redis.Redis) -> Iterator[None]:
     try:
         yield
     except RedisError as error:
-        known = _translate(error, address_of(client))
+        known = translated(error, address_of(client))
         if known is None:
             raise
         raise known from error
 
 
-def _translate(error: RedisError, address: str) -> QwenBatchError | None:
+def translated(error: RedisError, address: str) -> QwenBatchError | None:
+    """The error for people, or None for one that only a mistake of ours can cause."""
     text = str(error)
     kind: QwenBatchError | None = None
     if isinstance(error, OutOfMemoryError) or "OOM command not allowed" in text:
@@ -81,6 +88,10 @@ def _translate(error: RedisError, address: str) -> QwenBatchError | None:
     elif text.startswith(("MISCONF", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS")):
         kind = StoreUnavailable(f"Redis at {address} refuses writes: {text}", "Look into the server's log.")
     return kind
+
+
+def _address(options: dict[str, Any]) -> str:
+    return str(options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}")
 
 
 def _refuses_user(error: RedisError, text: str) -> bool:

@@ -1,0 +1,164 @@
+"""Connecting: what is wrong with a server is said at once, and never with the password."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from jobs.errors import InvalidInput, StoreFull, StoreUnavailable
+from jobs.job import ShardRef
+from jobs.stores.connect import connect
+from tests.support.sample_jobs import new_job, prompts_of
+from tests.support.valkey import ValkeyProcess, free_port, running_valkey
+
+
+@contextmanager
+def http_server() -> Iterator[int]:
+    """Something that listens and is not Redis; yields its port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            """Keep the test's output clean."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_server_that_fits_gives_a_store(valkey: ValkeyProcess) -> None:
+    connect(valkey.url).ping()
+
+
+def test_a_server_that_is_not_there_is_named_with_the_way_to_start_one() -> None:
+    port = free_port()
+    with pytest.raises(StoreUnavailable, match=f"127.0.0.1:{port} refused the connection") as caught:
+        connect(f"redis://:secret@127.0.0.1:{port}/0")
+    assert "docker compose up" in caught.value.hint
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("credentials", [":wrong-secret@", "", "someone:wrong-secret@"])
+def test_a_refused_password_is_named_but_not_shown(valkey: ValkeyProcess, credentials: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(StoreUnavailable, match="refuses the user or the password") as caught:
+        connect(f"redis://{credentials}127.0.0.1:{valkey.port}/0")
+    assert "wrong-secret" not in str(caught.value)
+    assert time.monotonic() - started < 2  # a wrong password does not become right by trying again
+
+
+def test_a_server_that_is_not_redis_is_recognised() -> None:
+    with http_server() as port, pytest.raises(StoreUnavailable, match="is it a Redis server"):
+        connect(f"redis://127.0.0.1:{port}/0")
+
+
+def test_tls_to_a_server_without_it_is_recognised() -> None:
+    with http_server() as port, pytest.raises(StoreUnavailable, match="could not agree on TLS"):
+        connect(f"rediss://127.0.0.1:{port}/0")
+
+
+def test_a_host_that_does_not_resolve_is_named() -> None:
+    with pytest.raises(StoreUnavailable, match=r"redis\.invalid:6379 has a host name that does not resolve"):
+        connect("redis://redis.invalid:6379/0")
+
+
+def test_a_missing_socket_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable, match="socket path that does not exist"):
+        connect(f"unix://{tmp_path}/none.sock")
+
+
+@pytest.mark.parametrize("url", ["", "localhost:6379", "http://localhost", "redis://host:port/0", ":secret@host"])
+def test_a_url_that_is_not_one_of_ours_is_invalid_input(url: str) -> None:
+    with pytest.raises(InvalidInput, match="Redis URL") as caught:
+        connect(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_database_that_does_not_exist_is_an_error(valkey: ValkeyProcess) -> None:
+    with pytest.raises(StoreUnavailable, match="no database of that number"):
+        connect(valkey.url.removesuffix("/0") + "/999")
+
+
+def test_a_server_that_drops_keys_when_full_is_refused(tmp_path: Path) -> None:
+    options = ("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
+    with running_valkey(tmp_path, options=options) as server, pytest.raises(StoreUnavailable, match="allkeys-lru"):
+        connect(server.url)
+
+
+def test_a_read_only_replica_is_refused(valkey: ValkeyProcess, tmp_path: Path) -> None:
+    options = ("--replicaof", "127.0.0.1", str(valkey.port), "--masterauth", valkey.password)
+    with running_valkey(tmp_path, options=options) as server, pytest.raises(StoreUnavailable, match="read-only"):
+        connect(server.url)
+
+
+def test_a_primary_that_becomes_a_replica_says_so_at_the_next_write(tmp_path: Path, valkey: ValkeyProcess) -> None:
+    with running_valkey(tmp_path) as server, server.client() as client:
+        store = connect(server.url)
+        client.execute_command("REPLICAOF", "127.0.0.1", free_port())
+        with pytest.raises(StoreUnavailable, match="read-only replica"):
+            store.create(new_job())
+
+
+def test_a_full_server_refuses_writes_loudly(tmp_path: Path) -> None:
+    with running_valkey(tmp_path) as server, server.client() as client:
+        store, spec = connect(server.url), new_job(lines=2)
+        store.create(spec)
+        client.config_set("maxmemory", 1)
+        with pytest.raises(StoreFull, match="memory limit"):
+            store.add_shard(ShardRef(spec.id, 0), prompts_of(spec, 0))
+        assert store.job(spec.id).spec == spec
+        client.config_set("maxmemory", 0)
+        store.add_shard(ShardRef(spec.id, 0), prompts_of(spec, 0))
+
+
+def test_a_server_that_comes_up_meanwhile_can_be_waited_for(tmp_path: Path) -> None:
+    server = ValkeyProcess(tmp_path)
+    starter = threading.Timer(0.2, server.start)
+    starter.start()
+    try:
+        connect(server.url, wait_seconds=20).ping()
+    finally:
+        starter.join()
+        server.stop()
+
+
+def test_a_store_goes_on_after_a_restart_with_its_data(tmp_path: Path) -> None:
+    with running_valkey(tmp_path, appendonly=True) as server:
+        store = connect(server.url)
+        store.create(new_job())
+        server.kill()
+        with pytest.raises(StoreUnavailable, match="refused the connection"):
+            store.ping()
+        server.start()
+        assert store.job("job-1").spec == new_job()
+
+
+def test_a_server_that_vanished_in_mid_call_is_retried(tmp_path: Path) -> None:
+    with running_valkey(tmp_path, appendonly=True) as server:
+        store = connect(server.url)
+        store.create(new_job())
+        server.kill()
+        restart = threading.Timer(0.1, server.start)
+        restart.start()
+        try:
+            assert store.job("job-1").id == "job-1"  # within the client's own retries
+        finally:
+            restart.join()
+
+
+def test_the_default_of_tls_is_to_verify() -> None:
+    from jobs.celery_app import make_app
+
+    assert make_app("rediss://127.0.0.1:1/0").conf.broker_use_ssl["ssl_cert_reqs"] == ssl.CERT_REQUIRED
