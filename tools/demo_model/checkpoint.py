@@ -69,8 +69,10 @@ def save_checkpoint(network: TrainingQwen3, tokenizer: Tokenizer, folder: Path) 
     """Writes the whole folder; the weights in bfloat16, the output matrix left out because it is the embedding."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {f"model.{name}": value.to(torch.bfloat16).contiguous() for name, value in network.state_dict().items()}
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    tokenizer.save(str(folder / "tokenizer.json"))
+    path = folder / "model.safetensors"
+    save_file(weights, path, metadata={"format": "pt"})
+    path.chmod(0o644)  # safetensors writes for the owner alone
+    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     _write_json(folder / "config.json", _model_config(network.shape, tokenizer))
     _write_json(folder / "tokenizer_config.json", _tokenizer_config())
     _write_json(folder / "generation_config.json", _generation_config(tokenizer))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from tools.demo_model.chat_format import Message
 from tools.demo_model.questions import Question, draw_question
 from tools.demo_model.registry import TASKS
 from tools.demo_model.splits import Split
+from tools.demo_model.task import Task
 from tools.demo_model.texts import SYSTEM_PROMPTS
 
 _EARLIER_TURN_SHARE = 0.1
@@ -24,12 +26,13 @@ class HeldOutPrompt(NamedTuple):
     task: str
 
 
-def _chat(question: Question, rng: Random) -> list[Message]:
+def as_chat(question: Question, rng: Random, earlier_tasks: Sequence[Task] = TASKS) -> list[Message]:
+    """The question as a chat; now and then after a system prompt or an earlier turn."""
     messages: list[Message] = []
     if rng.random() < _SYSTEM_SHARE:
         messages.append({"role": "system", "content": rng.choice(SYSTEM_PROMPTS)})
     if rng.random() < _EARLIER_TURN_SHARE:
-        earlier = draw_question(rng.choice(TASKS), Split.TRAIN, rng)
+        earlier = draw_question(rng.choice(earlier_tasks), Split.TRAIN, rng)
         messages.append({"role": "user", "content": earlier.text})
         messages.append({"role": "assistant", "content": earlier.answer})
     messages.append({"role": "user", "content": question.text})
@@ -44,13 +47,13 @@ def held_out_prompts(count: int, split: Split = Split.TEST) -> list[HeldOutPromp
     rng = Random(f"held out for {split.value}")
     chosen: dict[str, HeldOutPrompt] = {}
     misses = dict.fromkeys(TASKS, 0)
-    as_chat = False
+    is_chat = False
     while len(chosen) < count:
         for task in [task for task in TASKS if misses[task] < _MISSES_BEFORE_GIVING_UP]:
             question = draw_question(task, split, rng)
-            prompt = _chat(question, rng) if as_chat else question.text
+            prompt = as_chat(question, rng) if is_chat else question.text
             name = repr(prompt)
             misses[task] = misses[task] + 1 if name in chosen else 0
             chosen.setdefault(name, HeldOutPrompt(prompt, question.answer, task.name))
-        as_chat = not as_chat
+        is_chat = not is_chat
     return list(chosen.values())[:count]

@@ -1,4 +1,4 @@
-"""Common English words of three to seven letters: what people are likely to ask the letter tasks about."""
+"""Common English words, which people are likely to ask about: one of eight letters, the others of three to seven."""
 
 from __future__ import annotations
 
