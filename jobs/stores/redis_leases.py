@@ -16,8 +16,6 @@ from jobs.stores.redis_closing import ShardCloser
 from jobs.stores.redis_server import RedisServer
 from jobs.stores.rules import MAX_EXPIRIES, lease_lost
 
-_NO_INCREMENTS = msgspec.msgpack.encode([])
-
 
 class Leases:
     """Every change is fenced: with a token that is no longer the shard's it changes nothing."""
@@ -61,35 +59,34 @@ class Leases:
 
     def write(self, lease: Lease, completions: Sequence[Completion]) -> int:
         keys, index = JobKeys(lease.shard.job_id), lease.shard.index
-        lines: list[str | int | bytes] = []
-        for completion in completions:
-            lines += _line(completion)
+        lines = msgspec.msgpack.encode([_line(completion) for completion in completions])
         names = [keys.meta, keys.shard(index), keys.running(index), keys.latency]
-        reply = self._server.script("write", names, lease.token, *lines)
+        reply = self._server.script("write", names, lease.token, lines)
         if reply == "lost":
             raise lease_lost(lease)
         return int(reply)
 
 
-def _line(completion: Completion) -> list[str | int | bytes]:
-    """The six values of one line that `write.lua` takes."""
+def _line(completion: Completion) -> tuple[int, str, str, int, int, list[str | int]]:
+    """One line as `write.lua` takes it."""
     usage = completion.usage
-    return [
+    return (
         completion.index,
-        encode_completion(completion),
+        encode_completion(completion).decode(),  # Lua's MessagePack knows no binary type
         completion.finish_reason or "",
         usage.prompt_tokens if usage else 0,
         usage.completion_tokens if usage else 0,
-        _increments(completion.latency) if completion.latency else _NO_INCREMENTS,
-    ]
+        _increments(completion.latency) if completion.latency else [],
+    )
 
 
-def _increments(latency: Latency) -> bytes:
+def _increments(latency: Latency) -> list[str | int]:
+    """The fields of the histograms that a line moves, each followed by the amount."""
     increments: list[str | int] = []
     for name, value in (("ttft", latency.ttft_ms), ("tpot", latency.tpot_ms), ("e2el", latency.e2el_ms)):
         if value is not None:
-            increments += [f"{name}:{bucket_of(value)}", 1, f"{name}:sum_us", microseconds(value)]
-    return msgspec.msgpack.encode(increments)
+            increments += (f"{name}:{bucket_of(value)}", 1, f"{name}:sum_us", microseconds(value))
+    return increments
 
 
 def _ms(seconds: float) -> int:

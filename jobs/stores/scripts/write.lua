@@ -1,6 +1,6 @@
--- KEYS: meta, shard, running, latency. ARGV: token, then 6 values a line: index, completion, finish reason ('' for an
--- error), prompt tokens, completion tokens, and the increments of the latency histograms as a MessagePack array
--- {field, amount, ...}.
+-- KEYS: meta, shard, running, latency. ARGV: token, and in MessagePack an array of lines, each
+-- {index, completion, finish reason ('' for an error), prompt tokens, completion tokens, latency}, where latency is
+-- {field of the histograms, amount, ...}.
 -- Returns how many lines were new, or 'lost'. A line that has a result keeps it.
 if redis.call('HGET', KEYS[2], 'held') ~= ARGV[1] then
   return 'lost'
@@ -12,20 +12,19 @@ local function add(counters, field, amount)
   counters[field] = (counters[field] or 0) + amount
 end
 
-for i = 2, #ARGV, 6 do
-  if redis.call('HSETNX', KEYS[3], ARGV[i], ARGV[i + 1]) == 1 then
-    local reason = ARGV[i + 2]
+for _, line in ipairs(cmsgpack.unpack(ARGV[2])) do
+  local index, completion, reason, prompt_count, completion_count, increments = unpack(line)
+  if redis.call('HSETNX', KEYS[3], index, completion) == 1 then
     if reason == '' then
       failed = failed + 1
     else
       completed = completed + 1
       add(totals, 'finish_reason:' .. reason, 1)
-      prompt_tokens = prompt_tokens + ARGV[i + 3]
-      completion_tokens = completion_tokens + ARGV[i + 4]
+      prompt_tokens = prompt_tokens + prompt_count
+      completion_tokens = completion_tokens + completion_count
     end
-    local fields = cmsgpack.unpack(ARGV[i + 5])
-    for j = 1, #fields, 2 do
-      add(latency, fields[j], fields[j + 1])
+    for i = 1, #increments, 2 do
+      add(latency, increments[i], increments[i + 1])
     end
   end
 end

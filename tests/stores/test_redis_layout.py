@@ -1,0 +1,228 @@
+"""What lies in Redis: nothing after a deletion, nothing across a job's hash tag, and what a crash may leave behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from jobs import keys
+from jobs.errors import JobNotFound
+from jobs.job import JobState, ShardRef
+from jobs.shard_stats import TimelineSample
+from jobs.stores.connect import connect
+from jobs.stores.redis_index import JobIndex
+from jobs.stores.redis_server import RedisServer
+from jobs.stores.redis_store import RedisJobStore
+from tests.support.sample_jobs import completed, failed, new_job, shard_stats, submit, worker_report
+from tests.support.valkey import ValkeyProcess, free_port, running_valkey
+
+LONG = 60.0
+
+
+@pytest.fixture
+def redis_store(client: redis.Redis) -> RedisJobStore:
+    """The store on the emptied server."""
+    return RedisJobStore(client)
+
+
+def names_in(client: redis.Redis) -> set[str]:
+    return {key.decode() for key in client.scan_iter()}
+
+
+def live_through_everything(store: RedisJobStore, job_id: str) -> None:
+    """A job that uses every key and every script on its way."""
+    submit(store, new_job(job_id, lines=8))
+    store.remember_run(f"fingerprint of {job_id}", job_id)
+    store.add_timeline(job_id, TimelineSample(1.0, "worker-1", 1.0, 1, 0.5))
+    for shard in store.stranded("demo", 10):
+        lease = store.lease(shard, "worker-1", LONG)
+        assert lease is not None
+        store.renew(lease, LONG)
+        first = shard.index * 2
+        store.write(lease, [completed(first), failed(first + 1)])
+        if shard.index == 0:
+            store.release(lease)
+        elif shard.index < 3:
+            store.finish_shard(lease, shard_stats())
+        else:
+            store.request_cancel(job_id)
+            store.finish_shard(lease, shard_stats())
+    assert store.job(job_id).state is JobState.CANCELLED
+    assert len(store.retry(job_id)) == 4
+    lease = store.lease(ShardRef(job_id, 1), "worker-1", 0.001)
+    assert lease is not None
+    store.write(lease, [completed(3)])
+    assert len(list(store.results(job_id))) == 5
+    store.stats(job_id)
+    store.jobs()
+
+
+def test_deleting_a_job_frees_every_key_of_it(redis_store: RedisJobStore, client: redis.Redis) -> None:
+    live_through_everything(redis_store, "job-1")
+    assert sum("{job-1}" in name for name in names_in(client)) > 10
+    store = redis_store
+    while not store.request_cancel("job-1").state.ended:
+        pass  # until the short lease has run out
+    store.delete("job-1")
+    assert names_in(client) == set()
+
+
+def test_deleting_a_job_leaves_the_others_alone(redis_store: RedisJobStore, client: redis.Redis) -> None:
+    submit(redis_store, new_job("job-1"))
+    before = names_in(client)
+    submit(redis_store, new_job("job-2"))
+    redis_store.request_cancel("job-2")
+    redis_store.delete("job-2")
+    assert names_in(client) == before
+
+
+def test_every_key_of_a_job_carries_its_hash_tag(redis_store: RedisJobStore, client: redis.Redis) -> None:
+    live_through_everything(redis_store, "job-1")
+    redis_store.report_worker(worker_report(), LONG)
+    indexes = {keys.JOBS, keys.RUNS, keys.WORKERS, keys.unfinished("demo"), keys.worker("worker-1")}
+    for name in names_in(client) - indexes:
+        assert name.startswith("qwen-batch:{job-1}:")
+
+
+def test_every_script_runs_on_a_cluster_node(tmp_path: Path) -> None:
+    """A node in cluster mode refuses a script that touches a key it was not given, or keys of two hash slots."""
+    options = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    with running_valkey(tmp_path, options=options) as server, server.client() as client:
+        client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        while client.cluster("info")["cluster_state"] != "ok":
+            pass
+        store = RedisJobStore(client)
+        for job_id in ("job-1", "job-2"):
+            live_through_everything(store, job_id)
+            while not store.request_cancel(job_id).state.ended:
+                pass
+            store.delete(job_id)
+        assert names_in(client) == set()
+
+
+def test_scripts_are_loaded_again_when_the_server_has_forgotten_them(
+    redis_store: RedisJobStore, client: redis.Redis
+) -> None:
+    submit(redis_store, new_job(lines=2))
+    client.script_flush()
+    assert redis_store.lease(ShardRef("job-1", 0), "worker-1", LONG) is not None
+    client.script_flush()
+    submit(redis_store, new_job("job-2"))
+
+
+def test_the_store_runs_on_debians_redis(tmp_path: Path, redis_server_binary: Path) -> None:
+    with running_valkey(tmp_path, binary=redis_server_binary) as server:
+        live_through_everything(connect(server.url), "job-1")
+
+
+# --- what crashes leave behind ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def restored(valkey: ValkeyProcess, redis_store: RedisJobStore) -> Iterator[RedisJobStore]:
+    """A second client, as another process would see the server after the first one crashed."""
+    with valkey.client() as client:
+        yield RedisJobStore(client)
+
+
+def test_a_job_that_was_listed_but_never_stored_disappears_from_the_lists(
+    client: redis.Redis, restored: RedisJobStore
+) -> None:
+    client.zadd(keys.JOBS, {"job-1": 1.0})
+    client.zadd(keys.unfinished("demo"), {"job-1": 1.0})
+    assert restored.jobs() == []
+    assert restored.stranded("demo", 10) == []
+    assert names_in(client) == set()
+
+
+def test_a_deletion_that_broke_off_is_finished_by_the_next_listing(
+    client: redis.Redis, redis_store: RedisJobStore, restored: RedisJobStore
+) -> None:
+    submit(redis_store, new_job())
+    redis_store.request_cancel("job-1")
+    client.hset(keys.JobKeys("job-1").meta, "state", "deleting")
+    client.delete(keys.JobKeys("job-1").results(0))
+    with pytest.raises(JobNotFound):
+        restored.job("job-1")
+    with pytest.raises(JobNotFound):
+        restored.retry("job-1")
+    assert restored.jobs() == []
+    assert names_in(client) == set()
+
+
+def test_a_deletion_that_broke_off_can_be_repeated(
+    client: redis.Redis, redis_store: RedisJobStore, restored: RedisJobStore
+) -> None:
+    submit(redis_store, new_job())
+    redis_store.request_cancel("job-1")
+    client.hset(keys.JobKeys("job-1").meta, "state", "deleting")
+    restored.delete("job-1")
+    assert names_in(client) == set()
+
+
+def test_an_ended_job_leaves_the_list_of_unfinished_ones_when_that_is_read(
+    client: redis.Redis, redis_store: RedisJobStore, restored: RedisJobStore
+) -> None:
+    (shard,) = submit(redis_store, new_job(lines=2))
+    lease = redis_store.lease(shard, "worker-1", LONG)
+    assert lease is not None
+    redis_store.write(lease, [completed(0), completed(1)])
+    redis_store.finish_shard(lease, shard_stats())
+    assert restored.stranded("demo", 10) == []
+    assert client.zcard(keys.unfinished("demo")) == 0
+
+
+def test_a_cancellation_that_broke_off_is_finished_by_the_sweep(
+    client: redis.Redis, redis_store: RedisJobStore, restored: RedisJobStore
+) -> None:
+    submit(redis_store, new_job())
+    client.hset(keys.JobKeys("job-1").meta, "cancel_requested", "1")
+    assert restored.stranded("demo", 10) == []
+    job = restored.job("job-1")
+    assert (job.state, job.failed) == (JobState.CANCELLED, 5)
+    assert client.zcard(keys.unfinished("demo")) == 0
+
+
+def test_a_retry_that_broke_off_is_completed_by_the_next_one(
+    client: redis.Redis, redis_store: RedisJobStore, restored: RedisJobStore
+) -> None:
+    shards = submit(redis_store, new_job())
+    redis_store.request_cancel("job-1")
+    whole = client.dump(keys.JobKeys("job-1").results(2))
+    assert isinstance(whole, bytes)
+    client.delete(keys.JobKeys("job-1").results(2))  # the retry cannot open this one, as if it had crashed before it
+    assert redis_store.retry("job-1") == shards[:2]
+    client.restore(keys.JobKeys("job-1").results(2), 0, whole)
+    assert restored.job("job-1").failed == 1
+    for shard in shards[:2]:
+        lease = restored.lease(shard, "worker-1", LONG)
+        assert lease is not None
+        restored.write(lease, [completed(prompt.index) for prompt in restored.pending(lease)])
+        restored.finish_shard(lease, shard_stats())
+    assert restored.job("job-1").state is JobState.COMPLETED
+    assert restored.retry("job-1") == shards[2:]
+
+
+def test_the_end_of_a_job_never_hides_its_retry_from_the_sweep(client: redis.Redis, redis_store: RedisJobStore) -> None:
+    """A sweep saw the job ended; before it takes it from the list, another client's retry opens it again."""
+    submit(redis_store, new_job())
+    redis_store.request_cancel("job-1")
+    redis_store.retry("job-1")
+    JobIndex(RedisServer(client)).drop_ended("demo", "job-1")
+    assert len(redis_store.stranded("demo", 10)) == 3
+
+
+def test_prompts_and_results_are_compressed(redis_store: RedisJobStore, client: redis.Redis) -> None:
+    spec = new_job(lines=200, shard_size=200)
+    (shard,) = submit(redis_store, spec)
+    lease = redis_store.lease(shard, "worker-1", LONG)
+    assert lease is not None
+    redis_store.write(lease, [completed(line) for line in range(200)])
+    redis_store.finish_shard(lease, shard_stats())
+    names = keys.JobKeys(spec.id)
+    assert client.exists(names.running(0)) == 0
+    assert client.strlen(names.results(0)) < 200 * 20
+    assert client.strlen(names.input(0)) < 200 * 20
