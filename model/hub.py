@@ -35,7 +35,7 @@ class ModelFolder:
 
 
 def resolve_model(name: str, *, show_progress: bool = False, cache_dir: Path | None = None) -> ModelFolder:
-    """Find a model, fetching what the hub's cache lacks. An interrupted download goes on where it stopped.
+    """Find a model, fetching what the hub's cache lacks. An interrupted download keeps the files that have arrived.
 
     The hub's own environment variables hold: `HF_HOME`, `HF_HUB_CACHE`, `HF_HUB_OFFLINE`, `HF_ENDPOINT`, `HF_TOKEN`.
 

@@ -95,5 +95,5 @@ def _explained(error: Exception, repository: str, revision: str | None) -> Model
     reason = str(error.__cause__ or error) or type(error).__name__
     return ModelUnusable(
         f"The model {repository} cannot be fetched from {constants.ENDPOINT}: {reason:.300}.",
-        "Check the network and run the command again: a download goes on where it stopped.",
+        "Check the network and run the command again: files that have arrived are kept.",
     )

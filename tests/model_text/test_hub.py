@@ -1,0 +1,165 @@
+"""The hub's real client against a hub on this machine. Each run is a process: the client reads its settings once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.model_text.hub_server import COMMITS, HubServer
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SCRIPT = """
+import json, sys
+from jobs.errors import ModelUnusable
+from model.hub import resolve_model
+try:
+    folder = resolve_model(sys.argv[1], show_progress="--progress" in sys.argv)
+except ModelUnusable as error:
+    print(json.dumps({"error": error.message, "hint": error.hint}))
+else:
+    files = {each.name: each.read_bytes()[:20].decode() for each in folder.path.iterdir()}
+    print(json.dumps({"name": folder.name, "revision": folder.revision, "files": files}))
+"""
+WEIGHTS = bytes(12_000_000)  # more than one chunk of the client's
+FILES = {
+    "config.json": b'{"config": 1}',
+    "generation_config.json": b'{"generation": 1}',
+    "tokenizer.json": b'{"tokenizer": 1}',
+    "tokenizer_config.json": b'{"template": 1}',
+    "model.safetensors": b"weights of main",
+}
+UNNEEDED = {"README.md": b"#", "pytorch_model.bin": b"x", "vocab.json": b"{}", "onnx/model.safetensors": b"x"}
+
+
+@pytest.fixture
+def hub() -> Iterator[HubServer]:
+    tagged = {**FILES, "model.safetensors": b"weights of v1"}
+    with HubServer("org/tiny", {"main": {**FILES, **UNNEEDED}, "v1": tagged}) as server:
+        yield server
+
+
+def start(name: str, url: str, home: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    clean |= {"HF_ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "*", **environment}
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, name, *options],
+        cwd=REPOSITORY,
+        env=clean,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def resolve(name: str, url: str, home: Path, *options: str, **environment: str) -> dict[str, object]:
+    process = start(name, url, home, *options, **environment)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    return {**json.loads(output), "stderr": errors}
+
+
+def wait_until(reached: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Watch the files of another process; it must not end before."""
+    deadline = time.monotonic() + 60
+    while not reached():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_model_is_downloaded_once_and_only_the_files_it_needs(hub: HubServer, tmp_path: Path) -> None:
+    first = resolve("org/tiny", hub.url, tmp_path)
+    assert first["revision"] == COMMITS["main"]
+    assert first["name"] == "org/tiny"
+    assert first["files"] == {name: content.decode() for name, content in FILES.items()}
+    assert hub.fetched_files() == set(FILES)
+    assert first["stderr"] == ""
+
+    hub.requests.clear()
+    assert resolve("org/tiny", hub.url, tmp_path)["files"] == first["files"]
+    assert not [line for line in hub.requests if "/resolve/" in line]
+
+    hub.requests.clear()
+    assert resolve("org/tiny", hub.url, tmp_path, HF_HUB_OFFLINE="1")["files"] == first["files"]
+    assert hub.requests == []
+
+    unreachable = "http://127.0.0.1:9"
+    assert resolve("org/tiny", unreachable, tmp_path)["files"] == first["files"]
+
+
+def test_a_revision_is_fetched_by_its_name(hub: HubServer, tmp_path: Path) -> None:
+    found = resolve("org/tiny@v1", hub.url, tmp_path)
+    assert found["revision"] == COMMITS["v1"]
+    assert found["files"]["model.safetensors"] == "weights of v1"  # type: ignore[index]
+
+
+def test_progress_is_shown_only_when_asked_for(hub: HubServer, tmp_path: Path) -> None:
+    shown = resolve("org/tiny", hub.url, tmp_path, "--progress", TQDM_POSITION="-1")
+    assert "Fetching" in str(shown["stderr"]) or "Downloading" in str(shown["stderr"])
+
+
+def test_a_connection_cut_inside_a_file_goes_on_where_it_was_cut(hub: HubServer, tmp_path: Path) -> None:
+    hub.files["main"]["model.safetensors"] = WEIGHTS
+    hub.cut_after = len(WEIGHTS) - 1
+    assert "error" not in resolve("org/tiny", hub.url, tmp_path)
+    first, second = [line for line in hub.requests if line.startswith("GET") and "model.safetensors" in line]
+    assert "bytes=" not in first
+    assert "bytes=" in second
+    assert [found.stat().st_size for found in tmp_path.rglob("model.safetensors")] == [len(WEIGHTS)]
+
+
+def test_a_killed_download_leaves_no_usable_half_and_the_next_fetches_what_is_missing(
+    hub: HubServer, tmp_path: Path
+) -> None:
+    hub.files["main"]["model.safetensors"] = WEIGHTS
+    hub.stall_after = len(WEIGHTS) - 1
+    process = start("org/tiny", hub.url, tmp_path)
+    small = set(FILES) - {"model.safetensors"}
+    wait_until(lambda: small <= {found.name for found in tmp_path.rglob("snapshots/*/*")}, process)
+    wait_until(lambda: any(part.stat().st_size for part in tmp_path.rglob("*.incomplete")), process)
+    process.kill()
+    process.communicate()
+
+    offline = resolve("org/tiny", hub.url, tmp_path, HF_HUB_OFFLINE="1")
+    assert "HF_HUB_OFFLINE" in str(offline["error"])
+
+    hub.stall_after = None
+    hub.requests.clear()
+    assert "error" not in resolve("org/tiny", hub.url, tmp_path)
+    assert hub.fetched_files() == {"model.safetensors"}
+    assert [found.stat().st_size for found in tmp_path.rglob("model.safetensors")] == [len(WEIGHTS)]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("org/other", "The hub has no model org/other"), ("org/tiny@v2", "The model org/tiny has no revision 'v2'")],
+)
+def test_what_the_hub_does_not_have_is_named(hub: HubServer, tmp_path: Path, name: str, said: str) -> None:
+    assert said in str(resolve(name, hub.url, tmp_path)["error"])
+
+
+def test_a_gated_model_says_what_to_do(hub: HubServer, tmp_path: Path) -> None:
+    hub.gated = True
+    refused = resolve("org/tiny", hub.url, tmp_path)
+    assert "gated" in str(refused["error"])
+    assert "HF_TOKEN" in str(refused["hint"])
+
+
+def test_a_hub_out_of_reach_and_a_model_not_cached_are_told_apart(tmp_path: Path) -> None:
+    unreachable = resolve("org/tiny", "http://127.0.0.1:9", tmp_path)
+    assert "cannot be fetched from http://127.0.0.1:9" in str(unreachable["error"])
+    assert "Check the network" in str(unreachable["hint"])
+    offline = resolve("org/tiny", "http://127.0.0.1:9", tmp_path, HF_HUB_OFFLINE="1")
+    assert "HF_HUB_OFFLINE" in str(offline["error"])
+
+
+def test_a_repository_without_weights_is_refused(hub: HubServer, tmp_path: Path) -> None:
+    del hub.files["main"]["model.safetensors"]
+    assert "lacks model.safetensors" in str(resolve("org/tiny", hub.url, tmp_path)["error"])
