@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch._dynamo.decorators import mark_unbacked
 
@@ -16,9 +18,16 @@ class CompiledLayer:
     rounding, to the first call's sizes. All other sizes are constants of the code.
     """
 
-    def __init__(self, layer_fn: LayerFn) -> None:
-        # Rounded where eager code rounds: a fused kernel would carry float32 across operations.
-        self._compiled = torch.compile(layer_fn, fullgraph=True, options={"emulate_precision_casts": True})
+    def __init__(self, layer_fn: LayerFn, *, backend: str | Callable[..., object] = "inductor") -> None:
+        """Compiles nothing yet: the first call of each phase does.
+
+        Args:
+            layer_fn: `decoder_layer`.
+            backend: What makes code of the traced graph, as in `torch.compile`.
+        """
+        # Inductor is to round where eager code rounds: a fused kernel would carry float32 across operations.
+        rounded = {"emulate_precision_casts": True} if backend == "inductor" else {}
+        self._compiled = torch.compile(layer_fn, fullgraph=True, backend=backend, options={**rounded})
 
     def __call__(  # noqa: PLR0913, PLR0917 — the signature of `decoder_layer`
         self,

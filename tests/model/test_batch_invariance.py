@@ -1,0 +1,88 @@
+"""A sequence's bits do not depend on its neighbours, on padding, or on how its prompt was cut."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.qwen3 import Qwen3ForCausalLM
+from tests.support.packed_steps import CachedSequence, PackedSteps, ragged_prompts
+from tests.support.tiny_checkpoint import TINY, write_tiny_checkpoint
+
+DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+
+
+@pytest.fixture(params=["tiny_folder", "wide_folder"])
+def folder(request: pytest.FixtureRequest) -> Path:
+    path = request.getfixturevalue(request.param)
+    assert isinstance(path, Path)
+    return path
+
+
+@DTYPES
+def test_a_sequence_in_a_batch_has_the_bits_it_has_alone(folder: Path, dtype: torch.dtype) -> None:
+    model = Qwen3ForCausalLM.from_folder(folder, dtype=dtype)
+    prompts = ragged_prompts(24, longest=70, vocab_size=TINY["vocab_size"])
+
+    together = PackedSteps(model).generate([CachedSequence(list(p)) for p in prompts], 6)
+
+    for row in (0, 1, 11, 23):
+        (alone,) = PackedSteps(model, seed=row + 1).generate([CachedSequence(list(prompts[row]))], 6)
+        assert torch.equal(alone, together[row])
+
+
+@DTYPES
+def test_a_prompt_cut_into_chunks_has_the_bits_of_the_whole(folder: Path, dtype: torch.dtype) -> None:
+    model = Qwen3ForCausalLM.from_folder(folder, dtype=dtype)
+    prompts = ragged_prompts(5, longest=90, vocab_size=TINY["vocab_size"])
+    whole = PackedSteps(model).run([CachedSequence(list(p)) for p in prompts])
+
+    for chunk in (7, 16, 33):
+        steps = PackedSteps(model)
+        sequences = [CachedSequence(list(p)) for p in prompts]
+        for sequence, expected in zip(sequences, whole, strict=True):
+            parts = []
+            while sequence.num_cached < len(sequence.token_ids):
+                parts += steps.run([sequence], most=chunk)
+            assert torch.equal(torch.cat(parts), expected)
+
+
+@DTYPES
+def test_spare_columns_of_the_block_tables_change_nothing(tiny_folder: Path, dtype: torch.dtype) -> None:
+    model = Qwen3ForCausalLM.from_folder(tiny_folder, dtype=dtype)
+    prompts = ragged_prompts(5, longest=40, vocab_size=TINY["vocab_size"])
+    narrow, wide = PackedSteps(model), PackedSteps(model)
+    for is_decode in (False, True):
+        results = []
+        for steps, spare in ((narrow, 0), (wide, 9)):
+            sequences = [CachedSequence([*p, 5]) for p in prompts]
+            steps.run(sequences, most=None if is_decode else 3, spare_columns=spare)
+            for sequence in sequences:
+                sequence.token_ids.append(7)
+            results.append(torch.cat(steps.run(sequences, spare_columns=spare, is_decode=is_decode)))
+        assert torch.equal(*results)
+
+
+def test_decoding_with_the_cache_gives_the_logits_of_a_full_forward(tiny_folder: Path) -> None:
+    model = Qwen3ForCausalLM.from_folder(tiny_folder, dtype=torch.float32)
+    sequences = [CachedSequence(p) for p in ragged_prompts(6, longest=40, vocab_size=TINY["vocab_size"])]
+    starts = [len(s.token_ids) for s in sequences]
+    decoded = PackedSteps(model).generate(sequences, 30)
+    full = PackedSteps(model).run([CachedSequence(s.token_ids) for s in sequences])
+    for start, of_cache, of_all in zip(starts, decoded, full, strict=True):
+        torch.testing.assert_close(of_cache, of_all[start - 1 :], atol=1e-4, rtol=0)
+        assert of_cache.argmax(-1).tolist() == of_all[start - 1 :].argmax(-1).tolist()
+
+
+def test_ids_beyond_the_tokenizer_get_no_logits_and_the_others_stay(tmp_path: Path) -> None:
+    write_tiny_checkpoint(tmp_path)
+    prompts = [[1, 2, 3], [4]]
+    whole = PackedSteps(Qwen3ForCausalLM.from_folder(tmp_path, dtype=torch.float32)).run(
+        [CachedSequence(list(p)) for p in prompts]
+    )
+    limited = Qwen3ForCausalLM.from_folder(tmp_path, dtype=torch.float32, vocab_limit=300)
+    assert limited.valid_vocab == 300
+    for rows, expected in zip(PackedSteps(limited).run([CachedSequence(list(p)) for p in prompts]), whole, strict=True):
+        torch.testing.assert_close(rows, expected[:, :300])

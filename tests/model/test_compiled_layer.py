@@ -1,0 +1,63 @@
+"""One compiled layer serves every layer and every size, with the text and the laws of eager code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch._dynamo.testing import CompileCounter
+
+from model.compiled_layer import CompiledLayer
+from model.qwen3 import Qwen3ForCausalLM, decoder_layer
+from tests.support.packed_steps import CachedSequence, PackedSteps, ragged_prompts
+from tests.support.tiny_checkpoint import TINY, write_tiny_checkpoint
+
+# PyTorch's own inductor imports what PyTorch has deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+
+DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_checkpoint(tmp_path_factory.mktemp("compiled"), num_hidden_layers=3)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_compiled_yet() -> Iterator[None]:
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+@DTYPES
+def test_compiled_text_is_eager_text_and_a_sequence_keeps_its_bits(folder: Path, dtype: torch.dtype) -> None:
+    eager = Qwen3ForCausalLM.from_folder(folder, dtype=dtype)
+    compiled = Qwen3ForCausalLM.from_folder(folder, dtype=dtype, layer_fn=CompiledLayer(decoder_layer))
+    prompts = ragged_prompts(9, longest=40, vocab_size=TINY["vocab_size"])
+
+    expected = PackedSteps(eager).generate([CachedSequence(list(p)) for p in prompts], 12)
+    together = PackedSteps(compiled).generate([CachedSequence(list(p)) for p in prompts], 12)
+    for of_eager, of_compiled in zip(expected, together, strict=True):
+        assert of_eager.argmax(-1).tolist() == of_compiled.argmax(-1).tolist()
+    for row in (0, 4, 8):
+        (alone,) = PackedSteps(compiled).generate([CachedSequence(list(prompts[row]))], 12)
+        assert torch.equal(alone, together[row])
+
+
+def test_prefill_and_decode_are_compiled_once_each_whatever_the_sizes(folder: Path) -> None:
+    # The graphs are what is counted here; the code made from them is the other test's business.
+    counter = CompileCounter()
+    layer = CompiledLayer(decoder_layer, backend=counter)
+    model = Qwen3ForCausalLM.from_folder(folder, dtype=torch.float32, layer_fn=layer)
+    for seed in range(8):
+        steps = PackedSteps(model, num_pages=200 + seed)
+        prompts = ragged_prompts(1 + seed * 3, longest=5 + seed * 7, vocab_size=TINY["vocab_size"], seed=seed)
+        sequences = [CachedSequence(p) for p in prompts]
+        steps.run(sequences, spare_columns=seed)
+        for sequence in sequences:
+            sequence.token_ids.append(1)
+        steps.run(sequences, spare_columns=8 - seed, is_decode=True)
+    assert counter.frame_count == 2

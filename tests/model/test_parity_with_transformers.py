@@ -1,0 +1,83 @@
+"""The same folder, loaded by transformers and by us, gives the same logits and the same text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from model.qwen3 import Qwen3ForCausalLM
+from tests.support.packed_steps import CachedSequence, PackedSteps, ragged_prompts
+from tests.support.tiny_checkpoint import TINY, write_transformers_checkpoint
+
+YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 10_000.0,
+    "factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+
+
+def as_saved(raw: dict[str, Any]) -> dict[str, Any]:
+    return raw
+
+
+def in_transformers_4_spelling(raw: dict[str, Any]) -> dict[str, Any]:
+    rope = dict(raw.pop("rope_parameters"))
+    theta = rope.pop("rope_theta")
+    scaling = None if rope["rope_type"] == "default" else rope
+    return raw | {"rope_theta": theta, "rope_scaling": scaling, "torch_dtype": raw.pop("dtype")}
+
+
+CASES: dict[str, tuple[dict[str, Any], str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
+    "tied": ({}, "5GB", as_saved),
+    "untied, four layers, no groups": (
+        {"tie_word_embeddings": False, "num_hidden_layers": 4, "num_key_value_heads": 4},
+        "5GB",
+        as_saved,
+    ),
+    "groups of four, sharded": ({"num_key_value_heads": 1, "num_hidden_layers": 4}, "100KB", as_saved),
+    "old spelling": ({"num_attention_heads": 6, "num_key_value_heads": 3}, "5GB", in_transformers_4_spelling),
+    "yarn": ({"rope_parameters": YARN}, "5GB", as_saved),
+    "yarn, old spelling": ({"rope_parameters": YARN | {"beta_fast": 16}}, "5GB", in_transformers_4_spelling),
+    "yarn, mscale": (
+        {"rope_parameters": YARN | {"mscale": 0.7, "mscale_all_dim": 0.5, "truncate": False}},
+        "5GB",
+        as_saved,
+    ),
+    "yarn, attention factor": ({"rope_parameters": YARN | {"attention_factor": 1.3}}, "5GB", as_saved),
+}
+
+
+@pytest.fixture(params=CASES.values(), ids=CASES.keys())
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    shape, shard_size, spelling = request.param
+    write_transformers_checkpoint(tmp_path, max_shard_size=shard_size, **shape)
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(spelling(json.loads(config.read_text()))))
+    assert (tmp_path / "model.safetensors.index.json").exists() == (shard_size != "5GB")
+    return tmp_path
+
+
+def test_logits_and_greedy_text_are_those_of_transformers(folder: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    ours = Qwen3ForCausalLM.from_folder(folder, dtype=torch.float32)
+    prompts = ragged_prompts(32, longest=90, vocab_size=TINY["vocab_size"])
+    sequences = [CachedSequence(list(prompt)) for prompt in prompts]
+
+    logits = PackedSteps(ours, page_size=64).generate(sequences, 64)
+
+    whole = [torch.tensor(sequence.token_ids) for sequence in sequences]
+    with torch.inference_mode():  # padded on the right: causal attention does not see it
+        expected = theirs(torch.nn.utils.rnn.pad_sequence(whole, batch_first=True)).logits
+    for row, (prompt, rows) in enumerate(zip(prompts, logits, strict=True)):
+        generated = expected[row, len(prompt) - 1 : len(prompt) - 1 + 64]
+        torch.testing.assert_close(rows, generated, atol=1e-4, rtol=0)
+        # Fed with our text, their choice at every place is our next token: so their greedy text is ours.
+        assert rows.argmax(-1).tolist() == generated.argmax(-1).tolist()
