@@ -18,6 +18,14 @@ def _rich_console(stderr: bool) -> RichConsole:
     return RichConsole(stderr=stderr, markup=False, highlight=False, emoji=False)
 
 
+def _print_table(console: RichConsole, renderable: RenderableType) -> None:
+    """rich fills the last column with spaces, which are in the way when the text is copied or searched."""
+    with console.capture() as capture:
+        console.print(renderable)
+    console.file.write("\n".join(line.rstrip() for line in capture.get().split("\n")))
+    console.file.flush()
+
+
 @dataclass(frozen=True)
 class Console:
     """The two streams of a command. `verbosity` is -1 with `-q`, 0, or 1 with `-v`.
@@ -46,7 +54,7 @@ class Console:
 
     def show(self, renderable: RenderableType) -> None:
         """A table for people, on stdout: what a reading command answers."""
-        self.out.print(renderable)
+        _print_table(self.out, renderable)
 
     def say(self, line: str) -> None:
         """One line of talk on stderr; nothing with `-q`."""
@@ -56,7 +64,7 @@ class Console:
     def say_table(self, renderable: RenderableType) -> None:
         """A table beside the data, on stderr; nothing with `-q`."""
         if not self.quiet:
-            self.err.print(renderable)
+            _print_table(self.err, renderable)
 
     def detail(self, line: str) -> None:
         """One line of talk for `-v`."""

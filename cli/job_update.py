@@ -34,7 +34,7 @@ class JobUpdate(JobRow, frozen=True, kw_only=True):
         if self.state is JobState.VALIDATING:
             return "storing the prompts"
         if self.workers == 0:
-            return f"no worker serves {self.model} yet"
+            return f"waiting for a worker that serves {self.model}"
         if self.loading_workers == self.workers:
             return f"loading {self.model}"
         return self.state.value
@@ -46,7 +46,7 @@ class JobUpdate(JobRow, frozen=True, kw_only=True):
         if self.failed:
             parts.append(f"{figures.count(self.failed)} failed")
         if not self.state.ended:
-            if self.output_throughput is not None:
+            if self.output_throughput:
                 parts.append(f"{figures.rate(self.output_throughput)} tok/s")
             if self.seconds_left is not None:
                 parts.append(f"{figures.about(self.seconds_left)} left")

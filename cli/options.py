@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from cli.console import Console
+from jobs.sampling import RANGES
 from jobs.settings import Settings
 
 Command = Callable[..., Any]
@@ -45,6 +46,12 @@ def verbosity_options(command: Command) -> Command:
         "-v", "--verbose", is_flag=True, expose_value=False, callback=_set_verbosity, help="Say more on stderr."
     )
     return verbose(quiet(command))
+
+
+def _check_seed(_ctx: click.Context, _param: click.Parameter, seed: int) -> int:
+    if seed not in RANGES["seed"]:
+        raise click.BadParameter(f"{seed} is not {RANGES['seed']}.")
+    return seed
 
 
 redis_url_option = click.option(
@@ -87,7 +94,8 @@ wait_option = click.option("--wait", is_flag=True, help="Watch the job until it 
 
 seed_option = click.option(
     "--seed",
-    type=click.IntRange(0, 2**63 - 1),
+    type=int,
+    callback=_check_seed,
     metavar="N",
     default=0,
     show_default=True,

@@ -42,8 +42,8 @@ def reference() -> str:
     context = _context(group, "qwen-batch", None)
     parts = [
         "# Command line",
-        "Made from the commands' own help by `make reference`; do not edit it. Every option that is also a setting can\n"
-        "stand in the environment: [operations.md](operations.md#settings) lists the variables.",
+        "Made from the commands' own help by `make reference`; do not edit it. Every option that is also a setting\n"
+        "can stand in the environment: [operations.md](operations.md#settings) lists the variables.",
         _help(group, context),
     ]
     for name in group.list_commands(context):

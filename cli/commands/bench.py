@@ -30,7 +30,7 @@ def command(
     as_json: bool,
     **options: object,
 ) -> None:
-    """Measure generation on this machine: the book's table 2.1, and a batch.
+    """Measure this machine: the book's table 2.1, and a full batch.
 
     The table generates greedily for one prompt in four ways; the batch runs
     many random requests through the engine. The warm-up, which compiles, is

@@ -15,7 +15,7 @@ from cli.store import open_store
 @verbosity_options
 @pass_console
 def command(console: Console, job_ids: tuple[str, ...], redis_url: str | None) -> None:
-    """Remove ended jobs, with their prompts and results, from the server.
+    """Remove ended jobs from the server, prompts and results included.
 
     A job that still runs must be cancelled first.
 

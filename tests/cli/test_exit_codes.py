@@ -101,7 +101,7 @@ def test_ctrl_c_while_watching_leaves_the_job_running(
     job_id = cli("submit", prompts).stdout.strip()
     process = start("watch", job_id, env={"QWEN_BATCH_REDIS_URL": valkey.url})
     assert process.stderr is not None
-    assert "no worker serves demo yet" in process.stderr.readline()
+    assert "waiting for a worker that serves demo" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=20) == 130
     assert f"qwen-batch watch {job_id}" in process.stderr.read()

@@ -67,8 +67,8 @@ def test_workers_that_do_only_this_job_tell_its_speed_before_any_line_is_finishe
 def test_the_headline_says_why_nothing_moves() -> None:
     queued = job_with(state=JobState.QUEUED)
     loading = msgspec.structs.replace(report(), state="loading")
-    assert observe((0, queued)).headline == "no worker serves demo yet"
-    assert observe((0, queued), workers=(report("another"),)).headline == "no worker serves demo yet"
+    assert observe((0, queued)).headline == "waiting for a worker that serves demo"
+    assert observe((0, queued), workers=(report("another"),)).headline == "waiting for a worker that serves demo"
     assert observe((0, queued), workers=(loading,)).headline == "loading demo"
     assert observe((0, queued), workers=(loading, report())).headline == "queued"
     assert observe((0, job_with(done=100, state=JobState.COMPLETED))).headline == "completed"

@@ -1,0 +1,191 @@
+"""`run`, with its own server and real workers on a tiny random model."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cli.exit_codes import ExitCode
+from cli.local_workers import LocalWorkers
+from cli.server_state import ServerState, answers, read_state
+from cli.worker_failure import LocalWorkerFailed
+from cli.worker_packages import require_worker_packages
+from jobs.errors import InvalidInput
+from jobs.settings import Settings
+from jobs.stores.connect import connect
+from jobs.stores.protocol import JobStore
+from tests.cli.conftest import Cli, Start
+from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
+from tests.support.tiny_checkpoint import write_tiny_checkpoint
+from tests.support.valkey import ValkeyProcess
+
+PATIENCE_SECONDS = 60
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that answers nonsense, quickly."""
+    folder = write_tiny_checkpoint(tmp_path_factory.mktemp("models") / "tiny", vocab_size=257, eos_token_id=256)
+    return write_byte_level_tokenizer(folder)
+
+
+@pytest.fixture
+def long_job(tmp_path: Path, tiny_model: Path) -> list[str | Path]:
+    """The words of a `run` of seven shards that takes some seconds."""
+    path = tmp_path / "long.jsonl"
+    path.write_text("".join(f'{{"id": "q-{number}", "prompt": "What is {number}?"}}\n' for number in range(100)))
+    model = ["--model", tiny_model, "--no-compile", "--threads", "1"]
+    return ["run", path, "-o", "out.jsonl", *model, "--max-tokens", "250", "--ignore-eos"]
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait for something that another process does."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@contextmanager
+def embedded(tmp_path: Path) -> Iterator[tuple[ServerState, JobStore]]:
+    """The server that a starting `run` brings along, and its store with one job in it."""
+    runs = tmp_path / "home" / "state" / "qwen-batch" / "runs"
+
+    def state() -> ServerState | None:
+        return next(filter(None, (read_state(folder / "server") for folder in runs.glob("*"))), None)
+
+    until(lambda: (found := state()) is not None and answers(found))
+    found = state()
+    assert found is not None
+    store = connect(found.url)
+    until(lambda: bool(store.jobs()))
+    yield found, store
+
+
+def ids_of(path: Path) -> list[str]:
+    return [json.loads(line)["id"] for line in path.read_text().splitlines()]
+
+
+def test_run_answers_a_file_and_leaves_nothing_behind(
+    bare_cli: Cli, prompts: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    words = ["--model", tiny_model, "--no-compile", "--threads", "1", "--max-tokens", "8"]
+    done = bare_cli("run", prompts, "-o", "out.jsonl", *words)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert ids_of(tmp_path / "out.jsonl") == [f"q-{number}" for number in range(20)]
+    figures = ["output tokens/s", "in the queue", "load", "compile", "first token"]
+    assert [word for word in figures if word not in done.stderr] == []
+    assert list((tmp_path / "home" / "state" / "qwen-batch" / "runs").iterdir()) == []
+
+
+def test_a_killed_run_leaves_no_process_and_goes_on_when_repeated(
+    start: Start, long_job: list[str | Path], tmp_path: Path
+) -> None:
+    first = start(*long_job)
+    with embedded(tmp_path) as (server, store):
+        (job,) = store.jobs()
+        until(lambda: store.job(job.id).done > 0)
+        (worker,) = store.workers()
+        first.kill()
+        first.wait()
+        until(lambda: not answers(server) and not is_alive(worker.pid))
+    assert not (tmp_path / "out.jsonl").exists()
+    second = start(*long_job)
+    _, said = second.communicate(timeout=PATIENCE_SECONDS)
+    assert second.returncode == 0, said
+    assert "Going on with the interrupted run" in said
+    assert job.id in said
+    assert ids_of(tmp_path / "out.jsonl") == [f"q-{number}" for number in range(100)]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether it runs: a process that nobody has collected yet does not."""
+    done = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return done.stdout.strip() not in ("",) and not done.stdout.startswith("Z")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_in_order_and_a_second_one_meanwhile_is_refused(
+    start: Start, bare_cli: Cli, long_job: list[str | Path], tmp_path: Path, number: signal.Signals
+) -> None:
+    first = start(*long_job)
+    with embedded(tmp_path) as (server, store):
+        refused = bare_cli(*long_job)
+        assert refused.returncode == 2
+        assert f"process {first.pid}" in refused.stderr
+        assert "--state-dir" in refused.stderr
+        until(lambda: bool(store.workers()))
+        (worker,) = store.workers()
+        first.send_signal(number)
+        _, said = first.communicate(timeout=PATIENCE_SECONDS)
+        assert first.returncode == 130
+        assert "the same command goes on from there" in said
+        assert not answers(server)
+        assert not is_alive(worker.pid)
+
+
+def test_a_damaged_model_ends_run_with_the_workers_words_and_no_job(
+    cli: Cli, store: JobStore, prompts: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    for file in tiny_model.iterdir():
+        data = file.read_bytes()
+        (damaged / file.name).write_bytes(data[:3000] if file.suffix == ".safetensors" else data)
+    done = cli("run", prompts, "--model", damaged, "--no-compile")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "model.safetensors" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert store.jobs() == []
+
+
+def test_run_on_a_named_server_uses_it_and_keeps_the_job_there(
+    cli: Cli, store: JobStore, valkey: ValkeyProcess, prompts: Path, tiny_model: Path
+) -> None:
+    words = ["--model", tiny_model, "--no-compile", "--threads", "1", "--max-tokens", "4", "--workers", "2"]
+    done = cli("run", prompts, *words)
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == [f"q-{number}" for number in range(20)]
+    (job,) = store.jobs()
+    assert (job.state, job.completed) == ("completed", 20)
+    assert cli("results", job.id).stdout == done.stdout
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_is_started_again(start: Start, long_job: list[str | Path], tmp_path: Path) -> None:
+    process = start(*long_job)
+    with embedded(tmp_path) as (_, store):
+        (job,) = store.jobs()
+        until(lambda: store.job(job.id).done > 0)
+        (worker,) = store.workers()
+        os.kill(worker.pid, signal.SIGKILL)
+    _, said = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0, said
+    assert ids_of(tmp_path / "out.jsonl") == [f"q-{number}" for number in range(100)]
+
+
+def test_workers_that_crash_again_and_again_end_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PYTHONHOME", "/nonexistent")  # no Python starts like that
+    with pytest.raises(LocalWorkerFailed) as error, LocalWorkers(Settings(), 1, tmp_path) as workers:
+        for _ in range(10_000):
+            workers.check()
+            time.sleep(0.01)
+    assert error.value.exit_code is ExitCode.JOB_NOT_COMPLETED
+    assert "4 times" in error.value.message
+    assert "Fatal Python error" in error.value.message
+
+
+def test_an_installation_without_torch_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(InvalidInput, match="torch") as error:
+        require_worker_packages()
+    assert "qwen-batch[worker]" in error.value.hint
