@@ -33,7 +33,7 @@ class Engine:
         detokenizer: Turns ids into text; its `vocab_size` bounds a prompt's ids.
         eos_token_ids: Tokens that end a completion.
         max_model_len: Tokens of prompt and completion together.
-        on_death: Called on the engine thread with what ended it, after every ticket has failed.
+        on_death: Called on the engine thread with what ended it, after every ticket has failed. `shutdown` is not for it.
     """
 
     def __init__(
