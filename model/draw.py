@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from torch.nn.functional import pad
 
 from model.fixed_point import fraction_of, token_weights
-from model.top_k import BLOCK, best_tokens
+from model.top_k import BLOCK, BlockedLogits, best_tokens
 from model.uniform import uniform_bits
 
 _ROWS_AT_ONCE = 4  # whole-vocabulary weights take 1.2 MB a row: they stay in a CPU's cache
@@ -50,60 +51,56 @@ class DrawSettings:
             yield self.at(slice(start, start + _ROWS_AT_ONCE))
 
 
-def draw_top_k(logits: torch.Tensor, maxima: torch.Tensor, settings: DrawSettings, width: int) -> torch.Tensor:
+def draw_top_k(blocked: BlockedLogits, settings: DrawSettings, width: int) -> torch.Tensor:
     """Draw rows whose top_k is at most `width`.
-
-    Args:
-        logits: [n, vocab] float32; vocab is a multiple of 64.
-        maxima: [n, vocab / 64], `block_maxima(logits)`.
 
     Returns:
         [m] int64, token ids.
     """
-    ids, values = best_tokens(logits, maxima, settings.rows, width)
+    ids, values = best_tokens(blocked, settings.rows, width)
     weights = _ranked_weights(values, settings)
     return _draw_ranked(ids, weights, weights.sum(-1), settings)
 
 
-def draw_nucleus(logits: torch.Tensor, maxima: torch.Tensor, settings: DrawSettings) -> torch.Tensor:
-    """Draw rows whose top_p looks at the whole vocabulary. Arguments and result as in `draw_top_k`.
+def draw_nucleus(blocked: BlockedLogits, settings: DrawSettings) -> torch.Tensor:
+    """Draw rows whose top_p looks at the whole vocabulary.
 
     A row is done as soon as the best tokens looked at hold its nucleus; only flat rows are ever sorted.
     """
-    totals = torch.cat([_vocabulary_weights(logits, maxima, part).sum(-1) for part in settings.parts()])
+    totals = torch.cat([_vocabulary_weights(blocked, part).sum(-1) for part in settings.parts()])
     drawn = torch.empty_like(settings.rows)
     pending = torch.arange(len(drawn), device=drawn.device)
     for width in _NUCLEUS_WIDTHS:
         part = settings.at(pending)
-        ids, values = best_tokens(logits, maxima, part.rows, width)
+        ids, values = best_tokens(blocked, part.rows, width)
         weights = _ranked_weights(values, part)
         drawn[pending] = _draw_ranked(ids, weights, totals[pending], part)
         pending = pending[weights.sum(-1) < fraction_of(totals[pending], part.top_p)]
         if len(pending) == 0:
             return drawn
-    drawn[pending] = draw_sorted(logits, settings.at(pending))
+    drawn[pending] = draw_sorted(blocked, settings.at(pending))
     return drawn
 
 
-def draw_sorted(logits: torch.Tensor, settings: DrawSettings) -> torch.Tensor:
+def draw_sorted(blocked: BlockedLogits, settings: DrawSettings) -> torch.Tensor:
     """Draw by sorting whole rows: for a large top_k, or a nucleus of very many tokens."""
     drawn = []
     for part in settings.parts():
-        values, ids = logits[part.rows].sort(dim=-1, descending=True, stable=True)
+        values, ids = blocked.logits[part.rows].sort(dim=-1, descending=True, stable=True)
         weights = _ranked_weights(values, part)
         drawn.append(_draw_ranked(ids, weights, weights.sum(-1), part))
     return torch.cat(drawn)
 
 
-def draw_any(logits: torch.Tensor, maxima: torch.Tensor, settings: DrawSettings) -> torch.Tensor:
-    """Draw rows with neither top_k nor top_p: the CDF runs in id order. Arguments and result as in `draw_top_k`.
+def draw_any(blocked: BlockedLogits, settings: DrawSettings) -> torch.Tensor:
+    """Draw rows with neither top_k nor top_p: the CDF runs in id order.
 
     Two levels: the sums of the blocks give the block, the weights inside it the token.
     """
     drawn = []
     for part in settings.parts():
-        weights = _vocabulary_weights(logits, maxima, part)
-        blocks = weights.view(len(weights), -1, BLOCK)
+        weights = _vocabulary_weights(blocked, part)
+        blocks = pad(weights, (0, -weights.shape[1] % BLOCK)).view(len(weights), -1, BLOCK)
         ends = blocks.sum(-1).cumsum(-1)
         target = fraction_of(ends[:, -1], uniform_bits(part.seeds, part.positions))
         block = _first_above(ends, target)
@@ -113,10 +110,10 @@ def draw_any(logits: torch.Tensor, maxima: torch.Tensor, settings: DrawSettings)
     return torch.cat(drawn)
 
 
-def _vocabulary_weights(logits: torch.Tensor, maxima: torch.Tensor, settings: DrawSettings) -> torch.Tensor:
+def _vocabulary_weights(blocked: BlockedLogits, settings: DrawSettings) -> torch.Tensor:
     """Weights of every token, [m, vocab] int64, those below min_p at 0."""
-    best = maxima[settings.rows].amax(-1)
-    return _without_unlikely(token_weights(logits[settings.rows], best, settings.temperature), settings)
+    best = blocked.maxima[settings.rows].amax(-1)
+    return _without_unlikely(token_weights(blocked.logits[settings.rows], best, settings.temperature), settings)
 
 
 def _ranked_weights(values: torch.Tensor, settings: DrawSettings) -> torch.Tensor:

@@ -9,12 +9,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch.nn.functional import pad
 
 from model.draw import DrawSettings, draw_any, draw_nucleus, draw_sorted, draw_top_k
 from model.fixed_point import WEIGHT_BITS, fraction_bits
 from model.penalties import Penalties, PenaltySettings
-from model.top_k import BLOCK, best_token, block_maxima
+from model.top_k import BlockedLogits, best_token
 
 _GREEDY_BELOW = 1e-5  # as vLLM: a smaller temperature would only overflow on its way to the best token
 _TOP_K_WIDTHS = (32, 128, 1024)  # rows with a top_k up to these are drawn together
@@ -90,8 +89,8 @@ def sample(logits: torch.Tensor, batch: SamplingBatch) -> torch.Tensor:
     uniform, a function of (seed, position), picks by the inverse CDF. A row of -inf alone gives token 0.
 
     Args:
-        logits: [n, vocab] float32 on the batch's device, each finite or -inf; at most 2**19 tokens. A vocabulary that
-            is a multiple of 64 saves a copy. Rows with penalties or banned ids are changed in place, no others.
+        logits: [n, vocab] float32 on the batch's device, each finite or -inf; at most 2**19 tokens. Rows with
+            penalties or banned ids are changed in place, no others.
         batch: The settings of the n rows.
 
     Returns:
@@ -101,20 +100,18 @@ def sample(logits: torch.Tensor, batch: SamplingBatch) -> torch.Tensor:
         logits[batch.banned] = -torch.inf
     if batch.penalties is not None:
         batch.penalties.apply_(logits)
-    if logits.shape[1] % BLOCK != 0:
-        logits = pad(logits, (0, -logits.shape[1] % BLOCK), value=-torch.inf)
-    maxima = block_maxima(logits)
+    blocked = BlockedLogits.from_logits(logits)
     chosen = torch.empty(batch.num_rows, dtype=torch.int64, device=logits.device)
     if batch.greedy is not None:
-        chosen[batch.greedy] = best_token(logits, maxima, batch.greedy)
+        chosen[batch.greedy] = best_token(blocked, batch.greedy)
     for width, settings in batch.top_k:
-        chosen[settings.rows] = draw_top_k(logits, maxima, settings, width)
+        chosen[settings.rows] = draw_top_k(blocked, settings, width)
     if batch.nucleus is not None:
-        chosen[batch.nucleus.rows] = draw_nucleus(logits, maxima, batch.nucleus)
+        chosen[batch.nucleus.rows] = draw_nucleus(blocked, batch.nucleus)
     if batch.sorted is not None:
-        chosen[batch.sorted.rows] = draw_sorted(logits, batch.sorted)
+        chosen[batch.sorted.rows] = draw_sorted(blocked, batch.sorted)
     if batch.any is not None:
-        chosen[batch.any.rows] = draw_any(logits, maxima, batch.any)
+        chosen[batch.any.rows] = draw_any(blocked, batch.any)
     return chosen
 
 

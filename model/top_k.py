@@ -8,55 +8,67 @@ first, here and everywhere.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
+from torch.nn.functional import pad
 
 BLOCK = 64  # logits a block: the narrowest that PyTorch's CPU kernel reduces at full speed
 _SMALL_BLOCK = 8  # logits a block of the second round
 
 
-def block_maxima(logits: torch.Tensor) -> torch.Tensor:
-    """The largest logit of each block.
+@dataclass(frozen=True)
+class BlockedLogits:
+    """Logits seen as blocks of 64, without a copy of them; a last incomplete block is filled up with -inf."""
 
-    Args:
-        logits: [n, vocab] float32; vocab is a multiple of 64.
+    logits: torch.Tensor  # [n, vocab] float32
+    whole: torch.Tensor  # [n, vocab // 64, 64], a view
+    last: torch.Tensor | None  # [n, 1, 64], the incomplete block
+    maxima: torch.Tensor  # [n, ceil(vocab / 64)]
+
+    @classmethod
+    def from_logits(cls, logits: torch.Tensor) -> BlockedLogits:
+        """Take the maximum of each block of `logits` [n, vocab]."""
+        rows, vocab = logits.shape
+        if vocab < BLOCK:
+            return cls.from_logits(pad(logits, (0, BLOCK - vocab), value=-torch.inf))
+        num_whole, rest = divmod(vocab, BLOCK)
+        whole = logits[:, : num_whole * BLOCK].view(rows, num_whole, BLOCK)
+        if rest == 0:
+            return cls(logits, whole, None, whole.amax(-1))
+        last = pad(logits[:, -rest:], (0, BLOCK - rest), value=-torch.inf).view(rows, 1, BLOCK)
+        return cls(logits, whole, last, torch.cat((whole.amax(-1), last.amax(-1)), dim=1))
+
+    def look_into(self, rows: torch.Tensor, blocks: torch.Tensor) -> torch.Tensor:
+        """The logits [m, b, 64] of the blocks [m, b] of the rows [m]."""
+        rows = rows[:, None]
+        if self.last is None:
+            return self.whole[rows, blocks]
+        num_whole = self.whole.shape[1]
+        inside = self.whole[rows, blocks.clamp(max=num_whole - 1)]
+        return torch.where((blocks == num_whole)[:, :, None], self.last[rows.squeeze(1)], inside)
+
+
+def best_token(blocked: BlockedLogits, rows: torch.Tensor) -> torch.Tensor:
+    """The id of the largest logit of each of the rows [m] int64, the lowest one on ties: [m] int64."""
+    block = blocked.maxima[rows].argmax(-1, keepdim=True)
+    inside = blocked.look_into(rows, block).squeeze(1)
+    return block.squeeze(1) * BLOCK + inside.argmax(-1)
+
+
+def best_tokens(blocked: BlockedLogits, rows: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The `count` best tokens of the rows [m] int64, the best first.
 
     Returns:
-        [n, vocab / 64] float32.
+        ids: [m, width] int64. width is `count`, or less where there are fewer tokens. Ids past the vocabulary, which
+            fill up its last block, come after every token.
+        logits: [m, width] float32, -inf for those ids.
     """
-    return logits.view(len(logits), -1, BLOCK).amax(-1)
-
-
-def best_token(logits: torch.Tensor, maxima: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """The id of the largest logit, the lowest one on ties.
-
-    Args:
-        logits: [n, vocab] float32.
-        maxima: [n, vocab / 64], `block_maxima(logits)`.
-        rows: [m] int64, the rows to look at.
-
-    Returns:
-        [m] int64.
-    """
-    block = maxima[rows].argmax(-1)
-    return block * BLOCK + logits.view(len(logits), -1, BLOCK)[rows, block].argmax(-1)
-
-
-def best_tokens(
-    logits: torch.Tensor, maxima: torch.Tensor, rows: torch.Tensor, count: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The `count` best tokens, the best first; all of them where the vocabulary is smaller. Arguments as above.
-
-    Returns:
-        ids: [m, width] int64.
-        logits: [m, width] float32.
-    """
-    starts = torch.arange(0, logits.shape[1], BLOCK, device=logits.device).expand(len(rows), -1)
-    block = _top(maxima[rows], starts, count)
-    values = logits.view(len(logits), -1, BLOCK)[rows[:, None], block]
-    starts = starts.gather(1, block)
-    values, starts = _look_into_small_blocks(values, starts, count)
-    best = _top(values, starts, count, ordered=True)
-    return starts.gather(1, best), values.gather(1, best)
+    starts = torch.arange(0, blocked.maxima.shape[1] * BLOCK, BLOCK, device=rows.device).expand(len(rows), -1)
+    block = _top(blocked.maxima[rows], starts, count)
+    values, ids = _look_into_small_blocks(blocked.look_into(rows, block), starts.gather(1, block), count)
+    best = _top(values, ids, count, ordered=True)
+    return ids.gather(1, best), values.gather(1, best)
 
 
 def _look_into_small_blocks(
@@ -67,9 +79,9 @@ def _look_into_small_blocks(
     small_starts = starts[:, :, None] + torch.arange(0, BLOCK, _SMALL_BLOCK, device=starts.device)
     small_starts = small_starts.flatten(1)
     block = _top(small.amax(-1), small_starts, count)
-    values = small[torch.arange(len(small), device=small.device)[:, None], block]
+    best = small[torch.arange(len(small), device=small.device)[:, None], block]
     ids = small_starts.gather(1, block)[:, :, None] + torch.arange(_SMALL_BLOCK, device=starts.device)
-    return values.flatten(1), ids.flatten(1)
+    return best.flatten(1), ids.flatten(1)
 
 
 def _top(values: torch.Tensor, ids: torch.Tensor, count: int, *, ordered: bool = False) -> torch.Tensor:
