@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
 from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Items
 
-from engine import delivery, policy
+from engine import delivery
 from engine.batch import Batch
 from engine.delivery import Delivery
 from engine.detokenizer import Detokenizer
 from engine.group_meter import GroupMeter
 from engine.inbox import Inbox, Mail
-from engine.request import EngineDead, EngineLoad, GroupStats, Request, RequestInvalid, RequestTooLong, Ticket
+from engine.intake import Intake
+from engine.request import EngineDead, EngineLoad, GroupStats, Request, Ticket
 from engine.runner import Runner
 from engine.scheduler import Scheduler
 from engine.sequence import Sequence
-from engine.stop_checker import StopChecker
-from engine.stop_strings import StopStringFinder
 
 
 class Engine:
@@ -33,7 +31,8 @@ class Engine:
         detokenizer: Turns ids into text; its `vocab_size` bounds a prompt's ids.
         eos_token_ids: Tokens that end a completion.
         max_model_len: Tokens of prompt and completion together.
-        on_death: Called on the engine thread with what ended it, after every ticket has failed. `shutdown` is not for it.
+        on_death: Called on the engine thread with what ended it, after every ticket has failed.
+            It must not call `shutdown`.
     """
 
     def __init__(
@@ -48,15 +47,12 @@ class Engine:
     ) -> None:
         self._scheduler = scheduler
         self._runner = runner
-        self._detokenizer = detokenizer
-        self._eos_token_ids = frozenset(eos_token_ids)
-        self._max_len = min(max_model_len, scheduler.block_manager.num_usable * scheduler.block_manager.page_size)
+        cache_len = scheduler.block_manager.num_usable * scheduler.block_manager.page_size
+        self._intake = Intake(detokenizer, eos_token_ids, min(max_model_len, cache_len))
         self._on_death = on_death
         self._inbox = Inbox()
         self._delivery = Delivery(detokenizer)
         self._meter = GroupMeter()
-        self._waves = itertools.count()
-        self._numbers = itertools.count()
         self._live: dict[Ticket, Sequence] = {}  # the engine thread's own
         self._death: BaseException | None = None
         self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
@@ -80,14 +76,14 @@ class Engine:
 
     def submit_many(self, requests: Iterable[Request]) -> list[Ticket]:
         """Take requests that belong together: those that are known to be long may go first (`engine.policy`)."""
-        wave = next(self._waves)
+        wave = self._intake.new_wave()
         tickets, sequences = [], []
         for request in requests:
             ticket = Ticket(request)
             tickets.append(ticket)
-            refusal = self._refusal(request)
+            refusal = self._intake.refusal(request)
             if refusal is None:
-                sequences.append(self._sequence(ticket, wave))
+                sequences.append(self._intake.sequence(ticket, wave))
             else:
                 delivery.fail(ticket, refusal)
         if not self._inbox.put(sequences):
@@ -115,33 +111,6 @@ class Engine:
     def take_group_stats(self, group: str) -> GroupStats:
         """What the group's requests have used since this was last called for it."""
         return self._meter.take(group)
-
-    # --- on the submitting thread ------------------------------------------------------------------------------
-
-    def _refusal(self, request: Request) -> ValueError | None:
-        """Why this request cannot run, if it cannot."""
-        length, vocab_size = len(request.token_ids), self._detokenizer.vocab_size
-        if not length:
-            return RequestInvalid("The prompt has no tokens; it must have at least one.")
-        if length >= self._max_len:
-            return RequestTooLong(
-                f"The prompt has {length:,} tokens; prompt and completion together may have {self._max_len:,}."
-            )
-        low, high = min(request.token_ids), max(request.token_ids)
-        if low < 0 or high >= vocab_size:
-            wrong = low if low < 0 else high
-            return RequestInvalid(f"The prompt has the token id {wrong}; ids are from 0 to {vocab_size - 1:,}.")
-        return None
-
-    def _sequence(self, ticket: Ticket, wave: int) -> Sequence:
-        params = ticket.request.params
-        max_new_tokens = min(params.max_tokens, self._max_len - len(ticket.request.token_ids))
-        finder = StopStringFinder(params.stop, self._detokenizer.stream()) if params.stop else None
-        return Sequence(
-            ticket=ticket,
-            stop_checker=StopChecker(params, self._eos_token_ids, max_new_tokens, finder),
-            priority=policy.priority(wave, next(self._numbers), params, max_new_tokens),
-        )
 
     # --- on the engine thread ----------------------------------------------------------------------------------
 
