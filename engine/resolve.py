@@ -51,9 +51,11 @@ def resolve(
             f"max_model_len is {asked_len:,}; this model takes 2 to {model.max_position_embeddings:,} tokens."
         )
     page_bytes = bytes_per_page(model, PAGE_SIZE, TORCH_DTYPES[dtype])
-    budget = _cache_budget(config, kind, machine, weight_bytes(model, TORCH_DTYPES[dtype]))
+    weights = weight_bytes(model, TORCH_DTYPES[dtype])
+    budget = _cache_budget(config, kind, machine, weights)
     enough = 1 + max_num_seqs * math.ceil(asked_len / PAGE_SIZE)
     num_pages = min(budget // page_bytes, enough)
+    _check_memory(kind, machine, weights, num_pages * page_bytes)
     return ResolvedConfig(
         device=device,
         dtype=dtype,
@@ -88,11 +90,25 @@ def _cache_budget(config: EngineConfig, kind: str, machine: Machine, weights: in
     """Bytes for the cache."""
     if config.kv_cache_memory_bytes is not None:
         return config.kv_cache_memory_bytes
-    if kind == "cuda" and machine.cuda_memory_left_bytes is not None:
-        left = machine.cuda_memory_left_bytes * CUDA_MEMORY_SHARE - weights - CUDA_ACTIVATION_BYTES
-    else:
-        left = (machine.memory_left_bytes - weights) * SHARED_MEMORY_SHARE
-    return max(0, int(left))
+    left = _memory_left(kind, machine)
+    if kind == "cuda":
+        return max(0, int(left * CUDA_MEMORY_SHARE) - weights - CUDA_ACTIVATION_BYTES)
+    return max(0, int((left - weights) * SHARED_MEMORY_SHARE))
+
+
+def _memory_left(kind: str, machine: Machine) -> int:
+    """Bytes on the device; a GPU that shares the machine's memory has what that has."""
+    return (machine.cuda_memory_left_bytes or 0) if kind == "cuda" else machine.memory_left_bytes
+
+
+def _check_memory(kind: str, machine: Machine, weights: int, cache: int) -> None:
+    left = _memory_left(kind, machine)
+    if weights + cache > left:
+        raise ModelUnusable(
+            f"The weights take {format_bytes(weights)} and the KV cache {format_bytes(cache)}; {format_bytes(left)} of "
+            "memory are left.",
+            "Free memory, take a smaller model, or set a smaller `--kv-cache-memory`.",
+        )
 
 
 def _fitting_len(

@@ -85,8 +85,17 @@ def test_a_cache_without_a_page_for_tokens_is_refused(memory: int) -> None:
 
 
 def test_a_model_larger_than_the_memory_is_refused() -> None:
-    with pytest.raises(ModelUnusable, match="0 bytes are left"):
+    with pytest.raises(
+        ModelUnusable, match=r"weights take 1\.4 GiB and the KV cache 0 bytes; 1 GiB of memory are left"
+    ):
         resolve(EngineConfig(), QWEN3_06B, replace(LAPTOP, memory_left_bytes=GIB))
+
+
+def test_a_cache_larger_than_the_memory_is_refused() -> None:
+    config = EngineConfig(kv_cache_memory_bytes=11 * GIB)
+    with pytest.raises(ModelUnusable, match="KV cache 11 GiB; 12 GiB of memory are left"):
+        resolve(config, QWEN3_06B, LAPTOP)
+    assert resolve(config, QWEN3_06B, replace(LAPTOP, memory_left_bytes=13 * GIB)).max_model_len == 40_960
 
 
 @pytest.mark.parametrize(
