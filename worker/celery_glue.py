@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import NoReturn
 
@@ -15,8 +16,13 @@ from jobs.celery_app import make_app
 from jobs.errors import QwenBatchError, StoreFull, StoreUnavailable
 from jobs.hints import RUN_SHARD_TASK, queue_name
 from worker.process import WorkerProcess
+from worker.quick_exit import QuickExit
 from worker.signals import exit_at_next_signal
+from worker.tolerant_broker import TolerantAMQP
 
+log = logging.getLogger(__name__)
+
+EXIT_BUG = 1
 EXIT_UNUSABLE = 2  # a model, a setting or an option that cannot be used: the exit codes are those of the commands
 EXIT_STORE = 4
 
@@ -27,6 +33,7 @@ def celery_app_of(process: WorkerProcess) -> Celery:
     It acknowledges early and keeps no results: a message is a hint, the store knows what became of it.
     """
     app = make_app(process.settings.redis_url)
+    app.amqp_cls = TolerantAMQP
     app.conf.update(worker_pool="threads", task_default_queue=queue_name(process.model))
 
     def run_shard(*args: object, **kwargs: object) -> None:
@@ -40,6 +47,7 @@ def celery_app_of(process: WorkerProcess) -> Celery:
 
 def _connect_signals(process: WorkerProcess) -> None:
     """Receivers are kept for the life of the process; keyword arguments that they do not name vary by signal."""
+    quick_exit = QuickExit()
 
     def open_worker(sender: Worker, **_: object) -> None:
         """Before the pool exists: the engine decides how many threads it has."""
@@ -50,6 +58,9 @@ def _connect_signals(process: WorkerProcess) -> None:
         except QwenBatchError as error:
             of_store = isinstance(error, StoreUnavailable | StoreFull)
             _exit(error.message, error.hint, EXIT_STORE if of_store else EXIT_UNUSABLE)
+        except Exception as error:
+            log.critical("the worker cannot start", exc_info=error)
+            raise SystemExit(EXIT_BUG) from error  # Celery would log an `Exception` and go on without a worker
 
     def consumer_ready(sender: Consumer, **_: object) -> None:
         """The main loop may sleep for seconds: a stop must wake it."""
@@ -61,11 +72,12 @@ def _connect_signals(process: WorkerProcess) -> None:
         process.stop.request()
         exit_at_next_signal()
 
-    def refuse_message(**_: object) -> None:
-        process.refuse_hint("Celery could not read it as a task of ours")
+    def refuse_message(exc: Exception | None = None, **_: object) -> None:
+        process.refuse_hint(f"it is no task of ours ({type(exc).__name__})")
 
-    def close_worker(**_: object) -> None:
+    def close_worker(sender: Worker, **_: object) -> None:
         process.close()
+        quick_exit.arm(sender.exitcode or 0)
 
     signals.worker_init.connect(open_worker, weak=False)
     signals.worker_ready.connect(consumer_ready, weak=False)

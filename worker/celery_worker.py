@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 from collections.abc import Callable
 from types import FrameType
 
@@ -25,7 +27,14 @@ class CeleryWorker(Worker):  # type: ignore[misc] # Celery has no types
 
     def __init__(self, app: Celery, on_stop: Callable[[], None]) -> None:
         self._on_stop = on_stop
-        super().__init__(app=app, quiet=True, without_gossip=True, without_mingle=True, without_heartbeat=True)
+        super().__init__(
+            app=app,
+            hostname=f"qwen-batch-{os.getpid()}@{socket.gethostname()}",  # several on a host must differ for Flower
+            quiet=True,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+        )
 
     def install_platform_tweaks(self, worker: Worker) -> None:  # noqa: ARG002 - Celery's signature
         """Called by Celery when it starts."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from engine.config import PAGE_SIZE
-from engine.load import LoadedEngine
 from worker.active_shards import ActiveShards
 from worker.lease_keeper import LeaseKeeper
 from worker.reaper import Reaper
 from worker.reporter import Reporter
 from worker.shard_runner import ShardRunner
+
+if TYPE_CHECKING:
+    from engine.load import LoadedEngine
 
 SEQUENCES_A_THREAD = 16  # shards are at least so long: so many threads fill the batch, and one has the next shard ready
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from engine.load import LoadedEngine, load_engine
+from engine.config import EngineConfig
 from jobs.celery_hints import CeleryHints
 from jobs.model_card import ModelCard, card_of_folder
 from jobs.settings import Settings
@@ -24,6 +25,9 @@ from worker.reporter import Reporter
 from worker.running_worker import RunningWorker
 from worker.shard_runner import ShardRunner
 from worker.store_link import StoreLink
+
+if TYPE_CHECKING:
+    from engine.load import LoadedEngine
 
 log = logging.getLogger(__name__)
 
@@ -44,13 +48,14 @@ def start_worker(
         InvalidInput: A setting cannot be used.
         ModelUnusable: The model cannot be loaded.
     """
+    config = engine_config(settings)
     store = connect(settings.redis_url)
     link = StoreLink(active.stopping)
     asked = WorkerFacts(new_worker_id(), model, settings.device, settings.dtype)
     reporter = Reporter(store=store, link=link, active=active, facts=asked)
     reporter.start()
     try:
-        loaded, card = _load(settings, model, on_death)
+        loaded, card = _load(settings, config, model, on_death)
         store.publish_model(card)
     except BaseException:
         reporter.stop()
@@ -76,9 +81,12 @@ def start_worker(
     return RunningWorker(loaded, runner, keeper, reaper, reporter, active)
 
 
-def _load(settings: Settings, model: str, on_death: Callable[[BaseException], None]) -> tuple[LoadedEngine, ModelCard]:
+def _load(
+    settings: Settings, config: EngineConfig, model: str, on_death: Callable[[BaseException], None]
+) -> tuple[LoadedEngine, ModelCard]:
     """The engine, and the model's facts as far as this engine can serve it."""
-    config = engine_config(settings)
+    from engine.load import load_engine  # brings torch: seconds in which the worker is already announced as loading
+
     folder = resolve_model(settings.model, show_progress=True).path
     card = card_of_folder(folder, model)  # reads the small files: what is wrong with those is said before weights load
     loaded = load_engine(folder, config, log=log.info, on_death=on_death)
