@@ -58,13 +58,18 @@ class ShardCloser:
     def _close_unheld(self, shard: ShardRef, why: ErrorCode, error_line: ErrorLine) -> bool:
         keys, reply = JobKeys(shard.job_id), "changed"
         while reply == "changed":
-            running, source = self._server.pipeline(
-                [("HGETALL", keys.running(shard.index)), ("GET", keys.input(shard.index))], atomic=True
+            running, source, token = self._server.pipeline(
+                [
+                    ("HGETALL", keys.running(shard.index)),
+                    ("GET", keys.input(shard.index)),
+                    ("HGET", keys.shard(shard.index), "token"),
+                ],
+                atomic=True,
             )
             if source is None:  # deleted meanwhile
                 return False
             closing = _closing(running, unpack_prompts(source), error_line)
-            args = (shard.index, closing.lines_read, closing.packed, closing.errors, why, MAX_EXPIRIES)
+            args = (shard.index, closing.lines_read, closing.packed, closing.errors, why, MAX_EXPIRIES, token or "")
             reply = self._server.script("close_unheld", self._names(shard), *args)
         return bool(reply == "ended")
 

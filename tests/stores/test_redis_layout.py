@@ -178,8 +178,9 @@ def test_an_ended_job_leaves_the_list_of_unfinished_ones_when_that_is_read(
 def test_a_cancellation_that_broke_off_is_finished_by_the_sweep(
     client: redis.Redis, redis_store: RedisJobStore, restored: RedisJobStore
 ) -> None:
-    submit(redis_store, new_job())
+    shards = submit(redis_store, new_job())
     client.hset(keys.JobKeys("job-1").meta, "cancel_requested", "1")
+    assert restored.lease(shards[0], "worker-1", LONG) is None
     assert restored.stranded("demo", 10) == []
     job = restored.job("job-1")
     assert (job.state, job.failed) == (JobState.CANCELLED, 5)

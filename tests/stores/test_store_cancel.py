@@ -71,6 +71,7 @@ def test_a_shard_whose_worker_died_while_cancelling_is_closed_by_the_sweep(under
     store.write(lease, [completed(0)])
     assert store.request_cancel("job-1").state is JobState.IN_PROGRESS
     under_test.let_pass(under_test.ttl_seconds)
+    assert store.lease(shard, "worker-2", LONG) is None
     assert store.stranded("demo", 10) == []
     assert store.job("job-1").state is JobState.CANCELLED
     assert errors_of(store) == [None, ErrorCode.CANCELLED]

@@ -5,6 +5,7 @@ local state, cancel, last_line = unpack(redis.call('HMGET', KEYS[1], 'state', 'c
 if not state or state == 'deleting' or (cancel == '1' and not has_ended(state)) then
   return 'no'
 end
+-- Only failed lines run again: a shard with as many failed lines as when it was read has the same ones.
 if redis.call('EXISTS', KEYS[4]) == 0 or redis.call('HGET', KEYS[2], 'failed') ~= ARGV[2] then
   return 'no'
 end

@@ -1,0 +1,187 @@
+"""Two parties at the same shard: what happens between the reading half of a change and its script."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import redis
+
+from jobs.completion import Completion
+from jobs.errors import LeaseLost
+from jobs.job import JobState, Lease, LeaseStatus, ShardRef
+from jobs.keys import JobKeys
+from jobs.stores.redis_closing import ShardCloser
+from jobs.stores.redis_ending import Retry
+from jobs.stores.redis_server import RedisServer, Word
+from jobs.stores.redis_store import RedisJobStore
+from tests.stores.conftest import redis_under_test
+from tests.support.sample_jobs import completed, failed, new_job, shard_stats, submit
+
+LONG = 60.0
+SHORT = 0.005
+
+
+class InterruptedServer(RedisServer):
+    """Lets somebody else act once, just before a script runs."""
+
+    def __init__(self, client: redis.Redis, script_name: str, somebody: Callable[[], object]) -> None:
+        super().__init__(client)
+        self._script_name = script_name
+        self._somebody: Callable[[], object] | None = somebody
+
+    def script(self, name: str, keys: Sequence[str], *args: Word) -> Any:
+        if name == self._script_name and self._somebody is not None:
+            somebody, self._somebody = self._somebody, None
+            somebody()
+        return super().script(name, keys, *args)
+
+
+@pytest.fixture
+def redis_store(client: redis.Redis) -> RedisJobStore:
+    """The store on the emptied server."""
+    return RedisJobStore(client)
+
+
+def leased(store: RedisJobStore, shard: ShardRef, ttl_seconds: float = LONG) -> Lease:
+    lease = store.lease(shard, "worker-1", ttl_seconds)
+    assert lease is not None
+    return lease
+
+
+def texts(store: RedisJobStore) -> list[str | None]:
+    return [line.text for line in store.results("job-1")]
+
+
+def expired_and_cancelled(store: RedisJobStore, client: redis.Redis) -> Lease:
+    """The lease of a silent worker on the only shard of a job that is to be cancelled."""
+    (shard,) = submit(store, new_job(lines=2))
+    lease = leased(store, shard, SHORT)
+    store.request_cancel("job-1")
+    redis_under_test(client).let_pass(SHORT)
+    return lease
+
+
+def test_a_line_written_while_its_cancelled_shard_is_finished_keeps_its_completion(
+    redis_store: RedisJobStore, client: redis.Redis
+) -> None:
+    (shard,) = submit(redis_store, new_job(lines=2))
+    lease = leased(redis_store, shard)
+    redis_store.request_cancel("job-1")
+    server = InterruptedServer(client, "finish_shard", lambda: redis_store.write(lease, [completed(0, "in time")]))
+    assert ShardCloser(server).finish(lease, shard_stats())
+    assert texts(redis_store) == ["in time", None]
+    job = redis_store.job("job-1")
+    assert (job.completed, job.failed) == (1, 1)
+
+
+def test_a_shard_lost_while_it_is_finished_stays_with_its_new_worker(
+    redis_store: RedisJobStore, client: redis.Redis
+) -> None:
+    (shard,) = submit(redis_store, new_job(lines=2))
+    old = leased(redis_store, shard)
+    redis_store.write(old, [completed(0), completed(1)])
+
+    def hand_over() -> None:
+        redis_store.release(old)
+        leased(redis_store, shard)
+
+    with pytest.raises(LeaseLost):
+        ShardCloser(InterruptedServer(client, "finish_shard", hand_over)).finish(old, shard_stats())
+    job = redis_store.job("job-1")
+    assert (job.state, job.shards_done) == (JobState.IN_PROGRESS, 0)
+    assert redis_store.stats("job-1").workers == ()
+
+
+def test_a_line_written_while_the_sweep_closes_its_shard_keeps_its_completion(
+    redis_store: RedisJobStore, client: redis.Redis
+) -> None:
+    lease = expired_and_cancelled(redis_store, client)
+    server = InterruptedServer(client, "close_unheld", lambda: redis_store.write(lease, [completed(1, "in time")]))
+    assert ShardCloser(server).close_cancelled(lease.shard)
+    assert texts(redis_store) == [None, "in time"]
+
+
+def test_a_worker_that_wakes_up_while_the_sweep_closes_its_shard_keeps_it(
+    redis_store: RedisJobStore, client: redis.Redis
+) -> None:
+    lease = expired_and_cancelled(redis_store, client)
+    server = InterruptedServer(client, "close_unheld", lambda: redis_store.renew(lease, LONG))
+    assert not ShardCloser(server).close_cancelled(lease.shard)
+    assert redis_store.renew(lease, LONG) is LeaseStatus.CANCELLED
+    assert redis_store.finish_shard(lease, shard_stats())
+
+
+def test_a_worker_that_wakes_up_while_its_shard_is_given_up_keeps_it(
+    redis_store: RedisJobStore, client: redis.Redis
+) -> None:
+    (shard,) = submit(redis_store, new_job(lines=2))
+    for _ in range(2):
+        leased(redis_store, shard, SHORT)
+        redis_under_test(client).let_pass(SHORT)
+    lease = leased(redis_store, shard, SHORT)
+    redis_under_test(client).let_pass(SHORT)
+    server = InterruptedServer(client, "close_unheld", lambda: redis_store.renew(lease, LONG))
+    assert not ShardCloser(server).close_worker_lost(shard)
+    assert redis_store.write(lease, [completed(0), completed(1)]) == 2
+
+
+def test_a_shard_that_may_still_lose_a_worker_is_not_given_up(redis_store: RedisJobStore, client: redis.Redis) -> None:
+    (shard,) = submit(redis_store, new_job(lines=2))
+    leased(redis_store, shard, SHORT)
+    redis_under_test(client).let_pass(SHORT)
+    assert not ShardCloser(RedisServer(client)).close_worker_lost(shard)
+    assert redis_store.stranded("demo", 10) == [shard]
+
+
+def test_two_sweeps_at_once_close_a_shard_once(redis_store: RedisJobStore, client: redis.Redis) -> None:
+    lease = expired_and_cancelled(redis_store, client)
+    server = InterruptedServer(client, "close_unheld", lambda: redis_store.stranded("demo", 10))
+    assert not ShardCloser(server).close_cancelled(lease.shard)
+    job = redis_store.job("job-1")
+    assert (job.state, job.failed, job.shards_done) == (JobState.CANCELLED, 2, 1)
+
+
+def test_a_late_second_retry_undoes_nothing(redis_store: RedisJobStore, client: redis.Redis) -> None:
+    """While it reads, another client's retry is run to its end."""
+    (shard,) = submit(redis_store, new_job(lines=2))
+    run(redis_store, shard, [failed(0), failed(1)])
+
+    def retried_and_run() -> None:
+        redis_store.retry("job-1")
+        run(redis_store, shard, [completed(0, "second run"), failed(1)])
+
+    retry = Retry(InterruptedServer(client, "reopen_shard", retried_and_run), redis_store._index, redis_store._reader)
+    assert retry.retry("job-1") == []
+    assert texts(redis_store) == ["second run", None]
+    job = redis_store.job("job-1")
+    assert (job.completed, job.failed) == (1, 1)
+
+
+def test_a_late_closing_undoes_nothing(redis_store: RedisJobStore, client: redis.Redis) -> None:
+    """While it reads, the shard is closed, retried, run with another result, lost and cancelled again."""
+    (shard,) = submit(redis_store, new_job(lines=2))
+    lease = leased(redis_store, shard, SHORT)
+    redis_store.write(lease, [failed(0)])
+    redis_store.request_cancel("job-1")
+    redis_under_test(client).let_pass(SHORT)
+
+    def a_whole_life() -> None:
+        redis_store.request_cancel("job-1")
+        redis_store.retry("job-1")
+        redis_store.write(leased(redis_store, shard, SHORT), [completed(0, "second run")])
+        redis_under_test(client).let_pass(SHORT)
+        client.hset(JobKeys("job-1").meta, "cancel_requested", "1")  # as far as `request_cancel` gets before a crash
+
+    assert ShardCloser(InterruptedServer(client, "close_unheld", a_whole_life)).close_cancelled(shard)
+    assert texts(redis_store) == ["second run", None]
+    job = redis_store.job("job-1")
+    assert (job.completed, job.failed) == (1, 1)
+
+
+def run(store: RedisJobStore, shard: ShardRef, lines: list[Completion]) -> None:
+    """A worker that gets these results."""
+    lease = leased(store, shard)
+    store.write(lease, lines)
+    store.finish_shard(lease, shard_stats())
