@@ -33,6 +33,7 @@ class LoadedEngine:
     compiled: bool
     load_seconds: float  # everything but compilation
     compile_seconds: float
+    peak_memory_bytes: Callable[[], int]  # so far: of the device if it has its own memory, else of the process
 
 
 def load_engine(
@@ -83,4 +84,5 @@ def load_engine(
         compiled=runner.compiled,
         load_seconds=loaded_at - started_at,
         compile_seconds=compile_seconds,
+        peak_memory_bytes=runner.peak_memory_bytes,
     )

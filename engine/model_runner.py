@@ -23,6 +23,7 @@ from engine.stop_checker import StopChecker
 from jobs.sampling import SamplingParams
 from model.compiled_layer import CompiledLayer
 from model.kv_cache import PagedKVCache
+from model.peak_memory import peak_cpu_memory_bytes
 from model.qwen3 import Qwen3ForCausalLM, decoder_layer
 from model.sampling import SamplingBatch, sample
 
@@ -70,6 +71,12 @@ class ModelRunner:
         if self._device.type == "cuda":
             return f"{self._device} ({torch.cuda.get_device_name(self._device)})"
         return str(self._device)
+
+    def peak_memory_bytes(self) -> int:
+        """The most memory held so far: of the device if it has its own, else of the whole process."""
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device)
+        return peak_cpu_memory_bytes()
 
     @torch.inference_mode()
     def run(self, batch: Batch) -> list[int]:

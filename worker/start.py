@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -84,14 +85,16 @@ def start_worker(
 def _load(
     settings: Settings, config: EngineConfig, model: str, on_death: Callable[[BaseException], None]
 ) -> tuple[LoadedEngine, ModelCard]:
-    """The engine, and the model's facts as far as this engine can serve it."""
+    """The engine, with all seconds of loading but those of a download, and the facts of the model as it serves it."""
+    folder = resolve_model(settings.model, show_progress=True).path
+    started_at = time.monotonic()
+    card = card_of_folder(folder, model)  # reads the small files: what is wrong with those is said before weights load
     from engine.load import load_engine  # brings torch: seconds in which the worker is already announced as loading
 
-    folder = resolve_model(settings.model, show_progress=True).path
-    card = card_of_folder(folder, model)  # reads the small files: what is wrong with those is said before weights load
     loaded = load_engine(folder, config, log=log.info, on_death=on_death)
+    load_seconds = time.monotonic() - started_at - loaded.compile_seconds
     max_model_len = min(card.max_model_len, loaded.resolved.max_model_len)
-    return loaded, msgspec.structs.replace(card, max_model_len=max_model_len)
+    return replace(loaded, load_seconds=load_seconds), msgspec.structs.replace(card, max_model_len=max_model_len)
 
 
 def _facts(asked: WorkerFacts, loaded: LoadedEngine) -> WorkerFacts:
@@ -102,4 +105,5 @@ def _facts(asked: WorkerFacts, loaded: LoadedEngine) -> WorkerFacts:
         compiled=loaded.compiled,
         load_seconds=loaded.load_seconds,
         compile_seconds=loaded.compile_seconds,
+        peak_memory_bytes=loaded.peak_memory_bytes,
     )
