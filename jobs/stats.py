@@ -8,20 +8,46 @@ from jobs.job import JobState
 
 
 class WorkerShare(msgspec.Struct, frozen=True):
-    """What one worker did for a job."""
+    """What one worker did for a job, over the shards that it finished."""
 
     worker_id: str
     device: str
     dtype: str
     compiled: bool
     output_tokens: int
-    peak_memory_bytes: int
+    peak_memory_bytes: int  # the highest it reported
     load_seconds: float
     compile_seconds: float
 
 
 class JobStats(msgspec.Struct, frozen=True, kw_only=True):
-    """Figures of a job so far. Rates are None until there is a duration; latencies until a line is completed."""
+    """Figures of a job so far, made from counters that move in the same step as the lines they count.
+
+    Lines: `completed` have a completion, `failed` an error; both together are the lines that have a result. Tokens are
+    those of completed lines alone.
+
+    Time: every moment is one of the store's clock, so clocks of different machines are never compared.
+
+    - The first step is the job's first lease: a worker had the shard in its hands.
+    - `duration_seconds` runs from the first step to the last line that a worker wrote, whatever happened in between
+      (workers that came, went or died). Errors that the store itself wrote for a cancelled job or a lost worker do not
+      prolong it. When `retry` opened an ended job again, the time from its last line to the next lease is left out.
+    - `queue_seconds` runs from the moment at which `submit` had stored the job whole to the first step.
+
+    Rates: an amount divided by `duration_seconds`; never a sum or a mean of the rates of workers. They are None until
+    a line is written.
+
+    Latencies: of each completed line from its arrival at the engine: to its first token (ttft), per token after the
+    first (tpot; lines of one token have none), to its last token (e2el). Means are exact to a microsecond; a
+    quantile q is the value at rank floor(q * (lines - 1)), from a histogram, within 1%. None until there is a line.
+
+    Engine figures: sums over the shards that were finished; what a lost worker did for a shard is not known.
+
+    - `mean_batch_size` is the number of sequences in an average decode step, of this job or not.
+    - `retried_shards` counts shards that had more than one lease since the job was opened or last retried: their
+      worker was lost or stopped. Lines that were finished before were not run again.
+    - `load_seconds` and `compile_seconds` are the longest of the workers that took part, and part of no rate.
+    """
 
     id: str
     state: JobState

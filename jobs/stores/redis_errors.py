@@ -85,7 +85,7 @@ def translated(error: RedisError, address: str) -> QwenBatchError | None:
         kind = StoreUnavailable(_sentence(f"Redis at {address} {_why_unreachable(error)}"), START_HINT)
     elif text.startswith("DB index"):
         kind = StoreUnavailable(f"Redis at {address} has no database of that number.", "Databases count from 0.")
-    elif text.startswith(("MISCONF", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS")):
+    elif any(word in text for word in ("MISCONF", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS")):
         kind = StoreUnavailable(f"Redis at {address} refuses writes: {text}", "Look into the server's log.")
     return kind
 

@@ -26,8 +26,11 @@ class Submission:
         self._reader = reader
 
     def create(self, spec: NewJob) -> None:
+        meta, encoded = JobKeys(spec.id).meta, msgspec.json.encode(spec)
+        if self._server.run("HGET", meta, "spec") not in (None, encoded):
+            raise id_taken(spec.id)
         self._index.add(spec)
-        reply = self._server.script("create_job", [JobKeys(spec.id).meta], msgspec.json.encode(spec))
+        reply = self._server.script("create_job", [meta], encoded)
         self._index.add(spec)
         if reply != "ok":
             raise id_taken(spec.id)

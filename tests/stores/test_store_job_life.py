@@ -44,8 +44,11 @@ def test_every_step_of_a_submission_may_be_repeated(store: JobStore) -> None:
 def test_an_id_belongs_to_one_job(store: JobStore) -> None:
     store.create(new_job(lines=2))
     with pytest.raises(JobConflict, match="another job 'job-1'"):
-        store.create(new_job(lines=3))
+        store.create(new_job(lines=3, model="another model"))
     assert store.job("job-1").spec.num_lines == 2
+    store.add_shard(ShardRef("job-1", 0), prompts_of(new_job(lines=2), 0))
+    store.open("job-1")
+    assert store.stranded("another model", 10) == []
 
 
 def test_a_job_that_lacks_shards_cannot_be_opened(store: JobStore) -> None:

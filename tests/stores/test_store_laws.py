@@ -177,7 +177,7 @@ def run_machine(new_store: Any, examples: int) -> None:
 
 
 def test_the_memory_store_keeps_the_laws() -> None:
-    run_machine(memory_under_test, examples=150)
+    run_machine(memory_under_test, examples=60)
 
 
 def test_the_redis_store_keeps_the_laws(client: redis.Redis) -> None:
