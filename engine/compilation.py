@@ -8,7 +8,7 @@ import shutil
 from collections.abc import MutableMapping
 from pathlib import Path
 
-from torch._inductor import config as inductor_config
+import torch
 
 CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
@@ -29,7 +29,7 @@ def compile_obstacle(device: str) -> str | None:
     kind = device.partition(":")[0]
     if kind == "mps":
         return "torch.compile is not reliable on MPS"
-    compiler = inductor_config.cpp.cxx[1]
+    compiler = torch._inductor.config.cpp.cxx[1]  # loaded here: takes a second, and eager workers can do without
     if shutil.which(compiler) is None:
         return f"there is no C++ compiler ({compiler})"
     if kind == "cuda" and importlib.util.find_spec("triton") is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch._dynamo.decorators import mark_unbacked
 
 from model.layer_weights import LayerFn, LayerWeights
 
@@ -58,4 +57,4 @@ class CompiledLayer:
 
 
 def _declare(tensor: torch.Tensor, dim: int, size_name: str) -> None:
-    mark_unbacked(tensor, dim, shape_id=size_name)
+    torch._dynamo.decorators.mark_unbacked(tensor, dim, shape_id=size_name)

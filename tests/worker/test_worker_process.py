@@ -15,7 +15,7 @@ from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
 from tests.support.tiny_checkpoint import write_tiny_checkpoint
 from tests.support.valkey import ValkeyProcess
 from tests.worker.bad_messages import BROKEN, FOREIGN, JUNK, NO_HINTS
-from tests.worker.cluster import Cluster
+from tests.worker.cluster import Cluster, num_tokens
 from tests.worker.worker_under_test import RUN_WORKER, WorkerUnderTest
 
 # The real engine over a device that fails at its 50th step.
