@@ -16,7 +16,7 @@ from jobs.stores.connect import connect
 from jobs.stores.redis_index import JobIndex
 from jobs.stores.redis_server import RedisServer
 from jobs.stores.redis_store import RedisJobStore
-from tests.support.sample_jobs import completed, failed, new_job, shard_stats, submit, worker_report
+from tests.support.sample_jobs import completed, failed, new_job, prompts_of, shard_stats, submit, worker_report
 from tests.support.valkey import ValkeyProcess, free_port, running_valkey
 
 LONG = 60.0
@@ -67,6 +67,15 @@ def test_deleting_a_job_frees_every_key_of_it(redis_store: RedisJobStore, client
     while not store.request_cancel("job-1").state.ended:
         pass  # until the short lease has run out
     store.delete("job-1")
+    assert names_in(client) == set()
+
+
+def test_deleting_a_submission_that_broke_off_frees_every_key_of_it(
+    redis_store: RedisJobStore, client: redis.Redis
+) -> None:
+    redis_store.create(new_job())
+    redis_store.add_shard(ShardRef("job-1", 1), prompts_of(new_job(), 1))
+    redis_store.delete("job-1")
     assert names_in(client) == set()
 
 

@@ -16,8 +16,9 @@ from jobs.stores.redis_closing import ShardCloser
 from jobs.stores.redis_ending import Retry
 from jobs.stores.redis_server import RedisServer, Word
 from jobs.stores.redis_store import RedisJobStore
+from jobs.stores.redis_submission import Submission
 from tests.stores.conftest import redis_under_test
-from tests.support.sample_jobs import completed, failed, new_job, shard_stats, submit
+from tests.support.sample_jobs import completed, failed, new_job, prompts_of, shard_stats, submit
 
 LONG = 60.0
 SHORT = 0.005
@@ -178,6 +179,30 @@ def test_a_late_closing_undoes_nothing(redis_store: RedisJobStore, client: redis
     assert texts(redis_store) == ["second run", None]
     job = redis_store.job("job-1")
     assert (job.completed, job.failed) == (1, 1)
+
+
+def test_a_job_listed_while_it_is_created_stays_in_the_lists(redis_store: RedisJobStore, client: redis.Redis) -> None:
+    """The reader finds an entry without a job, and removes it."""
+
+    def read_lists() -> None:
+        assert redis_store.jobs() == []
+        assert redis_store.stranded("demo", 10) == []
+
+    server = InterruptedServer(client, "create_job", read_lists)
+    Submission(server, redis_store._index, redis_store._reader).create(new_job(lines=2))
+    assert [job.id for job in redis_store.jobs()] == ["job-1"]
+    redis_store.add_shard(ShardRef("job-1", 0), prompts_of(new_job(lines=2), 0))
+    redis_store.open("job-1")
+    assert redis_store.stranded("demo", 10) == [ShardRef("job-1", 0)]
+
+
+def test_a_job_swept_while_it_is_retried_stays_in_the_lists(redis_store: RedisJobStore, client: redis.Redis) -> None:
+    """The sweep finds an ended job among the unfinished ones, and removes it."""
+    (shard,) = submit(redis_store, new_job(lines=2))
+    run(redis_store, shard, [failed(0), completed(1)])
+    server = InterruptedServer(client, "reopen_shard", lambda: redis_store.stranded("demo", 10))
+    assert Retry(server, redis_store._index, redis_store._reader).retry("job-1") == [shard]
+    assert redis_store.stranded("demo", 10) == [shard]
 
 
 def run(store: RedisJobStore, shard: ShardRef, lines: list[Completion]) -> None:

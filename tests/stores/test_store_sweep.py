@@ -86,6 +86,16 @@ def test_lost_shards_come_before_waiting_ones_and_none_is_dropped_unseen(under_t
     assert store.stranded("demo", 10) == shards
 
 
+def test_lost_shards_of_several_jobs_are_not_dropped_unseen_either(under_test: StoreUnderTest) -> None:
+    store = under_test.store
+    shards = [shard for name in ("job-1", "job-2") for shard in submit(store, new_job(name))]
+    for shard in shards:
+        store.lease(shard, "worker-1", under_test.ttl_seconds)
+    under_test.let_pass(under_test.ttl_seconds)
+    found = [store.stranded("demo", 2, expired_only=True) for _ in range(4)]
+    assert found == [shards[0:2], shards[2:4], shards[4:6], []]
+
+
 def test_a_shard_that_loses_three_workers_ends_with_errors_for_its_pending_lines(under_test: StoreUnderTest) -> None:
     store = under_test.store
     poison, other = submit(store, new_job(lines=4))

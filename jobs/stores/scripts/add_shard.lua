@@ -1,5 +1,5 @@
 -- KEYS: meta, shard, input, open. ARGV: index, number of lines, packed prompts.
--- Returns 'ok' (also for a shard that is stored already), 'cancelled', 'missing', or the state that forbids it.
+-- Storing a shard again changes nothing. Returns 'ok', 'cancelled', 'missing', or the state that forbids it.
 local state, cancel = unpack(redis.call('HMGET', KEYS[1], 'state', 'cancel_requested'))
 if not state or state == 'deleting' then
   return 'missing'
@@ -10,9 +10,7 @@ end
 if state ~= 'validating' then
   return state
 end
-if redis.call('EXISTS', KEYS[2]) == 0 then
-  redis.call('SET', KEYS[3], ARGV[3])
-  redis.call('HSET', KEYS[2], 'lines', ARGV[2], 'failed', 0)
-  redis.call('ZADD', KEYS[4], ARGV[1], ARGV[1])
-end
+redis.call('SET', KEYS[3], ARGV[3])
+redis.call('HSET', KEYS[2], 'lines', ARGV[2], 'failed', 0)
+redis.call('ZADD', KEYS[4], ARGV[1], ARGV[1])
 return 'ok'
