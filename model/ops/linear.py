@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import linear as plain_linear
 
 from model.ops.library import register
-from model.ops.row_invariance import is_row_invariant
+from model.ops.row_invariance import MOST_ROWS, is_row_invariant
 
 BLOCK_ROWS = 64  # rows of a block where a kernel's bits depend on the number of rows
 
@@ -43,12 +43,12 @@ def linear(x: torch.Tensor, weight: torch.Tensor, out_features: int) -> torch.Te
     if x.device.type != "cpu":
         return plain_linear(x, weight)
     if kernel_is_row_invariant(x.shape[1], out_features, x.dtype):
-        return _product_of_two_rows_or_more(x, weight)
+        return _product_of_any_rows(x, weight)
     return _product_in_blocks(x, weight, out_features)
 
 
 def kernel_is_row_invariant(in_features: int, out_features: int, dtype: torch.dtype) -> bool:
-    """Whether the CPU's kernel may see any number of rows. The first call for a shape takes up to a second."""
+    """`is_row_invariant` of this machine's product. The first call for a shape takes up to a second."""
     return is_row_invariant(_product, _pack, (in_features, out_features, dtype, torch.get_num_threads()))
 
 
@@ -59,11 +59,13 @@ def _product(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return plain_linear(x, weight)
 
 
-def _product_of_two_rows_or_more(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """One row alone would take a matrix-vector kernel, which rounds differently."""
-    if x.shape[0] >= 2:
+def _product_of_any_rows(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    num_rows = x.shape[0]
+    if num_rows == 1:  # alone it would take a matrix-vector kernel, which rounds differently
+        return _product(_padded(x, 2), weight)[:1]
+    if num_rows <= MOST_ROWS:
         return _product(x, weight)
-    return _product(torch.cat((x, torch.zeros_like(x))), weight)[: x.shape[0]]
+    return torch.cat([_product_of_any_rows(part, weight) for part in torch.split(x, MOST_ROWS)])
 
 
 def _product_in_blocks(x: torch.Tensor, weight: torch.Tensor, out_features: int) -> torch.Tensor:
@@ -75,10 +77,15 @@ def _product_in_blocks(x: torch.Tensor, weight: torch.Tensor, out_features: int)
     for start in range(0, whole, BLOCK_ROWS):
         out[start : start + BLOCK_ROWS] = _product(x[start : start + BLOCK_ROWS], weight)
     if whole < num_rows:
-        block = x.new_zeros(BLOCK_ROWS, x.shape[1])
-        block[: num_rows - whole] = x[whole:]
-        out[whole:] = _product(block, weight)[: num_rows - whole]
+        out[whole:] = _product(_padded(x[whole:], BLOCK_ROWS), weight)[: num_rows - whole]
     return out
+
+
+def _padded(x: torch.Tensor, num_rows: int) -> torch.Tensor:
+    """x with rows of zeros after its own."""
+    padded = x.new_zeros(num_rows, x.shape[1])
+    padded[: x.shape[0]] = x
+    return padded
 
 
 def _rows_by_out_features(x: torch.Tensor, weight: torch.Tensor, out_features: int) -> torch.Tensor:  # noqa: ARG001

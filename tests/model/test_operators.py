@@ -11,12 +11,13 @@ import torch
 from model.norm import rms_norm
 from model.ops.attention import reference_paged_attention
 from model.ops.kv_store import store_kv
-from model.ops.linear import kernel_is_row_invariant, linear, pack_weight
+from model.ops.linear import linear, pack_weight
+from model.ops.row_invariance import is_row_invariant
 from model.rope import apply_rope
 from model.swiglu import swiglu
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-ROW_COUNTS = (1, 2, 3, 9, 16, 33, 64, 65, 127, 200)
+ROW_COUNTS = (1, 2, 3, 9, 16, 33, 64, 65, 100, 127, 200, 1030)
 
 
 @DTYPES
@@ -28,7 +29,7 @@ def test_a_row_of_a_product_has_the_same_bits_among_any_rows(
     torch.set_num_threads(threads)
     torch.manual_seed(in_features + out_features)
     weight = pack_weight(torch.randn(out_features, in_features).to(dtype))
-    x = torch.randn(260, in_features).to(dtype)
+    x = torch.randn(1100, in_features).to(dtype)
     whole = linear(x, weight, out_features)
     for rows in ROW_COUNTS:
         for first in (0, 13, 60):
@@ -43,8 +44,13 @@ def test_a_product_is_that_of_plain_linear(num_rows: int, dtype: torch.dtype) ->
     torch.testing.assert_close(linear(x, pack_weight(weight), 96).double(), expected, atol=2e-2, rtol=2e-2)
 
 
-def test_a_kernel_is_tried_once_a_shape() -> None:
-    assert kernel_is_row_invariant(32, 48, torch.float32) == kernel_is_row_invariant(32, 48, torch.float32)
+@pytest.mark.parametrize(("depends_below", "invariant"), [(2, True), (3, False), (64, False), (1000, False)])
+def test_a_kernel_that_depends_on_the_number_of_rows_is_found_out(depends_below: int, invariant: bool) -> None:
+    def product(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        exact = torch.nn.functional.linear(x.double(), weight.double()).round(decimals=6)
+        return exact + (1e-3 if len(x) < depends_below else 0)
+
+    assert is_row_invariant(product, torch.Tensor.clone, (8, 8, torch.float32, 1)) == invariant
 
 
 @DTYPES
@@ -54,8 +60,8 @@ def test_a_row_of_the_gate_and_of_norm_and_rope_has_the_same_bits_among_any_rows
 ) -> None:
     torch.set_num_threads(threads)
     torch.manual_seed(threads)
-    x, weight = torch.randn(210, 1536).to(dtype), torch.randn(1536).to(dtype)
-    heads, angles = x.view(210, 12, 128), torch.randn(210, 64)
+    x, weight = torch.randn(1100, 1536).to(dtype), torch.randn(1536).to(dtype)
+    heads, angles = x.view(1100, 12, 128), torch.randn(1100, 64)
     gated, normed, turned = swiglu(x), rms_norm(x, weight, 1e-6), apply_rope(heads, angles.cos(), angles.sin())
     for rows in ROW_COUNTS:
         part = slice(5, 5 + rows)
