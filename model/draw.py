@@ -86,7 +86,7 @@ def draw_sorted(blocked: BlockedLogits, settings: DrawSettings) -> torch.Tensor:
     """Draw by sorting whole rows: for a large top_k, or a nucleus of very many tokens."""
     drawn = []
     for part in settings.parts():
-        values, ids = blocked.logits[part.rows].sort(dim=-1, descending=True, stable=True)
+        values, ids = blocked.logits.index_select(0, part.rows).sort(dim=-1, descending=True, stable=True)
         weights = _ranked_weights(values, part)
         drawn.append(_draw_ranked(ids, weights, weights.sum(-1), part))
     return torch.cat(drawn)
@@ -113,7 +113,9 @@ def draw_any(blocked: BlockedLogits, settings: DrawSettings) -> torch.Tensor:
 def _vocabulary_weights(blocked: BlockedLogits, settings: DrawSettings) -> torch.Tensor:
     """Weights of every token, [m, vocab] int64, those below min_p at 0."""
     best = blocked.maxima[settings.rows].amax(-1)
-    return _without_unlikely(token_weights(blocked.logits[settings.rows], best, settings.temperature), settings)
+    return _without_unlikely(
+        token_weights(blocked.logits.index_select(0, settings.rows), best, settings.temperature), settings
+    )
 
 
 def _ranked_weights(values: torch.Tensor, settings: DrawSettings) -> torch.Tensor:
@@ -133,9 +135,9 @@ def _draw_ranked(
     ids: torch.Tensor, weights: torch.Tensor, totals: torch.Tensor, settings: DrawSettings
 ) -> torch.Tensor:
     """Apply top_p and draw. `totals` [m]: the weight of all tokens that top_k and min_p leave."""
-    limit = fraction_of(totals, settings.top_p).clamp_(min=1)  # the best token always stays
+    limit = fraction_of(totals, settings.top_p)
     ends = weights.cumsum(-1)
-    kept = ends.masked_fill(ends - weights >= limit[:, None], 0).amax(-1)
+    kept = ends.masked_fill(ends - weights >= limit[:, None], 0).amax(-1)  # 0, too, leaves the best token
     target = fraction_of(kept, uniform_bits(settings.seeds, settings.positions))
     return ids.gather(1, _first_above(ends, target)[:, None]).squeeze(1)
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.sampling import SamplingRow
+from model.sampling import SamplingBatch, SamplingRow, sample
 from tests.sampling.naive_sampling import draw, penalised, possible_draws
 
 TEMPERATURES = st.sampled_from([0.1, 0.6, 1.0, 2.5])
@@ -92,4 +92,8 @@ def test_penalties_and_bans_change_what_naive_sampling_changes(data: st.DataObje
         output_ids=data.draw(ids),
         banned_ids=data.draw(st.lists(st.integers(0, vocab - 1), max_size=vocab // 2)),
     )
-    check(random_logits(data.draw(st.integers(0, 10**6)), vocab, ties=True), row)
+    logits = random_logits(data.draw(st.integers(0, 10**6)), vocab, ties=True)
+    check(logits, row)
+    expected = torch.tensor([penalised(logits[0].tolist(), row)])
+    sample(logits, SamplingBatch.from_rows([row], "cpu"))  # changes them in place
+    torch.testing.assert_close(logits, expected)
