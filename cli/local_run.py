@@ -55,6 +55,10 @@ class LocalRun:
             for pruned in prune_runs(state_folder):
                 console.detail(f"Removed an old unfinished run: {pruned}.")
             console.detail(f"Server data and worker logs are in {folder}.")
+            if self.options.card is None:
+                console.say(
+                    f"A model that is not on this machine is fetched first; progress is in {folder}/worker-1.log."
+                )
             with self._server(folder) as settings, LocalWorkers(settings, self.num_workers, folder) as workers:
                 code = self._deliver(fingerprint, settings, workers, console)
             if self.embedded:

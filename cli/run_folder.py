@@ -36,8 +36,16 @@ def prune_runs(state_folder: Path) -> list[Path]:
 
     Returns the folders that went.
     """
-    folders = sorted((state_folder / "runs").glob("*"), key=lambda folder: folder.stat().st_mtime, reverse=True)
+    folders = sorted((state_folder / "runs").glob("*"), key=_last_used, reverse=True)
     return [folder for folder in folders[KEPT_RUNS:] if _remove_if_free(folder)]
+
+
+def _last_used(folder: Path) -> float:
+    """Seconds since the epoch; 0 if another process has just removed the folder."""
+    try:
+        return (folder / "lock").stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _remove_if_free(folder: Path) -> bool:

@@ -16,7 +16,6 @@ from cli.options import (
     output_option,
     pass_console,
     prompts_argument,
-    redis_url_option,
     seed_option,
     settings_with,
     skip_invalid_option,
@@ -49,7 +48,11 @@ from jobs.submission import SubmitOptions
     metavar="FOLDER",
     help="Unfinished runs are kept here.  [env: QWEN_BATCH_STATE_DIR; default: ~/.local/state/qwen-batch]",
 )
-@redis_url_option
+@click.option(
+    "--redis-url",
+    metavar="URL",
+    help="Use this Redis server instead of a private one; the job stays there.  [env: QWEN_BATCH_REDIS_URL]",
+)
 @verbosity_options
 @pass_console
 def command(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from cli.main import group
 from jobs.stores.protocol import JobStore
@@ -32,12 +33,12 @@ def test_every_file_of_commands_is_a_command_of_its_name() -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help_with_examples_in_80_columns(bare_cli: Cli, name: str) -> None:
-    done = bare_cli(name, "--help")
-    assert done.returncode == 0
-    assert "Examples:" in done.stdout
-    assert f"  qwen-batch {name}" in done.stdout
-    assert [line for line in done.stdout.splitlines() if len(line) > 80] == []
+def test_every_command_has_help_with_examples_in_80_columns(name: str) -> None:
+    done = CliRunner().invoke(group, [name, "--help"], terminal_width=80)
+    assert done.exit_code == 0
+    assert "Examples:" in done.output
+    assert f"  qwen-batch {name}" in done.output
+    assert [line for line in done.output.splitlines() if len(line) > 80] == []
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -95,13 +96,13 @@ def imported_by(words: list[str], environment: dict[str, str]) -> set[str]:
     return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
 
 
-@pytest.mark.parametrize("command", ["status", "watch", "list", "results", "cancel", "delete", "workers", "submit"])
+@pytest.mark.parametrize("command", ["status", "watch", "results", "submit"])
 def test_client_commands_import_no_torch(
     cli: Cli, store: JobStore, valkey: ValkeyProcess, environment: dict[str, str], prompts: Path, command: str
 ) -> None:
     job_id = cli("submit", prompts).stdout.strip()
     run_job(store, job_id)
-    words = {"list": [], "workers": [], "submit": [str(prompts)]}.get(command, [job_id])
+    words = [str(prompts)] if command == "submit" else [job_id]
     imported = imported_by([command, *words], environment | {"QWEN_BATCH_REDIS_URL": valkey.url})
     assert "jobs.stores.redis_store" in imported
     assert {name for name in imported if name.split(".")[0] in HEAVY} == set()

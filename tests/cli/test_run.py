@@ -40,11 +40,11 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def long_job(tmp_path: Path, tiny_model: Path) -> list[str | Path]:
-    """The words of a `run` of seven shards that takes some seconds."""
+    """The words of a `run` of four shards that takes some seconds."""
     path = tmp_path / "long.jsonl"
-    path.write_text("".join(f'{{"id": "q-{number}", "prompt": "What is {number}?"}}\n' for number in range(100)))
+    path.write_text("".join(f'{{"id": "q-{number}", "prompt": "What is {number}?"}}\n' for number in range(64)))
     model = ["--model", tiny_model, "--no-compile", "--threads", "1"]
-    return ["run", path, "-o", "out.jsonl", *model, "--max-tokens", "250", "--ignore-eos"]
+    return ["run", path, "-o", "out.jsonl", *model, "--max-tokens", "160", "--ignore-eos"]
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -104,7 +104,7 @@ def test_a_killed_run_leaves_no_process_and_goes_on_when_repeated(
     assert second.returncode == 0, said
     assert "Going on with the interrupted run" in said
     assert job.id in said
-    assert ids_of(tmp_path / "out.jsonl") == [f"q-{number}" for number in range(100)]
+    assert ids_of(tmp_path / "out.jsonl") == [f"q-{number}" for number in range(64)]
 
 
 def is_alive(pid: int) -> bool:
@@ -170,7 +170,7 @@ def test_a_worker_that_dies_is_started_again(start: Start, long_job: list[str | 
         os.kill(worker.pid, signal.SIGKILL)
     _, said = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, said
-    assert ids_of(tmp_path / "out.jsonl") == [f"q-{number}" for number in range(100)]
+    assert ids_of(tmp_path / "out.jsonl") == [f"q-{number}" for number in range(64)]
 
 
 def test_workers_that_crash_again_and_again_end_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,0 +1,98 @@
+"""Write a Qwen3 checkpoint with random weights: dense models cost the same time whatever their weights.
+
+    python -m benchmarks.random_model models/qwen3-0.6b --tokenizer FOLDER
+
+The folder given with --tokenizer supplies tokenizer.json and tokenizer_config.json (the vocabulary must not be larger
+than the shape's). Without it the demo model's are used, which is enough for prompts of token ids.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from model.config import ModelConfig
+from model.load import LM_HEAD, expected_shapes
+
+DEMO = Path(__file__).resolve().parents[1] / "model" / "demo"
+
+# Shapes as published in the models' config.json.
+SIZES: dict[str, dict[str, Any]] = {
+    "0.6b": {
+        "hidden_size": 1024,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 8,
+        "tie_word_embeddings": True,
+    },
+    "1.7b": {
+        "hidden_size": 2048,
+        "intermediate_size": 6144,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 8,
+        "tie_word_embeddings": True,
+    },
+    "4b": {
+        "hidden_size": 2560,
+        "intermediate_size": 9728,
+        "num_hidden_layers": 36,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "tie_word_embeddings": True,
+    },
+}
+
+
+def write_random_model(folder: Path, size: str, tokenizer: Path, seed: int = 0) -> None:
+    """A checkpoint in bfloat16 of one of `SIZES`, norms one, all else normal with a deviation of 0.02."""
+    folder.mkdir(parents=True)
+    config = {
+        "architectures": ["Qwen3ForCausalLM"],
+        "model_type": "qwen3",
+        "hidden_act": "silu",
+        "attention_bias": False,
+        "vocab_size": 151_936,
+        "head_dim": 128,
+        "max_position_embeddings": 40_960,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 1_000_000.0,
+        "torch_dtype": "bfloat16",
+        **SIZES[size],
+    }
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [151645, 151643]}) + "\n")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tokenizer / name, folder / name)
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for name, shape in expected_shapes(ModelConfig.from_folder(folder)).items():
+        if name == LM_HEAD and config["tie_word_embeddings"]:
+            continue
+        weight = torch.ones(shape) if len(shape) == 1 else torch.randn(shape, generator=generator) * 0.02
+        tensors[name] = weight.to(torch.bfloat16)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="folder to create")
+    parser.add_argument("--size", choices=SIZES, default="0.6b")
+    parser.add_argument("--tokenizer", type=Path, default=DEMO, help="folder with the tokenizer's two files")
+    parser.add_argument("--seed", type=int, default=0, help="of the weights")
+    arguments = parser.parse_args()
+    if arguments.folder.exists():
+        parser.error(f"{arguments.folder} exists")
+    write_random_model(arguments.folder, arguments.size, arguments.tokenizer, arguments.seed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Where unfinished runs are kept, and for how long."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from cli.run_folder import KEPT_RUNS, fingerprint_of, prune_runs, run_folder
+from cli.state_lock import StateLock
+from jobs.file_report import BadLines, FileReport
+from jobs.sampling import SamplingSettings
+from jobs.submission import SubmitOptions
+
+REPORT = FileReport("prompts.jsonl", "native", 20, BadLines(), digest="abc")
+OPTIONS = SubmitOptions("demo")
+
+
+def test_the_same_file_and_options_are_the_same_run() -> None:
+    renamed = FileReport("copy.jsonl", "native", 20, BadLines(), digest="abc")
+    assert fingerprint_of(REPORT, "demo", OPTIONS) == fingerprint_of(renamed, "demo", OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("report", "model", "options"),
+    [
+        (FileReport("prompts.jsonl", "native", 20, BadLines(), digest="def"), "demo", OPTIONS),
+        (REPORT, "./demo", OPTIONS),
+        (REPORT, "demo", SubmitOptions("other")),
+        (REPORT, "demo", SubmitOptions("demo", seed=1)),
+        (REPORT, "demo", SubmitOptions("demo", skip_invalid=True)),
+        (REPORT, "demo", SubmitOptions("demo", msgspec.structs.replace(SamplingSettings(), max_tokens=5))),
+    ],
+)
+def test_another_file_model_or_option_is_another_run(report: FileReport, model: str, options: SubmitOptions) -> None:
+    assert fingerprint_of(report, model, options) != fingerprint_of(REPORT, "demo", OPTIONS)
+
+
+def test_only_the_last_unfinished_runs_are_kept_and_those_in_use(tmp_path: Path) -> None:
+    folders = [run_folder(tmp_path, f"run-{number:02}") for number in range(KEPT_RUNS + 3)]
+    for age, folder in enumerate(reversed(folders)):
+        with StateLock(folder):
+            pass
+        os.utime(folder / "lock", (1e9 - age, 1e9 - age))
+    with StateLock(folders[0]):
+        os.utime(folders[0] / "lock", (0, 0))
+        assert sorted(prune_runs(tmp_path)) == folders[1:3]
+    assert sorted((tmp_path / "runs").iterdir()) == [folders[0], *folders[3:]]
