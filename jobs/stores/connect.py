@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
@@ -18,6 +19,7 @@ TIMEOUT_SECONDS = 5.0  # for the first contact
 REPLY_TIMEOUT_SECONDS = 20.0  # later, for the largest shard over a slow line
 HEALTH_CHECK_SECONDS = 15  # a connection idle for longer is tried before it is used
 RETRIES = 3  # after a broken connection, with pauses that double from the first to the longest
+TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")  # parameters of a URL that name a file
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 
@@ -28,7 +30,7 @@ def connect(url: str, wait_seconds: float = 0.0) -> RedisJobStore:
     `wait_seconds` is for how long a server that cannot be reached may still come up.
 
     Raises:
-        InvalidInput: The URL is not one of these.
+        InvalidInput: The URL is not one of these, or names a file that cannot be read.
         StoreUnavailable: The server cannot be reached, refuses the password, is not Redis, is a read-only replica, or
             would drop keys when its memory is full.
     """
@@ -54,7 +56,7 @@ def redis_client(url: str) -> redis.Redis:
 def _client(url: str, *, reply_timeout_seconds: float, retry: Retry) -> redis.Redis:
     tcp_only: dict[str, Any] = {} if url.startswith("unix:") else {"socket_keepalive": True}
     try:
-        return redis.Redis.from_url(
+        client = redis.Redis.from_url(
             url,
             socket_connect_timeout=TIMEOUT_SECONDS,
             socket_timeout=reply_timeout_seconds,
@@ -69,6 +71,11 @@ def _client(url: str, *, reply_timeout_seconds: float, retry: Retry) -> redis.Re
             f"The Redis URL cannot be read (its scheme is {scheme!r}).",
             "It looks like redis://[USER:PASSWORD@]HOST:PORT/DATABASE; rediss:// for TLS, unix:// for a socket.",
         ) from error
+    for name in TLS_FILES:
+        path = client.get_connection_kwargs().get(name)
+        if path is not None and not os.access(path, os.R_OK):
+            raise InvalidInput(f"`{name}` of the Redis URL names {path}, which cannot be read.", "Is the path right?")
+    return client
 
 
 def _check_fitness(url: str) -> None:

@@ -26,11 +26,14 @@ START_HINT = "Start one with `docker compose up redis`, or name another with --r
 PASSWORD_HINT = "Put user and password into the URL: redis://USER:PASSWORD@HOST:PORT/0."  # noqa: S105 - an example
 POLICY_HINT = "Give it more memory, or delete jobs with `qwen-batch delete JOB`."
 REPLICA_HINT = "Use the address of the primary."
+AUTHORITY_HINT = (
+    "Name the file of the authority that signed it in the URL: rediss://HOST:PORT/0?ssl_ca_certs=/path/to/ca.pem. "
+    "The host must be the one that the certificate names."
+)
 
 # What stands in the text or the type of an exception, or of one that led to it -> what happened.
 _REASONS = {
     "refused": "refused the connection",
-    "CERTIFICATE_VERIFY_FAILED": "shows a TLS certificate that cannot be verified",
     "SSL": "could not agree on TLS with us: does it expect rediss://?",
     "gaierror": "has a host name that does not resolve",
     "FileNotFoundError": "has a socket path that does not exist",
@@ -81,6 +84,8 @@ def translated(error: RedisError, address: str) -> QwenBatchError | None:
         kind = StoreUnavailable(f"Redis at {address} is still loading its data.", "Try again in a moment.")
     elif isinstance(error, InvalidResponse) or text.startswith("Protocol Error"):
         kind = StoreUnavailable(f"The server at {address} does not speak the Redis protocol.", START_HINT)
+    elif "CERTIFICATE_VERIFY_FAILED" in _story(error):
+        kind = StoreUnavailable(f"Redis at {address} shows a TLS certificate that cannot be verified.", AUTHORITY_HINT)
     elif isinstance(error, redis.ConnectionError | redis.TimeoutError):
         kind = StoreUnavailable(_sentence(f"Redis at {address} {_why_unreachable(error)}"), START_HINT)
     elif text.startswith("DB index"):
@@ -100,11 +105,16 @@ def _refuses_user(error: RedisError, text: str) -> bool:
 
 
 def _why_unreachable(error: BaseException) -> str:
-    text = " ".join(f"{type(cause).__name__} {cause}" for cause in _chain(error))
+    text = _story(error)
     for sign, why in _REASONS.items():
         if sign in text:
             return why
     return "closed the connection; is it a Redis server, and does it expect redis:// or rediss://?"
+
+
+def _story(error: BaseException) -> str:
+    """An error and what led to it."""
+    return " ".join(f"{type(cause).__name__} {cause}" for cause in _chain(error))
 
 
 def _sentence(text: str) -> str:
