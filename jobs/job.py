@@ -51,6 +51,7 @@ class NewJob(msgspec.Struct, frozen=True):
     shard_size: int  # lines a shard; the last one may be shorter
     source: str  # the file's name as given, for people
     created_at: float  # seconds since the epoch
+    priority: int = 0  # jobs with a higher one go first
 
     @property
     def num_shards(self) -> int:
@@ -94,6 +95,7 @@ class Lease(msgspec.Struct, frozen=True):
     worker_id: str
     token: int
     attempt: int  # how many leases this shard has had, this one included
+    lines_at_a_time: int | None = None  # None: all. A number: run it alone, it may take its worker down
 
 
 class LeaseStatus(StrEnum):

@@ -7,9 +7,9 @@ crash leaves something harmless (`jobs/stores/redis_index.py`).
 | key | type | holds |
 |---|---|---|
 | `qwen-batch:{JOB}:meta` | hash | the spec, the state and every counter of lines and tokens |
-| `qwen-batch:{JOB}:open` | sorted set | shards that need a worker, scored by index |
+| `qwen-batch:{JOB}:open` | sorted set | shards that need a worker, scored by index, plus 2^40 if they must run alone |
 | `qwen-batch:{JOB}:leases` | sorted set | shards that a worker holds, scored by expiry (ms, the server's clock) |
-| `qwen-batch:{JOB}:shard:N` | hash | lines, fencing token, holder, attempts, expiries, failed lines |
+| `qwen-batch:{JOB}:shard:N` | hash | lines, fencing token, holder, attempts, failed lines, silent workers |
 | `qwen-batch:{JOB}:input:N` | string | the shard's prompts: a JSON array, zstd |
 | `qwen-batch:{JOB}:running:N` | hash | line index -> completion (JSON), until the shard is finished |
 | `qwen-batch:{JOB}:results:N` | string | a finished shard's completions in input order: a JSON array, zstd |
@@ -35,7 +35,10 @@ MODELS = PREFIX + "models"  # hash: served model -> model card (JSON)
 
 
 def unfinished(model: str) -> str:
-    """Sorted set of the model's jobs that have not ended, scored by creation time in seconds."""
+    """Sorted set of the model's jobs that have not ended, next in turn first.
+
+    Scored by minus 10^13 times the priority, plus the time of the latest lease in ms (0 before the first).
+    """
     return f"{PREFIX}unfinished:{model}"
 
 

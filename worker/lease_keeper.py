@@ -75,16 +75,23 @@ class LeaseKeeper:
         self._watch.stop()
         self._heartbeat.stop()
 
-    def take(self, shard: ShardRef, on_end: OnEnd) -> HeldLease | None:
+    def take(self, shard: ShardRef, on_end: OnEnd, alone: bool = False) -> HeldLease | None:
         """Lease a shard and keep it; None when there is nothing to do (`JobStore.lease`).
 
         `on_end` is called once, on the heartbeat thread, with CANCELLED (the lease is still held and renewed) or LOST
         (it is not). It must be quick. Raises what `JobStore.lease` raises.
         """
         asked_at = self._clock()
-        lease = self._store.lease(shard, self._worker_id, self._ttl)
-        if lease is None:
-            return None
+        lease = self._store.lease(shard, self._worker_id, self._ttl, alone)
+        return None if lease is None else self._keep(lease, asked_at, on_end)
+
+    def take_next(self, model: str, on_end: OnEnd) -> HeldLease | ShardRef | None:
+        """The same for the shard that is next (`JobStore.lease_next`); a `ShardRef` is one that must be run alone."""
+        asked_at = self._clock()
+        found = self._store.lease_next(model, self._worker_id, self._ttl)
+        return self._keep(found, asked_at, on_end) if isinstance(found, Lease) else found
+
+    def _keep(self, lease: Lease, asked_at: float, on_end: OnEnd) -> HeldLease:
         held = HeldLease(lease, asked_at + self._ttl, on_end)
         with self._lock:
             self._held.append(held)

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 from jobs.errors import JobNotFound, LeaseLost, StoreFull, StoreUnavailable
 from jobs.hints import HintSender
-from jobs.job import Lease, LeaseStatus, ShardRef
+from jobs.job import Lease, LeaseStatus, NewJob, ShardRef
+from jobs.prompt import Prompt
 from jobs.stores.protocol import JobStore
 from worker.active_shards import ActiveShard, ActiveShards
 from worker.facts import WorkerFacts
 from worker.in_flight import InFlight, Interruption
 from worker.inference_engine import InferenceEngine
-from worker.lease_keeper import LeaseKeeper
+from worker.lease_keeper import HeldLease, LeaseKeeper
 from worker.line_result import completion_of
 from worker.outbox import Outbox
 from worker.preparation import Preparation
 from worker.store_link import StoreLink
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 ABORT_SECONDS = 0.5  # how long aborted lines are waited for: about a step; some turn out to be finished
 
@@ -53,58 +58,88 @@ class ShardRunner:
     facts: WorkerFacts
     flush_seconds: float  # how long a finished line may wait before it is stored
 
-    def run(self, shard: ShardRef) -> Outcome:
-        """Run the lines of a shard that have no result yet, if nobody else does.
+    def run(self, hint: ShardRef) -> Outcome:
+        """Run the shard that is next, which need not be the one that the hint names: the store decides.
 
-        Returns when the shard is finished or no longer this worker's. Raises `EngineDead`; the lease then expires by
-        itself, so that the attempt counts.
+        Runs the lines that have no result yet. Returns when the shard is finished or no longer this worker's. Raises
+        `EngineDead`; the lease then expires by itself, so that the attempt counts.
         """
-        activity = ActiveShard(shard, InFlight(self.engine))
-        started_at = time.monotonic()
+        activity = ActiveShard(None, InFlight(self.engine))
         with self.active.entered(activity):
-            try:
-                outcome = self._run(activity)
-            except (LeaseLost, JobNotFound):
-                outcome = Outcome.LOST
-            except (StoreUnavailable, StoreFull) as error:
-                self.link.failed(error)
-                outcome = Outcome.PUT_OFF
-        seconds = time.monotonic() - started_at
-        log.info("%s: job=%s shard=%d seconds=%.2f", outcome, shard.job_id, shard.index, seconds)
-        return outcome
+            outcome = self._put_off_if_down(lambda: self._run_next(hint, activity))
+        if not isinstance(outcome, ShardRef):
+            return outcome
+        activity = ActiveShard(outcome, InFlight(self.engine))
+        with self.active.entered_alone(activity) as granted:
+            return self._put_off_if_down(lambda: self._run_alone(activity)) if granted else Outcome.NOTHING_TO_DO
 
-    def _run(self, activity: ActiveShard) -> Outcome:
+    def _run_next(self, hint: ShardRef, activity: ActiveShard) -> Outcome | ShardRef:
+        if self.active.stopping.is_set():
+            self._hint(hint)
+            return Outcome.HANDED_BACK
+        on_end = _interrupter(activity)
+        found = self.lease_keeper.take_next(self.facts.model, on_end) or self.lease_keeper.take(hint, on_end)
+        if found is None or isinstance(found, ShardRef):
+            return found or Outcome.NOTHING_TO_DO
+        return self._run(found, activity)
+
+    def _run_alone(self, activity: ActiveShard) -> Outcome:
+        assert activity.ref is not None
         if self.active.stopping.is_set():
             self._hint(activity.ref)
             return Outcome.HANDED_BACK
-        in_flight = activity.in_flight
-        held = self.lease_keeper.take(activity.ref, lambda status: in_flight.interrupt(_INTERRUPTION[status]))
-        if held is None:
-            return Outcome.NOTHING_TO_DO
+        held = self.lease_keeper.take(activity.ref, _interrupter(activity), alone=True)
+        return Outcome.NOTHING_TO_DO if held is None else self._run(held, activity)
+
+    def _put_off_if_down(self, run: Callable[[], T]) -> T | Outcome:
         try:
-            return self._run_leased(held.lease, activity)
+            return run()
+        except (StoreUnavailable, StoreFull) as error:
+            self.link.failed(error)
+            return Outcome.PUT_OFF
+
+    def _run(self, held: HeldLease, activity: ActiveShard) -> Outcome:
+        lease = held.lease
+        activity.ref = lease.shard
+        started_at = time.monotonic()
+        try:
+            outcome = self._run_leased(lease, activity)
+        except (LeaseLost, JobNotFound):
+            outcome = Outcome.LOST
         finally:
-            in_flight.abort(timeout_seconds=0)
-            self.engine.take_group_stats(_group(held.lease))
+            activity.in_flight.abort(timeout_seconds=0)
+            self.engine.take_group_stats(_group(lease))
             self.lease_keeper.let_go(held)
+        seconds = time.monotonic() - started_at
+        log.info("%s: job=%s shard=%d seconds=%.2f", outcome, lease.shard.job_id, lease.shard.index, seconds)
+        return outcome
 
     def _run_leased(self, lease: Lease, activity: ActiveShard) -> Outcome:
-        job, prompts = self.link.insist(lambda: (self.store.job(lease.shard.job_id).spec, self.store.pending(lease)))
-        shard = lease.shard
+        shard, in_flight = lease.shard, activity.in_flight
+        job, prompts = self.link.insist(lambda: (self.store.job(shard.job_id).spec, self.store.pending(lease)))
         log.info("leased: job=%s shard=%d lines=%d attempt=%d", job.id, shard.index, len(prompts), lease.attempt)
-        outbox = Outbox(store=self.store, lease=lease, flush_seconds=self.flush_seconds, link=self.link)
-        prepared = self.preparation.prepare(prompts, job, group=_group(lease), on_token=activity.count_token)
-        outbox.add(prepared.refused)
-        in_flight = activity.in_flight
-        in_flight.submit(prepared.runnable)
-        complete = self._collect(in_flight, outbox)
-        self.link.insist(outbox.write_all)
+        complete = self._run_lines(prompts, job, lease, activity)
+        while complete and lease.lines_at_a_time is not None:
+            prompts = self.link.insist(lambda: self.store.pending(lease))
+            if not prompts:
+                break
+            complete = self._run_lines(prompts, job, lease, activity)
         cancelled = in_flight.interruption is Interruption.CANCELLED
         if not complete and not cancelled:
             return self._hand_back(lease)
         stats = self.facts.shard_stats(self.engine.take_group_stats(_group(lease)))
         self.link.insist(lambda: self.store.finish_shard(lease, stats))
         return Outcome.CANCELLED if cancelled else Outcome.FINISHED
+
+    def _run_lines(self, prompts: Sequence[Prompt], job: NewJob, lease: Lease, activity: ActiveShard) -> bool:
+        """Run lines and write what becomes of them; returns whether every line has a result."""
+        outbox = Outbox(store=self.store, lease=lease, flush_seconds=self.flush_seconds, link=self.link)
+        prepared = self.preparation.prepare(prompts, job, group=_group(lease), on_token=activity.count_token)
+        outbox.add(prepared.refused)
+        activity.in_flight.submit(prepared.runnable)
+        complete = self._collect(activity.in_flight, outbox)
+        self.link.insist(outbox.write_all)
+        return complete
 
     def _collect(self, in_flight: InFlight, outbox: Outbox) -> bool:
         """Move finished lines to the outbox until none is left; returns whether every line has a result."""
@@ -129,6 +164,11 @@ class ShardRunner:
 
     def _hint(self, shard: ShardRef) -> None:
         self.hints.send(self.facts.model, [shard])
+
+
+def _interrupter(activity: ActiveShard) -> Callable[[LeaseStatus], None]:
+    """What the lease keeper calls when a lease is no longer simply held."""
+    return lambda status: activity.in_flight.interrupt(_INTERRUPTION[status])
 
 
 def _group(lease: Lease) -> str:

@@ -7,37 +7,9 @@ from itertools import chain
 
 from jobs.completion import Completion
 from jobs.job import Job, JobState, Lease, NewJob, ShardRef
-from jobs.prompt import Prompt
 from jobs.shard_stats import TimelineSample
 from jobs.stats_counters import JobCounters
-from jobs.stores.rules import MAX_EXPIRIES
-
-
-@dataclass
-class MemoryShard:
-    """One shard: its lines, their results so far, and who holds it."""
-
-    prompts: list[Prompt]
-    results: dict[int, Completion] = field(default_factory=dict)  # by line index
-    lease: Lease | None = None
-    expires_at: float = 0.0
-    token: int = 0  # of the latest lease
-    attempts: int = 0
-    expiries: int = 0
-    closed: bool = False
-
-    def pending(self) -> list[Prompt]:
-        """Lines without a result."""
-        return [prompt for prompt in self.prompts if prompt.index not in self.results]
-
-    def expired(self, now: float) -> bool:
-        """Whether its worker has fallen silent."""
-        return self.lease is not None and self.expires_at <= now
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether one more expiry is one too many."""
-        return self.expiries + 1 >= MAX_EXPIRIES
+from jobs.stores.memory_shard import MemoryShard
 
 
 @dataclass
@@ -45,6 +17,7 @@ class MemoryJob:
     """A job, its shards and its counters."""
 
     spec: NewJob
+    served_at: float = 0.0  # its latest lease: among jobs of one priority the longest unserved is next
     state: JobState = JobState.VALIDATING
     cancel_requested: bool = False
     first_step_at: float | None = None
@@ -55,6 +28,16 @@ class MemoryJob:
     shards: dict[int, MemoryShard] = field(default_factory=dict)
     counters: JobCounters = field(default_factory=JobCounters)
     timeline: list[TimelineSample] = field(default_factory=list)
+
+    @property
+    def runnable(self) -> bool:
+        """Whether its shards may be leased."""
+        return self.state in (JobState.QUEUED, JobState.IN_PROGRESS) and not self.cancel_requested
+
+    def waiting(self) -> list[int]:
+        """Shards that need a worker, those that must be run alone at the end."""
+        unheld = [(index, shard) for index, shard in self.shards.items() if shard.lease is None and not shard.closed]
+        return [index for index, _ in sorted(unheld, key=lambda item: (item[1].lines_at_a_time is not None, item[0]))]
 
     def snapshot(self) -> Job:
         """The job as it stands. Its counts are those of its lines, by construction."""
@@ -80,19 +63,21 @@ class MemoryJob:
         in_order = (self.shards[index].results for index in sorted(self.shards))
         return list(chain.from_iterable((found[line] for line in sorted(found)) for found in in_order))
 
-    def take(self, index: int, worker_id: str, now: float, ttl_seconds: float) -> Lease | None:
+    def take(self, index: int, worker_id: str, now: float, ttl_seconds: float, alone: bool) -> Lease | None:
         """Lease a shard, if it can be leased."""
         shard = self.shards.get(index)
-        if self.state not in (JobState.QUEUED, JobState.IN_PROGRESS) or self.cancel_requested or shard is None:
-            return None
-        if shard.closed or (shard.lease is not None and (not shard.expired(now) or shard.exhausted)):
+        if not self.runnable or shard is None or shard.closed or (shard.lease is not None and not shard.expired(now)):
             return None
         if shard.lease is not None:
-            shard.expiries += 1
+            shard.drop_expired()
+        if shard.lines_at_a_time is not None and not alone:
+            return None
         shard.token += 1
         shard.attempts += 1
         self.counters.retried_shards += shard.attempts == 2
-        shard.lease = Lease(ShardRef(self.spec.id, index), worker_id, shard.token, shard.attempts)
+        shard.lease = Lease(
+            ShardRef(self.spec.id, index), worker_id, shard.token, shard.attempts, shard.lines_at_a_time
+        )
         shard.expires_at = now + ttl_seconds
         self.state = JobState.IN_PROGRESS
         self.first_step_at = now if self.first_step_at is None else self.first_step_at
@@ -109,6 +94,7 @@ class MemoryJob:
                 self._count(completion)
         new = len(shard.results) - before
         if new:
+            shard.lone_expiries = 0  # of the line that was the first without a result
             self._end_idleness()
             self.last_line_at = now
         return new
@@ -134,7 +120,7 @@ class MemoryJob:
         for index, shard in sorted(self.shards.items()):
             kept = {line: result for line, result in shard.results.items() if result.error is None}
             if len(kept) < len(shard.results):
-                shard.results, shard.closed, shard.attempts, shard.expiries = kept, False, 0, 0
+                shard.reopen(kept)
                 opened.append(index)
         if opened:
             self.state, self.cancel_requested, self.ended_at = JobState.QUEUED, False, None

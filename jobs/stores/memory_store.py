@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from threading import RLock
 
 from jobs.completion import Completion
@@ -14,7 +14,8 @@ from jobs.shard_stats import ShardStats, TimelineSample
 from jobs.stats import JobStats
 from jobs.stats_from_counters import job_stats
 from jobs.stores.memory_fleet import MemoryFleet
-from jobs.stores.memory_job import MemoryJob, MemoryShard
+from jobs.stores.memory_job import MemoryJob
+from jobs.stores.memory_shard import MemoryShard
 from jobs.stores.rules import (
     TIMELINE_SECONDS,
     cancelled_line,
@@ -23,7 +24,6 @@ from jobs.stores.rules import (
     never_opened,
     not_ended,
     not_validating,
-    worker_lost_line,
 )
 from jobs.worker_report import WorkerReport
 
@@ -128,10 +128,23 @@ class MemoryJobStore:
 
     # --- the worker's side -------------------------------------------------------------------------------------
 
-    def lease(self, shard: ShardRef, worker_id: str, ttl_seconds: float) -> Lease | None:
+    def lease(self, shard: ShardRef, worker_id: str, ttl_seconds: float, alone: bool = False) -> Lease | None:
         with self._lock:
             job = self._jobs.get(shard.job_id)
-            return job.take(shard.index, worker_id, self._clock(), ttl_seconds) if job else None
+            return job.take(shard.index, worker_id, self._clock(), ttl_seconds, alone) if job else None
+
+    def lease_next(
+        self, model: str, worker_id: str, ttl_seconds: float, passing_over: Collection[str] = ()
+    ) -> Lease | ShardRef | None:
+        with self._lock:
+            for job in sorted(
+                self._unfinished(model), key=lambda job: (-job.spec.priority, job.served_at, job.spec.id)
+            ):
+                if job.runnable and job.spec.id not in passing_over and (waiting := job.waiting()):
+                    job.served_at = self._clock()
+                    lease = job.take(waiting[0], worker_id, self._clock(), ttl_seconds, alone=False)
+                    return lease or ShardRef(job.spec.id, waiting[0])
+            return None
 
     def renew(self, lease: Lease, ttl_seconds: float) -> LeaseStatus:
         with self._lock:
@@ -155,7 +168,7 @@ class MemoryJobStore:
 
     def pending(self, lease: Lease) -> list[Prompt]:
         with self._lock:
-            return self._own(lease).pending()
+            return self._own(lease).pending()[: lease.lines_at_a_time]
 
     def write(self, lease: Lease, completions: Sequence[Completion]) -> int:
         with self._lock:
@@ -175,13 +188,14 @@ class MemoryJobStore:
         with self._lock:
             lost: list[ShardRef] = []
             waiting: list[ShardRef] = []
-            for job in sorted(self._jobs.values(), key=lambda job: (job.spec.created_at, job.spec.id)):
-                if job.spec.model == model and not job.state.ended:
-                    if job.cancel_requested:
-                        self._close_unheld(job)
-                    elif job.state is not JobState.VALIDATING:
-                        lost += self._drop_expired(job, limit - len(lost))
-                        waiting += _open_shards(job)
+            for job in sorted(
+                self._unfinished(model), key=lambda job: (-job.spec.priority, job.served_at, job.spec.id)
+            ):
+                if job.cancel_requested:
+                    self._close_unheld(job)
+                elif job.runnable:
+                    lost += self._drop_expired(job, limit - len(lost))
+                    waiting += [ShardRef(job.spec.id, index) for index in job.waiting()]
             found = lost if expired_only else list(dict.fromkeys(lost + waiting))
             return found[:limit]
 
@@ -218,6 +232,9 @@ class MemoryJobStore:
             raise JobNotFound(job_id)
         return self._jobs[job_id]
 
+    def _unfinished(self, model: str) -> list[MemoryJob]:
+        return [job for job in self._jobs.values() if job.spec.model == model and not job.state.ended]
+
     def _validating(self, job_id: str) -> MemoryJob:
         job = self._job(job_id)
         if job.cancel_requested:
@@ -227,7 +244,10 @@ class MemoryJobStore:
     def _held(self, lease: Lease) -> MemoryShard | None:
         job = self._jobs.get(lease.shard.job_id)
         shard = job.shards[lease.shard.index] if job else None
-        return shard if shard and shard.lease and shard.lease.token == lease.token else None
+        if shard is None or (shard.lease is not None and shard.lease.token == lease.token):
+            return shard
+        shard.absolve(lease.token)
+        return None
 
     def _own(self, lease: Lease) -> MemoryShard:
         shard = self._held(lease)
@@ -246,14 +266,7 @@ class MemoryJobStore:
         now = self._clock()
         dropped: list[ShardRef] = []
         for index, shard in sorted(job.shards.items()):
-            if shard.expired(now) and shard.exhausted:
-                job.close(shard, [worker_lost_line(prompt) for prompt in shard.pending()], now)
-            elif shard.expired(now) and len(dropped) < limit:
-                shard.lease, shard.expiries = None, shard.expiries + 1
+            if shard.expired(now) and len(dropped) < limit:
+                shard.drop_expired()
                 dropped.append(ShardRef(job.spec.id, index))
         return dropped
-
-
-def _open_shards(job: MemoryJob) -> list[ShardRef]:
-    waiting = (index for index, shard in sorted(job.shards.items()) if shard.lease is None and not shard.closed)
-    return [ShardRef(job.spec.id, index) for index in waiting]

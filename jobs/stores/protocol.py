@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol
 
 from jobs.completion import Completion
@@ -75,11 +75,28 @@ class JobStore(Protocol):
 
     # --- the worker's side -------------------------------------------------------------------------------------
 
-    def lease(self, shard: ShardRef, worker_id: str, ttl_seconds: float) -> Lease | None:
+    def lease(self, shard: ShardRef, worker_id: str, ttl_seconds: float, alone: bool = False) -> Lease | None:
         """Take a shard for `ttl_seconds`, by the server's clock.
 
         None when there is nothing to do: the shard is finished, leased by a live worker, or its job has ended, is
         being cancelled, or is gone. The first lease of a job makes it `in_progress`.
+
+        A shard whose lease has expired twice may take its workers down. It goes only to a worker that says with `alone`
+        that it runs nothing else, and that must run nothing else until it is done with it: then there is no doubt
+        about who is to blame if the worker falls silent.
+        """
+
+    def lease_next(
+        self, model: str, worker_id: str, ttl_seconds: float, passing_over: Collection[str] = ()
+    ) -> Lease | ShardRef | None:
+        """Take the shard that is next: of the jobs of this model with the highest priority, the one served longest ago.
+
+        A `ShardRef` names a shard that is next and must be run alone: make room for it, then ask for it by `lease`.
+        That counts as its job's turn. None when no shard waits; one whose lease has expired waits once `stranded`
+        has dropped that.
+
+        Args:
+            passing_over: Jobs that are not to be served.
         """
 
     def renew(self, lease: Lease, ttl_seconds: float) -> LeaseStatus:
@@ -89,7 +106,10 @@ class JobStore(Protocol):
         """Give a shard back unfinished. True if it was ours and still needs a worker: hint it again."""
 
     def pending(self, lease: Lease) -> list[Prompt]:
-        """The shard's lines that have no result yet, in input order. Raises `LeaseLost`."""
+        """The shard's lines that have no result yet, in input order. Raises `LeaseLost`.
+
+        Of a lease with `lines_at_a_time` no more than so many: ask again when those are written, until there are none.
+        """
 
     def write(self, lease: Lease, completions: Sequence[Completion]) -> int:
         """Store results; the same step moves the job's counters, so counts always equal lines.
@@ -111,8 +131,12 @@ class JobStore(Protocol):
         With `expired_only`, just those whose expired lease this call drops: no hint announces them any more, while
         the others usually have one that still waits in the queue.
 
-        Expired leases are dropped by this call; a job whose cancellation waited for them ends. A shard whose lease
-        has expired 3 times gets `worker_lost` errors for its pending lines instead of being returned.
+        Expired leases are dropped by this call; a job whose cancellation waited for them ends.
+
+        A shard that takes its workers down is narrowed: after two silent workers it is run alone in one, then the
+        lines that took that one down are run an eighth at a time, then one at a time; a line that was alone in two
+        workers that fell silent gets a `worker_lost` error, and the others go on. A worker that turns out to be alive
+        (it was cut off, or frozen, and comes back with its old lease) does not count.
         """
 
     def add_timeline(self, job_id: str, sample: TimelineSample) -> None:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
-from jobs.completion import Completion, ErrorCode
 from jobs.job import Lease, ShardRef
 from jobs.keys import JobKeys
 from jobs.prompt import Prompt
 from jobs.shard_stats import ShardStats
 from jobs.stats_counters import EngineTotals, worker_share
 from jobs.stores.packing import encode_completion, pack_completions, unpack_prompts
+from jobs.stores.redis_poison import late_lease
 from jobs.stores.redis_server import RedisServer
-from jobs.stores.rules import MAX_EXPIRIES, cancelled_line, lease_lost, worker_lost_line
-
-ErrorLine = Callable[[Prompt], Completion]
+from jobs.stores.rules import cancelled_line
 
 
 @dataclass(frozen=True)
@@ -44,18 +42,11 @@ class ShardCloser:
             names = [*self._names(lease.shard), JobKeys(lease.shard.job_id).engine]
             reply = self._server.script("finish_shard", names, *args, *_engine_args(stats))
         if reply == "lost":
-            raise lease_lost(lease)
+            raise late_lease(self._server, lease)
         return bool(reply == "ended")
 
     def close_cancelled(self, shard: ShardRef) -> bool:
         """A shard of a cancelled job that no live worker holds. Returns whether this ended the job."""
-        return self._close_unheld(shard, ErrorCode.CANCELLED, cancelled_line)
-
-    def close_worker_lost(self, shard: ShardRef) -> bool:
-        """A shard whose lease has expired once too often. Returns whether this ended the job."""
-        return self._close_unheld(shard, ErrorCode.WORKER_LOST, worker_lost_line)
-
-    def _close_unheld(self, shard: ShardRef, why: ErrorCode, error_line: ErrorLine) -> bool:
         keys, reply = JobKeys(shard.job_id), "changed"
         while reply == "changed":
             running, source, token = self._server.pipeline(
@@ -68,8 +59,8 @@ class ShardCloser:
             )
             if source is None:  # deleted meanwhile
                 return False
-            closing = _closing(running, unpack_prompts(source), error_line)
-            args = (shard.index, closing.lines_read, closing.packed, closing.errors, why, MAX_EXPIRIES, token or "")
+            closing = _closing(running, unpack_prompts(source))
+            args = (shard.index, closing.lines_read, closing.packed, closing.errors, token or "")
             reply = self._server.script("close_unheld", self._names(shard), *args)
         return bool(reply == "ended")
 
@@ -84,12 +75,12 @@ class ShardCloser:
             atomic=True,
         )
         if held is None or int(held) != lease.token:
-            raise lease_lost(lease)
+            raise late_lease(self._server, lease)
         if len(running) == int(lines):
-            return _closing(running, [], cancelled_line)
+            return _closing(running, [])
         if cancel != b"1":
             raise ValueError(f"shard {index} of job {lease.shard.job_id} has {len(running)} of {int(lines)} results")
-        return _closing(running, unpack_prompts(self._server.run("GET", keys.input(index))), cancelled_line)
+        return _closing(running, unpack_prompts(self._server.run("GET", keys.input(index))))
 
     @staticmethod
     def _names(shard: ShardRef) -> list[str]:
@@ -97,11 +88,11 @@ class ShardCloser:
         return [keys.meta, keys.shard(index), keys.running(index), keys.results(index), keys.open, keys.leases]
 
 
-def _closing(running: Mapping[bytes, bytes], prompts: Sequence[Prompt], error_line: ErrorLine) -> _Closing:
-    """The compacted form of what was read, with an error for each of `prompts` that has no result."""
+def _closing(running: Mapping[bytes, bytes], prompts: Sequence[Prompt]) -> _Closing:
+    """The compacted form of what was read, with a cancelled line for each of `prompts` that has no result."""
     encoded = {int(index): line for index, line in running.items()}
     missing = [prompt for prompt in prompts if prompt.index not in encoded]
-    encoded.update({prompt.index: encode_completion(error_line(prompt)) for prompt in missing})
+    encoded.update({prompt.index: encode_completion(cancelled_line(prompt)) for prompt in missing})
     return _Closing(lines_read=len(running), packed=pack_completions(encoded), errors=len(missing))
 
 

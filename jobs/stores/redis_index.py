@@ -10,7 +10,9 @@ from jobs import keys
 from jobs.job import NewJob
 from jobs.keys import JobKeys
 from jobs.stores.redis_job_record import job_of
-from jobs.stores.redis_server import RedisServer
+from jobs.stores.redis_server import Command, RedisServer, scored
+
+PRIORITY_STEP = 1e13  # more milliseconds than there have been since 1970: no turn reaches into the next priority
 
 
 class JobIndex:
@@ -24,20 +26,25 @@ class JobIndex:
 
         Before: a crash cannot hide the job. After: a reader that came between may have removed the entry as stale.
         """
-        self._server.pipeline(
-            [
-                ("ZADD", keys.JOBS, spec.created_at, spec.id),
-                ("ZADD", keys.unfinished(spec.model), spec.created_at, spec.id),
-            ]
-        )
+        self._server.pipeline([("ZADD", keys.JOBS, spec.created_at, spec.id), _first_turn(spec)])
 
     def newest(self, limit: int) -> list[str]:
         """Ids of jobs, the newest first; some may be gone."""
         return [entry.decode() for entry in self._server.run("ZREVRANGE", keys.JOBS, 0, limit - 1)]
 
     def unfinished(self, model: str) -> list[str]:
-        """Ids of a model's jobs that have not ended, the oldest first; some may have ended since, or be gone."""
+        """Ids of a model's jobs that have not ended, next in turn first; some may have ended since, or be gone."""
         return [entry.decode() for entry in self._server.run("ZRANGE", keys.unfinished(model), 0, -1)]
+
+    def turns(self, model: str) -> list[tuple[str, float]]:
+        """The same with their scores."""
+        entries = self._server.run("ZRANGE", keys.unfinished(model), 0, -1, "WITHSCORES")
+        return [(job_id.decode(), score) for job_id, score in scored(entries)]
+
+    def had_its_turn(self, model: str, job_id: str, score: float, now_ms: int) -> None:
+        """Put a job behind the others of its priority. `score` is what `turns` said."""
+        of_its_priority = score // PRIORITY_STEP * PRIORITY_STEP
+        self._server.run("ZADD", keys.unfinished(model), "XX", of_its_priority + now_ms, job_id)
 
     def drop_gone(self, job_id: str) -> None:
         """Remove a job whose keys are gone from the list of all jobs."""
@@ -51,4 +58,9 @@ class JobIndex:
         self._server.run("ZREM", keys.unfinished(model), job_id)
         job = job_of(self._server.run("HGETALL", JobKeys(job_id).meta))
         if job is not None and not job.state.ended:
-            self._server.run("ZADD", keys.unfinished(model), job.spec.created_at, job_id)
+            self._server.run(*_first_turn(job.spec))
+
+
+def _first_turn(spec: NewJob) -> Command:
+    """Before all that have been served already; a job that is listed keeps its turn."""
+    return ("ZADD", keys.unfinished(spec.model), "NX", -spec.priority * PRIORITY_STEP, spec.id)

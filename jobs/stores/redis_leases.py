@@ -13,8 +13,9 @@ from jobs.latency_histogram import bucket_of, microseconds
 from jobs.prompt import Prompt
 from jobs.stores.packing import encode_completion, unpack_prompts
 from jobs.stores.redis_closing import ShardCloser
+from jobs.stores.redis_poison import late_lease
 from jobs.stores.redis_server import RedisServer
-from jobs.stores.rules import MAX_EXPIRIES, lease_lost
+from jobs.stores.rules import lease_lost
 
 
 class Leases:
@@ -24,14 +25,14 @@ class Leases:
         self._server = server
         self._closer = closer
 
-    def lease(self, shard: ShardRef, worker_id: str, ttl_seconds: float) -> Lease | None:
-        keys = JobKeys(shard.job_id)
-        names = [keys.meta, keys.shard(shard.index), keys.open, keys.leases]
-        reply = self._server.script("lease", names, shard.index, worker_id, _ms(ttl_seconds), MAX_EXPIRIES)
+    def lease(self, shard: ShardRef, worker_id: str, ttl_seconds: float, alone: bool) -> Lease | None:
+        keys, index = JobKeys(shard.job_id), shard.index
+        names = [keys.meta, keys.shard(index), keys.running(index), keys.open, keys.leases]
+        reply = self._server.script("lease", names, index, worker_id, _ms(ttl_seconds), int(alone))
         if reply is None:
             return None
-        token, attempt = reply
-        return Lease(shard=shard, worker_id=worker_id, token=token, attempt=attempt)
+        token, attempt, lines = reply
+        return Lease(shard=shard, worker_id=worker_id, token=token, attempt=attempt, lines_at_a_time=lines or None)
 
     def renew(self, lease: Lease, ttl_seconds: float) -> LeaseStatus:
         keys, index = JobKeys(lease.shard.job_id), lease.shard.index
@@ -53,9 +54,9 @@ class Leases:
             atomic=True,
         )
         if held is None or int(held) != lease.token:
-            raise lease_lost(lease)
+            raise late_lease(self._server, lease)
         have = {int(line) for line in done}
-        return [prompt for prompt in unpack_prompts(packed) if prompt.index not in have]
+        return [prompt for prompt in unpack_prompts(packed) if prompt.index not in have][: lease.lines_at_a_time]
 
     def write(self, lease: Lease, completions: Sequence[Completion]) -> int:
         keys, index = JobKeys(lease.shard.job_id), lease.shard.index

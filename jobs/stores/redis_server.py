@@ -51,3 +51,10 @@ class RedisServer:
         folder = files("jobs.stores") / "scripts"
         source = "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("common", name))
         return self._scripts.setdefault(name, self._client.register_script(source))
+
+
+def scored(reply: Sequence[Any]) -> list[tuple[bytes, float]]:
+    """The members and scores of a reply WITHSCORES: pairs in the newer protocol, one flat list in the older one."""
+    if reply and isinstance(reply[0], list | tuple):
+        return [(member, float(score)) for member, score in reply]
+    return [(member, float(score)) for member, score in zip(reply[::2], reply[1::2], strict=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
 import redis
@@ -24,6 +24,7 @@ from jobs.stores.redis_reading import JobReader
 from jobs.stores.redis_server import RedisServer
 from jobs.stores.redis_submission import Submission
 from jobs.stores.redis_sweep import Sweep
+from jobs.stores.redis_turns import Turns
 from jobs.stores.rules import TIMELINE_SECONDS
 from jobs.worker_report import WorkerReport
 
@@ -46,6 +47,7 @@ class RedisJobStore:
         self._cancellation = Cancellation(self._server, self._index, self._reader, closer)
         self._retry = Retry(self._server, self._index, self._reader)
         self._leases = Leases(self._server, closer)
+        self._turns = Turns(self._server, self._index, self._leases)
         self._sweep = Sweep(self._server, self._index, closer)
         self._fleet = Fleet(self._server)
         self._runs = RunMemory(self._server)
@@ -96,8 +98,13 @@ class RedisJobStore:
 
     # --- the worker's side -------------------------------------------------------------------------------------
 
-    def lease(self, shard: ShardRef, worker_id: str, ttl_seconds: float) -> Lease | None:
-        return self._leases.lease(shard, worker_id, ttl_seconds)
+    def lease(self, shard: ShardRef, worker_id: str, ttl_seconds: float, alone: bool = False) -> Lease | None:
+        return self._leases.lease(shard, worker_id, ttl_seconds, alone)
+
+    def lease_next(
+        self, model: str, worker_id: str, ttl_seconds: float, passing_over: Collection[str] = ()
+    ) -> Lease | ShardRef | None:
+        return self._turns.lease_next(model, worker_id, ttl_seconds, passing_over)
 
     def renew(self, lease: Lease, ttl_seconds: float) -> LeaseStatus:
         return self._leases.renew(lease, ttl_seconds)

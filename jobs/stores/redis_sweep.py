@@ -10,8 +10,8 @@ from jobs.keys import JobKeys
 from jobs.stores.redis_closing import ShardCloser
 from jobs.stores.redis_index import JobIndex
 from jobs.stores.redis_job_record import job_of
+from jobs.stores.redis_poison import SilentWorkers
 from jobs.stores.redis_server import Command, RedisServer
-from jobs.stores.rules import MAX_EXPIRIES
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Sweep:
         self._server = server
         self._index = index
         self._closer = closer
+        self._silent = SilentWorkers(server)
 
     def stranded(self, model: str, limit: int, expired_only: bool) -> list[ShardRef]:
         """At most `limit` shards: those whose worker has just been lost before those that wait, old jobs first."""
@@ -42,7 +43,7 @@ class Sweep:
             elif found.job.cancel_requested:
                 self._close_cancelled(found.job, found.open + found.expired)
             elif found.job.state != JobState.VALIDATING:
-                lost += self._drop_leases(found.job, found.expired[: limit - len(lost)])
+                lost += [shard for shard in found.expired[: limit - len(lost)] if self._silent.drop(shard)]
                 waiting += [] if expired_only else found.open
         return list(dict.fromkeys(lost + waiting))[:limit]
 
@@ -61,18 +62,6 @@ class Sweep:
         replies = self._server.pipeline(commands)
         for job_id, meta, open_shards, expired in zip(ids, replies[::3], replies[1::3], replies[2::3], strict=True):
             yield _Found(job_id, job_of(meta), _refs(job_id, open_shards), _refs(job_id, expired))
-
-    def _drop_leases(self, job: Job, expired: list[ShardRef]) -> list[ShardRef]:
-        return [shard for shard in expired if self._drop_lease(job, shard)]
-
-    def _drop_lease(self, job: Job, shard: ShardRef) -> bool:
-        """Whether the shard needs a worker now."""
-        keys = JobKeys(shard.job_id)
-        names = [keys.shard(shard.index), keys.open, keys.leases]
-        reply = self._server.script("drop_expired", names, shard.index, MAX_EXPIRIES)
-        if reply == "exhausted" and self._closer.close_worker_lost(shard):
-            self._index.drop_ended(job.spec.model, job.id)
-        return bool(reply == "open")
 
     def _close_cancelled(self, job: Job, shards: list[ShardRef]) -> None:
         ended = [self._closer.close_cancelled(shard) for shard in shards]

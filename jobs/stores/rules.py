@@ -7,7 +7,10 @@ from jobs.errors import JobConflict, LeaseLost
 from jobs.job import Lease
 from jobs.prompt import Prompt
 
-MAX_EXPIRIES = 3  # a shard whose lease expires so often takes its workers down: its pending lines become errors
+# What a store does about a shard whose workers fall silent (`scripts/common.lua` has the same numbers).
+MAX_SHARED_EXPIRIES = 2  # after so many it is run alone in a worker: the next silence is surely its own doing
+MAX_LONE_EXPIRIES = 2  # a line that was alone in so many workers that fell silent takes them down
+PART = 8  # of the lines that took a worker down, an eighth is run at a time
 TIMELINE_SECONDS = 3600  # how long a sample is kept
 
 
@@ -18,8 +21,8 @@ def cancelled_line(prompt: Prompt) -> Completion:
 
 
 def worker_lost_line(prompt: Prompt) -> Completion:
-    """The result of a line whose shard has lost `MAX_EXPIRIES` workers."""
-    message = f"The workers that ran this line's shard died or fell silent {MAX_EXPIRIES} times."
+    """The result of a line that takes its workers down."""
+    message = f"{MAX_LONE_EXPIRIES} workers that ran nothing but this line died or fell silent, and others before them."
     return Completion.failed(prompt.index, prompt.id, ErrorCode.WORKER_LOST, message, prompt.endpoint)
 
 

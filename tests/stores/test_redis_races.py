@@ -14,6 +14,7 @@ from jobs.job import JobState, Lease, LeaseStatus, ShardRef
 from jobs.keys import JobKeys
 from jobs.stores.redis_closing import ShardCloser
 from jobs.stores.redis_ending import Retry
+from jobs.stores.redis_poison import SilentWorkers
 from jobs.stores.redis_server import RedisServer, Word
 from jobs.stores.redis_store import RedisJobStore
 from jobs.stores.redis_submission import Submission
@@ -114,26 +115,42 @@ def test_a_worker_that_wakes_up_while_the_sweep_closes_its_shard_keeps_it(
     assert redis_store.finish_shard(lease, shard_stats())
 
 
-def test_a_worker_that_wakes_up_while_its_shard_is_given_up_keeps_it(
+def guilty(store: RedisJobStore, client: redis.Redis) -> Lease:
+    """The expired lease of a worker that ran one line alone, as another one did before it."""
+    (shard,) = submit(store, new_job(lines=2))
+    for _ in range(4):
+        assert store.lease(shard, "worker-1", SHORT, alone=True) is not None
+        redis_under_test(client).let_pass(SHORT)
+    lease = store.lease(shard, "worker-1", SHORT, alone=True)
+    assert lease is not None
+    redis_under_test(client).let_pass(SHORT)
+    return lease
+
+
+def test_a_worker_that_wakes_up_while_its_line_is_given_up_keeps_it(
     redis_store: RedisJobStore, client: redis.Redis
 ) -> None:
-    (shard,) = submit(redis_store, new_job(lines=2))
-    for _ in range(2):
-        leased(redis_store, shard, SHORT)
-        redis_under_test(client).let_pass(SHORT)
-    lease = leased(redis_store, shard, SHORT)
-    redis_under_test(client).let_pass(SHORT)
-    server = InterruptedServer(client, "close_unheld", lambda: redis_store.renew(lease, LONG))
-    assert not ShardCloser(server).close_worker_lost(shard)
+    lease = guilty(redis_store, client)
+    server = InterruptedServer(client, "lose_line", lambda: redis_store.renew(lease, LONG))
+    assert not SilentWorkers(server).drop(lease.shard)
     assert redis_store.write(lease, [completed(0), completed(1)]) == 2
 
 
-def test_a_shard_that_may_still_lose_a_worker_is_not_given_up(redis_store: RedisJobStore, client: redis.Redis) -> None:
-    (shard,) = submit(redis_store, new_job(lines=2))
-    leased(redis_store, shard, SHORT)
-    redis_under_test(client).let_pass(SHORT)
-    assert not ShardCloser(RedisServer(client)).close_worker_lost(shard)
-    assert redis_store.stranded("demo", 10) == [shard]
+def test_a_line_written_while_it_is_given_up_keeps_its_completion(
+    redis_store: RedisJobStore, client: redis.Redis
+) -> None:
+    lease = guilty(redis_store, client)
+    server = InterruptedServer(client, "lose_line", lambda: redis_store.write(lease, [completed(0, "in time")]))
+    assert SilentWorkers(server).drop(lease.shard)
+    assert texts(redis_store) == ["in time"]
+
+
+def test_two_sweeps_at_once_give_a_line_up_once(redis_store: RedisJobStore, client: redis.Redis) -> None:
+    lease = guilty(redis_store, client)
+    server = InterruptedServer(client, "lose_line", lambda: redis_store.stranded("demo", 10))
+    assert not SilentWorkers(server).drop(lease.shard)
+    assert (redis_store.job("job-1").failed, texts(redis_store)) == (1, [None])
+    assert redis_store.stranded("demo", 10) == [lease.shard]
 
 
 def test_two_sweeps_at_once_close_a_shard_once(redis_store: RedisJobStore, client: redis.Redis) -> None:

@@ -43,14 +43,30 @@ class StoreMachine(RuleBasedStateMachine):
 
     # --- what workers and clients do ---------------------------------------------------------------------------
 
-    @rule(shard=SHARDS, worker=WORKERS, dies_soon=st.booleans())
-    def lease(self, shard: int, worker: str, dies_soon: bool) -> None:
+    @rule(shard=SHARDS, worker=WORKERS, dies_soon=st.booleans(), alone=st.booleans())
+    def lease(self, shard: int, worker: str, dies_soon: bool, alone: bool) -> None:
         ttl = self.under_test.ttl_seconds if dies_soon else LONG
-        lease = self.store.lease(ShardRef("job-1", shard), worker, ttl)
+        lease = self.store.lease(ShardRef("job-1", shard), worker, ttl, alone)
         if lease is not None:
-            older = [known.token for known in self.leases if known.shard == lease.shard]
-            assert all(token < lease.token for token in older)
-            self.leases.append(lease)
+            assert alone or lease.lines_at_a_time is None
+            self._got(lease)
+
+    @rule(worker=WORKERS, dies_soon=st.booleans())
+    def lease_next(self, worker: str, dies_soon: bool) -> None:
+        ttl = self.under_test.ttl_seconds if dies_soon else LONG
+        found = self.store.lease_next("demo", worker, ttl)
+        if isinstance(found, ShardRef):
+            found = self.store.lease(found, worker, ttl, alone=True)
+            assert found is not None
+        if found is not None:
+            self._got(found)
+
+    @rule(worker=WORKERS)
+    def lose_a_worker(self, worker: str) -> None:
+        for shard in self.store.stranded("demo", 10):
+            if (lease := self.store.lease(shard, worker, self.under_test.ttl_seconds, alone=True)) is not None:
+                self._got(lease)
+        self.under_test.let_pass(self.under_test.ttl_seconds)
 
     @rule()
     def time_passes(self) -> None:
@@ -78,8 +94,8 @@ class StoreMachine(RuleBasedStateMachine):
         if lease is None:
             return
         try:
-            pending = self.store.pending(lease)
-            self.store.write(lease, [completed(prompt.index, "finished") for prompt in pending])
+            while pending := self.store.pending(lease):
+                self.store.write(lease, [completed(prompt.index, "finished") for prompt in pending])
             ended = self.store.finish_shard(lease, shard_stats(lease.worker_id))
         except LeaseLost:
             assert self._results() == self.seen, "a fenced worker changed something"
@@ -143,14 +159,20 @@ class StoreMachine(RuleBasedStateMachine):
         """Whatever happened: one more worker and a sweep bring the job to its end, with every line once."""
         for _ in range(4):
             for shard in self.store.stranded("demo", 10):
-                lease = self.store.lease(shard, "last", LONG)
+                lease = self.store.lease(shard, "last", LONG, alone=True)
                 assert lease is not None
-                self.store.write(lease, [completed(prompt.index) for prompt in self.store.pending(lease)])
+                while pending := self.store.pending(lease):
+                    self.store.write(lease, [completed(prompt.index) for prompt in pending])
                 self.store.finish_shard(lease, shard_stats("last"))
             for lease in self.leases:
                 self.store.release(lease)
         assert self.store.job("job-1").state.ended
         assert sorted(self._results()) == list(range(LINES))
+
+    def _got(self, lease: Lease) -> None:
+        older = [known.token for known in self.leases if known.shard == lease.shard]
+        assert all(token < lease.token for token in older)
+        self.leases.append(lease)
 
     def _any_lease(self, data: st.DataObject) -> Lease | None:
         return data.draw(st.sampled_from(self.leases)) if self.leases else None
@@ -219,15 +241,16 @@ def test_workers_that_run_at_once_and_die_at_random_leave_every_line_once(
 
 def _run_carelessly(store: JobStore, shard: ShardRef, worker_id: str, luck: random.Random, ttl: float) -> int:
     """Run a shard, line by line, and maybe fall silent on the way; returns how many lines were ours."""
-    lease = store.lease(shard, worker_id, ttl)
+    lease = store.lease(shard, worker_id, ttl, alone=True)
     if lease is None:
         return 0
     new = 0
     try:
-        for prompt in store.pending(lease):
-            if luck.random() < 0.05:
-                return new
-            new += store.write(lease, [completed(prompt.index, worker_id)])
+        while pending := store.pending(lease):
+            for prompt in pending:
+                if luck.random() < 0.05:
+                    return new
+                new += store.write(lease, [completed(prompt.index, worker_id)])
         store.finish_shard(lease, shard_stats(worker_id))
     except LeaseLost:
         pass

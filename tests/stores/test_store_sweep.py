@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from jobs.completion import ErrorCode
-from jobs.job import JobState, LeaseStatus, ShardRef
+from jobs.job import LeaseStatus, ShardRef
 from jobs.stores.protocol import JobStore
 from tests.stores.conftest import StoreUnderTest
 from tests.support.sample_jobs import completed, new_job, prompts_of, shard_stats, submit
 
 LONG = 60.0
-
-
-def expire(under_test: StoreUnderTest, shard: ShardRef) -> None:
-    """A worker takes a shard and dies."""
-    assert under_test.store.lease(shard, "worker-1", under_test.ttl_seconds) is not None
-    under_test.let_pass(under_test.ttl_seconds)
 
 
 def test_shards_that_were_never_leased_are_stranded(store: JobStore) -> None:
@@ -46,7 +39,7 @@ def test_a_job_that_is_still_submitted_has_no_stranded_shards(store: JobStore) -
     assert len(store.stranded("demo", 10)) == 3
 
 
-def test_older_jobs_come_first(store: JobStore) -> None:
+def test_jobs_that_were_never_served_come_by_name(store: JobStore) -> None:
     submit(store, new_job("job-2", lines=2))
     submit(store, new_job("job-1", lines=2))
     assert [shard.job_id for shard in store.stranded("demo", 10)] == ["job-1", "job-2"]
@@ -94,45 +87,6 @@ def test_lost_shards_of_several_jobs_are_not_dropped_unseen_either(under_test: S
     under_test.let_pass(under_test.ttl_seconds)
     found = [store.stranded("demo", 2, expired_only=True) for _ in range(4)]
     assert found == [shards[0:2], shards[2:4], shards[4:6], []]
-
-
-def test_a_shard_that_loses_three_workers_ends_with_errors_for_its_pending_lines(under_test: StoreUnderTest) -> None:
-    store = under_test.store
-    poison, other = submit(store, new_job(lines=4))
-    lease = store.lease(poison, "worker-1", under_test.ttl_seconds)
-    assert lease is not None
-    store.write(lease, [completed(1)])
-    under_test.let_pass(under_test.ttl_seconds)
-    for _ in range(2):
-        assert store.stranded("demo", 10) == [poison, other]
-        expire(under_test, poison)
-    assert store.lease(poison, "worker-2", LONG) is None
-    assert store.stranded("demo", 10) == [other]
-    lines = list(store.results("job-1"))
-    assert [line.error.code if line.error else None for line in lines] == [ErrorCode.WORKER_LOST, None]
-    job = store.job("job-1")
-    assert (job.state, job.completed, job.failed, job.shards_done) == (JobState.IN_PROGRESS, 1, 1, 1)
-
-
-def test_losing_the_last_shard_ends_the_job(under_test: StoreUnderTest) -> None:
-    store = under_test.store
-    (shard,) = submit(store, new_job(lines=2))
-    for _ in range(3):
-        expire(under_test, shard)
-        store.stranded("demo", 10)
-    job = store.job("job-1")
-    assert (job.state, job.failed) == (JobState.COMPLETED, 2)
-    assert store.stranded("demo", 10) == []
-
-
-def test_a_shard_taken_over_without_a_sweep_has_its_expiries_counted_too(under_test: StoreUnderTest) -> None:
-    store = under_test.store
-    (shard,) = submit(store, new_job(lines=2))
-    for _ in range(3):
-        expire(under_test, shard)
-    assert store.lease(shard, "worker-2", LONG) is None
-    assert store.stranded("demo", 10) == []
-    assert store.job("job-1").failed == 2
 
 
 def test_orderly_releases_are_no_reason_to_give_a_shard_up(store: JobStore) -> None:

@@ -74,6 +74,10 @@ class WorkerUnderTest:
             assert time.monotonic() < deadline, self.log
             time.sleep(0.01)  # nobody tells when a file grows
 
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
     def kill(self) -> None:
         """As a machine that loses its power."""
         self._process.kill()

@@ -6,6 +6,48 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- Names a shard in `open`. Those that must be run alone stand behind all others.
+local function open_shard(shard, open, index)
+  local suspect = redis.call('HEXISTS', shard, 'alone')
+  redis.call('ZADD', open, index + suspect * 2 ^ 40, index)
+end
+
+-- Counts that the worker of an expired lease has fallen silent. `MAX_SHARED` of these, and the shard is run alone in a
+-- worker, `alone` lines at a time: all that are pending, then an eighth of those that took the worker down, at last one.
+-- Returns false, and changes nothing, when one line has been alone in `MAX_LONE` workers that fell silent.
+local MAX_SHARED, MAX_LONE, PART = 2, 2, 8
+local function book_expiry(shard, running)
+  local token, alone, lines = unpack(redis.call('HMGET', shard, 'held', 'alone', 'lines'))
+  local pending = lines - redis.call('HLEN', running)
+  local ran = math.min(tonumber(alone or pending), pending)
+  if not alone then
+    redis.call('HSET', shard, 'lost:' .. token, 'expiries')
+    if redis.call('HINCRBY', shard, 'expiries', 1) >= MAX_SHARED then
+      redis.call('HSET', shard, 'alone', math.max(pending, 1))
+    end
+  elseif ran > 1 then
+    redis.call('HSET', shard, 'alone', math.ceil(ran / PART))
+  elseif ran == 1 then
+    if tonumber(redis.call('HGET', shard, 'lone') or 0) + 1 >= MAX_LONE then
+      return false
+    end
+    redis.call('HSET', shard, 'lost:' .. token, 'lone')
+    redis.call('HINCRBY', shard, 'lone', 1)
+  end
+  return true
+end
+
+-- A worker whose lease has expired is alive after all: it was cut off, or frozen, so its silence is not the lines' fault.
+local function absolve(shard, token)
+  local counter = redis.call('HGET', shard, 'lost:' .. token)
+  if counter then
+    redis.call('HDEL', shard, 'lost:' .. token)
+    if tonumber(redis.call('HGET', shard, counter) or 0) > 0 then
+      redis.call('HINCRBY', shard, counter, -1)
+    end
+  end
+end
+
 local function has_ended(state)
   return state == 'completed' or state == 'cancelled' or state == 'expired' or state == 'failed'
 end

@@ -1,23 +1,28 @@
--- KEYS: meta, shard, open, leases. ARGV: index, worker id, time to live in ms, expiries that a shard may have.
--- Returns {token, attempt}, or false when there is nothing to do.
+-- KEYS: meta, shard, running, open, leases. ARGV: index, worker id, time to live in ms, '1' if the worker runs nothing else.
+-- Returns {token, attempt, lines at a time or 0 for all}, or false when there is nothing to do.
 local state, cancel = unpack(redis.call('HMGET', KEYS[1], 'state', 'cancel_requested'))
 if (state ~= 'queued' and state ~= 'in_progress') or cancel == '1' then
   return false
 end
 local index, now = ARGV[1], now_ms()
-if not redis.call('ZSCORE', KEYS[3], index) then
-  local expires = redis.call('ZSCORE', KEYS[4], index)
+if not redis.call('ZSCORE', KEYS[4], index) then
+  local expires = redis.call('ZSCORE', KEYS[5], index)
   if not expires or tonumber(expires) > now then
     return false -- finished, or held
   end
-  local expiries = tonumber(redis.call('HGET', KEYS[2], 'expiries') or 0) + 1
-  if expiries >= tonumber(ARGV[4]) then
-    return false -- `stranded` turns its pending lines into errors
+  if not book_expiry(KEYS[2], KEYS[3]) then
+    return false -- `stranded` turns its line into an error
   end
-  redis.call('HSET', KEYS[2], 'expiries', expiries)
+  redis.call('HDEL', KEYS[2], 'held', 'worker')
+  redis.call('ZREM', KEYS[5], index)
+  open_shard(KEYS[2], KEYS[4], index)
 end
-redis.call('ZREM', KEYS[3], index)
-redis.call('ZADD', KEYS[4], now + ARGV[3], index)
+local alone = redis.call('HGET', KEYS[2], 'alone')
+if alone and ARGV[4] ~= '1' then
+  return false
+end
+redis.call('ZREM', KEYS[4], index)
+redis.call('ZADD', KEYS[5], now + ARGV[3], index)
 local token = redis.call('HINCRBY', KEYS[2], 'token', 1)
 local attempt = redis.call('HINCRBY', KEYS[2], 'attempts', 1)
 redis.call('HSET', KEYS[2], 'held', token, 'worker', ARGV[2])
@@ -30,4 +35,4 @@ if redis.call('HEXISTS', KEYS[1], 'idle_since_ms') == 1 then
 end
 redis.call('HSETNX', KEYS[1], 'first_step_at_ms', now)
 redis.call('HSET', KEYS[1], 'state', 'in_progress')
-return {token, attempt}
+return {token, attempt, tonumber(alone or 0)}

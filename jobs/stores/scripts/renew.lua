@@ -1,6 +1,7 @@
 -- KEYS: meta, shard, leases. ARGV: index, token, time to live in ms. Returns 'held', 'cancelled' or 'lost'.
 -- A lease that has expired but that nobody took is still its holder's.
 if redis.call('HGET', KEYS[2], 'held') ~= ARGV[2] then
+  absolve(KEYS[2], ARGV[2])
   return 'lost'
 end
 redis.call('ZADD', KEYS[3], now_ms() + ARGV[3], ARGV[1])

@@ -14,6 +14,7 @@ for i = 3, #ARGV, 2 do
   redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1])
 end
 redis.call('HSET', KEYS[2], 'failed', 0, 'attempts', 0, 'expiries', 0)
+redis.call('HDEL', KEYS[2], 'alone', 'lone')
 redis.call('ZADD', KEYS[5], ARGV[1], ARGV[1])
 redis.call('HINCRBY', KEYS[1], 'failed', -ARGV[2])
 redis.call('HINCRBY', KEYS[1], 'shards_done', -1)

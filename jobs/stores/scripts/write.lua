@@ -3,6 +3,7 @@
 -- {field of the histograms, amount, ...}.
 -- Returns how many lines were new, or 'lost'. A line that has a result keeps it.
 if redis.call('HGET', KEYS[2], 'held') ~= ARGV[1] then
+  absolve(KEYS[2], ARGV[1])
   return 'lost'
 end
 local completed, failed, prompt_tokens, completion_tokens = 0, 0, 0, 0
@@ -49,4 +50,5 @@ for field, amount in pairs(latency) do
   redis.call('HINCRBY', KEYS[4], field, amount)
 end
 redis.call('HINCRBY', KEYS[2], 'failed', failed)
+redis.call('HDEL', KEYS[2], 'lone') -- of the line that was the first without a result
 return completed + failed

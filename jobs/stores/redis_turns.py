@@ -1,0 +1,81 @@
+"""Which shard comes next: the highest priority, then the job that was served least recently."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from jobs.job import JobState, Lease, ShardRef
+from jobs.keys import JobKeys
+from jobs.stores.redis_index import JobIndex
+from jobs.stores.redis_leases import Leases
+from jobs.stores.redis_server import Command, RedisServer, scored
+
+JOBS_A_LOOK = 32
+SHARDS_A_LOOK = 8  # of each job: if other workers take some of them first, there are more to try
+ROUNDS = 5  # looks, while others are always faster
+ALONE_FROM = 2**40  # scores in `open` of shards that must be run alone (`scripts/common.lua`)
+_RUNNABLE = (JobState.QUEUED.encode(), JobState.IN_PROGRESS.encode())
+
+
+@dataclass(frozen=True)
+class _Turn:
+    job_id: str
+    score: float
+    shards: list[ShardRef]  # that wait for any worker
+    alone: list[ShardRef]  # that wait for a worker of their own
+
+
+class Turns:
+    """Jobs lie on different nodes of a cluster, so a look and the lease that follows are two steps: when another worker
+    was faster, the next shard is tried.
+    """
+
+    def __init__(self, server: RedisServer, index: JobIndex, leases: Leases) -> None:
+        self._server = server
+        self._index = index
+        self._leases = leases
+
+    def lease_next(
+        self, model: str, worker_id: str, ttl_seconds: float, passing_over: Collection[str]
+    ) -> Lease | ShardRef | None:
+        for _ in range(ROUNDS):
+            others_were_faster = False
+            for turn in self._turns(model, passing_over):
+                for shard in turn.shards:
+                    if lease := self._leases.lease(shard, worker_id, ttl_seconds, alone=False):
+                        self._had(model, turn)
+                        return lease
+                    others_were_faster = True
+                if turn.alone and not turn.shards:
+                    self._had(model, turn)
+                    return random.choice(turn.alone)
+            if not others_were_faster:
+                return None
+        return None
+
+    def _turns(self, model: str, passing_over: Collection[str]) -> Iterator[_Turn]:
+        """Jobs with shards that wait, next in turn first."""
+        listed = [(job_id, score) for job_id, score in self._index.turns(model) if job_id not in passing_over]
+        for first in range(0, len(listed), JOBS_A_LOOK):
+            look = listed[first : first + JOBS_A_LOOK]
+            commands: list[Command] = []
+            for keys in (JobKeys(job_id) for job_id, _ in look):
+                commands.append(("HMGET", keys.meta, "state", "cancel_requested"))
+                commands.append(("ZRANGE", keys.open, 0, SHARDS_A_LOOK - 1, "WITHSCORES"))
+            replies = self._server.pipeline(commands)
+            for (job_id, score), (state, cancel), waiting in zip(look, replies[::2], replies[1::2], strict=True):
+                if waiting and state in _RUNNABLE and cancel != b"1":
+                    yield _turn(job_id, score, scored(waiting))
+
+    def _had(self, model: str, turn: _Turn) -> None:
+        self._index.had_its_turn(model, turn.job_id, turn.score, int(self._server.now() * 1000))
+
+
+def _turn(job_id: str, score: float, waiting: list[tuple[bytes, float]]) -> _Turn:
+    shards: list[ShardRef] = []
+    alone: list[ShardRef] = []
+    for index, place in waiting:
+        (alone if place >= ALONE_FROM else shards).append(ShardRef(job_id, int(index)))
+    return _Turn(job_id, score, shards, alone)

@@ -1,0 +1,174 @@
+"""A line that takes its workers down ends alone as `worker_lost`; whoever was beside it goes on."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs.completion import ErrorCode
+from jobs.errors import LeaseLost
+from jobs.job import JobState, Lease, LeaseStatus, ShardRef
+from jobs.stores.protocol import JobStore
+from tests.stores.conftest import StoreUnderTest
+from tests.support.sample_jobs import completed, new_job, shard_stats, submit
+
+LONG = 60.0
+
+
+class Fleet:
+    """Workers of a model, one after the other, that die while they run one of the poisonous lines."""
+
+    def __init__(self, under_test: StoreUnderTest, poison: set[int]) -> None:
+        self.store = under_test.store
+        self.deaths = 0
+        self.runs: list[list[int]] = []  # lines that were run together
+        self._under_test = under_test
+        self._poison = poison
+
+    def run_to_the_end(self) -> None:
+        while self.store.stranded("demo", 10):
+            found = self.store.lease_next("demo", "worker", LONG)
+            if isinstance(found, ShardRef):
+                found = self.store.lease(found, "worker", LONG, alone=True)
+            assert found is not None
+            self._run(found)
+
+    def _run(self, lease: Lease) -> None:
+        while lines := [prompt.index for prompt in self.store.pending(lease)]:
+            self.runs.append(lines)
+            if self._poison & set(lines):
+                self.deaths += 1
+                self.store.renew(lease, self._under_test.ttl_seconds)
+                self._under_test.let_pass(self._under_test.ttl_seconds)
+                return
+            self.store.write(lease, [completed(line) for line in lines])
+        self.store.finish_shard(lease, shard_stats())
+
+
+def errors(store: JobStore) -> dict[int, ErrorCode]:
+    return {line.index: line.error.code for line in store.results("job-1") if line.error is not None}
+
+
+def die(under_test: StoreUnderTest, shard: ShardRef, *, alone: bool = False) -> Lease:
+    """A worker takes a shard and falls silent."""
+    lease = under_test.store.lease(shard, "worker", under_test.ttl_seconds, alone)
+    assert lease is not None
+    under_test.let_pass(under_test.ttl_seconds)
+    return lease
+
+
+@pytest.mark.parametrize(("lines", "poison"), [(1, {0}), (4, {0}), (4, {3}), (64, {40}), (64, {0, 63}), (9, {2, 4})])
+def test_only_the_lines_that_kill_are_lost(under_test: StoreUnderTest, lines: int, poison: set[int]) -> None:
+    store = under_test.store
+    submit(store, new_job(lines=lines, shard_size=64))
+    fleet = Fleet(under_test, poison)
+    fleet.run_to_the_end()
+    assert errors(store) == dict.fromkeys(poison, ErrorCode.WORKER_LOST)
+    job = store.job("job-1")
+    assert (job.state, job.completed, job.failed) == (JobState.COMPLETED, lines - len(poison), len(poison))
+
+
+def test_a_line_in_sixty_four_costs_six_workers(under_test: StoreUnderTest) -> None:
+    """Two that shared, one alone, one that ran an eighth, and two that ran nothing but the line."""
+    submit(under_test.store, new_job(lines=64, shard_size=64))
+    fleet = Fleet(under_test, {40})
+    fleet.run_to_the_end()
+    assert fleet.deaths == 6
+    assert len(fleet.runs) < 25
+
+
+def test_a_suspect_is_run_only_by_a_worker_that_runs_nothing_else(under_test: StoreUnderTest) -> None:
+    store = under_test.store
+    (shard,) = submit(store, new_job(lines=2))
+    for _ in range(2):
+        die(under_test, shard)
+    assert store.lease(shard, "worker", LONG) is None
+    assert store.stranded("demo", 10) == [shard]
+    assert store.lease(shard, "worker", LONG) is None
+    assert store.lease_next("demo", "worker", LONG) == shard
+    lease = store.lease(shard, "worker", LONG, alone=True)
+    assert lease is not None
+    assert lease.lines_at_a_time == 2
+    assert store.lease_next("demo", "worker", LONG) is None
+
+
+def test_shards_that_are_no_suspects_come_first(under_test: StoreUnderTest) -> None:
+    store = under_test.store
+    suspect, other = submit(store, new_job(lines=4))
+    for _ in range(2):
+        die(under_test, suspect)
+    assert store.stranded("demo", 10) == [suspect, other]  # its worker has just been lost
+    assert store.stranded("demo", 10) == [other, suspect]
+    found = store.lease_next("demo", "worker", LONG)
+    assert isinstance(found, Lease)
+    assert found.shard == other
+
+
+def test_neighbours_that_died_with_a_poisonous_shard_are_run_again_and_finish(under_test: StoreUnderTest) -> None:
+    store = under_test.store
+    shards = submit(store, new_job(lines=6))
+    for _ in range(2):
+        for shard in shards:
+            store.lease(shard, "worker", under_test.ttl_seconds)
+        under_test.let_pass(under_test.ttl_seconds)
+    fleet = Fleet(under_test, {2})
+    fleet.run_to_the_end()
+    assert errors(store) == {2: ErrorCode.WORKER_LOST}
+    assert store.job("job-1").completed == 5
+
+
+@pytest.mark.parametrize("sign_of_life", ["renew", "release", "write", "finish"])
+def test_a_worker_that_was_only_cut_off_is_not_counted(under_test: StoreUnderTest, sign_of_life: str) -> None:
+    store = under_test.store
+    (shard,) = submit(store, new_job(lines=2))
+    for _ in range(4):
+        lease = die(under_test, shard)
+        store.stranded("demo", 10)
+        if sign_of_life == "renew":
+            assert store.renew(lease, LONG) is LeaseStatus.LOST
+        elif sign_of_life == "release":
+            assert not store.release(lease)
+        else:
+            with pytest.raises(LeaseLost):
+                if sign_of_life == "write":
+                    store.write(lease, [completed(0)])
+                else:
+                    store.finish_shard(lease, shard_stats())
+    assert store.lease(shard, "worker", LONG) is not None
+
+
+def test_one_sign_of_life_takes_one_silence_back(under_test: StoreUnderTest) -> None:
+    store = under_test.store
+    (shard,) = submit(store, new_job(lines=2))
+    lease = die(under_test, shard)
+    store.stranded("demo", 10)
+    for _ in range(3):
+        store.renew(lease, LONG)
+    for _ in range(2):
+        die(under_test, shard)
+    store.stranded("demo", 10)
+    assert store.lease(shard, "worker", LONG) is None
+
+
+def test_a_line_that_finishes_clears_the_next_one_of_suspicion(under_test: StoreUnderTest) -> None:
+    store = under_test.store
+    (shard,) = submit(store, new_job(lines=2))
+    for _ in range(2):
+        die(under_test, shard)
+    for _ in range(2):
+        die(under_test, shard, alone=True)
+    lease = store.lease(shard, "worker", LONG, alone=True)
+    assert lease is not None
+    assert lease.lines_at_a_time == 1
+    store.write(lease, [completed(0)])
+    store.release(lease)
+    die(under_test, shard, alone=True)
+    store.stranded("demo", 10)
+    assert errors(store) == {}
+
+
+def test_a_retry_forgets_what_was_known(under_test: StoreUnderTest) -> None:
+    store = under_test.store
+    (shard,) = submit(store, new_job(lines=1))
+    Fleet(under_test, {0}).run_to_the_end()
+    assert store.retry("job-1") == [shard]
+    assert store.lease(shard, "worker", LONG) is not None

@@ -1,0 +1,91 @@
+"""Which shard is next: priority first, then the job that was served longest ago."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+
+from jobs.job import Lease
+from jobs.stores.protocol import JobStore
+from tests.stores.conftest import StoreUnderTest
+from tests.support.sample_jobs import completed, new_job, shard_stats, submit
+
+LONG = 60.0
+
+
+def take(under_test: StoreUnderTest, passing_over: tuple[str, ...] = ()) -> str | None:
+    """The job whose turn it is; its shard is leased."""
+    found = under_test.store.lease_next("demo", "worker", LONG, passing_over)
+    under_test.let_pass(0.002)  # turns are told apart by milliseconds
+    assert found is None or isinstance(found, Lease)
+    return found.shard.job_id if found else None
+
+
+def test_jobs_take_turns(under_test: StoreUnderTest) -> None:
+    submit(under_test.store, new_job("huge", lines=20))
+    submit(under_test.store, new_job("small", lines=4))
+    assert [take(under_test) for _ in range(6)] == ["huge", "small", "huge", "small", "huge", "huge"]
+
+
+def test_a_job_that_comes_later_is_next(under_test: StoreUnderTest) -> None:
+    submit(under_test.store, new_job("huge", lines=20))
+    for _ in range(5):
+        assert take(under_test) == "huge"
+    submit(under_test.store, new_job("small", lines=1))
+    assert take(under_test) == "small"
+
+
+def test_a_higher_priority_goes_first_and_a_lower_one_last(under_test: StoreUnderTest) -> None:
+    for name, priority in (("low", -1), ("middle", 0), ("high", 7)):
+        submit(under_test.store, msgspec.structs.replace(new_job(name, lines=4), priority=priority))
+    assert [take(under_test) for _ in range(7)] == ["high", "high", "middle", "middle", "low", "low", None]
+
+
+def test_a_jobs_shards_come_in_their_order_and_each_once(under_test: StoreUnderTest) -> None:
+    shards = submit(under_test.store, new_job(lines=20))
+    found = [under_test.store.lease_next("demo", "worker", LONG) for _ in range(11)]
+    assert [lease.shard for lease in found if isinstance(lease, Lease)] == shards
+
+
+def test_jobs_that_are_passed_over_are_not_served(under_test: StoreUnderTest) -> None:
+    submit(under_test.store, new_job("a", lines=4))
+    submit(under_test.store, new_job("b", lines=2))
+    assert take(under_test, ("a",)) == "b"
+    assert take(under_test, ("a",)) is None
+    assert take(under_test) == "a"
+
+
+def test_jobs_of_other_models_cancelled_and_ended_ones_have_no_turn(under_test: StoreUnderTest) -> None:
+    store = under_test.store
+    submit(store, new_job("other", model="other"))
+    submit(store, new_job("cancelled", lines=4))
+    assert take(under_test) == "cancelled"
+    store.request_cancel("cancelled")
+    store.create(new_job("validating"))
+    assert take(under_test) is None
+
+
+def test_a_shard_that_was_given_back_is_next_again(store: JobStore) -> None:
+    submit(store, new_job(lines=2))
+    lease = store.lease_next("demo", "worker", LONG)
+    assert isinstance(lease, Lease)
+    assert store.lease_next("demo", "worker", LONG) is None
+    store.release(lease)
+    assert isinstance(store.lease_next("demo", "worker", LONG), Lease)
+
+
+def test_many_workers_at_once_get_every_shard_once_and_none_goes_away_empty_handed(store: JobStore) -> None:
+    shards = submit(store, new_job(lines=40, shard_size=1))
+
+    def work() -> list[Lease]:
+        taken = []
+        while isinstance(lease := store.lease_next("demo", "worker", LONG), Lease):
+            taken.append(lease)
+            store.write(lease, [completed(lease.shard.index)])
+            store.finish_shard(lease, shard_stats())
+        return taken
+
+    with ThreadPoolExecutor(6) as pool:
+        taken = [lease for done in [pool.submit(work) for _ in range(6)] for lease in done.result()]
+    assert sorted(lease.shard for lease in taken) == shards

@@ -1,0 +1,120 @@
+"""Shards that take their workers down: who runs them, and what is left of a job."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from jobs.completion import ErrorCode
+from jobs.job import JobState, ShardRef
+from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
+from tests.support.tiny_checkpoint import write_tiny_checkpoint
+from tests.support.valkey import ValkeyProcess
+from tests.worker.cluster import Cluster
+from tests.worker.shard_bench import ShardBench, prompts
+from tests.worker.worker_under_test import RUN_WORKER
+from worker.active_shards import ActiveShard
+from worker.in_flight import InFlight
+from worker.shard_runner import Outcome
+
+# The real worker, which dies as soon as it gets to see one certain line.
+WITH_A_DEADLY_LINE = """
+import os
+from worker.preparation import Preparation
+prepare = Preparation.prepare
+def deadly(self, lines, *args, **kwargs):
+    if any(line.id == "id-35" for line in lines):
+        os._exit(9)
+    return prepare(self, lines, *args, **kwargs)
+Preparation.prepare = deadly
+"""
+
+
+def lose_two_workers(bench: ShardBench, shard: ShardRef) -> None:
+    """Two workers take a shard and fall silent; nobody else has anything to do meanwhile."""
+    for _ in range(2):
+        assert bench.real_store.lease(shard, "dead", 0.001) is not None
+        wait_until_stranded(bench, shard)
+
+
+def wait_until_stranded(bench: ShardBench, shard: ShardRef) -> None:
+    while shard not in bench.real_store.stranded(bench.facts.model, 10, expired_only=True):
+        pass  # a lease ends by the server's clock alone
+
+
+def test_a_suspect_is_run_to_its_end_in_parts(bench: ShardBench) -> None:
+    (shard,) = bench.add_job(prompts(20))
+    lose_two_workers(bench, shard)
+    assert bench.real_store.lease(shard, "dead", 0.001, alone=True) is not None
+    wait_until_stranded(bench, shard)
+    assert bench.runner.run(shard) is Outcome.FINISHED
+    assert bench.texts() == [f"p{line}"[::-1] for line in range(20)]
+    assert bench.job().state is JobState.COMPLETED
+
+
+def test_a_suspect_waits_until_its_worker_runs_nothing_else_and_holds_others_off(bench: ShardBench) -> None:
+    suspect, first, later = bench.add_job(prompts(6), shard_size=2)
+    lose_two_workers(bench, suspect)
+    bench.engine.hold()
+    running = bench.start(first)
+    bench.engine.wait_for_submitted(2)
+    assert bench.real_store.lease(later, "another", 60.0) is not None
+    alone = bench.start(suspect)
+    assert not bench.active.wait_until_idle(0.1)
+    assert len(bench.engine.submitted) == 2
+    bench.engine.finish()
+    assert running.outcome() is Outcome.FINISHED
+    bench.engine.wait_for_submitted(4)
+    held_off = bench.start(later)
+    bench.engine.finish()
+    assert alone.outcome() is Outcome.FINISHED
+    assert held_off.outcome() is Outcome.NOTHING_TO_DO
+
+
+def test_a_second_suspect_does_not_queue_up_behind_the_first(bench: ShardBench) -> None:
+    one, two = (ActiveShard(ShardRef("job", index), InFlight(bench.engine)) for index in range(2))
+    with bench.active.entered_alone(one) as first, bench.active.entered_alone(two) as second:
+        assert (first, second) == (True, False)
+    with bench.active.entered_alone(two) as again:
+        assert again
+
+
+def test_a_worker_that_stops_lets_nobody_wait_to_be_alone(bench: ShardBench) -> None:
+    busy, waits = (ActiveShard(ShardRef("job", index), InFlight(bench.engine)) for index in range(2))
+    entered = threading.Event()
+
+    def wait_to_be_alone() -> None:
+        with bench.active.entered_alone(waits):
+            entered.set()
+
+    with bench.active.entered(busy):
+        thread = threading.Thread(target=wait_to_be_alone)
+        thread.start()
+        assert not entered.wait(0.05)
+        bench.active.stop()
+        assert entered.wait(5)
+    thread.join()
+
+
+@pytest.mark.slow
+def test_one_deadly_line_among_forty_is_lost_alone(valkey: ValkeyProcess, tmp_path: Path) -> None:
+    write_byte_level_tokenizer(tmp_path / "tiny")
+    model = write_tiny_checkpoint(tmp_path / "tiny", vocab_size=257)
+    cluster = Cluster(valkey, tmp_path.name, model, tmp_path)
+    job_id = cluster.submit(40)
+    deaths = 0
+    while True:
+        with cluster.worker_of(("-c", WITH_A_DEADLY_LINE + RUN_WORKER)) as worker:
+            while worker.running and not cluster.store.job(job_id).state.ended:
+                threading.Event().wait(0.05)  # neither tells
+            if worker.running:
+                break
+            deaths += 1
+            assert deaths <= 5, "two that shared, one alone, two that ran nothing but the line"
+    results = list(cluster.store.results(job_id))
+    assert [line.index for line in results] == list(range(40))
+    assert {line.id: line.error.code for line in results if line.error} == {"id-35": ErrorCode.WORKER_LOST}
+    job = cluster.store.job(job_id)
+    assert (job.state, job.completed, job.failed) == (JobState.COMPLETED, 39, 1)
