@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 
 from jobs.errors import StoreFull, StoreUnavailable
 from jobs.hints import HintSender
@@ -13,6 +15,7 @@ from worker.store_link import StoreLink
 log = logging.getLogger(__name__)
 
 SWEEP_LIMIT = 256  # shards a sweep: more wait for the next, so that a broker that lost everything is filled gently
+SETTLE_SECONDS = 3.0  # longer than any pause of `Backoff`: whoever holds finished lines has tried again by then
 
 
 class Reaper:
@@ -27,15 +30,25 @@ class Reaper:
         model: The served model's name.
         interval_seconds: Between two sweeps, give or take a fifth.
         link: Told of every call that failed or worked.
+        clock: Monotonic seconds.
     """
 
     def __init__(
-        self, *, store: JobStore, hints: HintSender, model: str, interval_seconds: float, link: StoreLink
+        self,
+        *,
+        store: JobStore,
+        hints: HintSender,
+        model: str,
+        interval_seconds: float,
+        link: StoreLink,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._hints = hints
         self._model = model
         self._link = link
+        self._clock = clock
+        self._quiet_until = clock()  # before that, sweeps only look whether the server answers
         self._thread = Periodic("reaper", self._sweep_safely, interval_seconds, jitter=0.2)
 
     def start(self) -> None:
@@ -58,7 +71,14 @@ class Reaper:
         return len(shards)
 
     def _sweep_safely(self) -> None:
+        """A server that comes back finds every lease expired. Workers that hold finished lines write them first: a
+        sweep at once would drop their leases, and the lines would be computed again.
+        """
         try:
-            self.sweep()
+            if self._clock() >= self._quiet_until:
+                self.sweep()
+            else:
+                self._hints.depth(self._model)
         except (StoreUnavailable, StoreFull) as error:
             self._link.failed(error)
+            self._quiet_until = self._clock() + SETTLE_SECONDS

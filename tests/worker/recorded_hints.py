@@ -15,6 +15,7 @@ class RecordedHints:
         self.sent: list[ShardRef] = []
         self._changed = threading.Condition()
         self.waiting = 0
+        self._looks = 0
 
     def send(self, model: str, shards: Iterable[ShardRef]) -> int:
         new = list(shards)
@@ -29,4 +30,13 @@ class RecordedHints:
             assert self._changed.wait_for(lambda: len(self.sent) >= count, timeout_seconds)
 
     def depth(self, model: str) -> int:
+        with self._changed:
+            self._looks += 1
+            self._changed.notify_all()
         return self.waiting
+
+    def wait_for_looks(self, count: int, timeout_seconds: float = 10) -> None:
+        """Return once somebody has asked so many more times how many hints wait."""
+        with self._changed:
+            wanted = self._looks + count
+            assert self._changed.wait_for(lambda: self._looks >= wanted, timeout_seconds)

@@ -8,8 +8,9 @@ import time
 import pytest
 
 from jobs.errors import StoreUnavailable
+from tests.worker.fake_clock import FakeClock
 from tests.worker.shard_bench import MODEL, ShardBench, prompts
-from worker.reaper import SWEEP_LIMIT, Reaper
+from worker.reaper import SETTLE_SECONDS, SWEEP_LIMIT, Reaper
 from worker.store_link import StoreLink
 
 
@@ -63,13 +64,16 @@ def test_shards_of_another_model_are_not_ours(bench: ShardBench) -> None:
     assert other.sweep() == 0
 
 
-def test_a_store_that_is_down_does_not_end_the_sweeps(bench: ShardBench) -> None:
+def test_a_store_that_comes_back_is_swept_only_when_workers_have_had_time_to_write(bench: ShardBench) -> None:
     bench.add_job(prompts(2))
     bench.store.down = StoreUnavailable("it is not there")
-    link = StoreLink(threading.Event())
-    reaper = Reaper(store=bench.store, hints=bench.hints, model=MODEL, interval_seconds=0.01, link=link)
+    link, clock = StoreLink(threading.Event()), FakeClock()
+    reaper = Reaper(store=bench.store, hints=bench.hints, model=MODEL, interval_seconds=0.01, link=link, clock=clock)
     reaper.start()
-    bench.store.wait_for_refused("stranded", 2)
+    bench.store.wait_for_refused("stranded", 1)
     bench.store.mend()
+    bench.hints.wait_for_looks(3)
+    assert bench.hints.sent == []
+    clock.advance(SETTLE_SECONDS)
     bench.hints.wait_for_sent(1)
     reaper.stop()

@@ -1,0 +1,102 @@
+"""A network that is cut, and a server that moves to another address behind its name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.tcp_proxy import TcpProxy
+from tests.support.valkey import ValkeyProcess
+from tests.trouble.conftest import StartServer
+from tests.worker.cluster import Cluster, num_tokens
+
+LINES = 150
+
+
+@pytest.fixture
+def server(start_server: StartServer) -> ValkeyProcess:
+    return start_server()
+
+
+@pytest.fixture
+def cluster(server: ValkeyProcess, model_folder: Path, tmp_path: Path) -> Cluster:
+    return Cluster(server, "networked", model_folder, tmp_path)
+
+
+@pytest.fixture
+def network(server: ValkeyProcess) -> Iterator[TcpProxy]:
+    with TcpProxy(server.port) as proxy:
+        yield proxy
+
+
+def url_through(network: TcpProxy, server: ValkeyProcess) -> str:
+    return server.url.replace(f":{server.port}/", f":{network.port}/")
+
+
+@pytest.mark.slow
+def test_a_worker_behind_a_cut_cable_loses_its_shards_and_doubles_nothing_when_it_is_back(
+    cluster: Cluster, network: TcpProxy
+) -> None:
+    far_url = url_through(network, cluster.valkey)
+    with cluster.worker(redis_url=far_url) as far, cluster.worker() as near:
+        far_id = far.wait_until(cluster.store, "idle").worker_id
+        near.wait_until(cluster.store, "idle")
+        job_id = cluster.submit(LINES)
+        far.wait_until(cluster.store, "busy")
+        cluster.wait_until_done(job_id, LINES // 10)
+        network.cut()
+        cluster.wait_until_ended(job_id)  # without it
+        results = cluster.check_results(job_id, LINES)
+        network.mend()
+        back = far.wait_until(cluster.store, "idle")
+        assert back.worker_id == far_id
+        second = cluster.submit(LINES)
+        far.wait_until(cluster.store, "busy")
+        cluster.wait_until_ended(second)
+        cluster.check_results(second, LINES)
+        assert cluster.check_results(job_id, LINES) == results
+        assert "Traceback" not in far.log + near.log
+
+
+@pytest.mark.slow
+def test_a_cut_shorter_than_a_lease_costs_no_line(cluster: Cluster, network: TcpProxy) -> None:
+    with cluster.worker(redis_url=url_through(network, cluster.valkey), lease_ttl_seconds="6") as worker:
+        before = worker.wait_until(cluster.store, "idle").output_tokens
+        job_id = cluster.submit(LINES)
+        cluster.wait_until_done(job_id, LINES // 10)
+        network.cut()
+        time.sleep(2)  # the length of the cut is what is tested
+        network.mend()
+        cluster.wait_until_ended(job_id)
+        cluster.check_results(job_id, LINES)
+        computed = worker.wait_until(cluster.store, "idle").output_tokens - before
+        assert computed == sum(num_tokens(index) for index in range(LINES))
+
+
+@pytest.mark.slow
+def test_a_fail_over_behind_the_same_name_is_followed(
+    cluster: Cluster, network: TcpProxy, start_server: StartServer
+) -> None:
+    primary = cluster.valkey
+    replica = start_server("--replicaof", "127.0.0.1", str(primary.port), "--masterauth", primary.password)
+    with replica.client() as successor:
+        successor.config_set("requirepass", primary.password)
+    replica.password = primary.password
+    far_url = url_through(network, primary)
+    with cluster.worker(redis_url=far_url) as worker, replica.client() as successor:
+        worker.wait_until(cluster.store, "idle")
+        while successor.info("replication")["master_link_status"] != "up":
+            time.sleep(0.05)  # nobody tells
+        job_id = cluster.submit(LINES)
+        cluster.wait_until_done(job_id, LINES // 10)
+        primary.kill()
+        worker.wait_for_log("the store is in trouble")
+        successor.execute_command("REPLICAOF", "NO", "ONE")
+        network.point_to(replica.port)
+        after = Cluster(replica, cluster.model, Path(cluster.settings["model"]), replica.folder)
+        after.wait_until_ended(job_id)
+        after.check_results(job_id, LINES)
+        assert "Traceback" not in worker.log
