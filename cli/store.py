@@ -6,6 +6,8 @@ from jobs.hints import HintSender
 from jobs.settings import Settings
 from jobs.stores.protocol import JobStore
 
+WATCHER_PATIENCE_SECONDS = 2.0
+
 
 def open_store(settings: Settings) -> JobStore:
     """The store of the settings' server.
@@ -17,6 +19,13 @@ def open_store(settings: Settings) -> JobStore:
     from jobs.stores.connect import connect
 
     return connect(settings.redis_url)
+
+
+def open_store_to_watch(settings: Settings) -> JobStore:
+    """The same for a watcher, who wants to know soon that no answer comes, and asks again anyway."""
+    from jobs.stores.connect import connect
+
+    return connect(settings.redis_url, reply_timeout_seconds=WATCHER_PATIENCE_SECONDS, retries=0)
 
 
 def open_hints(settings: Settings) -> HintSender:

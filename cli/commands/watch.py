@@ -8,7 +8,7 @@ from cli.console import Console
 from cli.exit_codes import ExitCode
 from cli.options import job_argument, json_option, pass_console, redis_url_option, settings_with, verbosity_options
 from cli.outcome import watch_to_the_end
-from cli.store import open_store
+from cli.store import open_store_to_watch
 
 
 @click.command(name="watch")
@@ -33,5 +33,5 @@ def command(console: Console, job_id: str, redis_url: str | None, as_json: bool)
       qwen-batch watch JOB
       qwen-batch watch JOB && qwen-batch results JOB -o results.jsonl
     """
-    store = open_store(settings_with(redis_url=redis_url))
+    store = open_store_to_watch(settings_with(redis_url=redis_url))
     return watch_to_the_end(store, job_id, console, as_json=as_json)

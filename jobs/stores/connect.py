@@ -24,10 +24,20 @@ FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 
 
-def connect(url: str, wait_seconds: float = 0.0) -> RedisJobStore:
+def connect(
+    url: str,
+    wait_seconds: float = 0.0,
+    *,
+    reply_timeout_seconds: float = REPLY_TIMEOUT_SECONDS,
+    retries: int = RETRIES,
+) -> RedisJobStore:
     """The store on the server of a `redis://`, `rediss://` or `unix://` URL, which was asked whether it can be one.
 
-    `wait_seconds` is for how long a server that cannot be reached may still come up.
+    Args:
+        url: Where it is, with user and password.
+        wait_seconds: For how long a server that cannot be reached may still come up.
+        reply_timeout_seconds: How long a call waits for its reply.
+        retries: How often a call is repeated whose connection broke or whose reply did not come.
 
     Raises:
         InvalidInput: The URL is not one of these, or names a file that cannot be read.
@@ -39,7 +49,7 @@ def connect(url: str, wait_seconds: float = 0.0) -> RedisJobStore:
     while True:
         try:
             _check_fitness(url)
-            return RedisJobStore(redis_client(url))
+            return RedisJobStore(redis_client(url, reply_timeout_seconds, retries))
         except StoreUnavailable:
             if time.monotonic() + pause > deadline:
                 raise
@@ -47,10 +57,10 @@ def connect(url: str, wait_seconds: float = 0.0) -> RedisJobStore:
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
-def redis_client(url: str) -> redis.Redis:
+def redis_client(url: str, reply_timeout_seconds: float = REPLY_TIMEOUT_SECONDS, retries: int = RETRIES) -> redis.Redis:
     """A client with time-outs, keep-alive and retries. Does not connect yet. Raises `InvalidInput`."""
     backoff = ExponentialBackoff(cap=LONGEST_PAUSE_SECONDS, base=FIRST_PAUSE_SECONDS)
-    return _client(url, reply_timeout_seconds=REPLY_TIMEOUT_SECONDS, retry=Retry(backoff, RETRIES))
+    return _client(url, reply_timeout_seconds=reply_timeout_seconds, retry=Retry(backoff, retries))
 
 
 def _client(url: str, *, reply_timeout_seconds: float, retry: Retry) -> redis.Redis:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.command_line import REPOSITORY, command
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.valkey import ValkeyProcess
 from tests.trouble.conftest import StartServer
@@ -34,6 +36,24 @@ def network(server: ValkeyProcess) -> Iterator[TcpProxy]:
 
 def url_through(network: TcpProxy, server: ValkeyProcess) -> str:
     return server.url.replace(f":{server.port}/", f":{network.port}/")
+
+
+def test_a_watcher_behind_a_cut_cable_is_told_and_goes_on_when_it_is_mended(
+    cluster: Cluster, network: TcpProxy, plain_environment: dict[str, str]
+) -> None:
+    job_id = cluster.submit(20)
+    environment = plain_environment | {"QWEN_BATCH_REDIS_URL": url_through(network, cluster.valkey)}
+    with subprocess.Popen(
+        command("watch", job_id), env=environment, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
+    ) as watcher:
+        assert watcher.stderr is not None
+        assert "waiting for a worker" in watcher.stderr.readline()
+        network.cut()
+        assert "does not answer in time. Trying again" in watcher.stderr.readline()
+        network.mend()
+        assert "The store answers again." in watcher.stderr.readline()
+        cluster.store.request_cancel(job_id)
+        assert watcher.wait(10) == 5
 
 
 @pytest.mark.slow
