@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.console import Console
-from jobs.model_card import ModelCard, builtin_demo_folder, card_of_folder
+from jobs.model_card import ModelCard, builtin_demo_folder, card_of_folder, check_architecture
 from jobs.served_name import served_name
 from jobs.settings import Settings
 
@@ -23,10 +23,13 @@ def target_model(settings: Settings, console: Console) -> TargetModel:
     """The settings' model. Says so when it is the demo model, which nobody may have meant.
 
     Raises:
-        ModelUnusable: A local folder does not hold a model.
+        ModelUnusable: A local folder does not hold a model, or one that no worker can serve.
     """
     if settings.model == "demo":
         console.say("Using the built-in demo model, a toy; --model names a real one (Qwen/Qwen3-0.6B, a folder).")
     name = settings.served_model_name or served_name(settings.model)
     folder = builtin_demo_folder() if settings.model == "demo" else Path(settings.model).expanduser()
-    return TargetModel(name, card_of_folder(folder, name) if folder.is_dir() else None)
+    if not folder.is_dir():
+        return TargetModel(name, None)
+    check_architecture(folder)
+    return TargetModel(name, card_of_folder(folder, name))

@@ -67,6 +67,25 @@ def card_of_folder(folder: Path, name: str) -> ModelCard:
     )
 
 
+def check_architecture(folder: Path) -> None:
+    """Refuse a checkpoint folder that no worker will ever load. What else a worker refuses, it says itself.
+
+    Raises:
+        ModelUnusable: It is no dense Qwen3, or has no readable config.json.
+    """
+    path = folder / "config.json"
+    model_type = _read(path, _Architecture).model_type
+    if model_type != "qwen3":
+        raise ModelUnusable(
+            f"{path}: model_type is {model_type!r}; only 'qwen3', the dense Qwen3, is supported.",
+            "Name another model: Qwen/Qwen3-0.6B, say.",
+        )
+
+
+class _Architecture(msgspec.Struct):
+    model_type: str | None = None
+
+
 class _Rope(msgspec.Struct):
     rope_type: str | None = None
     type: str | None = None  # the older name

@@ -113,3 +113,15 @@ def prompts(tmp_path: Path) -> Path:
     path = tmp_path / "prompts.jsonl"
     path.write_text("".join(f'{{"id": "q-{number}", "prompt": "What is {number} + 1?"}}\n' for number in range(20)))
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that answers nonsense, quickly. It has no chat template."""
+    from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
+    from tests.support.tiny_checkpoint import (
+        write_tiny_checkpoint,
+    )  # brings torch, which most of these tests do not need
+
+    folder = write_tiny_checkpoint(tmp_path_factory.mktemp("models") / "tiny", vocab_size=257, eos_token_id=256)
+    return write_byte_level_tokenizer(folder)

@@ -78,7 +78,7 @@ def test_a_missing_file_and_a_directory_are_refused(cli: Cli, valkey: ValkeyProc
     assert dbsize(valkey) == 0
 
 
-def test_all_bad_lines_are_reported_with_their_numbers(cli: Cli, tmp_path: Path) -> None:
+def test_all_bad_lines_are_reported_with_their_numbers(cli: Cli, valkey: ValkeyProcess, tmp_path: Path) -> None:
     path = tmp_path / "bad.jsonl"
     path.write_text("".join(f"{'oops' if number % 2 else GOOD}\n" for number in range(1, 101)))
     said = cli("submit", path).stderr
@@ -86,6 +86,7 @@ def test_all_bad_lines_are_reported_with_their_numbers(cli: Cli, tmp_path: Path)
     assert all(f"line {number}:" in said for number in range(1, 40, 2))
     assert "30 more" in said
     assert "99" in said
+    assert dbsize(valkey) == 0
 
 
 def test_skip_invalid_runs_the_good_lines(cli: Cli, tmp_path: Path) -> None:
@@ -143,4 +144,13 @@ def test_run_finds_a_bad_file_before_it_starts_anything(bare_cli: Cli, tmp_path:
     done = bare_cli("run", path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "line 1:" in done.stderr
+    assert not (tmp_path / "home" / "state").exists()
+
+
+def test_run_finds_an_output_path_that_cannot_be_written_before_it_starts_anything(
+    bare_cli: Cli, prompts: Path, tmp_path: Path
+) -> None:
+    done = bare_cli("run", prompts, "-o", "missing-folder/out.jsonl")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "missing-folder/out.jsonl cannot be written" in done.stderr
     assert not (tmp_path / "home" / "state").exists()

@@ -61,11 +61,16 @@ def test_a_refused_password_is_4_and_never_printed(bare_cli: Cli, valkey: Valkey
     assert done.returncode == 4
     assert "password" in done.stderr
     assert "sEcReT" not in done.stderr
+    with valkey.client() as client:
+        assert client.dbsize() == 0
 
 
-def test_another_protocol_is_4(bare_cli: Cli, web_server: int) -> None:
-    done = bare_cli("list", "--redis-url", f"redis://127.0.0.1:{web_server}/0")
-    assert done.returncode == 4
+@pytest.mark.parametrize("command", ["list", "submit"])
+def test_another_protocol_is_4(bare_cli: Cli, web_server: int, prompts: Path, command: str) -> None:
+    words = [command, *([prompts] if command == "submit" else [])]
+    done = bare_cli(*words, "--redis-url", f"redis://127.0.0.1:{web_server}/0")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.startswith("Error: ")
     assert "Traceback" not in done.stderr
 
 
@@ -76,7 +81,7 @@ def test_a_url_of_another_kind_is_2(bare_cli: Cli) -> None:
 
 
 def test_watch_tells_how_a_job_ended(cli: Cli, store: JobStore, prompts: Path) -> None:
-    good, bad, cancelled = (cli("submit", prompts).stdout.strip() for _ in range(3))
+    good, bad, cancelled = (cli("submit", prompts, "--new").stdout.strip() for _ in range(3))
     run_job(store, good)
     run_job(store, bad, fail=frozenset({"q-3"}))
     assert cli("cancel", cancelled).returncode == 0

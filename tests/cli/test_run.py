@@ -24,18 +24,9 @@ from jobs.settings import Settings
 from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
 from tests.cli.conftest import Cli, Start
-from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
-from tests.support.tiny_checkpoint import write_tiny_checkpoint
 from tests.support.valkey import ValkeyProcess
 
 PATIENCE_SECONDS = 60
-
-
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that answers nonsense, quickly."""
-    folder = write_tiny_checkpoint(tmp_path_factory.mktemp("models") / "tiny", vocab_size=257, eos_token_id=256)
-    return write_byte_level_tokenizer(folder)
 
 
 @pytest.fixture
@@ -131,21 +122,6 @@ def test_an_interrupted_run_ends_in_order_and_a_second_one_meanwhile_is_refused(
         assert "the same command goes on from there" in said
         assert not answers(server)
         assert not is_alive(worker.pid)
-
-
-def test_a_damaged_model_ends_run_with_the_workers_words_and_no_job(
-    cli: Cli, store: JobStore, prompts: Path, tiny_model: Path, tmp_path: Path
-) -> None:
-    damaged = tmp_path / "damaged"
-    damaged.mkdir()
-    for file in tiny_model.iterdir():
-        data = file.read_bytes()
-        (damaged / file.name).write_bytes(data[:3000] if file.suffix == ".safetensors" else data)
-    done = cli("run", prompts, "--model", damaged, "--no-compile")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "model.safetensors" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert store.jobs() == []
 
 
 def test_run_on_a_named_server_uses_it_and_keeps_the_job_there(
