@@ -8,11 +8,12 @@ from typing import Protocol
 from jobs.job import ShardRef
 
 RUN_SHARD_TASK = "qwen_batch.run_shard"
+QUEUE_PREFIX = "qwen-batch."
 
 
 def queue_name(model: str) -> str:
     """The Celery queue of a served model: a job goes only to workers that hold its model."""
-    return f"qwen-batch.{model}"
+    return QUEUE_PREFIX + model
 
 
 class HintSender(Protocol):

@@ -30,3 +30,4 @@ class WorkerReport(msgspec.Struct, frozen=True):
     peak_memory_bytes: int
     output_tokens: int  # since the start
     jobs: tuple[str, ...]  # ids of the jobs it is working on
+    refused_messages: int = 0  # items on the queue that were no hints, since the start

@@ -15,6 +15,7 @@ from celery.worker.consumer import Consumer
 from jobs.celery_app import make_app
 from jobs.errors import QwenBatchError, StoreFull, StoreUnavailable
 from jobs.hints import RUN_SHARD_TASK, queue_name
+from worker.hint_message import MalformedHint
 from worker.process import WorkerProcess
 from worker.quick_exit import QuickExit
 from worker.signals import exit_at_next_signal
@@ -73,7 +74,8 @@ def _connect_signals(process: WorkerProcess) -> None:
         exit_at_next_signal()
 
     def refuse_message(exc: Exception | None = None, **_: object) -> None:
-        process.refuse_hint(f"it is no task of ours ({type(exc).__name__})")
+        told = isinstance(exc, MalformedHint)  # anything else could quote the message
+        process.refusals.add(str(exc) if told else f"it is no message ({type(exc).__name__})")
 
     def close_worker(sender: Worker, **_: object) -> None:
         process.close()

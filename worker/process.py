@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from engine.request import EngineDead
@@ -14,6 +13,7 @@ from jobs.settings import Settings
 from worker.active_shards import ActiveShards
 from worker.hint_message import MalformedHint, shard_of_hint
 from worker.orderly_stop import OrderlyStop
+from worker.refusals import Refusals
 from worker.running_worker import RunningWorker
 from worker.start import start_worker
 
@@ -35,8 +35,7 @@ class WorkerProcess:
         self.stop = OrderlyStop(self._hand_over)
         self._active = ActiveShards()
         self._worker: RunningWorker | None = None
-        self._lock = threading.Lock()
-        self._refused_hints = 0
+        self.refusals = Refusals()
         self.wake_main_loop: Callable[[], object] = lambda: None  # makes Celery look whether it should stop
 
     @property
@@ -45,14 +44,9 @@ class WorkerProcess:
         assert self._worker is not None, "not open"
         return self._worker
 
-    @property
-    def refused_hints(self) -> int:
-        """Messages on the queue that were not hints."""
-        return self._refused_hints
-
     def open(self) -> RunningWorker:
         """Load the model and start all threads. Raises what `start_worker` raises."""
-        self._worker = start_worker(self.settings, self.model, self._active, _die)
+        self._worker = start_worker(self.settings, self.model, self._active, self.refusals, _die)
         self.stop.start()
         return self._worker
 
@@ -63,18 +57,12 @@ class WorkerProcess:
         try:
             shard = shard_of_hint(args, kwargs)
         except MalformedHint as error:
-            self.refuse_hint(str(error))
+            self.refusals.add(str(error))
             return
         try:
             self.worker.shard_runner.run(shard)
         except EngineDead as error:
             _die(error)
-
-    def refuse_hint(self, why: str) -> None:
-        """Count a message that is none of ours."""
-        with self._lock:
-            self._refused_hints += 1
-        log.warning("refused a message on the queue (%d so far): %s", self._refused_hints, why)
 
     def log_ready(self) -> None:
         """One line for the person who started it."""

@@ -14,6 +14,7 @@ from worker.active_shards import ActiveShards
 from worker.facts import WorkerFacts
 from worker.inference_engine import InferenceEngine
 from worker.periodic import Periodic
+from worker.refusals import Refusals
 from worker.store_link import StoreLink
 from worker.throughput import Throughput
 
@@ -31,6 +32,7 @@ class Reporter:
         store: Where reports go.
         link: Told of every call that failed or worked.
         active: What the worker is doing.
+        refusals: What it has refused to do.
         facts: Who it is, as far as it is known before the model is loaded.
         clock: Monotonic seconds.
     """
@@ -41,12 +43,14 @@ class Reporter:
         store: JobStore,
         link: StoreLink,
         active: ActiveShards,
+        refusals: Refusals,
         facts: WorkerFacts,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._link = link
         self._active = active
+        self._refusals = refusals
         self._facts = facts
         self._clock = clock
         self._engine: InferenceEngine | None = None
@@ -109,6 +113,7 @@ class Reporter:
             peak_memory_bytes=facts.peak_memory_bytes(),
             output_tokens=load.output_tokens,
             jobs=jobs,
+            refused_messages=self._refusals.count,
         )
 
     def _publish_timeline(self, load: EngineLoad) -> None:

@@ -22,6 +22,7 @@ from worker.facts import WorkerFacts, new_worker_id
 from worker.lease_keeper import LeaseKeeper
 from worker.preparation import Preparation
 from worker.reaper import Reaper
+from worker.refusals import Refusals
 from worker.reporter import Reporter
 from worker.running_worker import RunningWorker
 from worker.shard_runner import ShardRunner
@@ -34,7 +35,11 @@ log = logging.getLogger(__name__)
 
 
 def start_worker(
-    settings: Settings, model: str, active: ActiveShards, on_death: Callable[[BaseException], None]
+    settings: Settings,
+    model: str,
+    active: ActiveShards,
+    refusals: Refusals,
+    on_death: Callable[[BaseException], None],
 ) -> RunningWorker:
     """Connect, announce the worker as loading, load the model; then renew, sweep and report until it is closed.
 
@@ -42,6 +47,7 @@ def start_worker(
         settings: What the person set.
         model: The served model's name.
         active: What the worker will be doing.
+        refusals: What it refuses to do.
         on_death: Called on the engine's thread when that has failed.
 
     Raises:
@@ -53,7 +59,7 @@ def start_worker(
     store = connect(settings.redis_url)
     link = StoreLink(active.stopping)
     asked = WorkerFacts(new_worker_id(), model, settings.device, settings.dtype)
-    reporter = Reporter(store=store, link=link, active=active, facts=asked)
+    reporter = Reporter(store=store, link=link, active=active, refusals=refusals, facts=asked)
     reporter.start()
     try:
         loaded, card = _load(settings, config, model, on_death)

@@ -1,7 +1,8 @@
-"""A Redis broker connection that survives what is not a message.
+"""A Redis broker connection that survives what is not a message, and lets in nothing but hints.
 
 kombu trusts what it finds on a list: one item that is no message (anybody who can reach the server can put it there)
-raises in Celery's main loop and ends the worker. Here such an item is dropped and counted.
+raises in Celery's main loop and ends the worker. Here such an item is dropped and counted; what looks like a message
+goes through `worker/front_door.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from celery.app.amqp import AMQP
 from kombu.connection import Connection
 from kombu.transport import redis as kombu_redis
 from redis.exceptions import DataError
+
+from jobs.hints import QUEUE_PREFIX
+from worker.front_door import clean_message
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +49,13 @@ class TolerantChannel(kombu_redis.Channel):
 
 
 class TolerantTransport(kombu_redis.Transport):
-    """kombu's, with tolerant channels."""
+    """kombu's, with tolerant channels. Queues that are not ours are those of Celery's remote control."""
 
     Channel = TolerantChannel
+
+    def _deliver(self, message: Any, queue: str) -> None:  # noqa: ANN401 - whatever JSON can hold
+        ours = queue.startswith(QUEUE_PREFIX)
+        super()._deliver(clean_message(message, queue) if ours else message, queue)  # type: ignore[no-untyped-call]
 
 
 class TolerantConnection(Connection):

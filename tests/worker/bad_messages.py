@@ -61,7 +61,7 @@ def _envelope(body: bytes, content_type: str, headers: dict[str, Any]) -> bytes:
     return json.dumps(message).encode()
 
 
-BROKEN = _envelope(b"{broken", "application/json", {"task": RUN_SHARD_TASK, "id": "3"})  # Celery drops it, uncounted
+BROKEN = _envelope(b"{broken", "application/json", {"task": RUN_SHARD_TASK, "id": "3"})
 FOREIGN = [
     _envelope(PICKLED, "application/x-python-serialize", {"task": RUN_SHARD_TASK, "id": "1"}),
     _envelope(b"[[], {}, {}]", "application/json", {"task": "os.system", "id": "2"}),

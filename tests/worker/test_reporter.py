@@ -9,6 +9,7 @@ import pytest
 from jobs.worker_report import WorkerReport
 from tests.worker.fake_clock import FakeClock
 from tests.worker.shard_bench import ShardBench, prompts
+from worker.refusals import Refusals
 from worker.reporter import Reporter
 
 
@@ -20,7 +21,9 @@ def clock() -> FakeClock:
 @pytest.fixture
 def reporter(bench: ShardBench, clock: FakeClock) -> Reporter:
     """A reporter whose reports the test makes itself: it is never started."""
-    return Reporter(store=bench.store, link=bench.link, active=bench.active, facts=bench.facts, clock=clock)
+    return Reporter(
+        store=bench.store, link=bench.link, active=bench.active, refusals=Refusals(), facts=bench.facts, clock=clock
+    )
 
 
 def report(bench: ShardBench) -> WorkerReport:

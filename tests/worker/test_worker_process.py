@@ -99,8 +99,9 @@ def test_messages_that_are_no_hints_are_refused_and_good_work_goes_on(
         job_id = cluster.submit(20)
         cluster.wait_until_ended(job_id)
         cluster.check_results(job_id, 20)
-        refused = len(NO_HINTS) + len(JUNK) + len(FOREIGN)
-        shared_worker.wait_for_log(f"refused a message on the queue ({refused} so far)")
+        refused = len(NO_HINTS) + len([BROKEN, *JUNK, *FOREIGN])
+        shared_worker.wait_for_log("refused a message on the queue (1 so far)")
+        shared_worker.wait_for_report(cluster.store, lambda report: report.refused_messages == refused)
         assert client.hlen("unacked") <= places_taken
 
 

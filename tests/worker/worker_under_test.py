@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -58,10 +58,16 @@ class WorkerUnderTest:
 
     def wait_until(self, store: JobStore, *states: str, timeout_seconds: float = 60) -> WorkerReport:
         """Return its report as soon as it says that it is in one of these states."""
+        return self.wait_for_report(store, lambda report: report.state in states, timeout_seconds)
+
+    def wait_for_report(
+        self, store: JobStore, wanted: Callable[[WorkerReport], bool], timeout_seconds: float = 60
+    ) -> WorkerReport:
+        """Return the first report of it that is as wanted."""
         deadline = time.monotonic() + timeout_seconds
         while True:
             for report in store.workers():
-                if report.pid == self.pid and report.state in states:
+                if report.pid == self.pid and wanted(report):
                     return report
             assert self._process.poll() is None, self.log
             assert time.monotonic() < deadline, self.log

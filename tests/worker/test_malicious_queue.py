@@ -1,0 +1,62 @@
+"""Ten thousand malicious messages on the queue of a real worker."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs.hints import queue_name
+from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
+from tests.support.command_line import environment, qwen_batch
+from tests.support.tiny_checkpoint import write_tiny_checkpoint
+from tests.support.valkey import ValkeyProcess
+from tests.worker.cluster import Cluster
+from tests.worker.malicious_messages import malicious_messages
+from tests.worker.worker_under_test import WorkerUnderTest
+
+MESSAGES = 10_000
+
+
+@pytest.fixture
+def cluster(valkey: ValkeyProcess, tmp_path: Path) -> Cluster:
+    folder = write_tiny_checkpoint(write_byte_level_tokenizer(tmp_path / "tiny"), vocab_size=257)
+    return Cluster(valkey, tmp_path.name, folder, tmp_path)
+
+
+@pytest.fixture
+def worker(cluster: Cluster) -> Iterator[WorkerUnderTest]:
+    with cluster.worker() as worker:
+        worker.wait_until(cluster.store, "idle")
+        yield worker
+
+
+@pytest.mark.slow
+def test_no_worker_dies_of_malicious_messages_and_good_work_goes_on(
+    cluster: Cluster, worker: WorkerUnderTest, tmp_path: Path
+) -> None:
+    evidence = tmp_path / "unpickled"
+    items = list(malicious_messages(MESSAGES, random.Random(11), evidence))
+    with cluster.valkey.client() as client:
+        first = cluster.submit(60)
+        for start in range(0, MESSAGES, 500):
+            client.lpush(queue_name(cluster.model), *items[start : start + 500])
+        second = cluster.submit(60)
+        cluster.wait_until_ended(first)
+        cluster.wait_until_ended(second)
+        for job_id in (first, second):
+            cluster.check_results(job_id, 60)
+        refused = worker.wait_for_report(cluster.store, lambda report: report.refused_messages == MESSAGES)
+        third = cluster.submit(60)
+        cluster.wait_until_ended(third)
+        assert client.hlen("unacked") == 0
+    shown = qwen_batch("workers", "--json", "--redis-url", cluster.valkey.url, env=environment(tmp_path))
+    counts = {report["pid"]: report["refused_messages"] for report in json.loads(shown.stdout)}
+    assert counts[worker.pid] == MESSAGES
+    assert refused.peak_memory_bytes < 1.5 * 2**30
+    assert not evidence.exists()
+    assert "Traceback" not in worker.log and "\x1b" not in worker.log
+    assert len(worker.log.splitlines()) < 200
