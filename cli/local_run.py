@@ -98,7 +98,7 @@ class LocalRun:
                 "lines are finished."
             )
             return earlier
-        job = submit_file(store, open_hints(settings), self.file, self.options)
+        job = submit_file(store, open_hints(settings), self.file, self.options).job
         store.remember_run(fingerprint, job.id)
         return job
 

@@ -52,6 +52,7 @@ class NewJob(msgspec.Struct, frozen=True):
     source: str  # the file's name as given, for people
     created_at: float  # seconds since the epoch
     priority: int = 0  # jobs with a higher one go first
+    key: str | None = None  # submissions with the same one are the same job (`JobStore.claim`)
 
     @property
     def num_shards(self) -> int:
@@ -77,6 +78,11 @@ class Job(msgspec.Struct, frozen=True):
     @property
     def id(self) -> str:
         return self.spec.id
+
+    @property
+    def stands(self) -> bool:
+        """Whether the same submission need not be made again: it waits, runs or is completed."""
+        return self.state in (JobState.QUEUED, JobState.IN_PROGRESS, JobState.COMPLETED) and not self.cancel_requested
 
     @property
     def done(self) -> int:

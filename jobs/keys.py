@@ -42,6 +42,11 @@ def unfinished(model: str) -> str:
     return f"{PREFIX}unfinished:{model}"
 
 
+def submission(key: str) -> str:
+    """Which job was submitted under this key."""
+    return f"{PREFIX}submission:{key}"
+
+
 def worker(worker_id: str) -> str:
     """A worker's report (JSON), which expires when the worker falls silent."""
     return f"{PREFIX}worker:{worker_id}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -33,14 +33,29 @@ class SubmitOptions:
     lines_per_shard: int | None = None  # None: `jobs.sharding.shard_size`
 
 
-def submit_file(store: JobStore, hints: HintSender, file: PromptFile, options: SubmitOptions) -> Job:
+@dataclass(frozen=True)
+class Submitted:
+    """What a submission led to."""
+
+    job: Job  # `queued` or later
+    is_new: bool  # False: the same was submitted before, and this is that job
+
+
+def submit_file(
+    store: JobStore,
+    hints: HintSender,
+    file: PromptFile,
+    options: SubmitOptions,
+    key_of: Callable[[FileReport], str] | None = None,
+) -> Submitted:
     """Check a file, store it as a job, and tell the workers.
 
     All or nothing: until the job is open, an error or an interrupt takes back what was stored. Once it is open it
     stands, even if the hints do not get out: workers look for shards that nobody holds, too.
 
-    Returns:
-        The job, `queued` or later.
+    Args:
+        key_of: Names a checked file's submission: one that stands under the same name is returned instead of a new
+            job. None: it is a job of its own in any case.
 
     Raises:
         InvalidInput: The file cannot be submitted, or changed on the way.
@@ -49,11 +64,19 @@ def submit_file(store: JobStore, hints: HintSender, file: PromptFile, options: S
     """
     card = options.card or store.model(options.model)
     report = file.check(card, options.model, options.skip_invalid)
-    spec = _spec(report, options)
+    key = key_of(report) if key_of is not None else None
+    earlier = store.submitted(key) if key is not None else None
+    if earlier is not None:
+        return Submitted(earlier, is_new=False)
+    spec = _spec(report, options, key)
     try:
         store.create(spec)
         for index, prompts in enumerate(_chunks(file.prompts(), spec.shard_size)):
             store.add_shard(ShardRef(spec.id, index), prompts)
+        holder = store.claim(spec.id)
+        if holder != spec.id:
+            store.delete(spec.id)
+            return Submitted(store.job(holder), is_new=False)
         shards = store.open(spec.id)
     except BaseException:
         with suppress(QwenBatchError):  # the error that brought us here is the one to report
@@ -61,10 +84,10 @@ def submit_file(store: JobStore, hints: HintSender, file: PromptFile, options: S
         raise
     with suppress(StoreUnavailable):
         hints.send(spec.model, shards)
-    return store.job(spec.id)
+    return Submitted(store.job(spec.id), is_new=True)
 
 
-def _spec(report: FileReport, options: SubmitOptions) -> NewJob:
+def _spec(report: FileReport, options: SubmitOptions, key: str | None) -> NewJob:
     created_at = time.time()
     return NewJob(
         id=new_job_id(created_at),
@@ -76,6 +99,7 @@ def _spec(report: FileReport, options: SubmitOptions) -> NewJob:
         shard_size=options.lines_per_shard or shard_size(report.num_lines),
         source=report.name,
         created_at=created_at,
+        key=key,
     )
 
 

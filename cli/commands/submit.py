@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import click
 
 from cli.console import Console
 from cli.exit_codes import ExitCode
+from cli.job_row import state_text
 from cli.options import (
     errors_option,
     model_option,
@@ -23,12 +25,36 @@ from cli.options import (
 )
 from cli.outcome import watch_to_the_end
 from cli.result_target import ResultTarget
+from cli.run_folder import fingerprint_of
 from cli.sampling_options import sampling_options
 from cli.store import open_hints, open_store
 from cli.target_model import target_model
+from jobs.file_report import FileReport
+from jobs.job import Job
 from jobs.prompt_file import PromptFile
 from jobs.sampling import SamplingSettings
+from jobs.settings import Settings
 from jobs.submission import SubmitOptions, submit_file
+
+MAX_KEY_CHARS = 200
+
+
+def _check_key(_ctx: click.Context, _param: click.Parameter, key: str | None) -> str | None:
+    if key is not None and not (0 < len(key) <= MAX_KEY_CHARS and key.isprintable()):
+        raise click.BadParameter(f"{key!r} is not 1 to {MAX_KEY_CHARS} printable characters.")
+    return key
+
+
+def _key_of(said: str | None, settings: Settings, options: SubmitOptions) -> Callable[[FileReport], str]:
+    """What names a submission; keys that people say and those made of contents do not meet."""
+    if said is not None:
+        return lambda _: f"said:{said}"
+    return lambda report: f"content:{fingerprint_of(report, settings.model, options)}"
+
+
+def _standing(job: Job) -> str:
+    failed = f", {job.failed:,} of them failed: `qwen-batch retry {job.id}` runs them again" if job.failed else ""
+    return f"It is {state_text(job)}: {job.done:,} of {job.spec.num_lines:,} lines are finished{failed}."
 
 
 @click.command(name="submit")
@@ -37,6 +63,13 @@ from jobs.submission import SubmitOptions, submit_file
 @sampling_options
 @seed_option
 @skip_invalid_option
+@click.option(
+    "--idempotency-key",
+    metavar="KEY",
+    callback=_check_key,
+    help="Submissions with the same key are the same job.  [default: from the file's content and the options]",
+)
+@click.option("--new", is_flag=True, help="Make another job, even if the same one stands already.")
 @wait_option
 @output_option
 @errors_option
@@ -51,6 +84,8 @@ def command(
     defaults: SamplingSettings,
     seed: int,
     skip_invalid: bool,
+    idempotency_key: str | None,
+    new: bool,
     wait: bool,
     output: str | None,
     errors: str | None,
@@ -62,6 +97,10 @@ def command(
     for standard input. Every line is checked first; if one is bad, nothing is
     stored. stdout is the job's id and nothing else.
 
+    Submitting the same file for the same model with the same options again
+    makes no second job while the first one waits, runs or is completed: its
+    id is printed instead. --new makes one all the same.
+
     The sampling options are for lines that leave the setting out.
 
     \b
@@ -72,6 +111,8 @@ def command(
     """
     if (output or errors) and not wait:
         raise click.UsageError("-o and --errors need --wait; without it use `qwen-batch results` later.")
+    if idempotency_key and new:
+        raise click.UsageError("--idempotency-key and --new exclude each other.")
     if errors and not output:
         raise click.UsageError("--errors needs -o: stdout is for the job's id.")
     settings = settings_with(redis_url=redis_url, model=model)
@@ -80,8 +121,13 @@ def command(
         store = open_store(settings)
         chosen = target_model(settings, console)
         options = SubmitOptions(chosen.name, defaults, seed, skip_invalid, chosen.card)
-        job = submit_file(store, open_hints(settings), file, options)
+        submitted = submit_file(
+            store, open_hints(settings), file, options, None if new else _key_of(idempotency_key, settings, options)
+        )
+    job = submitted.job
     console.data(job.id)
+    if not submitted.is_new:
+        console.say(f"This was submitted before; --new makes another job of it. {_standing(job)}")
     console.detail(f"{job.spec.num_lines:,} lines in {job.spec.num_shards:,} shards, for workers of {job.spec.model}.")
     if not wait:
         return ExitCode.DONE

@@ -40,6 +40,7 @@ class MemoryJobStore:
         self._lock = RLock()
         self._jobs: dict[str, MemoryJob] = {}
         self._runs: dict[str, str] = {}
+        self._claims: dict[str, str] = {}  # submission key -> job id
         self._fleet = MemoryFleet(clock)
 
     # --- the client's side -------------------------------------------------------------------------------------
@@ -69,6 +70,25 @@ class MemoryJobStore:
                 if not job.shards:
                     job.end_if_all_done(self._clock())
             return [ShardRef(job_id, index) for index in sorted(job.shards)]
+
+    def submitted(self, key: str) -> Job | None:
+        with self._lock:
+            holder = self._jobs.get(self._claims.get(key, ""))
+            job = holder.snapshot() if holder else None
+            return job if job and job.stands else None
+
+    def claim(self, job_id: str) -> str:
+        with self._lock:
+            key = self._job(job_id).spec.key
+            if key is None:
+                return job_id
+            if (standing := self.submitted(key)) is not None:
+                return standing.id
+            holder = self._jobs.get(self._claims.get(key, ""))
+            if holder is not None and holder.spec.id != job_id and holder.state is JobState.VALIDATING:
+                del self._jobs[holder.spec.id]
+            self._claims[key] = job_id
+            return job_id
 
     def job(self, job_id: str) -> Job:
         with self._lock:

@@ -35,6 +35,17 @@ class JobStore(Protocol):
     def open(self, job_id: str) -> list[ShardRef]:
         """All shards are stored: the job is `queued` (a job without lines `completed`). Returns the shards to hint."""
 
+    def submitted(self, key: str) -> Job | None:
+        """The job under whose key the same was submitted before, if it still stands (`Job.stands`)."""
+
+    def claim(self, job_id: str) -> str:
+        """Say, before `open`, that a job is the one for its spec's key. Returns that job's id: this one's, or that of
+        another one which stands; then this one is to be deleted, not opened.
+
+        Of several that claim a key at once, one gets it. Another one that is still being submitted is waited for; after
+        two seconds its client counts as gone, and it is deleted.
+        """
+
     def job(self, job_id: str) -> Job:
         """The job as it stands."""
 

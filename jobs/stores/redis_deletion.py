@@ -46,5 +46,7 @@ class Deletion:
         fingerprint = meta.get(b"run_fingerprint")
         if fingerprint and self._server.run("HGET", keys.RUNS, fingerprint) == job_id.encode():
             self._server.run("HDEL", keys.RUNS, fingerprint)
+        if spec.key is not None:
+            self._server.script("replace", [keys.submission(spec.key)], job_id, "")
         self._server.run("UNLINK", *names.shared())
         self._index.drop_ended(spec.model, job_id)

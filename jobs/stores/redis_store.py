@@ -14,6 +14,7 @@ from jobs.model_card import ModelCard
 from jobs.prompt import Prompt
 from jobs.shard_stats import ShardStats, TimelineSample
 from jobs.stats import JobStats
+from jobs.stores.redis_claims import Claims
 from jobs.stores.redis_closing import ShardCloser
 from jobs.stores.redis_deletion import Deletion
 from jobs.stores.redis_ending import Cancellation, Retry
@@ -42,6 +43,7 @@ class RedisJobStore:
         self._deletion = Deletion(self._server, self._index)
         self._reader = JobReader(self._server, self._index, self._deletion)
         self._submission = Submission(self._server, self._index, self._reader)
+        self._claims = Claims(self._server, self._reader, self._deletion)
         closer = ShardCloser(self._server)
         self._closer = closer
         self._cancellation = Cancellation(self._server, self._index, self._reader, closer)
@@ -65,6 +67,12 @@ class RedisJobStore:
 
     def open(self, job_id: str) -> list[ShardRef]:
         return self._submission.open(job_id)
+
+    def submitted(self, key: str) -> Job | None:
+        return self._claims.find(key)
+
+    def claim(self, job_id: str) -> str:
+        return self._claims.claim(job_id)
 
     def job(self, job_id: str) -> Job:
         return self._reader.job(job_id)

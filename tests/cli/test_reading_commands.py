@@ -36,7 +36,7 @@ def test_status_shows_the_figures_to_people(cli: Cli, store: JobStore, prompts: 
 
 def test_list_shows_whole_ids_in_80_columns(cli: Cli, store: JobStore, prompts: Path) -> None:
     model = "Some-Organisation/Some-Rather-Long-Model-Name-0.6B"
-    job_ids = [cli("submit", prompts, "--model", model).stdout.strip() for _ in range(2)]
+    job_ids = [cli("submit", prompts, "--model", model, "--new").stdout.strip() for _ in range(2)]
     run_job(store, job_ids[0], fail=frozenset({"q-1"}))
     done = cli("list")
     assert_fits_80_columns(done.stdout)

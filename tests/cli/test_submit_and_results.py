@@ -121,3 +121,44 @@ def test_a_full_disk_under_standard_output_is_an_error_and_not_a_bug(cli: Cli, s
     assert done.returncode == 2
     assert "cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_same_file_is_one_job_and_submit_says_so(cli: Cli, store: JobStore, prompts: Path, tmp_path: Path) -> None:
+    first = cli("submit", prompts)
+    renamed = tmp_path / "renamed.jsonl"
+    renamed.write_bytes(prompts.read_bytes())
+    again = cli("submit", renamed, "-v")
+    assert again.stdout == first.stdout
+    assert "submitted before" in again.stderr and "--new" in again.stderr
+    job_id = first.stdout.strip()
+    run_job(store, job_id, fail=frozenset({"q-3"}))
+    done = cli("submit", prompts)
+    assert done.stdout == first.stdout
+    assert "20 of 20 lines are finished, 1 of them failed" in done.stderr
+    assert f"qwen-batch retry {job_id}" in done.stderr
+
+
+def test_new_another_model_other_options_and_a_cancelled_job_make_another_job(cli: Cli, prompts: Path) -> None:
+    ids = [
+        cli("submit", prompts, *words).stdout
+        for words in (
+            [],
+            ["--new"],
+            ["--model", "Qwen/Qwen3-0.6B"],
+            ["--model", "Qwen/Qwen3-0.6B@main"],
+            ["--seed", "1"],
+        )
+    ]
+    assert len(set(ids)) == 5
+    cli("cancel", ids[4].strip())
+    assert cli("submit", prompts, "--seed", "1").stdout not in ids
+
+
+def test_a_key_of_ones_own_decides_whatever_the_file_holds(cli: Cli, prompts: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"prompt": "Hello"}\n')
+    first = cli("submit", prompts, "--idempotency-key", "nightly").stdout
+    assert cli("submit", other, "--idempotency-key", "nightly").stdout == first
+    assert cli("submit", other).stdout != first
+    assert cli("submit", other, "--idempotency-key", "x" * 201).returncode == 2
+    assert cli("submit", other, "--idempotency-key", "a", "--new").returncode == 2

@@ -82,7 +82,7 @@ def pending_of(store: JobStore, job: Job) -> list[Prompt]:
 
 def test_a_submitted_file_is_a_queued_job_whose_shards_are_hinted(store: JobStore, file: PromptFile) -> None:
     hints = Hints()
-    job = submit_file(store, hints, file, SubmitOptions("m1", SamplingSettings(temperature=0.5), seed=9))
+    job = submit_file(store, hints, file, SubmitOptions("m1", SamplingSettings(temperature=0.5), seed=9)).job
     assert (job.state, job.spec.num_lines, job.spec.shard_size, job.spec.num_shards) == (JobState.QUEUED, 40, 16, 3)
     assert (job.spec.model, job.spec.format, job.spec.source, job.spec.seed) == ("m1", "native", file.name, 9)
     assert job.spec.defaults == SamplingSettings(temperature=0.5)
@@ -92,7 +92,7 @@ def test_a_submitted_file_is_a_queued_job_whose_shards_are_hinted(store: JobStor
 
 def test_the_number_of_lines_in_a_shard_may_be_said(file: PromptFile) -> None:
     store = MemoryJobStore(time.time)
-    assert submit_file(store, Hints(), file, SubmitOptions("m1", lines_per_shard=7)).spec.num_shards == 6
+    assert submit_file(store, Hints(), file, SubmitOptions("m1", lines_per_shard=7)).job.spec.num_shards == 6
 
 
 def test_a_bad_file_leaves_nothing_behind(store: JobStore, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_skipped_lines_are_stored_with_what_is_wrong_and_counted(store: JobStore
     path = tmp_path / "bad.jsonl"
     path.write_text('{"prompt": "x"}\n{"prompt": 5}\n')
     with PromptFile.open(str(path), io.BytesIO()) as file:
-        job = submit_file(store, Hints(), file, SubmitOptions("m3", skip_invalid=True))
+        job = submit_file(store, Hints(), file, SubmitOptions("m3", skip_invalid=True)).job
     assert job.spec.num_lines == 2
     assert [prompt.invalid is None for prompt in pending_of(store, job)] == [True, False]
 
@@ -169,13 +169,13 @@ def test_a_file_that_changes_while_it_is_stored_leaves_nothing_behind(store: Job
 
 
 def test_hints_that_do_not_get_out_do_not_undo_the_job(store: JobStore, file: PromptFile) -> None:
-    job = submit_file(store, Hints(StoreUnavailable("Gone.")), file, SubmitOptions("m7"))
+    job = submit_file(store, Hints(StoreUnavailable("Gone.")), file, SubmitOptions("m7")).job
     assert job.state is JobState.QUEUED
     assert len(store.stranded("m7", 10)) == 3
 
 
 def test_every_submitted_line_comes_back_once_and_in_order(store: JobStore, file: PromptFile, tmp_path: Path) -> None:
-    job = submit_file(store, Hints(), file, SubmitOptions("m8"))
+    job = submit_file(store, Hints(), file, SubmitOptions("m8")).job
     for index in reversed(range(job.spec.num_shards)):
         lease = store.lease(ShardRef(job.id, index), "worker", 60)
         assert lease is not None
