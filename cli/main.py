@@ -7,12 +7,24 @@ import sys
 import click
 
 from cli.error_boundary import run_in_boundary
+from cli.hidden_url import hide_password
 from cli.lazy_group import LazyGroup
 from cli.options import verbosity_options
 
 SECTIONS = {
     "Everything in one": ["run"],
-    "Jobs on a server": ["submit", "status", "watch", "list", "results", "cancel", "retry", "delete"],
+    "Jobs on a server": [
+        "submit",
+        "status",
+        "watch",
+        "list",
+        "results",
+        "cancel",
+        "retry",
+        "pause",
+        "resume",
+        "delete",
+    ],
     "Workers": ["worker", "workers"],
     "On this machine, without a queue": ["generate", "tokenize", "bench"],
 }
@@ -53,6 +65,7 @@ def group() -> None:
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    hide_password()
     sys.exit(run_in_boundary(lambda: group.main(prog_name="qwen-batch", standalone_mode=False)))
 
 

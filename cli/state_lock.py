@@ -50,7 +50,7 @@ class StateLock:
     def _acquire(self) -> int:
         """Lock the file that is at the path: one that was removed between opening and locking guards nothing."""
         while True:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_private(self._folder)
             file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -66,3 +66,10 @@ class StateLock:
             return self._path.read_text(errors="replace").strip() or "unknown"
         except OSError:
             return "unknown"
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder and every missing one above it, each for its owner alone."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(mode=0o700, exist_ok=True)

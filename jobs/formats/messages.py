@@ -7,6 +7,7 @@ from jobs.formats.json_line import Json, check_free_form, shown
 from jobs.formats.known_keys import unknown_key
 from jobs.formats.line_invalid import LineInvalid
 
+MAX_MESSAGES = 10_000  # more than fit any context; a template's time grows with their number
 ROLES = ("system", "user", "assistant", "tool")
 _NEWER_NAMES = {"developer": "system"}  # the OpenAI API's; Qwen3's template would drop it without a word
 _STRINGS = ("name", "tool_call_id", "reasoning_content")
@@ -24,6 +25,8 @@ def read_messages(value: Json) -> tuple[dict[str, Json], ...]:
     """
     if type(value) is not list or not value:
         raise LineInvalid(f"`messages` is {shown(value)}; it must be a list of at least one message")
+    if len(value) > MAX_MESSAGES:
+        raise LineInvalid(f"`messages` has {len(value):,} messages; at most {MAX_MESSAGES:,} are allowed")
     return tuple(_read_message(message, f"messages[{position}]") for position, message in enumerate(value))
 
 

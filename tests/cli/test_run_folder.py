@@ -48,3 +48,13 @@ def test_only_the_last_unfinished_runs_are_kept_and_those_in_use(tmp_path: Path)
         os.utime(folders[0] / "lock", (0, 0))
         assert sorted(prune_runs(tmp_path)) == folders[1:3]
     assert sorted((tmp_path / "runs").iterdir()) == [folders[0], *folders[3:]]
+
+
+def test_every_folder_that_is_made_for_state_is_its_owners_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with StateLock(run_folder(tmp_path / "state" / "qwen-batch", "a-run")):
+            modes = {path.name: oct(path.stat().st_mode & 0o777) for path in (tmp_path / "state").rglob("*")}
+    finally:
+        os.umask(before)
+    assert modes == {"qwen-batch": "0o700", "runs": "0o700", "a-run": "0o700", "lock": "0o600"}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobs.formats.line_invalid import LineInvalid
-from jobs.formats.messages import read_messages
+from jobs.formats.messages import MAX_MESSAGES, read_messages
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": {"a": 1, "b": [2.5, None]}}}
 
@@ -87,6 +87,13 @@ def test_a_bad_message_is_told_where_and_what_is_wrong(messages: Any, reason: st
     with pytest.raises(LineInvalid) as error:
         read_messages(messages)
     assert reason in str(error.value)
+
+
+def test_more_messages_than_any_context_holds_are_refused() -> None:
+    message = {"role": "user", "content": ""}
+    assert len(read_messages([message] * MAX_MESSAGES)) == MAX_MESSAGES
+    with pytest.raises(LineInvalid, match="10,001 messages; at most 10,000"):
+        read_messages([message] * (MAX_MESSAGES + 1))
 
 
 def test_what_a_tool_was_given_may_not_be_nested_without_end() -> None:

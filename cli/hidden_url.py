@@ -1,0 +1,53 @@
+"""A password given on the command line, out of the sight of `ps`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+from jobs.settings import PREFIX
+
+OPTION = "--redis-url"
+VARIABLE = PREFIX + "REDIS_URL"
+
+
+def hide_password() -> None:
+    """If a URL with a password stands in this process's command line, start again with it in the environment instead.
+
+    Everybody on a machine can read command lines; only the same user can read an environment. Returns if there is
+    nothing to hide.
+    """
+    hidden = without_password(sys.orig_argv, os.environ)
+    if hidden is not None:
+        words, environment = hidden
+        os.execve(sys.executable, words, environment)  # noqa: S606 - ourselves
+
+
+def without_password(words: Sequence[str], environ: Mapping[str, str]) -> tuple[list[str], dict[str, str]] | None:
+    """The command line without its last URL that holds a password, and the environment with it; None if it has none."""
+    kept: list[str] = []
+    url: str | None = None
+    rest = iter(words)
+    for word in rest:
+        if word == "--":
+            kept += [word, *rest]
+        elif word == OPTION:
+            value = next(rest, None)
+            kept += [word] if value is None else []
+            url = value or url
+        elif word.startswith(f"{OPTION}="):
+            url = word.removeprefix(f"{OPTION}=")
+        else:
+            kept.append(word)
+    if url is None or not _has_password(url):
+        return None
+    return kept, {**environ, VARIABLE: url}
+
+
+def _has_password(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).password) or "password=" in url
+    except ValueError:
+        return False  # no URL: the command itself says so
