@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -12,6 +13,10 @@ Json = Any  # what a JSON value becomes: None, bool, int, float, str, list or di
 
 MAX_DEPTH = 64  # of free-form values; far below every recursion limit of whoever reads them next
 MAX_SHOWN_CHARS = 60
+# An escaped surrogate without its other half: a high one that no low one follows, or a low one after no high one.
+_HALF_A_PAIR = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+)
 _INT64 = range(-(2**63), 2**63)  # what every JSON and MessagePack reader takes
 
 _decode = msgspec.json.Decoder().decode
@@ -77,6 +82,8 @@ def _not_utf8(line: bytes) -> str:
 
 
 def _not_json(line: bytes, error: msgspec.DecodeError) -> str:
+    if half := _HALF_A_PAIR.search(line):
+        return f"the line is not JSON: {half[0].decode()} is half of a surrogate pair, which is no text"
     reason = str(error).removeprefix("JSON is malformed: ").partition(" - at ")[0].lower()
     if reason == "input data was truncated":
         reason = "it ends too early"
