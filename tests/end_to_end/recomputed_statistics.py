@@ -9,9 +9,9 @@ from typing import Any
 
 from jobs.completion import Completion
 
-# formats.md's table, and what identifies the job.
+# The documented table (docs/results-format.md).
 FIELDS = (
-    *("id", "state", "cancel_requested", "model", "source", "created_at", "error"),
+    *("id", "state", "cancel_requested", "paused", "model", "source", "created_at", "deadline_at", "priority", "error"),
     *("total", "completed", "failed", "total_input_tokens", "total_output_tokens"),
     *("duration_seconds", "output_throughput", "total_token_throughput", "request_throughput", "queue_seconds"),
     *(f"{which}_{what}_ms" for what in ("ttft", "tpot", "e2el") for which in ("mean", "median", "p99")),
