@@ -26,6 +26,7 @@ FROM base AS cpu
 ARG PIP_OPTIONS=""
 RUN pip install ${PIP_OPTIONS} ".[worker]"
 USER qwen
+HEALTHCHECK --interval=10s --timeout=10s --start-period=30s CMD ["qwen-batch", "worker", "--health"]
 ENTRYPOINT ["qwen-batch"]
 CMD ["worker"]
 
@@ -33,5 +34,6 @@ FROM base AS cuda
 RUN pip install ".[worker]"
 ENV QWEN_BATCH_DEVICE=cuda
 USER qwen
+HEALTHCHECK --interval=10s --timeout=10s --start-period=30s CMD ["qwen-batch", "worker", "--health"]
 ENTRYPOINT ["qwen-batch"]
 CMD ["worker"]

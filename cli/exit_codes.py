@@ -13,6 +13,7 @@ class ExitCode(IntEnum):
 
     DONE = 0
     FAILED_LINES = 1  # the job is completed, but some of its lines have an error
+    UNHEALTHY = 1  # `worker --health`: no worker of this machine is alive
     INVALID_INPUT = 2  # usage, a prompt file, a model, an output path, or a job in the wrong state
     NO_SUCH_JOB = 3
     STORE_UNAVAILABLE = 4  # cannot be reached, refuses the password, is full, or is no Redis server

@@ -36,6 +36,8 @@ class Settings(msgspec.Struct, frozen=True):
     flush_seconds: float = 1.0  # finished lines wait at most so long before they are stored
     state_dir: str | None = None  # of `run`; None: $XDG_STATE_HOME/qwen-batch
     log_level: str = "info"  # debug, info, warning, error
+    log_format: str = "text"  # text, json
+    metrics_port: int | None = None  # where a worker shows its metrics; None: nowhere
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:

@@ -20,10 +20,13 @@ def run_worker(settings: Settings) -> int:
     Returns:
         The exit code: 0 after an orderly stop, 1 if Celery failed, 2 if the model or a setting cannot be used, 4 if the
         server cannot.
+
+    Raises:
+        InvalidInput: A setting of the log does not exist.
     """
-    set_up_logs(settings.log_level)
-    signals.setup_logging.connect(_keep_our_logs, weak=False)
     process = WorkerProcess(settings)
+    set_up_logs(settings.log_level, settings.log_format, process.worker_id)
+    signals.setup_logging.connect(_keep_our_logs, weak=False)
     try:
         worker = CeleryWorker(celery_app_of(process), on_stop=process.stop.request)
         worker.start()

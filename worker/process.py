@@ -11,6 +11,7 @@ from jobs.hints import queue_name
 from jobs.served_name import served_name
 from jobs.settings import Settings
 from worker.active_shards import ActiveShards
+from worker.facts import new_worker_id
 from worker.hint_message import MalformedHint, shard_of_hint
 from worker.orderly_stop import OrderlyStop
 from worker.refusals import Refusals
@@ -32,6 +33,7 @@ class WorkerProcess:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.model = settings.served_model_name or served_name(settings.model)
+        self.worker_id = new_worker_id()
         self.stop = OrderlyStop(self._hand_over)
         self._active = ActiveShards()
         self._worker: RunningWorker | None = None
@@ -46,7 +48,9 @@ class WorkerProcess:
 
     def open(self) -> RunningWorker:
         """Load the model and start all threads. Raises what `start_worker` raises."""
-        self._worker = start_worker(self.settings, self.model, self._active, self.refusals, _die)
+        self._worker = start_worker(
+            self.settings, self.model, self.worker_id, self._active, self.refusals, on_death=_die
+        )
         self.stop.start()
         return self._worker
 

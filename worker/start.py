@@ -18,12 +18,16 @@ from jobs.stores.connect import connect
 from model.hub import resolve_model
 from worker.active_shards import ActiveShards
 from worker.engine_options import engine_config
-from worker.facts import WorkerFacts, new_worker_id
+from worker.facts import WorkerFacts
 from worker.lease_keeper import LeaseKeeper
+from worker.metered_engine import MeteredEngine
+from worker.metrics import WorkerMetrics
+from worker.metrics_server import serve_metrics
 from worker.preparation import Preparation
 from worker.reaper import Reaper
 from worker.refusals import Refusals
 from worker.reporter import Reporter
+from worker.request_meter import RequestMeter
 from worker.running_worker import RunningWorker
 from worker.shard_runner import ShardRunner
 from worker.store_link import StoreLink
@@ -37,8 +41,10 @@ log = logging.getLogger(__name__)
 def start_worker(
     settings: Settings,
     model: str,
+    worker_id: str,
     active: ActiveShards,
     refusals: Refusals,
+    *,
     on_death: Callable[[BaseException], None],
 ) -> RunningWorker:
     """Connect, announce the worker as loading, load the model; then renew, sweep and report until it is closed.
@@ -46,6 +52,7 @@ def start_worker(
     Args:
         settings: What the person set.
         model: The served model's name.
+        worker_id: Unique for ever.
         active: What the worker will be doing.
         refusals: What it refuses to do.
         on_death: Called on the engine's thread when that has failed.
@@ -58,7 +65,10 @@ def start_worker(
     config = engine_config(settings)
     store = connect(settings.redis_url)
     link = StoreLink(active.stopping)
-    asked = WorkerFacts(new_worker_id(), model, settings.device, settings.dtype)
+    metrics = WorkerMetrics(model=model, meter=RequestMeter(), refusals=refusals, link=link)
+    if settings.metrics_port is not None:
+        serve_metrics(settings.metrics_port, metrics.text)
+    asked = WorkerFacts(worker_id, model, settings.device, settings.dtype)
     reporter = Reporter(store=store, link=link, active=active, refusals=refusals, facts=asked)
     reporter.start()
     try:
@@ -68,12 +78,13 @@ def start_worker(
         reporter.stop()
         raise
     facts = _facts(asked, loaded)
+    engine = metrics.engine = MeteredEngine(loaded.engine, metrics.meter)
     hints = CeleryHints(settings.redis_url)
     keeper = LeaseKeeper(store=store, worker_id=facts.worker_id, ttl_seconds=settings.lease_ttl_seconds, link=link)
     runner = ShardRunner(
         store=store,
         hints=hints,
-        engine=loaded.engine,
+        engine=engine,
         preparation=Preparation(loaded.tokenizer, card),
         lease_keeper=keeper,
         link=link,

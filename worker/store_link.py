@@ -32,6 +32,11 @@ class StoreLink:
         self._lock = threading.Lock()
         self._failing_since: float | None = None
 
+    @property
+    def failing(self) -> bool:
+        """Whether the last that was heard of the store is a failure."""
+        return self._failing_since is not None
+
     def failed(self, error: QwenBatchError) -> None:
         """A call has failed with `StoreUnavailable` or `StoreFull`."""
         with self._lock:

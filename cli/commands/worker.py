@@ -6,6 +6,7 @@ import click
 
 from cli.console import Console
 from cli.options import pass_console, redis_url_option, settings_with, verbosity_options
+from cli.worker_health import check_health
 from cli.worker_options import worker_options
 
 
@@ -16,10 +17,24 @@ from cli.worker_options import worker_options
     type=click.Choice(["debug", "info", "warning", "error"]),
     help="How much it writes to stderr.  [env: QWEN_BATCH_LOG_LEVEL; default: info]",
 )
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    help="How a line of the log looks; json is for collectors.  [env: QWEN_BATCH_LOG_FORMAT; default: text]",
+)
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(1, 65535),
+    metavar="PORT",
+    help="Show Prometheus metrics at http://HOST:PORT/metrics.  [env: QWEN_BATCH_METRICS_PORT; default: nowhere]",
+)
+@click.option(
+    "--health", is_flag=True, help="Start nothing; exit with 0 if a worker of this machine is alive, else with 1."
+)
 @redis_url_option
 @verbosity_options
 @pass_console
-def command(console: Console, /, **options: object) -> int:
+def command(console: Console, /, *, health: bool, **options: object) -> int:
     """Serve one model on one device until SIGTERM or Ctrl-C.
 
     Start as many as there are devices, on as many machines as can reach the
@@ -35,6 +50,8 @@ def command(console: Console, /, **options: object) -> int:
           --redis-url redis://:PASSWORD@queue.example:6379/0
     """
     settings = settings_with(**options)
+    if health:
+        return check_health(settings, console)
     console.detail(f"Loading {settings.model}.")
     from worker.main import run_worker
 

@@ -1,0 +1,45 @@
+"""Log lines as JSON objects, for whatever collects and searches them."""
+
+from __future__ import annotations
+
+import logging
+import re
+from datetime import UTC, datetime
+
+import msgspec
+
+_FACT = re.compile(r"\b([a-z_]+)=([^\s,]+)")  # messages say facts as `job=… shard=3 seconds=0.25`
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line: at, level, logger, worker, message; job, shard and whatever else the message says as
+    `name=value`; error, with the traceback, where there is one.
+
+    Args:
+        worker_id: Who writes.
+    """
+
+    def __init__(self, worker_id: str) -> None:
+        super().__init__()
+        self._worker_id = worker_id
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = record.getMessage()
+        line: dict[str, object] = {name: _value(text) for name, text in _FACT.findall(message)}
+        line |= {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "worker": self._worker_id,
+            "message": message,
+        }
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line).decode()
+
+
+def _value(text: str) -> str | float | int:
+    if not _NUMBER.fullmatch(text):
+        return text
+    return float(text) if "." in text else int(text)
