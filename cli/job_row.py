@@ -15,10 +15,13 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     state: JobState
     cancel_requested: bool
+    paused: bool
     model: str
     source: str  # the prompt file's name
     created_at: float  # seconds since the epoch
     ended_at: float | None
+    deadline_at: float | None
+    priority: int
     total: int  # lines
     completed: int
     failed: int
@@ -37,10 +40,13 @@ def facts_of(job: Job) -> dict[str, Any]:
         "id": job.id,
         "state": job.state,
         "cancel_requested": job.cancel_requested,
+        "paused": job.paused,
         "model": job.spec.model,
         "source": job.spec.source,
         "created_at": job.spec.created_at,
         "ended_at": job.ended_at,
+        "deadline_at": job.deadline_at,
+        "priority": job.spec.priority,
         "total": job.spec.num_lines,
         "completed": job.completed,
         "failed": job.failed,
@@ -52,4 +58,8 @@ def facts_of(job: Job) -> dict[str, Any]:
 
 def state_text(job: Job) -> str:
     """The state for people: `in_progress`, or what a pending request makes of it."""
-    return "cancelling" if job.cancel_requested and not job.state.ended else job.state.value
+    if job.state.ended:
+        return job.state.value
+    if job.ending:
+        return "cancelling" if job.cancel_requested else "expiring"
+    return "paused" if job.paused else job.state.value

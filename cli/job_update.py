@@ -29,8 +29,8 @@ class JobUpdate(JobRow, frozen=True, kw_only=True):
         """The state for people, with the reason when nothing moves."""
         if self.state.ended:
             return self.state.value
-        if self.cancel_requested:
-            return "cancelling"
+        if self.cancel_requested or self.paused:
+            return "cancelling" if self.cancel_requested else "paused"
         if self.state is JobState.VALIDATING:
             return "storing the prompts"
         if self.workers == 0:

@@ -32,7 +32,7 @@ def _facts(stats: JobStats) -> Table:
 def _fact_rows(stats: JobStats) -> list[tuple[str, str]]:
     rows = [
         ("Job", harmless(stats.id)),
-        ("State", stats.state.value + (", cancel requested" if _is_cancelling(stats) else "")),
+        ("State", stats.state.value + _pending_request(stats)),
         ("Model", harmless(stats.model)),
         ("Prompts", harmless(stats.source)),
         ("Lines", _lines(stats)),
@@ -53,8 +53,10 @@ def _fact_rows(stats: JobStats) -> list[tuple[str, str]]:
     return rows
 
 
-def _is_cancelling(stats: JobStats) -> bool:
-    return stats.cancel_requested and not stats.state.ended
+def _pending_request(stats: JobStats) -> str:
+    if stats.state.ended:
+        return ""
+    return ", cancel requested" if stats.cancel_requested else ", paused" if stats.paused else ""
 
 
 def _lines(stats: JobStats) -> str:

@@ -52,6 +52,7 @@ class NewJob(msgspec.Struct, frozen=True):
     source: str  # the file's name as given, for people
     created_at: float  # seconds since the epoch
     priority: int = 0  # jobs with a higher one go first
+    deadline_seconds: float | None = None  # from `open` on; then the job ends as `expired`
     key: str | None = None  # submissions with the same one are the same job (`JobStore.claim`)
 
     @property
@@ -74,6 +75,9 @@ class Job(msgspec.Struct, frozen=True):
     last_line_at: float | None
     ended_at: float | None
     error: str | None  # why the whole job failed
+    paused: bool = False  # nobody is to work on it for now
+    deadline_at: float | None = None  # seconds since the epoch, by the store's clock
+    deadline_passed: bool = False  # it ends because of that
 
     @property
     def id(self) -> str:
@@ -82,7 +86,12 @@ class Job(msgspec.Struct, frozen=True):
     @property
     def stands(self) -> bool:
         """Whether the same submission need not be made again: it waits, runs or is completed."""
-        return self.state in (JobState.QUEUED, JobState.IN_PROGRESS, JobState.COMPLETED) and not self.cancel_requested
+        return self.state in (JobState.QUEUED, JobState.IN_PROGRESS, JobState.COMPLETED) and not self.ending
+
+    @property
+    def ending(self) -> bool:
+        """Whether it ends, or has ended, before its lines are done: they are not to be started any more."""
+        return self.cancel_requested or self.deadline_passed
 
     @property
     def done(self) -> int:
@@ -108,5 +117,6 @@ class LeaseStatus(StrEnum):
     """What a renewal finds."""
 
     HELD = "held"
-    CANCELLED = "cancelled"  # still held, but the job is to be cancelled: abort its sequences
+    CANCELLED = "cancelled"  # still held, but the job is to end early: abort its sequences
+    PAUSED = "paused"  # still held, but the job is paused: give the shard back
     LOST = "lost"  # expired and maybe taken over: drop the shard, write nothing

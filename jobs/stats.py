@@ -52,9 +52,12 @@ class JobStats(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     state: JobState
     cancel_requested: bool
+    paused: bool
     model: str
     source: str
     created_at: float  # seconds since the epoch
+    deadline_at: float | None  # the same, by the store's clock
+    priority: int
     error: str | None
     total: int  # lines
     completed: int

@@ -31,6 +31,8 @@ class SubmitOptions:
     skip_invalid: bool = False  # bad lines become `invalid_line` results instead of refusing the file
     card: ModelCard | None = None  # the model's facts; None: what a worker has published, if one has
     lines_per_shard: int | None = None  # None: `jobs.sharding.shard_size`
+    priority: int = 0  # jobs with a higher one go first
+    deadline_seconds: float | None = None  # from the moment at which the job is stored whole
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,8 @@ def _spec(report: FileReport, options: SubmitOptions, key: str | None) -> NewJob
         shard_size=options.lines_per_shard or shard_size(report.num_lines),
         source=report.name,
         created_at=created_at,
+        priority=options.priority,
+        deadline_seconds=options.deadline_seconds,
         key=key,
     )
 

@@ -16,7 +16,8 @@ from worker.inference_engine import InferenceEngine
 class Interruption(StrEnum):
     """Why a shard is not run to its end."""
 
-    CANCELLED = "cancelled"  # its job is to be cancelled
+    CANCELLED = "cancelled"  # its job is to end early
+    PAUSED = "paused"  # its job is paused
     LOST = "lost"  # its lease has ended
     STOPPING = "stopping"  # this worker ends
 

@@ -78,8 +78,8 @@ class LeaseKeeper:
     def take(self, shard: ShardRef, on_end: OnEnd, alone: bool = False) -> HeldLease | None:
         """Lease a shard and keep it; None when there is nothing to do (`JobStore.lease`).
 
-        `on_end` is called once, on the heartbeat thread, with CANCELLED (the lease is still held and renewed) or LOST
-        (it is not). It must be quick. Raises what `JobStore.lease` raises.
+        `on_end` is called once, on the heartbeat thread, with CANCELLED or PAUSED (the lease is still held and
+        renewed) or LOST (it is not). It must be quick. Raises what `JobStore.lease` raises.
         """
         asked_at = self._clock()
         lease = self._store.lease(shard, self._worker_id, self._ttl, alone)
@@ -137,7 +137,7 @@ class LeaseKeeper:
             self._lose(held)
             return
         held.expires_at = asked_at + self._ttl
-        if status is LeaseStatus.CANCELLED:
+        if status is not LeaseStatus.HELD:
             held.tell(status)
 
     def _lose(self, held: HeldLease) -> None:

@@ -30,7 +30,11 @@ T = TypeVar("T")
 
 ABORT_SECONDS = 0.5  # how long aborted lines are waited for: about a step; some turn out to be finished
 
-_INTERRUPTION = {LeaseStatus.CANCELLED: Interruption.CANCELLED, LeaseStatus.LOST: Interruption.LOST}
+_INTERRUPTION = {
+    LeaseStatus.CANCELLED: Interruption.CANCELLED,
+    LeaseStatus.PAUSED: Interruption.PAUSED,
+    LeaseStatus.LOST: Interruption.LOST,
+}
 
 
 class Outcome(StrEnum):
@@ -39,6 +43,7 @@ class Outcome(StrEnum):
     FINISHED = "finished"
     NOTHING_TO_DO = "nothing to do"  # finished, held by another worker, cancelled, or gone
     CANCELLED = "cancelled"
+    PAUSED = "paused"  # given back until its job is resumed
     LOST = "lost"  # the lease ended, or the job was deleted
     HANDED_BACK = "handed back"  # the store knows that it needs a worker, and a hint was sent
     PUT_OFF = "put off"  # the store did not answer; a reaper will find the shard
@@ -126,7 +131,7 @@ class ShardRunner:
             complete = self._run_lines(prompts, job, lease, activity)
         cancelled = in_flight.interruption is Interruption.CANCELLED
         if not complete and not cancelled:
-            return self._hand_back(lease)
+            return self._hand_back(lease, activity)
         stats = self.facts.shard_stats(self.engine.take_group_stats(_group(lease)))
         self.link.insist(lambda: self.store.finish_shard(lease, stats))
         return Outcome.CANCELLED if cancelled else Outcome.FINISHED
@@ -156,9 +161,9 @@ class ShardRunner:
             outbox.flush_if_due()
         return missing == 0
 
-    def _hand_back(self, lease: Lease) -> Outcome:
+    def _hand_back(self, lease: Lease, activity: ActiveShard) -> Outcome:
         if not self.link.insist(lambda: self.store.release(lease)):
-            return Outcome.LOST
+            return Outcome.PAUSED if activity.in_flight.interruption is Interruption.PAUSED else Outcome.LOST
         self._hint(lease.shard)
         return Outcome.HANDED_BACK
 

@@ -13,6 +13,8 @@ from cli.options import json_option, pass_console, redis_url_option, settings_wi
 from cli.store import open_store
 from jobs.job import Job
 
+_WORDS = ("JOB", "STATE")
+
 
 @click.command(name="list")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="Jobs at the most.")
@@ -32,29 +34,27 @@ def command(console: Console, limit: int, redis_url: str | None, as_json: bool) 
     if as_json:
         console.json([JobRow.of(job) for job in jobs])
     elif jobs:
-        console.show(_table(jobs))
+        console.show(_table(jobs, console.out.width))
     else:
         console.say("There are no jobs. Make one with `qwen-batch submit PROMPTS`.")
 
 
-def _table(jobs: list[Job]) -> Table:
-    """Ids are never cut: they are there to be copied."""
+def _table(jobs: list[Job], width: int) -> Table:
+    """Ids, states and counts are never cut, however long the names beside them are."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("JOB", no_wrap=True, min_width=max(len(harmless(job.id)) for job in jobs))
-    table.add_column("STATE", no_wrap=True)
-    table.add_column("LINES", justify="right", no_wrap=True)
-    any_failed = any(job.failed for job in jobs)
-    if any_failed:
-        table.add_column("FAILED", justify="right", no_wrap=True)
-    table.add_column("MODEL", no_wrap=True, overflow="ellipsis")
-    table.add_column("PROMPTS", no_wrap=True, overflow="ellipsis")
-    for job in jobs:
-        table.add_row(
-            harmless(job.id),
-            state_text(job),
-            f"{figures.count(job.done)}/{figures.count(job.spec.num_lines)}",
-            *([figures.count(job.failed)] if any_failed else []),
-            harmless(job.spec.model),
-            harmless(job.spec.source),
-        )
+    figures_of = {
+        "JOB": [harmless(job.id) for job in jobs],
+        "STATE": [state_text(job) for job in jobs],
+        "LINES": [f"{figures.count(job.done)}/{figures.count(job.spec.num_lines)}" for job in jobs],
+    }
+    if any(job.failed for job in jobs):
+        figures_of["FAILED"] = [figures.count(job.failed) for job in jobs]
+    for title in figures_of:
+        table.add_column(title, no_wrap=True, justify="left" if title in _WORDS else "right")
+    left = width - sum(max(map(len, (title, *texts))) + 2 for title, texts in figures_of.items())
+    model_width = min(max(len(job.spec.model) for job in jobs), left // 2)
+    table.add_column("MODEL", no_wrap=True, overflow="ellipsis", max_width=max(model_width, 5))
+    table.add_column("PROMPTS", no_wrap=True, overflow="ellipsis", max_width=max(left - model_width - 4, 7))
+    for job, row in zip(jobs, zip(*figures_of.values(), strict=True), strict=True):
+        table.add_row(*row, harmless(job.spec.model), harmless(job.spec.source))
     return table

@@ -29,6 +29,7 @@ from cli.run_folder import fingerprint_of
 from cli.sampling_options import sampling_options
 from cli.store import open_hints, open_store
 from cli.target_model import target_model
+from jobs.duration import parse_duration
 from jobs.file_report import FileReport
 from jobs.job import Job
 from jobs.prompt_file import PromptFile
@@ -43,6 +44,10 @@ def _check_key(_ctx: click.Context, _param: click.Parameter, key: str | None) ->
     if key is not None and not (0 < len(key) <= MAX_KEY_CHARS and key.isprintable()):
         raise click.BadParameter(f"{key!r} is not 1 to {MAX_KEY_CHARS} printable characters.")
     return key
+
+
+def _parse_deadline(_ctx: click.Context, _param: click.Parameter, text: str | None) -> float | None:
+    return None if text is None else parse_duration(text)
 
 
 def _key_of(said: str | None, settings: Settings, options: SubmitOptions) -> Callable[[FileReport], str]:
@@ -69,6 +74,20 @@ def _standing(job: Job) -> str:
     callback=_check_key,
     help="Submissions with the same key are the same job.  [default: from the file's content and the options]",
 )
+@click.option(
+    "--priority",
+    type=click.IntRange(-100, 100),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Jobs with a higher one go first; those of one priority share the workers.",
+)
+@click.option(
+    "--deadline",
+    metavar="DURATION",
+    callback=_parse_deadline,
+    help="End the job after 90s, 30m, 1h30m or 2d: finished lines stay, the rest is `expired`.",
+)
 @click.option("--new", is_flag=True, help="Make another job, even if the same one stands already.")
 @wait_option
 @output_option
@@ -85,6 +104,8 @@ def command(
     seed: int,
     skip_invalid: bool,
     idempotency_key: str | None,
+    priority: int,
+    deadline: float | None,
     new: bool,
     wait: bool,
     output: str | None,
@@ -120,7 +141,9 @@ def command(
     with PromptFile.open(prompts, sys.stdin.buffer) as file:
         store = open_store(settings)
         chosen = target_model(settings, console)
-        options = SubmitOptions(chosen.name, defaults, seed, skip_invalid, chosen.card)
+        options = SubmitOptions(
+            chosen.name, defaults, seed, skip_invalid, chosen.card, priority=priority, deadline_seconds=deadline
+        )
         submitted = submit_file(
             store, open_hints(settings), file, options, None if new else _key_of(idempotency_key, settings, options)
         )

@@ -7,9 +7,11 @@ from itertools import chain
 
 from jobs.completion import Completion
 from jobs.job import Job, JobState, Lease, NewJob, ShardRef
+from jobs.prompt import Prompt
 from jobs.shard_stats import TimelineSample
 from jobs.stats_counters import JobCounters
 from jobs.stores.memory_shard import MemoryShard
+from jobs.stores.rules import cancelled_line, expired_line
 
 
 @dataclass
@@ -20,6 +22,9 @@ class MemoryJob:
     served_at: float = 0.0  # its latest lease: among jobs of one priority the longest unserved is next
     state: JobState = JobState.VALIDATING
     cancel_requested: bool = False
+    paused: bool = False
+    deadline_at: float | None = None
+    deadline_passed: bool = False
     first_step_at: float | None = None
     last_line_at: float | None = None
     ended_at: float | None = None
@@ -32,7 +37,20 @@ class MemoryJob:
     @property
     def runnable(self) -> bool:
         """Whether its shards may be leased."""
-        return self.state in (JobState.QUEUED, JobState.IN_PROGRESS) and not self.cancel_requested
+        return self.state in (JobState.QUEUED, JobState.IN_PROGRESS) and not self.ending and not self.paused
+
+    @property
+    def ending(self) -> bool:
+        """Whether its missing lines are not to be run any more."""
+        return self.cancel_requested or self.deadline_passed
+
+    def late(self, now: float) -> bool:
+        """Whether its deadline has passed."""
+        return self.deadline_at is not None and self.deadline_at <= now
+
+    def ending_line(self, prompt: Prompt) -> Completion:
+        """The error of a line that is missing at its early end."""
+        return expired_line(prompt) if self.deadline_passed else cancelled_line(prompt)
 
     def waiting(self) -> list[int]:
         """Shards that need a worker, those that must be run alone at the end."""
@@ -56,6 +74,9 @@ class MemoryJob:
             last_line_at=self.last_line_at,
             ended_at=self.ended_at,
             error=None,
+            paused=self.paused,
+            deadline_at=self.deadline_at,
+            deadline_passed=self.deadline_passed,
         )
 
     def results(self) -> list[Completion]:
@@ -66,7 +87,13 @@ class MemoryJob:
     def take(self, index: int, worker_id: str, now: float, ttl_seconds: float, alone: bool) -> Lease | None:
         """Lease a shard, if it can be leased."""
         shard = self.shards.get(index)
-        if not self.runnable or shard is None or shard.closed or (shard.lease is not None and not shard.expired(now)):
+        if (
+            not self.runnable
+            or self.late(now)
+            or shard is None
+            or shard.closed
+            or (shard.lease is not None and not shard.expired(now))
+        ):
             return None
         if shard.lease is not None:
             shard.drop_expired()
@@ -110,7 +137,10 @@ class MemoryJob:
         """End a job of which no shard needs or has a worker."""
         if not all(shard.closed for shard in self.shards.values()):
             return False
-        self.state = JobState.CANCELLED if self.cancel_requested else JobState.COMPLETED
+        if self.ending:
+            self.state = JobState.EXPIRED if self.deadline_passed else JobState.CANCELLED
+        else:
+            self.state = JobState.COMPLETED
         self.ended_at = now
         return True
 
@@ -123,7 +153,8 @@ class MemoryJob:
                 shard.reopen(kept)
                 opened.append(index)
         if opened:
-            self.state, self.cancel_requested, self.ended_at = JobState.QUEUED, False, None
+            self.state, self.ended_at, self.deadline_at = JobState.QUEUED, None, None
+            self.cancel_requested = self.deadline_passed = self.paused = False
             self.idle_since, self.idle_until = self.idle_since or self.last_line_at, None
         return opened
 

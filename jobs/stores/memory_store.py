@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from threading import RLock
 
 from jobs.completion import Completion
-from jobs.errors import JobNotFound
 from jobs.job import Job, JobState, Lease, LeaseStatus, NewJob, ShardRef
 from jobs.model_card import ModelCard
 from jobs.prompt import Prompt
@@ -15,12 +14,11 @@ from jobs.stats import JobStats
 from jobs.stats_from_counters import job_stats
 from jobs.stores.memory_fleet import MemoryFleet
 from jobs.stores.memory_job import MemoryJob
+from jobs.stores.memory_jobs import MemoryJobs
 from jobs.stores.memory_shard import MemoryShard
 from jobs.stores.rules import (
     TIMELINE_SECONDS,
-    cancelled_line,
     id_taken,
-    lease_lost,
     never_opened,
     not_ended,
     not_validating,
@@ -28,7 +26,7 @@ from jobs.stores.rules import (
 from jobs.worker_report import WorkerReport
 
 
-class MemoryJobStore:
+class MemoryJobStore(MemoryJobs):
     """`JobStore` says what each method does. Thread-safe; everything is lost with the process.
 
     Args:
@@ -36,9 +34,8 @@ class MemoryJobStore:
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+        super().__init__(clock)
         self._lock = RLock()
-        self._jobs: dict[str, MemoryJob] = {}
         self._runs: dict[str, str] = {}
         self._claims: dict[str, str] = {}  # submission key -> job id
         self._fleet = MemoryFleet(clock)
@@ -67,6 +64,8 @@ class MemoryJobStore:
                 if len(job.shards) != job.spec.num_shards:
                     raise ValueError(f"job {job_id} has not all of its {job.spec.num_shards} shards")
                 job.state, job.counters.opened_at = JobState.QUEUED, self._clock()
+                if job.spec.deadline_seconds is not None:
+                    job.deadline_at = self._clock() + job.spec.deadline_seconds
                 if not job.shards:
                     job.end_if_all_done(self._clock())
             return [ShardRef(job_id, index) for index in sorted(job.shards)]
@@ -116,9 +115,21 @@ class MemoryJobStore:
         with self._lock:
             job = self._job(job_id)
             if not job.state.ended:
-                job.cancel_requested = True
+                job.cancel_requested = not job.deadline_passed
                 self._close_unheld(job)
             return job.snapshot()
+
+    def pause(self, job_id: str) -> Job:
+        with self._lock:
+            job = self._running(job_id, "paused")
+            job.paused = True
+            return job.snapshot()
+
+    def resume(self, job_id: str) -> list[ShardRef]:
+        with self._lock:
+            job = self._running(job_id, "resumed")
+            job.paused = False
+            return [ShardRef(job_id, index) for index in job.waiting()]
 
     def retry(self, job_id: str) -> list[ShardRef]:
         with self._lock:
@@ -157,12 +168,12 @@ class MemoryJobStore:
         self, model: str, worker_id: str, ttl_seconds: float, passing_over: Collection[str] = ()
     ) -> Lease | ShardRef | None:
         with self._lock:
-            for job in sorted(
-                self._unfinished(model), key=lambda job: (-job.spec.priority, job.served_at, job.spec.id)
-            ):
-                if job.runnable and job.spec.id not in passing_over and (waiting := job.waiting()):
-                    job.served_at = self._clock()
-                    lease = job.take(waiting[0], worker_id, self._clock(), ttl_seconds, alone=False)
+            now = self._clock()
+            for job in self._unfinished(model):
+                waiting = job.waiting() if job.runnable and not job.late(now) else []
+                if waiting and job.spec.id not in passing_over:
+                    job.served_at = now
+                    lease = job.take(waiting[0], worker_id, now, ttl_seconds, alone=False)
                     return lease or ShardRef(job.spec.id, waiting[0])
             return None
 
@@ -172,8 +183,10 @@ class MemoryJobStore:
             if shard is None:
                 return LeaseStatus.LOST
             shard.expires_at = self._clock() + ttl_seconds
-            cancelled = self._jobs[lease.shard.job_id].cancel_requested
-            return LeaseStatus.CANCELLED if cancelled else LeaseStatus.HELD
+            job = self._jobs[lease.shard.job_id]
+            if job.ending:
+                return LeaseStatus.CANCELLED
+            return LeaseStatus.PAUSED if job.paused else LeaseStatus.HELD
 
     def release(self, lease: Lease) -> bool:
         with self._lock:
@@ -182,9 +195,9 @@ class MemoryJobStore:
                 return False
             shard.lease = None
             job = self._jobs[lease.shard.job_id]
-            if job.cancel_requested:
+            if job.ending:
                 self._close_unheld(job)
-            return not job.cancel_requested
+            return not job.ending and not job.paused
 
     def pending(self, lease: Lease) -> list[Prompt]:
         with self._lock:
@@ -199,23 +212,25 @@ class MemoryJobStore:
         with self._lock:
             shard = self._own(lease)
             job, missing = self._jobs[lease.shard.job_id], shard.pending()
-            if missing and not job.cancel_requested:
+            if missing and not job.ending:
                 raise ValueError(f"shard {lease.shard.index} of job {job.spec.id} lacks {len(missing)} results")
             job.counters.add_shard(stats)
-            return job.close(shard, [cancelled_line(prompt) for prompt in missing], self._clock())
+            return job.close(shard, [job.ending_line(prompt) for prompt in missing], self._clock())
 
     def stranded(self, model: str, limit: int, expired_only: bool = False) -> list[ShardRef]:
         with self._lock:
             lost: list[ShardRef] = []
             waiting: list[ShardRef] = []
-            for job in sorted(
-                self._unfinished(model), key=lambda job: (-job.spec.priority, job.served_at, job.spec.id)
-            ):
-                if job.cancel_requested:
+            for job in self._unfinished(model):
+                if job.late(self._clock()) and not job.ending:
+                    job.deadline_passed = True
+                if job.ending:
                     self._close_unheld(job)
-                elif job.runnable:
-                    lost += self._drop_expired(job, limit - len(lost))
-                    waiting += [ShardRef(job.spec.id, index) for index in job.waiting()]
+                elif job.state is not JobState.VALIDATING:
+                    dropped = self._drop_expired(job, limit - len(lost))
+                    if not job.paused:
+                        lost += dropped
+                        waiting += [ShardRef(job.spec.id, index) for index in job.waiting()]
             found = lost if expired_only else list(dict.fromkeys(lost + waiting))
             return found[:limit]
 
@@ -244,49 +259,3 @@ class MemoryJobStore:
     def model(self, name: str) -> ModelCard | None:
         with self._lock:
             return self._fleet.model(name)
-
-    # --- what several of these share ---------------------------------------------------------------------------
-
-    def _job(self, job_id: str) -> MemoryJob:
-        if job_id not in self._jobs:
-            raise JobNotFound(job_id)
-        return self._jobs[job_id]
-
-    def _unfinished(self, model: str) -> list[MemoryJob]:
-        return [job for job in self._jobs.values() if job.spec.model == model and not job.state.ended]
-
-    def _validating(self, job_id: str) -> MemoryJob:
-        job = self._job(job_id)
-        if job.cancel_requested:
-            raise not_validating(job_id, "cancelled")
-        return job
-
-    def _held(self, lease: Lease) -> MemoryShard | None:
-        job = self._jobs.get(lease.shard.job_id)
-        shard = job.shards[lease.shard.index] if job else None
-        if shard is None or (shard.lease is not None and shard.lease.token == lease.token):
-            return shard
-        shard.absolve(lease.token)
-        return None
-
-    def _own(self, lease: Lease) -> MemoryShard:
-        shard = self._held(lease)
-        if shard is None:
-            raise lease_lost(lease)
-        return shard
-
-    def _close_unheld(self, job: MemoryJob) -> None:
-        now = self._clock()
-        for shard in job.shards.values():
-            if not shard.closed and (shard.lease is None or shard.expired(now)):
-                job.close(shard, [cancelled_line(prompt) for prompt in shard.pending()], now)
-        job.end_if_all_done(now)
-
-    def _drop_expired(self, job: MemoryJob, limit: int) -> list[ShardRef]:
-        now = self._clock()
-        dropped: list[ShardRef] = []
-        for index, shard in sorted(job.shards.items()):
-            if shard.expired(now) and len(dropped) < limit:
-                shard.drop_expired()
-                dropped.append(ShardRef(job.spec.id, index))
-        return dropped

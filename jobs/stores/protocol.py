@@ -68,10 +68,19 @@ class JobStore(Protocol):
         shard is leased, the job ends at once.
         """
 
+    def pause(self, job_id: str) -> Job:
+        """Let nobody work on a job until `resume`; running shards are given back at their next renewal.
+
+        Finished lines stay. Raises `JobConflict` unless the job is queued or in progress.
+        """
+
+    def resume(self, job_id: str) -> list[ShardRef]:
+        """Let a paused job go on. Returns the shards to hint. Raises `JobConflict` as `pause` does."""
+
     def retry(self, job_id: str) -> list[ShardRef]:
         """Open the failed lines of an ended job again: their results go, counters follow, state is `queued`.
 
-        Returns the shards to hint; an empty list (and no change) when no line had failed.
+        Returns the shards to hint; an empty list (and no change) when no line had failed. It has no deadline any more.
         Raises `JobConflict` while the job has not ended.
         """
 
@@ -114,7 +123,7 @@ class JobStore(Protocol):
         """Prolong a lease that is still ours."""
 
     def release(self, lease: Lease) -> bool:
-        """Give a shard back unfinished. True if it was ours and still needs a worker: hint it again."""
+        """Give a shard back unfinished. True if it was ours and needs a worker now: hint it again."""
 
     def pending(self, lease: Lease) -> list[Prompt]:
         """The shard's lines that have no result yet, in input order. Raises `LeaseLost`.
@@ -142,7 +151,8 @@ class JobStore(Protocol):
         With `expired_only`, just those whose expired lease this call drops: no hint announces them any more, while
         the others usually have one that still waits in the queue.
 
-        Expired leases are dropped by this call; a job whose cancellation waited for them ends.
+        Expired leases are dropped by this call; a job whose cancellation waited for them ends, and one whose deadline
+        has passed is ended as `cancel` would end it, its missing lines as `expired`.
 
         A shard that takes its workers down is narrowed: after two silent workers it is run alone in one, then the
         lines that took that one down are run an eighth at a time, then one at a time; a line that was alone in two

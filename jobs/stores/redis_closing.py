@@ -15,7 +15,7 @@ from jobs.stats_counters import EngineTotals, worker_share
 from jobs.stores.packing import encode_completion, pack_completions, unpack_prompts
 from jobs.stores.redis_poison import late_lease
 from jobs.stores.redis_server import RedisServer
-from jobs.stores.rules import cancelled_line
+from jobs.stores.rules import cancelled_line, expired_line
 
 
 @dataclass(frozen=True)
@@ -46,41 +46,42 @@ class ShardCloser:
         return bool(reply == "ended")
 
     def close_cancelled(self, shard: ShardRef) -> bool:
-        """A shard of a cancelled job that no live worker holds. Returns whether this ended the job."""
+        """A shard that no live worker holds, of a job that ends early. Returns whether this ended the job."""
         keys, reply = JobKeys(shard.job_id), "changed"
         while reply == "changed":
-            running, source, token = self._server.pipeline(
+            running, source, token, expired = self._server.pipeline(
                 [
                     ("HGETALL", keys.running(shard.index)),
                     ("GET", keys.input(shard.index)),
                     ("HGET", keys.shard(shard.index), "token"),
+                    ("HGET", keys.meta, "expired"),
                 ],
                 atomic=True,
             )
             if source is None:  # deleted meanwhile
                 return False
-            closing = _closing(running, unpack_prompts(source))
+            closing = _closing(running, unpack_prompts(source), expired is not None)
             args = (shard.index, closing.lines_read, closing.packed, closing.errors, token or "")
             reply = self._server.script("close_unheld", self._names(shard), *args)
         return bool(reply == "ended")
 
     def _prepare_finish(self, lease: Lease) -> _Closing:
         keys, index = JobKeys(lease.shard.job_id), lease.shard.index
-        running, (held, lines), cancel = self._server.pipeline(
+        running, (held, lines), (cancel, expired) = self._server.pipeline(
             [
                 ("HGETALL", keys.running(index)),
                 ("HMGET", keys.shard(index), "held", "lines"),
-                ("HGET", keys.meta, "cancel_requested"),
+                ("HMGET", keys.meta, "cancel_requested", "expired"),
             ],
             atomic=True,
         )
         if held is None or int(held) != lease.token:
             raise late_lease(self._server, lease)
         if len(running) == int(lines):
-            return _closing(running, [])
+            return _closing(running, [], expired=False)
         if cancel != b"1":
             raise ValueError(f"shard {index} of job {lease.shard.job_id} has {len(running)} of {int(lines)} results")
-        return _closing(running, unpack_prompts(self._server.run("GET", keys.input(index))))
+        return _closing(running, unpack_prompts(self._server.run("GET", keys.input(index))), expired is not None)
 
     @staticmethod
     def _names(shard: ShardRef) -> list[str]:
@@ -88,11 +89,12 @@ class ShardCloser:
         return [keys.meta, keys.shard(index), keys.running(index), keys.results(index), keys.open, keys.leases]
 
 
-def _closing(running: Mapping[bytes, bytes], prompts: Sequence[Prompt]) -> _Closing:
-    """The compacted form of what was read, with a cancelled line for each of `prompts` that has no result."""
+def _closing(running: Mapping[bytes, bytes], prompts: Sequence[Prompt], expired: bool) -> _Closing:
+    """The compacted form of what was read, with an error for each of `prompts` that has no result."""
+    error_line = expired_line if expired else cancelled_line
     encoded = {int(index): line for index, line in running.items()}
     missing = [prompt for prompt in prompts if prompt.index not in encoded]
-    encoded.update({prompt.index: encode_completion(cancelled_line(prompt)) for prompt in missing})
+    encoded.update({prompt.index: encode_completion(error_line(prompt)) for prompt in missing})
     return _Closing(lines_read=len(running), packed=pack_completions(encoded), errors=len(missing))
 
 

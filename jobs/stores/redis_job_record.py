@@ -29,7 +29,7 @@ def job_of(meta: Hash) -> Job | None:
     return Job(
         spec=spec_of(meta),
         state=JobState(meta[b"state"].decode()),
-        cancel_requested=meta.get(b"cancel_requested") == b"1",
+        cancel_requested=meta.get(b"cancel_requested") == b"1" and b"expired" not in meta,
         completed=_count(meta, b"completed"),
         failed=_count(meta, b"failed"),
         total_input_tokens=_count(meta, b"total_input_tokens"),
@@ -39,6 +39,9 @@ def job_of(meta: Hash) -> Job | None:
         last_line_at=_seconds(meta, b"last_line_at_ms"),
         ended_at=_seconds(meta, b"ended_at_ms"),
         error=meta[b"error"].decode() if b"error" in meta else None,
+        paused=meta.get(b"paused") == b"1",
+        deadline_at=_seconds(meta, b"deadline_ms"),
+        deadline_passed=b"expired" in meta,
     )
 
 

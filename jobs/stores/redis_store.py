@@ -21,6 +21,7 @@ from jobs.stores.redis_ending import Cancellation, Retry
 from jobs.stores.redis_fleet import Fleet, RunMemory
 from jobs.stores.redis_index import JobIndex
 from jobs.stores.redis_leases import Leases
+from jobs.stores.redis_pausing import Pausing
 from jobs.stores.redis_reading import JobReader
 from jobs.stores.redis_server import RedisServer
 from jobs.stores.redis_submission import Submission
@@ -47,6 +48,7 @@ class RedisJobStore:
         closer = ShardCloser(self._server)
         self._closer = closer
         self._cancellation = Cancellation(self._server, self._index, self._reader, closer)
+        self._pausing = Pausing(self._server, self._reader)
         self._retry = Retry(self._server, self._index, self._reader)
         self._leases = Leases(self._server, closer)
         self._turns = Turns(self._server, self._index, self._leases)
@@ -91,6 +93,12 @@ class RedisJobStore:
 
     def request_cancel(self, job_id: str) -> Job:
         return self._cancellation.request(job_id)
+
+    def pause(self, job_id: str) -> Job:
+        return self._pausing.pause(job_id)
+
+    def resume(self, job_id: str) -> list[ShardRef]:
+        return self._pausing.resume(job_id)
 
     def retry(self, job_id: str) -> list[ShardRef]:
         return self._retry.retry(job_id)

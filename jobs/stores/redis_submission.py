@@ -44,7 +44,8 @@ class Submission:
     def open(self, job_id: str) -> list[ShardRef]:
         keys = JobKeys(job_id)
         spec = self._reader.job(job_id).spec
-        reply = self._server.script("open_job", [keys.meta, keys.open, keys.leases], spec.num_shards)
+        deadline = "" if spec.deadline_seconds is None else spec.deadline_seconds
+        reply = self._server.script("open_job", [keys.meta, keys.open, keys.leases], spec.num_shards, deadline)
         if reply == "incomplete":
             raise ValueError(f"job {job_id} has not all of its {spec.num_shards} shards")
         _check_validating(job_id, reply)

@@ -20,6 +20,7 @@ class _Found:
     job: Job | None  # None: deleted
     open: list[ShardRef]  # never leased, released, or dropped by an earlier sweep
     expired: list[ShardRef]  # their workers have fallen silent
+    now: float  # seconds since the epoch, by the server's clock
 
 
 class Sweep:
@@ -40,11 +41,13 @@ class Sweep:
         for found in self._look(model, limit):
             if found.job is None or found.job.state.ended:
                 self._index.drop_ended(model, found.job_id)
-            elif found.job.cancel_requested:
+            elif found.job.ending or self._deadline_passes(found):
                 self._close_cancelled(found.job, found.open + found.expired)
             elif found.job.state != JobState.VALIDATING:
-                lost += [shard for shard in found.expired[: limit - len(lost)] if self._silent.drop(shard)]
-                waiting += [] if expired_only else found.open
+                dropped = [shard for shard in found.expired[: limit - len(lost)] if self._silent.drop(shard)]
+                if not found.job.paused:
+                    lost += dropped
+                    waiting += [] if expired_only else found.open
         return list(dict.fromkeys(lost + waiting))[:limit]
 
     def _look(self, model: str, limit: int) -> Iterator[_Found]:
@@ -61,7 +64,15 @@ class Sweep:
             ]
         replies = self._server.pipeline(commands)
         for job_id, meta, open_shards, expired in zip(ids, replies[::3], replies[1::3], replies[2::3], strict=True):
-            yield _Found(job_id, job_of(meta), _refs(job_id, open_shards), _refs(job_id, expired))
+            open_refs, expired_refs = _refs(job_id, open_shards), _refs(job_id, expired)
+            yield _Found(job_id, job_of(meta), open_refs, expired_refs, now_ms / 1000)
+
+    def _deadline_passes(self, found: _Found) -> bool:
+        """Whether the job's deadline has passed, and it is to end now."""
+        if found.job is None or found.job.deadline_at is None or found.job.deadline_at > found.now:
+            return False
+        keys = JobKeys(found.job_id)
+        return bool(self._server.script("expire_job", [keys.meta, keys.open, keys.leases]))
 
     def _close_cancelled(self, job: Job, shards: list[ShardRef]) -> None:
         ended = [self._closer.close_cancelled(shard) for shard in shards]

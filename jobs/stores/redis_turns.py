@@ -62,11 +62,11 @@ class Turns:
             look = listed[first : first + JOBS_A_LOOK]
             commands: list[Command] = []
             for keys in (JobKeys(job_id) for job_id, _ in look):
-                commands.append(("HMGET", keys.meta, "state", "cancel_requested"))
+                commands.append(("HMGET", keys.meta, "state", "cancel_requested", "paused"))
                 commands.append(("ZRANGE", keys.open, 0, SHARDS_A_LOOK - 1, "WITHSCORES"))
             replies = self._server.pipeline(commands)
-            for (job_id, score), (state, cancel), waiting in zip(look, replies[::2], replies[1::2], strict=True):
-                if waiting and state in _RUNNABLE and cancel != b"1":
+            for (job_id, score), (state, *held_up), waiting in zip(look, replies[::2], replies[1::2], strict=True):
+                if waiting and state in _RUNNABLE and b"1" not in held_up:
                     yield _turn(job_id, score, scored(waiting))
 
     def _had(self, model: str, turn: _Turn) -> None:

@@ -20,6 +20,12 @@ def cancelled_line(prompt: Prompt) -> Completion:
     return Completion.failed(prompt.index, prompt.id, ErrorCode.CANCELLED, message, prompt.endpoint)
 
 
+def expired_line(prompt: Prompt) -> Completion:
+    """The result of a line that was not finished at its job's deadline."""
+    message = "The job's deadline passed before this line was finished."
+    return Completion.failed(prompt.index, prompt.id, ErrorCode.EXPIRED, message, prompt.endpoint)
+
+
 def worker_lost_line(prompt: Prompt) -> Completion:
     """The result of a line that takes its workers down."""
     message = f"{MAX_LONE_EXPIRIES} workers that ran nothing but this line died or fell silent, and others before them."
@@ -47,6 +53,12 @@ def not_ended(job_id: str, state: str, wish: str) -> JobConflict:
 def never_opened(job_id: str) -> JobConflict:
     """A job that was cancelled while it was being submitted lacks lines, so it cannot be retried."""
     return JobConflict(f"Job {job_id} was cancelled before it was submitted whole.", "Submit its file again.")
+
+
+def not_running(job_id: str, state: str, wish: str) -> JobConflict:
+    """Only a job that waits or runs can be paused or resumed. `state` is the job's, or 'ending'."""
+    why = "is about to end" if state == "ending" else f"is {state.replace('_', ' ')}"
+    return JobConflict(f"Job {job_id} {why}; only a job that is queued or in progress can be {wish}.")
 
 
 def not_validating(job_id: str, state: str) -> JobConflict:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 import redis
 
+from jobs.keys import JobKeys
 from jobs.stores.connect import redis_client
 from jobs.stores.memory_store import MemoryJobStore
 from jobs.stores.protocol import JobStore
@@ -39,6 +40,7 @@ class StoreUnderTest:
     ttl_seconds: float  # a lease that outlives the test's next steps, and is short enough to wait for
     let_pass: Callable[[float], None]  # returns when the store's clock has moved on by so many seconds
     now: Callable[[], float]
+    pass_deadline: Callable[[str], None]  # of a job that is there, at once, whether it had one or not
 
 
 @dataclass
@@ -57,7 +59,12 @@ class HandClock:
 def memory_under_test() -> StoreUnderTest:
     """A new memory store with a clock that stands still until it is moved."""
     clock = HandClock()
-    return StoreUnderTest(MemoryJobStore(clock), ttl_seconds=10.0, let_pass=clock.advance, now=clock)
+    store = MemoryJobStore(clock)
+
+    def pass_deadline(job_id: str) -> None:
+        store._jobs[job_id].deadline_at = clock()
+
+    return StoreUnderTest(store, ttl_seconds=10.0, let_pass=clock.advance, now=clock, pass_deadline=pass_deadline)
 
 
 def redis_under_test(client: redis.Redis) -> StoreUnderTest:
@@ -72,7 +79,11 @@ def redis_under_test(client: redis.Redis) -> StoreUnderTest:
         while now() < until:
             time.sleep(0.001)
 
-    return StoreUnderTest(RedisJobStore(client), ttl_seconds=0.05, let_pass=let_pass, now=now)
+    def pass_deadline(job_id: str) -> None:
+        client.hset(JobKeys(job_id).meta, "deadline_ms", int(now() * 1000) - 1)
+
+    store = RedisJobStore(client)
+    return StoreUnderTest(store, ttl_seconds=0.05, let_pass=let_pass, now=now, pass_deadline=pass_deadline)
 
 
 @pytest.fixture(params=["memory", "redis"])

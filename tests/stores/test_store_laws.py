@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -57,8 +58,7 @@ class StoreMachine(RuleBasedStateMachine):
         found = self.store.lease_next("demo", worker, ttl)
         if isinstance(found, ShardRef):
             found = self.store.lease(found, worker, ttl, alone=True)
-            assert found is not None
-        if found is not None:
+        if isinstance(found, Lease):
             self._got(found)
 
     @rule(worker=WORKERS)
@@ -112,7 +112,7 @@ class StoreMachine(RuleBasedStateMachine):
     def release(self, data: st.DataObject) -> None:
         lease = self._any_lease(data)
         if lease is not None and self.store.release(lease):
-            assert lease.shard in self.store.stranded("demo", 10)
+            assert lease.shard in self.store.stranded("demo", 10) or self.store.job("job-1").ending
 
     @rule(expired_only=st.booleans())
     def sweep(self, expired_only: bool) -> None:
@@ -122,7 +122,24 @@ class StoreMachine(RuleBasedStateMachine):
     def cancel(self) -> None:
         before = self.store.job("job-1")
         after = self.store.request_cancel("job-1")
-        assert after == before if before.state.ended else after.cancel_requested
+        assert after == before if before.state.ended else after.ending
+
+    @rule(pauses=st.booleans())
+    def pause_or_resume(self, pauses: bool) -> None:
+        try:
+            if pauses:
+                assert self.store.pause("job-1").paused
+                assert self.store.stranded("demo", 10) == []
+                assert self.store.lease_next("demo", "worker-1", LONG) is None
+            else:
+                self.store.resume("job-1")
+        except JobConflict:
+            job = self.store.job("job-1")
+            assert job.state.ended or job.ending
+
+    @rule()
+    def the_deadline_passes(self) -> None:
+        self.under_test.pass_deadline("job-1")
 
     @rule()
     def retry(self) -> None:
@@ -153,10 +170,13 @@ class StoreMachine(RuleBasedStateMachine):
         assert stats.finish_reasons == ({"stop": len(good)} if good else {})
         if job.state.ended:
             assert (job.done, job.shards_done) == (LINES, 3)
-            assert job.state is (JobState.CANCELLED if job.cancel_requested else JobState.COMPLETED)
+            early = JobState.EXPIRED if job.deadline_passed else JobState.CANCELLED
+            assert job.state is (early if job.ending else JobState.COMPLETED)
 
     def teardown(self) -> None:
         """Whatever happened: one more worker and a sweep bring the job to its end, with every line once."""
+        with suppress(JobConflict):
+            self.store.resume("job-1")
         for _ in range(4):
             for shard in self.store.stranded("demo", 10):
                 lease = self.store.lease(shard, "last", LONG, alone=True)

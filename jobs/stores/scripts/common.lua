@@ -57,7 +57,8 @@ local function end_if_all_done(meta, open, leases, now)
   if redis.call('ZCARD', open) + redis.call('ZCARD', leases) > 0 then
     return 0
   end
-  local state = redis.call('HGET', meta, 'cancel_requested') == '1' and 'cancelled' or 'completed'
+  local cancel, expired = unpack(redis.call('HMGET', meta, 'cancel_requested', 'expired'))
+  local state = cancel ~= '1' and 'completed' or expired == '1' and 'expired' or 'cancelled'
   redis.call('HSET', meta, 'state', state, 'ended_at_ms', now)
   return 1
 end

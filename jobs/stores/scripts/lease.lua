@@ -1,10 +1,14 @@
 -- KEYS: meta, shard, running, open, leases. ARGV: index, worker id, time to live in ms, '1' if the worker runs nothing else.
 -- Returns {token, attempt, lines at a time or 0 for all}, or false when there is nothing to do.
-local state, cancel = unpack(redis.call('HMGET', KEYS[1], 'state', 'cancel_requested'))
-if (state ~= 'queued' and state ~= 'in_progress') or cancel == '1' then
+local index, now = ARGV[1], now_ms()
+local state, cancel, paused, deadline =
+  unpack(redis.call('HMGET', KEYS[1], 'state', 'cancel_requested', 'paused', 'deadline_ms'))
+if (state ~= 'queued' and state ~= 'in_progress') or cancel == '1' or paused == '1' then
   return false
 end
-local index, now = ARGV[1], now_ms()
+if deadline and tonumber(deadline) <= now then
+  return false -- `stranded` ends it
+end
 if not redis.call('ZSCORE', KEYS[4], index) then
   local expires = redis.call('ZSCORE', KEYS[5], index)
   if not expires or tonumber(expires) > now then

@@ -1,4 +1,4 @@
--- KEYS: meta, open, leases. ARGV: number of shards.
+-- KEYS: meta, open, leases. ARGV: number of shards, seconds until the deadline ('' for none).
 -- Returns 'ok' (also when it was opened before), 'cancelled', 'missing', or 'incomplete'.
 local state, cancel = unpack(redis.call('HMGET', KEYS[1], 'state', 'cancel_requested'))
 if not state or state == 'deleting' then
@@ -15,5 +15,8 @@ if redis.call('ZCARD', KEYS[2]) ~= tonumber(ARGV[1]) then
 end
 local now = now_ms()
 redis.call('HSET', KEYS[1], 'state', 'queued', 'opened_at_ms', now)
+if ARGV[2] ~= '' then
+  redis.call('HSET', KEYS[1], 'deadline_ms', math.floor(now + ARGV[2] * 1000))
+end
 end_if_all_done(KEYS[1], KEYS[2], KEYS[3], now)
 return 'ok'

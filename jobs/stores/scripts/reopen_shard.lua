@@ -20,7 +20,7 @@ redis.call('HINCRBY', KEYS[1], 'failed', -ARGV[2])
 redis.call('HINCRBY', KEYS[1], 'shards_done', -1)
 if has_ended(state) then
   redis.call('HSET', KEYS[1], 'state', 'queued')
-  redis.call('HDEL', KEYS[1], 'cancel_requested', 'ended_at_ms', 'error', 'idle_until_ms')
+  redis.call('HDEL', KEYS[1], 'cancel_requested', 'expired', 'deadline_ms', 'paused', 'ended_at_ms', 'error', 'idle_until_ms')
   if last_line then
     redis.call('HSETNX', KEYS[1], 'idle_since_ms', last_line)
   end

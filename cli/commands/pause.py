@@ -1,0 +1,33 @@
+"""`qwen-batch pause`"""
+
+from __future__ import annotations
+
+import click
+
+from cli.console import Console
+from cli.options import job_argument, pass_console, redis_url_option, settings_with, verbosity_options
+from cli.store import open_store
+
+
+@click.command(name="pause")
+@job_argument
+@redis_url_option
+@verbosity_options
+@pass_console
+def command(console: Console, job_id: str, redis_url: str | None) -> None:
+    """Let nobody work on a job until it is resumed.
+
+    Finished lines stay and can be read. Workers give unfinished lines back
+    within a second or two; these are started anew later, and become the same
+    text. A deadline goes on.
+
+    \b
+    Examples:
+      qwen-batch pause JOB
+      qwen-batch results JOB --partial -o finished-so-far.jsonl
+    """
+    job = open_store(settings_with(redis_url=redis_url)).pause(job_id)
+    console.say(
+        f"The job is paused; {job.done:,} of {job.spec.num_lines:,} lines are finished. "
+        f"It goes on with `qwen-batch resume {job_id}`."
+    )

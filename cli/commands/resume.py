@@ -1,0 +1,31 @@
+"""`qwen-batch resume`"""
+
+from __future__ import annotations
+
+import click
+
+from cli.console import Console
+from cli.options import job_argument, pass_console, redis_url_option, settings_with, verbosity_options
+from cli.store import open_hints, open_store
+
+
+@click.command(name="resume")
+@job_argument
+@redis_url_option
+@verbosity_options
+@pass_console
+def command(console: Console, job_id: str, redis_url: str | None) -> None:
+    """Let a paused job go on.
+
+    Its turn among the other jobs comes at once.
+
+    \b
+    Examples:
+      qwen-batch resume JOB
+      qwen-batch resume JOB && qwen-batch watch JOB
+    """
+    settings = settings_with(redis_url=redis_url)
+    store = open_store(settings)
+    shards = store.resume(job_id)
+    open_hints(settings).send(store.job(job_id).spec.model, shards)
+    console.say("The job goes on.")

@@ -1,0 +1,27 @@
+"""A pause takes effect within a renewal, and costs no finished line."""
+
+from __future__ import annotations
+
+from tests.worker.shard_bench import ShardBench, prompts
+from worker.shard_runner import Outcome
+
+
+def test_a_pause_gives_running_shards_back_with_their_finished_lines_and_without_a_hint(
+    short_leases: ShardBench,
+) -> None:
+    bench = short_leases
+    bench.engine.hold()
+    (shard,) = bench.add_job(prompts(3))
+    running = bench.start(shard)
+    bench.engine.wait_for_submitted(3)
+    bench.engine.finish(1)
+    bench.real_store.pause("job")
+    assert running.outcome() is Outcome.PAUSED
+    assert bench.texts() == ["0p"]
+    assert bench.hints.sent == []
+    assert bench.runner.run(shard) is Outcome.NOTHING_TO_DO
+    bench.engine.finish_from_now_on()
+    assert bench.real_store.resume("job") == [shard]
+    assert bench.runner.run(shard) is Outcome.FINISHED
+    assert bench.texts() == ["0p", "1p", "2p"]
+    assert len(bench.engine.submitted) == 5
