@@ -48,6 +48,10 @@ class StoreUnavailable(QwenBatchError):
     """The Redis server cannot be reached, refuses the password, or is not a Redis server."""
 
 
+class OtherFormat(QwenBatchError):
+    """The store is in use by a version of qwen-batch that reads and writes another format."""
+
+
 class StoreFull(QwenBatchError):
     """The Redis server has reached its memory limit and refuses writes."""
 

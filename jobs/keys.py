@@ -28,6 +28,7 @@ PREFIX = "qwen-batch:"
 
 # --- Indexes ---------------------------------------------------------------------------------------------------
 
+FORMAT = PREFIX + "format"  # string: the number of `jobs/wire_format.py`, set by whoever comes first
 JOBS = PREFIX + "jobs"  # sorted set: job id, scored by creation time in seconds
 RUNS = PREFIX + "runs"  # hash: fingerprint of a `run` -> job id
 WORKERS = PREFIX + "workers"  # sorted set: worker id, scored by its start in seconds

@@ -10,10 +10,12 @@ import redis
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 
-from jobs.errors import InvalidInput, StoreUnavailable
+from jobs import keys
+from jobs.errors import InvalidInput, OtherFormat, StoreUnavailable
 from jobs.stores.redis_errors import REPLICA_HINT, address_of
 from jobs.stores.redis_server import RedisServer
 from jobs.stores.redis_store import RedisJobStore
+from jobs.wire_format import WIRE_FORMAT
 
 TIMEOUT_SECONDS = 5.0  # for the first contact
 REPLY_TIMEOUT_SECONDS = 20.0  # later, for the largest shard over a slow line
@@ -43,6 +45,7 @@ def connect(
         InvalidInput: The URL is not one of these, or names a file that cannot be read.
         StoreUnavailable: The server cannot be reached, refuses the password, is not Redis, is a read-only replica, or
             would drop keys when its memory is full.
+        OtherFormat: A version that does not fit this one uses it.
     """
     deadline = time.monotonic() + wait_seconds
     pause = FIRST_PAUSE_SECONDS
@@ -91,7 +94,8 @@ def _client(url: str, *, reply_timeout_seconds: float, retry: Retry) -> redis.Re
 def _check_fitness(url: str) -> None:
     # No retries: the first error says what is wrong, and says it at once.
     with _client(url, reply_timeout_seconds=TIMEOUT_SECONDS, retry=Retry(NoBackoff(), 0)) as client:
-        memory, replication = RedisServer(client).pipeline([("INFO", "memory"), ("INFO", "replication")])
+        questions = [("INFO", "memory"), ("INFO", "replication"), ("GET", keys.FORMAT)]
+        memory, replication, wire_format = RedisServer(client).pipeline(questions)
         address = address_of(client)
     policy = memory.get("maxmemory_policy", "noeviction")
     if memory.get("maxmemory", 0) and policy != "noeviction":
@@ -101,3 +105,9 @@ def _check_fitness(url: str) -> None:
         )
     if replication.get("role") == "slave" and replication.get("slave_read_only", 1):
         raise StoreUnavailable(f"Redis at {address} is a read-only replica.", REPLICA_HINT)
+    if wire_format not in (None, str(WIRE_FORMAT).encode()):
+        found = f"format {int(wire_format)}" if wire_format.isdigit() else "an unknown format"
+        raise OtherFormat(
+            f"The store at {address} has {found}; this version of qwen-batch has format {WIRE_FORMAT}.",
+            "Use the version that its workers have, or another database: redis://HOST:PORT/1.",
+        )

@@ -9,6 +9,7 @@ from jobs.errors import JobNotFound
 from jobs.keys import JobKeys
 from jobs.model_card import ModelCard
 from jobs.stores.redis_server import RedisServer
+from jobs.wire_format import WIRE_FORMAT
 from jobs.worker_report import WorkerReport
 
 _report = msgspec.json.Decoder(WorkerReport)
@@ -43,6 +44,7 @@ class Fleet:
         return sorted(reports, key=lambda report: (report.model, report.host, report.pid))
 
     def publish_model(self, card: ModelCard) -> None:
+        self._server.run("SET", keys.FORMAT, WIRE_FORMAT, "NX")
         self._server.run("HSET", keys.MODELS, card.name, msgspec.json.encode(card))
 
     def model(self, name: str) -> ModelCard | None:

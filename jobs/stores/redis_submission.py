@@ -8,13 +8,14 @@ import msgspec
 
 from jobs.errors import JobNotFound
 from jobs.job import NewJob, ShardRef
-from jobs.keys import JobKeys
+from jobs.keys import FORMAT, JobKeys
 from jobs.prompt import Prompt
 from jobs.stores.packing import pack_prompts
 from jobs.stores.redis_index import JobIndex
 from jobs.stores.redis_reading import JobReader
 from jobs.stores.redis_server import RedisServer
 from jobs.stores.rules import id_taken, not_validating
+from jobs.wire_format import WIRE_FORMAT
 
 
 class Submission:
@@ -29,6 +30,7 @@ class Submission:
         meta, encoded = JobKeys(spec.id).meta, msgspec.json.encode(spec)
         if self._server.run("HGET", meta, "spec") not in (None, encoded):
             raise id_taken(spec.id)
+        self._server.run("SET", FORMAT, WIRE_FORMAT, "NX")
         self._index.add(spec)
         reply = self._server.script("create_job", [meta], encoded)
         self._index.add(spec)

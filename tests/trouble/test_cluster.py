@@ -12,7 +12,7 @@ import pytest
 from redis.cluster import RedisCluster
 
 from jobs.job import JobState, ShardRef
-from jobs.keys import JobKeys
+from jobs.keys import FORMAT, JobKeys
 from jobs.stores.redis_store import RedisJobStore
 from tests.support.sample_jobs import completed, failed, new_job, shard_stats, submit
 from tests.support.valkey import ValkeyProcess, free_port, running_valkey
@@ -98,4 +98,4 @@ def test_every_script_runs_on_a_cluster_and_jobs_spread_over_its_nodes(client: C
     assert len(homes) == NODES
     for name in names:
         store.delete(name)
-    assert client.dbsize(target_nodes=ClusterClient.PRIMARIES) == 0
+    assert [key.decode() for key in client.scan_iter()] == [FORMAT]
