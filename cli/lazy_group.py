@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,6 +33,16 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = importlib.import_module(f"cli.commands.{cmd_name}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the first word names. One that does not exist is told the nearest that does."""
+        name = args[0]
+        nearest = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
+        if nearest and name not in self.list_commands(ctx) and not name.startswith("-"):
+            ctx.fail(f"No such command {name!r}. Did you mean {nearest[0]!r}?")
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command. click would make exit code 1 of a broken pipe, which is not ours for that."""

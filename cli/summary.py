@@ -38,7 +38,7 @@ def _fact_rows(stats: JobStats) -> list[tuple[str, str]]:
         ("Lines", _lines(stats)),
         ("Tokens", f"{figures.count(stats.total_input_tokens)} in, {figures.count(stats.total_output_tokens)} out"),
         ("Throughput", _throughput(stats)),
-        ("Duration", f"{figures.seconds(stats.duration_seconds)} from first step to last line"),
+        ("Duration", _duration(stats)),
         ("Before that", _before(stats)),
         ("Engine", f"{figures.seconds(stats.prefill_seconds)} prefill, {figures.seconds(stats.decode_seconds)} decode"),
         ("Batch", _batch(stats)),
@@ -73,11 +73,19 @@ def _throughput(stats: JobStats) -> str:
     )
 
 
+def _duration(stats: JobStats) -> str:
+    if stats.duration_seconds is None:
+        return "-"
+    return f"{figures.seconds(stats.duration_seconds)} from first step to last line"
+
+
 def _before(stats: JobStats) -> str:
-    return (
-        f"{figures.seconds(stats.queue_seconds)} in the queue; of the workers: load "
-        f"{figures.seconds(stats.load_seconds)}, compile {figures.seconds(stats.compile_seconds)}"
-    )
+    if stats.queue_seconds is None:
+        return "-"
+    queue = f"{figures.seconds(stats.queue_seconds)} in the queue"
+    if not stats.workers:  # none has finished a shard
+        return queue
+    return f"{queue}; load {figures.seconds(stats.load_seconds)}, compile {figures.seconds(stats.compile_seconds)}"
 
 
 def _batch(stats: JobStats) -> str:

@@ -26,7 +26,7 @@ def target_model(settings: Settings, console: Console) -> TargetModel:
         ModelUnusable: A local folder does not hold a model, or one that no worker can serve.
     """
     if settings.model == "demo":
-        console.say("Using the built-in demo model, a toy; --model names a real one (Qwen/Qwen3-0.6B, a folder).")
+        console.say("Using the built-in demo model, a toy. A real one: --model Qwen/Qwen3-0.6B")
     name = settings.served_model_name or served_name(settings.model)
     folder = builtin_demo_folder() if settings.model == "demo" else Path(settings.model).expanduser()
     if not folder.is_dir():

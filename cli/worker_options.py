@@ -27,7 +27,7 @@ _OPTIONS = [
     click.option(
         "--kv-cache-memory",
         metavar="SIZE",
-        help="Of the KV cache, as in 4GiB.  [env: QWEN_BATCH_KV_CACHE_MEMORY; default: from what is free]",
+        help="What the KV cache may take, as in 4GiB.  [env: QWEN_BATCH_KV_CACHE_MEMORY; default: from what is free]",
     ),
     click.option("--max-num-seqs", type=click.IntRange(1), metavar="N", help="Sequences in a batch at the most."),
     click.option(

@@ -13,6 +13,15 @@ from jobs.errors import InvalidInput
 
 PREFIX = "QWEN_BATCH_"
 
+_KINDS: dict[str, tuple[type, str]] = {  # a field's annotation -> what its text is read as, and that in words
+    "str": (str, "text"),
+    "str | None": (str, "text"),
+    "bool": (bool, "true or false"),
+    "int | None": (int, "a whole number"),
+    "float": (float, "a number of seconds above 0 and at most 86,400"),
+}
+_LONGEST_SECONDS = 86_400
+
 
 class Settings(msgspec.Struct, frozen=True):
     """Defaults that the environment may set; a command's option wins over it.
@@ -46,7 +55,7 @@ class Settings(msgspec.Struct, frozen=True):
         Raises:
             InvalidInput: A variable of that prefix is not a setting, or has a value of the wrong kind.
         """
-        given: dict[str, Any] = {
+        given = {
             name.removeprefix(PREFIX).lower(): value
             for name, value in environ.items()
             if name.startswith(PREFIX) and value
@@ -55,10 +64,7 @@ class Settings(msgspec.Struct, frozen=True):
         if unknown:
             names = ", ".join(PREFIX + name.upper() for name in unknown)
             raise InvalidInput(f"Unknown setting in the environment: {names}.", f"Known: {', '.join(cls.env_names())}.")
-        try:
-            return msgspec.convert(given, cls, strict=False)
-        except msgspec.ValidationError as error:
-            raise InvalidInput(f"A {PREFIX}* variable has a bad value: {error}.") from error
+        return cls(**{name: _read(name, text, cls.__annotations__[name]) for name, text in given.items()})
 
     @staticmethod
     def server_is_named(environ: Mapping[str, str] = os.environ) -> bool:
@@ -81,3 +87,16 @@ class Settings(msgspec.Struct, frozen=True):
             return Path(self.state_dir).expanduser()
         base = environ.get("XDG_STATE_HOME")
         return (Path(base) if base else Path.home() / ".local" / "state") / "qwen-batch"
+
+
+def _read(name: str, text: str, annotation: str) -> Any:  # noqa: ANN401 - the field's own kind
+    """A variable's text as a value of its field. Raises `InvalidInput`."""
+    kind, in_words = _KINDS[annotation]
+    refusal = InvalidInput(f"{PREFIX}{name.upper()} is {text!r}; it must be {in_words}.")
+    try:
+        value: Any = msgspec.convert(text, kind, strict=False)
+    except msgspec.ValidationError:
+        raise refusal from None
+    if kind is float and not 0 < value <= _LONGEST_SECONDS:
+        raise refusal
+    return value

@@ -41,7 +41,13 @@ from jobs.submission import SubmitOptions
 @skip_invalid_option
 @worker_options
 @click.option(
-    "--workers", "num_workers", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Processes."
+    "--workers",
+    "num_workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Worker processes.",
 )
 @click.option(
     "--state-dir",

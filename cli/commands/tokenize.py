@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cli.console import Console
+from cli.harmless import harmless
 from cli.options import json_option, model_option, pass_console, settings_with, verbosity_options
 from cli.worker_packages import require_worker_packages
 
@@ -19,7 +20,8 @@ from cli.worker_packages import require_worker_packages
 def command(console: Console, text: str, model: str | None, chat: bool, as_json: bool) -> None:
     """Show how a model sees a text: each token's id beside its text.
 
-    A token may hold part of a character; such a part is shown as U+FFFD.
+    A token may hold part of a character; such a part is shown as U+FFFD. A line
+    break is shown as \\n, as is whatever a terminal might obey.
 
     \b
     Examples:
@@ -38,4 +40,4 @@ def command(console: Console, text: str, model: str | None, chat: bool, as_json:
         console.json([{"id": token_id, "text": token_text} for token_id, token_text in tokens])
         return
     for token_id, token_text in tokens:
-        console.data(f"[{token_id}] --> {token_text}")
+        console.data(f"[{token_id}] --> {harmless(token_text)}")

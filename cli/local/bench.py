@@ -62,10 +62,12 @@ def run_bench(
     if only != "table":
         console.say(f"Batch: {requests} random requests …")
         loaded = load_engine(folder.path, config, log=console.say)
-        workload = random_workload(requests, loaded.tokenizer.vocab_size)
-        measure_batch(loaded, workload[: max(2, requests // 8)])  # warm-up
-        batch, compile_seconds = measure_batch(loaded, workload), loaded.compile_seconds
-        loaded.engine.shutdown()
+        try:
+            workload = random_workload(requests, loaded.tokenizer.vocab_size)
+            measure_batch(loaded, workload[: max(2, requests // 8)])  # warm-up
+            batch, compile_seconds = measure_batch(loaded, workload), loaded.compile_seconds
+        finally:  # a Python that ends under a running step would abort
+            loaded.engine.shutdown()
     return BenchReport(
         model=settings.model,
         device=resolved.device,

@@ -135,7 +135,7 @@ def test_a_bad_variable_in_the_environment_is_named(cli: Cli) -> None:
     unknown = cli("list", env={"QWEN_BATCH_REDIS_ULR": "redis://localhost"})
     assert (unknown.returncode, "QWEN_BATCH_REDIS_ULR" in unknown.stderr) == (2, True)
     wrong = cli("list", env={"QWEN_BATCH_THREADS": "many"})
-    assert (wrong.returncode, "threads" in wrong.stderr) == (2, True)
+    assert (wrong.returncode, "QWEN_BATCH_THREADS is 'many'" in wrong.stderr) == (2, True)
 
 
 def test_run_finds_a_bad_file_before_it_starts_anything(bare_cli: Cli, tmp_path: Path) -> None:

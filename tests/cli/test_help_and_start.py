@@ -70,7 +70,8 @@ def test_the_reference_page_is_up_to_date() -> None:
 def test_an_unknown_command_is_a_usage_error_that_names_the_nearest(bare_cli: Cli) -> None:
     done = bare_cli("submti")
     assert done.returncode == 2
-    assert "submti" in done.stderr
+    assert "No such command 'submti'. Did you mean 'submit'?" in done.stderr
+    assert "No such command 'xyz'." in bare_cli("xyz").stderr
 
 
 def test_the_version_is_shown(bare_cli: Cli) -> None:
