@@ -18,6 +18,7 @@ class ActiveShard:
 
     ref: ShardRef | None  # None until it is leased
     in_flight: InFlight
+    preparing: bool = True  # its lines are not in the engine yet
     output_tokens: int = 0  # new tokens so far; only the engine thread writes it
     booked_tokens: int = 0  # of these, what `ActiveShards.take_work` has reported
 
@@ -95,6 +96,11 @@ class ActiveShards:
         if shard.ref is not None:
             self._left_tokens[shard.ref.job_id] += shard.take_tokens()
         self._changed.notify_all()
+
+    def num_preparing(self) -> int:
+        """Shards that are leased, and whose lines are not in the engine yet."""
+        with self._changed:
+            return sum(shard.preparing for shard in self._active if shard.ref is not None)
 
     def job_ids(self) -> tuple[str, ...]:
         """The jobs that shards are active of, in order."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from jobs.errors import JobNotFound, StoreFull, StoreUnavailable
 from jobs.job import Lease, LeaseStatus, ShardRef
@@ -85,10 +85,10 @@ class LeaseKeeper:
         lease = self._store.lease(shard, self._worker_id, self._ttl, alone)
         return None if lease is None else self._keep(lease, asked_at, on_end)
 
-    def take_next(self, model: str, on_end: OnEnd) -> HeldLease | ShardRef | None:
+    def take_next(self, model: str, on_end: OnEnd, passing_over: Collection[str] = ()) -> HeldLease | ShardRef | None:
         """The same for the shard that is next (`JobStore.lease_next`); a `ShardRef` is one that must be run alone."""
         asked_at = self._clock()
-        found = self._store.lease_next(model, self._worker_id, self._ttl)
+        found = self._store.lease_next(model, self._worker_id, self._ttl, passing_over)
         return self._keep(found, asked_at, on_end) if isinstance(found, Lease) else found
 
     def _keep(self, lease: Lease, asked_at: float, on_end: OnEnd) -> HeldLease:

@@ -16,7 +16,8 @@ from worker.shard_runner import ShardRunner
 if TYPE_CHECKING:
     from engine.load import LoadedEngine
 
-SEQUENCES_A_THREAD = 16  # shards are at least so long: so many threads fill the batch, and one has the next shard ready
+SEQUENCES_A_THREAD = 16  # shards are at least so long, so that many threads fill the batch
+MORE_THREADS = 2  # one has the next shard ready, one is there for a job that comes new
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class RunningWorker:
     @property
     def num_threads(self) -> int:
         """How many shards to run at a time."""
-        return 1 + math.ceil(self.loaded.resolved.max_num_seqs / SEQUENCES_A_THREAD)
+        return MORE_THREADS + math.ceil(self.loaded.resolved.max_num_seqs / SEQUENCES_A_THREAD)
 
     @property
     def cache_tokens(self) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
 from jobs.errors import JobNotFound, LeaseLost, StoreFull, StoreUnavailable
 from jobs.hints import HintSender
-from jobs.job import Lease, LeaseStatus, NewJob, ShardRef
+from jobs.job import Lease, NewJob, ShardRef
 from jobs.prompt import Prompt
 from jobs.stores.protocol import JobStore
 from worker.active_shards import ActiveShard, ActiveShards
@@ -23,18 +24,13 @@ from worker.line_result import completion_of
 from worker.outbox import Outbox
 from worker.preparation import Preparation
 from worker.store_link import StoreLink
+from worker.turns import Taken, Turns, interrupter
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 ABORT_SECONDS = 0.5  # how long aborted lines are waited for: about a step; some turn out to be finished
-
-_INTERRUPTION = {
-    LeaseStatus.CANCELLED: Interruption.CANCELLED,
-    LeaseStatus.PAUSED: Interruption.PAUSED,
-    LeaseStatus.LOST: Interruption.LOST,
-}
 
 
 class Outcome(StrEnum):
@@ -58,6 +54,7 @@ class ShardRunner:
     engine: InferenceEngine
     preparation: Preparation
     lease_keeper: LeaseKeeper
+    turns: Turns
     link: StoreLink
     active: ActiveShards
     facts: WorkerFacts
@@ -69,31 +66,29 @@ class ShardRunner:
         Runs the lines that have no result yet. Returns when the shard is finished or no longer this worker's. Raises
         `EngineDead`; the lease then expires by itself, so that the attempt counts.
         """
-        activity = ActiveShard(None, InFlight(self.engine))
-        with self.active.entered(activity):
-            outcome = self._put_off_if_down(lambda: self._run_next(hint, activity))
-        if not isinstance(outcome, ShardRef):
-            return outcome
-        activity = ActiveShard(outcome, InFlight(self.engine))
-        with self.active.entered_alone(activity) as granted:
-            return self._put_off_if_down(lambda: self._run_alone(activity)) if granted else Outcome.NOTHING_TO_DO
-
-    def _run_next(self, hint: ShardRef, activity: ActiveShard) -> Outcome | ShardRef:
+        with ExitStack() as until:
+            try:
+                taken = self.turns.take(hint, until)
+            except (StoreUnavailable, StoreFull) as error:
+                self.link.failed(error)
+                return Outcome.PUT_OFF
+            if isinstance(taken, Taken):
+                return self._put_off_if_down(lambda: self._run(taken.held, taken.activity))
         if self.active.stopping.is_set():
             self._hint(hint)
             return Outcome.HANDED_BACK
-        on_end = _interrupter(activity)
-        found = self.lease_keeper.take_next(self.facts.model, on_end) or self.lease_keeper.take(hint, on_end)
-        if found is None or isinstance(found, ShardRef):
-            return found or Outcome.NOTHING_TO_DO
-        return self._run(found, activity)
+        if taken is None:
+            return Outcome.NOTHING_TO_DO
+        activity = ActiveShard(taken, InFlight(self.engine))
+        with self.active.entered_alone(activity) as granted:
+            return self._put_off_if_down(lambda: self._run_alone(activity)) if granted else Outcome.NOTHING_TO_DO
 
     def _run_alone(self, activity: ActiveShard) -> Outcome:
         assert activity.ref is not None
         if self.active.stopping.is_set():
             self._hint(activity.ref)
             return Outcome.HANDED_BACK
-        held = self.lease_keeper.take(activity.ref, _interrupter(activity), alone=True)
+        held = self.lease_keeper.take(activity.ref, interrupter(activity), alone=True)
         return Outcome.NOTHING_TO_DO if held is None else self._run(held, activity)
 
     def _put_off_if_down(self, run: Callable[[], T]) -> T | Outcome:
@@ -105,7 +100,6 @@ class ShardRunner:
 
     def _run(self, held: HeldLease, activity: ActiveShard) -> Outcome:
         lease = held.lease
-        activity.ref = lease.shard
         started_at = time.monotonic()
         try:
             outcome = self._run_leased(lease, activity)
@@ -142,6 +136,7 @@ class ShardRunner:
         prepared = self.preparation.prepare(prompts, job, group=_group(lease), on_token=activity.count_token)
         outbox.add(prepared.refused)
         activity.in_flight.submit(prepared.runnable)
+        activity.preparing = False
         complete = self._collect(activity.in_flight, outbox)
         self.link.insist(outbox.write_all)
         return complete
@@ -169,11 +164,6 @@ class ShardRunner:
 
     def _hint(self, shard: ShardRef) -> None:
         self.hints.send(self.facts.model, [shard])
-
-
-def _interrupter(activity: ActiveShard) -> Callable[[LeaseStatus], None]:
-    """What the lease keeper calls when a lease is no longer simply held."""
-    return lambda status: activity.in_flight.interrupt(_INTERRUPTION[status])
 
 
 def _group(lease: Lease) -> str:

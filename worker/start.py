@@ -31,6 +31,7 @@ from worker.request_meter import RequestMeter
 from worker.running_worker import RunningWorker
 from worker.shard_runner import ShardRunner
 from worker.store_link import StoreLink
+from worker.turns import Turns
 
 if TYPE_CHECKING:
     from engine.load import LoadedEngine
@@ -87,6 +88,7 @@ def start_worker(
         engine=engine,
         preparation=Preparation(loaded.tokenizer, card),
         lease_keeper=keeper,
+        turns=Turns(keeper, engine, active, model, loaded.resolved.max_num_seqs),
         link=link,
         active=active,
         facts=facts,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from threading import RLock
 
@@ -168,10 +169,14 @@ class MemoryJobStore(MemoryJobs):
         self, model: str, worker_id: str, ttl_seconds: float, passing_over: Collection[str] = ()
     ) -> Lease | ShardRef | None:
         with self._lock:
-            now = self._clock()
+            now, floor = self._clock(), -math.inf
             for job in self._unfinished(model):
                 waiting = job.waiting() if job.runnable and not job.late(now) else []
-                if waiting and job.spec.id not in passing_over:
+                if waiting and job.spec.id in passing_over:
+                    floor = job.spec.priority
+                elif waiting and job.spec.priority < floor:
+                    return None
+                elif waiting:
                     job.served_at = now
                     lease = job.take(waiting[0], worker_id, now, ttl_seconds, alone=False)
                     return lease or ShardRef(job.spec.id, waiting[0])

@@ -116,7 +116,7 @@ class JobStore(Protocol):
         has dropped that.
 
         Args:
-            passing_over: Jobs that are not to be served.
+            passing_over: Jobs that are not to be served, nor is any of a lower priority than one of these that waits.
         """
 
     def renew(self, lease: Lease, ttl_seconds: float) -> LeaseStatus:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from jobs.job import JobState, Lease, ShardRef
 from jobs.keys import JobKeys
-from jobs.stores.redis_index import JobIndex
+from jobs.stores.redis_index import PRIORITY_STEP, JobIndex
 from jobs.stores.redis_leases import Leases
 from jobs.stores.redis_server import Command, RedisServer, scored
 
@@ -26,6 +26,10 @@ class _Turn:
     shards: list[ShardRef]  # that wait for any worker
     alone: list[ShardRef]  # that wait for a worker of their own
 
+    @property
+    def priority(self) -> float:
+        return -(self.score // PRIORITY_STEP)
+
 
 class Turns:
     """Jobs lie on different nodes of a cluster, so a look and the lease that follows are two steps: when another worker
@@ -41,8 +45,13 @@ class Turns:
         self, model: str, worker_id: str, ttl_seconds: float, passing_over: Collection[str]
     ) -> Lease | ShardRef | None:
         for _ in range(ROUNDS):
-            others_were_faster = False
-            for turn in self._turns(model, passing_over):
+            others_were_faster, passed_over = False, None
+            for turn in self._turns(model):
+                if turn.job_id in passing_over:
+                    passed_over = turn
+                    continue
+                if passed_over is not None and turn.priority < passed_over.priority:
+                    break
                 for shard in turn.shards:
                     if lease := self._leases.lease(shard, worker_id, ttl_seconds, alone=False):
                         self._had(model, turn)
@@ -55,9 +64,9 @@ class Turns:
                 return None
         return None
 
-    def _turns(self, model: str, passing_over: Collection[str]) -> Iterator[_Turn]:
+    def _turns(self, model: str) -> Iterator[_Turn]:
         """Jobs with shards that wait, next in turn first."""
-        listed = [(job_id, score) for job_id, score in self._index.turns(model) if job_id not in passing_over]
+        listed = self._index.turns(model)
         for first in range(0, len(listed), JOBS_A_LOOK):
             look = listed[first : first + JOBS_A_LOOK]
             commands: list[Command] = []

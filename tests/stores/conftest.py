@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 import redis
 
+from jobs.job import Lease
 from jobs.keys import JobKeys
 from jobs.stores.connect import redis_client
 from jobs.stores.memory_store import MemoryJobStore
@@ -41,6 +42,7 @@ class StoreUnderTest:
     let_pass: Callable[[float], None]  # returns when the store's clock has moved on by so many seconds
     now: Callable[[], float]
     pass_deadline: Callable[[str], None]  # of a job that is there, at once, whether it had one or not
+    expire: Callable[[Lease], None]  # at once, if it is still held
 
 
 @dataclass
@@ -64,7 +66,12 @@ def memory_under_test() -> StoreUnderTest:
     def pass_deadline(job_id: str) -> None:
         store._jobs[job_id].deadline_at = clock()
 
-    return StoreUnderTest(store, ttl_seconds=10.0, let_pass=clock.advance, now=clock, pass_deadline=pass_deadline)
+    def expire(lease: Lease) -> None:
+        shard = store._held(lease)
+        if shard is not None:
+            shard.expires_at = clock()
+
+    return StoreUnderTest(store, 10.0, clock.advance, clock, pass_deadline, expire)
 
 
 def redis_under_test(client: redis.Redis) -> StoreUnderTest:
@@ -82,8 +89,12 @@ def redis_under_test(client: redis.Redis) -> StoreUnderTest:
     def pass_deadline(job_id: str) -> None:
         client.hset(JobKeys(job_id).meta, "deadline_ms", int(now() * 1000) - 1)
 
-    store = RedisJobStore(client)
-    return StoreUnderTest(store, ttl_seconds=0.05, let_pass=let_pass, now=now, pass_deadline=pass_deadline)
+    def expire(lease: Lease) -> None:
+        keys, index = JobKeys(lease.shard.job_id), lease.shard.index
+        if client.hget(keys.shard(index), "held") == str(lease.token).encode():
+            client.zadd(keys.leases, {str(index): int(now() * 1000) - 1}, xx=True)
+
+    return StoreUnderTest(RedisJobStore(client), 0.05, let_pass, now, pass_deadline, expire)
 
 
 @pytest.fixture(params=["memory", "redis"])

@@ -39,6 +39,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.store: JobStore = self.under_test.store
         submit(self.store, new_job(lines=LINES, shard_size=SHARD_SIZE))
         self.leases: list[Lease] = []
+        self.dying: list[Lease] = []  # of workers that will have fallen silent when time has passed
         self.seen: dict[int, Completion] = {}  # the results as they were after the last step
         self.writes = 0
 
@@ -46,31 +47,33 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(shard=SHARDS, worker=WORKERS, dies_soon=st.booleans(), alone=st.booleans())
     def lease(self, shard: int, worker: str, dies_soon: bool, alone: bool) -> None:
-        ttl = self.under_test.ttl_seconds if dies_soon else LONG
-        lease = self.store.lease(ShardRef("job-1", shard), worker, ttl, alone)
+        lease = self.store.lease(ShardRef("job-1", shard), worker, LONG, alone)
         if lease is not None:
             assert alone or lease.lines_at_a_time is None
-            self._got(lease)
+            self._got(lease, dies_soon)
 
     @rule(worker=WORKERS, dies_soon=st.booleans())
     def lease_next(self, worker: str, dies_soon: bool) -> None:
-        ttl = self.under_test.ttl_seconds if dies_soon else LONG
-        found = self.store.lease_next("demo", worker, ttl)
+        found = self.store.lease_next("demo", worker, LONG)
         if isinstance(found, ShardRef):
-            found = self.store.lease(found, worker, ttl, alone=True)
-        if isinstance(found, Lease):
-            self._got(found)
+            found = self.store.lease(found, worker, LONG, alone=True)
+            assert found is not None
+        if found is not None:
+            self._got(found, dies_soon)
 
     @rule(worker=WORKERS)
     def lose_a_worker(self, worker: str) -> None:
         for shard in self.store.stranded("demo", 10):
-            if (lease := self.store.lease(shard, worker, self.under_test.ttl_seconds, alone=True)) is not None:
-                self._got(lease)
-        self.under_test.let_pass(self.under_test.ttl_seconds)
+            lease = self.store.lease(shard, worker, LONG, alone=True)
+            assert lease is not None
+            self._got(lease, dies_soon=True)
+        self.time_passes()
 
     @rule()
     def time_passes(self) -> None:
-        self.under_test.let_pass(self.under_test.ttl_seconds)
+        for lease in self.dying:
+            self.under_test.expire(lease)
+        self.dying = []
 
     @rule(data=st.data(), lines=st.lists(st.integers(0, SHARD_SIZE - 1), max_size=4), works=st.booleans())
     def write(self, data: st.DataObject, lines: list[int], works: bool) -> None:
@@ -189,7 +192,9 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.store.job("job-1").state.ended
         assert sorted(self._results()) == list(range(LINES))
 
-    def _got(self, lease: Lease) -> None:
+    def _got(self, lease: Lease, dies_soon: bool) -> None:
+        if dies_soon:
+            self.dying.append(lease)
         older = [known.token for known in self.leases if known.shard == lease.shard]
         assert all(token < lease.token for token in older)
         self.leases.append(lease)
@@ -225,9 +230,7 @@ def test_the_memory_store_keeps_the_laws() -> None:
 def test_the_redis_store_keeps_the_laws(client: redis.Redis) -> None:
     def new_store() -> StoreUnderTest:
         client.flushall()
-        under_test = redis_under_test(client)
-        under_test.ttl_seconds = 0.004
-        return under_test
+        return redis_under_test(client)
 
     run_machine(new_store, examples=50)
 

@@ -56,6 +56,15 @@ def test_jobs_that_are_passed_over_are_not_served(under_test: StoreUnderTest) ->
     assert take(under_test) == "a"
 
 
+def test_a_job_that_is_passed_over_and_waits_lets_no_lower_priority_go_first(under_test: StoreUnderTest) -> None:
+    for name, priority in (("high", 1), ("high too", 1), ("low", 0)):
+        submit(under_test.store, msgspec.structs.replace(new_job(name, lines=2), priority=priority))
+    assert take(under_test, ("high",)) == "high too"
+    assert take(under_test, ("high",)) is None
+    assert take(under_test, ("high too",)) == "high"
+    assert take(under_test, ("high",)) == "low"
+
+
 def test_jobs_of_other_models_cancelled_and_ended_ones_have_no_turn(under_test: StoreUnderTest) -> None:
     store = under_test.store
     submit(store, new_job("other", model="other"))

@@ -9,7 +9,9 @@ from typing import Any
 from jobs.errors import QwenBatchError, StoreUnavailable
 from jobs.stores.protocol import JobStore
 
-WRITES = frozenset({"lease", "renew", "release", "write", "finish_shard", "report_worker", "add_timeline"})
+WRITES = frozenset(
+    {"lease", "lease_next", "renew", "release", "write", "finish_shard", "report_worker", "add_timeline"}
+)
 
 
 class FlakyStore:
@@ -23,6 +25,7 @@ class FlakyStore:
         self.down: QwenBatchError | None = None
         self.full: QwenBatchError | None = None
         self._refused: Counter[str] = Counter()
+        self._passed: Counter[str] = Counter()
         self._changed = threading.Condition()
 
     def cut(self) -> None:
@@ -36,9 +39,14 @@ class FlakyStore:
         with self._changed:
             assert self._changed.wait_for(lambda: self._refused[name] >= count, timeout_seconds)
 
-    def _count(self, name: str) -> None:
+    def wait_for_calls(self, name: str, count: int, timeout_seconds: float = 10) -> None:
+        """Return once so many calls of that name have got through."""
         with self._changed:
-            self._refused[name] += 1
+            assert self._changed.wait_for(lambda: self._passed[name] >= count, timeout_seconds)
+
+    def _count(self, calls: Counter[str], name: str) -> None:
+        with self._changed:
+            calls[name] += 1
             self._changed.notify_all()
 
     def __getattr__(self, name: str) -> Any:
@@ -47,8 +55,10 @@ class FlakyStore:
         def call(*args: Any, **kwargs: Any) -> Any:
             error = self.down or (self.full if name in WRITES else None)
             if error is not None:
-                self._count(name)
+                self._count(self._refused, name)
                 raise error
-            return method(*args, **kwargs)
+            answer = method(*args, **kwargs)
+            self._count(self._passed, name)
+            return answer
 
         return call

@@ -25,6 +25,7 @@ from worker.lease_keeper import LeaseKeeper
 from worker.preparation import Preparation
 from worker.shard_runner import Outcome, ShardRunner
 from worker.store_link import StoreLink
+from worker.turns import Turns
 
 MODEL = "fake"
 CARD = ModelCard(name=MODEL, vocab_size=VOCAB_SIZE, max_model_len=1_001, has_chat_template=True)
@@ -42,9 +43,10 @@ class ShardBench:
     Args:
         store: A real one.
         ttl_seconds: Of leases.
+        max_num_seqs: Lines that its engine runs together.
     """
 
-    def __init__(self, store: JobStore, ttl_seconds: float = 4.0) -> None:
+    def __init__(self, store: JobStore, ttl_seconds: float = 4.0, max_num_seqs: int = 1_000) -> None:
         self.real_store = store
         self.store = FlakyStore(store)
         self.engine = FakeEngine()
@@ -55,12 +57,14 @@ class ShardBench:
         self.keeper = LeaseKeeper(
             store=self.store, worker_id=self.facts.worker_id, ttl_seconds=ttl_seconds, link=self.link
         )
+        self.turns = Turns(self.keeper, self.engine, self.active, MODEL, max_num_seqs)
         self.runner = ShardRunner(
             store=self.store,
             hints=self.hints,
             engine=self.engine,
             preparation=Preparation(FakeTokenizer(), CARD),
             lease_keeper=self.keeper,
+            turns=self.turns,
             link=self.link,
             active=self.active,
             facts=self.facts,

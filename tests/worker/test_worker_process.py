@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -103,6 +103,30 @@ def test_messages_that_are_no_hints_are_refused_and_good_work_goes_on(
         shared_worker.wait_for_log("refused a message on the queue (1 so far)")
         shared_worker.wait_for_report(cluster.store, lambda report: report.refused_messages == refused)
         assert client.hlen("unacked") <= places_taken
+
+
+def test_a_small_job_behind_a_huge_one_starts_within_three_seconds(
+    shared_cluster: Cluster, shared_worker: WorkerUnderTest, record_property: Callable[[str, object], None]
+) -> None:
+    cluster = shared_cluster
+
+    def seconds_of_a_small_job() -> tuple[float, float]:
+        job_id = cluster.submit(10)
+        job = cluster.wait_until_ended(job_id)
+        cluster.check_results(job_id, 10)
+        assert job.first_step_at is not None and job.ended_at is not None
+        return job.first_step_at - job.spec.created_at, job.ended_at - job.spec.created_at
+
+    _, alone = seconds_of_a_small_job()
+    huge = cluster.submit(4000)
+    cluster.wait_until_done(huge, 50)
+    start, end = seconds_of_a_small_job()
+    cluster.store.request_cancel(huge)
+    cluster.wait_until_ended(huge)
+    assert cluster.store.job(huge).completed < 4000
+    record_property("seconds", {"alone": alone, "start": start, "end": end})
+    assert start < 3
+    assert end - start < 3 * alone + 3  # its lines wait behind those that the engine had already
 
 
 def test_sigterm_hands_over_within_two_seconds_and_no_finished_line_is_redone(cluster: Cluster) -> None:
