@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROMPTS ?= examples/prompts.jsonl
 OUTPUT ?= results.jsonl
+MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check slow bench reference clean
+.PHONY: help run test check slow bench chaos reference clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -30,6 +31,9 @@ slow: $(VENV)/.dev ## run the tests that take longer
 
 bench: $(VENV)/.run ## table 2.1 of the book on this machine, and batch throughput
 	@$(BIN)/qwen-batch bench
+
+chaos: $(VENV)/.dev ## 20 jobs while workers, server and network fail (MINUTES=10, SEED=…)
+	@$(BIN)/python -m benchmarks.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 reference: $(VENV)/.dev ## write docs/cli.md anew from the commands
 	@$(BIN)/python tools/make_cli_reference.py

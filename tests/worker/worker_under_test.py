@@ -92,6 +92,10 @@ class WorkerUnderTest:
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
+    @property
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
     def exit_code(self, timeout_seconds: float = 60) -> int:
         """Wait for its end."""
         return self._process.wait(timeout_seconds)
