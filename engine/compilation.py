@@ -5,12 +5,18 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 import torch
 
 CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+
+
+def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where this user's compiled code is kept between starts."""
+    base = environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "qwen-batch"
 
 
 def keep_compile_cache(environ: MutableMapping[str, str] = os.environ) -> Path:
@@ -19,9 +25,7 @@ def keep_compile_cache(environ: MutableMapping[str, str] = os.environ) -> Path:
     By default PyTorch keeps it in the machine's temporary folder, where a restart or a clean-up loses it. To be called
     before anything is compiled; a folder that the variable names already stays.
     """
-    base = environ.get("XDG_CACHE_HOME")
-    folder = (Path(base) if base else Path.home() / ".cache") / "qwen-batch" / "inductor"
-    return Path(environ.setdefault(CACHE_VARIABLE, str(folder)))
+    return Path(environ.setdefault(CACHE_VARIABLE, str(cache_folder(environ) / "inductor")))
 
 
 def compile_obstacle(device: str) -> str | None:

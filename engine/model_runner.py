@@ -14,6 +14,8 @@ from engine.batch import Batch
 from engine.block_manager import SINK_PAGE
 from engine.compilation import compile_obstacle
 from engine.config import PAGE_SIZE, ResolvedConfig
+from engine.cpu_kernels import load_cpu_kernels
+from engine.heap import keep_freed_memory
 from engine.request import Request, Ticket
 from engine.resolve import TORCH_DTYPES
 from engine.sampling_row import sampling_row
@@ -60,6 +62,8 @@ class ModelRunner:
             ModelUnusable: The checkpoint cannot be loaded.
         """
         torch.set_num_threads(config.threads)
+        if config.device == "cpu":
+            load_cpu_kernels(log)
         model = Qwen3ForCausalLM.from_folder(
             folder, dtype=TORCH_DTYPES[config.dtype], device=config.device, vocab_limit=vocab_limit
         )
@@ -97,6 +101,8 @@ class ModelRunner:
         Returns:
             Seconds that compilation took; 0 if nothing is compiled.
         """
+        if self._device.type == "cpu":
+            keep_freed_memory()
         obstacle = compile_obstacle(self._device.type) if self._config.compile else None
         if obstacle is not None:
             self._log(f"Running without torch.compile: {obstacle}.")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
 
 from model.config import ModelConfig
@@ -27,10 +30,17 @@ class PagedKVCache:
         self.num_pages = num_pages
         self.page_size = page_size
         shape = (num_pages, config.num_kv_heads, page_size, config.head_dim)
-        self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)]
-        self.values = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)]
+        self.keys = [_zeros(shape, device, dtype) for _ in range(config.num_layers)]
+        self.values = [_zeros(shape, device, dtype) for _ in range(config.num_layers)]
 
 
 def bytes_per_page(config: ModelConfig, page_size: int, dtype: torch.dtype) -> int:
     """Bytes of one page over all layers, keys and values."""
     return 2 * config.num_layers * config.num_kv_heads * page_size * config.head_dim * dtype.itemsize
+
+
+def _zeros(shape: tuple[int, ...], device: torch.device | str, dtype: torch.dtype) -> torch.Tensor:
+    """On a CPU from `calloc`, as NumPy asks for it: pages of memory are taken when they are first written."""
+    if torch.device(device).type == "cpu":
+        return torch.from_numpy(np.zeros(math.prod(shape) * dtype.itemsize, np.uint8)).view(dtype).view(shape)
+    return torch.zeros(shape, device=device, dtype=dtype)

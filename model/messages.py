@@ -132,5 +132,6 @@ def _check_text(text: str, where: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise MessagesInvalid(
-            f"`{where}` has a lone surrogate, half a character, at position {error.start} (U+{ord(text[error.start]):04X})"
+            f"`{where}` has a lone surrogate, half a character, at position {error.start} "
+            f"(U+{ord(text[error.start]):04X})"
         ) from None

@@ -35,3 +35,29 @@ def redis_server_binary() -> Path:
     require(found is not None, "needs redis-server on the PATH")
     assert found is not None
     return Path(found)
+
+
+@pytest.fixture(scope="session")
+def built_kernels() -> None:
+    """The C++ kernels in this process. They were built by whichever test came first, or before."""
+    from engine.cpu_kernels import load_cpu_kernels  # with it comes PyTorch, which most tests can do without
+
+    said: list[str] = []
+    require(load_cpu_kernels(said.append), " ".join(said))
+
+
+@pytest.fixture(params=["C++ kernels", "plain PyTorch"])
+def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Runs a test with the C++ kernels and again as on a machine that cannot build them. Load models after it."""
+    name = str(request.param)
+    if name == "C++ kernels":
+        request.getfixturevalue("built_kernels")
+    monkeypatch.setattr("model.ops.linear.kernels_loaded", lambda: name == "C++ kernels")
+    from model.kernels.build import kernels_loaded
+
+    if kernels_loaded():
+        import torch
+
+        torch.ops.qwen_batch_cpu.enable_attention(name == "C++ kernels")
+        request.addfinalizer(lambda: torch.ops.qwen_batch_cpu.enable_attention(True))
+    return name

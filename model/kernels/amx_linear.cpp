@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "kernels.h"
 #include "amx_tiles.h"
 
 
@@ -177,12 +178,14 @@ Tensor amx_pack(const Tensor& w) {
   return packed;
 }
 
+}  // namespace
+
 // x [rows, k] bfloat16, packed from amx_pack -> [rows, n] bfloat16. A row's bits depend on that row alone.
 Tensor amx_linear(const Tensor& x, const Tensor& packed, int64_t n) {
   const int64_t rows = x.size(0), k = x.size(1);
-  check(x.scalar_type() == ScalarType::BFloat16, "linear: a packed bfloat16 weight takes bfloat16 rows");
-  check(packed.size(1) * TILE_K == k && packed.size(0) == (n + BLOCK_N - 1) / BLOCK_N, "linear: the packed weight has another shape");
-  check(amx_available(), "linear: this processor has no AMX tiles");
+  check(x.dim() == 2 && x.scalar_type() == ScalarType::BFloat16, "amx_linear: a packed weight takes bfloat16 rows");
+  check(packed.size(1) * TILE_K == k && packed.size(0) == (n + BLOCK_N - 1) / BLOCK_N, "amx_linear: the packed weight has another shape");
+  check(amx_available(), "amx_linear: this processor has no AMX tiles");
   Tensor out = torch::stable::empty({rows, n}, ScalarType::BFloat16);
 #if QWEN_BATCH_HAS_AMX
   const Tensor in_order = torch::stable::contiguous(x);
@@ -193,24 +196,16 @@ Tensor amx_linear(const Tensor& x, const Tensor& packed, int64_t n) {
   return out;
 }
 
-// `qwen_batch::linear` on a CPU: weights from amx_pack have six axes, others are plain matrices.
-Tensor linear(const Tensor& x, const Tensor& weight, int64_t n) {
-  check(x.dim() == 2, "linear: x must be a matrix");
-  if (weight.dim() == 6) return amx_linear(x, weight, n);
-  return torch::stable::matmul(x, torch::stable::transpose(weight, 0, 1));
-}
-
-}  // namespace
 }  // namespace qwen_batch
 
 STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
   m.def("amx_available() -> bool");
   m.def("amx_pack(Tensor w) -> Tensor");
+  m.def("amx_linear(Tensor x, Tensor packed, int out_features) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {
   m.impl("amx_available", TORCH_BOX(&qwen_batch::amx_available));
   m.impl("amx_pack", TORCH_BOX(&qwen_batch::amx_pack));
+  m.impl("amx_linear", TORCH_BOX(&qwen_batch::amx_linear));
 }
-
-STABLE_TORCH_LIBRARY_IMPL(qwen_batch, CPU, m) { m.impl("linear", TORCH_BOX(&qwen_batch::linear)); }

@@ -12,6 +12,7 @@
 #include <cmath>
 #include <vector>
 
+#include "kernels.h"
 #include "plain_attention.h"
 
 
@@ -230,6 +231,8 @@ void run(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& lens, 
   });
 }
 
+}  // namespace
+
 // q [sequences, query heads, dim]; caches [pages, kv heads, page size, dim]; lens [sequences] and tables [sequences, width] int32.
 Tensor decode_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& lens, const Tensor& tables, double scale) {
   check(q.is_contiguous() && k.is_contiguous() && v.is_contiguous(), "decode_attention: q and the caches must be contiguous");
@@ -248,7 +251,6 @@ Tensor decode_attention(const Tensor& q, const Tensor& k, const Tensor& v, const
   return out;
 }
 
-}  // namespace
 }  // namespace qwen_batch
 
 STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {

@@ -11,6 +11,7 @@
 #include <cmath>
 #include <vector>
 
+#include "kernels.h"
 #include "block_products.h"
 
 
@@ -201,6 +202,8 @@ void run(const Step& step) {
 
 #endif  // QWEN_BATCH_HAS_AVX512_BF16
 
+}  // namespace
+
 // Whether this build and processor can run `prefill_attention` for heads of `dim` in pages of `page_size`.
 bool prefill_attention_available(int64_t dim, int64_t page_size) {
 #if QWEN_BATCH_HAS_AVX512_BF16
@@ -240,7 +243,6 @@ Tensor prefill_attention(const Tensor& q, const Tensor& k, const Tensor& v, cons
   return out;
 }
 
-}  // namespace
 }  // namespace qwen_batch
 
 STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {

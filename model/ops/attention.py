@@ -1,6 +1,7 @@
 """`qwen_batch::paged_attention`: queries against the cached keys and values of their own sequence.
 
-The operator runs `reference_paged_attention` wherever no faster kernel is registered for the tensors' device.
+On a CPU the C++ kernels run where they could be built and know the case (`model/kernels/dispatch.cpp`); the same in
+plain PyTorch runs everywhere else.
 """
 
 from __future__ import annotations

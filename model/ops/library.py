@@ -17,11 +17,12 @@ def register(schema: str, implementation: Callable[..., object], result_shape: C
 
     Args:
         schema: Name, arguments and result in PyTorch's schema language.
-        implementation: Runs wherever no kernel is registered for the arguments' device. A kernel in C++ registers with
-            `TORCH_LIBRARY_IMPL(qwen_batch, CPU, m)`; the dispatcher prefers it.
+        implementation: Runs wherever no kernel is registered for the arguments' device. Those in C++ are registered for
+            a CPU by `model/kernels/dispatch.cpp`, which reaches this one as the operator's name and `_in_python`.
         result_shape: The same arguments to an empty result, for the compiler.
     """
     name = schema.partition("(")[0]
-    LIBRARY.define(schema)  # type: ignore[no-untyped-call]
-    LIBRARY.impl(name, implementation, ANY_DEVICE)  # type: ignore[no-untyped-call]
+    for each in (name, f"{name}_in_python"):
+        LIBRARY.define(schema.replace(name, each, 1))  # type: ignore[no-untyped-call]
+        LIBRARY.impl(each, implementation, ANY_DEVICE)  # type: ignore[no-untyped-call]
     torch.library.register_fake(f"qwen_batch::{name}", result_shape, lib=LIBRARY)

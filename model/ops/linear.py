@@ -1,18 +1,21 @@
 """`qwen_batch::linear`: x W^T, with bits a row owes to no other row.
 
-On a CPU the weight is packed once into oneDNN's own layout, which a plain `F.linear` would do anew in every call. A
-graph of inductor's refuses that layout as an input; behind an operator of our own it passes.
+On a CPU the weight is packed once, which a plain `F.linear` would do anew in every call: in bfloat16 for one of our own
+kernels, where the processor has AMX tiles or AVX512-BF16 (`model/kernels`), else into oneDNN's layout. A graph of
+inductor's refuses that layout as an input; behind an operator of our own it passes.
 """
 
 from __future__ import annotations
 
 import torch
-from torch.nn.functional import linear as plain_linear
+import torch.nn.functional as F  # noqa: N812 - PyTorch's own name for it
 
+from model.kernels.build import kernels_loaded
 from model.ops.library import register
 from model.ops.row_invariance import MOST_ROWS, is_row_invariant
 
 BLOCK_ROWS = 64  # rows of a block where a kernel's bits depend on the number of rows
+AMX_STEP, DOT_STEP = 32, 2  # in_features are a multiple of this, in products on AMX tiles and by AVX512-BF16
 
 
 def pack_weight(weight: torch.Tensor) -> torch.Tensor:
@@ -23,8 +26,24 @@ def pack_weight(weight: torch.Tensor) -> torch.Tensor:
     """
     if weight.device.type != "cpu":
         return weight
+    tiles = _pack_for_own_kernel(weight)
+    if tiles is not None:
+        return tiles
     kernel_is_row_invariant(weight.shape[1], weight.shape[0], weight.dtype)
     return _pack(weight)
+
+
+def _pack_for_own_kernel(weight: torch.Tensor) -> torch.Tensor | None:
+    """None where none of our kernels fits the weight and the processor."""
+    if weight.dtype != torch.bfloat16 or not kernels_loaded():
+        return None
+    kernels, in_features = torch.ops.qwen_batch_cpu, weight.shape[1]
+    tiles: torch.Tensor | None = None
+    if in_features % AMX_STEP == 0 and kernels.amx_available():
+        tiles = kernels.amx_pack(weight.contiguous())
+    elif in_features % DOT_STEP == 0 and kernels.dot_available():
+        tiles = kernels.dot_pack(weight.contiguous())
+    return tiles
 
 
 def _pack(weight: torch.Tensor) -> torch.Tensor:
@@ -35,13 +54,19 @@ def _pack(weight: torch.Tensor) -> torch.Tensor:
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor, out_features: int) -> torch.Tensor:
-    """x [num_rows, in_features] times the transpose of a weight from `pack_weight`: [num_rows, out_features].
+    """x [num_rows, in_features] times the transpose of a weight from `pack_weight`: [num_rows, out_features]."""
+    product: torch.Tensor = torch.ops.qwen_batch.linear(x, weight, out_features)
+    return product
 
-    On a CPU a row's bits are the same for any number of rows and any neighbours: either because the machine's kernel
-    is so (`kernel_is_row_invariant` has tried), or because it only ever sees blocks of `BLOCK_ROWS` rows.
+
+def plain_linear(x: torch.Tensor, weight: torch.Tensor, out_features: int) -> torch.Tensor:
+    """`linear` for weights that are not packed for one of our kernels.
+
+    On a CPU a row's bits are the same for any number of rows and any neighbours: because our kernel is so, or oneDNN's
+    is so on this machine (`kernel_is_row_invariant` has tried), or it only ever sees blocks of `BLOCK_ROWS` rows.
     """
     if x.device.type != "cpu":
-        return plain_linear(x, weight)
+        return F.linear(x, weight)
     if kernel_is_row_invariant(x.shape[1], out_features, x.dtype):
         return _product_of_any_rows(x, weight)
     return _product_in_blocks(x, weight, out_features)
@@ -56,7 +81,7 @@ def _product(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     if weight.is_mkldnn:
         product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
         return product
-    return plain_linear(x, weight)
+    return F.linear(x, weight)
 
 
 def _product_of_any_rows(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -92,4 +117,4 @@ def _rows_by_out_features(x: torch.Tensor, weight: torch.Tensor, out_features: i
     return x.new_empty(x.shape[0], out_features)
 
 
-register("linear(Tensor x, Tensor weight, int out_features) -> Tensor", linear, _rows_by_out_features)
+register("linear(Tensor x, Tensor weight, int out_features) -> Tensor", plain_linear, _rows_by_out_features)

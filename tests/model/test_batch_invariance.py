@@ -11,6 +11,8 @@ from model.qwen3 import Qwen3ForCausalLM
 from tests.support.packed_steps import CachedSequence, PackedSteps, ragged_prompts
 from tests.support.tiny_checkpoint import TINY, write_tiny_checkpoint
 
+pytestmark = pytest.mark.usefixtures("kernels")
+
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 
 

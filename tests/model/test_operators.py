@@ -20,6 +20,7 @@ DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=s
 ROW_COUNTS = (1, 2, 3, 9, 16, 33, 64, 65, 100, 127, 200, 1030)
 
 
+@pytest.mark.usefixtures("kernels")
 @DTYPES
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(("in_features", "out_features"), [(64, 96), (512, 256), (1024, 640), (3072, 300)])
@@ -36,6 +37,7 @@ def test_a_row_of_a_product_has_the_same_bits_among_any_rows(
             assert torch.equal(linear(x[first : first + rows], weight, out_features), whole[first : first + rows])
 
 
+@pytest.mark.usefixtures("kernels")
 @DTYPES
 @pytest.mark.parametrize("num_rows", [0, 1, 2, 64, 65, 130])
 def test_a_product_is_that_of_plain_linear(num_rows: int, dtype: torch.dtype) -> None:

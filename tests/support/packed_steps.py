@@ -24,7 +24,7 @@ class CachedSequence:
 class PackedSteps:
     """A model, a cache of its own and pages in random order."""
 
-    def __init__(self, model: Qwen3ForCausalLM, *, num_pages: int = 200, page_size: int = 16, seed: int = 0) -> None:
+    def __init__(self, model: Qwen3ForCausalLM, *, num_pages: int = 200, page_size: int = 64, seed: int = 0) -> None:
         self.model = model
         self.page_size = page_size
         self.cache = PagedKVCache(model.config, num_pages, page_size, model.device, model.dtype)

@@ -1,0 +1,64 @@
+// The operators of `model/ops` on a CPU: which kernel serves a call. What no kernel knows goes back to plain PyTorch, which
+// `model/ops/library.py` registers under the operator's name with `_in_python` behind it.
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+#include "kernels.h"
+
+using torch::headeronly::ScalarType;
+
+namespace qwen_batch {
+namespace {
+
+constexpr int64_t AMX_AXES = 6, DOT_AXES = 4;  // of a weight from amx_pack and dot_pack
+constexpr int64_t MOST_DECODE = 512;           // head size and page size of the decode kernel
+
+std::atomic<bool> attention_enabled{true};
+
+// For tests and comparisons in one process: attention as on a machine without these kernels.
+void enable_attention(bool enabled) { attention_enabled = enabled; }
+
+template <typename... Args>
+Tensor in_python(const char* name, const Args&... args) {
+  std::array<StableIValue, sizeof...(Args)> stack{torch::stable::detail::from(args)...};
+  STABLE_TORCH_ERROR_CODE_CHECK(torch_call_dispatcher(name, "", stack.data(), TORCH_ABI_VERSION));
+  return torch::stable::detail::to<Tensor>(stack[0]);
+}
+
+Tensor linear(const Tensor& x, const Tensor& weight, int64_t out_features) {
+  if (weight.dim() == AMX_AXES) return amx_linear(x, weight, out_features);
+  if (weight.dim() == DOT_AXES) return dot_linear(x, weight, out_features);
+  return in_python("qwen_batch::linear_in_python", x, weight, out_features);
+}
+
+Tensor paged_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& query_start, const Tensor& context_lens,
+                       const Tensor& block_tables, double scale, bool is_decode) {
+  const int64_t dim = k.size(3), page_size = k.size(2);
+  if (attention_enabled) {
+    if (is_decode && dim <= MOST_DECODE && page_size <= MOST_DECODE)
+      return decode_attention(torch::stable::contiguous(q), k, v, context_lens, block_tables, scale);
+    if (!is_decode && q.scalar_type() == ScalarType::BFloat16 && prefill_attention_available(dim, page_size))
+      return prefill_attention(torch::stable::contiguous(q), k, v, query_start, context_lens, block_tables, scale);
+  }
+  return in_python("qwen_batch::paged_attention_in_python", q, k, v, query_start, context_lens, block_tables, scale, is_decode);
+}
+
+}  // namespace
+}  // namespace qwen_batch
+
+STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) { m.def("enable_attention(bool enabled) -> ()"); }
+
+STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {
+  m.impl("enable_attention", TORCH_BOX(&qwen_batch::enable_attention));
+}
+
+STABLE_TORCH_LIBRARY_IMPL(qwen_batch, CPU, m) {
+  m.impl("linear", TORCH_BOX(&qwen_batch::linear));
+  m.impl("paged_attention", TORCH_BOX(&qwen_batch::paged_attention));
+}

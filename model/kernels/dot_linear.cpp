@@ -1,0 +1,165 @@
+// y = x W^T in bfloat16 with AVX512-BF16 dot products, fp32 accumulation.
+//
+// Every output element is one chain of VDPBF16PS over k = 0, 2, 4, … whatever the number of rows, so a row's bits depend
+// on that row alone.
+//
+// Packed weight: [n / 64][k / 2][64 columns][2], so a block of 64 columns is one contiguous stream. It is read from memory
+// once a call: while a block is multiplied, the next one is fetched into the second-level cache.
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <stdexcept>
+
+#include "kernels.h"
+#include "vector_math.h"
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+namespace qwen_batch {
+namespace {
+
+constexpr int64_t BLOCK_N = 64;  // columns a block: four registers of 16 sums
+constexpr int REGISTERS = 4;
+constexpr int MOST_ROWS = 6;     // rows worked on together: 24 registers of sums, 4 of weights, 1 of a row's pair
+constexpr int64_t PAIR = BLOCK_N * 2;  // bfloat16 values of a block for one pair of k
+
+#if QWEN_BATCH_HAS_AVX512_BF16
+
+constexpr int64_t AHEAD = 24 * PAIR;  // values between what is read and what a lone row asks for from memory
+
+// Asks for one cache line of the next block at a time, spread over the work on this one.
+class NextBlock {
+ public:
+  NextBlock(const uint16_t* next, int64_t values, int64_t passes)
+      : at_(next), end_(next + values), lines_((values / 32 + passes - 1) / passes) {}
+
+  // The share of one pass over the current block, cut into `parts` calls.
+  int64_t lines_a_pass() const { return at_ == nullptr ? 0 : lines_; }
+
+  void fetch() {
+    if (at_ >= end_) return;
+    _mm_prefetch(reinterpret_cast<const char*>(at_), _MM_HINT_T1);
+    at_ += 32;
+  }
+
+ private:
+  const uint16_t* at_;
+  const uint16_t* end_;
+  int64_t lines_;
+};
+
+// ROWS rows times one block: sums over all of k, then to bfloat16, to nearest even.
+template <int ROWS>
+void multiply_rows(const uint16_t* x, int64_t k, const uint16_t* w, uint16_t* out, int64_t n, int64_t columns, NextBlock& next) {
+  __m512 sums[ROWS][REGISTERS];
+  for (int r = 0; r < ROWS; ++r)
+    for (int c = 0; c < REGISTERS; ++c) sums[r][c] = _mm512_setzero_ps();
+  const int64_t pairs = k / 2, every = next.lines_a_pass() > 0 ? std::max<int64_t>(1, pairs / next.lines_a_pass()) : pairs + 1;
+  int64_t until_fetch = every;
+  for (int64_t p = 0; p < pairs; ++p, w += PAIR) {
+    __m512bh weights[REGISTERS];
+    for (int c = 0; c < REGISTERS; ++c) weights[c] = (__m512bh)_mm512_loadu_si512(w + c * 32);
+    if constexpr (ROWS <= 2)  // nothing but the stream of weights: keep it flowing
+      for (int c = 0; c < REGISTERS; ++c) _mm_prefetch(reinterpret_cast<const char*>(w + AHEAD + c * 32), _MM_HINT_T0);
+    for (int r = 0; r < ROWS; ++r) {
+      int32_t pair;
+      std::memcpy(&pair, x + r * k + 2 * p, sizeof pair);
+      const __m512bh both = (__m512bh)_mm512_set1_epi32(pair);
+      for (int c = 0; c < REGISTERS; ++c) sums[r][c] = _mm512_dpbf16_ps(sums[r][c], weights[c], both);
+    }
+    if (--until_fetch == 0) {
+      next.fetch();
+      until_fetch = every;
+    }
+  }
+  for (int r = 0; r < ROWS; ++r)
+    for (int c = 0; c < REGISTERS; ++c) {
+      const int64_t left = std::clamp<int64_t>(columns - c * 16, 0, 16);
+      const __mmask16 mask = left == 16 ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
+      _mm256_mask_storeu_epi16(out + r * n + c * 16, mask, (__m256i)_mm512_cvtneps_pbh(sums[r][c]));
+    }
+}
+
+using Kernel = void (*)(const uint16_t*, int64_t, const uint16_t*, uint16_t*, int64_t, int64_t, NextBlock&);
+constexpr Kernel KERNELS[MOST_ROWS] = {multiply_rows<1>, multiply_rows<2>, multiply_rows<3>,
+                                       multiply_rows<4>, multiply_rows<5>, multiply_rows<6>};
+
+void multiply(const uint16_t* x, const uint16_t* weight, uint16_t* out, int64_t rows, int64_t n, int64_t k) {
+  const int64_t blocks = (n + BLOCK_N - 1) / BLOCK_N, values = k * BLOCK_N;
+  const int64_t passes = (rows + MOST_ROWS - 1) / MOST_ROWS;
+  torch::stable::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block) {
+      const uint16_t* w = weight + block * values;
+      NextBlock next(rows > 2 && block + 1 < end ? w + values : nullptr, values, passes);
+      for (int64_t row = 0; row < rows; row += MOST_ROWS) {
+        const int64_t count = std::min<int64_t>(MOST_ROWS, rows - row);
+        KERNELS[count - 1](x + row * k, k, w, out + row * n + block * BLOCK_N, n, n - block * BLOCK_N, next);
+      }
+    }
+  });
+}
+
+#endif  // QWEN_BATCH_HAS_AVX512_BF16
+
+bool dot_available() { return QWEN_BATCH_HAS_AVX512_BF16; }
+
+void check(bool holds, const char* what) {
+  if (!holds) throw std::runtime_error(what);
+}
+
+// w [n, k] bfloat16, k even -> the packed form, n padded with zeros to a multiple of 64.
+Tensor dot_pack(const Tensor& w) {
+  check(w.dim() == 2 && w.scalar_type() == ScalarType::BFloat16 && w.is_contiguous(), "dot_pack: w must be a contiguous bfloat16 matrix");
+  const int64_t n = w.size(0), k = w.size(1), blocks = (n + BLOCK_N - 1) / BLOCK_N;
+  check(k % 2 == 0, "dot_pack: the inner size must be even");
+  Tensor packed = torch::stable::empty({blocks, k / 2, BLOCK_N, 2}, ScalarType::BFloat16);
+  const auto* in = static_cast<const uint16_t*>(w.const_data_ptr());
+  auto* out = static_cast<uint16_t*>(packed.mutable_data_ptr());
+  torch::stable::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block)
+      for (int64_t column = 0; column < BLOCK_N; ++column) {
+        const int64_t row = block * BLOCK_N + column;
+        for (int64_t p = 0; p < k / 2; ++p)
+          for (int64_t odd = 0; odd < 2; ++odd)
+            out[block * BLOCK_N * k + p * PAIR + column * 2 + odd] = row < n ? in[row * k + 2 * p + odd] : 0;
+      }
+  });
+  return packed;
+}
+
+}  // namespace
+
+// x [rows, k] bfloat16, packed from dot_pack -> [rows, n] bfloat16.
+Tensor dot_linear(const Tensor& x, const Tensor& packed, int64_t n) {
+  const int64_t rows = x.size(0), k = x.size(1);
+  check(x.dim() == 2 && x.scalar_type() == ScalarType::BFloat16, "dot_linear: a packed weight takes bfloat16 rows");
+  check(packed.size(1) * 2 == k && packed.size(0) == (n + BLOCK_N - 1) / BLOCK_N, "dot_linear: the packed weight has another shape");
+  check(dot_available(), "dot_linear: this build has no AVX512-BF16");
+  Tensor out = torch::stable::empty({rows, n}, ScalarType::BFloat16);
+#if QWEN_BATCH_HAS_AVX512_BF16
+  const Tensor in_order = torch::stable::contiguous(x);
+  if (rows > 0)
+    multiply(static_cast<const uint16_t*>(in_order.const_data_ptr()), static_cast<const uint16_t*>(packed.const_data_ptr()),
+             static_cast<uint16_t*>(out.mutable_data_ptr()), rows, n, k);
+#endif
+  return out;
+}
+
+}  // namespace qwen_batch
+
+STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
+  m.def("dot_available() -> bool");
+  m.def("dot_pack(Tensor w) -> Tensor");
+  m.def("dot_linear(Tensor x, Tensor packed, int out_features) -> Tensor");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {
+  m.impl("dot_available", TORCH_BOX(&qwen_batch::dot_available));
+  m.impl("dot_pack", TORCH_BOX(&qwen_batch::dot_pack));
+  m.impl("dot_linear", TORCH_BOX(&qwen_batch::dot_linear));
+}

@@ -1,0 +1,97 @@
+"""In bfloat16, where rounding shows everything: a completion is its request's own, with the C++ kernels and without."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.config import PAGE_SIZE, EngineConfig
+from engine.load import LoadedEngine, load_engine
+from engine.request import Request
+from jobs.sampling import SamplingParams
+from model.config import ModelConfig
+from model.kv_cache import bytes_per_page
+from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
+from tests.support.tiny_checkpoint import write_tiny_checkpoint
+
+Load = Callable[..., LoadedEngine]
+
+NEW_TOKENS = 70
+PROMPT_LENGTHS = (1, 2, 63, 64, 65, 129, 20, 150, 7)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model of usual proportions, whose head size every kernel knows."""
+    folder = tmp_path_factory.mktemp("bfloat16")
+    write_tiny_checkpoint(folder, dtype="bfloat16", hidden_size=128, head_dim=64, intermediate_size=192)
+    write_byte_level_tokenizer(folder)
+    return folder
+
+
+@pytest.fixture
+def load(folder: Path, kernels: str) -> Iterator[Load]:
+    engines: list[LoadedEngine] = []
+
+    def load(num_pages: int = 100, **settings: object) -> LoadedEngine:
+        page = bytes_per_page(ModelConfig.from_folder(folder), PAGE_SIZE, torch.bfloat16)
+        asked: dict[str, object] = {"compile": False, "threads": 2, **settings}
+        config = EngineConfig(device="cpu", kv_cache_memory_bytes=num_pages * page, **asked)  # type: ignore[arg-type]
+        with warnings.catch_warnings():  # PyTorch's compiler uses parts of PyTorch that warn
+            warnings.simplefilter("ignore", DeprecationWarning)
+            engines.append(load_engine(folder, config, log=lambda _: None))
+        return engines[-1]
+
+    yield load
+    for loaded in engines:
+        loaded.engine.shutdown()
+
+
+def requests() -> list[Request]:
+    """Greedy and sampled ones in turn."""
+    return [
+        Request(
+            token_ids=tuple((place * 31 + number * 7) % 256 for place in range(length)),
+            params=SamplingParams(max_tokens=NEW_TOKENS, temperature=number % 2, seed=number, ignore_eos=True),
+        )
+        for number, length in enumerate(PROMPT_LENGTHS)
+    ]
+
+
+def together(loaded: LoadedEngine, copies: int = 1) -> list[tuple[int, ...]]:
+    tickets = loaded.engine.submit_many(requests() * copies)
+    return [ticket.future.result(60).token_ids for ticket in tickets]
+
+
+def alone(loaded: LoadedEngine) -> list[tuple[int, ...]]:
+    return [loaded.engine.submit(request).future.result(60).token_ids for request in requests()]
+
+
+def test_alone_in_nine_and_in_sixty_three_give_the_same_ids(load: Load) -> None:
+    loaded = load()
+    expected = alone(loaded)
+    assert len(set(expected)) == len(expected)
+    assert together(loaded) == expected
+    assert together(loaded, copies=7) == expected * 7
+
+
+@pytest.mark.parametrize("budget", [64, 48, 200])
+def test_prompts_in_chunks_give_the_ids_of_whole_prompts(load: Load, budget: int) -> None:
+    assert together(load(max_batched_tokens=budget)) == together(load())
+
+
+def test_pre_empted_sequences_give_the_ids_of_undisturbed_ones(load: Load) -> None:
+    tight = load(num_pages=10, max_model_len=256)
+    assert together(tight) == together(load())
+    stats = tight.engine.take_group_stats("")
+    assert stats.decode_batch_sum > stats.output_tokens, "no token was replayed, so nothing was pre-empted"
+
+
+def test_compiled_layers_give_a_request_alone_its_ids_among_others(load: Load) -> None:
+    loaded = load(compile=True)
+    assert loaded.compiled
+    assert together(loaded, copies=3) == alone(loaded) * 3

@@ -1,0 +1,99 @@
+"""Attention in C++ against exact attention, and the law that a row's bits are its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from tests.conftest import require
+from tests.kernels.paged_sequences import PAGE_SIZE, Heads, PagedSequences
+
+pytestmark = pytest.mark.usefixtures("built_kernels")
+
+LENGTHS = [1, 2, 63, 64, 65, 17, 200, 130, 321]
+HEADS = pytest.mark.parametrize(
+    "heads", [Heads(16, 8, 128), Heads(4, 2, 32), Heads(10, 2, 64), Heads(3, 3, 96), Heads(8, 1, 128)], ids=str
+)
+DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1.6e-2}  # outputs are about 1; bfloat16 holds 8 bits of them
+
+
+@pytest.fixture(params=[1, 2, 5])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def needs_prefill_kernel(heads: Heads) -> None:
+    require(
+        torch.ops.qwen_batch_cpu.prefill_attention_available(heads.dim, PAGE_SIZE),
+        "the prefill kernel needs a processor with AVX512-BF16",
+    )
+
+
+@DTYPES
+@HEADS
+def test_decode_is_exact_attention_of_the_last_token(heads: Heads, dtype: torch.dtype) -> None:
+    sequences = PagedSequences(LENGTHS, heads, dtype)
+    out = sequences.decode(list(range(len(LENGTHS))))
+    assert out.dtype == dtype
+    for row in range(len(LENGTHS)):
+        torch.testing.assert_close(out[row].double(), sequences.exact(row)[-1], atol=TOLERANCE[dtype], rtol=1e-2)
+
+
+@HEADS
+def test_prefill_is_exact_causal_attention(heads: Heads) -> None:
+    needs_prefill_kernel(heads)
+    sequences = PagedSequences(LENGTHS, heads, torch.bfloat16)
+    outs = sequences.prefill([(row, 0, length) for row, length in enumerate(LENGTHS)])
+    for row, out in enumerate(outs):
+        torch.testing.assert_close(out.double(), sequences.exact(row), atol=TOLERANCE[torch.bfloat16], rtol=1e-2)
+
+
+@DTYPES
+def test_a_decoded_row_has_the_same_bits_among_any_neighbours(threads: int, dtype: torch.dtype) -> None:
+    sequences = PagedSequences(LENGTHS, Heads(16, 8, 128), dtype)
+    torch.set_num_threads(1)
+    alone = [sequences.decode([row])[0] for row in range(len(LENGTHS))]
+    torch.set_num_threads(threads)
+    for rows in (list(range(len(LENGTHS))), [8, 0, 8, 3], [6, 5]):
+        for spare_columns in (0, 3):
+            for out, row in zip(sequences.decode(rows, spare_columns), rows, strict=True):
+                assert torch.equal(out, alone[row])
+
+
+def test_a_prompt_has_the_same_bits_among_any_neighbours_and_in_any_chunks(threads: int) -> None:
+    heads = Heads(16, 8, 128)
+    needs_prefill_kernel(heads)
+    sequences = PagedSequences(LENGTHS, heads, torch.bfloat16)
+    torch.set_num_threads(1)
+    alone = [sequences.prefill([(row, 0, length)])[0] for row, length in enumerate(LENGTHS)]
+    torch.set_num_threads(threads)
+    together = sequences.prefill([(row, 0, length) for row, length in enumerate(LENGTHS)], spare_columns=2)
+    assert all(map(torch.equal, together, alone))
+    for row in (6, 8):
+        for chunk in (1, 48, 64, 100):
+            parts = [(row, first, min(first + chunk, LENGTHS[row])) for first in range(0, LENGTHS[row], chunk)]
+            assert torch.equal(torch.cat([sequences.prefill([part, (3, 0, 64)])[0] for part in parts]), alone[row])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"context_lens": [0]}, "a context length is outside its pages"),
+        ({"context_lens": [65]}, "a context length is outside its pages"),
+        ({"block_tables": [[7]]}, "a page number is outside the cache"),
+        ({"block_tables": [[-1]]}, "a page number is outside the cache"),
+        ({"context_lens": [3, 3]}, "one query a sequence"),
+    ],
+)
+def test_indices_outside_the_cache_are_refused_not_read(change: dict[str, list[int]], words: str) -> None:
+    given = {"context_lens": [3], "block_tables": [[1]]} | change
+    cache = torch.zeros(2, 1, PAGE_SIZE, 32)
+    lens, tables = (torch.tensor(given[name], dtype=torch.int32) for name in ("context_lens", "block_tables"))
+    with pytest.raises(RuntimeError, match=words):
+        torch.ops.qwen_batch_cpu.decode_attention(torch.zeros(1, 2, 32), cache, cache, lens, tables, 1.0)

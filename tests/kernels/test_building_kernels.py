@@ -1,0 +1,62 @@
+"""The C++ kernels are built once, kept, and done without where they cannot be built."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from model.kernels.build import KernelsUnavailable, load_kernels
+
+LOAD = """
+import sys
+from engine.cpu_kernels import load_cpu_kernels
+print(load_cpu_kernels(lambda line: print(line, file=sys.stderr)))
+"""
+
+
+def load_in_a_new_process(**environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", LOAD],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+
+
+def test_a_library_that_was_built_before_is_loaded_as_it_is(built_kernels: None, tmp_path: Path) -> None:
+    first = load_in_a_new_process(XDG_CACHE_HOME=str(tmp_path))
+    (library,) = (tmp_path / "qwen-batch" / "kernels").iterdir()
+    built_at = library.stat().st_mtime_ns
+    second = load_in_a_new_process(XDG_CACHE_HOME=str(tmp_path))
+    assert (first.stdout, second.stdout) == ("True\n", "True\n")
+    assert [(path, path.stat().st_mtime_ns) for path in library.parent.iterdir()] == [(library, built_at)]
+
+
+@pytest.mark.parametrize(
+    ("compiler", "reason"),
+    [("false", "the C++ compiler false failed"), ("no-such-compiler", "the C++ compiler no-such-compiler did not run")],
+)
+def test_a_compiler_that_fails_is_one_line_and_no_library(compiler: str, reason: str, tmp_path: Path) -> None:
+    done = load_in_a_new_process(XDG_CACHE_HOME=str(tmp_path), CXX=compiler)
+    assert done.stdout == "False\n"
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Running without the C++ kernels, much slower: ")
+    assert reason in line
+    assert list((tmp_path / "qwen-batch" / "kernels").iterdir()) == []
+
+
+def test_loading_twice_in_one_process_is_loading_once(built_kernels: None, tmp_path: Path) -> None:
+    load_kernels(tmp_path / "never made")
+    assert not (tmp_path / "never made").exists()
+
+
+def test_no_compiler_at_all_is_named(tmp_path: Path) -> None:
+    done = load_in_a_new_process(XDG_CACHE_HOME=str(tmp_path), PATH="", CXX="")
+    assert "there is no C++ compiler (g++ or clang++) on the PATH" in done.stderr
+    assert issubclass(KernelsUnavailable, RuntimeError)
