@@ -4,8 +4,8 @@
 
 MODEL is a folder (`benchmarks.random_model` makes one). Both decode the same requests greedily past the end of text.
 transformers runs them as one batch, padded on the left, until the longest is done; only the tokens that a request asked
-for count. Ours go through command line, queue and store; the rate is the job's `output_throughput`, and beside it stands the
-rate over the engine called directly. One JSON line a measurement, then the ratios of the medians.
+for count. Ours go through command line, queue and store; the rate is the job's `output_throughput`. One JSON line a
+measurement, then the ratio of the medians.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+from transformers import GenerationConfig, PreTrainedModel, Qwen3ForCausalLM
+
 from cli.local.batch_throughput import random_workload
 
 Workload = list[tuple[list[int], int]]
 
 
-def transformers_rate(folder: Path, workload: Workload, model: Any) -> float:
+def transformers_rate(model: PreTrainedModel, workload: Workload) -> float:
     """Output tokens a second of one static batch."""
-    import torch
-
     prompts, lengths = [prompt for prompt, _ in workload], [length for _, length in workload]
     width = max(map(len, prompts))
     ids = torch.zeros(len(prompts), width, dtype=torch.long)
@@ -42,13 +43,10 @@ def transformers_rate(folder: Path, workload: Workload, model: Any) -> float:
     return sum(lengths) / (time.perf_counter() - started_at)
 
 
-def load_transformers(folder: Path) -> Any:
+def load_transformers(folder: Path) -> PreTrainedModel:
     """The model in bfloat16, greedy, without an end of text."""
-    import torch
-    import transformers
-
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
-    model.generation_config = transformers.GenerationConfig(do_sample=False, pad_token_id=0, eos_token_id=None)
+    model: PreTrainedModel = Qwen3ForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
+    model.generation_config = GenerationConfig(do_sample=False, pad_token_id=0, eos_token_id=None)
     return model
 
 
@@ -85,7 +83,7 @@ def main() -> None:
         rates["qwen-batch"].append(ours["output_throughput"])
         print(json.dumps({"system": "qwen-batch", **ours}), flush=True)
         model = load_transformers(arguments.model)
-        rates["transformers"].append(transformers_rate(arguments.model, workload, model))
+        rates["transformers"].append(transformers_rate(model, workload))
         print(json.dumps({"system": "transformers", "output_throughput": rates["transformers"][-1]}), flush=True)
         del model
     medians = {system: statistics.median(values) for system, values in rates.items()}

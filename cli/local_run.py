@@ -87,6 +87,7 @@ class LocalRun:
             raise
         workers.ask_to_stop()
         self.target.write(store, ended)
+        self.target.write_stats(store.stats(ended.id))
         report_end(store, ended, console)
         return code_of_job(ended)
 

@@ -36,6 +36,7 @@ from jobs.submission import SubmitOptions
 @prompts_argument
 @output_option
 @errors_option
+@click.option("--stats", metavar="FILE", help="Write the job's statistics here, as `status --json` prints them.")
 @sampling_options
 @seed_option
 @skip_invalid_option
@@ -68,6 +69,7 @@ def command(
     prompts: str,
     output: str | None,
     errors: str | None,
+    stats: str | None,
     defaults: SamplingSettings,
     seed: int,
     skip_invalid: bool,
@@ -95,7 +97,7 @@ def command(
     """
     require_worker_packages()
     settings = settings_with(**options)
-    target = ResultTarget.of_options(output, errors)
+    target = ResultTarget.of_options(output, errors, stats)
     embedded = options["redis_url"] is None and not Settings.server_is_named()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
