@@ -15,6 +15,7 @@ from jobs.errors import InvalidInput, OtherFormat, StoreUnavailable
 from jobs.stores.redis_errors import REPLICA_HINT, address_of
 from jobs.stores.redis_server import RedisServer
 from jobs.stores.redis_store import RedisJobStore
+from jobs.stores.redis_url import bad_url, check_options, check_url
 from jobs.wire_format import WIRE_FORMAT
 
 TIMEOUT_SECONDS = 5.0  # for the first contact
@@ -67,6 +68,7 @@ def redis_client(url: str, reply_timeout_seconds: float = REPLY_TIMEOUT_SECONDS,
 
 
 def _client(url: str, *, reply_timeout_seconds: float, retry: Retry) -> redis.Redis:
+    check_url(url)
     tcp_only: dict[str, Any] = {} if url.startswith("unix:") else {"socket_keepalive": True}
     try:
         client = redis.Redis.from_url(
@@ -79,11 +81,8 @@ def _client(url: str, *, reply_timeout_seconds: float, retry: Retry) -> redis.Re
             **tcp_only,
         )
     except ValueError as error:
-        scheme = url.partition("://")[0] if "://" in url else ""
-        raise InvalidInput(
-            f"The Redis URL cannot be read (its scheme is {scheme!r}).",
-            "It looks like redis://[USER:PASSWORD@]HOST:PORT/DATABASE; rediss:// for TLS, unix:// for a socket.",
-        ) from error
+        raise bad_url("one of its options has a value that it cannot have") from error
+    check_options(client)
     for name in TLS_FILES:
         path = client.get_connection_kwargs().get(name)
         if path is not None and not os.access(path, os.R_OK):
