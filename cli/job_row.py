@@ -25,6 +25,7 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     total: int  # lines
     completed: int
     failed: int
+    reused: int  # of the completed lines
     total_input_tokens: int
     total_output_tokens: int
     error: str | None
@@ -50,6 +51,7 @@ def facts_of(job: Job) -> dict[str, Any]:
         "total": job.spec.num_lines,
         "completed": job.completed,
         "failed": job.failed,
+        "reused": job.reused,
         "total_input_tokens": job.total_input_tokens,
         "total_output_tokens": job.total_output_tokens,
         "error": job.error,

@@ -61,7 +61,8 @@ def _pending_request(stats: JobStats) -> str:
 
 def _lines(stats: JobStats) -> str:
     text = f"{figures.count(stats.completed)} of {figures.count(stats.total)} completed"
-    return text + (f", {figures.count(stats.failed)} failed" if stats.failed else "")
+    reused = f" ({figures.count(stats.reused)} reused)" if stats.reused else ""
+    return text + reused + (f", {figures.count(stats.failed)} failed" if stats.failed else "")
 
 
 def _throughput(stats: JobStats) -> str:

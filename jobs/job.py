@@ -78,6 +78,7 @@ class Job(msgspec.Struct, frozen=True):
     paused: bool = False  # nobody is to work on it for now
     deadline_at: float | None = None  # seconds since the epoch, by the store's clock
     deadline_passed: bool = False  # it ends because of that
+    reused: int = 0  # completed lines whose completion was an earlier job's
 
     @property
     def id(self) -> str:

@@ -34,6 +34,8 @@ class JobStats(msgspec.Struct, frozen=True, kw_only=True):
       prolong it. When `retry` opened an ended job again, the time from its last line to the next lease is left out.
     - `queue_seconds` runs from the moment at which `submit` had stored the job whole to the first step.
 
+    Reused lines count as completed, with their tokens, but in no rate and no latency: nothing was computed for them.
+
     Rates: an amount divided by `duration_seconds`; never a sum or a mean of the rates of workers. They are None until
     a line is written.
 
@@ -62,6 +64,7 @@ class JobStats(msgspec.Struct, frozen=True, kw_only=True):
     total: int  # lines
     completed: int
     failed: int
+    reused: int  # of the completed lines: their completion was an earlier job's
     total_input_tokens: int  # over completed lines
     total_output_tokens: int
     duration_seconds: float | None  # first step to last line written, wall time, all workers

@@ -42,6 +42,8 @@ class JobCounters:
     e2el: LatencyHistogram = field(default_factory=LatencyHistogram)
     finish_reasons: dict[str, int] = field(default_factory=dict)
     retried_shards: int = 0
+    reused_input_tokens: int = 0  # of completions that earlier jobs had made
+    reused_output_tokens: int = 0
     opened_at: float | None = None  # when `submit` had stored the job whole, by the store's clock
     idle_seconds: float = 0.0  # between an ended job's last line and the first lease after `retry`
     engine: EngineTotals = field(default_factory=EngineTotals)

@@ -10,6 +10,7 @@ from jobs.stats_counters import MICRO, EngineTotals, JobCounters
 def job_stats(job: Job, counters: JobCounters) -> JobStats:
     """Every figure of a job, from what the store counted. `JobStats` says what each of them means."""
     seconds = duration_seconds(job, counters)
+    made = job.total_output_tokens - counters.reused_output_tokens
     workers = tuple(counters.workers[name] for name in sorted(counters.workers))
     return JobStats(
         id=job.id,
@@ -25,12 +26,13 @@ def job_stats(job: Job, counters: JobCounters) -> JobStats:
         total=job.spec.num_lines,
         completed=job.completed,
         failed=job.failed,
+        reused=job.reused,
         total_input_tokens=job.total_input_tokens,
         total_output_tokens=job.total_output_tokens,
         duration_seconds=seconds,
-        output_throughput=_rate(job.total_output_tokens, seconds),
-        total_token_throughput=_rate(job.total_input_tokens + job.total_output_tokens, seconds),
-        request_throughput=_rate(job.completed, seconds),
+        output_throughput=_rate(made, seconds),
+        total_token_throughput=_rate(made + job.total_input_tokens - counters.reused_input_tokens, seconds),
+        request_throughput=_rate(job.completed - job.reused, seconds),
         queue_seconds=queue_seconds(job, counters),
         mean_ttft_ms=counters.ttft.mean_ms(),
         median_ttft_ms=counters.ttft.quantile_ms(0.5),

@@ -16,6 +16,7 @@ from jobs.job_id import new_job_id
 from jobs.model_card import ModelCard
 from jobs.prompt import Prompt
 from jobs.prompt_file import PromptFile
+from jobs.reuse import EarlierLines
 from jobs.sampling import SamplingSettings
 from jobs.sharding import shard_size
 from jobs.stores.protocol import JobStore
@@ -33,6 +34,7 @@ class SubmitOptions:
     lines_per_shard: int | None = None  # None: `jobs.sharding.shard_size`
     priority: int = 0  # jobs with a higher one go first
     deadline_seconds: float | None = None  # from the moment at which the job is stored whole
+    reuse: bool = False  # lines that an earlier job of the model has completed are not run again
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,7 @@ def submit_file(
     spec = _spec(report, options, key)
     try:
         store.create(spec)
-        for index, prompts in enumerate(_chunks(file.prompts(), spec.shard_size)):
-            store.add_shard(ShardRef(spec.id, index), prompts)
+        _store_shards(store, file, spec, _earlier_lines(store, file, options, card) if options.reuse else None)
         holder = store.claim(spec.id)
         if holder != spec.id:
             store.delete(spec.id)
@@ -87,6 +88,24 @@ def submit_file(
     with suppress(StoreUnavailable):
         hints.send(spec.model, shards)
     return Submitted(store.job(spec.id), is_new=True)
+
+
+def _earlier_lines(store: JobStore, file: PromptFile, options: SubmitOptions, card: ModelCard | None) -> EarlierLines:
+    """Where earlier jobs have completions for the file's lines."""
+    earlier = EarlierLines(store, options.model, card.defaults if card is not None else SamplingSettings())
+    keys = earlier.keys(options.defaults, options.seed)
+    earlier.look_for(map(keys.key, file.prompts()))
+    return earlier
+
+
+def _store_shards(store: JobStore, file: PromptFile, spec: NewJob, earlier: EarlierLines | None) -> None:
+    keys = earlier.keys(spec.defaults, spec.seed) if earlier is not None else None
+    for index, prompts in enumerate(_chunks(file.prompts(), spec.shard_size)):
+        known = []
+        if earlier is not None and keys is not None:
+            found = (earlier.completion(keys.key(prompt), prompt) for prompt in prompts)
+            known = [completion for completion in found if completion is not None]
+        store.add_shard(ShardRef(spec.id, index), prompts, known)
 
 
 def _spec(report: FileReport, options: SubmitOptions, key: str | None) -> NewJob:

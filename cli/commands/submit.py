@@ -88,6 +88,9 @@ def _standing(job: Job) -> str:
     callback=_parse_deadline,
     help="End the job after 90s, 30m, 1h30m or 2d: finished lines stay, the rest is `expired`.",
 )
+@click.option(
+    "--reuse", is_flag=True, help="Take completions of equal lines from earlier jobs of the model; run only the others."
+)
 @click.option("--new", is_flag=True, help="Make another job, even if the same one stands already.")
 @wait_option
 @output_option
@@ -106,6 +109,7 @@ def command(
     idempotency_key: str | None,
     priority: int,
     deadline: float | None,
+    reuse: bool,
     new: bool,
     wait: bool,
     output: str | None,
@@ -128,6 +132,7 @@ def command(
     Examples:
       qwen-batch submit prompts.jsonl
       JOB=$(qwen-batch submit prompts.jsonl --model Qwen/Qwen3-0.6B)
+      qwen-batch submit edited.jsonl --reuse
       qwen-batch submit prompts.jsonl --temperature 0.6 --wait -o results.jsonl
     """
     if (output or errors) and not wait:
@@ -142,7 +147,14 @@ def command(
         store = open_store(settings)
         chosen = target_model(settings, console)
         options = SubmitOptions(
-            chosen.name, defaults, seed, skip_invalid, chosen.card, priority=priority, deadline_seconds=deadline
+            chosen.name,
+            defaults,
+            seed,
+            skip_invalid,
+            chosen.card,
+            priority=priority,
+            deadline_seconds=deadline,
+            reuse=reuse,
         )
         submitted = submit_file(
             store, open_hints(settings), file, options, None if new else _key_of(idempotency_key, settings, options)
@@ -151,6 +163,8 @@ def command(
     console.data(job.id)
     if not submitted.is_new:
         console.say(f"This was submitted before; --new makes another job of it. {_standing(job)}")
+    elif reuse:
+        console.say(f"{job.reused:,} of {job.spec.num_lines:,} lines have their completions from earlier jobs.")
     console.detail(f"{job.spec.num_lines:,} lines in {job.spec.num_shards:,} shards, for workers of {job.spec.model}.")
     if not wait:
         return ExitCode.DONE

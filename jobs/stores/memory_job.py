@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -32,6 +33,7 @@ class MemoryJob:
     idle_until: float | None = None  # the first lease after `retry`
     shards: dict[int, MemoryShard] = field(default_factory=dict)
     counters: JobCounters = field(default_factory=JobCounters)
+    reused: int = 0
     timeline: list[TimelineSample] = field(default_factory=list)
 
     @property
@@ -77,12 +79,27 @@ class MemoryJob:
             paused=self.paused,
             deadline_at=self.deadline_at,
             deadline_passed=self.deadline_passed,
+            reused=self.reused,
         )
 
     def results(self) -> list[Completion]:
         """What is finished, in input order."""
         in_order = (self.shards[index].results for index in sorted(self.shards))
         return list(chain.from_iterable((found[line] for line in sorted(found)) for found in in_order))
+
+    def add(self, index: int, prompts: Sequence[Prompt], known: Sequence[Completion]) -> None:
+        """Store a shard, unless it is there already."""
+        if index in self.shards:
+            return
+        shard = MemoryShard(list(prompts), {completion.index: completion for completion in known})
+        shard.closed = bool(known) and not shard.pending()
+        self.shards[index] = shard
+        self.reused += len(known)
+        for completion in known:
+            self._count(completion)
+            if completion.usage is not None:
+                self.counters.reused_input_tokens += completion.usage.prompt_tokens
+                self.counters.reused_output_tokens += completion.usage.completion_tokens
 
     def take(self, index: int, worker_id: str, now: float, ttl_seconds: float, alone: bool) -> Lease | None:
         """Lease a shard, if it can be leased."""

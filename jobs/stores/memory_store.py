@@ -16,7 +16,6 @@ from jobs.stats_from_counters import job_stats
 from jobs.stores.memory_fleet import MemoryFleet
 from jobs.stores.memory_job import MemoryJob
 from jobs.stores.memory_jobs import MemoryJobs
-from jobs.stores.memory_shard import MemoryShard
 from jobs.stores.rules import (
     TIMELINE_SECONDS,
     id_taken,
@@ -51,12 +50,12 @@ class MemoryJobStore(MemoryJobs):
             if self._jobs.setdefault(spec.id, MemoryJob(spec)).spec != spec:
                 raise id_taken(spec.id)
 
-    def add_shard(self, shard: ShardRef, prompts: Sequence[Prompt]) -> None:
+    def add_shard(self, shard: ShardRef, prompts: Sequence[Prompt], known: Sequence[Completion] = ()) -> None:
         with self._lock:
             job = self._validating(shard.job_id)
             if job.state is not JobState.VALIDATING:
                 raise not_validating(shard.job_id, job.state)
-            job.shards.setdefault(shard.index, MemoryShard(list(prompts)))
+            job.add(shard.index, prompts, known)
 
     def open(self, job_id: str) -> list[ShardRef]:
         with self._lock:
@@ -67,9 +66,8 @@ class MemoryJobStore(MemoryJobs):
                 job.state, job.counters.opened_at = JobState.QUEUED, self._clock()
                 if job.spec.deadline_seconds is not None:
                     job.deadline_at = self._clock() + job.spec.deadline_seconds
-                if not job.shards:
-                    job.end_if_all_done(self._clock())
-            return [ShardRef(job_id, index) for index in sorted(job.shards)]
+                job.end_if_all_done(self._clock())
+            return [ShardRef(job_id, index) for index in job.waiting()]
 
     def submitted(self, key: str) -> Job | None:
         with self._lock:
@@ -111,6 +109,11 @@ class MemoryJobStore(MemoryJobs):
     def results(self, job_id: str) -> Iterator[Completion]:
         with self._lock:
             return iter(self._job(job_id).results())
+
+    def lines(self, shard: ShardRef) -> list[tuple[Prompt, Completion | None]]:
+        with self._lock:
+            lines = self._job(shard.job_id).shards[shard.index]
+            return [(prompt, lines.results.get(prompt.index)) for prompt in lines.prompts]
 
     def request_cancel(self, job_id: str) -> Job:
         with self._lock:

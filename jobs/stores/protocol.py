@@ -29,8 +29,12 @@ class JobStore(Protocol):
     def create(self, spec: NewJob) -> None:
         """Store a new job in state `validating`. Its shards follow with `add_shard`, then `open`."""
 
-    def add_shard(self, shard: ShardRef, prompts: Sequence[Prompt]) -> None:
-        """Store one shard's lines, compressed."""
+    def add_shard(self, shard: ShardRef, prompts: Sequence[Prompt], known: Sequence[Completion] = ()) -> None:
+        """Store one shard's lines, compressed.
+
+        Args:
+            known: Completions (no errors) of some of them that need not be run. They count as completed and `reused`.
+        """
 
     def open(self, job_id: str) -> list[ShardRef]:
         """All shards are stored: the job is `queued` (a job without lines `completed`). Returns the shards to hint."""
@@ -60,6 +64,9 @@ class JobStore(Protocol):
 
     def results(self, job_id: str) -> Iterator[Completion]:
         """What is finished, in input order, in constant memory; at any time, also while the job runs."""
+
+    def lines(self, shard: ShardRef) -> list[tuple[Prompt, Completion | None]]:
+        """A shard's lines in input order, each with its result if it has one."""
 
     def request_cancel(self, job_id: str) -> Job:
         """Ask for the end of a job; one that has ended stays as it is. Returns the job as it then stands.

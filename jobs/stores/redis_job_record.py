@@ -42,6 +42,7 @@ def job_of(meta: Hash) -> Job | None:
         paused=meta.get(b"paused") == b"1",
         deadline_at=_seconds(meta, b"deadline_ms"),
         deadline_passed=b"expired" in meta,
+        reused=_count(meta, b"reused"),
     )
 
 
@@ -53,6 +54,8 @@ def counters_of(meta: Hash, latency: Hash, engine: Hash) -> JobCounters:
         e2el=_histogram(latency, "e2el"),
         finish_reasons={name: int(count) for name, count in _named(meta, "finish_reason:")},
         retried_shards=_count(meta, b"retried_shards"),
+        reused_input_tokens=_count(meta, b"reused_input_tokens"),
+        reused_output_tokens=_count(meta, b"reused_output_tokens"),
         opened_at=_seconds(meta, b"opened_at_ms"),
         idle_seconds=_count(meta, b"idle_ms") / 1000,
         engine=EngineTotals(

@@ -8,12 +8,13 @@ import msgspec
 
 from jobs.completion import Completion
 from jobs.errors import JobNotFound
-from jobs.job import Job
+from jobs.job import Job, ShardRef
 from jobs.keys import JobKeys
+from jobs.prompt import Prompt
 from jobs.shard_stats import TimelineSample
 from jobs.stats import JobStats
 from jobs.stats_from_counters import job_stats
-from jobs.stores.packing import decode_completion, unpack_completions
+from jobs.stores.packing import decode_completion, unpack_completions, unpack_prompts
 from jobs.stores.redis_deletion import Deletion
 from jobs.stores.redis_index import JobIndex
 from jobs.stores.redis_job_record import counters_of, job_of
@@ -64,6 +65,21 @@ class JobReader:
 
     def results(self, job_id: str) -> Iterator[Completion]:
         return self._results(job_id, self.job(job_id).spec.num_shards)
+
+    def lines(self, shard: ShardRef) -> list[tuple[Prompt, Completion | None]]:
+        keys, index = JobKeys(shard.job_id), shard.index
+        commands = [
+            ("HGETALL", keys.meta),
+            ("GET", keys.input(index)),
+            ("GET", keys.results(index)),
+            ("HGETALL", keys.running(index)),
+        ]
+        meta, source, finished, running = self._server.pipeline(commands, atomic=True)
+        if job_of(meta) is None or source is None:
+            raise JobNotFound(shard.job_id)
+        completions = unpack_completions(finished) if finished is not None else _running(running)
+        known = {completion.index: completion for completion in completions}
+        return [(prompt, known.get(prompt.index)) for prompt in unpack_prompts(source)]
 
     def _results(self, job_id: str, num_shards: int) -> Iterator[Completion]:
         for first in range(0, num_shards, SHARDS_A_READ):

@@ -64,8 +64,8 @@ class RedisJobStore:
     def create(self, spec: NewJob) -> None:
         self._submission.create(spec)
 
-    def add_shard(self, shard: ShardRef, prompts: Sequence[Prompt]) -> None:
-        self._submission.add_shard(shard, prompts)
+    def add_shard(self, shard: ShardRef, prompts: Sequence[Prompt], known: Sequence[Completion] = ()) -> None:
+        self._submission.add_shard(shard, prompts, known)
 
     def open(self, job_id: str) -> list[ShardRef]:
         return self._submission.open(job_id)
@@ -90,6 +90,9 @@ class RedisJobStore:
 
     def results(self, job_id: str) -> Iterator[Completion]:
         return self._reader.results(job_id)
+
+    def lines(self, shard: ShardRef) -> list[tuple[Prompt, Completion | None]]:
+        return self._reader.lines(shard)
 
     def request_cancel(self, job_id: str) -> Job:
         return self._cancellation.request(job_id)

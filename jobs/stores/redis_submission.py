@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import msgspec
 
+from jobs.completion import Completion, Usage
 from jobs.errors import JobNotFound
 from jobs.job import NewJob, ShardRef
 from jobs.keys import FORMAT, JobKeys
 from jobs.prompt import Prompt
-from jobs.stores.packing import pack_prompts
+from jobs.stores.packing import encode_completion, pack_completions, pack_prompts
 from jobs.stores.redis_index import JobIndex
 from jobs.stores.redis_reading import JobReader
 from jobs.stores.redis_server import RedisServer
@@ -37,10 +38,13 @@ class Submission:
         if reply != "ok":
             raise id_taken(spec.id)
 
-    def add_shard(self, shard: ShardRef, prompts: Sequence[Prompt]) -> None:
-        keys = JobKeys(shard.job_id)
-        names = [keys.meta, keys.shard(shard.index), keys.input(shard.index), keys.open]
-        reply = self._server.script("add_shard", names, shard.index, len(prompts), pack_prompts(prompts))
+    def add_shard(self, shard: ShardRef, prompts: Sequence[Prompt], known: Sequence[Completion]) -> None:
+        keys, index = JobKeys(shard.job_id), shard.index
+        names = [keys.meta, *keys.of_shard(index), keys.open]
+        encoded = {completion.index: encode_completion(completion) for completion in known}
+        lines = msgspec.msgpack.encode([_known_line(line, encoded[line.index]) for line in known])
+        whole = pack_completions(encoded) if known and len(known) == len(prompts) else b""
+        reply = self._server.script("add_shard", names, index, len(prompts), pack_prompts(prompts), lines, whole)
         _check_validating(shard.job_id, reply)
 
     def open(self, job_id: str) -> list[ShardRef]:
@@ -51,9 +55,16 @@ class Submission:
         if reply == "incomplete":
             raise ValueError(f"job {job_id} has not all of its {spec.num_shards} shards")
         _check_validating(job_id, reply)
-        if spec.num_shards == 0:
+        if self._reader.job(job_id).state.ended:
             self._index.drop_ended(spec.model, job_id)
-        return [ShardRef(job_id, index) for index in range(spec.num_shards)]
+        return [ShardRef(job_id, int(index)) for index in self._server.run("ZRANGE", keys.open, 0, -1)]
+
+
+def _known_line(completion: Completion, encoded: bytes) -> tuple[int, str, str, int, int]:
+    """One line as `add_shard.lua` takes it."""
+    usage = completion.usage or Usage(0, 0)
+    reason = completion.finish_reason or ""
+    return completion.index, encoded.decode(), reason, usage.prompt_tokens, usage.completion_tokens
 
 
 def _check_validating(job_id: str, reply: str) -> None:

@@ -162,3 +162,15 @@ def test_a_key_of_ones_own_decides_whatever_the_file_holds(cli: Cli, prompts: Pa
     assert cli("submit", other).stdout != first
     assert cli("submit", other, "--idempotency-key", "x" * 201).returncode == 2
     assert cli("submit", other, "--idempotency-key", "a", "--new").returncode == 2
+
+
+def test_reuse_runs_only_new_lines_and_says_how_many(cli: Cli, store: JobStore, prompts: Path) -> None:
+    first = cli("submit", prompts).stdout.strip()
+    run_job(store, first)
+    with prompts.open("a") as file:
+        file.write('{"id": "new", "prompt": "And now?"}\n')
+    done = cli("submit", prompts, "--reuse")
+    assert "20 of 21 lines have their completions from earlier jobs" in done.stderr
+    job = store.job(done.stdout.strip())
+    assert (job.completed, job.reused, job.state) == (20, 20, "queued")
+    assert "20 of 21 completed (20 reused)" in cli("status", job.id).stdout

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from jobs.completion import Completion, ErrorCode, Latency, Usage
 from jobs.job import NewJob, ShardRef
 from jobs.prompt import Prompt
@@ -33,11 +35,13 @@ def prompts_of(spec: NewJob, shard: int) -> list[Prompt]:
     return [Prompt(index=line, id=f"line-{line}", text=f"What is {line}?") for line in lines]
 
 
-def submit(store: JobStore, spec: NewJob) -> list[ShardRef]:
-    """Store a job whole, and open it."""
+def submit(store: JobStore, spec: NewJob, known: Collection[int] = ()) -> list[ShardRef]:
+    """Store a job whole, and open it. The lines of `known` have completions already."""
     store.create(spec)
     for shard in range(spec.num_shards):
-        store.add_shard(ShardRef(spec.id, shard), prompts_of(spec, shard))
+        prompts = prompts_of(spec, shard)
+        reused = [completed(prompt.index, "reused") for prompt in prompts if prompt.index in known]
+        store.add_shard(ShardRef(spec.id, shard), prompts, reused)
     return store.open(spec.id)
 
 

@@ -10,7 +10,7 @@ end
 if state ~= 'validating' then
   return 'ok'
 end
-if redis.call('ZCARD', KEYS[2]) ~= tonumber(ARGV[1]) then
+if redis.call('ZCARD', KEYS[2]) + (redis.call('HGET', KEYS[1], 'shards_done') or 0) ~= tonumber(ARGV[1]) then
   return 'incomplete'
 end
 local now = now_ms()

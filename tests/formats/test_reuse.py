@@ -1,0 +1,161 @@
+"""`submit --reuse`: an edited file costs its new lines."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.completion import Completion, ErrorCode, Usage
+from jobs.job import Job, Lease
+from jobs.model_card import ModelCard
+from jobs.prompt import Prompt
+from jobs.prompt_file import PromptFile
+from jobs.sampling import FinishReason, SamplingSettings
+from jobs.shard_stats import ShardStats
+from jobs.stores.connect import connect
+from jobs.stores.memory_store import MemoryJobStore
+from jobs.stores.protocol import JobStore
+from jobs.submission import SubmitOptions, submit_file
+from tests.formats.test_submission import Hints
+from tests.support.valkey import running_valkey
+
+GREEDY = SamplingSettings(temperature=0.0)
+SAMPLED = SamplingSettings(temperature=0.7)
+
+
+@pytest.fixture(scope="module")
+def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_valkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server.url
+
+
+@pytest.fixture(params=["memory", "redis"])
+def store(request: pytest.FixtureRequest) -> JobStore:
+    if request.param == "memory":
+        return MemoryJobStore(time.time)
+    return connect(request.getfixturevalue("valkey_url"))
+
+
+@pytest.fixture
+def model(request: pytest.FixtureRequest) -> str:
+    """A model a test: jobs of other tests are not looked at."""
+    return str(request.node.name)
+
+
+def submit(store: JobStore, folder: Path, lines: Sequence[Any], options: SubmitOptions) -> Job:
+    path = folder / "prompts.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with PromptFile.open(str(path), io.BytesIO()) as file:
+        return submit_file(store, Hints(), file, options).job
+
+
+def run(store: JobStore, job: Job, failing: frozenset[str] = frozenset()) -> list[str]:
+    """Play the worker to the job's end; returns the ids of the lines that were run."""
+    ran = []
+    for shard in store.stranded(job.spec.model, 10_000):
+        lease = store.lease(shard, "worker", 60)
+        assert lease is not None
+        prompts = store.pending(lease)
+        store.write(lease, [_answer(prompt, job.id, prompt.id in failing) for prompt in prompts])
+        store.finish_shard(lease, ShardStats("worker", "cpu", "float32", True, 0.0, 0.0))
+        ran += [prompt.id for prompt in prompts]
+    return ran
+
+
+def _answer(prompt: Prompt, job_id: str, fails: bool) -> Completion:
+    if fails:
+        return Completion.failed(prompt.index, prompt.id, ErrorCode.INTERNAL_ERROR, "no")
+    text = f"{prompt.text} by {job_id} at {prompt.index}"
+    return Completion(prompt.index, prompt.id, text, FinishReason.STOP, Usage(5, 7))
+
+
+def texts(store: JobStore, job: Job) -> list[str | None]:
+    return [line.text for line in store.results(job.id)]
+
+
+def questions(count: int) -> list[dict[str, str]]:
+    return [{"id": f"q-{number}", "prompt": f"What is {number}?"} for number in range(count)]
+
+
+@pytest.mark.parametrize("defaults", [GREEDY, SAMPLED])
+def test_ten_new_lines_in_ten_thousand_cost_ten_lines(
+    store: JobStore, model: str, tmp_path: Path, defaults: SamplingSettings
+) -> None:
+    lines = questions(10_000)
+    first = submit(store, tmp_path, lines, SubmitOptions(model, defaults))
+    run(store, first)
+    for place in range(0, 10_000, 1000):
+        lines.insert(place, {"id": f"new-{place}", "prompt": f"And {place}?"})
+    second = submit(store, tmp_path, lines, SubmitOptions(model, defaults, reuse=True))
+    assert (second.reused, second.completed, second.total_output_tokens) == (10_000, 10_000, 70_000)
+    assert run(store, second) == [f"new-{place}" for place in range(0, 10_000, 1000)]
+    results = list(store.results(second.id))
+    assert [line.id for line in results] == [line["id"] for line in lines]
+    assert [line.index for line in results] == list(range(10_010))
+    assert results[1].text == f"What is 0? by {first.id} at 0"
+    assert results[1].usage == Usage(5, 7)
+    third = submit(store, tmp_path, lines, SubmitOptions(model, defaults, reuse=True))
+    assert (third.state, third.reused) == ("completed", 10_010)
+
+
+def test_other_settings_other_seeds_and_other_models_are_other_work(
+    store: JobStore, model: str, tmp_path: Path
+) -> None:
+    lines = [*questions(3), {"id": "own", "prompt": "Own?", "max_tokens": 5}]
+    run(store, submit(store, tmp_path, lines, SubmitOptions(model, SAMPLED, seed=1)))
+    for options, reused in (
+        (SubmitOptions(model, SAMPLED, seed=1, reuse=True), 4),
+        (SubmitOptions(model, SAMPLED, seed=2, reuse=True), 0),
+        (SubmitOptions(model, SamplingSettings(temperature=0.7, max_tokens=5), seed=1, reuse=True), 1),
+        (SubmitOptions(model, GREEDY, seed=1, reuse=True), 0),
+        (SubmitOptions(f"not {model}", SAMPLED, seed=1, reuse=True), 0),
+        (SubmitOptions(model, SAMPLED, seed=1), 0),
+    ):
+        assert submit(store, tmp_path, lines, options).reused == reused, options
+
+
+def test_a_seed_does_not_matter_to_greedy_lines(store: JobStore, model: str, tmp_path: Path) -> None:
+    run(store, submit(store, tmp_path, questions(3), SubmitOptions(model, GREEDY, seed=1)))
+    assert submit(store, tmp_path, questions(3), SubmitOptions(model, GREEDY, seed=2, reuse=True)).reused == 3
+
+
+def test_the_models_own_settings_count_where_nobody_says_more(store: JobStore, model: str, tmp_path: Path) -> None:
+    card = ModelCard(model, 1000, 100, False, defaults=GREEDY)
+    run(store, submit(store, tmp_path, questions(2), SubmitOptions(model, card=card, seed=1)))
+    assert (
+        submit(store, tmp_path, questions(2), SubmitOptions(model, GREEDY, card=card, seed=2, reuse=True)).reused == 2
+    )
+
+
+def test_equal_sampled_lines_keep_their_different_completions(store: JobStore, model: str, tmp_path: Path) -> None:
+    lines = [{"id": f"a-{number}", "prompt": "Same?"} for number in range(3)]
+    first = submit(store, tmp_path, lines, SubmitOptions(model, SAMPLED))
+    run(store, first)
+    more = [*lines, {"id": "a-3", "prompt": "Same?"}]
+    second = submit(store, tmp_path, more, SubmitOptions(model, SAMPLED, reuse=True))
+    assert second.reused == 3
+    assert texts(store, second) == texts(store, first)
+
+
+def test_failed_lines_are_run_again(store: JobStore, model: str, tmp_path: Path) -> None:
+    run(store, submit(store, tmp_path, questions(3), SubmitOptions(model, GREEDY)), failing=frozenset({"q-1"}))
+    again = submit(store, tmp_path, questions(3), SubmitOptions(model, GREEDY, reuse=True))
+    assert again.reused == 2
+    assert run(store, again) == ["q-1"]
+
+
+def test_completions_come_from_several_jobs_and_from_unfinished_ones(
+    store: JobStore, model: str, tmp_path: Path
+) -> None:
+    run(store, submit(store, tmp_path, questions(2), SubmitOptions(model, GREEDY)))
+    unfinished = submit(store, tmp_path, questions(40)[20:], SubmitOptions(model, GREEDY, lines_per_shard=5))
+    lease = store.lease_next(model, "worker", 60)
+    assert isinstance(lease, Lease)
+    store.write(lease, [_answer(prompt, unfinished.id, False) for prompt in store.pending(lease)])
+    assert submit(store, tmp_path, questions(40), SubmitOptions(model, GREEDY, reuse=True)).reused == 7
