@@ -5,13 +5,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 PROMPTS ?= examples/prompts.jsonl
 OUTPUT ?= results.jsonl
+BENCH_OUTPUT ?= build/bench-peers
+BENCH ?=
 MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check slow bench chaos reference clean
+.PHONY: help run test check slow bench bench-peers chaos reference clean
 
 help: ## list these targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | awk -F '\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 run: $(VENV)/.run ## answer examples/prompts.jsonl with the demo model (PROMPTS=…, OUTPUT=…)
 	@$(BIN)/qwen-batch run $(PROMPTS) -o $(OUTPUT)
@@ -35,6 +37,9 @@ bench: $(VENV)/.run ## table 2.1 of the book on this machine, and batch throughp
 chaos: $(VENV)/.dev ## 20 jobs while workers, server and network fail (MINUTES=10, SEED=…)
 	@$(BIN)/python -m benchmarks.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
+bench-peers: $(VENV)/.bench ## ours beside vLLM, OpenVINO, llama.cpp and transformers (BENCH='--systems …')
+	@$(BIN)/python -m benchmarks.bench_peers --output $(BENCH_OUTPUT) $(BENCH)
+
 reference: $(VENV)/.dev ## write docs/cli.md anew from the commands
 	@$(BIN)/python tools/make_cli_reference.py
 
@@ -49,6 +54,11 @@ $(VENV)/bin/python:
 $(VENV)/.run: $(VENV)/bin/python pyproject.toml
 	@echo "Installing qwen-batch into $(VENV) (PyTorch is the large part) …"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[worker,embedded]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/bin/python pyproject.toml
+	@echo "Installing qwen-batch with what draws pictures into $(VENV) …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml

@@ -3,7 +3,8 @@
     python -m benchmarks.random_model models/qwen3-0.6b --tokenizer FOLDER
 
 The folder given with --tokenizer supplies tokenizer.json and tokenizer_config.json (the vocabulary must not be larger
-than the shape's). Without it the demo model's are used, which is enough for prompts of token ids.
+than the shape's). Without it the demo model's are used, filled up with meaningless tokens to the size of Qwen3's: the
+output layer has a row a token, so a small vocabulary would make the model faster than it is.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from safetensors.torch import save_file
 from model.config import ModelConfig
 from model.load import LM_HEAD, expected_shapes
 
+TOKENS = 151_669  # of Qwen3's tokenizer
 DEMO = Path(__file__).resolve().parents[1] / "model" / "demo"
 
 # Shapes as published in the models' config.json.
@@ -69,8 +71,9 @@ def write_random_model(folder: Path, size: str, tokenizer: Path, seed: int = 0) 
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [151645, 151643]}) + "\n")
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(tokenizer / name, folder / name)
+    shutil.copy(tokenizer / "tokenizer_config.json", folder / "tokenizer_config.json")
+    filled = fill_vocabulary(json.loads((tokenizer / "tokenizer.json").read_text(encoding="utf-8")))
+    (folder / "tokenizer.json").write_text(json.dumps(filled, ensure_ascii=False), encoding="utf-8")
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
     for name, shape in expected_shapes(ModelConfig.from_folder(folder)).items():
@@ -79,6 +82,14 @@ def write_random_model(folder: Path, size: str, tokenizer: Path, seed: int = 0) 
         weight = torch.ones(shape) if len(shape) == 1 else torch.randn(shape, generator=generator) * 0.02
         tensors[name] = weight.to(torch.bfloat16)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def fill_vocabulary(tokenizer: dict[str, Any]) -> dict[str, Any]:
+    """The contents of a tokenizer.json with at least `TOKENS` tokens: ids that were free get a text of their own."""
+    vocabulary: dict[str, int] = tokenizer["model"]["vocab"]
+    taken = {*vocabulary.values(), *(token["id"] for token in tokenizer["added_tokens"])}
+    fillers = {f"filler{token_id}": token_id for token_id in range(TOKENS) if token_id not in taken}
+    return {**tokenizer, "model": {**tokenizer["model"], "vocab": vocabulary | fillers}}
 
 
 def main() -> None:

@@ -1,0 +1,142 @@
+"""Ours and the peers, in turn, on this machine: results as JSON, a page of tables and pictures.
+
+    python -m benchmarks.bench_peers                      everything, with a random 0.6B model
+    python -m benchmarks.bench_peers --systems run,transformers --measure batch
+    python -m benchmarks.bench_peers --report-only        the page and pictures anew from the JSON file
+
+Each peer is installed into an environment of its own on first use. Quote figures of a quiet machine only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import get_args
+
+from benchmarks.peers.machine_facts import describe_machine
+from benchmarks.peers.plan import Plan
+from benchmarks.peers.results import ModelFacts, Results
+from benchmarks.peers.rounds import Rounds
+from benchmarks.peers.systems import EVERYTHING, SYSTEMS, Measure
+from benchmarks.random_model import write_random_model
+from benchmarks.report.tables import page
+from cli.local.roofline import ModelCost
+from engine.machine import Machine
+from model.config import ModelConfig
+from model.tokenizer import Tokenizer
+
+BUILD = Path(__file__).resolve().parents[1] / "build"
+RESULTS = "results.json"
+DEMO = Path(__file__).resolve().parents[1] / "model" / "demo"
+
+
+def main() -> None:
+    """Measure, save after every measurement, report."""
+    options = _options()
+    options.output.mkdir(parents=True, exist_ok=True)
+    if not options.report_only:
+        _measure(options)
+    results = Results.load(options.output / RESULTS)
+    _report(results, options.output)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, help="folder of a Qwen3 model in bfloat16 (default: random, 0.6B)")
+    parser.add_argument("--output", type=Path, default=BUILD / "bench-peers", help="gets the page and all it shows")
+    parser.add_argument("--environments", type=Path, default=BUILD / "peers", help="folder of the peers' installations")
+    parser.add_argument("--report-only", action="store_true", help="measure nothing")
+    by_default = [system.key for system in SYSTEMS.values() if system.by_default]
+    parser.add_argument("--systems", type=_names(list(SYSTEMS)), default=by_default, help=f"of {', '.join(SYSTEMS)}")
+    parser.add_argument(
+        "--measure", type=_names(list(get_args(Measure))), default=EVERYTHING, help="of " + ", ".join(EVERYTHING)
+    )
+    parser.add_argument("--repeat", type=int, default=3, help="rounds (default: 3)")
+    parser.add_argument("--threads", type=int, default=Machine.inspect().cores, help="(default: physical cores)")
+    parser.add_argument("--requests", type=int, default=64, help="of the batch (default: 64)")
+    parser.add_argument("--seeds", type=_numbers, default=(1, 2), help="of further batches (default: 1,2)")
+    parser.add_argument("--large", type=int, default=256, help="requests of the large batch (default: 256)")
+    parser.add_argument("--lines", type=_numbers, default=(1, 2, 4, 8, 16, 32, 128), help="of the first curve")
+    parser.add_argument("--batch-sizes", type=_numbers, default=(1, 2, 4, 8, 16, 32, 64), help="of the second curve")
+    return parser.parse_args()
+
+
+def _measure(options: argparse.Namespace) -> None:
+    model = options.model or _random_model(BUILD / "models" / "qwen3-0.6b-random")
+    config, vocab_size = ModelConfig.from_folder(model), Tokenizer.from_folder(model).vocab_size
+    if vocab_size < 0.99 * config.vocab_size:
+        raise SystemExit(
+            f"{model}: its tokenizer has {vocab_size:,} tokens, its output layer {config.vocab_size:,}. Our engine "
+            "leaves out what no token needs, so the comparison would flatter it. Take a model with its own tokenizer."
+        )
+    print("Measuring memory and matrix products …", file=sys.stderr, flush=True)
+    results = Results(
+        started_at=datetime.now(UTC).isoformat(timespec="minutes"),
+        threads=options.threads,
+        repeat=options.repeat,
+        batch_requests=options.requests,
+        machine=describe_machine(options.threads),
+        model=ModelFacts(name=model.name, cost=ModelCost.of_model(config)),
+    )
+    plan = Plan(
+        measures=tuple(options.measure),
+        repeat=options.repeat,
+        requests=options.requests,
+        other_seeds=options.seeds,
+        large_requests=options.large,
+        lines=options.lines,
+        batch_sizes=options.batch_sizes,
+    )
+    logs = options.environments / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    rounds = Rounds(
+        plan, model.resolve(), min(vocab_size, 150_000), options.threads, options.environments.resolve(), logs.resolve()
+    )
+    for measurement in rounds.run([SYSTEMS[key] for key in options.systems], results.failures):
+        results.measurements.append(measurement)
+        results.save(options.output / RESULTS)
+    results.save(options.output / RESULTS)
+
+
+def _report(results: Results, folder: Path) -> None:
+    plots: list[str] = []
+    if find_spec("matplotlib"):
+        from benchmarks.report.plots import draw
+
+        plots = draw(results, folder)
+    else:
+        print("No pictures: matplotlib is missing (pip install '.[bench]').", file=sys.stderr)
+    text = page(results, plots)
+    (folder / "peers.md").write_text(text, encoding="utf-8")
+    print(text)
+    print(f"The page, {RESULTS} and {len(plots)} pictures are in {folder}.", file=sys.stderr)
+
+
+def _random_model(folder: Path) -> Path:
+    if not folder.exists():
+        print(f"Writing a random model to {folder} …", file=sys.stderr)
+        write_random_model(folder, "0.6b", DEMO)
+    return folder
+
+
+def _names(known: list[str]) -> Callable[[str], list[str]]:
+    def parse(text: str) -> list[str]:
+        names = text.split(",")
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"{', '.join(unknown)} is none of {', '.join(known)}")
+        return names
+
+    return parse
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
+
+
+if __name__ == "__main__":
+    main()

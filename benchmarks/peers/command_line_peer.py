@@ -1,0 +1,65 @@
+"""Ours as people use it: `qwen-batch run` on a file, through command line, queue, worker and store.
+
+The time is the job's `duration_seconds`: from the worker's first step for it to the last line that it wrote. A peer's
+is the time of its `generate` call; loading and compiling are in neither.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.peer_run import PeerRun, peer_parser
+from benchmarks.peers.task import Task
+from benchmarks.peers.version import our_version
+
+STATISTICS = (
+    "prefill_seconds",
+    "decode_seconds",
+    "mean_batch_size",
+    "kv_cache_usage_peak",
+    "median_ttft_ms",
+    "load_seconds",
+    "compile_seconds",
+)
+
+
+def main() -> None:
+    """Run each task as a job of its own, with a worker of its own."""
+    options = peer_parser(__doc__).parse_args()
+    run = PeerRun.of_options(options)
+    for task in run.tasks:
+        with tempfile.TemporaryDirectory() as scratch:
+            statistics = job_statistics(task, options.model, options.threads, Path(scratch))
+        kept = {name: statistics[name] for name in STATISTICS}
+        peak = max(worker["peak_memory_bytes"] for worker in statistics["workers"])
+        run.record(task, statistics["duration_seconds"], our_version(), peak_memory_bytes=peak, **kept)
+
+
+def job_statistics(task: Task, model: Path, threads: int, scratch: Path) -> dict[str, Any]:
+    """The statistics of the job that `qwen-batch run` makes of a task. Raises `SystemExit` if a token is missing."""
+    prompts, results, statistics = scratch / "prompts.jsonl", scratch / "results.jsonl", scratch / "stats.json"
+    lines = [
+        {"prompt": prompt, "max_tokens": length, "temperature": 0, "ignore_eos": True}
+        for prompt, length in zip(task.prompts, task.lengths, strict=True)
+    ]
+    prompts.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    command = [sys.executable, "-m", "cli.main", "run", str(prompts), "-o", str(results), "--stats", str(statistics)]
+    subprocess.run(
+        [*command, "--model", str(model), "--threads", str(threads), "--state-dir", str(scratch / "state"), "--quiet"],
+        check=True,
+    )
+    usages = [json.loads(line)["usage"] for line in results.read_text(encoding="utf-8").splitlines()]
+    counts = [usage["completion_tokens"] for usage in usages]
+    if counts != task.lengths:
+        raise SystemExit(f"{task.kind}: {task.lengths} tokens were asked for, {counts} came.")
+    figures: dict[str, Any] = json.loads(statistics.read_text(encoding="utf-8"))
+    return figures
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""Our engine called directly, in this process: no command line, queue or store."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+from benchmarks.peers.peer_run import PeerRun, peer_parser
+from benchmarks.peers.task import Task
+from benchmarks.peers.version import our_version
+from engine.load import load_engine
+from engine.request import Request
+from jobs.sampling import SamplingParams
+from jobs.settings import Settings
+from worker.engine_options import engine_config
+
+
+def main() -> None:
+    """Load the engine as a worker does, and measure."""
+    options = peer_parser(__doc__).parse_args()
+    run = PeerRun.of_options(options)
+    config = replace(engine_config(Settings.from_env()), threads=options.threads)
+    loaded = load_engine(options.model, config, log=lambda line: print(line, file=sys.stderr))
+
+    def generate(task: Task) -> list[list[int]]:
+        requests = [
+            Request(tuple(prompt), SamplingParams(max_tokens=length, temperature=0, ignore_eos=True))
+            for prompt, length in zip(task.prompts, task.lengths, strict=True)
+        ]
+        return [list(ticket.future.result().token_ids) for ticket in loaded.engine.submit_many(requests)]
+
+    run.measure(generate, our_version())
+    loaded.engine.shutdown()
+
+
+if __name__ == "__main__":
+    main()

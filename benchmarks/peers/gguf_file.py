@@ -1,0 +1,87 @@
+"""A Qwen3 checkpoint as one GGUF file without a tokenizer, written with the `gguf` package alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import numpy.typing as npt
+
+MATRIX_TYPES = {
+    "bf16": (gguf.GGMLQuantizationType.BF16, gguf.LlamaFileType.MOSTLY_BF16),
+    "q8_0": (gguf.GGMLQuantizationType.Q8_0, gguf.LlamaFileType.MOSTLY_Q8_0),
+}
+
+
+def write_gguf(model: Path, target: Path, weights: str) -> None:
+    """Matrices become `weights` (bf16 or q8_0), norms float32, as llama.cpp's own converter has it.
+
+    Args:
+        model: Folder of a dense Qwen3 in bfloat16.
+        target: The file to write; a half-written one never bears this name.
+        weights: A key of `MATRIX_TYPES`.
+    """
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    part = target.with_name(target.name + ".part")
+    writer = gguf.GGUFWriter(part, "qwen3")
+    _add_fields(writer, config, weights)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.QWEN3, config["num_hidden_layers"])
+    for name, bits in _bfloat16_tensors(model):
+        if name == "lm_head.weight" and config["tie_word_embeddings"]:
+            continue
+        target_name = names.get_name(name, try_suffixes=(".weight",))
+        matrix_type = MATRIX_TYPES[weights][0]
+        if bits.ndim == 1:
+            writer.add_tensor(target_name, _as_float32(bits))
+        elif weights == "bf16":
+            writer.add_tensor(target_name, bits.view(np.uint8), raw_dtype=matrix_type)
+        else:
+            packed = gguf.quants.quantize(_as_float32(bits), matrix_type)
+            writer.add_tensor(target_name, packed, raw_dtype=matrix_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    part.rename(target)
+
+
+def _add_fields(writer: gguf.GGUFWriter, config: dict[str, Any], weights: str) -> None:
+    writer.add_file_type(MATRIX_TYPES[weights][1])
+    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_key_length(config["head_dim"])
+    writer.add_value_length(config["head_dim"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_rope_freq_base(config.get("rope_theta") or config["rope_parameters"]["rope_theta"])
+    writer.add_tokenizer_model("none")
+    writer.add_vocab_size(config["vocab_size"])
+
+
+def _bfloat16_tensors(model: Path) -> Iterator[tuple[str, npt.NDArray[np.uint16]]]:
+    """Name and bits of each tensor, mapped from the files: 8 bytes of header length, the header, the data."""
+    for path in sorted(model.glob("*.safetensors")):
+        with path.open("rb") as file:
+            header_bytes = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(header_bytes))
+        data = np.memmap(path, np.uint8, "r", offset=8 + header_bytes)
+        for name, entry in header.items():
+            if name == "__metadata__":
+                continue
+            if entry["dtype"] != "BF16":
+                raise SystemExit(f"{path}: {name} is {entry['dtype']}; the comparison needs a bfloat16 checkpoint.")
+            begin, end = entry["data_offsets"]
+            yield name, data[begin:end].view(np.uint16).reshape(entry["shape"])
+
+
+def _as_float32(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
+    """A bfloat16 is the upper half of a float32."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)

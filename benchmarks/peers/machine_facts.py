@@ -1,0 +1,41 @@
+"""A description of this machine that names nobody."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]  # it comes without types
+
+from benchmarks.peers.results import MachineFacts
+from cli.local.machine_speed import measure_machine
+
+# As /proc/cpuinfo spells them; the names on other systems differ, and are left out there.
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8", "bf16", "i8mm", "sve")
+
+
+def describe_machine(threads: int) -> MachineFacts:
+    """Look around, and measure memory and arithmetic with so many threads, for some seconds."""
+    load_average = os.getloadavg()[0]
+    fields = _processor_fields(Path("/proc/cpuinfo"))
+    flags = fields.get("flags", fields.get("Features", "")).split()
+    return MachineFacts(
+        processor=fields.get("model name") or platform.processor() or platform.machine(),
+        cores=threads,
+        instructions=tuple(name for name in INSTRUCTIONS if name in flags),
+        memory_bytes=psutil.virtual_memory().total,
+        system=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+        load_average=load_average,
+        speed=measure_machine(threads),
+    )
+
+
+def _processor_fields(path: Path) -> dict[str, str]:
+    """Of the first processor; none where there is no such file."""
+    if not path.exists():
+        return {}
+    first = path.read_text().split("\n\n", maxsplit=1)[0]
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}

@@ -1,0 +1,74 @@
+"""OpenVINO GenAI's continuous batching on the CPU.
+
+optimum-intel exports the model once. It has no format for bfloat16 weights: "bf16" stores float16 and computes in
+bfloat16; "int8" compresses the weights alone and computes in bfloat16 too. The cache is 8 bits wide by the plugin's own
+choice; `--kv-cache bf16` gives it the width of the others'.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import openvino
+import openvino_genai
+
+from benchmarks.peers.peer_run import PeerRun, peer_parser
+from benchmarks.peers.task import Task
+
+FORMATS = {"bf16": "fp16", "int8": "int8"}  # ours, and optimum-intel's
+
+
+def main() -> None:
+    """Export the model where that is still to be done, build the pipeline and measure."""
+    parser = peer_parser(__doc__)
+    parser.add_argument("--weights", choices=FORMATS, default="bf16")
+    parser.add_argument("--kv-cache", choices=("default", "bf16"), default="default")
+    parser.add_argument("--cache-gib", type=int, default=4, help="size of the cache")
+    parser.add_argument("--batch-tokens", type=int, default=1024, help="tokens of a step at the most")
+    options = parser.parse_args()
+    run = PeerRun.of_options(options)
+    folder = exported(options.model, options.converted / f"openvino-{options.weights}", options.weights)
+
+    scheduler = openvino_genai.SchedulerConfig()
+    scheduler.cache_size = options.cache_gib
+    scheduler.max_num_seqs = max(task.requests for task in run.tasks)
+    scheduler.max_num_batched_tokens = options.batch_tokens
+    scheduler.enable_prefix_caching = False  # a prompt that was seen before would cost no prefill
+    properties = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": options.threads}
+    if options.kv_cache != "default":
+        properties["KV_CACHE_PRECISION"] = options.kv_cache
+    pipeline = openvino_genai.ContinuousBatchingPipeline(str(folder), scheduler, "CPU", properties)
+
+    def generate(task: Task) -> list[list[int]]:
+        prompts = [openvino.Tensor(np.array([prompt], dtype=np.int64)) for prompt in task.prompts]
+        results = pipeline.generate(prompts, [greedy(length) for length in task.lengths])
+        return [list(result.m_generation_ids[0]) for result in results]
+
+    run.measure(generate, f"openvino-genai {openvino_genai.__version__.split('-')[0]}")
+
+
+def greedy(length: int) -> openvino_genai.GenerationConfig:
+    """Exactly `length` tokens. A `min_new_tokens` would bar the ids that end a text, and so change the others."""
+    config = openvino_genai.GenerationConfig()
+    config.max_new_tokens = length
+    config.ignore_eos = True
+    config.do_sample = False
+    return config
+
+
+def exported(model: Path, folder: Path, weights: str) -> Path:
+    """The folder with the exported model, made on first use."""
+    if not folder.exists():
+        part = folder.with_name(folder.name + ".part")
+        tool = Path(sys.executable).with_name("optimum-cli")
+        command = [str(tool), "export", "openvino", "--model", str(model), "--task", "text-generation-with-past"]
+        subprocess.run([*command, "--weight-format", FORMATS[weights], str(part)], check=True)
+        part.rename(folder)
+    return folder
+
+
+if __name__ == "__main__":
+    main()

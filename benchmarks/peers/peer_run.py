@@ -1,0 +1,97 @@
+"""What all peers share: their command line, the timing, the checks, and a JSON line a measurement.
+
+Standard library only: this file runs in the peers' own environments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from benchmarks.peers.task import Kind, Task, read_tasks
+
+Generate = Callable[[Task], list[list[int]]]
+Prepare = Callable[[Task], None]
+
+
+def peer_parser(description: str | None) -> argparse.ArgumentParser:
+    """The options that the suite gives every peer."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path, help="folder of a Qwen3 model")
+    parser.add_argument("--tasks", type=Path, required=True, help="what to do, as `task.write_tasks` writes it")
+    parser.add_argument("--results", type=Path, required=True, help="gets a JSON line a measurement")
+    parser.add_argument("--converted", type=Path, required=True, help="folder for the model in a peer's own format")
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument(
+        "--warm-up-requests", type=int, help="of the first task of each kind, untimed (default: all of them)"
+    )
+    return parser
+
+
+@dataclass
+class PeerRun:
+    """The tasks of one process of a peer, and where its measurements go."""
+
+    tasks: list[Task]
+    warm_up_requests: int | None
+    vocab_size: int
+    results: TextIO
+
+    @classmethod
+    def of_options(cls, options: argparse.Namespace) -> PeerRun:
+        """What the command line says."""
+        config = json.loads((options.model / "config.json").read_text(encoding="utf-8"))
+        results = options.results.open("w", encoding="utf-8")
+        return cls(read_tasks(options.tasks), options.warm_up_requests, config["vocab_size"], results)
+
+    def measure(self, generate: Generate, version: str, prepare: Prepare = lambda _: None) -> None:
+        """Run every task once; the first one of each kind also untimed before that, since later ones find all warm.
+
+        Args:
+            generate: Decodes a task greedily, past any end of text, and returns the new ids of each prompt.
+            version: Of what is measured.
+            prepare: Called untimed with each task before it runs.
+        """
+        warm: set[Kind] = set()
+        for task in self.tasks:
+            prepare(task)
+            if task.kind not in warm:
+                limit = self.warm_up_requests
+                generate(Task(task.kind, task.seed, task.prompts[:limit], task.lengths[:limit]))
+                warm.add(task.kind)
+            started_at = time.perf_counter()
+            ids = generate(task)
+            seconds = time.perf_counter() - started_at
+            check_ids(task, ids, self.vocab_size)
+            self.record(task, seconds, version)
+
+    def record(self, task: Task, seconds: float, version: str, **more: Any) -> None:  # noqa: ANN401  # JSON
+        """Write the line of a measurement."""
+        line = {
+            "kind": task.kind,
+            "requests": task.requests,
+            "seed": task.seed,
+            "input_tokens": task.input_tokens,
+            "output_tokens": task.output_tokens,
+            "longest_output": max(task.lengths),
+            "seconds": seconds,
+            "version": version,
+            **more,
+        }
+        print(json.dumps(line), file=self.results, flush=True)
+        print(f"{task.kind}, {task.requests} requests, seed {task.seed}: {seconds:.2f} s", file=sys.stderr, flush=True)
+
+
+def check_ids(task: Task, ids: list[list[int]], vocab_size: int) -> None:
+    """A system that returns less than it was asked for has no rate. Raises `SystemExit`."""
+    counts = [len(new) for new in ids]
+    if counts != task.lengths:
+        raise SystemExit(f"{task.kind}: {task.lengths} tokens were asked for, {counts} came.")
+    if not all(0 <= token < vocab_size for new in ids for token in new):
+        raise SystemExit(f"{task.kind}: an id is outside the vocabulary of {vocab_size}.")

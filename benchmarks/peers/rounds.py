@@ -1,0 +1,109 @@
+"""Runs the systems in turn, round after round, each time in a process of its own, one at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.peers.environments import ENVIRONMENTS, python_of
+from benchmarks.peers.plan import Plan
+from benchmarks.peers.results import Measurement
+from benchmarks.peers.systems import System
+from benchmarks.peers.task import write_tasks
+from benchmarks.peers.version import REPOSITORY
+
+FIELDS = set(Measurement.__struct_fields__)
+
+
+class PeerFailed(Exception):
+    """A system could not be installed or did not finish; the text says where its output is."""
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """What is fixed for all of them."""
+
+    plan: Plan
+    model: Path
+    vocab_size: int
+    threads: int
+    environments: Path  # folder of the peers' environments and of converted models
+    logs: Path
+
+    def run(self, systems: list[System], failures: dict[str, str]) -> Iterator[Measurement]:
+        """All measurements as they come. Every second round goes backwards, so that a drift hits all alike.
+
+        Args:
+            systems: What to run; one that fails is left out from then on.
+            failures: Gets the reason of each that failed.
+        """
+        for number in range(self.plan.repeat):
+            for system in systems if number % 2 == 0 else reversed(systems):
+                if system.key in failures:
+                    continue
+                try:
+                    yield from self._measure(system, number)
+                except PeerFailed as error:
+                    failures[system.key] = str(error)
+                    print(f"{system.name}: {error}", file=sys.stderr, flush=True)
+
+    def _measure(self, system: System, number: int) -> list[Measurement]:
+        tasks = self.plan.tasks(system, number, self.vocab_size)
+        if not tasks:
+            return []
+        python = _python(system, self.environments)
+        print(f"Round {number + 1}, {system.name}: {len(tasks)} tasks …", file=sys.stderr, flush=True)
+        tasks_file, results = self.logs / f"{system.key}.tasks.jsonl", self.logs / f"{system.key}.results.jsonl"
+        log = self.logs / f"{system.key}.round-{number + 1}.log"
+        write_tasks(tasks_file, tasks)
+        results.unlink(missing_ok=True)
+        command = [str(python), "-m", system.module, str(self.model), "--tasks", str(tasks_file)]
+        command += ["--results", str(results), "--converted", str(self._converted())]
+        command += ["--threads", str(self.threads), *system.arguments]
+        if system.warm_up_requests is not None:
+            command += ["--warm-up-requests", str(system.warm_up_requests)]
+        started_at = time.monotonic()
+        with log.open("wb") as output:
+            done = subprocess.run(
+                command, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT, env=_environment(), check=False
+            )
+        lines = results.read_bytes().splitlines() if results.exists() else []
+        if done.returncode != 0 or len(lines) != len(tasks):
+            raise PeerFailed(f"exit status {done.returncode}, {len(lines)} of {len(tasks)} tasks done; see {log}")
+        print(f"  {time.monotonic() - started_at:.0f} s, loading included", file=sys.stderr, flush=True)
+        return [_measurement(line, system, number) for line in lines]
+
+    def _converted(self) -> Path:
+        """A folder for this model in the formats of peers."""
+        digest = hashlib.sha256(str(self.model.resolve()).encode()).hexdigest()[:8]
+        folder = self.environments / "converted" / f"{self.model.name}-{digest}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def _python(system: System, folder: Path) -> Path:
+    if system.environment is None:
+        return Path(sys.executable)
+    try:
+        return python_of(ENVIRONMENTS[system.environment], folder)
+    except subprocess.CalledProcessError as error:
+        raise PeerFailed(f"its installation failed with exit status {error.returncode}") from error
+
+
+def _environment() -> dict[str, str]:
+    """Ours without what would set threads behind a system's back."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "KMP_", "MKL_NUM"))}
+
+
+def _measurement(line: bytes, system: System, number: int) -> Measurement:
+    found = msgspec.json.decode(line)
+    more = {name: found.pop(name) for name in list(found) if name not in FIELDS}
+    return msgspec.convert({**found, "system": system.key, "round": number, "more": more}, Measurement)

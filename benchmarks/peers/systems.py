@@ -1,0 +1,94 @@
+"""What is compared: every peer with the settings that it is known to be fastest with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+# What can be measured: the lone prompt; the long prompt; the batch workload; the same with other seeds; with four times
+# the requests; with other numbers of requests; equal short prompts at several batch sizes.
+Measure = Literal["one_stream", "prefill", "batch", "seeds", "large", "lines", "streams"]
+
+BASIC: tuple[Measure, ...] = ("one_stream", "prefill", "batch")
+EVERYTHING: tuple[Measure, ...] = (*BASIC, "seeds", "large", "lines", "streams")
+
+
+@dataclass(frozen=True)
+class System:
+    """A program, its settings, and how much of the comparison it takes part in."""
+
+    key: str  # on the command line and in the results
+    name: str  # in tables and plots
+    module: str  # of the program
+    environment: str | None  # a key of `ENVIRONMENTS`; None: the one that this program runs in
+    arguments: tuple[str, ...] = ()
+    measures: tuple[Measure, ...] = BASIC
+    warm_up_requests: int | None = None  # None: all of a task
+    by_default: bool = True
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is this project."""
+        return self.environment is None
+
+
+_OPENVINO = ("benchmarks.peers.openvino_peer", "openvino")
+_LLAMACPP = ("benchmarks.peers.llamacpp_peer", "llamacpp")
+_BF16_CACHE = ("--kv-cache", "bf16", "--cache-gib", "8")
+
+
+def _systems() -> list[System]:
+    """In the order in which a round runs them."""
+    return [
+        System(
+            "run",
+            "qwen-batch run",
+            "benchmarks.peers.command_line_peer",
+            None,
+            measures=("batch", "seeds", "large", "lines"),
+        ),
+        System("openvino", "OpenVINO GenAI", *_OPENVINO, measures=EVERYTHING),
+        System(
+            "engine",
+            "qwen-batch, engine alone",
+            "benchmarks.peers.engine_peer",
+            None,
+            measures=(*BASIC, "large", "streams"),
+        ),
+        System(
+            "openvino-bf16-cache",
+            "OpenVINO GenAI, bf16 cache",
+            *_OPENVINO,
+            _BF16_CACHE,
+            measures=(*BASIC, "seeds", "large"),
+        ),
+        System("llamacpp", "llama.cpp", *_LLAMACPP),
+        System("vllm", "vLLM for CPUs", "benchmarks.peers.vllm_peer", "vllm"),
+        # A padded batch does the same work whatever is in it: a few requests warm it up.
+        System(
+            "transformers",
+            "transformers, static batch",
+            "benchmarks.peers.transformers_peer",
+            "transformers",
+            warm_up_requests=4,
+        ),
+        System("openvino-int8", "OpenVINO GenAI, int8", *_OPENVINO, ("--weights", "int8")),
+        System("llamacpp-q8", "llama.cpp, q8_0", *_LLAMACPP, ("--weights", "q8_0")),
+        *_other_settings_of_llamacpp(),
+    ]
+
+
+def _other_settings_of_llamacpp() -> list[System]:
+    """To look for its best setting on another machine."""
+    settings = {
+        "llamacpp-16": ("llama.cpp, 16 parallel", ("--parallel", "16")),
+        "llamacpp-64": ("llama.cpp, 64 parallel", ("--parallel", "64")),
+        "llamacpp-unified": ("llama.cpp, one cache", ("--unified-cache",)),
+    }
+    return [
+        System(key, name, *_LLAMACPP, arguments, measures=("batch",), by_default=False)
+        for key, (name, arguments) in settings.items()
+    ]
+
+
+SYSTEMS = {system.key: system for system in _systems()}

@@ -1,0 +1,53 @@
+"""What every system is asked to do: requests that arrive together, each a prompt and a number of tokens.
+
+Standard library only: this file also runs in the peers' own environments.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["one_stream", "prefill", "batch", "streams"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Prompts to answer greedily, past any end of text, with exactly `lengths` new tokens."""
+
+    kind: Kind
+    seed: int
+    prompts: list[list[int]]  # token ids
+    lengths: list[int]  # new tokens of each prompt
+
+    @property
+    def requests(self) -> int:
+        """How many there are."""
+        return len(self.prompts)
+
+    @property
+    def input_tokens(self) -> int:
+        """Of all prompts."""
+        return sum(map(len, self.prompts))
+
+    @property
+    def output_tokens(self) -> int:
+        """Of all completions."""
+        return sum(self.lengths)
+
+    @property
+    def positions(self) -> list[int]:
+        """Cache positions that each request needs."""
+        return [len(prompt) + length for prompt, length in zip(self.prompts, self.lengths, strict=True)]
+
+
+def write_tasks(path: Path, tasks: list[Task]) -> None:
+    """One JSON line a task."""
+    path.write_text("".join(json.dumps(asdict(task)) + "\n" for task in tasks), encoding="utf-8")
+
+
+def read_tasks(path: Path) -> list[Task]:
+    """What `write_tasks` wrote."""
+    return [Task(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]

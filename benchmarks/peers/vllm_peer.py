@@ -1,0 +1,47 @@
+"""vLLM's build for CPUs: continuous batching, in bfloat16, compiled by its own choice."""
+
+from __future__ import annotations
+
+import os
+
+from benchmarks.peers.peer_run import PeerRun, peer_parser
+from benchmarks.peers.task import Task
+
+CACHE_GIB = "4"
+
+
+def main() -> None:
+    """Bind one thread to each core, load and measure."""
+    options = peer_parser(__doc__).parse_args()
+    run = PeerRun.of_options(options)
+    cores = sorted(os.sched_getaffinity(0))[: options.threads]
+    os.environ["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(map(str, cores))
+    os.environ["VLLM_CPU_KVCACHE_SPACE"] = CACHE_GIB
+    os.environ["VLLM_NO_USAGE_STATS"] = "1"
+    os.environ["HF_HUB_OFFLINE"] = "1"
+
+    import vllm  # reads these variables when it is imported
+
+    llm = vllm.LLM(
+        str(options.model),
+        dtype="bfloat16",
+        max_model_len=-(-max(max(task.positions) for task in run.tasks) // 128) * 128,
+        max_num_seqs=max(task.requests for task in run.tasks),
+        enable_prefix_caching=False,  # a prompt that was seen before would cost no prefill
+        skip_tokenizer_init=True,
+    )
+
+    def generate(task: Task) -> list[list[int]]:
+        sampling = [
+            vllm.SamplingParams(temperature=0, max_tokens=length, ignore_eos=True, detokenize=False)
+            for length in task.lengths
+        ]
+        prompts = [{"prompt_token_ids": prompt} for prompt in task.prompts]
+        results = llm.generate(prompts, sampling, use_tqdm=False)
+        return [list(result.outputs[0].token_ids) for result in results]
+
+    run.measure(generate, f"vllm {vllm.__version__}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""What the machine of a session allows at most for a case."""
+
+from __future__ import annotations
+
+from benchmarks.peers.results import Measurement, Results
+from cli.local.roofline import decode_limit, least_seconds, prefill_limit
+
+
+def limit_of(results: Results, found: Measurement) -> float:
+    """Tokens a second, with weights and products in bfloat16."""
+    cost, speed = results.model.cost, results.machine.speed
+    if found.kind == "prefill":
+        return prefill_limit(cost, speed, found.input_tokens)
+    if found.kind in ("one_stream", "streams"):
+        return decode_limit(cost, speed, found.requests)
+    seconds = least_seconds(
+        cost,
+        speed,
+        input_tokens=found.input_tokens,
+        output_tokens=found.output_tokens,
+        longest_output=found.longest_output,
+    )
+    return found.output_tokens / seconds

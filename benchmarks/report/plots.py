@@ -1,0 +1,140 @@
+"""The figures of a session as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")  # files alone: no screen is needed
+
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.ticker import ScalarFormatter
+
+from benchmarks.peers.results import Results
+from benchmarks.peers.systems import SYSTEMS
+from benchmarks.peers.task import Kind
+from benchmarks.report.limits import limit_of
+from benchmarks.report.medians import Case, Figure, figures
+from cli.local.roofline import decode_limit
+
+OURS, THEIRS, LIMIT = "#1b6ca8", "#a9b4bd", "#c0392b"
+LINE_COLOURS = ("#1b6ca8", "#e08e2b", "#3a8f5c", "#8157a6", "#7f8c8d")
+PANELS: tuple[tuple[Kind, str], ...] = (
+    ("batch", "Batch of {requests}\noutput tokens/s"),
+    ("one_stream", "One stream\noutput tokens/s"),
+    ("prefill", "Prefill of 1,024\nprompt tokens/s"),
+)
+
+Points = list[tuple[int, Figure]]
+
+
+def draw(results: Results, folder: Path) -> list[str]:
+    """Write a picture for everything that was measured. Returns the files' names."""
+    plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 150})
+    found = figures(results.measurements)
+    names = []
+    for name, drawing in (("throughput.png", _bars), ("lines.png", _lines), ("batch-sizes.png", _batch_sizes)):
+        if drawing(results, found):
+            plt.savefig(folder / name, bbox_inches="tight")
+            names.append(name)
+        plt.close("all")
+    return names
+
+
+def _bars(results: Results, found: dict[Case, Figure]) -> bool:
+    """A bar a system, a panel a question, the limit as a line."""
+    present = {case.system for case in found}
+    systems = [key for key in SYSTEMS if key in present]
+    if not systems:
+        return False
+    _, panels = plt.subplots(1, len(PANELS), figsize=(10, 0.8 + 0.32 * len(systems)), sharey=True)
+    for panel, (kind, title) in zip(panels, PANELS, strict=True):
+        requests = results.batch_requests if kind == "batch" else 1
+        bars = {key: found.get(Case(key, kind, requests, 0)) for key in systems}
+        _panel(results, panel, bars)
+        panel.set_title(title.format(requests=requests), fontsize=9, loc="left")
+    panels[0].set_yticks(range(len(systems)), [SYSTEMS[key].name for key in systems])
+    panels[0].invert_yaxis()
+    return True
+
+
+def _panel(results: Results, panel: Axes, bars: dict[str, Figure | None]) -> None:
+    for row, (key, figure) in enumerate(bars.items()):
+        if figure is None:
+            continue
+        panel.barh(row, figure.rate, color=OURS if SYSTEMS[key].is_ours else THEIRS, height=0.7)
+        panel.text(figure.rate, row, f" {figure.rate:.0f}", va="center")
+    measured = [figure for figure in bars.values() if figure is not None]
+    if measured:
+        limit = limit_of(results, measured[0].sample)
+        panel.axvline(limit, color=LIMIT, linewidth=1.2)
+        panel.set_xlim(0, 1.18 * max(limit, *(figure.rate for figure in measured)))
+        panel.text(limit, len(bars) - 0.4, f"limit {limit:.0f}", color=LIMIT, ha="right", va="top", fontsize=8)
+    panel.tick_params(left=False)
+
+
+def _lines(results: Results, found: dict[Case, Figure]) -> bool:
+    """Throughput by the number of lines of a job, for those that have more than two."""
+    curves = dict(_curves(found, "batch"))
+    if not curves:
+        return False
+    axes = _curve_axes("lines of a job, all submitted at once", "output tokens/s")
+    _draw_curves(axes, curves)
+    widest = max(curves.values(), key=len)
+    limits = [limit_of(results, figure.sample) for _, figure in widest]
+    axes.plot([lines for lines, _ in widest], limits, "--", color=LIMIT, linewidth=1.2, label="limit (bfloat16)")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
+    return True
+
+
+def _batch_sizes(results: Results, found: dict[Case, Figure]) -> bool:
+    """Decoding by batch size under the roofline: memory bounds the slope, arithmetic the level part."""
+    curves = dict(_curves(found, "streams"))
+    if not curves:
+        return False
+    axes = _curve_axes("sequences that decode together", "output tokens/s")
+    _draw_curves(axes, curves)
+    widest = max(size for points in curves.values() for size, _ in points)
+    sizes = [2 ** (step / 8) for step in range(8 * widest.bit_length() - 7)]
+    cost, speed = results.model.cost, results.machine.speed
+    slope = decode_limit(cost, speed, 1)
+    level = speed.flop_per_second / cost.flop_per_decoded_token
+    roof = [min(size * slope, level) for size in sizes]
+    axes.plot(sizes, roof, "--", color=LIMIT, linewidth=1.2, label="roofline (bfloat16)")
+    axes.annotate(f"memory, {speed.read_bytes_per_second / 1e9:.0f} GB/s", (1.1, 1.25 * slope), color=LIMIT, fontsize=8)
+    axes.annotate(
+        f"{speed.flop_per_second / 1e9:,.0f} GFLOP/s", (sizes[-1], 1.05 * level), color=LIMIT, ha="right", fontsize=8
+    )
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.legend(frameon=False, loc="lower right")
+    return True
+
+
+def _curves(found: dict[Case, Figure], kind: Kind) -> Iterator[tuple[str, Points]]:
+    for key in SYSTEMS:
+        points = sorted(
+            ((case.requests, figure) for case, figure in found.items() if case[:2] == (key, kind) and case.seed == 0),
+            key=lambda point: point[0],
+        )
+        if len(points) > 2:
+            yield key, points
+
+
+def _draw_curves(axes: Axes, curves: dict[str, Points]) -> None:
+    for (key, points), colour in zip(curves.items(), LINE_COLOURS, strict=False):
+        rates = [figure.rate for _, figure in points]
+        axes.plot([size for size, _ in points], rates, "o-", color=colour, markersize=4, label=SYSTEMS[key].name)
+
+
+def _curve_axes(x_label: str, y_label: str) -> Axes:
+    _, axes = plt.subplots(figsize=(6, 3.8))
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    return axes

@@ -1,0 +1,140 @@
+"""The figures of a session as a page of Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchmarks.peers.results import Results
+from benchmarks.peers.systems import SYSTEMS
+from benchmarks.peers.task import Kind
+from benchmarks.report.limits import limit_of
+from benchmarks.report.markdown import markdown_table
+from benchmarks.report.medians import Case, Figure, figures, ratio
+
+BUSY = 0.5  # a load average from here on disturbs a measurement
+QUESTIONS: tuple[tuple[str, Kind, str], ...] = (  # heading, kind, ours to compare with
+    ("one stream", "one_stream", "engine"),
+    ("prefill of 1,024", "prefill", "engine"),
+    ("batch of {requests}", "batch", "run"),
+)
+
+
+def page(results: Results, plots: list[str]) -> str:
+    """Everything that a reader needs to judge and to repeat it.
+
+    Args:
+        results: The session.
+        plots: File names of pictures beside the page.
+    """
+    found = figures(results.measurements)
+    parts = [
+        "# Against the peers: one session",
+        "Written by `make bench-peers`; [benchmarks.md](../benchmarks.md) says how to read it.",
+        *_warnings(results),
+        _machine(results),
+        "## All systems",
+        _main_table(results, found),
+        "Tokens a second, medians; in brackets, how many times as fast qwen-batch is: its engine for one stream and "
+        "prefill, `qwen-batch run` for the batch. Limit: what memory bandwidth and matrix speed allow with bfloat16 "
+        "weights.",
+        "## Other batches",
+        _batches_table(results, found),
+        *(f"![{name.removesuffix('.png')}]({name})" for name in plots),
+        "## Versions",
+        *_versions(results),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _warnings(results: Results) -> Iterator[str]:
+    if results.machine.load_average >= BUSY:
+        yield (
+            f"**The machine was busy when this began (load average {results.machine.load_average:.1f}): "
+            "these figures are not to be quoted.**"
+        )
+    if results.repeat < 3:
+        yield f"**Medians of {results.repeat} rounds: too few to be quoted.**"
+    for key, reason in results.failures.items():
+        yield f"**{_name(key)} did not run:** {reason}"
+
+
+def _machine(results: Results) -> str:
+    machine, cost = results.machine, results.model.cost
+    rows = [
+        ["processor", f"{machine.processor}, {machine.cores} cores, {machine.memory_bytes / 2**30:.0f} GiB"],
+        ["instructions", ", ".join(machine.instructions) or "-"],
+        ["reads from memory, measured", f"{machine.speed.read_bytes_per_second / 1e9:.0f} GB/s"],
+        ["bfloat16 products, measured", f"{machine.speed.flop_per_second / 1e9:,.0f} GFLOP/s"],
+        ["model", f"{results.model.name}, {cost.parameters / 1e6:,.0f} M parameters, {results.threads} threads"],
+        ["measured", f"{results.started_at}, {results.repeat} rounds, {machine.system}, Python {machine.python}"],
+    ]
+    return markdown_table(["", ""], rows)
+
+
+def _main_table(results: Results, found: dict[Case, Figure]) -> str:
+    heads = [heading.format(requests=results.batch_requests) for heading, _, _ in QUESTIONS]
+    rows = []
+    for key in _systems_of(found):
+        cells = [_cell(found, key, kind, ours, results.batch_requests) for _, kind, ours in QUESTIONS]
+        if any(cell != "-" for cell in cells):
+            rows.append([_name(key), *cells])
+    limits = ["limit of this machine"]
+    for _, kind, _ in QUESTIONS:
+        requests = results.batch_requests if kind == "batch" else 1
+        sample = next((figure.sample for case, figure in found.items() if case[1:] == (kind, requests, 0)), None)
+        limits.append("-" if sample is None else f"{limit_of(results, sample):.1f}")
+    return markdown_table(["", *heads], [*rows, limits])
+
+
+def _cell(found: dict[Case, Figure], key: str, kind: Kind, ours: str, batch_requests: int) -> str:
+    requests = batch_requests if kind == "batch" else 1
+    theirs = found.get(Case(key, kind, requests, 0))
+    times = ratio(found.get(Case(ours, kind, requests, 0)), theirs)
+    if theirs is None:
+        return "-"
+    return f"{theirs.rate:.1f}" if times is None or key == ours else f"{theirs.rate:.1f} ({times:.2f})"
+
+
+def _batches_table(results: Results, found: dict[Case, Figure]) -> str:
+    """Every batch of `qwen-batch run` with all who ran the same one."""
+    batches = sorted({(case.requests, case.seed) for case in found if case.kind == "batch"})
+    systems = [key for key in _systems_of(found) if sum(case[:2] == (key, "batch") for case in found) > 1]
+    rows = []
+    for requests, seed in batches:
+        cases = [Case(key, "batch", requests, seed) for key in systems]
+        present = [found[case] for case in cases if case in found]
+        if not present:
+            continue
+        ours = found.get(Case("run", "batch", requests, seed))
+        cells = [_batch_cell(ours, found.get(case), case.system) for case in cases]
+        limit = limit_of(results, present[0].sample)
+        share = "-" if ours is None else f"{ours.rate / limit:.0%}"
+        rows.append([f"{requests}", f"{seed}", *cells, f"{limit:.0f}", share])
+    heads = ["requests", "seed", *(_name(key) for key in systems), "limit", "share that `run` reaches"]
+    return markdown_table(heads, rows) if rows else ""
+
+
+def _batch_cell(ours: Figure | None, theirs: Figure | None, key: str) -> str:
+    times = ratio(ours, theirs)
+    if theirs is None:
+        return "-"
+    return f"{theirs.rate:.1f}" if times is None or key == "run" else f"{theirs.rate:.1f} ({times:.2f})"
+
+
+def _versions(results: Results) -> Iterator[str]:
+    versions = {found.system: found.version for found in results.measurements}
+    spreads: dict[str, float] = {}
+    for case, figure in figures(results.measurements).items():
+        spreads[case.system] = max(spreads.get(case.system, 0.0), figure.spread)
+    rows = [[_name(key), version, f"{spreads[key]:.0%}"] for key, version in versions.items()]
+    yield markdown_table(["", "version", "widest spread of a figure"], rows)
+
+
+def _systems_of(found: dict[Case, Figure]) -> list[str]:
+    """In the order of `SYSTEMS`."""
+    present = {case.system for case in found}
+    return [key for key in SYSTEMS if key in present]
+
+
+def _name(key: str) -> str:
+    return SYSTEMS[key].name if key in SYSTEMS else key

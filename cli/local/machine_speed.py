@@ -1,0 +1,71 @@
+"""How fast this machine reads memory and multiplies matrices, found by trying. Takes a few seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+
+from cli.local.roofline import MachineSpeed
+
+READ_BYTES = 2**30  # far beyond every cache
+REPEATS = 5
+
+# Rows, depth, columns: large enough for full speed, and of the kind that a model has.
+PRODUCTS = ((512, 1024, 3072), (1024, 1024, 6144), (1024, 4096, 4096), (2048, 3072, 4096))
+
+
+def measure_machine(threads: int) -> MachineSpeed:
+    """The best of several ways, each tried some times: a limit is what the machine can do, not what it does usually.
+
+    Args:
+        threads: Cores to use. The number of PyTorch's threads is set to it and stays.
+    """
+    torch.set_num_threads(threads)
+    with torch.inference_mode():
+        return MachineSpeed(
+            read_bytes_per_second=max(READ_BYTES / _least_seconds(read) for read in _reads()),
+            flop_per_second=max(flop / _least_seconds(multiply) for flop, multiply in _products()),
+        )
+
+
+def _reads() -> Iterator[Callable[[], object]]:
+    """Different ways to read the same memory once; which is fastest differs with the machine."""
+    numbers = torch.ones(READ_BYTES // 4)
+    matrix, vector = numbers.view(-1, 4096), torch.ones(4096)
+    yield lambda: torch.dot(numbers, numbers)  # both operands are the same memory
+    yield numbers.sum
+    yield lambda: torch.mv(matrix, vector)
+    yield lambda: numbers.view(torch.int64).amax()
+
+
+def _products() -> Iterator[tuple[float, Callable[[], object]]]:
+    """(operations, product), plain and with weights that oneDNN packed for itself."""
+    for rows, depth, columns in PRODUCTS:
+        left = torch.ones(rows, depth, dtype=torch.bfloat16)
+        right = torch.ones(columns, depth, dtype=torch.bfloat16)
+        flop = 2.0 * rows * depth * columns
+
+        def plain(left: torch.Tensor = left, right: torch.Tensor = right) -> object:
+            return torch.nn.functional.linear(left, right)
+
+        yield flop, plain
+        if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+            packed = torch.ops.mkldnn._reorder_linear_weight(right, None)
+
+            def by_onednn(left: torch.Tensor = left, packed: torch.Tensor = packed) -> object:
+                return torch.ops.mkldnn._linear_pointwise(left, packed, None, "none", [], "")
+
+            yield flop, by_onednn
+
+
+def _least_seconds(work: Callable[[], object]) -> float:
+    work()
+    return min(_seconds(work) for _ in range(REPEATS))
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started_at = time.perf_counter()
+    work()
+    return time.perf_counter() - started_at

@@ -1,0 +1,71 @@
+"""What a machine's memory and arithmetic allow at most: the roofline of Williams, Waterman and Patterson (2009)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from model.config import ModelConfig
+from model.load import EMBEDDING, LM_HEAD, expected_shapes
+
+BFLOAT16_BYTES = 2
+
+
+@dataclass(frozen=True)
+class MachineSpeed:
+    """Measured, not copied from a data sheet."""
+
+    read_bytes_per_second: float  # memory, all cores together
+    flop_per_second: float  # bfloat16 matrix products, all cores together
+
+
+@dataclass(frozen=True)
+class ModelCost:
+    """What a dense model in bfloat16 costs. Attention's own products are left out, so limits are on the safe side."""
+
+    parameters: int
+    weight_bytes: int  # read by every step: all matrices, the output layer included
+    flop_per_decoded_token: float
+    flop_per_prefilled_token: float  # only the last one of a prompt needs the output layer
+    cache_bytes_per_token: int  # keys and values of all layers
+
+    @classmethod
+    def of_model(cls, config: ModelConfig) -> ModelCost:
+        """Counted from the shapes of its tensors."""
+        sizes = {name: prod(shape) for name, shape in expected_shapes(config).items() if len(shape) == 2}
+        head = sizes.pop(LM_HEAD)
+        embedding = sizes.pop(EMBEDDING)  # a look-up reads one row of it
+        layers = sum(sizes.values())
+        return cls(
+            parameters=layers + embedding + (0 if config.tie_word_embeddings else head),
+            weight_bytes=BFLOAT16_BYTES * (layers + head),
+            flop_per_decoded_token=2.0 * (layers + head),
+            flop_per_prefilled_token=2.0 * layers,
+            cache_bytes_per_token=BFLOAT16_BYTES * 2 * config.num_layers * config.num_kv_heads * config.head_dim,
+        )
+
+
+def decode_limit(model: ModelCost, machine: MachineSpeed, batch: int, context: int = 0) -> float:
+    """Tokens a second that `batch` sequences of `context` tokens each can decode at most."""
+    reads = (model.weight_bytes + batch * context * model.cache_bytes_per_token) / machine.read_bytes_per_second
+    products = batch * model.flop_per_decoded_token / machine.flop_per_second
+    return batch / max(reads, products)
+
+
+def prefill_limit(model: ModelCost, machine: MachineSpeed, tokens: int) -> float:
+    """Prompt tokens a second of one prompt of `tokens` tokens at most."""
+    products = tokens * model.flop_per_prefilled_token / machine.flop_per_second
+    return tokens / max(products, model.weight_bytes / machine.read_bytes_per_second)
+
+
+def least_seconds(
+    model: ModelCost, machine: MachineSpeed, *, input_tokens: int, output_tokens: int, longest_output: int
+) -> float:
+    """Seconds that a job takes at least, however it is batched.
+
+    All its products must be computed, and the longest completion takes as many steps as it has tokens, each of which
+    reads all weights.
+    """
+    flop = input_tokens * model.flop_per_prefilled_token + output_tokens * model.flop_per_decoded_token
+    reads = longest_output * model.weight_bytes / machine.read_bytes_per_second
+    return max(flop / machine.flop_per_second, reads)

@@ -1,0 +1,70 @@
+"""Every system gets the same requests, and as many of them as its part says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.peers.peer_run import check_ids
+from benchmarks.peers.plan import Plan
+from benchmarks.peers.systems import EVERYTHING, SYSTEMS
+from benchmarks.peers.task import Task, read_tasks, write_tasks
+from benchmarks.random_model import TOKENS, fill_vocabulary
+
+PLAN = Plan(
+    measures=EVERYTHING,
+    repeat=3,
+    requests=64,
+    other_seeds=(1, 2),
+    large_requests=256,
+    lines=(1, 8),
+    batch_sizes=(1, 4),
+)
+
+
+def test_the_batch_workload_has_the_documented_size() -> None:
+    (task,) = [task for task in PLAN.tasks(SYSTEMS["transformers"], 0, 150_000) if task.kind == "batch"]
+    assert (task.requests, task.input_tokens, task.output_tokens) == (64, 9832, 7484)
+
+
+def test_fewer_requests_are_the_first_ones_of_more() -> None:
+    batches = [task for task in PLAN.tasks(SYSTEMS["run"], 0, 150_000) if task.seed == 0]
+    largest = max(batches, key=lambda task: task.requests)
+    assert {task.requests for task in batches} == {1, 8, 64, 256}
+    for task in batches:
+        assert task.prompts == largest.prompts[: task.requests]
+        assert task.lengths == largest.lengths[: task.requests]
+
+
+def test_curves_are_drawn_from_the_first_round_alone() -> None:
+    sizes = [[task.requests for task in PLAN.tasks(SYSTEMS["run"], number, 150_000)] for number in (0, 1)]
+    assert sizes == [[64, 64, 64, 256, 1, 8], [64, 64, 64, 256]]
+
+
+def test_all_systems_get_the_same_requests() -> None:
+    ours, theirs = (PLAN.tasks(SYSTEMS[key], 0, 150_000) for key in ("engine", "llamacpp"))
+    assert [task for task in theirs if task not in ours] == []
+
+
+def test_tasks_read_back_as_they_were_written(tmp_path: Path) -> None:
+    tasks = PLAN.tasks(SYSTEMS["engine"], 0, 1000)
+    write_tasks(tmp_path / "tasks.jsonl", tasks)
+    assert read_tasks(tmp_path / "tasks.jsonl") == tasks
+
+
+def test_a_peer_that_stops_early_or_makes_up_ids_has_no_rate() -> None:
+    task = Task("batch", 0, [[1], [2]], [2, 1])
+    check_ids(task, [[5, 6], [7]], 8)
+    with pytest.raises(SystemExit, match=r"\[2, 1\] tokens were asked for, \[1, 1\] came"):
+        check_ids(task, [[5], [7]], 8)
+    with pytest.raises(SystemExit, match="outside the vocabulary of 8"):
+        check_ids(task, [[5, 8], [7]], 8)
+
+
+def test_a_random_model_has_as_many_tokens_as_qwen3() -> None:
+    small = {"added_tokens": [{"id": 1, "content": "<|end|>"}], "model": {"vocab": {"a": 0}, "merges": []}}
+    filled = fill_vocabulary(small)
+    ids = [*filled["model"]["vocab"].values(), 1]
+    assert sorted(ids) == list(range(TOKENS))
+    assert small["model"] == {"vocab": {"a": 0}, "merges": []}

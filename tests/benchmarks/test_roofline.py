@@ -1,0 +1,68 @@
+"""The limits follow from a model's shape and a machine's two speeds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from cli.local.roofline import ModelCost, decode_limit, least_seconds, prefill_limit
+from model.config import ModelConfig
+from tests.benchmarks.measurements import COST, SPEED
+
+
+def qwen3_of_600_million() -> ModelConfig:
+    return ModelConfig(
+        vocab_size=151_936,
+        hidden_size=1024,
+        intermediate_size=3072,
+        num_layers=28,
+        num_heads=16,
+        num_kv_heads=8,
+        head_dim=128,
+        rms_norm_eps=1e-6,
+        rope_theta=1e6,
+        yarn=None,
+        max_position_embeddings=40_960,
+        tie_word_embeddings=True,
+        dtype="bfloat16",
+    )
+
+
+def test_the_smallest_qwen3_costs_what_its_card_says() -> None:
+    cost = ModelCost.of_model(qwen3_of_600_million())
+    assert cost.parameters == pytest.approx(596e6, rel=0.001)
+    assert cost.weight_bytes == pytest.approx(1.19e9, rel=0.005)
+    assert cost.flop_per_decoded_token == pytest.approx(1.19e9, rel=0.005)
+    assert cost.flop_per_prefilled_token == pytest.approx(0.88e9, rel=0.005)
+    assert cost.cache_bytes_per_token == 112 * 1024
+
+
+def test_a_lone_sequence_is_bound_by_memory_and_a_large_batch_by_products() -> None:
+    assert decode_limit(COST, SPEED, 1) == pytest.approx(10)  # 1,000 bytes at 10,000 a second
+    assert decode_limit(COST, SPEED, 4) == pytest.approx(40)
+    assert decode_limit(COST, SPEED, 1000) == pytest.approx(100)  # 1,000 operations at 100,000 a second
+
+
+def test_a_long_context_is_bound_by_memory_again() -> None:
+    assert decode_limit(COST, SPEED, 1000, context=20) < decode_limit(COST, SPEED, 1000)
+    assert decode_limit(COST, SPEED, 1, context=100) == pytest.approx(5)  # the cache is as large as the weights
+
+
+def test_a_short_prompt_waits_for_the_weights_and_a_long_one_for_products() -> None:
+    assert prefill_limit(COST, SPEED, 1) == pytest.approx(10)
+    assert prefill_limit(COST, SPEED, 1000) == pytest.approx(125)
+
+
+def test_a_job_takes_its_products_or_its_longest_completion_whichever_is_longer() -> None:
+    wide = least_seconds(COST, SPEED, input_tokens=1000, output_tokens=100, longest_output=5)
+    assert wide == pytest.approx(9.0)
+    deep = least_seconds(COST, SPEED, input_tokens=1, output_tokens=100, longest_output=100)
+    assert deep == pytest.approx(10.0)
+
+
+def test_an_untied_output_layer_counts_beside_the_embedding() -> None:
+    tied = qwen3_of_600_million()
+    untied = ModelCost.of_model(replace(tied, tie_word_embeddings=False))
+    assert untied.parameters - ModelCost.of_model(tied).parameters == 151_936 * 1024
+    assert untied.weight_bytes == ModelCost.of_model(tied).weight_bytes
