@@ -15,7 +15,7 @@ from cli.options import (
     wait_option,
 )
 from cli.outcome import watch_to_the_end
-from cli.store import open_hints, open_store
+from cli.store import open_hints, open_store, open_store_to_watch
 
 
 @click.command(name="retry")
@@ -44,4 +44,4 @@ def command(console: Console, job_id: str, wait: bool, redis_url: str | None) ->
         return ExitCode.DONE
     open_hints(settings).send(model, shards)
     console.say("The failed lines are queued again.")
-    return watch_to_the_end(store, job_id, console) if wait else ExitCode.DONE
+    return watch_to_the_end(open_store_to_watch(settings), job_id, console) if wait else ExitCode.DONE

@@ -27,7 +27,7 @@ from cli.outcome import watch_to_the_end
 from cli.result_target import ResultTarget
 from cli.run_folder import fingerprint_of
 from cli.sampling_options import sampling_options
-from cli.store import open_hints, open_store
+from cli.store import open_hints, open_store, open_store_to_watch
 from cli.target_model import target_model
 from jobs.duration import parse_duration
 from jobs.file_report import FileReport
@@ -168,7 +168,7 @@ def command(
     console.detail(f"{job.spec.num_lines:,} lines in {job.spec.num_shards:,} shards, for workers of {job.spec.model}.")
     if not wait:
         return ExitCode.DONE
-    code = watch_to_the_end(store, job.id, console)
+    code = watch_to_the_end(open_store_to_watch(settings), job.id, console)
     if target is not None and code is not ExitCode.INTERRUPTED:
         target.write(store, store.job(job.id))
     return code
