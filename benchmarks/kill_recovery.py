@@ -31,6 +31,7 @@ from tests.worker.worker_under_test import WorkerUnderTest
 TARGET_SECONDS = 5.0
 POLL_SECONDS = 0.005
 TAKEOVER_LIMIT_SECONDS = 60.0
+JOB_LIMIT_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class KillBench:
         done = {line.index for line in cluster.store.results(job_id)}
         orphans = self._shards_of(job_id, victim_id)
         freed, first, every = self._wait_for_takeover(job_id, victim_id, orphans, killed_at)
-        cluster.wait_until_ended(job_id)
+        cluster.wait_until_ended(job_id, JOB_LIMIT_SECONDS)
         cluster.check_results(job_id, lines)
         survivor.wait_until(cluster.store, "idle")
         computed = self._report(survivor)[1] - before
