@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from benchmarks.peers.results import Measurement
+from benchmarks.peers.systems import SYSTEMS
 from benchmarks.peers.task import Kind
 
 
@@ -55,3 +56,9 @@ def _figure(case: Case, group: list[Measurement]) -> Figure:
 def ratio(ours: Figure | None, theirs: Figure | None) -> float | None:
     """Of the medians; None where one is missing."""
     return None if ours is None or theirs is None else ours.rate / theirs.rate
+
+
+def systems_of(found: Iterable[Case]) -> list[str]:
+    """Keys of the systems that have a figure: ours first, then as `SYSTEMS` has them."""
+    present = {case.system for case in found}
+    return sorted((key for key in SYSTEMS if key in present), key=lambda key: not SYSTEMS[key].is_ours)

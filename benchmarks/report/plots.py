@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,17 +12,18 @@ mpl.use("Agg")  # files alone: no screen is needed
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from benchmarks.peers.results import Results
 from benchmarks.peers.systems import SYSTEMS
 from benchmarks.peers.task import Kind
 from benchmarks.report.limits import limit_of
-from benchmarks.report.medians import Case, Figure, figures
+from benchmarks.report.medians import Case, Figure, figures, systems_of
 from cli.local.roofline import decode_limit
 
 OURS, THEIRS, LIMIT = "#1b6ca8", "#a9b4bd", "#c0392b"
-LINE_COLOURS = ("#1b6ca8", "#e08e2b", "#3a8f5c", "#8157a6", "#7f8c8d")
+OUR_LINE, THEIR_LINES = OURS, ("#e08e2b", "#3a8f5c", "#8157a6", "#7f8c8d")
+PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 PANELS: tuple[tuple[Kind, str], ...] = (
     ("batch", "Batch of {requests}\noutput tokens/s"),
     ("one_stream", "One stream\noutput tokens/s"),
@@ -46,8 +48,7 @@ def draw(results: Results, folder: Path) -> list[str]:
 
 def _bars(results: Results, found: dict[Case, Figure]) -> bool:
     """A bar a system, a panel a question, the limit as a line."""
-    present = {case.system for case in found}
-    systems = [key for key in SYSTEMS if key in present]
+    systems = systems_of(found)
     if not systems:
         return False
     _, panels = plt.subplots(1, len(PANELS), figsize=(10, 0.8 + 0.32 * len(systems)), sharey=True)
@@ -55,7 +56,7 @@ def _bars(results: Results, found: dict[Case, Figure]) -> bool:
         requests = results.batch_requests if kind == "batch" else 1
         bars = {key: found.get(Case(key, kind, requests, 0)) for key in systems}
         _panel(results, panel, bars)
-        panel.set_title(title.format(requests=requests), fontsize=9, loc="left")
+        panel.set_title(title.format(requests=requests), fontsize=9, loc="left", pad=14)
     panels[0].set_yticks(range(len(systems)), [SYSTEMS[key].name for key in systems])
     panels[0].invert_yaxis()
     return True
@@ -66,13 +67,24 @@ def _panel(results: Results, panel: Axes, bars: dict[str, Figure | None]) -> Non
         if figure is None:
             continue
         panel.barh(row, figure.rate, color=OURS if SYSTEMS[key].is_ours else THEIRS, height=0.7)
-        panel.text(figure.rate, row, f" {figure.rate:.0f}", va="center")
+        label = panel.annotate(
+            f"{figure.rate:.0f}", (figure.rate, row), (4, 0), textcoords="offset points", va="center"
+        )
+        label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # where the limit's line crosses it
     measured = [figure for figure in bars.values() if figure is not None]
     if measured:
         limit = limit_of(results, measured[0].sample)
-        panel.axvline(limit, color=LIMIT, linewidth=1.2)
+        panel.axvline(limit, color=LIMIT, linewidth=1.2, zorder=2)
         panel.set_xlim(0, 1.18 * max(limit, *(figure.rate for figure in measured)))
-        panel.text(limit, len(bars) - 0.4, f"limit {limit:.0f}", color=LIMIT, ha="right", va="top", fontsize=8)
+        panel.text(
+            limit,
+            1.0,
+            f"limit {limit:.0f}",
+            color=LIMIT,
+            ha="center",
+            fontsize=8,
+            transform=panel.get_xaxis_transform(),
+        )
     panel.tick_params(left=False)
 
 
@@ -105,18 +117,20 @@ def _batch_sizes(results: Results, found: dict[Case, Figure]) -> bool:
     level = speed.flop_per_second / cost.flop_per_decoded_token
     roof = [min(size * slope, level) for size in sizes]
     axes.plot(sizes, roof, "--", color=LIMIT, linewidth=1.2, label="roofline (bfloat16)")
-    axes.annotate(f"memory, {speed.read_bytes_per_second / 1e9:.0f} GB/s", (1.1, 1.25 * slope), color=LIMIT, fontsize=8)
+    axes.annotate(f"memory, {speed.read_bytes_per_second / 1e9:.0f} GB/s", (1, 3 * slope), color=LIMIT, fontsize=8)
     axes.annotate(
         f"{speed.flop_per_second / 1e9:,.0f} GFLOP/s", (sizes[-1], 1.05 * level), color=LIMIT, ha="right", fontsize=8
     )
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(PLAIN)
     axes.legend(frameon=False, loc="lower right")
     return True
 
 
 def _curves(found: dict[Case, Figure], kind: Kind) -> Iterator[tuple[str, Points]]:
-    for key in SYSTEMS:
+    for key in systems_of(found):
         points = sorted(
             ((case.requests, figure) for case, figure in found.items() if case[:2] == (key, kind) and case.seed == 0),
             key=lambda point: point[0],
@@ -126,7 +140,9 @@ def _curves(found: dict[Case, Figure], kind: Kind) -> Iterator[tuple[str, Points
 
 
 def _draw_curves(axes: Axes, curves: dict[str, Points]) -> None:
-    for (key, points), colour in zip(curves.items(), LINE_COLOURS, strict=False):
+    colours = itertools.cycle(THEIR_LINES)
+    for key, points in curves.items():
+        colour = OUR_LINE if SYSTEMS[key].is_ours else next(colours)
         rates = [figure.rate for _, figure in points]
         axes.plot([size for size, _ in points], rates, "o-", color=colour, markersize=4, label=SYSTEMS[key].name)
 
@@ -134,7 +150,7 @@ def _draw_curves(axes: Axes, curves: dict[str, Points]) -> None:
 def _curve_axes(x_label: str, y_label: str) -> Axes:
     _, axes = plt.subplots(figsize=(6, 3.8))
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_major_formatter(PLAIN)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     return axes

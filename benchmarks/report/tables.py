@@ -9,7 +9,7 @@ from benchmarks.peers.systems import SYSTEMS
 from benchmarks.peers.task import Kind
 from benchmarks.report.limits import limit_of
 from benchmarks.report.markdown import markdown_table
-from benchmarks.report.medians import Case, Figure, figures, ratio
+from benchmarks.report.medians import Case, Figure, figures, ratio, systems_of
 
 BUSY = 0.5  # a load average from here on disturbs a measurement
 QUESTIONS: tuple[tuple[str, Kind, str], ...] = (  # heading, kind, ours to compare with
@@ -74,7 +74,7 @@ def _machine(results: Results) -> str:
 def _main_table(results: Results, found: dict[Case, Figure]) -> str:
     heads = [heading.format(requests=results.batch_requests) for heading, _, _ in QUESTIONS]
     rows = []
-    for key in _systems_of(found):
+    for key in systems_of(found):
         cells = [_cell(found, key, kind, ours, results.batch_requests) for _, kind, ours in QUESTIONS]
         if any(cell != "-" for cell in cells):
             rows.append([_name(key), *cells])
@@ -98,7 +98,7 @@ def _cell(found: dict[Case, Figure], key: str, kind: Kind, ours: str, batch_requ
 def _batches_table(results: Results, found: dict[Case, Figure]) -> str:
     """Every batch of `qwen-batch run` with all who ran the same one."""
     batches = sorted({(case.requests, case.seed) for case in found if case.kind == "batch"})
-    systems = [key for key in _systems_of(found) if sum(case[:2] == (key, "batch") for case in found) > 1]
+    systems = [key for key in systems_of(found) if sum(case[:2] == (key, "batch") for case in found) > 1]
     rows = []
     for requests, seed in batches:
         cases = [Case(key, "batch", requests, seed) for key in systems]
@@ -126,14 +126,8 @@ def _versions(results: Results) -> Iterator[str]:
     spreads: dict[str, float] = {}
     for case, figure in figures(results.measurements).items():
         spreads[case.system] = max(spreads.get(case.system, 0.0), figure.spread)
-    rows = [[_name(key), version, f"{spreads[key]:.0%}"] for key, version in versions.items()]
+    rows = [[_name(key), versions[key], f"{spreads[key]:.0%}"] for key in spreads]
     yield markdown_table(["", "version", "widest spread of a figure"], rows)
-
-
-def _systems_of(found: dict[Case, Figure]) -> list[str]:
-    """In the order of `SYSTEMS`."""
-    present = {case.system for case in found}
-    return [key for key in SYSTEMS if key in present]
 
 
 def _name(key: str) -> str:
