@@ -75,17 +75,20 @@ class Engine:
         return self.submit_many((request,))[0]
 
     def submit_many(self, requests: Iterable[Request]) -> list[Ticket]:
-        """Take requests that belong together: those that are known to be long may go first (`engine.policy`)."""
-        wave = self._intake.new_wave()
-        tickets, sequences = [], []
+        """Take requests that belong together: those that are known to be long may go first (`engine.policy`).
+
+        Requests of different flows share the engine, however many wait of each (`engine.fair_turns`).
+        """
+        tickets, accepted = [], []
         for request in requests:
             ticket = Ticket(request)
             tickets.append(ticket)
             refusal = self._intake.refusal(request)
             if refusal is None:
-                sequences.append(self._intake.sequence(ticket, wave))
+                accepted.append(ticket)
             else:
                 delivery.fail(ticket, refusal)
+        sequences = self._intake.sequences(accepted, self._scheduler.turn)
         if not self._inbox.put(sequences):
             for sequence in sequences:
                 self._give_up(sequence.ticket)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from collections.abc import Sequence as Items
 
 from engine import policy
 from engine.detokenizer import Detokenizer
+from engine.fair_turns import FairTurns
 from engine.request import Request, RequestInvalid, RequestTooLong, Ticket
 from engine.sequence import Sequence
 from engine.stop_checker import StopChecker
@@ -26,12 +28,8 @@ class Intake:
         self._detokenizer = detokenizer
         self._eos_token_ids = frozenset(eos_token_ids)
         self._max_len = max_len
-        self._waves = itertools.count()
+        self._turns = FairTurns()
         self._numbers = itertools.count()
-
-    def new_wave(self) -> int:
-        """The number of the next call of submit."""
-        return next(self._waves)
 
     def refusal(self, request: Request) -> ValueError | None:
         """Why this request cannot run, if it cannot: `RequestTooLong` or `RequestInvalid`."""
@@ -48,13 +46,28 @@ class Intake:
             return RequestInvalid(f"The prompt has the token id {wrong}; ids are from 0 to {vocab_size - 1:,}.")
         return None
 
-    def sequence(self, ticket: Ticket, wave: int) -> Sequence:
-        """The sequence of a request that can run."""
+    def sequences(self, tickets: Items[Ticket], turn_now: int) -> list[Sequence]:
+        """The sequences of requests that can run and were submitted together.
+
+        Args:
+            tickets: Of these requests.
+            turn_now: The turn that is being served.
+        """
+        arrived = [self._sequence(ticket) for ticket in tickets]
+        by_flow: dict[str, list[Sequence]] = {}
+        for sequence in sorted(arrived, key=lambda sequence: sequence.priority):
+            by_flow.setdefault(sequence.ticket.request.flow, []).append(sequence)
+        for flow, ordered in by_flow.items():
+            for sequence, turn in zip(ordered, self._turns.take(flow, len(ordered), turn_now), strict=True):
+                sequence.priority = (turn, *sequence.priority[1:])
+        return arrived
+
+    def _sequence(self, ticket: Ticket) -> Sequence:
         params = ticket.request.params
         max_new_tokens = min(params.max_tokens, self._max_len - len(ticket.request.token_ids))
         finder = StopStringFinder(params.stop, self._detokenizer.stream()) if params.stop else None
         return Sequence(
             ticket=ticket,
             stop_checker=StopChecker(params, self._eos_token_ids, max_new_tokens, finder),
-            priority=policy.priority(wave, next(self._numbers), params, max_new_tokens),
+            priority=policy.priority(0, next(self._numbers), params, max_new_tokens),
         )

@@ -12,21 +12,21 @@ WORTHWHILE_FREE_SHARE = 8  # an eighth of the batch standing empty costs more th
 Priority = tuple[int, bool, int, int]
 
 
-def priority(wave: int, number: int, params: SamplingParams, max_new_tokens: int) -> Priority:
+def priority(turn: int, number: int, params: SamplingParams, max_new_tokens: int) -> Priority:
     """The sort key that orders admission; pre-emption takes the last of it first.
 
-    Waves (requests submitted together) are served first in, first out, so nobody starves. Inside a wave, sequences
-    whose length is known go longest first: a long one that starts last would run on alone while the rest of the batch
+    Turns are served in their order, so nobody starves (`engine.fair_turns`). Inside a turn, sequences whose length is
+    known go longest first: a long one that starts last would run on alone while the rest of the batch
     stands empty (Graham's longest-processing-time rule, 1969). Those of unknown length go before them, in their order.
 
     Args:
-        wave: Counts calls of submit.
+        turn: When the request's flow is served.
         number: Counts requests, so that keys are unique.
         params: The request's settings.
         max_new_tokens: Its longest possible completion.
     """
     length_is_known = params.ignore_eos and not params.stop and not params.stop_token_ids
-    return (wave, length_is_known, -max_new_tokens if length_is_known else 0, number)
+    return (turn, length_is_known, -max_new_tokens if length_is_known else 0, number)
 
 
 def may_enter(blocks: BlockManager, num_tokens: int, num_reserved: int, num_running: int) -> bool:

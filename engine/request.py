@@ -17,6 +17,7 @@ class Request:
     token_ids: tuple[int, ...]  # at least one, all inside the vocabulary
     params: SamplingParams
     group: str = ""  # statistics are kept a group (a shard, say): `Engine.take_group_stats`
+    flow: str = ""  # flows share the engine fairly: the lines of a job are one
     on_token: Callable[[int], None] | None = None  # called on the engine thread for each new token; must be quick
 
 

@@ -32,6 +32,7 @@ class Scheduler:
         self._max_num_seqs = max_num_seqs
         self._max_batched_tokens = max_batched_tokens
         self._clock = clock
+        self.turn = 0  # of the sequence that was let in last; other threads may read it
         self._waiting = SequenceQueue()
         self._prefilling = SequenceQueue()  # have their pages; their prompts are not all in the cache
         self._decoding = SequenceQueue()
@@ -115,6 +116,7 @@ class Scheduler:
             for sequence in self._waiting.take_first(count):
                 blocks.reserve(sequence.block_table, len(sequence.tokens))
                 self._prefilling.add(sequence)
+                self.turn = max(self.turn, sequence.priority[0])
 
     def _prefill(self) -> Batch:
         """As many prompts, or next chunks of them, as the token budget takes; always at least one."""

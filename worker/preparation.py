@@ -75,7 +75,7 @@ class Preparation:
             try:
                 token_ids = encoded.get(prompt.index) or self._token_ids(prompt)
                 params = self._params(prompt, job, self._room(token_ids))
-                runnable.append((prompt, Request(token_ids, params, group, on_token)))
+                runnable.append((prompt, Request(token_ids, params, group, job.id, on_token)))
             except LineRefused as error:
                 refused.append(failed_line(prompt, error.code, error.message))
             except Exception as error:
