@@ -10,7 +10,7 @@ from rich.console import Console as RichConsole
 from rich.console import RenderableType
 from rich.text import Text
 
-from cli.harmless import harmless, harmless_lines
+from jobs.harmless import harmless, harmless_lines
 
 
 def _rich_console(stderr: bool) -> RichConsole:

@@ -10,8 +10,8 @@ from typing import Protocol, Self
 from rich.progress import BarColumn, Progress, TextColumn
 
 from cli.console import Console
-from cli.harmless import harmless
 from cli.job_update import JobUpdate
+from jobs.harmless import harmless
 
 
 class Display(Protocol):

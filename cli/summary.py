@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from cli import figures
-from cli.harmless import harmless
+from jobs.harmless import harmless
 from jobs.stats import JobStats, WorkerShare
 
 

@@ -14,6 +14,7 @@ from celery.worker.consumer import Consumer
 
 from jobs.celery_app import make_app
 from jobs.errors import QwenBatchError, StoreFull, StoreUnavailable
+from jobs.harmless import harmless_lines
 from jobs.hints import RUN_SHARD_TASK, queue_name
 from worker.hint_message import MalformedHint
 from worker.process import WorkerProcess
@@ -95,5 +96,5 @@ def _is_threads_pool(pool: str | type) -> bool:
 
 def _exit(message: str, hint: str, code: int) -> NoReturn:
     """Say what is wrong as the commands do, and end: Celery passes on no other exception from here."""
-    sys.stderr.write(f"Error: {message}\n{hint}\n" if hint else f"Error: {message}\n")
+    sys.stderr.write(harmless_lines(f"Error: {message}\n{hint}\n" if hint else f"Error: {message}\n"))
     raise SystemExit(code)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from cli.console import Console
-from cli.harmless import harmless
 from cli.options import json_option, model_option, pass_console, settings_with, verbosity_options
 from cli.worker_packages import require_worker_packages
+from jobs.harmless import harmless
 
 
 @click.command(name="tokenize")

@@ -7,9 +7,9 @@ from rich.table import Table
 
 from cli import figures
 from cli.console import Console
-from cli.harmless import harmless
 from cli.options import json_option, pass_console, redis_url_option, settings_with, verbosity_options
 from cli.store import open_store
+from jobs.harmless import harmless
 from jobs.worker_report import WorkerReport
 
 

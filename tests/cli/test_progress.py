@@ -13,11 +13,11 @@ from rich.console import Console as RichConsole
 from cli import figures
 from cli.console import Console
 from cli.displays import BarDisplay, LineDisplay
-from cli.harmless import harmless
 from cli.job_update import JobObserver, JobUpdate
 from cli.pace import Pace
 from cli.progress import watch_job
 from jobs.errors import StoreUnavailable
+from jobs.harmless import harmless
 from jobs.job import Job, JobState, NewJob
 from jobs.sampling import SamplingSettings
 from jobs.worker_report import WorkerReport
