@@ -44,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True):
     sweep_seconds: float = 0.5  # how often a worker looks for shards that nobody holds
     flush_seconds: float = 1.0  # finished lines wait at most so long before they are stored
     state_dir: str | None = None  # of `run`; None: $XDG_STATE_HOME/qwen-batch
+    drain: bool = False  # a worker that is told to stop finishes its shards first
     log_level: str = "info"  # debug, info, warning, error
     log_format: str = "text"  # text, json
     metrics_port: int | None = None  # where a worker shows its metrics; None: nowhere

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-WorkerState = Literal["loading", "idle", "busy", "stopping"]
+WorkerState = Literal["loading", "idle", "busy", "draining", "stopping"]
 
 
 class WorkerReport(msgspec.Struct, frozen=True):

@@ -46,6 +46,7 @@ class ActiveShards:
 
     def __init__(self) -> None:
         self.stopping = threading.Event()  # set once, when the worker ends
+        self.draining = threading.Event()  # set once, when it takes no more shards and finishes those that it has
         self._changed = threading.Condition()
         self._active: list[ActiveShard] = []
         self._solitude = False  # a shard is alone here, or waits until it is
@@ -117,6 +118,11 @@ class ActiveShards:
                     tokens[shard.ref.job_id] += shard.take_tokens()
                     lines[shard.ref.job_id] += len(shard.in_flight)
         return {job_id: JobWork(tokens[job_id], lines[job_id]) for job_id in tokens}
+
+    @property
+    def leaving(self) -> bool:
+        """Whether no shard is to be taken any more."""
+        return self.stopping.is_set() or self.draining.is_set()
 
     def stop(self) -> None:
         """Interrupt all shards, and every one that comes later."""

@@ -21,10 +21,12 @@ class OrderlyStop:
 
     Args:
         hand_over: Gives back what the worker holds.
+        drain: Returns when what the worker holds is finished; it may take its time. None: nothing is waited for.
     """
 
-    def __init__(self, hand_over: Callable[[], None]) -> None:
+    def __init__(self, hand_over: Callable[[], None], drain: Callable[[], None] | None = None) -> None:
         self._hand_over = hand_over
+        self._drain = drain
         self._requests: queue.SimpleQueue[float] = queue.SimpleQueue()  # its `put` may be called in a signal handler
         self._handed_over = threading.Event()
         self._over = threading.Event()
@@ -54,7 +56,12 @@ class OrderlyStop:
         self._over.set()
 
     def _wait_for_request(self) -> None:
-        deadline = self._requests.get() + STOP_SECONDS
+        requested_at = self._requests.get()
+        if self._drain is not None:
+            log.info("draining: the shards at hand are finished first")
+            self._drain()
+            requested_at = time.monotonic()
+        deadline = requested_at + STOP_SECONDS
         threading.Thread(target=self._run, name="hand-over", daemon=True).start()
         if self._over.wait(max(0.0, deadline - time.monotonic())):
             return

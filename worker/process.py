@@ -34,7 +34,7 @@ class WorkerProcess:
         self.settings = settings
         self.model = settings.served_model_name or served_name(settings.model)
         self.worker_id = new_worker_id()
-        self.stop = OrderlyStop(self._hand_over)
+        self.stop = OrderlyStop(self._hand_over, self._drain if settings.drain else None)
         self._active = ActiveShards()
         self._worker: RunningWorker | None = None
         self.refusals = Refusals()
@@ -97,6 +97,11 @@ class WorkerProcess:
         self.stop.wait_until_handed_over()
         self._worker.close()
         self.stop.finished()
+
+    def _drain(self) -> None:
+        self._active.draining.set()
+        self.wake_main_loop()
+        self._active.wait_until_idle()
 
     def _hand_over(self) -> None:
         self.wake_main_loop()

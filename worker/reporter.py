@@ -90,6 +90,8 @@ class Reporter:
             return "stopping"
         if self._engine is None:
             return "loading"
+        if self._active.draining.is_set():
+            return "draining"
         return "busy" if jobs else "idle"
 
     def _report(self, load: EngineLoad) -> WorkerReport:

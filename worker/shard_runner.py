@@ -74,7 +74,7 @@ class ShardRunner:
                 return Outcome.PUT_OFF
             if isinstance(taken, Taken):
                 return self._put_off_if_down(lambda: self._run(taken.held, taken.activity))
-        if self.active.stopping.is_set():
+        if self.active.leaving:
             self._hint(hint)
             return Outcome.HANDED_BACK
         if taken is None:
@@ -85,7 +85,7 @@ class ShardRunner:
 
     def _run_alone(self, activity: ActiveShard) -> Outcome:
         assert activity.ref is not None
-        if self.active.stopping.is_set():
+        if self.active.leaving:
             self._hint(activity.ref)
             return Outcome.HANDED_BACK
         held = self.lease_keeper.take(activity.ref, interrupter(activity), alone=True)

@@ -52,7 +52,7 @@ class Turns:
         `LeaseKeeper.take_next` raises.
         """
         with self._turn:
-            while not self.active.stopping.is_set():
+            while not self.active.leaving:
                 activity = ActiveShard(None, InFlight(self.engine))
                 with ExitStack() as attempt:
                     attempt.enter_context(self.active.entered(activity))

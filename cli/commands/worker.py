@@ -13,6 +13,12 @@ from cli.worker_options import worker_options
 @click.command(name="worker")
 @worker_options
 @click.option(
+    "--drain",
+    is_flag=True,
+    default=None,
+    help="When told to stop, finish the shards at hand first, and take no more.  [env: QWEN_BATCH_DRAIN]",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     help="How much it writes to stderr.  [env: QWEN_BATCH_LOG_LEVEL; default: info]",
@@ -40,7 +46,8 @@ def command(console: Console, /, *, health: bool, **options: object) -> int:
     Start as many as there are devices, on as many machines as can reach the
     server; each takes work when it has room. A worker that is stopped gives
     its unfinished lines back; one that is killed loses them to the others
-    after a few seconds.
+    after a few seconds. With --drain a stop takes as long as the shards at
+    hand need; a second signal ends it at once.
 
     \b
     Examples:

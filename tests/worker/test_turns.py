@@ -86,3 +86,14 @@ def test_a_thread_that_waits_for_room_hands_its_hint_on_when_the_worker_stops(sm
     small.active.stop()
     assert {shard.outcome() for shard in running} == {Outcome.HANDED_BACK}
     assert sorted(small.hints.sent) == shards
+
+
+def test_a_worker_that_drains_finishes_what_it_has_and_takes_no_more(small: ShardBench) -> None:
+    shards = small.add_job(prompts(60), shard_size=20)
+    running = [small.start(shard) for shard in shards]
+    submitted(small, 40)
+    small.active.draining.set()
+    small.engine.finish_from_now_on()
+    assert sorted(shard.outcome() for shard in running) == [Outcome.FINISHED, Outcome.FINISHED, Outcome.HANDED_BACK]
+    assert small.job().completed == 40
+    assert len(small.hints.sent) == 1

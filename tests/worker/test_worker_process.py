@@ -15,7 +15,7 @@ from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
 from tests.support.tiny_checkpoint import write_tiny_checkpoint
 from tests.support.valkey import ValkeyProcess
 from tests.worker.bad_messages import BROKEN, FOREIGN, JUNK, NO_HINTS
-from tests.worker.cluster import Cluster, num_tokens
+from tests.worker.cluster import SHARD_SIZE, Cluster, num_tokens
 from tests.worker.worker_under_test import RUN_WORKER, WorkerUnderTest
 
 # The real engine over a device that fails at its 50th step.
@@ -150,6 +150,21 @@ def test_sigterm_hands_over_within_two_seconds_and_no_finished_line_is_redone(cl
     computed = sum(num_tokens(index) for index in range(140)) - sum(num_tokens(line.index) for line in before)
     shares = {share.worker_id: share.output_tokens for share in cluster.store.stats(job_id).workers}
     assert shares[report.worker_id] == computed
+
+
+def test_a_worker_that_drains_finishes_its_shards_and_leaves_the_others(cluster: Cluster) -> None:
+    with cluster.worker(drain="true", max_num_seqs="16") as worker:
+        worker.wait_until(cluster.store, "idle")
+        job_id = cluster.submit(400)
+        cluster.wait_until_done(job_id, 10)
+        worker.send(signal.SIGTERM)
+        worker.wait_until(cluster.store, "draining")
+        assert worker.exit_code(timeout_seconds=60) == 0, worker.log
+        assert "handed back: job=" not in worker.log
+    job = cluster.store.job(job_id)
+    assert 10 < job.done < 400
+    assert job.done == SHARD_SIZE * job.shards_done
+    assert worker.pid not in {report.pid for report in cluster.store.workers()}
 
 
 def test_a_second_signal_ends_the_worker_at_once(cluster: Cluster) -> None:
