@@ -19,14 +19,19 @@ class TargetModel:
     card: ModelCard | None
 
 
+def say_if_demo(settings: Settings, console: Console) -> None:
+    """One line about the demo model: it is what runs when nobody names a model."""
+    if settings.model == "demo":
+        console.say("Using the built-in demo model, a toy. A real one: --model Qwen/Qwen3-0.6B")
+
+
 def target_model(settings: Settings, console: Console) -> TargetModel:
     """The settings' model. Says so when it is the demo model, which nobody may have meant.
 
     Raises:
         ModelUnusable: A local folder does not hold a model, or one that no worker can serve.
     """
-    if settings.model == "demo":
-        console.say("Using the built-in demo model, a toy. A real one: --model Qwen/Qwen3-0.6B")
+    say_if_demo(settings, console)
     name = settings.served_model_name or served_name(settings.model)
     folder = builtin_demo_folder() if settings.model == "demo" else Path(settings.model).expanduser()
     if not folder.is_dir():

@@ -6,6 +6,7 @@ import click
 
 from cli.console import Console
 from cli.options import json_option, pass_console, settings_with, verbosity_options
+from cli.target_model import say_if_demo
 from cli.worker_options import worker_options
 from cli.worker_packages import require_worker_packages
 
@@ -46,7 +47,9 @@ def command(
     from cli.local.bench import run_bench
     from cli.local.bench_report import bench_tables
 
-    report = run_bench(settings_with(**options), console, only=only, tokens=tokens, runs=runs, requests=requests)
+    settings = settings_with(**options)
+    say_if_demo(settings, console)
+    report = run_bench(settings, console, only=only, tokens=tokens, runs=runs, requests=requests)
     if as_json:
         console.json(report)
         return

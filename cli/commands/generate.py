@@ -11,6 +11,7 @@ from cli.console import Console
 from cli.figures import count, rate, seconds, size
 from cli.options import pass_console, seed_option, settings_with, verbosity_options
 from cli.sampling_options import sampling_options
+from cli.target_model import say_if_demo
 from cli.worker_options import worker_options
 from cli.worker_packages import require_worker_packages
 from jobs.errors import InvalidInput
@@ -59,7 +60,13 @@ def command(
             f"--no-cache generates greedily; --temperature {defaults.temperature:g} does not go with it.",
             "Leave one of the two out.",
         )
-    with LocalSession.open(settings_with(**options), console, no_cache) as session:
+    settings = settings_with(**options)
+    say_if_demo(settings, console)
+    how = (
+        "Loading and compiling the model; the first time takes longer …" if settings.compile else "Loading the model …"
+    )
+    console.say(how)
+    with LocalSession.open(settings, console, no_cache) as session:
         started_at = time.monotonic()
         pieces, num_tokens = [], 0
         for piece in session.stream(prompt, chat, defaults, seed or 0):

@@ -6,6 +6,7 @@ import click
 
 from cli.console import Console
 from cli.options import json_option, model_option, pass_console, settings_with, verbosity_options
+from cli.target_model import say_if_demo
 from cli.worker_packages import require_worker_packages
 from jobs.harmless import harmless
 
@@ -34,7 +35,9 @@ def command(console: Console, text: str, model: str | None, chat: bool, as_json:
     from model.hub import resolve_model
     from model.tokenizer import Tokenizer
 
-    tokenizer = Tokenizer.from_folder(resolve_model(settings_with(model=model).model, show_progress=False).path)
+    settings = settings_with(model=model)
+    say_if_demo(settings, console)
+    tokenizer = Tokenizer.from_folder(resolve_model(settings.model, show_progress=False).path)
     tokens = [(token_id, tokenizer.token_text(token_id)) for token_id in prompt_ids(tokenizer, text, chat)]
     if as_json:
         console.json([{"id": token_id, "text": token_text} for token_id, token_text in tokens])

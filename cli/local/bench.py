@@ -53,7 +53,7 @@ def run_bench(
     if only != "batch":
         prompt = local.tokenizer.encode(CHAPTER_PROMPT)
         console.say(f"Table 2.1: {len(MODES)} modes, {runs} runs of {tokens} tokens each, after a warm-up …")
-        for row in measure_modes(local, prompt, tokens, runs, console.say):
+        for row in measure_modes(local, prompt, tokens, runs, console.say, may_compile=settings.compile):
             table.append(row)
             console.say(f"  {row.mode}: {rate(row.tokens_per_second)} tokens/s")
     del local
@@ -74,7 +74,7 @@ def run_bench(
         dtype=resolved.dtype,
         threads=resolved.threads,
         machine=f"{platform.machine()} {platform.system()}",
-        torch_version=torch.__version__,
+        torch_version=str(torch.__version__),  # a class of its own, which is no JSON
         table=tuple(table),
         batch=batch,
         batch_compile_seconds=compile_seconds,

@@ -37,7 +37,13 @@ class ModeFigures:
 
 
 def measure_modes(
-    local: LocalModel, token_ids: list[int], num_tokens: int, runs: int, log: Callable[[str], None]
+    local: LocalModel,
+    token_ids: list[int],
+    num_tokens: int,
+    runs: int,
+    log: Callable[[str], None],
+    *,
+    may_compile: bool = True,
 ) -> Iterator[ModeFigures]:
     """Measure each mode in turn, after one warm-up run of it.
 
@@ -47,10 +53,11 @@ def measure_modes(
         num_tokens: New tokens a run; the end of text is ignored, so that runs are equally long.
         runs: Timed runs a mode.
         log: Gets a line for what a person should know.
+        may_compile: Otherwise the compiled modes have no figures.
     """
     prompt = torch.tensor([token_ids], device=local.model.device)
     for mode, generate, wants_compile in MODES:
-        if local.compile_layers(wants_compile, log) != wants_compile:
+        if local.compile_layers(wants_compile and may_compile, log) != wants_compile:
             yield ModeFigures(mode, None, 0.0, 0, 0)
             continue
         _reset_peak_memory()
