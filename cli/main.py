@@ -21,6 +21,7 @@ SECTIONS = {
         "results",
         "cancel",
         "retry",
+        "extend",
         "pause",
         "resume",
         "delete",

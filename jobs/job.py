@@ -40,7 +40,7 @@ class ShardRef(msgspec.Struct, frozen=True, order=True):
 
 
 class NewJob(msgspec.Struct, frozen=True):
-    """What `submit` knows of a job before any of it runs; never changes afterwards."""
+    """What `submit` knows of a job before any of it runs; only `extend` changes it afterwards."""
 
     id: str
     model: str  # the served model's name, which is its queue's name too
@@ -53,11 +53,13 @@ class NewJob(msgspec.Struct, frozen=True):
     created_at: float  # seconds since the epoch
     priority: int = 0  # jobs with a higher one go first
     deadline_seconds: float | None = None  # from `open` on; then the job ends as `expired`
+    added_lines: int = 0  # of `num_lines`, those that `extend` added; they have shards of their own
+    added_shards: int = 0
     key: str | None = None  # submissions with the same one are the same job (`JobStore.claim`)
 
     @property
     def num_shards(self) -> int:
-        return -(-self.num_lines // self.shard_size)
+        return -(-(self.num_lines - self.added_lines) // self.shard_size) + self.added_shards
 
 
 class Job(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from typing import BinaryIO, Self
 
 from jobs.errors import InvalidInput
 from jobs.file_report import BadLines, FileReport
-from jobs.formats.line_decoder import LineDecoder
+from jobs.formats.line_decoder import LineDecoder, LinesBefore
 from jobs.model_card import ModelCard
 from jobs.prompt import Prompt
 from jobs.raw_lines import MAX_LINE_BYTES, RawLines
@@ -82,18 +82,25 @@ class PromptFile:
     ) -> None:
         self._close()
 
-    def check(self, card: ModelCard | None = None, model: str | None = None, skip_invalid: bool = False) -> FileReport:
+    def check(
+        self,
+        card: ModelCard | None = None,
+        model: str | None = None,
+        skip_invalid: bool = False,
+        after: LinesBefore | None = None,
+    ) -> FileReport:
         """The first pass: decode every line, keep none.
 
         Args:
             card: Facts of the model to check lines against, if they are known.
             model: The job's model, which OpenAI lines must name; None if any will do.
             skip_invalid: Bad lines are no error; `prompts` yields them with `invalid` set.
+            after: Lines of a job that these are added to; None: the file is a job of its own.
 
         Raises:
             InvalidInput: `FileReport.require_valid` says when.
         """
-        decoder = LineDecoder(model, card)
+        decoder = LineDecoder(model, card, after)
         num_lines, bad_lines = 0, BadLines()
         with self._stream() as stream:
             lines = RawLines(stream, self.name)
@@ -103,7 +110,7 @@ class PromptFile:
                     bad_lines.add(number, prompt.invalid)
         report = FileReport(self.name, decoder.format, num_lines, bad_lines, lines.digest)
         report.require_valid(skip_invalid)
-        self._checked = report, lambda: LineDecoder(model, card), skip_invalid
+        self._checked = report, lambda: LineDecoder(model, card, after), skip_invalid
         return report
 
     def prompts(self) -> Iterator[Prompt]:

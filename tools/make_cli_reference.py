@@ -56,7 +56,9 @@ def reference() -> str:
 
 
 def _context(command: click.Command, name: str, parent: click.Context | None) -> click.Context:
-    return click.Context(command, info_name=name, parent=parent, terminal_width=80, max_content_width=80)
+    context = click.Context(command, info_name=name, parent=parent, terminal_width=80, max_content_width=80)
+    context.help_option_names = list(group.context_settings["help_option_names"])  # as when the group is run
+    return context
 
 
 def _help(command: click.Command, context: click.Context) -> str:

@@ -12,6 +12,25 @@ from jobs.job import Format
 from jobs.model_card import ModelCard
 from jobs.prompt import Endpoint, Prompt
 
+MAX_NUMBER_DIGITS = 12  # a longer number is a name, not a place in a file
+
+
+BEFORE = 0  # the number of a line that is not in the file
+
+
+class LinesBefore:
+    """The ids of a job's lines, for lines that are added to it."""
+
+    def __init__(self) -> None:
+        self.ids = SeenIds()
+        self.highest_number = 0  # lines without a name are named from here on
+
+    def add(self, id: str) -> None:
+        """Note a line's id."""
+        self.ids.add(id, BEFORE)
+        if id.isascii() and id.isdecimal() and len(id) < MAX_NUMBER_DIGITS:
+            self.highest_number = max(self.highest_number, int(id))
+
 
 class LineDecoder:
     """Decodes the lines of one file, in order. The first line that is a JSON object decides the file's format.
@@ -19,14 +38,18 @@ class LineDecoder:
     Args:
         model: The job's model, which OpenAI lines must name; None if any will do.
         card: Facts of that model to check lines against, if known.
+        after: The lines that these ones follow; None: they are the first.
     """
 
-    def __init__(self, model: str | None = None, card: ModelCard | None = None) -> None:
+    def __init__(
+        self, model: str | None = None, card: ModelCard | None = None, after: LinesBefore | None = None
+    ) -> None:
         self._native = NativeFormat()
         self._openai = OpenAIFormat(model)
         self._chosen: NativeFormat | OpenAIFormat | None = None
         self._card = card
-        self._seen = SeenIds()
+        self._seen = after.ids.copy() if after is not None else SeenIds()
+        self._names_from = after.highest_number if after is not None else 0
 
     @property
     def format(self) -> Format:
@@ -39,16 +62,16 @@ class LineDecoder:
         Args:
             line: Its bytes; white space round the JSON is ignored.
             index: Its position among the non-blank lines, from 0.
-            number: Its number in the file, from 1: the id of a native line that names none.
+            number: Its number in the file, from 1: the id of a native line without one, counted on from those before.
         """
         try:
             said = decode_object(line)
         except LineInvalid as error:
             return self.refused(index, number, str(error))
         format = self._format_of(said)
-        id = str(number)
+        id = str(number + self._names_from)
         try:
-            id = format.id_of(said, number)
+            id = format.id_of(said, number + self._names_from)
             self._check(format, id, number)
             prompt = format.prompt_of(said, index, id)
             if self._card is not None:
@@ -60,7 +83,7 @@ class LineDecoder:
     def refused(self, index: int, number: int, reason: str) -> Prompt:
         """The prompt that stands for a line of which nothing could be read."""
         endpoint: Endpoint = "chat" if self.format == "openai" else "native"
-        return Prompt(index=index, id=str(number), endpoint=endpoint, invalid=reason)
+        return Prompt(index=index, id=str(number + self._names_from), endpoint=endpoint, invalid=reason)
 
     def _format_of(self, said: dict[str, Json]) -> NativeFormat | OpenAIFormat:
         found = self._openai if "custom_id" in said or "body" in said else self._native
@@ -69,6 +92,8 @@ class LineDecoder:
 
     def _check(self, format: NativeFormat | OpenAIFormat, id: str, number: int) -> None:
         earlier = self._seen.add(id, number)
+        if earlier == BEFORE:
+            raise LineInvalid(f"the id {shown(id)} is already in the job; ids must be unique in a job")
         if earlier is not None:
             raise LineInvalid(f"the id {shown(id)} is also that of line {earlier:,}; ids must be unique in a file")
         if format is not self._chosen:

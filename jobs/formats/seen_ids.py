@@ -34,6 +34,13 @@ class SeenIds:
             self._grow()
         return None
 
+    def copy(self) -> SeenIds:
+        """The same, to be added to on its own."""
+        other = SeenIds()
+        other._count, other._mask = self._count, self._mask
+        other._keys, other._lines = self._keys[:], self._lines[:]
+        return other
+
     def _allocate(self, size: int) -> None:
         self._mask = size - 1
         self._keys = array("Q", bytes(8 * size))

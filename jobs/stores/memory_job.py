@@ -12,7 +12,7 @@ from jobs.prompt import Prompt
 from jobs.shard_stats import TimelineSample
 from jobs.stats_counters import JobCounters
 from jobs.stores.memory_shard import MemoryShard
-from jobs.stores.rules import cancelled_line, expired_line
+from jobs.stores.rules import cancelled_line, expired_line, extended
 
 
 @dataclass
@@ -160,6 +160,16 @@ class MemoryJob:
             self.state = JobState.COMPLETED
         self.ended_at = now
         return True
+
+    def extend(self, shards: Sequence[Sequence[Prompt]]) -> list[int]:
+        """Add shards, and open a completed job again for them; returns which they are."""
+        new = list(range(self.spec.num_shards, self.spec.num_shards + len(shards)))
+        self.spec = extended(self.spec, shards)
+        self.shards.update({index: MemoryShard(list(lines)) for index, lines in zip(new, shards, strict=True)})
+        if self.state is JobState.COMPLETED:
+            self.state, self.ended_at, self.deadline_at, self.paused = JobState.QUEUED, None, None, False
+            self.idle_since, self.idle_until = self.idle_since or self.last_line_at, None
+        return new
 
     def reopen_failed(self) -> list[int]:
         """Open the failed lines of an ended job again; returns the shards that had some."""

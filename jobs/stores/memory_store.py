@@ -21,6 +21,7 @@ from jobs.stores.rules import (
     id_taken,
     never_opened,
     not_ended,
+    not_extensible,
     not_validating,
 )
 from jobs.worker_report import WorkerReport
@@ -122,6 +123,15 @@ class MemoryJobStore(MemoryJobs):
                 job.cancel_requested = not job.deadline_passed
                 self._close_unheld(job)
             return job.snapshot()
+
+    def extend(self, spec: NewJob, shards: Sequence[Sequence[Prompt]]) -> list[ShardRef]:
+        with self._lock:
+            job = self._job(spec.id)
+            if job.state not in (JobState.QUEUED, JobState.IN_PROGRESS, JobState.COMPLETED):
+                raise not_extensible(spec.id, job.state)
+            if job.ending or job.spec.num_lines != spec.num_lines:
+                raise not_extensible(spec.id, "ending" if job.ending else "changed")
+            return [ShardRef(spec.id, index) for index in job.extend(shards)]
 
     def pause(self, job_id: str) -> Job:
         with self._lock:

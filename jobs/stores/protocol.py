@@ -75,6 +75,17 @@ class JobStore(Protocol):
         shard is leased, the job ends at once.
         """
 
+    def extend(self, spec: NewJob, shards: Sequence[Sequence[Prompt]]) -> list[ShardRef]:
+        """Add shards to a job, all or none; one that is completed is queued again, without a deadline.
+
+        Args:
+            spec: The job's as it was read. Raises `JobConflict` if it has been extended since, or if the job is neither
+                queued nor in progress nor completed.
+            shards: Their lines, whose indexes go on from the job's.
+
+        Returns the new shards, to hint.
+        """
+
     def pause(self, job_id: str) -> Job:
         """Let nobody work on a job until `resume`; running shards are given back at their next renewal.
 

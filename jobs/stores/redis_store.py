@@ -18,6 +18,7 @@ from jobs.stores.redis_claims import Claims
 from jobs.stores.redis_closing import ShardCloser
 from jobs.stores.redis_deletion import Deletion
 from jobs.stores.redis_ending import Cancellation, Retry
+from jobs.stores.redis_extension import Extension
 from jobs.stores.redis_fleet import Fleet, RunMemory
 from jobs.stores.redis_index import JobIndex
 from jobs.stores.redis_leases import Leases
@@ -48,6 +49,7 @@ class RedisJobStore:
         closer = ShardCloser(self._server)
         self._closer = closer
         self._cancellation = Cancellation(self._server, self._index, self._reader, closer)
+        self._extension = Extension(self._server, self._index)
         self._pausing = Pausing(self._server, self._reader)
         self._retry = Retry(self._server, self._index, self._reader)
         self._leases = Leases(self._server, closer)
@@ -96,6 +98,9 @@ class RedisJobStore:
 
     def request_cancel(self, job_id: str) -> Job:
         return self._cancellation.request(job_id)
+
+    def extend(self, spec: NewJob, shards: Sequence[Sequence[Prompt]]) -> list[ShardRef]:
+        return self._extension.extend(spec, shards)
 
     def pause(self, job_id: str) -> Job:
         return self._pausing.pause(job_id)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import msgspec
+
 from jobs.completion import Completion, ErrorCode
 from jobs.errors import JobConflict, LeaseLost
-from jobs.job import Lease
+from jobs.job import Lease, NewJob
 from jobs.prompt import Prompt
 
 # What a store does about a shard whose workers fall silent (`scripts/common.lua` has the same numbers).
@@ -59,6 +63,28 @@ def not_running(job_id: str, state: str, wish: str) -> JobConflict:
     """Only a job that waits or runs can be paused or resumed. `state` is the job's, or 'ending'."""
     why = "is about to end" if state == "ending" else f"is {state.replace('_', ' ')}"
     return JobConflict(f"Job {job_id} {why}; only a job that is queued or in progress can be {wish}.")
+
+
+def extended(spec: NewJob, shards: Sequence[Sequence[Prompt]]) -> NewJob:
+    """A job's spec with these shards after its own."""
+    lines = sum(map(len, shards))
+    return msgspec.structs.replace(
+        spec,
+        num_lines=spec.num_lines + lines,
+        added_lines=spec.added_lines + lines,
+        added_shards=spec.added_shards + len(shards),
+    )
+
+
+def not_extensible(job_id: str, state: str) -> JobConflict:
+    """A job to which no lines can be added. `state` is the job's, or 'ending', or 'changed'."""
+    if state == "changed":
+        return JobConflict(f"Job {job_id} was extended by somebody else at this moment.", "Try it again.")
+    why = "is about to end" if state == "ending" else f"is {state.replace('_', ' ')}"
+    return JobConflict(
+        f"Job {job_id} {why}; lines can be added to one that is queued, in progress or completed.",
+        "Take it up again with `qwen-batch retry`, or submit the lines as a job of their own.",
+    )
 
 
 def not_validating(job_id: str, state: str) -> JobConflict:

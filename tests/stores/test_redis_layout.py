@@ -11,6 +11,7 @@ import redis
 from jobs import keys
 from jobs.errors import JobNotFound
 from jobs.job import JobState, ShardRef
+from jobs.prompt import Prompt
 from jobs.shard_stats import TimelineSample
 from jobs.stores.connect import connect
 from jobs.stores.redis_index import JobIndex
@@ -53,6 +54,10 @@ def live_through_everything(store: RedisJobStore, job_id: str) -> None:
             store.finish_shard(lease, shard_stats())
     assert store.job(job_id).state is JobState.CANCELLED
     assert len(store.retry(job_id)) == 4
+    spec = store.job(job_id).spec
+    store.extend(spec, [[Prompt(index=spec.num_lines, id="more", text="More?")]])
+    store.pause(job_id)
+    store.resume(job_id)
     lease = store.lease(ShardRef(job_id, 1), "worker-1", 0.001)
     assert lease is not None
     store.write(lease, [completed(3)])

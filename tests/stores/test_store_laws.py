@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
-import random
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-import pytest
 import redis
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from jobs.completion import Completion
 from jobs.errors import JobConflict, LeaseLost
 from jobs.job import JobState, Lease, LeaseStatus, ShardRef
+from jobs.prompt import Prompt
 from jobs.stores.protocol import JobStore
 from tests.stores.conftest import StoreUnderTest, memory_under_test, redis_under_test
 from tests.support.sample_jobs import completed, failed, new_job, shard_stats, submit
 
 LONG = 60.0
 LINES, SHARD_SIZE = 7, 3
-SHARDS = st.integers(0, 2)
+SHARDS = st.integers(0, 4)  # the last two are there once the job has been extended
+MOST_ADDED = 2
 WORKERS = st.sampled_from(["worker-1", "worker-2", "worker-3"])
+
+
+def lines_of(shard: int) -> range:
+    """The lines of a shard; one that was added has one line."""
+    first = shard * SHARD_SIZE
+    return range(first, min(first + SHARD_SIZE, LINES)) if shard < 3 else range(LINES + shard - 3, LINES + shard - 2)
+
+
+def shard_of(line: int) -> int:
+    """The shard of a line."""
+    return line // SHARD_SIZE if line < LINES else 3 + line - LINES
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -41,7 +58,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.leases: list[Lease] = []
         self.dying: list[Lease] = []  # of workers that will have fallen silent when time has passed
         self.seen: dict[int, Completion] = {}  # the results as they were after the last step
-        self.writes = 0
+        self.writes = self.added = 0
 
     # --- what workers and clients do ---------------------------------------------------------------------------
 
@@ -80,8 +97,8 @@ class StoreMachine(RuleBasedStateMachine):
         lease = self._any_lease(data)
         if lease is None:
             return
-        first = lease.shard.index * SHARD_SIZE
-        indexes = [first + line for line in lines if first + line < LINES]
+        there = lines_of(lease.shard.index)
+        indexes = [there[line] for line in lines if line < len(there)]
         self.writes += 1
         made = [completed(index, f"write {self.writes}") if works else failed(index) for index in indexes]
         try:
@@ -144,6 +161,19 @@ class StoreMachine(RuleBasedStateMachine):
     def the_deadline_passes(self) -> None:
         self.under_test.pass_deadline("job-1")
 
+    @precondition(lambda self: self.added < MOST_ADDED)
+    @rule()
+    def extend(self) -> None:
+        line = LINES + self.added
+        try:
+            added = self.store.extend(self.store.job("job-1").spec, [[Prompt(line, f"line-{line}", text="More?")]])
+        except JobConflict:
+            job = self.store.job("job-1")
+            assert job.ending or job.state is JobState.EXPIRED
+            return
+        assert added == [ShardRef("job-1", 3 + self.added)]
+        self.added += 1
+
     @rule()
     def retry(self) -> None:
         try:
@@ -152,7 +182,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert not self.store.job("job-1").state.ended
             return
         assert self.store.job("job-1").failed == 0
-        assert {shard.index for shard in shards} == {i // SHARD_SIZE for i, line in self.seen.items() if line.error}
+        assert {shard.index for shard in shards} == {shard_of(i) for i, line in self.seen.items() if line.error}
         self.seen = {index: line for index, line in self.seen.items() if line.error is None}
 
     # --- the laws ----------------------------------------------------------------------------------------------
@@ -172,7 +202,7 @@ class StoreMachine(RuleBasedStateMachine):
         stats = self.store.stats("job-1")
         assert stats.finish_reasons == ({"stop": len(good)} if good else {})
         if job.state.ended:
-            assert (job.done, job.shards_done) == (LINES, 3)
+            assert (job.done, job.shards_done) == (LINES + self.added, 3 + self.added)
             early = JobState.EXPIRED if job.deadline_passed else JobState.CANCELLED
             assert job.state is (early if job.ending else JobState.COMPLETED)
 
@@ -190,7 +220,7 @@ class StoreMachine(RuleBasedStateMachine):
             for lease in self.leases:
                 self.store.release(lease)
         assert self.store.job("job-1").state.ended
-        assert sorted(self._results()) == list(range(LINES))
+        assert sorted(self._results()) == list(range(LINES + self.added))
 
     def _got(self, lease: Lease, dies_soon: bool) -> None:
         if dies_soon:
@@ -224,7 +254,7 @@ def run_machine(new_store: Any, examples: int) -> None:
 
 
 def test_the_memory_store_keeps_the_laws() -> None:
-    run_machine(memory_under_test, examples=60)
+    run_machine(memory_under_test, examples=150)
 
 
 def test_the_redis_store_keeps_the_laws(client: redis.Redis) -> None:
@@ -233,48 +263,3 @@ def test_the_redis_store_keeps_the_laws(client: redis.Redis) -> None:
         return redis_under_test(client)
 
     run_machine(new_store, examples=40)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_workers_that_run_at_once_and_die_at_random_leave_every_line_once(
-    under_test: StoreUnderTest, seed: int
-) -> None:
-    store, lines = under_test.store, 60
-    submit(store, new_job(lines=lines, shard_size=4))
-    accepted: list[int] = []
-
-    def work(number: int) -> None:
-        luck = random.Random(1000 * seed + number)
-        while not store.job("job-1").state.ended:
-            for shard in store.stranded("demo", 20):
-                accepted.append(_run_carelessly(store, shard, f"worker-{number}", luck, under_test.ttl_seconds))
-            if number == 0:
-                under_test.let_pass(under_test.ttl_seconds / 2)
-
-    with ThreadPoolExecutor(4) as pool:
-        for done in [pool.submit(work, number) for number in range(4)]:
-            done.result()
-    job = store.job("job-1")
-    assert (job.state, job.done) == (JobState.COMPLETED, lines)
-    results = list(store.results("job-1"))
-    assert [line.index for line in results] == list(range(lines))
-    assert sum(accepted) == job.completed
-    assert sum(line.error is None for line in results) == job.completed
-
-
-def _run_carelessly(store: JobStore, shard: ShardRef, worker_id: str, luck: random.Random, ttl: float) -> int:
-    """Run a shard, line by line, and maybe fall silent on the way; returns how many lines were ours."""
-    lease = store.lease(shard, worker_id, ttl, alone=True)
-    if lease is None:
-        return 0
-    new = 0
-    try:
-        while pending := store.pending(lease):
-            for prompt in pending:
-                if luck.random() < 0.05:
-                    return new
-                new += store.write(lease, [completed(prompt.index, worker_id)])
-        store.finish_shard(lease, shard_stats(worker_id))
-    except LeaseLost:
-        pass
-    return new

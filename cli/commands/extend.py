@@ -1,0 +1,56 @@
+"""`qwen-batch extend`"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from cli.console import Console
+from cli.exit_codes import ExitCode
+from cli.options import (
+    job_argument,
+    pass_console,
+    prompts_argument,
+    redis_url_option,
+    settings_with,
+    skip_invalid_option,
+    verbosity_options,
+    wait_option,
+)
+from cli.outcome import watch_to_the_end
+from cli.store import open_hints, open_store
+from jobs.extension import extend_job
+from jobs.prompt_file import PromptFile
+
+
+@click.command(name="extend")
+@job_argument
+@prompts_argument
+@skip_invalid_option
+@wait_option
+@redis_url_option
+@verbosity_options
+@pass_console
+def command(
+    console: Console, *, job_id: str, prompts: str, skip_invalid: bool, wait: bool, redis_url: str | None
+) -> ExitCode:
+    """Add the lines of a file to a job.
+
+    The job must be queued, run or be completed. The lines come behind its
+    own, have its settings and its seed, and must have its format and ids that
+    it does not have; lines without an id are numbered on. If a line is bad,
+    none is added.
+
+    \b
+    Examples:
+      qwen-batch extend JOB more.jsonl
+      qwen-batch extend JOB more.jsonl --wait
+    """
+    settings = settings_with(redis_url=redis_url)
+    store = open_store(settings)
+    before = store.job(job_id).spec.num_lines
+    with PromptFile.open(prompts, sys.stdin.buffer) as file:
+        job = extend_job(store, open_hints(settings), job_id, file, skip_invalid)
+    console.say(f"{job.spec.num_lines - before:,} lines are added; the job has {job.spec.num_lines:,} now.")
+    return watch_to_the_end(store, job_id, console) if wait else ExitCode.DONE
