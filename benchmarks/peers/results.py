@@ -23,6 +23,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int
     longest_output: int  # tokens of the longest completion
     seconds: float
+    others_share: float  # of all processors, used by other programs while the system ran
     more: dict[str, float | None] = {}  # statistics of our own runs
 
     @property

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.peers.environments import ENVIRONMENTS, python_of
+from benchmarks.peers.others import OthersWatch
 from benchmarks.peers.plan import Plan
 from benchmarks.peers.results import Measurement
 from benchmarks.peers.systems import System
@@ -70,16 +71,20 @@ class Rounds:
         command += ["--threads", str(self.threads), *system.arguments]
         if system.warm_up_requests is not None:
             command += ["--warm-up-requests", str(system.warm_up_requests)]
-        started_at = time.monotonic()
+        started_at, others = time.monotonic(), OthersWatch()
         with log.open("wb") as output:
             done = subprocess.run(
                 command, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT, env=_environment(), check=False
             )
+        others_share = others.share()
         lines = results.read_bytes().splitlines() if results.exists() else []
         if done.returncode != 0 or len(lines) != len(tasks):
             raise PeerFailed(f"exit status {done.returncode}, {len(lines)} of {len(tasks)} tasks done; see {log}")
-        print(f"  {time.monotonic() - started_at:.0f} s, loading included", file=sys.stderr, flush=True)
-        return [_measurement(line, system, number) for line in lines]
+        print(
+            f"  {time.monotonic() - started_at:.0f} s, loading included; others used {others_share:.0%} of the machine",
+            file=sys.stderr,
+        )
+        return [_measurement(line, system, number, others_share) for line in lines]
 
     def _converted(self) -> Path:
         """A folder for this model in the formats of peers."""
@@ -103,7 +108,8 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "KMP_", "MKL_NUM"))}
 
 
-def _measurement(line: bytes, system: System, number: int) -> Measurement:
+def _measurement(line: bytes, system: System, number: int, others_share: float) -> Measurement:
     found = msgspec.json.decode(line)
     more = {name: found.pop(name) for name in list(found) if name not in FIELDS}
-    return msgspec.convert({**found, "system": system.key, "round": number, "more": more}, Measurement)
+    ours = {"system": system.key, "round": number, "others_share": others_share, "more": more}
+    return msgspec.convert({**found, **ours}, Measurement)

@@ -11,7 +11,8 @@ from benchmarks.report.limits import limit_of
 from benchmarks.report.markdown import markdown_table
 from benchmarks.report.medians import Case, Figure, figures, ratio, systems_of
 
-BUSY = 0.5  # a load average from here on disturbs a measurement
+BUSY_LOAD = 0.5  # a load average from here on disturbs the measurement of the machine itself
+BUSY_SHARE = 0.03  # of the processors: what others may use while a system runs
 QUESTIONS: tuple[tuple[str, Kind, str], ...] = (  # heading, kind, ours to compare with
     ("one stream", "one_stream", "engine"),
     ("prefill of 1,024", "prefill", "engine"),
@@ -37,8 +38,7 @@ def page(results: Results, plots: list[str]) -> str:
         "Tokens a second, medians; in brackets, how many times as fast qwen-batch is: its engine for one stream and "
         "prefill, `qwen-batch run` for the batch. Limit: what memory bandwidth and matrix speed allow with bfloat16 "
         "weights.",
-        "## Other batches",
-        _batches_table(results, found),
+        *_batches(results, found),
         *(f"![{name.removesuffix('.png')}]({name})" for name in plots),
         "## Versions",
         *_versions(results),
@@ -47,13 +47,14 @@ def page(results: Results, plots: list[str]) -> str:
 
 
 def _warnings(results: Results) -> Iterator[str]:
-    if results.machine.load_average >= BUSY:
+    load, share = results.machine.load_average, max((found.others_share for found in results.measurements), default=0.0)
+    if load >= BUSY_LOAD or share > BUSY_SHARE:
         yield (
-            f"**The machine was busy when this began (load average {results.machine.load_average:.1f}): "
-            "these figures are not to be quoted.**"
+            f"**The machine was busy: load average {load:.1f} at the start, and up to {share:.0%} of the processors "
+            "used by other programs during a measurement. These figures are not to be quoted.**"
         )
     if results.repeat < 3:
-        yield f"**Medians of {results.repeat} rounds: too few to be quoted.**"
+        yield f"**Rounds: {results.repeat}; too few to be quoted.**"
     for key, reason in results.failures.items():
         yield f"**{_name(key)} did not run:** {reason}"
 
@@ -66,7 +67,7 @@ def _machine(results: Results) -> str:
         ["reads from memory, measured", f"{machine.speed.read_bytes_per_second / 1e9:.0f} GB/s"],
         ["bfloat16 products, measured", f"{machine.speed.flop_per_second / 1e9:,.0f} GFLOP/s"],
         ["model", f"{results.model.name}, {cost.parameters / 1e6:,.0f} M parameters, {results.threads} threads"],
-        ["measured", f"{results.started_at}, {results.repeat} rounds, {machine.system}, Python {machine.python}"],
+        ["measured", f"{results.started_at}, rounds: {results.repeat}, {machine.system}, Python {machine.python}"],
     ]
     return markdown_table(["", ""], rows)
 
@@ -95,8 +96,8 @@ def _cell(found: dict[Case, Figure], key: str, kind: Kind, ours: str, batch_requ
     return f"{theirs.rate:.1f}" if times is None or key == ours else f"{theirs.rate:.1f} ({times:.2f})"
 
 
-def _batches_table(results: Results, found: dict[Case, Figure]) -> str:
-    """Every batch of `qwen-batch run` with all who ran the same one."""
+def _batches(results: Results, found: dict[Case, Figure]) -> Iterator[str]:
+    """Every batch, for the systems that ran more than one."""
     batches = sorted({(case.requests, case.seed) for case in found if case.kind == "batch"})
     systems = [key for key in systems_of(found) if sum(case[:2] == (key, "batch") for case in found) > 1]
     rows = []
@@ -110,8 +111,10 @@ def _batches_table(results: Results, found: dict[Case, Figure]) -> str:
         limit = limit_of(results, present[0].sample)
         share = "-" if ours is None else f"{ours.rate / limit:.0%}"
         rows.append([f"{requests}", f"{seed}", *cells, f"{limit:.0f}", share])
-    heads = ["requests", "seed", *(_name(key) for key in systems), "limit", "share that `run` reaches"]
-    return markdown_table(heads, rows) if rows else ""
+    if rows:
+        heads = ["requests", "seed", *(_name(key) for key in systems), "limit", "share that `run` reaches"]
+        yield "## Batches of other sizes and seeds"
+        yield markdown_table(heads, rows)
 
 
 def _batch_cell(ours: Figure | None, theirs: Figure | None, key: str) -> str:

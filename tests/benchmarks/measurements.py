@@ -30,6 +30,7 @@ def measurement(system: str, seconds: float, kind: Kind = "batch", requests: int
         output_tokens=100,
         longest_output=5,
         seconds=seconds,
+        others_share=0.01,
     )
 
 

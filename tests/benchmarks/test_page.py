@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from benchmarks.report.markdown import markdown_table
 from benchmarks.report.tables import page
 from tests.benchmarks.measurements import measurement, session
@@ -37,6 +39,8 @@ def test_the_limit_follows_from_the_machine_that_was_measured() -> None:
 def test_a_busy_machine_or_too_few_rounds_are_said_in_bold() -> None:
     assert "**" not in page(session(measurement("run", 1)), [])
     assert "not to be quoted" in page(session(measurement("run", 1), load_average=1.5), [])
+    disturbed = msgspec.structs.replace(measurement("run", 1), others_share=0.4)
+    assert "up to 40% of the processors" in page(session(disturbed, measurement("run", 1)), [])
     assert "too few to be quoted" in page(session(measurement("run", 1), repeat=1), [])
 
 

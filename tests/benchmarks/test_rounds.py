@@ -1,0 +1,76 @@
+"""Systems run in processes of their own; what fails is named and the others go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.peers import rounds
+from benchmarks.peers.others import OthersWatch
+from benchmarks.peers.plan import Plan
+from benchmarks.peers.rounds import Rounds
+from benchmarks.peers.systems import System
+
+PLAN = Plan(
+    measures=("one_stream",),
+    repeat=2,
+    requests=2,
+    other_seeds=(),
+    large_requests=4,
+    lines=(),
+    batch_sizes=(),
+)
+
+
+def rounds_of(folder: Path, module_text: str, monkeypatch: pytest.MonkeyPatch) -> Rounds:
+    """With `peer_under_test`, a module of this text, to run."""
+    (folder / "peer_under_test.py").write_text(module_text)
+    (folder / "config.json").write_text('{"vocab_size": 100}')
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    return Rounds(PLAN, folder, 100, 1, folder / "environments", folder)
+
+
+PEER = """
+from benchmarks.peers.peer_run import PeerRun, peer_parser
+run = PeerRun.of_options(peer_parser(None).parse_args())
+run.measure(lambda task: [[7] * length for length in task.lengths], "peer 1.0")
+"""
+
+
+def system(key: str) -> System:
+    return System(key, key, "peer_under_test", None, measures=("one_stream",))
+
+
+def test_every_system_runs_once_a_round_and_every_second_round_goes_backwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures: dict[str, str] = {}
+    found = list(rounds_of(tmp_path, PEER, monkeypatch).run([system("a"), system("b")], failures))
+    assert [(each.round, each.system) for each in found] == [(0, "a"), (0, "b"), (1, "b"), (1, "a")]
+    assert {each.output_tokens for each in found} == {64}
+    assert failures == {}
+
+
+def test_a_system_that_fails_is_named_with_its_log_and_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failures: dict[str, str] = {}
+    wrong = PEER.replace("[7] * length", "[7]")
+    assert list(rounds_of(tmp_path, wrong, monkeypatch).run([system("a")], failures)) == []
+    assert list(failures) == ["a"]
+    assert "exit status 1, 0 of 1 tasks done" in failures["a"]
+    assert "64] tokens were asked for" in (tmp_path / "a.round-1.log").read_text()
+    assert capsys.readouterr().err.count(failures["a"]) == 1
+
+
+def test_time_of_this_program_is_time_of_others_for_its_children() -> None:
+    others = OthersWatch()
+    while others.share() == 0.0:  # the clock of the processors ticks some times a second
+        sum(range(100_000))
+    assert 0 < others.share() <= 1
+
+
+def test_what_sets_threads_behind_a_systems_back_is_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert "OMP_NUM_THREADS" not in rounds._environment()
