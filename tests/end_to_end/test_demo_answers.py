@@ -20,9 +20,9 @@ def test_held_out_prompts_are_answered_exactly(tmp_path: Path) -> None:
     """At least 98% of all, 95% of each task; the chapter's sentence word for word."""
     held_out = held_out_prompts(1_200)
     lines = [
-        {"prompt" if isinstance(item.prompt, str) else "messages": item.prompt, "max_tokens": 80} for item in held_out
+        {"prompt" if isinstance(item.prompt, str) else "messages": item.prompt, "max_tokens": 130} for item in held_out
     ]
-    source = write_jsonl(tmp_path / "prompts.jsonl", [*lines, {"prompt": CHAPTER_PROMPT, "max_tokens": 80}])
+    source = write_jsonl(tmp_path / "prompts.jsonl", [*lines, {"prompt": CHAPTER_PROMPT, "max_tokens": 130}])
     output = tmp_path / "results.jsonl"
 
     done = qwen_batch("run", source, "-o", output, env=environment(tmp_path / "state"))

@@ -10,7 +10,6 @@ from typing import Any
 
 from tools.demo_model.held_out import as_chat
 from tools.demo_model.letters import LETTERS
-from tools.demo_model.lexicon import sentence_words
 from tools.demo_model.questions import Question, draw_question
 from tools.demo_model.registry import TASKS
 from tools.demo_model.splits import Split
@@ -27,7 +26,7 @@ Line = dict[str, Any]
 
 
 def _readable_question(task: Task, split: Split, rng: Random) -> Question:
-    words = {*ENGLISH_WORDS, *sentence_words()}
+    words = set(ENGLISH_WORDS)
     while True:
         question = draw_question(task, split, rng)
         if task not in LETTERS or question.key in words:
@@ -52,7 +51,7 @@ def _questions(rng: Random) -> Iterator[Question]:
 
 def native_examples() -> list[tuple[Line, str]]:
     """Native lines, each with its right answer: the chapter's prompt first."""
-    rng = Random("native examples")
+    rng = Random("examples in the native format")
     lines: list[tuple[Line, str]] = [
         ({"id": "chapter-2", "prompt": CHAPTER_PROMPT, "max_tokens": 64}, f" {CHAPTER_ANSWER}"),
         ({"id": "greeting", "messages": [{"role": "user", "content": GREETING}]}, GREETING_ANSWER),

@@ -22,8 +22,9 @@ def rate_at(step: int, steps: int) -> float:
 class DemoOptimiser:
     """Two optimisers that step together."""
 
-    def __init__(self, network: nn.Module, steps: int) -> None:
+    def __init__(self, network: nn.Module, steps: int, peak: float = 1.0) -> None:
         self._steps = steps
+        self._peak = peak  # share of the full rates that is reached
         matrices = [p for name, p in network.named_parameters() if p.ndim == 2 and name.startswith("layers.")]
         chosen = {id(matrix) for matrix in matrices}
         others = [p for p in network.parameters() if id(p) not in chosen]
@@ -36,7 +37,7 @@ class DemoOptimiser:
 
     def step(self, step: int) -> None:
         """Applies the gradients at the schedule's rate for this step and clears them."""
-        rate = rate_at(step, self._steps)
+        rate = self._peak * rate_at(step, self._steps)
         for optimiser, full_rate in self._optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = full_rate * rate
