@@ -122,7 +122,7 @@ class MemoryJob:
         shard.lease = Lease(
             ShardRef(self.spec.id, index), worker_id, shard.token, shard.attempts, shard.lines_at_a_time
         )
-        shard.expires_at = now + ttl_seconds
+        shard.expires_at = now + shard.time_to_live(ttl_seconds)
         self.state = JobState.IN_PROGRESS
         self.first_step_at = now if self.first_step_at is None else self.first_step_at
         if self.idle_since is not None and self.idle_until is None:

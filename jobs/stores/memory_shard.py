@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from jobs.completion import Completion
 from jobs.job import Lease
 from jobs.prompt import Prompt
-from jobs.stores.rules import MAX_LONE_EXPIRIES, MAX_SHARED_EXPIRIES, PART, worker_lost_line
+from jobs.stores.rules import LAST_LEASES, MAX_LONE_EXPIRIES, MAX_SHARED_EXPIRIES, PART, worker_lost_line
 
 
 @dataclass
@@ -51,6 +51,11 @@ class MemoryShard:
         elif ran == 1:
             self._count_silence("lone_expiries")
         self.lease = None
+
+    def time_to_live(self, usual_seconds: float) -> float:
+        """Seconds that a lease of it lives; longer before its line is given up, for the worker may only be frozen."""
+        last = self.lone_expiries + 1 >= MAX_LONE_EXPIRIES
+        return usual_seconds * LAST_LEASES if last else usual_seconds
 
     @property
     def expires_often(self) -> bool:

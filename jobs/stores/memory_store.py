@@ -200,7 +200,7 @@ class MemoryJobStore(MemoryJobs):
             shard = self._held(lease)
             if shard is None:
                 return LeaseStatus.LOST
-            shard.expires_at = self._clock() + ttl_seconds
+            shard.expires_at = self._clock() + shard.time_to_live(ttl_seconds)
             job = self._jobs[lease.shard.job_id]
             if job.ending:
                 return LeaseStatus.CANCELLED

@@ -123,7 +123,7 @@ def guilty(store: RedisJobStore, client: redis.Redis) -> Lease:
         redis_under_test(client).let_pass(SHORT)
     lease = store.lease(shard, "worker-1", SHORT, alone=True)
     assert lease is not None
-    redis_under_test(client).let_pass(SHORT)
+    redis_under_test(client).expire(lease)
     return lease
 
 

@@ -38,7 +38,7 @@ class Fleet:
             if self._poison & set(lines):
                 self.deaths += 1
                 self.store.renew(lease, self._under_test.ttl_seconds)
-                self._under_test.let_pass(self._under_test.ttl_seconds)
+                self._under_test.expire(lease)
                 return
             self.store.write(lease, [completed(line) for line in lines])
         self.store.finish_shard(lease, shard_stats())
@@ -52,7 +52,7 @@ def die(under_test: StoreUnderTest, shard: ShardRef, *, alone: bool = False) -> 
     """A worker takes a shard and falls silent."""
     lease = under_test.store.lease(shard, "worker", under_test.ttl_seconds, alone)
     assert lease is not None
-    under_test.let_pass(under_test.ttl_seconds)
+    under_test.expire(lease)
     return lease
 
 
@@ -114,6 +114,22 @@ def test_neighbours_that_died_with_a_poisonous_shard_are_run_again_and_finish(un
     fleet.run_to_the_end()
     assert errors(store) == {2: ErrorCode.WORKER_LOST}
     assert store.job("job-1").completed == 5
+
+
+def test_a_worker_whose_silence_would_seal_a_lines_fate_has_more_time_to_come_back(under_test: StoreUnderTest) -> None:
+    store, ttl = under_test.store, under_test.ttl_seconds
+    (shard,) = submit(store, new_job(lines=2))
+    for _ in range(4):
+        die(under_test, shard, alone=True)
+    lease = store.lease(shard, "frozen", ttl, alone=True)
+    assert lease is not None
+    for _ in range(2):
+        under_test.let_pass(ttl)
+        assert store.stranded("demo", 10) == []
+        assert store.renew(lease, ttl) is LeaseStatus.HELD
+    under_test.expire(lease)
+    assert store.stranded("demo", 10) == [shard]
+    assert errors(store) == {0: ErrorCode.WORKER_LOST}
 
 
 @pytest.mark.parametrize("sign_of_life", ["renew", "release", "write", "finish"])

@@ -15,7 +15,7 @@ end
 -- Counts that the worker of an expired lease has fallen silent. `MAX_SHARED` of these, and the shard is run alone in a
 -- worker, `alone` lines at a time: all that are pending, then an eighth of those that took the worker down, at last one.
 -- Returns false, and changes nothing, when one line has been alone in `MAX_LONE` workers that fell silent.
-local MAX_SHARED, MAX_LONE, PART = 2, 2, 8
+local MAX_SHARED, MAX_LONE, LAST_LEASES, PART = 2, 2, 5, 8
 local function book_expiry(shard, running)
   local token, alone, lines = unpack(redis.call('HMGET', shard, 'held', 'alone', 'lines'))
   local pending = lines - redis.call('HLEN', running)
@@ -35,6 +35,13 @@ local function book_expiry(shard, running)
     redis.call('HINCRBY', shard, 'lone', 1)
   end
   return true
+end
+
+-- Milliseconds that a lease lives. The one before a line is given up lives longer: a worker that is only frozen or cut off
+-- for a while is back before its line is blamed.
+local function time_to_live(shard, usual)
+  local lone = tonumber(redis.call('HGET', shard, 'lone') or 0)
+  return lone + 1 >= MAX_LONE and usual * LAST_LEASES or tonumber(usual)
 end
 
 -- A worker whose lease has expired is alive after all: it was cut off, or frozen, so its silence is not the lines' fault.

@@ -26,7 +26,7 @@ if alone and ARGV[4] ~= '1' then
   return false
 end
 redis.call('ZREM', KEYS[4], index)
-redis.call('ZADD', KEYS[5], now + ARGV[3], index)
+redis.call('ZADD', KEYS[5], now + time_to_live(KEYS[2], ARGV[3]), index)
 local token = redis.call('HINCRBY', KEYS[2], 'token', 1)
 local attempt = redis.call('HINCRBY', KEYS[2], 'attempts', 1)
 redis.call('HSET', KEYS[2], 'held', token, 'worker', ARGV[2])

@@ -4,6 +4,6 @@ if redis.call('HGET', KEYS[2], 'held') ~= ARGV[2] then
   absolve(KEYS[2], ARGV[2])
   return 'lost'
 end
-redis.call('ZADD', KEYS[3], now_ms() + ARGV[3], ARGV[1])
+redis.call('ZADD', KEYS[3], now_ms() + time_to_live(KEYS[2], ARGV[3]), ARGV[1])
 local cancel, paused = unpack(redis.call('HMGET', KEYS[1], 'cancel_requested', 'paused'))
 return cancel == '1' and 'cancelled' or paused == '1' and 'paused' or 'held'
