@@ -57,4 +57,5 @@ class CompiledLayer:
 
 
 def _declare(tensor: torch.Tensor, dim: int, size_name: str) -> None:
-    torch._dynamo.decorators.mark_unbacked(tensor, dim, shape_id=size_name)
+    if dim not in getattr(tensor, "_dynamo_unbacked_indices", ()):  # the layers of a step share all but the hidden states
+        torch._dynamo.decorators.mark_unbacked(tensor, dim, shape_id=size_name)
