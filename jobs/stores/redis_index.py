@@ -36,9 +36,9 @@ class JobIndex:
         """Ids of a model's jobs that have not ended, next in turn first; some may have ended since, or be gone."""
         return [entry.decode() for entry in self._server.run("ZRANGE", keys.unfinished(model), 0, -1)]
 
-    def turns(self, model: str) -> list[tuple[str, float]]:
-        """The same with their scores."""
-        entries = self._server.run("ZRANGE", keys.unfinished(model), 0, -1, "WITHSCORES")
+    def turns(self, model: str, first: int, count: int) -> list[tuple[str, float]]:
+        """The same from the `first`-th on, at most `count` of them, with their scores."""
+        entries = self._server.run("ZRANGE", keys.unfinished(model), first, first + count - 1, "WITHSCORES")
         return [(job_id.decode(), score) for job_id, score in scored(entries)]
 
     def had_its_turn(self, model: str, job_id: str, score: float, now_ms: int) -> None:

@@ -12,7 +12,7 @@ from jobs.stores.redis_index import PRIORITY_STEP, JobIndex
 from jobs.stores.redis_leases import Leases
 from jobs.stores.redis_server import Command, RedisServer, scored
 
-JOBS_A_LOOK = 32
+JOBS_A_LOOK = 32  # mostly one of the first has a shard that waits
 SHARDS_A_LOOK = 8  # of each job: if other workers take some of them first, there are more to try
 ROUNDS = 5  # looks, while others are always faster
 ALONE_FROM = 2**40  # scores in `open` of shards that must be run alone (`scripts/common.lua`)
@@ -66,9 +66,9 @@ class Turns:
 
     def _turns(self, model: str) -> Iterator[_Turn]:
         """Jobs with shards that wait, next in turn first."""
-        listed = self._index.turns(model)
-        for first in range(0, len(listed), JOBS_A_LOOK):
-            look = listed[first : first + JOBS_A_LOOK]
+        first = 0
+        while look := self._index.turns(model, first, JOBS_A_LOOK):
+            first += len(look)
             commands: list[Command] = []
             for keys in (JobKeys(job_id) for job_id, _ in look):
                 commands.append(("HMGET", keys.meta, "state", "cancel_requested", "paused"))
