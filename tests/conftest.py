@@ -22,9 +22,10 @@ def require(present: bool, reason: str) -> None:
 
 @pytest.fixture(scope="session")
 def qwen3_tokenizer_folder() -> Path:
-    """The real Qwen3 tokenizer, which the repository does not hold."""
+    """The real Qwen3 tokenizer, which the repository does not hold and nothing here can install."""
     folder = REPOSITORY.parent / "shared" / "qwen3-tokenizer"
-    require((folder / "tokenizer.json").exists(), f"needs the Qwen3 tokenizer in {folder}")
+    if not (folder / "tokenizer.json").exists():
+        pytest.skip(f"needs tokenizer.json and tokenizer_config.json of a Qwen3 model in {folder}")
     return folder
 
 
