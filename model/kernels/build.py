@@ -12,12 +12,14 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
 
 SOURCES = Path(__file__).parent
-FLAGS = ("-O3", "-std=c++20", "-fPIC", "-shared", "-fopenmp-simd", "-ffp-contract=fast")
+TORCH_FOLDER = Path(torch.__file__).parent
+FLAGS = ("-O3", "-std=c++20", "-fPIC", "-fopenmp-simd", "-ffp-contract=fast")
 BUILD_TIMEOUT_SECONDS = 300
 
 
@@ -44,25 +46,28 @@ def load_kernels(cache_folder: Path) -> None:
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++") or shutil.which("c++")
     if not compiler:
         raise KernelsUnavailable("there is no C++ compiler (g++ or clang++) on the PATH")
-    command = _command(compiler)
-    library = cache_folder / f"qwen_batch_cpu-{_digest(command)}.so"
+    compile_command, link_command = _compile_command(compiler), _link_command(compiler)
+    library = cache_folder / f"qwen_batch_cpu-{_digest([*compile_command, *link_command])}.so"
     if not library.exists():
-        _build(command, library)
+        _build(compile_command, link_command, library)
     try:
         torch.ops.load_library(str(library))  # type: ignore[no-untyped-call]
     except OSError as error:
         raise KernelsUnavailable(f"the built library {library} does not load: {error}") from error
 
 
-def _command(compiler: str) -> list[str]:
-    torch_folder = Path(torch.__file__).parent
+def _compile_command(compiler: str) -> list[str]:
+    """To be followed by a source and `-o` with the object."""
     version = torch.__version__.split("+")[0].split(".")
     # The stable ABI's feature level: one byte each for major and minor.
     level = f"-DTORCH_TARGET_VERSION=0x{int(version[0]):02x}{int(version[1]):02x}000000000000"
     tune = "-mcpu=native" if platform.machine() in {"arm64", "aarch64"} else "-march=native"
-    sources = sorted(str(source) for source in SOURCES.glob("*.cpp"))
-    libraries = ["-L", str(torch_folder / "lib"), "-ltorch", "-ltorch_cpu", "-lc10"]
-    return [compiler, *FLAGS, tune, level, "-I", str(torch_folder / "include"), *sources, *libraries]
+    return [compiler, *FLAGS, tune, level, "-I", str(TORCH_FOLDER / "include"), "-c"]
+
+
+def _link_command(compiler: str) -> list[str]:
+    """Objects go after `-shared`: what is linked later serves them."""
+    return [compiler, "-shared", "-L", str(TORCH_FOLDER / "lib"), "-ltorch", "-ltorch_cpu", "-lc10"]
 
 
 def _digest(command: list[str]) -> str:
@@ -82,18 +87,24 @@ def _processor() -> str:
     return "\n".join(sorted({line for line in lines if line.startswith(("flags", "model name", "Features"))}))
 
 
-def _build(command: list[str], library: Path) -> None:
+def _build(compile_command: list[str], link_command: list[str], library: Path) -> None:
     """Build beside the target and rename: workers that start together never load half a file."""
     library.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+    with tempfile.TemporaryDirectory(dir=library.parent) as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
+        objects = {str(source): f"{folder}/{source.stem}.o" for source in SOURCES.glob("*.cpp")}
+        commands = [[*compile_command, source, "-o", object] for source, object in objects.items()]
+        for _ in pool.map(_run, commands):
+            pass
         built = Path(folder) / library.name
-        try:
-            result = subprocess.run(
-                [*command, "-o", str(built)], capture_output=True, text=True, timeout=BUILD_TIMEOUT_SECONDS, check=False
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise KernelsUnavailable(f"the C++ compiler {command[0]} did not run: {error}") from error
-        if result.returncode != 0:
-            first = next((line for line in result.stderr.splitlines() if "error" in line), result.stderr.strip()[:200])
-            raise KernelsUnavailable(f"the C++ compiler {command[0]} failed: {first}")
+        _run([*link_command[:2], *objects.values(), *link_command[2:], "-o", str(built)])
         built.replace(library)
+
+
+def _run(command: list[str]) -> None:
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_TIMEOUT_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise KernelsUnavailable(f"the C++ compiler {command[0]} did not run: {error}") from error
+    if result.returncode != 0:
+        first = next((line for line in result.stderr.splitlines() if "error" in line), result.stderr.strip()[:200])
+        raise KernelsUnavailable(f"the C++ compiler {command[0]} failed: {first}")
