@@ -15,6 +15,7 @@ LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 CHATTY = ("celery", "kombu", "httpx", "huggingface_hub", "torch")  # of these, warnings are enough
+REPEATING = "kombu.transport.redis"  # warns of a server in trouble every second; `StoreLink` says it once
 
 
 class TextFormatter(logging.Formatter):
@@ -46,3 +47,4 @@ def set_up_logs(level: str, line_format: str, worker_id: str) -> None:
     if level != "debug":
         for name in CHATTY:
             logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(REPEATING).setLevel(logging.ERROR)
