@@ -57,5 +57,5 @@ class CompiledLayer:
 
 
 def _declare(tensor: torch.Tensor, dim: int, size_name: str) -> None:
-    if dim not in getattr(tensor, "_dynamo_unbacked_indices", ()):  # the layers of a step share all but the hidden states
+    if dim not in getattr(tensor, "_dynamo_unbacked_indices", ()):  # a step's layers share all but the hidden states
         torch._dynamo.decorators.mark_unbacked(tensor, dim, shape_id=size_name)
