@@ -16,6 +16,7 @@ from worker.hint_message import MalformedHint, shard_of_hint
 from worker.orderly_stop import OrderlyStop
 from worker.refusals import Refusals
 from worker.running_worker import RunningWorker
+from worker.shard_runner import Outcome
 from worker.start import start_worker
 
 log = logging.getLogger(__name__)
@@ -55,8 +56,8 @@ class WorkerProcess:
         return self._worker
 
     def run_hint(self, args: Sequence[object], kwargs: Mapping[str, object]) -> None:
-        """Run the shard that a message names, if it names one and the shard needs it. Ends the process if the engine
-        has died.
+        """Run shards for as long as there are any: a message says that work exists, and Celery may take a second to
+        pass on the next one. Ends the process if the engine has died.
         """
         try:
             shard = shard_of_hint(args, kwargs)
@@ -64,7 +65,8 @@ class WorkerProcess:
             self.refusals.add(str(error))
             return
         try:
-            self.worker.shard_runner.run(shard)
+            while self.worker.shard_runner.run(shard) is Outcome.FINISHED and not self._active.leaving:
+                pass
         except EngineDead as error:
             _die(error)
 

@@ -73,8 +73,8 @@ class Cluster:
         finally:
             os.kill(self.valkey.pid, signal.SIGCONT)
 
-    def submit(self, num_lines: int) -> str:
-        """A job that takes a second for about a hundred lines."""
+    def submit(self, num_lines: int, num_hints: int | None = None) -> str:
+        """A job that takes a second for about a hundred lines; with fewer hints than shards, the others are lost."""
         job_id = f"job-{next(_numbers)}"
         settings = SamplingSettings(temperature=0, ignore_eos=True)
         spec = NewJob(job_id, self.model, "native", settings, 5, num_lines, SHARD_SIZE, "file", created_at=time.time())
@@ -83,7 +83,7 @@ class Cluster:
         for index in range(spec.num_shards):
             shard = ShardRef(job_id, index)
             self.store.add_shard(shard, lines[index * SHARD_SIZE : (index + 1) * SHARD_SIZE])
-        self.hints.send(self.model, self.store.open(job_id))
+        self.hints.send(self.model, self.store.open(job_id)[:num_hints])
         return job_id
 
     def wait_until_done(self, job_id: str, count: int, timeout_seconds: float = 60) -> Job:

@@ -62,6 +62,9 @@ def test_a_busy_worker_names_its_jobs_and_its_speed(bench: ShardBench, reporter:
 
 def test_a_worker_that_ends_says_so_and_then_disappears(bench: ShardBench, reporter: Reporter) -> None:
     reporter.loaded(bench.facts, bench.engine)
+    bench.active.draining.set()
+    reporter.publish()
+    assert report(bench).state == "draining"
     bench.active.stop()
     reporter.publish()
     assert report(bench).state == "stopping"

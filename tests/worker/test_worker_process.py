@@ -75,6 +75,14 @@ def test_a_job_runs_from_the_queue_to_its_results(shared_cluster: Cluster, share
     assert share.peak_memory_bytes > 50 * 2**20
 
 
+def test_one_message_is_enough_for_all_shards_that_wait(cluster: Cluster) -> None:
+    with cluster.worker(sweep_seconds="600") as worker:  # nobody else would hint the others
+        worker.wait_until(cluster.store, "idle")
+        job_id = cluster.submit(100, num_hints=1)
+        cluster.wait_until_ended(job_id)
+    cluster.check_results(job_id, 100)
+
+
 def test_a_worker_announces_itself_and_its_model(shared_cluster: Cluster, shared_worker: WorkerUnderTest) -> None:
     report = shared_worker.wait_until(shared_cluster.store, "idle")
     assert (report.model, report.device, report.dtype, report.jobs) == ("shared", "cpu", "float32", ())
@@ -158,8 +166,8 @@ def test_a_worker_that_drains_finishes_its_shards_and_leaves_the_others(cluster:
         job_id = cluster.submit(400)
         cluster.wait_until_done(job_id, 10)
         worker.send(signal.SIGTERM)
-        worker.wait_until(cluster.store, "draining")
         assert worker.exit_code(timeout_seconds=60) == 0, worker.log
+        assert "draining: the shards at hand are finished first" in worker.log
         assert "handed back: job=" not in worker.log
     job = cluster.store.job(job_id)
     assert 10 < job.done < 400
