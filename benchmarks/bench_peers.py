@@ -10,6 +10,7 @@ Each peer is installed into an environment of its own on first use. Quote figure
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -119,7 +120,10 @@ def _report(results: Results, folder: Path) -> None:
 def _random_model(folder: Path) -> Path:
     if not folder.exists():
         print(f"Writing a random model to {folder} …", file=sys.stderr)
-        write_random_model(folder, "0.6b", DEMO)
+        part = folder.with_name(folder.name + ".part")
+        shutil.rmtree(part, ignore_errors=True)  # of a run that was interrupted
+        write_random_model(part, "0.6b", DEMO)
+        part.rename(folder)
     return folder
 
 
