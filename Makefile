@@ -20,7 +20,7 @@ run: $(VENV)/.run ## answer examples/prompts.jsonl with the demo model (PROMPTS=
 	@echo "The answers are in $(OUTPUT); the first three:" && head -n 3 $(OUTPUT)
 
 test: $(VENV)/.dev ## run the tests
-	@$(BIN)/pytest -q -m "not slow"
+	@$(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile -m "not slow"
 
 check: $(VENV)/.dev ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .
@@ -29,7 +29,7 @@ check: $(VENV)/.dev ## formatting, lint, types, import contracts
 	$(BIN)/lint-imports
 
 slow: $(VENV)/.dev ## run the tests that take longer
-	@$(BIN)/pytest -q -m slow
+	@$(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile -m slow
 
 bench: $(VENV)/.run ## table 2.1 of the book on this machine, and batch throughput
 	@$(BIN)/qwen-batch bench
