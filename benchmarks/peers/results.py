@@ -53,7 +53,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Results(msgspec.Struct, kw_only=True):
-    """Everything of one session; measurements are added as they come."""
+    """Everything of one series; measurements are added as they come."""
 
     started_at: str  # ISO 8601, UTC
     threads: int

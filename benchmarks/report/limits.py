@@ -1,4 +1,4 @@
-"""What the machine of a session allows at most for a case."""
+"""What the machine of a series allows at most for a case."""
 
 from __future__ import annotations
 

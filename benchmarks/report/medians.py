@@ -1,4 +1,4 @@
-"""The figures of a session: medians over its rounds, and how far these lie apart."""
+"""The figures of a series: medians over its rounds, and how far these lie apart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures of a session as pictures."""
+"""The figures of a series as pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures of a session as a page of Markdown."""
+"""The figures of a series as a page of Markdown."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def page(results: Results, plots: list[str]) -> str:
     """Everything that a reader needs to judge and to repeat it.
 
     Args:
-        results: The session.
+        results: The series.
         plots: File names of pictures beside the page.
     """
     found = figures(results.measurements)
     parts = [
-        "# Against the peers: one session",
+        "# Against the peers: one series",
         "Written by `make bench-peers`; [benchmarks.md](../benchmarks.md) says how to read it.",
         *_warnings(results),
         _machine(results),
