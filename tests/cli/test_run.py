@@ -32,10 +32,29 @@ PATIENCE_SECONDS = 60
 @pytest.fixture
 def long_job(tmp_path: Path, tiny_model: Path) -> list[str | Path]:
     """The words of a `run` of four shards that takes some seconds."""
-    path = tmp_path / "long.jsonl"
-    path.write_text("".join(f'{{"id": "q-{number}", "prompt": "What is {number}?"}}\n' for number in range(64)))
-    model = ["--model", tiny_model, "--no-compile", "--threads", "1"]
-    return ["run", path, "-o", "out.jsonl", *model, "--max-tokens", "160", "--ignore-eos"]
+    return run_of(tmp_path, tiny_model, num_lines=64, max_tokens=160)
+
+
+@pytest.fixture
+def endless_job(tmp_path: Path, tiny_model: Path) -> list[str | Path]:
+    """The words of a `run` that a test interrupts long before its end."""
+    return run_of(tmp_path, tiny_model, num_lines=5_000, max_tokens=400)
+
+
+def run_of(folder: Path, model: Path, num_lines: int, max_tokens: int) -> list[str | Path]:
+    path = folder / "long.jsonl"
+    path.write_text("".join(f'{{"id": "q-{number}", "prompt": "What is {number}?"}}\n' for number in range(num_lines)))
+    options: list[str | Path] = [
+        "--model",
+        model,
+        "--no-compile",
+        "--threads",
+        "1",
+        "--max-tokens",
+        str(max_tokens),
+        "--ignore-eos",
+    ]
+    return ["run", path, "-o", "out.jsonl", *options]
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -106,11 +125,11 @@ def is_alive(pid: int) -> bool:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_ends_in_order_and_a_second_one_meanwhile_is_refused(
-    start: Start, bare_cli: Cli, long_job: list[str | Path], tmp_path: Path, number: signal.Signals
+    start: Start, bare_cli: Cli, endless_job: list[str | Path], tmp_path: Path, number: signal.Signals
 ) -> None:
-    first = start(*long_job)
+    first = start(*endless_job)
     with embedded(tmp_path) as (server, store):
-        refused = bare_cli(*long_job)
+        refused = bare_cli(*endless_job)
         assert refused.returncode == 2
         assert f"process {first.pid}" in refused.stderr
         assert "--state-dir" in refused.stderr
