@@ -1,7 +1,7 @@
 """The Celery application that clients and workers share: one place for everything that is set about the queue.
 
 A message is a hint and the store is the truth, so nothing here has to be safe against losing or doubling a message:
-workers acknowledge early and keep no results, and kombu's redelivery after `visibility_timeout` is kept out of the way.
+workers acknowledge early, keep no results, and leave no copy of a message on the server while they have it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from typing import Any
 
 from celery import Celery
 from redis.connection import parse_url
-
-THIRTY_DAYS_SECONDS = 30 * 24 * 3600
 
 
 def make_app(redis_url: str) -> Celery:
@@ -36,7 +34,7 @@ def make_app(redis_url: str) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options={
-            "visibility_timeout": THIRTY_DAYS_SECONDS,
+            "ack_emulation": False,  # its writes end Celery's main loop when the server is full
             "socket_connect_timeout": 5,
             "socket_timeout": 20,
             "socket_keepalive": True,

@@ -17,7 +17,7 @@ from tests.support.tiny_checkpoint import write_tiny_checkpoint
 from tests.support.valkey import ValkeyProcess, free_port, running_valkey
 
 # What a user needs who may do nothing else: docs/security.md shows the same rule.
-ACL_RULE = "~qwen-batch* ~_kombu.* ~unacked* ~*.celery.pidbox &* +@all -@dangerous +info"
+ACL_RULE = "~qwen-batch* ~_kombu.* ~*.celery.pidbox &* +@all -@dangerous +info"
 
 
 @pytest.fixture(scope="session")

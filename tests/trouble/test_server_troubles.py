@@ -72,7 +72,6 @@ def test_a_server_that_goes_away_and_comes_back_loses_nothing_and_a_watcher_is_t
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(run=False, reason="known defect: after a full server has room again, a shard can wait for ever")
 def test_a_full_server_holds_the_work_up_and_says_so_until_it_has_room(
     cluster: Cluster, plain_environment: dict[str, str], tmp_path: Path
 ) -> None:

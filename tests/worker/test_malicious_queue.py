@@ -52,7 +52,6 @@ def test_no_worker_dies_of_malicious_messages_and_good_work_goes_on(
         refused = worker.wait_for_report(cluster.store, lambda report: report.refused_messages == MESSAGES)
         third = cluster.submit(60)
         cluster.wait_until_ended(third)
-        assert client.hlen("unacked") == 0
     shown = qwen_batch("workers", "--json", "--redis-url", cluster.valkey.url, env=environment(tmp_path))
     counts = {report["pid"]: report["refused_messages"] for report in json.loads(shown.stdout)}
     assert counts[worker.pid] == MESSAGES
