@@ -16,6 +16,7 @@ from tests.trouble.conftest import StartServer
 from tests.worker.cluster import Cluster, num_tokens
 
 LINES = 150
+MANY_LINES = 500  # seconds of work for two workers
 
 
 @pytest.fixture
@@ -64,20 +65,20 @@ def test_a_worker_behind_a_cut_cable_loses_its_shards_and_doubles_nothing_when_i
     with cluster.worker(redis_url=far_url) as far, cluster.worker() as near:
         far_id = far.wait_until(cluster.store, "idle").worker_id
         near.wait_until(cluster.store, "idle")
-        job_id = cluster.submit(LINES)
-        far.wait_until(cluster.store, "busy")
-        cluster.wait_until_done(job_id, LINES // 10)
+        job_id = cluster.submit(MANY_LINES)
+        far.wait_for_log(f"leased: job={job_id}")
         network.cut()
         cluster.wait_until_ended(job_id)  # without it
-        results = cluster.check_results(job_id, LINES)
+        results = cluster.check_results(job_id, MANY_LINES)
+        far.wait_for_log(f"lost: job={job_id}")
         network.mend()
         back = far.wait_until(cluster.store, "idle")
         assert back.worker_id == far_id
-        second = cluster.submit(LINES)
-        far.wait_until(cluster.store, "busy")
+        second = cluster.submit(MANY_LINES)
+        far.wait_for_log(f"leased: job={second}")
         cluster.wait_until_ended(second)
-        cluster.check_results(second, LINES)
-        assert cluster.check_results(job_id, LINES) == results
+        cluster.check_results(second, MANY_LINES)
+        assert cluster.check_results(job_id, MANY_LINES) == results
         assert "Traceback" not in far.log + near.log
 
 

@@ -177,7 +177,7 @@ def test_a_second_signal_ends_the_worker_at_once(cluster: Cluster) -> None:
     with cluster.worker() as worker:
         worker.wait_until(cluster.store, "idle")
         cluster.submit(500)
-        worker.wait_until(cluster.store, "busy")
+        worker.wait_for_log("leased: ")
         with cluster.frozen_server():  # so that the hand-over cannot end
             worker.send(signal.SIGTERM)
             worker.wait_for_log("stopping")
@@ -189,15 +189,15 @@ def test_a_killed_workers_shards_are_finished_by_another_and_each_line_is_there_
     with cluster.worker() as victim, cluster.worker() as survivor:
         victim.wait_until(cluster.store, "idle")
         survivor.wait_until(cluster.store, "idle")
-        job_id = cluster.submit(200)
-        victim.wait_until(cluster.store, "busy")
-        survivor.wait_until(cluster.store, "busy")
+        job_id = cluster.submit(400)
+        victim.wait_for_log("leased: ")
+        survivor.wait_for_log("leased: ")
         cluster.wait_until_done(job_id, 50)
         victim.kill()
         done = cluster.store.job(job_id).done
-        assert done < 200
+        assert done < 400
         cluster.wait_until_ended(job_id)
-        cluster.check_results(job_id, 200)
+        cluster.check_results(job_id, 400)
         assert cluster.store.stats(job_id).retried_shards > 0
 
 
