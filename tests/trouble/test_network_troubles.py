@@ -70,8 +70,8 @@ def test_a_worker_behind_a_cut_cable_loses_its_shards_and_doubles_nothing_when_i
         network.cut()
         cluster.wait_until_ended(job_id)  # without it
         results = cluster.check_results(job_id, MANY_LINES)
-        far.wait_for_log(f"lost: job={job_id}")
         network.mend()
+        far.wait_for_log(f"lost: job={job_id}")
         back = far.wait_until(cluster.store, "idle")
         assert back.worker_id == far_id
         second = cluster.submit(MANY_LINES)
