@@ -24,6 +24,7 @@ from engine.step_inputs import StepBuffers
 from engine.stop_checker import StopChecker
 from jobs.sampling import SamplingParams
 from model.compiled_layer import CompiledLayer
+from model.fused_layer import can_fuse, fused_decoder_layer
 from model.kv_cache import PagedKVCache
 from model.peak_memory import peak_cpu_memory_bytes
 from model.qwen3 import Qwen3ForCausalLM, decoder_layer
@@ -103,26 +104,29 @@ class ModelRunner:
         """
         if self._device.type == "cpu":
             keep_freed_memory()
-        obstacle = compile_obstacle(self._device.type) if self._config.compile else None
-        if obstacle is not None:
-            self._log(f"Running without torch.compile: {obstacle}.")
-        self.compiled = self._config.compile and obstacle is None
         started_at = time.monotonic()
-        if self.compiled:
-            self._compile()
-        else:
+        self.compiled = self._config.compile and self._compile()
+        if not self.compiled:
             self._run_small_steps()
         return time.monotonic() - started_at if self.compiled else 0.0
 
-    def _compile(self) -> None:
+    def _compile(self) -> bool:
+        if can_fuse(self._model.weights.layers[0]):
+            self._model.layer_fn = fused_decoder_layer
+            self._run_small_steps()
+            return True
+        obstacle = compile_obstacle(self._device.type)
+        if obstacle is not None:
+            self._log(f"Running without torch.compile: {obstacle}.")
+            return False
         self._model.layer_fn = CompiledLayer(decoder_layer)
         try:
             self._run_small_steps()
         except Exception as error:  # noqa: BLE001 - a compiler has many ways to fail; the model runs without it
             self._log(f"Running without torch.compile, which failed: {_cause(error)}")
-            self.compiled = False
             self._model.layer_fn = decoder_layer
-            self._run_small_steps()
+            return False
+        return True
 
     def _run_small_steps(self) -> None:
         for count in (2, 1):

@@ -5,7 +5,7 @@
 // of rows, so a row's bits depend on the row alone.
 //
 // Packed weight: [n / 32][k / 32][2 tiles][16 k-pairs][16 columns][2], each tile 1 KiB as TDPBF16PS wants its second
-// operand. One block of 32 columns is one contiguous stream, read once a call for up to ROWS_PER_PANEL rows.
+// operand. One block of 32 columns is one contiguous stream, read once a call for a panel of rows.
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -28,7 +28,7 @@ constexpr int64_t TILE_ROWS = 16;
 constexpr int64_t TILE_K = 32;
 constexpr int64_t TILE = TILE_ROWS * TILE_K;  // bfloat16 values in a tile of 1 KiB
 constexpr int64_t BLOCK_N = 32;               // columns a block: two tiles
-constexpr int64_t ROWS_PER_PANEL = 256;       // rows whose packed form stays in the second-level cache
+constexpr int64_t PANEL_VALUES = 512 * 1024;  // of x: rows whose packed form stays in the second-level cache
 
 #if QWEN_BATCH_HAS_AMX
 
@@ -74,14 +74,18 @@ void block_of_16(const uint16_t* x, const uint16_t* w, float* sums, int64_t step
   _tile_stored(1, sums + 256, 64);
 }
 
-// 32 rows: four accumulators, each tile that is loaded is used twice.
-void block_of_32(const uint16_t* x, const uint16_t* w, float* sums, int64_t steps) {
+constexpr int64_t AHEAD_BYTES = 256;  // of the next block that a step asks for, when its own weights are in the cache
+
+// 32 rows: four accumulators, each tile that is loaded is used twice. `ahead`: what to prefetch meanwhile, or nullptr.
+void block_of_32(const uint16_t* x, const uint16_t* w, float* sums, int64_t steps, const char* ahead) {
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
   const uint16_t* below = x + steps * TILE;
   for (int64_t s = 0; s < steps; ++s) {
+    if (ahead != nullptr)
+      for (int64_t line = 0; line < AHEAD_BYTES; line += 64) _mm_prefetch(ahead + s * AHEAD_BYTES + line, _MM_HINT_T1);
     _tile_loadd(4, x + s * TILE, 64);
     _tile_loadd(6, w + s * 2 * TILE, 64);
     _tile_loadd(7, w + s * 2 * TILE + TILE, 64);
@@ -111,11 +115,15 @@ struct Product {
     const int64_t column = block * BLOCK_N;
     const int64_t left = std::min(TILE_ROWS, n - column);
     const int64_t right = std::clamp<int64_t>(n - column - 16, 0, 16);
+    const char* ahead = nullptr;  // the first rows wait for this block's own weights, the others fetch the next one's
+    const char* next = reinterpret_cast<const char*>(w + steps * 2 * TILE);
     for (int64_t row = row_begin; row < row_end;) {
       const uint16_t* x = x_tiles + row / TILE_ROWS * steps * TILE;
       const bool two = row + TILE_ROWS < row_end;
       if (two) {
-        block_of_32(x, w, sums, steps);
+        block_of_32(x, w, sums, steps, ahead);
+        ahead = ahead == nullptr ? next : ahead + steps * AHEAD_BYTES;
+        if (ahead >= next + steps * 4 * TILE) ahead = nullptr;
       } else {
         block_of_16(x, w, sums, steps);
       }
@@ -137,11 +145,11 @@ void multiply(const uint16_t* x, const uint16_t* weight, uint16_t* out, int64_t 
     pack_rows(x, tiles, rows, k, begin, end);
   });
   const Product product{tiles, weight, out, rows, n, k};
-  const int64_t blocks = (n + BLOCK_N - 1) / BLOCK_N;
+  const int64_t blocks = (n + BLOCK_N - 1) / BLOCK_N, panel = std::max<int64_t>(2 * TILE_ROWS, PANEL_VALUES / k / 32 * 32);
   torch::stable::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
     const TileScope scope(std::min(rows, TILE_ROWS));
-    for (int64_t row = 0; row < rows; row += ROWS_PER_PANEL) {
-      const int64_t row_end = std::min(row + ROWS_PER_PANEL, row_tiles * TILE_ROWS);
+    for (int64_t row = 0; row < rows; row += panel) {
+      const int64_t row_end = std::min(row + panel, row_tiles * TILE_ROWS);
       for (int64_t block = begin; block < end; ++block) product.column_block(block, row, row_end);
     }
   });

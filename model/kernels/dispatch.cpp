@@ -31,6 +31,8 @@ Tensor in_python(const char* name, const Args&... args) {
   return torch::stable::detail::to<Tensor>(stack[0]);
 }
 
+}  // namespace
+
 Tensor linear(const Tensor& x, const Tensor& weight, int64_t out_features) {
   if (weight.dim() == AMX_AXES) return amx_linear(x, weight, out_features);
   if (weight.dim() == DOT_AXES) return dot_linear(x, weight, out_features);
@@ -49,7 +51,6 @@ Tensor paged_attention(const Tensor& q, const Tensor& k, const Tensor& v, const 
   return in_python("qwen_batch::paged_attention_in_python", q, k, v, query_start, context_lens, block_tables, scale, is_decode);
 }
 
-}  // namespace
 }  // namespace qwen_batch
 
 STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) { m.def("enable_attention(bool enabled) -> ()"); }

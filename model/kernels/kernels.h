@@ -16,4 +16,9 @@ bool prefill_attention_available(int64_t dim, int64_t page_size);
 Tensor prefill_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& query_start, const Tensor& context_lens,
                          const Tensor& block_tables, double scale);
 
+// The kernel that fits, or plain PyTorch (dispatch.cpp).
+Tensor linear(const Tensor& x, const Tensor& weight, int64_t out_features);
+Tensor paged_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& query_start, const Tensor& context_lens,
+                       const Tensor& block_tables, double scale, bool is_decode);
+
 }  // namespace qwen_batch

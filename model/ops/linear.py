@@ -15,6 +15,7 @@ from model.ops.library import register
 from model.ops.row_invariance import MOST_ROWS, is_row_invariant
 
 BLOCK_ROWS = 64  # rows of a block where a kernel's bits depend on the number of rows
+AMX_AXES, DOT_AXES = 6, 4  # of weights packed for them (model/kernels/dispatch.cpp)
 AMX_STEP, DOT_STEP = 32, 2  # in_features are a multiple of this, in products on AMX tiles and by AVX512-BF16
 
 
@@ -44,6 +45,11 @@ def _pack_for_own_kernel(weight: torch.Tensor) -> torch.Tensor | None:
     elif in_features % DOT_STEP == 0 and kernels.dot_available():
         tiles = kernels.dot_pack(weight.contiguous())
     return tiles
+
+
+def is_packed_for_own_kernel(weight: torch.Tensor) -> bool:
+    """Whether a weight from `pack_weight` is one that our own kernels multiply."""
+    return not weight.is_mkldnn and weight.dim() in {AMX_AXES, DOT_AXES}
 
 
 def _pack(weight: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,96 @@
+"""The layer in one C++ call against the layer in PyTorch: the same roundings, and bits that a row owes to no other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.fused_layer import can_fuse, fused_decoder_layer
+from model.qwen3 import Qwen3ForCausalLM, decoder_layer
+from tests.conftest import require
+from tests.support.packed_steps import CachedSequence, PackedSteps, ragged_prompts
+from tests.support.tiny_checkpoint import TINY, write_tiny_checkpoint
+
+NEW_TOKENS = 12
+LONG = 700  # rows for which every loop of the layer is shared between threads
+
+LoadModel = Callable[..., Qwen3ForCausalLM]
+
+
+@pytest.fixture
+def load(tmp_path: Path, built_kernels: None) -> LoadModel:  # noqa: ARG001 - weights are packed for them
+    """A model of one layer in bfloat16 by default, so that differences cannot add up."""
+
+    def load(dtype: torch.dtype = torch.bfloat16, **shape: int) -> Qwen3ForCausalLM:
+        folder = write_tiny_checkpoint(tmp_path / "model", **({"num_hidden_layers": 1} | shape))
+        return Qwen3ForCausalLM.from_folder(folder, dtype=dtype)
+
+    return load
+
+
+def fused(model: Qwen3ForCausalLM) -> Qwen3ForCausalLM:
+    require(can_fuse(model.weights.layers[0]), "the fused layer needs a processor with AVX512-BF16")
+    return Qwen3ForCausalLM(model.config, model.weights, layer_fn=fused_decoder_layer)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [{}, {"hidden_size": 1024, "head_dim": 128, "intermediate_size": 3072, "num_attention_heads": 16}],
+    ids=["tiny", "as wide as 0.6B"],
+)
+def test_hidden_states_and_cache_are_those_of_the_plain_layer(load: LoadModel, shape: dict[str, int]) -> None:
+    model = load(**shape)
+    plain, ours = PackedSteps(model), PackedSteps(fused(model))
+    prompts = ragged_prompts(9, longest=80, vocab_size=TINY["vocab_size"])
+    for steps in (plain, ours):
+        steps.generate([CachedSequence(list(prompt)) for prompt in prompts], 1)
+    # A float32 sum in another order moves a rounding here and there, by one place of bfloat16's eight bits.
+    for expected, found in ((plain.cache.keys, ours.cache.keys), (plain.cache.values, ours.cache.values)):
+        assert (expected[0] != found[0]).float().mean() < 0.01
+        torch.testing.assert_close(found[0], expected[0], atol=0.02, rtol=0.01)
+    for expected_logits, logits in zip(
+        plain.run([CachedSequence(prompts[0])]), ours.run([CachedSequence(prompts[0])]), strict=True
+    ):
+        torch.testing.assert_close(logits, expected_logits, atol=0.05, rtol=0.05)
+
+
+def test_a_sequence_has_the_same_bits_alone_and_among_others(load: LoadModel) -> None:
+    model = fused(load(num_hidden_layers=3))
+    prompts = ragged_prompts(20, longest=40, vocab_size=TINY["vocab_size"])
+    together = PackedSteps(model).generate([CachedSequence(list(prompt)) for prompt in prompts], NEW_TOKENS)
+    for row in (0, 7, 19):
+        (alone,) = PackedSteps(model).generate([CachedSequence(list(prompts[row]))], NEW_TOKENS)
+        assert torch.equal(alone, together[row])
+
+
+def test_a_chunk_shared_between_threads_has_the_bits_of_one_that_is_not(load: LoadModel) -> None:
+    model = fused(load(max_position_embeddings=LONG))
+    prompt = ragged_prompts(1, longest=LONG, vocab_size=TINY["vocab_size"])[0]
+    prompt += [1] * (LONG - len(prompt))
+    whole, pieces = CachedSequence(list(prompt)), CachedSequence(list(prompt))
+    steps = PackedSteps(model)
+    (together,) = steps.run([whole])
+    in_parts = [steps.run([pieces], most=64)[0] for _ in range(-(-LONG // 64))]
+    assert torch.equal(torch.cat(in_parts), together)
+
+
+def test_what_it_cannot_run_is_known_beforehand(load: LoadModel) -> None:
+    assert not can_fuse(load(torch.float32).weights.layers[0])
+    assert not can_fuse(load(head_dim=48).weights.layers[0])
+
+
+def test_a_slot_outside_the_cache_is_refused(load: LoadModel) -> None:
+    model = fused(load())
+    steps = PackedSteps(model)
+    metadata = steps._metadata([CachedSequence([1, 2], pages=[1])], [2], 0, is_decode=False)
+    metadata.slots[0] = steps.cache.keys[0].shape[0] * steps.page_size
+    with pytest.raises(RuntimeError, match="a slot is outside the cache"):
+        model.forward(torch.tensor([1, 2]), metadata, steps.cache)
+
+
+def test_the_signature_is_that_of_the_plain_layer() -> None:
+    names = [function.__code__.co_varnames[: function.__code__.co_argcount] for function in (decoder_layer, fused_decoder_layer)]
+    assert names[0] == names[1]
