@@ -15,6 +15,7 @@ from engine.machine import Machine
 from engine.model_runner import ModelRunner
 from engine.resolve import resolve
 from engine.scheduler import Scheduler
+from engine.short_thread import on_a_short_thread
 from model.config import ModelConfig
 from model.generation_config import GenerationConfig
 from model.tokenizer import Tokenizer
@@ -61,9 +62,10 @@ def load_engine(
     model_config = ModelConfig.from_folder(folder)
     eos_token_ids = tuple(GenerationConfig.from_folder(folder).eos_token_ids)
     resolved = resolve(config, model_config, Machine.inspect(), log)
-    runner = ModelRunner.from_folder(folder, resolved, vocab_limit=tokenizer.vocab_size, log=log)
+    vocab_limit = tokenizer.vocab_size
+    runner = on_a_short_thread(lambda: ModelRunner.from_folder(folder, resolved, vocab_limit=vocab_limit, log=log))
     loaded_at = time.monotonic()
-    compile_seconds = runner.warm_up()
+    compile_seconds = on_a_short_thread(runner.warm_up)
     block_manager = BlockManager(resolved.num_pages, PAGE_SIZE)
     engine = Engine(
         scheduler=Scheduler(block_manager, resolved.max_num_seqs, resolved.max_batched_tokens),

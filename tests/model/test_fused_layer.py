@@ -92,5 +92,8 @@ def test_a_slot_outside_the_cache_is_refused(load: LoadModel) -> None:
 
 
 def test_the_signature_is_that_of_the_plain_layer() -> None:
-    names = [function.__code__.co_varnames[: function.__code__.co_argcount] for function in (decoder_layer, fused_decoder_layer)]
+    names = [
+        function.__code__.co_varnames[: function.__code__.co_argcount]
+        for function in (decoder_layer, fused_decoder_layer)
+    ]
     assert names[0] == names[1]
