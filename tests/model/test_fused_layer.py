@@ -21,7 +21,7 @@ LoadModel = Callable[..., Qwen3ForCausalLM]
 
 
 @pytest.fixture
-def load(tmp_path: Path, built_kernels: None) -> LoadModel:  # noqa: ARG001 - weights are packed for them
+def load(tmp_path: Path, built_kernels: None) -> LoadModel:
     """A model of one layer in bfloat16 by default, so that differences cannot add up."""
 
     def load(dtype: torch.dtype = torch.bfloat16, **shape: int) -> Qwen3ForCausalLM:
