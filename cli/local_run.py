@@ -78,7 +78,7 @@ class LocalRun:
         store = open_store(settings)
         job = self._job(store, fingerprint, settings, console)
         try:
-            ended = watch_job(store, job.id, console, check=workers.check)
+            ended = watch_job(store, job.id, console, check=lambda seen: workers.check(seen.done))
         except LocalWorkerFailed:
             _forget_if_untouched(store, job.id)
             raise

@@ -15,7 +15,7 @@ from cli.exit_codes import ExitCode
 from cli.worker_failure import LocalWorkerFailed
 from jobs.settings import PREFIX, Settings
 
-MAX_RESTARTS = 3
+MAX_RESTARTS = 6  # while no line is finished: so many workers can one deadly line take with it before it is found
 STOP_SECONDS = 20.0
 
 
@@ -32,7 +32,8 @@ class LocalWorkers:
         self._environment = _environment(settings, number)
         self._logs = [log_folder / f"worker-{index}.log" for index in range(1, number + 1)]
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._restarts = 0
+        self._restarts = 0  # since a line was finished
+        self._lines_done = 0
 
     def __enter__(self) -> Self:
         for log in self._logs:
@@ -54,12 +55,14 @@ class LocalWorkers:
                 process.wait()
             self._processes.clear()
 
-    def check(self) -> None:
-        """Start crashed workers again, at most `MAX_RESTARTS` times in all.
+    def check(self, lines_done: int) -> None:
+        """Start crashed workers again, at most `MAX_RESTARTS` times while the job stands at the same `lines_done`.
 
         Raises:
             LocalWorkerFailed: One cannot start, or they crash again and again.
         """
+        if lines_done > self._lines_done:
+            self._lines_done, self._restarts = lines_done, 0
         for index, process in enumerate(self._processes):
             status = process.poll()
             if status is None:

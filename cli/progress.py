@@ -17,7 +17,7 @@ POLL_SECONDS = 0.25
 PATIENCE_SECONDS = 30.0  # a server that restarts is back by then
 
 
-def nothing_to_check() -> None:
+def nothing_to_check(_job: Job) -> None:
     """For watchers that depend on nothing but the store."""
 
 
@@ -27,13 +27,13 @@ def watch_job(
     console: Console,
     *,
     as_json: bool = False,
-    check: Callable[[], None] = nothing_to_check,
+    check: Callable[[Job], None] = nothing_to_check,
 ) -> Job:
     """Show a job's progress until it has ended; returns it as it then stands.
 
     Args:
         as_json: JSON lines on stdout instead of progress on stderr.
-        check: Called before every look at the store; what it raises ends the watch.
+        check: Called after every look at the store; what it raises ends the watch.
 
     Raises:
         JobNotFound: There is no such job, or it was deleted meanwhile.
@@ -43,8 +43,8 @@ def watch_job(
     read = _PatientReader(store, job_id, console)
     with display_for(console, as_json) as display:
         while True:
-            check()
             job, workers = read()
+            check(job)
             display.show(observer.update(job, workers, time.monotonic()))
             if job.state.ended:
                 return job
