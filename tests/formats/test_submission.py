@@ -194,8 +194,11 @@ def result_of(prompt: Prompt) -> Completion:
     return Completion(prompt.index, prompt.id, str(prompt.text), FinishReason.STOP)
 
 
-@pytest.mark.parametrize(("lines", "size"), [(1, 16), (16, 16), (1024, 16), (2000, 31), (4096, 64), (1_000_000, 64)])
-def test_a_job_has_about_64_shards_of_16_to_64_lines(lines: int, size: int) -> None:
+@pytest.mark.parametrize(
+    ("lines", "size"),
+    [(1, 16), (16, 16), (1024, 16), (2000, 31), (4096, 64), (65_536, 64), (100_000, 97), (1_000_000, 256)],
+)
+def test_a_job_has_about_64_shards_and_a_huge_one_many_larger_ones(lines: int, size: int) -> None:
     assert shard_size(lines) == size
 
 

@@ -1,0 +1,127 @@
+"""A job of a million lines through `submit`, a worker without a model, `results` and `delete`: lines a second, and memory
+over time.
+
+    python -m benchmarks.million_lines [--lines 1000000] [--output build/million-lines]
+
+Starts its own server. Writes `results.json` and `memory.png` to the output folder. Each part is a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]  # it comes without types
+
+from benchmarks.store_throughput import text
+from tests.support.valkey import ValkeyProcess, running_valkey
+
+SAMPLE_SECONDS = 0.1
+COMMAND_LINE = (sys.executable, "-m", "cli.main")
+PROMPTS = 4096  # different ones
+
+
+@dataclass
+class Part:
+    """One process of the job's life."""
+
+    name: str
+    lines: int
+    seconds: float = 0.0
+    memory: list[tuple[float, float]] = field(default_factory=list)  # seconds since its start, MB
+
+    @property
+    def peak(self) -> float:
+        """MB."""
+        return max((megabytes for _, megabytes in self.memory), default=0.0)
+
+
+def watched(name: str, lines: int, *command: str | Path) -> tuple[Part, str]:
+    """Run a command to its end while its memory is looked at. Returns the part and what it wrote to stdout."""
+    part = Part(name, lines)
+    with tempfile.TemporaryFile("w+") as output:
+        started = time.perf_counter()
+        process = psutil.Popen([str(word) for word in command], stdout=output)
+        while process.poll() is None:
+            try:
+                part.memory.append((time.perf_counter() - started, process.memory_info().rss / 1e6))
+            except psutil.NoSuchProcess:
+                break
+            time.sleep(SAMPLE_SECONDS)
+        if process.wait() != 0:
+            raise SystemExit(f"{name} ended with exit code {process.returncode}.")
+        part.seconds = time.perf_counter() - started
+        output.seek(0)
+        print(f"{name:<8} {lines / part.seconds:>10,.0f} lines/s  ({part.seconds:.1f} s)  peak {part.peak:.0f} MB")
+        return part, output.read()
+
+
+def write_prompts(path: Path, num_lines: int) -> None:
+    """A file of English-like prompts of 20 words."""
+    luck = random.Random(1)
+    texts = [text(luck, 20) for _ in range(PROMPTS)]
+    with path.open("w", encoding="utf-8") as file:
+        for line in range(num_lines):
+            file.write(json.dumps({"id": f"line-{line}", "prompt": texts[line % PROMPTS]}) + "\n")
+
+
+def measure(server: ValkeyProcess, folder: Path, num_lines: int) -> dict[str, object]:
+    """Take a job through its life. Returns the figures."""
+    prompts, results = folder / "prompts.jsonl", folder / "results.jsonl"
+    write_prompts(prompts, num_lines)
+    url = ("--redis-url", server.url)
+    with server.client() as client:
+        before = client.info("memory")["used_memory"]
+        submit, job = watched("submit", num_lines, *COMMAND_LINE, "submit", prompts, "--model", "someone/stub", *url)
+        job = job.strip()
+        worker, _ = watched("worker", num_lines, sys.executable, "-m", "benchmarks.stub_worker", server.url, job)
+        fetch, _ = watched("results", num_lines, *COMMAND_LINE, "results", job, "-o", results, *url)
+        with results.open(encoding="utf-8") as file:
+            ids = sum(json.loads(line)["id"] == f"line-{number}" for number, line in enumerate(file))
+        if ids != num_lines:
+            raise SystemExit(f"{ids} of {num_lines} lines came back in their places.")
+        used = client.info("memory")["used_memory"] - before
+        json_bytes = prompts.stat().st_size + results.stat().st_size
+        print(f"store    {used / 1e6:,.0f} MB for {json_bytes / 1e6:,.0f} MB of JSON: {used / json_bytes:.2f}")
+        delete, _ = watched("delete", num_lines, *COMMAND_LINE, "delete", job, *url)
+        left = client.info("memory")["used_memory"] - before
+        print(f"left     {left / 1e6:,.1f} MB after delete")
+    parts = [asdict(part) | {"peak": part.peak} for part in (submit, worker, fetch, delete)]
+    return {"lines": num_lines, "store_bytes": used, "json_bytes": json_bytes, "left_bytes": left, "parts": parts}
+
+
+def draw(figures: dict[str, object], path: Path) -> None:
+    """Memory over time, a line a part."""
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 3.5), layout="constrained")
+    for part in figures["parts"]:  # type: ignore[attr-defined]
+        seconds, megabytes = zip(*part["memory"], strict=True)
+        axes.plot(seconds, megabytes, label=f"{part['name']}: {part['lines'] / part['seconds']:,.0f} lines/s")
+    axes.axhline(250, color="grey", linestyle=":", label="250 MB")
+    axes.set(xlabel="seconds", ylabel="memory, MB", ylim=(0, None), title=f"A job of {figures['lines']:,} lines")
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lines", type=int, default=1_000_000)
+    parser.add_argument("--output", type=Path, default=Path("build/million-lines"))
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, running_valkey(Path(folder)) as server:
+        figures = measure(server, Path(folder), options.lines)
+    (options.output / "results.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    draw(figures, options.output / "memory.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""A worker without a model: leases shards of a job one after the other and writes an answer of 60 words to every line.
+
+python -m benchmarks.stub_worker REDIS_URL JOB
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+
+from benchmarks.store_throughput import FLUSH_LINES, text
+from jobs.completion import Completion, Latency, Usage
+from jobs.job import Lease
+from jobs.prompt import Prompt
+from jobs.sampling import FinishReason
+from jobs.shard_stats import ShardStats
+from jobs.stores.connect import connect
+
+ANSWERS = 4096  # different ones, made once: to invent a million is not what is measured
+
+
+def main() -> None:
+    """Work until no shard of the job's model waits."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("redis_url")
+    parser.add_argument("job")
+    options = parser.parse_args()
+    luck = random.Random(1)
+    answers = [text(luck, 60) for _ in range(ANSWERS)]
+    store = connect(options.redis_url)
+    model = store.job(options.job).spec.model
+    stats = ShardStats("stub", "cpu", "float32", True, 0.0, 0.0)
+    while isinstance(lease := store.lease_next(model, "stub", 60, ()), Lease):
+        completions = [_completion(prompt, answers[prompt.index % ANSWERS]) for prompt in store.pending(lease)]
+        for start in range(0, len(completions), FLUSH_LINES):
+            store.write(lease, completions[start : start + FLUSH_LINES])
+        store.finish_shard(lease, stats)
+
+
+def _completion(prompt: Prompt, answer: str) -> Completion:
+    return Completion(
+        index=prompt.index,
+        id=prompt.id,
+        text=answer,
+        finish_reason=FinishReason.STOP,
+        usage=Usage(25, 70),
+        finished_at=time.time(),
+        latency=Latency(ttft_ms=20.0, tpot_ms=6.0, e2el_ms=440.0),
+    )
+
+
+if __name__ == "__main__":
+    main()
