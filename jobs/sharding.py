@@ -10,6 +10,6 @@ _MANY_SHARDS = 1024  # enough for any fleet
 
 
 def shard_size(num_lines: int) -> int:
-    """Lines a shard, for a job of `num_lines`: about 64 shards of 16 to 64 lines, in huge jobs about 1,024 larger ones."""
+    """Lines a shard, for a job of `num_lines`: about 64 shards of 16 to 64 lines, or in huge jobs 1,024 larger ones."""
     usual = min(max(num_lines // _SHARDS_WANTED, MIN_SHARD_SIZE), USUAL_SHARD_SIZE)
     return max(usual, min(num_lines // _MANY_SHARDS, MAX_SHARD_SIZE))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
 
-WorkerState = Literal["loading", "idle", "busy", "draining", "stopping"]
+WorkerState = Literal[
+    "loading", "idle", "busy", "draining", "stopping", "lost"
+]  # the store says "lost", not the worker
+
+LOST_SECONDS = 60.0  # how long a worker that has fallen silent is remembered as lost
 
 
 class WorkerReport(msgspec.Struct, frozen=True):
-    """One worker as it is now. Workers that stop reporting disappear when the report's time to live ends."""
+    """One worker as it is now. Workers that stop reporting are lost when the report's time to live ends."""
 
     worker_id: str  # host:pid:random, unique for ever
     host: str
@@ -31,3 +36,13 @@ class WorkerReport(msgspec.Struct, frozen=True):
     output_tokens: int  # since the start
     jobs: tuple[str, ...]  # ids of the jobs it is working on
     refused_messages: int = 0  # items on the queue that were no hints, since the start
+
+
+def as_lost(report: WorkerReport) -> WorkerReport:
+    """The last report of a worker that has fallen silent."""
+    return msgspec.structs.replace(report, state="lost", output_throughput=0.0)
+
+
+def in_order(reports: Iterable[WorkerReport]) -> list[WorkerReport]:
+    """By model, host and pid."""
+    return sorted(reports, key=lambda report: (report.model, report.host, report.pid))

@@ -19,9 +19,10 @@ from jobs.worker_report import WorkerReport
 @verbosity_options
 @pass_console
 def command(console: Console, redis_url: str | None, as_json: bool) -> None:
-    """Show which workers are alive, on what, doing what.
+    """Show which workers there are, on what, doing what.
 
-    SEQS counts the sequences in the batch and those that wait; CACHE is the
+    A worker that falls silent without a word is shown as lost for a minute;
+    others go on with its lines. SEQS counts the sequences in the batch and those that wait; CACHE is the
     share of the KV cache in use.
 
     \b
@@ -29,7 +30,8 @@ def command(console: Console, redis_url: str | None, as_json: bool) -> None:
       qwen-batch workers
       qwen-batch workers --json | jq 'map(.output_throughput) | add'
     """
-    workers = open_store(settings_with(redis_url=redis_url)).workers()
+    store = open_store(settings_with(redis_url=redis_url))
+    workers = store.workers() + store.lost_workers()
     if as_json:
         console.json(workers)
     elif workers:

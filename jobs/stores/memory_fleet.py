@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from jobs.model_card import ModelCard
-from jobs.worker_report import WorkerReport
+from jobs.worker_report import LOST_SECONDS, WorkerReport, as_lost, in_order
 
 
 class MemoryFleet:
@@ -24,8 +24,12 @@ class MemoryFleet:
 
     def workers(self) -> list[WorkerReport]:
         now = self._clock()
-        alive = [report for until, report in self._reports.values() if until > now]
-        return sorted(alive, key=lambda report: (report.model, report.host, report.pid))
+        return in_order(report for until, report in self._reports.values() if until > now)
+
+    def lost_workers(self) -> list[WorkerReport]:
+        now = self._clock()
+        silent = [(now - until, report) for until, report in self._reports.values() if until <= now]
+        return in_order(as_lost(report) for seconds, report in silent if seconds < LOST_SECONDS)
 
     def publish_model(self, card: ModelCard) -> None:
         self._cards[card.name] = card

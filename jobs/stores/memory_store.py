@@ -270,6 +270,10 @@ class MemoryJobStore(MemoryJobs):
         with self._lock:
             return self._fleet.workers()
 
+    def lost_workers(self) -> list[WorkerReport]:
+        with self._lock:
+            return self._fleet.lost_workers()
+
     def publish_model(self, card: ModelCard) -> None:
         with self._lock:
             self._fleet.publish_model(card)

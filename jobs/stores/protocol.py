@@ -182,13 +182,16 @@ class JobStore(Protocol):
         """Append a sample; the store keeps about the last hour of them."""
 
     def report_worker(self, report: WorkerReport, ttl_seconds: float) -> None:
-        """Publish a worker's state; it disappears after `ttl_seconds` without a new one."""
+        """Publish a worker's state; without a new one it counts as lost after `ttl_seconds`."""
 
     def forget_worker(self, worker_id: str) -> None:
         """Remove a worker that stops in an orderly way."""
 
     def workers(self) -> list[WorkerReport]:
         """Workers that reported within their time to live, by model, host and pid."""
+
+    def lost_workers(self) -> list[WorkerReport]:
+        """Workers that have fallen silent without a word, for `LOST_SECONDS` from then: their last report as `lost`."""
 
     def publish_model(self, card: ModelCard) -> None:
         """Make a served model's facts known to clients."""

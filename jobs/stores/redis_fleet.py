@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 
 from jobs import keys
@@ -10,7 +12,7 @@ from jobs.keys import JobKeys
 from jobs.model_card import ModelCard
 from jobs.stores.redis_server import RedisServer
 from jobs.wire_format import WIRE_FORMAT
-from jobs.worker_report import WorkerReport
+from jobs.worker_report import LOST_SECONDS, WorkerReport, as_lost, in_order
 
 _report = msgspec.json.Decoder(WorkerReport)
 _card = msgspec.json.Decoder(ModelCard)
@@ -27,7 +29,7 @@ class Fleet:
         self._server.pipeline(
             [
                 ("ZADD", keys.WORKERS, report.started_at, report.worker_id),
-                ("SET", key, value, "PX", round(ttl_seconds * 1000)),
+                ("SET", key, value, "PX", round((ttl_seconds + LOST_SECONDS) * 1000)),
             ]
         )
 
@@ -35,13 +37,22 @@ class Fleet:
         self._server.pipeline([("DEL", keys.worker(worker_id)), ("ZREM", keys.WORKERS, worker_id)])
 
     def workers(self) -> list[WorkerReport]:
+        return in_order(report for report, is_lost in self._reports() if not is_lost)
+
+    def lost_workers(self) -> list[WorkerReport]:
+        return in_order(as_lost(report) for report, is_lost in self._reports() if is_lost)
+
+    def _reports(self) -> Iterator[tuple[WorkerReport, bool]]:
+        """What is remembered of each worker, and whether it has fallen silent."""
         ids = [worker_id.decode() for worker_id in self._server.run("ZRANGE", keys.WORKERS, 0, -1)]
-        values = self._server.pipeline(("GET", keys.worker(worker_id)) for worker_id in ids)
-        gone = [worker_id for worker_id, value in zip(ids, values, strict=True) if value is None]
+        names = [keys.worker(worker_id) for worker_id in ids]
+        replies = self._server.pipeline((word, name) for name in names for word in ("GET", "PTTL"))
+        gone = [worker_id for worker_id, value in zip(ids, replies[::2], strict=True) if value is None]
         if gone:
             self._server.run("ZREM", keys.WORKERS, *gone)
-        reports = [_report.decode(value) for value in values if value is not None]
-        return sorted(reports, key=lambda report: (report.model, report.host, report.pid))
+        for value, left_ms in zip(replies[::2], replies[1::2], strict=True):
+            if value is not None:
+                yield _report.decode(value), left_ms <= LOST_SECONDS * 1000
 
     def publish_model(self, card: ModelCard) -> None:
         self._server.run("SET", keys.FORMAT, WIRE_FORMAT, "NX")

@@ -162,6 +162,9 @@ class RedisJobStore:
     def workers(self) -> list[WorkerReport]:
         return self._fleet.workers()
 
+    def lost_workers(self) -> list[WorkerReport]:
+        return self._fleet.lost_workers()
+
     def publish_model(self, card: ModelCard) -> None:
         self._fleet.publish_model(card)
 

@@ -64,6 +64,15 @@ def test_workers_shows_who_is_alive_on_what(cli: Cli, store: JobStore) -> None:
     assert {row["worker_id"] for row in rows} == {"host:42:abc", "host:43:def"}
 
 
+def test_workers_shows_a_worker_that_fell_silent_as_lost_after_the_living(cli: Cli, store: JobStore) -> None:
+    store.report_worker(report(), ttl_seconds=0.001)
+    store.report_worker(report(worker_id="host:43:def", jobs=("job-1",)), ttl_seconds=60)
+    while len(store.workers()) > 1:
+        pass  # the server's clock alone
+    states = [row["state"] for row in json.loads(cli("workers", "--json").stdout)]
+    assert states == ["busy", "lost"]
+
+
 def test_watch_json_is_one_document_a_line_and_ends_with_the_end(cli: Cli, store: JobStore, prompts: Path) -> None:
     job_id = cli("submit", prompts).stdout.strip()
     run_job(store, job_id)

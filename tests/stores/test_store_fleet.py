@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+import redis
 
+from jobs import keys
 from jobs.errors import JobNotFound
 from jobs.model_card import ModelCard
 from jobs.sampling import SamplingSettings
 from jobs.shard_stats import TimelineSample
 from jobs.stores.protocol import JobStore
-from tests.stores.conftest import StoreUnderTest
+from jobs.worker_report import LOST_SECONDS
+from tests.stores.conftest import StoreUnderTest, memory_under_test, redis_under_test
 from tests.support.sample_jobs import new_job, submit, worker_report
 
 CARD = ModelCard("demo", vocab_size=512, max_model_len=1024, has_chat_template=True)
@@ -35,6 +38,34 @@ def test_a_silent_worker_disappears(under_test: StoreUnderTest) -> None:
     under_test.let_pass(under_test.ttl_seconds)
     for _ in range(2):
         assert [report.worker_id for report in under_test.store.workers()] == ["alive"]
+
+
+def test_a_silent_worker_is_remembered_as_lost_with_its_last_report(under_test: StoreUnderTest) -> None:
+    store, last = under_test.store, worker_report("silent")
+    store.report_worker(last, under_test.ttl_seconds)
+    store.report_worker(worker_report("alive"), 60)
+    assert store.lost_workers() == []
+    under_test.let_pass(under_test.ttl_seconds)
+    (lost,) = store.lost_workers()
+    assert lost == msgspec.structs.replace(last, state="lost", output_throughput=0.0)
+    store.report_worker(last, 60)  # it was only cut off
+    assert store.lost_workers() == []
+    store.report_worker(last, under_test.ttl_seconds)
+    under_test.let_pass(under_test.ttl_seconds)
+    store.forget_worker("silent")
+    assert store.lost_workers() == []
+
+
+def test_a_lost_worker_is_forgotten_after_a_while() -> None:
+    under_test = memory_under_test()
+    under_test.store.report_worker(worker_report(), 5)
+    under_test.let_pass(5 + LOST_SECONDS)
+    assert under_test.store.lost_workers() == []
+
+
+def test_the_server_forgets_a_lost_worker_by_itself(client: redis.Redis) -> None:
+    redis_under_test(client).store.report_worker(worker_report(), 5)
+    assert 0 < client.pttl(keys.worker("worker-1")) <= (5 + LOST_SECONDS) * 1000
 
 
 def test_a_worker_that_stops_in_an_orderly_way_is_forgotten_at_once(store: JobStore) -> None:
