@@ -1,5 +1,4 @@
-"""A job of a million lines through `submit`, a worker without a model, `results` and `delete`: lines a second, and memory
-over time.
+"""A job of a million lines without a model: lines a second, and memory over time, of each part of its life.
 
     python -m benchmarks.million_lines [--lines 1000000] [--output build/million-lines]
 
