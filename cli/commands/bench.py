@@ -35,7 +35,9 @@ def command(
 
     The table generates greedily for one prompt in four ways; the batch runs
     many random requests through the engine. The warm-up, which compiles, is
-    reported apart from the timed runs; rates are of the median run.
+    reported apart from the timed runs; rates are of the median run. In
+    bfloat16 on a CPU, what the machine's memory and arithmetic allow at most
+    stands beside them.
 
     \b
     Examples:

@@ -18,6 +18,7 @@ class BatchFigures:
     requests: int
     input_tokens: int
     output_tokens: int
+    longest_output: int
     seconds: float
     prefill_seconds: float
     decode_seconds: float
@@ -60,6 +61,7 @@ def measure_batch(loaded: LoadedEngine, workload: list[tuple[list[int], int]]) -
         requests=len(requests),
         input_tokens=sum(output.num_prompt_tokens for output in outputs),
         output_tokens=sum(len(output.token_ids) for output in outputs),
+        longest_output=max(len(output.token_ids) for output in outputs),
         seconds=seconds,
         prefill_seconds=stats.prefill_seconds,
         decode_seconds=stats.decode_seconds,

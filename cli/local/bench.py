@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import platform
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -12,8 +13,10 @@ from cli.console import Console
 from cli.figures import rate
 from cli.local.batch_throughput import BatchFigures, measure_batch, random_workload
 from cli.local.chapter_table import MODES, ModeFigures, measure_modes
-from cli.local.local_model import load_local_model
+from cli.local.limits import Limits, measure_limits
+from cli.local.local_model import LocalModel, load_local_model
 from engine.load import load_engine
+from engine.short_thread import on_a_short_thread
 from jobs.settings import Settings
 from model.hub import resolve_model
 from worker.engine_options import engine_config
@@ -34,6 +37,7 @@ class BenchReport:
     table: tuple[ModeFigures, ...]
     batch: BatchFigures | None
     batch_compile_seconds: float | None
+    limits: Limits | None
 
 
 def run_bench(
@@ -47,15 +51,11 @@ def run_bench(
     """
     folder = resolve_model(settings.model, show_progress=not console.quiet)
     config = engine_config(settings)
-    table: list[ModeFigures] = []
     local = load_local_model(folder, config, console.say)
-    resolved = local.resolved
+    resolved, model_config = local.resolved, local.model.config
+    table: list[ModeFigures] = []
     if only != "batch":
-        prompt = local.tokenizer.encode(CHAPTER_PROMPT)
-        console.say(f"Table 2.1: {len(MODES)} modes, {runs} runs of {tokens} tokens each, after a warm-up …")
-        for row in measure_modes(local, prompt, tokens, runs, console.say, may_compile=settings.compile):
-            table.append(row)
-            console.say(f"  {row.mode}: {rate(row.tokens_per_second)} tokens/s")
+        on_a_short_thread(partial(_fill_table, table, local, console, tokens, runs, settings.compile))
     del local
     gc.collect()
     batch = compile_seconds = None
@@ -68,6 +68,8 @@ def run_bench(
             batch, compile_seconds = measure_batch(loaded, workload), loaded.compile_seconds
         finally:  # a Python that ends under a running step would abort
             loaded.engine.shutdown()
+    console.say("The machine: memory and matrix products …")
+    limits = on_a_short_thread(lambda: measure_limits(model_config, resolved, batch))
     return BenchReport(
         model=settings.model,
         device=resolved.device,
@@ -78,4 +80,15 @@ def run_bench(
         table=tuple(table),
         batch=batch,
         batch_compile_seconds=compile_seconds,
+        limits=limits,
     )
+
+
+def _fill_table(
+    table: list[ModeFigures], local: LocalModel, console: Console, tokens: int, runs: int, may_compile: bool
+) -> None:
+    console.say(f"Table 2.1: {len(MODES)} modes, {runs} runs of {tokens} tokens each, after a warm-up …")
+    prompt = local.tokenizer.encode(CHAPTER_PROMPT)
+    for row in measure_modes(local, prompt, tokens, runs, console.say, may_compile=may_compile):
+        table.append(row)
+        console.say(f"  {row.mode}: {rate(row.tokens_per_second)} tokens/s")

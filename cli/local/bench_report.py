@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from cli.figures import count, rate, seconds, size
+from cli.figures import count, percent, rate, seconds, size
 from cli.local.batch_throughput import BatchFigures
 from cli.local.bench import BenchReport
+from cli.local.limits import Limits
 
 # Table 2.1 of "Build a Reasoning Model (From Scratch)", Qwen3 0.6B, one prompt: tokens/s, and GB on the H100.
 BOOK = {
@@ -25,6 +26,8 @@ def bench_tables(report: BenchReport) -> Iterator[Table]:
         yield _chapter_table(report)
     if report.batch is not None:
         yield _batch_table(report.batch, report.batch_compile_seconds)
+    if report.limits is not None:
+        yield _limits_table(report, report.limits)
 
 
 def _chapter_table(report: BenchReport) -> Table:
@@ -43,6 +46,23 @@ def _chapter_table(report: BenchReport) -> Table:
         table.add_row(row.mode, *figures, *BOOK[row.mode])
     recompiles = sum(row.recompiles for row in report.table)
     table.caption = f"Right half: the book's figures for Qwen3 0.6B. Recompilations after the warm-up: {recompiles}."
+    return table
+
+
+def _limits_table(report: BenchReport, limits: Limits) -> Table:
+    reads, products = limits.machine.read_bytes_per_second / 1e9, limits.machine.flop_per_second / 1e9
+    table = Table(title=f"Limits · {reads:,.0f} GB/s read, {products:,.0f} GFLOP/s")
+    table.add_column("tokens/s", no_wrap=True)
+    for name in ("limit", "reached", "share"):
+        table.add_column(name, justify="right", no_wrap=True)
+    stream = max((row.tokens_per_second or 0.0 for row in report.table), default=0.0)
+    if stream:
+        table.add_row(
+            "one stream, best mode", rate(limits.one_stream), rate(stream), percent(stream / limits.one_stream)
+        )
+    if report.batch is not None and limits.batch is not None:
+        reached = report.batch.output_throughput
+        table.add_row("batch", rate(limits.batch), rate(reached), percent(reached / limits.batch))
     return table
 
 

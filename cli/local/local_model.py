@@ -15,6 +15,7 @@ from engine.machine import Machine
 from engine.resolve import TORCH_DTYPES, resolve
 from model.compiled_layer import CompiledLayer
 from model.config import ModelConfig
+from model.fused_layer import can_fuse, fused_decoder_layer
 from model.generation_config import GenerationConfig
 from model.hub import ModelFolder
 from model.qwen3 import Qwen3ForCausalLM, decoder_layer
@@ -32,7 +33,13 @@ class LocalModel:
     load_seconds: float
 
     def compile_layers(self, wanted: bool, log: Callable[[str], None]) -> bool:
-        """Run the layers compiled from now on, or as they are. Returns which; a line says why compiling cannot be."""
+        """Run the layers compiled from now on, as a worker would, or as they are.
+
+        Returns which; a line says why compiling cannot be.
+        """
+        if wanted and can_fuse(self.model.weights.layers[0]):
+            self.model.layer_fn = fused_decoder_layer
+            return True
         obstacle = compile_obstacle(self.resolved.device) if wanted else None
         if obstacle:
             log(f"Running without torch.compile: {obstacle}.")

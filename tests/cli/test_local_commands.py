@@ -74,3 +74,4 @@ def test_bench_reports_every_mode_and_the_batch(bare_cli: Cli, tiny_model: Path)
     assert [row["tokens_per_second"] is None for row in report["table"]] == [False, True, False, True]
     assert report["batch"]["requests"] == 4
     assert report["batch"]["output_tokens"] > 0
+    assert report["limits"] is None  # of a model in float32 they say nothing

@@ -1,0 +1,42 @@
+"""What this machine allows a model at most, beside what `bench` measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cli.local.batch_throughput import BatchFigures
+from cli.local.machine_speed import measure_machine
+from cli.local.roofline import MachineSpeed, ModelCost, decode_limit, least_seconds
+from engine.config import ResolvedConfig
+from model.config import ModelConfig
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Tokens a second with weights and products in bfloat16, from what was measured of the machine."""
+
+    machine: MachineSpeed
+    one_stream: float
+    batch: float | None  # None: no batch was run
+
+
+def measure_limits(model: ModelConfig, resolved: ResolvedConfig, batch: BatchFigures | None) -> Limits | None:
+    """Measure the machine, which takes some seconds. None where the limits do not hold: other devices, other types.
+
+    Call it where no other parallel work follows on the same thread: it sets PyTorch's number of threads.
+    """
+    if resolved.device != "cpu" or resolved.dtype != "bfloat16":
+        return None
+    machine, cost = measure_machine(resolved.threads), ModelCost.of_model(model)
+    return Limits(machine, decode_limit(cost, machine, batch=1), _batch_limit(cost, machine, batch) if batch else None)
+
+
+def _batch_limit(cost: ModelCost, machine: MachineSpeed, batch: BatchFigures) -> float:
+    seconds = least_seconds(
+        cost,
+        machine,
+        input_tokens=batch.input_tokens,
+        output_tokens=batch.output_tokens,
+        longest_output=batch.longest_output,
+    )
+    return batch.output_tokens / seconds
