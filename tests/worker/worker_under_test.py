@@ -27,12 +27,19 @@ class WorkerUnderTest:
         settings: `QWEN_BATCH_*` variables, without the prefix and in lower case.
         log: Receives what it writes.
         command: What to start; by default a program that calls `run_worker`.
+        prefix: Words before the command, which must become it and not start it: the process id is the worker's.
     """
 
-    def __init__(self, settings: dict[str, str], log: Path, command: Sequence[str] = ("-c", RUN_WORKER)) -> None:
+    def __init__(
+        self,
+        settings: dict[str, str],
+        log: Path,
+        command: Sequence[str] = ("-c", RUN_WORKER),
+        prefix: Sequence[str] = (),
+    ) -> None:
         self._environment = _environment(settings)
         self._log = log
-        self._command = [sys.executable, *command]
+        self._command = [*prefix, sys.executable, *command]
 
     def __enter__(self) -> Self:
         with self._log.open("wb") as log:
