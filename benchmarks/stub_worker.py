@@ -1,4 +1,4 @@
-"""A worker without a model: leases shards of a job one after the other and writes an answer of 60 words to every line.
+"""A worker without a model: several threads take shards, as a worker's do, and answer every line with 60 words.
 
 python -m benchmarks.stub_worker REDIS_URL JOB
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import random
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks.store_throughput import FLUSH_LINES, text
 from jobs.completion import Completion, Latency, Usage
@@ -16,7 +18,9 @@ from jobs.prompt import Prompt
 from jobs.sampling import FinishReason
 from jobs.shard_stats import ShardStats
 from jobs.stores.connect import connect
+from jobs.stores.protocol import JobStore
 
+THREADS = 4
 ANSWERS = 4096  # different ones, made once: to invent a million is not what is measured
 
 
@@ -30,6 +34,12 @@ def main() -> None:
     answers = [text(luck, 60) for _ in range(ANSWERS)]
     store = connect(options.redis_url)
     model = store.job(options.job).spec.model
+    with ThreadPoolExecutor(THREADS) as pool:
+        for done in [pool.submit(_work, store, model, answers) for _ in range(THREADS)]:
+            done.result()
+
+
+def _work(store: JobStore, model: str, answers: Sequence[str]) -> None:
     stats = ShardStats("stub", "cpu", "float32", True, 0.0, 0.0)
     while isinstance(lease := store.lease_next(model, "stub", 60, ()), Lease):
         completions = [_completion(prompt, answers[prompt.index % ANSWERS]) for prompt in store.pending(lease)]

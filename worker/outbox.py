@@ -12,7 +12,7 @@ from jobs.stores.protocol import JobStore
 from worker.backoff import Backoff
 from worker.store_link import StoreLink
 
-FLUSH_LINES = 32  # so many finished lines are stored without waiting for `flush_seconds`
+FLUSH_LINES = 128  # so many finished lines are stored without waiting for `flush_seconds`
 WRITE_LINES = 512  # at most so many in one call: it is one script, and the server does nothing else meanwhile
 
 

@@ -23,7 +23,7 @@ class OutboxBench:
     """An outbox for a leased shard of 100 lines, under a clock of the test's."""
 
     def __init__(self, bench: ShardBench) -> None:
-        (shard,) = bench.add_job(prompts(100))
+        (shard,) = bench.add_job(prompts(3 * FLUSH_LINES))
         lease = bench.real_store.lease(shard, "w", 60.0)
         assert lease is not None
         self.bench, self.lease, self.clock = bench, lease, FakeClock()
@@ -65,7 +65,7 @@ def test_a_store_in_trouble_is_tried_again_with_growing_pauses(
     outboxes: OutboxBench, error: StoreUnavailable | StoreFull
 ) -> None:
     outboxes.bench.store.down = error
-    outboxes.outbox.add(done(*range(50)))
+    outboxes.outbox.add(done(*range(FLUSH_LINES)))
     pauses = []
     for _ in range(8):
         outboxes.outbox.flush_if_due()
@@ -75,10 +75,10 @@ def test_a_store_in_trouble_is_tried_again_with_growing_pauses(
         outboxes.clock.advance(pause)
     assert 0.05 <= pauses[0] <= 0.1
     assert 1.0 <= pauses[-1] <= 2.0
-    outboxes.outbox.add(done(*range(50, 90)))
+    outboxes.outbox.add(done(*range(FLUSH_LINES, 2 * FLUSH_LINES)))
     outboxes.bench.store.mend()
     outboxes.outbox.flush_if_due()
-    assert (outboxes.stored, len(outboxes.outbox)) == (90, 0)
+    assert (outboxes.stored, len(outboxes.outbox)) == (2 * FLUSH_LINES, 0)
 
 
 def test_new_lines_do_not_shorten_the_pause(outboxes: OutboxBench) -> None:
