@@ -91,7 +91,7 @@ class ModelRunner:
         if not batch.sampling:
             return []
         rows = [sampling_row(batch.sequences[index], self._model.valid_vocab) for index in batch.sampling]
-        logits = self._model.logits(hidden[inputs.last_rows])[: len(rows)]
+        logits = self._model.rounded_logits(hidden[inputs.last_rows])[: len(rows)]
         return sample(logits, SamplingBatch.from_rows(rows, self._device)).tolist()
 
     def warm_up(self) -> float:

@@ -126,4 +126,8 @@ class Qwen3ForCausalLM:
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Hidden states [n, E] to float32 logits [n, valid_vocab]."""
-        return linear(hidden, self.weights.lm_head, self.valid_vocab).float()
+        return self.rounded_logits(hidden).float()
+
+    def rounded_logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """The same in the model's dtype, in which they are computed: half the memory, the same order."""
+        return linear(hidden, self.weights.lm_head, self.valid_vocab)

@@ -61,6 +61,12 @@ class SamplingBatch:
     penalties: Penalties | None
     banned: tuple[torch.Tensor, torch.Tensor] | None  # rows and ids, each [b] int64
 
+    @property
+    def only_compares(self) -> bool:
+        """Whether every row is greedy and nothing changes its logits."""
+        plain = self.penalties is None and self.banned is None
+        return plain and self.greedy is not None and len(self.greedy) == self.num_rows
+
     @classmethod
     def from_rows(cls, rows: Sequence[SamplingRow], device: torch.device | str) -> SamplingBatch:
         """Row i of the logits is sampled as `rows[i]` says."""
@@ -89,13 +95,16 @@ def sample(logits: torch.Tensor, batch: SamplingBatch) -> torch.Tensor:
     uniform, a function of (seed, position), picks by the inverse CDF. A row of -inf alone gives token 0.
 
     Args:
-        logits: [n, vocab] float32 on the batch's device, each finite or -inf; at most 2**19 tokens. Rows with
-            penalties or banned ids are changed in place, no others.
+        logits: [n, vocab] on the batch's device, each finite or -inf; at most 2**19 tokens. Float32 rows with
+            penalties or banned ids are changed in place, no others. A batch that only looks for the largest needs no
+            more than the type the logits come in; others are computed in float32.
         batch: The settings of the n rows.
 
     Returns:
         [n] int64, token ids.
     """
+    if not batch.only_compares:
+        logits = logits.float()
     if batch.banned is not None:
         logits[batch.banned] = -torch.inf
     if batch.penalties is not None:

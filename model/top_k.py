@@ -21,7 +21,7 @@ _SMALL_BLOCK = 8  # logits a block of the second round
 class BlockedLogits:
     """Logits seen as blocks of 64, without a copy of them; a last incomplete block is filled up with -inf."""
 
-    logits: torch.Tensor  # [n, vocab] float32
+    logits: torch.Tensor  # [n, vocab]
     whole: torch.Tensor  # [n, vocab // 64, 64], a view
     last: torch.Tensor | None  # [n, 1, 64], the incomplete block
     maxima: torch.Tensor  # [n, ceil(vocab / 64)]

@@ -34,6 +34,8 @@ AUTHORITY_HINT = (
 # What stands in the text or the type of an exception, or of one that led to it -> what happened.
 _REASONS = {
     "refused": "refused the connection",
+    "unreachable": "cannot be reached: this machine has no way to its network",
+    "No route to host": "cannot be reached: there is no such host, or its link is down",
     "SSL": "could not agree on TLS with us: does it expect rediss://?",
     "gaierror": "has a host name that does not resolve",
     "FileNotFoundError": "has a socket path that does not exist",

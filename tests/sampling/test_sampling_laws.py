@@ -73,3 +73,12 @@ def test_another_seed_or_position_gives_another_sequence_and_the_same_one_repeat
     assert sequence(7, 0) == sequence(7, 0)
     assert sequence(7, 0) != sequence(8, 0)
     assert sequence(7, 1)[:-1] == sequence(7, 0)[1:]
+
+
+def test_the_best_token_is_the_same_in_the_dtype_that_logits_come_in() -> None:
+    rounded = torch.randn(40, 1000, generator=torch.Generator().manual_seed(3)).bfloat16()  # with ties
+    for rows in ([SamplingRow()] * 40, [SamplingRow(banned_ids=(5,)), *[SamplingRow()] * 39]):
+        batch = SamplingBatch.from_rows(rows, "cpu")
+        assert sample(rounded, batch).tolist() == sample(rounded.float(), batch).tolist()
+    drawn = SamplingBatch.from_rows([SamplingRow(temperature=1.0, seed=row) for row in range(40)], "cpu")
+    assert sample(rounded, drawn).tolist() == sample(rounded.float(), drawn).tolist()

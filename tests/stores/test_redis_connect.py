@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import ssl
 import threading
 import time
@@ -11,10 +13,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import redis
 
 from jobs.errors import InvalidInput, StoreFull, StoreUnavailable
 from jobs.job import ShardRef
 from jobs.stores.connect import connect
+from jobs.stores.redis_errors import translated
 from tests.support.sample_jobs import new_job, prompts_of
 from tests.support.valkey import ValkeyProcess, free_port, running_valkey
 
@@ -67,6 +71,17 @@ def test_a_server_that_is_not_redis_is_recognised() -> None:
 def test_tls_to_a_server_without_it_is_recognised() -> None:
     with http_server() as port, pytest.raises(StoreUnavailable, match="could not agree on TLS"):
         connect(f"rediss://127.0.0.1:{port}/0")
+
+
+@pytest.mark.parametrize(
+    ("number", "told"), [(errno.ENETUNREACH, "no way to its network"), (errno.EHOSTUNREACH, "its link is down")]
+)
+def test_a_link_that_is_down_is_not_taken_for_a_server_that_hangs_up(number: int, told: str) -> None:
+    error = redis.ConnectionError(f"Error {number} connecting to far:6379. {os.strerror(number)}.")
+    known = translated(error, "far:6379")
+    assert isinstance(known, StoreUnavailable)
+    assert known.message.startswith("Redis at far:6379 cannot be reached")
+    assert told in known.message
 
 
 def test_a_host_that_does_not_resolve_is_named() -> None:
