@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 from rich.table import Table
+from rich.text import Text
 
 from cli import figures
 from cli.console import Console
@@ -22,8 +23,9 @@ def command(console: Console, redis_url: str | None, as_json: bool) -> None:
     """Show which workers there are, on what, doing what.
 
     A worker that falls silent without a word is shown as lost for a minute;
-    others go on with its lines. SEQS counts the sequences in the batch and those that wait; CACHE is the
-    share of the KV cache in use.
+    others go on with its lines. SEQS counts the sequences in the batch and
+    those that wait; CACHE is the share of the KV cache in use. Below stand
+    the jobs that each one works on.
 
     \b
     Examples:
@@ -36,6 +38,9 @@ def command(console: Console, redis_url: str | None, as_json: bool) -> None:
         console.json(workers)
     elif workers:
         console.show(_table(workers))
+        for worker in workers:
+            if worker.jobs:
+                console.show(Text(f"{_name(worker)} works on {harmless(', '.join(worker.jobs))}"))
     else:
         console.say("No worker is alive. Start one with `qwen-batch worker --model MODEL`.")
 
@@ -50,7 +55,7 @@ def _table(workers: list[WorkerReport]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for worker in workers:
         table.add_row(
-            harmless(f"{worker.host}:{worker.pid}"),
+            _name(worker),
             harmless(worker.model),
             harmless(f"{worker.device} {worker.dtype}" + ("" if worker.compiled else " eager")),
             worker.state,
@@ -60,3 +65,7 @@ def _table(workers: list[WorkerReport]) -> Table:
             figures.size(worker.peak_memory_bytes),
         )
     return table
+
+
+def _name(worker: WorkerReport) -> str:
+    return harmless(f"{worker.host}:{worker.pid}")
