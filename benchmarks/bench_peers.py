@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
 
-from benchmarks.peers.machine_facts import describe_machine
+from benchmarks.peers.machine_facts import describe_machine, measured_again
 from benchmarks.peers.plan import Plan
 from benchmarks.peers.results import ModelFacts, Results
 from benchmarks.peers.rounds import Rounds
@@ -100,6 +100,7 @@ def _measure(options: argparse.Namespace) -> None:
     for measurement in rounds.run([SYSTEMS[key] for key in options.systems], results.failures):
         results.measurements.append(measurement)
         results.save(options.output / RESULTS)
+    results.machine = measured_again(results.machine)
     results.save(options.output / RESULTS)
 
 

@@ -18,6 +18,13 @@ class MachineSpeed:
     read_bytes_per_second: float  # memory, all cores together
     flop_per_second: float  # bfloat16 matrix products, all cores together
 
+    def best_of(self, other: MachineSpeed) -> MachineSpeed:
+        """Of two measurements: what slows a machine for a while does not lower what it can do."""
+        return MachineSpeed(
+            max(self.read_bytes_per_second, other.read_bytes_per_second),
+            max(self.flop_per_second, other.flop_per_second),
+        )
+
 
 @dataclass(frozen=True)
 class ModelCost:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from cli.local.roofline import ModelCost, decode_limit, least_seconds, prefill_limit
+from cli.local.roofline import MachineSpeed, ModelCost, decode_limit, least_seconds, prefill_limit
 from model.config import ModelConfig
 from tests.benchmarks.measurements import COST, SPEED
 
@@ -66,3 +66,7 @@ def test_an_untied_output_layer_counts_beside_the_embedding() -> None:
     untied = ModelCost.of_model(replace(tied, tie_word_embeddings=False))
     assert untied.parameters - ModelCost.of_model(tied).parameters == 151_936 * 1024
     assert untied.weight_bytes == ModelCost.of_model(tied).weight_bytes
+
+
+def test_a_machine_can_do_what_it_did_in_the_better_of_two_measurements() -> None:
+    assert MachineSpeed(10.0, 700.0).best_of(MachineSpeed(30.0, 500.0)) == MachineSpeed(30.0, 700.0)
