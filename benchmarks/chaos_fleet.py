@@ -26,6 +26,7 @@ class ChaosFleet:
         self._running = ExitStack()
         self._living: list[WorkerUnderTest] = []
         self._ended: list[WorkerUnderTest] = []
+        self._asked: list[WorkerUnderTest] = []  # to end
         self._timers: list[threading.Timer] = []
 
     def __enter__(self) -> Self:
@@ -54,11 +55,14 @@ class ChaosFleet:
         return "killed"
 
     def stop(self) -> str:
-        """Ask one to end; it has two seconds."""
-        worker = self._any()
-        if worker is None:
+        """Ask one to end; it has two seconds. One that is asked again would end at once, whatever it holds."""
+        self._bury()
+        unasked = [worker for worker in self._living if worker not in self._asked]
+        if not unasked:
             return self.start()
+        worker = self._luck.choice(unasked)
         worker.send(signal.SIGTERM)
+        self._asked.append(worker)
         return "stopped"
 
     def freeze(self) -> str:
