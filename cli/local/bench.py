@@ -51,7 +51,7 @@ def run_bench(
     """
     folder = resolve_model(settings.model, show_progress=not console.quiet)
     config = engine_config(settings)
-    local = load_local_model(folder, config, console.say)
+    local = on_a_short_thread(lambda: load_local_model(folder, config, console.say))
     resolved, model_config = local.resolved, local.model.config
     table: list[ModeFigures] = []
     if only != "batch":
