@@ -26,8 +26,8 @@ from jobs.shard_stats import ShardStats
 from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
 from tests.support.valkey import running_valkey
+from worker.outbox import FLUSH_LINES
 
-FLUSH_LINES = 128  # as the worker writes them
 WORDS = (
     "the of and to in a is that for it as was with be by on not he his but at are this have from or had an they "
     "which one you were her all she there would their we him been has when who will more no if out so said what "

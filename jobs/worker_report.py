@@ -7,9 +7,7 @@ from typing import Literal
 
 import msgspec
 
-WorkerState = Literal[
-    "loading", "idle", "busy", "draining", "stopping", "lost"
-]  # the store says "lost", not the worker
+WorkerState = Literal["loading", "idle", "busy", "draining", "stopping", "lost"]  # "lost" is what a store says
 
 LOST_SECONDS = 60.0  # how long a worker that has fallen silent is remembered as lost
 

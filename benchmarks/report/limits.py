@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.peers.results import Measurement, Results
-from cli.local.roofline import decode_limit, least_seconds, prefill_limit
+from cli.local.roofline import batch_limit, decode_limit, prefill_limit
 
 
 def limit_of(results: Results, found: Measurement) -> float:
@@ -13,11 +13,10 @@ def limit_of(results: Results, found: Measurement) -> float:
         return prefill_limit(cost, speed, found.input_tokens)
     if found.kind in ("one_stream", "streams"):
         return decode_limit(cost, speed, found.requests)
-    seconds = least_seconds(
+    return batch_limit(
         cost,
         speed,
         input_tokens=found.input_tokens,
         output_tokens=found.output_tokens,
         longest_output=found.longest_output,
     )
-    return found.output_tokens / seconds

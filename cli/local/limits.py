@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from cli.local.batch_throughput import BatchFigures
 from cli.local.machine_speed import measure_machine
-from cli.local.roofline import MachineSpeed, ModelCost, decode_limit, least_seconds
+from cli.local.roofline import MachineSpeed, ModelCost, batch_limit, decode_limit
 from engine.config import ResolvedConfig
 from model.config import ModelConfig
 
@@ -28,15 +28,9 @@ def measure_limits(model: ModelConfig, resolved: ResolvedConfig, batch: BatchFig
     if resolved.device != "cpu" or resolved.dtype != "bfloat16":
         return None
     machine, cost = measure_machine(resolved.threads), ModelCost.of_model(model)
-    return Limits(machine, decode_limit(cost, machine, batch=1), _batch_limit(cost, machine, batch) if batch else None)
+    return Limits(machine, decode_limit(cost, machine, batch=1), _of_batch(cost, machine, batch) if batch else None)
 
 
-def _batch_limit(cost: ModelCost, machine: MachineSpeed, batch: BatchFigures) -> float:
-    seconds = least_seconds(
-        cost,
-        machine,
-        input_tokens=batch.input_tokens,
-        output_tokens=batch.output_tokens,
-        longest_output=batch.longest_output,
-    )
-    return batch.output_tokens / seconds
+def _of_batch(cost: ModelCost, machine: MachineSpeed, batch: BatchFigures) -> float:
+    lengths = {"input_tokens": batch.input_tokens, "output_tokens": batch.output_tokens}
+    return batch_limit(cost, machine, **lengths, longest_output=batch.longest_output)

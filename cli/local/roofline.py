@@ -65,6 +65,15 @@ def prefill_limit(model: ModelCost, machine: MachineSpeed, tokens: int) -> float
     return tokens / max(products, model.weight_bytes / machine.read_bytes_per_second)
 
 
+def batch_limit(
+    model: ModelCost, machine: MachineSpeed, *, input_tokens: int, output_tokens: int, longest_output: int
+) -> float:
+    """Output tokens a second of a job, prefill in the time, at most."""
+    return output_tokens / least_seconds(
+        model, machine, input_tokens=input_tokens, output_tokens=output_tokens, longest_output=longest_output
+    )
+
+
 def least_seconds(
     model: ModelCost, machine: MachineSpeed, *, input_tokens: int, output_tokens: int, longest_output: int
 ) -> float:

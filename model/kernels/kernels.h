@@ -16,6 +16,11 @@ bool prefill_attention_available(int64_t dim, int64_t page_size);
 Tensor prefill_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& query_start, const Tensor& context_lens,
                          const Tensor& block_tables, double scale);
 
+// Which row of a cache [pages, heads, page size, dim] holds a head of a slot.
+inline int64_t cache_row(int64_t slot, int64_t head, int64_t heads, int64_t page_size) {
+  return (slot / page_size * heads + head) * page_size + slot % page_size;
+}
+
 // The kernel that fits, or plain PyTorch (dispatch.cpp).
 Tensor linear(const Tensor& x, const Tensor& weight, int64_t out_features);
 Tensor paged_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& query_start, const Tensor& context_lens,

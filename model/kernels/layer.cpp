@@ -82,7 +82,7 @@ Tensor rotate_and_store(const Tensor& qkv, const Tensor& q_norm, const Tensor& k
     for (int64_t h = 0; h < heads; ++h)
       norm_and_rotate(row + h * dim, values_of(q_norm), c, s, values_of(queries) + (t * heads + h) * dim, dim, eps);
     for (int64_t h = 0; h < kv_heads; ++h) {
-      const int64_t at = ((slot[t] / page_size * kv_heads + h) * page_size + slot[t] % page_size) * dim;
+      const int64_t at = cache_row(slot[t], h, kv_heads, page_size) * dim;
       norm_and_rotate(row + (heads + h) * dim, values_of(k_norm), c, s, values_of(k_cache) + at, dim, eps);
       std::memcpy(values_of(v_cache) + at, row + (heads + kv_heads + h) * dim, dim * sizeof(uint16_t));
     }

@@ -8,6 +8,8 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "kernels.h"
+
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
@@ -27,7 +29,7 @@ void scatter(const Tensor& x, Tensor& cache, const int64_t* slots) {
   auto* out = static_cast<char*>(cache.mutable_data_ptr());
   for (int64_t t = 0; t < tokens; ++t)
     for (int64_t h = 0; h < heads; ++h) {
-      const int64_t row = (slots[t] / page_size * heads + h) * page_size + slots[t] % page_size;
+      const int64_t row = cache_row(slots[t], h, heads, page_size);
       std::memcpy(out + row * row_bytes, in + t * token_bytes + h * row_bytes, row_bytes);
     }
 }
