@@ -81,7 +81,7 @@ def measure(store: JobStore, client: redis.Redis, num_lines: int, shard_size: in
         for shard in range(spec.num_shards):
             store.add_shard(ShardRef("job", shard), prompts[shard * shard_size : (shard + 1) * shard_size])
         store.open("job")
-    stats = ShardStats("worker", "cpu", "float32", True, 0.0, 0.0)
+    stats = ShardStats("worker", "cpu", "float32", "none", True, 0.0, 0.0)
     with rate("run", num_lines):
         for shard in range(spec.num_shards):
             run_shard(store, ShardRef("job", shard), completions, stats)

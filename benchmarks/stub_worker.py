@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def _work(store: JobStore, model: str, answers: Sequence[str]) -> None:
-    stats = ShardStats("stub", "cpu", "float32", True, 0.0, 0.0)
+    stats = ShardStats("stub", "cpu", "float32", "none", True, 0.0, 0.0)
     while isinstance(lease := store.lease_next(model, "stub", 60, ()), Lease):
         completions = [_completion(prompt, answers[prompt.index % ANSWERS]) for prompt in store.pending(lease)]
         for start in range(0, len(completions), FLUSH_LINES):

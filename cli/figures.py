@@ -52,3 +52,8 @@ def size(num_bytes: int) -> str:
 def percent(share: float | None) -> str:
     """0.5 -> `50%`."""
     return "-" if share is None else f"{share:.0%}"
+
+
+def number_format(dtype: str, quantize: str) -> str:
+    """What a model computes in, in a word: its dtype, or the narrower one that its weights are rounded to."""
+    return dtype if quantize == "none" else quantize

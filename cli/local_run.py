@@ -48,7 +48,7 @@ class LocalRun:
             QwenBatchError: Whatever the file, the server, the workers or the output path have to say.
         """
         report = self.file.check(self.options.card, self.options.model, self.options.skip_invalid)
-        fingerprint = fingerprint_of(report, self.settings.model, self.options)
+        fingerprint = fingerprint_of(report, self.settings.model, self.options, self.settings.quantize)
         state_folder = self.settings.state_folder()
         folder = run_folder(state_folder, fingerprint)
         with StateLock(folder):

@@ -16,13 +16,16 @@ from jobs.submission import SubmitOptions
 KEPT_RUNS = 10
 
 
-def fingerprint_of(report: FileReport, model: str, options: SubmitOptions) -> str:
+def fingerprint_of(report: FileReport, model: str, options: SubmitOptions, quantize: str = "none") -> str:
     """A name for "this file with this model and these options": what makes a repeated `run` the same run.
 
     Args:
+        report: Of the file.
         model: As given; two folders may serve under one name.
+        options: Of the command.
+        quantize: The setting of workers that the run starts: its lines come from one kind of weights.
     """
-    facts = (report.digest, model, options.model, options.defaults, options.seed, options.skip_invalid)
+    facts = (report.digest, model, quantize, options.model, options.defaults, options.seed, options.skip_invalid)
     return hashlib.blake2b(msgspec.json.encode(facts), digest_size=10).hexdigest()
 
 

@@ -119,7 +119,7 @@ def _workers(workers: tuple[WorkerShare, ...]) -> Table:
         table.add_row(
             harmless(worker.worker_id),
             harmless(worker.device),
-            harmless(worker.dtype),
+            harmless(figures.number_format(worker.dtype, worker.quantize)),
             "yes" if worker.compiled else "no",
             figures.count(worker.output_tokens),
             figures.size(worker.peak_memory_bytes),

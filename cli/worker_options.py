@@ -20,6 +20,11 @@ _OPTIONS = [
         help="Of weights and cache; auto suits the device.  [env: QWEN_BATCH_DTYPE; default: auto]",
     ),
     click.option(
+        "--quantize",
+        type=click.Choice(["none", "int8"]),
+        help="int8 is faster: weights and their inputs rounded to 8 bits.  [env: QWEN_BATCH_QUANTIZE; default: none]",
+    ),
+    click.option(
         "--compile/--no-compile",
         default=None,
         help="Compile the model's layers, or run them eagerly.  [env: QWEN_BATCH_COMPILE; default: compile]",

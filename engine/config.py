@@ -7,6 +7,7 @@ from typing import Literal
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 DtypeName = Literal["auto", "float32", "bfloat16"]
+QuantizeName = Literal["none", "int8"]
 
 PAGE_SIZE = 64  # tokens a page: a multiple of every vector width, and small beside a usual sequence
 
@@ -17,6 +18,7 @@ class EngineConfig:
 
     device: DeviceName = "auto"  # the best there is
     dtype: DtypeName = "auto"  # the checkpoint's; float32 on devices without bfloat16
+    quantize: QuantizeName = "none"  # "int8": weights of products in 8 bits, their inputs rounded to 8 as they come
     compile: bool = True
     max_num_seqs: int | None = None  # sequences in a batch; None: by device (CPU 64, GPU 256)
     max_batched_tokens: int | None = None  # prompt tokens of one prefill step; None: by device
@@ -31,6 +33,7 @@ class ResolvedConfig:
 
     device: str  # "cpu", "cuda:0", "mps"
     dtype: Literal["float32", "bfloat16"]
+    quantize: QuantizeName
     compile: bool
     max_num_seqs: int
     max_batched_tokens: int

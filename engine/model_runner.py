@@ -64,9 +64,13 @@ class ModelRunner:
         """
         torch.set_num_threads(config.threads)
         if config.device == "cpu":
-            load_cpu_kernels(log)
+            load_cpu_kernels(log, config.quantize)
         model = Qwen3ForCausalLM.from_folder(
-            folder, dtype=TORCH_DTYPES[config.dtype], device=config.device, vocab_limit=vocab_limit
+            folder,
+            dtype=TORCH_DTYPES[config.dtype],
+            device=config.device,
+            vocab_limit=vocab_limit,
+            quantize=config.quantize,
         )
         return cls(model, config, log)
 

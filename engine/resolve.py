@@ -8,13 +8,14 @@ from typing import Literal
 
 import torch
 
-from engine.config import PAGE_SIZE, EngineConfig, ResolvedConfig
+from engine.config import PAGE_SIZE, EngineConfig, QuantizeName, ResolvedConfig
 from engine.machine import Machine
 from jobs.byte_size import format_bytes
 from jobs.errors import InvalidInput, ModelUnusable
 from model.config import ModelConfig
 from model.kv_cache import bytes_per_page
-from model.load import expected_shapes
+from model.load import EMBEDDING, expected_shapes
+from model.ops.int8 import quantised_bytes
 
 TORCH_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -43,7 +44,7 @@ def resolve(
     """
     device = _device(config, machine)
     kind = device.partition(":")[0]
-    dtype: Literal["float32", "bfloat16"] = model.dtype if config.dtype == "auto" else config.dtype
+    dtype = _dtype(config, model, kind)
     max_num_seqs = _positive("max_num_seqs", config.max_num_seqs, MAX_NUM_SEQS[kind])
     asked_len = _positive("max_model_len", config.max_model_len, model.max_position_embeddings)
     if asked_len > model.max_position_embeddings:
@@ -51,7 +52,7 @@ def resolve(
             f"max_model_len is {asked_len:,}; this model takes 2 to {model.max_position_embeddings:,} tokens."
         )
     page_bytes = bytes_per_page(model, PAGE_SIZE, TORCH_DTYPES[dtype])
-    weights = weight_bytes(model, TORCH_DTYPES[dtype])
+    weights = weight_bytes(model, TORCH_DTYPES[dtype], config.quantize)
     budget = _cache_budget(config, kind, machine, weights)
     enough = 1 + max_num_seqs * math.ceil(asked_len / PAGE_SIZE)
     num_pages = min(budget // page_bytes, enough)
@@ -59,6 +60,7 @@ def resolve(
     return ResolvedConfig(
         device=device,
         dtype=dtype,
+        quantize=config.quantize,
         compile=config.compile,
         max_num_seqs=max_num_seqs,
         max_batched_tokens=_positive("max_batched_tokens", config.max_batched_tokens, MAX_BATCHED_TOKENS[kind]),
@@ -68,9 +70,14 @@ def resolve(
     )
 
 
-def weight_bytes(model: ModelConfig, dtype: torch.dtype) -> int:
+def weight_bytes(model: ModelConfig, dtype: torch.dtype, quantize: QuantizeName = "none") -> int:
     """Memory of a model's weights. A tied output layer is counted too: it is packed into a copy of its own."""
-    return sum(math.prod(shape) for shape in expected_shapes(model).values()) * dtype.itemsize
+    shapes = expected_shapes(model)
+    if quantize == "none":
+        return sum(math.prod(shape) for shape in shapes.values()) * dtype.itemsize
+    exact = math.prod(shapes.pop(EMBEDDING)) + sum(shape[0] for shape in shapes.values() if len(shape) == 1)
+    products = sum(quantised_bytes(shape[0], shape[1]) for shape in shapes.values() if len(shape) > 1)
+    return exact * dtype.itemsize + products
 
 
 def _device(config: EngineConfig, machine: Machine) -> str:
@@ -84,6 +91,22 @@ def _device(config: EngineConfig, machine: Machine) -> str:
             "Use `--device auto`, or install the PyTorch build for that device.",
         )
     return "cuda:0" if config.device == "cuda" else config.device
+
+
+def _dtype(config: EngineConfig, model: ModelConfig, kind: str) -> Literal["float32", "bfloat16"]:
+    if config.quantize == "none":
+        return model.dtype if config.dtype == "auto" else config.dtype
+    if kind != "cpu":
+        raise InvalidInput(
+            f"`quantize` is {config.quantize}, which runs on CPUs; the device is {kind}.",
+            "Leave `--quantize` out, or set `--device cpu`.",
+        )
+    if config.dtype == "float32":
+        raise InvalidInput(
+            f"`quantize` is {config.quantize} and `dtype` float32; 8-bit weights go with bfloat16.",
+            "Leave one of the two out.",
+        )
+    return "bfloat16"
 
 
 def _cache_budget(config: EngineConfig, kind: str, machine: Machine, weights: int) -> int:

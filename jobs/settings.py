@@ -34,6 +34,7 @@ class Settings(msgspec.Struct, frozen=True):
     served_model_name: str | None = None  # the queue's name; None: the hub id, or the folder's name
     device: str = "auto"  # auto, cpu, cuda, mps
     dtype: str = "auto"  # auto, float32, bfloat16
+    quantize: str = "none"  # none, int8
     compile: bool = True
     max_num_seqs: int | None = None  # sequences in a batch
     max_batched_tokens: int | None = None  # prompt tokens of one prefill step

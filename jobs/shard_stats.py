@@ -11,6 +11,7 @@ class ShardStats(msgspec.Struct, frozen=True):
     worker_id: str
     device: str
     dtype: str
+    quantize: str  # none, int8
     compiled: bool
     load_seconds: float  # of the worker's start; never mixed into a rate
     compile_seconds: float

@@ -13,6 +13,7 @@ class WorkerShare(msgspec.Struct, frozen=True):
     worker_id: str
     device: str
     dtype: str
+    quantize: str
     compiled: bool
     output_tokens: int
     peak_memory_bytes: int  # the highest it reported

@@ -75,6 +75,7 @@ def worker_share(stats: ShardStats) -> WorkerShare:
         worker_id=stats.worker_id,
         device=stats.device,
         dtype=stats.dtype,
+        quantize=stats.quantize,
         compiled=stats.compiled,
         output_tokens=stats.output_tokens,
         peak_memory_bytes=stats.peak_memory_bytes,

@@ -21,6 +21,7 @@ class WorkerReport(msgspec.Struct, frozen=True):
     model: str
     device: str  # "cpu", "cuda:0 (NVIDIA H100)", "mps"
     dtype: str
+    quantize: str
     compiled: bool
     state: WorkerState
     started_at: float  # seconds since the epoch

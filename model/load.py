@@ -12,7 +12,7 @@ import torch
 from jobs.errors import ModelUnusable
 from model.config import ModelConfig
 from model.layer_weights import LayerShape, LayerWeights, ModelWeights
-from model.ops.linear import pack_weight
+from model.ops.linear import Quantization, pack_weight
 from model.weights import Checkpoint
 
 EMBEDDING = "model.embed_tokens.weight"
@@ -21,13 +21,19 @@ LM_HEAD = "lm_head.weight"
 
 
 def load_model_weights(
-    folder: Path, config: ModelConfig, *, dtype: torch.dtype, device: torch.device, vocab_limit: int | None
+    folder: Path,
+    config: ModelConfig,
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    vocab_limit: int | None,
+    quantize: Quantization,
 ) -> ModelWeights:
     """Reads every tensor of `folder`. Arguments and errors as in `Qwen3ForCausalLM.from_folder`."""
     valid_vocab = _valid_vocab(config, vocab_limit)
     checkpoint = Checkpoint(folder)
     checkpoint.check(expected_shapes(config), optional=[LM_HEAD] if config.tie_word_embeddings else [])
-    read = _Reader(checkpoint, dtype, device)
+    read = _Reader(checkpoint, dtype, device, quantize)
     embedding = read.tensor(EMBEDDING)
     return ModelWeights(
         embedding=embedding,
@@ -64,8 +70,11 @@ def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
 class _Reader:
     """Reads tensors to their device, converted."""
 
-    def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device, quantize: Quantization
+    ) -> None:
         self._checkpoint = checkpoint
+        self._quantize: Quantization = quantize
         self._dtype = dtype
         self._device = device
 
@@ -74,7 +83,10 @@ class _Reader:
 
     def product(self, *names: str) -> torch.Tensor:
         """The weights `names`, one below the other, packed as one product."""
-        return pack_weight(self._stacked(*names))
+        return self.packed(self._stacked(*names))
+
+    def packed(self, weight: torch.Tensor) -> torch.Tensor:
+        return pack_weight(weight, self._quantize)
 
     def _stacked(self, *names: str) -> torch.Tensor:
         shapes = [self._checkpoint.shape(name) for name in names]
@@ -107,7 +119,7 @@ def _lm_head(read: _Reader, config: ModelConfig, embedding: torch.Tensor, valid_
     A tied checkpoint may hold `lm_head.weight` all the same; the configuration decides, as in transformers.
     """
     head = embedding if config.tie_word_embeddings else read.tensor(LM_HEAD)
-    return pack_weight(head[:valid_vocab])
+    return read.packed(head[:valid_vocab])
 
 
 def _valid_vocab(config: ModelConfig, vocab_limit: int | None) -> int:

@@ -18,7 +18,7 @@ from model.layer_weights import LayerFn, LayerWeights, ModelWeights
 from model.load import load_model_weights
 from model.norm import rms_norm
 from model.ops import attention, kv_store  # noqa: F401 — registers the operators
-from model.ops.linear import linear
+from model.ops.linear import Quantization, linear
 from model.rope import apply_rope, rope_tables
 from model.swiglu import swiglu
 
@@ -79,6 +79,7 @@ class Qwen3ForCausalLM:
         dtype: torch.dtype,
         device: torch.device | str = "cpu",
         vocab_limit: int | None = None,
+        quantize: Quantization = "none",
         layer_fn: LayerFn = decoder_layer,
     ) -> Self:
         """Loads a checkpoint in the layout of transformers.
@@ -88,6 +89,7 @@ class Qwen3ForCausalLM:
             dtype: Of weights and activations; the checkpoint's own dtype is converted.
             device: Where the weights go.
             vocab_limit: The tokenizer's size. Ids from there on are padding: no logits are computed for them.
+            quantize: "int8" rounds the weights of all products to 8 bits, and their inputs (`model.ops.int8`).
             layer_fn: `decoder_layer`, or a compiled version of it.
 
         Raises:
@@ -95,7 +97,12 @@ class Qwen3ForCausalLM:
         """
         config = ModelConfig.from_folder(folder)
         weights = load_model_weights(
-            Path(folder), config, dtype=dtype, device=torch.device(device), vocab_limit=vocab_limit
+            Path(folder),
+            config,
+            dtype=dtype,
+            device=torch.device(device),
+            vocab_limit=vocab_limit,
+            quantize=quantize,
         )
         return cls(config, weights, layer_fn=layer_fn)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar, get_args
 
-from engine.config import DeviceName, DtypeName, EngineConfig
+from engine.config import DeviceName, DtypeName, EngineConfig, QuantizeName
 from jobs.byte_size import parse_bytes
 from jobs.errors import InvalidInput
 from jobs.settings import Settings
@@ -16,13 +16,15 @@ def engine_config(settings: Settings) -> EngineConfig:
     """The settings that concern the engine; numbers are checked where the model and the machine are known.
 
     Raises:
-        InvalidInput: A device, a dtype or a size that does not exist.
+        InvalidInput: A device, a dtype, a quantisation or a size that does not exist.
     """
     devices: tuple[DeviceName, ...] = get_args(DeviceName)
     dtypes: tuple[DtypeName, ...] = get_args(DtypeName)
+    quantizations: tuple[QuantizeName, ...] = get_args(QuantizeName)
     return EngineConfig(
         device=_one_of(devices, "device", settings.device),
         dtype=_one_of(dtypes, "dtype", settings.dtype),
+        quantize=_one_of(quantizations, "quantize", settings.quantize),
         compile=settings.compile,
         max_num_seqs=settings.max_num_seqs,
         max_batched_tokens=settings.max_batched_tokens,

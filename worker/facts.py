@@ -27,6 +27,7 @@ class WorkerFacts:
     model: str  # the served model's name
     device: str  # for people: "cpu", "cuda:0 (NVIDIA H100)"
     dtype: str
+    quantize: str
     compiled: bool = False
     load_seconds: float = 0.0
     compile_seconds: float = 0.0
@@ -41,6 +42,7 @@ class WorkerFacts:
             worker_id=self.worker_id,
             device=self.device,
             dtype=self.dtype,
+            quantize=self.quantize,
             compiled=self.compiled,
             load_seconds=self.load_seconds,
             compile_seconds=self.compile_seconds,

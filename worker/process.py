@@ -75,12 +75,13 @@ class WorkerProcess:
         loaded, worker = self.worker.loaded, self.worker
         config = loaded.resolved
         log.info(
-            "ready: model=%s queue=%s device=%s dtype=%s compiled=%s threads=%d max_num_seqs=%d max_model_len=%d "
-            "cache_tokens=%d shards_at_a_time=%d load_seconds=%.1f compile_seconds=%.1f",
+            "ready: model=%s queue=%s device=%s dtype=%s quantize=%s compiled=%s threads=%d max_num_seqs=%d "
+            "max_model_len=%d cache_tokens=%d shards_at_a_time=%d load_seconds=%.1f compile_seconds=%.1f",
             self.model,
             queue_name(self.model),
             loaded.device,
             config.dtype,
+            config.quantize,
             "yes" if loaded.compiled else "no",
             config.threads,
             config.max_num_seqs,

@@ -103,6 +103,7 @@ class Reporter:
             model=facts.model,
             device=facts.device,
             dtype=facts.dtype,
+            quantize=facts.quantize,
             compiled=facts.compiled,
             state=self._state(jobs),
             started_at=facts.started_at,

@@ -69,7 +69,7 @@ def start_worker(
     metrics = WorkerMetrics(model=model, meter=RequestMeter(), refusals=refusals, link=link)
     if settings.metrics_port is not None:
         serve_metrics(settings.metrics_port, metrics.text)
-    asked = WorkerFacts(worker_id, model, settings.device, settings.dtype)
+    asked = WorkerFacts(worker_id, model, settings.device, settings.dtype, settings.quantize)
     reporter = Reporter(store=store, link=link, active=active, refusals=refusals, facts=asked)
     reporter.start()
     try:
@@ -121,6 +121,7 @@ def _facts(asked: WorkerFacts, loaded: LoadedEngine) -> WorkerFacts:
         asked,
         device=loaded.device,
         dtype=loaded.resolved.dtype,
+        quantize=loaded.resolved.quantize,
         compiled=loaded.compiled,
         load_seconds=loaded.load_seconds,
         compile_seconds=loaded.compile_seconds,

@@ -6,6 +6,7 @@ is the time of its `generate` call; loading and compiling are in neither.
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -30,17 +31,19 @@ STATISTICS = (
 
 def main() -> None:
     """Run each task as a job of its own, with a worker of its own."""
-    options = peer_parser(__doc__).parse_args()
+    parser = peer_parser(__doc__)
+    parser.add_argument("--quantize", default="none")
+    options = parser.parse_args()
     run = PeerRun.of_options(options)
     for task in run.tasks:
         with tempfile.TemporaryDirectory() as scratch:
-            statistics = job_statistics(task, options.model, options.threads, Path(scratch))
+            statistics = job_statistics(task, options, Path(scratch))
         kept = {name: statistics[name] for name in STATISTICS}
         peak = max(worker["peak_memory_bytes"] for worker in statistics["workers"])
         run.record(task, statistics["duration_seconds"], our_version(), peak_memory_bytes=peak, **kept)
 
 
-def job_statistics(task: Task, model: Path, threads: int, scratch: Path) -> dict[str, Any]:
+def job_statistics(task: Task, options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     """The statistics of the job that `qwen-batch run` makes of a task. Raises `SystemExit` if a token is missing."""
     prompts, results, statistics = scratch / "prompts.jsonl", scratch / "results.jsonl", scratch / "stats.json"
     lines = [
@@ -49,10 +52,8 @@ def job_statistics(task: Task, model: Path, threads: int, scratch: Path) -> dict
     ]
     prompts.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     command = [sys.executable, "-m", "cli.main", "run", str(prompts), "-o", str(results), "--stats", str(statistics)]
-    subprocess.run(
-        [*command, "--model", str(model), "--threads", str(threads), "--state-dir", str(scratch / "state"), "--quiet"],
-        check=True,
-    )
+    settings = ["--model", str(options.model), "--threads", str(options.threads), "--quantize", options.quantize]
+    subprocess.run([*command, *settings, "--state-dir", str(scratch / "state"), "--quiet"], check=True)
     usages = [json.loads(line)["usage"] for line in results.read_text(encoding="utf-8").splitlines()]
     counts = [usage["completion_tokens"] for usage in usages]
     if counts != task.lengths:

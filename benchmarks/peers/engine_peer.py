@@ -17,9 +17,11 @@ from worker.engine_options import engine_config
 
 def main() -> None:
     """Load the engine as a worker does, and measure."""
-    options = peer_parser(__doc__).parse_args()
+    parser = peer_parser(__doc__)
+    parser.add_argument("--quantize", default="none")
+    options = parser.parse_args()
     run = PeerRun.of_options(options)
-    config = replace(engine_config(Settings.from_env()), threads=options.threads)
+    config = replace(engine_config(Settings(quantize=options.quantize)), threads=options.threads)
     loaded = load_engine(options.model, config, log=lambda line: print(line, file=sys.stderr))
 
     def generate(task: Task) -> list[list[int]]:

@@ -25,6 +25,7 @@ class System:
     measures: tuple[Measure, ...] = BASIC
     warm_up_requests: int | None = None  # None: all of a task
     by_default: bool = True
+    eight_bit: bool = False  # weights of 8 bits: compared with ours of 8 bits
 
     @property
     def is_ours(self) -> bool:
@@ -34,6 +35,7 @@ class System:
 
 _OPENVINO = ("benchmarks.peers.openvino_peer", "openvino")
 _LLAMACPP = ("benchmarks.peers.llamacpp_peer", "llamacpp")
+_EIGHT_BITS = ("--quantize", "int8")
 _BF16_CACHE = ("--kv-cache", "bf16", "--cache-gib", "8")
 
 
@@ -72,9 +74,32 @@ def _systems() -> list[System]:
             "transformers",
             warm_up_requests=4,
         ),
-        System("openvino-int8", "OpenVINO GenAI, int8", *_OPENVINO, ("--weights", "int8")),
-        System("llamacpp-q8", "llama.cpp, q8_0", *_LLAMACPP, ("--weights", "q8_0")),
+        System("openvino-int8", "OpenVINO GenAI, int8", *_OPENVINO, ("--weights", "int8"), eight_bit=True),
+        System("llamacpp-q8", "llama.cpp, q8_0", *_LLAMACPP, ("--weights", "q8_0"), eight_bit=True),
+        *_ours_of_eight_bits(),
         *_other_settings_of_llamacpp(),
+    ]
+
+
+def _ours_of_eight_bits() -> list[System]:
+    return [
+        System(
+            "run-int8",
+            "qwen-batch run, int8",
+            "benchmarks.peers.command_line_peer",
+            None,
+            _EIGHT_BITS,
+            measures=("batch",),
+            eight_bit=True,
+        ),
+        System(
+            "engine-int8",
+            "qwen-batch, engine alone, int8",
+            "benchmarks.peers.engine_peer",
+            None,
+            _EIGHT_BITS,
+            eight_bit=True,
+        ),
     ]
 
 

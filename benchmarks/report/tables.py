@@ -36,8 +36,8 @@ def page(results: Results, plots: list[str]) -> str:
         "## All systems",
         _main_table(results, found),
         "Tokens a second, medians; in brackets, how many times as fast qwen-batch is: its engine for one stream and "
-        "prefill, `qwen-batch run` for the batch. Limit: what memory bandwidth and matrix speed allow with bfloat16 "
-        "weights.",
+        "prefill, `qwen-batch run` for the batch, with 8-bit weights where theirs have 8. Limit: what memory bandwidth "
+        "and matrix speed allow with bfloat16 weights.",
         *_batches(results, found),
         *(f"![{name.removesuffix('.png')}]({name})" for name in plots),
         "## Versions",
@@ -90,6 +90,7 @@ def _main_table(results: Results, found: dict[Case, Figure]) -> str:
 def _cell(found: dict[Case, Figure], key: str, kind: Kind, ours: str, batch_requests: int) -> str:
     requests = batch_requests if kind == "batch" else 1
     theirs = found.get(Case(key, kind, requests, 0))
+    ours = f"{ours}-int8" if SYSTEMS[key].eight_bit else ours
     times = ratio(found.get(Case(ours, kind, requests, 0)), theirs)
     if theirs is None:
         return "-"

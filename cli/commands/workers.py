@@ -57,7 +57,10 @@ def _table(workers: list[WorkerReport]) -> Table:
         table.add_row(
             _name(worker),
             harmless(worker.model),
-            harmless(f"{worker.device} {worker.dtype}" + ("" if worker.compiled else " eager")),
+            harmless(
+                f"{worker.device} {figures.number_format(worker.dtype, worker.quantize)}"
+                + ("" if worker.compiled else " eager")
+            ),
             worker.state,
             figures.rate(worker.output_throughput),
             f"{worker.running}+{worker.waiting}",

@@ -31,6 +31,7 @@ class BenchReport:
     model: str
     device: str
     dtype: str
+    quantize: str
     threads: int
     machine: str
     torch_version: str
@@ -74,6 +75,7 @@ def run_bench(
         model=settings.model,
         device=resolved.device,
         dtype=resolved.dtype,
+        quantize=resolved.quantize,
         threads=resolved.threads,
         machine=f"{platform.machine()} {platform.system()}",
         torch_version=str(torch.__version__),  # a class of its own, which is no JSON

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from cli.figures import count, percent, rate, seconds, size
+from cli.figures import count, number_format, percent, rate, seconds, size
 from cli.local.batch_throughput import BatchFigures
 from cli.local.bench import BenchReport
 from cli.local.limits import Limits
@@ -31,7 +31,8 @@ def bench_tables(report: BenchReport) -> Iterator[Table]:
 
 
 def _chapter_table(report: BenchReport) -> Table:
-    table = Table(title=f"Table 2.1 · {report.model} · {report.device}, {report.dtype}, {report.threads} threads")
+    numbers = number_format(report.dtype, report.quantize)
+    table = Table(title=f"Table 2.1 · {report.model} · {report.device}, {numbers}, {report.threads} threads")
     table.add_column("mode", no_wrap=True)
     for name in ("tok/s", "memory", "warm-up"):
         table.add_column(name, justify="right", no_wrap=True)

@@ -13,11 +13,11 @@ from model.config import ModelConfig
 
 @dataclass(frozen=True)
 class Limits:
-    """Tokens a second with weights and products in bfloat16, from what was measured of the machine."""
+    """Tokens a second, from what was measured of the machine."""
 
     machine: MachineSpeed
     one_stream: float
-    batch: float | None  # None: no batch was run
+    batch: float | None  # None: no batch was run, or its products are not in bfloat16, whose speed is measured
 
 
 def measure_limits(model: ModelConfig, resolved: ResolvedConfig, batch: BatchFigures | None) -> Limits | None:
@@ -27,8 +27,9 @@ def measure_limits(model: ModelConfig, resolved: ResolvedConfig, batch: BatchFig
     """
     if resolved.device != "cpu" or resolved.dtype != "bfloat16":
         return None
-    machine, cost = measure_machine(resolved.threads), ModelCost.of_model(model)
-    return Limits(machine, decode_limit(cost, machine, batch=1), _of_batch(cost, machine, batch) if batch else None)
+    machine, cost = measure_machine(resolved.threads), ModelCost.of_model(model, resolved.quantize)
+    of_batch = _of_batch(cost, machine, batch) if batch and resolved.quantize == "none" else None
+    return Limits(machine, decode_limit(cost, machine, batch=1), of_batch)
 
 
 def _of_batch(cost: ModelCost, machine: MachineSpeed, batch: BatchFigures) -> float:

@@ -61,9 +61,13 @@ def load_local_model(folder: ModelFolder, config: EngineConfig, log: Callable[[s
     resolved = resolve(config, ModelConfig.from_folder(folder.path), Machine.inspect(), log)
     torch.set_num_threads(resolved.threads)
     if resolved.device == "cpu":
-        load_cpu_kernels(log)
+        load_cpu_kernels(log, resolved.quantize)
     model = Qwen3ForCausalLM.from_folder(
-        folder.path, dtype=TORCH_DTYPES[resolved.dtype], device=resolved.device, vocab_limit=tokenizer.vocab_size
+        folder.path,
+        dtype=TORCH_DTYPES[resolved.dtype],
+        device=resolved.device,
+        vocab_limit=tokenizer.vocab_size,
+        quantize=resolved.quantize,
     )
     eos_token_ids = GenerationConfig.from_folder(folder.path).eos_token_ids
     return LocalModel(model, tokenizer, eos_token_ids, resolved, time.monotonic() - started_at)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
+from engine.config import QuantizeName
 from model.config import ModelConfig
 from model.load import EMBEDDING, LM_HEAD, expected_shapes
+from model.ops.int8 import quantised_bytes
 
 BFLOAT16_BYTES = 2
 
@@ -28,7 +30,7 @@ class MachineSpeed:
 
 @dataclass(frozen=True)
 class ModelCost:
-    """What a dense model in bfloat16 costs. Attention's own products are left out, so limits are on the safe side."""
+    """What a dense model costs. Attention's own products are left out, so limits are on the safe side."""
 
     parameters: int
     weight_bytes: int  # read by every step: all matrices, the output layer included
@@ -37,19 +39,26 @@ class ModelCost:
     cache_bytes_per_token: int  # keys and values of all layers
 
     @classmethod
-    def of_model(cls, config: ModelConfig) -> ModelCost:
+    def of_model(cls, config: ModelConfig, quantize: QuantizeName = "none") -> ModelCost:
         """Counted from the shapes of its tensors."""
-        sizes = {name: prod(shape) for name, shape in expected_shapes(config).items() if len(shape) == 2}
+        shapes = {name: shape for name, shape in expected_shapes(config).items() if len(shape) == 2}
+        sizes = {name: prod(shape) for name, shape in shapes.items()}
         head = sizes.pop(LM_HEAD)
         embedding = sizes.pop(EMBEDDING)  # a look-up reads one row of it
         layers = sum(sizes.values())
         return cls(
             parameters=layers + embedding + (0 if config.tie_word_embeddings else head),
-            weight_bytes=BFLOAT16_BYTES * (layers + head),
+            weight_bytes=_bytes_of([shape for name, shape in shapes.items() if name != EMBEDDING], quantize),
             flop_per_decoded_token=2.0 * (layers + head),
             flop_per_prefilled_token=2.0 * layers,
             cache_bytes_per_token=BFLOAT16_BYTES * 2 * config.num_layers * config.num_kv_heads * config.head_dim,
         )
+
+
+def _bytes_of(shapes: list[tuple[int, ...]], quantize: QuantizeName) -> int:
+    if quantize == "int8":
+        return sum(quantised_bytes(shape[0], shape[1]) for shape in shapes)
+    return BFLOAT16_BYTES * sum(map(prod, shapes))
 
 
 def decode_limit(model: ModelCost, machine: MachineSpeed, batch: int, context: int = 0) -> float:

@@ -16,7 +16,7 @@ using torch::headeronly::ScalarType;
 namespace qwen_batch {
 namespace {
 
-constexpr int64_t AMX_AXES = 6, DOT_AXES = 4;  // of a weight from amx_pack and dot_pack
+constexpr int64_t AMX_AXES = 6, DOT_AXES = 4, INT8_AXES = 5;  // of a weight from amx_pack, dot_pack and int8_pack
 constexpr int64_t MOST_DECODE = 512;           // head size and page size of the decode kernel
 
 std::atomic<bool> attention_enabled{true};
@@ -36,6 +36,7 @@ Tensor in_python(const char* name, const Args&... args) {
 Tensor linear(const Tensor& x, const Tensor& weight, int64_t out_features) {
   if (weight.dim() == AMX_AXES) return amx_linear(x, weight, out_features);
   if (weight.dim() == DOT_AXES) return dot_linear(x, weight, out_features);
+  if (weight.dim() == INT8_AXES) return int8_linear(x, weight, out_features);
   return in_python("qwen_batch::linear_in_python", x, weight, out_features);
 }
 

@@ -2,29 +2,42 @@
 
 On a CPU the weight is packed once, which a plain `F.linear` would do anew in every call: in bfloat16 for one of our own
 kernels, where the processor has AMX tiles or AVX512-BF16 (`model/kernels`), else into oneDNN's layout. A graph of
-inductor's refuses that layout as an input; behind an operator of our own it passes.
+inductor's refuses that layout as an input; behind an operator of our own it passes. A weight may also be quantised to 8
+bits (`model.ops.int8`).
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - PyTorch's own name for it
 
 from model.kernels.build import kernels_loaded
+from model.ops import int8
 from model.ops.library import register
 from model.ops.row_invariance import MOST_ROWS, is_row_invariant
+
+Quantization = Literal["none", "int8"]
 
 BLOCK_ROWS = 64  # rows of a block where a kernel's bits depend on the number of rows
 AMX_AXES, DOT_AXES = 6, 4  # of weights packed for them (model/kernels/dispatch.cpp)
 AMX_STEP, DOT_STEP = 32, 2  # in_features are a multiple of this, in products on AMX tiles and by AVX512-BF16
 
 
-def pack_weight(weight: torch.Tensor) -> torch.Tensor:
+def pack_weight(weight: torch.Tensor, quantize: Quantization = "none") -> torch.Tensor:
     """`weight` [out_features, in_features] in the layout that `linear` is fastest with on its device.
 
     A packed weight can be used by nothing but `linear`. Where there is no oneDNN the weight itself comes back. On a
     CPU the kernel for this shape is tried here, so that no step has to wait for it.
+
+    Args:
+        weight: As a checkpoint holds it.
+        quantize: "int8": rounded to 8 bits (`model.ops.int8`); "none": as exact as it is.
     """
+    if quantize == "int8":
+        plain = int8.quantise_weight(weight)
+        return torch.ops.qwen_batch_cpu.int8_pack(plain) if int8_kernel_available() else plain
     if weight.device.type != "cpu":
         return weight
     tiles = _pack_for_own_kernel(weight)
@@ -47,9 +60,14 @@ def _pack_for_own_kernel(weight: torch.Tensor) -> torch.Tensor | None:
     return tiles
 
 
+def int8_kernel_available() -> bool:
+    """Whether products with 8-bit weights run in a kernel of ours here: AVX512-VNNI, or AMX tiles as well."""
+    return kernels_loaded() and bool(torch.ops.qwen_batch_cpu.int8_available())
+
+
 def is_packed_for_own_kernel(weight: torch.Tensor) -> bool:
     """Whether a weight from `pack_weight` is one that our own kernels multiply."""
-    return not weight.is_mkldnn and weight.dim() in {AMX_AXES, DOT_AXES}
+    return not weight.is_mkldnn and weight.dim() in {AMX_AXES, DOT_AXES, int8.PACKED_AXES}
 
 
 def _pack(weight: torch.Tensor) -> torch.Tensor:
@@ -71,6 +89,8 @@ def plain_linear(x: torch.Tensor, weight: torch.Tensor, out_features: int) -> to
     On a CPU a row's bits are the same for any number of rows and any neighbours: because our kernel is so, or oneDNN's
     is so on this machine (`kernel_is_row_invariant` has tried), or it only ever sees blocks of `BLOCK_ROWS` rows.
     """
+    if weight.dim() == int8.PLAIN_AXES:
+        return int8.int8_linear(x, weight)
     if x.device.type != "cpu":
         return F.linear(x, weight)
     if kernel_is_row_invariant(x.shape[1], out_features, x.dtype):

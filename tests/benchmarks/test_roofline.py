@@ -38,6 +38,12 @@ def test_the_smallest_qwen3_costs_what_its_card_says() -> None:
     assert cost.cache_bytes_per_token == 112 * 1024
 
 
+def test_eight_bit_weights_halve_what_a_step_reads() -> None:
+    cost, small = ModelCost.of_model(qwen3_of_600_million()), ModelCost.of_model(qwen3_of_600_million(), "int8")
+    assert small.weight_bytes == pytest.approx(cost.weight_bytes * 260 / 512)  # 256 bytes and a scale for 256 numbers
+    assert replace(small, weight_bytes=cost.weight_bytes) == cost
+
+
 def test_a_lone_sequence_is_bound_by_memory_and_a_large_batch_by_products() -> None:
     assert decode_limit(COST, SPEED, 1) == pytest.approx(10)  # 1,000 bytes at 10,000 a second
     assert decode_limit(COST, SPEED, 4) == pytest.approx(40)

@@ -33,13 +33,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(params=["none", "int8"])
+def quantize(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-def load(folder: Path, kernels: str) -> Iterator[Load]:
+def load(folder: Path, kernels: str, quantize: str) -> Iterator[Load]:
     engines: list[LoadedEngine] = []
 
     def load(num_pages: int = 100, **settings: object) -> LoadedEngine:
         page = bytes_per_page(ModelConfig.from_folder(folder), PAGE_SIZE, torch.bfloat16)
-        asked: dict[str, object] = {"compile": False, "threads": 2, **settings}
+        asked: dict[str, object] = {"compile": False, "threads": 2, "quantize": quantize, **settings}
         config = EngineConfig(device="cpu", kv_cache_memory_bytes=num_pages * page, **asked)  # type: ignore[arg-type]
         with warnings.catch_warnings():  # PyTorch's compiler uses parts of PyTorch that warn
             warnings.simplefilter("ignore", DeprecationWarning)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from engine.config import EngineConfig
 from engine.machine import Machine
@@ -113,8 +114,27 @@ def test_a_setting_out_of_its_range_is_refused(config: EngineConfig, says: str) 
         resolve(config, QWEN3_06B, LAPTOP)
 
 
+@pytest.mark.parametrize(
+    ("config", "machine", "says"),
+    [
+        (EngineConfig(quantize="int8", dtype="float32"), LAPTOP, "`quantize` is int8 and `dtype` float32"),
+        (EngineConfig(quantize="int8"), replace(LAPTOP, has_mps=True), "runs on CPUs; the device is mps"),
+    ],
+)
+def test_eight_bit_weights_go_with_bfloat16_on_a_cpu(config: EngineConfig, machine: Machine, says: str) -> None:
+    with pytest.raises(InvalidInput, match=says):
+        resolve(config, QWEN3_06B, machine)
+    resolved = resolve(EngineConfig(quantize="int8", device="cpu"), replace(QWEN3_06B, dtype="float32"), machine)
+    assert (resolved.dtype, resolved.quantize) == ("bfloat16", "int8")
+
+
+def test_eight_bit_weights_leave_more_memory_to_the_cache() -> None:
+    exact, rounded = (weight_bytes(QWEN3_06B, torch.bfloat16, quantize) for quantize in ("none", "int8"))
+    embedding = QWEN3_06B.vocab_size * QWEN3_06B.hidden_size * 2
+    assert rounded - embedding == pytest.approx((exact - embedding) * 260 / 512, rel=0.001)
+
+
 def test_the_weights_of_the_tiny_model_are_counted_to_the_byte(tiny_folder: Path) -> None:
-    import torch
     from safetensors import safe_open
 
     with safe_open(tiny_folder / "model.safetensors", framework="pt") as file:

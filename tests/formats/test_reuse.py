@@ -63,7 +63,7 @@ def run(store: JobStore, job: Job, failing: frozenset[str] = frozenset()) -> lis
         assert lease is not None
         prompts = store.pending(lease)
         store.write(lease, [_answer(prompt, job.id, prompt.id in failing) for prompt in prompts])
-        store.finish_shard(lease, ShardStats("worker", "cpu", "float32", True, 0.0, 0.0))
+        store.finish_shard(lease, ShardStats("worker", "cpu", "float32", "none", True, 0.0, 0.0))
         ran += [prompt.id for prompt in prompts]
     return ran
 

@@ -7,13 +7,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from model.ops.linear import Quantization
 from model.qwen3 import Qwen3ForCausalLM
 from tests.support.packed_steps import CachedSequence, PackedSteps, ragged_prompts
 from tests.support.tiny_checkpoint import TINY, write_tiny_checkpoint
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
-DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+NUMBERS = pytest.mark.parametrize(
+    ("dtype", "quantize"),
+    [(torch.float32, "none"), (torch.bfloat16, "none"), (torch.bfloat16, "int8")],
+    ids=["float32", "bfloat16", "int8"],
+)
 
 
 @pytest.fixture(params=["tiny_folder", "wide_folder"])
@@ -23,9 +28,11 @@ def folder(request: pytest.FixtureRequest) -> Path:
     return path
 
 
-@DTYPES
-def test_a_sequence_in_a_batch_has_the_bits_it_has_alone(folder: Path, dtype: torch.dtype) -> None:
-    model = Qwen3ForCausalLM.from_folder(folder, dtype=dtype)
+@NUMBERS
+def test_a_sequence_in_a_batch_has_the_bits_it_has_alone(
+    folder: Path, dtype: torch.dtype, quantize: Quantization
+) -> None:
+    model = Qwen3ForCausalLM.from_folder(folder, dtype=dtype, quantize=quantize)
     prompts = ragged_prompts(24, longest=70, vocab_size=TINY["vocab_size"])
 
     together = PackedSteps(model).generate([CachedSequence(list(p)) for p in prompts], 6)
@@ -35,9 +42,11 @@ def test_a_sequence_in_a_batch_has_the_bits_it_has_alone(folder: Path, dtype: to
         assert torch.equal(alone, together[row])
 
 
-@DTYPES
-def test_a_prompt_cut_into_chunks_has_the_bits_of_the_whole(folder: Path, dtype: torch.dtype) -> None:
-    model = Qwen3ForCausalLM.from_folder(folder, dtype=dtype)
+@NUMBERS
+def test_a_prompt_cut_into_chunks_has_the_bits_of_the_whole(
+    folder: Path, dtype: torch.dtype, quantize: Quantization
+) -> None:
+    model = Qwen3ForCausalLM.from_folder(folder, dtype=dtype, quantize=quantize)
     prompts = ragged_prompts(5, longest=90, vocab_size=TINY["vocab_size"])
     whole = PackedSteps(model).run([CachedSequence(list(p)) for p in prompts])
 
@@ -51,9 +60,11 @@ def test_a_prompt_cut_into_chunks_has_the_bits_of_the_whole(folder: Path, dtype:
             assert torch.equal(torch.cat(parts), expected)
 
 
-@DTYPES
-def test_spare_columns_of_the_block_tables_change_nothing(tiny_folder: Path, dtype: torch.dtype) -> None:
-    model = Qwen3ForCausalLM.from_folder(tiny_folder, dtype=dtype)
+@NUMBERS
+def test_spare_columns_of_the_block_tables_change_nothing(
+    tiny_folder: Path, dtype: torch.dtype, quantize: Quantization
+) -> None:
+    model = Qwen3ForCausalLM.from_folder(tiny_folder, dtype=dtype, quantize=quantize)
     prompts = ragged_prompts(5, longest=40, vocab_size=TINY["vocab_size"])
     narrow, wide = PackedSteps(model), PackedSteps(model)
     for is_decode in (False, True):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from model.fused_layer import can_fuse, fused_decoder_layer
+from model.ops.linear import Quantization
 from model.qwen3 import Qwen3ForCausalLM, decoder_layer
 from tests.conftest import require
 from tests.support.packed_steps import CachedSequence, PackedSteps, ragged_prompts
@@ -24,9 +25,9 @@ LoadModel = Callable[..., Qwen3ForCausalLM]
 def load(tmp_path: Path, built_kernels: None) -> LoadModel:
     """A model of one layer in bfloat16 by default, so that differences cannot add up."""
 
-    def load(dtype: torch.dtype = torch.bfloat16, **shape: int) -> Qwen3ForCausalLM:
+    def load(dtype: torch.dtype = torch.bfloat16, quantize: Quantization = "none", **shape: int) -> Qwen3ForCausalLM:
         folder = write_tiny_checkpoint(tmp_path / "model", **({"num_hidden_layers": 1} | shape))
-        return Qwen3ForCausalLM.from_folder(folder, dtype=dtype)
+        return Qwen3ForCausalLM.from_folder(folder, dtype=dtype, quantize=quantize)
 
     return load
 
@@ -41,8 +42,11 @@ def fused(model: Qwen3ForCausalLM) -> Qwen3ForCausalLM:
     [{}, {"hidden_size": 1024, "head_dim": 128, "intermediate_size": 3072, "num_attention_heads": 16}],
     ids=["tiny", "as wide as 0.6B"],
 )
-def test_hidden_states_and_cache_are_those_of_the_plain_layer(load: LoadModel, shape: dict[str, int]) -> None:
-    model = load(**shape)
+@pytest.mark.parametrize("quantize", ["none", "int8"])
+def test_hidden_states_and_cache_are_those_of_the_plain_layer(
+    load: LoadModel, shape: dict[str, int], quantize: Quantization
+) -> None:
+    model = load(quantize=quantize, **shape)
     plain, ours = PackedSteps(model), PackedSteps(fused(model))
     prompts = ragged_prompts(9, longest=80, vocab_size=TINY["vocab_size"])
     for steps in (plain, ours):

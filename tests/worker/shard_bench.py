@@ -52,7 +52,7 @@ class ShardBench:
         self.engine = FakeEngine()
         self.hints = RecordedHints()
         self.active = ActiveShards()
-        self.facts = WorkerFacts(f"host:1:{next(_numbers)}", MODEL, "cpu", "float32")
+        self.facts = WorkerFacts(f"host:1:{next(_numbers)}", MODEL, "cpu", "float32", "none")
         self.link = StoreLink(self.active.stopping)
         self.keeper = LeaseKeeper(
             store=self.store, worker_id=self.facts.worker_id, ttl_seconds=ttl_seconds, link=self.link

@@ -17,7 +17,8 @@ def test_what_is_not_set_is_left_to_the_machine() -> None:
 def test_every_setting_of_the_engine_is_passed_on() -> None:
     settings = Settings(
         device="cpu",
-        dtype="float32",
+        dtype="bfloat16",
+        quantize="int8",
         compile=False,
         max_num_seqs=7,
         max_batched_tokens=300,
@@ -25,13 +26,14 @@ def test_every_setting_of_the_engine_is_passed_on() -> None:
         kv_cache_memory="2GiB",
         threads=3,
     )
-    assert engine_config(settings) == EngineConfig("cpu", "float32", False, 7, 300, 1_000, 2 * 2**30, 3)
+    assert engine_config(settings) == EngineConfig("cpu", "bfloat16", "int8", False, 7, 300, 1_000, 2 * 2**30, 3)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         (Settings(device="tpu"), "`device` is 'tpu'; it must be one of auto, cpu, cuda, mps."),
+        (Settings(quantize="fp8"), "`quantize` is 'fp8'; it must be one of none, int8."),
         (Settings(dtype="int8"), "`dtype` is 'int8'; it must be one of auto, float32, bfloat16."),
         (Settings(kv_cache_memory="lots"), "'lots' is not a size in bytes."),
     ],
