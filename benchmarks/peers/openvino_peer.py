@@ -1,9 +1,9 @@
 """OpenVINO GenAI's continuous batching on the CPU.
 
 optimum-intel exports the model once. It has no format for bfloat16 weights: "bf16" stores float16 and computes in
-bfloat16; "int8" compresses the weights alone and computes in bfloat16 too, or with `--precision f32` with rows rounded to
-8 bits, the plugin's own choice there, which a lone stream is faster with. The cache is 8 bits wide by the plugin's own
-choice; `--kv-cache bf16` gives it the width of the others'.
+bfloat16; "int8" compresses the weights alone and computes in bfloat16 too, or with `--precision f32` with rows rounded
+to 8 bits, the plugin's own choice there, with which a lone stream is faster. The cache is 8 bits wide by the plugin's
+own choice; `--kv-cache bf16` gives it the width of the others'.
 """
 
 from __future__ import annotations
