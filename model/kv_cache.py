@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import torch
 
 from model.config import ModelConfig
+from model.zeroed_memory import zeroed_tensor
 
 
 class PagedKVCache:
@@ -40,7 +38,6 @@ def bytes_per_page(config: ModelConfig, page_size: int, dtype: torch.dtype) -> i
 
 
 def _zeros(shape: tuple[int, ...], device: torch.device | str, dtype: torch.dtype) -> torch.Tensor:
-    """On a CPU from `calloc`, as NumPy asks for it: pages of memory are taken when they are first written."""
     if torch.device(device).type == "cpu":
-        return torch.from_numpy(np.zeros(math.prod(shape) * dtype.itemsize, np.uint8)).view(dtype).view(shape)
+        return zeroed_tensor(shape, dtype)
     return torch.zeros(shape, device=device, dtype=dtype)

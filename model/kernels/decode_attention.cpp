@@ -25,9 +25,16 @@ namespace {
 constexpr int MAX_GROUP = 4;       // query heads worked on together; larger groups take several rounds
 #if QWEN_BATCH_HAS_AVX512_BF16
 
+// To the second-level cache: keys and values of two hyperthreads do not fit into the first one.
 inline void prefetch(const uint16_t* row, int64_t dim) {
-  for (int64_t d = 0; d < dim; d += 32) _mm_prefetch(reinterpret_cast<const char*>(row + d), _MM_HINT_T0);
+  for (int64_t d = 0; d < dim; d += 32) _mm_prefetch(reinterpret_cast<const char*>(row + d), _MM_HINT_T1);
 }
+
+// Rows that will be read soon.
+struct Ahead {
+  const uint16_t* rows;
+  int64_t count;
+};
 
 template <int DIM, int GROUP>
 class Attention {
@@ -41,13 +48,15 @@ class Attention {
     }
   }
 
+  // Memory never waits for arithmetic: values are fetched while keys are worked on, the next keys while values are.
   void run(const uint16_t* keys, const uint16_t* values, uint16_t* out) {
+    const Ahead next{static_cast<const uint16_t*>(item_.next_keys), item_.next_context};
     for (int64_t first = 0; first < item_.context; first += BLOCK) {
-      const int64_t at = item_.pages[first / item_.page_size] * item_.page_stride + first % item_.page_size * DIM;
-      const int count = static_cast<int>(std::min<int64_t>(BLOCK, item_.context - first));
+      const int64_t at = place(first), left = item_.context - first;
+      const int count = static_cast<int>(std::min<int64_t>(BLOCK, left));
       score(keys + at, values + at, count);
       soften(count);
-      accumulate(values + at, count);
+      accumulate(values + at, count, left > BLOCK ? Ahead{keys + place(first + BLOCK), left - BLOCK} : next);
     }
     store(out);
   }
@@ -55,6 +64,11 @@ class Attention {
  private:
   static constexpr int CHUNKS = DIM / 32;  // registers of 32 bfloat16 values a row
   static constexpr int BLOCK = 64;         // tokens a round; pages are multiples of it
+
+  // Where a position's key lies among the keys, and its value among the values.
+  int64_t place(int64_t position) const {
+    return item_.pages[position / item_.page_size] * item_.page_stride + position % item_.page_size * DIM;
+  }
 
   void score(const uint16_t* keys, const uint16_t* values, int count) {
     for (int t = 0; t < count; t += 16) {
@@ -66,7 +80,7 @@ class Attention {
           const __m512bh part = (__m512bh)_mm512_loadu_si512(key + c * 32);
           for (int g = 0; g < GROUP; ++g) dots[g][j] = _mm512_dpbf16_ps(dots[g][j], query_[g][c], part);
         }
-        prefetch(values + (t + j) * DIM, DIM);
+        if (t + j < count) prefetch(values + (t + j) * DIM, DIM);
       }
       for (int g = 0; g < GROUP; ++g) _mm512_store_ps(&score_[g][t], sums_of_16(dots[g]));
     }
@@ -100,9 +114,12 @@ class Attention {
   }
 
   // Two value rows a step: their interleaved halves against the pair of weights.
-  void accumulate(const uint16_t* values, int count) {
+  void accumulate(const uint16_t* values, int count, Ahead next) {
+    const int64_t rows = std::min<int64_t>(BLOCK, next.count), rows_a_step = 2 * ((rows + count - 1) / count);
     for (int t = 0; t < count; t += 2) {
       const uint16_t* row = values + t * DIM;
+      const int64_t fetched = t / 2 * rows_a_step;
+      for (int64_t ahead = fetched; ahead < std::min(fetched + rows_a_step, rows); ++ahead) prefetch(next.rows + ahead * DIM, DIM);
       __m512bh weights[GROUP];
       for (int g = 0; g < GROUP; ++g) {
         int32_t pair;
@@ -224,8 +241,12 @@ void run(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& lens, 
   torch::stable::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
     for (int64_t item = borders[begin]; item < borders[end]; ++item) {
       const int64_t s = item / heads, h = item % heads, first = (s * query_heads + h * group) * dim;
-      const int64_t head = h * page_size * dim;
-      const Item what{pages + s * width, context[s], page_size, heads * page_size * dim, scale};
+      const int64_t head = h * page_size * dim, page = heads * page_size * dim;
+      Item what{pages + s * width, context[s], page_size, page, scale, nullptr, 0};
+      if (const int64_t next = item + 1; next < borders[end]) {
+        what.next_keys = keys + pages[next / heads * width] * page + next % heads * page_size * dim;
+        what.next_context = context[next / heads];
+      }
       attend_group(what, queries + first, keys + head, values + head, result + first, group, dim);
     }
   });

@@ -18,6 +18,8 @@ struct Item {
   int64_t page_size;  // tokens a page
   int64_t page_stride;
   float scale;
+  const void* next_keys;  // of the item that the same thread works on after this one: there to be fetched early
+  int64_t next_context;   // 0: there is none
 };
 
 // One query head; any type, any processor: the compiler vectorises. `dim` and the page size are at most 512.

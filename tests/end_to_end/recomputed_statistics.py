@@ -19,8 +19,8 @@ FIELDS = (
     *("finish_reasons", "retried_shards", "workers", "load_seconds", "compile_seconds"),
 )
 WORKER_FIELDS = (
-    *("worker_id", "device", "dtype", "compiled", "output_tokens", "peak_memory_bytes"),
-    *("load_seconds", "compile_seconds"),
+    *("worker_id", "device", "dtype", "quantize", "compiled", "output_tokens"),
+    *("peak_memory_bytes", "load_seconds", "compile_seconds"),
 )
 
 
