@@ -20,7 +20,8 @@ def zeroed_tensor(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     size = math.prod(shape) * dtype.itemsize
     if size == 0:
         return torch.zeros(shape, dtype=dtype)
-    memory = mmap.mmap(-1, size + HUGE_PAGE)
+    # Private, or Linux takes it for memory shared between processes, which seldom gets huge pages.
+    memory = mmap.mmap(-1, size + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):  # a system built without them
             memory.madvise(mmap.MADV_HUGEPAGE)

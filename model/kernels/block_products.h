@@ -38,21 +38,26 @@ inline void rows_by_vectors(const uint16_t* a, int a_stride, const uint16_t* b, 
     for (int v = 0; v < VECTORS; ++v) _mm512_storeu_ps(out + r * out_stride + v * 16, sum[r][v]);
 }
 
-// The product by AVX512-BF16: 6 rows x 64 columns of sums stay in registers.
+// As many columns as are left, up to 64 at a time.
+template <int ROWS, bool ADD>
+void rows_by_columns(const uint16_t* a, int a_stride, const uint16_t* b, int columns, float* out, int pairs) {
+  int c = 0;
+  for (; c + 64 <= columns; c += 64) rows_by_vectors<ROWS, 4, ADD>(a, a_stride, b + c * 2, columns, out + c, columns, pairs);
+  for (; c < columns; c += 32) rows_by_vectors<ROWS, 2, ADD>(a, a_stride, b + c * 2, columns, out + c, columns, pairs);
+}
+
+// The product by AVX512-BF16: 6 rows x 64 columns of sums stay in registers. The last 8 rows go in two fours: two rows on
+// their own would wait for each other's sums.
 template <bool ADD>
 void multiply_vectors(const uint16_t* a, int a_stride, const uint16_t* b, int columns, float* out, int rows, int pairs) {
-  for (int c = 0; c < columns;) {
-    const bool wide = columns - c >= 64;
-    int r = 0;
-    for (; r + 6 <= rows; r += 6) {
-      if (wide) rows_by_vectors<6, 4, ADD>(a + r * a_stride, a_stride, b + c * 2, columns, out + r * columns + c, columns, pairs);
-      else rows_by_vectors<6, 2, ADD>(a + r * a_stride, a_stride, b + c * 2, columns, out + r * columns + c, columns, pairs);
-    }
-    for (; r < rows; ++r) {
-      if (wide) rows_by_vectors<1, 4, ADD>(a + r * a_stride, a_stride, b + c * 2, columns, out + r * columns + c, columns, pairs);
-      else rows_by_vectors<1, 2, ADD>(a + r * a_stride, a_stride, b + c * 2, columns, out + r * columns + c, columns, pairs);
-    }
-    c += wide ? 64 : 32;
+  while (rows > 0) {
+    const int now = rows >= 6 && rows != 8 ? 6 : rows >= 4 ? 4 : 1;
+    if (now == 6) rows_by_columns<6, ADD>(a, a_stride, b, columns, out, pairs);
+    else if (now == 4) rows_by_columns<4, ADD>(a, a_stride, b, columns, out, pairs);
+    else rows_by_columns<1, ADD>(a, a_stride, b, columns, out, pairs);
+    a += now * a_stride;
+    out += now * columns;
+    rows -= now;
   }
 }
 

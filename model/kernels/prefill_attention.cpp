@@ -13,7 +13,7 @@
 
 #include "kernels.h"
 #include "block_products.h"
-
+#include "softmax_rows.h"
 
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
@@ -27,7 +27,6 @@ void check(bool holds, const char* what) {
 
 #if QWEN_BATCH_HAS_AVX512_BF16
 
-constexpr float LOWEST = -1e30f;  // below every score, and safe to subtract
 constexpr int MAX_DIM = 256;
 
 // One step's shapes and arrays.
@@ -75,8 +74,6 @@ class QueryBlock {
     for (int r = 0; r < rows_; ++r)
       std::memcpy(query_ + r * step.dim, step.q + origin_ + r * step.query_heads * step.dim, step.dim * 2);
     std::fill(sum_v_, sum_v_ + QUERY_ROWS * step.dim, 0.0f);
-    std::fill(highest_, highest_ + QUERY_ROWS, LOWEST);
-    std::fill(sum_, sum_ + QUERY_ROWS, 0.0f);
   }
 
   void run(const uint16_t* keys, const uint16_t* values) {
@@ -84,7 +81,8 @@ class QueryBlock {
     for (int64_t first = 0; first < position_ + rows_; first += KEY_BLOCK) {
       const int64_t block = first / KEY_BLOCK * block_values;
       multiply<false>(query_, static_cast<int>(step_.dim), keys + block, KEY_BLOCK, score_, static_cast<int>(step_.dim / 2));
-      for (int r = 0; r < rows_; ++r) soften(r, static_cast<int>(std::min<int64_t>(KEY_BLOCK, position_ + r + 1 - first)));
+      softmax_.soften(score_, weight_, rows_, static_cast<int>(std::min<int64_t>(KEY_BLOCK, position_ + 1 - first)), step_.scale * LOG2_E);
+      shrink_sums();
       multiply<true>(weight_, KEY_BLOCK, values + block, static_cast<int>(step_.dim), sum_v_, KEY_BLOCK / 2);
     }
     store();
@@ -99,43 +97,19 @@ class QueryBlock {
     multiply_vectors<ADD>(a, a_stride, b, columns, out, rows_, pairs);
   }
 
-  // Scores of one row to weights; the first `visible` keys are at or before the row's position.
-  void soften(int row, int visible) {
-    uint16_t* weights = weight_ + row * KEY_BLOCK;
-    if (visible <= 0) {
-      std::memset(weights, 0, KEY_BLOCK * 2);
-      return;
+  void shrink_sums() {
+    for (int r = 0; r < rows_; ++r) {
+      const float shrink = softmax_.shrink(r);
+      if (shrink == 1.0f) continue;
+      float* sums = sum_v_ + r * step_.dim;
+      for (int64_t d = 0; d < step_.dim; d += 16)
+        _mm512_storeu_ps(sums + d, _mm512_mul_ps(_mm512_loadu_ps(sums + d), _mm512_set1_ps(shrink)));
     }
-    __m512 scores[KEY_BLOCK / 16];
-    __mmask16 valid[KEY_BLOCK / 16];
-    __m512 most = _mm512_set1_ps(highest_[row]);
-    for (int v = 0; v < KEY_BLOCK / 16; ++v) {
-      const int left = visible - v * 16;
-      valid[v] = left >= 16 ? 0xffff : left <= 0 ? 0 : static_cast<__mmask16>((1u << left) - 1);
-      const __m512 raw = _mm512_loadu_ps(score_ + row * KEY_BLOCK + v * 16);
-      scores[v] = _mm512_mask_mul_ps(_mm512_set1_ps(LOWEST), valid[v], raw, _mm512_set1_ps(step_.scale));
-      most = _mm512_max_ps(most, scores[v]);
-    }
-    const float highest = _mm512_reduce_max_ps(most);
-    __m512 sum = _mm512_setzero_ps();
-    for (int v = 0; v < KEY_BLOCK / 16; ++v) {
-      const __m512 below = _mm512_sub_ps(scores[v], _mm512_set1_ps(highest));
-      const __m512 weight = _mm512_maskz_mov_ps(valid[v], exp_of_negative(below));
-      sum = _mm512_add_ps(sum, weight);
-      _mm256_storeu_si256((__m256i*)(weights + v * 16), (__m256i)_mm512_cvtneps_pbh(weight));
-    }
-    const float shrink = std::exp(highest_[row] - highest);
-    highest_[row] = highest;
-    sum_[row] = sum_[row] * shrink + _mm512_reduce_add_ps(sum);
-    if (shrink == 1.0f) return;
-    float* sums = sum_v_ + row * step_.dim;
-    for (int64_t d = 0; d < step_.dim; d += 16)
-      _mm512_storeu_ps(sums + d, _mm512_mul_ps(_mm512_loadu_ps(sums + d), _mm512_set1_ps(shrink)));
   }
 
   void store() const {
     for (int r = 0; r < rows_; ++r) {
-      const __m512 inverse = _mm512_set1_ps(1.0f / sum_[r]);
+      const __m512 inverse = _mm512_set1_ps(1.0f / softmax_.sum(r));
       uint16_t* out = step_.out + origin_ + r * step_.query_heads * step_.dim;
       for (int64_t d = 0; d < step_.dim; d += 16) {
         const __m512 value = _mm512_mul_ps(_mm512_loadu_ps(sum_v_ + r * step_.dim + d), inverse);
@@ -152,7 +126,7 @@ class QueryBlock {
   alignas(64) float score_[QUERY_ROWS * KEY_BLOCK];
   alignas(64) uint16_t weight_[QUERY_ROWS * KEY_BLOCK] = {};
   alignas(64) float sum_v_[QUERY_ROWS * MAX_DIM];
-  float highest_[QUERY_ROWS], sum_[QUERY_ROWS];
+  SoftmaxRows<QUERY_ROWS, KEY_BLOCK> softmax_;
 };
 
 // A piece of work: one block of queries of one kv head's group.
@@ -168,10 +142,10 @@ void run(const Step& step) {
     first_block.push_back(first_block.back() + count);
     for (int64_t h = 0; h < step.heads; ++h)
       for (int64_t b = 0; b < count; ++b) blocks.push_back({s, h, b});
-    // The last rows have the most keys: big pieces first, dealt out in turn, keep the threads level.
+    // A head after the other, since its keys and values fit into the second-level cache.
     const int64_t fresh = step.query_start[s + 1] - step.query_start[s];
-    for (int64_t row = (fresh - 1) / QUERY_ROWS * QUERY_ROWS; row >= 0; row -= QUERY_ROWS)
-      for (int64_t h = 0; h < step.query_heads; ++h) queries.push_back({s, h, row});
+    for (int64_t h = 0; h < step.query_heads; ++h)
+      for (int64_t row = (fresh - 1) / QUERY_ROWS * QUERY_ROWS; row >= 0; row -= QUERY_ROWS) queries.push_back({s, h, row});
   }
   const int64_t block_values = step.dim * KEY_BLOCK;
   Tensor packed = torch::stable::empty({2, first_block.back() * step.heads * block_values + 32}, ScalarType::BFloat16);
@@ -193,7 +167,8 @@ void run(const Step& step) {
     const TileScope scope(16);
 #endif
     for (int64_t part = begin; part < end; ++part)
-      for (size_t i = part; i < queries.size(); i += parts) {
+      // Dealt out there and back, because a head's later rows have more keys than its earlier ones.
+      for (size_t i = part, back = 2 * (parts - 1 - part) + 1; i < queries.size(); i += back, back = 2 * parts - back) {
         const int64_t at = place(queries[i].sequence, queries[i].head / group);
         QueryBlock(step, queries[i].sequence, queries[i].head, queries[i].first_row).run(keys + at, values + at);
       }

@@ -33,12 +33,12 @@ inline void from_float(float value, uint16_t* out) {
 
 #if QWEN_BATCH_HAS_AVX512_BF16
 
-// e^x for x <= 0, to about 2 ulp of bfloat16's needs: 2^(x log2 e) with the Taylor terms of 2^f, |f| <= 1/2.
-inline __m512 exp_of_negative(__m512 x) {
-  x = _mm512_max_ps(x, _mm512_set1_ps(-87.0f));
-  const __m512 t = _mm512_mul_ps(x, _mm512_set1_ps(1.44269504f));
-  const __m512 whole = _mm512_roundscale_ps(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const __m512 f = _mm512_sub_ps(t, whole);
+constexpr float LOG2_E = 1.44269504f;
+
+// 2^x for x <= 0, to about 2 ulp of bfloat16's needs: the Taylor terms of 2^f, |f| <= 1/2.
+inline __m512 exp2_of_negative(__m512 x) {
+  const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const __m512 f = _mm512_sub_ps(x, whole);
   __m512 p = _mm512_set1_ps(1.33335581e-3f);
   p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(9.61812911e-3f));
   p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(5.55041087e-2f));
@@ -48,19 +48,32 @@ inline __m512 exp_of_negative(__m512 x) {
   return _mm512_scalef_ps(p, whole);
 }
 
-// The 16 sums over the lanes of 16 registers, in one register.
-inline __m512 sums_of_16(const __m512* v) {
+// e^x for x <= 0.
+inline __m512 exp_of_negative(__m512 x) {
+  return exp2_of_negative(_mm512_mul_ps(_mm512_max_ps(x, _mm512_set1_ps(-87.0f)), _mm512_set1_ps(LOG2_E)));
+}
+
+// The lanes of 16 registers, combined by pairs: one result a register, in one register.
+template <typename Combine>
+inline __m512 combined_of_16(const __m512* v, const Combine& combine) {
   __m512 a[8], b[4];
-  for (int i = 0; i < 8; ++i)
-    a[i] = _mm512_add_ps(_mm512_unpacklo_ps(v[2 * i], v[2 * i + 1]), _mm512_unpackhi_ps(v[2 * i], v[2 * i + 1]));
+  for (int i = 0; i < 8; ++i) a[i] = combine(_mm512_unpacklo_ps(v[2 * i], v[2 * i + 1]), _mm512_unpackhi_ps(v[2 * i], v[2 * i + 1]));
   for (int i = 0; i < 4; ++i) {
     const __m512d low = _mm512_unpacklo_pd(_mm512_castps_pd(a[2 * i]), _mm512_castps_pd(a[2 * i + 1]));
     const __m512d high = _mm512_unpackhi_pd(_mm512_castps_pd(a[2 * i]), _mm512_castps_pd(a[2 * i + 1]));
-    b[i] = _mm512_add_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high));
+    b[i] = combine(_mm512_castpd_ps(low), _mm512_castpd_ps(high));
   }
-  const __m512 c = _mm512_add_ps(_mm512_shuffle_f32x4(b[0], b[1], 0x88), _mm512_shuffle_f32x4(b[0], b[1], 0xdd));
-  const __m512 d = _mm512_add_ps(_mm512_shuffle_f32x4(b[2], b[3], 0x88), _mm512_shuffle_f32x4(b[2], b[3], 0xdd));
-  return _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x88), _mm512_shuffle_f32x4(c, d, 0xdd));
+  const __m512 c = combine(_mm512_shuffle_f32x4(b[0], b[1], 0x88), _mm512_shuffle_f32x4(b[0], b[1], 0xdd));
+  const __m512 d = combine(_mm512_shuffle_f32x4(b[2], b[3], 0x88), _mm512_shuffle_f32x4(b[2], b[3], 0xdd));
+  return combine(_mm512_shuffle_f32x4(c, d, 0x88), _mm512_shuffle_f32x4(c, d, 0xdd));
+}
+
+inline __m512 sums_of_16(const __m512* v) {
+  return combined_of_16(v, [](__m512 a, __m512 b) { return _mm512_add_ps(a, b); });
+}
+
+inline __m512 maxima_of_16(const __m512* v) {
+  return combined_of_16(v, [](__m512 a, __m512 b) { return _mm512_max_ps(a, b); });
 }
 
 // 16 x 16 values of 32 bits, transposed in place.
