@@ -14,7 +14,7 @@ from engine.batch import Batch
 from engine.block_manager import SINK_PAGE
 from engine.compilation import compile_obstacle
 from engine.config import PAGE_SIZE, ResolvedConfig
-from engine.cpu_kernels import load_cpu_kernels
+from engine.device_kernels import load_device_kernels
 from engine.heap import keep_freed_memory
 from engine.request import Request, Ticket
 from engine.resolve import TORCH_DTYPES
@@ -63,8 +63,7 @@ class ModelRunner:
             ModelUnusable: The checkpoint cannot be loaded.
         """
         torch.set_num_threads(config.threads)
-        if config.device == "cpu":
-            load_cpu_kernels(log, config.quantize)
+        load_device_kernels(config, log)
         model = Qwen3ForCausalLM.from_folder(
             folder,
             dtype=TORCH_DTYPES[config.dtype],

@@ -10,7 +10,7 @@ import torch
 
 from engine.compilation import compile_obstacle, keep_compile_cache
 from engine.config import EngineConfig, ResolvedConfig
-from engine.cpu_kernels import load_cpu_kernels
+from engine.device_kernels import load_device_kernels
 from engine.machine import Machine
 from engine.resolve import TORCH_DTYPES, resolve
 from model.compiled_layer import CompiledLayer
@@ -60,8 +60,7 @@ def load_local_model(folder: ModelFolder, config: EngineConfig, log: Callable[[s
     tokenizer = Tokenizer.from_folder(folder.path)
     resolved = resolve(config, ModelConfig.from_folder(folder.path), Machine.inspect(), log)
     torch.set_num_threads(resolved.threads)
-    if resolved.device == "cpu":
-        load_cpu_kernels(log, resolved.quantize)
+    load_device_kernels(resolved, log)
     model = Qwen3ForCausalLM.from_folder(
         folder.path,
         dtype=TORCH_DTYPES[resolved.dtype],

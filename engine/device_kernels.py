@@ -1,0 +1,17 @@
+"""The kernels of our own that a device has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engine.config import ResolvedConfig
+from engine.cpu_kernels import load_cpu_kernels
+from engine.cuda_kernels import load_cuda_kernels
+
+
+def load_device_kernels(config: ResolvedConfig, log: Callable[[str], None]) -> None:
+    """Let the fastest kernels serve the device. To be called before weights are packed; a line says what is missing."""
+    if config.device == "cpu":
+        load_cpu_kernels(log, config.quantize)
+    elif config.device.startswith("cuda"):
+        load_cuda_kernels(log)

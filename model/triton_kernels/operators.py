@@ -1,0 +1,43 @@
+"""The operators of `model/ops` on CUDA devices: from here on Triton kernels serve them.
+
+Importing this module needs the package triton; plain PyTorch serves a device for which nothing is registered.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+
+from model.ops import attention, kv_store  # noqa: F401 - defines the operators
+from model.ops.library import LIBRARY
+from model.triton_kernels.decode_attention import decode_attention
+from model.triton_kernels.prefill_attention import prefill_attention
+from model.triton_kernels.store_kv import store_kv
+from model.triton_kernels.tiles import page_size_fits
+
+
+@functools.cache  # an operator takes one kernel a device
+def register_for_cuda() -> None:
+    """Serve `qwen_batch::paged_attention` and `qwen_batch::store_kv` on CUDA devices, in this process."""
+    LIBRARY.impl("paged_attention", paged_attention, "CUDA")  # type: ignore[no-untyped-call]
+    LIBRARY.impl("store_kv", store_kv, "CUDA")  # type: ignore[no-untyped-call]
+
+
+def paged_attention(  # the operator's schema
+    q: torch.Tensor,
+    k_cache: torch.Tensor,
+    v_cache: torch.Tensor,
+    query_start: torch.Tensor,
+    context_lens: torch.Tensor,
+    block_tables: torch.Tensor,
+    scale: float,
+    is_decode: bool,
+) -> torch.Tensor:
+    """As `model.ops.attention.reference_paged_attention`, which also runs where pages are no tile."""
+    arguments = (q, k_cache, v_cache, query_start, context_lens, block_tables, scale)
+    if not page_size_fits(k_cache.shape[2]):
+        return attention.reference_paged_attention(*arguments, is_decode)
+    if is_decode:
+        return decode_attention(q, k_cache, v_cache, context_lens, block_tables, scale)
+    return prefill_attention(*arguments)
