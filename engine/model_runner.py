@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from array import array
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
@@ -11,18 +10,16 @@ from typing import Self
 import torch
 
 from engine.batch import Batch
-from engine.block_manager import SINK_PAGE
 from engine.compilation import compile_obstacle
 from engine.config import PAGE_SIZE, ResolvedConfig
+from engine.cuda_graph import CudaRecorder
+from engine.decode_graphs import DecodeGraphs, Record, Step, ladder
 from engine.device_kernels import load_device_kernels
 from engine.heap import keep_freed_memory
-from engine.request import Request, Ticket
 from engine.resolve import TORCH_DTYPES
 from engine.sampling_row import sampling_row
-from engine.sequence import Sequence
-from engine.step_inputs import StepBuffers
-from engine.stop_checker import StopChecker
-from jobs.sampling import SamplingParams
+from engine.sink_sequence import sink_sequence
+from engine.step_inputs import StepBuffers, StepInputs
 from model.compiled_layer import CompiledLayer
 from model.fused_layer import can_fuse, fused_decoder_layer
 from model.kv_cache import PagedKVCache
@@ -34,19 +31,33 @@ from model.sampling import SamplingBatch, sample
 class ModelRunner:
     """Runs batches: tokens in, sampled ids out. One thread at a time. See `engine.runner.Runner`."""
 
-    def __init__(self, model: Qwen3ForCausalLM, config: ResolvedConfig, log: Callable[[str], None]) -> None:
+    def __init__(
+        self, model: Qwen3ForCausalLM, config: ResolvedConfig, log: Callable[[str], None], record: Record | None = None
+    ) -> None:
+        """Sets up the cache.
+
+        Args:
+            model: On the device.
+            config: Resolved for this machine and this checkpoint.
+            log: Gets a line for what a person should know.
+            record: Keeps a decode step for replays, where that pays: see `engine.decode_graphs`.
+        """
+        self._record = record
+        self._graphs = DecodeGraphs()
         self._model = model
         self._config = config
         self._log = log
         self._device = torch.device(config.device)
         self.compiled = False
         self._cache = PagedKVCache(model.config, config.num_pages, PAGE_SIZE, self._device, model.dtype)
+        copied = torch.cuda.Event() if self._device.type == "cuda" else None  # type: ignore[no-untyped-call]
         self._buffers = StepBuffers(
             max_tokens=max(config.max_batched_tokens, config.max_num_seqs),
             max_seqs=config.max_num_seqs,
             max_pages=-(-config.max_model_len // PAGE_SIZE),
             page_size=PAGE_SIZE,
             device=self._device,
+            fence=copied,
         )
 
     @classmethod
@@ -63,7 +74,7 @@ class ModelRunner:
             ModelUnusable: The checkpoint cannot be loaded.
         """
         torch.set_num_threads(config.threads)
-        load_device_kernels(config, log)
+        has_kernels = load_device_kernels(config, log)
         model = Qwen3ForCausalLM.from_folder(
             folder,
             dtype=TORCH_DTYPES[config.dtype],
@@ -71,7 +82,9 @@ class ModelRunner:
             vocab_limit=vocab_limit,
             quantize=config.quantize,
         )
-        return cls(model, config, log)
+        # Plain PyTorch's attention waits for the device to tell lengths, which cannot be recorded.
+        record = CudaRecorder(model.device) if has_kernels and model.device.type == "cuda" else None
+        return cls(model, config, log, record)
 
     @property
     def device_description(self) -> str:
@@ -89,8 +102,13 @@ class ModelRunner:
     @torch.inference_mode()
     def run(self, batch: Batch) -> list[int]:
         """See `Runner.run`."""
-        inputs = self._buffers.build(batch)
-        hidden = self._model.forward(inputs.token_ids, inputs.metadata, self._cache)
+        size = self._graphs.size_for(len(batch.sequences)) if batch.phase == "decode" else None
+        if size is None:
+            inputs = self._buffers.build(batch)
+            hidden = self._model.forward(inputs.token_ids, inputs.metadata, self._cache)
+        else:
+            inputs = self._build_recorded(batch, size)
+            hidden = self._graphs.replay(size)
         if not batch.sampling:
             return []
         rows = [sampling_row(batch.sequences[index], self._model.valid_vocab) for index in batch.sampling]
@@ -98,12 +116,12 @@ class ModelRunner:
         return sample(logits, SamplingBatch.from_rows(rows, self._device)).tolist()
 
     def warm_up(self) -> float:
-        """Run a small step of each phase, so that the first real one meets no compilation.
+        """Run a small step of each phase, so that the first real one meets no compilation; record decode steps.
 
-        Where layers cannot be compiled, or their compilation fails, they run as they are, and a line says why.
+        Where layers cannot be compiled or recorded, or that fails, they run as they are, and a line says why.
 
         Returns:
-            Seconds that compilation took; 0 if nothing is compiled.
+            Seconds that compilation and recording took; 0 if nothing is compiled.
         """
         if self._device.type == "cpu":
             keep_freed_memory()
@@ -111,6 +129,8 @@ class ModelRunner:
         self.compiled = self._config.compile and self._compile()
         if not self.compiled:
             self._run_small_steps()
+        if self._config.compile and self._record is not None:
+            self._graphs = self._record_decode(self._record)
         return time.monotonic() - started_at if self.compiled else 0.0
 
     def _compile(self) -> bool:
@@ -131,9 +151,25 @@ class ModelRunner:
             return False
         return True
 
+    @torch.inference_mode()
+    def _record_decode(self, record: Record) -> DecodeGraphs:
+        def step_of(size: int) -> Step:
+            inputs = self._build_recorded(Batch.decode([sink_sequence()]), size)
+            return lambda: self._model.forward(inputs.token_ids, inputs.metadata, self._cache)
+
+        try:
+            return DecodeGraphs.of(ladder(self._config.max_num_seqs), step_of, record)
+        except Exception as error:  # noqa: BLE001 - drivers have many ways to fail; steps run without recordings
+            self._log(f"Running without recorded decode steps, which failed: {_cause(error)}")
+            return DecodeGraphs()
+
+    def _build_recorded(self, batch: Batch, size: int) -> StepInputs:
+        """Inputs of the one shape that steps of this size are recorded with."""
+        return self._buffers.build(batch, least_seqs=size, least_pages=self._buffers.max_pages)
+
     def _run_small_steps(self) -> None:
         for count in (2, 1):
-            sequences = [_sink_sequence() for _ in range(count)]
+            sequences = [sink_sequence() for _ in range(count)]
             self.run(Batch.prefill(sequences, [3] * count))
             for sequence in sequences:
                 sequence.num_computed = 2
@@ -144,14 +180,3 @@ def _cause(error: Exception) -> str:
     """What went wrong in one line; the compiler wraps the error that says so."""
     inner = getattr(error, "inner_exception", error)
     return f"{type(inner).__name__}: {str(inner).strip().partition(chr(10))[0]}"
-
-
-def _sink_sequence() -> Sequence:
-    """A sequence whose cache is the sink page."""
-    params = SamplingParams(max_tokens=1)
-    return Sequence(
-        ticket=Ticket(Request((0, 0, 0), params)),
-        stop_checker=StopChecker(params, (), 1),
-        priority=(0, False, 0, 0),
-        block_table=array("i", [SINK_PAGE]),
-    )

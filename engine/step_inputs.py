@@ -9,6 +9,7 @@ import torch
 
 from engine.batch import Batch
 from engine.block_manager import SINK_PAGE
+from engine.device_buffer import DeviceBuffer, Fence
 from engine.sequence import Sequence
 from model.attention_metadata import AttentionMetadata
 
@@ -17,25 +18,14 @@ PADDING = 2  # the most that a step can lack: it has at least two rows, two sequ
 
 @dataclass(frozen=True)
 class StepInputs:
-    """Everything a forward pass takes. Views of the buffers: valid until the next step is built."""
+    """Everything a forward pass takes. Views of the buffers: valid until the next step is built.
+
+    Steps of one shape lie at one place in the device's memory.
+    """
 
     token_ids: torch.Tensor  # [num_tokens] int64
     metadata: AttentionMetadata
     last_rows: torch.Tensor  # [max(2, sampling sequences)] int64, rows whose hidden states are sampled; none: empty
-
-
-class _Buffer:
-    """A flat host buffer as a NumPy array, and the way of its beginning to the device."""
-
-    def __init__(self, size: int, dtype: torch.dtype, device: torch.device) -> None:
-        # Pinned memory is copied to a GPU without waiting; on a CPU the device's tensor is the buffer itself.
-        self._tensor = torch.zeros(size, dtype=dtype, pin_memory=device.type == "cuda")
-        self._device = device
-        self.array = self._tensor.numpy()
-
-    def on_device(self, *shape: int) -> torch.Tensor:
-        """The first elements, in this shape."""
-        return self._tensor[: int(np.prod(shape))].view(shape).to(self._device, non_blocking=True)
 
 
 class StepBuffers:
@@ -47,28 +37,48 @@ class StepBuffers:
         max_pages: Pages of the longest sequence.
         page_size: Tokens a page.
         device: Where the model is.
+        fence: Tells when the device has copied a step's inputs, where it does so on its own.
     """
 
-    def __init__(self, *, max_tokens: int, max_seqs: int, max_pages: int, page_size: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        *,
+        max_tokens: int,
+        max_seqs: int,
+        max_pages: int,
+        page_size: int,
+        device: torch.device,
+        fence: Fence | None = None,
+    ) -> None:
+        self._fence = fence
+        self.max_pages = max(max_pages, PADDING)
         rows, seqs = max_tokens + PADDING, max_seqs + PADDING
         self._page_size = page_size
-        self._token_ids = _Buffer(rows, torch.int64, device)
-        self._positions = _Buffer(rows, torch.int64, device)
-        self._slots = _Buffer(rows, torch.int64, device)
-        self._query_start = _Buffer(seqs + 1, torch.int32, device)
-        self._context_lens = _Buffer(seqs, torch.int32, device)
-        self._block_tables = _Buffer(seqs * max(max_pages, PADDING), torch.int32, device)
-        self._last_rows = _Buffer(seqs, torch.int64, device)
+        self._token_ids = DeviceBuffer(rows, torch.int64, device)
+        self._positions = DeviceBuffer(rows, torch.int64, device)
+        self._slots = DeviceBuffer(rows, torch.int64, device)
+        self._query_start = DeviceBuffer(seqs + 1, torch.int32, device)
+        self._context_lens = DeviceBuffer(seqs, torch.int32, device)
+        self._block_tables = DeviceBuffer(seqs * self.max_pages, torch.int32, device)
+        self._last_rows = DeviceBuffer(seqs, torch.int64, device)
 
-    def build(self, batch: Batch) -> StepInputs:
-        """The inputs of a batch, padded with tokens of their own on the sink page."""
-        tables = self._fill_block_tables(batch.sequences)
+    def build(self, batch: Batch, *, least_seqs: int = PADDING, least_pages: int = PADDING) -> StepInputs:
+        """The inputs of a batch, filled up with sequences of one token of their own on the sink page.
+
+        Args:
+            batch: The step.
+            least_seqs: Rows and sequences that it has at least.
+            least_pages: Columns that the block tables have at least.
+        """
+        if self._fence is not None:
+            self._fence.synchronize()  # a step that samples nothing is over before its inputs are copied
+        tables = self._fill_block_tables(batch.sequences, least_seqs, least_pages)
         if batch.phase == "decode":
             num_rows = self._fill_decode(batch.sequences, tables)
         else:
             num_rows = self._fill_prefill(batch, tables)
         num_seqs = len(batch.sequences)
-        while num_rows < PADDING or num_seqs < PADDING:
+        while num_rows < least_seqs or num_seqs < least_seqs:
             self._add_padding(num_rows, num_seqs)
             num_rows, num_seqs = num_rows + 1, num_seqs + 1
         metadata = AttentionMetadata(
@@ -79,12 +89,15 @@ class StepBuffers:
             block_tables=self._block_tables.on_device(*tables.shape),
             is_decode=batch.phase == "decode",
         )
-        return StepInputs(self._token_ids.on_device(num_rows), metadata, self._fill_last_rows(batch))
+        inputs = StepInputs(self._token_ids.on_device(num_rows), metadata, self._fill_last_rows(batch))
+        if self._fence is not None:
+            self._fence.record()
+        return inputs
 
-    def _fill_block_tables(self, sequences: tuple[Sequence, ...]) -> np.ndarray:
+    def _fill_block_tables(self, sequences: tuple[Sequence, ...], least_seqs: int, least_pages: int) -> np.ndarray:
         """[sequences, pages of the longest] without gaps in memory; entries past a sequence's own are the sink."""
-        width = max(PADDING, *(len(sequence.block_table) for sequence in sequences))
-        shape = (max(PADDING, len(sequences)), width)
+        width = max(least_pages, *(len(sequence.block_table) for sequence in sequences))
+        shape = (max(least_seqs, len(sequences)), width)
         tables = self._block_tables.array[: shape[0] * width].reshape(shape)
         tables.fill(SINK_PAGE)
         for row, sequence in zip(tables, sequences, strict=False):

@@ -111,3 +111,41 @@ def test_nothing_of_a_larger_step_is_left_in_a_smaller_one(buffers: StepBuffers)
 def test_a_step_without_a_sample_has_no_last_rows(buffers: StepBuffers) -> None:
     inputs = buffers.build(Batch.decode([placed(2, [1], num_computed=2, generated=(5, 6))]))
     assert listed(inputs)["last_rows"] == []
+
+
+def test_a_step_is_filled_up_to_the_shape_that_it_was_recorded_with(buffers: StepBuffers) -> None:
+    placed_once = placed(4, [2, 3], num_computed=4, generated=(77,))
+    inputs = buffers.build(Batch.decode([placed_once]), least_seqs=4, least_pages=5)
+    assert listed(inputs) == {
+        "token_ids": [77, 0, 0, 0],
+        "positions": [4, 0, 0, 0],
+        "slots": [12, 0, 0, 0],
+        "query_start": [0, 1, 2, 3, 4],
+        "context_lens": [5, 1, 1, 1],
+        "block_tables": [[2, 3, 0, 0, 0], *([[0] * 5] * 3)],
+        "last_rows": [0, 0],
+    }
+
+
+def test_steps_of_one_shape_lie_at_one_place(buffers: StepBuffers) -> None:
+    first = buffers.build(Batch.decode([placed(4, [2], num_computed=3)]), least_seqs=3, least_pages=5)
+    buffers.build(Batch.prefill([placed(17, [4, 3, 2, 1, 5])], [17]))
+    second = buffers.build(Batch.decode([placed(2, [1], num_computed=1)] * 2), least_seqs=3, least_pages=5)
+    assert listed(first) | {"last_rows": []} == listed(second) | {"last_rows": []}
+
+
+def test_buffers_are_filled_only_after_the_last_step_was_copied() -> None:
+    class Fence:
+        def record(self) -> None:
+            marks.append(int(buffers._token_ids.array[0]))
+
+        def synchronize(self) -> None:
+            marks.append("waited")
+
+    marks: list[object] = []
+    buffers = StepBuffers(
+        max_tokens=8, max_seqs=2, max_pages=2, page_size=PAGE, device=torch.device("cpu"), fence=Fence()
+    )
+    for token in (7, 9):
+        buffers.build(Batch.decode([placed(1, [1], num_computed=1, generated=(token,))]))
+    assert marks == ["waited", 7, "waited", 9]
