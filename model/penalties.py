@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
+from model.device_copy import on_device, send
+
 
 @dataclass(frozen=True)
 class PenaltySettings:
@@ -46,13 +48,13 @@ class Penalties:
         ids = [token for each in counts for token in each]
         times = [count for each in counts for count in each.values()]
         return cls(
-            presence=torch.tensor([each.presence for each in settings], dtype=torch.float32).to(device),
-            frequency=torch.tensor([each.frequency for each in settings], dtype=torch.float32).to(device),
-            repetition=torch.tensor([each.repetition for each in settings], dtype=torch.float32).to(device),
-            entry_member=member.to(device),
-            entry_row=torch.tensor(rows, dtype=torch.int64)[member].to(device),
-            entry_id=torch.tensor(ids, dtype=torch.int64).to(device),
-            entry_count=torch.tensor(times, dtype=torch.float32).to(device),
+            presence=on_device([each.presence for each in settings], torch.float32, device),
+            frequency=on_device([each.frequency for each in settings], torch.float32, device),
+            repetition=on_device([each.repetition for each in settings], torch.float32, device),
+            entry_member=send(member, device),
+            entry_row=send(torch.tensor(rows, dtype=torch.int64)[member], device),
+            entry_id=on_device(ids, torch.int64, device),
+            entry_count=on_device(times, torch.float32, device),
         )
 
     def apply_(self, logits: torch.Tensor) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from model.device_copy import on_device
 from model.draw import DrawSettings, draw_any, draw_nucleus, draw_sorted, draw_top_k
 from model.fixed_point import WEIGHT_BITS, fraction_bits
 from model.penalties import Penalties, PenaltySettings
@@ -78,7 +79,7 @@ class SamplingBatch:
         settings = {way: _draw_settings(rows, members, device) for way, members in by_draw.items() if way != "greedy"}
         return cls(
             num_rows=len(rows),
-            greedy=torch.tensor(greedy, dtype=torch.int64).to(device) if greedy else None,
+            greedy=on_device(greedy, torch.int64, device) if greedy else None,
             top_k=tuple((width, settings[width]) for width in _TOP_K_WIDTHS if width in settings),
             nucleus=settings.get("nucleus"),
             sorted=settings.get("sorted"),
@@ -146,10 +147,10 @@ def _draw_settings(rows: Sequence[SamplingRow], members: list[int], device: torc
         )
         for index, row in zip(members, chosen, strict=True)
     ]
-    indices, top_k, top_p, min_weight, seeds, positions = torch.tensor(integers, dtype=torch.int64).T.to(device)
+    indices, top_k, top_p, min_weight, seeds, positions = on_device(integers, torch.int64, device).T
     return DrawSettings(
         rows=indices,
-        temperature=torch.tensor([row.temperature for row in chosen], dtype=torch.float32).to(device),
+        temperature=on_device([row.temperature for row in chosen], torch.float32, device),
         top_k=top_k,
         top_p=top_p,
         seeds=seeds,
@@ -179,5 +180,5 @@ def _banned(rows: Sequence[SamplingRow], device: torch.device) -> tuple[torch.Te
     pairs = [(index, token) for index, row in enumerate(rows) for token in row.banned_ids]
     if not pairs:
         return None
-    indices, ids = torch.tensor(pairs, dtype=torch.int64).T.to(device)
+    indices, ids = on_device(pairs, torch.int64, device).T
     return indices, ids
