@@ -8,14 +8,13 @@ from typing import Literal
 
 import torch
 
-from engine.config import PAGE_SIZE, EngineConfig, QuantizeName, ResolvedConfig
+from engine.config import PAGE_SIZE, EngineConfig, ResolvedConfig
 from engine.machine import Machine
+from engine.memory_needs import step_bytes, weight_bytes
 from jobs.byte_size import format_bytes
 from jobs.errors import InvalidInput, ModelUnusable
 from model.config import ModelConfig
 from model.kv_cache import bytes_per_page
-from model.load import EMBEDDING, expected_shapes
-from model.ops.int8 import quantised_bytes
 
 TORCH_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -23,8 +22,7 @@ MAX_NUM_SEQS = {"cpu": 64, "mps": 64, "cuda": 256}
 MAX_BATCHED_TOKENS = {"cpu": 1024, "mps": 1024, "cuda": 8192}  # matrix products reach full speed well below
 
 SHARED_MEMORY_SHARE = 0.25  # of what is left after the weights, where other programs use the same memory
-CUDA_MEMORY_SHARE = 0.9
-CUDA_ACTIVATION_BYTES = 1 << 30  # kept for a step's intermediate tensors
+CUDA_MEMORY_SHARE = 0.9  # the rest is for libraries, and for what PyTorch's allocator cannot use
 
 
 def resolve(
@@ -46,14 +44,16 @@ def resolve(
     kind = device.partition(":")[0]
     dtype = _dtype(config, model, kind)
     max_num_seqs = _positive("max_num_seqs", config.max_num_seqs, MAX_NUM_SEQS[kind])
+    max_batched_tokens = _positive("max_batched_tokens", config.max_batched_tokens, MAX_BATCHED_TOKENS[kind])
     asked_len = _positive("max_model_len", config.max_model_len, model.max_position_embeddings)
     if asked_len > model.max_position_embeddings:
         raise InvalidInput(
             f"max_model_len is {asked_len:,}; this model takes 2 to {model.max_position_embeddings:,} tokens."
         )
     page_bytes = bytes_per_page(model, PAGE_SIZE, TORCH_DTYPES[dtype])
-    weights = weight_bytes(model, TORCH_DTYPES[dtype], config.quantize)
-    budget = _cache_budget(config, kind, machine, weights)
+    weights = weight_bytes(model, TORCH_DTYPES[dtype], config.quantize, packed=kind == "cpu")
+    step = step_bytes(model, TORCH_DTYPES[dtype], max_batched_tokens, max_num_seqs, asked_len)
+    budget = _cache_budget(config, kind, machine, weights, step)
     enough = 1 + max_num_seqs * math.ceil(asked_len / PAGE_SIZE)
     num_pages = min(budget // page_bytes, enough)
     _check_memory(kind, machine, weights, num_pages * page_bytes)
@@ -63,21 +63,11 @@ def resolve(
         quantize=config.quantize,
         compile=config.compile,
         max_num_seqs=max_num_seqs,
-        max_batched_tokens=_positive("max_batched_tokens", config.max_batched_tokens, MAX_BATCHED_TOKENS[kind]),
+        max_batched_tokens=max_batched_tokens,
         max_model_len=_fitting_len(config, asked_len, num_pages, page_bytes, log),
         num_pages=num_pages,
         threads=_positive("threads", config.threads, machine.cores),
     )
-
-
-def weight_bytes(model: ModelConfig, dtype: torch.dtype, quantize: QuantizeName = "none") -> int:
-    """Memory of a model's weights. A tied output layer is counted too: it is packed into a copy of its own."""
-    shapes = expected_shapes(model)
-    if quantize == "none":
-        return sum(math.prod(shape) for shape in shapes.values()) * dtype.itemsize
-    exact = math.prod(shapes.pop(EMBEDDING)) + sum(shape[0] for shape in shapes.values() if len(shape) == 1)
-    products = sum(quantised_bytes(shape[0], shape[1]) for shape in shapes.values() if len(shape) > 1)
-    return exact * dtype.itemsize + products
 
 
 def _device(config: EngineConfig, machine: Machine) -> str:
@@ -109,13 +99,13 @@ def _dtype(config: EngineConfig, model: ModelConfig, kind: str) -> Literal["floa
     return "bfloat16"
 
 
-def _cache_budget(config: EngineConfig, kind: str, machine: Machine, weights: int) -> int:
-    """Bytes for the cache."""
+def _cache_budget(config: EngineConfig, kind: str, machine: Machine, weights: int, step: int) -> int:
+    """Bytes for the cache, beside the weights and, on a GPU, a step's own tensors."""
     if config.kv_cache_memory_bytes is not None:
         return config.kv_cache_memory_bytes
     left = _memory_left(kind, machine)
     if kind == "cuda":
-        return max(0, int(left * CUDA_MEMORY_SHARE) - weights - CUDA_ACTIVATION_BYTES)
+        return max(0, int(left * CUDA_MEMORY_SHARE) - weights - step)
     return max(0, int((left - weights) * SHARED_MEMORY_SHARE))
 
 

@@ -8,7 +8,8 @@ import torch
 
 from engine.config import EngineConfig
 from engine.machine import Machine
-from engine.resolve import resolve, weight_bytes
+from engine.memory_needs import step_bytes, weight_bytes
+from engine.resolve import resolve
 from jobs.errors import InvalidInput, ModelUnusable
 from model.config import ModelConfig
 
@@ -50,9 +51,20 @@ def test_the_cache_is_no_larger_than_a_full_batch_needs() -> None:
 def test_a_gpu_is_the_best_there_is_and_gets_larger_batches() -> None:
     resolved = resolve(EngineConfig(), QWEN3_06B, SERVER)
     assert (resolved.device, resolved.max_num_seqs, resolved.max_batched_tokens) == ("cuda:0", 256, 8192)
-    assert 60 * GIB < resolved.num_pages * PAGE_BYTES < 72 * GIB
+    left = int(SERVER.cuda_memory_left_bytes * 0.9) - 596_049_920 * 2  # the tied output layer is the embedding
+    step = step_bytes(QWEN3_06B, torch.bfloat16, 8192, 256, 40_960)
+    assert resolved.num_pages == (left - step) // PAGE_BYTES
+    assert GIB < step < 1.25 * GIB
     assert resolve(EngineConfig(device="cpu"), QWEN3_06B, SERVER).device == "cpu"
     assert resolve(EngineConfig(), QWEN3_06B, replace(LAPTOP, has_mps=True)).device == "mps"
+
+
+def test_larger_steps_leave_less_of_a_gpu_to_the_cache() -> None:
+    small = replace(LAPTOP, cuda_memory_left_bytes=8 * GIB)
+    usual = resolve(EngineConfig(), QWEN3_06B, small)
+    assert 4 * GIB < usual.num_pages * PAGE_BYTES < 5 * GIB
+    for config in (EngineConfig(max_batched_tokens=16_384), EngineConfig(max_num_seqs=512)):
+        assert resolve(config, QWEN3_06B, small).num_pages < usual.num_pages
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:

@@ -1,0 +1,57 @@
+"""What a model needs beside its cache, counted from its shape before anything is loaded."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from engine.config import QuantizeName
+from model.config import ModelConfig
+from model.load import EMBEDDING, LM_HEAD, expected_shapes
+from model.ops.int8 import quantised_bytes
+
+FLOAT_BYTES = 4
+ROW_BYTES_OF_A_TOKEN = 12  # a row's logits, the same in float32, and what sampling makes of them
+WEIGHED_ROWS, WEIGHED_BYTES = 64, 24  # rows whose whole vocabulary is weighed at once (`model.draw`), and of each token
+SPLIT_TOKENS = 512  # of context, whose sums lie apart until they are added (`model.triton_kernels.decode_attention`)
+
+
+def weight_bytes(
+    model: ModelConfig, dtype: torch.dtype, quantize: QuantizeName = "none", *, packed: bool = True
+) -> int:
+    """Memory of a model's weights.
+
+    Args:
+        model: Its shape.
+        dtype: Of what is not quantised.
+        quantize: What becomes of the weights of products.
+        packed: Whether products get copies of a layout of their own, as on a CPU: a tied output layer then takes
+            memory beside the embedding, which else it is.
+    """
+    shapes = expected_shapes(model)
+    if model.tie_word_embeddings and not packed:
+        del shapes[LM_HEAD]
+    if quantize == "none":
+        return sum(math.prod(shape) for shape in shapes.values()) * dtype.itemsize
+    exact = math.prod(shapes.pop(EMBEDDING)) + sum(shape[0] for shape in shapes.values() if len(shape) == 1)
+    products = sum(quantised_bytes(shape[0], shape[1]) for shape in shapes.values() if len(shape) > 1)
+    return exact * dtype.itemsize + products
+
+
+def step_bytes(model: ModelConfig, dtype: torch.dtype, max_tokens: int, max_seqs: int, max_len: int) -> int:
+    """An upper estimate of what the largest step holds at once beside weights and cache.
+
+    Args:
+        model: Its shape.
+        dtype: Of activations.
+        max_tokens: Of a prefill step.
+        max_seqs: Of any step.
+        max_len: Tokens of the longest context.
+    """
+    heads = (model.num_heads + 2 * model.num_kv_heads) * model.head_dim
+    # Of one layer: hidden states in and out, normed ones, their products before and after norm and rotation, the gate.
+    layer = max_tokens * (4 * model.hidden_size + 2 * heads + 3 * model.intermediate_size) * dtype.itemsize
+    sampling = model.vocab_size * (max_seqs * ROW_BYTES_OF_A_TOKEN + min(max_seqs, WEIGHED_ROWS) * WEIGHED_BYTES)
+    splits = max_seqs * -(-max_len // SPLIT_TOKENS) * model.num_heads * (model.head_dim + 2) * FLOAT_BYTES
+    return layer + sampling + splits
