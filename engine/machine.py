@@ -31,9 +31,15 @@ class Machine:
         return cls(
             cores=usable_cores(cgroups),
             memory_left_bytes=memory if limit is None else min(memory, limit),
-            cuda_memory_left_bytes=torch.cuda.mem_get_info(0)[0] if torch.cuda.is_available() else None,
+            cuda_memory_left_bytes=_cuda_memory_left() if torch.cuda.is_available() else None,
             has_mps=torch.backends.mps.is_available(),
         )
+
+
+def _cuda_memory_left() -> int:
+    """Of the first device; what PyTorch holds of an earlier model's and does not use is free too."""
+    unused = torch.cuda.memory_reserved(0) - torch.cuda.memory_allocated(0)
+    return int(torch.cuda.mem_get_info(0)[0]) + unused
 
 
 def usable_cores(cgroups: Cgroups, root: Path = Path("/")) -> int:

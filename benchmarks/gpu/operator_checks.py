@@ -1,0 +1,97 @@
+"""Each operator on a device against exact attention on the CPU, and the law that a row's bits are its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from benchmarks.gpu.finding import Finding
+from model.ops import attention, kv_store  # noqa: F401 - registers the operators
+from model.ops.kv_store import store_kv
+from tests.kernels.paged_sequences import PAGE_SIZE, Heads, PagedSequences
+
+LENGTHS = [1, 2, 63, 64, 65, 17, 200, 130, 321, 1500]
+SHAPES = (Heads(16, 8, 128), Heads(32, 8, 128), Heads(64, 8, 128), Heads(6, 2, 64))  # of 0.6B, 4B, 32B, and an odd one
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1.6e-2}  # outputs are about 1; bfloat16 holds 8 bits of them
+ROWS = list(range(len(LENGTHS)))
+
+
+def check_operators(device: torch.device) -> Iterator[Finding]:
+    """Every operator in every type and shape."""
+    for dtype in TOLERANCE:
+        for heads in SHAPES:
+            yield from _attention_findings(OnDevice(PagedSequences(LENGTHS, heads, dtype), device))
+        yield Finding(f"store_kv, {_name(dtype)}: places that differ", _misplaced(device, dtype), 0)
+
+
+class OnDevice:
+    """Sequences whose cache is on the device, and its attention over them."""
+
+    def __init__(self, sequences: PagedSequences, device: torch.device) -> None:
+        self.sequences = sequences
+        self._device = device
+        self._caches = sequences.k_cache.to(device), sequences.v_cache.to(device)
+
+    def decode(self, rows: list[int], spare_columns: int = 0) -> torch.Tensor:
+        """The last token of these sequences, [rows, query heads, dim]."""
+        parts = [(row, self.sequences.lengths[row] - 1, self.sequences.lengths[row]) for row in rows]
+        return torch.cat(self._attend(parts, spare_columns, is_decode=True))
+
+    def prefill(self, parts: list[tuple[int, int, int]], spare_columns: int = 0) -> list[torch.Tensor]:
+        """Tokens `first` to `end` of sequence `row`, for each of `parts` (row, first, end)."""
+        return self._attend(parts, spare_columns, is_decode=False)
+
+    def _attend(self, parts: list[tuple[int, int, int]], spare_columns: int, *, is_decode: bool) -> list[torch.Tensor]:
+        counts = [end - first for _, first, end in parts]
+        out: torch.Tensor = torch.ops.qwen_batch.paged_attention(
+            torch.cat([self.sequences.queries[row][first:end] for row, first, end in parts]).to(self._device),
+            *self._caches,
+            torch.tensor([0, *torch.tensor(counts).cumsum(0).tolist()], dtype=torch.int32, device=self._device),
+            torch.tensor([end for *_, end in parts], dtype=torch.int32, device=self._device),
+            self.sequences.block_tables([row for row, *_ in parts], spare_columns).to(self._device),
+            self.sequences.heads.scale,
+            is_decode,
+        )
+        return list(out.cpu().split(counts))
+
+
+def _attention_findings(on: OnDevice) -> Iterator[Finding]:
+    sequences, heads = on.sequences, on.sequences.heads
+    allowed = TOLERANCE[sequences.dtype]
+    shape = f"{_name(sequences.dtype)}, {heads.query}/{heads.kv} heads of {heads.dim}"
+    exact = [sequences.exact(row) for row in ROWS]
+    decoded = on.decode(ROWS)
+    last = torch.stack([each[-1] for each in exact])
+    yield Finding(f"decode, {shape}: largest error", _largest_error(decoded, last), allowed)
+    whole = on.prefill([(row, 0, length) for row, length in enumerate(LENGTHS)])
+    yield Finding(f"prefill, {shape}: largest error", _largest_error(torch.cat(whole), torch.cat(exact)), allowed)
+    alone = torch.cat([on.decode([row], spare_columns=3) for row in ROWS])
+    yield Finding(f"decode, {shape}: bits that neighbours change", _different(decoded, alone), 0)
+    chunks = [on.prefill([(3, 0, 64), (9, first, min(first + 300, 1500))])[1] for first in range(0, 1500, 300)]
+    yield Finding(f"prefill, {shape}: bits that chunks change", _different(torch.cat(chunks), whole[9]), 0)
+
+
+def _misplaced(device: torch.device, dtype: torch.dtype) -> float:
+    """Places of the cache that plain PyTorch fills otherwise."""
+    generator = torch.Generator().manual_seed(0)
+    _, k, v = torch.randn(100, 32, 128, generator=generator).to(dtype).split((16, 8, 8), dim=1)
+    slots = torch.randperm(5 * PAGE_SIZE, generator=generator)[:100]
+    caches = [torch.zeros(5, 8, PAGE_SIZE, 128, dtype=dtype) for _ in "kv"]
+    there = [cache.to(device, copy=True) for cache in caches]
+    torch.ops.qwen_batch.store_kv(k.to(device), v.to(device), *there, slots.to(device))
+    store_kv(k, v, caches[0], caches[1], slots)
+    return sum(_different(ours.cpu(), plain) for ours, plain in zip(there, caches, strict=True))
+
+
+def _largest_error(out: torch.Tensor, exact: torch.Tensor) -> float:
+    """Beyond what the type itself costs large numbers: relative above 1."""
+    return float(((out.double() - exact).abs() / exact.abs().clamp(min=1)).max())
+
+
+def _different(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float((one != other).sum())
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

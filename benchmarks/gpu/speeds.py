@@ -1,0 +1,101 @@
+"""What the card allows, and what the engine reaches of it."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from cli.local.roofline import MachineSpeed, ModelCost, decode_limit
+from engine.load import LoadedEngine
+from engine.request import Request
+from jobs.sampling import SamplingParams
+
+COPIED_BYTES = 2**31  # far beyond every cache
+PRODUCT = 8192  # rows, depth and columns
+REPEATS = 10
+STREAM_TOKENS = 512
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Prompts and how many tokens each gets, past the end of text."""
+
+    prompts: list[list[int]]
+    lengths: list[int]
+    temperature: float
+
+    @property
+    def output_tokens(self) -> int:
+        """Of all requests."""
+        return sum(self.lengths)
+
+    @classmethod
+    def lone_stream(cls) -> Workload:
+        """One prompt of 8 tokens."""
+        return cls([list(range(8))], [STREAM_TOKENS], 0)
+
+    @classmethod
+    def nano_vllm(cls, requests: int = 256) -> Workload:
+        """The requests of nano-vllm's `bench.py`: 100 to 1,024 random tokens in, as many out, sampled at 0.6."""
+        luck = random.Random(0)
+        prompts = [[luck.randint(0, 10_000) for _ in range(luck.randint(100, 1024))] for _ in range(requests)]
+        return cls(prompts, [luck.randint(100, 1024) for _ in range(requests)], 0.6)
+
+    def within(self, vocab_size: int) -> Workload:
+        """The same with ids modulo the size of a vocabulary."""
+        prompts = [[token % vocab_size for token in prompt] for prompt in self.prompts]
+        return Workload(prompts, self.lengths, self.temperature)
+
+
+def measure_card(device: torch.device) -> MachineSpeed:
+    """Bytes a second by copying (each is read and written), operations a second by one large product in bfloat16."""
+    numbers = torch.ones(COPIED_BYTES, dtype=torch.uint8, device=device)
+    target = torch.empty_like(numbers)
+    square = torch.ones(PRODUCT, PRODUCT, dtype=torch.bfloat16, device=device)
+    return MachineSpeed(
+        read_bytes_per_second=2 * COPIED_BYTES / _least_seconds(lambda: target.copy_(numbers)),
+        flop_per_second=2.0 * PRODUCT**3 / _least_seconds(lambda: square @ square),
+    )
+
+
+def measure(loaded: LoadedEngine, workload: Workload) -> float:
+    """Output tokens a second, prefill in the time."""
+    requests = [
+        Request(
+            tuple(prompt), SamplingParams(max_tokens=length, temperature=workload.temperature, seed=i, ignore_eos=True)
+        )
+        for i, (prompt, length) in enumerate(zip(workload.prompts, workload.lengths, strict=True))
+    ]
+    started_at = time.perf_counter()
+    outputs = [ticket.future.result() for ticket in loaded.engine.submit_many(requests)]
+    seconds = time.perf_counter() - started_at
+    assert [len(output.token_ids) for output in outputs] == workload.lengths
+    return workload.output_tokens / seconds
+
+
+def limit(workload: Workload, model: ModelCost, card: MachineSpeed) -> float:
+    """Output tokens a second at most: all products, or every read of the cache and a read of the weights a step."""
+    pairs = list(zip(map(len, workload.prompts), workload.lengths, strict=True))
+    if len(pairs) == 1:
+        return decode_limit(model, card, batch=1)
+    cached = sum(length * prompt + length * (length - 1) // 2 for prompt, length in pairs)  # tokens read
+    reads = cached * model.cache_bytes_per_token + max(workload.lengths) * model.weight_bytes
+    flop = sum(map(len, workload.prompts)) * model.flop_per_prefilled_token
+    flop += workload.output_tokens * model.flop_per_decoded_token
+    return workload.output_tokens / max(reads / card.read_bytes_per_second, flop / card.flop_per_second)
+
+
+def _least_seconds(work: Callable[[], object]) -> float:
+    """Of the quickest of several calls."""
+    least = float("inf")
+    for _ in range(REPEATS):
+        torch.cuda.synchronize()
+        started_at = time.perf_counter()
+        work()
+        torch.cuda.synchronize()
+        least = min(least, time.perf_counter() - started_at)
+    return least
