@@ -13,7 +13,7 @@ import torch
 import triton
 import triton.language as tl
 
-from model.triton_kernels.tiles import dot_precision, padded_head_dim, pipeline_stages
+from model.triton_kernels.tiles import dot_precision, launch_options, padded_head_dim
 
 SPLIT_TOKENS = 512  # a lone sequence of this length keeps a program a head busy for some microseconds
 PROGRAMS = 1024  # as many, or more, keep every multiprocessor of a large card busy
@@ -149,7 +149,7 @@ def decode_attention(
         PAGE=page_size,
         SPLIT_PAGES=split_pages,
         PRECISION=dot_precision(q.dtype),
-        num_stages=pipeline_stages(q.dtype),
+        **launch_options(q.dtype),
     )
     _add_splits[num_seqs, num_heads](
         out,
@@ -161,5 +161,6 @@ def decode_attention(
         DIM=head_dim,
         WIDTH=width,
         SPLIT=split_pages * page_size,
+        **launch_options(q.dtype),
     )
     return out

@@ -12,7 +12,7 @@ import torch
 import triton
 import triton.language as tl
 
-from model.triton_kernels.tiles import dot_precision, padded_head_dim, pipeline_stages
+from model.triton_kernels.tiles import dot_precision, launch_options, padded_head_dim
 
 BLOCK = 64  # queries of a block
 
@@ -118,6 +118,6 @@ def prefill_attention(
         PAGE=k_cache.shape[2],
         QUERIES=BLOCK,
         PRECISION=dot_precision(q.dtype),
-        num_stages=pipeline_stages(q.dtype),
+        **launch_options(q.dtype),
     )
     return out

@@ -6,6 +6,8 @@ import torch
 import triton
 import triton.language as tl
 
+from model.triton_kernels.tiles import launch_options
+
 
 @triton.jit
 def _store_token(
@@ -51,6 +53,7 @@ def store_kv(
         DIM=head_dim,
         PAGE=k_cache.shape[2],
         WIDTH=triton.next_power_of_2(num_heads * head_dim),
+        **launch_options(k.dtype),
     )
 
 

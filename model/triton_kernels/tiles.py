@@ -1,4 +1,4 @@
-"""What both attention kernels share: how products are rounded, and the size of tiles."""
+"""What the kernels share: how they are compiled, how products are rounded, and the size of tiles."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ def dot_precision(dtype: torch.dtype) -> str:
     return "ieee" if dtype == torch.float32 else "tf32"  # which means nothing to narrower types
 
 
-def pipeline_stages(dtype: torch.dtype) -> int:
-    """Pages on their way at once: more of float32 than one overflow the shared memory of smaller cards."""
-    return 1 if dtype == torch.float32 else 3
+def launch_options(dtype: torch.dtype) -> dict[str, int | bool]:
+    """How a kernel is compiled: not by defaults, which change from one Triton to the next, and with them the bits."""
+    return {
+        "num_warps": 4,
+        "num_stages": 1 if dtype == torch.float32 else 3,  # more of float32 overflow smaller cards' shared memory
+        "enable_fp_fusion": True,
+    }
 
 
 def padded_head_dim(head_dim: int) -> int:

@@ -1,4 +1,4 @@
-"""Compile every Triton kernel for a card: `python compile_triton_kernels.py 90`.
+"""Compile every Triton kernel as its launch would, for a card that need not be there: `… compile_triton_kernels.py 90`.
 
 Prints a line a kernel: its name, its type of numbers, shared memory in bytes, its instructions for tensor cores, those
 that cut float32 to TF32.
@@ -11,56 +11,74 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import triton
 from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
+from triton.runtime import driver
+from triton.runtime.jit import JITFunction
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from model.triton_kernels.decode_attention import _add_splits, _attend_to_splits
-from model.triton_kernels.prefill_attention import _attend_to_block
-from model.triton_kernels.store_kv import _store_token
-from model.triton_kernels.tiles import dot_precision, pipeline_stages
+from model.triton_kernels.operators import paged_attention, store_kv
+from tests.kernels.paged_sequences import PAGE_SIZE, Heads, PagedSequences
 
-FLOATS = {"sums", "weights"}  # float32 whatever the model's type is
-INDICES = {"context_lens": "*i32", "block_tables": "*i32", "query_start": "*i32", "slots": "*i64"}
-NUMBERS = {"score_scale": "fp32"}  # other scalars are int32
-SHAPE = {"GROUP": 2, "DIM": 128, "WIDTH": 128, "PAGE": 64}
-POINTERS = {"out", "q", "k", "v", "k_cache", "v_cache"}
+HEADS = Heads(16, 8, 128)  # of Qwen3-0.6B
 
 
-def compile_kernel(kernel: Any, dtype: str, constants: dict[str, Any], target: GPUTarget, stages: int) -> None:
-    """Compile with pointers as PyTorch makes them, at multiples of 16 bytes."""
-    signature = {name: _type(name, dtype, constants) for name in kernel.arg_names}
-    aligned = [i for i, (name, kind) in enumerate(signature.items()) if kind[0] == "*" or name.endswith("stride")]
-    attributes = {(i,): [["tt.divisibility", 16]] for i in aligned}
-    source = ASTSource(kernel, signature=signature, constexprs=constants, attrs=attributes)
-    made = triton.compile(source, target=target, options={"num_stages": stages})
-    ptx = made.asm["ptx"]
-    tensor_cores = sum(ptx.count(name) for name in ("mma.sync", "wgmma.mma_async"))
-    print(kernel.fn.__name__, dtype, made.metadata.shared, tensor_cores, ptx.count("tf32"))  # noqa: T201
+class AbsentCard:
+    """What Triton asks a driver before it launches."""
+
+    def __init__(self, capability: int) -> None:
+        self._target = GPUTarget("cuda", capability, 32)
+
+    def get_current_device(self) -> int:
+        """The only one."""
+        return 0
+
+    def get_current_stream(self, _: int) -> int:
+        """The usual one."""
+        return 0
+
+    def get_current_target(self) -> GPUTarget:
+        """What to compile for."""
+        return self._target
 
 
-def _type(name: str, dtype: str, constants: dict[str, Any]) -> str:
-    if name in constants:
-        return "constexpr"
-    if name in FLOATS:
-        return "*fp32"
-    return f"*{dtype}" if name in POINTERS else INDICES.get(name, NUMBERS.get(name, "i32"))
+def compile_instead_of_launching(made: list[tuple[str, Any]]) -> None:
+    """From now on a launch compiles its kernel, puts it into `made` and does nothing else."""
+    run = JITFunction.run
+
+    def compile_only(self: Any, *arguments: Any, grid: Any, warmup: bool, **options: Any) -> None:
+        made.append((self.fn.__name__, run(self, *arguments, grid=grid, warmup=True, **options)))
+
+    JITFunction.run = compile_only
+
+
+def launch_everything(dtype: torch.dtype) -> None:
+    """Every kernel once, as the operators launch it, on CPU tensors."""
+    sequences = PagedSequences([100, 3], HEADS, dtype)
+    lens = torch.tensor(sequences.lengths, dtype=torch.int32)
+    caches = sequences.k_cache, sequences.v_cache
+    tables = sequences.block_tables([0, 1])
+    for is_decode, counts in ((True, [1, 1]), (False, sequences.lengths)):
+        starts = torch.tensor([0, counts[0], sum(counts)], dtype=torch.int32)
+        queries = torch.cat([each[-count:] for each, count in zip(sequences.queries, counts, strict=True)])
+        paged_attention(queries, *caches, starts, lens, tables, HEADS.scale, is_decode)
+    _, k, v = torch.zeros(5, 32, HEADS.dim, dtype=dtype).split((HEADS.query, HEADS.kv, HEADS.kv), dim=1)
+    store_kv(k, v, *caches, torch.arange(PAGE_SIZE, PAGE_SIZE + 5))
 
 
 def main() -> None:
     """Compile for the compute capability that the command line names."""
-    target = GPUTarget("cuda", int(sys.argv[1]), 32)
-    for dtype, torch_dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
-        precision, stages = {"PRECISION": dot_precision(torch_dtype)}, pipeline_stages(torch_dtype)
-        splits = {**SHAPE, "ROWS": 16, "SPLIT_PAGES": 8, **precision}
-        compile_kernel(_attend_to_splits, dtype, splits, target, stages)
-        without_pages = {"GROUP": 2, "DIM": 128, "WIDTH": 128, "SPLIT": 512}
-        compile_kernel(_add_splits, dtype, without_pages, target, stages)
-        compile_kernel(_attend_to_block, dtype, {**SHAPE, "QUERIES": 64, **precision}, target, stages)
-        heads = {"HEADS": 8, "DIM": 128, "PAGE": 64, "WIDTH": 1024}
-        compile_kernel(_store_token, dtype, heads, target, stages)
+    driver.set_active(AbsentCard(int(sys.argv[1])))
+    made: list[tuple[str, Any]] = []
+    compile_instead_of_launching(made)
+    for dtype in (torch.bfloat16, torch.float32):
+        made.clear()
+        launch_everything(dtype)
+        for name, kernel in made:
+            ptx = kernel.asm["ptx"]
+            tensor_cores = sum(ptx.count(word) for word in ("mma.sync", "wgmma.mma_async"))
+            assert kernel.asm["cubin"]
+            print(name, dtype, kernel.metadata.shared, tensor_cores, ptx.count("tf32"))  # noqa: T201
 
 
 if __name__ == "__main__":

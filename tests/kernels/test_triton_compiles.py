@@ -33,5 +33,5 @@ def test_kernels_compile_with_tensor_cores_for_bfloat16_and_exact_products_for_f
     for name, dtype, shared, tensor_cores, tf32 in kernels:
         attends = name.startswith("_attend")
         assert int(shared) <= SMALLEST_SHARED_MEMORY, name
-        assert (int(tensor_cores) > 0) == (attends and dtype == "bf16"), name
+        assert (int(tensor_cores) > 0) == (attends and dtype == "torch.bfloat16"), name
         assert int(tf32) == 0, name
