@@ -36,7 +36,9 @@ def _attend_to_block(
     QUERIES: tl.constexpr,  # of a block
     PRECISION: tl.constexpr,
 ) -> None:
-    number, query_head, heads = tl.program_id(0), tl.program_id(1), tl.num_programs(1)
+    # Heads that share keys run side by side; late blocks see most keys and begin first, so that none is left to last.
+    query_head, heads = tl.program_id(0), tl.num_programs(0)
+    number = tl.num_programs(1) - 1 - tl.program_id(1)
     kv_heads, head = heads // GROUP, query_head // GROUP
     # Sequence s has the programs from query_start[s] // QUERIES + 2 s on: n tokens stand in at most n // QUERIES + 2
     # blocks. Find the last sequence that begins at or before this program.
@@ -101,7 +103,7 @@ def prefill_attention(
     num_tokens, num_heads, head_dim = q.shape
     num_seqs = len(context_lens)
     out = torch.empty_like(q)
-    _attend_to_block[num_tokens // BLOCK + 2 * num_seqs, num_heads](
+    _attend_to_block[num_heads, num_tokens // BLOCK + 2 * num_seqs](
         out,
         q,
         k_cache,
