@@ -34,7 +34,9 @@ _OPTIONS = [
         metavar="SIZE",
         help="What the KV cache may take, as in 4GiB.  [env: QWEN_BATCH_KV_CACHE_MEMORY; default: from what is free]",
     ),
-    click.option("--max-num-seqs", type=click.IntRange(1), metavar="N", help="Sequences in a batch at the most."),
+    click.option(
+        "--max-num-seqs", type=click.IntRange(1), metavar="N", help="Sequences in a batch; new jobs may add a quarter."
+    ),
     click.option(
         "--max-batched-tokens", type=click.IntRange(1), metavar="N", help="Prompt tokens of one prefill step."
     ),

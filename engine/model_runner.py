@@ -9,6 +9,7 @@ from typing import Self
 
 import torch
 
+from engine import policy
 from engine.batch import Batch
 from engine.compilation import compile_obstacle
 from engine.config import PAGE_SIZE, ResolvedConfig
@@ -51,9 +52,10 @@ class ModelRunner:
         self.compiled = False
         self._cache = PagedKVCache(model.config, config.num_pages, PAGE_SIZE, self._device, model.dtype)
         copied = torch.cuda.Event() if self._device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        most_seqs = config.max_num_seqs + policy.newcomer_places(config.max_num_seqs)
         self._buffers = StepBuffers(
-            max_tokens=max(config.max_batched_tokens, config.max_num_seqs),
-            max_seqs=config.max_num_seqs,
+            max_tokens=max(config.max_batched_tokens, most_seqs),
+            max_seqs=most_seqs,
             max_pages=-(-config.max_model_len // PAGE_SIZE),
             page_size=PAGE_SIZE,
             device=self._device,

@@ -7,6 +7,7 @@ from jobs.sampling import SamplingParams
 
 WORTHWHILE_PREFILL_TOKENS = 128  # from here on a matrix product costs about as much as its arithmetic (measured on CPU)
 WORTHWHILE_FREE_SHARE = 8  # an eighth of the batch standing empty costs more than an interruption
+NEWCOMER_SHARE = 4  # the batch grows by a quarter at the most for flows that have just come
 
 
 Priority = tuple[int, bool, int, int]
@@ -27,6 +28,15 @@ def priority(turn: int, number: int, params: SamplingParams, max_new_tokens: int
     """
     length_is_known = params.ignore_eos and not params.stop and not params.stop_token_ids
     return (turn, length_is_known, -max_new_tokens if length_is_known else 0, number)
+
+
+def newcomer_places(max_num_seqs: int) -> int:
+    """How many sequences beyond `max_num_seqs` may run, of flows of which nothing ran before.
+
+    A full batch of long completions frees a place after many steps; a small job need not wait for that. It makes
+    every step a little longer, and the others enter again when the batch is back at its usual size.
+    """
+    return max_num_seqs // NEWCOMER_SHARE
 
 
 def may_enter(blocks: BlockManager, num_tokens: int, num_reserved: int, num_running: int) -> bool:

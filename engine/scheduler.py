@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Items
 
-from engine import policy
+from engine.admission import Admission
 from engine.batch import Batch
 from engine.block_manager import BlockManager
 from engine.sequence import Sequence
@@ -15,6 +15,8 @@ from engine.sequence_queue import SequenceQueue
 
 class Scheduler:
     """Continuous batching under a token budget and a number of pages. Not thread-safe: the engine thread owns it.
+
+    A batch has `max_num_seqs` sequences, and some more when flows have just come (`engine.admission`).
 
     Prompts first: as many as fit into one prefill step, longer ones in chunks. A chunk always begins at a multiple of
     `max_batched_tokens` in its prompt, so how a prompt is cut depends on nothing but its length. When pages run out,
@@ -29,7 +31,7 @@ class Scheduler:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.block_manager = block_manager
-        self._max_num_seqs = max_num_seqs
+        self._admission = Admission(block_manager, max_num_seqs, max_batched_tokens)
         self._max_batched_tokens = max_batched_tokens
         self._clock = clock
         self.turn = 0  # of the sequence that was let in last; other threads may read it
@@ -100,23 +102,12 @@ class Scheduler:
         return finished
 
     def _admit(self) -> None:
-        """Give pages to waiting sequences, strictly in their order, if a prefill is worthwhile now."""
-        blocks = self.block_manager
-        count = reserved = tokens = 0
-        for sequence in self._waiting:
-            running = self.num_running + count
-            if running >= self._max_num_seqs or tokens >= self._max_batched_tokens:
-                break
-            if not policy.may_enter(blocks, len(sequence.tokens), reserved, running):
-                break
-            count += 1
-            reserved += blocks.pages_for(len(sequence.tokens))
-            tokens += sequence.num_prompt_tokens
-        if count and policy.prefill_is_worthwhile(tokens, self.num_running, self._max_num_seqs):
-            for sequence in self._waiting.take_first(count):
-                blocks.reserve(sequence.block_table, len(sequence.tokens))
-                self._prefilling.add(sequence)
-                self.turn = max(self.turn, sequence.priority[0])
+        """Give pages to the waiting sequences that enter now."""
+        for sequence in self._admission.choose(self._waiting, (self._prefilling, self._decoding)):
+            self._waiting.remove(sequence)
+            self.block_manager.reserve(sequence.block_table, len(sequence.tokens))
+            self._prefilling.add(sequence)
+            self.turn = max(self.turn, sequence.priority[0])
 
     def _prefill(self) -> Batch:
         """As many prompts, or next chunks of them, as the token budget takes; always at least one."""

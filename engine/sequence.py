@@ -41,6 +41,11 @@ class Sequence:
         return self.ticket.request.params
 
     @property
+    def flow(self) -> str:
+        """Whose it is: flows share the engine."""
+        return self.ticket.request.flow
+
+    @property
     def num_generated(self) -> int:
         return len(self.tokens) - self.num_prompt_tokens
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 from engine.policy import Priority
 from engine.sequence import Sequence
@@ -18,6 +19,7 @@ class SequenceQueue:
 
     def __init__(self) -> None:
         self._sequences: list[Sequence] = []
+        self.flows: Counter[str] = Counter()  # sequences of each flow; a flow without any has no entry
 
     def __len__(self) -> int:
         return len(self._sequences)
@@ -34,19 +36,23 @@ class SequenceQueue:
 
     def add(self, sequence: Sequence) -> None:
         insort(self._sequences, sequence, key=_key)
+        self.flows[sequence.flow] += 1
 
     def remove(self, sequence: Sequence) -> None:
         """Raises `KeyError` if it is not here."""
         if sequence not in self:
             raise KeyError(sequence.priority)
         del self._sequences[bisect_left(self._sequences, sequence.priority, key=_key)]
-
-    def take_first(self, count: int) -> list[Sequence]:
-        """Remove and return the first `count` sequences."""
-        taken = self._sequences[:count]
-        del self._sequences[:count]
-        return taken
+        self._leave((sequence,))
 
     def take_last(self) -> Sequence:
         """Remove and return the sequence that is served last."""
-        return self._sequences.pop()
+        sequence = self._sequences.pop()
+        self._leave((sequence,))
+        return sequence
+
+    def _leave(self, sequences: Iterable[Sequence]) -> None:
+        for sequence in sequences:
+            self.flows[sequence.flow] -= 1
+            if not self.flows[sequence.flow]:
+                del self.flows[sequence.flow]

@@ -12,7 +12,7 @@ from worker.in_flight import InFlight, Interruption
 from worker.inference_engine import InferenceEngine
 from worker.lease_keeper import HeldLease, LeaseKeeper, OnEnd
 
-POLL_SECONDS = 0.25  # while the engine is full: how often to look whether it has room, or a new job waits
+POLL_SECONDS = 0.05  # while the engine is full: how often to look whether it has room, or a new job waits
 LINES_AHEAD = 16  # lines that wait in the engine, so that its batch stays full while the next shard is fetched
 LINES_TO_COME = 32  # counted for a shard that is leased, and whose lines are not in the engine yet
 

@@ -6,6 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from engine import policy
 from engine.block_manager import BlockManager
 from engine.scheduler import Scheduler
 from engine.sequence import Sequence
@@ -31,13 +32,14 @@ class SchedulerMachine(RuleBasedStateMachine):
     @rule(
         lengths=st.lists(
             st.tuples(st.integers(1, MAX_LEN - 1), st.integers(1, MAX_LEN), st.booleans()), min_size=1, max_size=4
-        )
+        ),
+        flow=st.sampled_from("abc"),
     )
-    def submit(self, lengths: list[tuple[int, int, bool]]) -> None:
+    def submit(self, lengths: list[tuple[int, int, bool]], flow: str) -> None:
         self.wave += 1
         for num_prompt_tokens, max_tokens, ignore_eos in lengths:
             max_new = min(max_tokens, MAX_LEN - num_prompt_tokens)
-            new = sequence(num_prompt_tokens, max_new, wave=self.wave, ignore_eos=ignore_eos)
+            new = sequence(num_prompt_tokens, max_new, wave=self.wave, flow=flow, ignore_eos=ignore_eos)
             self.scheduler.add(new)
             self.unfinished.append(new)
 
@@ -58,7 +60,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert (batch is None) == (not self.unfinished)
         if batch is None:
             return False
-        assert 0 < len(batch.sequences) <= MAX_SEQS
+        assert 0 < len(batch.sequences) <= MAX_SEQS + policy.newcomer_places(MAX_SEQS)
         assert sum(batch.num_tokens) <= BUDGET
         done = self.scheduler.advance(batch, self.runner.run(batch))
         for each in done:
