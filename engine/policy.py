@@ -7,6 +7,7 @@ from jobs.sampling import SamplingParams
 
 WORTHWHILE_PREFILL_TOKENS = 128  # from here on a matrix product costs about as much as its arithmetic (measured on CPU)
 WORTHWHILE_FREE_SHARE = 8  # an eighth of the batch standing empty costs more than an interruption
+WORTHWHILE_SHORT_STEP = 2  # so many times as long must a step of all be as one of the small flows alone
 NEWCOMER_SHARE = 4  # the batch grows by a quarter at the most for flows that have just come
 
 
@@ -61,3 +62,16 @@ def prefill_is_worthwhile(num_tokens: int, num_running: int, max_num_seqs: int) 
     """
     free = max_num_seqs - num_running
     return num_tokens >= WORTHWHILE_PREFILL_TOKENS or num_running == 0 or free * WORTHWHILE_FREE_SHARE >= max_num_seqs
+
+
+def short_step_is_worthwhile(whole_seconds: float, short_seconds: float | None) -> bool:
+    """Whether small flows take every second decode step by themselves.
+
+    With w and s seconds for a whole and a short step a token takes them (w + s) / 2 instead of w, so up to w = 5 s they
+    stay within three times the time that they would take alone. The others pay s a token.
+
+    Args:
+        whole_seconds: Of a step of all sequences.
+        short_seconds: Of a step of the small flows; None: it is not known yet, which one step will change.
+    """
+    return short_seconds is None or whole_seconds > WORTHWHILE_SHORT_STEP * short_seconds

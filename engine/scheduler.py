@@ -11,6 +11,7 @@ from engine.batch import Batch
 from engine.block_manager import BlockManager
 from engine.sequence import Sequence
 from engine.sequence_queue import SequenceQueue
+from engine.short_steps import ShortSteps
 
 
 class Scheduler:
@@ -34,6 +35,8 @@ class Scheduler:
         self._admission = Admission(block_manager, max_num_seqs, max_batched_tokens)
         self._max_batched_tokens = max_batched_tokens
         self._clock = clock
+        self._short_steps = ShortSteps(max_num_seqs)
+        self._step_began_at = clock()
         self.turn = 0  # of the sequence that was let in last; other threads may read it
         self._waiting = SequenceQueue()
         self._prefilling = SequenceQueue()  # have their pages; their prompts are not all in the cache
@@ -71,6 +74,7 @@ class Scheduler:
 
     def schedule(self) -> Batch | None:
         """The next step, with pages for all of its tokens. None when there is nothing to do."""
+        self._step_began_at = self._clock()
         self._admit()
         if self._prefilling:
             return self._prefill()
@@ -87,9 +91,11 @@ class Scheduler:
         """
         for sequence, count in zip(batch.sequences, batch.num_tokens, strict=True):
             sequence.num_computed += count
+        now = self._clock()
         if batch.phase == "prefill":
             self._start_decoding(batch)
-        now = self._clock()
+        else:
+            self._short_steps.note(len(batch.sequences), len(self._decoding), now - self._step_began_at)
         finished = []
         for index, token_id in zip(batch.sampling, token_ids, strict=True):
             sequence = batch.sequences[index]
@@ -130,7 +136,10 @@ class Scheduler:
                 self._decoding.add(sequence)
 
     def _decode(self) -> Batch:
-        """Every running sequence that gets a page for its next token, first come first served."""
+        """Every running sequence that gets a page for its next token, first come first served, or only small flows."""
+        few = self._short_steps.choose(self._decoding, self._waiting)
+        if few and all(self.block_manager.reserve(each.block_table, each.num_computed + 1) for each in few):
+            return Batch.decode(few)
         index = 0
         while index < len(self._decoding):
             sequence = self._decoding[index]
