@@ -103,7 +103,7 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """A worker's exclusive, expiring right to run one shard.
+    """A worker's expiring right to run one shard. There is one at a time, and perhaps a second runner's beside it.
 
     `token` rises with every lease of the shard: a write with an older one changes nothing (a fencing token; Kleppmann,
     "How to do distributed locking", 2016).
@@ -114,6 +114,7 @@ class Lease(msgspec.Struct, frozen=True):
     token: int
     attempt: int  # how many leases this shard has had, this one included
     lines_at_a_time: int | None = None  # None: all. A number: run it alone, it may take its worker down
+    backup: bool = False  # a second runner's: it ends with the holder's, and the shard is not given back
 
 
 class LeaseStatus(StrEnum):

@@ -91,6 +91,12 @@ class LeaseKeeper:
         found = self._store.lease_next(model, self._worker_id, self._ttl, passing_over)
         return self._keep(found, asked_at, on_end) if isinstance(found, Lease) else found
 
+    def take_backup(self, model: str, on_end: OnEnd, least_seconds: float) -> HeldLease | None:
+        """The same as the second runner of a slow shard (`JobStore.back_up`)."""
+        asked_at = self._clock()
+        lease = self._store.back_up(model, self._worker_id, self._ttl, least_seconds)
+        return None if lease is None else self._keep(lease, asked_at, on_end)
+
     def _keep(self, lease: Lease, asked_at: float, on_end: OnEnd) -> HeldLease:
         held = HeldLease(lease, asked_at + self._ttl, on_end)
         with self._lock:

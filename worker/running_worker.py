@@ -12,6 +12,7 @@ from worker.lease_keeper import LeaseKeeper
 from worker.reaper import Reaper
 from worker.reporter import Reporter
 from worker.shard_runner import ShardRunner
+from worker.spare_time import SpareTime
 
 if TYPE_CHECKING:
     from engine.load import LoadedEngine
@@ -28,6 +29,7 @@ class RunningWorker:
     shard_runner: ShardRunner
     lease_keeper: LeaseKeeper
     reaper: Reaper
+    spare_time: SpareTime
     reporter: Reporter
     active: ActiveShards
 
@@ -44,6 +46,7 @@ class RunningWorker:
     def hand_over(self) -> None:
         """Give all shards back and take the worker off the list; takes as long as the store needs to answer."""
         self.reaper.stop()
+        self.spare_time.stop()
         self.active.stop()
         self.active.wait_until_idle()
         self.lease_keeper.stop()

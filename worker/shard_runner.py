@@ -42,6 +42,7 @@ class Outcome(StrEnum):
     PAUSED = "paused"  # given back until its job is resumed
     LOST = "lost"  # the lease ended, or the job was deleted
     HANDED_BACK = "handed back"  # the store knows that it needs a worker, and a hint was sent
+    LEFT_TO_HOLDER = "left to its holder"  # a second runner stops; the holder goes on
     PUT_OFF = "put off"  # the store did not answer; a reaper will find the shard
 
 
@@ -83,6 +84,19 @@ class ShardRunner:
         with self.active.entered_alone(activity) as granted:
             return self._put_off_if_down(lambda: self._run_alone(activity)) if granted else Outcome.NOTHING_TO_DO
 
+    def run_backup(self, least_seconds: float) -> Outcome:
+        """Run the pending lines of a slow shard of another worker (`JobStore.back_up`). Raises as `run` does."""
+        activity = ActiveShard(None, InFlight(self.engine))
+        with self.active.entered(activity):
+            return self._put_off_if_down(lambda: self._run_backup(activity, least_seconds))
+
+    def _run_backup(self, activity: ActiveShard, least_seconds: float) -> Outcome:
+        held = self.lease_keeper.take_backup(self.facts.model, interrupter(activity), least_seconds)
+        if held is None:
+            return Outcome.NOTHING_TO_DO
+        activity.ref = held.lease.shard
+        return self._run(held, activity)
+
     def _run_alone(self, activity: ActiveShard) -> Outcome:
         assert activity.ref is not None
         if self.active.leaving:
@@ -116,7 +130,8 @@ class ShardRunner:
     def _run_leased(self, lease: Lease, activity: ActiveShard) -> Outcome:
         shard, in_flight = lease.shard, activity.in_flight
         job, prompts = self.link.insist(lambda: (self.store.job(shard.job_id).spec, self.store.pending(lease)))
-        log.info("leased: job=%s shard=%d lines=%d attempt=%d", job.id, shard.index, len(prompts), lease.attempt)
+        how = "backing up" if lease.backup else "leased"
+        log.info("%s: job=%s shard=%d lines=%d attempt=%d", how, job.id, shard.index, len(prompts), lease.attempt)
         complete = self._run_lines(prompts, job, lease, activity)
         while complete and lease.lines_at_a_time is not None:
             prompts = self.link.insist(lambda: self.store.pending(lease))
@@ -124,7 +139,7 @@ class ShardRunner:
                 break
             complete = self._run_lines(prompts, job, lease, activity)
         cancelled = in_flight.interruption is Interruption.CANCELLED
-        if not complete and not cancelled:
+        if not complete and (lease.backup or not cancelled):
             return self._hand_back(lease, activity)
         stats = self.facts.shard_stats(self.engine.take_group_stats(_group(lease)))
         self.link.insist(lambda: self.store.finish_shard(lease, stats))
@@ -157,7 +172,10 @@ class ShardRunner:
         return missing == 0
 
     def _hand_back(self, lease: Lease, activity: ActiveShard) -> Outcome:
-        if not self.link.insist(lambda: self.store.release(lease)):
+        needs_a_worker = self.link.insist(lambda: self.store.release(lease))
+        if lease.backup:
+            return Outcome.LEFT_TO_HOLDER
+        if not needs_a_worker:
             return Outcome.PAUSED if activity.in_flight.interruption is Interruption.PAUSED else Outcome.LOST
         self._hint(lease.shard)
         return Outcome.HANDED_BACK

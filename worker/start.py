@@ -30,6 +30,7 @@ from worker.reporter import Reporter
 from worker.request_meter import RequestMeter
 from worker.running_worker import RunningWorker
 from worker.shard_runner import ShardRunner
+from worker.spare_time import SpareTime
 from worker.store_link import StoreLink
 from worker.turns import Turns
 
@@ -94,11 +95,13 @@ def start_worker(
         facts=facts,
         flush_seconds=settings.flush_seconds,
     )
+    spare_time = SpareTime(runner, active, on_death)
     reaper = Reaper(store=store, hints=hints, model=model, interval_seconds=settings.sweep_seconds, link=link)
     keeper.start()
     reaper.start()
+    spare_time.start()
     reporter.loaded(facts, loaded.engine)
-    return RunningWorker(loaded, runner, keeper, reaper, reporter, active)
+    return RunningWorker(loaded, runner, keeper, reaper, spare_time, reporter, active)
 
 
 def _load(

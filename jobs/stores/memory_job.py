@@ -35,6 +35,7 @@ class MemoryJob:
     counters: JobCounters = field(default_factory=JobCounters)
     reused: int = 0
     timeline: list[TimelineSample] = field(default_factory=list)
+    held_seconds: list[float] = field(default_factory=list)  # of each shard that a worker has finished
 
     @property
     def runnable(self) -> bool:
@@ -122,7 +123,7 @@ class MemoryJob:
         shard.lease = Lease(
             ShardRef(self.spec.id, index), worker_id, shard.token, shard.attempts, shard.lines_at_a_time
         )
-        shard.expires_at = now + shard.time_to_live(ttl_seconds)
+        shard.leased_at, shard.expires_at = now, now + shard.time_to_live(ttl_seconds)
         self.state = JobState.IN_PROGRESS
         self.first_step_at = now if self.first_step_at is None else self.first_step_at
         if self.idle_since is not None and self.idle_until is None:
@@ -146,7 +147,7 @@ class MemoryJob:
     def close(self, shard: MemoryShard, missing: list[Completion], now: float) -> bool:
         """Every line of a shard has a result, some of them errors made now. Returns whether this ended the job."""
         shard.results.update({completion.index: completion for completion in missing})
-        shard.lease = None
+        shard.unhold()
         shard.closed = True
         return self.end_if_all_done(now)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from jobs.errors import JobNotFound
 from jobs.job import JobState, Lease, ShardRef
 from jobs.stores.memory_job import MemoryJob
 from jobs.stores.memory_shard import MemoryShard
-from jobs.stores.rules import lease_lost, not_running, not_validating
+from jobs.stores.rules import SLOW_FACTOR, lease_lost, not_running, not_validating
 
 
 class MemoryJobs:
@@ -43,7 +44,7 @@ class MemoryJobs:
     def _held(self, lease: Lease) -> MemoryShard | None:
         job = self._jobs.get(lease.shard.job_id)
         shard = job.shards[lease.shard.index] if job else None
-        if shard is None or (shard.lease is not None and shard.lease.token == lease.token):
+        if shard is None or shard.may_work(lease):
             return shard
         shard.absolve(lease.token)
         return None
@@ -53,6 +54,22 @@ class MemoryJobs:
         if shard is None:
             raise lease_lost(lease)
         return shard
+
+    def _back_up(self, shard: ShardRef, worker_id: str, ttl_seconds: float, least_seconds: float) -> Lease | None:
+        """Make a worker the second runner of a shard, if that is slow."""
+        job, now = self._job(shard.job_id), self._clock()
+        lines = job.shards[shard.index]
+        if lines.lease is None or lines.expired(now) or lines.lease.worker_id == worker_id or job.late(now):
+            return None
+        if lines.lines_at_a_time is not None or lines.expiries or (lines.backup and lines.backup_until > now):
+            return None
+        usual = sum(job.held_seconds) / len(job.held_seconds) if job.held_seconds else math.inf
+        if now - lines.leased_at < max(least_seconds, SLOW_FACTOR * usual):
+            return None
+        lines.token += 1
+        lines.backup = Lease(shard, worker_id, lines.token, lines.attempts, backup=True)
+        lines.backup_until = now + ttl_seconds
+        return lines.backup
 
     def _close_unheld(self, job: MemoryJob) -> None:
         now = self._clock()

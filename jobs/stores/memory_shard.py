@@ -19,6 +19,9 @@ class MemoryShard:
     results: dict[int, Completion] = field(default_factory=dict)  # by line index
     lease: Lease | None = None
     expires_at: float = 0.0
+    leased_at: float = 0.0
+    backup: Lease | None = None  # a second runner's, which ends with the holder's
+    backup_until: float = 0.0
     token: int = 0  # of the latest lease
     attempts: int = 0
     closed: bool = False
@@ -35,6 +38,15 @@ class MemoryShard:
         """Whether its worker has fallen silent."""
         return self.lease is not None and self.expires_at <= now
 
+    def unhold(self) -> None:
+        """End the holder's lease, and with it a second runner's."""
+        self.lease = self.backup = None
+
+    def may_work(self, lease: Lease) -> bool:
+        """Whether a lease is the holder's, or the second runner's while there is a holder."""
+        tokens = [known.token for known in (self.lease, self.backup) if known is not None]
+        return self.lease is not None and lease.token in tokens
+
     def drop_expired(self) -> None:
         """Take the shard from a silent worker; a line that takes workers down gets its error."""
         pending = self.pending()
@@ -50,7 +62,7 @@ class MemoryShard:
             self.lines_at_a_time, self.lone_expiries = max(len(pending) - 1, 1), 0
         elif ran == 1:
             self._count_silence("lone_expiries")
-        self.lease = None
+        self.unhold()
 
     def time_to_live(self, usual_seconds: float) -> float:
         """Seconds that a lease of it lives; longer before its line is given up, for the worker may only be frozen."""

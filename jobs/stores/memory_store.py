@@ -195,12 +195,23 @@ class MemoryJobStore(MemoryJobs):
                     return lease or ShardRef(job.spec.id, waiting[0])
             return None
 
+    def back_up(self, model: str, worker_id: str, ttl_seconds: float, least_seconds: float) -> Lease | None:
+        with self._lock:
+            for job in self._unfinished(model):
+                for index in job.shards if job.runnable and not job.waiting() else ():
+                    if lease := self._back_up(ShardRef(job.spec.id, index), worker_id, ttl_seconds, least_seconds):
+                        return lease
+            return None
+
     def renew(self, lease: Lease, ttl_seconds: float) -> LeaseStatus:
         with self._lock:
             shard = self._held(lease)
             if shard is None:
                 return LeaseStatus.LOST
-            shard.expires_at = self._clock() + shard.time_to_live(ttl_seconds)
+            if lease.backup:
+                shard.backup_until = self._clock() + ttl_seconds
+            else:
+                shard.expires_at = self._clock() + shard.time_to_live(ttl_seconds)
             job = self._jobs[lease.shard.job_id]
             if job.ending:
                 return LeaseStatus.CANCELLED
@@ -209,9 +220,11 @@ class MemoryJobStore(MemoryJobs):
     def release(self, lease: Lease) -> bool:
         with self._lock:
             shard = self._held(lease)
-            if shard is None:
+            if shard is None or lease.backup:
+                if shard is not None:
+                    shard.backup = None
                 return False
-            shard.lease = None
+            shard.unhold()
             job = self._jobs[lease.shard.job_id]
             if job.ending:
                 self._close_unheld(job)
@@ -233,6 +246,7 @@ class MemoryJobStore(MemoryJobs):
             if missing and not job.ending:
                 raise ValueError(f"shard {lease.shard.index} of job {job.spec.id} lacks {len(missing)} results")
             job.counters.add_shard(stats)
+            job.held_seconds.append(self._clock() - shard.leased_at)
             return job.close(shard, [job.ending_line(prompt) for prompt in missing], self._clock())
 
     def stranded(self, model: str, limit: int, expired_only: bool = False) -> list[ShardRef]:

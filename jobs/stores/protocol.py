@@ -137,6 +137,17 @@ class JobStore(Protocol):
             passing_over: Jobs that are not to be served, nor is any of a lower priority than one of these that waits.
         """
 
+    def back_up(self, model: str, worker_id: str, ttl_seconds: float, least_seconds: float) -> Lease | None:
+        """Become the second runner of a slow shard of this model, for a worker that has nothing else to do.
+
+        Slow: another live worker has held it for `least_seconds` or more, and for twice as long as the finished shards
+        of its job were held. None when there is no such shard; a job of which shards wait has none, and a shard that
+        has lost a worker is not given to two at once.
+
+        The lease is renewed, and used to write and to finish, like the holder's; whoever finishes first does so for
+        both. It ends when the holder's does, in whatever way.
+        """
+
     def renew(self, lease: Lease, ttl_seconds: float) -> LeaseStatus:
         """Prolong a lease that is still ours."""
 

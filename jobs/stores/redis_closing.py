@@ -13,6 +13,7 @@ from jobs.prompt import Prompt
 from jobs.shard_stats import ShardStats
 from jobs.stats_counters import EngineTotals, worker_share
 from jobs.stores.packing import encode_completion, pack_completions, unpack_prompts
+from jobs.stores.redis_backups import may_work
 from jobs.stores.redis_poison import late_lease
 from jobs.stores.redis_server import RedisServer
 from jobs.stores.rules import cancelled_line, expired_line
@@ -67,15 +68,15 @@ class ShardCloser:
 
     def _prepare_finish(self, lease: Lease) -> _Closing:
         keys, index = JobKeys(lease.shard.job_id), lease.shard.index
-        running, (held, lines), (cancel, expired) = self._server.pipeline(
+        running, (held, backup, lines), (cancel, expired) = self._server.pipeline(
             [
                 ("HGETALL", keys.running(index)),
-                ("HMGET", keys.shard(index), "held", "lines"),
+                ("HMGET", keys.shard(index), "held", "backup", "lines"),
                 ("HMGET", keys.meta, "cancel_requested", "expired"),
             ],
             atomic=True,
         )
-        if held is None or int(held) != lease.token:
+        if not may_work(held, backup, lease.token):
             raise late_lease(self._server, lease)
         if len(running) == int(lines):
             return _closing(running, [], expired=False)

@@ -13,6 +13,7 @@ from jobs.keys import JobKeys
 from jobs.latency_histogram import bucket_of, microseconds
 from jobs.prompt import Prompt
 from jobs.stores.packing import encode_completion, unpack_prompts
+from jobs.stores.redis_backups import may_work
 from jobs.stores.redis_closing import ShardCloser
 from jobs.stores.redis_poison import late_lease
 from jobs.stores.redis_server import RedisServer
@@ -52,11 +53,15 @@ class Leases:
 
     def pending(self, lease: Lease) -> list[Prompt]:
         keys, index = JobKeys(lease.shard.job_id), lease.shard.index
-        held, packed, done = self._server.pipeline(
-            [("HGET", keys.shard(index), "held"), ("GET", keys.input(index)), ("HKEYS", keys.running(index))],
+        (held, backup), packed, done = self._server.pipeline(
+            [
+                ("HMGET", keys.shard(index), "held", "backup"),
+                ("GET", keys.input(index)),
+                ("HKEYS", keys.running(index)),
+            ],
             atomic=True,
         )
-        if held is None or int(held) != lease.token:
+        if not may_work(held, backup, lease.token):
             raise late_lease(self._server, lease)
         have = {int(line) for line in done}
         return [prompt for prompt in unpack_prompts(packed) if prompt.index not in have][: lease.lines_at_a_time]

@@ -14,6 +14,7 @@ from jobs.model_card import ModelCard
 from jobs.prompt import Prompt
 from jobs.shard_stats import ShardStats, TimelineSample
 from jobs.stats import JobStats
+from jobs.stores.redis_backups import Backups
 from jobs.stores.redis_claims import Claims
 from jobs.stores.redis_closing import ShardCloser
 from jobs.stores.redis_deletion import Deletion
@@ -54,6 +55,7 @@ class RedisJobStore:
         self._retry = Retry(self._server, self._index, self._reader)
         self._leases = Leases(self._server, closer)
         self._turns = Turns(self._server, self._index, self._leases)
+        self._backups = Backups(self._server, self._index)
         self._sweep = Sweep(self._server, self._index, closer)
         self._fleet = Fleet(self._server)
         self._runs = RunMemory(self._server)
@@ -129,6 +131,9 @@ class RedisJobStore:
         self, model: str, worker_id: str, ttl_seconds: float, passing_over: Collection[str] = ()
     ) -> Lease | ShardRef | None:
         return self._turns.lease_next(model, worker_id, ttl_seconds, passing_over)
+
+    def back_up(self, model: str, worker_id: str, ttl_seconds: float, least_seconds: float) -> Lease | None:
+        return self._backups.back_up(model, worker_id, ttl_seconds, least_seconds)
 
     def renew(self, lease: Lease, ttl_seconds: float) -> LeaseStatus:
         return self._leases.renew(lease, ttl_seconds)

@@ -16,6 +16,7 @@ MAX_SHARED_EXPIRIES = 2  # after so many it is run alone in a worker: the next s
 MAX_LONE_EXPIRIES = 2  # a line that was alone in so many workers that fell silent takes them down
 LAST_LEASES = 5  # the lease before such a line is given up lives so many times as long: its worker may only be frozen
 PART = 8  # of the lines that took a worker down, an eighth is run at a time
+SLOW_FACTOR = 2  # a shard that is held for so many times as long as the job's finished ones were is slow
 TIMELINE_SECONDS = 3600  # how long a sample is kept
 
 

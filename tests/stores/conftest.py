@@ -68,7 +68,7 @@ def memory_under_test() -> StoreUnderTest:
 
     def expire(lease: Lease) -> None:
         shard = store._held(lease)
-        if shard is not None:
+        if shard is not None and shard.lease == lease:
             shard.expires_at = clock()
 
     return StoreUnderTest(store, 10.0, clock.advance, clock, pass_deadline, expire)

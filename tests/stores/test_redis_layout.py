@@ -34,6 +34,17 @@ def names_in(client: redis.Redis) -> set[str]:
     return {key.decode() for key in client.scan_iter()} - {keys.FORMAT}
 
 
+def back_up(store: RedisJobStore, shard: ShardRef) -> None:
+    """Give the last shard that waits a holder, and one of those that are held a second runner for a while."""
+    holder = store.lease(shard, "worker-1", LONG)
+    assert holder is not None
+    while (second := store.back_up("demo", "worker-2", LONG, 0.0)) is None:
+        pass  # until it has been held for long enough
+    store.renew(second, LONG)
+    store.release(second)
+    store.release(holder)
+
+
 def live_through_everything(store: RedisJobStore, job_id: str) -> None:
     """A job that uses every key and every script on its way."""
     submit(store, new_job(job_id, lines=8))
@@ -50,6 +61,7 @@ def live_through_everything(store: RedisJobStore, job_id: str) -> None:
         elif shard.index < 3:
             store.finish_shard(lease, shard_stats())
         else:
+            back_up(store, ShardRef(job_id, 0))
             store.request_cancel(job_id)
             store.finish_shard(lease, shard_stats())
     assert store.job(job_id).state is JobState.CANCELLED

@@ -79,6 +79,13 @@ class StoreMachine(RuleBasedStateMachine):
             self._got(found, dies_soon)
 
     @rule(worker=WORKERS)
+    def back_up(self, worker: str) -> None:
+        lease = self.store.back_up("demo", worker, LONG, 0.0)
+        if lease is not None:
+            assert lease.backup and not self.store.job("job-1").ending
+            self._got(lease, dies_soon=False)
+
+    @rule(worker=WORKERS)
     def lose_a_worker(self, worker: str) -> None:
         for shard in self.store.stranded("demo", 10):
             lease = self.store.lease(shard, worker, LONG, alone=True)

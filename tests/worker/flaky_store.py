@@ -10,7 +10,7 @@ from jobs.errors import QwenBatchError, StoreUnavailable
 from jobs.stores.protocol import JobStore
 
 WRITES = frozenset(
-    {"lease", "lease_next", "renew", "release", "write", "finish_shard", "report_worker", "add_timeline"}
+    {"lease", "lease_next", "back_up", "renew", "release", "write", "finish_shard", "report_worker", "add_timeline"}
 )
 
 

@@ -55,6 +55,23 @@ local function absolve(shard, token)
   end
 end
 
+-- Whether a token gives the right to work on a shard: its holder's, or its second runner's while it has a holder.
+local function may_work(shard, token)
+  local held, backup = unpack(redis.call('HMGET', shard, 'held', 'backup'))
+  return held == token or (held and backup == token)
+end
+
+-- Ends what a holder has, and with it the second runner's right.
+local function unhold(shard)
+  redis.call('HDEL', shard, 'held', 'worker', 'backup', 'backup_until_ms')
+end
+
+-- Whether a shard that has been held for so many ms is slow: for `SLOW_FACTOR` times as long as the job's finished ones.
+local SLOW_FACTOR = 2
+local function is_slow(ms, held_ms, held_shards, least_ms)
+  return held_shards and ms >= tonumber(least_ms) and ms >= SLOW_FACTOR * held_ms / held_shards
+end
+
 local function has_ended(state)
   return state == 'completed' or state == 'cancelled' or state == 'expired' or state == 'failed'
 end
@@ -74,7 +91,7 @@ end
 local function close_shard(keys, index, compacted, errors)
   redis.call('SET', keys.results, compacted)
   redis.call('DEL', keys.running)
-  redis.call('HDEL', keys.shard, 'held', 'worker')
+  unhold(keys.shard)
   redis.call('HINCRBY', keys.shard, 'failed', errors)
   redis.call('ZREM', keys.open, index)
   redis.call('ZREM', keys.leases, index)

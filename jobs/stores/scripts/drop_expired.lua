@@ -8,7 +8,7 @@ end
 if not book_expiry(KEYS[1], KEYS[2]) then
   return 'guilty'
 end
-redis.call('HDEL', KEYS[1], 'held', 'worker')
+unhold(KEYS[1])
 redis.call('ZREM', KEYS[4], ARGV[1])
 open_shard(KEYS[1], KEYS[3], ARGV[1])
 return 'open'

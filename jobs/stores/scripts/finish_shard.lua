@@ -2,7 +2,7 @@
 -- packed results, errors among them that are new, worker id, what the worker is (JSON), then field and amount of each
 -- sum of `engine`, '', then field and value of each maximum.
 -- Returns 'ended' or 'ok', 'lost', or 'changed' when lines came in since `running` was read.
-if redis.call('HGET', KEYS[2], 'held') ~= ARGV[2] then
+if not may_work(KEYS[2], ARGV[2]) then
   return 'lost'
 end
 if redis.call('HLEN', KEYS[3]) ~= tonumber(ARGV[3]) then
@@ -21,4 +21,6 @@ for j = i + 1, #ARGV, 2 do
     redis.call('HSET', engine, ARGV[j], ARGV[j + 1])
   end
 end
+redis.call('HINCRBY', KEYS[1], 'held_ms', now_ms() - (redis.call('HGET', KEYS[2], 'leased_at_ms') or now_ms()))
+redis.call('HINCRBY', KEYS[1], 'held_shards', 1)
 return close_shard(keys, ARGV[1], ARGV[4], ARGV[5]) == 1 and 'ended' or 'ok'

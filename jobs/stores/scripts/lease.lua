@@ -17,7 +17,7 @@ if not redis.call('ZSCORE', KEYS[4], index) then
   if not book_expiry(KEYS[2], KEYS[3]) then
     return false -- `stranded` turns its line into an error
   end
-  redis.call('HDEL', KEYS[2], 'held', 'worker')
+  unhold(KEYS[2])
   redis.call('ZREM', KEYS[5], index)
   open_shard(KEYS[2], KEYS[4], index)
 end
@@ -29,7 +29,7 @@ redis.call('ZREM', KEYS[4], index)
 redis.call('ZADD', KEYS[5], now + time_to_live(KEYS[2], ARGV[3]), index)
 local token = redis.call('HINCRBY', KEYS[2], 'token', 1)
 local attempt = redis.call('HINCRBY', KEYS[2], 'attempts', 1)
-redis.call('HSET', KEYS[2], 'held', token, 'worker', ARGV[2])
+redis.call('HSET', KEYS[2], 'held', token, 'worker', ARGV[2], 'leased_at_ms', now)
 if attempt == 2 then
   redis.call('HINCRBY', KEYS[1], 'retried_shards', 1)
 end

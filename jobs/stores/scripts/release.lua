@@ -3,9 +3,12 @@
 -- when it waits to be closed, or 'lost'.
 if redis.call('HGET', KEYS[2], 'held') ~= ARGV[2] then
   absolve(KEYS[2], ARGV[2])
+  if redis.call('HGET', KEYS[2], 'backup') == ARGV[2] then
+    redis.call('HDEL', KEYS[2], 'backup', 'backup_until_ms') -- its holder goes on
+  end
   return 'lost'
 end
-redis.call('HDEL', KEYS[2], 'held', 'worker')
+unhold(KEYS[2])
 redis.call('ZREM', KEYS[4], ARGV[1])
 open_shard(KEYS[2], KEYS[3], ARGV[1])
 local cancel, paused = unpack(redis.call('HMGET', KEYS[1], 'cancel_requested', 'paused'))

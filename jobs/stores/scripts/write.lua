@@ -2,7 +2,7 @@
 -- {index, completion, finish reason ('' for an error), prompt tokens, completion tokens, latency}, where latency is
 -- {field of the histograms, amount, ...}.
 -- Returns how many lines were new, or 'lost'. A line that has a result keeps it.
-if redis.call('HGET', KEYS[2], 'held') ~= ARGV[1] then
+if not may_work(KEYS[2], ARGV[1]) then
   absolve(KEYS[2], ARGV[1])
   return 'lost'
 end

@@ -1,0 +1,140 @@
+"""A second runner of a slow shard: it may write and finish, and can take nothing from the holder but the work."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs.errors import LeaseLost
+from jobs.job import JobState, Lease, LeaseStatus
+from jobs.stores.protocol import JobStore
+from tests.stores.conftest import StoreUnderTest
+from tests.support.sample_jobs import completed, new_job, shard_stats, submit
+
+LONG = 60.0
+USUAL = 0.02  # seconds that the first shard is held
+
+
+def slow_shard(under_test: StoreUnderTest) -> Lease:
+    """Of a job of two shards: one is finished after the usual time, the other one held for much longer."""
+    store = under_test.store
+    submit(store, new_job(lines=4))
+    quick, slow = (store.lease_next("demo", worker, LONG) for worker in ("quick", "slow"))
+    assert isinstance(quick, Lease) and isinstance(slow, Lease)
+    under_test.let_pass(USUAL)
+    store.write(quick, [completed(0), completed(1)])
+    store.finish_shard(quick, shard_stats("quick"))
+    under_test.let_pass(2 * USUAL)
+    return slow
+
+
+def second_of(under_test: StoreUnderTest, ttl_seconds: float = LONG) -> Lease:
+    lease = under_test.store.back_up("demo", "quick", ttl_seconds, 0.0)
+    assert lease is not None and lease.backup
+    return lease
+
+
+def test_both_write_and_the_first_write_of_a_line_wins(under_test: StoreUnderTest) -> None:
+    store, holder = under_test.store, slow_shard(under_test)
+    second = second_of(under_test)
+    assert store.write(holder, [completed(2, "holder")]) == 1
+    assert [prompt.index for prompt in store.pending(second)] == [3]
+    assert store.write(second, [completed(2, "second"), completed(3, "second")]) == 1
+    assert store.write(holder, [completed(3, "holder")]) == 0
+    assert [line.text for line in store.results("job-1")][2:] == ["holder", "second"]
+    assert store.job("job-1").completed == 4
+
+
+@pytest.mark.parametrize("second_is_faster", [True, False])
+def test_whoever_finishes_first_ends_the_shard_for_both(under_test: StoreUnderTest, second_is_faster: bool) -> None:
+    store, holder = under_test.store, slow_shard(under_test)
+    second = second_of(under_test)
+    first, late = (second, holder) if second_is_faster else (holder, second)
+    store.write(first, [completed(2), completed(3)])
+    assert store.finish_shard(first, shard_stats(first.worker_id))
+    assert store.job("job-1").state is JobState.COMPLETED
+    assert store.renew(late, LONG) is LeaseStatus.LOST
+    for act in (lambda: store.write(late, [completed(3)]), lambda: store.finish_shard(late, shard_stats())):
+        with pytest.raises(LeaseLost):
+            act()
+    assert [line.index for line in store.results("job-1")] == [0, 1, 2, 3]
+
+
+def test_the_holder_keeps_its_lease_whatever_the_second_runner_does(under_test: StoreUnderTest) -> None:
+    store, holder = under_test.store, slow_shard(under_test)
+    second = second_of(under_test)
+    assert store.renew(second, LONG) is LeaseStatus.HELD
+    assert not store.release(second)
+    assert store.renew(second, LONG) is LeaseStatus.LOST
+    assert store.renew(holder, LONG) is LeaseStatus.HELD
+    assert store.stranded("demo", 10) == []
+    assert [prompt.index for prompt in store.pending(holder)] == [2, 3]
+
+
+def test_a_second_runners_lease_ends_with_the_holders(under_test: StoreUnderTest) -> None:
+    store, holder = under_test.store, slow_shard(under_test)
+    second = second_of(under_test)
+    under_test.expire(holder)
+    assert store.stranded("demo", 10) == [holder.shard]
+    assert store.renew(second, LONG) is LeaseStatus.LOST
+    again = store.lease(holder.shard, "quick", LONG)
+    assert again is not None
+    with pytest.raises(LeaseLost):
+        store.write(second, [completed(2)])
+    assert store.write(again, [completed(2)]) == 1
+
+
+def test_there_is_one_second_runner_until_it_falls_silent(under_test: StoreUnderTest) -> None:
+    store = under_test.store
+    slow_shard(under_test)
+    silent = second_of(under_test, under_test.ttl_seconds)
+    assert store.back_up("demo", "third", LONG, 0.0) is None
+    under_test.let_pass(under_test.ttl_seconds)
+    third = store.back_up("demo", "third", LONG, 0.0)
+    assert third is not None
+    with pytest.raises(LeaseLost):
+        store.write(silent, [completed(2)])
+    assert store.write(third, [completed(2)]) == 1
+
+
+def test_a_second_runner_is_told_of_a_cancellation(under_test: StoreUnderTest) -> None:
+    store = under_test.store
+    slow_shard(under_test)
+    second = second_of(under_test)
+    store.request_cancel("job-1")
+    assert store.renew(second, LONG) is LeaseStatus.CANCELLED
+    assert store.back_up("demo", "third", LONG, 0.0) is None
+
+
+def test_a_shard_is_not_slow_before_its_time(under_test: StoreUnderTest) -> None:
+    store = under_test.store
+    slow_shard(under_test)
+    assert store.back_up("demo", "quick", LONG, LONG) is None
+    assert store.back_up("demo", "slow", LONG, 0.0) is None  # its own
+    assert store.back_up("other", "quick", LONG, 0.0) is None
+
+
+def test_where_no_shard_is_finished_nobody_knows_what_is_slow(under_test: StoreUnderTest) -> None:
+    submit(under_test.store, new_job(lines=2))
+    assert isinstance(under_test.store.lease_next("demo", "slow", LONG), Lease)
+    under_test.let_pass(USUAL)
+    assert under_test.store.back_up("demo", "quick", LONG, 0.0) is None
+
+
+def test_while_shards_wait_nobody_runs_one_twice(under_test: StoreUnderTest) -> None:
+    holder = slow_shard(under_test)
+    spec = under_test.store.job(holder.shard.job_id).spec
+    under_test.store.extend(spec, [[]])
+    assert under_test.store.back_up("demo", "quick", LONG, 0.0) is None
+
+
+def test_a_shard_that_has_lost_a_worker_is_not_given_to_two(under_test: StoreUnderTest) -> None:
+    store, holder = under_test.store, slow_shard(under_test)
+    under_test.expire(holder)
+    again = store.lease(holder.shard, "slow", LONG)
+    assert again is not None
+    under_test.let_pass(4 * USUAL)
+    assert store.back_up("demo", "quick", LONG, 0.0) is None
+
+
+def test_a_job_that_is_gone_has_no_slow_shards(store: JobStore) -> None:
+    assert store.back_up("demo", "quick", LONG, 0.0) is None
