@@ -14,8 +14,8 @@ from jobs.worker_report import WorkerReport
 class JobUpdate(JobRow, frozen=True, kw_only=True):
     """One line of `watch --json`."""
 
-    output_throughput: float | None  # tokens/s over the last seconds
-    seconds_left: float | None
+    output_throughput: float | None  # tokens/s over the last seconds; None while nobody works on it
+    seconds_left: float | None  # the same
     workers: int  # how many serve the job's model
     loading_workers: int  # how many of these are still loading it
 
@@ -65,20 +65,24 @@ class JobObserver:
         self._lines.add(now, job.done)
         self._tokens.add(now, job.total_output_tokens)
         serving = [worker for worker in workers if worker.model == job.spec.model]
+        on_it = [worker for worker in serving if job.id in worker.jobs]
+        moves = bool(on_it) and not job.state.ended
         return JobUpdate(
             **facts_of(job),
-            output_throughput=self._throughput(job, serving),
-            seconds_left=None if job.state.ended else self._lines.seconds_for(job.spec.num_lines - job.done),
+            output_throughput=self._throughput(job, on_it),
+            seconds_left=self._lines.seconds_for(job.spec.num_lines - job.done) if moves else None,
             workers=len(serving),
             loading_workers=sum(worker.state == "loading" for worker in serving),
         )
 
-    def _throughput(self, job: Job, serving: Sequence[WorkerReport]) -> float | None:
+    def _throughput(self, job: Job, on_it: Sequence[WorkerReport]) -> float | None:
         """The workers' own figure while they work for this job alone; else that of the lines that were finished.
 
+        None when no worker that is alive works on the job: what it did before says nothing of now.
         A worker counts each token as it comes, but not by job; the store counts by job, but only finished lines.
         """
-        on_it = [worker for worker in serving if job.id in worker.jobs]
-        if on_it and all(worker.jobs == (job.id,) for worker in on_it):
+        if not on_it:
+            return None
+        if all(worker.jobs == (job.id,) for worker in on_it):
             return sum(worker.output_throughput for worker in on_it)
         return self._tokens.per_second

@@ -6,7 +6,7 @@ from jobs.hints import HintSender
 from jobs.settings import Settings
 from jobs.stores.protocol import JobStore
 
-WATCHER_PATIENCE_SECONDS = 2.0
+WATCHER_PATIENCE_SECONDS = 1.5
 
 
 def open_store(settings: Settings) -> JobStore:

@@ -10,9 +10,13 @@ from jobs.harmless import harmless
 from jobs.stats import JobStats, WorkerShare
 
 
-def summary_of(stats: JobStats) -> RenderableType:
-    """Everything of `status --json`, in at most 80 columns."""
-    parts: list[RenderableType] = [_facts(stats)]
+def summary_of(stats: JobStats, num_serving: int | None = None) -> RenderableType:
+    """Everything of `status --json`, in at most 80 columns.
+
+    Args:
+        num_serving: Workers that are alive and serve the job's model, if that is known.
+    """
+    parts: list[RenderableType] = [_facts(stats, waits=num_serving == 0 and not stats.state.ended)]
     if stats.mean_e2el_ms is not None:
         parts += ["", _latencies(stats)]
     if stats.workers:
@@ -20,19 +24,19 @@ def summary_of(stats: JobStats) -> RenderableType:
     return Group(*parts)
 
 
-def _facts(stats: JobStats) -> Table:
+def _facts(stats: JobStats, waits: bool) -> Table:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
-    for label, text in _fact_rows(stats):
+    for label, text in _fact_rows(stats, waits):
         grid.add_row(label, text)
     return grid
 
 
-def _fact_rows(stats: JobStats) -> list[tuple[str, str]]:
+def _fact_rows(stats: JobStats, waits: bool) -> list[tuple[str, str]]:
     rows = [
         ("Job", harmless(stats.id)),
-        ("State", stats.state.value + _pending_request(stats)),
+        ("State", stats.state.value + _pending_request(stats) + (", no worker serves the model" if waits else "")),
         ("Model", harmless(stats.model)),
         ("Prompts", harmless(stats.source)),
         ("Lines", _lines(stats)),

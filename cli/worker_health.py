@@ -14,7 +14,7 @@ from jobs.settings import Settings
 def check_health(settings: Settings, console: Console) -> ExitCode:
     """Says on stdout which workers of this machine serve the settings' model. One that loads or is busy is healthy.
 
-    Workers report every second; one that is silent for five is not alive.
+    Workers report twice a second; one that is silent for two (five while it loads) is not alive.
 
     Raises:
         StoreUnavailable: The store does not answer, so nothing is known.

@@ -1,4 +1,4 @@
-"""What a worker says of itself every second, for `qwen-batch workers` and the statistics of its jobs."""
+"""What a worker says of itself twice a second, for `qwen-batch workers` and the statistics of its jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tells the store every second what this worker is and does."""
+"""Tells the store again and again what this worker is and does."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from worker.refusals import Refusals
 from worker.store_link import StoreLink
 from worker.throughput import Throughput
 
-INTERVAL_SECONDS = 1.0
-LIFE_SECONDS = 5.0  # a worker that is silent for so long disappears from `qwen-batch workers`
+INTERVAL_SECONDS = 0.5
+LIFE_SECONDS = 1.8  # a worker that is silent for so long is shown as lost: what is shown is wrong for less than 2 s
+LOADING_LIFE_SECONDS = 5.0  # while libraries are loaded no other thread of the process may run for a while
+SAMPLE_SECONDS = 1.0  # between two samples of the timeline
 NO_LOAD = EngineLoad(running=0, waiting=0, kv_cache_usage=0.0, output_tokens=0)
 
 
 class Reporter:
-    """Publishes a `WorkerReport` and a timeline sample a job, every second, on a thread of its own.
+    """Publishes a `WorkerReport` twice a second, and a timeline sample a job every second, on a thread of its own.
 
     It starts before the model is loaded and says `loading` until it is told of an engine.
 
@@ -59,7 +61,7 @@ class Reporter:
         self._thread = Periodic("reporter", self.publish, INTERVAL_SECONDS)
 
     def start(self) -> None:
-        """Announce the worker and go on every second."""
+        """Announce the worker and go on."""
         self._thread.start()
 
     def loaded(self, facts: WorkerFacts, engine: InferenceEngine) -> None:
@@ -76,11 +78,13 @@ class Reporter:
             self._link.failed(error)
 
     def publish(self) -> None:
-        """One report and its samples. A store in trouble costs this second's, nothing more."""
+        """One report, and samples if it is time. A store in trouble costs these, nothing more."""
         load = NO_LOAD if self._engine is None else self._engine.load()
+        life = LOADING_LIFE_SECONDS if self._engine is None else LIFE_SECONDS
         try:
-            self._store.report_worker(self._report(load), LIFE_SECONDS)
-            self._publish_timeline(load)
+            self._store.report_worker(self._report(load), life)
+            if self._clock() - self._sampled_at >= SAMPLE_SECONDS:
+                self._publish_timeline(load)
             self._link.worked()
         except (StoreUnavailable, StoreFull) as error:
             self._link.failed(error)

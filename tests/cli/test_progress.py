@@ -23,6 +23,8 @@ from jobs.sampling import SamplingSettings
 from jobs.worker_report import WorkerReport
 from tests.cli.acting_worker import report
 
+SHARED = report(jobs=("job-1", "job-2"))
+
 
 def job_with(done: int = 0, tokens: int = 0, state: JobState = JobState.IN_PROGRESS) -> Job:
     spec = NewJob("job-1", "demo", "native", SamplingSettings(), 0, 100, 16, "prompts.jsonl", 0.0)
@@ -53,9 +55,16 @@ def test_nothing_is_said_of_the_time_left_while_nothing_moves() -> None:
 
 
 def test_time_left_and_speed_follow_from_what_was_seen() -> None:
-    update = observe((0, job_with()), (10, job_with(done=20, tokens=400)))
+    update = observe((0, job_with()), (10, job_with(done=20, tokens=400)), workers=(SHARED,))
     assert (update.seconds_left, update.output_throughput) == (pytest.approx(40), pytest.approx(40))
     assert update.movement == "20/100 lines, 40.0 tok/s, 40 s left"
+
+
+def test_nothing_is_said_of_speed_while_nobody_works_on_the_job() -> None:
+    moments = ((0, job_with()), (10, job_with(done=20, tokens=400)))
+    for workers in ((), (report(jobs=("job-2",)),)):
+        update = observe(*moments, workers=workers)
+        assert (update.seconds_left, update.output_throughput, update.movement) == (None, None, "20/100 lines")
 
 
 def test_workers_that_do_only_this_job_tell_its_speed_before_any_line_is_finished() -> None:
@@ -90,7 +99,7 @@ def test_a_log_file_gets_a_line_every_ten_seconds_and_at_each_change() -> None:
 def test_a_terminal_gets_a_bar_of_its_width() -> None:
     stream = io.StringIO()
     with BarDisplay(console_on(stream, terminal=True)) as display:
-        display.show(observe((0, job_with()), (10, job_with(done=20, tokens=400)), workers=(report(),)))
+        display.show(observe((0, job_with()), (10, job_with(done=20, tokens=400)), workers=(SHARED,)))
     lines = re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", stream.getvalue()).replace("\r", "\n").splitlines()
     assert [line for line in lines if line.endswith("20/100 lines, 40.0 tok/s, 40 s left") and len(line) == 80]
 
