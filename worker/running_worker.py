@@ -17,7 +17,7 @@ from worker.spare_time import SpareTime
 if TYPE_CHECKING:
     from engine.load import LoadedEngine
 
-SEQUENCES_A_THREAD = 16  # shards are at least so long, so that many threads fill the batch
+SEQUENCES_A_THREAD = 4  # shards begin with more, but of many only a few long lines are left: these must fill the batch
 MORE_THREADS = 2  # one has the next shard ready, one is there for a job that comes new
 
 
