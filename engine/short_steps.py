@@ -21,7 +21,7 @@ class ShortSteps:
     def __init__(self, max_num_seqs: int) -> None:
         self._most = policy.newcomer_places(max_num_seqs)
         self._whole_seconds = 0.0  # of the latest decode step of all sequences
-        self._short_seconds: float | None = None  # of the latest short one; None: to be tried
+        self._short_seconds: float | None = None  # of the quickest short one since small flows came; None: to be tried
         self._latest_was_short = False
 
     def choose(self, decoding: SequenceQueue, waiting: SequenceQueue) -> list[Sequence]:
@@ -38,7 +38,9 @@ class ShortSteps:
         """Learn from a decode step of so many of the sequences that are decoding."""
         self._latest_was_short = num_sequences < num_decoding
         if self._latest_was_short:
-            self._short_seconds = seconds
+            known = self._short_seconds
+            # The quickest: one step that the machine held up must not end them for good, since no other would follow.
+            self._short_seconds = seconds if known is None else min(known, seconds)
         else:
             self._whole_seconds = seconds
 

@@ -58,6 +58,15 @@ def test_where_rows_cost_time_every_second_step_is_of_the_small_flow_alone() -> 
     assert steps.run(7) == [SMALL, SEQS + SMALL] * 3
 
 
+def test_one_short_step_that_was_held_up_is_not_the_last() -> None:
+    hiccups = iter([0.0] * 8 + [9.0] + [0.0] * 100)
+    steps = Steps(lambda count: by_rows(count) + next(hiccups))
+    steps.add(2 * SEQS, "huge")
+    steps.run(4)
+    steps.add(SMALL, "small")
+    assert steps.run(9).count(SMALL) == 4
+
+
 def test_where_they_cost_nothing_one_step_finds_out() -> None:
     steps = Steps(by_weights)
     steps.add(2 * SEQS, "huge")
