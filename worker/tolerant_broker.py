@@ -8,6 +8,7 @@ goes through `worker/front_door.py`.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from celery import signals
 from celery.app.amqp import AMQP
 from kombu.connection import Connection
 from kombu.transport import redis as kombu_redis
-from redis.exceptions import DataError
+from redis.exceptions import ConnectionError, DataError, ReadOnlyError, ResponseError
 
 from jobs.hints import QUEUE_PREFIX
 from worker.front_door import clean_message
@@ -25,13 +26,32 @@ log = logging.getLogger(__name__)
 # What reading, unpacking and dispatching an item raises when its bytes, its fields or their kinds are not as expected.
 _NO_MESSAGE = (ValueError, TypeError, LookupError, AttributeError, RecursionError, DataError)
 
+READ_ONLY_PAUSE_SECONDS = 0.5
+_UNBLOCKED = "UNBLOCKED"  # what a waiting BRPOP is told when its primary becomes a replica
+
 
 class TolerantChannel(kombu_redis.Channel):
-    """Gets tasks by BRPOP and remote control by publish and subscribe; drops what is neither."""
+    """Gets tasks by BRPOP and remote control by publish and subscribe; drops what is neither.
+
+    A server that becomes a replica counts as a connection that broke, until it or its successor is a primary again.
+    """
 
     def _brpop_read(self, **options: Any) -> bool | None:  # noqa: ANN401 - kombu's signature
         read: Callable[..., bool | None] = super()._brpop_read
-        return self._tolerate(lambda: read(**options))
+        try:
+            return self._tolerate(lambda: read(**options))
+        except ResponseError as error:
+            if isinstance(error, ReadOnlyError) or str(error).startswith(_UNBLOCKED):
+                raise ConnectionError(str(error)) from error  # Celery reconnects; any other error would end it
+            raise
+
+    def _queue_bind(self, *words: Any) -> None:  # noqa: ANN401 - kombu's signature
+        """The first write after a reconnection. Celery tries again at once, and gives up after five times a second."""
+        try:
+            super()._queue_bind(*words)  # type: ignore[no-untyped-call]
+        except ReadOnlyError:
+            time.sleep(READ_ONLY_PAUSE_SECONDS)
+            raise
 
     def _receive(self) -> bool | None:
         return self._tolerate(super()._receive)
@@ -52,6 +72,7 @@ class TolerantTransport(kombu_redis.Transport):
     """kombu's, with tolerant channels. Queues that are not ours are those of Celery's remote control."""
 
     Channel = TolerantChannel
+    connection_errors = (*kombu_redis.Transport.connection_errors, ReadOnlyError)
 
     def _deliver(self, message: Any, queue: str) -> None:  # noqa: ANN401 - whatever JSON can hold
         ours = queue.startswith(QUEUE_PREFIX)

@@ -107,3 +107,16 @@ def test_a_primary_that_is_a_replica_for_a_while_is_waited_for(cluster: Cluster)
         cluster.wait_until_ended(job_id)
         cluster.check_results(job_id, LINES)
         assert "Traceback" not in worker.log
+
+
+@pytest.mark.slow
+def test_a_worker_that_waits_for_messages_outlives_a_fail_over(cluster: Cluster) -> None:
+    with cluster.worker() as worker, cluster.valkey.client() as client:
+        worker.wait_until(cluster.store, "idle")
+        client.execute_command("REPLICAOF", "127.0.0.1", free_port())
+        worker.wait_for_log("is a read-only replica")
+        client.execute_command("REPLICAOF", "NO", "ONE")
+        job_id = cluster.submit(LINES)
+        cluster.wait_until_ended(job_id)
+        cluster.check_results(job_id, LINES)
+        assert worker.running and "Traceback" not in worker.log
