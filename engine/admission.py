@@ -52,7 +52,7 @@ class Admission:
         return []
 
     def _limit(self, newcomers: set[str]) -> int:
-        return self._max_num_seqs + self._newcomer_places if newcomers else self._max_num_seqs
+        return policy.most_running(self._max_num_seqs) if newcomers else self._max_num_seqs
 
     def _may_exceed(self, flow: str, newcomers: set[str], entering: Counter[str]) -> bool:
         """A flow that fills much of the batch in this very step is no newcomer any more."""

@@ -52,7 +52,7 @@ class ModelRunner:
         self.compiled = False
         self._cache = PagedKVCache(model.config, config.num_pages, PAGE_SIZE, self._device, model.dtype)
         copied = torch.cuda.Event() if self._device.type == "cuda" else None  # type: ignore[no-untyped-call]
-        most_seqs = config.max_num_seqs + policy.newcomer_places(config.max_num_seqs)
+        most_seqs = policy.most_running(config.max_num_seqs)
         self._buffers = StepBuffers(
             max_tokens=max(config.max_batched_tokens, most_seqs),
             max_seqs=most_seqs,
@@ -160,7 +160,7 @@ class ModelRunner:
             return lambda: self._model.forward(inputs.token_ids, inputs.metadata, self._cache)
 
         try:
-            return DecodeGraphs.of(ladder(self._config.max_num_seqs), step_of, record)
+            return DecodeGraphs.of(ladder(policy.most_running(self._config.max_num_seqs)), step_of, record)
         except Exception as error:  # noqa: BLE001 - drivers have many ways to fail; steps run without recordings
             self._log(f"Running without recorded decode steps, which failed: {_cause(error)}")
             return DecodeGraphs()

@@ -40,6 +40,11 @@ def newcomer_places(max_num_seqs: int) -> int:
     return max_num_seqs // NEWCOMER_SHARE
 
 
+def most_running(max_num_seqs: int) -> int:
+    """The sequences of the largest batch, newcomers among them."""
+    return max_num_seqs + newcomer_places(max_num_seqs)
+
+
 def may_enter(blocks: BlockManager, num_tokens: int, num_reserved: int, num_running: int) -> bool:
     """Whether there are pages for a sequence of `num_tokens` known tokens.
 

@@ -18,7 +18,7 @@ from tests.end_to_end.recomputed_statistics import FIELDS, WORKER_FIELDS, counts
 from tests.support.command_line import write_jsonl
 from tests.support.valkey import running_valkey
 
-NUM_LINES = 2_000
+NUM_LINES, NUM_LONG = 2_000, 16
 CANCEL_SECONDS = 2.0
 KINDS: tuple[dict[str, Any], ...] = (  # of sampling
     {"temperature": 0},
@@ -58,7 +58,12 @@ def job(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Wat
     """Submitted, watched from another terminal, and read halfway and at the end."""
     lines = [
         {"id": f"q-{number}", "prompt": f"What is {number % 100} + {number * 7 % 100}?", "max_tokens": 1 + number % 12}
-        for number in range(NUM_LINES)
+        for number in range(NUM_LINES - NUM_LONG)
+    ]
+    # The last lines are so long that the job is not over when what was finished halfway is read.
+    lines += [
+        {"id": f"q-{number}", "prompt": "Count.", "max_tokens": 400, "ignore_eos": True}
+        for number in range(NUM_LINES - NUM_LONG, NUM_LINES)
     ]
     prompts = write_jsonl(tmp_path_factory.mktemp("prompts") / "prompts.jsonl", lines)
     submitted_at = time.time()

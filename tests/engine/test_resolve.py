@@ -52,9 +52,9 @@ def test_a_gpu_is_the_best_there_is_and_gets_larger_batches() -> None:
     resolved = resolve(EngineConfig(), QWEN3_06B, SERVER)
     assert (resolved.device, resolved.max_num_seqs, resolved.max_batched_tokens) == ("cuda:0", 256, 8192)
     left = int(SERVER.cuda_memory_left_bytes * 0.9) - 596_049_920 * 2  # the tied output layer is the embedding
-    step = step_bytes(QWEN3_06B, torch.bfloat16, 8192, 256, 40_960)
+    step = step_bytes(QWEN3_06B, torch.bfloat16, 8192, 256 + 64, 40_960)  # newcomers included
     assert resolved.num_pages == (left - step) // PAGE_BYTES
-    assert GIB < step < 1.25 * GIB
+    assert GIB < step < 1.35 * GIB
     assert resolve(EngineConfig(device="cpu"), QWEN3_06B, SERVER).device == "cpu"
     assert resolve(EngineConfig(), QWEN3_06B, replace(LAPTOP, has_mps=True)).device == "mps"
 
