@@ -25,9 +25,14 @@ def measure_machine(threads: int) -> MachineSpeed:
     torch.set_num_threads(threads)
     with torch.inference_mode():
         return MachineSpeed(
-            read_bytes_per_second=max(READ_BYTES / _least_seconds(read) for read in _reads()),
+            read_bytes_per_second=measure_reads(),
             flop_per_second=max(flop / _least_seconds(multiply) for flop, multiply in _products()),
         )
+
+
+def measure_reads() -> float:
+    """Bytes of memory that all of PyTorch's threads together read a second, one after the other."""
+    return max(READ_BYTES / _least_seconds(read) for read in _reads())
 
 
 def _reads() -> Iterator[Callable[[], object]]:

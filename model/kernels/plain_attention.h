@@ -11,15 +11,26 @@ namespace qwen_batch {
 
 constexpr float LOWEST = -1e30f;  // below every score, and safe to subtract
 
-// What one (sequence, kv head) needs. Pointers are to its first element.
+// What attention over one sequence needs.
 struct Item {
   const int32_t* pages;
   int64_t context;    // tokens in the cache
   int64_t page_size;  // tokens a page
   int64_t page_stride;
   float scale;
-  const void* next_keys;  // of the item that the same thread works on after this one: there to be fetched early
-  int64_t next_context;   // 0: there is none
+
+  // Where a position's key or value lies behind that of the first page's first.
+  int64_t place(int64_t position, int64_t dim) const { return pages[position / page_size] * page_stride + position % page_size * dim; }
+};
+
+// Kv heads that lie side by side, and their query heads.
+template <typename T>
+struct Run {
+  const T *q, *keys, *values;
+  T* out;
+  int64_t heads;
+
+  Run from_query(int64_t values_further) const { return {q + values_further, keys, values, out + values_further, heads}; }
 };
 
 // One query head; any type, any processor: the compiler vectorises. `dim` and the page size are at most 512.
