@@ -14,8 +14,8 @@ HUGE_PAGE = 2 << 20  # bytes, on x86-64 and on ARM with pages of 4 KiB
 def zeroed_tensor(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     """A CPU tensor of zeros, straight from the system.
 
-    Linux is asked for huge pages: a kernel that jumps about in gigabytes otherwise spends its time on finding pages
-    (attention over a paged cache read 8 to 15% more a second with them), and each first write of 4 KiB costs a trap.
+    Linux is asked for huge pages: a kernel that jumps about in gigabytes otherwise spends its time on finding pages,
+    and each first write of 4 KiB costs a trap.
     """
     size = math.prod(shape) * dtype.itemsize
     if size == 0:

@@ -120,7 +120,7 @@ void multiply_by_vectors(const Rows& x, const uint8_t* weight, uint16_t* out, in
   torch::stable::parallel_for(0, (n + COLUMNS - 1) / COLUMNS, 1, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
       const Target target{out + block * COLUMNS, n, n - block * COLUMNS};
-      vector_block(x, 0, x.count, weight + block * x.groups * GROUP_BYTES, target, block + 1 < end);
+      vector_block(x, weight + block * x.groups * GROUP_BYTES, target, block + 1 < end);
     }
   });
 }

@@ -59,14 +59,13 @@ using VectorKernel = void (*)(const Rows&, int64_t, const uint8_t*, const Target
 constexpr VectorKernel VECTOR_KERNELS[MOST_VECTOR_ROWS] = {vector_rows<1>, vector_rows<2>, vector_rows<3>, vector_rows<4>,
                                                            vector_rows<5>, vector_rows<6>, vector_rows<7>, vector_rows<8>};
 
-// Rows `begin` to `end` times a block, a tile after the other, each in one or two passes that fetch the block after it, if
-// there is one. `begin` is the first row of a tile.
-inline void vector_block(const Rows& x, int64_t begin, int64_t end, const uint8_t* block, const Target& target, bool has_next) {
-  const int64_t passes = (end - begin + MOST_VECTOR_ROWS - 1) / MOST_VECTOR_ROWS, lines = (GROUP_LINES + passes - 1) / passes;
+// All rows times a block, a tile after the other, each in one or two passes that fetch the block after it, if there is one.
+inline void vector_block(const Rows& x, const uint8_t* block, const Target& target, bool has_next) {
+  const int64_t passes = (x.count + MOST_VECTOR_ROWS - 1) / MOST_VECTOR_ROWS, lines = (GROUP_LINES + passes - 1) / passes;
   const char* next = reinterpret_cast<const char*>(block + x.groups * GROUP_BYTES);
-  if (!has_next || end - begin <= MOST_STREAMED) next = nullptr;
-  for (int64_t row = begin; row < end;) {
-    const int64_t left = std::min(end, row / TILE_ROWS * TILE_ROWS + TILE_ROWS) - row;
+  if (!has_next || x.count <= MOST_STREAMED) next = nullptr;
+  for (int64_t row = 0; row < x.count;) {
+    const int64_t left = std::min(x.count, row / TILE_ROWS * TILE_ROWS + TILE_ROWS) - row;
     const int64_t count = left > MOST_VECTOR_ROWS ? (left + 1) / 2 : left;
     VECTOR_KERNELS[count - 1](x, row, block, target, next, lines);
     if (next != nullptr) next += lines * x.groups * 64;

@@ -9,8 +9,6 @@
 
 namespace qwen_batch {
 
-constexpr float LOWEST = -1e30f;  // below every score, and safe to subtract
-
 // What attention over one sequence needs.
 struct Item {
   const int32_t* pages;

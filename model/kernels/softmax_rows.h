@@ -36,12 +36,11 @@ class SoftmaxRows {
   float sum(int row) const { return sum_[row]; }
 
  private:
-  static constexpr float LOWEST = -1e30f;  // below every score, and safe to subtract
   static constexpr int PARTS = KEYS / 16;
 
   static __mmask16 seen(int keys) { return keys >= 16 ? 0xffff : keys <= 0 ? 0 : static_cast<__mmask16>((1u << keys) - 1); }
 
-  // The first registers of what 16 rows need; FULL: they all see every key.
+  // 16 rows, or as many as are left; FULL: they all see every key.
   template <bool FULL>
   void sixteen(const float* scores, uint16_t* weights, int first, int rows, int visible, float scale) {
     const __m512 scales = _mm512_set1_ps(scale), lowest = _mm512_set1_ps(LOWEST);

@@ -13,6 +13,8 @@
 
 namespace qwen_batch {
 
+constexpr float LOWEST = -1e30f;  // below every score of attention, and safe to subtract
+
 inline float to_float(float value) { return value; }
 
 inline float to_float(uint16_t bfloat16) {

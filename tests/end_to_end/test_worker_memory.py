@@ -11,7 +11,7 @@ from benchmarks.random_model import DEMO, write_random_model
 from tests.support.command_line import environment, qwen_batch, write_jsonl
 
 CACHE_BYTES = 512 << 20
-NUM_LINES = 48  # with their prompts they fill a third of the cache and one prefill step of the largest size
+NUM_LINES = 48
 
 
 @pytest.mark.slow
