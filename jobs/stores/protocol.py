@@ -193,7 +193,10 @@ class JobStore(Protocol):
         """Append a sample; the store keeps about the last hour of them."""
 
     def report_worker(self, report: WorkerReport, ttl_seconds: float) -> None:
-        """Publish a worker's state; without a new one it counts as lost after `ttl_seconds`."""
+        """Publish a worker's state; without a new one it counts as lost after `ttl_seconds`.
+
+        A server that is full keeps the latest one that it has for as long, and `StoreFull` is raised.
+        """
 
     def forget_worker(self, worker_id: str) -> None:
         """Remove a worker that stops in an orderly way."""

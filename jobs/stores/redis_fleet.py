@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from jobs import keys
-from jobs.errors import JobNotFound
+from jobs.errors import JobNotFound, StoreFull
 from jobs.keys import JobKeys
 from jobs.model_card import ModelCard
 from jobs.stores.redis_server import RedisServer
@@ -26,12 +26,14 @@ class Fleet:
 
     def report_worker(self, report: WorkerReport, ttl_seconds: float) -> None:
         key, value = keys.worker(report.worker_id), msgspec.json.encode(report)
-        self._server.pipeline(
-            [
-                ("ZADD", keys.WORKERS, report.started_at, report.worker_id),
-                ("SET", key, value, "PX", round((ttl_seconds + LOST_SECONDS) * 1000)),
-            ]
-        )
+        life_ms = round((ttl_seconds + LOST_SECONDS) * 1000)
+        try:
+            self._server.pipeline(
+                [("ZADD", keys.WORKERS, report.started_at, report.worker_id), ("SET", key, value, "PX", life_ms)]
+            )
+        except StoreFull:
+            self._server.run("PEXPIRE", key, life_ms)  # takes no memory: the worker is alive, as it said before
+            raise
 
     def forget_worker(self, worker_id: str) -> None:
         self._server.pipeline([("DEL", keys.worker(worker_id)), ("ZREM", keys.WORKERS, worker_id)])

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 import redis
 
 from jobs import keys
-from jobs.errors import JobNotFound
+from jobs.errors import JobNotFound, StoreFull
 from jobs.model_card import ModelCard
 from jobs.sampling import SamplingSettings
 from jobs.shard_stats import TimelineSample
+from jobs.stores.connect import redis_client
 from jobs.stores.protocol import JobStore
+from jobs.stores.redis_store import RedisJobStore
 from jobs.worker_report import LOST_SECONDS
 from tests.stores.conftest import StoreUnderTest, memory_under_test, redis_under_test
 from tests.support.sample_jobs import new_job, submit, worker_report
+from tests.support.valkey import running_valkey
 
 CARD = ModelCard("demo", vocab_size=512, max_model_len=1024, has_chat_template=True)
 
@@ -113,3 +118,15 @@ def test_a_run_of_no_job_is_not_remembered(store: JobStore) -> None:
     with pytest.raises(JobNotFound):
         store.remember_run("fingerprint", "nope")
     assert store.find_run("fingerprint") is None
+
+
+def test_a_full_server_refuses_a_report_and_still_shows_its_worker_alive(tmp_path: Path) -> None:
+    with running_valkey(tmp_path) as server, redis_client(server.url) as client:
+        store = RedisJobStore(client)
+        store.report_worker(worker_report(), 0.001)
+        while not store.lost_workers():
+            pass  # until the server's clock has moved on
+        client.config_set("maxmemory", 1)
+        with pytest.raises(StoreFull):
+            store.report_worker(worker_report(), 60)
+        assert (store.workers(), store.lost_workers()) == ([worker_report()], [])

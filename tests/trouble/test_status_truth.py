@@ -6,19 +6,22 @@ import json
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from cli.progress import POLL_SECONDS
+from jobs.job import JobState
 from tests.support.command_line import REPOSITORY, command, qwen_batch
 from tests.support.onlooker import Onlooker, View
 from tests.support.tcp_proxy import TcpProxy
-from tests.support.valkey import ValkeyProcess
+from tests.support.valkey import ValkeyProcess, free_port
 from tests.trouble.conftest import StartServer
 from tests.worker.cluster import Cluster
 from tests.worker.worker_under_test import WorkerUnderTest
+from worker.reporter import LIFE_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -71,55 +74,74 @@ def test_a_killed_worker_is_lost_and_the_other_one_stays(cluster: Cluster) -> No
         cluster.check_results(job_id, LINES)
 
 
+@contextmanager
+def trouble_of(cluster: Cluster, worker: WorkerUnderTest) -> Iterator[Onlooker]:
+    """The block brings trouble over a busy worker and ends it. Then the worker is soon shown alive and does its job."""
+    job_id = started(cluster, worker)
+    with Onlooker(cluster.valkey.url, job_id) as onlooker:
+        yield onlooker
+        over_at = time.monotonic()
+        onlooker.wait_for(alive(worker))
+        cluster.wait_until_ended(job_id)
+    assert onlooker.seconds_wrong(over_at, not_alive(worker)) < LIMIT_SECONDS
+    assert onlooker.counts_never_fell()
+    cluster.check_results(job_id, LINES)
+
+
+def wait_until_lost(onlooker: Onlooker, worker: WorkerUnderTest) -> None:
+    """A worker of which nothing more can be heard from now on is soon shown as lost."""
+    silent_since = time.monotonic()
+    onlooker.wait_for(lambda view: view.states.get(worker.pid) == "lost")
+    assert onlooker.seconds_wrong(silent_since, alive(worker)) < LIMIT_SECONDS
+
+
 def test_a_frozen_worker_is_lost_until_it_goes_on(cluster: Cluster) -> None:
-    with cluster.worker() as worker:
-        job_id = started(cluster, worker)
-        with Onlooker(cluster.valkey.url, job_id) as onlooker:
-            worker.send(signal.SIGSTOP)
-            frozen_at = time.monotonic()
-            onlooker.wait_for(lambda view: view.states.get(worker.pid) == "lost")
-            worker.send(signal.SIGCONT)
-            thawed_at = time.monotonic()
-            onlooker.wait_for(alive(worker))
-            cluster.wait_until_ended(job_id)
-        assert thawed_at - frozen_at < LIMIT_SECONDS  # it was seen as lost by then
-        assert onlooker.seconds_wrong(thawed_at, not_alive(worker)) < LIMIT_SECONDS
-        assert onlooker.counts_never_fell()
-        cluster.check_results(job_id, LINES)
+    with cluster.worker() as worker, trouble_of(cluster, worker) as onlooker:
+        worker.send(signal.SIGSTOP)
+        wait_until_lost(onlooker, worker)
+        worker.send(signal.SIGCONT)
 
 
 def test_a_worker_behind_a_cut_cable_is_lost_until_it_is_mended(cluster: Cluster) -> None:
     with TcpProxy(cluster.valkey.port) as network:
         far_url = cluster.valkey.url.replace(f":{cluster.valkey.port}/", f":{network.port}/")
-        with cluster.worker(redis_url=far_url) as worker:
-            job_id = started(cluster, worker)
-            with Onlooker(cluster.valkey.url, job_id) as onlooker:
-                network.cut()
-                cut_at = time.monotonic()
-                onlooker.wait_for(lambda view: view.states.get(worker.pid) == "lost")
-                lost_at = time.monotonic()
-                network.mend()
-                onlooker.wait_for(alive(worker))
-                cluster.wait_until_ended(job_id)
-            assert lost_at - cut_at < LIMIT_SECONDS
-            assert onlooker.seconds_wrong(lost_at, not_alive(worker)) < LIMIT_SECONDS
-            assert onlooker.counts_never_fell()
-            cluster.check_results(job_id, LINES)
+        with cluster.worker(redis_url=far_url) as worker, trouble_of(cluster, worker) as onlooker:
+            network.cut()
+            wait_until_lost(onlooker, worker)
+            network.mend()
+
+
+def test_a_worker_whose_server_is_a_replica_is_lost_until_that_is_a_primary_again(cluster: Cluster) -> None:
+    with (
+        cluster.worker() as worker,
+        cluster.valkey.client() as client,
+        trouble_of(cluster, worker) as onlooker,
+    ):
+        client.execute_command("REPLICAOF", "127.0.0.1", free_port())
+        wait_until_lost(onlooker, worker)
+        client.execute_command("REPLICAOF", "NO", "ONE")
+
+
+def test_a_worker_whose_server_is_full_is_alive_and_its_job_goes_on(cluster: Cluster) -> None:
+    with (
+        cluster.worker() as worker,
+        cluster.valkey.client() as client,
+        trouble_of(cluster, worker) as onlooker,
+    ):
+        client.config_set("maxmemory", 1)
+        full_since = time.monotonic()
+        worker.wait_for_log("has reached its memory limit")
+        time.sleep(LIFE_SECONDS + LIMIT_SECONDS)  # so long must it be full for a report that has expired to show
+        assert onlooker.seconds_wrong(full_since, not_alive(worker)) < LIMIT_SECONDS
+        assert onlooker.seconds_wrong(full_since, lambda view: view.job.state is not JobState.IN_PROGRESS) == 0
+        client.config_set("maxmemory", 0)
 
 
 def test_a_server_that_comes_back_shows_its_workers_alive(cluster: Cluster) -> None:
-    with cluster.worker() as worker:
-        job_id = started(cluster, worker)
-        with Onlooker(cluster.valkey.url, job_id) as onlooker:
-            cluster.valkey.kill()
-            worker.wait_for_log("the store is in trouble")
-            cluster.valkey.start()
-            back_at = time.monotonic()
-            onlooker.wait_for(alive(worker))
-            cluster.wait_until_ended(job_id)
-        assert onlooker.seconds_wrong(back_at, not_alive(worker)) < LIMIT_SECONDS
-        assert onlooker.counts_never_fell()
-        cluster.check_results(job_id, LINES)
+    with cluster.worker() as worker, trouble_of(cluster, worker):
+        cluster.valkey.kill()
+        worker.wait_for_log("the store is in trouble")
+        cluster.valkey.start()
 
 
 def test_a_worker_that_stops_is_gone_and_its_job_waits(cluster: Cluster) -> None:
