@@ -43,6 +43,11 @@ def unfinished(model: str) -> str:
     return f"{PREFIX}unfinished:{model}"
 
 
+def news(model: str) -> str:
+    """Stream of one entry: the job of the model that was given shards to run last. Expires by itself."""
+    return f"{PREFIX}news:{model}"
+
+
 def submission(key: str) -> str:
     """Which job was submitted under this key."""
     return f"{PREFIX}submission:{key}"

@@ -47,6 +47,7 @@ class ActiveShards:
     def __init__(self) -> None:
         self.stopping = threading.Event()  # set once, when the worker ends
         self.draining = threading.Event()  # set once, when it takes no more shards and finishes those that it has
+        self.stirred = threading.Event()  # set when who waits for room or for a new job had better look again
         self._changed = threading.Condition()
         self._active: list[ActiveShard] = []
         self._solitude = False  # a shard is alone here, or waits until it is
@@ -96,6 +97,7 @@ class ActiveShards:
         self._active.remove(shard)
         if shard.ref is not None:
             self._left_tokens[shard.ref.job_id] += shard.take_tokens()
+            self.stirred.set()
         self._changed.notify_all()
 
     def num_preparing(self) -> int:
@@ -127,6 +129,7 @@ class ActiveShards:
     def stop(self) -> None:
         """Interrupt all shards, and every one that comes later."""
         self.stopping.set()
+        self.stirred.set()
         with self._changed:
             for shard in self._active:
                 shard.in_flight.interrupt(Interruption.STOPPING)

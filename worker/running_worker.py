@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from engine.config import PAGE_SIZE
 from worker.active_shards import ActiveShards
 from worker.lease_keeper import LeaseKeeper
+from worker.news import News
 from worker.reaper import Reaper
 from worker.reporter import Reporter
 from worker.shard_runner import ShardRunner
@@ -30,6 +31,7 @@ class RunningWorker:
     lease_keeper: LeaseKeeper
     reaper: Reaper
     spare_time: SpareTime
+    news: News
     reporter: Reporter
     active: ActiveShards
 
@@ -47,6 +49,7 @@ class RunningWorker:
         """Give all shards back and take the worker off the list; takes as long as the store needs to answer."""
         self.reaper.stop()
         self.spare_time.stop()
+        self.news.stop()
         self.active.stop()
         self.active.wait_until_idle()
         self.lease_keeper.stop()

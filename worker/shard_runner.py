@@ -152,6 +152,7 @@ class ShardRunner:
         outbox.add(prepared.refused)
         activity.in_flight.submit(prepared.runnable)
         activity.preparing = False
+        self.active.stirred.set()  # fewer lines may have come than were counted for it
         complete = self._collect(activity.in_flight, outbox)
         self.link.insist(outbox.write_all)
         return complete

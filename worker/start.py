@@ -23,6 +23,7 @@ from worker.lease_keeper import LeaseKeeper
 from worker.metered_engine import MeteredEngine
 from worker.metrics import WorkerMetrics
 from worker.metrics_server import serve_metrics
+from worker.news import News
 from worker.preparation import Preparation
 from worker.reaper import Reaper
 from worker.refusals import Refusals
@@ -96,12 +97,14 @@ def start_worker(
         flush_seconds=settings.flush_seconds,
     )
     spare_time = SpareTime(runner, active, on_death)
+    news = News(store, model, active)
     reaper = Reaper(store=store, hints=hints, model=model, interval_seconds=settings.sweep_seconds, link=link)
     keeper.start()
     reaper.start()
     spare_time.start()
+    news.start()
     reporter.loaded(facts, loaded.engine)
-    return RunningWorker(loaded, runner, keeper, reaper, spare_time, reporter, active)
+    return RunningWorker(loaded, runner, keeper, reaper, spare_time, news, reporter, active)
 
 
 def _load(

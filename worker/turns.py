@@ -12,7 +12,7 @@ from worker.in_flight import InFlight, Interruption
 from worker.inference_engine import InferenceEngine
 from worker.lease_keeper import HeldLease, LeaseKeeper, OnEnd
 
-POLL_SECONDS = 0.05  # while the engine is full: how often to look whether it has room, or a new job waits
+POLL_SECONDS = 0.05  # while the engine is full: how often to look without having been told that anything has changed
 LINES_AHEAD = 16  # lines that wait in the engine, so that its batch stays full while the next shard is fetched
 LINES_TO_COME = 32  # counted for a shard that is leased, and whose lines are not in the engine yet
 
@@ -53,6 +53,7 @@ class Turns:
         """
         with self._turn:
             while not self.active.leaving:
+                self.active.stirred.clear()
                 activity = ActiveShard(None, InFlight(self.engine))
                 with ExitStack() as attempt:
                     attempt.enter_context(self.active.entered(activity))
@@ -64,7 +65,7 @@ class Turns:
                         return Taken(activity, found)
                 if found is not None or has_room:
                     return found
-                self.active.stopping.wait(POLL_SECONDS)
+                self.active.stirred.wait(POLL_SECONDS)
         return None
 
     def _has_room(self) -> bool:

@@ -8,7 +8,6 @@ from threading import RLock
 
 from jobs.completion import Completion
 from jobs.job import Job, JobState, Lease, LeaseStatus, NewJob, ShardRef
-from jobs.model_card import ModelCard
 from jobs.prompt import Prompt
 from jobs.shard_stats import ShardStats, TimelineSample
 from jobs.stats import JobStats
@@ -16,6 +15,7 @@ from jobs.stats_from_counters import job_stats
 from jobs.stores.memory_fleet import MemoryFleet
 from jobs.stores.memory_job import MemoryJob
 from jobs.stores.memory_jobs import MemoryJobs
+from jobs.stores.memory_news import MemoryNews
 from jobs.stores.rules import (
     TIMELINE_SECONDS,
     id_taken,
@@ -24,10 +24,9 @@ from jobs.stores.rules import (
     not_extensible,
     not_validating,
 )
-from jobs.worker_report import WorkerReport
 
 
-class MemoryJobStore(MemoryJobs):
+class MemoryJobStore(MemoryJobs, MemoryFleet):
     """`JobStore` says what each method does. Thread-safe; everything is lost with the process.
 
     Args:
@@ -35,11 +34,12 @@ class MemoryJobStore(MemoryJobs):
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        super().__init__(clock)
+        MemoryJobs.__init__(self, clock)
+        MemoryFleet.__init__(self, clock)
         self._lock = RLock()
         self._runs: dict[str, str] = {}
         self._claims: dict[str, str] = {}  # submission key -> job id
-        self._fleet = MemoryFleet(clock)
+        self._news = MemoryNews()
 
     # --- the client's side -------------------------------------------------------------------------------------
 
@@ -68,6 +68,8 @@ class MemoryJobStore(MemoryJobs):
                 if job.spec.deadline_seconds is not None:
                     job.deadline_at = self._clock() + job.spec.deadline_seconds
                 job.end_if_all_done(self._clock())
+            if not job.state.ended:
+                self._news.add(job.spec.model)
             return [ShardRef(job_id, index) for index in job.waiting()]
 
     def submitted(self, key: str) -> Job | None:
@@ -131,6 +133,7 @@ class MemoryJobStore(MemoryJobs):
                 raise not_extensible(spec.id, job.state)
             if job.ending or job.spec.num_lines != spec.num_lines:
                 raise not_extensible(spec.id, "ending" if job.ending else "changed")
+            self._news.add(spec.model)
             return [ShardRef(spec.id, index) for index in job.extend(shards)]
 
     def pause(self, job_id: str) -> Job:
@@ -143,6 +146,7 @@ class MemoryJobStore(MemoryJobs):
         with self._lock:
             job = self._running(job_id, "resumed")
             job.paused = False
+            self._news.add(job.spec.model)
             return [ShardRef(job_id, index) for index in job.waiting()]
 
     def retry(self, job_id: str) -> list[ShardRef]:
@@ -152,6 +156,7 @@ class MemoryJobStore(MemoryJobs):
                 raise not_ended(job_id, job.state, "retried")
             if job.snapshot().failed and job.counters.opened_at is None:
                 raise never_opened(job_id)
+            self._news.add(job.spec.model)
             return [ShardRef(job_id, index) for index in job.reopen_failed()]
 
     def delete(self, job_id: str) -> None:
@@ -194,6 +199,9 @@ class MemoryJobStore(MemoryJobs):
                     lease = job.take(waiting[0], worker_id, now, ttl_seconds, alone=False)
                     return lease or ShardRef(job.spec.id, waiting[0])
             return None
+
+    def wait_for_news(self, model: str, since: str, timeout_seconds: float) -> str:
+        return self._news.wait(model, since, timeout_seconds)
 
     def back_up(self, model: str, worker_id: str, ttl_seconds: float, least_seconds: float) -> Lease | None:
         with self._lock:
@@ -271,27 +279,3 @@ class MemoryJobStore(MemoryJobs):
             if job := self._jobs.get(job_id):
                 oldest = self._clock() - TIMELINE_SECONDS
                 job.timeline = [*(known for known in job.timeline if known.at >= oldest), sample]
-
-    def report_worker(self, report: WorkerReport, ttl_seconds: float) -> None:
-        with self._lock:
-            self._fleet.report_worker(report, ttl_seconds)
-
-    def forget_worker(self, worker_id: str) -> None:
-        with self._lock:
-            self._fleet.forget_worker(worker_id)
-
-    def workers(self) -> list[WorkerReport]:
-        with self._lock:
-            return self._fleet.workers()
-
-    def lost_workers(self) -> list[WorkerReport]:
-        with self._lock:
-            return self._fleet.lost_workers()
-
-    def publish_model(self, card: ModelCard) -> None:
-        with self._lock:
-            self._fleet.publish_model(card)
-
-    def model(self, name: str) -> ModelCard | None:
-        with self._lock:
-            return self._fleet.model(name)

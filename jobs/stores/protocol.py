@@ -13,6 +13,8 @@ from jobs.shard_stats import ShardStats, TimelineSample
 from jobs.stats import JobStats
 from jobs.worker_report import WorkerReport
 
+NO_NEWS = "0"
+
 
 class JobStore(Protocol):
     """Everything that client and worker agree on. Thread-safe; every method is one atomic change or one read.
@@ -135,6 +137,17 @@ class JobStore(Protocol):
 
         Args:
             passing_over: Jobs that are not to be served, nor is any of a lower priority than one of these that waits.
+        """
+
+    def wait_for_news(self, model: str, since: str, timeout_seconds: float) -> str:
+        """Sleep until a client gives a job of this model shards to run (`open`, `extend`, `resume`, `retry`).
+
+        At most for `timeout_seconds`. What was news before this call counts, too, so that nothing slips through between
+        a look at the jobs and this call. It makes a worker quick and no more: a server that fails over may forget
+        news, and what becomes free in another way is none.
+
+        Args:
+            since: What the call before this one returned; `NO_NEWS` at first.
         """
 
     def back_up(self, model: str, worker_id: str, ttl_seconds: float, least_seconds: float) -> Lease | None:

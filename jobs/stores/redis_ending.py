@@ -58,6 +58,7 @@ class Retry:
         self._index.add(job.spec)
         opened = [shard for shard in self._failed_shards(job) if self._reopen(shard)]
         self._index.add(job.spec)
+        self._index.announce(job.spec)
         return opened
 
     def _failed_shards(self, job: Job) -> list[ShardRef]:

@@ -31,6 +31,8 @@ AUTHORITY_HINT = (
     "The host must be the one that the certificate names."
 )
 
+UNBLOCKED = "UNBLOCKED"  # what a client that waits for news is told when its server becomes a replica
+
 # What stands in the text or the type of an exception, or of one that led to it -> what happened.
 _REASONS = {
     "refused": "refused the connection",
@@ -76,7 +78,7 @@ def translated(error: RedisError, address: str) -> QwenBatchError | None:
     kind: QwenBatchError | None = None
     if isinstance(error, OutOfMemoryError) or "OOM command not allowed" in text:
         kind = StoreFull(f"Redis at {address} has reached its memory limit and refuses writes.", POLICY_HINT)
-    elif isinstance(error, ReadOnlyError) or "READONLY" in text:
+    elif isinstance(error, ReadOnlyError) or "READONLY" in text or text.startswith(UNBLOCKED):
         kind = StoreUnavailable(f"Redis at {address} is a read-only replica.", REPLICA_HINT)
     elif _refuses_user(error, text):
         kind = StoreUnavailable(f"Redis at {address} refuses the user or the password.", PASSWORD_HINT)

@@ -39,4 +39,5 @@ class Extension:
             raise JobNotFound(spec.id)
         if reply != "ok":
             raise not_extensible(spec.id, reply)
+        self._index.announce(spec)
         return refs

@@ -6,17 +6,21 @@ reads a stale entry removes it.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from jobs import keys
+from jobs.errors import StoreFull, StoreUnavailable
 from jobs.job import NewJob
 from jobs.keys import JobKeys
 from jobs.stores.redis_job_record import job_of
-from jobs.stores.redis_server import Command, RedisServer, scored
+from jobs.stores.redis_server import Command, RedisServer, newest_id, scored
 
 PRIORITY_STEP = 1e13  # more milliseconds than there have been since 1970: no turn reaches into the next priority
+NEWS_LIFE_MS = 10_000  # much longer than a worker's pause between two looks
 
 
 class JobIndex:
-    """`qwen-batch:jobs`, and `qwen-batch:unfinished:MODEL` for each model."""
+    """`qwen-batch:jobs`, and for each model `qwen-batch:unfinished:MODEL` and `qwen-batch:news:MODEL`."""
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
@@ -45,6 +49,17 @@ class JobIndex:
         """Put a job behind the others of its priority. `score` is what `turns` said."""
         of_its_priority = score // PRIORITY_STEP * PRIORITY_STEP
         self._server.run("ZADD", keys.unfinished(model), "XX", of_its_priority + now_ms, job_id)
+
+    def announce(self, spec: NewJob) -> None:
+        """Wake those who wait for news. If a server in trouble does not, they look by themselves before long."""
+        key = keys.news(spec.model)
+        with suppress(StoreFull, StoreUnavailable):  # what it announces is done
+            self._server.pipeline([("XADD", key, "MAXLEN", 1, "*", "job", spec.id), ("PEXPIRE", key, NEWS_LIFE_MS)])
+
+    def wait_for_news(self, model: str, since: str, timeout_seconds: float) -> str:
+        """What `JobStore.wait_for_news` says."""
+        block_ms = max(1, round(timeout_seconds * 1000))  # 0 would be for ever
+        return newest_id(self._server.run("XREAD", "BLOCK", block_ms, "STREAMS", keys.news(model), since)) or since
 
     def drop_gone(self, job_id: str) -> None:
         """Remove a job whose keys are gone from the list of all jobs."""

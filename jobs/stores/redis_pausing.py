@@ -5,6 +5,7 @@ from __future__ import annotations
 from jobs.errors import JobNotFound
 from jobs.job import Job, ShardRef
 from jobs.keys import JobKeys
+from jobs.stores.redis_index import JobIndex
 from jobs.stores.redis_reading import JobReader
 from jobs.stores.redis_server import RedisServer
 from jobs.stores.rules import not_running
@@ -13,8 +14,9 @@ from jobs.stores.rules import not_running
 class Pausing:
     """A flag that leases and renewals look at; both calls may be repeated."""
 
-    def __init__(self, server: RedisServer, reader: JobReader) -> None:
+    def __init__(self, server: RedisServer, index: JobIndex, reader: JobReader) -> None:
         self._server = server
+        self._index = index
         self._reader = reader
 
     def pause(self, job_id: str) -> Job:
@@ -23,6 +25,7 @@ class Pausing:
 
     def resume(self, job_id: str) -> list[ShardRef]:
         self._set(job_id, paused=False)
+        self._index.announce(self._reader.job(job_id).spec)
         return [ShardRef(job_id, int(index)) for index in self._server.run("ZRANGE", JobKeys(job_id).open, 0, -1)]
 
     def _set(self, job_id: str, paused: bool) -> None:

@@ -58,3 +58,11 @@ def scored(reply: Sequence[Any]) -> list[tuple[bytes, float]]:
     if reply and isinstance(reply[0], list | tuple):
         return [(member, float(score)) for member, score in reply]
     return [(member, float(score)) for member, score in zip(reply[::2], reply[1::2], strict=True)]
+
+
+def newest_id(reply: Any) -> str | None:  # noqa: ANN401 - a list in the older protocol, a dictionary in the newer one
+    """The id of the one entry that XREAD found in one stream; None if it found nothing."""
+    if not reply:
+        return None
+    entries = next(iter(reply.values()))[0] if isinstance(reply, dict) else reply[0][1]
+    return str(entries[0][0].decode())

@@ -51,7 +51,7 @@ class RedisJobStore:
         self._closer = closer
         self._cancellation = Cancellation(self._server, self._index, self._reader, closer)
         self._extension = Extension(self._server, self._index)
-        self._pausing = Pausing(self._server, self._reader)
+        self._pausing = Pausing(self._server, self._index, self._reader)
         self._retry = Retry(self._server, self._index, self._reader)
         self._leases = Leases(self._server, closer)
         self._turns = Turns(self._server, self._index, self._leases)
@@ -131,6 +131,9 @@ class RedisJobStore:
         self, model: str, worker_id: str, ttl_seconds: float, passing_over: Collection[str] = ()
     ) -> Lease | ShardRef | None:
         return self._turns.lease_next(model, worker_id, ttl_seconds, passing_over)
+
+    def wait_for_news(self, model: str, since: str, timeout_seconds: float) -> str:
+        return self._index.wait_for_news(model, since, timeout_seconds)
 
     def back_up(self, model: str, worker_id: str, ttl_seconds: float, least_seconds: float) -> Lease | None:
         return self._backups.back_up(model, worker_id, ttl_seconds, least_seconds)

@@ -57,6 +57,8 @@ class Submission:
         _check_validating(job_id, reply)
         if self._reader.job(job_id).state.ended:
             self._index.drop_ended(spec.model, job_id)
+        else:
+            self._index.announce(spec)
         return [ShardRef(job_id, int(index)) for index in self._server.run("ZRANGE", keys.open, 0, -1)]
 
 
