@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from cli.local.roofline import MachineSpeed
+from model.zeroed_memory import zeroed_tensor
 
 READ_BYTES = 2**30  # far beyond every cache
 REPEATS = 10
@@ -37,7 +38,7 @@ def measure_reads() -> float:
 
 def _reads() -> Iterator[Callable[[], object]]:
     """Different ways to read the same memory once; which is fastest differs with the machine."""
-    numbers = torch.ones(READ_BYTES // 4)
+    numbers = zeroed_tensor((READ_BYTES // 4,), torch.float32).fill_(1)  # in huge pages, as weights and cache are
     yield lambda: torch.dot(numbers, numbers)  # both operands are the same memory
     yield numbers.sum
     yield lambda: numbers.view(torch.int64).amax()

@@ -14,9 +14,9 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "kernels.h"
 #include "amx_tiles.h"
-
+#include "kernels.h"
+#include "weight_memory.h"
 
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
@@ -169,7 +169,7 @@ Tensor amx_pack(const Tensor& w) {
   const int64_t n = w.size(0), k = w.size(1);
   check(k % TILE_K == 0, "amx_pack: the inner size must be a multiple of 32");
   const int64_t blocks = (n + BLOCK_N - 1) / BLOCK_N;
-  Tensor packed = torch::stable::empty({blocks, k / TILE_K, 2, TILE_ROWS, 16, 2}, ScalarType::BFloat16);
+  Tensor packed = weight_memory({blocks, k / TILE_K, 2, TILE_ROWS, 16, 2}, ScalarType::BFloat16, sizeof(uint16_t));
   const auto* in = static_cast<const uint16_t*>(w.const_data_ptr());
   auto* out = static_cast<uint16_t*>(packed.mutable_data_ptr());
   torch::stable::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {

@@ -4,7 +4,8 @@
 // on that row alone.
 //
 // Packed weight: [n / 64][k / 2][64 columns][2], so a block of 64 columns is one contiguous stream. It is read from memory
-// once a call: while a block is multiplied, the next one is fetched into the second-level cache.
+// once a call: while a block is multiplied, the next one is fetched into the second-level cache. One or two rows are done with
+// a block as fast as it comes; what the processor fetches ahead by itself, in huge pages, is then faster.
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -15,6 +16,7 @@
 #include <stdexcept>
 
 #include "kernels.h"
+#include "weight_memory.h"
 #include "vector_math.h"
 
 using torch::headeronly::ScalarType;
@@ -29,8 +31,6 @@ constexpr int MOST_ROWS = 6;     // rows worked on together: 24 registers of sum
 constexpr int64_t PAIR = BLOCK_N * 2;  // bfloat16 values of a block for one pair of k
 
 #if QWEN_BATCH_HAS_AVX512_BF16
-
-constexpr int64_t AHEAD = 24 * PAIR;  // values between what is read and what a lone row asks for from memory
 
 // Asks for one cache line of the next block at a time, spread over the work on this one.
 class NextBlock {
@@ -64,8 +64,6 @@ void multiply_rows(const uint16_t* x, int64_t k, const uint16_t* w, uint16_t* ou
   for (int64_t p = 0; p < pairs; ++p, w += PAIR) {
     __m512bh weights[REGISTERS];
     for (int c = 0; c < REGISTERS; ++c) weights[c] = (__m512bh)_mm512_loadu_si512(w + c * 32);
-    if constexpr (ROWS <= 2)  // nothing but the stream of weights: keep it flowing
-      for (int c = 0; c < REGISTERS; ++c) _mm_prefetch(reinterpret_cast<const char*>(w + AHEAD + c * 32), _MM_HINT_T0);
     for (int r = 0; r < ROWS; ++r) {
       int32_t pair;
       std::memcpy(&pair, x + r * k + 2 * p, sizeof pair);
@@ -117,7 +115,7 @@ Tensor dot_pack(const Tensor& w) {
   check(w.dim() == 2 && w.scalar_type() == ScalarType::BFloat16 && w.is_contiguous(), "dot_pack: w must be a contiguous bfloat16 matrix");
   const int64_t n = w.size(0), k = w.size(1), blocks = (n + BLOCK_N - 1) / BLOCK_N;
   check(k % 2 == 0, "dot_pack: the inner size must be even");
-  Tensor packed = torch::stable::empty({blocks, k / 2, BLOCK_N, 2}, ScalarType::BFloat16);
+  Tensor packed = weight_memory({blocks, k / 2, BLOCK_N, 2}, ScalarType::BFloat16, sizeof(uint16_t));
   const auto* in = static_cast<const uint16_t*>(w.const_data_ptr());
   auto* out = static_cast<uint16_t*>(packed.mutable_data_ptr());
   torch::stable::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {

@@ -16,6 +16,7 @@
 #include "int8_vectors.h"
 #include "kernels.h"
 #include "rows.h"
+#include "weight_memory.h"
 
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
@@ -136,7 +137,7 @@ Tensor int8_pack(const Tensor& plain) {
   check(plain.dim() == 3 && plain.scalar_type() == ScalarType::Byte && plain.is_contiguous() && plain.size(2) == PLAIN_BYTES,
         "int8_pack: the weight must be contiguous bytes [n, groups, 260]");
   const int64_t n = plain.size(0), groups = plain.size(1), blocks = (n + COLUMNS - 1) / COLUMNS;
-  Tensor packed = torch::stable::empty({blocks, groups, GROUP_ROWS_OF_64, 16, QUAD}, ScalarType::Byte);
+  Tensor packed = weight_memory({blocks, groups, GROUP_ROWS_OF_64, 16, QUAD}, ScalarType::Byte, 1);
   const auto* in = static_cast<const uint8_t*>(plain.const_data_ptr());
   auto* out = static_cast<uint8_t*>(packed.mutable_data_ptr());
   torch::stable::parallel_for(0, blocks * groups, 1, [&](int64_t begin, int64_t end) {
