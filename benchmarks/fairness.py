@@ -63,8 +63,8 @@ class FairnessBench:
         self._defaults = SamplingSettings(temperature=0, max_tokens=tokens or 130, ignore_eos=tokens is not None)
         self._submitted = 0  # lines so far: no two are the same
 
-    def submit(self, num_lines: int) -> str:
-        """Store a job of new lines and hint it."""
+    def submit(self, num_lines: int) -> tuple[str, float]:
+        """Store a job of new lines and hint it; returns its id, and when workers could see it."""
         now = time.time()
         size = shard_size(num_lines)
         spec = NewJob(new_job_id(now), MODEL, "native", self._defaults, 1, num_lines, size, "bench", now)
@@ -73,8 +73,9 @@ class FairnessBench:
             places = range(shard * size, min((shard + 1) * size, num_lines))
             self._store.add_shard(ShardRef(spec.id, shard), [self._prompt(place) for place in places])
         self._submitted += num_lines
+        opened_at = time.time()
         self._hints.send(MODEL, self._store.open(spec.id))
-        return spec.id
+        return spec.id, opened_at
 
     def _prompt(self, place: int) -> Prompt:
         tens, ones = divmod(self._submitted + place, 90)
@@ -82,7 +83,7 @@ class FairnessBench:
 
     def passage(self, num_lines: int) -> Passage:
         """Take a small job to its end."""
-        job_id, stored_at = self.submit(num_lines), time.time()
+        job_id, stored_at = self.submit(num_lines)
         while not (job := self._store.job(job_id)).state.ended:
             time.sleep(POLL_SECONDS)
         ended_at = time.time()

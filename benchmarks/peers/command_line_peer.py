@@ -16,6 +16,7 @@ from typing import Any
 
 from benchmarks.peers.peer_run import PeerRun, peer_parser
 from benchmarks.peers.task import Task
+from benchmarks.peers.task_file import check_results, write_prompts
 from benchmarks.peers.version import our_version
 
 STATISTICS = (
@@ -46,18 +47,11 @@ def main() -> None:
 def job_statistics(task: Task, options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     """The statistics of the job that `qwen-batch run` makes of a task. Raises `SystemExit` if a token is missing."""
     prompts, results, statistics = scratch / "prompts.jsonl", scratch / "results.jsonl", scratch / "stats.json"
-    lines = [
-        {"prompt": prompt, "max_tokens": length, "temperature": 0, "ignore_eos": True}
-        for prompt, length in zip(task.prompts, task.lengths, strict=True)
-    ]
-    prompts.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    write_prompts(task, prompts)
     command = [sys.executable, "-m", "cli.main", "run", str(prompts), "-o", str(results), "--stats", str(statistics)]
     settings = ["--model", str(options.model), "--threads", str(options.threads), "--quantize", options.quantize]
     subprocess.run([*command, *settings, "--state-dir", str(scratch / "state"), "--quiet"], check=True)
-    usages = [json.loads(line)["usage"] for line in results.read_text(encoding="utf-8").splitlines()]
-    counts = [usage["completion_tokens"] for usage in usages]
-    if counts != task.lengths:
-        raise SystemExit(f"{task.kind}: {task.lengths} tokens were asked for, {counts} came.")
+    check_results(task, results)
     figures: dict[str, Any] = json.loads(statistics.read_text(encoding="utf-8"))
     return figures
 

@@ -58,6 +58,13 @@ def _systems() -> list[System]:
             measures=(*BASIC, "large", "streams"),
         ),
         System(
+            "service",
+            "qwen-batch submit, worker running",
+            "benchmarks.peers.service_peer",
+            None,
+            measures=("batch", "large"),
+        ),
+        System(
             "openvino-bf16-cache",
             "OpenVINO GenAI, bf16 cache",
             *_OPENVINO,

@@ -1,0 +1,89 @@
+"""Ours as a service that stands: a server and a worker run, and each task is submitted as a job and awaited.
+
+The time is that of `qwen-batch submit FILE --wait -o FILE`, from the start of the command to its end: the client's own
+start, checking, storing, waiting and the file of results are in it. The worker's start is not, as a peer's is not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.peers.peer_run import PeerRun, peer_parser
+from benchmarks.peers.task import Task
+from benchmarks.peers.task_file import check_results, write_prompts
+from benchmarks.peers.version import our_version
+from jobs.stores.connect import connect
+from tests.support.valkey import running_valkey
+from tests.worker.worker_under_test import WorkerUnderTest
+
+START_SECONDS = 600.0  # of a worker: a cold file cache and a kernel to build are no failure
+
+
+class Service:
+    """A worker that waits for jobs, and the commands of its users.
+
+    Args:
+        url: Of the server.
+        model: Folder of the model.
+        scratch: Gets files of prompts and results.
+    """
+
+    def __init__(self, url: str, model: Path, scratch: Path) -> None:
+        self._environment = os.environ | {"QWEN_BATCH_REDIS_URL": url}
+        self._model = model
+        self._scratch = scratch
+
+    def seconds(self, task: Task) -> float:
+        """From the submission of a task to its results in a file."""
+        prompts, results = self._scratch / "prompts.jsonl", self._scratch / "results.jsonl"
+        write_prompts(task, prompts)
+        command = [sys.executable, "-m", "cli.main", "submit", str(prompts), "--new", "--wait", "-o", str(results)]
+        started_at = time.perf_counter()
+        subprocess.run(
+            [*command, "--quiet", "--model", str(self._model)],
+            check=True,
+            env=self._environment,
+            stdout=subprocess.DEVNULL,  # the job's id
+        )
+        seconds = time.perf_counter() - started_at
+        check_results(task, results)
+        return seconds
+
+
+@contextmanager
+def running_service(options: argparse.Namespace) -> Iterator[Service]:
+    """A server and a worker that has loaded the model."""
+    with tempfile.TemporaryDirectory() as name, running_valkey(Path(name)) as server:
+        settings = {
+            "redis_url": server.url,
+            "model": str(options.model),
+            "threads": str(options.threads),
+            "quantize": options.quantize,
+        }
+        with WorkerUnderTest(settings, Path(name) / "worker.log") as worker:
+            worker.wait_until(connect(server.url), "idle", timeout_seconds=START_SECONDS)
+            yield Service(server.url, options.model, Path(name))
+
+
+def main() -> None:
+    """Each task as a job, one after the other; the first also untimed before that, as it is with the peers."""
+    parser = peer_parser(__doc__)
+    parser.add_argument("--quantize", default="none")
+    options = parser.parse_args()
+    run = PeerRun.of_options(options)
+    with running_service(options) as service:
+        service.seconds(run.tasks[0])
+        for task in run.tasks:
+            run.record(task, service.seconds(task), our_version())
+
+
+if __name__ == "__main__":
+    main()
