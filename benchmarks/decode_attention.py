@@ -12,6 +12,7 @@ import argparse
 import statistics
 import sys
 import time
+from typing import NamedTuple
 
 import torch
 
@@ -22,30 +23,48 @@ from engine.machine import Machine
 from model.ops import attention  # noqa: F401 - defines the operator
 from model.zeroed_memory import zeroed_tensor
 
-QUERY_HEADS, KV_HEADS, DIM = 16, 8, 128
-LAYERS, PASSES = 28, 7
+PASSES = 7
 CASES = ((1, 4096), (1, 16384), (16, 4096), (64, 230))  # sequences, tokens of context each
 
 
-class Layers:
+class Heads(NamedTuple):
+    """What attention depends on of a model; Qwen3-0.6B's, if nothing else is said."""
+
+    query: int = 16
+    kv: int = 8
+    dim: int = 128
+    layers: int = 28
+
+
+QWEN3_06B = Heads()
+
+
+class CachedLayers:
     """The caches of a model whose sequences all have the same context, in scattered pages."""
 
-    def __init__(self, sequences: int, context: int) -> None:
+    def __init__(self, sequences: int, context: int, heads: Heads = QWEN3_06B) -> None:
         pages = -(-context // PAGE_SIZE)
-        shape = (sequences * pages + 1, KV_HEADS, PAGE_SIZE, DIM)
-        self._caches = [zeroed_tensor(shape, torch.bfloat16).fill_(0.5) for _ in range(2 * LAYERS)]
-        self._queries = torch.randn(sequences, QUERY_HEADS, DIM).bfloat16()
+        shape = (sequences * pages + 1, heads.kv, PAGE_SIZE, heads.dim)
+        self._caches = [zeroed_tensor(shape, torch.bfloat16).fill_(0.5) for _ in range(2 * heads.layers)]
+        self._queries = torch.randn(sequences, heads.query, heads.dim).bfloat16()
         self._start = torch.arange(sequences + 1, dtype=torch.int32)
         self._lengths = torch.full((sequences,), context, dtype=torch.int32)
         self._tables = (torch.randperm(sequences * pages) + 1).int().view(sequences, pages)
-        self.bytes = 2 * LAYERS * sequences * context * KV_HEADS * DIM * 2
+        self.bytes = 2 * heads.layers * sequences * context * heads.kv * heads.dim * 2
 
     def attend(self) -> float:
         """Seconds that attention takes in all layers."""
         started = time.perf_counter()
         for keys, values in zip(self._caches[::2], self._caches[1::2], strict=True):
             torch.ops.qwen_batch.paged_attention(
-                self._queries, keys, values, self._start, self._lengths, self._tables, DIM**-0.5, True
+                self._queries,
+                keys,
+                values,
+                self._start,
+                self._lengths,
+                self._tables,
+                self._queries.shape[-1] ** -0.5,
+                True,
             )
         return time.perf_counter() - started
 
@@ -59,14 +78,14 @@ def main() -> None:
     load_cpu_kernels(lambda line: print(line, file=sys.stderr), "none")
     print(f"{threads} threads")
     for sequences, context in CASES:
-        limit, rate, after = measure_reads(), _rate(Layers(sequences, context)), measure_reads()
+        limit, rate, after = measure_reads(), _rate(CachedLayers(sequences, context)), measure_reads()
         limit = max(limit, after)
         print(
             f"{sequences:>3} x {context:>6,} tokens: {rate / 1e9:5.1f} of {limit / 1e9:5.1f} GB/s, {rate / limit:4.0%}"
         )
 
 
-def _rate(layers: Layers) -> float:
+def _rate(layers: CachedLayers) -> float:
     """Bytes a second."""
     layers.attend()
     return layers.bytes / statistics.median(layers.attend() for _ in range(PASSES))

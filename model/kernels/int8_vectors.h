@@ -12,11 +12,42 @@
 namespace qwen_batch::int8 {
 
 constexpr int64_t MOST_VECTOR_ROWS = 8;  // of one tile, worked on together: 16 registers of sums, 2 of weights, 1 of a row's quad
-constexpr int64_t AHEAD_BYTES = 4096;    // between what a few rows read and what they ask for from memory
-constexpr int MOST_STREAMED = 4;
+constexpr int MOST_STREAMED = 4;         // rows that are done with a weight as fast as it comes from memory
 
 // Sums of the type that the instruction adds to: GCC 12 copies and spills such sums held as __m512i, at half the speed.
 typedef int32_t Integers __attribute__((vector_size(64)));
+
+inline __m512i quad_of(const int8_t* row) {
+  int32_t quad;
+  std::memcpy(&quad, row, sizeof quad);
+  return _mm512_set1_epi32(quad);
+}
+
+// Both tiles of a step one after the other, as they lie: what the processor fetches ahead is then what is read next.
+template <int ROWS>
+inline void add_streamed(Integers (&sums)[ROWS][2], const uint8_t* block, const int8_t* rows) {
+  for (int64_t s = 0; s < STEPS; ++s)
+    for (int side = 0; side < 2; ++side)
+      for (int64_t q = 0; q < TILE_ROWS; ++q, block += 64) {
+        const __m512i weights = _mm512_loadu_si512(block);
+        for (int r = 0; r < ROWS; ++r)
+          sums[r][side] = (Integers)_mm512_dpbusd_epi32((__m512i)sums[r][side], weights, quad_of(rows + s * TILE + q * QUAD + r * STEP));
+      }
+}
+
+// Both tiles of a step at once, so that a row's quad is loaded once for them.
+template <int ROWS>
+inline void add_side_by_side(Integers (&sums)[ROWS][2], const uint8_t* block, const int8_t* rows) {
+  for (int64_t s = 0; s < STEPS; ++s, block += 2 * TILE)
+    for (int64_t q = 0; q < TILE_ROWS; ++q) {
+      const __m512i left = _mm512_loadu_si512(block + q * 64), right = _mm512_loadu_si512(block + TILE + q * 64);
+      for (int r = 0; r < ROWS; ++r) {
+        const __m512i quad = quad_of(rows + s * TILE + q * QUAD + r * STEP);
+        sums[r][0] = (Integers)_mm512_dpbusd_epi32((__m512i)sums[r][0], left, quad);
+        sums[r][1] = (Integers)_mm512_dpbusd_epi32((__m512i)sums[r][1], right, quad);
+      }
+    }
+}
 
 // ROWS rows of one tile from `row` on times a block. `next`: the block after it, of which `lines` a group are fetched, or
 // nullptr. The rows lie at constant distances: with a pointer each they would not fit into the processor's registers.
@@ -27,22 +58,10 @@ void vector_rows(const Rows& x, int64_t row, const uint8_t* block, const Target&
   for (int64_t g = 0; g < x.groups; ++g, block += GROUP_BYTES, at += STEPS * TILE) {
     Integers products[ROWS][2];
     for (int r = 0; r < ROWS; ++r) products[r][0] = products[r][1] = (Integers)_mm512_set1_epi32(-x.offsets[(row + r) * x.groups + g]);
-    for (int64_t s = 0; s < STEPS; ++s)
-      for (int64_t q = 0; q < TILE_ROWS; ++q) {
-        const uint8_t* w = block + (s * 2 * TILE_ROWS + q) * 64;
-        const __m512i left = _mm512_loadu_si512(w), right = _mm512_loadu_si512(w + TILE);
-        if constexpr (ROWS <= MOST_STREAMED) {  // nothing but the stream of weights: keep it flowing
-          _mm_prefetch(reinterpret_cast<const char*>(w + AHEAD_BYTES), _MM_HINT_T0);
-          _mm_prefetch(reinterpret_cast<const char*>(w + AHEAD_BYTES + TILE), _MM_HINT_T0);
-        }
-        for (int r = 0; r < ROWS; ++r) {
-          int32_t quad;
-          std::memcpy(&quad, at + s * TILE + q * QUAD + r * STEP, sizeof quad);
-          const __m512i values = _mm512_set1_epi32(quad);
-          products[r][0] = (Integers)_mm512_dpbusd_epi32((__m512i)products[r][0], left, values);
-          products[r][1] = (Integers)_mm512_dpbusd_epi32((__m512i)products[r][1], right, values);
-        }
-      }
+    if constexpr (ROWS <= MOST_STREAMED)
+      add_streamed<ROWS>(products, block, at);
+    else
+      add_side_by_side<ROWS>(products, block, at);
     if (next != nullptr)
       for (int64_t line = 0; line < lines; ++line, next += 64) _mm_prefetch(next, _MM_HINT_T1);
     const __m512 left = _mm512_loadu_ps(scales_of(block)), right = _mm512_loadu_ps(scales_of(block) + 16);

@@ -1,0 +1,118 @@
+"""Where the time of a decode step goes: a table, and a picture if a folder is given.
+
+    python -m benchmarks.step_parts --model FOLDER [--sequences 64] [--output docs/benchmarks]
+
+An engine decodes that many equal requests, with a clock around each part of its steps. Products and attention inside
+the layers are one call into C++ there; they are timed by themselves afterwards, over all layers, and what they leave of
+the layers' time is "norms, rotation, gate, cache writes".
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from benchmarks.decode_attention import CachedLayers, Heads
+from benchmarks.report.markdown import markdown_table
+from benchmarks.step_clock import LAYERS, StepClock
+from engine.load import load_engine
+from engine.machine import Machine
+from engine.request import Request
+from jobs.sampling import SamplingParams
+from jobs.settings import Settings
+from model.ops.linear import linear
+from model.qwen3 import Qwen3ForCausalLM
+from worker.engine_options import engine_config
+
+PROMPT, OUTPUT = 200, 60  # tokens a request; so steps have 230 tokens of context in the mean
+PASSES = 7  # over all layers, of products and attention by themselves
+
+PRODUCTS, ATTENTION, SMALL = "products of the layers", "attention", "norms, rotation, gate, cache writes"
+
+
+def measure(options: argparse.Namespace) -> dict[str, float]:
+    """Milliseconds of each part of a step: medians over the steps."""
+    config = replace(engine_config(Settings(quantize=options.quantize)), threads=options.threads)
+    loaded = load_engine(options.model, config, log=lambda line: print(line, file=sys.stderr))
+    settings = SamplingParams(max_tokens=OUTPUT, temperature=0, ignore_eos=True)
+    prompts = torch.randint(loaded.tokenizer.vocab_size, (options.sequences, PROMPT)).tolist()
+    clock = StepClock(options.sequences)
+    for run in range(2):  # the first one touches all memory
+        with clock.installed() if run else ExitStack():
+            tickets = loaded.engine.submit_many([Request(tuple(prompt), settings) for prompt in prompts])
+            for ticket in tickets:
+                ticket.future.result()
+    loaded.engine.shutdown()
+    parts = {part: statistics.median(values) for part, values in clock.parts.items()}
+    layers = parts.pop(LAYERS)
+    inside = {
+        PRODUCTS: _median_ms(lambda: _multiply(clock.model, options.sequences)),
+        ATTENTION: _median_ms(CachedLayers(options.sequences, PROMPT + OUTPUT // 2, _heads(clock.model)).attend),
+    }
+    return inside | {SMALL: max(0.0, layers - sum(inside.values()))} | parts
+
+
+def _heads(model: Qwen3ForCausalLM) -> Heads:
+    config = model.config
+    return Heads(config.num_heads, config.num_kv_heads, config.head_dim, config.num_layers)
+
+
+def _multiply(model: Qwen3ForCausalLM, rows: int) -> None:
+    """The four products of every layer."""
+    shape, dtype = model.weights.layers[0].shape, model.dtype
+    heads = shape.num_heads + 2 * shape.num_kv_heads
+    hidden = torch.randn(rows, shape.hidden_size).to(dtype)
+    attended = torch.randn(rows, shape.num_heads * shape.head_dim).to(dtype)
+    gated = torch.randn(rows, shape.intermediate_size).to(dtype)
+    for layer in model.weights.layers:
+        linear(hidden, layer.qkv, heads * shape.head_dim)
+        linear(attended, layer.o, shape.hidden_size)
+        linear(hidden, layer.gate_up, 2 * shape.intermediate_size)
+        linear(gated, layer.down, shape.hidden_size)
+
+
+def _median_ms(work: Callable[[], object]) -> float:
+    work()
+    seconds = []
+    for _ in range(PASSES):
+        started_at = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started_at)
+    return statistics.median(seconds) * 1000
+
+
+def report(parts: dict[str, float]) -> str:
+    """The parts and their shares."""
+    whole = sum(parts.values())
+    rows = [[part, f"{ms:.2f}", f"{ms / whole:.1%}"] for part, ms in parts.items()]
+    return markdown_table(["part of a step", "ms", "share"], [*rows, ["all", f"{whole:.2f}", ""]])
+
+
+def main() -> None:
+    """Measure, print and draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--sequences", type=int, default=64)
+    parser.add_argument("--quantize", default="none")
+    parser.add_argument("--threads", type=int, default=Machine.inspect().cores, help="(default: physical cores)")
+    parser.add_argument("--output", type=Path, help="folder that gets step.png")
+    options = parser.parse_args()
+    with torch.inference_mode():
+        parts = measure(options)
+    print(report(parts))
+    if options.output is not None:
+        from benchmarks.report.step_plot import draw_step
+
+        draw_step(parts, options.sequences, options.output / "step.png")
+
+
+if __name__ == "__main__":
+    main()
