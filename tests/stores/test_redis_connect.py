@@ -64,7 +64,7 @@ def test_a_refused_password_is_named_but_not_shown(valkey: ValkeyProcess, creden
 
 
 def test_a_server_that_is_not_redis_is_recognised() -> None:
-    with http_server() as port, pytest.raises(StoreUnavailable, match="is it a Redis server"):
+    with http_server() as port, pytest.raises(StoreUnavailable, match="does not speak the Redis protocol"):
         connect(f"redis://127.0.0.1:{port}/0")
 
 
