@@ -16,8 +16,8 @@
 #include <stdexcept>
 
 #include "kernels.h"
-#include "weight_memory.h"
 #include "vector_math.h"
+#include "weight_memory.h"
 
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
