@@ -7,9 +7,7 @@ start, checking, storing, waiting and the file of results are in it. The worker'
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,6 +19,7 @@ from benchmarks.peers.task import Task
 from benchmarks.peers.task_file import check_results, write_prompts
 from benchmarks.peers.version import our_version
 from jobs.stores.connect import connect
+from tests.support.command_line import command, environment
 from tests.support.valkey import running_valkey
 from tests.worker.worker_under_test import WorkerUnderTest
 
@@ -37,7 +36,7 @@ class Service:
     """
 
     def __init__(self, url: str, model: Path, scratch: Path) -> None:
-        self._environment = os.environ | {"QWEN_BATCH_REDIS_URL": url}
+        self._environment = environment(scratch / "state", QWEN_BATCH_REDIS_URL=url)
         self._model = model
         self._scratch = scratch
 
@@ -45,14 +44,9 @@ class Service:
         """From the submission of a task to its results in a file."""
         prompts, results = self._scratch / "prompts.jsonl", self._scratch / "results.jsonl"
         write_prompts(task, prompts)
-        command = [sys.executable, "-m", "cli.main", "submit", str(prompts), "--new", "--wait", "-o", str(results)]
+        submit = command("submit", prompts, "--new", "--wait", "-o", results, "--quiet", "--model", self._model)
         started_at = time.perf_counter()
-        subprocess.run(
-            [*command, "--quiet", "--model", str(self._model)],
-            check=True,
-            env=self._environment,
-            stdout=subprocess.DEVNULL,  # the job's id
-        )
+        subprocess.run(submit, check=True, env=self._environment, stdout=subprocess.DEVNULL)  # the job's id
         seconds = time.perf_counter() - started_at
         check_results(task, results)
         return seconds
