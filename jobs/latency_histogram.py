@@ -14,7 +14,7 @@ SMALLEST_MS = 0.001  # shorter latencies count as this one
 
 def bucket_of(latency_ms: float) -> int:
     """The bucket of a latency: bucket i holds (gamma^(i-1), gamma^i] milliseconds."""
-    return math.ceil(math.log(max(latency_ms, SMALLEST_MS)) / _LOG_GAMMA)
+    return math.ceil(math.log(latency_ms if latency_ms > SMALLEST_MS else SMALLEST_MS) / _LOG_GAMMA)
 
 
 def bucket_latency_ms(bucket: int) -> float:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from jobs.sampling import SamplingSettings
+from jobs.sampling import NOTHING_SAID, SamplingSettings
 
 Endpoint = Literal["native", "chat", "completions"]
 
@@ -24,7 +24,7 @@ class Prompt(msgspec.Struct, frozen=True, omit_defaults=True):
     token_ids: tuple[int, ...] | None = None  # fed as they are
     messages: tuple[dict[str, Any], ...] | None = None  # go through the model's chat template
     endpoint: Endpoint = "native"  # decides the shape of the result line
-    settings: SamplingSettings = SamplingSettings()
+    settings: SamplingSettings = NOTHING_SAID
     return_token_ids: bool = False
     chat_template_kwargs: dict[str, Any] = {}
     invalid: str | None = None  # what is wrong with the line, for the person who wrote it

@@ -101,6 +101,10 @@ def _check_stop(stop: tuple[str, ...]) -> None:
             raise ValueError(f"a `stop` string has {len(text)} characters; it must have 1 to {MAX_STOP_STRING_CHARS}")
 
 
+# One for all lines without settings: as their default it is not stored, nor checked again where it is read.
+NOTHING_SAID = SamplingSettings()
+
+
 @dataclass(frozen=True)
 class SamplingParams:
     """Complete sampling settings of one sequence. Ranges are those of `RANGES`.

@@ -11,7 +11,7 @@ from typing import Any
 
 from jobs.formats.json_line import Json, shown
 from jobs.formats.line_invalid import LineInvalid
-from jobs.sampling import RANGES, SamplingSettings
+from jobs.sampling import NOTHING_SAID, RANGES, SamplingSettings
 
 MAX_TOKEN_ID = 2**31 - 1  # where no model card says more
 
@@ -95,7 +95,7 @@ def settings(said: Mapping[str, Any]) -> SamplingSettings:
         LineInvalid: They are wrong together, or `stop` has too many or too long strings.
     """
     if not said:
-        return _NOTHING_SAID
+        return NOTHING_SAID
     least, most = said.get("min_tokens"), said.get("max_tokens")
     if least is not None and most is not None and least > most:
         raise LineInvalid(f"`min_tokens` is {least:,}; it must be at most `max_tokens`, which is {most:,}")
@@ -103,6 +103,3 @@ def settings(said: Mapping[str, Any]) -> SamplingSettings:
         return SamplingSettings(**said)
     except ValueError as error:
         raise LineInvalid(str(error)) from None
-
-
-_NOTHING_SAID = SamplingSettings()

@@ -45,10 +45,10 @@ class JobIndex:
         entries = self._server.run("ZRANGE", keys.unfinished(model), first, first + count - 1, "WITHSCORES")
         return [(job_id.decode(), score) for job_id, score in scored(entries)]
 
-    def had_its_turn(self, model: str, job_id: str, score: float, now_ms: int) -> None:
+    def had_its_turn(self, model: str, job_id: str, score: float) -> None:
         """Put a job behind the others of its priority. `score` is what `turns` said."""
         of_its_priority = score // PRIORITY_STEP * PRIORITY_STEP
-        self._server.run("ZADD", keys.unfinished(model), "XX", of_its_priority + now_ms, job_id)
+        self._server.script("had_its_turn", [keys.unfinished(model)], job_id, of_its_priority)
 
     def announce(self, spec: NewJob) -> None:
         """Wake those who wait for news. If a server in trouble does not, they look by themselves before long."""

@@ -79,7 +79,7 @@ class Turns:
                     yield _turn(job_id, score, scored(waiting))
 
     def _had(self, model: str, turn: _Turn) -> None:
-        self._index.had_its_turn(model, turn.job_id, turn.score, int(self._server.now() * 1000))
+        self._index.had_its_turn(model, turn.job_id, turn.score)
 
 
 def _turn(job_id: str, score: float, waiting: list[tuple[bytes, float]]) -> _Turn:

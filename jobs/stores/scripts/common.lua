@@ -1,4 +1,4 @@
--- Stands in front of every script. Scripts touch only keys of one job, all of them passed in KEYS.
+-- Stands in front of every script. Scripts touch only keys of one job, or one list of jobs, all of them passed in KEYS.
 
 -- Milliseconds since the epoch by the server's clock, the only one that decides leases.
 local function now_ms()
