@@ -33,12 +33,12 @@ def measure_machine(threads: int) -> MachineSpeed:
 
 def measure_reads() -> float:
     """Bytes of memory that all of PyTorch's threads together read a second, one after the other."""
-    return max(READ_BYTES / _least_seconds(read) for read in _reads())
+    return max(READ_BYTES / _least_seconds(read) for read in read_ways(READ_BYTES))
 
 
-def _reads() -> Iterator[Callable[[], object]]:
-    """Different ways to read the same memory once; which is fastest differs with the machine."""
-    numbers = zeroed_tensor((READ_BYTES // 4,), torch.float32).fill_(1)  # in huge pages, as weights and cache are
+def read_ways(size: int) -> Iterator[Callable[[], object]]:
+    """Different ways to read the same `size` bytes of memory once; which is fastest differs with the machine."""
+    numbers = zeroed_tensor((size // 4,), torch.float32).fill_(1)  # in huge pages, as weights and cache are
     yield lambda: torch.dot(numbers, numbers)  # both operands are the same memory
     yield numbers.sum
     yield lambda: numbers.view(torch.int64).amax()

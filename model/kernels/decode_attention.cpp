@@ -31,23 +31,19 @@ constexpr int64_t MAX_RUN = 8;  // kv heads worked on in turn
 // `GROUP` query heads of each of a run of kv heads. The heads of a page lie side by side and are read in that order, block
 // after block: all keys, then all values, each fetched while those before it are worked on. `next`: keys of what follows.
 template <int DIM, int GROUP>
-void attend(const Item& item, const Run<uint16_t>& run, int64_t group, Ahead next) {
+void attend(const Item& item, const Run<uint16_t>& run, int64_t group, Portion next) {
   std::optional<Attention<DIM, GROUP>> heads[MAX_RUN];
   for (int64_t h = 0; h < run.heads; ++h) heads[h].emplace(item, run.q + h * group * DIM);
-  const int64_t head = item.page_size * DIM;
+  Portions work(item, run, DIM, next), ahead(item, run, DIM, next);
+  ahead.following();
   for (int64_t first = 0; first < item.context; first += BLOCK) {
-    const int64_t at = item.place(first, DIM), count = std::min(BLOCK, item.context - first);
-    const uint16_t *keys = run.keys + at, *values = run.values + at;
-    for (int64_t h = 0; h < run.heads; ++h)
-      heads[h]->weigh(keys + h * head, count, {h + 1 < run.heads ? keys + (h + 1) * head : values, count});
-    const Ahead after = first + BLOCK < item.context ? Ahead{run.keys + item.place(first + BLOCK, DIM), item.context - first - BLOCK} : next;
-    for (int64_t h = 0; h < run.heads; ++h)
-      heads[h]->accumulate(values + h * head, count, h + 1 < run.heads ? Ahead{values + (h + 1) * head, count} : after);
+    for (int64_t h = 0; h < run.heads; ++h) heads[h]->weigh(work.following(), ahead.following());
+    for (int64_t h = 0; h < run.heads; ++h) heads[h]->accumulate(work.following(), ahead.following());
   }
   for (int64_t h = 0; h < run.heads; ++h) heads[h]->store(run.out + h * group * DIM);
 }
 
-using Kernel = void (*)(const Item&, const Run<uint16_t>&, int64_t, Ahead);
+using Kernel = void (*)(const Item&, const Run<uint16_t>&, int64_t, Portion);
 
 template <int DIM>
 Kernel kernel_of(int64_t group) {
@@ -74,7 +70,7 @@ void attend_run(const Item& item, const Run<T>& run, int64_t group, int64_t dim,
   if constexpr (std::is_same_v<T, uint16_t>) {
     if (item.page_size % BLOCK == 0 && kernel_for(dim, 1) != nullptr) {
       for (int64_t g = 0; g < group; g += MAX_GROUP)
-        kernel_for(dim, std::min<int64_t>(MAX_GROUP, group - g))(item, run.from_query(g * dim), group, {next_keys, next_context});
+        kernel_for(dim, std::min<int64_t>(MAX_GROUP, group - g))(item, run.from_query(g * dim), group, {next_keys, std::min(BLOCK, next_context)});
       return;
     }
   }

@@ -1,4 +1,4 @@
-// Decode attention of a group of query heads that share a kv head, by AVX512-BF16, 64 tokens at a time.
+// Decode attention of a group of query heads that share a kv head, by AVX512-BF16, a portion at a time.
 #pragma once
 
 #include <algorithm>
@@ -6,31 +6,11 @@
 #include <cstdint>
 #include <cstring>
 
-#include "plain_attention.h"
+#include "read_ahead.h"
 
 namespace qwen_batch {
 
-constexpr int64_t BLOCK = 64;  // tokens a round; pages are multiples of it
-
 #if QWEN_BATCH_HAS_AVX512_BF16
-
-// To the first-level cache, which is a tenth faster on a Zen 5; on Xeons with AMX to the second, because keys and values of two
-// hyperthreads do not fit into the first one (both measured with benchmarks/decode_attention.py).
-#ifdef __AMX_TILE__
-constexpr auto NEAR_CACHE = _MM_HINT_T1;
-#else
-constexpr auto NEAR_CACHE = _MM_HINT_T0;
-#endif
-
-inline void prefetch(const uint16_t* row, int64_t dim) {
-  for (int64_t d = 0; d < dim; d += 32) _mm_prefetch(reinterpret_cast<const char*>(row + d), NEAR_CACHE);
-}
-
-// Rows that are read next.
-struct Ahead {
-  const uint16_t* rows;
-  int64_t count;
-};
 
 template <int DIM, int GROUP>
 class Attention {
@@ -44,19 +24,21 @@ class Attention {
     }
   }
 
-  // Keys [count, DIM] to scores, then to weights.
-  void weigh(const uint16_t* keys, int count, Ahead ahead) {
-    score(keys, count, ahead);
-    soften(count);
+  // Keys to scores, then to weights. `ahead` is fetched meanwhile.
+  void weigh(Portion keys, Portion ahead) {
+    score(keys, ahead);
+    soften(static_cast<int>(keys.count));
   }
 
   // Two value rows a step: their interleaved halves against the pair of weights.
-  void accumulate(const uint16_t* values, int count, Ahead ahead) {
-    const int64_t rows = std::min<int64_t>(BLOCK, ahead.count), rows_a_step = 2 * ((rows + count - 1) / count);
+  void accumulate(Portion values, Portion ahead) {
+    const int count = static_cast<int>(values.count);
+    Fetch<DIM> fetch(ahead, (count + 1) / 2);
+    __m512 sums[GROUP][2 * CHUNKS];  // not the members, which the compiler would write to memory in every step
+    std::memcpy(sums, sum_v_, sizeof sums);
     for (int t = 0; t < count; t += 2) {
-      const uint16_t* row = values + t * DIM;
-      const int64_t fetched = t / 2 * rows_a_step;
-      for (int64_t i = fetched; i < std::min(fetched + rows_a_step, rows); ++i) prefetch(ahead.rows + i * DIM, DIM);
+      const uint16_t* row = values.rows + t * DIM;
+      fetch.step();
       __m512bh weights[GROUP];
       for (int g = 0; g < GROUP; ++g) {
         int32_t pair;
@@ -69,11 +51,12 @@ class Attention {
         const __m512bh low = (__m512bh)_mm512_unpacklo_epi16(even, odd);
         const __m512bh high = (__m512bh)_mm512_unpackhi_epi16(even, odd);
         for (int g = 0; g < GROUP; ++g) {
-          sum_v_[g][2 * c] = _mm512_dpbf16_ps(sum_v_[g][2 * c], weights[g], low);
-          sum_v_[g][2 * c + 1] = _mm512_dpbf16_ps(sum_v_[g][2 * c + 1], weights[g], high);
+          sums[g][2 * c] = _mm512_dpbf16_ps(sums[g][2 * c], weights[g], low);
+          sums[g][2 * c + 1] = _mm512_dpbf16_ps(sums[g][2 * c + 1], weights[g], high);
         }
       }
     }
+    std::memcpy(sum_v_, sums, sizeof sums);
   }
 
   // Undo the interleaving: a quarter of `low` holds values 0 to 3 of its eight, the same quarter of `high` 4 to 7.
@@ -96,19 +79,31 @@ class Attention {
  private:
   static constexpr int CHUNKS = DIM / 32;  // registers of 32 bfloat16 values a row
 
-  void score(const uint16_t* keys, int count, Ahead ahead) {
-    for (int t = 0; t < count; t += 16) {
-      __m512 dots[GROUP][16];
-      for (int j = 0; j < 16; ++j) {
-        const uint16_t* key = keys + std::min(t + j, count - 1) * DIM;  // beyond the last: any valid row, masked later
-        for (int g = 0; g < GROUP; ++g) dots[g][j] = _mm512_setzero_ps();
-        for (int c = 0; c < CHUNKS; ++c) {
-          const __m512bh part = (__m512bh)_mm512_loadu_si512(key + c * 32);
-          for (int g = 0; g < GROUP; ++g) dots[g][j] = _mm512_dpbf16_ps(dots[g][j], query_[g][c], part);
-        }
-        if (t + j < ahead.count) prefetch(ahead.rows + (t + j) * DIM, DIM);
+  void score(Portion keys, Portion ahead) {
+    Fetch<DIM> fetch(ahead, keys.count);
+    for (int64_t t = 0; t < keys.count; t += 16) {
+      __m512 dots[GROUP];
+      dots_of<16>(keys, t, fetch, dots);
+      for (int g = 0; g < GROUP; ++g) _mm512_store_ps(&score_[g][t], dots[g]);
+    }
+  }
+
+  // Products with N keys from the t-th on. Halves are combined as soon as both are there, so that they stay in registers.
+  template <int N>
+  [[gnu::always_inline]] void dots_of(Portion keys, int64_t t, Fetch<DIM>& fetch, __m512* dots) {
+    if constexpr (N == 1) {
+      const uint16_t* key = keys.rows + std::min(t, keys.count - 1) * DIM;  // beyond the last: any valid row, masked later
+      for (int g = 0; g < GROUP; ++g) dots[g] = _mm512_setzero_ps();
+      for (int c = 0; c < CHUNKS; ++c) {
+        const __m512bh part = (__m512bh)_mm512_loadu_si512(key + c * 32);
+        for (int g = 0; g < GROUP; ++g) dots[g] = _mm512_dpbf16_ps(dots[g], query_[g][c], part);
       }
-      for (int g = 0; g < GROUP; ++g) _mm512_store_ps(&score_[g][t], sums_of_16(dots[g]));
+      fetch.step();
+    } else {
+      __m512 first[GROUP], second[GROUP];
+      dots_of<N / 2>(keys, t, fetch, first);
+      dots_of<N / 2>(keys, t + N / 2, fetch, second);
+      for (int g = 0; g < GROUP; ++g) dots[g] = combined<N>(first[g], second[g], [](__m512 a, __m512 b) { return _mm512_add_ps(a, b); });
     }
   }
 

@@ -55,27 +55,31 @@ inline __m512 exp_of_negative(__m512 x) {
   return exp2_of_negative(_mm512_mul_ps(_mm512_max_ps(x, _mm512_set1_ps(-87.0f)), _mm512_set1_ps(LOG2_E)));
 }
 
-// The lanes of 16 registers, combined by pairs: one result a register, in one register.
-template <typename Combine>
-inline __m512 combined_of_16(const __m512* v, const Combine& combine) {
-  __m512 a[8], b[4];
-  for (int i = 0; i < 8; ++i) a[i] = combine(_mm512_unpacklo_ps(v[2 * i], v[2 * i + 1]), _mm512_unpackhi_ps(v[2 * i], v[2 * i + 1]));
-  for (int i = 0; i < 4; ++i) {
-    const __m512d low = _mm512_unpacklo_pd(_mm512_castps_pd(a[2 * i]), _mm512_castps_pd(a[2 * i + 1]));
-    const __m512d high = _mm512_unpackhi_pd(_mm512_castps_pd(a[2 * i]), _mm512_castps_pd(a[2 * i + 1]));
-    b[i] = combine(_mm512_castpd_ps(low), _mm512_castpd_ps(high));
+// One of the steps that combine the lanes of N registers by pairs: `a` comes from the first half of them, `b` from the second.
+// After the steps for 2, 4, 8 and 16 a lane holds the result of one register, in their order.
+template <int N, typename Combine>
+inline __m512 combined(__m512 a, __m512 b, const Combine& combine) {
+  if constexpr (N == 2) return combine(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+  if constexpr (N == 4) {
+    const __m512d first = _mm512_castps_pd(a), second = _mm512_castps_pd(b);
+    return combine(_mm512_castpd_ps(_mm512_unpacklo_pd(first, second)), _mm512_castpd_ps(_mm512_unpackhi_pd(first, second)));
   }
-  const __m512 c = combine(_mm512_shuffle_f32x4(b[0], b[1], 0x88), _mm512_shuffle_f32x4(b[0], b[1], 0xdd));
-  const __m512 d = combine(_mm512_shuffle_f32x4(b[2], b[3], 0x88), _mm512_shuffle_f32x4(b[2], b[3], 0xdd));
-  return combine(_mm512_shuffle_f32x4(c, d, 0x88), _mm512_shuffle_f32x4(c, d, 0xdd));
+  return combine(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+}
+
+// The lanes of each of N registers combined: one result a register, in one register.
+template <int N, typename Combine>
+inline __m512 combined_of(const __m512* v, const Combine& combine) {
+  if constexpr (N == 1) return *v;
+  else return combined<N>(combined_of<N / 2>(v, combine), combined_of<N / 2>(v + N / 2, combine), combine);
 }
 
 inline __m512 sums_of_16(const __m512* v) {
-  return combined_of_16(v, [](__m512 a, __m512 b) { return _mm512_add_ps(a, b); });
+  return combined_of<16>(v, [](__m512 a, __m512 b) { return _mm512_add_ps(a, b); });
 }
 
 inline __m512 maxima_of_16(const __m512* v) {
-  return combined_of_16(v, [](__m512 a, __m512 b) { return _mm512_max_ps(a, b); });
+  return combined_of<16>(v, [](__m512 a, __m512 b) { return _mm512_max_ps(a, b); });
 }
 
 // 16 x 16 values of 32 bits, transposed in place.

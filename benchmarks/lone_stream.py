@@ -1,0 +1,118 @@
+"""How much of the memory's bandwidth a lone sequence's decode steps reach.
+
+    python -m benchmarks.lone_stream --model FOLDER [--quantize int8] [--tokens 128] [--threads 2]
+
+A step of one sequence reads every weight once, so memory bounds it. What memory gives changes from one second to the
+next on shared machines: after every step the engine's own thread reads a large tensor, by the fastest of several
+ways, and each step is compared with the reads on both sides of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest import mock
+
+import torch
+
+from cli.local.machine_speed import READ_BYTES, read_ways
+from cli.local.roofline import MachineSpeed, ModelCost, decode_limit
+from engine.load import load_engine
+from engine.machine import Machine
+from engine.model_runner import ModelRunner
+from engine.request import Request
+from engine.short_thread import on_a_short_thread
+from jobs.sampling import SamplingParams
+from jobs.settings import Settings
+from model.config import ModelConfig
+from worker.engine_options import engine_config
+
+PROMPT = 8  # tokens
+PART = 4  # a read between two steps takes this part of the tensor: long enough to measure, short beside the run
+
+
+class Step(NamedTuple):
+    """One decode step and the reads after it."""
+
+    seconds: float
+    bytes_a_second: float
+
+
+class StepsAndReads:
+    """Times decode steps of one sequence, and reads in the thread that made the step."""
+
+    def __init__(self, reads: list[Callable[[], object]]) -> None:
+        self.steps: list[Step] = []
+        self._reads = itertools.cycle(reads)
+        self._ways = len(reads)
+
+    def around(self, run: Callable[..., Any]) -> Callable[..., Any]:
+        """To stand in for `ModelRunner.run`."""
+
+        def timed(runner: ModelRunner, batch: Any) -> Any:  # noqa: ANN401 - whatever `run` takes and gives
+            started_at = time.perf_counter()
+            result = run(runner, batch)
+            seconds = time.perf_counter() - started_at
+            if batch.phase == "decode":
+                fastest = max(self._read() for _ in range(self._ways))
+                self.steps.append(Step(seconds, fastest))
+            return result
+
+        return timed
+
+    def _read(self) -> float:
+        started_at = time.perf_counter()
+        next(self._reads)()
+        return READ_BYTES / PART / (time.perf_counter() - started_at)
+
+
+def measure(options: argparse.Namespace) -> list[Step]:
+    """The steps of one request, the first of which are still cold."""
+    config = replace(engine_config(Settings(quantize=options.quantize)), threads=options.threads)
+    loaded = load_engine(options.model, config, log=lambda line: print(line, file=sys.stderr))
+    watched = StepsAndReads(on_a_short_thread(lambda: list(read_ways(READ_BYTES // PART))))
+    prompt = torch.randint(loaded.tokenizer.vocab_size, (PROMPT,)).tolist()
+    request = Request(tuple(prompt), SamplingParams(max_tokens=options.tokens, temperature=0, ignore_eos=True))
+    loaded.engine.submit_many([request])[0].future.result()
+    with mock.patch.object(ModelRunner, "run", watched.around(ModelRunner.run)):
+        loaded.engine.submit_many([request])[0].future.result()
+    loaded.engine.shutdown()
+    return watched.steps
+
+
+def report(steps: list[Step], cost: ModelCost) -> str:
+    """Medians over the steps."""
+    shares = []
+    for context, (before, after) in enumerate(itertools.pairwise(steps), start=PROMPT + 2):
+        machine = MachineSpeed((before.bytes_a_second + after.bytes_a_second) / 2, float("inf"))
+        shares.append(1 / after.seconds / decode_limit(cost, machine, 1, context))
+    reads = statistics.median(step.bytes_a_second for step in steps)
+    rate = 1 / statistics.median(step.seconds for step in steps)
+    return (
+        f"{rate:.1f} tokens/s, {statistics.median(shares):.0%} of what memory allows"
+        f" (it reads {reads / 1e9:.1f} GB/s between the steps)"
+    )
+
+
+def main() -> None:
+    """Measure and print one line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--quantize", default="none")
+    parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--threads", type=int, default=Machine.inspect().cores, help="(default: physical cores)")
+    options = parser.parse_args()
+    with torch.inference_mode():
+        steps = measure(options)
+    print(report(steps, ModelCost.of_model(ModelConfig.from_folder(options.model), options.quantize)))
+
+
+if __name__ == "__main__":
+    main()

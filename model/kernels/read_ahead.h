@@ -1,0 +1,92 @@
+// Which keys and values decode attention asks the processor to fetch while it works on those before them.
+#pragma once
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "plain_attention.h"
+
+namespace qwen_batch {
+
+constexpr int64_t BLOCK = 64;  // tokens worked on at a time; pages are multiples of it
+
+#if QWEN_BATCH_HAS_AVX512_BF16
+
+enum class Cache { NONE, FIRST_LEVEL, SECOND_LEVEL };
+
+// Where to fetch to, as measured with benchmarks/decode_attention.py. A Zen 5, whose first level (48 KiB) holds a portion and the
+// next one: there, a tenth faster. A Zen 4 (32 KiB): what it fetches by itself, in huge pages, is faster than any hints.
+// Xeons with AMX, two threads of which share 48 KiB: to the second level.
+inline Cache fetched_to() {
+#if defined(__AMX_TILE__)
+  return Cache::SECOND_LEVEL;
+#elif defined(_SC_LEVEL1_DCACHE_SIZE)
+  static const Cache cache = sysconf(_SC_LEVEL1_DCACHE_SIZE) >= 48 * 1024 ? Cache::FIRST_LEVEL : Cache::NONE;
+  return cache;
+#else
+  return Cache::NONE;
+#endif
+}
+
+// Rows of one head, at most BLOCK.
+struct Portion {
+  const uint16_t* rows = nullptr;
+  int64_t count = 0;
+};
+
+// Asks for a portion's rows, spread over the steps of the work on another one.
+template <int DIM>
+class Fetch {
+ public:
+  Fetch(Portion portion, int64_t steps)
+      : to_(fetched_to()), row_(portion.rows), left_(to_ == Cache::NONE ? 0 : portion.count), rows_a_step_((left_ + steps - 1) / steps) {}
+
+  void step() {
+    for (int64_t i = 0; i < rows_a_step_ && left_ > 0; ++i, --left_, row_ += DIM)
+      for (int d = 0; d < DIM; d += 32) {
+        const char* line = reinterpret_cast<const char*>(row_ + d);
+        if (to_ == Cache::FIRST_LEVEL) _mm_prefetch(line, _MM_HINT_T0);
+        else _mm_prefetch(line, _MM_HINT_T1);
+      }
+  }
+
+ private:
+  const Cache to_;
+  const uint16_t* row_;
+  int64_t left_;
+  const int64_t rows_a_step_;
+};
+
+// Walks through a run's portions in the order in which they are worked on: of each block of tokens the keys of all
+// heads, then their values; after the last block the keys of what follows.
+class Portions {
+ public:
+  Portions(const Item& item, const Run<uint16_t>& run, int64_t dim, Portion next_keys)
+      : item_(item), run_(run), dim_(dim), next_keys_(next_keys) {}
+
+  Portion following() {
+    if (first_ >= item_.context) return next_keys_;
+    const int64_t at = item_.place(first_, dim_) + head_ * item_.page_size * dim_;
+    const Portion portion{(values_ ? run_.values : run_.keys) + at, std::min(BLOCK, item_.context - first_)};
+    if (++head_ == run_.heads) {
+      head_ = 0;
+      if (values_) first_ += BLOCK;
+      values_ = !values_;
+    }
+    return portion;
+  }
+
+ private:
+  const Item& item_;
+  const Run<uint16_t>& run_;
+  const int64_t dim_;
+  const Portion next_keys_;
+  int64_t first_ = 0, head_ = 0;
+  bool values_ = false;
+};
+
+#endif
+
+}  // namespace qwen_batch
