@@ -10,7 +10,8 @@ import pytest
 from jobs.formats.native import KEYS
 from jobs.model_card import ModelCard
 from jobs.prompt import Prompt
-from jobs.sampling import RANGES, SamplingSettings
+from jobs.sampling import NOTHING_SAID, RANGES, SamplingSettings
+from jobs.stores.packing import pack_prompts, unpack_prompts
 
 Decode = Callable[..., Prompt]
 Why = Callable[..., str]
@@ -30,6 +31,13 @@ EVERY_SETTING: dict[str, Any] = {
     "stop_token_ids": [3, 4],
     "ignore_eos": True,
 }
+
+
+def test_a_line_without_settings_comes_back_with_the_one_object_that_needs_no_check(
+    decode: Decode,
+) -> None:
+    (stored,) = unpack_prompts(pack_prompts([decode({"id": "q-17", "prompt": "Hello"})]))
+    assert stored.settings is NOTHING_SAID
 
 
 def test_a_raw_prompt_is_kept_as_it_is(decode: Decode) -> None:

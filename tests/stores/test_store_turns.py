@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
+import pytest
 
 from jobs.job import Lease
 from jobs.stores.protocol import JobStore
@@ -26,6 +27,13 @@ def test_jobs_take_turns(under_test: StoreUnderTest) -> None:
     submit(under_test.store, new_job("huge", lines=20))
     submit(under_test.store, new_job("small", lines=4))
     assert [take(under_test) for _ in range(6)] == ["huge", "small", "huge", "small", "huge", "huge"]
+
+
+@pytest.mark.parametrize("priority", [-100, 100])
+def test_jobs_of_the_most_and_the_least_priority_take_turns(under_test: StoreUnderTest, priority: int) -> None:
+    for name in ("first", "second"):
+        submit(under_test.store, msgspec.structs.replace(new_job(name, lines=6), priority=priority))
+    assert [take(under_test) for _ in range(6)] == ["first", "second"] * 3
 
 
 def test_a_job_that_comes_later_is_next(under_test: StoreUnderTest) -> None:
