@@ -33,7 +33,7 @@ PATIENCE_SECONDS = 60
 @pytest.fixture
 def long_job(tmp_path: Path, tiny_model: Path) -> list[str | Path]:
     """The words of a `run` of four shards that takes some seconds."""
-    return run_of(tmp_path, tiny_model, num_lines=64, max_tokens=160)
+    return run_of(tmp_path, tiny_model, num_lines=64, max_tokens=320)
 
 
 @pytest.fixture
@@ -43,16 +43,18 @@ def endless_job(tmp_path: Path, tiny_model: Path) -> list[str | Path]:
 
 
 def run_of(folder: Path, model: Path, num_lines: int, max_tokens: int) -> list[str | Path]:
+    """Lines of different lengths, so that they end one after the other and not all at once."""
     path = folder / "long.jsonl"
-    path.write_text("".join(f'{{"id": "q-{number}", "prompt": "What is {number}?"}}\n' for number in range(num_lines)))
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(num_lines):
+            length = max(1, max_tokens * (number + 1) // num_lines)
+            file.write(f'{{"id": "q-{number}", "prompt": "What is {number}?", "max_tokens": {length}}}\n')
     options: list[str | Path] = [
         "--model",
         model,
         "--no-compile",
         "--threads",
         "1",
-        "--max-tokens",
-        str(max_tokens),
         "--ignore-eos",
     ]
     return ["run", path, "-o", "out.jsonl", *options]
