@@ -2,9 +2,9 @@
 
     python -m benchmarks.step_parts --model FOLDER [--sequences 64] [--output docs/benchmarks]
 
-An engine decodes that many equal requests, with a clock around each part of its steps. Products and attention inside
-the layers are one call into C++ there; they are timed by themselves afterwards, over all layers, and what they leave of
-the layers' time is "norms, rotation, gate, cache writes".
+An engine decodes that many equal requests, with a clock around each part of its steps. The layers are one call into C++
+there, in which threads may multiply and attend at the same time; so products and attention are timed once more by
+themselves, by all threads and over all layers.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from benchmarks.decode_attention import CachedLayers, Heads
 from benchmarks.report.markdown import markdown_table
-from benchmarks.step_clock import LAYERS, StepClock
+from benchmarks.step_clock import StepClock
 from engine.load import load_engine
 from engine.machine import Machine
 from engine.request import Request
@@ -35,11 +35,19 @@ from worker.engine_options import engine_config
 PROMPT, OUTPUT = 200, 60  # tokens a request; so steps have 230 tokens of context in the mean
 PASSES = 7  # over all layers, of products and attention by themselves
 
-PRODUCTS, ATTENTION, SMALL = "products of the layers", "attention", "norms, rotation, gate, cache writes"
+PRODUCTS, ATTENTION = "products of the layers, by themselves", "attention, by itself"
 
 
-def measure(options: argparse.Namespace) -> dict[str, float]:
-    """Milliseconds of each part of a step: medians over the steps."""
+@dataclass(frozen=True)
+class StepTimes:
+    """Milliseconds, medians."""
+
+    parts: dict[str, float]  # of a step: together they are all of it
+    alone: dict[str, float]  # what is inside the layers
+
+
+def measure(options: argparse.Namespace) -> StepTimes:
+    """Time an engine's steps, and what is inside the layers."""
     config = replace(engine_config(Settings(quantize=options.quantize)), threads=options.threads)
     loaded = load_engine(options.model, config, log=lambda line: print(line, file=sys.stderr))
     settings = SamplingParams(max_tokens=OUTPUT, temperature=0, ignore_eos=True)
@@ -52,12 +60,11 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
                 ticket.future.result()
     loaded.engine.shutdown()
     parts = {part: statistics.median(values) for part, values in clock.parts.items()}
-    layers = parts.pop(LAYERS)
-    inside = {
+    alone = {
         PRODUCTS: _median_ms(lambda: _multiply(clock.model, options.sequences)),
         ATTENTION: _median_ms(CachedLayers(options.sequences, PROMPT + OUTPUT // 2, _heads(clock.model)).attend),
     }
-    return inside | {SMALL: max(0.0, layers - sum(inside.values()))} | parts
+    return StepTimes(parts, alone)
 
 
 def _heads(model: Qwen3ForCausalLM) -> Heads:
@@ -89,11 +96,12 @@ def _median_ms(work: Callable[[], object]) -> float:
     return statistics.median(seconds) * 1000
 
 
-def report(parts: dict[str, float]) -> str:
-    """The parts and their shares."""
-    whole = sum(parts.values())
-    rows = [[part, f"{ms:.2f}", f"{ms / whole:.1%}"] for part, ms in parts.items()]
-    return markdown_table(["part of a step", "ms", "share"], [*rows, ["all", f"{whole:.2f}", ""]])
+def report(times: StepTimes) -> str:
+    """The parts and their shares; what is inside the layers has none, since it may overlap."""
+    whole = sum(times.parts.values())
+    rows = [[part, f"{ms:.2f}", f"{ms / whole:.1%}"] for part, ms in times.parts.items()]
+    alone = [[part, f"{ms:.2f}", ""] for part, ms in times.alone.items()]
+    return markdown_table(["part of a step", "ms", "share"], [*rows, ["all", f"{whole:.2f}", ""], *alone])
 
 
 def main() -> None:
@@ -106,12 +114,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="folder that gets step.png")
     options = parser.parse_args()
     with torch.inference_mode():
-        parts = measure(options)
-    print(report(parts))
+        times = measure(options)
+    print(report(times))
     if options.output is not None:
         from benchmarks.report.step_plot import draw_step
 
-        draw_step(parts, options.sequences, options.output / "step.png")
+        draw_step(times.parts, times.alone, options.sequences, options.output / "step.png")
 
 
 if __name__ == "__main__":

@@ -22,10 +22,11 @@ from engine.sampling_row import sampling_row
 from engine.sink_sequence import sink_sequence
 from engine.step_inputs import StepBuffers, StepInputs
 from model.compiled_layer import CompiledLayer
-from model.fused_layer import can_fuse, fused_decoder_layer
+from model.fused_layers import can_fuse, fused_decoder_layers
 from model.kv_cache import PagedKVCache
+from model.layers import layer_by_layer
 from model.peak_memory import peak_cpu_memory_bytes
-from model.qwen3 import Qwen3ForCausalLM, decoder_layer
+from model.qwen3 import Qwen3ForCausalLM, decoder_layer, plain_layers
 from model.sampling import SamplingBatch, sample
 
 
@@ -136,20 +137,20 @@ class ModelRunner:
         return time.monotonic() - started_at if self.compiled else 0.0
 
     def _compile(self) -> bool:
-        if can_fuse(self._model.weights.layers[0]):
-            self._model.layer_fn = fused_decoder_layer
+        if can_fuse(self._model.weights.layers):
+            self._model.layers_fn = fused_decoder_layers
             self._run_small_steps()
             return True
         obstacle = compile_obstacle(self._device.type)
         if obstacle is not None:
             self._log(f"Running without torch.compile: {obstacle}.")
             return False
-        self._model.layer_fn = CompiledLayer(decoder_layer)
+        self._model.layers_fn = layer_by_layer(CompiledLayer(decoder_layer))
         try:
             self._run_small_steps()
         except Exception as error:  # noqa: BLE001 - a compiler has many ways to fail; the model runs without it
             self._log(f"Running without torch.compile, which failed: {_cause(error)}")
-            self._model.layer_fn = decoder_layer
+            self._model.layers_fn = plain_layers
             return False
         return True
 

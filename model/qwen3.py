@@ -14,7 +14,8 @@ import torch
 from model.attention_metadata import AttentionMetadata
 from model.config import ModelConfig
 from model.kv_cache import PagedKVCache
-from model.layer_weights import LayerFn, LayerWeights, ModelWeights
+from model.layer_weights import LayerWeights, ModelWeights
+from model.layers import LayersFn, layer_by_layer
 from model.load import load_model_weights
 from model.norm import rms_norm
 from model.ops import attention, kv_store  # noqa: F401 — registers the operators
@@ -60,13 +61,16 @@ def decoder_layer(  # noqa: PLR0913, PLR0917 — every input of the compiled fun
     return out
 
 
+plain_layers: LayersFn = layer_by_layer(decoder_layer)
+
+
 class Qwen3ForCausalLM:
     """A dense Qwen3 as a function of tensors. It keeps no state between calls: the cache comes in as an argument."""
 
-    def __init__(self, config: ModelConfig, weights: ModelWeights, *, layer_fn: LayerFn = decoder_layer) -> None:
+    def __init__(self, config: ModelConfig, weights: ModelWeights, *, layers_fn: LayersFn = plain_layers) -> None:
         self.config = config
         self.weights = weights
-        self.layer_fn = layer_fn
+        self.layers_fn = layers_fn
         self.device = weights.embedding.device
         self.dtype = weights.embedding.dtype
         self.cos, self.sin = rope_tables(config, self.device)  # [max_position_embeddings, D / 2]
@@ -80,7 +84,7 @@ class Qwen3ForCausalLM:
         device: torch.device | str = "cpu",
         vocab_limit: int | None = None,
         quantize: Quantization = "none",
-        layer_fn: LayerFn = decoder_layer,
+        layers_fn: LayersFn = plain_layers,
     ) -> Self:
         """Loads a checkpoint in the layout of transformers.
 
@@ -90,7 +94,7 @@ class Qwen3ForCausalLM:
             device: Where the weights go.
             vocab_limit: The tokenizer's size. Ids from there on are padding: no logits are computed for them.
             quantize: "int8" rounds the weights of all products to 8 bits, and their inputs (`model.ops.int8`).
-            layer_fn: `decoder_layer`, or a compiled version of it.
+            layers_fn: How a step goes through the layers.
 
         Raises:
             ModelUnusable: The folder holds no such model, or a damaged one.
@@ -104,7 +108,7 @@ class Qwen3ForCausalLM:
             vocab_limit=vocab_limit,
             quantize=quantize,
         )
-        return cls(config, weights, layer_fn=layer_fn)
+        return cls(config, weights, layers_fn=layers_fn)
 
     @property
     def valid_vocab(self) -> int:
@@ -115,20 +119,7 @@ class Qwen3ForCausalLM:
         """Runs a step: token_ids [T] int64 to hidden states [T, E], the final norm included; fills the cache."""
         hidden = self.weights.embedding[token_ids]
         cos, sin = self.cos[metadata.positions], self.sin[metadata.positions]
-        for weights, k_cache, v_cache in zip(self.weights.layers, cache.keys, cache.values, strict=True):
-            hidden = self.layer_fn(
-                hidden,
-                weights,
-                k_cache,
-                v_cache,
-                cos,
-                sin,
-                metadata.slots,
-                metadata.query_start,
-                metadata.context_lens,
-                metadata.block_tables,
-                metadata.is_decode,
-            )
+        hidden = self.layers_fn(hidden, self.weights.layers, cache, cos, sin, metadata)
         return rms_norm(hidden, self.weights.final_norm, self.config.rms_norm_eps)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:

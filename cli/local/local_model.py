@@ -15,10 +15,11 @@ from engine.machine import Machine
 from engine.resolve import TORCH_DTYPES, resolve
 from model.compiled_layer import CompiledLayer
 from model.config import ModelConfig
-from model.fused_layer import can_fuse, fused_decoder_layer
+from model.fused_layers import can_fuse, fused_decoder_layers
 from model.generation_config import GenerationConfig
 from model.hub import ModelFolder
-from model.qwen3 import Qwen3ForCausalLM, decoder_layer
+from model.layers import layer_by_layer
+from model.qwen3 import Qwen3ForCausalLM, decoder_layer, plain_layers
 from model.tokenizer import Tokenizer
 
 
@@ -37,14 +38,14 @@ class LocalModel:
 
         Returns which; a line says why compiling cannot be.
         """
-        if wanted and can_fuse(self.model.weights.layers[0]):
-            self.model.layer_fn = fused_decoder_layer
+        if wanted and can_fuse(self.model.weights.layers):
+            self.model.layers_fn = fused_decoder_layers
             return True
         obstacle = compile_obstacle(self.resolved.device) if wanted else None
         if obstacle:
             log(f"Running without torch.compile: {obstacle}.")
         compiled = wanted and obstacle is None
-        self.model.layer_fn = CompiledLayer(decoder_layer) if compiled else decoder_layer
+        self.model.layers_fn = layer_by_layer(CompiledLayer(decoder_layer)) if compiled else plain_layers
         return compiled
 
 

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "amx_tiles.h"
 #include "kernels.h"
 
 using torch::headeronly::ScalarType;
@@ -39,6 +40,9 @@ Tensor linear(const Tensor& x, const Tensor& weight, int64_t out_features) {
   if (weight.dim() == INT8_AXES) return int8_linear(x, weight, out_features);
   return in_python("qwen_batch::linear_in_python", x, weight, out_features);
 }
+
+// Products on AMX tiles are bound by memory there.
+bool bound_by_arithmetic(const Tensor& weight) { return weight.dim() == DOT_AXES || (weight.dim() == INT8_AXES && !amx_granted()); }
 
 Tensor paged_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& query_start, const Tensor& context_lens,
                        const Tensor& block_tables, double scale, bool is_decode) {

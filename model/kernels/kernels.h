@@ -27,4 +27,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, int64_t out_features);
 Tensor paged_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& query_start, const Tensor& context_lens,
                        const Tensor& block_tables, double scale, bool is_decode);
 
+// Whether a thread multiplies some dozens of rows with such a weight more slowly than it reads the weight from memory.
+bool bound_by_arithmetic(const Tensor& weight);
+
 }  // namespace qwen_batch

@@ -1,22 +1,20 @@
-// A whole decoder layer in bfloat16: the products and attention of this folder with what lies between them, in one call.
+// A decoder layer in bfloat16: the products and attention of this folder with what lies between them.
 //
-// What torch.compile makes of the same layer spends more time in starting threads for small loops than in the loops: here a
-// loop is shared between threads only where that pays, and the layer's calls cost no Python.
+// As `decoder_layer` of model/qwen3.py, rounded where it rounds. What torch.compile makes of the same layer spends more time in
+// starting threads for small loops than in the loops: here a loop is shared between threads only where that pays.
 
-#include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <initializer_list>
 #include <stdexcept>
 
-#include "kernels.h"
+#include "layer.h"
 #include "rows.h"
 
-using torch::headeronly::ScalarType;
+#if QWEN_BATCH_HAS_AVX512_BF16
 
 namespace qwen_batch {
 namespace {
@@ -37,8 +35,6 @@ void for_rows(int64_t rows, int64_t width, const Row& row) {
     for (int64_t i = begin; i < end; ++i) row(i);
   });
 }
-
-#if QWEN_BATCH_HAS_AVX512_BF16
 
 Tensor like(const Tensor& x, int64_t columns) { return torch::stable::new_empty(x, {x.size(0), columns}); }
 
@@ -74,7 +70,7 @@ Tensor rotate_and_store(const Tensor& qkv, const Tensor& q_norm, const Tensor& k
   const auto* cosines = static_cast<const float*>(cos.const_data_ptr());
   const auto* sines = static_cast<const float*>(sin.const_data_ptr());
   for (int64_t t = 0; t < slots.size(0); ++t)
-    check(slot[t] >= 0 && slot[t] < k_cache.size(0) * page_size, "decoder_layer: a slot is outside the cache");
+    check(slot[t] >= 0 && slot[t] < k_cache.size(0) * page_size, "decoder_layers: a slot is outside the cache");
   Tensor queries = torch::stable::new_empty(qkv, {qkv.size(0), heads, dim});
   for_rows(qkv.size(0), width, [&](int64_t t) {
     const uint16_t* row = values_of(qkv) + t * width;
@@ -90,53 +86,29 @@ Tensor rotate_and_store(const Tensor& qkv, const Tensor& q_norm, const Tensor& k
   return queries;
 }
 
-#endif
-
-// Whether this build can run a layer of these sizes. Its weights must be packed for the kernels of this folder.
-bool layer_available(int64_t hidden_size, int64_t intermediate_size, int64_t dim) {
-#if QWEN_BATCH_HAS_AVX512_BF16
-  return hidden_size % LANES == 0 && intermediate_size % LANES == 0 && dim % (2 * LANES) == 0;
-#else
-  return false;
-#endif
-}
-
-// As `decoder_layer` of model/qwen3.py: hidden [T, E] bfloat16 to the same, caches changed in place.
-Tensor decoder_layer(const Tensor& hidden, const Tensor& input_norm, const Tensor& qkv, const Tensor& q_norm, const Tensor& k_norm,
-                     const Tensor& o, const Tensor& post_norm, const Tensor& gate_up, const Tensor& down, Tensor k_cache, Tensor v_cache,
-                     const Tensor& cos, const Tensor& sin, const Tensor& slots, const Tensor& query_start, const Tensor& context_lens,
-                     const Tensor& block_tables, int64_t heads, int64_t intermediate_size, double eps, bool is_decode) {
-  const int64_t hidden_size = hidden.size(1), kv_heads = k_cache.size(1), dim = k_cache.size(3), tokens = hidden.size(0);
-  check(layer_available(hidden_size, intermediate_size, dim), "decoder_layer: this build does not know such a layer");
-  for (const Tensor* t : std::initializer_list<const Tensor*>{&hidden, &input_norm, &q_norm, &k_norm, &post_norm, &k_cache, &v_cache})
-    check(t->scalar_type() == ScalarType::BFloat16 && t->is_contiguous(), "decoder_layer: hidden states, norms and caches must be contiguous bfloat16");
-  for (const Tensor* t : {&cos, &sin})
-    check(t->scalar_type() == ScalarType::Float && t->is_contiguous() && t->size(0) == tokens && t->size(1) * 2 == dim, "decoder_layer: cos and sin must be contiguous float32 [T, D / 2]");
-  check(slots.scalar_type() == ScalarType::Long && slots.is_contiguous() && slots.size(0) == tokens, "decoder_layer: one int64 slot a token");
-#if QWEN_BATCH_HAS_AVX512_BF16
-  const float epsilon = static_cast<float>(eps);
-  const Tensor rows = linear(rms_norm(hidden, input_norm, epsilon), qkv, (heads + 2 * kv_heads) * dim);
-  const Tensor q = rotate_and_store(rows, q_norm, k_norm, k_cache, v_cache, cos, sin, slots, heads, epsilon);
-  const Tensor attended = paged_attention(q, k_cache, v_cache, query_start, context_lens, block_tables, 1.0 / std::sqrt(static_cast<double>(dim)), is_decode);
-  const Tensor between = add(hidden, linear(torch::stable::view(attended, {tokens, heads * dim}), o, hidden_size));
-  const Tensor gated = swiglu(linear(rms_norm(between, post_norm, epsilon), gate_up, 2 * intermediate_size));
-  return add(between, linear(gated, down, hidden_size));
-#else
-  return hidden;
-#endif
-}
-
 }  // namespace
+
+Tensor project(const Tensor& hidden, const LayerWeights& weights, const LayerSizes& sizes, const StepRows& rows, Tensor& k_cache, Tensor& v_cache) {
+  const float eps = static_cast<float>(sizes.eps);
+  const int64_t columns = (sizes.heads + 2 * k_cache.size(1)) * k_cache.size(3);
+  const Tensor qkv = linear(rms_norm(hidden, weights.input_norm, eps), weights.qkv, columns);
+  return rotate_and_store(qkv, weights.q_norm, weights.k_norm, k_cache, v_cache, rows.cos, rows.sin, rows.slots, sizes.heads, eps);
+}
+
+Tensor attend(const Tensor& queries, const LayerSizes& sizes, const StepRows& rows, const Tensor& k_cache, const Tensor& v_cache) {
+  const double scale = 1.0 / std::sqrt(static_cast<double>(k_cache.size(3)));
+  return paged_attention(queries, k_cache, v_cache, rows.query_start, rows.context_lens, rows.block_tables, scale, sizes.is_decode);
+}
+
+Tensor finish(const Tensor& hidden, const Tensor& attended, const LayerWeights& weights, const LayerSizes& sizes) {
+  const int64_t tokens = hidden.size(0), hidden_size = hidden.size(1);
+  const Tensor rows = torch::stable::view(attended, {tokens, attended.size(1) * attended.size(2)});
+  const Tensor between = add(hidden, linear(rows, weights.o, hidden_size));
+  const Tensor normed = rms_norm(between, weights.post_norm, static_cast<float>(sizes.eps));
+  const Tensor gated = swiglu(linear(normed, weights.gate_up, 2 * sizes.intermediate_size));
+  return add(between, linear(gated, weights.down, hidden_size));
+}
+
 }  // namespace qwen_batch
 
-STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
-  m.def("layer_available(int hidden_size, int intermediate_size, int dim) -> bool");
-  m.def("decoder_layer(Tensor hidden, Tensor input_norm, Tensor qkv, Tensor q_norm, Tensor k_norm, Tensor o, Tensor post_norm, "
-        "Tensor gate_up, Tensor down, Tensor(a!) k_cache, Tensor(b!) v_cache, Tensor cos, Tensor sin, Tensor slots, Tensor query_start, "
-        "Tensor context_lens, Tensor block_tables, int heads, int intermediate_size, float eps, bool is_decode) -> Tensor");
-}
-
-STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {
-  m.impl("layer_available", TORCH_BOX(&qwen_batch::layer_available));
-  m.impl("decoder_layer", TORCH_BOX(&qwen_batch::decoder_layer));
-}
+#endif

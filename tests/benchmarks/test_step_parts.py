@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.step_clock import BETWEEN, HEAD, INPUTS, SAMPLING
-from benchmarks.step_parts import ATTENTION, PRODUCTS, SMALL, measure, report
+from benchmarks.step_clock import BETWEEN, HEAD, INPUTS, LAYERS, SAMPLING
+from benchmarks.step_parts import ATTENTION, PRODUCTS, StepTimes, measure, report
 from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
 from tests.support.tiny_checkpoint import write_tiny_checkpoint
 
@@ -19,11 +19,13 @@ def test_every_part_of_a_step_has_its_time(quantize: str, tmp_path: Path) -> Non
     write_tiny_checkpoint(tmp_path)
     write_byte_level_tokenizer(tmp_path)
     with torch.inference_mode():
-        parts = measure(Namespace(model=tmp_path, sequences=4, quantize=quantize, threads=1))
-    assert set(parts) == {PRODUCTS, ATTENTION, SMALL, HEAD, SAMPLING, INPUTS, BETWEEN}
-    assert all(ms > 0 for part, ms in parts.items() if part != SMALL)
+        times = measure(Namespace(model=tmp_path, sequences=4, quantize=quantize, threads=1))
+    assert set(times.parts) == {LAYERS, HEAD, SAMPLING, INPUTS, BETWEEN}
+    assert set(times.alone) == {PRODUCTS, ATTENTION}
+    assert all(ms > 0 for ms in [*times.parts.values(), *times.alone.values()])
 
 
 def test_shares_are_of_the_whole_step() -> None:
-    assert "75.0%" in report({PRODUCTS: 3.0, ATTENTION: 1.0})
-    assert "4.00" in report({PRODUCTS: 3.0, ATTENTION: 1.0})
+    table = report(StepTimes({LAYERS: 3.0, HEAD: 1.0}, {PRODUCTS: 2.5, ATTENTION: 1.5}))
+    assert "75.0%" in table
+    assert "4.00" in table

@@ -10,6 +10,7 @@ import torch
 from torch._dynamo.testing import CompileCounter
 
 from model.compiled_layer import CompiledLayer
+from model.layers import layer_by_layer
 from model.qwen3 import Qwen3ForCausalLM, decoder_layer
 from tests.support.packed_steps import CachedSequence, PackedSteps, ragged_prompts
 from tests.support.tiny_checkpoint import TINY, write_tiny_checkpoint
@@ -36,7 +37,8 @@ def _nothing_compiled_yet() -> Iterator[None]:
 def test_compiled_text_is_eager_text_and_a_sequence_keeps_its_bits(folder: Path, dtype: torch.dtype) -> None:
     # In bfloat16 they may part where the last bit of a float32 decides the rounding; the prompts' logits stay near.
     eager = Qwen3ForCausalLM.from_folder(folder, dtype=dtype)
-    compiled = Qwen3ForCausalLM.from_folder(folder, dtype=dtype, layer_fn=CompiledLayer(decoder_layer))
+    layers_fn = layer_by_layer(CompiledLayer(decoder_layer))
+    compiled = Qwen3ForCausalLM.from_folder(folder, dtype=dtype, layers_fn=layers_fn)
     prompts = ragged_prompts(9, longest=40, vocab_size=TINY["vocab_size"])
 
     expected = PackedSteps(eager).generate([CachedSequence(list(p)) for p in prompts], 12)
@@ -54,7 +56,7 @@ def test_prefill_and_decode_are_compiled_once_each_whatever_the_sizes(folder: Pa
     # The graphs are what is counted here; the code made from them is the other test's business.
     counter = CompileCounter()
     layer = CompiledLayer(decoder_layer, backend=counter)
-    model = Qwen3ForCausalLM.from_folder(folder, dtype=torch.float32, layer_fn=layer)
+    model = Qwen3ForCausalLM.from_folder(folder, dtype=torch.float32, layers_fn=layer_by_layer(layer))
     for seed in range(8):
         steps = PackedSteps(model, num_pages=200 + seed)
         prompts = ragged_prompts(1 + seed * 3, longest=5 + seed * 7, vocab_size=TINY["vocab_size"], seed=seed)

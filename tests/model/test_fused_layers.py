@@ -1,16 +1,16 @@
-"""The layer in one C++ call against the layer in PyTorch: the same roundings, and bits that a row owes to no other."""
+"""The layers in one C++ call against the layer in PyTorch: the same roundings, and bits that a row owes to no other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from model.fused_layer import can_fuse, fused_decoder_layer
+from model.fused_layers import can_fuse, fused_decoder_layers
 from model.ops.linear import Quantization
-from model.qwen3 import Qwen3ForCausalLM, decoder_layer
+from model.qwen3 import Qwen3ForCausalLM
 from tests.conftest import require
 from tests.support.packed_steps import CachedSequence, PackedSteps, ragged_prompts
 from tests.support.tiny_checkpoint import TINY, write_tiny_checkpoint
@@ -19,6 +19,15 @@ NEW_TOKENS = 12
 LONG = 700  # rows for which every loop of the layer is shared between threads
 
 LoadModel = Callable[..., Qwen3ForCausalLM]
+
+
+@pytest.fixture(params=[1, 2, 3])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Runs a test with so many threads, however many processors there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -33,8 +42,8 @@ def load(tmp_path: Path, built_kernels: None) -> LoadModel:
 
 
 def fused(model: Qwen3ForCausalLM) -> Qwen3ForCausalLM:
-    require(can_fuse(model.weights.layers[0]), "the fused layer needs a processor with AVX512-BF16")
-    return Qwen3ForCausalLM(model.config, model.weights, layer_fn=fused_decoder_layer)
+    require(can_fuse(model.weights.layers), "the fused layer needs a processor with AVX512-BF16")
+    return Qwen3ForCausalLM(model.config, model.weights, layers_fn=fused_decoder_layers)
 
 
 @pytest.mark.parametrize(
@@ -61,13 +70,17 @@ def test_hidden_states_and_cache_are_those_of_the_plain_layer(
         torch.testing.assert_close(logits, expected_logits, atol=0.05, rtol=0.05)
 
 
-def test_a_sequence_has_the_same_bits_alone_and_among_others(load: LoadModel) -> None:
-    model = fused(load(num_hidden_layers=3))
-    prompts = ragged_prompts(20, longest=40, vocab_size=TINY["vocab_size"])
+@pytest.mark.parametrize("quantize", ["none", "int8"])
+@pytest.mark.parametrize("count", [20, 80])  # of 80, each thread takes some through all layers by itself
+def test_a_sequence_has_the_same_bits_alone_and_among_others(
+    load: LoadModel, threads: int, count: int, quantize: Quantization
+) -> None:
+    model = fused(load(num_hidden_layers=3, quantize=quantize))
+    prompts = ragged_prompts(count, longest=40, vocab_size=TINY["vocab_size"])
     together = PackedSteps(model).generate([CachedSequence(list(prompt)) for prompt in prompts], NEW_TOKENS)
-    for row in (0, 7, 19):
+    for row in (0, 7, 19, count - 1):
         (alone,) = PackedSteps(model).generate([CachedSequence(list(prompts[row]))], NEW_TOKENS)
-        assert torch.equal(alone, together[row])
+        assert torch.equal(alone, together[row]), f"row {row} with {threads} threads"
 
 
 def test_a_chunk_shared_between_threads_has_the_bits_of_one_that_is_not(load: LoadModel) -> None:
@@ -82,22 +95,16 @@ def test_a_chunk_shared_between_threads_has_the_bits_of_one_that_is_not(load: Lo
 
 
 def test_what_it_cannot_run_is_known_beforehand(load: LoadModel) -> None:
-    assert not can_fuse(load(torch.float32).weights.layers[0])
-    assert not can_fuse(load(head_dim=48).weights.layers[0])
+    assert not can_fuse(load(torch.float32).weights.layers)
+    assert not can_fuse(load(head_dim=48).weights.layers)
 
 
-def test_a_slot_outside_the_cache_is_refused(load: LoadModel) -> None:
+@pytest.mark.parametrize("count", [2, 80])
+def test_a_slot_outside_the_cache_is_refused(load: LoadModel, count: int) -> None:
     model = fused(load())
     steps = PackedSteps(model)
-    metadata = steps._metadata([CachedSequence([1, 2], pages=[1])], [2], 0, is_decode=False)
+    sequences = [CachedSequence([1]) for _ in range(count)]
+    metadata = steps._metadata(sequences, [1] * count, 0, is_decode=True)
     metadata.slots[0] = steps.cache.keys[0].shape[0] * steps.page_size
     with pytest.raises(RuntimeError, match="a slot is outside the cache"):
-        model.forward(torch.tensor([1, 2]), metadata, steps.cache)
-
-
-def test_the_signature_is_that_of_the_plain_layer() -> None:
-    names = [
-        function.__code__.co_varnames[: function.__code__.co_argcount]
-        for function in (decoder_layer, fused_decoder_layer)
-    ]
-    assert names[0] == names[1]
+        model.forward(torch.ones(count, dtype=torch.int64), metadata, steps.cache)

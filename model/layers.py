@@ -1,0 +1,46 @@
+"""How a step's hidden states go through the layers: one after the other, or in one call (`model.fused_layers`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from model.attention_metadata import AttentionMetadata
+from model.kv_cache import PagedKVCache
+from model.layer_weights import LayerFn, LayerWeights
+
+# hidden [T, E], the layers, their caches, cos and sin [T, D / 2], the step: to hidden [T, E]; fills the caches.
+LayersFn = Callable[
+    [torch.Tensor, list[LayerWeights], PagedKVCache, torch.Tensor, torch.Tensor, AttentionMetadata], torch.Tensor
+]
+
+
+def layer_by_layer(layer_fn: LayerFn) -> LayersFn:
+    """All layers by a function of one: `decoder_layer`, or a compiled version of it."""
+
+    def run(
+        hidden: torch.Tensor,
+        layers: list[LayerWeights],
+        cache: PagedKVCache,
+        cos: torch.Tensor,
+        sin: torch.Tensor,
+        metadata: AttentionMetadata,
+    ) -> torch.Tensor:
+        for weights, k_cache, v_cache in zip(layers, cache.keys, cache.values, strict=True):
+            hidden = layer_fn(
+                hidden,
+                weights,
+                k_cache,
+                v_cache,
+                cos,
+                sin,
+                metadata.slots,
+                metadata.query_start,
+                metadata.context_lens,
+                metadata.block_tables,
+                metadata.is_decode,
+            )
+        return hidden
+
+    return run
