@@ -14,7 +14,7 @@ from model.device_copy import on_device
 from model.draw import DrawSettings, draw_any, draw_nucleus, draw_sorted, draw_top_k
 from model.fixed_point import WEIGHT_BITS, fraction_bits
 from model.penalties import Penalties, PenaltySettings
-from model.top_k import BlockedLogits, best_token
+from model.top_k import BLOCK, LONG_BLOCK, BlockedLogits, best_token
 
 _GREEDY_BELOW = 1e-5  # as vLLM: a smaller temperature would only overflow on its way to the best token
 _TOP_K_WIDTHS = (32, 128, 1024)  # rows with a top_k up to these are drawn together
@@ -110,7 +110,7 @@ def sample(logits: torch.Tensor, batch: SamplingBatch) -> torch.Tensor:
         logits[batch.banned] = -torch.inf
     if batch.penalties is not None:
         batch.penalties.apply_(logits)
-    blocked = BlockedLogits.from_logits(logits)
+    blocked = BlockedLogits.from_logits(logits, LONG_BLOCK if batch.only_compares else BLOCK)
     chosen = torch.empty(batch.num_rows, dtype=torch.int64, device=logits.device)
     if batch.greedy is not None:
         chosen[batch.greedy] = best_token(blocked, batch.greedy)

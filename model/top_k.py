@@ -13,34 +13,35 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import pad
 
-BLOCK = 64  # logits a block: the narrowest that PyTorch's CPU kernel reduces at full speed
+BLOCK = 64  # logits a block: the narrowest that PyTorch's CPU kernel reduces at full speed in float32
+LONG_BLOCK = 1024  # where only the best token is looked for: at full speed in bfloat16, too
 _SMALL_BLOCK = 8  # logits a block of the second round
 
 
 @dataclass(frozen=True)
 class BlockedLogits:
-    """Logits seen as blocks of 64, without a copy of them; a last incomplete block is filled up with -inf."""
+    """Logits seen as blocks, without a copy of them; a last incomplete block is filled up with -inf."""
 
     logits: torch.Tensor  # [n, vocab]
-    whole: torch.Tensor  # [n, vocab // 64, 64], a view
-    last: torch.Tensor | None  # [n, 1, 64], the incomplete block
-    maxima: torch.Tensor  # [n, ceil(vocab / 64)]
+    whole: torch.Tensor  # [n, vocab // block, block], a view
+    last: torch.Tensor | None  # [n, 1, block], the incomplete block
+    maxima: torch.Tensor  # [n, ceil(vocab / block)]
 
     @classmethod
-    def from_logits(cls, logits: torch.Tensor) -> BlockedLogits:
+    def from_logits(cls, logits: torch.Tensor, block: int = BLOCK) -> BlockedLogits:
         """Take the maximum of each block of `logits` [n, vocab]."""
         rows, vocab = logits.shape
-        if vocab < BLOCK:
-            return cls.from_logits(pad(logits, (0, BLOCK - vocab), value=-torch.inf))
-        num_whole, rest = divmod(vocab, BLOCK)
-        whole = logits[:, : num_whole * BLOCK].view(rows, num_whole, BLOCK)
+        if vocab < block:
+            return cls.from_logits(pad(logits, (0, block - vocab), value=-torch.inf), block)
+        num_whole, rest = divmod(vocab, block)
+        whole = logits[:, : num_whole * block].view(rows, num_whole, block)
         if rest == 0:
             return cls(logits, whole, None, whole.amax(-1))
-        last = pad(logits[:, -rest:], (0, BLOCK - rest), value=-torch.inf).view(rows, 1, BLOCK)
+        last = pad(logits[:, -rest:], (0, block - rest), value=-torch.inf).view(rows, 1, block)
         return cls(logits, whole, last, torch.cat((whole.amax(-1), last.amax(-1)), dim=1))
 
     def look_into(self, rows: torch.Tensor, blocks: torch.Tensor) -> torch.Tensor:
-        """The logits [m, b, 64] of the blocks [m, b] of the rows [m]."""
+        """The logits [m, b, block] of the blocks [m, b] of the rows [m]."""
         rows = rows[:, None]
         if self.last is None:
             return self.whole[rows, blocks]
@@ -53,11 +54,16 @@ def best_token(blocked: BlockedLogits, rows: torch.Tensor) -> torch.Tensor:
     """The id of the largest logit of each of the rows [m] int64, the lowest one on ties: [m] int64."""
     block = blocked.maxima[rows].argmax(-1, keepdim=True)
     inside = blocked.look_into(rows, block).squeeze(1)
-    return block.squeeze(1) * BLOCK + inside.argmax(-1)
+    return block.squeeze(1) * blocked.whole.shape[2] + inside.argmax(-1)
 
 
 def best_tokens(blocked: BlockedLogits, rows: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The `count` best tokens of the rows [m] int64, the best first.
+
+    Args:
+        blocked: In blocks of `BLOCK`.
+        rows: Of the logits.
+        count: Tokens at the most.
 
     Returns:
         ids: [m, width] int64. width is `count`, or less where there are fewer tokens. Ids past the vocabulary, which

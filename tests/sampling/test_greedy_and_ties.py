@@ -10,7 +10,7 @@ GREEDY = SamplingRow()
 QWEN3_VOCABULARY = 151_936
 
 
-@pytest.mark.parametrize("vocab", [1, 63, 64, 65, 1000, QWEN3_VOCABULARY])
+@pytest.mark.parametrize("vocab", [1, 63, 64, 65, 1000, 1023, 1024, 1025, QWEN3_VOCABULARY])
 def test_greedy_takes_the_largest_logit_and_on_ties_the_lowest_id(vocab: int) -> None:
     logits = torch.randn(6, vocab, generator=torch.Generator().manual_seed(vocab)).bfloat16().float()
     best = logits.amax(-1, keepdim=True)
