@@ -8,7 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 
-from jobs.errors import QwenBatchError, StoreUnavailable
+from msgspec import structs
+
+from jobs.errors import JobConflict, QwenBatchError, StoreUnavailable
 from jobs.file_report import FileReport
 from jobs.hints import HintSender
 from jobs.job import Job, NewJob, ShardRef
@@ -20,6 +22,8 @@ from jobs.reuse import EarlierLines
 from jobs.sampling import SamplingSettings
 from jobs.sharding import shard_size
 from jobs.stores.protocol import JobStore
+
+ID_ATTEMPTS = 10  # a taken id is one in a million for each job of the same second
 
 
 @dataclass(frozen=True)
@@ -72,9 +76,8 @@ def submit_file(
     earlier = store.submitted(key) if key is not None else None
     if earlier is not None:
         return Submitted(earlier, is_new=False)
-    spec = _spec(report, options, key)
+    spec = _create(store, _spec(report, options, key))
     try:
-        store.create(spec)
         _store_shards(store, file, spec, _earlier_lines(store, file, options, card) if options.reuse else None)
         holder = store.claim(spec.id)
         if holder != spec.id:
@@ -82,12 +85,32 @@ def submit_file(
             return Submitted(store.job(holder), is_new=False)
         shards = store.open(spec.id)
     except BaseException:
-        with suppress(QwenBatchError):  # the error that brought us here is the one to report
-            store.delete(spec.id)
+        _take_back(store, spec)
         raise
     with suppress(StoreUnavailable):
         hints.send(spec.model, shards)
     return Submitted(store.job(spec.id), is_new=True)
+
+
+def _create(store: JobStore, spec: NewJob) -> NewJob:
+    """Store a job's head, under another id where somebody else's job has this one. Returns what was stored."""
+    for _ in range(ID_ATTEMPTS - 1):
+        try:
+            store.create(spec)
+        except JobConflict:  # not ours to take back
+            spec = structs.replace(spec, id=new_job_id(spec.created_at))
+        except BaseException:
+            _take_back(store, spec)
+            raise
+        else:
+            return spec
+    store.create(spec)
+    return spec
+
+
+def _take_back(store: JobStore, spec: NewJob) -> None:
+    with suppress(QwenBatchError):  # the error that brought us here is the one to report
+        store.delete(spec.id)
 
 
 def _earlier_lines(store: JobStore, file: PromptFile, options: SubmitOptions, card: ModelCard | None) -> EarlierLines:

@@ -19,7 +19,7 @@ import torch
 
 SOURCES = Path(__file__).parent
 TORCH_FOLDER = Path(torch.__file__).parent
-FLAGS = ("-O3", "-std=c++20", "-fPIC", "-fopenmp-simd", "-ffp-contract=fast")
+FLAGS = ("-O3", "-std=c++20", "-fPIC", "-fvisibility=hidden", "-fopenmp-simd", "-ffp-contract=fast")
 BUILD_TIMEOUT_SECONDS = 300
 
 

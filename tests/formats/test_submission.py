@@ -125,6 +125,30 @@ def test_lines_are_checked_against_the_card_that_a_worker_published(store: JobSt
         submit_file(store, Hints(), file, SubmitOptions("m4", card=larger))
 
 
+def test_a_job_whose_id_is_taken_takes_another_and_leaves_the_holder_alone(
+    store: JobStore, file: PromptFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = submit_file(store, Hints(), file, SubmitOptions("taken")).job
+    store.request_cancel(holder.id)  # only a job that has ended could be deleted
+    ids = iter([holder.id, holder.id, "job-20260101-000000-free"])
+    monkeypatch.setattr("jobs.submission.new_job_id", lambda _: next(ids))
+    second = submit_file(store, Hints(), file, SubmitOptions("taken", seed=1)).job
+    assert second.id == "job-20260101-000000-free"
+    assert (second.spec.seed, len(pending_of(store, second))) == (1, 40)
+    assert store.job(holder.id).spec == holder.spec
+
+
+def test_when_every_id_is_taken_the_holder_stays_and_the_error_says_so(
+    store: JobStore, file: PromptFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = submit_file(store, Hints(), file, SubmitOptions("all-taken")).job
+    store.request_cancel(holder.id)
+    monkeypatch.setattr("jobs.submission.new_job_id", lambda _: holder.id)
+    with pytest.raises(JobConflict, match="There is another job"):
+        submit_file(store, Hints(), file, SubmitOptions("all-taken", seed=1))
+    assert store.job(holder.id).spec == holder.spec
+
+
 class Breaking:
     """A store whose method `name` breaks with `error` on its third call, or its first if that is `open`."""
 
