@@ -11,11 +11,11 @@ from __future__ import annotations
 import argparse
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.million_lines import COMMAND_LINE
 from benchmarks.report.markdown import markdown_table
 from jobs.job import NewJob, ShardRef
 from jobs.job_id import new_job_id
@@ -42,7 +42,7 @@ def store_jobs(store: JobStore, num_jobs: int) -> list[str]:
 def seconds_of(*command: str) -> float:
     """Of one run of a command of qwen-batch, from its start to its end."""
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "cli.main", *command], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*COMMAND_LINE, *command], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - started
 
 

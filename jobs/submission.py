@@ -94,17 +94,17 @@ def submit_file(
 
 def _create(store: JobStore, spec: NewJob) -> NewJob:
     """Store a job's head, under another id where somebody else's job has this one. Returns what was stored."""
-    for _ in range(ID_ATTEMPTS - 1):
+    for attempts_left in reversed(range(ID_ATTEMPTS)):
         try:
             store.create(spec)
+            break
         except JobConflict:  # not ours to take back
+            if attempts_left == 0:
+                raise
             spec = structs.replace(spec, id=new_job_id(spec.created_at))
         except BaseException:
             _take_back(store, spec)
             raise
-        else:
-            return spec
-    store.create(spec)
     return spec
 
 

@@ -14,6 +14,7 @@
 #include <optional>
 #include <vector>
 
+#include "balance.h"
 #include "kernels.h"
 #include "vector_attention.h"
 
@@ -82,20 +83,6 @@ void attend_run(const Item& item, const Run<T>& run, int64_t group, int64_t dim,
   }
 }
 
-// Borders that split the items (sequence-major, `heads` a sequence) into parts of about equal numbers of tokens.
-std::vector<int64_t> balanced_parts(const int32_t* context, int64_t sequences, int64_t heads, int64_t parts) {
-  int64_t total = 0;
-  for (int64_t s = 0; s < sequences; ++s) total += context[s] * heads;
-  std::vector<int64_t> borders{0};
-  int64_t item = 0, seen = 0;
-  for (int64_t part = 1; part < parts; ++part) {
-    while (item < sequences * heads && seen + context[item / heads] / 2 < total * part / parts) seen += context[item++ / heads];
-    borders.push_back(item);
-  }
-  borders.push_back(sequences * heads);
-  return borders;
-}
-
 void check(bool holds, const char* what) {
   if (!holds) throw std::runtime_error(what);
 }
@@ -115,7 +102,7 @@ void run(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& lens, 
   for (int64_t i = 0; i < sequences * width; ++i)
     check(pages[i] >= 0 && pages[i] < k.size(0), "decode_attention: a page number is outside the cache");
   const int64_t parts = torch::stable::get_num_threads();
-  const std::vector<int64_t> borders = balanced_parts(context, sequences, heads, parts);
+  const auto borders = balanced_borders(sequences * heads, parts, [&](int64_t item) { return context[item / heads]; });  // sequence-major
   torch::stable::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
     for (int64_t item = borders[begin], heads_now; item < borders[end]; item += heads_now) {
       const int64_t s = item / heads, h = item % heads, first = (s * query_heads + h * group) * dim;

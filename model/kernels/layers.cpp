@@ -16,6 +16,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "balance.h"
 #include "layer.h"
 #include "rows.h"
 
@@ -77,7 +78,6 @@ struct OpenAtTheEnd {
 
 // Rows through all layers. The first attention waits for `before`, if there is one, and opens `after`.
 Tensor run_rows(const Model& model, Tensor hidden, const StepRows& rows, const Gate* before, Gate& after) {
-  const OpenAtTheEnd opens{after};
   for (size_t i = 0; i < model.k_caches.size(); ++i) {
     const LayerWeights weights = model.layer(i);
     const Tensor queries = project(hidden, weights, model.sizes, rows, model.k_caches[i], model.v_caches[i]);
@@ -104,21 +104,13 @@ int64_t num_parts(const Model& model, const Tensor& hidden) {
 // Borders that give all parts about the same time: of a row's products and of what its attention reads.
 std::vector<int64_t> borders_of(const Model& model, const StepRows& rows, int64_t parts) {
   const Tensor& k_cache = model.k_caches[0];
-  const int64_t hidden_size = model.weights[0].size(0), count = rows.context_lens.size(0);
+  const int64_t hidden_size = model.weights[0].size(0);
   const int64_t heads = model.sizes.heads, kv_heads = k_cache.size(1), dim = k_cache.size(3);
   const int64_t flops = 2 * hidden_size * ((2 * heads + 2 * kv_heads) * dim + 3 * model.sizes.intermediate_size);
   const int64_t bytes_a_token = 2 * kv_heads * dim * sizeof(uint16_t);
   const auto* context = static_cast<const int32_t*>(rows.context_lens.const_data_ptr());
   const auto work_of = [&](int64_t row) { return flops / FLOPS_A_BYTE + context[row] * bytes_a_token; };
-  int64_t total = 0, row = 0, seen = 0;
-  for (int64_t i = 0; i < count; ++i) total += work_of(i);
-  std::vector<int64_t> borders{0};
-  for (int64_t part = 1; part < parts; ++part) {
-    for (; row < count && seen + work_of(row) / 2 < total / parts * part; ++row) seen += work_of(row);
-    borders.push_back(row);
-  }
-  borders.push_back(count);
-  return borders;
+  return balanced_borders(rows.context_lens.size(0), parts, work_of);
 }
 
 Tensor run_in_parts(const Model& model, const Tensor& hidden, const StepRows& rows, int64_t parts) {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,15 +19,6 @@ NEW_TOKENS = 12
 LONG = 700  # rows for which every loop of the layer is shared between threads
 
 LoadModel = Callable[..., Qwen3ForCausalLM]
-
-
-@pytest.fixture(params=[1, 2, 3])
-def threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    """Runs a test with so many threads, however many processors there are."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -71,6 +62,7 @@ def test_hidden_states_and_cache_are_those_of_the_plain_layer(
 
 
 @pytest.mark.parametrize("quantize", ["none", "int8"])
+@pytest.mark.parametrize("threads", [1, 2, 3], indirect=True)
 @pytest.mark.parametrize("count", [20, 80])  # of 80, each thread takes some through all layers by itself
 def test_a_sequence_has_the_same_bits_alone_and_among_others(
     load: LoadModel, threads: int, count: int, quantize: Quantization
