@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 
 import msgspec
 
@@ -18,8 +17,6 @@ from jobs.stores.redis_closing import ShardCloser
 from jobs.stores.redis_poison import late_lease
 from jobs.stores.redis_server import RedisServer
 from jobs.stores.rules import lease_lost
-
-_SUM_FIELDS = {name: f"{name}:sum_us" for name in ("ttft", "tpot", "e2el")}
 
 
 class Leases:
@@ -68,40 +65,33 @@ class Leases:
 
     def write(self, lease: Lease, completions: Sequence[Completion]) -> int:
         keys, index = JobKeys(lease.shard.job_id), lease.shard.index
-        lines = msgspec.msgpack.encode([_line(completion) for completion in completions])
         names = [keys.meta, keys.shard(index), keys.running(index), keys.latency]
-        reply = self._server.script("write", names, lease.token, lines)
+        facts = msgspec.msgpack.encode([_facts(completion) for completion in completions])
+        lines = map(encode_completion, completions)
+        reply = self._server.script("write", names, lease.token, facts, *lines)
         if reply == "lost":
             raise lease_lost(lease)
         return int(reply)
 
 
-def _line(completion: Completion) -> tuple[int, str, str, int, int, list[str | int]]:
-    """One line as `write.lua` takes it."""
-    usage = completion.usage
+def _facts(completion: Completion) -> tuple[str | int | None, ...]:
+    """What `write.lua` counts of one line."""
+    usage, latency = completion.usage, completion.latency
     return (
         completion.index,
-        encode_completion(completion).decode(),  # Lua's MessagePack knows no binary type
         completion.finish_reason or "",
         usage.prompt_tokens if usage else 0,
         usage.completion_tokens if usage else 0,
-        _increments(completion.latency) if completion.latency else [],
+        *(_measured(latency) if latency else ()),
     )
 
 
-def _increments(latency: Latency) -> list[str | int]:
-    """The fields of the histograms that a line moves, each followed by the amount."""
-    increments: list[str | int] = []
-    for name, value in (("ttft", latency.ttft_ms), ("tpot", latency.tpot_ms), ("e2el", latency.e2el_ms)):
-        if value is not None:
-            increments += (_bucket_field(name, bucket_of(value)), 1, _SUM_FIELDS[name], microseconds(value))
-    return increments
-
-
-@cache
-def _bucket_field(name: str, bucket: int) -> str:
-    """Made once: there are some thousands of them, and three a line."""
-    return f"{name}:{bucket}"
+def _measured(latency: Latency) -> list[int | None]:
+    """The bucket and the microseconds of each latency; None for what was not measured."""
+    numbers: list[int | None] = []
+    for value in (latency.ttft_ms, latency.tpot_ms, latency.e2el_ms):
+        numbers += (None, None) if value is None else (bucket_of(value), microseconds(value))
+    return numbers
 
 
 def _ms(seconds: float) -> int:

@@ -1,31 +1,35 @@
--- KEYS: meta, shard, running, latency. ARGV: token, and in MessagePack an array of lines, each
--- {index, completion, finish reason ('' for an error), prompt tokens, completion tokens, latency}, where latency is
--- {field of the histograms, amount, ...}.
+-- KEYS: meta, shard, running, latency. ARGV: token, then in MessagePack an array of lines, each {index, finish reason
+-- ('' for an error), prompt tokens, completion tokens, bucket and microseconds of each of `MEASURES` or nil}, then the
+-- completion of each.
 -- Returns how many lines were new, or 'lost'. A line that has a result keeps it.
 if not may_work(KEYS[2], ARGV[1]) then
   absolve(KEYS[2], ARGV[1])
   return 'lost'
 end
+local MEASURES = {'ttft', 'tpot', 'e2el'}
 local completed, failed, prompt_tokens, completion_tokens = 0, 0, 0, 0
-local totals, latency = {}, {}
+local reasons, counts, sums = {}, {{}, {}, {}}, {0, 0, 0}
 
-local function add(counters, field, amount)
-  counters[field] = (counters[field] or 0) + amount
+local function add_one(counters, field)
+  counters[field] = (counters[field] or 0) + 1
 end
 
-for _, line in ipairs(cmsgpack.unpack(ARGV[2])) do
-  local index, completion, reason, prompt_count, completion_count, increments = unpack(line)
-  if redis.call('HSETNX', KEYS[3], index, completion) == 1 then
-    if reason == '' then
+for place, line in ipairs(cmsgpack.unpack(ARGV[2])) do
+  if redis.call('HSETNX', KEYS[3], line[1], ARGV[2 + place]) == 1 then
+    if line[2] == '' then
       failed = failed + 1
     else
       completed = completed + 1
-      add(totals, 'finish_reason:' .. reason, 1)
-      prompt_tokens = prompt_tokens + prompt_count
-      completion_tokens = completion_tokens + completion_count
+      add_one(reasons, line[2])
+      prompt_tokens = prompt_tokens + line[3]
+      completion_tokens = completion_tokens + line[4]
     end
-    for i = 1, #increments, 2 do
-      add(latency, increments[i], increments[i + 1])
+    for measure = 1, #MEASURES do
+      local bucket, microseconds = line[3 + 2 * measure], line[4 + 2 * measure]
+      if bucket then
+        add_one(counts[measure], bucket)
+        sums[measure] = sums[measure] + microseconds
+      end
     end
   end
 end
@@ -39,15 +43,20 @@ if since and till then
   redis.call('HDEL', KEYS[1], 'idle_since_ms', 'idle_until_ms')
 end
 redis.call('HSET', KEYS[1], 'last_line_at_ms', now_ms())
-add(totals, 'completed', completed)
-add(totals, 'failed', failed)
-add(totals, 'total_input_tokens', prompt_tokens)
-add(totals, 'total_output_tokens', completion_tokens)
-for field, amount in pairs(totals) do
-  redis.call('HINCRBY', KEYS[1], field, amount)
+redis.call('HINCRBY', KEYS[1], 'completed', completed)
+redis.call('HINCRBY', KEYS[1], 'failed', failed)
+redis.call('HINCRBY', KEYS[1], 'total_input_tokens', prompt_tokens)
+redis.call('HINCRBY', KEYS[1], 'total_output_tokens', completion_tokens)
+for reason, count in pairs(reasons) do
+  redis.call('HINCRBY', KEYS[1], 'finish_reason:' .. reason, count)
 end
-for field, amount in pairs(latency) do
-  redis.call('HINCRBY', KEYS[4], field, amount)
+for measure, name in ipairs(MEASURES) do
+  for bucket, count in pairs(counts[measure]) do
+    redis.call('HINCRBY', KEYS[4], name .. ':' .. bucket, count)
+  end
+  if next(counts[measure]) then
+    redis.call('HINCRBY', KEYS[4], name .. ':sum_us', sums[measure])
+  end
 end
 redis.call('HINCRBY', KEYS[2], 'failed', failed)
 redis.call('HDEL', KEYS[2], 'lone') -- of the line that was the first without a result
