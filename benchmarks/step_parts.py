@@ -119,6 +119,7 @@ def main() -> None:
     if options.output is not None:
         from benchmarks.report.step_plot import draw_step
 
+        options.output.mkdir(parents=True, exist_ok=True)
         draw_step(times.parts, times.alone, options.sequences, options.output / "step.png")
 
 
