@@ -125,7 +125,10 @@ class Preparation:
             raise LineRefused(ErrorCode.INVALID_LINE, "The prompt is empty: it has no tokens.")
         longest = self._card.max_model_len - 1
         if len(token_ids) > longest:
-            message = f"The prompt has {len(token_ids):,} tokens; this model takes at most {longest:,}."
+            message = (
+                f"The prompt has {len(token_ids):,} tokens; this worker takes at most {longest:,}, which its model, "
+                "`--max-model-len` or `--kv-cache-memory` sets."
+            )
             raise LineRefused(ErrorCode.PROMPT_TOO_LONG, message)
         return self._card.max_model_len - len(token_ids)
 
