@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from pathlib import Path
 
@@ -18,7 +17,6 @@ INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "am
 
 def describe_machine(threads: int) -> MachineFacts:
     """Look around, and measure memory and arithmetic with so many threads, for some seconds."""
-    load_average = os.getloadavg()[0]
     fields = _processor_fields(Path("/proc/cpuinfo"))
     flags = fields.get("flags", fields.get("Features", "")).split()
     return MachineFacts(
@@ -28,7 +26,6 @@ def describe_machine(threads: int) -> MachineFacts:
         memory_bytes=psutil.virtual_memory().total,
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
-        load_average=load_average,
         speed=measure_machine(threads),
     )
 

@@ -41,7 +41,6 @@ class MachineFacts(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int
     system: str
     python: str
-    load_average: float  # of the last minute, when the measurement began
     speed: MachineSpeed
 
 

@@ -34,7 +34,7 @@ def measurement(system: str, seconds: float, kind: Kind = "batch", requests: int
     )
 
 
-def session(*measurements: Measurement, load_average: float = 0.0, repeat: int = 3) -> Results:
+def session(*measurements: Measurement, repeat: int = 3) -> Results:
     """Of 64 requests, on a machine of `SPEED`."""
     machine = MachineFacts(
         processor="Abacus",
@@ -43,7 +43,6 @@ def session(*measurements: Measurement, load_average: float = 0.0, repeat: int =
         memory_bytes=2**34,
         system="Linux x86_64",
         python="3.11.0",
-        load_average=load_average,
         speed=SPEED,
     )
     return Results(
