@@ -17,9 +17,9 @@ constexpr int64_t BLOCK = 64;  // tokens worked on at a time; pages are multiple
 enum class Cache { NONE, FIRST_LEVEL, SECOND_LEVEL };
 
 // Where to fetch to, as measured with benchmarks/decode_attention.py. A Zen 5, whose first level (48 KiB) holds a portion and the
-// next one: there, a tenth faster. A Zen 4 (32 KiB): what it fetches by itself, in huge pages, is faster than hints at all rows.
-// Xeons with AMX, two threads of which share 48 KiB: to the second level. (Zen 5 and AMX were measured before sums stayed in
-// registers, and not since.)
+// next one: there, a fifth faster than without. A Zen 4 (32 KiB): what it fetches by itself, in huge pages, is faster than hints at all rows.
+// Xeons with AMX, two threads of which share 48 KiB: to the second level. (AMX was measured before sums stayed in registers, and
+// not since.)
 inline Cache fetched_to() {
 #if defined(__AMX_TILE__)
   return Cache::SECOND_LEVEL;

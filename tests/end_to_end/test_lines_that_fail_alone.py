@@ -71,7 +71,12 @@ def test_a_nasty_line_is_answered_or_has_an_error_of_its_own(results: list[Any],
 def test_a_prompt_that_is_too_long_is_told_both_numbers(results: list[Any]) -> None:
     too_long = [line["error"]["message"] for line in results if (line["error"] or {}).get("code") == "prompt_too_long"]
     found = [
-        re.match(r"The prompt has ([\d,]+) tokens; this worker takes at most ([\d,]+), which", it) for it in too_long
+        re.fullmatch(
+            r"The prompt has ([\d,]+) tokens; this worker takes at most ([\d,]+), which its model, "
+            r"`--max-model-len` or `--kv-cache-memory` sets\.",
+            it,
+        )
+        for it in too_long
     ]
     numbers = [tuple(int(number.replace(",", "")) for number in match.groups()) for match in found if match]
     assert len(numbers) == len(too_long) == 3

@@ -83,7 +83,10 @@ def test_a_completion_may_use_what_the_context_leaves() -> None:
 def test_a_prompt_too_long_for_the_model_fails_alone_with_both_numbers() -> None:
     code, message = refusal(Prompt(1, "long", text="x" * 50_001))
     assert code is ErrorCode.PROMPT_TOO_LONG
-    assert message.startswith("The prompt has 50,001 tokens; this worker takes at most 1,000,")
+    assert message == (
+        "The prompt has 50,001 tokens; this worker takes at most 1,000, which its model, `--max-model-len` or "
+        "`--kv-cache-memory` sets."
+    )
 
 
 def test_a_line_found_invalid_at_submission_keeps_its_reason() -> None:
