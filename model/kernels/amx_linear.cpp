@@ -16,6 +16,7 @@
 
 #include "amx_tiles.h"
 #include "kernels.h"
+#include "product.h"
 #include "weight_memory.h"
 
 using torch::headeronly::ScalarType;
@@ -101,7 +102,8 @@ void block_of_32(const uint16_t* x, const uint16_t* w, float* sums, int64_t step
   _tile_stored(3, sums + 768, 64);
 }
 
-struct Product {
+// A product on packed rows.
+struct Tiles {
   const uint16_t* x_tiles;
   const uint16_t* weight;
   uint16_t* out;
@@ -136,25 +138,6 @@ struct Product {
   }
 };
 
-void multiply(const uint16_t* x, const uint16_t* weight, uint16_t* out, int64_t rows, int64_t n, int64_t k) {
-  const int64_t row_tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
-  Tensor scratch = torch::stable::empty({row_tiles * (k / TILE_K) * TILE + 32}, ScalarType::BFloat16);
-  auto address = reinterpret_cast<uintptr_t>(scratch.mutable_data_ptr());
-  auto* tiles = reinterpret_cast<uint16_t*>((address + 63) / 64 * 64);
-  torch::stable::parallel_for(0, row_tiles, row_tiles < 8 ? row_tiles : 4, [&](int64_t begin, int64_t end) {
-    pack_rows(x, tiles, rows, k, begin, end);
-  });
-  const Product product{tiles, weight, out, rows, n, k};
-  const int64_t blocks = (n + BLOCK_N - 1) / BLOCK_N, panel = std::max<int64_t>(2 * TILE_ROWS, PANEL_VALUES / k / 32 * 32);
-  torch::stable::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
-    const TileScope scope(std::min(rows, TILE_ROWS));
-    for (int64_t row = 0; row < rows; row += panel) {
-      const int64_t row_end = std::min(row + panel, row_tiles * TILE_ROWS);
-      for (int64_t block = begin; block < end; ++block) product.column_block(block, row, row_end);
-    }
-  });
-}
-
 #endif  // QWEN_BATCH_HAS_AMX
 
 bool amx_available() { return amx_granted(); }
@@ -186,22 +169,37 @@ Tensor amx_pack(const Tensor& w) {
   return packed;
 }
 
+int64_t row_tiles(int64_t rows) { return (rows + TILE_ROWS - 1) / TILE_ROWS; }
+
 }  // namespace
+
+int64_t amx_scratch_bytes(int64_t rows, int64_t k) { return row_tiles(rows) * TILE_ROWS * k * static_cast<int64_t>(sizeof(uint16_t)); }
+
+void amx_multiply(const Member& member, const Product& product) {
+#if QWEN_BATCH_HAS_AMX
+  const int64_t n = product.weight.n, k = product.weight.k, rows = product.rows, tiles = row_tiles(rows);
+  auto* packed = static_cast<uint16_t*>(product.scratch);
+  pack_rows(product.x, packed, rows, k, member.begin(tiles), member.end(tiles));
+  member.wait();
+  const Tiles work{packed, static_cast<const uint16_t*>(product.weight.data), product.out, rows, n, k};
+  const int64_t blocks = (n + BLOCK_N - 1) / BLOCK_N, panel = std::max<int64_t>(2 * TILE_ROWS, PANEL_VALUES / k / 32 * 32);
+  const TileScope scope(std::min(rows, TILE_ROWS));
+  for (int64_t row = 0; row < rows; row += panel)
+    for (int64_t block = member.begin(blocks); block < member.end(blocks); ++block) work.column_block(block, row, std::min(row + panel, tiles * TILE_ROWS));
+#endif
+}
+
+bool amx_fits(const Tensor& packed, int64_t n, int64_t k) {
+  return packed.size(1) * TILE_K == k && packed.size(0) == (n + BLOCK_N - 1) / BLOCK_N;
+}
 
 // x [rows, k] bfloat16, packed from amx_pack -> [rows, n] bfloat16. A row's bits depend on that row alone.
 Tensor amx_linear(const Tensor& x, const Tensor& packed, int64_t n) {
-  const int64_t rows = x.size(0), k = x.size(1);
+  const int64_t k = x.size(1);
   check(x.dim() == 2 && x.scalar_type() == ScalarType::BFloat16, "amx_linear: a packed weight takes bfloat16 rows");
-  check(packed.size(1) * TILE_K == k && packed.size(0) == (n + BLOCK_N - 1) / BLOCK_N, "amx_linear: the packed weight has another shape");
+  check(amx_fits(packed, n, k), "amx_linear: the packed weight has another shape");
   check(amx_available(), "amx_linear: this processor has no AMX tiles");
-  Tensor out = torch::stable::empty({rows, n}, ScalarType::BFloat16);
-#if QWEN_BATCH_HAS_AMX
-  const Tensor in_order = torch::stable::contiguous(x);
-  if (rows > 0)
-    multiply(static_cast<const uint16_t*>(in_order.const_data_ptr()), static_cast<const uint16_t*>(packed.const_data_ptr()),
-             static_cast<uint16_t*>(out.mutable_data_ptr()), rows, n, k);
-#endif
-  return out;
+  return product_of(x, packed, n);
 }
 
 }  // namespace qwen_batch

@@ -9,15 +9,14 @@
 #include <atomic>
 #include <cstdint>
 
-#include "amx_tiles.h"
 #include "kernels.h"
+#include "product.h"
 
 using torch::headeronly::ScalarType;
 
 namespace qwen_batch {
 namespace {
 
-constexpr int64_t AMX_AXES = 6, DOT_AXES = 4, INT8_AXES = 5;  // of a weight from amx_pack, dot_pack and int8_pack
 constexpr int64_t MOST_DECODE = 512;           // head size and page size of the decode kernel
 
 std::atomic<bool> attention_enabled{true};
@@ -35,14 +34,15 @@ Tensor in_python(const char* name, const Args&... args) {
 }  // namespace
 
 Tensor linear(const Tensor& x, const Tensor& weight, int64_t out_features) {
-  if (weight.dim() == AMX_AXES) return amx_linear(x, weight, out_features);
-  if (weight.dim() == DOT_AXES) return dot_linear(x, weight, out_features);
-  if (weight.dim() == INT8_AXES) return int8_linear(x, weight, out_features);
-  return in_python("qwen_batch::linear_in_python", x, weight, out_features);
+  if (!PackedWeight::is_packed(weight)) return in_python("qwen_batch::linear_in_python", x, weight, out_features);
+  switch (PackedWeight::of(weight, out_features, x.size(1)).kernel) {
+    case PackedWeight::Kernel::AMX: return amx_linear(x, weight, out_features);
+    case PackedWeight::Kernel::DOT: return dot_linear(x, weight, out_features);
+    default: return int8_linear(x, weight, out_features);
+  }
 }
 
-// Products on AMX tiles are bound by memory there.
-bool bound_by_arithmetic(const Tensor& weight) { return weight.dim() == DOT_AXES || (weight.dim() == INT8_AXES && !amx_granted()); }
+bool attention_is_enabled() { return attention_enabled; }
 
 Tensor paged_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& query_start, const Tensor& context_lens,
                        const Tensor& block_tables, double scale, bool is_decode) {

@@ -15,8 +15,9 @@
 #include <cstdint>
 #include <stdexcept>
 
+#include "ahead.h"
 #include "kernels.h"
-#include "vector_math.h"
+#include "product.h"
 #include "weight_memory.h"
 
 using torch::headeronly::ScalarType;
@@ -29,51 +30,29 @@ constexpr int64_t BLOCK_N = 64;  // columns a block: four registers of 16 sums
 constexpr int REGISTERS = 4;
 constexpr int MOST_ROWS = 6;     // rows worked on together: 24 registers of sums, 4 of weights, 1 of a row's pair
 constexpr int64_t PAIR = BLOCK_N * 2;  // bfloat16 values of a block for one pair of k
+constexpr int64_t PAIRS_A_STEP = 4;    // between requests to fetch
 
 #if QWEN_BATCH_HAS_AVX512_BF16
 
-// Asks for one cache line of the next block at a time, spread over the work on this one.
-class NextBlock {
- public:
-  NextBlock(const uint16_t* next, int64_t values, int64_t passes)
-      : at_(next), end_(next + values), lines_((values / 32 + passes - 1) / passes) {}
-
-  // The share of one pass over the current block, cut into `parts` calls.
-  int64_t lines_a_pass() const { return at_ == nullptr ? 0 : lines_; }
-
-  void fetch() {
-    if (at_ >= end_) return;
-    _mm_prefetch(reinterpret_cast<const char*>(at_), _MM_HINT_T1);
-    at_ += 32;
-  }
-
- private:
-  const uint16_t* at_;
-  const uint16_t* end_;
-  int64_t lines_;
-};
-
 // ROWS rows times one block: sums over all of k, then to bfloat16, to nearest even.
 template <int ROWS>
-void multiply_rows(const uint16_t* x, int64_t k, const uint16_t* w, uint16_t* out, int64_t n, int64_t columns, NextBlock& next) {
+void multiply_rows(const uint16_t* x, int64_t k, const uint16_t* w, uint16_t* out, int64_t n, int64_t columns, Ahead& ahead) {
   __m512 sums[ROWS][REGISTERS];
   for (int r = 0; r < ROWS; ++r)
     for (int c = 0; c < REGISTERS; ++c) sums[r][c] = _mm512_setzero_ps();
-  const int64_t pairs = k / 2, every = next.lines_a_pass() > 0 ? std::max<int64_t>(1, pairs / next.lines_a_pass()) : pairs + 1;
-  int64_t until_fetch = every;
-  for (int64_t p = 0; p < pairs; ++p, w += PAIR) {
-    __m512bh weights[REGISTERS];
-    for (int c = 0; c < REGISTERS; ++c) weights[c] = (__m512bh)_mm512_loadu_si512(w + c * 32);
-    for (int r = 0; r < ROWS; ++r) {
-      int32_t pair;
-      std::memcpy(&pair, x + r * k + 2 * p, sizeof pair);
-      const __m512bh both = (__m512bh)_mm512_set1_epi32(pair);
-      for (int c = 0; c < REGISTERS; ++c) sums[r][c] = _mm512_dpbf16_ps(sums[r][c], weights[c], both);
+  const int64_t pairs = k / 2;
+  for (int64_t first = 0; first < pairs; first += PAIRS_A_STEP) {
+    for (int64_t p = first; p < std::min(first + PAIRS_A_STEP, pairs); ++p, w += PAIR) {
+      __m512bh weights[REGISTERS];
+      for (int c = 0; c < REGISTERS; ++c) weights[c] = (__m512bh)_mm512_loadu_si512(w + c * 32);
+      for (int r = 0; r < ROWS; ++r) {
+        int32_t pair;
+        std::memcpy(&pair, x + r * k + 2 * p, sizeof pair);
+        const __m512bh both = (__m512bh)_mm512_set1_epi32(pair);
+        for (int c = 0; c < REGISTERS; ++c) sums[r][c] = _mm512_dpbf16_ps(sums[r][c], weights[c], both);
+      }
     }
-    if (--until_fetch == 0) {
-      next.fetch();
-      until_fetch = every;
-    }
+    ahead.step();
   }
   for (int r = 0; r < ROWS; ++r)
     for (int c = 0; c < REGISTERS; ++c) {
@@ -83,23 +62,24 @@ void multiply_rows(const uint16_t* x, int64_t k, const uint16_t* w, uint16_t* ou
     }
 }
 
-using Kernel = void (*)(const uint16_t*, int64_t, const uint16_t*, uint16_t*, int64_t, int64_t, NextBlock&);
+using Kernel = void (*)(const uint16_t*, int64_t, const uint16_t*, uint16_t*, int64_t, int64_t, Ahead&);
 constexpr Kernel KERNELS[MOST_ROWS] = {multiply_rows<1>, multiply_rows<2>, multiply_rows<3>,
                                        multiply_rows<4>, multiply_rows<5>, multiply_rows<6>};
 
-void multiply(const uint16_t* x, const uint16_t* weight, uint16_t* out, int64_t rows, int64_t n, int64_t k) {
-  const int64_t blocks = (n + BLOCK_N - 1) / BLOCK_N, values = k * BLOCK_N;
-  const int64_t passes = (rows + MOST_ROWS - 1) / MOST_ROWS;
-  torch::stable::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t block = begin; block < end; ++block) {
-      const uint16_t* w = weight + block * values;
-      NextBlock next(rows > 2 && block + 1 < end ? w + values : nullptr, values, passes);
-      for (int64_t row = 0; row < rows; row += MOST_ROWS) {
-        const int64_t count = std::min<int64_t>(MOST_ROWS, rows - row);
-        KERNELS[count - 1](x + row * k, k, w, out + row * n + block * BLOCK_N, n, n - block * BLOCK_N, next);
-      }
-    }
-  });
+// All rows times one block, in passes of about as many rows each: a short one would wait for its own sums.
+void column_block(const Product& product, int64_t block, bool has_next, Beside* beside) {
+  const int64_t n = product.weight.n, k = product.weight.k, rows = product.rows;
+  const int64_t values = k * BLOCK_N, bytes = values * static_cast<int64_t>(sizeof(uint16_t));
+  const auto* w = static_cast<const uint16_t*>(product.weight.data) + block * values;
+  int64_t passes = (rows + MOST_ROWS - 1) / MOST_ROWS;
+  const int64_t steps = passes * ((k / 2 + PAIRS_A_STEP - 1) / PAIRS_A_STEP);
+  Ahead ahead(rows > 2 && has_next ? w + values : nullptr, bytes, steps, beside);
+  for (int64_t row = 0; row < rows; --passes) {
+    const int64_t count = (rows - row + passes - 1) / passes;
+    KERNELS[count - 1](product.x + row * k, k, w, product.out + row * n + block * BLOCK_N, n, n - block * BLOCK_N, ahead);
+    row += count;
+  }
+  if (beside != nullptr) beside->multiplied(bytes);
 }
 
 #endif  // QWEN_BATCH_HAS_AVX512_BF16
@@ -132,20 +112,24 @@ Tensor dot_pack(const Tensor& w) {
 
 }  // namespace
 
+void dot_multiply(const Member& member, const Product& product, Beside* beside) {
+#if QWEN_BATCH_HAS_AVX512_BF16
+  const int64_t blocks = (product.weight.n + BLOCK_N - 1) / BLOCK_N, end = member.end(blocks);
+  for (int64_t block = member.begin(blocks); block < end; ++block) column_block(product, block, block + 1 < end, beside);
+#endif
+}
+
+bool dot_fits(const Tensor& packed, int64_t n, int64_t k) {
+  return packed.size(1) * 2 == k && packed.size(0) == (n + BLOCK_N - 1) / BLOCK_N;
+}
+
 // x [rows, k] bfloat16, packed from dot_pack -> [rows, n] bfloat16.
 Tensor dot_linear(const Tensor& x, const Tensor& packed, int64_t n) {
-  const int64_t rows = x.size(0), k = x.size(1);
+  const int64_t k = x.size(1);
   check(x.dim() == 2 && x.scalar_type() == ScalarType::BFloat16, "dot_linear: a packed weight takes bfloat16 rows");
-  check(packed.size(1) * 2 == k && packed.size(0) == (n + BLOCK_N - 1) / BLOCK_N, "dot_linear: the packed weight has another shape");
+  check(dot_fits(packed, n, k), "dot_linear: the packed weight has another shape");
   check(dot_available(), "dot_linear: this build has no AVX512-BF16");
-  Tensor out = torch::stable::empty({rows, n}, ScalarType::BFloat16);
-#if QWEN_BATCH_HAS_AVX512_BF16
-  const Tensor in_order = torch::stable::contiguous(x);
-  if (rows > 0)
-    multiply(static_cast<const uint16_t*>(in_order.const_data_ptr()), static_cast<const uint16_t*>(packed.const_data_ptr()),
-             static_cast<uint16_t*>(out.mutable_data_ptr()), rows, n, k);
-#endif
-  return out;
+  return product_of(x, packed, n);
 }
 
 }  // namespace qwen_batch

@@ -15,6 +15,7 @@
 #include "int8_tiles.h"
 #include "int8_vectors.h"
 #include "kernels.h"
+#include "product.h"
 #include "rows.h"
 #include "weight_memory.h"
 
@@ -68,62 +69,60 @@ void quantise_group(const uint16_t* x, int64_t values, int8_t* out, float& scale
   offset = 128 * _mm512_reduce_add_epi32(sum);
 }
 
-// The rows of x [rows, k], quantised: memory for them and a view.
+// Rows that are or will be quantised, and where.
 class QuantisedRows {
  public:
-  QuantisedRows(const uint16_t* x, int64_t rows, int64_t k) : groups_((k + GROUP - 1) / GROUP), rows_(rows) {
-    const int64_t tiles = (rows + TILE_ROWS - 1) / TILE_ROWS, scalars = tiles * TILE_ROWS * groups_;
-    memory_ = torch::stable::empty({tiles * groups_ * STEPS * TILE + scalars * 8 + 64}, ScalarType::Byte);
-    auto address = (reinterpret_cast<uintptr_t>(memory_.mutable_data_ptr()) + 63) / 64 * 64;
-    values_ = reinterpret_cast<int8_t*>(address);
-    scales_ = reinterpret_cast<float*>(address + tiles * groups_ * STEPS * TILE);
-    offsets_ = reinterpret_cast<int32_t*>(scales_ + scalars);
-    const int64_t padded = tiles * TILE_ROWS, grain = std::max<int64_t>(1, 65536 / k);
-    torch::stable::parallel_for(0, padded, grain, [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; ++row) quantise_row(x, row, k);
-    });
+  QuantisedRows(void* memory, int64_t rows, int64_t k) : rows_(rows), k_(k), groups_(groups_of(k)) {
+    values_ = static_cast<int8_t*>(memory);
+    scales_ = reinterpret_cast<float*>(values_ + padded() * groups_ * GROUP);
+    offsets_ = reinterpret_cast<int32_t*>(scales_ + padded() * groups_);
+  }
+
+  static int64_t bytes(int64_t rows, int64_t k) { return QuantisedRows(nullptr, rows, k).padded() * groups_of(k) * (GROUP + 8); }
+
+  int64_t padded() const { return (rows_ + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS; }
+
+  // A row of x [rows, k]. One beyond the last is zero; its scales are never used.
+  void quantise(const uint16_t* x, int64_t row) {
+    for (int64_t g = 0; g < groups_; ++g) {
+      int8_t* out = values_ + (row / TILE_ROWS * groups_ + g) * STEPS * TILE + row % TILE_ROWS * STEP;
+      const int64_t values = row < rows_ ? std::min(GROUP, k_ - g * GROUP) : 0, at = row * groups_ + g;
+      quantise_group(x + (row < rows_ ? row * k_ + g * GROUP : 0), values, out, scales_[at], offsets_[at]);
+    }
   }
 
   Rows view() const { return {values_, scales_, offsets_, rows_, groups_}; }
 
  private:
-  // A row beyond the last is zero; its scales are never used.
-  void quantise_row(const uint16_t* x, int64_t row, int64_t k) {
-    for (int64_t g = 0; g < groups_; ++g) {
-      int8_t* out = values_ + (row / TILE_ROWS * groups_ + g) * STEPS * TILE + row % TILE_ROWS * STEP;
-      const int64_t values = row < rows_ ? std::min(GROUP, k - g * GROUP) : 0, at = row * groups_ + g;
-      quantise_group(x + (row < rows_ ? row * k + g * GROUP : 0), values, out, scales_[at], offsets_[at]);
-    }
-  }
+  static int64_t groups_of(int64_t k) { return (k + GROUP - 1) / GROUP; }
 
-  int64_t groups_, rows_;
-  Tensor memory_;
+  int64_t rows_, k_, groups_;
   int8_t* values_;
   float* scales_;
   int32_t* offsets_;
 };
 
-void multiply_on_tiles(const Rows& x, const uint8_t* weight, uint16_t* out, int64_t n) {
+Target target_of(const Product& product, int64_t block) {
+  return {product.out + block * COLUMNS, product.weight.n, product.weight.n - block * COLUMNS};
+}
+
+const uint8_t* weights_of(const Product& product, const Rows& x, int64_t block) {
+  return static_cast<const uint8_t*>(product.weight.data) + block * x.groups * GROUP_BYTES;
+}
+
+void multiply_on_tiles(const Product& product, const Rows& x, int64_t begin, int64_t end) {
 #if QWEN_BATCH_HAS_AMX_INT8
-  const int64_t blocks = (n + COLUMNS - 1) / COLUMNS, panel = std::max<int64_t>(32, PANEL_BYTES / (x.groups * GROUP) / 32 * 32);
-  torch::stable::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
-    const TileScope scope(std::min(x.count, TILE_ROWS));
-    for (int64_t row = 0; row < x.count; row += panel)
-      for (int64_t block = begin; block < end; ++block) {
-        const Target target{out + block * COLUMNS, n, n - block * COLUMNS};
-        tile_block(x, row, std::min(row + panel, x.count), weight + block * x.groups * GROUP_BYTES, target, block + 1 < end);
-      }
-  });
+  const int64_t panel = std::max<int64_t>(32, PANEL_BYTES / (x.groups * GROUP) / 32 * 32);
+  const TileScope scope(std::min(x.count, TILE_ROWS));
+  for (int64_t row = 0; row < x.count; row += panel)
+    for (int64_t block = begin; block < end; ++block)
+      tile_block(x, row, std::min(row + panel, x.count), weights_of(product, x, block), target_of(product, block), block + 1 < end);
 #endif
 }
 
-void multiply_by_vectors(const Rows& x, const uint8_t* weight, uint16_t* out, int64_t n) {
-  torch::stable::parallel_for(0, (n + COLUMNS - 1) / COLUMNS, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t block = begin; block < end; ++block) {
-      const Target target{out + block * COLUMNS, n, n - block * COLUMNS};
-      vector_block(x, weight + block * x.groups * GROUP_BYTES, target, block + 1 < end);
-    }
-  });
+void multiply_by_vectors(const Product& product, const Rows& x, int64_t begin, int64_t end, Beside* beside) {
+  for (int64_t block = begin; block < end; ++block)
+    vector_block(x, weights_of(product, x, block), target_of(product, block), block + 1 < end, beside);
 }
 
 #else
@@ -159,26 +158,40 @@ Tensor int8_pack(const Tensor& plain) {
 
 }  // namespace
 
+#if QWEN_BATCH_HAS_VNNI
+
+int64_t int8_scratch_bytes(int64_t rows, int64_t k) { return QuantisedRows::bytes(rows, k); }
+
+void int8_multiply(const Member& member, const Product& product, Beside* beside) {
+  QuantisedRows rows(product.scratch, product.rows, product.weight.k);
+  for (int64_t row = member.begin(rows.padded()); row < member.end(rows.padded()); ++row) rows.quantise(product.x, row);
+  member.wait();
+  const int64_t blocks = (product.weight.n + COLUMNS - 1) / COLUMNS, begin = member.begin(blocks), end = member.end(blocks);
+  if (QWEN_BATCH_HAS_AMX_INT8 && tiles_enabled && product.rows > MOST_ROWS_WITHOUT_TILES && amx_granted())
+    multiply_on_tiles(product, rows.view(), begin, end);
+  else
+    multiply_by_vectors(product, rows.view(), begin, end, beside);
+}
+
+#else
+
+int64_t int8_scratch_bytes(int64_t, int64_t) { return 0; }
+void int8_multiply(const Member&, const Product&, Beside*) {}
+
+#endif
+
+bool int8_fits(const Tensor& packed, int64_t n, int64_t k) {
+  return packed.size(1) == (k + GROUP - 1) / GROUP && packed.size(0) == (n + COLUMNS - 1) / COLUMNS && packed.size(2) == GROUP_ROWS_OF_64;
+}
+
 // x [rows, k] bfloat16, packed from int8_pack -> [rows, n] bfloat16.
 Tensor int8_linear(const Tensor& x, const Tensor& packed, int64_t n) {
-  const int64_t rows = x.size(0), k = x.size(1);
+  const int64_t k = x.size(1);
   check(x.dim() == 2 && x.scalar_type() == ScalarType::BFloat16, "int8_linear: a packed weight takes bfloat16 rows");
-  check(packed.size(1) == (k + GROUP - 1) / GROUP && packed.size(0) == (n + COLUMNS - 1) / COLUMNS && packed.size(2) == GROUP_ROWS_OF_64,
+  check(int8_fits(packed, n, k),
         "int8_linear: the packed weight has another shape");
   check(int8_available(), "int8_linear: this build has no AVX512-VNNI");
-  Tensor out = torch::stable::empty({rows, n}, ScalarType::BFloat16);
-#if QWEN_BATCH_HAS_VNNI
-  if (rows == 0) return out;
-  const Tensor in_order = torch::stable::contiguous(x);
-  const QuantisedRows quantised(static_cast<const uint16_t*>(in_order.const_data_ptr()), rows, k);
-  const auto* weight = static_cast<const uint8_t*>(packed.const_data_ptr());
-  auto* sums = static_cast<uint16_t*>(out.mutable_data_ptr());
-  if (QWEN_BATCH_HAS_AMX_INT8 && tiles_enabled && rows > MOST_ROWS_WITHOUT_TILES && amx_granted())
-    multiply_on_tiles(quantised.view(), weight, sums, n);
-  else
-    multiply_by_vectors(quantised.view(), weight, sums, n);
-#endif
-  return out;
+  return product_of(x, packed, n);
 }
 
 }  // namespace qwen_batch

@@ -1,6 +1,7 @@
 // A block of 8-bit weights times rows by AVX512-VNNI.
 #pragma once
 
+#include "ahead.h"
 #include "int8_format.h"
 
 #if QWEN_BATCH_HAS_AVX512_BF16 && defined(__AVX512VNNI__)
@@ -25,8 +26,8 @@ inline __m512i quad_of(const int8_t* row) {
 
 // Both tiles of a step one after the other, as they lie: what the processor fetches ahead is then what is read next.
 template <int ROWS>
-inline void add_streamed(Integers (&sums)[ROWS][2], const uint8_t* block, const int8_t* rows) {
-  for (int64_t s = 0; s < STEPS; ++s)
+inline void add_streamed(Integers (&sums)[ROWS][2], const uint8_t* block, const int8_t* rows, Ahead& ahead) {
+  for (int64_t s = 0; s < STEPS; ++s, ahead.step())
     for (int side = 0; side < 2; ++side)
       for (int64_t q = 0; q < TILE_ROWS; ++q, block += 64) {
         const __m512i weights = _mm512_loadu_si512(block);
@@ -37,8 +38,8 @@ inline void add_streamed(Integers (&sums)[ROWS][2], const uint8_t* block, const 
 
 // Both tiles of a step at once, so that a row's quad is loaded once for them.
 template <int ROWS>
-inline void add_side_by_side(Integers (&sums)[ROWS][2], const uint8_t* block, const int8_t* rows) {
-  for (int64_t s = 0; s < STEPS; ++s, block += 2 * TILE)
+inline void add_side_by_side(Integers (&sums)[ROWS][2], const uint8_t* block, const int8_t* rows, Ahead& ahead) {
+  for (int64_t s = 0; s < STEPS; ++s, block += 2 * TILE, ahead.step())
     for (int64_t q = 0; q < TILE_ROWS; ++q) {
       const __m512i left = _mm512_loadu_si512(block + q * 64), right = _mm512_loadu_si512(block + TILE + q * 64);
       for (int r = 0; r < ROWS; ++r) {
@@ -49,21 +50,19 @@ inline void add_side_by_side(Integers (&sums)[ROWS][2], const uint8_t* block, co
     }
 }
 
-// ROWS rows of one tile from `row` on times a block. `next`: the block after it, of which `lines` a group are fetched, or
-// nullptr. The rows lie at constant distances: with a pointer each they would not fit into the processor's registers.
+// ROWS rows of one tile from `row` on times a block. They lie at constant distances: with a pointer each they would not fit
+// into the processor's registers.
 template <int ROWS>
-void vector_rows(const Rows& x, int64_t row, const uint8_t* block, const Target& target, const char* next, int64_t lines) {
+void vector_rows(const Rows& x, int64_t row, const uint8_t* block, const Target& target, Ahead& ahead) {
   alignas(64) float sums[ROWS][COLUMNS] = {};
   const int8_t* at = x.group_of_tile(row, 0) + row % TILE_ROWS * STEP;
   for (int64_t g = 0; g < x.groups; ++g, block += GROUP_BYTES, at += STEPS * TILE) {
     Integers products[ROWS][2];
     for (int r = 0; r < ROWS; ++r) products[r][0] = products[r][1] = (Integers)_mm512_set1_epi32(-x.offsets[(row + r) * x.groups + g]);
     if constexpr (ROWS <= MOST_STREAMED)
-      add_streamed<ROWS>(products, block, at);
+      add_streamed<ROWS>(products, block, at, ahead);
     else
-      add_side_by_side<ROWS>(products, block, at);
-    if (next != nullptr)
-      for (int64_t line = 0; line < lines; ++line, next += 64) _mm_prefetch(next, _MM_HINT_T1);
+      add_side_by_side<ROWS>(products, block, at, ahead);
     const __m512 left = _mm512_loadu_ps(scales_of(block)), right = _mm512_loadu_ps(scales_of(block) + 16);
     for (int r = 0; r < ROWS; ++r) {
       const float scale = x.scales[(row + r) * x.groups + g];
@@ -74,22 +73,21 @@ void vector_rows(const Rows& x, int64_t row, const uint8_t* block, const Target&
   for (int r = 0; r < ROWS; ++r) store_sums(target, row + r, sums[r]);
 }
 
-using VectorKernel = void (*)(const Rows&, int64_t, const uint8_t*, const Target&, const char*, int64_t);
+using VectorKernel = void (*)(const Rows&, int64_t, const uint8_t*, const Target&, Ahead&);
 constexpr VectorKernel VECTOR_KERNELS[MOST_VECTOR_ROWS] = {vector_rows<1>, vector_rows<2>, vector_rows<3>, vector_rows<4>,
                                                            vector_rows<5>, vector_rows<6>, vector_rows<7>, vector_rows<8>};
 
-// All rows times a block, a tile after the other, each in one or two passes that fetch the block after it, if there is one.
-inline void vector_block(const Rows& x, const uint8_t* block, const Target& target, bool has_next) {
-  const int64_t passes = (x.count + MOST_VECTOR_ROWS - 1) / MOST_VECTOR_ROWS, lines = (GROUP_LINES + passes - 1) / passes;
-  const char* next = reinterpret_cast<const char*>(block + x.groups * GROUP_BYTES);
-  if (!has_next || x.count <= MOST_STREAMED) next = nullptr;
+// All rows times a block, a tile after the other, each in one or two passes.
+inline void vector_block(const Rows& x, const uint8_t* block, const Target& target, bool has_next, Beside* beside) {
+  const int64_t bytes = x.groups * GROUP_BYTES, passes = (x.count + MOST_VECTOR_ROWS - 1) / MOST_VECTOR_ROWS;
+  Ahead ahead(has_next && x.count > MOST_STREAMED ? block + bytes : nullptr, bytes, passes * x.groups * STEPS, beside);
   for (int64_t row = 0; row < x.count;) {
     const int64_t left = std::min(x.count, row / TILE_ROWS * TILE_ROWS + TILE_ROWS) - row;
     const int64_t count = left > MOST_VECTOR_ROWS ? (left + 1) / 2 : left;
-    VECTOR_KERNELS[count - 1](x, row, block, target, next, lines);
-    if (next != nullptr) next += lines * x.groups * 64;
+    VECTOR_KERNELS[count - 1](x, row, block, target, ahead);
     row += count;
   }
+  if (beside != nullptr) beside->multiplied(bytes);
 }
 
 }  // namespace qwen_batch::int8

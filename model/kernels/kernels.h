@@ -22,12 +22,7 @@ inline int64_t cache_row(int64_t slot, int64_t head, int64_t heads, int64_t page
   return (slot / page_size * heads + head) * page_size + slot % page_size;
 }
 
-// The kernel that fits, or plain PyTorch (dispatch.cpp).
-Tensor linear(const Tensor& x, const Tensor& weight, int64_t out_features);
-Tensor paged_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& query_start, const Tensor& context_lens,
-                       const Tensor& block_tables, double scale, bool is_decode);
-
-// Whether a thread multiplies some dozens of rows with such a weight more slowly than it reads the weight from memory.
-bool bound_by_arithmetic(const Tensor& weight);
+// For layers: whether attention by these kernels may be used (dispatch.cpp).
+bool attention_is_enabled();
 
 }  // namespace qwen_batch

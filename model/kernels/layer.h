@@ -1,33 +1,56 @@
-// A decoder layer in three parts, between which others may be given the memory (layers.cpp). In bfloat16.
+// A decoder layer in two parts, before and after its attention, by a team and in bfloat16.
+//
+// As `decoder_layer` of model/qwen3.py, rounded where it rounds.
 #pragma once
 
-#include "kernels.h"
+#include <algorithm>
+#include <cstdint>
+
+#include "beside.h"
+#include "product.h"
 
 namespace qwen_batch {
 
-// Products are packed for the kernels of this folder.
 struct LayerWeights {
-  const Tensor &input_norm, &qkv, &q_norm, &k_norm, &o, &post_norm, &gate_up, &down;
+  const uint16_t *input_norm, *q_norm, *k_norm, *post_norm;
+  PackedWeight qkv, o, gate_up, down;
 };
 
 struct LayerSizes {
-  int64_t heads, intermediate_size;
-  double eps;
-  bool is_decode;
+  int64_t hidden, heads, kv_heads, dim, intermediate, page_size;
+  float eps;
+
+  int64_t qkv() const { return (heads + 2 * kv_heads) * dim; }
+  int64_t wide() const { return std::max(qkv(), 2 * intermediate); }
+  int64_t narrow() const { return std::max(heads * dim, intermediate); }
 };
 
-// The rows of a step, as in model/attention_metadata.py; cos and sin [T, D / 2] float32.
-struct StepRows {
-  Tensor cos, sin, slots, query_start, context_lens, block_tables;
+// Rows of a step, and memory for what becomes of them.
+struct LayerRows {
+  int64_t count;
+  const float *cos, *sin;  // [count, dim / 2]
+  const int64_t* slots;    // of the cache
+  uint16_t* hidden;        // [count, hidden], from the beginning to the end of a layer
+  uint16_t* normed;        // [count, hidden]
+  uint16_t* wide;          // [count, qkv], then [count, 2 * intermediate]
+  uint16_t* queries;       // [count, heads, dim]
+  uint16_t* narrow;        // what they attended to, like the queries; then [count, intermediate]
+  uint16_t* projected;     // [count, hidden]
+  void* scratch;           // of a product
+
+  LayerRows part(int64_t begin, int64_t rows, const LayerSizes& sizes) const {
+    const int64_t half = begin * sizes.dim / 2, narrow_values = begin * sizes.hidden;
+    return {rows, cos + half, sin + half, slots + begin, hidden + narrow_values, normed + narrow_values, wide + begin * sizes.wide(),
+            queries + begin * sizes.heads * sizes.dim, narrow + begin * sizes.narrow(), projected + narrow_values, scratch};
+  }
 };
 
-// Hidden states [T, E] to queries [T, H, D]; keys and values go to the cache.
-Tensor project(const Tensor& hidden, const LayerWeights& weights, const LayerSizes& sizes, const StepRows& rows, Tensor& k_cache, Tensor& v_cache);
+// Hidden states to queries; keys and values go to the caches. `beside`: what to do between blocks of the products.
+void project(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows, uint16_t* k_cache, uint16_t* v_cache,
+             Beside* beside);
 
-// Queries to what they attend to, [T, H, D].
-Tensor attend(const Tensor& queries, const LayerSizes& sizes, const StepRows& rows, const Tensor& k_cache, const Tensor& v_cache);
-
-// The rest of the layer: hidden states [T, E], of the layer's beginning, to those of its end.
-Tensor finish(const Tensor& hidden, const Tensor& attended, const LayerWeights& weights, const LayerSizes& sizes);
+// What was attended to, and the hidden states of the layer's beginning, to those of its end. A member has its share of rows
+// without a wait.
+void finish(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows, Beside* beside);
 
 }  // namespace qwen_batch

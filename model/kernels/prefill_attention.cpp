@@ -11,8 +11,9 @@
 #include <cmath>
 #include <vector>
 
-#include "kernels.h"
 #include "block_products.h"
+#include "kernels.h"
+#include "prefill_attention.h"
 #include "softmax_rows.h"
 
 using torch::headeronly::ScalarType;
@@ -29,17 +30,8 @@ void check(bool holds, const char* what) {
 
 constexpr int MAX_DIM = 256;
 
-// One step's shapes and arrays.
-struct Step {
-  const uint16_t *q, *keys, *values;
-  uint16_t* out;
-  const int32_t *query_start, *context, *tables;
-  int64_t sequences, query_heads, heads, dim, page_size, width;
-  float scale;
-};
-
 // A block of keys and values of one (sequence, kv head) in pairs: keys [dim / 2][64][2], values [32][dim][2].
-void pack_block(const Step& step, int64_t sequence, int64_t head, int64_t block, uint16_t* keys, uint16_t* values) {
+void pack_block(const PrefillStep& step, int64_t sequence, int64_t head, int64_t block, uint16_t* keys, uint16_t* values) {
   const int64_t first = block * KEY_BLOCK, dim = step.dim;
   const int64_t count = std::min<int64_t>(KEY_BLOCK, step.context[sequence] - first);
   const int64_t page = step.tables[sequence * step.width + first / step.page_size];
@@ -65,7 +57,7 @@ void pack_block(const Step& step, int64_t sequence, int64_t head, int64_t block,
 // Up to 32 queries of one head against all their keys.
 class QueryBlock {
  public:
-  QueryBlock(const Step& step, int64_t sequence, int64_t head, int64_t first_row) : step_(step) {
+  QueryBlock(const PrefillStep& step, int64_t sequence, int64_t head, int64_t first_row) : step_(step) {
     const int64_t begin = step.query_start[sequence], fresh = step.query_start[sequence + 1] - begin;
     rows_ = static_cast<int>(std::min<int64_t>(QUERY_ROWS, fresh - first_row));
     position_ = step.context[sequence] - fresh + first_row;
@@ -118,7 +110,7 @@ class QueryBlock {
     }
   }
 
-  const Step& step_;
+  const PrefillStep& step_;
   int rows_;
   int64_t position_;  // of the first row, from 0
   int64_t origin_;    // of the first row in q and out
@@ -129,55 +121,66 @@ class QueryBlock {
   SoftmaxRows<QUERY_ROWS, KEY_BLOCK> softmax_;
 };
 
-// A piece of work: one block of queries of one kv head's group.
-struct Work {
-  int64_t sequence, head, first_row;
-};
-
-void run(const Step& step) {
-  std::vector<int64_t> first_block{0};  // of each sequence, in the packed keys and values
-  std::vector<Work> blocks, queries;
-  for (int64_t s = 0; s < step.sequences; ++s) {
-    const int64_t count = (step.context[s] + KEY_BLOCK - 1) / KEY_BLOCK;
-    first_block.push_back(first_block.back() + count);
-    for (int64_t h = 0; h < step.heads; ++h)
-      for (int64_t b = 0; b < count; ++b) blocks.push_back({s, h, b});
-    // A head after the other, since its keys and values fit into the second-level cache.
-    const int64_t fresh = step.query_start[s + 1] - step.query_start[s];
-    for (int64_t h = 0; h < step.query_heads; ++h)
-      for (int64_t row = (fresh - 1) / QUERY_ROWS * QUERY_ROWS; row >= 0; row -= QUERY_ROWS) queries.push_back({s, h, row});
-  }
-  const int64_t block_values = step.dim * KEY_BLOCK;
-  Tensor packed = torch::stable::empty({2, first_block.back() * step.heads * block_values + 32}, ScalarType::BFloat16);
-  auto* keys = static_cast<uint16_t*>(packed.mutable_data_ptr());
-  auto* values = keys + packed.size(1);
-  const auto place = [&](int64_t s, int64_t h) {
-    return (first_block[s] * step.heads + h * (first_block[s + 1] - first_block[s])) * block_values;
-  };
-  torch::stable::parallel_for(0, blocks.size(), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t at = place(blocks[i].sequence, blocks[i].head) + blocks[i].first_row * block_values;
-      pack_block(step, blocks[i].sequence, blocks[i].head, blocks[i].first_row, keys + at, values + at);
-    }
-  });
-  const int64_t parts = torch::stable::get_num_threads(), group = step.query_heads / step.heads;
-  torch::stable::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
-#if QWEN_BATCH_HAS_AMX
-    if (!amx_granted()) check(false, "prefill_attention: the processor's tile registers were refused");
-    const TileScope scope(16);
-#endif
-    for (int64_t part = begin; part < end; ++part)
-      // Dealt out there and back, because a head's later rows have more keys than its earlier ones.
-      for (size_t i = part, back = 2 * (parts - 1 - part) + 1; i < queries.size(); i += back, back = 2 * parts - back) {
-        const int64_t at = place(queries[i].sequence, queries[i].head / group);
-        QueryBlock(step, queries[i].sequence, queries[i].head, queries[i].first_row).run(keys + at, values + at);
-      }
-  });
-}
-
 #endif  // QWEN_BATCH_HAS_AVX512_BF16
 
 }  // namespace
+
+void PrefillStep::check(int64_t tokens, int64_t pages) const {
+  qwen_batch::check(query_start[0] == 0 && query_start[sequences] == tokens, "prefill_attention: query_start does not cover q");
+  for (int64_t s = 0; s < sequences; ++s) {
+    const int64_t fresh = query_start[s + 1] - query_start[s];
+    qwen_batch::check(fresh >= 0 && fresh <= context[s] && context[s] >= 1 && context[s] <= width * page_size, "prefill_attention: a length is outside its range");
+  }
+  for (int64_t i = 0; i < sequences * width; ++i) qwen_batch::check(tables[i] >= 0 && tables[i] < pages, "prefill_attention: a page number is outside the cache");
+}
+
+#if QWEN_BATCH_HAS_AVX512_BF16
+
+PrefillPlan::PrefillPlan(const PrefillStep& step) {
+  for (int64_t s = 0; s < step.sequences; ++s) {
+    const int64_t count = (step.context[s] + KEY_BLOCK - 1) / KEY_BLOCK;
+    first_block_.push_back(first_block_.back() + count);
+    for (int64_t h = 0; h < step.heads; ++h)
+      for (int64_t b = 0; b < count; ++b) keys_.push_back({s, h, b});
+    // A head after the other, since its keys and values fit into the second-level cache.
+    const int64_t fresh = step.query_start[s + 1] - step.query_start[s];
+    for (int64_t h = 0; h < step.query_heads; ++h)
+      for (int64_t b = (fresh + QUERY_ROWS - 1) / QUERY_ROWS - 1; b >= 0; --b) queries_.push_back({s, h, b});
+  }
+  packed_ = torch::stable::empty({2, first_block_.back() * step.heads * step.dim * KEY_BLOCK + 32}, ScalarType::BFloat16);
+}
+
+int64_t PrefillPlan::place(const PrefillStep& step, int64_t sequence, int64_t head) const {
+  const int64_t blocks = first_block_[sequence + 1] - first_block_[sequence];
+  return (first_block_[sequence] * step.heads + head * blocks) * step.dim * KEY_BLOCK;
+}
+
+void PrefillPlan::attend(const Member& member, const PrefillStep& step) {
+  const int64_t group = step.query_heads / step.heads, parts = member.team.parts();
+  auto* keys = static_cast<uint16_t*>(packed_.mutable_data_ptr());
+  auto* values = keys + packed_.size(1);
+  for (int64_t i = member.begin(keys_.size()); i < member.end(keys_.size()); ++i) {
+    const int64_t at = place(step, keys_[i].sequence, keys_[i].head) + keys_[i].block * step.dim * KEY_BLOCK;
+    pack_block(step, keys_[i].sequence, keys_[i].head, keys_[i].block, keys + at, values + at);
+  }
+  member.wait();
+#if QWEN_BATCH_HAS_AMX
+  const TileScope scope(16);
+#endif
+  for (int64_t part = member.first; part < member.last; ++part)
+    // Dealt out there and back, because a head's later rows have more keys than its earlier ones.
+    for (size_t i = part, back = 2 * (parts - 1 - part) + 1; i < queries_.size(); i += back, back = 2 * parts - back) {
+      const int64_t at = place(step, queries_[i].sequence, queries_[i].head / group);
+      QueryBlock(step, queries_[i].sequence, queries_[i].head, queries_[i].block * QUERY_ROWS).run(keys + at, values + at);
+    }
+}
+
+#else
+
+PrefillPlan::PrefillPlan(const PrefillStep&) {}
+void PrefillPlan::attend(const Member&, const PrefillStep&) {}
+
+#endif
 
 // Whether this build and processor can run `prefill_attention` for heads of `dim` in pages of `page_size`.
 bool prefill_attention_available(int64_t dim, int64_t page_size) {
@@ -199,22 +202,14 @@ Tensor prefill_attention(const Tensor& q, const Tensor& k, const Tensor& v, cons
   for (const Tensor* t : {&q, &k, &v}) check(t->is_contiguous() && t->scalar_type() == ScalarType::BFloat16, "prefill_attention: q and the caches must be contiguous bfloat16");
   for (const Tensor* t : {&query_start, &context_lens, &block_tables}) check(t->is_contiguous() && t->scalar_type() == ScalarType::Int, "prefill_attention: indices must be contiguous int32");
   Tensor out = torch::stable::empty_like(q);
-#if QWEN_BATCH_HAS_AVX512_BF16
-  const auto* starts = static_cast<const int32_t*>(query_start.const_data_ptr());
-  const auto* context = static_cast<const int32_t*>(context_lens.const_data_ptr());
-  const auto* tables = static_cast<const int32_t*>(block_tables.const_data_ptr());
-  const Step step{static_cast<const uint16_t*>(q.const_data_ptr()), static_cast<const uint16_t*>(k.const_data_ptr()),
-                  static_cast<const uint16_t*>(v.const_data_ptr()), static_cast<uint16_t*>(out.mutable_data_ptr()),
-                  starts, context, tables, context_lens.size(0), q.size(1), k.size(1), q.size(2), k.size(2),
-                  block_tables.size(1), static_cast<float>(scale)};
-  check(starts[0] == 0 && starts[step.sequences] == q.size(0), "prefill_attention: query_start does not cover q");
-  for (int64_t s = 0; s < step.sequences; ++s) {
-    const int64_t fresh = starts[s + 1] - starts[s];
-    check(fresh >= 0 && fresh <= context[s] && context[s] >= 1 && context[s] <= step.width * step.page_size, "prefill_attention: a length is outside its range");
-  }
-  for (int64_t i = 0; i < step.sequences * step.width; ++i) check(tables[i] >= 0 && tables[i] < k.size(0), "prefill_attention: a page number is outside the cache");
-  run(step);
-#endif
+  const PrefillStep step{static_cast<const uint16_t*>(q.const_data_ptr()), static_cast<const uint16_t*>(k.const_data_ptr()),
+                         static_cast<const uint16_t*>(v.const_data_ptr()), static_cast<uint16_t*>(out.mutable_data_ptr()),
+                         static_cast<const int32_t*>(query_start.const_data_ptr()), static_cast<const int32_t*>(context_lens.const_data_ptr()),
+                         static_cast<const int32_t*>(block_tables.const_data_ptr()), context_lens.size(0), q.size(1), k.size(1), q.size(2),
+                         k.size(2), block_tables.size(1), static_cast<float>(scale)};
+  step.check(q.size(0), k.size(0));
+  PrefillPlan plan(step);
+  as_team([&](const Member& member) { plan.attend(member, step); });
   return out;
 }
 

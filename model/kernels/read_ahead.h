@@ -1,4 +1,4 @@
-// Which keys and values decode attention asks the processor to fetch while it works on those before them.
+// Which keys and values decode attention reads when, and which it asks the processor to fetch while it works on those before them.
 #pragma once
 
 #include <unistd.h>
@@ -11,6 +11,44 @@
 namespace qwen_batch {
 
 constexpr int64_t BLOCK = 64;  // tokens worked on at a time; pages are multiples of it
+
+// Rows of one head, at most BLOCK.
+struct Portion {
+  const uint16_t* rows = nullptr;
+  int64_t count = 0;
+};
+
+// Walks through a run's portions in the order in which they are worked on: of each block of tokens the keys of all
+// heads, then their values; after the last block the keys of what follows.
+class Portions {
+ public:
+  Portions(const Item& item, const Run<uint16_t>& run, int64_t dim, Portion next_keys)
+      : item_(item), run_(run), dim_(dim), next_keys_(next_keys) {}
+
+  Portion following() {
+    if (first_ >= item_.context) return next_keys_;
+    const int64_t at = item_.place(first_, dim_) + head_ * item_.page_size * dim_;
+    const Portion portion{(values_ ? run_.values : run_.keys) + at, std::min(BLOCK, item_.context - first_)};
+    if (++head_ == run_.heads) {
+      head_ = 0;
+      if (values_) first_ += BLOCK;
+      values_ = !values_;
+    }
+    return portion;
+  }
+
+  bool at_end() const { return first_ >= item_.context; }
+
+  int64_t a_block() const { return 2 * run_.heads; }
+
+ private:
+  Item item_;
+  Run<uint16_t> run_;
+  int64_t dim_;
+  Portion next_keys_;
+  int64_t first_ = 0, head_ = 0;
+  bool values_ = false;
+};
 
 #if QWEN_BATCH_HAS_AVX512_BF16
 
@@ -30,12 +68,6 @@ inline Cache fetched_to() {
   return Cache::NONE;
 #endif
 }
-
-// Rows of one head, at most BLOCK.
-struct Portion {
-  const uint16_t* rows = nullptr;
-  int64_t count = 0;
-};
 
 // Asks for a portion's rows, spread over the steps of the work on another one.
 template <int DIM>
@@ -58,34 +90,6 @@ class Fetch {
   const uint16_t* row_;
   int64_t left_;
   const int64_t rows_a_step_;
-};
-
-// Walks through a run's portions in the order in which they are worked on: of each block of tokens the keys of all
-// heads, then their values; after the last block the keys of what follows.
-class Portions {
- public:
-  Portions(const Item& item, const Run<uint16_t>& run, int64_t dim, Portion next_keys)
-      : item_(item), run_(run), dim_(dim), next_keys_(next_keys) {}
-
-  Portion following() {
-    if (first_ >= item_.context) return next_keys_;
-    const int64_t at = item_.place(first_, dim_) + head_ * item_.page_size * dim_;
-    const Portion portion{(values_ ? run_.values : run_.keys) + at, std::min(BLOCK, item_.context - first_)};
-    if (++head_ == run_.heads) {
-      head_ = 0;
-      if (values_) first_ += BLOCK;
-      values_ = !values_;
-    }
-    return portion;
-  }
-
- private:
-  const Item& item_;
-  const Run<uint16_t>& run_;
-  const int64_t dim_;
-  const Portion next_keys_;
-  int64_t first_ = 0, head_ = 0;
-  bool values_ = false;
 };
 
 #endif

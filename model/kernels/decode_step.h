@@ -1,0 +1,49 @@
+// What decode attention of a step reads and writes.
+#pragma once
+
+#include <cstdint>
+#include <stdexcept>
+#include <vector>
+
+#include "balance.h"
+#include "plain_attention.h"
+
+namespace qwen_batch {
+
+// One query a sequence. An item is a kv head of a sequence with its query heads; they are numbered by sequence, then head.
+template <typename T>
+struct DecodeStep {
+  const T *queries, *keys, *values;
+  T* out;
+  const int32_t *context, *pages;
+  int64_t sequences, query_heads, heads, dim, page_size, width;
+  float scale;
+
+  int64_t items() const { return sequences * heads; }
+  int64_t group() const { return query_heads / heads; }
+  int64_t page_stride() const { return heads * page_size * dim; }
+  int64_t context_of(int64_t item) const { return context[item / heads]; }
+  Item sequence_of(int64_t item) const { return {pages + item / heads * width, context_of(item), page_size, page_stride(), scale}; }
+
+  // Cuts the items into parts that read about as much.
+  std::vector<int64_t> borders(int64_t parts) const {
+    return balanced_borders(items(), parts, [&](int64_t item) { return context_of(item); });
+  }
+
+  Run<T> run(int64_t item, int64_t heads_now) const {
+    const int64_t first = item * group() * dim, head = item % heads * page_size * dim;
+    return {queries + first, keys + head, values + head, out + first, heads_now};
+  }
+
+  // Raises `std::runtime_error` for what lies outside a cache of so many pages.
+  void check(int64_t num_pages) const {
+    for (int64_t s = 0; s < sequences; ++s)
+      if (context[s] < 1 || context[s] > width * page_size) throw std::runtime_error("decode_attention: a context length is outside its pages");
+    for (int64_t i = 0; i < sequences * width; ++i)
+      if (pages[i] < 0 || pages[i] >= num_pages) throw std::runtime_error("decode_attention: a page number is outside the cache");
+  }
+
+  const T* first_key(int64_t item) const { return keys + (pages[item / heads * width] * heads + item % heads) * page_size * dim; }
+};
+
+}  // namespace qwen_batch
