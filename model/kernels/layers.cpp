@@ -1,8 +1,4 @@
-// All decoder layers of a step in one call and one parallel region, in bfloat16.
-//
-// Products are bound by arithmetic and attention by memory: one after the other, each leaves the other's means idle. So a decode
-// step of many sequences goes through the layers in two halves, one of which attends beside the products of the other
-// (beside.h). (Zhu et al., arXiv 2408.12757, overlap parts of a batch on a GPU.)
+// All decoder layers of a step in one call, in bfloat16: what comes in as tensors. How they are run is in layer_steps.cpp.
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -11,13 +7,11 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <optional>
 #include <stdexcept>
 #include <vector>
 
 #include "kernels.h"
-#include "layer.h"
-#include "prefill_attention.h"
+#include "layer_steps.h"
 #include "rows.h"
 
 using torch::headeronly::ScalarType;
@@ -28,7 +22,6 @@ namespace {
 using Tensors = std::vector<Tensor>;
 
 constexpr size_t WEIGHTS_A_LAYER = 8;
-constexpr int64_t ROWS_A_THREAD = 24;  // from here on half of them keep a thread multiplying longer than it reads the weights
 
 void check(bool holds, const char* what) {
   if (!holds) throw std::runtime_error(what);
@@ -44,151 +37,10 @@ bool layers_available(int64_t hidden_size, int64_t intermediate_size, int64_t di
 #endif
 }
 
-#if QWEN_BATCH_HAS_AVX512_BF16
-
 template <typename T>
 T* data_of(const Tensor& tensor) {
   return static_cast<T*>(const_cast<void*>(tensor.const_data_ptr()));
 }
-
-struct Model {
-  Model(const Tensors& tensors, const Tensors& keys, const Tensors& values, const LayerSizes& sizes) : sizes(sizes) {
-    for (size_t i = 0; i < keys.size(); ++i) {
-      const Tensor* of = &tensors[i * WEIGHTS_A_LAYER];
-      const int64_t attended = sizes.heads * sizes.dim;
-      layers.push_back({data_of<uint16_t>(of[0]), data_of<uint16_t>(of[2]), data_of<uint16_t>(of[3]), data_of<uint16_t>(of[5]),
-                        PackedWeight::of(of[1], sizes.qkv(), sizes.hidden), PackedWeight::of(of[4], sizes.hidden, attended),
-                        PackedWeight::of(of[6], 2 * sizes.intermediate, sizes.hidden), PackedWeight::of(of[7], sizes.hidden, sizes.intermediate)});
-      k_caches.push_back(data_of<uint16_t>(keys[i]));
-      v_caches.push_back(data_of<uint16_t>(values[i]));
-    }
-  }
-
-  int64_t num_layers() const { return static_cast<int64_t>(layers.size()); }
-
-  int64_t most_scratch(int64_t rows) const {
-    const LayerWeights& first = layers[0];
-    int64_t most = 0;
-    for (const PackedWeight* weight : {&first.qkv, &first.o, &first.gate_up, &first.down}) most = std::max(most, scratch_bytes(*weight, rows));
-    return most;
-  }
-
-  const LayerSizes sizes;
-  std::vector<LayerWeights> layers;
-  std::vector<uint16_t*> k_caches, v_caches;
-};
-
-// Rows from the attention of layer `attended`, or from the beginning if that is -1, to the next one, or to the end.
-void advance(const Member& member, const Model& model, const LayerRows& rows, int64_t attended, Beside* beside) {
-  const int64_t next = attended + 1;
-  if (attended >= 0) finish(member, model.layers[attended], model.sizes, rows, beside);
-  if (next < model.num_layers()) project(member, model.layers[next], model.sizes, rows, model.k_caches[next], model.v_caches[next], beside);
-}
-
-// Of the weights that `advance` multiplies with.
-int64_t bytes_to_advance(const Model& model, int64_t attended) {
-  int64_t bytes = 0;
-  if (attended >= 0) bytes += model.layers[attended].o.bytes + model.layers[attended].gate_up.bytes + model.layers[attended].down.bytes;
-  if (attended + 1 < model.num_layers()) bytes += model.layers[attended + 1].qkv.bytes;
-  return bytes;
-}
-
-// A step without the layers' caches: those of one layer come when it is run.
-template <typename Step>
-Step at_layer(Step step, const Model& model, int64_t layer) {
-  step.keys = model.k_caches[layer];
-  step.values = model.v_caches[layer];
-  return step;
-}
-
-// A decode step's rows with their sequences.
-class DecodeRows {
- public:
-  DecodeRows(const Model& model, const LayerRows& rows, const DecodeStep<uint16_t>& step, int64_t begin, int64_t count)
-      : model_(model), rows_(rows.part(begin, count, model.sizes)), step_(step), borders_() {
-    step_.sequences = count;
-    step_.context += begin;
-    step_.pages += begin * step.width;
-    step_.queries = rows_.queries;
-    step_.out = rows_.narrow;
-    borders_ = step_.borders(torch::stable::get_num_threads());
-  }
-
-  const LayerRows& rows() const { return rows_; }
-
-  void attend(const Member& member, int64_t layer) const {
-    for (AttentionShare<uint16_t> share(at_layer(step_, model_, layer), borders_[member.first], borders_[member.last]); !share.done();) share.block();
-  }
-
-  // The member's share, to be done while all multiply with `bytes` of weights.
-  Beside attention(const Member& member, int64_t layer, int64_t bytes) const {
-    return {at_layer(step_, model_, layer), borders_[member.first], borders_[member.last], bytes * (member.last - member.first) / member.team.parts()};
-  }
-
- private:
-  const Model& model_;
-  const LayerRows rows_;
-  DecodeStep<uint16_t> step_;
-  std::vector<int64_t> borders_;
-};
-
-void run_in_halves(const Model& model, const LayerRows& rows, const DecodeStep<uint16_t>& step) {
-  const int64_t middle = (rows.count + 1) / 2;
-  const DecodeRows halves[] = {{model, rows, step, 0, middle}, {model, rows, step, middle, rows.count - middle}};
-  as_team([&](const Member& member) {
-    advance(member, model, halves[0].rows(), -1, nullptr);
-    for (int64_t layer = 0; layer < model.num_layers(); ++layer)
-      for (int half = 0; half < 2; ++half) {
-        const int64_t attended = half == 0 ? layer - 1 : layer;  // the other half's last
-        Beside attention = halves[half].attention(member, layer, bytes_to_advance(model, attended));
-        advance(member, model, halves[1 - half].rows(), attended, &attention);
-        attention.finish();
-        member.wait();
-      }
-    advance(member, model, halves[1].rows(), model.num_layers() - 1, nullptr);
-  });
-}
-
-// `attend(member, layer)`: the attention of all rows.
-template <typename Attend>
-void run_whole(const Model& model, const LayerRows& rows, const Attend& attend) {
-  as_team([&](const Member& member) {
-    advance(member, model, rows, -1, nullptr);
-    for (int64_t layer = 0; layer < model.num_layers(); ++layer) {
-      attend(member, layer);
-      member.wait();
-      advance(member, model, rows, layer, nullptr);
-    }
-  });
-}
-
-// Whether a step's weights are better read twice, so that its attention is done beside products.
-bool halves_pay(const Model& model, int64_t rows) {
-  return bound_by_arithmetic(model.layers[0].qkv) && rows >= torch::stable::get_num_threads() * ROWS_A_THREAD &&
-         attends_by_vectors<uint16_t>(model.sizes.dim, model.sizes.page_size);
-}
-
-void run(const Model& model, const LayerRows& rows, const Tensor& query_start, const Tensor& context_lens, const Tensor& block_tables, int64_t pages, bool is_decode) {
-  const LayerSizes& sizes = model.sizes;
-  const auto *context = data_of<int32_t>(context_lens), *tables = data_of<int32_t>(block_tables);
-  const int64_t sequences = context_lens.size(0), width = block_tables.size(1);
-  const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(sizes.dim)));
-  if (is_decode) {
-    const DecodeStep<uint16_t> step{nullptr, nullptr, nullptr, nullptr, context, tables, sequences, sizes.heads, sizes.kv_heads, sizes.dim, sizes.page_size, width, scale};
-    step.check(pages);
-    if (halves_pay(model, rows.count)) return run_in_halves(model, rows, step);
-    const DecodeRows all(model, rows, step, 0, rows.count);
-    run_whole(model, rows, [&](const Member& member, int64_t layer) { all.attend(member, layer); });
-  } else {
-    const PrefillStep step{rows.queries, nullptr, nullptr, rows.narrow, data_of<int32_t>(query_start), context, tables, sequences,
-                           sizes.heads, sizes.kv_heads, sizes.dim, sizes.page_size, width, scale};
-    step.check(rows.count, pages);
-    PrefillPlan plan(step);
-    run_whole(model, rows, [&](const Member& member, int64_t layer) { plan.attend(member, at_layer(step, model, layer)); });
-  }
-}
-
-#endif
 
 void check_tensors(const Tensor& hidden, const Tensors& weights, const Tensors& k_caches, const Tensors& v_caches) {
   check(!k_caches.empty() && v_caches.size() == k_caches.size() && weights.size() == k_caches.size() * WEIGHTS_A_LAYER,
@@ -210,6 +62,58 @@ void check_products(const Tensors& weights, const LayerSizes& sizes) {
           "decoder_layers: a packed weight has another shape");
 }
 
+#if QWEN_BATCH_HAS_AVX512_BF16
+
+Model model_of(const Tensors& weights, const Tensors& k_caches, const Tensors& v_caches, const LayerSizes& sizes) {
+  Model model{sizes};
+  for (size_t i = 0; i < k_caches.size(); ++i) {
+    const Tensor* of = &weights[i * WEIGHTS_A_LAYER];
+    model.layers.push_back({data_of<uint16_t>(of[0]), data_of<uint16_t>(of[2]), data_of<uint16_t>(of[3]), data_of<uint16_t>(of[5]),
+                            PackedWeight::of(of[1], sizes.qkv(), sizes.hidden), PackedWeight::of(of[4], sizes.hidden, sizes.heads * sizes.dim),
+                            PackedWeight::of(of[6], 2 * sizes.intermediate, sizes.hidden), PackedWeight::of(of[7], sizes.hidden, sizes.intermediate)});
+    model.k_caches.push_back(data_of<uint16_t>(k_caches[i]));
+    model.v_caches.push_back(data_of<uint16_t>(v_caches[i]));
+  }
+  return model;
+}
+
+// A step's indices, and how many pages the cache has that they lie in.
+struct Indices {
+  const Tensor &query_start, &context_lens, &block_tables;
+  int64_t pages;
+};
+
+// `rows`: all but their buffers.
+void run(const Model& model, LayerRows rows, const Indices& indices, bool is_decode) {
+  const LayerSizes& sizes = model.sizes;
+  const auto values = [&](int64_t columns) { return torch::stable::empty({rows.count, columns}, ScalarType::BFloat16); };
+  const Tensor normed = values(sizes.hidden), wide = values(sizes.wide()), queries = values(sizes.heads * sizes.dim), narrow = values(sizes.narrow()), projected = values(sizes.hidden);
+  Scratch scratch(model.most_scratch(rows.count));
+  rows.normed = data_of<uint16_t>(normed);
+  rows.wide = data_of<uint16_t>(wide);
+  rows.queries = data_of<uint16_t>(queries);
+  rows.narrow = data_of<uint16_t>(narrow);
+  rows.projected = data_of<uint16_t>(projected);
+  rows.scratch = scratch.data();
+  for (int64_t i = 0; i < rows.count; ++i)
+    check(rows.slots[i] >= 0 && rows.slots[i] < indices.pages * sizes.page_size, "decoder_layers: a slot is outside the cache");
+  const auto *context = data_of<int32_t>(indices.context_lens), *tables = data_of<int32_t>(indices.block_tables);
+  const int64_t sequences = indices.context_lens.size(0), width = indices.block_tables.size(1);
+  const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(sizes.dim)));
+  if (is_decode) {
+    const DecodeStep<uint16_t> step{nullptr, nullptr, nullptr, nullptr, context, tables, sequences, sizes.heads, sizes.kv_heads, sizes.dim, sizes.page_size, width, scale};
+    step.check(indices.pages);
+    run_decode(model, rows, step);
+  } else {
+    const PrefillStep step{nullptr, nullptr, nullptr, nullptr, data_of<int32_t>(indices.query_start), context, tables, sequences,
+                           sizes.heads, sizes.kv_heads, sizes.dim, sizes.page_size, width, scale};
+    step.check(rows.count, indices.pages);
+    run_prefill(model, rows, step);
+  }
+}
+
+#endif
+
 // Hidden [T, E] bfloat16 to the same, through all layers; caches, one a layer, are changed in place.
 // `weights`: of each layer input_norm, qkv, q_norm, k_norm, o, post_norm, gate_up and down.
 Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors k_caches, Tensors v_caches, const Tensor& cos, const Tensor& sin,
@@ -230,16 +134,9 @@ Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors k_ca
   check(is_decode ? context_lens.size(0) == tokens : query_start.size(0) == context_lens.size(0) + 1, "decoder_layers: a decode step has one token a sequence, another one a start a sequence and an end");
   Tensor out = torch::stable::empty_like(hidden);
 #if QWEN_BATCH_HAS_AVX512_BF16
-  for (int64_t t = 0; t < tokens; ++t)
-    check(data_of<int64_t>(slots)[t] >= 0 && data_of<int64_t>(slots)[t] < cache.size(0) * sizes.page_size, "decoder_layers: a slot is outside the cache");
-  const Model model(weights, k_caches, v_caches, sizes);
-  const auto values = [&](int64_t columns) { return torch::stable::empty({tokens, columns}, ScalarType::BFloat16); };
-  const Tensor normed = values(sizes.hidden), wide = values(sizes.wide()), queries = values(heads * sizes.dim), narrow = values(sizes.narrow()), projected = values(sizes.hidden);
-  Scratch scratch(model.most_scratch(tokens));
-  std::memcpy(data_of<uint16_t>(out), data_of<uint16_t>(hidden), tokens * sizes.hidden * sizeof(uint16_t));
-  const LayerRows rows{tokens, data_of<float>(cos), data_of<float>(sin), data_of<int64_t>(slots), data_of<uint16_t>(out), data_of<uint16_t>(normed),
-                       data_of<uint16_t>(wide), data_of<uint16_t>(queries), data_of<uint16_t>(narrow), data_of<uint16_t>(projected), scratch.data()};
-  run(model, rows, query_start, context_lens, block_tables, cache.size(0), is_decode);
+  std::memcpy(data_of<uint16_t>(out), hidden.const_data_ptr(), tokens * sizes.hidden * sizeof(uint16_t));
+  LayerRows rows{tokens, data_of<float>(cos), data_of<float>(sin), data_of<int64_t>(slots), data_of<uint16_t>(out)};
+  run(model_of(weights, k_caches, v_caches, sizes), rows, {query_start, context_lens, block_tables, cache.size(0)}, is_decode);
 #endif
   return out;
 }
