@@ -15,7 +15,6 @@
 #include <cstdint>
 
 #include "amx_tiles.h"
-#include "kernels.h"
 #include "product.h"
 #include "weight_memory.h"
 
@@ -190,16 +189,7 @@ void amx_multiply(const Member& member, const Product& product) {
 }
 
 bool amx_fits(const Tensor& packed, int64_t n, int64_t k) {
-  return packed.size(1) * TILE_K == k && packed.size(0) == (n + BLOCK_N - 1) / BLOCK_N;
-}
-
-// x [rows, k] bfloat16, packed from amx_pack -> [rows, n] bfloat16. A row's bits depend on that row alone.
-Tensor amx_linear(const Tensor& x, const Tensor& packed, int64_t n) {
-  const int64_t k = x.size(1);
-  check(x.dim() == 2 && x.scalar_type() == ScalarType::BFloat16, "amx_linear: a packed weight takes bfloat16 rows");
-  check(amx_fits(packed, n, k), "amx_linear: the packed weight has another shape");
-  check(amx_available(), "amx_linear: this processor has no AMX tiles");
-  return product_of(x, packed, n);
+  return amx_available() && packed.size(1) * TILE_K == k && packed.size(0) == (n + BLOCK_N - 1) / BLOCK_N;
 }
 
 }  // namespace qwen_batch
@@ -207,11 +197,9 @@ Tensor amx_linear(const Tensor& x, const Tensor& packed, int64_t n) {
 STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
   m.def("amx_available() -> bool");
   m.def("amx_pack(Tensor w) -> Tensor");
-  m.def("amx_linear(Tensor x, Tensor packed, int out_features) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {
   m.impl("amx_available", TORCH_BOX(&qwen_batch::amx_available));
   m.impl("amx_pack", TORCH_BOX(&qwen_batch::amx_pack));
-  m.impl("amx_linear", TORCH_BOX(&qwen_batch::amx_linear));
 }

@@ -34,12 +34,8 @@ Tensor in_python(const char* name, const Args&... args) {
 }  // namespace
 
 Tensor linear(const Tensor& x, const Tensor& weight, int64_t out_features) {
-  if (!PackedWeight::is_packed(weight)) return in_python("qwen_batch::linear_in_python", x, weight, out_features);
-  switch (PackedWeight::of(weight, out_features, x.size(1)).kernel) {
-    case PackedWeight::Kernel::AMX: return amx_linear(x, weight, out_features);
-    case PackedWeight::Kernel::DOT: return dot_linear(x, weight, out_features);
-    default: return int8_linear(x, weight, out_features);
-  }
+  if (PackedWeight::is_packed(weight)) return product_of(x, weight, out_features);
+  return in_python("qwen_batch::linear_in_python", x, weight, out_features);
 }
 
 bool attention_is_enabled() { return attention_enabled; }

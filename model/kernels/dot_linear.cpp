@@ -16,7 +16,6 @@
 #include <stdexcept>
 
 #include "ahead.h"
-#include "kernels.h"
 #include "product.h"
 #include "weight_memory.h"
 
@@ -120,16 +119,7 @@ void dot_multiply(const Member& member, const Product& product, Beside* beside) 
 }
 
 bool dot_fits(const Tensor& packed, int64_t n, int64_t k) {
-  return packed.size(1) * 2 == k && packed.size(0) == (n + BLOCK_N - 1) / BLOCK_N;
-}
-
-// x [rows, k] bfloat16, packed from dot_pack -> [rows, n] bfloat16.
-Tensor dot_linear(const Tensor& x, const Tensor& packed, int64_t n) {
-  const int64_t k = x.size(1);
-  check(x.dim() == 2 && x.scalar_type() == ScalarType::BFloat16, "dot_linear: a packed weight takes bfloat16 rows");
-  check(dot_fits(packed, n, k), "dot_linear: the packed weight has another shape");
-  check(dot_available(), "dot_linear: this build has no AVX512-BF16");
-  return product_of(x, packed, n);
+  return dot_available() && packed.size(1) * 2 == k && packed.size(0) == (n + BLOCK_N - 1) / BLOCK_N;
 }
 
 }  // namespace qwen_batch
@@ -137,11 +127,9 @@ Tensor dot_linear(const Tensor& x, const Tensor& packed, int64_t n) {
 STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
   m.def("dot_available() -> bool");
   m.def("dot_pack(Tensor w) -> Tensor");
-  m.def("dot_linear(Tensor x, Tensor packed, int out_features) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {
   m.impl("dot_available", TORCH_BOX(&qwen_batch::dot_available));
   m.impl("dot_pack", TORCH_BOX(&qwen_batch::dot_pack));
-  m.impl("dot_linear", TORCH_BOX(&qwen_batch::dot_linear));
 }

@@ -14,7 +14,6 @@
 
 #include "int8_tiles.h"
 #include "int8_vectors.h"
-#include "kernels.h"
 #include "product.h"
 #include "rows.h"
 #include "weight_memory.h"
@@ -181,17 +180,7 @@ void int8_multiply(const Member&, const Product&, Beside*) {}
 #endif
 
 bool int8_fits(const Tensor& packed, int64_t n, int64_t k) {
-  return packed.size(1) == (k + GROUP - 1) / GROUP && packed.size(0) == (n + COLUMNS - 1) / COLUMNS && packed.size(2) == GROUP_ROWS_OF_64;
-}
-
-// x [rows, k] bfloat16, packed from int8_pack -> [rows, n] bfloat16.
-Tensor int8_linear(const Tensor& x, const Tensor& packed, int64_t n) {
-  const int64_t k = x.size(1);
-  check(x.dim() == 2 && x.scalar_type() == ScalarType::BFloat16, "int8_linear: a packed weight takes bfloat16 rows");
-  check(int8_fits(packed, n, k),
-        "int8_linear: the packed weight has another shape");
-  check(int8_available(), "int8_linear: this build has no AVX512-VNNI");
-  return product_of(x, packed, n);
+  return int8_available() && packed.size(1) == (k + GROUP - 1) / GROUP && packed.size(0) == (n + COLUMNS - 1) / COLUMNS && packed.size(2) == GROUP_ROWS_OF_64;
 }
 
 }  // namespace qwen_batch
@@ -200,12 +189,10 @@ STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
   m.def("int8_available() -> bool");
   m.def("int8_enable_tiles(bool enabled) -> ()");
   m.def("int8_pack(Tensor plain) -> Tensor");
-  m.def("int8_linear(Tensor x, Tensor packed, int out_features) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {
   m.impl("int8_available", TORCH_BOX(&qwen_batch::int8_available));
   m.impl("int8_enable_tiles", TORCH_BOX(&qwen_batch::int8_enable_tiles));
   m.impl("int8_pack", TORCH_BOX(&qwen_batch::int8_pack));
-  m.impl("int8_linear", TORCH_BOX(&qwen_batch::int8_linear));
 }

@@ -9,9 +9,6 @@ namespace qwen_batch {
 
 using torch::stable::Tensor;
 
-Tensor amx_linear(const Tensor& x, const Tensor& packed, int64_t n);
-Tensor dot_linear(const Tensor& x, const Tensor& packed, int64_t n);
-Tensor int8_linear(const Tensor& x, const Tensor& packed, int64_t n);
 Tensor decode_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& lens, const Tensor& tables, double scale);
 bool prefill_attention_available(int64_t dim, int64_t page_size);
 Tensor prefill_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& query_start, const Tensor& context_lens,

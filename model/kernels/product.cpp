@@ -2,10 +2,12 @@
 
 #include "product.h"
 
+#include <stdexcept>
+
 #include "amx_tiles.h"
-#include "kernels.h"
 
 using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
 
 namespace qwen_batch {
 namespace {
@@ -53,6 +55,8 @@ bool bound_by_arithmetic(const PackedWeight& weight) {
 
 Tensor product_of(const Tensor& x, const Tensor& packed, int64_t n) {
   const int64_t rows = x.size(0), k = x.size(1);
+  if (x.dim() != 2 || x.scalar_type() != ScalarType::BFloat16) throw std::runtime_error("linear: a packed weight takes bfloat16 rows");
+  if (!PackedWeight::fits(packed, n, k)) throw std::runtime_error("linear: the packed weight has another shape, or is for another processor");
   const PackedWeight weight = PackedWeight::of(packed, n, k);
   Tensor out = torch::stable::empty({rows, n}, ScalarType::BFloat16);
   if (rows == 0) return out;

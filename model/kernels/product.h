@@ -20,7 +20,7 @@ struct PackedWeight {
   const void* data;
   int64_t n, k, bytes;
 
-  // Whether `packed` is one, told by its number of axes; whether it is one [n, k].
+  // Whether `packed` is one, told by its number of axes; whether it is one [n, k] that can be multiplied with here.
   static bool is_packed(const torch::stable::Tensor& packed);
   static bool fits(const torch::stable::Tensor& packed, int64_t n, int64_t k);
   static PackedWeight of(const torch::stable::Tensor& packed, int64_t n, int64_t k);
@@ -52,7 +52,7 @@ bool int8_fits(const torch::stable::Tensor& packed, int64_t n, int64_t k);
 int64_t amx_scratch_bytes(int64_t rows, int64_t k);
 int64_t int8_scratch_bytes(int64_t rows, int64_t k);
 
-// The same for tensors: x [rows, k], contiguous, to a new [rows, n].
+// The same by all threads, for tensors: x [rows, k] bfloat16 to a new [rows, n]. Raises `std::runtime_error` for what does not fit.
 torch::stable::Tensor product_of(const torch::stable::Tensor& x, const torch::stable::Tensor& packed, int64_t n);
 
 // Memory that begins at a multiple of 64.
