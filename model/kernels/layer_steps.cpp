@@ -38,7 +38,7 @@ Step at_layer(Step step, const Model& model, int64_t layer) {
 class DecodeRows {
  public:
   DecodeRows(const Model& model, const LayerRows& rows, const DecodeStep<uint16_t>& step, int64_t begin, int64_t count)
-      : model_(model), rows_(rows.part(begin, count, model.sizes)), step_(step), borders_() {
+      : model_(model), rows_(rows.part(begin, count, model.sizes)), step_(step) {
     step_.sequences = count;
     step_.context += begin;
     step_.pages += begin * step.width;

@@ -1,4 +1,4 @@
-// Which keys and values decode attention reads when, and which it asks the processor to fetch while it works on those before them.
+// In which order decode attention reads keys and values, and which it asks the processor to fetch while it works on those before them.
 #pragma once
 
 #include <unistd.h>
@@ -39,6 +39,7 @@ class Portions {
 
   bool at_end() const { return first_ >= item_.context; }
 
+  // Portions of a block of tokens.
   int64_t a_block() const { return 2 * run_.heads; }
 
  private:
