@@ -8,7 +8,7 @@
 #include <type_traits>
 
 #include "decode_step.h"
-#include "vector_attention.h"
+#include "read_ahead.h"
 
 namespace qwen_batch {
 
@@ -27,72 +27,16 @@ class RunAttention {
   virtual std::optional<Portions> to_come() const { return std::nullopt; }
 };
 
-template <typename T>
-class PlainRun final : public RunAttention {
- public:
-  PlainRun(const Item& item, const Run<T>& run, int64_t group, int64_t dim) : item_(item), run_(run), group_(group), dim_(dim) {}
-
-  bool block() override {
-    for (int64_t g = 0; g < run_.heads * group_; ++g) {
-      const int64_t head = g / group_ * item_.page_size * dim_;
-      attend_plain(item_, run_.q + g * dim_, run_.keys + head, run_.values + head, run_.out + g * dim_, dim_);
-    }
-    return false;
-  }
-
- private:
-  const Item item_;
-  const Run<T> run_;
-  const int64_t group_, dim_;
-};
-
-#if QWEN_BATCH_HAS_AVX512_BF16
-
-// GROUP of each kv head's `group` query heads. The heads of a page lie side by side and are read in that order, block after
-// block: all keys, then all values, each fetched while those before it are worked on. `next`: keys of what follows.
-template <int DIM, int GROUP>
-class VectorRun final : public RunAttention {
- public:
-  VectorRun(const Item& item, const Run<uint16_t>& run, int64_t group, Portion next)
-      : run_(run), group_(group), work_(item, run, DIM, next), ahead_(work_) {
-    for (int64_t h = 0; h < run.heads; ++h) heads_[h].emplace(item, run.q + h * group * DIM);
-    ahead_.following();
-  }
-
-  bool block() override {
-    for (int64_t h = 0; h < run_.heads; ++h) heads_[h]->weigh(work_.following(), ahead_.following());
-    for (int64_t h = 0; h < run_.heads; ++h) heads_[h]->accumulate(work_.following(), ahead_.following());
-    if (!work_.at_end()) return true;
-    for (int64_t h = 0; h < run_.heads; ++h) heads_[h]->store(run_.out + h * group_ * DIM);
-    return false;
-  }
-
-  std::optional<Portions> to_come() const override { return work_; }
-
- private:
-  const Run<uint16_t> run_;
-  const int64_t group_;
-  Portions work_, ahead_;
-  std::optional<Attention<DIM, GROUP>> heads_[MAX_RUN];
-};
-
-template <int DIM>
-std::unique_ptr<RunAttention> vector_run_of(int64_t now, const Item& item, const Run<uint16_t>& run, int64_t group, Portion next) {
-  switch (now) {
-    case 1: return std::make_unique<VectorRun<DIM, 1>>(item, run, group, next);
-    case 2: return std::make_unique<VectorRun<DIM, 2>>(item, run, group, next);
-    case 3: return std::make_unique<VectorRun<DIM, 3>>(item, run, group, next);
-    default: return std::make_unique<VectorRun<DIM, 4>>(item, run, group, next);
-  }
-}
-
-#endif
-
 // Whether heads of `dim` in such pages are worked on block by block.
 template <typename T>
 bool attends_by_vectors(int64_t dim, int64_t page_size) {
   return QWEN_BATCH_HAS_AVX512_BF16 && std::is_same_v<T, uint16_t> && page_size % BLOCK == 0 && (dim == 32 || dim == 64 || dim == 128);
 }
+
+// `heads` kv heads from `item` on, of each the query heads of its group from `round` on, at most MAX_GROUP. Items after these are
+// read later, up to `end`.
+template <typename T>
+std::unique_ptr<RunAttention> run_at(const DecodeStep<T>& step, int64_t item, int64_t heads, int64_t round, int64_t end);
 
 template <typename T>
 class AttentionShare {
@@ -129,31 +73,8 @@ class AttentionShare {
 
   void start() {
     run_.reset();
-    if (done()) return;
-    const Item sequence = step_.sequence_of(item_);
-    const Run<T> run = step_.run(item_, heads_from(item_));
-#if QWEN_BATCH_HAS_AVX512_BF16
-    if constexpr (std::is_same_v<T, uint16_t>) {
-      if (by_vectors()) {
-        run_ = vector_run(sequence, run.from_query(round_ * step_.dim));
-        return;
-      }
-    }
-#endif
-    run_ = std::make_unique<PlainRun<T>>(sequence, run, step_.group(), step_.dim);
+    if (!done()) run_ = run_at(step_, item_, heads_from(item_), round_, end_);
   }
-
-#if QWEN_BATCH_HAS_AVX512_BF16
-  std::unique_ptr<RunAttention> vector_run(const Item& sequence, const Run<uint16_t>& run) const {
-    const int64_t now = std::min(MAX_GROUP, step_.group() - round_), after = item_ + run.heads;
-    const Portion next = after < end_ ? Portion{step_.first_key(after), std::min<int64_t>(BLOCK, step_.context_of(after))} : Portion{};
-    switch (step_.dim) {
-      case 32: return vector_run_of<32>(now, sequence, run, step_.group(), next);
-      case 64: return vector_run_of<64>(now, sequence, run, step_.group(), next);
-      default: return vector_run_of<128>(now, sequence, run, step_.group(), next);
-    }
-  }
-#endif
 
   const DecodeStep<T> step_;
   int64_t item_, round_ = 0;

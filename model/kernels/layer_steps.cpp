@@ -11,6 +11,18 @@ namespace {
 
 constexpr int64_t ROWS_A_THREAD = 20;  // from here on half of them keep a thread multiplying longer than it reads the weights
 
+// Linux finds and clears memory for a page of the cache when it is first written, which takes milliseconds where a virtual machine
+// has to ask its host for it. Left to the rows it would be one thread that waits, since those that one step writes lie side by side in a
+// huge page. So each thread first writes to where pages begin in this step, in its share of the caches. Layers come after a wait.
+void begin_pages(const Member& member, const Model& model, const LayerRows& rows) {
+  const LayerSizes& sizes = model.sizes;
+  for (int64_t cache = member.begin(2 * model.num_layers()); cache < member.end(2 * model.num_layers()); ++cache) {
+    uint16_t* pages = cache % 2 == 0 ? model.k_caches[cache / 2] : model.v_caches[cache / 2];
+    for (int64_t i = 0; i < rows.count; ++i)
+      if (rows.slots[i] % sizes.page_size == 0) *static_cast<volatile uint16_t*>(pages + rows.slots[i] * sizes.kv_heads * sizes.dim) = 0;
+  }
+}
+
 // Rows from the attention of layer `attended`, or from the beginning if that is -1, to the next one, or to the end.
 void advance(const Member& member, const Model& model, const LayerRows& rows, int64_t attended, Beside* beside) {
   const int64_t next = attended + 1;
@@ -69,6 +81,7 @@ void run_in_halves(const Model& model, const LayerRows& rows, const DecodeStep<u
   const int64_t middle = (rows.count + 1) / 2;
   const DecodeRows halves[] = {{model, rows, step, 0, middle}, {model, rows, step, middle, rows.count - middle}};
   as_team([&](const Member& member) {
+    begin_pages(member, model, rows);
     advance(member, model, halves[0].rows(), -1, nullptr);
     for (int64_t layer = 0; layer < model.num_layers(); ++layer)
       for (int half = 0; half < 2; ++half) {
@@ -86,6 +99,7 @@ void run_in_halves(const Model& model, const LayerRows& rows, const DecodeStep<u
 template <typename Attend>
 void run_whole(const Model& model, const LayerRows& rows, const Attend& attend) {
   as_team([&](const Member& member) {
+    begin_pages(member, model, rows);
     advance(member, model, rows, -1, nullptr);
     for (int64_t layer = 0; layer < model.num_layers(); ++layer) {
       attend(member, layer);

@@ -1,0 +1,99 @@
+// Attention of query heads over one sequence, block by block: compiled once, since every kind of head size and group is a function of its own.
+
+#include "attention_share.h"
+#include "vector_attention.h"
+
+namespace qwen_batch {
+namespace {
+
+template <typename T>
+class PlainRun final : public RunAttention {
+ public:
+  PlainRun(const Item& item, const Run<T>& run, int64_t group, int64_t dim) : item_(item), run_(run), group_(group), dim_(dim) {}
+
+  bool block() override {
+    for (int64_t g = 0; g < run_.heads * group_; ++g) {
+      const int64_t head = g / group_ * item_.page_size * dim_;
+      attend_plain(item_, run_.q + g * dim_, run_.keys + head, run_.values + head, run_.out + g * dim_, dim_);
+    }
+    return false;
+  }
+
+ private:
+  const Item item_;
+  const Run<T> run_;
+  const int64_t group_, dim_;
+};
+
+#if QWEN_BATCH_HAS_AVX512_BF16
+
+// GROUP of each kv head's `group` query heads. The heads of a page lie side by side and are read in that order, block after
+// block: all keys, then all values, each fetched while those before it are worked on. `next`: keys of what follows.
+template <int DIM, int GROUP>
+class VectorRun final : public RunAttention {
+ public:
+  VectorRun(const Item& item, const Run<uint16_t>& run, int64_t group, Portion next)
+      : run_(run), group_(group), work_(item, run, DIM, next), ahead_(work_) {
+    for (int64_t h = 0; h < run.heads; ++h) heads_[h].emplace(item, run.q + h * group * DIM);
+    ahead_.following();
+  }
+
+  bool block() override {
+    for (int64_t h = 0; h < run_.heads; ++h) heads_[h]->weigh(work_.following(), ahead_.following());
+    for (int64_t h = 0; h < run_.heads; ++h) heads_[h]->accumulate(work_.following(), ahead_.following());
+    if (!work_.at_end()) return true;
+    for (int64_t h = 0; h < run_.heads; ++h) heads_[h]->store(run_.out + h * group_ * DIM);
+    return false;
+  }
+
+  std::optional<Portions> to_come() const override { return work_; }
+
+ private:
+  const Run<uint16_t> run_;
+  const int64_t group_;
+  Portions work_, ahead_;
+  std::optional<Attention<DIM, GROUP>> heads_[MAX_RUN];
+};
+
+template <int DIM>
+std::unique_ptr<RunAttention> vector_run_of(int64_t now, const Item& item, const Run<uint16_t>& run, int64_t group, Portion next) {
+  switch (now) {
+    case 1: return std::make_unique<VectorRun<DIM, 1>>(item, run, group, next);
+    case 2: return std::make_unique<VectorRun<DIM, 2>>(item, run, group, next);
+    case 3: return std::make_unique<VectorRun<DIM, 3>>(item, run, group, next);
+    default: return std::make_unique<VectorRun<DIM, 4>>(item, run, group, next);
+  }
+}
+
+std::unique_ptr<RunAttention> vector_run(const DecodeStep<uint16_t>& step, const Item& sequence, const Run<uint16_t>& run, int64_t now, Portion next) {
+  switch (step.dim) {
+    case 32: return vector_run_of<32>(now, sequence, run, step.group(), next);
+    case 64: return vector_run_of<64>(now, sequence, run, step.group(), next);
+    default: return vector_run_of<128>(now, sequence, run, step.group(), next);
+  }
+}
+
+#endif
+
+}  // namespace
+
+template <typename T>
+std::unique_ptr<RunAttention> run_at(const DecodeStep<T>& step, int64_t item, int64_t heads, int64_t round, int64_t end) {
+  const Item sequence = step.sequence_of(item);
+  const Run<T> run = step.run(item, heads);
+#if QWEN_BATCH_HAS_AVX512_BF16
+  if constexpr (std::is_same_v<T, uint16_t>) {
+    if (attends_by_vectors<T>(step.dim, step.page_size)) {
+      const int64_t now = std::min(MAX_GROUP, step.group() - round), after = item + heads;
+      const Portion next = after < end ? Portion{step.first_key(after), std::min<int64_t>(BLOCK, step.context_of(after))} : Portion{};
+      return vector_run(step, sequence, run.from_query(round * step.dim), now, next);
+    }
+  }
+#endif
+  return std::make_unique<PlainRun<T>>(sequence, run, step.group(), step.dim);
+}
+
+template std::unique_ptr<RunAttention> run_at(const DecodeStep<uint16_t>&, int64_t, int64_t, int64_t, int64_t);
+template std::unique_ptr<RunAttention> run_at(const DecodeStep<float>&, int64_t, int64_t, int64_t, int64_t);
+
+}  // namespace qwen_batch
