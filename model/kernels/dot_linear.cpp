@@ -30,6 +30,7 @@ constexpr int REGISTERS = 4;
 constexpr int MOST_ROWS = 6;     // rows worked on together: 24 registers of sums, 4 of weights, 1 of a row's pair
 constexpr int64_t PAIR = BLOCK_N * 2;  // bfloat16 values of a block for one pair of k
 constexpr int64_t PAIRS_A_STEP = 4;    // between requests to fetch
+constexpr int64_t PIECE_ROWS = 20 * MOST_ROWS;  // rows of a block worked on as a piece: tenths of a millisecond
 
 #if QWEN_BATCH_HAS_AVX512_BF16
 
@@ -65,20 +66,42 @@ using Kernel = void (*)(const uint16_t*, int64_t, const uint16_t*, uint16_t*, in
 constexpr Kernel KERNELS[MOST_ROWS] = {multiply_rows<1>, multiply_rows<2>, multiply_rows<3>,
                                        multiply_rows<4>, multiply_rows<5>, multiply_rows<6>};
 
-// All rows times one block, in passes of about as many rows each: a short one would wait for its own sums.
-void column_block(const Product& product, int64_t block, bool has_next, Beside* beside) {
-  const int64_t n = product.weight.n, k = product.weight.k, rows = product.rows;
+struct RowRange {
+  int64_t begin, end;
+};
+
+// Rows times one block, in passes of about as many rows each: a short one would wait for its own sums.
+void column_block(const Product& product, int64_t block, RowRange rows, bool fetch_next, Beside* beside) {
+  const int64_t n = product.weight.n, k = product.weight.k;
   const int64_t values = k * BLOCK_N, bytes = values * static_cast<int64_t>(sizeof(uint16_t));
   const auto* w = static_cast<const uint16_t*>(product.weight.data) + block * values;
-  int64_t passes = (rows + MOST_ROWS - 1) / MOST_ROWS;
+  int64_t passes = (rows.end - rows.begin + MOST_ROWS - 1) / MOST_ROWS;
   const int64_t steps = passes * ((k / 2 + PAIRS_A_STEP - 1) / PAIRS_A_STEP);
-  Ahead ahead(rows > 2 && has_next ? w + values : nullptr, bytes, steps, beside);
-  for (int64_t row = 0; row < rows; --passes) {
-    const int64_t count = (rows - row + passes - 1) / passes;
+  Ahead ahead(fetch_next ? w + values : nullptr, bytes, steps, beside);
+  for (int64_t row = rows.begin; row < rows.end; --passes) {
+    const int64_t count = (rows.end - row + passes - 1) / passes;
     KERNELS[count - 1](product.x + row * k, k, w, product.out + row * n + block * BLOCK_N, n, n - block * BLOCK_N, ahead);
     row += count;
   }
   if (beside != nullptr) beside->multiplied(bytes);
+}
+
+// Few rows: each member has blocks that lie side by side, which it reads as one stream.
+void multiply_few(const Member& member, const Product& product, int64_t blocks, Beside* beside) {
+  const int64_t end = member.end(blocks);
+  for (int64_t block = member.begin(blocks); block < end; ++block)
+    column_block(product, block, {0, product.rows}, product.rows > 2 && block + 1 < end, beside);
+}
+
+// Many rows: members take pieces of blocks as they come to them, so that nobody waits long for a thread that was held up.
+void multiply_many(const Member& member, const Product& product, int64_t blocks) {
+  const int64_t pieces = (product.rows + PIECE_ROWS - 1) / PIECE_ROWS;
+  int64_t last_block = -1;
+  for (int64_t taken = member.team.take(); taken < blocks * pieces; taken = member.team.take()) {
+    const int64_t block = taken / pieces, begin = taken % pieces * PIECE_ROWS;
+    column_block(product, block, {begin, std::min(begin + PIECE_ROWS, product.rows)}, block != last_block && block + 1 < blocks, nullptr);
+    last_block = block;
+  }
 }
 
 #endif  // QWEN_BATCH_HAS_AVX512_BF16
@@ -113,8 +136,9 @@ Tensor dot_pack(const Tensor& w) {
 
 void dot_multiply(const Member& member, const Product& product, Beside* beside) {
 #if QWEN_BATCH_HAS_AVX512_BF16
-  const int64_t blocks = (product.weight.n + BLOCK_N - 1) / BLOCK_N, end = member.end(blocks);
-  for (int64_t block = member.begin(blocks); block < end; ++block) column_block(product, block, block + 1 < end, beside);
+  const int64_t blocks = (product.weight.n + BLOCK_N - 1) / BLOCK_N;
+  if (product.rows > PIECE_ROWS && beside == nullptr) multiply_many(member, product, blocks);
+  else multiply_few(member, product, blocks, beside);
 #endif
 }
 

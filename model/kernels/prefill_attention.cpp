@@ -156,7 +156,7 @@ int64_t PrefillPlan::place(const PrefillStep& step, int64_t sequence, int64_t he
 }
 
 void PrefillPlan::attend(const Member& member, const PrefillStep& step) {
-  const int64_t group = step.query_heads / step.heads, parts = member.team.parts();
+  const int64_t group = step.query_heads / step.heads;
   auto* keys = static_cast<uint16_t*>(packed_.mutable_data_ptr());
   auto* values = keys + packed_.size(1);
   for (int64_t i = member.begin(keys_.size()); i < member.end(keys_.size()); ++i) {
@@ -167,12 +167,11 @@ void PrefillPlan::attend(const Member& member, const PrefillStep& step) {
 #if QWEN_BATCH_HAS_AMX
   const TileScope scope(16);
 #endif
-  for (int64_t part = member.first; part < member.last; ++part)
-    // Dealt out there and back, because a head's later rows have more keys than its earlier ones.
-    for (size_t i = part, back = 2 * (parts - 1 - part) + 1; i < queries_.size(); i += back, back = 2 * parts - back) {
-      const int64_t at = place(step, queries_[i].sequence, queries_[i].head / group);
-      QueryBlock(step, queries_[i].sequence, queries_[i].head, queries_[i].block * QUERY_ROWS).run(keys + at, values + at);
-    }
+  const auto count = static_cast<int64_t>(queries_.size());
+  for (int64_t i = member.team.take(); i < count; i = member.team.take()) {
+    const int64_t at = place(step, queries_[i].sequence, queries_[i].head / group);
+    QueryBlock(step, queries_[i].sequence, queries_[i].head, queries_[i].block * QUERY_ROWS).run(keys + at, values + at);
+  }
 }
 
 #else

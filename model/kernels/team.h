@@ -19,11 +19,15 @@ class Team {
 
   int64_t parts() const { return parts_; }
 
+  // The number of a piece of work that no thread has taken since the last wait, from 0.
+  int64_t take() { return taken_.fetch_add(1, std::memory_order_relaxed); }
+
   // Returns when every part has arrived.
   void wait(int64_t arriving) {
     const uint32_t round = round_.load(std::memory_order_acquire);
     if (arrived_.fetch_add(arriving, std::memory_order_acq_rel) + arriving == parts_) {
       arrived_.store(0, std::memory_order_relaxed);
+      taken_.store(0, std::memory_order_relaxed);
       round_.store(round + 1, std::memory_order_release);
       round_.notify_all();
       return;
@@ -47,6 +51,7 @@ class Team {
   const int64_t parts_;
   alignas(64) std::atomic<int64_t> arrived_{0};
   alignas(64) std::atomic<uint32_t> round_{0};
+  alignas(64) std::atomic<int64_t> taken_{0};
 };
 
 // What one thread does: usually one part, more where there are fewer threads than were asked for.
