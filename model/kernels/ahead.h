@@ -13,13 +13,14 @@ namespace qwen_batch {
 
 class Ahead {
  public:
-  // `next`: of `bytes`, like this block, or nullptr. All is spread over `steps`.
-  Ahead(const void* next, int64_t bytes, int64_t steps, Beside* beside)
+  // `next`: of `bytes`, like this block, or nullptr. `multiplied`: bytes of weights that count as done after this. All is spread
+  // over `steps`.
+  Ahead(const void* next, int64_t bytes, int64_t steps, Beside* beside, int64_t multiplied)
       : weights_(static_cast<const char*>(next)),
         weights_end_(weights_ == nullptr ? nullptr : weights_ + bytes),
         weights_a_step_((bytes / LINE + steps - 1) / steps),
         cache_(beside == nullptr ? nullptr : &beside->lines()),
-        cache_lines_(beside == nullptr ? 0 : beside->lines_during(bytes)),
+        cache_lines_(beside == nullptr ? 0 : beside->lines_during(multiplied)),
         cache_a_step_((cache_lines_ + steps - 1) / steps) {}
 
   void step() {

@@ -17,6 +17,7 @@
 
 #include "ahead.h"
 #include "product.h"
+#include "rows.h"
 #include "weight_memory.h"
 
 using torch::headeronly::ScalarType;
@@ -29,8 +30,11 @@ constexpr int64_t BLOCK_N = 64;  // columns a block: four registers of 16 sums
 constexpr int REGISTERS = 4;
 constexpr int MOST_ROWS = 6;     // rows worked on together: 24 registers of sums, 4 of weights, 1 of a row's pair
 constexpr int64_t PAIR = BLOCK_N * 2;  // bfloat16 values of a block for one pair of k
+constexpr int64_t NONE = -1;
 constexpr int64_t PAIRS_A_STEP = 4;    // between requests to fetch
 constexpr int64_t PIECE_ROWS = 20 * MOST_ROWS;  // rows of a block worked on as a piece: tenths of a millisecond
+
+int64_t blocks_of(int64_t n) { return (n + BLOCK_N - 1) / BLOCK_N; }
 
 #if QWEN_BATCH_HAS_AVX512_BF16
 
@@ -66,41 +70,72 @@ using Kernel = void (*)(const uint16_t*, int64_t, const uint16_t*, uint16_t*, in
 constexpr Kernel KERNELS[MOST_ROWS] = {multiply_rows<1>, multiply_rows<2>, multiply_rows<3>,
                                        multiply_rows<4>, multiply_rows<5>, multiply_rows<6>};
 
-struct RowRange {
-  int64_t begin, end;
+// Some rows, and where a block of their columns goes: `stride` values from row to row.
+struct Piece {
+  int64_t begin, end;  // rows
+  uint16_t* out;       // of the first of them
+  int64_t stride;
 };
 
-// Rows times one block, in passes of about as many rows each: a short one would wait for its own sums.
-void column_block(const Product& product, int64_t block, RowRange rows, bool fetch_next, Beside* beside) {
-  const int64_t n = product.weight.n, k = product.weight.k;
-  const int64_t values = k * BLOCK_N, bytes = values * static_cast<int64_t>(sizeof(uint16_t));
-  const auto* w = static_cast<const uint16_t*>(product.weight.data) + block * values;
-  int64_t passes = (rows.end - rows.begin + MOST_ROWS - 1) / MOST_ROWS;
+// A piece of one block, in passes of about as many rows each: a short one would wait for its own sums. `next`: the block to be
+// fetched meanwhile, or NONE.
+void column_block(const Product& product, int64_t block, Piece piece, int64_t next, Beside* beside) {
+  const int64_t k = product.weight.k, values = k * BLOCK_N, bytes = values * static_cast<int64_t>(sizeof(uint16_t));
+  const auto* w = static_cast<const uint16_t*>(product.weight.data);
+  int64_t passes = (piece.end - piece.begin + MOST_ROWS - 1) / MOST_ROWS;
   const int64_t steps = passes * ((k / 2 + PAIRS_A_STEP - 1) / PAIRS_A_STEP);
-  Ahead ahead(fetch_next ? w + values : nullptr, bytes, steps, beside);
-  for (int64_t row = rows.begin; row < rows.end; --passes) {
-    const int64_t count = (rows.end - row + passes - 1) / passes;
-    KERNELS[count - 1](product.x + row * k, k, w, product.out + row * n + block * BLOCK_N, n, n - block * BLOCK_N, ahead);
+  const int64_t share = bytes * (piece.end - piece.begin) / product.rows;
+  Ahead ahead(next == NONE ? nullptr : w + next * values, bytes, steps, beside, share);
+  for (int64_t row = piece.begin; row < piece.end; --passes) {
+    const int64_t count = (piece.end - row + passes - 1) / passes;
+    uint16_t* out = piece.out + (row - piece.begin) * piece.stride;
+    KERNELS[count - 1](product.x + row * k, k, w + block * values, out, piece.stride, product.weight.n - block * BLOCK_N, ahead);
     row += count;
   }
-  if (beside != nullptr) beside->multiplied(bytes);
+  if (beside != nullptr) beside->multiplied(share);
 }
 
-// Few rows: each member has blocks that lie side by side, which it reads as one stream.
-void multiply_few(const Member& member, const Product& product, int64_t blocks, Beside* beside) {
-  const int64_t end = member.end(blocks);
-  for (int64_t block = member.begin(blocks); block < end; ++block)
-    column_block(product, block, {0, product.rows}, product.rows > 2 && block + 1 < end, beside);
+// The blocks of a product in units: one block, or one of gates with that of the values that go through them.
+class Units {
+ public:
+  explicit Units(const Product& product) : product_(product), gated_(dot_gates(product)), blocks_(blocks_of(product.weight.n)) {}
+
+  int64_t count() const { return gated_ ? blocks_ / 2 : blocks_; }
+
+  // At most PIECE_ROWS rows of a unit. `next`: the unit to be fetched meanwhile, or NONE.
+  void multiply(int64_t unit, int64_t begin, int64_t end, int64_t next, Beside* beside) const {
+    const int64_t n = product_.weight.n;
+    if (!gated_) return column_block(product_, unit, {begin, end, product_.out + begin * n + unit * BLOCK_N, n}, next, beside);
+    alignas(64) uint16_t both[PIECE_ROWS * 2 * BLOCK_N];
+    column_block(product_, unit, {begin, end, both, 2 * BLOCK_N}, next == NONE ? NONE : unit + blocks_ / 2, beside);
+    column_block(product_, unit + blocks_ / 2, {begin, end, both + BLOCK_N, 2 * BLOCK_N}, next, beside);
+    for (int64_t row = begin; row < end; ++row) {
+      const uint16_t* gate = both + (row - begin) * 2 * BLOCK_N;
+      swiglu_row(gate, gate + BLOCK_N, product_.gated + row * (n / 2) + unit * BLOCK_N, BLOCK_N);
+    }
+  }
+
+ private:
+  const Product& product_;
+  const bool gated_;
+  const int64_t blocks_;
+};
+
+// All rows of units that lie side by side, which are read as one stream.
+void multiply_stream(const Product& product, const Units& units, int64_t begin, int64_t end, Beside* beside) {
+  for (int64_t unit = begin; unit < end; ++unit)
+    for (int64_t row = 0; row < product.rows; row += PIECE_ROWS) {
+      const bool fetches = product.rows > 2 && row == 0 && unit + 1 < end;
+      units.multiply(unit, row, std::min(row + PIECE_ROWS, product.rows), fetches ? unit + 1 : NONE, beside);
+    }
 }
 
-// Many rows: members take pieces of blocks as they come to them, so that nobody waits long for a thread that was held up.
-void multiply_many(const Member& member, const Product& product, int64_t blocks) {
-  const int64_t pieces = (product.rows + PIECE_ROWS - 1) / PIECE_ROWS;
-  int64_t last_block = -1;
-  for (int64_t taken = member.team.take(); taken < blocks * pieces; taken = member.team.take()) {
-    const int64_t block = taken / pieces, begin = taken % pieces * PIECE_ROWS;
-    column_block(product, block, {begin, std::min(begin + PIECE_ROWS, product.rows)}, block != last_block && block + 1 < blocks, nullptr);
-    last_block = block;
+// Pieces of the units from `begin` on, as members come to take them.
+void multiply_pieces(const Member& member, const Product& product, const Units& units, int64_t begin) {
+  const int64_t pieces = (product.rows + PIECE_ROWS - 1) / PIECE_ROWS, count = (units.count() - begin) * pieces;
+  for (int64_t taken = member.team.take(); taken < count; taken = member.team.take()) {
+    const int64_t row = taken % pieces * PIECE_ROWS;
+    units.multiply(begin + taken / pieces, row, std::min(row + PIECE_ROWS, product.rows), NONE, nullptr);
   }
 }
 
@@ -115,7 +150,7 @@ void check(bool holds, const char* what) {
 // w [n, k] bfloat16, k even -> the packed form, n padded with zeros to a multiple of 64.
 Tensor dot_pack(const Tensor& w) {
   check(w.dim() == 2 && w.scalar_type() == ScalarType::BFloat16 && w.is_contiguous(), "dot_pack: w must be a contiguous bfloat16 matrix");
-  const int64_t n = w.size(0), k = w.size(1), blocks = (n + BLOCK_N - 1) / BLOCK_N;
+  const int64_t n = w.size(0), k = w.size(1), blocks = blocks_of(n);
   check(k % 2 == 0, "dot_pack: the inner size must be even");
   Tensor packed = weight_memory({blocks, k / 2, BLOCK_N, 2}, ScalarType::BFloat16, sizeof(uint16_t));
   const auto* in = static_cast<const uint16_t*>(w.const_data_ptr());
@@ -136,14 +171,19 @@ Tensor dot_pack(const Tensor& w) {
 
 void dot_multiply(const Member& member, const Product& product, Beside* beside) {
 #if QWEN_BATCH_HAS_AVX512_BF16
-  const int64_t blocks = (product.weight.n + BLOCK_N - 1) / BLOCK_N;
-  if (product.rows > PIECE_ROWS && beside == nullptr) multiply_many(member, product, blocks);
-  else multiply_few(member, product, blocks, beside);
+  const Units units(product);
+  if (product.rows <= PIECE_ROWS) return multiply_stream(product, units, member.begin(units.count()), member.end(units.count()), beside);
+  // Nobody should wait long for a thread that was held up, so the last unit of each share is anybody's.
+  const int64_t parts = member.team.parts(), own = std::max<int64_t>(0, units.count() / parts - 1);
+  multiply_stream(product, units, own * member.first, own * member.last, beside);
+  multiply_pieces(member, product, units, own * parts);
 #endif
 }
 
+bool dot_gates(const Product& product) { return product.gated != nullptr && product.weight.n / 2 % BLOCK_N == 0; }
+
 bool dot_fits(const Tensor& packed, int64_t n, int64_t k) {
-  return dot_available() && packed.size(1) * 2 == k && packed.size(0) == (n + BLOCK_N - 1) / BLOCK_N;
+  return dot_available() && packed.size(1) * 2 == k && packed.size(0) == blocks_of(n);
 }
 
 }  // namespace qwen_batch

@@ -80,7 +80,7 @@ constexpr VectorKernel VECTOR_KERNELS[MOST_VECTOR_ROWS] = {vector_rows<1>, vecto
 // All rows times a block, a tile after the other, each in one or two passes.
 inline void vector_block(const Rows& x, const uint8_t* block, const Target& target, bool has_next, Beside* beside) {
   const int64_t bytes = x.groups * GROUP_BYTES, passes = (x.count + MOST_VECTOR_ROWS - 1) / MOST_VECTOR_ROWS;
-  Ahead ahead(has_next && x.count > MOST_STREAMED ? block + bytes : nullptr, bytes, passes * x.groups * STEPS, beside);
+  Ahead ahead(has_next && x.count > MOST_STREAMED ? block + bytes : nullptr, bytes, passes * x.groups * STEPS, beside, bytes);
   for (int64_t row = 0; row < x.count;) {
     const int64_t left = std::min(x.count, row / TILE_ROWS * TILE_ROWS + TILE_ROWS) - row;
     const int64_t count = left > MOST_VECTOR_ROWS ? (left + 1) / 2 : left;

@@ -51,7 +51,7 @@ void project(const Member& member, const LayerWeights& weights, const LayerSizes
 }
 
 void finish(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows, Beside* beside) {
-  const int64_t n = sizes.hidden, inner = sizes.intermediate;
+  const int64_t n = sizes.hidden;
   const auto add = [&](int64_t i) { add_row(rows.hidden + i * n, rows.projected + i * n, rows.hidden + i * n, n); };
   multiply_and_wait(member, rows, rows.narrow, weights.o, rows.projected, beside);
   for_rows(member, rows.count, [&](int64_t i) {
@@ -59,11 +59,7 @@ void finish(const Member& member, const LayerWeights& weights, const LayerSizes&
     rms_norm_row(rows.hidden + i * n, weights.post_norm, rows.normed + i * n, n, sizes.eps);
   });
   member.wait();
-  multiply_and_wait(member, rows, rows.normed, weights.gate_up, rows.wide, beside);
-  for_rows(member, rows.count, [&](int64_t i) {
-    const uint16_t* gate = rows.wide + i * 2 * inner;
-    swiglu_row(gate, gate + inner, rows.narrow + i * inner, inner);
-  });
+  multiply(member, {rows.normed, weights.gate_up, rows.wide, rows.count, rows.scratch, rows.narrow}, beside);
   member.wait();
   multiply_and_wait(member, rows, rows.narrow, weights.down, rows.projected, beside);
   for_rows(member, rows.count, add);

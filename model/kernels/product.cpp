@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "amx_tiles.h"
+#include "rows.h"
 
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
@@ -13,6 +14,17 @@ namespace qwen_batch {
 namespace {
 
 constexpr int64_t AMX_AXES = 6, DOT_AXES = 4, INT8_AXES = 5;  // of a weight from amx_pack, dot_pack and int8_pack
+
+// Each member's rows.
+void gate(const Member& member, const Product& product) {
+#if QWEN_BATCH_HAS_AVX512_BF16
+  const int64_t half = product.weight.n / 2;
+  for (int64_t row = member.begin(product.rows); row < member.end(product.rows); ++row) {
+    const uint16_t* left = product.out + row * 2 * half;
+    swiglu_row(left, left + half, product.gated + row * half, half);
+  }
+#endif
+}
 
 }  // namespace
 
@@ -42,9 +54,13 @@ int64_t scratch_bytes(const PackedWeight& weight, int64_t rows) {
 
 void multiply(const Member& member, const Product& product, Beside* beside) {
   switch (product.weight.kernel) {
-    case PackedWeight::Kernel::AMX: return amx_multiply(member, product);
-    case PackedWeight::Kernel::DOT: return dot_multiply(member, product, beside);
-    case PackedWeight::Kernel::INT8: return int8_multiply(member, product, beside);
+    case PackedWeight::Kernel::AMX: amx_multiply(member, product); break;
+    case PackedWeight::Kernel::DOT: dot_multiply(member, product, beside); break;
+    case PackedWeight::Kernel::INT8: int8_multiply(member, product, beside); break;
+  }
+  if (product.gated != nullptr && !(product.weight.kernel == PackedWeight::Kernel::DOT && dot_gates(product))) {
+    member.wait();
+    gate(member, product);
   }
 }
 

@@ -26,13 +26,15 @@ struct PackedWeight {
   static PackedWeight of(const torch::stable::Tensor& packed, int64_t n, int64_t k);
 };
 
-// x [rows, k] to out [rows, n], both bfloat16. `scratch`: `scratch_bytes` of them, at a multiple of 64.
+// x [rows, k] to out [rows, n], both bfloat16. `scratch`: `scratch_bytes` of them, at a multiple of 64. `gated`, if there is one,
+// [rows, n / 2]: silu of the left half of each row of `out` times its right half; what becomes of `out` is then open.
 struct Product {
   const uint16_t* x;
   const PackedWeight& weight;
   uint16_t* out;
   int64_t rows;
   void* scratch;
+  uint16_t* gated = nullptr;
 };
 
 int64_t scratch_bytes(const PackedWeight& weight, int64_t rows);
@@ -46,6 +48,7 @@ void multiply(const Member& member, const Product& product, Beside* beside);
 void amx_multiply(const Member& member, const Product& product);
 void dot_multiply(const Member& member, const Product& product, Beside* beside);
 void int8_multiply(const Member& member, const Product& product, Beside* beside);
+bool dot_gates(const Product& product);  // whether `dot_multiply` does what `gated` asks for
 bool amx_fits(const torch::stable::Tensor& packed, int64_t n, int64_t k);
 bool dot_fits(const torch::stable::Tensor& packed, int64_t n, int64_t k);
 bool int8_fits(const torch::stable::Tensor& packed, int64_t n, int64_t k);

@@ -75,15 +75,20 @@ def test_a_sequence_has_the_same_bits_alone_and_among_others(
         assert torch.equal(alone, together[row]), f"row {row} with {threads} threads"
 
 
-def test_a_chunk_shared_between_threads_has_the_bits_of_one_that_is_not(load: LoadModel) -> None:
-    model = fused(load(max_position_embeddings=LONG))
+@pytest.mark.parametrize("quantize", ["none", "int8"])
+@pytest.mark.parametrize("threads", [1, 2, 3], indirect=True)
+@pytest.mark.parametrize("intermediate_size", [TINY["intermediate_size"], 256])  # 256: products gate what they made
+def test_a_chunk_shared_between_threads_has_the_bits_of_one_that_is_not(
+    load: LoadModel, intermediate_size: int, threads: int, quantize: Quantization
+) -> None:
+    model = fused(load(quantize=quantize, max_position_embeddings=LONG, intermediate_size=intermediate_size))
     prompt = ragged_prompts(1, longest=LONG, vocab_size=TINY["vocab_size"])[0]
     prompt += [1] * (LONG - len(prompt))
     whole, pieces = CachedSequence(list(prompt)), CachedSequence(list(prompt))
     steps = PackedSteps(model)
     (together,) = steps.run([whole])
     in_parts = [steps.run([pieces], most=64)[0] for _ in range(-(-LONG // 64))]
-    assert torch.equal(torch.cat(in_parts), together)
+    assert torch.equal(torch.cat(in_parts), together), f"with {threads} threads"
 
 
 def test_what_it_cannot_run_is_known_beforehand(load: LoadModel) -> None:
