@@ -4,8 +4,9 @@
 // on that row alone.
 //
 // Packed weight: [n / 64][k / 2][64 columns][2], so a block of 64 columns is one contiguous stream. It is read from memory
-// once a call: while a block is multiplied, the next one is fetched into the second-level cache. One or two rows are done with
-// a block as fast as it comes; what the processor fetches ahead by itself, in huge pages, is then faster.
+// once a call (the last ones of many rows by several threads): while a block is multiplied, the next one is fetched into the
+// second-level cache. One or two rows are done with a block as fast as it comes; what the processor fetches ahead by itself, in
+// huge pages, is then faster.
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -30,7 +31,7 @@ constexpr int64_t BLOCK_N = 64;  // columns a block: four registers of 16 sums
 constexpr int REGISTERS = 4;
 constexpr int MOST_ROWS = 6;     // rows worked on together: 24 registers of sums, 4 of weights, 1 of a row's pair
 constexpr int64_t PAIR = BLOCK_N * 2;  // bfloat16 values of a block for one pair of k
-constexpr int64_t NONE = -1;
+constexpr int64_t NONE = -1;           // no block
 constexpr int64_t PAIRS_A_STEP = 4;    // between requests to fetch
 constexpr int64_t PIECE_ROWS = 20 * MOST_ROWS;  // rows of a block worked on as a piece: tenths of a millisecond
 
