@@ -16,10 +16,13 @@ constexpr int64_t ROWS_A_THREAD = 20;  // from here on half of them keep a threa
 // huge page. So each thread first writes to where pages begin in this step, in its share of the caches. Layers come after a wait.
 void begin_pages(const Member& member, const Model& model, const LayerRows& rows) {
   const LayerSizes& sizes = model.sizes;
-  for (int64_t cache = member.begin(2 * model.num_layers()); cache < member.end(2 * model.num_layers()); ++cache) {
-    uint16_t* pages = cache % 2 == 0 ? model.k_caches[cache / 2] : model.v_caches[cache / 2];
-    for (int64_t i = 0; i < rows.count; ++i)
-      if (rows.slots[i] % sizes.page_size == 0) *static_cast<volatile uint16_t*>(pages + rows.slots[i] * sizes.kv_heads * sizes.dim) = 0;
+  const int64_t caches = 2 * model.num_layers();
+  for (int64_t i = 0; i < rows.count; ++i) {
+    if (rows.slots[i] % sizes.page_size != 0) continue;
+    for (int64_t cache = member.begin(caches); cache < member.end(caches); ++cache) {
+      uint16_t* pages = cache % 2 == 0 ? model.k_caches[cache / 2] : model.v_caches[cache / 2];
+      *static_cast<volatile uint16_t*>(pages + rows.slots[i] * sizes.kv_heads * sizes.dim) = 0;
+    }
   }
 }
 
