@@ -2,28 +2,33 @@
 
     python -m benchmarks.decode_attention [--threads 2]
 
-Qwen3-0.6B's heads in bfloat16. Each figure is the median of several passes over as many layers as a model has, so that
-nothing is left in a cache from the pass before, beside what the machine reads at most just before or after.
+Qwen3-0.6B's heads in bfloat16, pages in the order in which an engine hands them out to prompts, and scattered, as they are
+when many sequences came and went. Each figure is the median of several passes over as many layers as a model has, so that
+nothing is left in a cache from the pass before. What memory gives changes from one second to the next on shared machines,
+so a large tensor is read between the passes, by the fastest of several ways, and each pass is compared with the reads on
+both sides of it.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 
-from cli.local.machine_speed import measure_reads
+from cli.local.machine_speed import READ_BYTES, read_ways
 from engine.config import PAGE_SIZE
 from engine.cpu_kernels import load_cpu_kernels
 from engine.machine import Machine
 from model.ops import attention  # noqa: F401 - defines the operator
 from model.zeroed_memory import zeroed_tensor
 
-PASSES = 7
+PASSES = 9
 CASES = ((1, 4096), (1, 16384), (16, 4096), (64, 230))  # sequences, tokens of context each
 
 
@@ -40,16 +45,17 @@ QWEN3_06B = Heads()
 
 
 class CachedLayers:
-    """The caches of a model whose sequences all have the same context, in scattered pages."""
+    """The caches of a model whose sequences all have the same context."""
 
-    def __init__(self, sequences: int, context: int, heads: Heads = QWEN3_06B) -> None:
+    def __init__(self, sequences: int, context: int, heads: Heads = QWEN3_06B, *, scattered: bool = True) -> None:
         pages = -(-context // PAGE_SIZE)
         shape = (sequences * pages + 1, heads.kv, PAGE_SIZE, heads.dim)
         self._caches = [zeroed_tensor(shape, torch.bfloat16).fill_(0.5) for _ in range(2 * heads.layers)]
         self._queries = torch.randn(sequences, heads.query, heads.dim).bfloat16()
         self._start = torch.arange(sequences + 1, dtype=torch.int32)
         self._lengths = torch.full((sequences,), context, dtype=torch.int32)
-        self._tables = (torch.randperm(sequences * pages) + 1).int().view(sequences, pages)
+        order = torch.randperm(sequences * pages) if scattered else torch.arange(sequences * pages)
+        self._tables = (order + 1).int().view(sequences, pages)
         self.bytes = 2 * heads.layers * sequences * context * heads.kv * heads.dim * 2
 
     def attend(self) -> float:
@@ -77,18 +83,33 @@ def main() -> None:
     torch.set_num_threads(threads)
     load_cpu_kernels(lambda line: print(line, file=sys.stderr), "none")
     print(f"{threads} threads")
-    for sequences, context in CASES:
-        limit, rate, after = measure_reads(), _rate(CachedLayers(sequences, context)), measure_reads()
-        limit = max(limit, after)
-        print(
-            f"{sequences:>3} x {context:>6,} tokens: {rate / 1e9:5.1f} of {limit / 1e9:5.1f} GB/s, {rate / limit:4.0%}"
-        )
+    reads = list(read_ways(READ_BYTES))
+    for (sequences, context), scattered in itertools.product(CASES, (False, True)):
+        layers = CachedLayers(sequences, context, scattered=scattered)
+        where = "scattered" if scattered else "in order"
+        print(f"{sequences:>3} x {context:>6,} tokens, {where:<9}: {_compare(layers, reads)}", flush=True)
 
 
-def _rate(layers: CachedLayers) -> float:
-    """Bytes a second."""
+def _compare(layers: CachedLayers, reads: list[Callable[[], object]]) -> str:
     layers.attend()
-    return layers.bytes / statistics.median(layers.attend() for _ in range(PASSES))
+    limits, rates = [_reads(reads)], []
+    for _ in range(PASSES):
+        rates.append(layers.bytes / layers.attend())
+        limits.append(_reads(reads))
+    around = [(before + after) / 2 for before, after in itertools.pairwise(limits)]
+    share = statistics.median(rate / limit for rate, limit in zip(rates, around, strict=True))
+    return f"{statistics.median(rates) / 1e9:5.1f} of {statistics.median(limits) / 1e9:5.1f} GB/s, {share:4.0%}"
+
+
+def _reads(ways: list[Callable[[], object]]) -> float:
+    """Bytes a second by the fastest of the ways."""
+    return max(READ_BYTES / _seconds(read) for read in ways)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started_at = time.perf_counter()
+    work()
+    return time.perf_counter() - started_at
 
 
 if __name__ == "__main__":
