@@ -2,11 +2,11 @@
 
     python -m benchmarks.decode_attention [--threads 2]
 
-Qwen3-0.6B's heads in bfloat16, pages in the order in which an engine hands them out to prompts, and scattered, as they are
-when many sequences came and went. Each figure is the median of several passes over as many layers as a model has, so that
-nothing is left in a cache from the pass before. What memory gives changes from one second to the next on shared machines,
-so a large tensor is read between the passes, by the fastest of several ways, and each pass is compared with the reads on
-both sides of it.
+Qwen3-0.6B's heads in bfloat16; pages in the order in which an engine hands them out to prompts, and scattered, as they
+are when many sequences came and went. Each figure is the median of several passes over as many layers as a model has,
+so that nothing is left in a cache from the pass before. What memory gives changes from one second to the next on
+shared machines: a large tensor is read between the passes, by the fastest of several ways, and each pass is compared
+with the reads on both sides of it.
 """
 
 from __future__ import annotations

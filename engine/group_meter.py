@@ -27,17 +27,18 @@ class GroupMeter:
         size = len(batch.sequences)
         members = Counter(sequence.ticket.request.group for sequence in batch.sequences)
         sampled = Counter(batch.sequences[index].ticket.request.group for index in batch.sampling)
-        decoding = batch.phase == "decode"
+        decoding = batch.num_decodes > 0
+        decode_share = batch.num_decodes / sum(batch.num_tokens)  # a token of either kind takes about as long
         with self._lock:
             self._output_tokens += len(batch.sampling)
             for group, count in members.items():
                 old = self._stats[group]
                 share = seconds * count / size
                 self._stats[group] = GroupStats(
-                    prefill_seconds=old.prefill_seconds + (0.0 if decoding else share),
-                    decode_seconds=old.decode_seconds + (share if decoding else 0.0),
+                    prefill_seconds=old.prefill_seconds + share * (1 - decode_share),
+                    decode_seconds=old.decode_seconds + share * decode_share,
                     decode_steps=old.decode_steps + decoding,
-                    decode_batch_sum=old.decode_batch_sum + (size if decoding else 0),
+                    decode_batch_sum=old.decode_batch_sum + batch.num_decodes,
                     kv_cache_usage_peak=max(old.kv_cache_usage_peak, kv_cache_usage),
                     output_tokens=old.output_tokens + sampled[group],
                 )

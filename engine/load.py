@@ -68,7 +68,7 @@ def load_engine(
     compile_seconds = on_a_short_thread(runner.warm_up)
     block_manager = BlockManager(resolved.num_pages, PAGE_SIZE)
     engine = Engine(
-        scheduler=Scheduler(block_manager, resolved.max_num_seqs, resolved.max_batched_tokens),
+        scheduler=Scheduler(block_manager, resolved.max_num_seqs, resolved.max_batched_tokens, mixes=runner.mixes),
         runner=runner,
         detokenizer=tokenizer,
         eos_token_ids=eos_token_ids,

@@ -51,11 +51,12 @@ class ModelRunner:
         self._log = log
         self._device = torch.device(config.device)
         self.compiled = False
+        self.mixes = False  # whether a step may decode and prefill; known after `warm_up`
         self._cache = PagedKVCache(model.config, config.num_pages, PAGE_SIZE, self._device, model.dtype)
         copied = torch.cuda.Event() if self._device.type == "cuda" else None  # type: ignore[no-untyped-call]
         most_seqs = policy.most_running(config.max_num_seqs)
         self._buffers = StepBuffers(
-            max_tokens=max(config.max_batched_tokens, most_seqs),
+            max_tokens=config.max_batched_tokens + most_seqs,
             max_seqs=most_seqs,
             max_pages=-(-config.max_model_len // PAGE_SIZE),
             page_size=PAGE_SIZE,
@@ -139,6 +140,7 @@ class ModelRunner:
     def _compile(self) -> bool:
         if can_fuse(self._model.weights.layers):
             self._model.layers_fn = fused_decoder_layers
+            self.mixes = True
             self._run_small_steps()
             return True
         obstacle = compile_obstacle(self._device.type)

@@ -6,6 +6,7 @@ from engine.block_manager import BlockManager
 from jobs.sampling import SamplingParams
 
 WORTHWHILE_PREFILL_TOKENS = 128  # from here on a matrix product costs about as much as its arithmetic (measured on CPU)
+MIXED_PROMPT_TOKENS = 256  # of a step that decodes, too: half a second on a slow CPU
 WORTHWHILE_FREE_SHARE = 8  # an eighth of the batch standing empty costs more than an interruption
 WORTHWHILE_SHORT_STEP = 2  # so many times as long must a step of all be as one of the small flows alone
 NEWCOMER_SHARE = 4  # the batch grows by a quarter at the most for flows that have just come

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Items
 
+from engine import policy
 from engine.admission import Admission
 from engine.batch import Batch
 from engine.block_manager import BlockManager
@@ -20,8 +21,17 @@ class Scheduler:
     A batch has `max_num_seqs` sequences, and some more when flows have just come (`engine.admission`).
 
     Prompts first: as many as fit into one prefill step, longer ones in chunks. A chunk always begins at a multiple of
-    `max_batched_tokens` in its prompt, so how a prompt is cut depends on nothing but its length. When pages run out,
-    the sequence that is served last loses its own and waits again (see `Sequence` for how it resumes).
+    `max_batched_tokens` in its prompt, so how a prompt is cut depends on nothing but its length. A prefill step may
+    take seconds; so where it would hold up other flows, and the runner mixes, a few prompt tokens join each decode step
+    instead; its kernels give a prompt the same bits however it is cut. When pages run out, the sequence that is served
+    last loses its own and waits again (see `Sequence` for how it resumes).
+
+    Args:
+        block_manager: The cache's pages.
+        max_num_seqs: Sequences of a batch.
+        max_batched_tokens: Prompt tokens of one prefill step.
+        mixes: Whether a step may decode and prefill (`ModelRunner.mixes`).
+        clock: Seconds.
     """
 
     def __init__(
@@ -29,10 +39,13 @@ class Scheduler:
         block_manager: BlockManager,
         max_num_seqs: int,
         max_batched_tokens: int,
+        *,
+        mixes: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.block_manager = block_manager
         self._admission = Admission(block_manager, max_num_seqs, max_batched_tokens)
+        self._mixes = mixes
         self._max_batched_tokens = max_batched_tokens
         self._clock = clock
         self._short_steps = ShortSteps(max_num_seqs)
@@ -76,11 +89,15 @@ class Scheduler:
         """The next step, with pages for all of its tokens. None when there is nothing to do."""
         self._step_began_at = self._clock()
         self._admit()
-        if self._prefilling:
-            return self._prefill()
-        if self._decoding:
-            return self._decode()
-        return None
+        prompts, counts = self._prompts(self._max_batched_tokens)
+        if prompts and not self._would_hold_up_others(sum(counts)):
+            return Batch.prefill(prompts, counts)
+        if not self._decoding:
+            return None
+        decoding = self._few() or self._all_with_pages()
+        if prompts and len(decoding) == len(self._decoding):
+            return Batch.mixed(decoding, *self._prompts(policy.MIXED_PROMPT_TOKENS))
+        return Batch.decode(decoding)
 
     def advance(self, batch: Batch, token_ids: Items[int]) -> list[Sequence]:
         """Book a step that has run. Returns the sequences that it finished; their pages are free again.
@@ -92,10 +109,9 @@ class Scheduler:
         for sequence, count in zip(batch.sequences, batch.num_tokens, strict=True):
             sequence.num_computed += count
         now = self._clock()
-        if batch.phase == "prefill":
-            self._start_decoding(batch)
-        else:
-            self._short_steps.note(len(batch.sequences), len(self._decoding), now - self._step_began_at)
+        if batch.num_decodes:
+            self._short_steps.note(batch.num_decodes, len(self._decoding), now - self._step_began_at)
+        self._start_decoding(batch.sequences[batch.num_decodes :])
         finished = []
         for index, token_id in zip(batch.sampling, token_ids, strict=True):
             sequence = batch.sequences[index]
@@ -115,31 +131,38 @@ class Scheduler:
             self._prefilling.add(sequence)
             self.turn = max(self.turn, sequence.priority[0])
 
-    def _prefill(self) -> Batch:
-        """As many prompts, or next chunks of them, as the token budget takes; always at least one."""
+    def _would_hold_up_others(self, num_tokens: int) -> bool:
+        """Whether another flow's tokens would wait long for a step of so many prompt tokens, though they need not."""
+        flows = self._prefilling.flows.keys() | self._decoding.flows.keys()
+        return self._mixes and len(self._decoding) > 0 and len(flows) > 1 and num_tokens > policy.MIXED_PROMPT_TOKENS
+
+    def _prompts(self, most: int) -> tuple[list[Sequence], list[int]]:
+        """As many prompts, or next chunks of them, as `most` tokens hold, and how many of each; at least one if any."""
         chosen: list[Sequence] = []
         counts: list[int] = []
-        left = self._max_batched_tokens
+        left = most
         for sequence in self._prefilling:
-            count = min(sequence.num_prompt_tokens - sequence.num_computed, self._max_batched_tokens)
+            count = min(sequence.num_prompt_tokens - sequence.num_computed, most)
             if count > left:
                 break
             left -= count
             chosen.append(sequence)
             counts.append(count)
-        return Batch.prefill(chosen, counts)
+        return chosen, counts
 
-    def _start_decoding(self, batch: Batch) -> None:
-        for sequence in batch.sequences:
+    def _start_decoding(self, prompts: Items[Sequence]) -> None:
+        for sequence in prompts:
             if sequence.prefilled:
                 self._prefilling.remove(sequence)
                 self._decoding.add(sequence)
 
-    def _decode(self) -> Batch:
-        """Every running sequence that gets a page for its next token, first come first served, or only small flows."""
+    def _few(self) -> list[Sequence]:
+        """Sequences of small flows that decode without the others now; none, if it is a step of all."""
         few = self._short_steps.choose(self._decoding, self._waiting)
-        if few and all(self.block_manager.reserve(each.block_table, each.num_computed + 1) for each in few):
-            return Batch.decode(few)
+        return few if all(self.block_manager.reserve(each.block_table, each.num_computed + 1) for each in few) else []
+
+    def _all_with_pages(self) -> list[Sequence]:
+        """Every running sequence that gets a page for its next token, first come first served."""
         index = 0
         while index < len(self._decoding):
             sequence = self._decoding[index]
@@ -147,7 +170,7 @@ class Scheduler:
                 index += 1
             else:
                 self._preempt(self._decoding.take_last())
-        return Batch.decode(list(self._decoding))
+        return list(self._decoding)
 
     def _preempt(self, sequence: Sequence) -> None:
         self.block_manager.release(sequence.block_table)

@@ -73,10 +73,8 @@ class StepBuffers:
         if self._fence is not None:
             self._fence.synchronize()  # a step that samples nothing is over before its inputs are copied
         tables = self._fill_block_tables(batch.sequences, least_seqs, least_pages)
-        if batch.phase == "decode":
-            num_rows = self._fill_decode(batch.sequences, tables)
-        else:
-            num_rows = self._fill_prefill(batch, tables)
+        self._fill_decodes(batch, tables)
+        num_rows = self._fill_prompts(batch, tables)
         num_seqs = len(batch.sequences)
         while num_rows < least_seqs or num_seqs < least_seqs:
             self._add_padding(num_rows, num_seqs)
@@ -87,7 +85,7 @@ class StepBuffers:
             query_start=self._query_start.on_device(num_seqs + 1),
             context_lens=self._context_lens.on_device(num_seqs),
             block_tables=self._block_tables.on_device(*tables.shape),
-            is_decode=batch.phase == "decode",
+            num_decodes=num_seqs if batch.phase == "decode" else batch.num_decodes,
         )
         inputs = StepInputs(self._token_ids.on_device(num_rows), metadata, self._fill_last_rows(batch))
         if self._fence is not None:
@@ -104,8 +102,9 @@ class StepBuffers:
             row[: len(sequence.block_table)] = sequence.block_table
         return tables
 
-    def _fill_decode(self, sequences: tuple[Sequence, ...], tables: np.ndarray) -> int:
-        count = len(sequences)
+    def _fill_decodes(self, batch: Batch, tables: np.ndarray) -> None:
+        count = batch.num_decodes
+        sequences = batch.sequences[:count]
         positions = self._positions.array[:count]
         positions[:] = [sequence.num_computed for sequence in sequences]
         self._token_ids.array[:count] = [sequence.tokens[sequence.num_computed] for sequence in sequences]
@@ -113,12 +112,12 @@ class StepBuffers:
         self._slots.array[:count] = tables[np.arange(count), pages] * self._page_size + places
         self._context_lens.array[:count] = positions + 1
         self._query_start.array[: count + 1] = np.arange(count + 1)
-        return count
 
-    def _fill_prefill(self, batch: Batch, tables: np.ndarray) -> int:
-        end = 0
-        self._query_start.array[0] = 0
-        for index, (sequence, count) in enumerate(zip(batch.sequences, batch.num_tokens, strict=True)):
+    def _fill_prompts(self, batch: Batch, tables: np.ndarray) -> int:
+        """Returns the step's rows."""
+        end = batch.num_decodes
+        for index in range(batch.num_decodes, len(batch.sequences)):
+            sequence, count = batch.sequences[index], batch.num_tokens[index]
             start, end = end, end + count
             first = sequence.num_computed
             positions = np.arange(first, first + count)

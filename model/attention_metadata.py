@@ -11,7 +11,8 @@ import torch
 class AttentionMetadata:
     """A step's tokens, packed along one axis sequence by sequence, without padding between them.
 
-    A decode step has one token a sequence, a prefill step all tokens of its prompts (or the next chunk of them).
+    Sequences that decode have one token in it and come first; after them come prompts with all of their tokens (or the
+    next chunk of them). A step has both where layers can run both at once (`model.fused_layers`).
     Steps have at least two rows, two sequences and two block-table columns: sizes of one would make
     `torch.compile` specialise, and one row alone takes another matrix kernel with other bits. The runner pads with a
     token of its own on page 0, the sink.
@@ -22,4 +23,13 @@ class AttentionMetadata:
     query_start: torch.Tensor  # [num_seqs + 1] int32, where each sequence's tokens begin in this step
     context_lens: torch.Tensor  # [num_seqs] int32, tokens in the cache after this step, this step's included
     block_tables: torch.Tensor  # [num_seqs, max_pages] int32, the pages of each sequence; unused entries are 0
-    is_decode: bool  # one token a sequence: decides the kernel, and so the bits
+    num_decodes: int  # sequences that decode: decides the kernel, and so the bits
+
+    @property
+    def is_decode(self) -> bool:
+        """Whether all sequences decode. Raises `ValueError` for a step that has both kinds."""
+        if 0 < self.num_decodes < len(self.context_lens):
+            raise ValueError(
+                f"{self.num_decodes} of {len(self.context_lens)} sequences decode; only fused layers do that"
+            )
+        return self.num_decodes > 0

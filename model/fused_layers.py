@@ -48,6 +48,6 @@ def fused_decoder_layers(
         shape.num_heads,
         shape.intermediate_size,
         shape.eps,
-        metadata.is_decode,
+        metadata.num_decodes,
     )
     return out

@@ -53,5 +53,5 @@ class RectangularBatch:
             query_start=torch.arange(num_rows + 1, dtype=torch.int32, device=device) * num_tokens,
             context_lens=torch.full((num_rows,), start + num_tokens, dtype=torch.int32, device=device),
             block_tables=self._block_tables,
-            is_decode=num_tokens == 1 and start > 0,
+            num_decodes=num_rows if num_tokens == 1 and start > 0 else 0,
         )

@@ -25,6 +25,15 @@ struct DecodeStep {
   int64_t context_of(int64_t item) const { return context[item / heads]; }
   Item sequence_of(int64_t item) const { return {pages + item / heads * width, context_of(item), page_size, page_stride(), scale}; }
 
+  // `count` of the sequences from `begin` on; queries and results are to be set.
+  DecodeStep part(int64_t begin, int64_t count) const {
+    DecodeStep step = *this;
+    step.sequences = count;
+    step.context += begin;
+    step.pages += begin * width;
+    return step;
+  }
+
   // Cuts the items into parts that read about as much.
   std::vector<int64_t> borders(int64_t parts) const {
     return balanced_borders(items(), parts, [&](int64_t item) { return context_of(item); });

@@ -26,9 +26,9 @@ struct Model {
   }
 };
 
-// Hidden states of the first layer's beginning to those of the last one's end. A step's queries, results and caches are those of
-// `rows` and `model`, whatever it says. A row's bits depend on that row alone.
-void run_decode(const Model& model, const LayerRows& rows, const DecodeStep<uint16_t>& step);
-void run_prefill(const Model& model, const LayerRows& rows, PrefillStep step);
+// Hidden states of the first layer's beginning to those of the last one's end. First come the sequences that decode, a row each, then
+// the prompts of `prefill`, whose starts are counted from the first of their rows; either may be none. A step's queries, results and
+// caches are those of `rows` and `model`, whatever it says. A row's bits depend on that row alone.
+void run_step(const Model& model, const LayerRows& rows, const DecodeStep<uint16_t>& decode, const PrefillStep& prefill);
 
 }  // namespace qwen_batch

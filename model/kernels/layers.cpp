@@ -84,7 +84,7 @@ struct Indices {
 };
 
 // `rows`: all but their buffers.
-void run(const Model& model, LayerRows rows, const Indices& indices, bool is_decode) {
+void run(const Model& model, LayerRows rows, const Indices& indices, int64_t decoding) {
   const LayerSizes& sizes = model.sizes;
   const auto values = [&](int64_t columns) { return torch::stable::empty({rows.count, columns}, ScalarType::BFloat16); };
   const Tensor normed = values(sizes.hidden), wide = values(sizes.wide()), queries = values(sizes.heads * sizes.dim), narrow = values(sizes.narrow()), projected = values(sizes.hidden);
@@ -97,28 +97,27 @@ void run(const Model& model, LayerRows rows, const Indices& indices, bool is_dec
   rows.scratch = scratch.data();
   for (int64_t i = 0; i < rows.count; ++i)
     check(rows.slots[i] >= 0 && rows.slots[i] < indices.pages * sizes.page_size, "decoder_layers: a slot is outside the cache");
-  const auto *context = data_of<int32_t>(indices.context_lens), *tables = data_of<int32_t>(indices.block_tables);
-  const int64_t sequences = indices.context_lens.size(0), width = indices.block_tables.size(1);
+  const auto *context = data_of<int32_t>(indices.context_lens), *tables = data_of<int32_t>(indices.block_tables), *start = data_of<int32_t>(indices.query_start);
+  const int64_t prompts = indices.context_lens.size(0) - decoding, width = indices.block_tables.size(1);
   const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(sizes.dim)));
-  if (is_decode) {
-    const DecodeStep<uint16_t> step{nullptr, nullptr, nullptr, nullptr, context, tables, sequences, sizes.heads, sizes.kv_heads, sizes.dim, sizes.page_size, width, scale};
-    step.check(indices.pages);
-    run_decode(model, rows, step);
-  } else {
-    const PrefillStep step{nullptr, nullptr, nullptr, nullptr, data_of<int32_t>(indices.query_start), context, tables, sequences,
-                           sizes.heads, sizes.kv_heads, sizes.dim, sizes.page_size, width, scale};
-    step.check(rows.count, indices.pages);
-    run_prefill(model, rows, step);
-  }
+  const DecodeStep<uint16_t> decode{nullptr, nullptr, nullptr, nullptr, context, tables, decoding, sizes.heads, sizes.kv_heads, sizes.dim, sizes.page_size, width, scale};
+  decode.check(indices.pages);
+  std::vector<int32_t> starts;
+  for (int64_t s = decoding; s <= decoding + prompts; ++s) starts.push_back(start[s] - static_cast<int32_t>(decoding));
+  const PrefillStep prefill{nullptr, nullptr, nullptr, nullptr, starts.data(), context + decoding, tables + decoding * width, prompts,
+                            sizes.heads, sizes.kv_heads, sizes.dim, sizes.page_size, width, scale};
+  prefill.check(rows.count - decoding, indices.pages);
+  run_step(model, rows, decode, prefill);
 }
 
 #endif
 
 // Hidden [T, E] bfloat16 to the same, through all layers; caches, one a layer, are changed in place.
-// `weights`: of each layer input_norm, qkv, q_norm, k_norm, o, post_norm, gate_up and down.
+// `weights`: of each layer input_norm, qkv, q_norm, k_norm, o, post_norm, gate_up and down. `decoding`: so many of the sequences, the first
+// ones, have one token in the step and decode; the others are prompts, or the next chunks of them.
 Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors k_caches, Tensors v_caches, const Tensor& cos, const Tensor& sin,
                       const Tensor& slots, const Tensor& query_start, const Tensor& context_lens, const Tensor& block_tables, int64_t heads,
-                      int64_t intermediate_size, double eps, bool is_decode) {
+                      int64_t intermediate_size, double eps, int64_t decoding) {
   check_tensors(hidden, weights, k_caches, v_caches);
   const Tensor& cache = k_caches[0];
   const int64_t tokens = hidden.size(0);
@@ -131,12 +130,13 @@ Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors k_ca
   for (const Tensor* t : {&query_start, &context_lens, &block_tables})
     check(t->scalar_type() == ScalarType::Int && t->is_contiguous(), "decoder_layers: query starts, context lengths and block tables must be contiguous int32");
   check(context_lens.size(0) == block_tables.size(0), "decoder_layers: one length a block table");
-  check(is_decode ? context_lens.size(0) == tokens : query_start.size(0) == context_lens.size(0) + 1, "decoder_layers: a decode step has one token a sequence, another one a start a sequence and an end");
+  check(query_start.size(0) == context_lens.size(0) + 1, "decoder_layers: a start a sequence, and an end");
+  check(0 <= decoding && decoding <= context_lens.size(0) && decoding <= tokens, "decoder_layers: only sequences of the step can decode");
   Tensor out = torch::stable::empty_like(hidden);
 #if QWEN_BATCH_HAS_AVX512_BF16
   std::memcpy(data_of<uint16_t>(out), hidden.const_data_ptr(), tokens * sizes.hidden * sizeof(uint16_t));
   LayerRows rows{tokens, data_of<float>(cos), data_of<float>(sin), data_of<int64_t>(slots), data_of<uint16_t>(out)};
-  run(model_of(weights, k_caches, v_caches, sizes), rows, {query_start, context_lens, block_tables, cache.size(0)}, is_decode);
+  run(model_of(weights, k_caches, v_caches, sizes), rows, {query_start, context_lens, block_tables, cache.size(0)}, decoding);
 #endif
   return out;
 }
@@ -147,7 +147,7 @@ Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors k_ca
 STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
   m.def("layers_available(int hidden_size, int intermediate_size, int dim) -> bool");
   m.def("decoder_layers(Tensor hidden, Tensor[] weights, Tensor(a!)[] k_caches, Tensor(b!)[] v_caches, Tensor cos, Tensor sin, Tensor slots, "
-        "Tensor query_start, Tensor context_lens, Tensor block_tables, int heads, int intermediate_size, float eps, bool is_decode) -> Tensor");
+        "Tensor query_start, Tensor context_lens, Tensor block_tables, int heads, int intermediate_size, float eps, int decoding) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
 
+from engine import policy
 from engine.config import PAGE_SIZE, EngineConfig
 from engine.load import LoadedEngine, load_engine
-from engine.request import Request
+from engine.model_runner import ModelRunner
+from engine.request import Request, Ticket
 from jobs.sampling import SamplingParams
 from model.config import ModelConfig
 from model.kv_cache import bytes_per_page
@@ -94,6 +98,29 @@ def test_pre_empted_sequences_give_the_ids_of_undisturbed_ones(load: Load) -> No
     assert together(tight) == together(load())
     stats = tight.engine.take_group_stats("")
     assert stats.decode_batch_sum > stats.output_tokens, "no token was replayed, so nothing was pre-empted"
+
+
+def test_a_prompt_that_joins_another_flows_decode_steps_gives_the_ids_of_one_alone(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = load(compile=True, max_batched_tokens=150)
+    expected = alone(loaded)
+    runner = loaded.engine._runner
+    assert isinstance(runner, ModelRunner)
+    run = mock.Mock(wraps=runner.run)
+    monkeypatch.setattr(policy, "MIXED_PROMPT_TOKENS", 100)
+    monkeypatch.setattr(runner, "run", run)
+    first, *others = requests()
+    later: list[Ticket] = []
+
+    def submit_the_others(_: int) -> None:
+        if not later:
+            later.extend(loaded.engine.submit_many([replace(each, flow="b") for each in others]))
+
+    (early,) = loaded.engine.submit_many([replace(first, flow="a", on_token=submit_the_others)])
+    assert early.future.result(60).token_ids == expected[0]
+    assert [ticket.future.result(60).token_ids for ticket in later] == expected[1:]
+    assert any(call.args[0].phase == "mixed" for call in run.call_args_list) == runner.mixes
 
 
 def test_compiled_layers_give_a_request_alone_its_ids_among_others(load: Load) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from engine import policy
 from engine.block_manager import BlockManager
 from engine.scheduler import Scheduler
 from engine.sequence import Sequence
@@ -11,8 +12,10 @@ from tests.support.fake_runner import CacheRunner
 PAGE = 4
 
 
-def make(num_pages: int = 100, max_num_seqs: int = 8, max_batched_tokens: int = 32) -> Scheduler:
-    return Scheduler(BlockManager(num_pages, PAGE), max_num_seqs, max_batched_tokens)
+def make(
+    num_pages: int = 100, max_num_seqs: int = 8, max_batched_tokens: int = 32, *, mixes: bool = False
+) -> Scheduler:
+    return Scheduler(BlockManager(num_pages, PAGE), max_num_seqs, max_batched_tokens, mixes=mixes)
 
 
 def drain(scheduler: Scheduler, runner: CacheRunner) -> list[Sequence]:
@@ -57,6 +60,38 @@ def test_a_prompt_longer_than_the_budget_is_cut_at_multiples_of_it() -> None:
     drain(scheduler, runner)
     prefills = [(batch.num_tokens, len(batch.sampling)) for batch in runner.batches if batch.phase == "prefill"]
     assert prefills == [((32,), 0), ((32,), 0), ((6, 5), 2)]
+
+
+def phases_of_a_long_prompt_beside(flow: str, *, mixes: bool) -> list[tuple[str, tuple[int, ...]]]:
+    """Phases and tokens of the steps that prefill 70 tokens of flow "long" while a sequence of `flow` decodes."""
+    scheduler, runner = make(mixes=mixes), CacheRunner(PAGE)
+    early, late = sequence(4, 20, flow=flow), sequence(70, 2, flow="long")
+    scheduler.add(early)
+    first = scheduler.schedule()
+    assert first is not None
+    scheduler.advance(first, runner.run(first))
+    scheduler.add(late)
+    drain(scheduler, runner)
+    assert [list(each.generated) for each in (early, late)] == [alone(early), alone(late)]
+    return [(batch.phase, batch.num_tokens) for batch in runner.batches[1:] if batch.phase != "decode"]
+
+
+@pytest.fixture
+def ten_mixed_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy, "MIXED_PROMPT_TOKENS", 10)
+
+
+@pytest.mark.usefixtures("ten_mixed_tokens")
+def test_a_long_prompt_does_not_hold_up_other_flows_where_the_runner_mixes() -> None:
+    rest = ("prefill", (10,))  # no longer than what a mixed step takes
+    assert phases_of_a_long_prompt_beside("other", mixes=True) == [("mixed", (1, 10))] * 6 + [rest]
+
+
+@pytest.mark.usefixtures("ten_mixed_tokens")
+@pytest.mark.parametrize(("flow", "mixes"), [("long", True), ("other", False)])
+def test_prompts_come_first_in_a_lone_flow_and_where_the_runner_cannot_mix(flow: str, mixes: bool) -> None:
+    apart = [("prefill", (32,)), ("prefill", (32,)), ("prefill", (6,))]
+    assert phases_of_a_long_prompt_beside(flow, mixes=mixes) == apart
 
 
 def test_decoding_goes_on_until_a_few_short_prompts_can_share_a_prefill() -> None:

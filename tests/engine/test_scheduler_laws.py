@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -16,14 +18,16 @@ from tests.support.fake_runner import CacheRunner
 PAGE, NUM_PAGES, MAX_SEQS, BUDGET, MAX_LEN = 4, 12, 5, 16, 40
 
 
-def make(num_pages: int) -> Scheduler:
-    return Scheduler(BlockManager(num_pages, PAGE), MAX_SEQS, BUDGET)
+def make(num_pages: int, *, mixes: bool = False) -> Scheduler:
+    return Scheduler(BlockManager(num_pages, PAGE), MAX_SEQS, BUDGET, mixes=mixes)
 
 
 class SchedulerMachine(RuleBasedStateMachine):
+    mixes = False
+
     def __init__(self) -> None:
         super().__init__()
-        self.scheduler = make(NUM_PAGES)
+        self.scheduler = make(NUM_PAGES, mixes=self.mixes)
         self.runner = CacheRunner(PAGE)
         self.wave = 0
         self.unfinished: list[Sequence] = []
@@ -61,7 +65,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         if batch is None:
             return False
         assert 0 < len(batch.sequences) <= MAX_SEQS + policy.newcomer_places(MAX_SEQS)
-        assert sum(batch.num_tokens) <= BUDGET
+        assert sum(batch.num_tokens[batch.num_decodes :]) <= BUDGET
+        assert self.mixes or batch.phase != "mixed"
         done = self.scheduler.advance(batch, self.runner.run(batch))
         for each in done:
             self.unfinished.remove(each)
@@ -90,5 +95,22 @@ def alone(original: Sequence) -> list[int]:
     return list(copy.generated)
 
 
-SchedulerMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+class MixingSchedulerMachine(SchedulerMachine):
+    mixes = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._few_tokens = mock.patch.object(policy, "MIXED_PROMPT_TOKENS", 5)
+        self._few_tokens.start()
+
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+        finally:
+            self._few_tokens.stop()
+
+
+SETTINGS = settings(max_examples=60, stateful_step_count=20, deadline=None)
+SchedulerMachine.TestCase.settings = MixingSchedulerMachine.TestCase.settings = SETTINGS
 TestScheduler = SchedulerMachine.TestCase
+TestMixingScheduler = MixingSchedulerMachine.TestCase

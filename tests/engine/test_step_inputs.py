@@ -86,6 +86,22 @@ def test_decoding_feeds_the_token_after_the_last_computed_one(buffers: StepBuffe
     }
 
 
+def test_prompts_follow_what_decodes(buffers: StepBuffers) -> None:
+    decoding = placed(4, [2, 3], num_computed=4, generated=(77,))
+    prompt, chunk = placed(2, [1]), placed(9, [4, 5, 6], num_computed=4)
+    inputs = buffers.build(Batch.mixed([decoding], [prompt, chunk], [2, 3]))
+    assert inputs.metadata.num_decodes == 1
+    assert listed(inputs) == {
+        "token_ids": [77, *prompt.tokens, *chunk.tokens[4:7]],
+        "positions": [4, 0, 1, 4, 5, 6],
+        "slots": [12, 4, 5, 20, 21, 22],
+        "query_start": [0, 1, 3, 6],
+        "context_lens": [5, 2, 7],
+        "block_tables": [[2, 3, 0], [1, 0, 0], [4, 5, 6]],
+        "last_rows": [0, 2],
+    }
+
+
 def test_a_lone_sequence_gets_a_companion_on_the_sink_page(buffers: StepBuffers) -> None:
     inputs = buffers.build(Batch.decode([placed(1, [3], num_computed=1, generated=(9,))]))
     assert listed(inputs) == {

@@ -77,6 +77,32 @@ def test_a_sequence_has_the_same_bits_alone_and_among_others(
 
 @pytest.mark.parametrize("quantize", ["none", "int8"])
 @pytest.mark.parametrize("threads", [1, 2, 3], indirect=True)
+@pytest.mark.parametrize("decoding", [3, 25, 80])  # 3: not in halves; 80: the second half has sequences of both kinds
+def test_a_step_that_decodes_and_prefills_gives_the_bits_of_two_steps(
+    load: LoadModel, decoding: int, threads: int, quantize: Quantization
+) -> None:
+    model = fused(load(num_hidden_layers=3, quantize=quantize))
+    prompts = ragged_prompts(decoding + 3, longest=150, vocab_size=TINY["vocab_size"])
+    apart, together = PackedSteps(model), PackedSteps(model)
+    found = []
+    for steps in (apart, together):
+        old = [CachedSequence(list(prompt)) for prompt in prompts[:decoding]]
+        new = [CachedSequence(list(prompt)) for prompt in prompts[decoding:]]
+        steps.run(old)
+        steps.run(new, most=64)  # the rest of the last one is a chunk of its own
+        for sequence in old:
+            sequence.token_ids.append(5)
+        new = [sequence for sequence in new if sequence.num_cached < len(sequence.token_ids)]
+        if steps is apart:
+            found.append([*steps.run(old, is_decode=True), *steps.run(new)])
+        else:
+            found.append(steps.run([*old, *new], num_decodes=decoding))
+    assert len(found[0]) > decoding
+    assert all(map(torch.equal, *found))
+
+
+@pytest.mark.parametrize("quantize", ["none", "int8"])
+@pytest.mark.parametrize("threads", [1, 2, 3], indirect=True)
 @pytest.mark.parametrize("intermediate_size", [TINY["intermediate_size"], 256])  # 256: products gate what they made
 def test_a_chunk_shared_between_threads_has_the_bits_of_one_that_is_not(
     load: LoadModel, intermediate_size: int, threads: int, quantize: Quantization
@@ -91,6 +117,12 @@ def test_a_chunk_shared_between_threads_has_the_bits_of_one_that_is_not(
     assert torch.equal(torch.cat(in_parts), together), f"with {threads} threads"
 
 
+def test_layers_one_by_one_refuse_a_step_that_decodes_and_prefills(load: LoadModel) -> None:
+    sequences = [CachedSequence([1]), CachedSequence([1, 2])]
+    with pytest.raises(ValueError, match="1 of 2 sequences decode"):
+        PackedSteps(load()).run(sequences, num_decodes=1)
+
+
 def test_what_it_cannot_run_is_known_beforehand(load: LoadModel) -> None:
     assert not can_fuse(load(torch.float32).weights.layers)
     assert not can_fuse(load(head_dim=48).weights.layers)
@@ -101,7 +133,7 @@ def test_a_slot_outside_the_cache_is_refused(load: LoadModel, count: int) -> Non
     model = fused(load())
     steps = PackedSteps(model)
     sequences = [CachedSequence([1]) for _ in range(count)]
-    metadata = steps._metadata(sequences, [1] * count, 0, is_decode=True)
+    metadata = steps._metadata(sequences, [1] * count, 0, num_decodes=count)
     metadata.slots[0] = steps.cache.keys[0].shape[0] * steps.page_size
     with pytest.raises(RuntimeError, match="a slot is outside the cache"):
         model.forward(torch.ones(count, dtype=torch.int64), metadata, steps.cache)

@@ -45,9 +45,10 @@ class CacheRunner:
 
     def run(self, batch: Batch) -> list[int]:
         self.batches.append(batch)
-        for sequence, count in zip(batch.sequences, batch.num_tokens, strict=True):
+        for index, (sequence, count) in enumerate(zip(batch.sequences, batch.num_tokens, strict=True)):
+            kernel = "decode" if index < batch.num_decodes else "prefill"
             for position in range(sequence.num_computed, sequence.num_computed + count):
-                self._cache[self._slot(sequence, position)] = (sequence.tokens[position], batch.phase)
+                self._cache[self._slot(sequence, position)] = (sequence.tokens[position], kernel)
         return [self._next(batch.sequences[index]) for index in batch.sampling]
 
     def _slot(self, sequence: Sequence, position: int) -> int:

@@ -38,13 +38,15 @@ class PackedSteps:
         most: int | None = None,
         spare_columns: int = 0,
         is_decode: bool = False,
+        num_decodes: int = 0,
     ) -> list[torch.Tensor]:
-        """Feeds each sequence's tokens that are not cached yet, at most `most` each.
+        """Feeds each sequence's tokens that are not cached yet, at most `most` each; the first `num_decodes` decode.
 
         Returns for each sequence the logits of the tokens that were fed, [tokens, valid_vocab].
         """
         counts = [min(most or len(s.token_ids), len(s.token_ids) - s.num_cached) for s in sequences]
-        metadata = self._metadata(sequences, counts, spare_columns, is_decode)
+        num_decodes = len(sequences) if is_decode else num_decodes
+        metadata = self._metadata(sequences, counts, spare_columns, num_decodes)
         fed = [t for s, n in zip(sequences, counts, strict=True) for t in s.token_ids[s.num_cached :][:n]]
         with torch.inference_mode():
             hidden = self.model.forward(torch.tensor(fed), metadata, self.cache)
@@ -63,7 +65,7 @@ class PackedSteps:
         return [torch.stack(list(of_one)) for of_one in zip(*steps, strict=True)]
 
     def _metadata(
-        self, sequences: list[CachedSequence], counts: list[int], spare_columns: int, is_decode: bool
+        self, sequences: list[CachedSequence], counts: list[int], spare_columns: int, num_decodes: int
     ) -> AttentionMetadata:
         size = self.page_size
         positions, slots, query_start = [], [], [0]
@@ -85,7 +87,7 @@ class PackedSteps:
             query_start=torch.tensor(query_start, dtype=torch.int32),
             context_lens=torch.tensor(ends, dtype=torch.int32),
             block_tables=tables,
-            is_decode=is_decode,
+            num_decodes=num_decodes,
         )
 
 
