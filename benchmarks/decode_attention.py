@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import torch
 
-from cli.local.machine_speed import READ_BYTES, read_ways
+from cli.local.machine_speed import READ_BYTES, read_ways, reads_now
 from engine.config import PAGE_SIZE
 from engine.cpu_kernels import load_cpu_kernels
 from engine.machine import Machine
@@ -92,24 +92,13 @@ def main() -> None:
 
 def _compare(layers: CachedLayers, reads: list[Callable[[], object]]) -> str:
     layers.attend()
-    limits, rates = [_reads(reads)], []
+    limits, rates = [reads_now(reads, READ_BYTES)], []
     for _ in range(PASSES):
         rates.append(layers.bytes / layers.attend())
-        limits.append(_reads(reads))
+        limits.append(reads_now(reads, READ_BYTES))
     around = [(before + after) / 2 for before, after in itertools.pairwise(limits)]
     share = statistics.median(rate / limit for rate, limit in zip(rates, around, strict=True))
     return f"{statistics.median(rates) / 1e9:5.1f} of {statistics.median(limits) / 1e9:5.1f} GB/s, {share:4.0%}"
-
-
-def _reads(ways: list[Callable[[], object]]) -> float:
-    """Bytes a second by the fastest of the ways."""
-    return max(READ_BYTES / _seconds(read) for read in ways)
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    started_at = time.perf_counter()
-    work()
-    return time.perf_counter() - started_at
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from unittest import mock
 
 import torch
 
-from cli.local.machine_speed import READ_BYTES, read_ways
+from cli.local.machine_speed import READ_BYTES, read_ways, reads_now
 from cli.local.roofline import MachineSpeed, ModelCost, decode_limit
 from engine.load import load_engine
 from engine.machine import Machine
@@ -60,16 +60,10 @@ class StepsAndReads:
             result = run(runner, batch)
             seconds = time.perf_counter() - started_at
             if batch.phase == "decode":
-                self.steps.append(Step(seconds, max(map(_bytes_a_second, self._reads))))
+                self.steps.append(Step(seconds, reads_now(self._reads, READ_BYTES // PART)))
             return result
 
         return timed
-
-
-def _bytes_a_second(read: Callable[[], object]) -> float:
-    started_at = time.perf_counter()
-    read()
-    return READ_BYTES / PART / (time.perf_counter() - started_at)
 
 
 def measure(options: argparse.Namespace) -> list[Step]:

@@ -77,9 +77,13 @@ def test_a_sequence_has_the_same_bits_alone_and_among_others(
 
 @pytest.mark.parametrize("quantize", ["none", "int8"])
 @pytest.mark.parametrize("threads", [1, 2, 3], indirect=True)
-@pytest.mark.parametrize("decoding", [3, 25, 80])  # 3: not in halves; 80: the second half has sequences of both kinds
+@pytest.mark.parametrize(
+    ("decoding", "cached"),
+    [(3, 64), (25, 64), (80, 140)],
+    ids=["not in halves", "only prompts in the second half", "both kinds in the second half"],
+)
 def test_a_step_that_decodes_and_prefills_gives_the_bits_of_two_steps(
-    load: LoadModel, decoding: int, threads: int, quantize: Quantization
+    load: LoadModel, decoding: int, cached: int, threads: int, quantize: Quantization
 ) -> None:
     model = fused(load(num_hidden_layers=3, quantize=quantize))
     prompts = ragged_prompts(decoding + 3, longest=150, vocab_size=TINY["vocab_size"])
@@ -89,7 +93,7 @@ def test_a_step_that_decodes_and_prefills_gives_the_bits_of_two_steps(
         old = [CachedSequence(list(prompt)) for prompt in prompts[:decoding]]
         new = [CachedSequence(list(prompt)) for prompt in prompts[decoding:]]
         steps.run(old)
-        steps.run(new, most=64)  # the rest of the last one is a chunk of its own
+        steps.run(new, most=cached)  # the rest of the last one is a chunk of its own
         for sequence in old:
             sequence.token_ids.append(5)
         new = [sequence for sequence in new if sequence.num_cached < len(sequence.token_ids)]
@@ -97,7 +101,8 @@ def test_a_step_that_decodes_and_prefills_gives_the_bits_of_two_steps(
             found.append([*steps.run(old, is_decode=True), *steps.run(new)])
         else:
             found.append(steps.run([*old, *new], num_decodes=decoding))
-    assert len(found[0]) > decoding
+    prompt_rows = sum(map(len, found[0])) - decoding
+    assert prompt_rows > decoding if cached == 64 else 0 < prompt_rows < decoding  # as many rows go to each half
     assert all(map(torch.equal, *found))
 
 
