@@ -35,7 +35,7 @@ from jobs.job import Job
 from jobs.prompt_file import PromptFile
 from jobs.sampling import SamplingSettings
 from jobs.settings import Settings
-from jobs.submission import SubmitOptions, submit_file
+from jobs.submission import SubmitOptions, Submitted, submit_file
 
 MAX_KEY_CHARS = 200
 
@@ -55,6 +55,26 @@ def _key_of(said: str | None, settings: Settings, options: SubmitOptions) -> Cal
     if said is not None:
         return lambda _: f"said:{said}"
     return lambda report: f"content:{fingerprint_of(report, settings.model, options)}"
+
+
+def _refuse_conflicts(
+    wait: bool, output: str | None, errors: str | None, idempotency_key: str | None, new: bool
+) -> None:
+    if (output or errors) and not wait:
+        raise click.UsageError("-o and --errors need --wait; without it use `qwen-batch results` later.")
+    if idempotency_key and new:
+        raise click.UsageError("--idempotency-key and --new exclude each other.")
+    if errors and not output:
+        raise click.UsageError("--errors needs -o: stdout is for the job's id.")
+
+
+def _say_what_became_of_it(console: Console, submitted: Submitted, reuse: bool) -> None:
+    job = submitted.job
+    if not submitted.is_new:
+        console.say(f"This was submitted before; --new makes another job of it. {_standing(job)}")
+    elif reuse:
+        console.say(f"{job.reused:,} of {job.spec.num_lines:,} lines have their completions from earlier jobs.")
+    console.detail(f"{job.spec.num_lines:,} lines in {job.spec.num_shards:,} shards, for workers of {job.spec.model}.")
 
 
 def _standing(job: Job) -> str:
@@ -135,12 +155,7 @@ def command(
       qwen-batch submit edited.jsonl --reuse
       qwen-batch submit prompts.jsonl --temperature 0.6 --wait -o results.jsonl
     """
-    if (output or errors) and not wait:
-        raise click.UsageError("-o and --errors need --wait; without it use `qwen-batch results` later.")
-    if idempotency_key and new:
-        raise click.UsageError("--idempotency-key and --new exclude each other.")
-    if errors and not output:
-        raise click.UsageError("--errors needs -o: stdout is for the job's id.")
+    _refuse_conflicts(wait, output, errors, idempotency_key, new)
     settings = settings_with(redis_url=redis_url, model=model)
     target = ResultTarget.of_options(output, errors) if output else None
     with PromptFile.open(prompts, sys.stdin.buffer) as file:
@@ -159,16 +174,11 @@ def command(
         submitted = submit_file(
             store, open_hints(settings), file, options, None if new else _key_of(idempotency_key, settings, options)
         )
-    job = submitted.job
-    console.data(job.id)
-    if not submitted.is_new:
-        console.say(f"This was submitted before; --new makes another job of it. {_standing(job)}")
-    elif reuse:
-        console.say(f"{job.reused:,} of {job.spec.num_lines:,} lines have their completions from earlier jobs.")
-    console.detail(f"{job.spec.num_lines:,} lines in {job.spec.num_shards:,} shards, for workers of {job.spec.model}.")
+    console.data(submitted.job.id)
+    _say_what_became_of_it(console, submitted, reuse)
     if not wait:
         return ExitCode.DONE
-    code = watch_to_the_end(open_store_to_watch(settings), job.id, console)
+    code = watch_to_the_end(open_store_to_watch(settings), submitted.job.id, console)
     if target is not None and code is not ExitCode.INTERRUPTED:
-        target.write(store, store.job(job.id))
+        target.write(store, store.job(submitted.job.id))
     return code

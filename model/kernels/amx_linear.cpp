@@ -15,6 +15,7 @@
 #include <cstdint>
 
 #include "amx_tiles.h"
+#include "check.h"
 #include "product.h"
 #include "weight_memory.h"
 
@@ -140,10 +141,6 @@ struct Tiles {
 #endif  // QWEN_BATCH_HAS_AMX
 
 bool amx_available() { return amx_granted(); }
-
-void check(bool holds, const char* what) {
-  if (!holds) throw std::runtime_error(what);
-}
 
 // w [n, k] bfloat16, k a multiple of 32 -> the packed form, n padded with zeros to a multiple of 32.
 Tensor amx_pack(const Tensor& w) {

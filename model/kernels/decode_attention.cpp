@@ -9,9 +9,9 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <cstdint>
-#include <stdexcept>
 
 #include "attention_share.h"
+#include "check.h"
 #include "kernels.h"
 #include "team.h"
 
@@ -21,17 +21,13 @@ using torch::stable::Tensor;
 namespace qwen_batch {
 namespace {
 
-void check(bool holds, const char* what) {
-  if (!holds) throw std::runtime_error(what);
-}
-
 template <typename T>
 void run(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& lens, const Tensor& tables, double scale, Tensor& out) {
   const DecodeStep<T> step{static_cast<const T*>(q.const_data_ptr()), static_cast<const T*>(k.const_data_ptr()),
                            static_cast<const T*>(v.const_data_ptr()), static_cast<T*>(out.mutable_data_ptr()),
                            static_cast<const int32_t*>(lens.const_data_ptr()), static_cast<const int32_t*>(tables.const_data_ptr()),
                            lens.size(0), q.size(1), k.size(1), q.size(2), k.size(2), tables.size(1), static_cast<float>(scale)};
-  step.check(k.size(0));
+  step.check_bounds(k.size(0));
   const auto borders = step.borders(torch::stable::get_num_threads());
   as_team([&](const Member& member) {
     for (AttentionShare<T> share(step, borders[member.first], borders[member.last]); !share.done();) share.block();

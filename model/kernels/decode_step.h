@@ -2,10 +2,10 @@
 #pragma once
 
 #include <cstdint>
-#include <stdexcept>
 #include <vector>
 
 #include "balance.h"
+#include "check.h"
 #include "plain_attention.h"
 
 namespace qwen_batch {
@@ -45,11 +45,10 @@ struct DecodeStep {
   }
 
   // Raises `std::runtime_error` for what lies outside a cache of so many pages.
-  void check(int64_t num_pages) const {
+  void check_bounds(int64_t num_pages) const {
     for (int64_t s = 0; s < sequences; ++s)
-      if (context[s] < 1 || context[s] > width * page_size) throw std::runtime_error("decode_attention: a context length is outside its pages");
-    for (int64_t i = 0; i < sequences * width; ++i)
-      if (pages[i] < 0 || pages[i] >= num_pages) throw std::runtime_error("decode_attention: a page number is outside the cache");
+      check(context[s] >= 1 && context[s] <= width * page_size, "decode_attention: a context length is outside its pages");
+    check_page_numbers(pages, sequences * width, num_pages, "decode_attention: a page number is outside the cache");
   }
 
   const T* first_key(int64_t item) const { return keys + (pages[item / heads * width] * heads + item % heads) * page_size * dim; }

@@ -14,9 +14,9 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <stdexcept>
 
 #include "ahead.h"
+#include "check.h"
 #include "product.h"
 #include "rows.h"
 #include "weight_memory.h"
@@ -143,10 +143,6 @@ void multiply_pieces(const Member& member, const Product& product, const Units& 
 #endif  // QWEN_BATCH_HAS_AVX512_BF16
 
 bool dot_available() { return QWEN_BATCH_HAS_AVX512_BF16; }
-
-void check(bool holds, const char* what) {
-  if (!holds) throw std::runtime_error(what);
-}
 
 // w [n, k] bfloat16, k even -> the packed form, n padded with zeros to a multiple of 64.
 Tensor dot_pack(const Tensor& w) {

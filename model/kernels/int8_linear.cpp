@@ -10,8 +10,8 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
-#include <stdexcept>
 
+#include "check.h"
 #include "int8_tiles.h"
 #include "int8_vectors.h"
 #include "product.h"
@@ -29,10 +29,6 @@ using namespace int8;
 constexpr int64_t PLAIN_BYTES = GROUP + sizeof(float);  // of a group in the form of model/ops/int8.py
 constexpr float SMALLEST = 1e-30f;  // a group of smaller magnitudes is zero: the inverse of its scale could be infinite
 constexpr int64_t GROUP_ROWS_OF_64 = GROUP_BYTES / 64;
-
-void check(bool holds, const char* what) {
-  if (!holds) throw std::runtime_error(what);
-}
 
 bool int8_available() { return QWEN_BATCH_HAS_VNNI; }
 

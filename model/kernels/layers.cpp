@@ -7,9 +7,9 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <stdexcept>
 #include <vector>
 
+#include "check.h"
 #include "kernels.h"
 #include "layer_steps.h"
 #include "rows.h"
@@ -22,10 +22,6 @@ namespace {
 using Tensors = std::vector<Tensor>;
 
 constexpr size_t WEIGHTS_A_LAYER = 8;
-
-void check(bool holds, const char* what) {
-  if (!holds) throw std::runtime_error(what);
-}
 
 // Whether layers of these sizes can run here. Their weights must be packed for the kernels of this folder, and pages be multiples of BLOCK.
 bool layers_available(int64_t hidden_size, int64_t intermediate_size, int64_t dim) {
@@ -101,12 +97,12 @@ void run(const Model& model, LayerRows rows, const Indices& indices, int64_t dec
   const int64_t prompts = indices.context_lens.size(0) - decoding, width = indices.block_tables.size(1);
   const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(sizes.dim)));
   const DecodeStep<uint16_t> decode{nullptr, nullptr, nullptr, nullptr, context, tables, decoding, sizes.heads, sizes.kv_heads, sizes.dim, sizes.page_size, width, scale};
-  decode.check(indices.pages);
+  decode.check_bounds(indices.pages);
   std::vector<int32_t> starts;
   for (int64_t s = decoding; s <= decoding + prompts; ++s) starts.push_back(start[s] - static_cast<int32_t>(decoding));
   const PrefillStep prefill{nullptr, nullptr, nullptr, nullptr, starts.data(), context + decoding, tables + decoding * width, prompts,
                             sizes.heads, sizes.kv_heads, sizes.dim, sizes.page_size, width, scale};
-  prefill.check(rows.count - decoding, indices.pages);
+  prefill.check_bounds(rows.count - decoding, indices.pages);
   run_step(model, rows, decode, prefill);
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "block_products.h"
+#include "check.h"
 #include "kernels.h"
 #include "prefill_attention.h"
 #include "softmax_rows.h"
@@ -21,10 +22,6 @@ using torch::stable::Tensor;
 
 namespace qwen_batch {
 namespace {
-
-void check(bool holds, const char* what) {
-  if (!holds) throw std::runtime_error(what);
-}
 
 #if QWEN_BATCH_HAS_AVX512_BF16
 
@@ -125,13 +122,13 @@ class QueryBlock {
 
 }  // namespace
 
-void PrefillStep::check(int64_t tokens, int64_t pages) const {
-  qwen_batch::check(query_start[0] == 0 && query_start[sequences] == tokens, "prefill_attention: query_start does not cover q");
+void PrefillStep::check_bounds(int64_t tokens, int64_t pages) const {
+  check(query_start[0] == 0 && query_start[sequences] == tokens, "prefill_attention: query_start does not cover q");
   for (int64_t s = 0; s < sequences; ++s) {
     const int64_t fresh = query_start[s + 1] - query_start[s];
-    qwen_batch::check(fresh >= 0 && fresh <= context[s] && context[s] >= 1 && context[s] <= width * page_size, "prefill_attention: a length is outside its range");
+    check(fresh >= 0 && fresh <= context[s] && context[s] >= 1 && context[s] <= width * page_size, "prefill_attention: a length is outside its range");
   }
-  for (int64_t i = 0; i < sequences * width; ++i) qwen_batch::check(tables[i] >= 0 && tables[i] < pages, "prefill_attention: a page number is outside the cache");
+  check_page_numbers(tables, sequences * width, pages, "prefill_attention: a page number is outside the cache");
 }
 
 #if QWEN_BATCH_HAS_AVX512_BF16
@@ -206,7 +203,7 @@ Tensor prefill_attention(const Tensor& q, const Tensor& k, const Tensor& v, cons
                          static_cast<const int32_t*>(query_start.const_data_ptr()), static_cast<const int32_t*>(context_lens.const_data_ptr()),
                          static_cast<const int32_t*>(block_tables.const_data_ptr()), context_lens.size(0), q.size(1), k.size(1), q.size(2),
                          k.size(2), block_tables.size(1), static_cast<float>(scale)};
-  step.check(q.size(0), k.size(0));
+  step.check_bounds(q.size(0), k.size(0));
   PrefillPlan plan(step);
   as_team([&](const Member& member) { plan.attend(member, step); });
   return out;

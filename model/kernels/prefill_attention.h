@@ -19,7 +19,7 @@ struct PrefillStep {
   float scale;
 
   // Raises `std::runtime_error` for what lies outside q, of so many tokens, or a cache of so many pages.
-  void check(int64_t tokens, int64_t pages) const;
+  void check_bounds(int64_t tokens, int64_t pages) const;
 };
 
 // How a step is cut into pieces, which is the same for all layers, and memory for keys and values in the order of the products.

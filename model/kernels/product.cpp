@@ -2,9 +2,8 @@
 
 #include "product.h"
 
-#include <stdexcept>
-
 #include "amx_tiles.h"
+#include "check.h"
 #include "rows.h"
 
 using torch::headeronly::ScalarType;
@@ -71,8 +70,8 @@ bool bound_by_arithmetic(const PackedWeight& weight) {
 
 Tensor product_of(const Tensor& x, const Tensor& packed, int64_t n) {
   const int64_t rows = x.size(0), k = x.size(1);
-  if (x.dim() != 2 || x.scalar_type() != ScalarType::BFloat16) throw std::runtime_error("linear: a packed weight takes bfloat16 rows");
-  if (!PackedWeight::fits(packed, n, k)) throw std::runtime_error("linear: the packed weight has another shape, or is for another processor");
+  check(x.dim() == 2 && x.scalar_type() == ScalarType::BFloat16, "linear: a packed weight takes bfloat16 rows");
+  check(PackedWeight::fits(packed, n, k), "linear: the packed weight has another shape, or is for another processor");
   const PackedWeight weight = PackedWeight::of(packed, n, k);
   Tensor out = torch::stable::empty({rows, n}, ScalarType::BFloat16);
   if (rows == 0) return out;

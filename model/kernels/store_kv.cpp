@@ -6,8 +6,8 @@
 
 #include <cstdint>
 #include <cstring>
-#include <stdexcept>
 
+#include "check.h"
 #include "kernels.h"
 
 using torch::headeronly::ScalarType;
@@ -15,10 +15,6 @@ using torch::stable::Tensor;
 
 namespace qwen_batch {
 namespace {
-
-void check(bool holds, const char* what) {
-  if (!holds) throw std::runtime_error(what);
-}
 
 // x [tokens, heads, dim], maybe a view whose tokens lie further apart.
 void scatter(const Tensor& x, Tensor& cache, const int64_t* slots) {

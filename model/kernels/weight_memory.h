@@ -6,12 +6,13 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <cstdint>
-#include <stdexcept>
 #include <vector>
 
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
+
+#include "check.h"
 
 namespace qwen_batch {
 
@@ -28,7 +29,7 @@ inline torch::stable::Tensor weight_memory(const std::vector<int64_t>& sizes, Sc
   if (bytes >= HUGE_PAGE) {
     const uintptr_t taken = bytes + HUGE_PAGE;
     void* memory = mmap(nullptr, taken, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) throw std::runtime_error("there is no memory left for a weight");
+    check(memory != MAP_FAILED, "there is no memory left for a weight");
     const uintptr_t start = (reinterpret_cast<uintptr_t>(memory) + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
     auto* values = reinterpret_cast<void*>(start);
     madvise(values, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);  // the rest would take a whole one; a refusal changes nothing
