@@ -2,6 +2,7 @@
 
     python -m benchmarks.bench_peers                      everything, with a random 0.6B model
     python -m benchmarks.bench_peers --systems run,transformers --measure batch
+    python -m benchmarks.bench_peers --add --repeat 1     one more round of a series, interrupted or not
     python -m benchmarks.bench_peers --report-only        the page and pictures anew from the JSON file
 
 Each peer is installed into an environment of its own on first use. Quote figures of a quiet machine only.
@@ -13,15 +14,15 @@ import argparse
 import shutil
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
 
-from benchmarks.peers.machine_facts import describe_machine, measured_again
+from benchmarks.peers.machine_facts import measured_again
 from benchmarks.peers.plan import Plan
 from benchmarks.peers.results import ModelFacts, Results
 from benchmarks.peers.rounds import Rounds
+from benchmarks.peers.series import Setting
 from benchmarks.peers.systems import EVERYTHING, SYSTEMS, Measure
 from benchmarks.random_model import write_random_model
 from benchmarks.report.tables import page
@@ -50,6 +51,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, help="folder of a Qwen3 model in bfloat16 (default: random, 0.6B)")
     parser.add_argument("--output", type=Path, default=BUILD / "bench-peers", help="gets the page and all it shows")
     parser.add_argument("--environments", type=Path, default=BUILD / "peers", help="folder of the peers' installations")
+    parser.add_argument("--add", action="store_true", help="measure more of the series in the output folder")
     parser.add_argument("--report-only", action="store_true", help="measure nothing")
     by_default = [system.key for system in SYSTEMS.values() if system.by_default]
     parser.add_argument("--systems", type=_names(list(SYSTEMS)), default=by_default, help=f"of {', '.join(SYSTEMS)}")
@@ -75,14 +77,10 @@ def _measure(options: argparse.Namespace) -> None:
             "leaves out what no token needs, so the comparison would flatter it. Take a model with its own tokenizer."
         )
     print("Measuring memory and matrix products …", file=sys.stderr, flush=True)
-    results = Results(
-        started_at=datetime.now(UTC).isoformat(timespec="minutes"),
-        threads=options.threads,
-        repeat=options.repeat,
-        batch_requests=options.requests,
-        machine=describe_machine(options.threads),
-        model=ModelFacts(name=model.name, cost=ModelCost.of_model(config)),
-    )
+    facts = ModelFacts(name=model.name, cost=ModelCost.of_model(config))
+    setting = Setting(facts, options.threads, options.requests)
+    path = options.output / RESULTS
+    results = setting.series_to_go_on(path) if options.add else setting.new_series()
     plan = Plan(
         measures=tuple(options.measure),
         repeat=options.repeat,
@@ -97,11 +95,13 @@ def _measure(options: argparse.Namespace) -> None:
     rounds = Rounds(
         plan, model.resolve(), min(vocab_size, 150_000), options.threads, options.environments.resolve(), logs.resolve()
     )
-    for measurement in rounds.run([SYSTEMS[key] for key in options.systems], results.failures):
+    done = results.rounds_done()
+    results.failures = {key: why for key, why in results.failures.items() if key not in options.systems}
+    for measurement in rounds.run([SYSTEMS[key] for key in options.systems], results.failures, done):
         results.measurements.append(measurement)
-        results.save(options.output / RESULTS)
+        results.save(path)
     results.machine = measured_again(results.machine)
-    results.save(options.output / RESULTS)
+    results.save(path)
 
 
 def _report(results: Results, folder: Path) -> None:

@@ -56,12 +56,15 @@ class Results(msgspec.Struct, kw_only=True):
 
     started_at: str  # ISO 8601, UTC
     threads: int
-    repeat: int
     batch_requests: int
     machine: MachineFacts
     model: ModelFacts
     measurements: list[Measurement] = []
     failures: dict[str, str] = {}  # of systems that could not run
+
+    def rounds_done(self) -> dict[str, int]:
+        """Of each system."""
+        return {found.system: found.round + 1 for found in sorted(self.measurements, key=lambda found: found.round)}
 
     def save(self, path: Path) -> None:
         """Write it as JSON, whole or not at all."""

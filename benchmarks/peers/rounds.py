@@ -18,7 +18,7 @@ from benchmarks.peers.others import OthersWatch
 from benchmarks.peers.plan import Plan
 from benchmarks.peers.results import Measurement
 from benchmarks.peers.systems import System
-from benchmarks.peers.task import write_tasks
+from benchmarks.peers.task import Task, write_tasks
 from benchmarks.peers.version import REPOSITORY
 
 FIELDS = set(Measurement.__struct_fields__)
@@ -39,27 +39,27 @@ class Rounds:
     environments: Path  # folder of the peers' environments and of converted models
     logs: Path
 
-    def run(self, systems: list[System], failures: dict[str, str]) -> Iterator[Measurement]:
+    def run(self, systems: list[System], failures: dict[str, str], done: dict[str, int]) -> Iterator[Measurement]:
         """All measurements as they come. Every second round goes backwards, so that a drift hits all alike.
 
         Args:
             systems: What to run; one that fails is left out from then on.
             failures: Gets the reason of each that failed.
+            done: How many rounds of a system there are; its numbers go on from there. Curves are measured again.
         """
         for number in range(self.plan.repeat):
             for system in systems if number % 2 == 0 else reversed(systems):
                 if system.key in failures:
                     continue
                 try:
-                    yield from self._measure(system, number)
+                    tasks = self.plan.tasks(system, number, self.vocab_size)
+                    if tasks:
+                        yield from self._measure(system, tasks, done.get(system.key, 0) + number)
                 except PeerFailed as error:
                     failures[system.key] = str(error)
                     print(f"{system.name}: {error}", file=sys.stderr, flush=True)
 
-    def _measure(self, system: System, number: int) -> list[Measurement]:
-        tasks = self.plan.tasks(system, number, self.vocab_size)
-        if not tasks:
-            return []
+    def _measure(self, system: System, tasks: list[Task], number: int) -> list[Measurement]:
         python = _python(system, self.environments)
         print(f"Round {number + 1}, {system.name}: {len(tasks)} tasks …", file=sys.stderr, flush=True)
         tasks_file, results = self.logs / f"{system.key}.tasks.jsonl", self.logs / f"{system.key}.results.jsonl"

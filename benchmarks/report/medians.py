@@ -11,6 +11,8 @@ from benchmarks.peers.results import Measurement
 from benchmarks.peers.systems import SYSTEMS
 from benchmarks.peers.task import Kind
 
+ROUNDS_TO_QUOTE = 3  # of which a figure is the median
+
 
 class Case(NamedTuple):
     """What was asked of a system."""
@@ -35,6 +37,11 @@ class Figure:
     def spread(self) -> float:
         """(highest - lowest) / median."""
         return (self.highest - self.lowest) / self.rate
+
+    @property
+    def may_be_quoted(self) -> bool:
+        """Whether it is of enough rounds."""
+        return self.rounds >= ROUNDS_TO_QUOTE
 
 
 def figures(measurements: Iterable[Measurement]) -> dict[Case, Figure]:

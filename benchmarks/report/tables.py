@@ -30,13 +30,13 @@ def page(results: Results, plots: list[str]) -> str:
     parts = [
         "# Against the peers: one series",
         "Written by `make bench-peers`; [benchmarks.md](../benchmarks.md) says how to read it.",
-        *_warnings(results),
-        _machine(results),
+        *_warnings(results, found),
+        _machine(results, found),
         "## All systems",
         _main_table(results, found),
         "Tokens a second, medians; in brackets, how many times as fast qwen-batch is: its engine for one stream and "
         "prefill, `qwen-batch run` for the batch, with 8-bit weights where theirs have 8. Limit: what memory bandwidth "
-        "and matrix speed allow with bfloat16 weights.",
+        "and matrix speed allow with bfloat16 weights. An asterisk: of fewer than three rounds, too few to be quoted.",
         *_batches(results, found),
         *(f"![{name.removesuffix('.png')}]({name})" for name in plots),
         "## Versions",
@@ -45,28 +45,29 @@ def page(results: Results, plots: list[str]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _warnings(results: Results) -> Iterator[str]:
+def _warnings(results: Results, found: dict[Case, Figure]) -> Iterator[str]:
     share = max((found.others_share for found in results.measurements), default=0.0)
     if share > BUSY_SHARE:
         yield (
             f"**The machine was busy: other programs used up to {share:.0%} of the processors during a measurement. "
             "These figures are not to be quoted.**"
         )
-    if results.repeat < 3:
-        yield f"**Rounds: {results.repeat}; too few to be quoted.**"
+    if not any(figure.may_be_quoted for figure in found.values()):
+        yield "**Too few rounds to be quoted.**"
     for key, reason in results.failures.items():
         yield f"**{_name(key)} did not run:** {reason}"
 
 
-def _machine(results: Results) -> str:
+def _machine(results: Results, found: dict[Case, Figure]) -> str:
     machine, cost = results.machine, results.model.cost
+    rounds = max((figure.rounds for figure in found.values()), default=0)
     rows = [
         ["processor", f"{machine.processor}, {machine.cores} cores, {machine.memory_bytes / 2**30:.0f} GiB"],
         ["instructions", ", ".join(machine.instructions) or "-"],
         ["reads from memory, measured", f"{machine.speed.read_bytes_per_second / 1e9:.0f} GB/s"],
         ["bfloat16 products, measured", f"{machine.speed.flop_per_second / 1e9:,.0f} GFLOP/s"],
         ["model", f"{results.model.name}, {cost.parameters / 1e6:,.0f} M parameters, {results.threads} threads"],
-        ["measured", f"{results.started_at}, rounds: {results.repeat}, {machine.system}, Python {machine.python}"],
+        ["measured", f"{results.started_at}, rounds: {rounds}, {machine.system}, Python {machine.python}"],
     ]
     return markdown_table(["", ""], rows)
 
@@ -93,7 +94,13 @@ def _cell(found: dict[Case, Figure], key: str, kind: Kind, ours: str, batch_requ
     times = ratio(found.get(Case(ours, kind, requests, 0)), theirs)
     if theirs is None:
         return "-"
-    return f"{theirs.rate:.1f}" if times is None or key == ours else f"{theirs.rate:.1f} ({times:.2f})"
+    return _rate(theirs, None if key == ours else times)
+
+
+def _rate(figure: Figure, times: float | None) -> str:
+    """With how many times as fast ours is."""
+    mark = "" if figure.may_be_quoted else "*"
+    return f"{figure.rate:.1f}{mark}" if times is None else f"{figure.rate:.1f}{mark} ({times:.2f})"
 
 
 def _batches(results: Results, found: dict[Case, Figure]) -> Iterator[str]:
@@ -119,9 +126,7 @@ def _batches(results: Results, found: dict[Case, Figure]) -> Iterator[str]:
 
 def _batch_cell(ours: Figure | None, theirs: Figure | None, key: str) -> str:
     times = ratio(ours, theirs)
-    if theirs is None:
-        return "-"
-    return f"{theirs.rate:.1f}" if times is None or key == "run" else f"{theirs.rate:.1f} ({times:.2f})"
+    return "-" if theirs is None else _rate(theirs, None if key == "run" else times)
 
 
 def _versions(results: Results) -> Iterator[str]:

@@ -6,7 +6,7 @@ import msgspec
 
 from benchmarks.report.markdown import markdown_table
 from benchmarks.report.tables import page
-from tests.benchmarks.measurements import measurement, session
+from tests.benchmarks.measurements import measurement, session, thrice
 
 
 def row_of(text: str, name: str) -> list[str]:
@@ -18,10 +18,12 @@ def row_of(text: str, name: str) -> list[str]:
 def test_each_system_stands_beside_the_ratio_to_ours() -> None:
     text = page(
         session(
-            measurement("run", 1),
-            measurement("openvino", 2),
-            measurement("engine", 10, kind="one_stream", requests=1),
-            measurement("openvino", 20, kind="one_stream", requests=1),
+            *thrice(
+                measurement("run", 1),
+                measurement("openvino", 2),
+                measurement("engine", 10, kind="one_stream", requests=1),
+                measurement("openvino", 20, kind="one_stream", requests=1),
+            )
         ),
         [],
     )
@@ -31,17 +33,24 @@ def test_each_system_stands_beside_the_ratio_to_ours() -> None:
 
 
 def test_the_limit_follows_from_the_machine_that_was_measured() -> None:
-    text = page(session(measurement("run", 10), measurement("run", 20, seed=1)), [])
+    text = page(session(*thrice(measurement("run", 10), measurement("run", 20, seed=1))), [])
     assert row_of(text, "limit of this machine") == ["limit of this machine", "-", "-", "11.1"]  # 100 tokens in 9 s
     assert row_of(text, "64") == ["64", "0", "10.0", "11", "90%"]
 
 
 def test_a_busy_machine_or_too_few_rounds_are_said_in_bold() -> None:
-    assert "**" not in page(session(measurement("run", 1)), [])
+    assert "**" not in page(session(*thrice(measurement("run", 1))), [])
     disturbed = msgspec.structs.replace(measurement("run", 1), others_share=0.4)
-    text = page(session(disturbed, measurement("run", 1)), [])
+    text = page(session(disturbed, *thrice(measurement("run", 1))), [])
     assert "up to 40% of the processors" in text and "not to be quoted" in text
-    assert "too few to be quoted" in page(session(measurement("run", 1), repeat=1), [])
+    assert "**Too few rounds to be quoted.**" in page(session(measurement("run", 1)), [])
+
+
+def test_a_figure_of_fewer_rounds_than_others_is_marked() -> None:
+    text = page(session(*thrice(measurement("run", 1)), measurement("openvino", 2)), [])
+    assert "**" not in text
+    assert row_of(text, "qwen-batch run")[-1] == "100.0"
+    assert row_of(text, "OpenVINO GenAI")[-1] == "50.0* (2.00)"
 
 
 def test_a_system_that_did_not_run_is_named_with_the_reason() -> None:

@@ -46,10 +46,17 @@ def test_every_system_runs_once_a_round_and_every_second_round_goes_backwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failures: dict[str, str] = {}
-    found = list(rounds_of(tmp_path, PEER, monkeypatch).run([system("a"), system("b")], failures))
+    found = list(rounds_of(tmp_path, PEER, monkeypatch).run([system("a"), system("b")], failures, {}))
     assert [(each.round, each.system) for each in found] == [(0, "a"), (0, "b"), (1, "b"), (1, "a")]
     assert {each.output_tokens for each in found} == {64}
     assert failures == {}
+
+
+def test_rounds_that_are_added_go_on_from_those_that_a_system_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = list(rounds_of(tmp_path, PEER, monkeypatch).run([system("a"), system("b")], {}, {"a": 3}))
+    assert [(each.round, each.system) for each in found] == [(3, "a"), (0, "b"), (1, "b"), (4, "a")]
 
 
 def test_a_system_that_fails_is_named_with_its_log_and_left_out(
@@ -57,7 +64,7 @@ def test_a_system_that_fails_is_named_with_its_log_and_left_out(
 ) -> None:
     failures: dict[str, str] = {}
     wrong = PEER.replace("[7] * length", "[7]")
-    assert list(rounds_of(tmp_path, wrong, monkeypatch).run([system("a")], failures)) == []
+    assert list(rounds_of(tmp_path, wrong, monkeypatch).run([system("a")], failures, {})) == []
     assert list(failures) == ["a"]
     assert "exit status 1, 0 of 1 tasks done" in failures["a"]
     assert "64] tokens were asked for" in (tmp_path / "a.round-1.log").read_text()

@@ -1,0 +1,51 @@
+"""A series of measurements on one machine: a new one, or one that goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from benchmarks.peers.machine_facts import describe_machine
+from benchmarks.peers.results import ModelFacts, Results
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is the same for all measurements of a series."""
+
+    model: ModelFacts
+    threads: int
+    batch_requests: int
+
+    def new_series(self) -> Results:
+        """One without measurements. Measures the machine, for some seconds."""
+        return Results(
+            started_at=datetime.now(UTC).isoformat(timespec="minutes"),
+            threads=self.threads,
+            batch_requests=self.batch_requests,
+            machine=describe_machine(self.threads),
+            model=self.model,
+        )
+
+    def series_to_go_on(self, path: Path) -> Results:
+        """The one that is saved there. Measures the machine, for some seconds.
+
+        Raises:
+            SystemExit: There is none, or its setting was another one: figures cannot be compared with new ones.
+        """
+        if not path.exists():
+            raise SystemExit(f"{path}: there is no series to add to. Leave --add out, or say --output FOLDER.")
+        results, now = Results.load(path), self.new_series()
+        speed = results.machine.speed.best_of(now.machine.speed)
+        for what, before, after in (
+            ("machine", replace(results.machine, speed=speed), replace(now.machine, speed=speed)),
+            ("model", results.model, now.model),
+            ("threads", results.threads, now.threads),
+            ("requests of the batch", results.batch_requests, now.batch_requests),
+        ):
+            if before != after:
+                raise SystemExit(f"{path}: {what} then: {before}; now: {after}. These cannot be one series.")
+        return replace(results, machine=replace(results.machine, speed=speed))
