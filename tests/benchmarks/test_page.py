@@ -46,7 +46,7 @@ def test_a_busy_machine_or_too_few_rounds_are_said_in_bold() -> None:
     assert "**Too few rounds to be quoted.**" in page(session(measurement("run", 1)), [])
 
 
-def test_a_figure_of_fewer_rounds_than_others_is_marked() -> None:
+def test_a_figure_of_fewer_than_three_rounds_is_marked() -> None:
     text = page(session(*thrice(measurement("run", 1)), measurement("openvino", 2)), [])
     assert "**" not in text
     assert row_of(text, "qwen-batch run")[-1] == "100.0"
