@@ -60,7 +60,8 @@ def _warnings(results: Results, found: dict[Case, Figure]) -> Iterator[str]:
 
 def _machine(results: Results, found: dict[Case, Figure]) -> str:
     machine, cost = results.machine, results.model.cost
-    rounds = max((figure.rounds for figure in found.values()), default=0)
+    counts = sorted({figure.rounds for figure in found.values()})
+    rounds = " or ".join(map(str, counts)) or "none"
     rows = [
         ["processor", f"{machine.processor}, {machine.cores} cores, {machine.memory_bytes / 2**30:.0f} GiB"],
         ["instructions", ", ".join(machine.instructions) or "-"],

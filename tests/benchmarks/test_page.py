@@ -49,6 +49,7 @@ def test_a_busy_machine_or_too_few_rounds_are_said_in_bold() -> None:
 def test_a_figure_of_fewer_than_three_rounds_is_marked() -> None:
     text = page(session(*thrice(measurement("run", 1)), measurement("openvino", 2)), [])
     assert "**" not in text
+    assert "rounds: 1 or 3," in text
     assert row_of(text, "qwen-batch run")[-1] == "100.0"
     assert row_of(text, "OpenVINO GenAI")[-1] == "50.0* (2.00)"
 
