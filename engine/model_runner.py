@@ -109,14 +109,14 @@ class ModelRunner:
         size = self._graphs.size_for(len(batch.sequences)) if batch.phase == "decode" else None
         if size is None:
             inputs = self._buffers.build(batch)
-            hidden = self._model.forward(inputs.token_ids, inputs.metadata, self._cache)
+            hidden = self._model.forward(inputs.token_ids, inputs.metadata, self._cache, last_only=True)
         else:
             inputs = self._build_recorded(batch, size)
             hidden = self._graphs.replay(size)
         if not batch.sampling:
             return []
         rows = [sampling_row(batch.sequences[index], self._model.valid_vocab) for index in batch.sampling]
-        logits = self._model.rounded_logits(hidden[inputs.last_rows])[: len(rows)]
+        logits = self._model.rounded_logits(hidden[inputs.sampling])[: len(rows)]
         return sample(logits, SamplingBatch.from_rows(rows, self._device)).tolist()
 
     def warm_up(self) -> float:

@@ -25,7 +25,7 @@ class StepInputs:
 
     token_ids: torch.Tensor  # [num_tokens] int64
     metadata: AttentionMetadata
-    last_rows: torch.Tensor  # [max(2, sampling sequences)] int64, rows whose hidden states are sampled; none: empty
+    sampling: torch.Tensor  # [max(2, sampling sequences)] int64, sequences that are sampled for; none: empty
 
 
 class StepBuffers:
@@ -60,7 +60,7 @@ class StepBuffers:
         self._query_start = DeviceBuffer(seqs + 1, torch.int32, device)
         self._context_lens = DeviceBuffer(seqs, torch.int32, device)
         self._block_tables = DeviceBuffer(seqs * self.max_pages, torch.int32, device)
-        self._last_rows = DeviceBuffer(seqs, torch.int64, device)
+        self._sampling = DeviceBuffer(seqs, torch.int64, device)
 
     def build(self, batch: Batch, *, least_seqs: int = PADDING, least_pages: int = PADDING) -> StepInputs:
         """The inputs of a batch, filled up with sequences of one token of their own on the sink page.
@@ -87,7 +87,7 @@ class StepBuffers:
             block_tables=self._block_tables.on_device(*tables.shape),
             num_decodes=num_seqs if batch.phase == "decode" else batch.num_decodes,
         )
-        inputs = StepInputs(self._token_ids.on_device(num_rows), metadata, self._fill_last_rows(batch))
+        inputs = StepInputs(self._token_ids.on_device(num_rows), metadata, self._fill_sampling(batch))
         if self._fence is not None:
             self._fence.record()
         return inputs
@@ -137,12 +137,11 @@ class StepBuffers:
         self._context_lens.array[index] = 1
         self._query_start.array[index + 1] = row + 1
 
-    def _fill_last_rows(self, batch: Batch) -> torch.Tensor:
+    def _fill_sampling(self, batch: Batch) -> torch.Tensor:
         """A lone row is doubled: one row takes another matrix kernel, with other bits."""
-        rows = self._query_start.array[1:][list(batch.sampling)] - 1
-        count = len(rows)
-        self._last_rows.array[:count] = rows
+        count = len(batch.sampling)
+        self._sampling.array[:count] = batch.sampling
         if count == 1:
-            self._last_rows.array[1] = rows[0]
+            self._sampling.array[1] = batch.sampling[0]
             count = 2
-        return self._last_rows.on_device(count)
+        return self._sampling.on_device(count)

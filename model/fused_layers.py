@@ -31,6 +31,7 @@ def fused_decoder_layers(
     cos: torch.Tensor,
     sin: torch.Tensor,
     metadata: AttentionMetadata,
+    last_only: bool,
 ) -> torch.Tensor:
     """As `layer_by_layer(decoder_layer)`, rounded where that rounds. `can_fuse(layers)` must hold."""
     shape = layers[0].shape
@@ -49,5 +50,6 @@ def fused_decoder_layers(
         shape.intermediate_size,
         shape.eps,
         metadata.num_decodes,
+        last_only,
     )
     return out

@@ -10,9 +10,10 @@ from model.attention_metadata import AttentionMetadata
 from model.kv_cache import PagedKVCache
 from model.layer_weights import LayerFn, LayerWeights
 
-# hidden [T, E], the layers, their caches, cos and sin [T, D / 2], the step: to hidden [T, E]; fills the caches.
+# hidden [T, E], the layers, their caches, cos and sin [T, D / 2], the step, whether only each sequence's last token is
+# wanted: to hidden [T, E], or [sequences, E]; fills the caches.
 LayersFn = Callable[
-    [torch.Tensor, list[LayerWeights], PagedKVCache, torch.Tensor, torch.Tensor, AttentionMetadata], torch.Tensor
+    [torch.Tensor, list[LayerWeights], PagedKVCache, torch.Tensor, torch.Tensor, AttentionMetadata, bool], torch.Tensor
 ]
 
 
@@ -26,6 +27,7 @@ def layer_by_layer(layer_fn: LayerFn) -> LayersFn:
         cos: torch.Tensor,
         sin: torch.Tensor,
         metadata: AttentionMetadata,
+        last_only: bool,
     ) -> torch.Tensor:
         for weights, k_cache, v_cache in zip(layers, cache.keys, cache.values, strict=True):
             hidden = layer_fn(
@@ -41,6 +43,6 @@ def layer_by_layer(layer_fn: LayerFn) -> LayersFn:
                 metadata.block_tables,
                 metadata.is_decode,
             )
-        return hidden
+        return hidden[metadata.query_start[1:] - 1] if last_only else hidden
 
     return run

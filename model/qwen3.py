@@ -115,11 +115,23 @@ class Qwen3ForCausalLM:
         """Ids that can be generated: the columns of `logits`."""
         return self.weights.valid_vocab
 
-    def forward(self, token_ids: torch.Tensor, metadata: AttentionMetadata, cache: PagedKVCache) -> torch.Tensor:
-        """Runs a step: token_ids [T] int64 to hidden states [T, E], the final norm included; fills the cache."""
+    def forward(
+        self, token_ids: torch.Tensor, metadata: AttentionMetadata, cache: PagedKVCache, *, last_only: bool = False
+    ) -> torch.Tensor:
+        """Runs a step and fills the cache.
+
+        Args:
+            token_ids: [T] int64.
+            metadata: Where they stand.
+            cache: Changed in place.
+            last_only: Whether only the last token of each sequence is wanted: those to sample from.
+
+        Returns:
+            Hidden states [T, E], or [sequences, E], the final norm included.
+        """
         hidden = self.weights.embedding[token_ids]
         cos, sin = self.cos[metadata.positions], self.sin[metadata.positions]
-        hidden = self.layers_fn(hidden, self.weights.layers, cache, cos, sin, metadata)
+        hidden = self.layers_fn(hidden, self.weights.layers, cache, cos, sin, metadata, last_only)
         return rms_norm(hidden, self.weights.final_norm, self.config.rms_norm_eps)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:

@@ -38,9 +38,10 @@ class RectangularBatch:
         Returns:
             Float32 logits of what follows each row's last token, [num_rows, valid_vocab].
         """
-        num_rows, num_tokens = token_ids.shape
-        hidden = self._model.forward(token_ids.flatten(), self._metadata(num_tokens, start), self._cache)
-        return self._model.logits(hidden.view(num_rows, num_tokens, -1)[:, -1])
+        num_tokens = token_ids.shape[1]
+        metadata = self._metadata(num_tokens, start)
+        hidden = self._model.forward(token_ids.flatten(), metadata, self._cache, last_only=True)
+        return self._model.logits(hidden)
 
     def _metadata(self, num_tokens: int, start: int) -> AttentionMetadata:
         num_rows = self._block_tables.shape[0]

@@ -35,7 +35,7 @@ class ModelCost:
     parameters: int
     weight_bytes: int  # read by every step: all matrices, the output layer included
     flop_per_decoded_token: float
-    flop_per_prefilled_token: float  # only the last one of a prompt needs the output layer
+    flop_per_prefilled_token: float  # only a prompt's last one goes on from the last layer's keys and values
     cache_bytes_per_token: int  # keys and values of all layers
 
     @classmethod
@@ -46,11 +46,14 @@ class ModelCost:
         head = sizes.pop(LM_HEAD)
         embedding = sizes.pop(EMBEDDING)  # a look-up reads one row of it
         layers = sum(sizes.values())
+        last = f"model.layers.{config.num_layers - 1}."
+        keys_and_values = {f"{last}self_attn.{name}_proj.weight" for name in "kv"}
+        left_out = sum(size for name, size in sizes.items() if name.startswith(last) and name not in keys_and_values)
         return cls(
             parameters=layers + embedding + (0 if config.tie_word_embeddings else head),
             weight_bytes=_bytes_of([shape for name, shape in shapes.items() if name != EMBEDDING], quantize),
             flop_per_decoded_token=2.0 * (layers + head),
-            flop_per_prefilled_token=2.0 * layers,
+            flop_per_prefilled_token=2.0 * (layers - left_out),
             cache_bytes_per_token=BFLOAT16_BYTES * 2 * config.num_layers * config.num_kv_heads * config.head_dim,
         )
 

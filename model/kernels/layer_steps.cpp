@@ -5,8 +5,8 @@
 #include "layer_steps.h"
 
 #include <algorithm>
-#include <optional>
-#include <vector>
+
+#include "row_group.h"
 
 #if QWEN_BATCH_HAS_AVX512_BF16
 
@@ -45,84 +45,37 @@ int64_t bytes_to_advance(const Model& model, int64_t attended) {
   return bytes;
 }
 
-// A step with one layer's caches.
-template <typename Step>
-Step at_layer(Step step, const Model& model, int64_t layer) {
-  step.keys = model.k_caches[layer];
-  step.values = model.v_caches[layer];
-  return step;
-}
-
-// Rows that go through the layers together, and their sequences: first those that decode, a row each, then prompts.
-class Group {
- public:
-  Group(const Model& model, const LayerRows& rows, const DecodeStep<uint16_t>& decode, const PrefillStep& prefill)
-      : model_(model), rows_(rows), decode_(decode), prefill_(prefill) {
-    const int64_t prompts_at = decode.sequences * model.sizes.heads * model.sizes.dim;
-    decode_.queries = rows.queries;
-    decode_.out = rows.narrow;
-    prefill_.q = rows.queries + prompts_at;
-    prefill_.out = rows.narrow + prompts_at;
-    borders_ = decode_.borders(torch::stable::get_num_threads());
-    if (prefill.sequences > 0) plan_.emplace(prefill_);
-  }
-
-  const LayerRows& rows() const { return rows_; }
-
-  // The member's share of what decodes, to be done while all multiply with `bytes` of weights.
-  Beside decoding(const Member& member, int64_t layer, int64_t bytes) const {
-    return {at_layer(decode_, model_, layer), borders_[member.first], borders_[member.last], bytes * (member.last - member.first) / member.team.parts()};
-  }
-
-  void attend(const Member& member, int64_t layer) {
-    for (AttentionShare<uint16_t> share(at_layer(decode_, model_, layer), borders_[member.first], borders_[member.last]); !share.done();) share.block();
-    attend_to_prompts(member, layer);
-  }
-
-  void attend_to_prompts(const Member& member, int64_t layer) {
-    if (plan_) plan_->attend(member, at_layer(prefill_, model_, layer));
-  }
-
- private:
-  const Model& model_;
-  const LayerRows rows_;
-  DecodeStep<uint16_t> decode_;
-  PrefillStep prefill_;
-  std::optional<PrefillPlan> plan_;
-  std::vector<int64_t> borders_;
-};
-
 // `middle`: rows of the first half, all of which decode.
-void run_in_halves(const Model& model, const LayerRows& rows, const DecodeStep<uint16_t>& decode, const PrefillStep& prefill, int64_t middle) {
-  PrefillStep no_prompts = prefill;
-  no_prompts.sequences = 0;
-  Group halves[] = {{model, rows.part(0, middle, model.sizes), decode.part(0, middle), no_prompts},
-                    {model, rows.part(middle, rows.count - middle, model.sizes), decode.part(middle, decode.sequences - middle), prefill}};
+void run_in_halves(const Model& model, const StepRows& step, int64_t middle) {
+  const RowGroup first(model, step.first(middle, model.sizes)), second(model, step.from(middle, model.sizes));
   as_team([&](const Member& member) {
-    begin_pages(member, model, rows);
-    advance(member, model, halves[0].rows(), -1, nullptr);
+    const RowGroup* halves[] = {&first, &second};
+    begin_pages(member, model, step.rows);
+    advance(member, model, first.rows(), -1, nullptr);
     for (int64_t layer = 0; layer < model.num_layers(); ++layer)
       for (int half = 0; half < 2; ++half) {
         const int64_t attended = half == 0 ? layer - 1 : layer;  // the other half's last
-        Beside attention = halves[half].decoding(member, layer, bytes_to_advance(model, attended));
-        advance(member, model, halves[1 - half].rows(), attended, &attention);
+        halves[half] = &halves[half]->to_attend(member, layer);
+        Beside attention = halves[half]->decoding(member, layer, bytes_to_advance(model, attended));
+        advance(member, model, halves[1 - half]->rows(), attended, &attention);
         attention.finish();
-        halves[half].attend_to_prompts(member, layer);
+        halves[half]->attend_to_prompts(member, layer);
         member.wait();
       }
-    advance(member, model, halves[1].rows(), model.num_layers() - 1, nullptr);
+    advance(member, model, halves[1]->rows(), model.num_layers() - 1, nullptr);
   });
 }
 
-void run_whole(const Model& model, const LayerRows& rows, const DecodeStep<uint16_t>& decode, const PrefillStep& prefill) {
-  Group all(model, rows, decode, prefill);
+void run_whole(const Model& model, const StepRows& step) {
+  const RowGroup all(model, step);
   as_team([&](const Member& member) {
-    begin_pages(member, model, rows);
-    advance(member, model, rows, -1, nullptr);
+    begin_pages(member, model, step.rows);
+    advance(member, model, all.rows(), -1, nullptr);
     for (int64_t layer = 0; layer < model.num_layers(); ++layer) {
-      all.attend(member, layer);
+      const RowGroup& group = all.to_attend(member, layer);
+      group.attend(member, layer);
       member.wait();
-      advance(member, model, rows, layer, nullptr);
+      advance(member, model, group.rows(), layer, nullptr);
     }
   });
 }
@@ -136,10 +89,10 @@ bool halves_pay(const Model& model, int64_t rows_of_the_smaller) {
 
 }  // namespace
 
-void run_step(const Model& model, const LayerRows& rows, const DecodeStep<uint16_t>& decode, const PrefillStep& prefill) {
-  const int64_t middle = std::min(decode.sequences, (rows.count + 1) / 2);
-  if (halves_pay(model, std::min(middle, rows.count - middle))) return run_in_halves(model, rows, decode, prefill, middle);
-  run_whole(model, rows, decode, prefill);
+void run_step(const Model& model, const StepRows& step) {
+  const int64_t middle = std::min(step.decode.sequences, (step.rows.count + 1) / 2);
+  if (halves_pay(model, std::min(middle, step.rows.count - middle))) return run_in_halves(model, step, middle);
+  run_whole(model, step);
 }
 
 }  // namespace qwen_batch

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "layer.h"
@@ -26,9 +27,30 @@ struct Model {
   }
 };
 
-// Hidden states of the first layer's beginning to those of the last one's end. First come the sequences that decode, a row each, then
-// the prompts of `prefill`, whose starts are counted from the first of their rows; either may be none. A step's queries, results and
-// caches are those of `rows` and `model`, whatever it says. A row's bits depend on that row alone.
-void run_step(const Model& model, const LayerRows& rows, const DecodeStep<uint16_t>& decode, const PrefillStep& prefill);
+// What a step computes. First come the sequences that decode, a row each, then the prompts of `prefill`, whose starts are counted from
+// the first of their rows; either may be none. Queries, results and caches are those of `rows` and the model, whatever they say.
+struct StepRows {
+  LayerRows rows;
+  DecodeStep<uint16_t> decode;
+  PrefillStep prefill;
+  std::optional<LayerRows> last;  // memory for a row a sequence, its last, if only those are wanted
+
+  // The first `count` sequences, all of which decode, and those after them.
+  StepRows first(int64_t count, const LayerSizes& sizes) const {
+    StepRows part{rows.part(0, count, sizes), decode.part(0, count), prefill};
+    part.prefill.sequences = 0;
+    if (last) part.last = last->part(0, count, sizes);
+    return part;
+  }
+  StepRows from(int64_t begin, const LayerSizes& sizes) const {
+    StepRows part{rows.part(begin, rows.count - begin, sizes), decode.part(begin, decode.sequences - begin), prefill};
+    if (last) part.last = last->part(begin, last->count - begin, sizes);
+    return part;
+  }
+};
+
+// Hidden states of the first layer's beginning to those of the last one's end, which are in `last` if there is one: then no other row goes
+// on from the last layer's keys and values. A row's bits depend on that row alone.
+void run_step(const Model& model, const StepRows& step);
 
 }  // namespace qwen_batch

@@ -79,8 +79,8 @@ struct Indices {
   int64_t pages;
 };
 
-// `rows`: all but their buffers.
-void run(const Model& model, LayerRows rows, const Indices& indices, int64_t decoding) {
+// `rows`: all but their buffers. `last`: where the last rows' hidden states go, if only they are wanted.
+void run(const Model& model, LayerRows rows, const Indices& indices, int64_t decoding, uint16_t* last) {
   const LayerSizes& sizes = model.sizes;
   const auto values = [&](int64_t columns) { return torch::stable::empty({rows.count, columns}, ScalarType::BFloat16); };
   const Tensor normed = values(sizes.hidden), wide = values(sizes.wide()), queries = values(sizes.heads * sizes.dim), narrow = values(sizes.narrow()), projected = values(sizes.hidden);
@@ -103,17 +103,26 @@ void run(const Model& model, LayerRows rows, const Indices& indices, int64_t dec
   const PrefillStep prefill{nullptr, nullptr, nullptr, nullptr, starts.data(), context + decoding, tables + decoding * width, prompts,
                             sizes.heads, sizes.kv_heads, sizes.dim, sizes.page_size, width, scale};
   prefill.check_bounds(rows.count - decoding, indices.pages);
-  run_step(model, rows, decode, prefill);
+  StepRows step{rows, decode, prefill};
+  if (last == nullptr) return run_step(model, step);
+  for (int64_t s = 0; s < prompts; ++s) check(starts[s] < starts[s + 1], "decoder_layers: a sequence without tokens has no last one");
+  const Tensor last_queries = torch::stable::empty({decoding + prompts, sizes.heads * sizes.dim}, ScalarType::BFloat16);
+  step.last = rows;  // whose other buffers are free by then
+  step.last->count = decoding + prompts;
+  step.last->hidden = last;
+  step.last->queries = data_of<uint16_t>(last_queries);
+  run_step(model, step);
 }
 
 #endif
 
-// Hidden [T, E] bfloat16 to the same, through all layers; caches, one a layer, are changed in place.
+// Hidden [T, E] bfloat16 to the same, through all layers; caches, one a layer, are changed in place. `last_only`: to [sequences, E], of each
+// sequence's last token in the step.
 // `weights`: of each layer input_norm, qkv, q_norm, k_norm, o, post_norm, gate_up and down. `decoding`: so many of the sequences, the first
 // ones, have one token in the step and decode; the others are prompts, or the next chunks of them.
 Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors k_caches, Tensors v_caches, const Tensor& cos, const Tensor& sin,
                       const Tensor& slots, const Tensor& query_start, const Tensor& context_lens, const Tensor& block_tables, int64_t heads,
-                      int64_t intermediate_size, double eps, int64_t decoding) {
+                      int64_t intermediate_size, double eps, int64_t decoding, bool last_only) {
   check_tensors(hidden, weights, k_caches, v_caches);
   const Tensor& cache = k_caches[0];
   const int64_t tokens = hidden.size(0);
@@ -128,13 +137,16 @@ Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors k_ca
   check(context_lens.size(0) == block_tables.size(0), "decoder_layers: one length a block table");
   check(query_start.size(0) == context_lens.size(0) + 1, "decoder_layers: a start a sequence, and an end");
   check(0 <= decoding && decoding <= context_lens.size(0) && decoding <= tokens, "decoder_layers: only sequences of the step can decode");
-  Tensor out = torch::stable::empty_like(hidden);
+  Tensor all = torch::stable::empty_like(hidden);
+  if (context_lens.size(0) == tokens) last_only = false;  // all are last ones
+  Tensor last = torch::stable::empty({last_only ? context_lens.size(0) : 0, sizes.hidden}, ScalarType::BFloat16);
 #if QWEN_BATCH_HAS_AVX512_BF16
-  std::memcpy(data_of<uint16_t>(out), hidden.const_data_ptr(), tokens * sizes.hidden * sizeof(uint16_t));
-  LayerRows rows{tokens, data_of<float>(cos), data_of<float>(sin), data_of<int64_t>(slots), data_of<uint16_t>(out)};
-  run(model_of(weights, k_caches, v_caches, sizes), rows, {query_start, context_lens, block_tables, cache.size(0)}, decoding);
+  std::memcpy(data_of<uint16_t>(all), hidden.const_data_ptr(), tokens * sizes.hidden * sizeof(uint16_t));
+  LayerRows rows{tokens, data_of<float>(cos), data_of<float>(sin), data_of<int64_t>(slots), data_of<uint16_t>(all)};
+  run(model_of(weights, k_caches, v_caches, sizes), rows, {query_start, context_lens, block_tables, cache.size(0)}, decoding,
+      last_only ? data_of<uint16_t>(last) : nullptr);
 #endif
-  return out;
+  return last_only ? last : all;
 }
 
 }  // namespace
@@ -143,7 +155,7 @@ Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors k_ca
 STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
   m.def("layers_available(int hidden_size, int intermediate_size, int dim) -> bool");
   m.def("decoder_layers(Tensor hidden, Tensor[] weights, Tensor(a!)[] k_caches, Tensor(b!)[] v_caches, Tensor cos, Tensor sin, Tensor slots, "
-        "Tensor query_start, Tensor context_lens, Tensor block_tables, int heads, int intermediate_size, float eps, int decoding) -> Tensor");
+        "Tensor query_start, Tensor context_lens, Tensor block_tables, int heads, int intermediate_size, float eps, int decoding, bool last_only) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {

@@ -139,12 +139,25 @@ PrefillPlan::PrefillPlan(const PrefillStep& step) {
     first_block_.push_back(first_block_.back() + count);
     for (int64_t h = 0; h < step.heads; ++h)
       for (int64_t b = 0; b < count; ++b) keys_.push_back({s, h, b});
-    // A head after the other, since its keys and values fit into the second-level cache.
+  }
+  cut_queries(step);
+  packed_ = torch::stable::empty({2, first_block_.back() * step.heads * step.dim * KEY_BLOCK + 32}, ScalarType::BFloat16);
+}
+
+// A head after the other, since its keys and values fit into the second-level cache.
+void PrefillPlan::cut_queries(const PrefillStep& step) {
+  queries_.clear();
+  for (int64_t s = 0; s < step.sequences; ++s) {
     const int64_t fresh = step.query_start[s + 1] - step.query_start[s];
     for (int64_t h = 0; h < step.query_heads; ++h)
       for (int64_t b = (fresh + QUERY_ROWS - 1) / QUERY_ROWS - 1; b >= 0; --b) queries_.push_back({s, h, b});
   }
-  packed_ = torch::stable::empty({2, first_block_.back() * step.heads * step.dim * KEY_BLOCK + 32}, ScalarType::BFloat16);
+}
+
+PrefillPlan PrefillPlan::with_queries_of(const PrefillStep& step) const {
+  PrefillPlan plan = *this;
+  plan.cut_queries(step);
+  return plan;
 }
 
 int64_t PrefillPlan::place(const PrefillStep& step, int64_t sequence, int64_t head) const {
@@ -152,7 +165,7 @@ int64_t PrefillPlan::place(const PrefillStep& step, int64_t sequence, int64_t he
   return (first_block_[sequence] * step.heads + head * blocks) * step.dim * KEY_BLOCK;
 }
 
-void PrefillPlan::attend(const Member& member, const PrefillStep& step) {
+void PrefillPlan::attend(const Member& member, const PrefillStep& step) const {
   const int64_t group = step.query_heads / step.heads;
   auto* keys = static_cast<uint16_t*>(packed_.mutable_data_ptr());
   auto* values = keys + packed_.size(1);
@@ -174,7 +187,8 @@ void PrefillPlan::attend(const Member& member, const PrefillStep& step) {
 #else
 
 PrefillPlan::PrefillPlan(const PrefillStep&) {}
-void PrefillPlan::attend(const Member&, const PrefillStep&) {}
+PrefillPlan PrefillPlan::with_queries_of(const PrefillStep&) const { return *this; }
+void PrefillPlan::attend(const Member&, const PrefillStep&) const {}
 
 #endif
 

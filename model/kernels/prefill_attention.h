@@ -27,8 +27,11 @@ class PrefillPlan {
  public:
   explicit PrefillPlan(const PrefillStep& step);
 
+  // For other queries of the same sequences, with the same memory for their keys and values.
+  PrefillPlan with_queries_of(const PrefillStep& step) const;
+
   // Each member's share; what others do is there after the next wait.
-  void attend(const Member& member, const PrefillStep& step);
+  void attend(const Member& member, const PrefillStep& step) const;
 
  private:
   // A block of queries, or of keys and values, of a head.
@@ -36,6 +39,7 @@ class PrefillPlan {
     int64_t sequence, head, block;
   };
 
+  void cut_queries(const PrefillStep& step);
   int64_t place(const PrefillStep& step, int64_t sequence, int64_t head) const;
 
   std::vector<int64_t> first_block_{0};  // of each sequence

@@ -37,7 +37,7 @@ def listed(inputs: StepInputs) -> dict[str, object]:
         "query_start": metadata.query_start.tolist(),
         "context_lens": metadata.context_lens.tolist(),
         "block_tables": metadata.block_tables.tolist(),
-        "last_rows": inputs.last_rows.tolist(),
+        "sampling": inputs.sampling.tolist(),
     }
 
 
@@ -52,7 +52,7 @@ def test_prompts_are_packed_one_behind_the_other(buffers: StepBuffers) -> None:
         "query_start": [0, 5, 7],
         "context_lens": [5, 2],
         "block_tables": [[3, 1], [2, 0]],
-        "last_rows": [4, 6],
+        "sampling": [0, 1],
     }
 
 
@@ -66,7 +66,7 @@ def test_a_chunk_goes_on_where_the_last_one_ended(buffers: StepBuffers) -> None:
         "query_start": [0, 3, 4],
         "context_lens": [6, 1],
         "block_tables": [[3, 1, 2], [4, 0, 0]],
-        "last_rows": [3, 3],  # the chunk's prompt goes on, so only the short one is sampled; a lone row is doubled
+        "sampling": [1, 1],  # the chunk's prompt goes on, so only the short one is sampled; a lone row is doubled
     }
 
 
@@ -82,7 +82,7 @@ def test_decoding_feeds_the_token_after_the_last_computed_one(buffers: StepBuffe
         "query_start": [0, 1, 2],
         "context_lens": [5, 4],
         "block_tables": [[2, 3], [1, 4]],
-        "last_rows": [0, 0],
+        "sampling": [0, 0],
     }
 
 
@@ -98,7 +98,7 @@ def test_prompts_follow_what_decodes(buffers: StepBuffers) -> None:
         "query_start": [0, 1, 3, 6],
         "context_lens": [5, 2, 7],
         "block_tables": [[2, 3, 0], [1, 0, 0], [4, 5, 6]],
-        "last_rows": [0, 2],
+        "sampling": [0, 1],
     }
 
 
@@ -111,7 +111,7 @@ def test_a_lone_sequence_gets_a_companion_on_the_sink_page(buffers: StepBuffers)
         "query_start": [0, 1, 2],
         "context_lens": [2, 1],
         "block_tables": [[3, 0], [0, 0]],
-        "last_rows": [0, 0],
+        "sampling": [0, 0],
     }
 
 
@@ -124,9 +124,9 @@ def test_nothing_of_a_larger_step_is_left_in_a_smaller_one(buffers: StepBuffers)
     assert inputs.metadata.block_tables.is_contiguous()
 
 
-def test_a_step_without_a_sample_has_no_last_rows(buffers: StepBuffers) -> None:
+def test_a_step_without_a_sample_samples_from_nothing(buffers: StepBuffers) -> None:
     inputs = buffers.build(Batch.decode([placed(2, [1], num_computed=2, generated=(5, 6))]))
-    assert listed(inputs)["last_rows"] == []
+    assert listed(inputs)["sampling"] == []
 
 
 def test_a_step_is_filled_up_to_the_shape_that_it_was_recorded_with(buffers: StepBuffers) -> None:
@@ -139,7 +139,7 @@ def test_a_step_is_filled_up_to_the_shape_that_it_was_recorded_with(buffers: Ste
         "query_start": [0, 1, 2, 3, 4],
         "context_lens": [5, 1, 1, 1],
         "block_tables": [[2, 3, 0, 0, 0], *([[0] * 5] * 3)],
-        "last_rows": [0, 0],
+        "sampling": [0, 0],
     }
 
 
@@ -147,7 +147,7 @@ def test_steps_of_one_shape_lie_at_one_place(buffers: StepBuffers) -> None:
     first = buffers.build(Batch.decode([placed(4, [2], num_computed=3)]), least_seqs=3, least_pages=5)
     buffers.build(Batch.prefill([placed(17, [4, 3, 2, 1, 5])], [17]))
     second = buffers.build(Batch.decode([placed(2, [1], num_computed=1)] * 2), least_seqs=3, least_pages=5)
-    assert listed(first) | {"last_rows": []} == listed(second) | {"last_rows": []}
+    assert listed(first) | {"sampling": []} == listed(second) | {"sampling": []}
 
 
 def test_buffers_are_filled_only_after_the_last_step_was_copied() -> None:

@@ -108,6 +108,32 @@ def test_a_step_that_decodes_and_prefills_gives_the_bits_of_two_steps(
 
 @pytest.mark.parametrize("quantize", ["none", "int8"])
 @pytest.mark.parametrize("threads", [1, 2, 3], indirect=True)
+@pytest.mark.parametrize("decoding", [0, 3, 25, 80])  # 25 and 80 go in halves
+def test_last_tokens_have_the_same_bits_when_only_they_are_wanted(
+    load: LoadModel, decoding: int, threads: int, quantize: Quantization
+) -> None:
+    model = fused(load(num_hidden_layers=3, quantize=quantize))
+    prompts = ragged_prompts(decoding + 9, longest=150, vocab_size=TINY["vocab_size"])
+    found = []
+    for last_only in (False, True):
+        steps = PackedSteps(model)
+        old = [CachedSequence(list(prompt)) for prompt in prompts[:decoding]]
+        new = [CachedSequence(list(prompt)) for prompt in prompts[decoding:]]
+        if old:
+            steps.run(old)
+        for sequence in old:
+            sequence.token_ids.append(5)
+        logits = steps.run([*old, *new], most=100, num_decodes=decoding, last_only=last_only)
+        rest = steps.run(new[-1:], last_only=last_only)  # a chunk over keys and values of the first
+        found.append([(rows[-1], len(rows)) for rows in (*logits, *rest)])
+    among_all, alone = found
+    assert max(count for _, count in among_all) == 100
+    assert {count for _, count in alone} == {1}
+    assert all(torch.equal(expected, row) for (expected, _), (row, _) in zip(among_all, alone, strict=True))
+
+
+@pytest.mark.parametrize("quantize", ["none", "int8"])
+@pytest.mark.parametrize("threads", [1, 2, 3], indirect=True)
 @pytest.mark.parametrize("intermediate_size", [TINY["intermediate_size"], 256])  # 256: products gate what they made
 def test_a_chunk_shared_between_threads_has_the_bits_of_one_that_is_not(
     load: LoadModel, intermediate_size: int, threads: int, quantize: Quantization

@@ -39,21 +39,22 @@ class PackedSteps:
         spare_columns: int = 0,
         is_decode: bool = False,
         num_decodes: int = 0,
+        last_only: bool = False,
     ) -> list[torch.Tensor]:
         """Feeds each sequence's tokens that are not cached yet, at most `most` each; the first `num_decodes` decode.
 
-        Returns for each sequence the logits of the tokens that were fed, [tokens, valid_vocab].
+        Returns for each sequence the logits of the tokens that were fed, [tokens, valid_vocab], or of the last one.
         """
         counts = [min(most or len(s.token_ids), len(s.token_ids) - s.num_cached) for s in sequences]
         num_decodes = len(sequences) if is_decode else num_decodes
         metadata = self._metadata(sequences, counts, spare_columns, num_decodes)
         fed = [t for s, n in zip(sequences, counts, strict=True) for t in s.token_ids[s.num_cached :][:n]]
         with torch.inference_mode():
-            hidden = self.model.forward(torch.tensor(fed), metadata, self.cache)
+            hidden = self.model.forward(torch.tensor(fed), metadata, self.cache, last_only=last_only)
             logits = self.model.logits(hidden)
         for sequence, count in zip(sequences, counts, strict=True):
             sequence.num_cached += count
-        return list(logits.split(counts))
+        return list(logits.split([1] * len(counts) if last_only else counts))
 
     def generate(self, sequences: list[CachedSequence], num_tokens: int) -> list[torch.Tensor]:
         """Prefills all, then decodes greedily. Returns each one's logits for its new tokens [num_tokens, vocab]."""
