@@ -74,7 +74,7 @@ def report_chapter(folder: Path, console: Console) -> None:
 
 def report_engine(folder: Path, device: torch.device, console: Console) -> None:
     """One stream and a batch beside the card's limits."""
-    card, cost = measure_card(device), ModelCost.of_model(ModelConfig.from_folder(folder))
+    card, cost = measure_card(device), ModelCost.of_model(ModelConfig.from_folder(folder), screened=False)
     loaded = load_engine(folder, CONFIG, log=print)
     gigabytes, tflop = card.read_bytes_per_second / 1e9, card.flop_per_second / 1e12
     title = f"{torch.cuda.get_device_name(device)} · {gigabytes:,.0f} GB/s, {tflop:,.0f} TFLOP/s"

@@ -40,6 +40,7 @@ class StepClock:
             (StepBuffers, "build", INPUTS),
             (Qwen3ForCausalLM, "forward", LAYERS),
             (Qwen3ForCausalLM, "rounded_logits", HEAD),
+            (Qwen3ForCausalLM, "largest_logits", HEAD),
         ):
             stack.enter_context(mock.patch.object(owner, name, self._around_part(getattr(owner, name), part)))
         return stack
@@ -61,10 +62,10 @@ class StepClock:
         return timed
 
     def _around_part(self, call: Callable[..., Any], part: str) -> Callable[..., Any]:
-        def timed(owner: Any, *arguments: Any) -> Any:  # noqa: ANN401 - whatever the part takes and gives
+        def timed(owner: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - whatever the part takes and gives
             started_at = time.perf_counter()
-            result = call(owner, *arguments)
-            self._inside[part] = time.perf_counter() - started_at
+            result = call(owner, *arguments, **options)
+            self._inside[part] = self._inside.get(part, 0) + time.perf_counter() - started_at
             if isinstance(owner, Qwen3ForCausalLM):
                 self._models = [owner]
             return result

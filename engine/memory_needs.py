@@ -27,13 +27,15 @@ def weight_bytes(
         dtype: Of what is not quantised.
         quantize: What becomes of the weights of products.
         packed: Whether products get copies of a layout of their own, as on a CPU: a tied output layer then takes
-            memory beside the embedding, which else it is.
+            memory beside the embedding, which else it is, and in bfloat16 has a screen (`model.output_screen`), which
+            is counted for processors without its kernel, too.
     """
     shapes = expected_shapes(model)
     if model.tie_word_embeddings and not packed:
         del shapes[LM_HEAD]
     if quantize == "none":
-        return sum(math.prod(shape) for shape in shapes.values()) * dtype.itemsize
+        screen = quantised_bytes(*shapes[LM_HEAD]) if packed and dtype == torch.bfloat16 else 0
+        return sum(math.prod(shape) for shape in shapes.values()) * dtype.itemsize + screen
     exact = math.prod(shapes.pop(EMBEDDING)) + sum(shape[0] for shape in shapes.values() if len(shape) == 1)
     products = sum(quantised_bytes(shape[0], shape[1]) for shape in shapes.values() if len(shape) > 1)
     return exact * dtype.itemsize + products

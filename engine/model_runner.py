@@ -17,6 +17,7 @@ from engine.cuda_graph import CudaRecorder
 from engine.decode_graphs import DecodeGraphs, Record, Step, ladder
 from engine.device_kernels import load_device_kernels
 from engine.heap import keep_freed_memory
+from engine.next_tokens import NextTokens
 from engine.resolve import TORCH_DTYPES
 from engine.sampling_row import sampling_row
 from engine.sink_sequence import sink_sequence
@@ -27,7 +28,6 @@ from model.kv_cache import PagedKVCache
 from model.layers import layer_by_layer
 from model.peak_memory import peak_cpu_memory_bytes
 from model.qwen3 import Qwen3ForCausalLM, decoder_layer, plain_layers
-from model.sampling import SamplingBatch, sample
 
 
 class ModelRunner:
@@ -47,6 +47,7 @@ class ModelRunner:
         self._record = record
         self._graphs = DecodeGraphs()
         self._model = model
+        self._next_tokens = NextTokens(model)
         self._config = config
         self._log = log
         self._device = torch.device(config.device)
@@ -116,8 +117,7 @@ class ModelRunner:
         if not batch.sampling:
             return []
         rows = [sampling_row(batch.sequences[index], self._model.valid_vocab) for index in batch.sampling]
-        logits = self._model.rounded_logits(hidden[inputs.sampling])[: len(rows)]
-        return sample(logits, SamplingBatch.from_rows(rows, self._device)).tolist()
+        return self._next_tokens.choose(hidden[inputs.sampling], rows)
 
     def warm_up(self) -> float:
         """Run a small step of each phase, so that the first real one meets no compilation; record decode steps.

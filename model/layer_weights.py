@@ -9,6 +9,7 @@ from typing import NamedTuple, Self
 import torch
 
 from model.config import ModelConfig
+from model.output_screen import OutputScreen
 
 LayerFn = Callable[..., torch.Tensor]  # `decoder_layer`, or a compiled version of it
 
@@ -59,3 +60,4 @@ class ModelWeights:
     final_norm: torch.Tensor  # [hidden_size]
     lm_head: torch.Tensor  # packed [valid_vocab, hidden_size]
     valid_vocab: int  # ids that can be generated: the tokenizer's
+    screen: OutputScreen | None  # of `lm_head`, where there is a kernel for it

@@ -13,6 +13,7 @@ from jobs.errors import ModelUnusable
 from model.config import ModelConfig
 from model.layer_weights import LayerShape, LayerWeights, ModelWeights
 from model.ops.linear import Quantization, pack_weight
+from model.output_screen import OutputScreen
 from model.weights import Checkpoint
 
 EMBEDDING = "model.embed_tokens.weight"
@@ -35,12 +36,14 @@ def load_model_weights(
     checkpoint.check(expected_shapes(config), optional=[LM_HEAD] if config.tie_word_embeddings else [])
     read = _Reader(checkpoint, dtype, device, quantize)
     embedding = read.tensor(EMBEDDING)
+    lm_head, screen = _output_layer(read, config, embedding, valid_vocab)
     return ModelWeights(
         embedding=embedding,
         layers=[_layer(read, config, index) for index in range(config.num_layers)],
         final_norm=read.tensor(FINAL_NORM),
-        lm_head=_lm_head(read, config, embedding, valid_vocab),
+        lm_head=lm_head,
         valid_vocab=valid_vocab,
+        screen=screen,
     )
 
 
@@ -113,13 +116,16 @@ def _layer(read: _Reader, config: ModelConfig, index: int) -> LayerWeights:
     )
 
 
-def _lm_head(read: _Reader, config: ModelConfig, embedding: torch.Tensor, valid_vocab: int) -> torch.Tensor:
+def _output_layer(
+    read: _Reader, config: ModelConfig, embedding: torch.Tensor, valid_vocab: int
+) -> tuple[torch.Tensor, OutputScreen | None]:
     """The output layer without its padding rows. Tied weights are packed a second time: the embedding needs its rows.
 
     A tied checkpoint may hold `lm_head.weight` all the same; the configuration decides, as in transformers.
     """
-    head = embedding if config.tie_word_embeddings else read.tensor(LM_HEAD)
-    return read.packed(head[:valid_vocab])
+    head = (embedding if config.tie_word_embeddings else read.tensor(LM_HEAD))[:valid_vocab]
+    packed = read.packed(head)
+    return packed, OutputScreen.of(head, packed)
 
 
 def _valid_vocab(config: ModelConfig, vocab_limit: int | None) -> int:

@@ -141,3 +141,13 @@ class Qwen3ForCausalLM:
     def rounded_logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """The same in the model's dtype, in which they are computed: half the memory, the same order."""
         return linear(hidden, self.weights.lm_head, self.valid_vocab)
+
+    def largest_logits(self, hidden: torch.Tensor, counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Of hidden states [n, E] the `counts` [n] int64 largest of `rounded_logits`, bit by bit, and their ids.
+
+        See `OutputScreen.largest`; None, too, where there is no screen.
+        """
+        weights = self.weights
+        if weights.screen is None:
+            return None
+        return weights.screen.largest(hidden, weights.lm_head, counts, weights.valid_vocab)

@@ -48,6 +48,13 @@ class SamplingRow:
         """Whether earlier tokens change the logits."""
         return self.presence_penalty != 0 or self.frequency_penalty != 0 or self.repetition_penalty != 1
 
+    @property
+    def reach(self) -> int | None:
+        """So many of its largest logits decide, and those that equal the last of them. None: any may."""
+        if self.penalised or self.banned_ids:
+            return None
+        return 1 if self.greedy else self.top_k or None
+
 
 @dataclass(frozen=True)
 class SamplingBatch:

@@ -33,14 +33,21 @@ class ModelCost:
     """What a dense model costs. Attention's own products are left out, so limits are on the safe side."""
 
     parameters: int
-    weight_bytes: int  # read by every step: all matrices, the output layer included
+    weight_bytes: int  # read by every step: all matrices, the output layer included, of which 8 bits may be enough
     flop_per_decoded_token: float
     flop_per_prefilled_token: float  # only a prompt's last one goes on from the last layer's keys and values
     cache_bytes_per_token: int  # keys and values of all layers
 
     @classmethod
-    def of_model(cls, config: ModelConfig, quantize: QuantizeName = "none") -> ModelCost:
-        """Counted from the shapes of its tensors."""
+    def of_model(cls, config: ModelConfig, quantize: QuantizeName = "none", *, screened: bool = True) -> ModelCost:
+        """Counted from the shapes of its tensors.
+
+        Args:
+            config: The model.
+            quantize: What became of its weights.
+            screened: Whether 8 bits of the output layer, which are read and multiplied in half the time, may say
+                which few of its logits have to be computed (`model.output_screen`).
+        """
         shapes = {name: shape for name, shape in expected_shapes(config).items() if len(shape) == 2}
         sizes = {name: prod(shape) for name, shape in shapes.items()}
         head = sizes.pop(LM_HEAD)
@@ -51,8 +58,9 @@ class ModelCost:
         left_out = sum(size for name, size in sizes.items() if name.startswith(last) and name not in keys_and_values)
         return cls(
             parameters=layers + embedding + (0 if config.tie_word_embeddings else head),
-            weight_bytes=_bytes_of([shape for name, shape in shapes.items() if name != EMBEDDING], quantize),
-            flop_per_decoded_token=2.0 * (layers + head),
+            weight_bytes=_bytes_of([shapes[name] for name in sizes], quantize)
+            + _bytes_of([shapes[LM_HEAD]], "int8" if screened else quantize),
+            flop_per_decoded_token=2.0 * (layers + (head / 2 if screened else head)),
             flop_per_prefilled_token=2.0 * (layers - left_out),
             cache_bytes_per_token=BFLOAT16_BYTES * 2 * config.num_layers * config.num_kv_heads * config.head_dim,
         )

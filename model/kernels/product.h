@@ -63,7 +63,7 @@ class Scratch {
  public:
   explicit Scratch(int64_t bytes) : memory_(torch::stable::empty({bytes + 64}, torch::headeronly::ScalarType::Byte)) {}
 
-  void* data() { return reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(memory_.mutable_data_ptr()) + 63) / 64 * 64); }
+  void* data() const { return reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(memory_.mutable_data_ptr()) + 63) / 64 * 64); }
 
  private:
   torch::stable::Tensor memory_;

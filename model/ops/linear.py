@@ -70,6 +70,11 @@ def is_packed_for_own_kernel(weight: torch.Tensor) -> bool:
     return not weight.is_mkldnn and weight.dim() in {AMX_AXES, DOT_AXES, int8.PACKED_AXES}
 
 
+def is_packed_for_dot_products(weight: torch.Tensor) -> bool:
+    """Whether a weight from `pack_weight` is multiplied by AVX512-BF16 instructions, not on tiles."""
+    return not weight.is_mkldnn and weight.dim() == DOT_AXES
+
+
 def _pack(weight: torch.Tensor) -> torch.Tensor:
     if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         packed: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, None)

@@ -30,7 +30,7 @@ def qwen3_of_600_million() -> ModelConfig:
 
 
 def test_the_smallest_qwen3_costs_what_its_card_says() -> None:
-    cost = ModelCost.of_model(qwen3_of_600_million())
+    cost = ModelCost.of_model(qwen3_of_600_million(), screened=False)
     assert cost.parameters == pytest.approx(596e6, rel=0.001)
     assert cost.weight_bytes == pytest.approx(1.19e9, rel=0.005)
     assert cost.flop_per_decoded_token == pytest.approx(1.19e9, rel=0.005)
@@ -38,8 +38,17 @@ def test_the_smallest_qwen3_costs_what_its_card_says() -> None:
     assert cost.cache_bytes_per_token == 112 * 1024
 
 
+def test_a_screen_halves_what_the_output_layer_costs() -> None:
+    whole, screened = (ModelCost.of_model(qwen3_of_600_million(), screened=screened) for screened in (False, True))
+    head = 151_936 * 1024
+    assert whole.weight_bytes - screened.weight_bytes == pytest.approx(2 * head * (1 - 260 / 512))
+    assert whole.flop_per_decoded_token - screened.flop_per_decoded_token == pytest.approx(head)
+    assert whole.flop_per_prefilled_token == screened.flop_per_prefilled_token
+
+
 def test_eight_bit_weights_halve_what_a_step_reads() -> None:
-    cost, small = ModelCost.of_model(qwen3_of_600_million()), ModelCost.of_model(qwen3_of_600_million(), "int8")
+    model = qwen3_of_600_million()
+    cost, small = (ModelCost.of_model(model, quantize, screened=False) for quantize in ("none", "int8"))
     assert small.weight_bytes == pytest.approx(cost.weight_bytes * 260 / 512)  # 256 bytes and a scale for 256 numbers
     assert replace(small, weight_bytes=cost.weight_bytes) == cost
 

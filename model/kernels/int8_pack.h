@@ -1,0 +1,28 @@
+// A weight in 8 bits, from the form of model/ops/int8.py to that of the kernels.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "int8_format.h"
+
+namespace qwen_batch::int8 {
+
+constexpr int64_t PLAIN_BYTES = GROUP + sizeof(float);  // of a group there: its values, then its scale
+constexpr int64_t GROUP_ROWS_OF_64 = GROUP_BYTES / 64;
+
+// `columns` [groups, 260], at most COLUMNS of them, to a block [groups, GROUP_BYTES]; what is missing is zero.
+inline void pack_block(const uint8_t* plain, int64_t columns, int64_t groups, uint8_t* block) {
+  std::memset(block, 0, groups * GROUP_BYTES);
+  for (int64_t g = 0; g < groups; ++g, block += GROUP_BYTES)
+    for (int64_t c = 0; c < columns; ++c) {
+      const uint8_t* group = plain + (c * groups + g) * PLAIN_BYTES;
+      for (int64_t quad = 0; quad < GROUP / QUAD; ++quad) {
+        uint8_t* tile = block + (quad / TILE_ROWS * 2 + c / 16) * TILE;
+        std::memcpy(tile + quad % TILE_ROWS * 64 + c % 16 * QUAD, group + quad * QUAD, QUAD);
+      }
+      std::memcpy(block + GROUP * COLUMNS + c * sizeof(float), group + GROUP, sizeof(float));
+    }
+}
+
+}  // namespace qwen_batch::int8

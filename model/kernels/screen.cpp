@@ -1,0 +1,209 @@
+// The largest logits of each row, exactly, without computing all of them.
+//
+// A product with 8-bit weights, which takes half as long, bounds every logit (screen_bounds.h). The strips with the highest bounds are
+// computed first, and then those that may still hold a logit as large as one of those. Each logit computed is the chain of VDPBF16PS
+// that dot_linear.cpp computes, so its bits are the same.
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <tuple>
+#include <vector>
+
+#include "check.h"
+#include "product.h"
+#include "screen_bounds.h"
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+namespace qwen_batch {
+namespace {
+
+#if QWEN_BATCH_HAS_VNNI
+
+constexpr int64_t WORTHWHILE = 32;   // one strip in so many may be computed; with more, the whole product is as fast
+constexpr int64_t DOT_BLOCK = 64;    // columns of a block of the packed weight (dot_linear.cpp)
+constexpr int64_t CHAINS = 4;        // sums computed at once: one by itself would wait for itself
+constexpr uint16_t NEGATIVE_INFINITY = 0xff80;
+
+float from_bfloat16(uint16_t bits) {
+  const uint32_t wide = static_cast<uint32_t>(bits) << 16;
+  float value;
+  std::memcpy(&value, &wide, sizeof value);
+  return value;
+}
+
+// What is below this is less than `value` as a bfloat16, too.
+float least_that_rounds_to(uint16_t value) {
+  const float exact = from_bfloat16(value);
+  if (exact == 0.0f) return -TINY;
+  if (!std::isfinite(exact)) return -INFINITY;
+  return 0.5f * (exact + from_bfloat16(exact > 0.0f ? value - 1 : value + 1));
+}
+
+// A strip of a row's logits, and which of the row's it is.
+struct Pick {
+  int64_t strip, row, place;
+};
+
+// Rows of logits, and their columns, both [rows, width].
+struct Logits {
+  uint16_t* values;
+  int64_t* columns;
+  int64_t width;
+};
+
+class Screening {
+ public:
+  Screening(const Tensor& hidden, const Tensor& weight, const ScreenBounds& bounds)
+      : bounds_(bounds),
+        x_(static_cast<const uint16_t*>(hidden.const_data_ptr())),
+        weight_(static_cast<const uint16_t*>(weight.const_data_ptr())),
+        rows_(hidden.size(0)),
+        k_(hidden.size(1)),
+        picked_(rows_) {}
+
+  // Of the member's rows, the strips that may hold one of the `counts[row]` largest logits.
+  void pick(const Member& member, const int64_t* counts) {
+    for (int64_t row = member.begin(rows_); row < member.end(rows_); ++row) {
+      const float* upper = bounds_.of_row(row);
+      const float least = least_of_largest(row, counts[row]);
+      for (int64_t strip = 0; strip < bounds_.strips(); ++strip)
+        if (!(upper[strip] < least)) picked_[row].push_back(strip);
+    }
+  }
+
+  // All strips that were picked, those of the same weights side by side; none if there are too many.
+  std::vector<Pick> picks() const {
+    std::vector<Pick> all;
+    for (int64_t row = 0; row < rows_; ++row) {
+      if (!bounds_.known(row)) return {};
+      for (size_t i = 0; i < picked_[row].size(); ++i) all.push_back({picked_[row][i], row, static_cast<int64_t>(i)});
+    }
+    if (static_cast<int64_t>(all.size()) > rows_ * (bounds_.strips() / WORTHWHILE + 1)) return {};
+    std::sort(all.begin(), all.end(), [](const Pick& a, const Pick& b) { return a.strip < b.strip; });
+    return all;
+  }
+
+  int64_t widest() const {
+    size_t most = 0;
+    for (const auto& strips : picked_) most = std::max(most, strips.size());
+    return static_cast<int64_t>(most) * STRIP;
+  }
+
+  // The logits of up to CHAINS picks.
+  void compute(const Pick* picks, int64_t count, const Logits& out) const {
+    const uint16_t *w[CHAINS], *x[CHAINS];
+    __m512 sums[CHAINS];
+    for (int64_t i = 0; i < CHAINS; ++i) {
+      const Pick& pick = picks[std::min(i, count - 1)];
+      const int64_t column = pick.strip * STRIP;
+      w[i] = weight_ + column / DOT_BLOCK * DOT_BLOCK * k_ + column % DOT_BLOCK * 2;
+      x[i] = x_ + pick.row * k_;
+      sums[i] = _mm512_setzero_ps();
+    }
+    for (int64_t p = 0; p < k_ / 2; ++p)
+      for (int64_t i = 0; i < CHAINS; ++i) {
+        int32_t pair;
+        std::memcpy(&pair, x[i] + 2 * p, sizeof pair);
+        const __m512bh weights = (__m512bh)_mm512_loadu_si512(w[i] + p * 2 * DOT_BLOCK);
+        sums[i] = _mm512_dpbf16_ps(sums[i], weights, (__m512bh)_mm512_set1_epi32(pair));
+      }
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t at = picks[i].row * out.width + picks[i].place * STRIP;
+      const __mmask16 present = bounds_.present(picks[i].strip);
+      _mm256_mask_storeu_epi16(out.values + at, present, (__m256i)_mm512_cvtneps_pbh(sums[i]));
+      for (int64_t lane = 0; present >> lane & 1; ++lane) out.columns[at + lane] = picks[i].strip * STRIP + lane;
+    }
+  }
+
+ private:
+  // Below this, no logit of a row is among the `count` largest, nor as large as one of those: so many are computed that are not less.
+  float least_of_largest(int64_t row, int64_t count) const {
+    const std::vector<int64_t> strips = highest(bounds_.of_row(row), std::min(count, bounds_.strips()));
+    const auto width = static_cast<int64_t>(strips.size()) * STRIP;
+    std::vector<Pick> picks;
+    for (const int64_t strip : strips) picks.push_back({strip, 0, static_cast<int64_t>(picks.size())});
+    std::vector<uint16_t> values(width, NEGATIVE_INFINITY);
+    std::vector<int64_t> columns(width);
+    for (auto& pick : picks) pick.row = row;
+    const Logits out{values.data() - row * width, columns.data() - row * width, width};
+    for (int64_t first = 0; first < static_cast<int64_t>(picks.size()); first += CHAINS)
+      compute(picks.data() + first, std::min<int64_t>(CHAINS, picks.size() - first), out);
+    if (count > width) return -INFINITY;
+    const auto larger = [](uint16_t a, uint16_t b) { return from_bfloat16(a) > from_bfloat16(b); };
+    std::nth_element(values.begin(), values.begin() + count - 1, values.end(), larger);
+    return least_that_rounds_to(values[count - 1]);
+  }
+
+  // Where the `count` highest of a row's bounds are.
+  std::vector<int64_t> highest(const float* upper, int64_t count) const {
+    const int64_t strips = bounds_.strips();
+    if (count == 1) return {std::max_element(upper, upper + strips) - upper};
+    std::vector<float> sorted(upper, upper + strips);
+    std::nth_element(sorted.begin(), sorted.begin() + count - 1, sorted.end(), std::greater<>());
+    std::vector<int64_t> found;
+    for (int64_t strip = 0; strip < strips && static_cast<int64_t>(found.size()) < count; ++strip)
+      if (upper[strip] >= sorted[count - 1]) found.push_back(strip);
+    return found;
+  }
+
+  const ScreenBounds& bounds_;
+  const uint16_t *x_, *weight_;
+  const int64_t rows_, k_;
+  std::vector<std::vector<int64_t>> picked_;
+};
+
+#endif
+
+// Of each row of hidden [rows, k] times the transpose of a weight [n, k], the `counts[row]` largest of n logits, all that equal one of them,
+// and some others: bfloat16 [rows, width], in which -inf fills rows up, and their columns, int64, rising along a row. Width 0: too many
+// would have to be computed. `weight`: from `dot_pack`; `screen` and `errors`: from `screen_pack`.
+std::tuple<Tensor, Tensor> largest_logits(const Tensor& hidden, const Tensor& weight, const Tensor& screen, const Tensor& errors, const Tensor& counts, int64_t n) {
+  const int64_t rows = hidden.size(0), k = hidden.size(1);
+  check(hidden.dim() == 2 && hidden.scalar_type() == ScalarType::BFloat16 && hidden.is_contiguous(), "largest_logits: hidden states must be contiguous bfloat16 rows");
+  check(PackedWeight::fits(weight, n, k) && PackedWeight::of(weight, n, k).kernel == PackedWeight::Kernel::DOT, "largest_logits: the weight is not packed for this");
+  check(PackedWeight::fits(screen, n, k) && PackedWeight::of(screen, n, k).kernel == PackedWeight::Kernel::INT8, "largest_logits: the screen is not packed for this");
+  check(errors.scalar_type() == ScalarType::Float && errors.is_contiguous() && errors.numel() == 2 * strips_of(n) * STRIP, "largest_logits: the errors are of another weight");
+  check(counts.scalar_type() == ScalarType::Long && counts.is_contiguous() && counts.numel() == rows, "largest_logits: one int64 count a row");
+  const auto* wanted = static_cast<const int64_t*>(counts.const_data_ptr());
+  for (int64_t row = 0; row < rows; ++row) check(wanted[row] >= 1, "largest_logits: a row wants at least one logit");
+#if QWEN_BATCH_HAS_VNNI
+  ScreenBounds bounds(static_cast<const uint16_t*>(hidden.const_data_ptr()), rows, PackedWeight::of(screen, n, k), static_cast<const float*>(errors.const_data_ptr()));
+  Screening screening(hidden, weight, bounds);
+  as_team([&](const Member& member) {
+    bounds.find(member);
+    screening.pick(member, wanted);
+  });
+  const std::vector<Pick> picks = screening.picks();
+  const auto count = static_cast<int64_t>(picks.size());
+  const int64_t width = count == 0 ? 0 : screening.widest();
+  Tensor values = torch::stable::empty({rows, width}, ScalarType::BFloat16), columns = torch::stable::empty({rows, width}, ScalarType::Long);
+  const Logits out{static_cast<uint16_t*>(values.mutable_data_ptr()), static_cast<int64_t*>(columns.mutable_data_ptr()), width};
+  std::fill(out.values, out.values + rows * width, NEGATIVE_INFINITY);
+  std::fill(out.columns, out.columns + rows * width, 0);
+  as_team([&](const Member& member) {
+    for (int64_t first = member.team.take() * CHAINS; first < count; first = member.team.take() * CHAINS)
+      screening.compute(picks.data() + first, std::min(CHAINS, count - first), out);
+  });
+  return {values, columns};
+#else
+  throw std::runtime_error("largest_logits: this processor has no screen");
+#endif
+}
+
+}  // namespace
+}  // namespace qwen_batch
+
+STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
+  m.def("largest_logits(Tensor hidden, Tensor weight, Tensor screen, Tensor errors, Tensor counts, int n) -> (Tensor, Tensor)");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) { m.impl("largest_logits", TORCH_BOX(&qwen_batch::largest_logits)); }

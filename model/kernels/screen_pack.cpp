@@ -1,0 +1,88 @@
+// What a screen of the output layer (screen.cpp) keeps of its weight: 8 bits of each value, and how far they are off.
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <tuple>
+#include <vector>
+
+#include "check.h"
+#include "int8_pack.h"
+#include "int8_rows.h"
+#include "screen_errors.h"
+#include "weight_memory.h"
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+namespace qwen_batch {
+namespace {
+
+using namespace int8;
+
+#if QWEN_BATCH_HAS_VNNI
+
+// A row of the weight to plain groups; how far those are off, and how long they are, as vectors.
+RowErrors quantise_row(const uint16_t* row, int64_t k, uint8_t* plain) {
+  alignas(64) int8_t bytes[STEPS * TILE];
+  __m512 off = _mm512_setzero_ps(), kept = _mm512_setzero_ps();
+  for (int64_t first = 0; first < k; first += GROUP, plain += PLAIN_BYTES) {
+    float scale;
+    int32_t offset;
+    quantise_group(row + first, std::min(GROUP, k - first), bytes, scale, offset);
+    for (int64_t i = 0; i < GROUP / LANES; ++i) {
+      const __m128i values = _mm_loadu_si128((const __m128i*)(bytes + place_in_group(i)));
+      _mm_storeu_si128((__m128i*)(plain + i * LANES), _mm_xor_si128(values, _mm_set1_epi8(-128)));
+      const __m512 restored = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(values)), _mm512_set1_ps(scale));
+      const __m512 difference = _mm512_sub_ps(load_some(row + first + i * LANES, k - first - i * LANES), restored);
+      off = _mm512_fmadd_ps(difference, difference, off);
+      kept = _mm512_fmadd_ps(restored, restored, kept);
+    }
+    std::memcpy(plain + GROUP, &scale, sizeof scale);
+  }
+  return {std::sqrt(_mm512_reduce_add_ps(off)), std::sqrt(_mm512_reduce_add_ps(kept))};
+}
+
+#endif
+
+// w [n, k] bfloat16 to its 8-bit form, and float32 [2, n padded to 16]: the factors of `RowErrors`.
+std::tuple<Tensor, Tensor> screen_pack(const Tensor& w) {
+  check(QWEN_BATCH_HAS_VNNI, "screen_pack: this processor has no screen");
+  check(w.dim() == 2 && w.scalar_type() == ScalarType::BFloat16 && w.is_contiguous(), "screen_pack: w must be a contiguous bfloat16 matrix");
+  const int64_t n = w.size(0), k = w.size(1), groups = (k + GROUP - 1) / GROUP, blocks = (n + COLUMNS - 1) / COLUMNS;
+  const int64_t padded = strips_of(n) * STRIP;
+  Tensor packed = weight_memory({blocks, groups, GROUP_ROWS_OF_64, 16, QUAD}, ScalarType::Byte, 1);
+  Tensor errors = torch::stable::empty({2, padded}, ScalarType::Float);
+#if QWEN_BATCH_HAS_VNNI
+  const auto* rows = static_cast<const uint16_t*>(w.const_data_ptr());
+  auto* out = static_cast<uint8_t*>(packed.mutable_data_ptr());
+  auto* factors = static_cast<float*>(errors.mutable_data_ptr());
+  std::fill(factors, factors + 2 * padded, 0.0f);
+  torch::stable::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
+    std::vector<uint8_t> plain(COLUMNS * groups * PLAIN_BYTES);
+    for (int64_t block = begin; block < end; ++block) {
+      const int64_t first = block * COLUMNS, columns = std::min(COLUMNS, n - first);
+      for (int64_t c = 0; c < columns; ++c) {
+        const RowErrors found = quantise_row(rows + (first + c) * k, k, plain.data() + c * groups * PLAIN_BYTES);
+        factors[first + c] = found.of_hidden(k);
+        factors[padded + first + c] = found.of_rounding();
+      }
+      pack_block(plain.data(), columns, groups, out + block * groups * GROUP_BYTES);
+    }
+  });
+#endif
+  return {packed, errors};
+}
+
+}  // namespace
+}  // namespace qwen_batch
+
+STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
+  m.def("screen_pack(Tensor w) -> (Tensor, Tensor)");
+}
+
+STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) { m.impl("screen_pack", TORCH_BOX(&qwen_batch::screen_pack)); }

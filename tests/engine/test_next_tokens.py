@@ -1,0 +1,121 @@
+"""Tokens are the same with a screen of the output layer and without."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.next_tokens import NextTokens
+from model.ops.linear import int8_kernel_available
+from model.output_screen import OutputScreen
+from model.qwen3 import Qwen3ForCausalLM
+from model.sampling import SamplingRow
+from tests.conftest import require
+from tests.support.tiny_checkpoint import write_tiny_checkpoint
+
+VOCAB = 9001
+
+
+@pytest.fixture(scope="module")
+def screened(tmp_path_factory: pytest.TempPathFactory, built_kernels: None) -> Qwen3ForCausalLM:
+    require(int8_kernel_available(), "the screen needs a processor with AVX512-BF16 and AVX512-VNNI")
+    folder = write_tiny_checkpoint(tmp_path_factory.mktemp("model"), vocab_size=VOCAB)
+    model = Qwen3ForCausalLM.from_folder(folder, dtype=torch.bfloat16)
+    packed = torch.ops.qwen_batch_cpu.dot_pack(model.weights.embedding)  # a machine with AMX would pack it for tiles
+    screen = OutputScreen.of(model.weights.embedding, packed)
+    return Qwen3ForCausalLM(model.config, replace(model.weights, lm_head=packed, screen=screen))
+
+
+@pytest.fixture
+def whole(screened: Qwen3ForCausalLM) -> Qwen3ForCausalLM:
+    return Qwen3ForCausalLM(screened.config, replace(screened.weights, screen=None))
+
+
+def hidden_states(model: Qwen3ForCausalLM, rows: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(rows)
+    return torch.randn(rows, model.config.hidden_size, generator=generator).bfloat16()
+
+
+class Counted(NextTokens):
+    """Counts the steps that a screen was enough for."""
+
+    screened = 0
+
+    def _largest(self, hidden: torch.Tensor, rows: list[SamplingRow]) -> tuple[torch.Tensor, torch.Tensor] | None:
+        largest = super()._largest(hidden, rows)
+        self.screened += largest is not None
+        return largest
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"temperature": 0.7, "top_k": 3},
+        {"temperature": 0.7, "top_k": 4, "top_p": 0.8},
+        {"temperature": 1.5, "top_k": 4, "min_p": 0.2},
+        {"temperature": 0.7, "top_k": 1},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("rows", [1, 40])
+def test_a_screen_changes_no_choice(
+    screened: Qwen3ForCausalLM, whole: Qwen3ForCausalLM, settings: dict[str, float], rows: int
+) -> None:
+    hidden = hidden_states(screened, max(rows, 2))
+    tokens = Counted(screened)
+    for step in range(20):
+        sampled = [SamplingRow(**settings, seed=row, position=step) for row in range(rows)]  # type: ignore[arg-type]
+        assert tokens.choose(hidden, sampled) == NextTokens(whole).choose(hidden, sampled)
+    assert tokens.screened == 20
+
+
+def test_rows_of_several_kinds_share_a_screen(screened: Qwen3ForCausalLM, whole: Qwen3ForCausalLM) -> None:
+    hidden, tokens = hidden_states(screened, 3), Counted(screened)
+    rows = [SamplingRow(), SamplingRow(temperature=1.0, top_k=4, seed=5), SamplingRow(temperature=0.5, top_k=2)]
+    assert tokens.choose(hidden, rows) == NextTokens(whole).choose(hidden, rows)
+    assert tokens.screened == 1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"temperature": 1.0},
+        {"temperature": 1.0, "top_p": 0.9},
+        {"temperature": 1.0, "top_k": 500},
+        {"presence_penalty": 1.0, "output_ids": (1, 2)},
+        {"banned_ids": (3,)},
+    ],
+    ids=str,
+)
+def test_a_row_that_may_take_any_token_gets_all_logits(
+    screened: Qwen3ForCausalLM, whole: Qwen3ForCausalLM, settings: dict[str, float]
+) -> None:
+    hidden, tokens = hidden_states(screened, 2), Counted(screened)
+    rows = [SamplingRow(), SamplingRow(**settings)]  # type: ignore[arg-type]
+    assert tokens.choose(hidden, rows) == NextTokens(whole).choose(hidden, rows)
+    assert tokens.screened == 0
+
+
+def test_where_too_many_logits_lie_close_together_the_screen_rests_for_a_while(screened: Qwen3ForCausalLM) -> None:
+    hidden, tokens = hidden_states(screened, 2), Counted(screened)
+    assert tokens.choose(torch.zeros_like(hidden), [SamplingRow()] * 2) == [0, 0]
+    steps = 0
+    while tokens.screened == 0:
+        tokens.choose(hidden, [SamplingRow()] * 2)
+        steps += 1
+    assert steps == 33
+
+
+def test_a_loaded_model_has_a_screen_where_its_output_layer_is_multiplied_by_dot_products(
+    tmp_path: Path, built_kernels: None
+) -> None:
+    folder = write_tiny_checkpoint(tmp_path, vocab_size=VOCAB)
+    on_tiles = torch.ops.qwen_batch_cpu.amx_available()
+    for dtype, quantize in ((torch.bfloat16, "none"), (torch.bfloat16, "int8"), (torch.float32, "none")):
+        model = Qwen3ForCausalLM.from_folder(folder, dtype=dtype, quantize=quantize)  # type: ignore[arg-type]
+        expected = dtype == torch.bfloat16 and quantize == "none" and int8_kernel_available() and not on_tiles
+        assert (model.weights.screen is not None) == expected
