@@ -9,6 +9,8 @@ import torch
 
 from model.ops.linear import int8_kernel_available, is_packed_for_dot_products
 
+_LARGEST_NORM = 1e18  # of a row; as in model/kernels/screen_errors.h
+
 
 @dataclass(frozen=True)
 class OutputScreen:
@@ -21,12 +23,12 @@ class OutputScreen:
     def of(cls, head: torch.Tensor, packed: torch.Tensor) -> Self | None:
         """For an output layer [valid_vocab, hidden_size] and what `pack_weight` made of it.
 
-        None where the processor has no kernel for it, or a weight is not a finite number.
+        None where the processor has no kernel for it, or weights are no numbers, or so large that sums may overflow.
         """
         if not is_packed_for_dot_products(packed) or not int8_kernel_available():
             return None
         weight, errors = torch.ops.qwen_batch_cpu.screen_pack(head.contiguous())
-        return cls(weight, errors) if errors.isfinite().all() else None
+        return cls(weight, errors) if (errors < _LARGEST_NORM).all() else None
 
     def largest(
         self, hidden: torch.Tensor, packed: torch.Tensor, counts: torch.Tensor, valid_vocab: int

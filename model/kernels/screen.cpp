@@ -48,16 +48,15 @@ float least_that_rounds_to(uint16_t value) {
   return 0.5f * (exact + from_bfloat16(exact > 0.0f ? value - 1 : value + 1));
 }
 
-// A strip of a row's logits, and which of the row's it is.
+// A strip of a row's logits, and where it goes.
 struct Pick {
   int64_t strip, row, place;
 };
 
-// Rows of logits, and their columns, both [rows, width].
+// Logits, and their columns.
 struct Logits {
   uint16_t* values;
   int64_t* columns;
-  int64_t width;
 };
 
 class Screening {
@@ -80,22 +79,28 @@ class Screening {
     }
   }
 
-  // All strips that were picked, those of the same weights side by side; none if there are too many.
+  // Logits of the row with the most picks.
+  int64_t width() const {
+    size_t most = 0;
+    for (const auto& strips : picked_) most = std::max(most, strips.size());
+    return static_cast<int64_t>(most) * STRIP;
+  }
+
+  // All strips that were picked, to go to [rows, width], those of the same weights side by side; none if there are too many.
   std::vector<Pick> picks() const {
     std::vector<Pick> all;
+    const int64_t a_row = width();
     for (int64_t row = 0; row < rows_; ++row) {
       if (!bounds_.known(row)) return {};
-      for (size_t i = 0; i < picked_[row].size(); ++i) all.push_back({picked_[row][i], row, static_cast<int64_t>(i)});
+      int64_t place = row * a_row;
+      for (const int64_t strip : picked_[row]) {
+        all.push_back({strip, row, place});
+        place += STRIP;
+      }
     }
     if (static_cast<int64_t>(all.size()) > rows_ * (bounds_.strips() / WORTHWHILE + 1)) return {};
     std::sort(all.begin(), all.end(), [](const Pick& a, const Pick& b) { return a.strip < b.strip; });
     return all;
-  }
-
-  int64_t widest() const {
-    size_t most = 0;
-    for (const auto& strips : picked_) most = std::max(most, strips.size());
-    return static_cast<int64_t>(most) * STRIP;
   }
 
   // The logits of up to CHAINS picks.
@@ -117,27 +122,24 @@ class Screening {
         sums[i] = _mm512_dpbf16_ps(sums[i], weights, (__m512bh)_mm512_set1_epi32(pair));
       }
     for (int64_t i = 0; i < count; ++i) {
-      const int64_t at = picks[i].row * out.width + picks[i].place * STRIP;
       const __mmask16 present = bounds_.present(picks[i].strip);
-      _mm256_mask_storeu_epi16(out.values + at, present, (__m256i)_mm512_cvtneps_pbh(sums[i]));
-      for (int64_t lane = 0; present >> lane & 1; ++lane) out.columns[at + lane] = picks[i].strip * STRIP + lane;
+      _mm256_mask_storeu_epi16(out.values + picks[i].place, present, (__m256i)_mm512_cvtneps_pbh(sums[i]));
+      for (int64_t lane = 0; present >> lane & 1; ++lane) out.columns[picks[i].place + lane] = picks[i].strip * STRIP + lane;
     }
   }
 
  private:
   // Below this, no logit of a row is among the `count` largest, nor as large as one of those: so many are computed that are not less.
   float least_of_largest(int64_t row, int64_t count) const {
-    const std::vector<int64_t> strips = highest(bounds_.of_row(row), std::min(count, bounds_.strips()));
-    const auto width = static_cast<int64_t>(strips.size()) * STRIP;
     std::vector<Pick> picks;
-    for (const int64_t strip : strips) picks.push_back({strip, 0, static_cast<int64_t>(picks.size())});
-    std::vector<uint16_t> values(width, NEGATIVE_INFINITY);
-    std::vector<int64_t> columns(width);
-    for (auto& pick : picks) pick.row = row;
-    const Logits out{values.data() - row * width, columns.data() - row * width, width};
-    for (int64_t first = 0; first < static_cast<int64_t>(picks.size()); first += CHAINS)
-      compute(picks.data() + first, std::min<int64_t>(CHAINS, picks.size() - first), out);
-    if (count > width) return -INFINITY;
+    for (const int64_t strip : highest(bounds_.of_row(row), std::min(count, bounds_.strips())))
+      picks.push_back({strip, row, static_cast<int64_t>(picks.size()) * STRIP});
+    const auto computed = static_cast<int64_t>(picks.size());
+    std::vector<uint16_t> values(computed * STRIP, NEGATIVE_INFINITY);
+    std::vector<int64_t> columns(computed * STRIP);
+    for (int64_t first = 0; first < computed; first += CHAINS)
+      compute(picks.data() + first, std::min(CHAINS, computed - first), {values.data(), columns.data()});
+    if (count > static_cast<int64_t>(values.size())) return -INFINITY;
     const auto larger = [](uint16_t a, uint16_t b) { return from_bfloat16(a) > from_bfloat16(b); };
     std::nth_element(values.begin(), values.begin() + count - 1, values.end(), larger);
     return least_that_rounds_to(values[count - 1]);
@@ -184,9 +186,9 @@ std::tuple<Tensor, Tensor> largest_logits(const Tensor& hidden, const Tensor& we
   });
   const std::vector<Pick> picks = screening.picks();
   const auto count = static_cast<int64_t>(picks.size());
-  const int64_t width = count == 0 ? 0 : screening.widest();
+  const int64_t width = count == 0 ? 0 : screening.width();
   Tensor values = torch::stable::empty({rows, width}, ScalarType::BFloat16), columns = torch::stable::empty({rows, width}, ScalarType::Long);
-  const Logits out{static_cast<uint16_t*>(values.mutable_data_ptr()), static_cast<int64_t*>(columns.mutable_data_ptr()), width};
+  const Logits out{static_cast<uint16_t*>(values.mutable_data_ptr()), static_cast<int64_t*>(columns.mutable_data_ptr())};
   std::fill(out.values, out.values + rows * width, NEGATIVE_INFINITY);
   std::fill(out.columns, out.columns + rows * width, 0);
   as_team([&](const Member& member) {

@@ -50,7 +50,7 @@ class ScreenBounds {
   int64_t strips() const { return strips_; }
 
   // Whether a row's bounds say anything.
-  bool known(int64_t row) const { return std::isfinite(norms_[row].hidden); }
+  bool known(int64_t row) const { return norms_[row].hidden < LARGEST_NORM; }
 
   // The logits of a strip that exist.
   __mmask16 present(int64_t strip) const {

@@ -14,6 +14,7 @@ constexpr int64_t STRIP = 16;  // logits bounded, and computed, together: a regi
 constexpr float SLACK = 1.0f + 0x1p-10f;
 constexpr float BFLOAT16_ROUNDING = SLACK * 0x1p-8f;
 constexpr float TINY = 1e-30f;  // what sums may lose where floats are denormal
+constexpr float LARGEST_NORM = 1e18f;  // no product of two overflows; a screen has no larger ones (model/output_screen.py)
 
 inline int64_t strips_of(int64_t n) { return (n + STRIP - 1) / STRIP; }
 

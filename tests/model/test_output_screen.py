@@ -113,15 +113,15 @@ def test_very_small_and_very_large_numbers_are_bounded_or_left_to_the_whole_prod
         head.check(hidden, 1)
 
 
-@pytest.mark.parametrize("value", [0.0, torch.nan, torch.inf])
+@pytest.mark.parametrize("value", [0.0, torch.nan, torch.inf, 1e30])
 def test_rows_that_bounds_say_nothing_about_are_left_to_the_whole_product(value: float) -> None:
     hidden = random(3, 64)
     hidden[1] = value
     assert Head(random(4096, 64)).largest(hidden, 1) is None
 
 
-@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
-def test_a_weight_that_is_no_number_gets_no_screen(value: float) -> None:
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf, 1e30])
+def test_a_weight_that_is_no_number_or_too_large_gets_no_screen(value: float) -> None:
     weight = random(4096, 64)
     weight[4000, 63] = value
     assert Head(weight).screen is None
