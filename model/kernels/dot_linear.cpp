@@ -27,7 +27,7 @@ using torch::stable::Tensor;
 namespace qwen_batch {
 namespace {
 
-constexpr int64_t BLOCK_N = 64;  // columns a block: four registers of 16 sums
+constexpr int64_t BLOCK_N = DOT_COLUMNS;  // four registers of 16 sums
 constexpr int REGISTERS = 4;
 constexpr int MOST_ROWS = 6;     // rows worked on together: 24 registers of sums, 4 of weights, 1 of a row's pair
 constexpr int64_t PAIR = BLOCK_N * 2;  // bfloat16 values of a block for one pair of k

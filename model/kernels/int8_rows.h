@@ -37,6 +37,11 @@ inline void quantise_group(const uint16_t* x, int64_t values, int8_t* out, float
   offset = 128 * _mm512_reduce_add_epi32(sum);
 }
 
+// What is left of 16 values that became bytes.
+inline __m512 restore(const int8_t* bytes, float scale) {
+  return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)bytes))), _mm512_set1_ps(scale));
+}
+
 // Rows that are or will be quantised, and where.
 class QuantisedRows {
  public:
@@ -62,8 +67,7 @@ class QuantisedRows {
   // What is left of 16 values of a row, from the i-th 16 of a group on.
   __m512 restored(int64_t row, int64_t group, int64_t i) const {
     const int8_t* bytes = values_ + (row / TILE_ROWS * groups_ + group) * STEPS * TILE + row % TILE_ROWS * STEP + place_in_group(i);
-    const __m512 values = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)bytes)));
-    return _mm512_mul_ps(values, _mm512_set1_ps(scales_[row * groups_ + group]));
+    return restore(bytes, scales_[row * groups_ + group]);
   }
 
   Rows view() const { return {values_, scales_, offsets_, rows_, groups_}; }

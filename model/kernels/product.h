@@ -26,6 +26,8 @@ struct PackedWeight {
   static PackedWeight of(const torch::stable::Tensor& packed, int64_t n, int64_t k);
 };
 
+constexpr int64_t DOT_COLUMNS = 64;  // of a block of a weight for DOT (dot_linear.cpp)
+
 // x [rows, k] to out [rows, n], both bfloat16. `scratch`: `scratch_bytes` of them, at a multiple of 64. `gated`, if there is one,
 // [rows, n / 2]: silu of the left half of each row of `out` times its right half; what becomes of `out` is then open.
 struct Product {

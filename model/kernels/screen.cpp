@@ -29,23 +29,15 @@ namespace {
 #if QWEN_BATCH_HAS_VNNI
 
 constexpr int64_t WORTHWHILE = 32;   // one strip in so many may be computed; with more, the whole product is as fast
-constexpr int64_t DOT_BLOCK = 64;    // columns of a block of the packed weight (dot_linear.cpp)
 constexpr int64_t CHAINS = 4;        // sums computed at once: one by itself would wait for itself
 constexpr uint16_t NEGATIVE_INFINITY = 0xff80;
 
-float from_bfloat16(uint16_t bits) {
-  const uint32_t wide = static_cast<uint32_t>(bits) << 16;
-  float value;
-  std::memcpy(&value, &wide, sizeof value);
-  return value;
-}
-
 // What is below this is less than `value` as a bfloat16, too.
 float least_that_rounds_to(uint16_t value) {
-  const float exact = from_bfloat16(value);
+  const float exact = to_float(value);
   if (exact == 0.0f) return -TINY;
   if (!std::isfinite(exact)) return -INFINITY;
-  return 0.5f * (exact + from_bfloat16(exact > 0.0f ? value - 1 : value + 1));
+  return 0.5f * (exact + to_float(static_cast<uint16_t>(exact > 0.0f ? value - 1 : value + 1)));
 }
 
 // A strip of a row's logits, and where it goes.
@@ -69,9 +61,10 @@ class Screening {
         k_(hidden.size(1)),
         picked_(rows_) {}
 
-  // Of the member's rows, the strips that may hold one of the `counts[row]` largest logits.
+  // Of the member's rows, the strips that may hold one of the `counts[row]` largest logits; of a row without bounds, none.
   void pick(const Member& member, const int64_t* counts) {
     for (int64_t row = member.begin(rows_); row < member.end(rows_); ++row) {
+      if (!bounds_.known(row)) continue;
       const float* upper = bounds_.of_row(row);
       const float least = least_of_largest(row, counts[row]);
       for (int64_t strip = 0; strip < bounds_.strips(); ++strip)
@@ -110,7 +103,7 @@ class Screening {
     for (int64_t i = 0; i < CHAINS; ++i) {
       const Pick& pick = picks[std::min(i, count - 1)];
       const int64_t column = pick.strip * STRIP;
-      w[i] = weight_ + column / DOT_BLOCK * DOT_BLOCK * k_ + column % DOT_BLOCK * 2;
+      w[i] = weight_ + column / DOT_COLUMNS * DOT_COLUMNS * k_ + column % DOT_COLUMNS * 2;
       x[i] = x_ + pick.row * k_;
       sums[i] = _mm512_setzero_ps();
     }
@@ -118,7 +111,7 @@ class Screening {
       for (int64_t i = 0; i < CHAINS; ++i) {
         int32_t pair;
         std::memcpy(&pair, x[i] + 2 * p, sizeof pair);
-        const __m512bh weights = (__m512bh)_mm512_loadu_si512(w[i] + p * 2 * DOT_BLOCK);
+        const __m512bh weights = (__m512bh)_mm512_loadu_si512(w[i] + p * 2 * DOT_COLUMNS);
         sums[i] = _mm512_dpbf16_ps(sums[i], weights, (__m512bh)_mm512_set1_epi32(pair));
       }
     for (int64_t i = 0; i < count; ++i) {
@@ -140,7 +133,7 @@ class Screening {
     for (int64_t first = 0; first < computed; first += CHAINS)
       compute(picks.data() + first, std::min(CHAINS, computed - first), {values.data(), columns.data()});
     if (count > static_cast<int64_t>(values.size())) return -INFINITY;
-    const auto larger = [](uint16_t a, uint16_t b) { return from_bfloat16(a) > from_bfloat16(b); };
+    const auto larger = [](uint16_t a, uint16_t b) { return to_float(a) > to_float(b); };
     std::nth_element(values.begin(), values.begin() + count - 1, values.end(), larger);
     return least_that_rounds_to(values[count - 1]);
   }

@@ -53,10 +53,7 @@ class ScreenBounds {
   bool known(int64_t row) const { return norms_[row].hidden < LARGEST_NORM; }
 
   // The logits of a strip that exist.
-  __mmask16 present(int64_t strip) const {
-    const int64_t left = weight_.n - strip * STRIP;
-    return left >= STRIP ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
-  }
+  __mmask16 present(int64_t strip) const { return first_lanes(weight_.n - strip * STRIP); }
 
  private:
   static constexpr int64_t CHUNK = 256;  // strips whose errors stay in the first-level cache for all rows

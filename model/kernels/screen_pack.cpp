@@ -35,9 +35,9 @@ RowErrors quantise_row(const uint16_t* row, int64_t k, uint8_t* plain) {
     int32_t offset;
     quantise_group(row + first, std::min(GROUP, k - first), bytes, scale, offset);
     for (int64_t i = 0; i < GROUP / LANES; ++i) {
-      const __m128i values = _mm_loadu_si128((const __m128i*)(bytes + place_in_group(i)));
-      _mm_storeu_si128((__m128i*)(plain + i * LANES), _mm_xor_si128(values, _mm_set1_epi8(-128)));
-      const __m512 restored = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(values)), _mm512_set1_ps(scale));
+      const int8_t* values = bytes + place_in_group(i);
+      _mm_storeu_si128((__m128i*)(plain + i * LANES), _mm_xor_si128(_mm_loadu_si128((const __m128i*)values), _mm_set1_epi8(-128)));
+      const __m512 restored = restore(values, scale);
       const __m512 difference = _mm512_sub_ps(load_some(row + first + i * LANES, k - first - i * LANES), restored);
       off = _mm512_fmadd_ps(difference, difference, off);
       kept = _mm512_fmadd_ps(restored, restored, kept);

@@ -101,7 +101,7 @@ def test_a_cache_without_a_page_for_tokens_is_refused(memory: int) -> None:
 
 def test_a_model_larger_than_the_memory_is_refused() -> None:
     with pytest.raises(
-        ModelUnusable, match=r"weights take 1\.5\d* GiB and the KV cache 0 bytes; 1 GiB of memory are left"
+        ModelUnusable, match=r"weights take 1\.547 GiB and the KV cache 0 bytes; 1 GiB of memory are left"
     ):
         resolve(EngineConfig(), QWEN3_06B, replace(LAPTOP, memory_left_bytes=GIB))
 

@@ -114,10 +114,11 @@ def test_very_small_and_very_large_numbers_are_bounded_or_left_to_the_whole_prod
 
 
 @pytest.mark.parametrize("value", [0.0, torch.nan, torch.inf, 1e30])
-def test_rows_that_bounds_say_nothing_about_are_left_to_the_whole_product(value: float) -> None:
+@pytest.mark.parametrize("count", [1, 20])
+def test_rows_that_bounds_say_nothing_about_are_left_to_the_whole_product(value: float, count: int) -> None:
     hidden = random(3, 64)
     hidden[1] = value
-    assert Head(random(4096, 64)).largest(hidden, 1) is None
+    assert Head(random(4096, 64)).largest(hidden, count) is None
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf, 1e30])
