@@ -15,7 +15,12 @@ from jobs.harmless import harmless
 
 
 class Display(Protocol):
-    """A context manager that is shown every update, the last one included."""
+    """A context manager that is shown every update, the last one included.
+
+    `shows_workers` says whether it does anything with what the workers report; if not, nobody need ask for it.
+    """
+
+    shows_workers: bool
 
     def __enter__(self) -> Self: ...
 
@@ -29,6 +34,8 @@ class Display(Protocol):
 class _Plain:
     """A display that holds nothing open."""
 
+    shows_workers = True
+
     def __enter__(self) -> Self:
         return self
 
@@ -38,6 +45,8 @@ class _Plain:
 
 class BarDisplay:
     """One line that is redrawn, for a terminal."""
+
+    shows_workers = True
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -101,6 +110,8 @@ class JsonDisplay(_Plain):
 
 class NoDisplay(_Plain):
     """For `-q`."""
+
+    shows_workers = False
 
     def show(self, update: JobUpdate) -> None:
         """Nothing."""

@@ -40,8 +40,8 @@ def watch_job(
         StoreUnavailable: The store did not answer at first, or not for `PATIENCE_SECONDS` later.
     """
     observer = JobObserver()
-    read = _PatientReader(store, job_id, console)
     with display_for(console, as_json) as display:
+        read = _PatientReader(store, job_id, console, with_workers=display.shows_workers)
         while True:
             job, workers = read()
             check(job)
@@ -54,16 +54,17 @@ def watch_job(
 class _PatientReader:
     """Reads job and workers, and bridges a restart of the store: it repeats what it read last."""
 
-    def __init__(self, store: JobStore, job_id: str, console: Console) -> None:
+    def __init__(self, store: JobStore, job_id: str, console: Console, *, with_workers: bool) -> None:
         self._store = store
         self._job_id = job_id
         self._console = console
+        self._with_workers = with_workers  # two more round trips a look, for as long as a job takes
         self._last: tuple[Job, list[WorkerReport]] | None = None
         self._silent_since: float | None = None
 
     def __call__(self) -> tuple[Job, list[WorkerReport]]:
         try:
-            found = self._store.job(self._job_id), self._store.workers()
+            found = self._store.job(self._job_id), self._store.workers() if self._with_workers else []
         except StoreUnavailable as error:
             return self._bridge(error)
         if self._silent_since is not None:

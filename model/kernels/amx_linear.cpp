@@ -25,9 +25,9 @@ using torch::stable::Tensor;
 namespace qwen_batch {
 namespace {
 
-constexpr int64_t TILE_ROWS = 16;
+constexpr int64_t TILE_SIDE = 16;  // rows in a tile, of x, of packed weights and of sums, which have as many columns
 constexpr int64_t TILE_K = 32;
-constexpr int64_t TILE = TILE_ROWS * TILE_K;  // bfloat16 values in a tile of 1 KiB
+constexpr int64_t TILE_VALUES = TILE_SIDE * TILE_K;  // bfloat16 values in a tile of 1 KiB
 constexpr int64_t BLOCK_N = 32;               // columns a block: two tiles
 constexpr int64_t PANEL_VALUES = 512 * 1024;  // of x: rows whose packed form stays in the second-level cache
 
@@ -36,10 +36,10 @@ constexpr int64_t PANEL_VALUES = 512 * 1024;  // of x: rows whose packed form st
 // x [rows, k] to tiles [rows / 16][k / 32][16][32]; rows beyond the last are zero.
 void pack_rows(const uint16_t* x, uint16_t* tiles, int64_t rows, int64_t k, int64_t tile_begin, int64_t tile_end) {
   for (int64_t t = tile_begin; t < tile_end; ++t) {
-    for (int64_t r = 0; r < TILE_ROWS; ++r) {
-      const int64_t row = t * TILE_ROWS + r;
+    for (int64_t r = 0; r < TILE_SIDE; ++r) {
+      const int64_t row = t * TILE_SIDE + r;
       for (int64_t c = 0; c < k / TILE_K; ++c) {
-        uint16_t* out = tiles + (t * (k / TILE_K) + c) * TILE + r * TILE_K;
+        uint16_t* out = tiles + (t * (k / TILE_K) + c) * TILE_VALUES + r * TILE_K;
         const __m512i values = row < rows ? _mm512_loadu_si512(x + row * k + c * TILE_K) : _mm512_setzero_si512();
         _mm512_store_si512(out, values);
       }
@@ -63,11 +63,11 @@ void block_of_16(const uint16_t* x, const uint16_t* w, float* sums, int64_t step
   _tile_zero(0);
   _tile_zero(1);
   for (int64_t s = 0; s < steps; ++s) {
-    const char* ahead = reinterpret_cast<const char*>(w + s * 2 * TILE) + PREFETCH_BYTES;
+    const char* ahead = reinterpret_cast<const char*>(w + s * 2 * TILE_VALUES) + PREFETCH_BYTES;
     for (int64_t line = 0; line < 2048; line += 64) _mm_prefetch(ahead + line, _MM_HINT_T0);
-    _tile_loadd(4, x + s * TILE, 64);
-    _tile_loadd(6, w + s * 2 * TILE, 64);
-    _tile_loadd(7, w + s * 2 * TILE + TILE, 64);
+    _tile_loadd(4, x + s * TILE_VALUES, 64);
+    _tile_loadd(6, w + s * 2 * TILE_VALUES, 64);
+    _tile_loadd(7, w + s * 2 * TILE_VALUES + TILE_VALUES, 64);
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);
   }
@@ -83,16 +83,16 @@ void block_of_32(const uint16_t* x, const uint16_t* w, float* sums, int64_t step
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
-  const uint16_t* below = x + steps * TILE;
+  const uint16_t* below = x + steps * TILE_VALUES;
   for (int64_t s = 0; s < steps; ++s) {
     if (ahead != nullptr)
       for (int64_t line = 0; line < AHEAD_BYTES; line += 64) _mm_prefetch(ahead + s * AHEAD_BYTES + line, _MM_HINT_T1);
-    _tile_loadd(4, x + s * TILE, 64);
-    _tile_loadd(6, w + s * 2 * TILE, 64);
-    _tile_loadd(7, w + s * 2 * TILE + TILE, 64);
+    _tile_loadd(4, x + s * TILE_VALUES, 64);
+    _tile_loadd(6, w + s * 2 * TILE_VALUES, 64);
+    _tile_loadd(7, w + s * 2 * TILE_VALUES + TILE_VALUES, 64);
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);
-    _tile_loadd(5, below + s * TILE, 64);
+    _tile_loadd(5, below + s * TILE_VALUES, 64);
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
   }
@@ -113,24 +113,24 @@ struct Tiles {
   void column_block(int64_t block, int64_t row_begin, int64_t row_end) const {
     alignas(64) float sums[4 * 256];
     const int64_t steps = k / TILE_K;
-    const uint16_t* w = weight + block * steps * 2 * TILE;
+    const uint16_t* w = weight + block * steps * 2 * TILE_VALUES;
     const int64_t column = block * BLOCK_N;
-    const int64_t left = std::min(TILE_ROWS, n - column);
+    const int64_t left = std::min(TILE_SIDE, n - column);
     const int64_t right = std::clamp<int64_t>(n - column - 16, 0, 16);
     const char* ahead = nullptr;  // the first rows wait for this block's own weights, the others fetch the next one's
-    const char* next = reinterpret_cast<const char*>(w + steps * 2 * TILE);
+    const char* next = reinterpret_cast<const char*>(w + steps * 2 * TILE_VALUES);
     for (int64_t row = row_begin; row < row_end;) {
-      const uint16_t* x = x_tiles + row / TILE_ROWS * steps * TILE;
-      const bool two = row + TILE_ROWS < row_end;
+      const uint16_t* x = x_tiles + row / TILE_SIDE * steps * TILE_VALUES;
+      const bool two = row + TILE_SIDE < row_end;
       if (two) {
         block_of_32(x, w, sums, steps, ahead);
         ahead = ahead == nullptr ? next : ahead + steps * AHEAD_BYTES;
-        if (ahead >= next + steps * 4 * TILE) ahead = nullptr;
+        if (ahead >= next + steps * 4 * TILE_VALUES) ahead = nullptr;
       } else {
         block_of_16(x, w, sums, steps);
       }
-      for (int64_t half = 0; half < (two ? 2 : 1); ++half, row += TILE_ROWS) {
-        const int64_t valid = std::min(TILE_ROWS, rows - row);
+      for (int64_t half = 0; half < (two ? 2 : 1); ++half, row += TILE_SIDE) {
+        const int64_t valid = std::min(TILE_SIDE, rows - row);
         store_tile(sums + half * 512, out + row * n + column, n, valid, left);
         if (right > 0) store_tile(sums + half * 512 + 256, out + row * n + column + 16, n, valid, right);
       }
@@ -148,7 +148,7 @@ Tensor amx_pack(const Tensor& w) {
   const int64_t n = w.size(0), k = w.size(1);
   check(k % TILE_K == 0, "amx_pack: the inner size must be a multiple of 32");
   const int64_t blocks = (n + BLOCK_N - 1) / BLOCK_N;
-  Tensor packed = weight_memory({blocks, k / TILE_K, 2, TILE_ROWS, 16, 2}, ScalarType::BFloat16, sizeof(uint16_t));
+  Tensor packed = weight_memory({blocks, k / TILE_K, 2, TILE_SIDE, 16, 2}, ScalarType::BFloat16, sizeof(uint16_t));
   const auto* in = static_cast<const uint16_t*>(w.const_data_ptr());
   auto* out = static_cast<uint16_t*>(packed.mutable_data_ptr());
   torch::stable::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
@@ -156,7 +156,7 @@ Tensor amx_pack(const Tensor& w) {
       for (int64_t step = 0; step < k / TILE_K; ++step)
         for (int64_t column = 0; column < BLOCK_N; ++column) {
           const int64_t row = block * BLOCK_N + column;
-          uint16_t* tile = out + ((block * (k / TILE_K) + step) * 2 + column / 16) * TILE;
+          uint16_t* tile = out + ((block * (k / TILE_K) + step) * 2 + column / 16) * TILE_VALUES;
           for (int64_t pair = 0; pair < 16; ++pair)
             for (int64_t odd = 0; odd < 2; ++odd)
               tile[pair * 32 + column % 16 * 2 + odd] = row < n ? in[row * k + step * TILE_K + pair * 2 + odd] : 0;
@@ -165,11 +165,11 @@ Tensor amx_pack(const Tensor& w) {
   return packed;
 }
 
-int64_t row_tiles(int64_t rows) { return (rows + TILE_ROWS - 1) / TILE_ROWS; }
+int64_t row_tiles(int64_t rows) { return (rows + TILE_SIDE - 1) / TILE_SIDE; }
 
 }  // namespace
 
-int64_t amx_scratch_bytes(int64_t rows, int64_t k) { return row_tiles(rows) * TILE_ROWS * k * static_cast<int64_t>(sizeof(uint16_t)); }
+int64_t amx_scratch_bytes(int64_t rows, int64_t k) { return row_tiles(rows) * TILE_SIDE * k * static_cast<int64_t>(sizeof(uint16_t)); }
 
 void amx_multiply(const Member& member, const Product& product) {
 #if QWEN_BATCH_HAS_AMX
@@ -178,10 +178,10 @@ void amx_multiply(const Member& member, const Product& product) {
   pack_rows(product.x, packed, rows, k, member.begin(tiles), member.end(tiles));
   member.wait();
   const Tiles work{packed, static_cast<const uint16_t*>(product.weight.data), product.out, rows, n, k};
-  const int64_t blocks = (n + BLOCK_N - 1) / BLOCK_N, panel = std::max<int64_t>(2 * TILE_ROWS, PANEL_VALUES / k / 32 * 32);
-  const TileScope scope(std::min(rows, TILE_ROWS));
+  const int64_t blocks = (n + BLOCK_N - 1) / BLOCK_N, panel = std::max<int64_t>(2 * TILE_SIDE, PANEL_VALUES / k / 32 * 32);
+  const TileScope scope(std::min(rows, TILE_SIDE));
   for (int64_t row = 0; row < rows; row += panel)
-    for (int64_t block = member.begin(blocks); block < member.end(blocks); ++block) work.column_block(block, row, std::min(row + panel, tiles * TILE_ROWS));
+    for (int64_t block = member.begin(blocks); block < member.end(blocks); ++block) work.column_block(block, row, std::min(row + panel, tiles * TILE_SIDE));
 #endif
 }
 

@@ -1,7 +1,9 @@
 """Compile the C++ operators on first use, keep the library, load it.
 
-The sources need only PyTorch's stable C++ headers, so the build takes seconds. The library's name is a hash of all that
-it depends on (sources, flags, PyTorch, processor), so a stale one is never loaded and machines may share the folder.
+The sources need only PyTorch's stable C++ headers, so the build takes seconds: as two translation units, since reading
+those headers takes a second each time, and two cores are what the smallest machines have. The library's name is a hash
+of all that it depends on (sources, flags, PyTorch, processor), so a stale one is never loaded and machines may share the
+folder.
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ def _compile_command(compiler: str) -> list[str]:
     # The stable ABI's feature level: one byte each for major and minor.
     level = f"-DTORCH_TARGET_VERSION=0x{int(version[0]):02x}{int(version[1]):02x}000000000000"
     tune = "-mcpu=native" if platform.machine() in {"arm64", "aarch64"} else "-march=native"
-    return [compiler, *FLAGS, tune, level, "-I", str(TORCH_FOLDER / "include"), "-c"]
+    return [compiler, *FLAGS, tune, level, "-I", str(TORCH_FOLDER / "include"), "-iquote", str(SOURCES), "-c"]
 
 
 def _link_command(compiler: str) -> list[str]:
@@ -91,13 +93,25 @@ def _build(compile_command: list[str], link_command: list[str], library: Path) -
     """Build beside the target and rename: workers that start together never load half a file."""
     library.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=library.parent) as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = {str(source): f"{folder}/{source.stem}.o" for source in SOURCES.glob("*.cpp")}
-        commands = [[*compile_command, source, "-o", object] for source, object in objects.items()]
+        units = _translation_units(Path(folder))
+        objects = [str(unit.with_suffix(".o")) for unit in units]
+        commands = [[*compile_command, str(unit), "-o", object] for unit, object in zip(units, objects, strict=True)]
         for _ in pool.map(_run, commands):
             pass
         built = Path(folder) / library.name
-        _run([*link_command[:2], *objects.values(), *link_command[2:], "-o", str(built)])
+        _run([*link_command[:2], *objects, *link_command[2:], "-o", str(built)])
         built.replace(library)
+
+
+def _translation_units(folder: Path) -> list[Path]:
+    """Attention and all else, which take about as long to compile; so no two sources may use a name for two things."""
+    attention = set(SOURCES.glob("*attention*.cpp"))
+    sources = {"attention": attention, "others": set(SOURCES.glob("*.cpp")) - attention}
+    units = []
+    for name, members in sources.items():
+        units.append(folder / f"{name}.cpp")
+        units[-1].write_text("".join(f'#include "{source.name}"\n' for source in sorted(members)))
+    return units
 
 
 def _run(command: list[str]) -> None:

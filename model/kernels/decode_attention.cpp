@@ -22,7 +22,7 @@ namespace qwen_batch {
 namespace {
 
 template <typename T>
-void run(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& lens, const Tensor& tables, double scale, Tensor& out) {
+void decode_as(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& lens, const Tensor& tables, double scale, Tensor& out) {
   const DecodeStep<T> step{static_cast<const T*>(q.const_data_ptr()), static_cast<const T*>(k.const_data_ptr()),
                            static_cast<const T*>(v.const_data_ptr()), static_cast<T*>(out.mutable_data_ptr()),
                            static_cast<const int32_t*>(lens.const_data_ptr()), static_cast<const int32_t*>(tables.const_data_ptr()),
@@ -46,10 +46,10 @@ Tensor decode_attention(const Tensor& q, const Tensor& k, const Tensor& v, const
   check(q.size(2) <= 512 && k.size(2) <= 512, "decode_attention: head size and page size must be at most 512");
   Tensor out = torch::stable::empty_like(q);
   if (q.scalar_type() == ScalarType::BFloat16) {
-    run<uint16_t>(q, k, v, lens, tables, scale, out);
+    decode_as<uint16_t>(q, k, v, lens, tables, scale, out);
   } else {
     check(q.scalar_type() == ScalarType::Float, "decode_attention: q must be float32 or bfloat16");
-    run<float>(q, k, v, lens, tables, scale, out);
+    decode_as<float>(q, k, v, lens, tables, scale, out);
   }
   return out;
 }

@@ -27,15 +27,14 @@ using torch::stable::Tensor;
 namespace qwen_batch {
 namespace {
 
-constexpr int64_t BLOCK_N = DOT_COLUMNS;  // four registers of 16 sums
-constexpr int REGISTERS = 4;
+constexpr int REGISTERS = DOT_COLUMNS / 16;  // of sums
 constexpr int MOST_ROWS = 6;     // rows worked on together: 24 registers of sums, 4 of weights, 1 of a row's pair
-constexpr int64_t PAIR = BLOCK_N * 2;  // bfloat16 values of a block for one pair of k
+constexpr int64_t PAIR = DOT_COLUMNS * 2;  // bfloat16 values of a block for one pair of k
 constexpr int64_t NONE = -1;           // no block
 constexpr int64_t PAIRS_A_STEP = 4;    // between requests to fetch
 constexpr int64_t PIECE_ROWS = 20 * MOST_ROWS;  // rows of a block worked on as a piece: tenths of a millisecond
 
-int64_t blocks_of(int64_t n) { return (n + BLOCK_N - 1) / BLOCK_N; }
+int64_t blocks_of(int64_t n) { return (n + DOT_COLUMNS - 1) / DOT_COLUMNS; }
 
 #if QWEN_BATCH_HAS_AVX512_BF16
 
@@ -81,7 +80,7 @@ struct Piece {
 // A piece of one block, in passes of about as many rows each: a short one would wait for its own sums. `next`: the block to be
 // fetched meanwhile, or NONE.
 void column_block(const Product& product, int64_t block, Piece piece, int64_t next, Beside* beside) {
-  const int64_t k = product.weight.k, values = k * BLOCK_N, bytes = values * static_cast<int64_t>(sizeof(uint16_t));
+  const int64_t k = product.weight.k, values = k * DOT_COLUMNS, bytes = values * static_cast<int64_t>(sizeof(uint16_t));
   const auto* w = static_cast<const uint16_t*>(product.weight.data);
   int64_t passes = (piece.end - piece.begin + MOST_ROWS - 1) / MOST_ROWS;
   const int64_t steps = passes * ((k / 2 + PAIRS_A_STEP - 1) / PAIRS_A_STEP);
@@ -90,7 +89,7 @@ void column_block(const Product& product, int64_t block, Piece piece, int64_t ne
   for (int64_t row = piece.begin; row < piece.end; --passes) {
     const int64_t count = (piece.end - row + passes - 1) / passes;
     uint16_t* out = piece.out + (row - piece.begin) * piece.stride;
-    KERNELS[count - 1](product.x + row * k, k, w + block * values, out, piece.stride, product.weight.n - block * BLOCK_N, ahead);
+    KERNELS[count - 1](product.x + row * k, k, w + block * values, out, piece.stride, product.weight.n - block * DOT_COLUMNS, ahead);
     row += count;
   }
   if (beside != nullptr) beside->multiplied(share);
@@ -106,13 +105,13 @@ class Units {
   // At most PIECE_ROWS rows of a unit. `next`: the unit to be fetched meanwhile, or NONE.
   void multiply(int64_t unit, int64_t begin, int64_t end, int64_t next, Beside* beside) const {
     const int64_t n = product_.weight.n;
-    if (!gated_) return column_block(product_, unit, {begin, end, product_.out + begin * n + unit * BLOCK_N, n}, next, beside);
-    alignas(64) uint16_t both[PIECE_ROWS * 2 * BLOCK_N];
-    column_block(product_, unit, {begin, end, both, 2 * BLOCK_N}, next == NONE ? NONE : unit + blocks_ / 2, beside);
-    column_block(product_, unit + blocks_ / 2, {begin, end, both + BLOCK_N, 2 * BLOCK_N}, next, beside);
+    if (!gated_) return column_block(product_, unit, {begin, end, product_.out + begin * n + unit * DOT_COLUMNS, n}, next, beside);
+    alignas(64) uint16_t both[PIECE_ROWS * 2 * DOT_COLUMNS];
+    column_block(product_, unit, {begin, end, both, 2 * DOT_COLUMNS}, next == NONE ? NONE : unit + blocks_ / 2, beside);
+    column_block(product_, unit + blocks_ / 2, {begin, end, both + DOT_COLUMNS, 2 * DOT_COLUMNS}, next, beside);
     for (int64_t row = begin; row < end; ++row) {
-      const uint16_t* gate = both + (row - begin) * 2 * BLOCK_N;
-      swiglu_row(gate, gate + BLOCK_N, product_.gated + row * (n / 2) + unit * BLOCK_N, BLOCK_N);
+      const uint16_t* gate = both + (row - begin) * 2 * DOT_COLUMNS;
+      swiglu_row(gate, gate + DOT_COLUMNS, product_.gated + row * (n / 2) + unit * DOT_COLUMNS, DOT_COLUMNS);
     }
   }
 
@@ -149,16 +148,16 @@ Tensor dot_pack(const Tensor& w) {
   check(w.dim() == 2 && w.scalar_type() == ScalarType::BFloat16 && w.is_contiguous(), "dot_pack: w must be a contiguous bfloat16 matrix");
   const int64_t n = w.size(0), k = w.size(1), blocks = blocks_of(n);
   check(k % 2 == 0, "dot_pack: the inner size must be even");
-  Tensor packed = weight_memory({blocks, k / 2, BLOCK_N, 2}, ScalarType::BFloat16, sizeof(uint16_t));
+  Tensor packed = weight_memory({blocks, k / 2, DOT_COLUMNS, 2}, ScalarType::BFloat16, sizeof(uint16_t));
   const auto* in = static_cast<const uint16_t*>(w.const_data_ptr());
   auto* out = static_cast<uint16_t*>(packed.mutable_data_ptr());
   torch::stable::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block)
-      for (int64_t column = 0; column < BLOCK_N; ++column) {
-        const int64_t row = block * BLOCK_N + column;
+      for (int64_t column = 0; column < DOT_COLUMNS; ++column) {
+        const int64_t row = block * DOT_COLUMNS + column;
         for (int64_t p = 0; p < k / 2; ++p)
           for (int64_t odd = 0; odd < 2; ++odd)
-            out[block * BLOCK_N * k + p * PAIR + column * 2 + odd] = row < n ? in[row * k + 2 * p + odd] : 0;
+            out[block * DOT_COLUMNS * k + p * PAIR + column * 2 + odd] = row < n ? in[row * k + 2 * p + odd] : 0;
       }
   });
   return packed;
@@ -177,7 +176,7 @@ void dot_multiply(const Member& member, const Product& product, Beside* beside) 
 #endif
 }
 
-bool dot_gates(const Product& product) { return product.gated != nullptr && product.weight.n / 2 % BLOCK_N == 0; }
+bool dot_gates(const Product& product) { return product.gated != nullptr && product.weight.n / 2 % DOT_COLUMNS == 0; }
 
 bool dot_fits(const Tensor& packed, int64_t n, int64_t k) {
   return dot_available() && packed.size(1) * 2 == k && packed.size(0) == blocks_of(n);

@@ -28,7 +28,7 @@ namespace {
 constexpr int MAX_DIM = 256;
 
 // A block of keys and values of one (sequence, kv head) in pairs: keys [dim / 2][64][2], values [32][dim][2].
-void pack_block(const PrefillStep& step, int64_t sequence, int64_t head, int64_t block, uint16_t* keys, uint16_t* values) {
+void pack_keys_and_values(const PrefillStep& step, int64_t sequence, int64_t head, int64_t block, uint16_t* keys, uint16_t* values) {
   const int64_t first = block * KEY_BLOCK, dim = step.dim;
   const int64_t count = std::min<int64_t>(KEY_BLOCK, step.context[sequence] - first);
   const int64_t page = step.tables[sequence * step.width + first / step.page_size];
@@ -171,7 +171,7 @@ void PrefillPlan::attend(const Member& member, const PrefillStep& step) const {
   auto* values = keys + packed_.size(1);
   for (int64_t i = member.begin(keys_.size()); i < member.end(keys_.size()); ++i) {
     const int64_t at = place(step, keys_[i].sequence, keys_[i].head) + keys_[i].block * step.dim * KEY_BLOCK;
-    pack_block(step, keys_[i].sequence, keys_[i].head, keys_[i].block, keys + at, values + at);
+    pack_keys_and_values(step, keys_[i].sequence, keys_[i].head, keys_[i].block, keys + at, values + at);
   }
   member.wait();
 #if QWEN_BATCH_HAS_AMX

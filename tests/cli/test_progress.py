@@ -131,6 +131,14 @@ def test_watching_bridges_a_restart_of_the_store(monkeypatch: pytest.MonkeyPatch
     assert "The store answers again." in said
 
 
+def test_a_quiet_watcher_asks_nothing_of_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(RestartingStore, "workers", lambda _store: pytest.fail("asked for the workers"))
+    ended = job_with(done=100, state=JobState.COMPLETED)
+    quiet = Console(verbosity=-1)
+    assert watch_job(RestartingStore([job_with(), ended]), "job-1", quiet) == ended  # type: ignore[arg-type]
+
+
 def test_watching_a_store_that_never_answered_is_an_error_at_once() -> None:
     with pytest.raises(StoreUnavailable):
         watch_job(RestartingStore([None]), "job-1", console_on(io.StringIO()))  # type: ignore[arg-type]
