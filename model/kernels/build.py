@@ -2,8 +2,8 @@
 
 The sources need only PyTorch's stable C++ headers, so the build takes seconds: as two translation units, since reading
 those headers takes a second each time, and two cores are what the smallest machines have. The library's name is a hash
-of all that it depends on (sources, flags, PyTorch, processor), so a stale one is never loaded and machines may share the
-folder.
+of all that it depends on (sources, flags, PyTorch, processor), so a stale one is never loaded and machines may share
+the folder.
 """
 
 from __future__ import annotations

@@ -8,7 +8,9 @@ from model.kernels.build import SOURCES
 
 PRIVATE = re.compile(r"^namespace \{$(.*?)^\}  // namespace$", re.DOTALL | re.MULTILINE)
 # Constants, variables, functions and types that begin a line; what lies inside them is indented.
-DECLARATION = re.compile(r"^(?!using|return|namespace|template|#)[A-Za-z][\w:<>,*& ]*?[ *&](\w+)(?: final)? ?(?::(?!:)|[(=\[{;])")
+DECLARATION = re.compile(
+    r"^(?!using|return|namespace|template|#)[A-Za-z][\w:<>,*& ]*?[ *&](\w+)(?: final)? ?(?::(?!:)|[(=\[{;])"
+)
 
 
 def declared(text: str) -> set[str]:
@@ -16,8 +18,14 @@ def declared(text: str) -> set[str]:
 
 
 def test_declarations_are_seen_as_such() -> None:
-    text = "constexpr int64_t A = 1;\nclass B final : public C {\n  int64_t d;\nvoid e(int f) {\nstd::atomic<bool> g{true};\n"
-    assert declared(text) == {"A", "B", "e", "g"}
+    lines = [
+        "constexpr int64_t A = 1;",
+        "class B final : public C {",
+        "  int d;",
+        "void e(int f) {",
+        "Kind<bool> g{true};",
+    ]
+    assert declared("\n".join(lines)) == {"A", "B", "e", "g"}
 
 
 def test_no_two_cpp_files_use_a_name_for_two_things() -> None:
