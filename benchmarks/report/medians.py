@@ -43,6 +43,11 @@ class Figure:
         """Whether it is of enough rounds."""
         return self.rounds >= ROUNDS_TO_QUOTE
 
+    @property
+    def mark(self) -> str:
+        """What stands behind it where it is shown: an asterisk for too few rounds."""
+        return "" if self.may_be_quoted else "*"
+
 
 def figures(measurements: Iterable[Measurement]) -> dict[Case, Figure]:
     """One figure a case. Raises `ValueError` if a case was not the same work in every round."""

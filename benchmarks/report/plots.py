@@ -68,7 +68,7 @@ def _panel(results: Results, panel: Axes, bars: dict[str, Figure | None]) -> Non
             continue
         panel.barh(row, figure.rate, color=OURS if SYSTEMS[key].is_ours else THEIRS, height=0.7)
         label = panel.annotate(
-            f"{figure.rate:.0f}", (figure.rate, row), (4, 0), textcoords="offset points", va="center"
+            f"{figure.rate:.0f}{figure.mark}", (figure.rate, row), (4, 0), textcoords="offset points", va="center"
         )
         label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # where the limit's line crosses it
     measured = [figure for figure in bars.values() if figure is not None]

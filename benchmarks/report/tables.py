@@ -9,7 +9,7 @@ from benchmarks.peers.systems import SYSTEMS
 from benchmarks.peers.task import Kind
 from benchmarks.report.limits import limit_of
 from benchmarks.report.markdown import markdown_table
-from benchmarks.report.medians import Case, Figure, figures, ratio, systems_of
+from benchmarks.report.medians import ROUNDS_TO_QUOTE, Case, Figure, figures, ratio, systems_of
 
 BUSY_SHARE = 0.03  # of the processors: what others may use while a system runs
 QUESTIONS: tuple[tuple[str, Kind, str], ...] = (  # heading, kind, ours to compare with
@@ -36,7 +36,8 @@ def page(results: Results, plots: list[str]) -> str:
         _main_table(results, found),
         "Tokens a second, medians; in brackets, how many times as fast qwen-batch is: its engine for one stream and "
         "prefill, `qwen-batch run` for the batch, with 8-bit weights where theirs have 8. Limit: what memory bandwidth "
-        "and matrix speed allow with bfloat16 weights. An asterisk: of fewer than three rounds, too few to be quoted.",
+        "and matrix speed allow with bfloat16 weights. "
+        f"An asterisk: of fewer than {ROUNDS_TO_QUOTE} rounds, too few to be quoted.",
         *_batches(results, found),
         *(f"![{name.removesuffix('.png')}]({name})" for name in plots),
         "## Versions",
@@ -100,8 +101,8 @@ def _cell(found: dict[Case, Figure], key: str, kind: Kind, ours: str, batch_requ
 
 def _rate(figure: Figure, times: float | None) -> str:
     """With how many times as fast ours is."""
-    mark = "" if figure.may_be_quoted else "*"
-    return f"{figure.rate:.1f}{mark}" if times is None else f"{figure.rate:.1f}{mark} ({times:.2f})"
+    shown = f"{figure.rate:.1f}{figure.mark}"
+    return shown if times is None else f"{shown} ({times:.2f})"
 
 
 def _batches(results: Results, found: dict[Case, Figure]) -> Iterator[str]:
