@@ -17,6 +17,7 @@
 #include "amx_tiles.h"
 #include "check.h"
 #include "product.h"
+#include "vector_math.h"
 #include "weight_memory.h"
 
 using torch::headeronly::ScalarType;
@@ -25,9 +26,8 @@ using torch::stable::Tensor;
 namespace qwen_batch {
 namespace {
 
-constexpr int64_t TILE_SIDE = 16;  // rows in a tile, of x, of packed weights and of sums, which have as many columns
 constexpr int64_t TILE_K = 32;
-constexpr int64_t TILE_VALUES = TILE_SIDE * TILE_K;  // bfloat16 values in a tile of 1 KiB
+constexpr int64_t TILE_VALUES = TILE_ROWS * TILE_K;  // bfloat16 values in a tile of 1 KiB
 constexpr int64_t BLOCK_N = 32;               // columns a block: two tiles
 constexpr int64_t PANEL_VALUES = 512 * 1024;  // of x: rows whose packed form stays in the second-level cache
 
@@ -36,8 +36,8 @@ constexpr int64_t PANEL_VALUES = 512 * 1024;  // of x: rows whose packed form st
 // x [rows, k] to tiles [rows / 16][k / 32][16][32]; rows beyond the last are zero.
 void pack_rows(const uint16_t* x, uint16_t* tiles, int64_t rows, int64_t k, int64_t tile_begin, int64_t tile_end) {
   for (int64_t t = tile_begin; t < tile_end; ++t) {
-    for (int64_t r = 0; r < TILE_SIDE; ++r) {
-      const int64_t row = t * TILE_SIDE + r;
+    for (int64_t r = 0; r < TILE_ROWS; ++r) {
+      const int64_t row = t * TILE_ROWS + r;
       for (int64_t c = 0; c < k / TILE_K; ++c) {
         uint16_t* out = tiles + (t * (k / TILE_K) + c) * TILE_VALUES + r * TILE_K;
         const __m512i values = row < rows ? _mm512_loadu_si512(x + row * k + c * TILE_K) : _mm512_setzero_si512();
@@ -49,10 +49,9 @@ void pack_rows(const uint16_t* x, uint16_t* tiles, int64_t rows, int64_t k, int6
 
 // 16 x 16 fp32 sums to bfloat16 (to nearest even), `rows` x `columns` of them.
 void store_tile(const float* sums, uint16_t* out, int64_t stride, int64_t rows, int64_t columns) {
-  const __mmask16 mask = columns >= 16 ? 0xffff : static_cast<__mmask16>((1u << columns) - 1);
   for (int64_t r = 0; r < rows; ++r) {
     const __m256bh values = _mm512_cvtneps_pbh(_mm512_load_ps(sums + r * 16));
-    _mm256_mask_storeu_epi16(out + r * stride, mask, (__m256i)values);
+    _mm256_mask_storeu_epi16(out + r * stride, first_lanes(columns), (__m256i)values);
   }
 }
 
@@ -115,13 +114,13 @@ struct Tiles {
     const int64_t steps = k / TILE_K;
     const uint16_t* w = weight + block * steps * 2 * TILE_VALUES;
     const int64_t column = block * BLOCK_N;
-    const int64_t left = std::min(TILE_SIDE, n - column);
+    const int64_t left = std::min(TILE_ROWS, n - column);
     const int64_t right = std::clamp<int64_t>(n - column - 16, 0, 16);
     const char* ahead = nullptr;  // the first rows wait for this block's own weights, the others fetch the next one's
     const char* next = reinterpret_cast<const char*>(w + steps * 2 * TILE_VALUES);
     for (int64_t row = row_begin; row < row_end;) {
-      const uint16_t* x = x_tiles + row / TILE_SIDE * steps * TILE_VALUES;
-      const bool two = row + TILE_SIDE < row_end;
+      const uint16_t* x = x_tiles + row / TILE_ROWS * steps * TILE_VALUES;
+      const bool two = row + TILE_ROWS < row_end;
       if (two) {
         block_of_32(x, w, sums, steps, ahead);
         ahead = ahead == nullptr ? next : ahead + steps * AHEAD_BYTES;
@@ -129,8 +128,8 @@ struct Tiles {
       } else {
         block_of_16(x, w, sums, steps);
       }
-      for (int64_t half = 0; half < (two ? 2 : 1); ++half, row += TILE_SIDE) {
-        const int64_t valid = std::min(TILE_SIDE, rows - row);
+      for (int64_t half = 0; half < (two ? 2 : 1); ++half, row += TILE_ROWS) {
+        const int64_t valid = std::min(TILE_ROWS, rows - row);
         store_tile(sums + half * 512, out + row * n + column, n, valid, left);
         if (right > 0) store_tile(sums + half * 512 + 256, out + row * n + column + 16, n, valid, right);
       }
@@ -148,7 +147,7 @@ Tensor amx_pack(const Tensor& w) {
   const int64_t n = w.size(0), k = w.size(1);
   check(k % TILE_K == 0, "amx_pack: the inner size must be a multiple of 32");
   const int64_t blocks = (n + BLOCK_N - 1) / BLOCK_N;
-  Tensor packed = weight_memory({blocks, k / TILE_K, 2, TILE_SIDE, 16, 2}, ScalarType::BFloat16, sizeof(uint16_t));
+  Tensor packed = weight_memory({blocks, k / TILE_K, 2, TILE_ROWS, 16, 2}, ScalarType::BFloat16, sizeof(uint16_t));
   const auto* in = static_cast<const uint16_t*>(w.const_data_ptr());
   auto* out = static_cast<uint16_t*>(packed.mutable_data_ptr());
   torch::stable::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
@@ -165,11 +164,11 @@ Tensor amx_pack(const Tensor& w) {
   return packed;
 }
 
-int64_t row_tiles(int64_t rows) { return (rows + TILE_SIDE - 1) / TILE_SIDE; }
+int64_t row_tiles(int64_t rows) { return (rows + TILE_ROWS - 1) / TILE_ROWS; }
 
 }  // namespace
 
-int64_t amx_scratch_bytes(int64_t rows, int64_t k) { return row_tiles(rows) * TILE_SIDE * k * static_cast<int64_t>(sizeof(uint16_t)); }
+int64_t amx_scratch_bytes(int64_t rows, int64_t k) { return row_tiles(rows) * TILE_ROWS * k * static_cast<int64_t>(sizeof(uint16_t)); }
 
 void amx_multiply(const Member& member, const Product& product) {
 #if QWEN_BATCH_HAS_AMX
@@ -178,10 +177,10 @@ void amx_multiply(const Member& member, const Product& product) {
   pack_rows(product.x, packed, rows, k, member.begin(tiles), member.end(tiles));
   member.wait();
   const Tiles work{packed, static_cast<const uint16_t*>(product.weight.data), product.out, rows, n, k};
-  const int64_t blocks = (n + BLOCK_N - 1) / BLOCK_N, panel = std::max<int64_t>(2 * TILE_SIDE, PANEL_VALUES / k / 32 * 32);
-  const TileScope scope(std::min(rows, TILE_SIDE));
+  const int64_t blocks = (n + BLOCK_N - 1) / BLOCK_N, panel = std::max<int64_t>(2 * TILE_ROWS, PANEL_VALUES / k / 32 * 32);
+  const TileScope scope(std::min(rows, TILE_ROWS));
   for (int64_t row = 0; row < rows; row += panel)
-    for (int64_t block = member.begin(blocks); block < member.end(blocks); ++block) work.column_block(block, row, std::min(row + panel, tiles * TILE_SIDE));
+    for (int64_t block = member.begin(blocks); block < member.end(blocks); ++block) work.column_block(block, row, std::min(row + panel, tiles * TILE_ROWS));
 #endif
 }
 

@@ -1,14 +1,18 @@
 // Leave to use the AMX tile registers, and their configuration in a thread.
 #pragma once
 
+#include <cstdint>
+
+namespace qwen_batch {
+constexpr int64_t TILE_ROWS = 16;  // of a whole tile; weights for 8-bit products are packed so for every processor
+}  // namespace qwen_batch
+
 #if defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__linux__)
 #define QWEN_BATCH_HAS_AMX 1
 
 #include <immintrin.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#include <cstdint>
 
 namespace qwen_batch {
 

@@ -60,9 +60,7 @@ void multiply_rows(const uint16_t* x, int64_t k, const uint16_t* w, uint16_t* ou
   }
   for (int r = 0; r < ROWS; ++r)
     for (int c = 0; c < REGISTERS; ++c) {
-      const int64_t left = std::clamp<int64_t>(columns - c * 16, 0, 16);
-      const __mmask16 mask = left == 16 ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
-      _mm256_mask_storeu_epi16(out + r * n + c * 16, mask, (__m256i)_mm512_cvtneps_pbh(sums[r][c]));
+      _mm256_mask_storeu_epi16(out + r * n + c * 16, first_lanes(columns - c * 16), (__m256i)_mm512_cvtneps_pbh(sums[r][c]));
     }
 }
 

@@ -10,13 +10,13 @@
 
 #include <cstdint>
 
+#include "amx_tiles.h"
 #include "vector_math.h"
 
 namespace qwen_batch::int8 {
 
 constexpr int64_t GROUP = 256;    // values along k that share a scale
 constexpr int64_t COLUMNS = 32;   // of a block of weights: two tiles
-constexpr int64_t TILE_ROWS = 16;
 constexpr int64_t STEP = 64;      // values along k in a tile
 constexpr int64_t STEPS = GROUP / STEP;
 constexpr int64_t TILE = TILE_ROWS * STEP;  // bytes of a tile, of weights or of rows
@@ -49,9 +49,7 @@ struct Target {
 
 inline void store_sums(const Target& target, int64_t row, const float* sums) {
   for (int64_t c = 0; c < COLUMNS && c < target.columns; c += 16) {
-    const int64_t left = target.columns - c;
-    const __mmask16 mask = left >= 16 ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
-    _mm256_mask_storeu_epi16(target.out + row * target.stride + c, mask, (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(sums + c)));
+    _mm256_mask_storeu_epi16(target.out + row * target.stride + c, first_lanes(target.columns - c), (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(sums + c)));
   }
 }
 

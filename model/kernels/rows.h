@@ -13,15 +13,8 @@
 
 namespace qwen_batch {
 
-constexpr int64_t LANES = 16;
-
 inline __m512 load_row(const uint16_t* from) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)from)), 16));
-}
-
-// The first `count` lanes; none below 0, all from 16 on.
-inline __mmask16 first_lanes(int64_t count) {
-  return count >= LANES ? 0xffff : static_cast<__mmask16>((1u << std::max<int64_t>(0, count)) - 1);
 }
 
 // Values of which only `count` may be read, if that is less than 16; the others are zero.

@@ -38,15 +38,13 @@ class SoftmaxRows {
  private:
   static constexpr int PARTS = KEYS / 16;
 
-  static __mmask16 seen(int keys) { return keys >= 16 ? 0xffff : keys <= 0 ? 0 : static_cast<__mmask16>((1u << keys) - 1); }
-
   // 16 rows, or as many as are left; FULL: they all see every key.
   template <bool FULL>
   void sixteen(const float* scores, uint16_t* weights, int first, int rows, int visible, float scale) {
     const __m512 scales = _mm512_set1_ps(scale), lowest = _mm512_set1_ps(LOWEST);
     const auto score = [&](int row, int part) {
       const __m512 raw = _mm512_loadu_ps(scores + row * KEYS + part * 16);
-      return FULL ? raw : _mm512_mask_mov_ps(lowest, seen(visible + row - part * 16), raw);
+      return FULL ? raw : _mm512_mask_mov_ps(lowest, first_lanes(visible + row - part * 16), raw);
     };
     __m512 of_rows[16];
     for (int r = 0; r < 16; ++r) {
@@ -70,7 +68,7 @@ class SoftmaxRows {
     __m512 sum = _mm512_setzero_ps();
     for (int part = 0; part < PARTS; ++part) {
       __m512 weight = exp2_of_negative(_mm512_fmsub_ps(_mm512_loadu_ps(scores + row * KEYS + part * 16), scales, highest));
-      if (!FULL) weight = _mm512_maskz_mov_ps(seen(visible + row - part * 16), weight);
+      if (!FULL) weight = _mm512_maskz_mov_ps(first_lanes(visible + row - part * 16), weight);
       sum = _mm512_add_ps(sum, weight);
       _mm256_storeu_si256((__m256i*)(weights + row * KEYS + part * 16), (__m256i)_mm512_cvtneps_pbh(weight));
     }

@@ -112,7 +112,7 @@ class Attention {
       __m512 scores[BLOCK / 16];
       __m512 most = _mm512_set1_ps(highest_[g]);
       for (int t = 0; t < count; t += 16) {
-        const __mmask16 valid = count - t >= 16 ? 0xffff : static_cast<__mmask16>((1u << (count - t)) - 1);
+        const __mmask16 valid = first_lanes(count - t);
         const __m512 lowest = _mm512_set1_ps(LOWEST);
         scores[t / 16] = _mm512_mask_mul_ps(lowest, valid, _mm512_load_ps(&score_[g][t]), _mm512_set1_ps(scale_));
         most = _mm512_max_ps(most, scores[t / 16]);
@@ -121,7 +121,7 @@ class Attention {
       const float shrink = std::exp(highest_[g] - highest);
       __m512 sum = _mm512_setzero_ps();
       for (int t = 0; t < count; t += 16) {
-        const __mmask16 valid = count - t >= 16 ? 0xffff : static_cast<__mmask16>((1u << (count - t)) - 1);
+        const __mmask16 valid = first_lanes(count - t);
         const __m512 below = _mm512_sub_ps(scores[t / 16], _mm512_set1_ps(highest));
         const __m512 weight = _mm512_maskz_mov_ps(valid, exp_of_negative(below));
         sum = _mm512_add_ps(sum, weight);

@@ -1,6 +1,7 @@
-// Vector pieces that the attention kernels share: 16 floats a register, bfloat16 pairs.
+// Vector pieces that kernels share: 16 floats a register, bfloat16 pairs.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -34,6 +35,13 @@ inline void from_float(float value, uint16_t* out) {
 }
 
 #if QWEN_BATCH_HAS_AVX512_BF16
+
+constexpr int64_t LANES = 16;
+
+// The first `count` lanes; none below 0, all from 16 on.
+inline __mmask16 first_lanes(int64_t count) {
+  return count >= LANES ? 0xffff : static_cast<__mmask16>((1u << std::max<int64_t>(0, count)) - 1);
+}
 
 constexpr float LOG2_E = 1.44269504f;
 

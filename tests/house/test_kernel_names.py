@@ -7,9 +7,9 @@ import re
 from model.kernels.build import SOURCES
 
 PRIVATE = re.compile(r"^namespace \{$(.*?)^\}  // namespace$", re.DOTALL | re.MULTILINE)
-# Constants, variables, functions and types that begin a line; what lies inside them is indented.
+# Constants, variables, functions, types and their aliases that begin a line; what lies inside them is indented.
 DECLARATION = re.compile(
-    r"^(?!using|return|namespace|template|#)[A-Za-z][\w:<>,*& ]*?[ *&](\w+)(?: final)? ?(?::(?!:)|[(=\[{;])"
+    r"^(?!using namespace|return|namespace|template|#)[A-Za-z][\w:<>,*& ]*?[ *&](\w+)(?: final)? ?(?::(?!:)|[(=\[{;])"
 )
 
 
@@ -24,8 +24,9 @@ def test_declarations_are_seen_as_such() -> None:
         "  int d;",
         "void e(int f) {",
         "Kind<bool> g{true};",
+        "using H = int;",
     ]
-    assert declared("\n".join(lines)) == {"A", "B", "e", "g"}
+    assert declared("\n".join(lines)) == {"A", "B", "e", "g", "H"}
 
 
 def test_no_two_cpp_files_use_a_name_for_two_things() -> None:
