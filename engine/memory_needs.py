@@ -26,15 +26,17 @@ def weight_bytes(
         model: Its shape.
         dtype: Of what is not quantised.
         quantize: What becomes of the weights of products.
-        packed: Whether products get copies of a layout of their own, as on a CPU: a tied output layer then takes
-            memory beside the embedding, which else it is, and in bfloat16 has a screen (`model.output_screen`), which
-            is counted for processors without its kernel, too.
+        packed: Whether products get layouts of their own, as on a CPU. A tied output layer then takes memory beside
+            the embedding, which else it is: for a copy of it, or where our kernels read both from one, for its screen
+            (`model.output_screen`). That is smaller, but which of them it will be is not known before loading. Others
+            may have a screen in bfloat16.
     """
     shapes = expected_shapes(model)
-    if model.tie_word_embeddings and not packed:
+    tied = model.tie_word_embeddings
+    if tied and not packed:
         del shapes[LM_HEAD]
     if quantize == "none":
-        screen = quantised_bytes(*shapes[LM_HEAD]) if packed and dtype == torch.bfloat16 else 0
+        screen = quantised_bytes(*shapes[LM_HEAD]) if packed and not tied and dtype == torch.bfloat16 else 0
         return sum(math.prod(shape) for shape in shapes.values()) * dtype.itemsize + screen
     exact = math.prod(shapes.pop(EMBEDDING)) + sum(shape[0] for shape in shapes.values() if len(shape) == 1)
     products = sum(quantised_bytes(shape[0], shape[1]) for shape in shapes.values() if len(shape) > 1)

@@ -55,7 +55,7 @@ class LayerWeights(NamedTuple):
 class ModelWeights:
     """The whole model."""
 
-    embedding: torch.Tensor  # [vocab_size, hidden_size]
+    embedding: torch.Tensor  # for `rows_of`: [vocab_size, hidden_size], or `lm_head` itself
     layers: list[LayerWeights]
     final_norm: torch.Tensor  # [hidden_size]
     lm_head: torch.Tensor  # packed [valid_vocab, hidden_size]

@@ -13,6 +13,7 @@ from jobs.errors import ModelUnusable
 from model.config import ModelConfig
 from model.layer_weights import LayerShape, LayerWeights, ModelWeights
 from model.ops.linear import Quantization, pack_weight
+from model.ops.packed_rows import has_readable_rows
 from model.output_screen import OutputScreen
 from model.weights import Checkpoint
 
@@ -37,6 +38,8 @@ def load_model_weights(
     read = _Reader(checkpoint, dtype, device, quantize)
     embedding = read.tensor(EMBEDDING)
     lm_head, screen = _output_layer(read, config, embedding, valid_vocab)
+    if config.tie_word_embeddings and has_readable_rows(lm_head):
+        embedding = lm_head  # one copy in memory serves both
     return ModelWeights(
         embedding=embedding,
         layers=[_layer(read, config, index) for index in range(config.num_layers)],
@@ -119,7 +122,7 @@ def _layer(read: _Reader, config: ModelConfig, index: int) -> LayerWeights:
 def _output_layer(
     read: _Reader, config: ModelConfig, embedding: torch.Tensor, valid_vocab: int
 ) -> tuple[torch.Tensor, OutputScreen | None]:
-    """The output layer without its padding rows. Tied weights are packed a second time: the embedding needs its rows.
+    """The output layer without its padding rows.
 
     A tied checkpoint may hold `lm_head.weight` all the same; the configuration decides, as in transformers.
     """

@@ -20,6 +20,7 @@ from model.load import load_model_weights
 from model.norm import rms_norm
 from model.ops import attention, kv_store  # noqa: F401 — registers the operators
 from model.ops.linear import Quantization, linear
+from model.ops.packed_rows import rows_of
 from model.rope import apply_rope, rope_tables
 from model.swiglu import swiglu
 
@@ -121,7 +122,7 @@ class Qwen3ForCausalLM:
         """Runs a step and fills the cache.
 
         Args:
-            token_ids: [T] int64.
+            token_ids: [T] int64, below `valid_vocab`.
             metadata: Where they stand.
             cache: Changed in place.
             last_only: Whether only the last token of each sequence is wanted: those to sample from.
@@ -129,7 +130,7 @@ class Qwen3ForCausalLM:
         Returns:
             Hidden states [T, E], or [sequences, E], the final norm included.
         """
-        hidden = self.weights.embedding[token_ids]
+        hidden = rows_of(self.weights.embedding, token_ids)
         cos, sin = self.cos[metadata.positions], self.sin[metadata.positions]
         hidden = self.layers_fn(hidden, self.weights.layers, cache, cos, sin, metadata, last_only)
         return rms_norm(hidden, self.weights.final_norm, self.config.rms_norm_eps)

@@ -10,6 +10,7 @@ import torch
 
 from engine.next_tokens import NextTokens
 from model.ops.linear import int8_kernel_available
+from model.ops.packed_rows import rows_of
 from model.output_screen import OutputScreen
 from model.qwen3 import Qwen3ForCausalLM
 from model.sampling import SamplingRow
@@ -24,8 +25,9 @@ def screened(tmp_path_factory: pytest.TempPathFactory, built_kernels: None) -> Q
     require(int8_kernel_available(), "the screen needs a processor with AVX512-BF16 and AVX512-VNNI")
     folder = write_tiny_checkpoint(tmp_path_factory.mktemp("model"), vocab_size=VOCAB)
     model = Qwen3ForCausalLM.from_folder(folder, dtype=torch.bfloat16)
-    packed = torch.ops.qwen_batch_cpu.dot_pack(model.weights.embedding)  # a machine with AMX would pack it for tiles
-    screen = OutputScreen.of(model.weights.embedding, packed)
+    head = rows_of(model.weights.embedding, torch.arange(VOCAB))
+    packed = torch.ops.qwen_batch_cpu.dot_pack(head)  # a machine with AMX would pack it for tiles
+    screen = OutputScreen.of(head, packed)
     return Qwen3ForCausalLM(model.config, replace(model.weights, lm_head=packed, screen=screen))
 
 
