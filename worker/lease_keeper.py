@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 
-from jobs.errors import JobNotFound, StoreFull, StoreUnavailable
+from jobs.errors import StoreFull, StoreUnavailable
 from jobs.job import Lease, LeaseStatus, ShardRef
 from jobs.stores.protocol import JobStore
 from worker.periodic import Periodic
@@ -118,11 +118,17 @@ class LeaseKeeper:
         """Renew every lease once."""
         with self._lock:
             round_ = list(self._held)
+        if not round_:
+            return
+        asked_at = self._clock()
         try:
-            for held in round_:
-                self._renew(held)
+            statuses = self._store.renew([held.lease for held in round_], self._ttl)
         except (StoreUnavailable, StoreFull) as error:
             self._link.failed(error)
+            return
+        self._link.worked()
+        for held, status in zip(round_, statuses, strict=True):
+            self._renewed(held, asked_at, status)
 
     def give_up_expired(self) -> None:
         """Lose the leases whose time has passed without a renewal."""
@@ -132,13 +138,7 @@ class LeaseKeeper:
         for held in expired:
             self._lose(held)
 
-    def _renew(self, held: HeldLease) -> None:
-        asked_at = self._clock()
-        try:
-            status = self._store.renew(held.lease, self._ttl)
-        except JobNotFound:
-            status = LeaseStatus.LOST  # deleted meanwhile
-        self._link.worked()
+    def _renewed(self, held: HeldLease, asked_at: float, status: LeaseStatus) -> None:
         if status is LeaseStatus.LOST:
             self._lose(held)
             return

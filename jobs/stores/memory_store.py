@@ -211,7 +211,10 @@ class MemoryJobStore(MemoryJobs, MemoryFleet):
                         return lease
             return None
 
-    def renew(self, lease: Lease, ttl_seconds: float) -> LeaseStatus:
+    def renew(self, leases: Sequence[Lease], ttl_seconds: float) -> list[LeaseStatus]:
+        return [self._renew(lease, ttl_seconds) for lease in leases]
+
+    def _renew(self, lease: Lease, ttl_seconds: float) -> LeaseStatus:
         with self._lock:
             shard = self._held(lease)
             if shard is None:

@@ -161,8 +161,8 @@ class JobStore(Protocol):
         both. It ends when the holder's does, in whatever way.
         """
 
-    def renew(self, lease: Lease, ttl_seconds: float) -> LeaseStatus:
-        """Prolong a lease that is still ours."""
+    def renew(self, leases: Sequence[Lease], ttl_seconds: float) -> list[LeaseStatus]:
+        """Prolong those leases that are still ours: one change each, asked for together."""
 
     def release(self, lease: Lease) -> bool:
         """Give a shard back unfinished. True if it was ours and needs a worker now: hint it again."""

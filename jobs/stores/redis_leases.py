@@ -35,10 +35,12 @@ class Leases:
         token, attempt, lines = reply
         return Lease(shard=shard, worker_id=worker_id, token=token, attempt=attempt, lines_at_a_time=lines or None)
 
-    def renew(self, lease: Lease, ttl_seconds: float) -> LeaseStatus:
-        keys, index = JobKeys(lease.shard.job_id), lease.shard.index
-        names = [keys.meta, keys.shard(index), keys.leases]
-        return LeaseStatus(self._server.script("renew", names, index, lease.token, _ms(ttl_seconds)))
+    def renew(self, leases: Sequence[Lease], ttl_seconds: float) -> list[LeaseStatus]:
+        calls = []
+        for lease in leases:
+            keys, index = JobKeys(lease.shard.job_id), lease.shard.index
+            calls.append(([keys.meta, keys.shard(index), keys.leases], (index, lease.token, _ms(ttl_seconds))))
+        return [LeaseStatus(reply) for reply in self._server.scripts("renew", calls)]
 
     def release(self, lease: Lease) -> bool:
         keys, index = JobKeys(lease.shard.job_id), lease.shard.index

@@ -8,11 +8,13 @@ from typing import Any
 
 import redis
 from redis.commands.core import Script
+from redis.exceptions import NoScriptError, RedisError
 
 from jobs.stores.redis_errors import translated_errors
 
 Word = str | int | float | bytes
 Command = tuple[Word, ...]  # ("HGET", key, field)
+Call = tuple[Sequence[str], Sequence[Word]]  # a script's keys and arguments
 
 
 class RedisServer:
@@ -39,8 +41,22 @@ class RedisServer:
         """The reply of `scripts/{name}.lua`, which runs atomically; a string comes as `str`. Sent by its hash."""
         script = self._scripts.get(name) or self._load(name)
         with translated_errors(self._client):
-            reply = script(keys=keys, args=args)
-        return reply.decode() if isinstance(reply, bytes) else reply
+            return _text(script(keys=keys, args=args))
+
+    def scripts(self, name: str, calls: Sequence[Call]) -> list[Any]:
+        """The replies of many calls of one script, sent together. Each runs atomically by itself."""
+        script = self._scripts.get(name) or self._load(name)
+        with translated_errors(self._client), self._client.pipeline(transaction=False) as pipeline:
+            for keys, args in calls:
+                pipeline.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)  # type: ignore[no-untyped-call]
+            replies = pipeline.execute(raise_on_error=False)
+            for reply in replies:
+                if isinstance(reply, RedisError) and not isinstance(reply, NoScriptError):
+                    raise reply
+        return [
+            self.script(name, keys, *args) if isinstance(reply, NoScriptError) else _text(reply)
+            for reply, (keys, args) in zip(replies, calls, strict=True)
+        ]
 
     def now(self) -> float:
         """Seconds since the epoch by the server's clock."""
@@ -51,6 +67,10 @@ class RedisServer:
         folder = files("jobs.stores") / "scripts"
         source = "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("common", name))
         return self._scripts.setdefault(name, self._client.register_script(source))
+
+
+def _text(reply: Any) -> Any:  # noqa: ANN401 - only strings change
+    return reply.decode() if isinstance(reply, bytes) else reply
 
 
 def scored(reply: Sequence[Any]) -> list[tuple[bytes, float]]:

@@ -138,8 +138,8 @@ class RedisJobStore:
     def back_up(self, model: str, worker_id: str, ttl_seconds: float, least_seconds: float) -> Lease | None:
         return self._backups.back_up(model, worker_id, ttl_seconds, least_seconds)
 
-    def renew(self, lease: Lease, ttl_seconds: float) -> LeaseStatus:
-        return self._leases.renew(lease, ttl_seconds)
+    def renew(self, leases: Sequence[Lease], ttl_seconds: float) -> list[LeaseStatus]:
+        return self._leases.renew(leases, ttl_seconds)
 
     def release(self, lease: Lease) -> bool:
         return self._leases.release(lease)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 
 from jobs import keys
 from jobs.errors import JobNotFound
-from jobs.job import JobState, ShardRef
+from jobs.job import JobState, Lease, LeaseStatus, ShardRef
 from jobs.prompt import Prompt
 from jobs.shard_stats import TimelineSample
 from jobs.stores.connect import connect
@@ -34,13 +35,18 @@ def names_in(client: redis.Redis) -> set[str]:
     return {key.decode() for key in client.scan_iter()} - {keys.FORMAT, keys.news("demo")}
 
 
+def leased(store: RedisJobStore, shards: list[ShardRef]) -> list[Lease]:
+    leases = [store.lease(shard, "worker-1", LONG) for shard in shards]
+    return [lease for lease in leases if lease is not None]
+
+
 def back_up(store: RedisJobStore, shard: ShardRef) -> None:
     """Give the last shard that waits a holder, and one of those that are held a second runner for a while."""
     holder = store.lease(shard, "worker-1", LONG)
     assert holder is not None
     while (second := store.back_up("demo", "worker-2", LONG, 0.0)) is None:
         pass  # until it has been held for long enough
-    store.renew(second, LONG)
+    store.renew([second], LONG)
     store.release(second)
     store.release(holder)
 
@@ -53,7 +59,7 @@ def live_through_everything(store: RedisJobStore, job_id: str) -> None:
     for shard in store.stranded("demo", 10):
         lease = store.lease(shard, "worker-1", LONG)
         assert lease is not None
-        store.renew(lease, LONG)
+        store.renew([lease], LONG)
         first = shard.index * 2
         store.write(lease, [completed(first), failed(first + 1)])
         if shard.index == 0:
@@ -137,7 +143,27 @@ def test_scripts_are_loaded_again_when_the_server_has_forgotten_them(
     client.script_flush()
     assert redis_store.lease(ShardRef("job-1", 0), "worker-1", LONG) is not None
     client.script_flush()
-    submit(redis_store, new_job("job-2"))
+    shards = submit(redis_store, new_job("job-2"))
+    leases = leased(redis_store, shards)
+    client.script_flush()
+    assert redis_store.renew(leases, LONG) == [LeaseStatus.HELD] * len(shards)
+
+
+def test_leases_are_renewed_in_one_round_trip_however_many_they_are(
+    redis_store: RedisJobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leases = leased(redis_store, submit(redis_store, new_job(lines=40)))
+    redis_store.renew(leases, LONG)  # the server has the script from now on
+    sent: list[Any] = []
+    send = redis.Connection.send_packed_command
+
+    def counted(self: redis.Connection, command: Any, check_health: bool = True) -> None:
+        sent.append(command)
+        send(self, command, check_health)
+
+    monkeypatch.setattr(redis.Connection, "send_packed_command", counted)
+    assert redis_store.renew(leases, LONG) == [LeaseStatus.HELD] * 20
+    assert len(sent) == 1
 
 
 def test_the_store_runs_on_debians_redis(tmp_path: Path, redis_server_binary: Path) -> None:

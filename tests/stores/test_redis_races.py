@@ -109,9 +109,9 @@ def test_a_worker_that_wakes_up_while_the_sweep_closes_its_shard_keeps_it(
     redis_store: RedisJobStore, client: redis.Redis
 ) -> None:
     lease = expired_and_cancelled(redis_store, client)
-    server = InterruptedServer(client, "close_unheld", lambda: redis_store.renew(lease, LONG))
+    server = InterruptedServer(client, "close_unheld", lambda: redis_store.renew([lease], LONG))
     assert not ShardCloser(server).close_cancelled(lease.shard)
-    assert redis_store.renew(lease, LONG) is LeaseStatus.CANCELLED
+    assert redis_store.renew([lease], LONG) == [LeaseStatus.CANCELLED]
     assert redis_store.finish_shard(lease, shard_stats())
 
 
@@ -131,7 +131,7 @@ def test_a_worker_that_wakes_up_while_its_line_is_given_up_keeps_it(
     redis_store: RedisJobStore, client: redis.Redis
 ) -> None:
     lease = guilty(redis_store, client)
-    server = InterruptedServer(client, "lose_line", lambda: redis_store.renew(lease, LONG))
+    server = InterruptedServer(client, "lose_line", lambda: redis_store.renew([lease], LONG))
     assert not SilentWorkers(server).drop(lease.shard)
     assert redis_store.write(lease, [completed(0), completed(1)]) == 2
 

@@ -52,7 +52,7 @@ def test_whoever_finishes_first_ends_the_shard_for_both(under_test: StoreUnderTe
     store.write(first, [completed(2), completed(3)])
     assert store.finish_shard(first, shard_stats(first.worker_id))
     assert store.job("job-1").state is JobState.COMPLETED
-    assert store.renew(late, LONG) is LeaseStatus.LOST
+    assert store.renew([late], LONG) == [LeaseStatus.LOST]
     for act in (lambda: store.write(late, [completed(3)]), lambda: store.finish_shard(late, shard_stats())):
         with pytest.raises(LeaseLost):
             act()
@@ -62,10 +62,10 @@ def test_whoever_finishes_first_ends_the_shard_for_both(under_test: StoreUnderTe
 def test_the_holder_keeps_its_lease_whatever_the_second_runner_does(under_test: StoreUnderTest) -> None:
     store, holder = under_test.store, slow_shard(under_test)
     second = second_of(under_test)
-    assert store.renew(second, LONG) is LeaseStatus.HELD
+    assert store.renew([second], LONG) == [LeaseStatus.HELD]
     assert not store.release(second)
-    assert store.renew(second, LONG) is LeaseStatus.LOST
-    assert store.renew(holder, LONG) is LeaseStatus.HELD
+    assert store.renew([second], LONG) == [LeaseStatus.LOST]
+    assert store.renew([holder], LONG) == [LeaseStatus.HELD]
     assert store.stranded("demo", 10) == []
     assert [prompt.index for prompt in store.pending(holder)] == [2, 3]
 
@@ -75,7 +75,7 @@ def test_a_second_runners_lease_ends_with_the_holders(under_test: StoreUnderTest
     second = second_of(under_test)
     under_test.expire(holder)
     assert store.stranded("demo", 10) == [holder.shard]
-    assert store.renew(second, LONG) is LeaseStatus.LOST
+    assert store.renew([second], LONG) == [LeaseStatus.LOST]
     again = store.lease(holder.shard, "quick", LONG)
     assert again is not None
     with pytest.raises(LeaseLost):
@@ -101,7 +101,7 @@ def test_a_second_runner_is_told_of_a_cancellation(under_test: StoreUnderTest) -
     slow_shard(under_test)
     second = second_of(under_test)
     store.request_cancel("job-1")
-    assert store.renew(second, LONG) is LeaseStatus.CANCELLED
+    assert store.renew([second], LONG) == [LeaseStatus.CANCELLED]
     assert store.back_up("demo", "third", LONG, 0.0) is None
 
 

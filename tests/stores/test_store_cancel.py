@@ -36,7 +36,7 @@ def test_a_running_shard_sees_the_cancellation_and_ends_the_job(store: JobStore)
     job = store.request_cancel("job-1")
     assert (job.state, job.cancel_requested, job.failed) == (JobState.IN_PROGRESS, True, 2)
     assert store.lease(other, "worker-2", LONG) is None
-    assert store.renew(lease, LONG) is LeaseStatus.CANCELLED
+    assert store.renew([lease], LONG) == [LeaseStatus.CANCELLED]
     assert store.finish_shard(lease, shard_stats())
     assert errors_of(store) == [ErrorCode.CANCELLED, None, ErrorCode.CANCELLED, ErrorCode.CANCELLED]
     job = store.job("job-1")
@@ -75,7 +75,7 @@ def test_a_shard_whose_worker_died_while_cancelling_is_closed_by_the_sweep(under
     assert store.stranded("demo", 10) == []
     assert store.job("job-1").state is JobState.CANCELLED
     assert errors_of(store) == [None, ErrorCode.CANCELLED]
-    assert store.renew(lease, LONG) is LeaseStatus.LOST
+    assert store.renew([lease], LONG) == [LeaseStatus.LOST]
 
 
 def test_cancelling_again_closes_what_a_dead_worker_left(under_test: StoreUnderTest) -> None:

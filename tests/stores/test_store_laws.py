@@ -132,7 +132,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def finish_after_a_cancellation(self, data: st.DataObject) -> None:
         lease = self._any_lease(data)
-        if lease is not None and self.store.renew(lease, LONG) is LeaseStatus.CANCELLED:
+        if lease is not None and self.store.renew([lease], LONG) == [LeaseStatus.CANCELLED]:
             self.store.finish_shard(lease, shard_stats(lease.worker_id))
 
     @rule(data=st.data())

@@ -20,7 +20,26 @@ def test_a_shard_is_leased_to_one_worker(store: JobStore) -> None:
     assert (lease.worker_id, lease.shard, lease.attempt) == ("worker-1", shard, 1)
     assert store.lease(shard, "worker-2", LONG) is None
     assert store.lease(shard, "worker-1", LONG) is None
-    assert store.renew(lease, LONG) is LeaseStatus.HELD
+    assert store.renew([lease], LONG) == [LeaseStatus.HELD]
+
+
+def test_leases_are_renewed_together_each_by_its_own_state(store: JobStore) -> None:
+    states = [LeaseStatus.HELD, LeaseStatus.PAUSED, LeaseStatus.CANCELLED, LeaseStatus.LOST]
+    leases = []
+    for state in states:
+        (shard,) = submit(store, new_job(state.value, lines=2))
+        lease = store.lease(shard, "worker-1", LONG)
+        assert lease is not None
+        leases.append(lease)
+    store.pause("paused")
+    store.request_cancel("cancelled")
+    store.release(leases[3])
+    assert store.renew(leases, LONG) == states
+    assert store.renew(leases[::-1], LONG) == states[::-1]
+    store.request_cancel("lost")
+    store.delete("lost")
+    assert store.renew(leases, LONG) == states
+    assert store.renew([], LONG) == []
 
 
 def test_a_finished_shard_is_not_leased_again(store: JobStore) -> None:
@@ -30,7 +49,7 @@ def test_a_finished_shard_is_not_leased_again(store: JobStore) -> None:
     store.write(lease, [completed(0), completed(1)])
     store.finish_shard(lease, shard_stats())
     assert store.lease(shard, "worker-2", LONG) is None
-    assert store.renew(lease, LONG) is LeaseStatus.LOST
+    assert store.renew([lease], LONG) == [LeaseStatus.LOST]
     with pytest.raises(LeaseLost):
         store.finish_shard(lease, shard_stats())
 
@@ -59,7 +78,7 @@ def test_a_renewed_lease_outlives_its_first_expiry(under_test: StoreUnderTest) -
     (shard,) = submit(store, new_job(lines=2))
     lease = store.lease(shard, "worker-1", under_test.ttl_seconds)
     assert lease is not None
-    assert store.renew(lease, LONG) is LeaseStatus.HELD
+    assert store.renew([lease], LONG) == [LeaseStatus.HELD]
     under_test.let_pass(2 * under_test.ttl_seconds)
     assert store.lease(shard, "worker-2", LONG) is None
 
@@ -71,7 +90,7 @@ def test_an_expired_lease_that_nobody_took_is_still_its_holders(under_test: Stor
     assert lease is not None
     under_test.let_pass(under_test.ttl_seconds)
     assert store.write(lease, [completed(0)]) == 1
-    assert store.renew(lease, LONG) is LeaseStatus.HELD
+    assert store.renew([lease], LONG) == [LeaseStatus.HELD]
     assert store.lease(shard, "worker-2", LONG) is None
 
 
@@ -91,7 +110,7 @@ def test_a_fenced_worker_changes_nothing(under_test: StoreUnderTest) -> None:
         store.pending(old)
     with pytest.raises(LeaseLost):
         store.finish_shard(old, shard_stats())
-    assert store.renew(old, LONG) is LeaseStatus.LOST
+    assert store.renew([old], LONG) == [LeaseStatus.LOST]
     assert not store.release(old)
     assert store.job("job-1") == before
     assert [prompt.index for prompt in store.pending(new)] == [1]
@@ -117,7 +136,7 @@ def test_the_leases_of_a_deleted_job_are_lost(store: JobStore) -> None:
     store.request_cancel("job-1")
     store.finish_shard(lease, shard_stats())
     store.delete("job-1")
-    assert store.renew(lease, LONG) is LeaseStatus.LOST
+    assert store.renew([lease], LONG) == [LeaseStatus.LOST]
     assert not store.release(lease)
     with pytest.raises(LeaseLost):
         store.write(lease, [completed(0)])

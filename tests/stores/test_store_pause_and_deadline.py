@@ -51,7 +51,7 @@ def test_a_running_shard_hears_of_it_keeps_its_lines_and_waits_after_its_return(
     lease = leased(store, shard)
     store.write(lease, [completed(0)])
     store.pause("job-1")
-    assert store.renew(lease, LONG) is LeaseStatus.PAUSED
+    assert store.renew([lease], LONG) == [LeaseStatus.PAUSED]
     assert not store.release(lease)
     assert store.resume("job-1") == [shard]
     assert [prompt.index for prompt in store.pending(leased(store, shard))] == [1]
@@ -151,7 +151,7 @@ def test_a_running_shard_is_told_and_ends_the_job_with_its_lines_expired(under_t
     assert store.lease_next("demo", "worker", LONG) is None
     store.stranded("demo", 10)
     assert not store.job("job-1").state.ended
-    assert store.renew(lease, LONG) is LeaseStatus.CANCELLED
+    assert store.renew([lease], LONG) == [LeaseStatus.CANCELLED]
     store.write(lease, [completed(0)])
     assert store.finish_shard(lease, shard_stats())
     assert codes(store) == [None, *[ErrorCode.EXPIRED] * 3]

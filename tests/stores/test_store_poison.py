@@ -37,7 +37,7 @@ class Fleet:
             self.runs.append(lines)
             if self._poison & set(lines):
                 self.deaths += 1
-                self.store.renew(lease, self._under_test.ttl_seconds)
+                self.store.renew([lease], self._under_test.ttl_seconds)
                 self._under_test.expire(lease)
                 return
             self.store.write(lease, [completed(line) for line in lines])
@@ -126,7 +126,7 @@ def test_a_worker_whose_silence_would_seal_a_lines_fate_has_more_time_to_come_ba
     for _ in range(2):
         under_test.let_pass(ttl)
         assert store.stranded("demo", 10) == []
-        assert store.renew(lease, ttl) is LeaseStatus.HELD
+        assert store.renew([lease], ttl) == [LeaseStatus.HELD]
     under_test.expire(lease)
     assert store.stranded("demo", 10) == [shard]
     assert errors(store) == {0: ErrorCode.WORKER_LOST}
@@ -140,7 +140,7 @@ def test_a_worker_that_was_only_cut_off_is_not_counted(under_test: StoreUnderTes
         lease = die(under_test, shard)
         store.stranded("demo", 10)
         if sign_of_life == "renew":
-            assert store.renew(lease, LONG) is LeaseStatus.LOST
+            assert store.renew([lease], LONG) == [LeaseStatus.LOST]
         elif sign_of_life == "release":
             assert not store.release(lease)
         else:
@@ -158,7 +158,7 @@ def test_one_sign_of_life_takes_one_silence_back(under_test: StoreUnderTest) -> 
     lease = die(under_test, shard)
     store.stranded("demo", 10)
     for _ in range(3):
-        store.renew(lease, LONG)
+        store.renew([lease], LONG)
     for _ in range(2):
         die(under_test, shard)
     store.stranded("demo", 10)

@@ -65,7 +65,7 @@ def test_an_expired_lease_is_dropped_and_its_worker_fenced(under_test: StoreUnde
     assert store.stranded("demo", 10, expired_only=True) == [shard]
     assert store.stranded("demo", 10, expired_only=True) == []
     assert store.stranded("demo", 10) == [shard]
-    assert store.renew(lease, LONG) is LeaseStatus.LOST
+    assert store.renew([lease], LONG) == [LeaseStatus.LOST]
 
 
 def test_lost_shards_come_before_waiting_ones_and_none_is_dropped_unseen(under_test: StoreUnderTest) -> None:

@@ -75,7 +75,7 @@ def live_through_everything(store: RedisJobStore, job_id: str) -> None:
     short = store.lease(ShardRef(job_id, 2), "worker", 0.001)
     for index, lease in enumerate(leases):
         assert lease is not None and short is not None
-        store.renew(lease, 60.0)
+        store.renew([lease], 60.0)
         assert store.write(lease, [completed(2 * index), failed(2 * index + 1)]) == 2
         assert len(store.pending(lease)) == 0
     store.finish_shard(leases[0], shard_stats())

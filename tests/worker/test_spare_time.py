@@ -55,7 +55,7 @@ def wait_until_slow(bench: ShardBench) -> None:
     """Until the store would let somebody back it up."""
     while (lease := bench.real_store.back_up(bench.facts.model, "somebody", 0.001, 0.0)) is None:
         time.sleep(0.001)  # only the store's clock tells
-    while bench.real_store.renew(lease, 0.001) is not LeaseStatus.LOST:
+    while bench.real_store.renew([lease], 0.001) != [LeaseStatus.LOST]:
         bench.real_store.release(lease)
 
 
