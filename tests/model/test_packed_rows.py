@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.ops.linear import Quantization, is_packed_for_own_kernel, pack_weight
+from model.ops.linear import Quantization, pack_weight
 from model.ops.packed_rows import has_readable_rows, rows_of
 from model.qwen3 import Qwen3ForCausalLM
 from tests.support.tiny_checkpoint import write_tiny_checkpoint
@@ -49,9 +49,9 @@ def test_a_weight_of_which_rows_cannot_be_read_is_told_apart(dtype: torch.dtype,
 
 
 @pytest.mark.usefixtures("kernels")
-def test_a_tied_model_keeps_one_copy_where_its_output_layer_is_packed_for_our_kernels(tmp_path: Path) -> None:
+def test_a_tied_model_keeps_one_copy_where_its_output_layer_shows_its_rows(tmp_path: Path) -> None:
     tied = Qwen3ForCausalLM.from_folder(write_tiny_checkpoint(tmp_path / "tied"), dtype=torch.bfloat16).weights
-    assert (tied.embedding is tied.lm_head) == is_packed_for_own_kernel(tied.lm_head)
+    assert (tied.embedding is tied.lm_head) == has_readable_rows(tied.lm_head)
     folder = write_tiny_checkpoint(tmp_path / "untied", tie_word_embeddings=False)
     untied = Qwen3ForCausalLM.from_folder(folder, dtype=torch.bfloat16).weights
     assert untied.embedding is not untied.lm_head
