@@ -39,16 +39,15 @@ class RedisServer:
 
     def script(self, name: str, keys: Sequence[str], *args: Word) -> Any:  # noqa: ANN401 - depends on the script
         """The reply of `scripts/{name}.lua`, which runs atomically; a string comes as `str`. Sent by its hash."""
-        script = self._scripts.get(name) or self._load(name)
         with translated_errors(self._client):
-            return _text(script(keys=keys, args=args))
+            return _text(self._script(name)(keys=keys, args=args))
 
     def scripts(self, name: str, calls: Sequence[Call]) -> list[Any]:
         """The replies of many calls of one script, sent together. Each runs atomically by itself."""
-        script = self._scripts.get(name) or self._load(name)
+        digest = self._script(name).sha
         with translated_errors(self._client), self._client.pipeline(transaction=False) as pipeline:
             for keys, args in calls:
-                pipeline.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)  # type: ignore[no-untyped-call]
+                pipeline.execute_command("EVALSHA", digest, len(keys), *keys, *args)  # type: ignore[no-untyped-call]
             replies = pipeline.execute(raise_on_error=False)
             for reply in replies:
                 if isinstance(reply, RedisError) and not isinstance(reply, NoScriptError):
@@ -63,7 +62,9 @@ class RedisServer:
         seconds, microseconds = self.run("TIME")
         return int(seconds) + int(microseconds) / 1e6
 
-    def _load(self, name: str) -> Script:
+    def _script(self, name: str) -> Script:
+        if name in self._scripts:
+            return self._scripts[name]
         folder = files("jobs.stores") / "scripts"
         source = "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("common", name))
         return self._scripts.setdefault(name, self._client.register_script(source))

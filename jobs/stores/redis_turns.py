@@ -25,6 +25,7 @@ class _Turn:
     score: float
     shards: list[ShardRef]  # that wait for any worker
     alone: list[ShardRef]  # that wait for a worker of their own
+    deadline_ms: int | None  # by the server's clock
 
     @property
     def priority(self) -> float:
@@ -57,7 +58,7 @@ class Turns:
                         self._had(model, turn)
                         return lease
                     others_were_faster = True
-                if turn.alone and not turn.shards:
+                if turn.alone and not turn.shards and not self._late(turn):
                     self._had(model, turn)
                     return random.choice(turn.alone)
             if not others_were_faster:
@@ -71,20 +72,25 @@ class Turns:
             first += len(look)
             commands: list[Command] = []
             for keys in (JobKeys(job_id) for job_id, _ in look):
-                commands.append(("HMGET", keys.meta, "state", "cancel_requested", "paused"))
+                commands.append(("HMGET", keys.meta, "state", "deadline_ms", "cancel_requested", "paused"))
                 commands.append(("ZRANGE", keys.open, 0, SHARDS_A_LOOK - 1, "WITHSCORES"))
             replies = self._server.pipeline(commands)
-            for (job_id, score), (state, *held_up), waiting in zip(look, replies[::2], replies[1::2], strict=True):
+            for (job_id, score), meta, waiting in zip(look, replies[::2], replies[1::2], strict=True):
+                state, deadline, *held_up = meta
                 if waiting and state in _RUNNABLE and b"1" not in held_up:
-                    yield _turn(job_id, score, scored(waiting))
+                    yield _turn(job_id, score, scored(waiting), int(deadline) if deadline else None)
+
+    def _late(self, turn: _Turn) -> bool:
+        """Whether the job's deadline has passed, which a lease would notice. `stranded` ends such a job."""
+        return turn.deadline_ms is not None and self._server.now() * 1000 >= turn.deadline_ms
 
     def _had(self, model: str, turn: _Turn) -> None:
         self._index.had_its_turn(model, turn.job_id, turn.score)
 
 
-def _turn(job_id: str, score: float, waiting: list[tuple[bytes, float]]) -> _Turn:
+def _turn(job_id: str, score: float, waiting: list[tuple[bytes, float]], deadline_ms: int | None) -> _Turn:
     shards: list[ShardRef] = []
     alone: list[ShardRef] = []
     for index, place in waiting:
         (alone if place >= ALONE_FROM else shards).append(ShardRef(job_id, int(index)))
-    return _Turn(job_id, score, shards, alone)
+    return _Turn(job_id, score, shards, alone, deadline_ms)

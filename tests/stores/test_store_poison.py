@@ -132,6 +132,17 @@ def test_a_worker_whose_silence_would_seal_a_lines_fate_has_more_time_to_come_ba
     assert errors(store) == {0: ErrorCode.WORKER_LOST}
 
 
+def test_a_shard_to_be_run_alone_is_offered_to_nobody_past_its_jobs_deadline(under_test: StoreUnderTest) -> None:
+    store = under_test.store
+    (shard,) = submit(store, new_job(lines=2))
+    for _ in range(2):
+        die(under_test, shard)
+    assert store.stranded("demo", 10) == [shard]
+    assert store.lease_next("demo", "worker", LONG) == shard
+    under_test.pass_deadline("job-1")
+    assert store.lease_next("demo", "worker", LONG) is None
+
+
 @pytest.mark.parametrize("sign_of_life", ["renew", "release", "write", "finish"])
 def test_a_worker_that_was_only_cut_off_is_not_counted(under_test: StoreUnderTest, sign_of_life: str) -> None:
     store = under_test.store
