@@ -1,6 +1,7 @@
 // Attention of query heads over one sequence, block by block: compiled once, since every kind of head size and group is a function of its own.
 
 #include "attention_share.h"
+#include "softmax_rows.h"
 #include "vector_attention.h"
 
 namespace qwen_batch {
@@ -33,26 +34,35 @@ template <int DIM, int GROUP>
 class VectorRun final : public RunAttention {
  public:
   VectorRun(const Item& item, const Run<uint16_t>& run, int64_t group, Portion next)
-      : run_(run), group_(group), work_(item, run, DIM, next), ahead_(work_) {
-    for (int64_t h = 0; h < run.heads; ++h) heads_[h].emplace(item, run.q + h * group * DIM);
+      : run_(run), group_(group), scale_(item.scale * LOG2_E), work_(item, run, DIM, next), ahead_(work_) {
+    for (int64_t h = 0; h < run.heads; ++h) heads_[h].emplace(run.q + h * group * DIM);
     ahead_.following();
   }
 
   bool block() override {
-    for (int64_t h = 0; h < run_.heads; ++h) heads_[h]->weigh(work_.following(), ahead_.following());
-    for (int64_t h = 0; h < run_.heads; ++h) heads_[h]->accumulate(work_.following(), ahead_.following());
+    const Seen seen{static_cast<int>(work_.count()), 0};
+    for (int64_t h = 0; h < run_.heads; ++h) heads_[h]->score(work_.following(), ahead_.following(), score_ + h * GROUP * BLOCK);
+    softmax_.soften(score_, weight_, static_cast<int>(run_.heads) * GROUP, seen, scale_);
+    for (int64_t h = 0; h < run_.heads; ++h)
+      heads_[h]->accumulate(work_.following(), ahead_.following(), weight_ + h * GROUP * BLOCK, softmax_.shrinks() + h * GROUP);
     if (!work_.at_end()) return true;
-    for (int64_t h = 0; h < run_.heads; ++h) heads_[h]->store(run_.out + h * group_ * DIM);
+    for (int64_t h = 0; h < run_.heads; ++h) heads_[h]->store(softmax_.sums() + h * GROUP, run_.out + h * group_ * DIM);
     return false;
   }
 
   std::optional<Portions> to_come() const override { return work_; }
 
  private:
+  static constexpr int ROWS = MAX_RUN * GROUP;
+
   const Run<uint16_t> run_;
   const int64_t group_;
+  const float scale_;
   Portions work_, ahead_;
   std::optional<Attention<DIM, GROUP>> heads_[MAX_RUN];
+  SoftmaxRows<(ROWS + 15) / 16 * 16, BLOCK> softmax_;
+  alignas(64) float score_[ROWS * BLOCK];
+  alignas(64) uint16_t weight_[ROWS * BLOCK];
 };
 
 template <int DIM>

@@ -70,7 +70,7 @@ class QueryBlock {
     for (int64_t first = 0; first < position_ + rows_; first += KEY_BLOCK) {
       const int64_t block = first / KEY_BLOCK * block_values;
       multiply<false>(query_, static_cast<int>(step_.dim), keys + block, KEY_BLOCK, score_, static_cast<int>(step_.dim / 2));
-      softmax_.soften(score_, weight_, rows_, static_cast<int>(std::min<int64_t>(KEY_BLOCK, position_ + 1 - first)), step_.scale * LOG2_E);
+      softmax_.soften(score_, weight_, rows_, {static_cast<int>(std::min<int64_t>(KEY_BLOCK, position_ + 1 - first)), 1}, step_.scale * LOG2_E);
       shrink_sums();
       multiply<true>(weight_, KEY_BLOCK, values + block, static_cast<int>(step_.dim), sum_v_, KEY_BLOCK / 2);
     }
@@ -88,7 +88,7 @@ class QueryBlock {
 
   void shrink_sums() {
     for (int r = 0; r < rows_; ++r) {
-      const float shrink = softmax_.shrink(r);
+      const float shrink = softmax_.shrinks()[r];
       if (shrink == 1.0f) continue;
       float* sums = sum_v_ + r * step_.dim;
       for (int64_t d = 0; d < step_.dim; d += 16)
@@ -98,7 +98,7 @@ class QueryBlock {
 
   void store() const {
     for (int r = 0; r < rows_; ++r) {
-      const __m512 inverse = _mm512_set1_ps(1.0f / softmax_.sum(r));
+      const __m512 inverse = _mm512_set1_ps(1.0f / softmax_.sums()[r]);
       uint16_t* out = step_.out + origin_ + r * step_.query_heads * step_.dim;
       for (int64_t d = 0; d < step_.dim; d += 16) {
         const __m512 value = _mm512_mul_ps(_mm512_loadu_ps(sum_v_ + r * step_.dim + d), inverse);

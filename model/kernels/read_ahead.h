@@ -28,7 +28,7 @@ class Portions {
   Portion following() {
     if (first_ >= item_.context) return next_keys_;
     const int64_t at = item_.place(first_, dim_) + head_ * item_.page_size * dim_;
-    const Portion portion{(values_ ? run_.values : run_.keys) + at, std::min(BLOCK, item_.context - first_)};
+    const Portion portion{(values_ ? run_.values : run_.keys) + at, count()};
     if (++head_ == run_.heads) {
       head_ = 0;
       if (values_) first_ += BLOCK;
@@ -36,6 +36,9 @@ class Portions {
     }
     return portion;
   }
+
+  // Tokens of the block at hand.
+  int64_t count() const { return std::min(BLOCK, item_.context - first_); }
 
   bool at_end() const { return first_ >= item_.context; }
 
@@ -70,12 +73,13 @@ inline Cache fetched_to() {
 #endif
 }
 
-// Asks for a portion's rows, spread over the steps of the work on another one.
+// Asks for the rows of the portion after `now`, spread over the steps of the work on it. A processor that fetches by itself does so
+// along rows that lie side by side, so it is asked for the first ones of a portion elsewhere.
 template <int DIM>
 class Fetch {
  public:
-  Fetch(Portion portion, int64_t steps)
-      : to_(fetched_to()), row_(portion.rows), left_(to_ == Cache::NONE ? 0 : portion.count), rows_a_step_((left_ + steps - 1) / steps) {}
+  Fetch(Portion now, Portion ahead, int64_t steps)
+      : to_(fetched_to()), row_(ahead.rows), left_(rows_to_ask_for(now, ahead)), rows_a_step_((left_ + steps - 1) / steps) {}
 
   void step() {
     for (int64_t i = 0; i < rows_a_step_ && left_ > 0; ++i, --left_, row_ += DIM)
@@ -87,6 +91,13 @@ class Fetch {
   }
 
  private:
+  static constexpr int64_t FIRST_ROWS = 16;
+
+  int64_t rows_to_ask_for(Portion now, Portion ahead) const {
+    if (to_ != Cache::NONE) return ahead.count;
+    return ahead.rows == now.rows + now.count * DIM ? 0 : std::min(FIRST_ROWS, ahead.count);
+  }
+
   const Cache to_;
   const uint16_t* row_;
   int64_t left_;

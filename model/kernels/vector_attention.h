@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -12,57 +11,70 @@ namespace qwen_batch {
 
 #if QWEN_BATCH_HAS_AVX512_BF16
 
+// The state is that of one kv head; scores and weights are [GROUP][BLOCK], between them comes a softmax.
 template <int DIM, int GROUP>
 class Attention {
  public:
-  Attention(const Item& item, const uint16_t* q) : scale_(item.scale) {
+  explicit Attention(const uint16_t* q) {
     for (int g = 0; g < GROUP; ++g) {
       for (int c = 0; c < CHUNKS; ++c) query_[g][c] = (__m512bh)_mm512_loadu_si512(q + g * DIM + c * 32);
       for (int c = 0; c < 2 * CHUNKS; ++c) sum_v_[g][c] = _mm512_setzero_ps();
-      highest_[g] = LOWEST;
-      sum_[g] = 0;
     }
   }
 
-  // Keys to scores, then to weights. `ahead` is fetched meanwhile.
-  void weigh(Portion keys, Portion ahead) {
-    score(keys, ahead);
-    soften(static_cast<int>(keys.count));
+  // Products with keys. `ahead` is fetched meanwhile.
+  void score(Portion keys, Portion ahead, float* scores) const {
+    Fetch<DIM> fetch(keys, ahead, keys.count);
+    for (int64_t t = 0; t < keys.count; t += 16) {
+      __m512 dots[GROUP];
+      dots_of<16>(keys, t, fetch, dots);
+      for (int g = 0; g < GROUP; ++g) _mm512_store_ps(scores + g * BLOCK + t, dots[g]);
+    }
   }
 
-  // Two value rows a step: their interleaved halves against the pair of weights.
-  void accumulate(Portion values, Portion ahead) {
+  // Adds weighted values to the sums so far, which are first multiplied by `shrink`. Two rows a step: their interleaved halves
+  // against the pair of weights.
+  void accumulate(Portion values, Portion ahead, const uint16_t* weights, const float* shrink) {
     const int count = static_cast<int>(values.count);
-    Fetch<DIM> fetch(ahead, (count + 1) / 2);
-    __m512 sums[GROUP][2 * CHUNKS];  // not the members, which the compiler would write to memory in every step
-    std::memcpy(sums, sum_v_, sizeof sums);
+    Fetch<DIM> fetch(values, ahead, (count + 1) / 2);
+    // Not the members, and copied by unrolled loops: else the compiler writes the sums to memory in every step, which takes longer
+    // than the step.
+    __m512 sums[GROUP][2 * CHUNKS];
+#pragma GCC unroll 8
+    for (int g = 0; g < GROUP; ++g)
+#pragma GCC unroll 8
+      for (int c = 0; c < 2 * CHUNKS; ++c) sums[g][c] = _mm512_mul_ps(sum_v_[g][c], _mm512_set1_ps(shrink[g]));
     for (int t = 0; t < count; t += 2) {
-      const uint16_t* row = values.rows + t * DIM;
+      const uint16_t* even = values.rows + t * DIM;
+      const uint16_t* odd = t + 1 < count ? even + DIM : ZEROS;
       fetch.step();
-      __m512bh weights[GROUP];
+      __m512bh pairs[GROUP];
       for (int g = 0; g < GROUP; ++g) {
         int32_t pair;
-        std::memcpy(&pair, &weight_[g][t], sizeof pair);
-        weights[g] = (__m512bh)_mm512_set1_epi32(pair);
+        std::memcpy(&pair, weights + g * BLOCK + t, sizeof pair);
+        pairs[g] = (__m512bh)_mm512_set1_epi32(pair);
       }
       for (int c = 0; c < CHUNKS; ++c) {
-        const __m512i even = _mm512_loadu_si512(row + c * 32);
-        const __m512i odd = t + 1 < count ? _mm512_loadu_si512(row + DIM + c * 32) : _mm512_setzero_si512();
-        const __m512bh low = (__m512bh)_mm512_unpacklo_epi16(even, odd);
-        const __m512bh high = (__m512bh)_mm512_unpackhi_epi16(even, odd);
+        const __m512i first = _mm512_loadu_si512(even + c * 32), second = _mm512_loadu_si512(odd + c * 32);
+        const __m512bh low = (__m512bh)_mm512_unpacklo_epi16(first, second);
+        const __m512bh high = (__m512bh)_mm512_unpackhi_epi16(first, second);
         for (int g = 0; g < GROUP; ++g) {
-          sums[g][2 * c] = _mm512_dpbf16_ps(sums[g][2 * c], weights[g], low);
-          sums[g][2 * c + 1] = _mm512_dpbf16_ps(sums[g][2 * c + 1], weights[g], high);
+          sums[g][2 * c] = _mm512_dpbf16_ps(sums[g][2 * c], pairs[g], low);
+          sums[g][2 * c + 1] = _mm512_dpbf16_ps(sums[g][2 * c + 1], pairs[g], high);
         }
       }
     }
-    std::memcpy(sum_v_, sums, sizeof sums);
+#pragma GCC unroll 8
+    for (int g = 0; g < GROUP; ++g)
+#pragma GCC unroll 8
+      for (int c = 0; c < 2 * CHUNKS; ++c) sum_v_[g][c] = sums[g][c];
   }
 
   // Undo the interleaving: a quarter of `low` holds values 0 to 3 of its eight, the same quarter of `high` 4 to 7.
-  void store(uint16_t* out) const {
+  // `sums`: of the weights.
+  void store(const float* sums, uint16_t* out) const {
     for (int g = 0; g < GROUP; ++g) {
-      const __m512 inverse = _mm512_set1_ps(1.0f / sum_[g]);
+      const __m512 inverse = _mm512_set1_ps(1.0f / sums[g]);
       for (int c = 0; c < CHUNKS; ++c) {
         const __m256i low = (__m256i)_mm512_cvtneps_pbh(_mm512_mul_ps(sum_v_[g][2 * c], inverse));
         const __m256i high = (__m256i)_mm512_cvtneps_pbh(_mm512_mul_ps(sum_v_[g][2 * c + 1], inverse));
@@ -79,20 +91,11 @@ class Attention {
  private:
   static constexpr int CHUNKS = DIM / 32;  // registers of 32 bfloat16 values a row
 
-  void score(Portion keys, Portion ahead) {
-    Fetch<DIM> fetch(ahead, keys.count);
-    for (int64_t t = 0; t < keys.count; t += 16) {
-      __m512 dots[GROUP];
-      dots_of<16>(keys, t, fetch, dots);
-      for (int g = 0; g < GROUP; ++g) _mm512_store_ps(&score_[g][t], dots[g]);
-    }
-  }
-
   // Products with N keys from the t-th on. Halves are combined as soon as both are there, so that they stay in registers.
   template <int N>
-  [[gnu::always_inline]] void dots_of(Portion keys, int64_t t, Fetch<DIM>& fetch, __m512* dots) {
+  [[gnu::always_inline]] void dots_of(Portion keys, int64_t t, Fetch<DIM>& fetch, __m512* dots) const {
     if constexpr (N == 1) {
-      const uint16_t* key = keys.rows + std::min(t, keys.count - 1) * DIM;  // beyond the last: any valid row, masked later
+      const uint16_t* key = keys.rows + std::min(t, keys.count - 1) * DIM;  // beyond the last: any valid row, which the softmax leaves out
       for (int g = 0; g < GROUP; ++g) dots[g] = _mm512_setzero_ps();
       for (int c = 0; c < CHUNKS; ++c) {
         const __m512bh part = (__m512bh)_mm512_loadu_si512(key + c * 32);
@@ -107,39 +110,10 @@ class Attention {
     }
   }
 
-  void soften(int count) {
-    for (int g = 0; g < GROUP; ++g) {
-      __m512 scores[BLOCK / 16];
-      __m512 most = _mm512_set1_ps(highest_[g]);
-      for (int t = 0; t < count; t += 16) {
-        const __mmask16 valid = first_lanes(count - t);
-        const __m512 lowest = _mm512_set1_ps(LOWEST);
-        scores[t / 16] = _mm512_mask_mul_ps(lowest, valid, _mm512_load_ps(&score_[g][t]), _mm512_set1_ps(scale_));
-        most = _mm512_max_ps(most, scores[t / 16]);
-      }
-      const float highest = _mm512_reduce_max_ps(most);
-      const float shrink = std::exp(highest_[g] - highest);
-      __m512 sum = _mm512_setzero_ps();
-      for (int t = 0; t < count; t += 16) {
-        const __mmask16 valid = first_lanes(count - t);
-        const __m512 below = _mm512_sub_ps(scores[t / 16], _mm512_set1_ps(highest));
-        const __m512 weight = _mm512_maskz_mov_ps(valid, exp_of_negative(below));
-        sum = _mm512_add_ps(sum, weight);
-        _mm256_store_si256((__m256i*)&weight_[g][t], (__m256i)_mm512_cvtneps_pbh(weight));
-      }
-      highest_[g] = highest;
-      sum_[g] = sum_[g] * shrink + _mm512_reduce_add_ps(sum);
-      if (shrink != 1.0f)
-        for (int c = 0; c < 2 * CHUNKS; ++c) sum_v_[g][c] = _mm512_mul_ps(sum_v_[g][c], _mm512_set1_ps(shrink));
-    }
-  }
+  alignas(64) static constexpr uint16_t ZEROS[DIM] = {};
 
-  const float scale_;
   __m512bh query_[GROUP][CHUNKS];
   __m512 sum_v_[GROUP][2 * CHUNKS];
-  float highest_[GROUP], sum_[GROUP];
-  alignas(64) float score_[GROUP][BLOCK];
-  alignas(64) uint16_t weight_[GROUP][BLOCK];
 };
 
 #endif
