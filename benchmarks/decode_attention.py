@@ -3,10 +3,10 @@
     python -m benchmarks.decode_attention [--threads 2]
 
 Qwen3-0.6B's heads in bfloat16; pages in the order in which an engine hands them out to prompts, and scattered, as they
-are when many sequences came and went. Each figure is the median of several passes over as many layers as a model has,
-so that nothing is left in a cache from the pass before. What memory gives changes from one second to the next on
-shared machines: a large tensor is read between the passes, by the fastest of several ways, and each pass is compared
-with the reads on both sides of it.
+are when many sequences came and went. Each pass goes over as many layers as a model has, so that nothing is left in a
+cache from the pass before. What memory gives changes within a second on shared machines: after every few layers a large
+tensor is read, by the fastest of several ways, and what those layers read a second is compared with the reads on both
+sides. Figures are medians.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import itertools
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -28,7 +28,8 @@ from engine.machine import Machine
 from model.ops import attention  # noqa: F401 - defines the operator
 from model.zeroed_memory import zeroed_tensor
 
-PASSES = 9
+PASSES = 5
+STRETCH_BYTES = READ_BYTES // 4  # read by attention between two reads of the tensor, which are as long
 CASES = ((1, 4096), (1, 16384), (16, 4096), (64, 230))  # sequences, tokens of context each
 
 
@@ -50,18 +51,29 @@ class CachedLayers:
     def __init__(self, sequences: int, context: int, heads: Heads = QWEN3_06B, *, scattered: bool = True) -> None:
         pages = -(-context // PAGE_SIZE)
         shape = (sequences * pages + 1, heads.kv, PAGE_SIZE, heads.dim)
-        self._caches = [zeroed_tensor(shape, torch.bfloat16).fill_(0.5) for _ in range(2 * heads.layers)]
+        caches = [zeroed_tensor(shape, torch.bfloat16).fill_(0.5) for _ in range(2 * heads.layers)]
+        self._layers = list(zip(caches[::2], caches[1::2], strict=True))
         self._queries = torch.randn(sequences, heads.query, heads.dim).bfloat16()
         self._start = torch.arange(sequences + 1, dtype=torch.int32)
         self._lengths = torch.full((sequences,), context, dtype=torch.int32)
         order = torch.randperm(sequences * pages) if scattered else torch.arange(sequences * pages)
         self._tables = (order + 1).int().view(sequences, pages)
-        self.bytes = 2 * heads.layers * sequences * context * heads.kv * heads.dim * 2
+        self._layer_bytes = 2 * sequences * context * heads.kv * heads.dim * 2
 
     def attend(self) -> float:
         """Seconds that attention takes in all layers."""
+        return self._attend(self._layers)
+
+    def rates(self) -> Iterator[float]:
+        """Bytes that attention reads a second, of one stretch of layers after the other: measured when asked for."""
+        count = -(-STRETCH_BYTES // self._layer_bytes)
+        for first in range(0, len(self._layers), count):
+            stretch = self._layers[first : first + count]
+            yield len(stretch) * self._layer_bytes / self._attend(stretch)
+
+    def _attend(self, layers: list[tuple[torch.Tensor, torch.Tensor]]) -> float:
         started = time.perf_counter()
-        for keys, values in zip(self._caches[::2], self._caches[1::2], strict=True):
+        for keys, values in layers:
             torch.ops.qwen_batch.paged_attention(
                 self._queries,
                 keys,
@@ -83,7 +95,7 @@ def main() -> None:
     torch.set_num_threads(threads)
     load_cpu_kernels(lambda line: print(line, file=sys.stderr), "none")
     print(f"{threads} threads")
-    reads = list(read_ways(READ_BYTES))
+    reads = list(read_ways(STRETCH_BYTES))
     for (sequences, context), scattered in itertools.product(CASES, (False, True)):
         layers = CachedLayers(sequences, context, scattered=scattered)
         where = "scattered" if scattered else "in order"
@@ -92,10 +104,11 @@ def main() -> None:
 
 def _compare(layers: CachedLayers, reads: list[Callable[[], object]]) -> str:
     layers.attend()
-    limits, rates = [reads_now(reads, READ_BYTES)], []
+    limits, rates = [reads_now(reads, STRETCH_BYTES)], []
     for _ in range(PASSES):
-        rates.append(layers.bytes / layers.attend())
-        limits.append(reads_now(reads, READ_BYTES))
+        for rate in layers.rates():
+            rates.append(rate)
+            limits.append(reads_now(reads, STRETCH_BYTES))
     around = [(before + after) / 2 for before, after in itertools.pairwise(limits)]
     share = statistics.median(rate / limit for rate, limit in zip(rates, around, strict=True))
     return f"{statistics.median(rates) / 1e9:5.1f} of {statistics.median(limits) / 1e9:5.1f} GB/s, {share:4.0%}"

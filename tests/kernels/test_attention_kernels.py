@@ -12,7 +12,17 @@ pytestmark = pytest.mark.usefixtures("built_kernels")
 
 LENGTHS = [1, 2, 63, 64, 65, 17, 200, 130, 321]
 HEADS = pytest.mark.parametrize(
-    "heads", [Heads(16, 8, 128), Heads(4, 2, 32), Heads(10, 2, 64), Heads(3, 3, 96), Heads(8, 1, 128)], ids=str
+    "heads",
+    [
+        Heads(16, 8, 128),
+        Heads(32, 8, 128),
+        Heads(24, 8, 64),
+        Heads(4, 2, 32),
+        Heads(10, 2, 64),
+        Heads(3, 3, 96),
+        Heads(8, 1, 128),
+    ],
+    ids=str,
 )
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1.6e-2}  # outputs are about 1; bfloat16 holds 8 bits of them
