@@ -61,7 +61,7 @@ class VectorRun final : public RunAttention {
   Portions work_, ahead_;
   std::optional<Attention<DIM, GROUP>> heads_[MAX_RUN];
   SoftmaxRows<(ROWS + 15) / 16 * 16, BLOCK> softmax_;
-  alignas(64) float score_[ROWS * BLOCK];
+  alignas(64) float score_[ROWS * BLOCK];  // what lies beyond a block's tokens is not seen by the softmax
   alignas(64) uint16_t weight_[ROWS * BLOCK];
 };
 
