@@ -5,8 +5,8 @@
 Qwen3-0.6B's heads in bfloat16; pages in the order in which an engine hands them out to prompts, and scattered, as they
 are when many sequences came and went. Each pass goes over as many layers as a model has, so that nothing is left in a
 cache from the pass before. What memory gives changes within a second on shared machines: after every few layers a large
-tensor is read, by the fastest of several ways, and what those layers read a second is compared with the reads on both
-sides. Figures are medians.
+tensor is read, in the way that was found to be the fastest, and what those layers read a second is compared with the
+reads on both sides. Figures are medians.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import torch
 
-from cli.local.machine_speed import READ_BYTES, read_ways, reads_now
+from cli.local.machine_speed import READ_BYTES, fastest_read
 from engine.config import PAGE_SIZE
 from engine.cpu_kernels import load_cpu_kernels
 from engine.machine import Machine
@@ -95,20 +95,20 @@ def main() -> None:
     torch.set_num_threads(threads)
     load_cpu_kernels(lambda line: print(line, file=sys.stderr), "none")
     print(f"{threads} threads")
-    reads = list(read_ways(STRETCH_BYTES))
+    read = fastest_read(STRETCH_BYTES)
     for (sequences, context), scattered in itertools.product(CASES, (False, True)):
         layers = CachedLayers(sequences, context, scattered=scattered)
         where = "scattered" if scattered else "in order"
-        print(f"{sequences:>3} x {context:>6,} tokens, {where:<9}: {_compare(layers, reads)}", flush=True)
+        print(f"{sequences:>3} x {context:>6,} tokens, {where:<9}: {_compare(layers, read)}", flush=True)
 
 
-def _compare(layers: CachedLayers, reads: list[Callable[[], object]]) -> str:
+def _compare(layers: CachedLayers, read: Callable[[], float]) -> str:
     layers.attend()
-    limits, rates = [reads_now(reads, STRETCH_BYTES)], []
+    limits, rates = [read()], []
     for _ in range(PASSES):
         for rate in layers.rates():
             rates.append(rate)
-            limits.append(reads_now(reads, STRETCH_BYTES))
+            limits.append(read())
     around = [(before + after) / 2 for before, after in itertools.pairwise(limits)]
     share = statistics.median(rate / limit for rate, limit in zip(rates, around, strict=True))
     return f"{statistics.median(rates) / 1e9:5.1f} of {statistics.median(limits) / 1e9:5.1f} GB/s, {share:4.0%}"

@@ -3,8 +3,8 @@
     python -m benchmarks.lone_stream --model FOLDER [--quantize int8] [--tokens 128] [--threads 2]
 
 A step of one sequence reads every weight once, so memory bounds it. What memory gives changes from one second to the
-next on shared machines: after every step the engine's own thread reads a large tensor, by the fastest of several
-ways, and each step is compared with the reads on both sides of it.
+next on shared machines: after every step the engine's own thread reads a large tensor, in the way that was found to be
+the fastest, and each step is compared with the reads on both sides of it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from unittest import mock
 
 import torch
 
-from cli.local.machine_speed import READ_BYTES, read_ways, reads_now
+from cli.local.machine_speed import READ_BYTES, fastest_read
 from cli.local.roofline import MachineSpeed, ModelCost, decode_limit
 from engine.load import load_engine
 from engine.machine import Machine
@@ -48,9 +48,9 @@ class Step(NamedTuple):
 class StepsAndReads:
     """Times decode steps of one sequence, and reads in the thread that made the step."""
 
-    def __init__(self, reads: list[Callable[[], object]]) -> None:
+    def __init__(self, read: Callable[[], float]) -> None:
         self.steps: list[Step] = []
-        self._reads = reads
+        self._read = read
 
     def around(self, run: Callable[..., Any]) -> Callable[..., Any]:
         """To stand in for `ModelRunner.run`."""
@@ -60,7 +60,7 @@ class StepsAndReads:
             result = run(runner, batch)
             seconds = time.perf_counter() - started_at
             if batch.phase == "decode":
-                self.steps.append(Step(seconds, reads_now(self._reads, READ_BYTES // PART)))
+                self.steps.append(Step(seconds, self._read()))
             return result
 
         return timed
@@ -70,7 +70,7 @@ def measure(options: argparse.Namespace) -> list[Step]:
     """The steps of one request, the first of which are still cold."""
     config = replace(engine_config(Settings(quantize=options.quantize)), threads=options.threads)
     loaded = load_engine(options.model, config, log=lambda line: print(line, file=sys.stderr))
-    watched = StepsAndReads(on_a_short_thread(lambda: list(read_ways(READ_BYTES // PART))))
+    watched = StepsAndReads(on_a_short_thread(lambda: fastest_read(READ_BYTES // PART)))
     prompt = torch.randint(loaded.tokenizer.vocab_size, (PROMPT,)).tolist()
     request = Request(tuple(prompt), SamplingParams(max_tokens=options.tokens, temperature=0, ignore_eos=True))
     loaded.engine.submit_many([request])[0].future.result()
