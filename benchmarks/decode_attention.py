@@ -50,9 +50,8 @@ class CachedLayers:
 
     def __init__(self, sequences: int, context: int, heads: Heads = QWEN3_06B, *, scattered: bool = True) -> None:
         pages = -(-context // PAGE_SIZE)
-        shape = (sequences * pages + 1, heads.kv, PAGE_SIZE, heads.dim)
-        caches = [zeroed_tensor(shape, torch.bfloat16).fill_(0.5) for _ in range(2 * heads.layers)]
-        self._layers = list(zip(caches[::2], caches[1::2], strict=True))
+        shape = (sequences * pages + 1, 2, heads.kv, PAGE_SIZE, heads.dim)
+        self._layers = [zeroed_tensor(shape, torch.bfloat16).fill_(0.5) for _ in range(heads.layers)]
         self._queries = torch.randn(sequences, heads.query, heads.dim).bfloat16()
         self._start = torch.arange(sequences + 1, dtype=torch.int32)
         self._lengths = torch.full((sequences,), context, dtype=torch.int32)
@@ -71,13 +70,12 @@ class CachedLayers:
             stretch = self._layers[first : first + count]
             yield len(stretch) * self._layer_bytes / self._attend(stretch)
 
-    def _attend(self, layers: list[tuple[torch.Tensor, torch.Tensor]]) -> float:
+    def _attend(self, layers: list[torch.Tensor]) -> float:
         started = time.perf_counter()
-        for keys, values in layers:
+        for cache in layers:
             torch.ops.qwen_batch.paged_attention(
                 self._queries,
-                keys,
-                values,
+                cache,
                 self._start,
                 self._lengths,
                 self._tables,

@@ -32,8 +32,7 @@ class CompiledLayer:
         self,
         hidden: torch.Tensor,
         weights: LayerWeights,
-        k_cache: torch.Tensor,
-        v_cache: torch.Tensor,
+        cache: torch.Tensor,
         cos: torch.Tensor,
         sin: torch.Tensor,
         slots: torch.Tensor,
@@ -49,10 +48,9 @@ class CompiledLayer:
         _declare(context_lens, 0, "sequences")
         _declare(block_tables, 0, "sequences")
         _declare(block_tables, 1, "pages_of_a_sequence")
-        _declare(k_cache, 0, "pages")
-        _declare(v_cache, 0, "pages")
+        _declare(cache, 0, "pages")
         return self._compiled(
-            hidden, weights, k_cache, v_cache, cos, sin, slots, query_start, context_lens, block_tables, is_decode
+            hidden, weights, cache, cos, sin, slots, query_start, context_lens, block_tables, is_decode
         )
 
 

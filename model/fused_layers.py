@@ -38,8 +38,7 @@ def fused_decoder_layers(
     out: torch.Tensor = torch.ops.qwen_batch_cpu.decoder_layers(
         hidden,
         [tensor for _, *tensors in layers for tensor in tensors],
-        cache.keys,
-        cache.values,
+        cache.layers,
         cos,
         sin,
         metadata.slots,

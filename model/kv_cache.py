@@ -11,11 +11,11 @@ from model.zeroed_memory import zeroed_tensor
 class PagedKVCache:
     """Keys and values of every layer, page by page. Which page belongs to whom is the caller's business.
 
-    Pages start as zeros: masked positions are read, and what is read must be finite.
+    A page's keys and then its values lie side by side: attention reads both, and reads of memory that begin at fewer
+    places are faster. Pages start as zeros: masked positions are read, and what is read must be finite.
     """
 
-    keys: list[torch.Tensor]  # a layer: [num_pages, num_kv_heads, page_size, head_dim]
-    values: list[torch.Tensor]  # the same
+    layers: list[torch.Tensor]  # a layer: [num_pages, 2, num_kv_heads, page_size, head_dim]
 
     def __init__(
         self,
@@ -27,9 +27,8 @@ class PagedKVCache:
     ) -> None:
         self.num_pages = num_pages
         self.page_size = page_size
-        shape = (num_pages, config.num_kv_heads, page_size, config.head_dim)
-        self.keys = [_zeros(shape, device, dtype) for _ in range(config.num_layers)]
-        self.values = [_zeros(shape, device, dtype) for _ in range(config.num_layers)]
+        shape = (num_pages, 2, config.num_kv_heads, page_size, config.head_dim)
+        self.layers = [_zeros(shape, device, dtype) for _ in range(config.num_layers)]
 
 
 def bytes_per_page(config: ModelConfig, page_size: int, dtype: torch.dtype) -> int:

@@ -29,12 +29,11 @@ def layer_by_layer(layer_fn: LayerFn) -> LayersFn:
         metadata: AttentionMetadata,
         last_only: bool,
     ) -> torch.Tensor:
-        for weights, k_cache, v_cache in zip(layers, cache.keys, cache.values, strict=True):
+        for weights, of_layer in zip(layers, cache.layers, strict=True):
             hidden = layer_fn(
                 hidden,
                 weights,
-                k_cache,
-                v_cache,
+                of_layer,
                 cos,
                 sin,
                 metadata.slots,

@@ -28,8 +28,7 @@ from model.swiglu import swiglu
 def decoder_layer(  # noqa: PLR0913, PLR0917 — every input of the compiled function is explicit
     hidden: torch.Tensor,  # [T, E]
     weights: LayerWeights,
-    k_cache: torch.Tensor,  # [pages, KV, page size, D], changed in place
-    v_cache: torch.Tensor,  # the same
+    cache: torch.Tensor,  # [pages, 2, KV, page size, D], keys before values; changed in place
     cos: torch.Tensor,  # [T, D / 2]
     sin: torch.Tensor,  # [T, D / 2]
     slots: torch.Tensor,  # [T]
@@ -50,10 +49,8 @@ def decoder_layer(  # noqa: PLR0913, PLR0917 — every input of the compiled fun
     q, k, v = qkv.split((heads, kv_heads, kv_heads), dim=1)  # [T, H, D], [T, KV, D], [T, KV, D]
     q = apply_rope(rms_norm(q, weights.q_norm, eps), cos, sin)
     k = apply_rope(rms_norm(k, weights.k_norm, eps), cos, sin)
-    ops.store_kv(k, v, k_cache, v_cache, slots)
-    attended = ops.paged_attention(
-        q, k_cache, v_cache, query_start, context_lens, block_tables, head_dim**-0.5, is_decode
-    )
+    ops.store_kv(k, v, cache, slots)
+    attended = ops.paged_attention(q, cache, query_start, context_lens, block_tables, head_dim**-0.5, is_decode)
     hidden = hidden + ops.linear(attended.view(-1, heads * head_dim), weights.o, hidden_size)
 
     x = rms_norm(hidden, weights.post_norm, eps)

@@ -31,7 +31,7 @@ class OnDevice:
     def __init__(self, sequences: PagedSequences, device: torch.device) -> None:
         self.sequences = sequences
         self._device = device
-        self._caches = sequences.k_cache.to(device), sequences.v_cache.to(device)
+        self._cache = sequences.cache.to(device)
 
     def decode(self, rows: list[int], spare_columns: int = 0) -> torch.Tensor:
         """The last token of these sequences, [rows, query heads, dim]."""
@@ -46,7 +46,7 @@ class OnDevice:
         counts = [end - first for _, first, end in parts]
         out: torch.Tensor = torch.ops.qwen_batch.paged_attention(
             torch.cat([self.sequences.queries[row][first:end] for row, first, end in parts]).to(self._device),
-            *self._caches,
+            self._cache,
             torch.tensor([0, *torch.tensor(counts).cumsum(0).tolist()], dtype=torch.int32, device=self._device),
             torch.tensor([end for *_, end in parts], dtype=torch.int32, device=self._device),
             self.sequences.block_tables([row for row, *_ in parts], spare_columns).to(self._device),
@@ -77,11 +77,11 @@ def _misplaced(device: torch.device, dtype: torch.dtype) -> float:
     generator = torch.Generator().manual_seed(0)
     _, k, v = torch.randn(100, 32, 128, generator=generator).to(dtype).split((16, 8, 8), dim=1)
     slots = torch.randperm(5 * PAGE_SIZE, generator=generator)[:100]
-    caches = [torch.zeros(5, 8, PAGE_SIZE, 128, dtype=dtype) for _ in "kv"]
-    there = [cache.to(device, copy=True) for cache in caches]
-    torch.ops.qwen_batch.store_kv(k.to(device), v.to(device), *there, slots.to(device))
-    store_kv(k, v, caches[0], caches[1], slots)
-    return sum(_different(ours.cpu(), plain) for ours, plain in zip(there, caches, strict=True))
+    here = torch.zeros(5, 2, 8, PAGE_SIZE, 128, dtype=dtype)
+    there = here.to(device, copy=True)
+    torch.ops.qwen_batch.store_kv(k.to(device), v.to(device), there, slots.to(device))
+    store_kv(k, v, here, slots)
+    return _different(there.cpu(), here)
 
 
 def _largest_error(out: torch.Tensor, exact: torch.Tensor) -> float:

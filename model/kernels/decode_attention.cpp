@@ -22,12 +22,12 @@ namespace qwen_batch {
 namespace {
 
 template <typename T>
-void decode_as(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& lens, const Tensor& tables, double scale, Tensor& out) {
-  const DecodeStep<T> step{static_cast<const T*>(q.const_data_ptr()), static_cast<const T*>(k.const_data_ptr()),
-                           static_cast<const T*>(v.const_data_ptr()), static_cast<T*>(out.mutable_data_ptr()),
+void decode_as(const Tensor& q, const Tensor& cache, const Tensor& lens, const Tensor& tables, double scale, Tensor& out) {
+  const CachePages pages = CachePages::of(cache);
+  const DecodeStep<T> step{static_cast<const T*>(q.const_data_ptr()), static_cast<const T*>(cache.const_data_ptr()), static_cast<T*>(out.mutable_data_ptr()),
                            static_cast<const int32_t*>(lens.const_data_ptr()), static_cast<const int32_t*>(tables.const_data_ptr()),
-                           lens.size(0), q.size(1), k.size(1), q.size(2), k.size(2), tables.size(1), static_cast<float>(scale)};
-  step.check_bounds(k.size(0));
+                           lens.size(0), q.size(1), pages.heads, pages.dim, pages.page_size, tables.size(1), static_cast<float>(scale)};
+  step.check_bounds(cache.size(0));
   const auto borders = step.borders(torch::stable::get_num_threads());
   as_team([&](const Member& member) {
     for (AttentionShare<T> share(step, borders[member.first], borders[member.last]); !share.done();) share.block();
@@ -36,20 +36,21 @@ void decode_as(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& 
 
 }  // namespace
 
-// q [sequences, query heads, dim]; caches [pages, kv heads, page size, dim]; lens [sequences] and tables [sequences, width] int32.
-Tensor decode_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& lens, const Tensor& tables, double scale) {
-  check(q.is_contiguous() && k.is_contiguous() && v.is_contiguous(), "decode_attention: q and the caches must be contiguous");
+// q [sequences, query heads, dim]; cache [pages, 2, kv heads, page size, dim]; lens [sequences] and tables [sequences, width] int32.
+Tensor decode_attention(const Tensor& q, const Tensor& cache, const Tensor& lens, const Tensor& tables, double scale) {
+  check(q.is_contiguous() && CachePages::is_cache(cache), "decode_attention: q and a cache [pages, 2, kv heads, page size, dim] must be contiguous");
+  const CachePages pages = CachePages::of(cache);
   check(lens.is_contiguous() && tables.is_contiguous(), "decode_attention: lens and tables must be contiguous");
   check(lens.scalar_type() == ScalarType::Int && tables.scalar_type() == ScalarType::Int, "decode_attention: lens and tables must be int32");
   check(q.size(0) == lens.size(0) && q.size(0) == tables.size(0), "decode_attention: one query a sequence");
-  check(q.size(1) % k.size(1) == 0 && q.size(2) == k.size(3), "decode_attention: q and the caches do not fit");
-  check(q.size(2) <= 512 && k.size(2) <= 512, "decode_attention: head size and page size must be at most 512");
+  check(q.size(1) % pages.heads == 0 && q.size(2) == pages.dim && q.scalar_type() == cache.scalar_type(), "decode_attention: q and the cache do not fit");
+  check(pages.dim <= 512 && pages.page_size <= 512, "decode_attention: head size and page size must be at most 512");
   Tensor out = torch::stable::empty_like(q);
   if (q.scalar_type() == ScalarType::BFloat16) {
-    decode_as<uint16_t>(q, k, v, lens, tables, scale, out);
+    decode_as<uint16_t>(q, cache, lens, tables, scale, out);
   } else {
     check(q.scalar_type() == ScalarType::Float, "decode_attention: q must be float32 or bfloat16");
-    decode_as<float>(q, k, v, lens, tables, scale, out);
+    decode_as<float>(q, cache, lens, tables, scale, out);
   }
   return out;
 }
@@ -57,7 +58,7 @@ Tensor decode_attention(const Tensor& q, const Tensor& k, const Tensor& v, const
 }  // namespace qwen_batch
 
 STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
-  m.def("decode_attention(Tensor q, Tensor k_cache, Tensor v_cache, Tensor context_lens, Tensor block_tables, float scale) -> Tensor");
+  m.def("decode_attention(Tensor q, Tensor cache, Tensor context_lens, Tensor block_tables, float scale) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {

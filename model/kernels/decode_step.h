@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "balance.h"
+#include "cache_pages.h"
 #include "check.h"
 #include "plain_attention.h"
 
@@ -13,7 +14,7 @@ namespace qwen_batch {
 // One query a sequence. An item is a kv head of a sequence with its query heads; they are numbered by sequence, then head.
 template <typename T>
 struct DecodeStep {
-  const T *queries, *keys, *values;
+  const T *queries, *cache;
   T* out;
   const int32_t *context, *pages;
   int64_t sequences, query_heads, heads, dim, page_size, width;
@@ -21,9 +22,9 @@ struct DecodeStep {
 
   int64_t items() const { return sequences * heads; }
   int64_t group() const { return query_heads / heads; }
-  int64_t page_stride() const { return heads * page_size * dim; }
+  CachePages cache_pages() const { return {heads, page_size, dim}; }
   int64_t context_of(int64_t item) const { return context[item / heads]; }
-  Item sequence_of(int64_t item) const { return {pages + item / heads * width, context_of(item), page_size, page_stride(), scale}; }
+  Item sequence_of(int64_t item) const { return {pages + item / heads * width, context_of(item), page_size, cache_pages().page(), scale}; }
 
   // `count` of the sequences from `begin` on; queries and results are to be set.
   DecodeStep part(int64_t begin, int64_t count) const {
@@ -40,8 +41,9 @@ struct DecodeStep {
   }
 
   Run<T> run(int64_t item, int64_t heads_now) const {
-    const int64_t first = item * group() * dim, head = item % heads * page_size * dim;
-    return {queries + first, keys + head, values + head, out + first, heads_now};
+    const int64_t first = item * group() * dim;
+    const T* keys = cache + cache_pages().key_at(0, item % heads);
+    return {queries + first, keys, keys + cache_pages().values(), out + first, heads_now};
   }
 
   // Raises `std::runtime_error` for what lies outside a cache of so many pages.
@@ -51,7 +53,7 @@ struct DecodeStep {
     check_page_numbers(pages, sequences * width, num_pages, "decode_attention: a page number is outside the cache");
   }
 
-  const T* first_key(int64_t item) const { return keys + (pages[item / heads * width] * heads + item % heads) * page_size * dim; }
+  const T* first_key(int64_t item) const { return cache + cache_pages().key_at(pages[item / heads * width] * page_size, item % heads); }
 };
 
 }  // namespace qwen_batch

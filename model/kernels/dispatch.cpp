@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "cache_pages.h"
 #include "kernels.h"
 #include "product.h"
 
@@ -40,16 +41,16 @@ Tensor linear(const Tensor& x, const Tensor& weight, int64_t out_features) {
 
 bool attention_is_enabled() { return attention_enabled; }
 
-Tensor paged_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& query_start, const Tensor& context_lens,
-                       const Tensor& block_tables, double scale, bool is_decode) {
-  const int64_t dim = k.size(3), page_size = k.size(2);
+Tensor paged_attention(const Tensor& q, const Tensor& cache, const Tensor& query_start, const Tensor& context_lens, const Tensor& block_tables,
+                       double scale, bool is_decode) {
+  const CachePages pages = CachePages::of(cache);
   if (attention_enabled) {
-    if (is_decode && dim <= MOST_DECODE && page_size <= MOST_DECODE)
-      return decode_attention(torch::stable::contiguous(q), k, v, context_lens, block_tables, scale);
-    if (!is_decode && q.scalar_type() == ScalarType::BFloat16 && prefill_attention_available(dim, page_size))
-      return prefill_attention(torch::stable::contiguous(q), k, v, query_start, context_lens, block_tables, scale);
+    if (is_decode && pages.dim <= MOST_DECODE && pages.page_size <= MOST_DECODE)
+      return decode_attention(torch::stable::contiguous(q), cache, context_lens, block_tables, scale);
+    if (!is_decode && q.scalar_type() == ScalarType::BFloat16 && prefill_attention_available(pages.dim, pages.page_size))
+      return prefill_attention(torch::stable::contiguous(q), cache, query_start, context_lens, block_tables, scale);
   }
-  return in_python("qwen_batch::paged_attention_in_python", q, k, v, query_start, context_lens, block_tables, scale, is_decode);
+  return in_python("qwen_batch::paged_attention_in_python", q, cache, query_start, context_lens, block_tables, scale, is_decode);
 }
 
 }  // namespace qwen_batch

@@ -4,7 +4,6 @@
 
 #include <cstring>
 
-#include "kernels.h"
 #include "rows.h"
 
 #if QWEN_BATCH_HAS_AVX512_BF16
@@ -25,28 +24,28 @@ void multiply_and_wait(const Member& member, const LayerRows& rows, const uint16
 }
 
 // Norms and rotates the queries and keys of a row [(H + 2 KV) D]; keys and values go to their slot.
-void rotate_and_store(const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows, int64_t i, uint16_t* k_cache, uint16_t* v_cache) {
+void rotate_and_store(const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows, int64_t i, uint16_t* cache) {
+  const CachePages pages = sizes.cache_pages();
   const int64_t dim = sizes.dim;
   const uint16_t* row = rows.wide + i * sizes.qkv();
   const float *c = rows.cos + i * dim / 2, *s = rows.sin + i * dim / 2;
   for (int64_t h = 0; h < sizes.heads; ++h, row += dim)
     norm_and_rotate(row, weights.q_norm, c, s, rows.queries + (i * sizes.heads + h) * dim, dim, sizes.eps);
   for (int64_t h = 0; h < sizes.kv_heads; ++h, row += dim) {
-    const int64_t at = cache_row(rows.slots[i], h, sizes.kv_heads, sizes.page_size) * dim;
-    norm_and_rotate(row, weights.k_norm, c, s, k_cache + at, dim, sizes.eps);
-    std::memcpy(v_cache + at, row + sizes.kv_heads * dim, dim * sizeof(uint16_t));
+    uint16_t* key = cache + pages.key_at(rows.slots[i], h);
+    norm_and_rotate(row, weights.k_norm, c, s, key, dim, sizes.eps);
+    std::memcpy(key + pages.values(), row + sizes.kv_heads * dim, dim * sizeof(uint16_t));
   }
 }
 
 }  // namespace
 
-void project(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows, uint16_t* k_cache, uint16_t* v_cache,
-             Beside* beside) {
+void project(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows, uint16_t* cache, Beside* beside) {
   const int64_t n = sizes.hidden;
   for_rows(member, rows.count, [&](int64_t i) { rms_norm_row(rows.hidden + i * n, weights.input_norm, rows.normed + i * n, n, sizes.eps); });
   member.wait();
   multiply_and_wait(member, rows, rows.normed, weights.qkv, rows.wide, beside);
-  for_rows(member, rows.count, [&](int64_t i) { rotate_and_store(weights, sizes, rows, i, k_cache, v_cache); });
+  for_rows(member, rows.count, [&](int64_t i) { rotate_and_store(weights, sizes, rows, i, cache); });
   member.wait();
 }
 

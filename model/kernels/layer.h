@@ -20,6 +20,7 @@ struct LayerSizes {
   int64_t hidden, heads, kv_heads, dim, intermediate, page_size;
   float eps;
 
+  CachePages cache_pages() const { return {kv_heads, page_size, dim}; }
   int64_t qkv() const { return (heads + 2 * kv_heads) * dim; }
   int64_t wide() const { return std::max(qkv(), 2 * intermediate); }
   int64_t narrow() const { return std::max(heads * dim, intermediate); }
@@ -45,9 +46,8 @@ struct LayerRows {
   }
 };
 
-// Hidden states to queries; keys and values go to the caches. `beside`: what to do between blocks of the products.
-void project(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows, uint16_t* k_cache, uint16_t* v_cache,
-             Beside* beside);
+// Hidden states to queries; keys and values go to the layer's cache. `beside`: what to do between blocks of the products.
+void project(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows, uint16_t* cache, Beside* beside);
 
 // What was attended to, and the hidden states of the layer's beginning, to those of its end. A member has its share of rows
 // without a wait.

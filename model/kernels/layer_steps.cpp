@@ -19,14 +19,13 @@ constexpr int64_t ROWS_A_THREAD = 20;  // of which half keep a thread multiplyin
 // has to ask its host for it. Left to the rows it would be one thread that waits, since those that one step writes lie side by side in a
 // huge page. So each thread first writes to where pages begin in this step, in its share of the caches. Layers come after a wait.
 void begin_pages(const Member& member, const Model& model, const LayerRows& rows) {
-  const LayerSizes& sizes = model.sizes;
-  const int64_t caches = 2 * model.num_layers();
+  const CachePages pages = model.sizes.cache_pages();
+  const int64_t layers = model.num_layers();
   for (int64_t i = 0; i < rows.count; ++i) {
-    if (rows.slots[i] % sizes.page_size != 0) continue;
-    for (int64_t cache = member.begin(caches); cache < member.end(caches); ++cache) {
-      uint16_t* pages = cache % 2 == 0 ? model.k_caches[cache / 2] : model.v_caches[cache / 2];
-      *static_cast<volatile uint16_t*>(pages + rows.slots[i] * sizes.kv_heads * sizes.dim) = 0;
-    }
+    if (rows.slots[i] % pages.page_size != 0) continue;
+    for (int64_t layer = member.begin(layers); layer < member.end(layers); ++layer)
+      for (int64_t half : {int64_t{0}, pages.values()})
+        *static_cast<volatile uint16_t*>(model.caches[layer] + pages.key_at(rows.slots[i], 0) + half) = 0;
   }
 }
 
@@ -34,7 +33,7 @@ void begin_pages(const Member& member, const Model& model, const LayerRows& rows
 void advance(const Member& member, const Model& model, const LayerRows& rows, int64_t attended, Beside* beside) {
   const int64_t next = attended + 1;
   if (attended >= 0) finish(member, model.layers[attended], model.sizes, rows, beside);
-  if (next < model.num_layers()) project(member, model.layers[next], model.sizes, rows, model.k_caches[next], model.v_caches[next], beside);
+  if (next < model.num_layers()) project(member, model.layers[next], model.sizes, rows, model.caches[next], beside);
 }
 
 // Of the weights that `advance` multiplies with.

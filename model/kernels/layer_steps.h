@@ -14,7 +14,7 @@ namespace qwen_batch {
 struct Model {
   LayerSizes sizes;
   std::vector<LayerWeights> layers;
-  std::vector<uint16_t*> k_caches, v_caches;  // of each layer
+  std::vector<uint16_t*> caches;  // of each layer
 
   int64_t num_layers() const { return static_cast<int64_t>(layers.size()); }
 

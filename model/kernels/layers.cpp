@@ -38,14 +38,14 @@ T* data_of(const Tensor& tensor) {
   return static_cast<T*>(const_cast<void*>(tensor.const_data_ptr()));
 }
 
-void check_tensors(const Tensor& hidden, const Tensors& weights, const Tensors& k_caches, const Tensors& v_caches) {
-  check(!k_caches.empty() && v_caches.size() == k_caches.size() && weights.size() == k_caches.size() * WEIGHTS_A_LAYER,
+void check_tensors(const Tensor& hidden, const Tensors& weights, const Tensors& caches) {
+  check(!caches.empty() && weights.size() == caches.size() * WEIGHTS_A_LAYER,
         "decoder_layers: every layer has a cache and eight weights");
   const auto is_bfloat16 = [](const Tensor& t) { return t.scalar_type() == ScalarType::BFloat16 && t.is_contiguous(); };
   check(is_bfloat16(hidden), "decoder_layers: hidden states must be contiguous bfloat16");
-  for (size_t i = 0; i < k_caches.size(); ++i) {
-    for (const Tensor* cache : {&k_caches[i], &v_caches[i]})
-      check(is_bfloat16(*cache) && cache->sizes().equals(k_caches[0].sizes()), "decoder_layers: caches must be contiguous bfloat16, all of one shape");
+  for (size_t i = 0; i < caches.size(); ++i) {
+    check(is_bfloat16(caches[i]) && CachePages::is_cache(caches[i]) && caches[i].sizes().equals(caches[0].sizes()),
+          "decoder_layers: caches [pages, 2, kv heads, page size, dim] must be contiguous bfloat16, all of one shape");
     for (size_t norm : {0, 2, 3, 5})
       check(is_bfloat16(weights[i * WEIGHTS_A_LAYER + norm]), "decoder_layers: norms must be contiguous bfloat16");
   }
@@ -60,15 +60,14 @@ void check_products(const Tensors& weights, const LayerSizes& sizes) {
 
 #if QWEN_BATCH_HAS_AVX512_BF16
 
-Model model_of(const Tensors& weights, const Tensors& k_caches, const Tensors& v_caches, const LayerSizes& sizes) {
+Model model_of(const Tensors& weights, const Tensors& caches, const LayerSizes& sizes) {
   Model model{sizes};
-  for (size_t i = 0; i < k_caches.size(); ++i) {
+  for (size_t i = 0; i < caches.size(); ++i) {
     const Tensor* of = &weights[i * WEIGHTS_A_LAYER];
     model.layers.push_back({data_of<uint16_t>(of[0]), data_of<uint16_t>(of[2]), data_of<uint16_t>(of[3]), data_of<uint16_t>(of[5]),
                             PackedWeight::of(of[1], sizes.qkv(), sizes.hidden), PackedWeight::of(of[4], sizes.hidden, sizes.heads * sizes.dim),
                             PackedWeight::of(of[6], 2 * sizes.intermediate, sizes.hidden), PackedWeight::of(of[7], sizes.hidden, sizes.intermediate)});
-    model.k_caches.push_back(data_of<uint16_t>(k_caches[i]));
-    model.v_caches.push_back(data_of<uint16_t>(v_caches[i]));
+    model.caches.push_back(data_of<uint16_t>(caches[i]));
   }
   return model;
 }
@@ -96,11 +95,11 @@ void run(const Model& model, LayerRows rows, const Indices& indices, int64_t dec
   const auto *context = data_of<int32_t>(indices.context_lens), *tables = data_of<int32_t>(indices.block_tables), *start = data_of<int32_t>(indices.query_start);
   const int64_t prompts = indices.context_lens.size(0) - decoding, width = indices.block_tables.size(1);
   const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(sizes.dim)));
-  const DecodeStep<uint16_t> decode{nullptr, nullptr, nullptr, nullptr, context, tables, decoding, sizes.heads, sizes.kv_heads, sizes.dim, sizes.page_size, width, scale};
+  const DecodeStep<uint16_t> decode{nullptr, nullptr, nullptr, context, tables, decoding, sizes.heads, sizes.kv_heads, sizes.dim, sizes.page_size, width, scale};
   decode.check_bounds(indices.pages);
   std::vector<int32_t> starts;
   for (int64_t s = decoding; s <= decoding + prompts; ++s) starts.push_back(start[s] - static_cast<int32_t>(decoding));
-  const PrefillStep prefill{nullptr, nullptr, nullptr, nullptr, starts.data(), context + decoding, tables + decoding * width, prompts,
+  const PrefillStep prefill{nullptr, nullptr, nullptr, starts.data(), context + decoding, tables + decoding * width, prompts,
                             sizes.heads, sizes.kv_heads, sizes.dim, sizes.page_size, width, scale};
   prefill.check_bounds(rows.count - decoding, indices.pages);
   StepRows step{rows, decode, prefill};
@@ -120,13 +119,13 @@ void run(const Model& model, LayerRows rows, const Indices& indices, int64_t dec
 // sequence's last token in the step.
 // `weights`: of each layer input_norm, qkv, q_norm, k_norm, o, post_norm, gate_up and down. `decoding`: so many of the sequences, the first
 // ones, have one token in the step and decode; the others are prompts, or the next chunks of them.
-Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors k_caches, Tensors v_caches, const Tensor& cos, const Tensor& sin,
+Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors caches, const Tensor& cos, const Tensor& sin,
                       const Tensor& slots, const Tensor& query_start, const Tensor& context_lens, const Tensor& block_tables, int64_t heads,
                       int64_t intermediate_size, double eps, int64_t decoding, bool last_only) {
-  check_tensors(hidden, weights, k_caches, v_caches);
-  const Tensor& cache = k_caches[0];
+  check_tensors(hidden, weights, caches);
+  const CachePages pages = CachePages::of(caches[0]);
   const int64_t tokens = hidden.size(0);
-  const LayerSizes sizes{hidden.size(1), heads, cache.size(1), cache.size(3), intermediate_size, cache.size(2), static_cast<float>(eps)};
+  const LayerSizes sizes{hidden.size(1), heads, pages.heads, pages.dim, intermediate_size, pages.page_size, static_cast<float>(eps)};
   check(layers_available(sizes.hidden, sizes.intermediate, sizes.dim) && sizes.page_size % BLOCK == 0, "decoder_layers: this build does not know such layers");
   check_products(weights, sizes);
   for (const Tensor* t : {&cos, &sin})
@@ -143,7 +142,7 @@ Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors k_ca
 #if QWEN_BATCH_HAS_AVX512_BF16
   std::memcpy(data_of<uint16_t>(all), hidden.const_data_ptr(), tokens * sizes.hidden * sizeof(uint16_t));
   LayerRows rows{tokens, data_of<float>(cos), data_of<float>(sin), data_of<int64_t>(slots), data_of<uint16_t>(all)};
-  run(model_of(weights, k_caches, v_caches, sizes), rows, {query_start, context_lens, block_tables, cache.size(0)}, decoding,
+  run(model_of(weights, caches, sizes), rows, {query_start, context_lens, block_tables, caches[0].size(0)}, decoding,
       last_only ? data_of<uint16_t>(last) : nullptr);
 #endif
   return last_only ? last : all;
@@ -154,7 +153,7 @@ Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors k_ca
 
 STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
   m.def("layers_available(int hidden_size, int intermediate_size, int dim) -> bool");
-  m.def("decoder_layers(Tensor hidden, Tensor[] weights, Tensor(a!)[] k_caches, Tensor(b!)[] v_caches, Tensor cos, Tensor sin, Tensor slots, "
+  m.def("decoder_layers(Tensor hidden, Tensor[] weights, Tensor(a!)[] caches, Tensor cos, Tensor sin, Tensor slots, "
         "Tensor query_start, Tensor context_lens, Tensor block_tables, int heads, int intermediate_size, float eps, int decoding, bool last_only) -> Tensor");
 }
 

@@ -32,20 +32,21 @@ void pack_keys_and_values(const PrefillStep& step, int64_t sequence, int64_t hea
   const int64_t first = block * KEY_BLOCK, dim = step.dim;
   const int64_t count = std::min<int64_t>(KEY_BLOCK, step.context[sequence] - first);
   const int64_t page = step.tables[sequence * step.width + first / step.page_size];
-  const int64_t at = ((page * step.heads + head) * step.page_size + first % step.page_size) * dim;
+  const uint16_t* key_rows = step.cache + step.cache_pages().key_at(page * step.page_size + first % step.page_size, head);
+  const uint16_t* value_rows = key_rows + step.cache_pages().values();
   const auto row = [&](const uint16_t* rows, int64_t t, int64_t d) {
-    return t < count ? _mm512_loadu_si512(rows + at + t * dim + d) : _mm512_setzero_si512();
+    return t < count ? _mm512_loadu_si512(rows + t * dim + d) : _mm512_setzero_si512();
   };
   for (int64_t t = 0; t < KEY_BLOCK; t += 16)
     for (int64_t d = 0; d < dim; d += 32) {
       __m512i pairs[16];
-      for (int64_t i = 0; i < 16; ++i) pairs[i] = row(step.keys, t + i, d);
+      for (int64_t i = 0; i < 16; ++i) pairs[i] = row(key_rows, t + i, d);
       transpose_16(pairs);
       for (int64_t i = 0; i < 16; ++i) _mm512_storeu_si512(keys + ((d / 2 + i) * KEY_BLOCK + t) * 2, pairs[i]);
     }
   for (int64_t t = 0; t < KEY_BLOCK; t += 2)
     for (int64_t d = 0; d < dim; d += 32) {
-      const __m512i even = row(step.values, t, d), odd = row(step.values, t + 1, d);
+      const __m512i even = row(value_rows, t, d), odd = row(value_rows, t + 1, d);
       _mm512_storeu_si512(values + t * dim + 2 * d, interleave_low(even, odd));
       _mm512_storeu_si512(values + t * dim + 2 * d + 32, interleave_high(even, odd));
     }
@@ -204,20 +205,21 @@ bool prefill_attention_available(int64_t dim, int64_t page_size) {
 #endif
 }
 
-// q [tokens, query heads, dim] bfloat16; caches [pages, kv heads, page size, dim]; query_start [sequences + 1],
+// q [tokens, query heads, dim] bfloat16; cache [pages, 2, kv heads, page size, dim]; query_start [sequences + 1],
 // context_lens [sequences] and block_tables [sequences, width] int32. The queries are the last tokens of each context.
-Tensor prefill_attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& query_start, const Tensor& context_lens,
-                         const Tensor& block_tables, double scale) {
-  check(prefill_attention_available(q.size(2), k.size(2)), "prefill_attention: this processor or head size is not supported");
-  for (const Tensor* t : {&q, &k, &v}) check(t->is_contiguous() && t->scalar_type() == ScalarType::BFloat16, "prefill_attention: q and the caches must be contiguous bfloat16");
+Tensor prefill_attention(const Tensor& q, const Tensor& cache, const Tensor& query_start, const Tensor& context_lens, const Tensor& block_tables,
+                         double scale) {
+  check(q.is_contiguous() && CachePages::is_cache(cache), "prefill_attention: q and a cache [pages, 2, kv heads, page size, dim] must be contiguous");
+  for (const Tensor* t : {&q, &cache}) check(t->scalar_type() == ScalarType::BFloat16, "prefill_attention: q and the cache must be bfloat16");
+  const CachePages pages = CachePages::of(cache);
+  check(prefill_attention_available(pages.dim, pages.page_size), "prefill_attention: this processor or head size is not supported");
   for (const Tensor* t : {&query_start, &context_lens, &block_tables}) check(t->is_contiguous() && t->scalar_type() == ScalarType::Int, "prefill_attention: indices must be contiguous int32");
   Tensor out = torch::stable::empty_like(q);
-  const PrefillStep step{static_cast<const uint16_t*>(q.const_data_ptr()), static_cast<const uint16_t*>(k.const_data_ptr()),
-                         static_cast<const uint16_t*>(v.const_data_ptr()), static_cast<uint16_t*>(out.mutable_data_ptr()),
+  const PrefillStep step{static_cast<const uint16_t*>(q.const_data_ptr()), static_cast<const uint16_t*>(cache.const_data_ptr()), static_cast<uint16_t*>(out.mutable_data_ptr()),
                          static_cast<const int32_t*>(query_start.const_data_ptr()), static_cast<const int32_t*>(context_lens.const_data_ptr()),
-                         static_cast<const int32_t*>(block_tables.const_data_ptr()), context_lens.size(0), q.size(1), k.size(1), q.size(2),
-                         k.size(2), block_tables.size(1), static_cast<float>(scale)};
-  step.check_bounds(q.size(0), k.size(0));
+                         static_cast<const int32_t*>(block_tables.const_data_ptr()), context_lens.size(0), q.size(1), pages.heads, pages.dim,
+                         pages.page_size, block_tables.size(1), static_cast<float>(scale)};
+  step.check_bounds(q.size(0), cache.size(0));
   PrefillPlan plan(step);
   as_team([&](const Member& member) { plan.attend(member, step); });
   return out;
@@ -227,7 +229,7 @@ Tensor prefill_attention(const Tensor& q, const Tensor& k, const Tensor& v, cons
 
 STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
   m.def("prefill_attention_available(int dim, int page_size) -> bool");
-  m.def("prefill_attention(Tensor q, Tensor k_cache, Tensor v_cache, Tensor query_start, Tensor context_lens, Tensor block_tables, float scale) -> Tensor");
+  m.def("prefill_attention(Tensor q, Tensor cache, Tensor query_start, Tensor context_lens, Tensor block_tables, float scale) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {

@@ -6,17 +6,20 @@
 #include <cstdint>
 #include <vector>
 
+#include "cache_pages.h"
 #include "team.h"
 
 namespace qwen_batch {
 
 // A step's sizes and arrays, bfloat16 and int32. The queries are the last tokens of each context.
 struct PrefillStep {
-  const uint16_t *q, *keys, *values;
+  const uint16_t *q, *cache;
   uint16_t* out;
   const int32_t *query_start, *context, *tables;
   int64_t sequences, query_heads, heads, dim, page_size, width;
   float scale;
+
+  CachePages cache_pages() const { return {heads, page_size, dim}; }
 
   // Raises `std::runtime_error` for what lies outside q, of so many tokens, or a cache of so many pages.
   void check_bounds(int64_t tokens, int64_t pages) const;

@@ -75,11 +75,10 @@ class RowGroup {
     }
   }
 
-  // A step with one layer's caches.
+  // A step with one layer's cache.
   template <typename Step>
   Step at_layer(Step step, int64_t layer) const {
-    step.keys = model_.k_caches[layer];
-    step.values = model_.v_caches[layer];
+    step.cache = model_.caches[layer];
     return step;
   }
 

@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "cache_pages.h"
 #include "check.h"
-#include "kernels.h"
 
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
@@ -16,32 +16,30 @@ using torch::stable::Tensor;
 namespace qwen_batch {
 namespace {
 
-// x [tokens, heads, dim], maybe a view whose tokens lie further apart.
-void scatter(const Tensor& x, Tensor& cache, const int64_t* slots) {
-  const int64_t tokens = x.size(0), heads = x.size(1), page_size = cache.size(2);
-  const int64_t row_bytes = x.size(2) * static_cast<int64_t>(x.element_size());
-  const int64_t token_bytes = x.stride(0) * static_cast<int64_t>(x.element_size());
+// x [tokens, heads, dim], maybe a view whose tokens lie further apart. `behind`: from where the cache has keys to where x belongs.
+void scatter(const Tensor& x, Tensor& cache, int64_t behind, const int64_t* slots) {
+  const CachePages pages = CachePages::of(cache);
+  const auto size = static_cast<int64_t>(x.element_size());
   const auto* in = static_cast<const char*>(x.const_data_ptr());
-  auto* out = static_cast<char*>(cache.mutable_data_ptr());
-  for (int64_t t = 0; t < tokens; ++t)
-    for (int64_t h = 0; h < heads; ++h) {
-      const int64_t row = cache_row(slots[t], h, heads, page_size);
-      std::memcpy(out + row * row_bytes, in + t * token_bytes + h * row_bytes, row_bytes);
-    }
+  auto* out = static_cast<char*>(cache.mutable_data_ptr()) + behind * size;
+  for (int64_t t = 0; t < x.size(0); ++t)
+    for (int64_t h = 0; h < pages.heads; ++h)
+      std::memcpy(out + pages.key_at(slots[t], h) * size, in + (t * x.stride(0) + h * pages.dim) * size, pages.dim * size);
 }
 
-// k, v [tokens, kv heads, dim]; caches [pages, kv heads, page size, dim]; slots [tokens] int64.
-void store_kv(const Tensor& k, const Tensor& v, Tensor k_cache, Tensor v_cache, const Tensor& slots) {
+// k, v [tokens, kv heads, dim]; cache [pages, 2, kv heads, page size, dim]; slots [tokens] int64.
+void store_kv(const Tensor& k, const Tensor& v, Tensor cache, const Tensor& slots) {
   check(slots.scalar_type() == ScalarType::Long && slots.is_contiguous() && slots.size(0) == k.size(0), "store_kv: one int64 slot a token");
-  check(k_cache.is_contiguous() && v_cache.is_contiguous(), "store_kv: the caches must be contiguous");
-  const int64_t limit = k_cache.size(0) * k_cache.size(2);
+  check(CachePages::is_cache(cache), "store_kv: a cache [pages, 2, kv heads, page size, dim] must be contiguous");
+  const CachePages pages = CachePages::of(cache);
+  const int64_t limit = cache.size(0) * pages.page_size;
   const auto* at = static_cast<const int64_t*>(slots.const_data_ptr());
   for (int64_t t = 0; t < slots.size(0); ++t) check(at[t] >= 0 && at[t] < limit, "store_kv: a slot is outside the cache");
-  for (const auto& [x, cache] : {std::pair{&k, &k_cache}, std::pair{&v, &v_cache}}) {
-    check(x->dim() == 3 && x->size(0) == k.size(0) && x->size(1) == cache->size(1) && x->size(2) == cache->size(3), "store_kv: the shapes do not fit the cache");
-    check(x->scalar_type() == cache->scalar_type(), "store_kv: the cache has another dtype");
+  for (const auto& [x, behind] : {std::pair{&k, int64_t{0}}, std::pair{&v, pages.values()}}) {
+    check(x->dim() == 3 && x->size(0) == k.size(0) && x->size(1) == pages.heads && x->size(2) == pages.dim, "store_kv: the shapes do not fit the cache");
+    check(x->scalar_type() == cache.scalar_type(), "store_kv: the cache has another dtype");
     check(x->stride(2) == 1 && x->stride(1) == x->size(2), "store_kv: a token's heads must lie side by side");
-    scatter(*x, *cache, at);
+    scatter(*x, cache, behind, at);
   }
 }
 

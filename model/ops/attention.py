@@ -13,10 +13,9 @@ from model.ops.library import register
 from model.ops.prefill_reference import prefill_attention
 
 
-def reference_paged_attention(  # noqa: PLR0913, PLR0917 — the operator's schema
+def reference_paged_attention(
     q: torch.Tensor,
-    k_cache: torch.Tensor,
-    v_cache: torch.Tensor,
+    cache: torch.Tensor,
     query_start: torch.Tensor,
     context_lens: torch.Tensor,
     block_tables: torch.Tensor,
@@ -30,8 +29,7 @@ def reference_paged_attention(  # noqa: PLR0913, PLR0917 — the operator's sche
 
     Args:
         q: [num_tokens, num_heads, head_dim]; a sequence's tokens are the last ones of its context
-        k_cache: [num_pages, num_kv_heads, page_size, head_dim], this step's keys already stored
-        v_cache: the same
+        cache: [num_pages, 2, num_kv_heads, page_size, head_dim], keys before values, this step's already stored
         query_start: [num_seqs + 1] int32, where each sequence's tokens begin
         context_lens: [num_seqs] int32, tokens in the cache, at least 1
         block_tables: [num_seqs, max_pages] int32, entries beyond the context are ignored
@@ -42,8 +40,8 @@ def reference_paged_attention(  # noqa: PLR0913, PLR0917 — the operator's sche
         [num_tokens, num_heads, head_dim], as q.
     """
     if is_decode:
-        return decode_attention(q, k_cache, v_cache, context_lens, block_tables, scale)
-    return prefill_attention(q, k_cache, v_cache, query_start, context_lens, block_tables, scale)
+        return decode_attention(q, cache, context_lens, block_tables, scale)
+    return prefill_attention(q, cache, query_start, context_lens, block_tables, scale)
 
 
 def _like_q(q: torch.Tensor, *_: object) -> torch.Tensor:
@@ -51,8 +49,8 @@ def _like_q(q: torch.Tensor, *_: object) -> torch.Tensor:
 
 
 register(
-    "paged_attention(Tensor q, Tensor k_cache, Tensor v_cache, Tensor query_start, Tensor context_lens, "
-    "Tensor block_tables, float scale, bool is_decode) -> Tensor",
+    "paged_attention(Tensor q, Tensor cache, Tensor query_start, Tensor context_lens, Tensor block_tables, "
+    "float scale, bool is_decode) -> Tensor",
     reference_paged_attention,
     _like_q,
 )

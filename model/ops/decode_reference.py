@@ -12,8 +12,7 @@ GATHERED_TOKENS = 8_192  # tokens copied out of the pages at once: bounds the me
 
 def decode_attention(
     q: torch.Tensor,
-    k_cache: torch.Tensor,
-    v_cache: torch.Tensor,
+    cache: torch.Tensor,
     context_lens: torch.Tensor,
     block_tables: torch.Tensor,
     scale: float,
@@ -24,7 +23,7 @@ def decode_attention(
     length, and attention treats the sequences of a batch apart: its bits do not depend on its neighbours.
     """
     num_seqs, num_heads, head_dim = q.shape
-    num_kv_heads, page_size = k_cache.shape[1:3]
+    num_kv_heads, page_size = cache.shape[2:4]
     queries = q.view(num_seqs, num_kv_heads, num_heads // num_kv_heads, head_dim)
     out = torch.empty_like(queries)
     for rows in _rows_by_page_count(context_lens.tolist(), page_size):
@@ -33,10 +32,11 @@ def decode_attention(
         pages = block_tables[index, :num_pages]
         places = torch.arange(num_pages * page_size, device=q.device)
         valid = places[None, :] < context_lens[index, None]  # [rows, tokens]
+        keys, values = gather_pages(cache, pages)
         out[index] = scaled_dot_product_attention(
             queries[index],
-            gather_pages(k_cache, pages),
-            gather_pages(v_cache, pages),
+            keys,
+            values,
             attn_mask=valid[:, None, None, :],
             scale=scale,
         )

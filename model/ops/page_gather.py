@@ -1,4 +1,4 @@
-"""Keys or values of a sequence, taken out of its pages into one contiguous tensor."""
+"""Keys and values of a sequence, taken out of its pages into contiguous tensors."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import torch
 
 
 def gather_pages(cache: torch.Tensor, pages: torch.Tensor) -> torch.Tensor:
-    """The tokens of `pages` in order, head by head.
+    """The tokens of `pages` in order, head by head: keys, then values.
 
     One `index_select` over (page, head) rows: indexing pages first and swapping the axes after would copy twice.
 
     Args:
-        cache: [num_pages, num_kv_heads, page_size, head_dim], contiguous
+        cache: [num_pages, 2, num_kv_heads, page_size, head_dim], contiguous
         pages: [num_seqs, pages of each] integers
 
     Returns:
-        [num_seqs, num_kv_heads, pages of each * page_size, head_dim]
+        [2, num_seqs, num_kv_heads, pages of each * page_size, head_dim]
     """
-    _, num_kv_heads, page_size, head_dim = cache.shape
+    _, _, num_kv_heads, page_size, head_dim = cache.shape
     num_seqs, num_pages = pages.shape
-    heads = torch.arange(num_kv_heads, device=pages.device)
-    rows = pages.long()[:, None, :] * num_kv_heads + heads[None, :, None]  # [num_seqs, num_kv_heads, pages]
+    heads = torch.arange(2 * num_kv_heads, device=pages.device).view(2, 1, num_kv_heads, 1)
+    rows = pages.long()[None, :, None, :] * (2 * num_kv_heads) + heads  # [2, num_seqs, num_kv_heads, pages]
     gathered = cache.view(-1, page_size, head_dim).index_select(0, rows.flatten())
-    return gathered.view(num_seqs, num_kv_heads, num_pages * page_size, head_dim)
+    return gathered.view(2, num_seqs, num_kv_heads, num_pages * page_size, head_dim)

@@ -10,21 +10,20 @@ from model.ops.page_gather import gather_pages
 
 def prefill_attention(
     q: torch.Tensor,
-    k_cache: torch.Tensor,
-    v_cache: torch.Tensor,
+    cache: torch.Tensor,
     query_start: torch.Tensor,
     context_lens: torch.Tensor,
     block_tables: torch.Tensor,
     scale: float,
 ) -> torch.Tensor:
     """Sequence by sequence; shapes as in `reference_paged_attention`."""
-    page_size = k_cache.shape[2]
+    page_size = cache.shape[3]
     out = torch.empty_like(q)
     starts = query_start.tolist()
     for seq, length in enumerate(context_lens.tolist()):
         begin, end = starts[seq], starts[seq + 1]
         pages = block_tables[seq : seq + 1, : -(-length // page_size)]
-        keys, values = gather_pages(k_cache, pages), gather_pages(v_cache, pages)  # [1, kv heads, tokens, head_dim]
+        keys, values = gather_pages(cache, pages)  # [1, kv heads, tokens, head_dim]
         first = length - (end - begin)  # position of the first query
         out[begin:end] = _attend_in_blocks(q[begin:end], keys, values, first, page_size, scale)
     return out

@@ -25,8 +25,7 @@ def _attend_to_splits(
     sums: tl.tensor,  # [num_seqs, kv heads, splits, GROUP, DIM] float32, weighted sums of values
     weights: tl.tensor,  # [num_seqs, kv heads, splits, GROUP, 2] float32, largest score and sum of weights
     q: tl.tensor,  # [num_seqs, kv heads * GROUP, DIM]
-    k_cache: tl.tensor,  # [pages, kv heads, PAGE, DIM]
-    v_cache: tl.tensor,
+    cache: tl.tensor,  # [pages, 2, kv heads, PAGE, DIM]
     context_lens: tl.tensor,
     block_tables: tl.tensor,  # [num_seqs, table_width]
     table_width: int,
@@ -57,11 +56,11 @@ def _attend_to_splits(
         summed = tl.zeros([ROWS, WIDTH], tl.float32)
         for index in range(split * SPLIT_PAGES, tl.minimum((split + 1) * SPLIT_PAGES, num_pages)):
             page = tl.load(block_tables + sequence * table_width + index).to(tl.int64)
-            start = (page * kv_heads + head) * (PAGE * DIM)
+            start = cache + (page * 2 * kv_heads + head) * (PAGE * DIM)
             known = index * PAGE + places < length
             readable = known[:, None] & in_head
-            keys = tl.load(k_cache + start + inside, mask=readable, other=0.0)
-            values = tl.load(v_cache + start + inside, mask=readable, other=0.0)
+            keys = tl.load(start + inside, mask=readable, other=0.0)
+            values = tl.load(start + kv_heads * (PAGE * DIM) + inside, mask=readable, other=0.0)
             scores = tl.dot(queries, tl.trans(keys), input_precision=PRECISION) * score_scale
             scores = tl.where(known[None, :], scores, float("-inf"))
             now_largest = tl.maximum(largest, tl.max(scores, 1))
@@ -110,8 +109,7 @@ def _add_splits(
 
 def decode_attention(
     q: torch.Tensor,
-    k_cache: torch.Tensor,
-    v_cache: torch.Tensor,
+    cache: torch.Tensor,
     context_lens: torch.Tensor,
     block_tables: torch.Tensor,
     scale: float,
@@ -122,7 +120,7 @@ def decode_attention(
     """
     q, block_tables = q.contiguous(), block_tables.contiguous()
     num_seqs, num_heads, head_dim = q.shape
-    num_kv_heads, page_size = k_cache.shape[1:3]
+    num_kv_heads, page_size = cache.shape[2:4]
     group = num_heads // num_kv_heads
     split_pages = max(1, SPLIT_TOKENS // page_size)
     num_splits = -(-block_tables.shape[1] // split_pages)
@@ -135,8 +133,7 @@ def decode_attention(
         sums,
         weights,
         q,
-        k_cache,
-        v_cache,
+        cache,
         context_lens,
         block_tables,
         block_tables.shape[1],

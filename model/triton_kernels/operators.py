@@ -26,8 +26,7 @@ def register_for_cuda() -> None:
 
 def paged_attention(  # the operator's schema
     q: torch.Tensor,
-    k_cache: torch.Tensor,
-    v_cache: torch.Tensor,
+    cache: torch.Tensor,
     query_start: torch.Tensor,
     context_lens: torch.Tensor,
     block_tables: torch.Tensor,
@@ -35,9 +34,9 @@ def paged_attention(  # the operator's schema
     is_decode: bool,
 ) -> torch.Tensor:
     """As `model.ops.attention.reference_paged_attention`, which also runs where pages are no tile."""
-    arguments = (q, k_cache, v_cache, query_start, context_lens, block_tables, scale)
-    if not page_size_fits(k_cache.shape[2]):
+    arguments = (q, cache, query_start, context_lens, block_tables, scale)
+    if not page_size_fits(cache.shape[3]):
         return attention.reference_paged_attention(*arguments, is_decode)
     if is_decode:
-        return decode_attention(q, k_cache, v_cache, context_lens, block_tables, scale)
+        return decode_attention(q, cache, context_lens, block_tables, scale)
     return prefill_attention(*arguments)

@@ -21,8 +21,7 @@ BLOCK = 64  # queries of a block
 def _attend_to_block(
     out: tl.tensor,  # [num_tokens, query heads, DIM]
     q: tl.tensor,  # the same
-    k_cache: tl.tensor,  # [pages, kv heads, PAGE, DIM]
-    v_cache: tl.tensor,
+    cache: tl.tensor,  # [pages, 2, kv heads, PAGE, DIM]
     query_start: tl.tensor,
     context_lens: tl.tensor,
     block_tables: tl.tensor,  # [num_seqs, table_width]
@@ -68,11 +67,11 @@ def _attend_to_block(
     summed = tl.zeros([QUERIES, WIDTH], tl.float32)
     for index in range(0, tl.cdiv(tl.minimum((block + 1) * QUERIES, length), PAGE)):
         page = tl.load(block_tables + tl.cast(sequence, tl.int64) * table_width + index).to(tl.int64)
-        start = (page * kv_heads + head) * (PAGE * DIM)
+        start = cache + (page * 2 * kv_heads + head) * (PAGE * DIM)
         tokens = index * PAGE + places
         readable = (tokens < length)[:, None] & in_head
-        keys = tl.load(k_cache + start + inside, mask=readable, other=0.0)
-        values = tl.load(v_cache + start + inside, mask=readable, other=0.0)
+        keys = tl.load(start + inside, mask=readable, other=0.0)
+        values = tl.load(start + kv_heads * (PAGE * DIM) + inside, mask=readable, other=0.0)
         scores = tl.dot(queries, tl.trans(keys), input_precision=PRECISION) * score_scale
         scores = tl.where(tokens[None, :] <= positions[:, None], scores, float("-inf"))
         now_largest = tl.maximum(largest, tl.max(scores, 1))
@@ -87,8 +86,7 @@ def _attend_to_block(
 
 def prefill_attention(
     q: torch.Tensor,
-    k_cache: torch.Tensor,
-    v_cache: torch.Tensor,
+    cache: torch.Tensor,
     query_start: torch.Tensor,
     context_lens: torch.Tensor,
     block_tables: torch.Tensor,
@@ -106,18 +104,17 @@ def prefill_attention(
     _attend_to_block[num_heads, num_tokens // BLOCK + 2 * num_seqs](
         out,
         q,
-        k_cache,
-        v_cache,
+        cache,
         query_start,
         context_lens,
         block_tables,
         num_seqs,
         block_tables.shape[1],
         scale * math.log2(math.e),
-        GROUP=num_heads // k_cache.shape[1],
+        GROUP=num_heads // cache.shape[2],
         DIM=head_dim,
         WIDTH=padded_head_dim(head_dim),
-        PAGE=k_cache.shape[2],
+        PAGE=cache.shape[3],
         QUERIES=BLOCK,
         PRECISION=dot_precision(q.dtype),
         **launch_options(q.dtype),

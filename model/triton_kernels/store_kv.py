@@ -13,8 +13,7 @@ from model.triton_kernels.tiles import launch_options
 def _store_token(
     k: tl.tensor,
     v: tl.tensor,
-    k_cache: tl.tensor,  # [pages, HEADS, PAGE, DIM]
-    v_cache: tl.tensor,
+    cache: tl.tensor,  # [pages, 2, HEADS, PAGE, DIM]
     slots: tl.tensor,
     k_stride: int,  # from token to token
     v_stride: int,
@@ -27,15 +26,13 @@ def _store_token(
     slot = tl.load(slots + token)
     numbers = tl.arange(0, WIDTH)
     known = numbers < HEADS * DIM
-    start = (slot // PAGE) * (HEADS * PAGE * DIM) + (slot % PAGE) * DIM
+    start = cache + (slot // PAGE) * (2 * HEADS * PAGE * DIM) + (slot % PAGE) * DIM
     places = start + (numbers // DIM) * (PAGE * DIM) + numbers % DIM
-    tl.store(k_cache + places, tl.load(k + token * k_stride + numbers, mask=known), mask=known)
-    tl.store(v_cache + places, tl.load(v + token * v_stride + numbers, mask=known), mask=known)
+    tl.store(places, tl.load(k + token * k_stride + numbers, mask=known), mask=known)
+    tl.store(places + HEADS * PAGE * DIM, tl.load(v + token * v_stride + numbers, mask=known), mask=known)
 
 
-def store_kv(
-    k: torch.Tensor, v: torch.Tensor, k_cache: torch.Tensor, v_cache: torch.Tensor, slots: torch.Tensor
-) -> None:
+def store_kv(k: torch.Tensor, v: torch.Tensor, cache: torch.Tensor, slots: torch.Tensor) -> None:
     """As `model.ops.kv_store.store_kv`, one program a token. Tokens may lie apart, as in a view of q, k and v."""
     num_tokens, num_heads, head_dim = k.shape
     if num_tokens == 0:
@@ -44,14 +41,13 @@ def store_kv(
     _store_token[(num_tokens,)](
         k,
         v,
-        k_cache,
-        v_cache,
+        cache,
         slots,
         k.stride(0),
         v.stride(0),
         HEADS=num_heads,
         DIM=head_dim,
-        PAGE=k_cache.shape[2],
+        PAGE=cache.shape[3],
         WIDTH=triton.next_power_of_2(num_heads * head_dim),
         **launch_options(k.dtype),
     )

@@ -56,14 +56,13 @@ def launch_everything(dtype: torch.dtype) -> None:
     """Every kernel once, as the operators launch it, on CPU tensors."""
     sequences = PagedSequences([100, 3], HEADS, dtype)
     lens = torch.tensor(sequences.lengths, dtype=torch.int32)
-    caches = sequences.k_cache, sequences.v_cache
     tables = sequences.block_tables([0, 1])
     for is_decode, counts in ((True, [1, 1]), (False, sequences.lengths)):
         starts = torch.tensor([0, counts[0], sum(counts)], dtype=torch.int32)
         queries = torch.cat([each[-count:] for each, count in zip(sequences.queries, counts, strict=True)])
-        paged_attention(queries, *caches, starts, lens, tables, HEADS.scale, is_decode)
+        paged_attention(queries, sequences.cache, starts, lens, tables, HEADS.scale, is_decode)
     _, k, v = torch.zeros(5, 32, HEADS.dim, dtype=dtype).split((HEADS.query, HEADS.kv, HEADS.kv), dim=1)
-    store_kv(k, v, *caches, torch.arange(PAGE_SIZE, PAGE_SIZE + 5))
+    store_kv(k, v, sequences.cache, torch.arange(PAGE_SIZE, PAGE_SIZE + 5))
 
 
 def main() -> None:

@@ -31,8 +31,8 @@ class PagedSequences:
         self.lengths, self.heads, self.dtype = lengths, heads, dtype
         counts = [-(-length // PAGE_SIZE) for length in lengths]
         pages = torch.randperm(sum(counts), generator=generator) + 1
-        shape = (sum(counts) + 1, heads.kv, PAGE_SIZE, heads.dim)
-        self.k_cache, self.v_cache = torch.full(shape, 999.0).to(dtype), torch.full(shape, -999.0).to(dtype)
+        self.cache = torch.full((sum(counts) + 1, 2, heads.kv, PAGE_SIZE, heads.dim), 999.0).to(dtype)
+        self.cache[:, 1] *= -1
         self.tables = [part.int() for part in pages.split(counts)]
         self.keys, self.values, self.queries = [], [], []
         for length, table in zip(lengths, self.tables, strict=True):
@@ -40,8 +40,8 @@ class PagedSequences:
             self.values.append(torch.randn(length, heads.kv, heads.dim, generator=generator).to(dtype))
             self.queries.append(torch.randn(length, heads.query, heads.dim, generator=generator).to(dtype))
             for place in range(length):
-                self.k_cache[table[place // PAGE_SIZE], :, place % PAGE_SIZE] = self.keys[-1][place]
-                self.v_cache[table[place // PAGE_SIZE], :, place % PAGE_SIZE] = self.values[-1][place]
+                self.cache[table[place // PAGE_SIZE], 0, :, place % PAGE_SIZE] = self.keys[-1][place]
+                self.cache[table[place // PAGE_SIZE], 1, :, place % PAGE_SIZE] = self.values[-1][place]
 
     def block_tables(self, rows: list[int], spare_columns: int = 0) -> torch.Tensor:
         """[rows, pages of the longest + spare]; what is beyond a sequence's own pages is the sink."""
@@ -55,7 +55,7 @@ class PagedSequences:
         lens = torch.tensor([self.lengths[row] for row in rows], dtype=torch.int32)
         queries = torch.stack([self.queries[row][-1] for row in rows])
         out: torch.Tensor = torch.ops.qwen_batch_cpu.decode_attention(
-            queries, self.k_cache, self.v_cache, lens, self.block_tables(rows, spare_columns), self.heads.scale
+            queries, self.cache, lens, self.block_tables(rows, spare_columns), self.heads.scale
         )
         return out
 
@@ -67,7 +67,7 @@ class PagedSequences:
         queries = torch.cat([self.queries[row][first:end] for row, first, end in parts])
         tables = self.block_tables([row for row, *_ in parts], spare_columns)
         out: torch.Tensor = torch.ops.qwen_batch_cpu.prefill_attention(
-            queries, self.k_cache, self.v_cache, starts, lens, tables, self.heads.scale
+            queries, self.cache, starts, lens, tables, self.heads.scale
         )
         return list(out.split(counts))
 

@@ -93,7 +93,7 @@ def test_a_prompt_has_the_same_bits_among_any_neighbours_and_in_any_chunks(threa
 )
 def test_indices_outside_the_cache_are_refused_not_read(change: dict[str, list[int]], words: str) -> None:
     given = {"context_lens": [3], "block_tables": [[1]]} | change
-    cache = torch.zeros(2, 1, PAGE_SIZE, 32)
+    cache = torch.zeros(2, 2, 1, PAGE_SIZE, 32)
     lens, tables = (torch.tensor(given[name], dtype=torch.int32) for name in ("context_lens", "block_tables"))
     with pytest.raises(RuntimeError, match=words):
-        torch.ops.qwen_batch_cpu.decode_attention(torch.zeros(1, 2, 32), cache, cache, lens, tables, 1.0)
+        torch.ops.qwen_batch_cpu.decode_attention(torch.zeros(1, 2, 32), cache, lens, tables, 1.0)

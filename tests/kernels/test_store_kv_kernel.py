@@ -15,16 +15,16 @@ def test_keys_and_values_go_where_plain_pytorch_puts_them(dtype: torch.dtype) ->
     qkv = torch.randn(9, 8, 32).to(dtype)
     _, k, v = qkv.split((4, 2, 2), dim=1)  # views with gaps between tokens, as the layer makes them
     slots = torch.randperm(5 * 64)[:9]
-    ours, plain = ([torch.zeros(5, 2, 64, 32, dtype=dtype) for _ in "kv"] for _ in range(2))
-    torch.ops.qwen_batch.store_kv(k, v, *ours, slots)
-    store_kv(k, v, *plain, slots)
-    assert torch.equal(ours[0], plain[0])
-    assert torch.equal(ours[1], plain[1])
-    assert ours[0].any()
+    ours, plain = (torch.zeros(5, 2, 2, 64, 32, dtype=dtype) for _ in range(2))
+    torch.ops.qwen_batch.store_kv(k, v, ours, slots)
+    store_kv(k, v, plain, slots)
+    assert torch.equal(ours, plain)
+    assert ours[:, 0].any()
+    assert ours[:, 1].any()
 
 
 @pytest.mark.parametrize("slot", [-1, 128])
 def test_a_slot_outside_the_cache_is_refused(slot: int) -> None:
-    row, cache = torch.zeros(1, 2, 32), torch.zeros(2, 2, 64, 32)
+    row, cache = torch.zeros(1, 2, 32), torch.zeros(2, 2, 2, 64, 32)
     with pytest.raises(RuntimeError, match="a slot is outside the cache"):
-        torch.ops.qwen_batch.store_kv(row, row, cache, cache.clone(), torch.tensor([slot]))
+        torch.ops.qwen_batch.store_kv(row, row, cache, torch.tensor([slot]))

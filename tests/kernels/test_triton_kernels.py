@@ -38,8 +38,7 @@ def decoded(triton: Any, sequences: PagedSequences, rows: list[int], spare_colum
     """The last token of these sequences, [rows, query heads, dim]."""
     out: torch.Tensor = triton.paged_attention(
         torch.stack([sequences.queries[row][-1] for row in rows]),
-        sequences.k_cache,
-        sequences.v_cache,
+        sequences.cache,
         torch.arange(len(rows) + 1, dtype=torch.int32),
         torch.tensor([sequences.lengths[row] for row in rows], dtype=torch.int32),
         sequences.block_tables(rows, spare_columns),
@@ -56,8 +55,7 @@ def prefilled(
     counts = [end - first for _, first, end in parts]
     out: torch.Tensor = triton.paged_attention(
         torch.cat([sequences.queries[row][first:end] for row, first, end in parts]),
-        sequences.k_cache,
-        sequences.v_cache,
+        sequences.cache,
         torch.tensor([0, *torch.tensor(counts).cumsum(0).tolist()], dtype=torch.int32),
         torch.tensor([end for *_, end in parts], dtype=torch.int32),
         sequences.block_tables([row for row, *_ in parts], spare_columns),
@@ -125,18 +123,18 @@ def test_keys_and_values_go_where_plain_pytorch_puts_them(triton: Any, dtype: to
     qkv = torch.randn(9, 10, 24).to(dtype)
     _, k, v = qkv.split((4, 3, 3), dim=1)  # views with gaps between tokens, as the layer makes them
     slots = torch.randperm(5 * 64)[:9]
-    ours, plain = ([torch.zeros(5, 3, 64, 24, dtype=dtype) for _ in "kv"] for _ in range(2))
-    triton.store_kv(k, v, *ours, slots)
-    plain_store_kv(k, v, *plain, slots)
-    assert torch.equal(ours[0], plain[0])
-    assert torch.equal(ours[1], plain[1])
-    assert ours[0].any()
+    ours, plain = (torch.zeros(5, 2, 3, 64, 24, dtype=dtype) for _ in range(2))
+    triton.store_kv(k, v, ours, slots)
+    plain_store_kv(k, v, plain, slots)
+    assert torch.equal(ours, plain)
+    assert ours[:, 0].any()
+    assert ours[:, 1].any()
 
 
 def test_pages_that_are_no_tile_are_left_to_plain_pytorch(triton: Any) -> None:
-    cache, lens = torch.randn(3, 2, 24, 32), torch.tensor([20], dtype=torch.int32)
+    cache, lens = torch.randn(3, 2, 2, 24, 32), torch.tensor([20], dtype=torch.int32)
     tables, starts = torch.tensor([[1, 2]], dtype=torch.int32), torch.tensor([0, 1], dtype=torch.int32)
-    arguments = (torch.randn(1, 4, 32), cache, cache, starts, lens, tables, 0.2, True)
+    arguments = (torch.randn(1, 4, 32), cache, starts, lens, tables, 0.2, True)
     assert torch.equal(triton.paged_attention(*arguments), reference_paged_attention(*arguments))
 
 

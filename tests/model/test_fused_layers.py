@@ -52,9 +52,10 @@ def test_hidden_states_and_cache_are_those_of_the_plain_layer(
     for steps in (plain, ours):
         steps.generate([CachedSequence(list(prompt)) for prompt in prompts], 1)
     # A float32 sum in another order moves a rounding here and there, by one place of bfloat16's eight bits.
-    for expected, found in ((plain.cache.keys, ours.cache.keys), (plain.cache.values, ours.cache.values)):
-        assert (expected[0] != found[0]).float().mean() < 0.01
-        torch.testing.assert_close(found[0], expected[0], atol=0.02, rtol=0.01)
+    expected, found = plain.cache.layers[0], ours.cache.layers[0]
+    for half in range(2):  # keys, values
+        assert (expected[:, half] != found[:, half]).float().mean() < 0.01
+        torch.testing.assert_close(found[:, half], expected[:, half], atol=0.02, rtol=0.01)
     for expected_logits, logits in zip(
         plain.run([CachedSequence(prompts[0])]), ours.run([CachedSequence(prompts[0])]), strict=True
     ):
@@ -165,6 +166,6 @@ def test_a_slot_outside_the_cache_is_refused(load: LoadModel, count: int) -> Non
     steps = PackedSteps(model)
     sequences = [CachedSequence([1]) for _ in range(count)]
     metadata = steps._metadata(sequences, [1] * count, 0, num_decodes=count)
-    metadata.slots[0] = steps.cache.keys[0].shape[0] * steps.page_size
+    metadata.slots[0] = steps.cache.num_pages * steps.page_size
     with pytest.raises(RuntimeError, match="a slot is outside the cache"):
         model.forward(torch.ones(count, dtype=torch.int64), metadata, steps.cache)

@@ -86,11 +86,11 @@ def test_paged_attention_is_causal_attention_over_each_sequence(
     keys = [torch.randn(n, kv_heads, head_dim).to(dtype) for n in contexts]
     values = [torch.randn(n, kv_heads, head_dim).to(dtype) for n in contexts]
     q = torch.randn(sum(fed), heads, head_dim).to(dtype)
-    k_cache, v_cache, tables = _paged(keys, values, page_size)
+    cache, tables = _paged(keys, values, page_size)
     starts = torch.tensor([0, *torch.tensor(fed).cumsum(0).tolist()], dtype=torch.int32)
     lens = torch.tensor(contexts, dtype=torch.int32)
 
-    out = reference_paged_attention(q, k_cache, v_cache, starts, lens, tables, head_dim**-0.5, is_decode)
+    out = reference_paged_attention(q, cache, starts, lens, tables, head_dim**-0.5, is_decode)
 
     assert out.dtype == dtype
     for row, (k, v) in enumerate(zip(keys, values, strict=True)):
@@ -101,43 +101,40 @@ def test_paged_attention_is_causal_attention_over_each_sequence(
 
 def test_stored_keys_and_values_lie_in_their_slots() -> None:
     k, v = torch.randn(5, 2, 4), torch.randn(5, 2, 4)
-    k_cache, v_cache = torch.zeros(3, 2, 8, 4), torch.zeros(3, 2, 8, 4)
+    cache = torch.zeros(3, 2, 2, 8, 4)
     slots = torch.tensor([23, 0, 8, 9, 1])
-    store_kv(k, v, k_cache, v_cache, slots)
+    store_kv(k, v, cache, slots)
     for row, slot in enumerate(slots.tolist()):
-        assert torch.equal(k_cache[slot // 8, :, slot % 8], k[row])
-        assert torch.equal(v_cache[slot // 8, :, slot % 8], v[row])
-    assert k_cache.count_nonzero() == k.numel()
+        assert torch.equal(cache[slot // 8, 0, :, slot % 8], k[row])
+        assert torch.equal(cache[slot // 8, 1, :, slot % 8], v[row])
+    assert cache.count_nonzero() == k.numel() + v.numel()
 
 
 def test_the_compiler_is_told_the_truth_about_every_operator() -> None:
-    ops, caches = torch.ops.qwen_batch, (torch.zeros(3, 2, 8, 4), torch.zeros(3, 2, 8, 4))
+    ops, cache = torch.ops.qwen_batch, torch.zeros(3, 2, 2, 8, 4)
     indices = (torch.tensor([0, 2], dtype=torch.int32), torch.tensor([2], dtype=torch.int32))
     tables = torch.tensor([[1, 0]], dtype=torch.int32)
     calls = [
         (ops.linear.default, (torch.randn(3, 8), torch.randn(5, 8), 5)),
-        (ops.store_kv.default, (torch.randn(2, 2, 4), torch.randn(2, 2, 4), *caches, torch.tensor([8, 9]))),
-        (ops.paged_attention.default, (torch.randn(2, 4, 4), *caches, *indices, tables, 0.5, False)),
+        (ops.store_kv.default, (torch.randn(2, 2, 4), torch.randn(2, 2, 4), cache, torch.tensor([8, 9]))),
+        (ops.paged_attention.default, (torch.randn(2, 4, 4), cache, *indices, tables, 0.5, False)),
     ]
     for operator, arguments in calls:
         torch.library.opcheck(operator, arguments, test_utils=("test_schema", "test_faketensor"))
 
 
-def _paged(
-    keys: list[torch.Tensor], values: list[torch.Tensor], page_size: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Caches with the sequences in scattered pages, other places full of numbers that must not be seen."""
+def _paged(keys: list[torch.Tensor], values: list[torch.Tensor], page_size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A cache with the sequences in scattered pages, other places full of numbers that must not be seen."""
     counts = [math.ceil(len(k) / page_size) for k in keys]
     pages = list(range(1, sum(counts) + 1))
     random.Random(0).shuffle(pages)
-    shape = (len(pages) + 1, keys[0].shape[1], page_size, keys[0].shape[2])
-    k_cache, v_cache = torch.full(shape, 9.0).to(keys[0]), torch.full(shape, 9.0).to(keys[0])
+    cache = torch.full((len(pages) + 1, 2, keys[0].shape[1], page_size, keys[0].shape[2]), 9.0).to(keys[0])
     tables = torch.zeros(len(keys), max(counts) + 2, dtype=torch.int32)
     for row, (k, v) in enumerate(zip(keys, values, strict=True)):
         tables[row, : counts[row]] = torch.tensor([pages.pop() for _ in range(counts[row])])
         places = torch.arange(len(k))
-        store_kv(k, v, k_cache, v_cache, tables[row, places // page_size] * page_size + places % page_size)
-    return k_cache, v_cache, tables
+        store_kv(k, v, cache, tables[row, places // page_size] * page_size + places % page_size)
+    return cache, tables
 
 
 def _plain_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
