@@ -18,7 +18,8 @@ def store_kv(k: torch.Tensor, v: torch.Tensor, cache: torch.Tensor, slots: torch
     """
     page_size = cache.shape[3]
     pages, places = slots // page_size, slots % page_size
-    cache.permute(0, 3, 1, 2, 4).index_put_((pages, places), torch.stack((k, v), dim=1))
+    for half, rows in enumerate((k, v)):
+        cache[:, half].transpose(1, 2).index_put_((pages, places), rows)
 
 
 def _nothing(*_: object) -> None:
