@@ -10,11 +10,11 @@ from engine.config import QuantizeName
 from model.config import ModelConfig
 from model.load import EMBEDDING, LM_HEAD, expected_shapes
 from model.ops.int8 import quantised_bytes
+from model.triton_kernels.splits import SPLIT_TOKENS
 
 FLOAT_BYTES = 4
 ROW_BYTES_OF_A_TOKEN = 12  # a row's logits, the same in float32, and what sampling makes of them
 WEIGHED_ROWS, WEIGHED_BYTES = 64, 24  # rows whose whole vocabulary is weighed at once (`model.draw`), and of each token
-SPLIT_TOKENS = 512  # of context, whose sums lie apart until they are added (`model.triton_kernels.decode_attention`)
 
 
 def weight_bytes(
@@ -57,5 +57,6 @@ def step_bytes(model: ModelConfig, dtype: torch.dtype, max_tokens: int, max_seqs
     # Of one layer: hidden states in and out, normed ones, their products before and after norm and rotation, the gate.
     layer = max_tokens * (4 * model.hidden_size + 2 * heads + 3 * model.intermediate_size) * dtype.itemsize
     sampling = model.vocab_size * (max_seqs * ROW_BYTES_OF_A_TOKEN + min(max_seqs, WEIGHED_ROWS) * WEIGHED_BYTES)
+    # Of a context on a GPU, whose sums lie apart until they are added.
     splits = max_seqs * -(-max_len // SPLIT_TOKENS) * model.num_heads * (model.head_dim + 2) * FLOAT_BYTES
     return layer + sampling + splits

@@ -13,9 +13,9 @@ import torch
 import triton
 import triton.language as tl
 
+from model.triton_kernels.splits import SPLIT_TOKENS
 from model.triton_kernels.tiles import dot_precision, launch_options, padded_head_dim
 
-SPLIT_TOKENS = 512  # a lone sequence of this length keeps a program a head busy for some microseconds
 PROGRAMS = 4096  # some times what a large card runs at once: contexts of unlike lengths then even out
 LEAST_ROWS = 16  # of a tile that tensor cores multiply: queries of a group are filled up with zeros
 
