@@ -57,6 +57,6 @@ def step_bytes(model: ModelConfig, dtype: torch.dtype, max_tokens: int, max_seqs
     # Of one layer: hidden states in and out, normed ones, their products before and after norm and rotation, the gate.
     layer = max_tokens * (4 * model.hidden_size + 2 * heads + 3 * model.intermediate_size) * dtype.itemsize
     sampling = model.vocab_size * (max_seqs * ROW_BYTES_OF_A_TOKEN + min(max_seqs, WEIGHED_ROWS) * WEIGHED_BYTES)
-    # Of a context on a GPU, whose sums lie apart until they are added.
+    # Of contexts on a GPU, whose sums lie apart until they are added.
     splits = max_seqs * -(-max_len // SPLIT_TOKENS) * model.num_heads * (model.head_dim + 2) * FLOAT_BYTES
     return layer + sampling + splits
