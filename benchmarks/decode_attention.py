@@ -23,7 +23,7 @@ import torch
 
 from cli.local.machine_speed import READ_BYTES, fastest_read
 from engine.config import PAGE_SIZE
-from engine.cpu_kernels import load_cpu_kernels
+from engine.kernels import load_cpu_kernels
 from engine.machine import Machine
 from model.ops import attention  # noqa: F401 - defines the operator
 from model.zeroed_memory import zeroed_tensor

@@ -17,7 +17,7 @@ class EngineConfig:
     """What the person asked for. Automatic values are resolved once, by `engine.resolve`, into a `ResolvedConfig`."""
 
     device: DeviceName = "auto"  # the best there is
-    dtype: DtypeName = "auto"  # the checkpoint's; float32 on devices without bfloat16
+    dtype: DtypeName = "auto"  # the checkpoint's; float32 where bfloat16 has no fast kernel
     quantize: QuantizeName = "none"  # "int8": weights of products in 8 bits, their inputs rounded to 8 as they come
     compile: bool = True
     max_num_seqs: int | None = None  # sequences in a batch; None: by device (CPU 64, GPU 256)

@@ -11,9 +11,10 @@ from engine.block_manager import BlockManager
 from engine.compilation import keep_compile_cache
 from engine.config import PAGE_SIZE, EngineConfig, ResolvedConfig
 from engine.engine import Engine
+from engine.kernels import bfloat16_is_fast, load_kernels_for
 from engine.machine import Machine
 from engine.model_runner import ModelRunner
-from engine.resolve import resolve
+from engine.resolve import choose_device, resolve
 from engine.scheduler import Scheduler
 from engine.short_thread import on_a_short_thread
 from model.config import ModelConfig
@@ -61,9 +62,11 @@ def load_engine(
     tokenizer = Tokenizer.from_folder(folder)
     model_config = ModelConfig.from_folder(folder)
     eos_token_ids = tuple(GenerationConfig.from_folder(folder).eos_token_ids)
-    resolved = resolve(config, model_config, Machine.inspect(), log)
+    resolved, has_kernels = set_up_machine(config, model_config, log)
     vocab_limit = tokenizer.vocab_size
-    runner = on_a_short_thread(lambda: ModelRunner.from_folder(folder, resolved, vocab_limit=vocab_limit, log=log))
+    runner = on_a_short_thread(
+        lambda: ModelRunner.from_folder(folder, resolved, vocab_limit=vocab_limit, has_kernels=has_kernels, log=log)
+    )
     loaded_at = time.monotonic()
     compile_seconds = on_a_short_thread(runner.warm_up)
     block_manager = BlockManager(resolved.num_pages, PAGE_SIZE)
@@ -88,3 +91,14 @@ def load_engine(
         compile_seconds=compile_seconds,
         peak_memory_bytes=runner.peak_memory_bytes,
     )
+
+
+def set_up_machine(config: EngineConfig, model: ModelConfig, log: Callable[[str], None]) -> tuple[ResolvedConfig, bool]:
+    """Load the kernels of the device and decide what is automatic. Arguments and errors as in `resolve`.
+
+    Returns the decisions, and whether kernels of our own run from now on. What runs well depends on the kernels.
+    """
+    machine = Machine.inspect()
+    device = choose_device(config, machine)
+    has_kernels = load_kernels_for(device, log, config.quantize)
+    return resolve(config, model, machine, log, fast_bfloat16=bfloat16_is_fast(device)), has_kernels

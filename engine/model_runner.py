@@ -15,7 +15,6 @@ from engine.compilation import compile_obstacle
 from engine.config import PAGE_SIZE, ResolvedConfig
 from engine.cuda_graph import CudaRecorder
 from engine.decode_graphs import DecodeGraphs, Record, Step, ladder
-from engine.device_kernels import load_device_kernels
 from engine.heap import keep_freed_memory
 from engine.next_tokens import NextTokens
 from engine.resolve import TORCH_DTYPES
@@ -66,20 +65,28 @@ class ModelRunner:
         )
 
     @classmethod
-    def from_folder(cls, folder: Path, config: ResolvedConfig, *, vocab_limit: int, log: Callable[[str], None]) -> Self:
+    def from_folder(
+        cls,
+        folder: Path,
+        config: ResolvedConfig,
+        *,
+        vocab_limit: int,
+        has_kernels: bool,
+        log: Callable[[str], None],
+    ) -> Self:
         """Load a checkpoint and set up its cache. Sets the number of CPU threads of the whole process.
 
         Args:
             folder: The checkpoint.
             config: Resolved for this machine and this checkpoint.
             vocab_limit: The tokenizer's size: no id from there on is ever sampled.
+            has_kernels: Whether kernels of our own serve the device (`engine.kernels.load_kernels_for`).
             log: Gets a line for what a person should know.
 
         Raises:
             ModelUnusable: The checkpoint cannot be loaded.
         """
         torch.set_num_threads(config.threads)
-        has_kernels = load_device_kernels(config, log)
         model = Qwen3ForCausalLM.from_folder(
             folder,
             dtype=TORCH_DTYPES[config.dtype],

@@ -27,7 +27,12 @@ CUDA_MEMORY_SHARE = 0.9  # the rest is for libraries, and for what PyTorch's all
 
 
 def resolve(
-    config: EngineConfig, model: ModelConfig, machine: Machine, log: Callable[[str], None] = lambda _: None
+    config: EngineConfig,
+    model: ModelConfig,
+    machine: Machine,
+    log: Callable[[str], None] = lambda _: None,
+    *,
+    fast_bfloat16: bool = True,
 ) -> ResolvedConfig:
     """Decide what is automatic.
 
@@ -35,15 +40,16 @@ def resolve(
         config: What was asked for.
         model: The model to be run.
         machine: The machine it will run on.
-        log: Gets a line when the model's context has to be cut.
+        log: Gets a line when the checkpoint's type is not used, and when the model's context has to be cut.
+        fast_bfloat16: Whether products in bfloat16 run well on the device (`engine.kernels.bfloat16_is_fast`).
 
     Raises:
         InvalidInput: Something was asked for that this machine or model cannot give.
         ModelUnusable: The memory left holds no cache worth having.
     """
-    device = _device(config, machine)
+    device = choose_device(config, machine)
     kind = device.partition(":")[0]
-    dtype = _dtype(config, model, kind)
+    dtype = _dtype(config, model, kind, fast_bfloat16)
     max_num_seqs = _positive("max_num_seqs", config.max_num_seqs, MAX_NUM_SEQS[kind])
     max_batched_tokens = _positive("max_batched_tokens", config.max_batched_tokens, MAX_BATCHED_TOKENS[kind])
     asked_len = _positive("max_model_len", config.max_model_len, model.max_position_embeddings)
@@ -57,7 +63,12 @@ def resolve(
     budget = _cache_budget(config, kind, machine, weights, step)
     enough = 1 + max_num_seqs * math.ceil(asked_len / PAGE_SIZE)
     num_pages = min(budget // page_bytes, enough)
-    _check_memory(kind, machine, weights, num_pages * page_bytes)
+    _check_memory(kind, machine, weights, num_pages * page_bytes, widened=_is_widened(config, model, dtype))
+    if _is_widened(config, model, dtype):
+        log(
+            "Running in float32: this machine has no fast kernel for bfloat16, the checkpoint's type. "
+            "`--dtype bfloat16` is slower and takes half the memory."
+        )
     return ResolvedConfig(
         device=device,
         dtype=dtype,
@@ -71,7 +82,12 @@ def resolve(
     )
 
 
-def _device(config: EngineConfig, machine: Machine) -> str:
+def choose_device(config: EngineConfig, machine: Machine) -> str:
+    """Return the device to run on: "cpu", "cuda:0" or "mps".
+
+    Raises:
+        InvalidInput: The device that was asked for is not there.
+    """
     has_cuda = machine.cuda_memory_left_bytes is not None
     if config.device == "auto":
         return "cuda:0" if has_cuda else "mps" if machine.has_mps else "cpu"
@@ -84,9 +100,10 @@ def _device(config: EngineConfig, machine: Machine) -> str:
     return "cuda:0" if config.device == "cuda" else config.device
 
 
-def _dtype(config: EngineConfig, model: ModelConfig, kind: str) -> Literal["float32", "bfloat16"]:
+def _dtype(config: EngineConfig, model: ModelConfig, kind: str, fast_bfloat16: bool) -> Literal["float32", "bfloat16"]:
     if config.quantize == "none":
-        return model.dtype if config.dtype == "auto" else config.dtype
+        automatic = model.dtype if fast_bfloat16 else "float32"
+        return automatic if config.dtype == "auto" else config.dtype
     if kind != "cpu":
         raise InvalidInput(
             f"`quantize` is {config.quantize}, which runs on CPUs; the device is {kind}.",
@@ -98,6 +115,11 @@ def _dtype(config: EngineConfig, model: ModelConfig, kind: str) -> Literal["floa
             "Leave one of the two out.",
         )
     return "bfloat16"
+
+
+def _is_widened(config: EngineConfig, model: ModelConfig, dtype: str) -> bool:
+    """Return whether weights take more memory than in the checkpoint, though nobody asked for that."""
+    return config.dtype == "auto" and dtype == "float32" != model.dtype
 
 
 def _cache_budget(config: EngineConfig, kind: str, machine: Machine, weights: int, step: int) -> int:
@@ -115,13 +137,14 @@ def _memory_left(kind: str, machine: Machine) -> int:
     return (machine.cuda_memory_left_bytes or 0) if kind == "cuda" else machine.memory_left_bytes
 
 
-def _check_memory(kind: str, machine: Machine, weights: int, cache: int) -> None:
+def _check_memory(kind: str, machine: Machine, weights: int, cache: int, *, widened: bool) -> None:
     left = _memory_left(kind, machine)
     if weights + cache > left:
         raise ModelUnusable(
             f"The weights take {format_bytes(weights)} and the KV cache {format_bytes(cache)}; {format_bytes(left)} of "
             "memory are left.",
-            "Free memory, take a smaller model, or set a smaller `--kv-cache-memory`.",
+            "Free memory, take a smaller model, or set a smaller `--kv-cache-memory`"
+            + (", or `--dtype bfloat16`, which is slower here and takes half the memory." if widened else "."),
         )
 
 

@@ -10,9 +10,8 @@ import torch
 
 from engine.compilation import compile_obstacle, keep_compile_cache
 from engine.config import EngineConfig, ResolvedConfig
-from engine.device_kernels import load_device_kernels
-from engine.machine import Machine
-from engine.resolve import TORCH_DTYPES, resolve
+from engine.load import set_up_machine
+from engine.resolve import TORCH_DTYPES
 from model.compiled_layer import CompiledLayer
 from model.config import ModelConfig
 from model.fused_layers import can_fuse, fused_decoder_layers
@@ -59,9 +58,8 @@ def load_local_model(folder: ModelFolder, config: EngineConfig, log: Callable[[s
     started_at = time.monotonic()
     keep_compile_cache()
     tokenizer = Tokenizer.from_folder(folder.path)
-    resolved = resolve(config, ModelConfig.from_folder(folder.path), Machine.inspect(), log)
+    resolved, _ = set_up_machine(config, ModelConfig.from_folder(folder.path), log)
     torch.set_num_threads(resolved.threads)
-    load_device_kernels(resolved, log)
     model = Qwen3ForCausalLM.from_folder(
         folder.path,
         dtype=TORCH_DTYPES[resolved.dtype],

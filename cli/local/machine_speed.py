@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import torch
 
 from cli.local.roofline import MachineSpeed
+from model.ops import onednn
 from model.zeroed_memory import zeroed_tensor
 
 READ_BYTES = 2**30  # far beyond every cache
@@ -61,11 +62,11 @@ def _products() -> Iterator[tuple[float, Callable[[], object]]]:
             return torch.nn.functional.linear(left, right)
 
         yield flop, plain
-        if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-            packed = torch.ops.mkldnn._reorder_linear_weight(right, None)
+        if onednn.can_pack(torch.bfloat16):
+            packed = onednn.pack(right)
 
             def by_onednn(left: torch.Tensor = left, packed: torch.Tensor = packed) -> object:
-                return torch.ops.mkldnn._linear_pointwise(left, packed, None, "none", [], "")
+                return onednn.product(left, packed)
 
             yield flop, by_onednn
 

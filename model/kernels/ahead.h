@@ -9,7 +9,7 @@
 
 namespace qwen_batch {
 
-#if QWEN_BATCH_HAS_AVX512_BF16
+#if QWEN_BATCH_HAS_AVX512
 
 class Ahead {
  public:

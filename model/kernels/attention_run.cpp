@@ -26,7 +26,7 @@ class PlainRun final : public RunAttention {
   const int64_t group_, dim_;
 };
 
-#if QWEN_BATCH_HAS_AVX512_BF16
+#if QWEN_BATCH_HAS_AVX512
 
 // GROUP of each kv head's `group` query heads. The heads of a page lie side by side and are read in that order, block after
 // block: all keys, then all values, each fetched while those before it are worked on. `next`: keys of what follows.
@@ -91,7 +91,7 @@ template <typename T>
 std::unique_ptr<RunAttention> run_at(const DecodeStep<T>& step, int64_t item, int64_t heads, int64_t round, int64_t end) {
   const Item sequence = step.sequence_of(item);
   const Run<T> run = step.run(item, heads);
-#if QWEN_BATCH_HAS_AVX512_BF16
+#if QWEN_BATCH_HAS_AVX512
   if constexpr (std::is_same_v<T, uint16_t>) {
     if (attends_by_vectors<T>(step.dim, step.page_size)) {
       const int64_t now = std::min(MAX_GROUP, step.group() - round), after = item + heads;

@@ -30,7 +30,7 @@ class RunAttention {
 // Whether heads of `dim` in such pages are worked on block by block.
 template <typename T>
 bool attends_by_vectors(int64_t dim, int64_t page_size) {
-  return QWEN_BATCH_HAS_AVX512_BF16 && std::is_same_v<T, uint16_t> && page_size % BLOCK == 0 && (dim == 32 || dim == 64 || dim == 128);
+  return QWEN_BATCH_HAS_AVX512 && std::is_same_v<T, uint16_t> && page_size % BLOCK == 0 && (dim == 32 || dim == 64 || dim == 128);
 }
 
 // `heads` kv heads from `item` on, of each the query heads of its group from `round` on, at most MAX_GROUP. Items after these are

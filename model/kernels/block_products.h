@@ -10,7 +10,7 @@
 
 #include "vector_math.h"
 
-#if QWEN_BATCH_HAS_AVX512_BF16
+#if QWEN_BATCH_HAS_AVX512
 
 namespace qwen_batch {
 
@@ -24,16 +24,7 @@ inline void rows_by_vectors(const uint16_t* a, int a_stride, const uint16_t* b, 
   for (int r = 0; r < ROWS; ++r)
     for (int v = 0; v < VECTORS; ++v)
       sum[r][v] = ADD ? _mm512_loadu_ps(out + r * out_stride + v * 16) : _mm512_setzero_ps();
-  for (int p = 0; p < pairs; ++p) {
-    __m512bh columns[VECTORS];
-    for (int v = 0; v < VECTORS; ++v) columns[v] = (__m512bh)_mm512_loadu_si512(b + (p * b_columns + v * 16) * 2);
-    for (int r = 0; r < ROWS; ++r) {
-      int32_t pair;
-      std::memcpy(&pair, a + r * a_stride + 2 * p, sizeof pair);
-      const __m512bh both = (__m512bh)_mm512_set1_epi32(pair);
-      for (int v = 0; v < VECTORS; ++v) sum[r][v] = _mm512_dpbf16_ps(sum[r][v], both, columns[v]);
-    }
-  }
+  for (int p = 0; p < pairs; ++p) add_outer(sum, b + p * b_columns * 2, [&](int r) { return pair_at(a + r * a_stride + 2 * p); });
   for (int r = 0; r < ROWS; ++r)
     for (int v = 0; v < VECTORS; ++v) _mm512_storeu_ps(out + r * out_stride + v * 16, sum[r][v]);
 }

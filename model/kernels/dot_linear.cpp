@@ -36,7 +36,7 @@ constexpr int64_t PIECE_ROWS = 20 * MOST_ROWS;  // rows of a block worked on as 
 
 int64_t blocks_of(int64_t n) { return (n + DOT_COLUMNS - 1) / DOT_COLUMNS; }
 
-#if QWEN_BATCH_HAS_AVX512_BF16
+#if QWEN_BATCH_HAS_AVX512
 
 // ROWS rows times one block: sums over all of k, then to bfloat16, to nearest even.
 template <int ROWS>
@@ -47,20 +47,13 @@ void multiply_rows(const uint16_t* x, int64_t k, const uint16_t* w, uint16_t* ou
   const int64_t pairs = k / 2;
   for (int64_t first = 0; first < pairs; first += PAIRS_A_STEP) {
     for (int64_t p = first; p < std::min(first + PAIRS_A_STEP, pairs); ++p, w += PAIR) {
-      __m512bh weights[REGISTERS];
-      for (int c = 0; c < REGISTERS; ++c) weights[c] = (__m512bh)_mm512_loadu_si512(w + c * 32);
-      for (int r = 0; r < ROWS; ++r) {
-        int32_t pair;
-        std::memcpy(&pair, x + r * k + 2 * p, sizeof pair);
-        const __m512bh both = (__m512bh)_mm512_set1_epi32(pair);
-        for (int c = 0; c < REGISTERS; ++c) sums[r][c] = _mm512_dpbf16_ps(sums[r][c], weights[c], both);
-      }
+      add_outer(sums, w, [&](int r) { return pair_at(x + r * k + 2 * p); });
     }
     ahead.step();
   }
   for (int r = 0; r < ROWS; ++r)
     for (int c = 0; c < REGISTERS; ++c) {
-      _mm256_mask_storeu_epi16(out + r * n + c * 16, first_lanes(columns - c * 16), (__m256i)_mm512_cvtneps_pbh(sums[r][c]));
+      _mm256_mask_storeu_epi16(out + r * n + c * 16, first_lanes(columns - c * 16), to_bfloat16(sums[r][c]));
     }
 }
 
@@ -137,9 +130,9 @@ void multiply_pieces(const Member& member, const Product& product, const Units& 
   }
 }
 
-#endif  // QWEN_BATCH_HAS_AVX512_BF16
+#endif  // QWEN_BATCH_HAS_AVX512
 
-bool dot_available() { return QWEN_BATCH_HAS_AVX512_BF16; }
+bool dot_available() { return QWEN_BATCH_HAS_AVX512; }
 
 // w [n, k] bfloat16, k even -> the packed form, n padded with zeros to a multiple of 64.
 Tensor dot_pack(const Tensor& w) {
@@ -164,7 +157,7 @@ Tensor dot_pack(const Tensor& w) {
 }  // namespace
 
 void dot_multiply(const Member& member, const Product& product, Beside* beside) {
-#if QWEN_BATCH_HAS_AVX512_BF16
+#if QWEN_BATCH_HAS_AVX512
   const Units units(product);
   if (product.rows <= PIECE_ROWS) return multiply_stream(product, units, member.begin(units.count()), member.end(units.count()), beside);
   // Nobody should wait long for a thread that was held up, so the last unit of each share is anybody's.

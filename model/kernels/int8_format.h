@@ -45,11 +45,11 @@ struct Target {
   int64_t columns;  // that exist; at most COLUMNS
 };
 
-#if QWEN_BATCH_HAS_AVX512_BF16
+#if QWEN_BATCH_HAS_AVX512
 
 inline void store_sums(const Target& target, int64_t row, const float* sums) {
   for (int64_t c = 0; c < COLUMNS && c < target.columns; c += 16) {
-    _mm256_mask_storeu_epi16(target.out + row * target.stride + c, first_lanes(target.columns - c), (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(sums + c)));
+    _mm256_mask_storeu_epi16(target.out + row * target.stride + c, first_lanes(target.columns - c), to_bfloat16(_mm512_loadu_ps(sums + c)));
   }
 }
 

@@ -4,7 +4,7 @@
 #include "ahead.h"
 #include "int8_format.h"
 
-#if QWEN_BATCH_HAS_AVX512_BF16 && defined(__AVX512VNNI__)
+#if QWEN_BATCH_HAS_AVX512 && defined(__AVX512VNNI__)
 #define QWEN_BATCH_HAS_VNNI 1
 
 #include <algorithm>

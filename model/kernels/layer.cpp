@@ -6,7 +6,7 @@
 
 #include "rows.h"
 
-#if QWEN_BATCH_HAS_AVX512_BF16
+#if QWEN_BATCH_HAS_AVX512
 
 namespace qwen_batch {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "row_group.h"
 
-#if QWEN_BATCH_HAS_AVX512_BF16
+#if QWEN_BATCH_HAS_AVX512
 
 namespace qwen_batch {
 namespace {

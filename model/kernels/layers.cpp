@@ -25,7 +25,7 @@ constexpr size_t WEIGHTS_A_LAYER = 8;
 
 // Whether layers of these sizes can run here. Their weights must be packed for the kernels of this folder, and pages be multiples of BLOCK.
 bool layers_available(int64_t hidden_size, int64_t intermediate_size, int64_t dim) {
-#if QWEN_BATCH_HAS_AVX512_BF16
+#if QWEN_BATCH_HAS_AVX512
   return hidden_size % LANES == 0 && intermediate_size % LANES == 0 && dim % (2 * LANES) == 0 && prefill_attention_available(dim, BLOCK) &&
          attention_is_enabled();
 #else
@@ -58,7 +58,7 @@ void check_products(const Tensors& weights, const LayerSizes& sizes) {
           "decoder_layers: a packed weight has another shape");
 }
 
-#if QWEN_BATCH_HAS_AVX512_BF16
+#if QWEN_BATCH_HAS_AVX512
 
 Model model_of(const Tensors& weights, const Tensors& caches, const LayerSizes& sizes) {
   Model model{sizes};
@@ -139,7 +139,7 @@ Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors cach
   Tensor all = torch::stable::empty_like(hidden);
   if (context_lens.size(0) == tokens) last_only = false;  // all are last ones
   Tensor last = torch::stable::empty({last_only ? context_lens.size(0) : 0, sizes.hidden}, ScalarType::BFloat16);
-#if QWEN_BATCH_HAS_AVX512_BF16
+#if QWEN_BATCH_HAS_AVX512
   std::memcpy(data_of<uint16_t>(all), hidden.const_data_ptr(), tokens * sizes.hidden * sizeof(uint16_t));
   LayerRows rows{tokens, data_of<float>(cos), data_of<float>(sin), data_of<int64_t>(slots), data_of<uint16_t>(all)};
   run(model_of(weights, caches, sizes), rows, {query_start, context_lens, block_tables, caches[0].size(0)}, decoding,

@@ -23,7 +23,7 @@ using torch::stable::Tensor;
 namespace qwen_batch {
 namespace {
 
-#if QWEN_BATCH_HAS_AVX512_BF16
+#if QWEN_BATCH_HAS_AVX512
 
 constexpr int MAX_DIM = 256;
 
@@ -103,7 +103,7 @@ class QueryBlock {
       uint16_t* out = step_.out + origin_ + r * step_.query_heads * step_.dim;
       for (int64_t d = 0; d < step_.dim; d += 16) {
         const __m512 value = _mm512_mul_ps(_mm512_loadu_ps(sum_v_ + r * step_.dim + d), inverse);
-        _mm256_storeu_si256((__m256i*)(out + d), (__m256i)_mm512_cvtneps_pbh(value));
+        _mm256_storeu_si256((__m256i*)(out + d), to_bfloat16(value));
       }
     }
   }
@@ -119,7 +119,7 @@ class QueryBlock {
   SoftmaxRows<QUERY_ROWS, KEY_BLOCK> softmax_;
 };
 
-#endif  // QWEN_BATCH_HAS_AVX512_BF16
+#endif  // QWEN_BATCH_HAS_AVX512
 
 }  // namespace
 
@@ -132,7 +132,7 @@ void PrefillStep::check_bounds(int64_t tokens, int64_t pages) const {
   check_page_numbers(tables, sequences * width, pages, "prefill_attention: a page number is outside the cache");
 }
 
-#if QWEN_BATCH_HAS_AVX512_BF16
+#if QWEN_BATCH_HAS_AVX512
 
 PrefillPlan::PrefillPlan(const PrefillStep& step) {
   for (int64_t s = 0; s < step.sequences; ++s) {
@@ -195,7 +195,7 @@ void PrefillPlan::attend(const Member&, const PrefillStep&) const {}
 
 // Whether this build and processor can run `prefill_attention` for heads of `dim` in pages of `page_size`.
 bool prefill_attention_available(int64_t dim, int64_t page_size) {
-#if QWEN_BATCH_HAS_AVX512_BF16
+#if QWEN_BATCH_HAS_AVX512
 #if QWEN_BATCH_HAS_AMX
   if (!amx_granted()) return false;
 #endif

@@ -16,7 +16,7 @@ constexpr int64_t AMX_AXES = 6, DOT_AXES = 4, INT8_AXES = 5;  // of a weight fro
 
 // Each member's rows.
 void gate(const Member& member, const Product& product) {
-#if QWEN_BATCH_HAS_AVX512_BF16
+#if QWEN_BATCH_HAS_AVX512
   const int64_t half = product.weight.n / 2;
   for (int64_t row = member.begin(product.rows); row < member.end(product.rows); ++row) {
     const uint16_t* left = product.out + row * 2 * half;

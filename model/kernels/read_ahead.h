@@ -54,7 +54,7 @@ class Portions {
   bool values_ = false;
 };
 
-#if QWEN_BATCH_HAS_AVX512_BF16
+#if QWEN_BATCH_HAS_AVX512
 
 enum class Cache { NONE, FIRST_LEVEL, SECOND_LEVEL };
 

@@ -9,7 +9,7 @@
 
 #include "vector_math.h"
 
-#if QWEN_BATCH_HAS_AVX512_BF16
+#if QWEN_BATCH_HAS_AVX512
 
 namespace qwen_batch {
 
@@ -22,11 +22,11 @@ inline __m512 load_some(const uint16_t* from, int64_t count) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(first_lanes(count), from)), 16));
 }
 
-inline void store_row(uint16_t* to, __m512 values) { _mm256_storeu_si256((__m256i*)to, (__m256i)_mm512_cvtneps_pbh(values)); }
+inline void store_row(uint16_t* to, __m512 values) { _mm256_storeu_si256((__m256i*)to, to_bfloat16(values)); }
 
 // To bfloat16 and back.
 inline __m512 rounded(__m512 values) {
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(values)), 16));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(to_bfloat16(values)), 16));
 }
 
 // 1 / rms(x) over n values.

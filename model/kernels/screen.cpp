@@ -109,14 +109,12 @@ class Screening {
     }
     for (int64_t p = 0; p < k_ / 2; ++p)
       for (int64_t i = 0; i < CHAINS; ++i) {
-        int32_t pair;
-        std::memcpy(&pair, x[i] + 2 * p, sizeof pair);
-        const __m512bh weights = (__m512bh)_mm512_loadu_si512(w[i] + p * 2 * DOT_COLUMNS);
-        sums[i] = _mm512_dpbf16_ps(sums[i], weights, (__m512bh)_mm512_set1_epi32(pair));
+        const __m512i weights = _mm512_loadu_si512(w[i] + p * 2 * DOT_COLUMNS);
+        sums[i] = add_dots(sums[i], weights, _mm512_set1_epi32(pair_at(x[i] + 2 * p)));
       }
     for (int64_t i = 0; i < count; ++i) {
       const __mmask16 present = bounds_.present(picks[i].strip);
-      _mm256_mask_storeu_epi16(out.values + picks[i].place, present, (__m256i)_mm512_cvtneps_pbh(sums[i]));
+      _mm256_mask_storeu_epi16(out.values + picks[i].place, present, to_bfloat16(sums[i]));
       for (int64_t lane = 0; present >> lane & 1; ++lane) out.columns[picks[i].place + lane] = picks[i].strip * STRIP + lane;
     }
   }

@@ -6,7 +6,7 @@
 
 #include "vector_math.h"
 
-#if QWEN_BATCH_HAS_AVX512_BF16
+#if QWEN_BATCH_HAS_AVX512
 
 namespace qwen_batch {
 
@@ -76,7 +76,7 @@ class SoftmaxRows {
       __m512 weight = exp2_of_negative(_mm512_fmsub_ps(_mm512_loadu_ps(scores + row * KEYS + part * 16), scales, highest));
       if (!FULL) weight = _mm512_maskz_mov_ps(first_lanes(seen.by(row) - part * 16), weight);
       sum = _mm512_add_ps(sum, weight);
-      _mm256_storeu_si256((__m256i*)(weights + row * KEYS + part * 16), (__m256i)_mm512_cvtneps_pbh(weight));
+      _mm256_storeu_si256((__m256i*)(weights + row * KEYS + part * 16), to_bfloat16(weight));
     }
     return sum;
   }

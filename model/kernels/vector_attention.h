@@ -1,4 +1,4 @@
-// Decode attention of a group of query heads that share a kv head, by AVX512-BF16, a portion at a time.
+// Decode attention of a group of query heads that share a kv head, by AVX-512, a portion at a time.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +9,7 @@
 
 namespace qwen_batch {
 
-#if QWEN_BATCH_HAS_AVX512_BF16
+#if QWEN_BATCH_HAS_AVX512
 
 // The state is that of one kv head; scores and weights are [GROUP][BLOCK], between them comes a softmax.
 template <int DIM, int GROUP>
@@ -17,7 +17,7 @@ class Attention {
  public:
   explicit Attention(const uint16_t* q) {
     for (int g = 0; g < GROUP; ++g) {
-      for (int c = 0; c < CHUNKS; ++c) query_[g][c] = (__m512bh)_mm512_loadu_si512(q + g * DIM + c * 32);
+      for (int c = 0; c < CHUNKS; ++c) query_[g][c] = _mm512_loadu_si512(q + g * DIM + c * 32);
       for (int c = 0; c < 2 * CHUNKS; ++c) sum_v_[g][c] = _mm512_setzero_ps();
     }
   }
@@ -48,19 +48,14 @@ class Attention {
       const uint16_t* even = values.rows + t * DIM;
       const uint16_t* odd = t + 1 < count ? even + DIM : ZEROS;
       fetch.step();
-      __m512bh pairs[GROUP];
-      for (int g = 0; g < GROUP; ++g) {
-        int32_t pair;
-        std::memcpy(&pair, weights + g * BLOCK + t, sizeof pair);
-        pairs[g] = (__m512bh)_mm512_set1_epi32(pair);
-      }
+      __m512i pairs[GROUP];
+      for (int g = 0; g < GROUP; ++g) pairs[g] = _mm512_set1_epi32(pair_at(weights + g * BLOCK + t));
       for (int c = 0; c < CHUNKS; ++c) {
         const __m512i first = _mm512_loadu_si512(even + c * 32), second = _mm512_loadu_si512(odd + c * 32);
-        const __m512bh low = (__m512bh)_mm512_unpacklo_epi16(first, second);
-        const __m512bh high = (__m512bh)_mm512_unpackhi_epi16(first, second);
+        const __m512i low = _mm512_unpacklo_epi16(first, second), high = _mm512_unpackhi_epi16(first, second);
         for (int g = 0; g < GROUP; ++g) {
-          sums[g][2 * c] = _mm512_dpbf16_ps(sums[g][2 * c], pairs[g], low);
-          sums[g][2 * c + 1] = _mm512_dpbf16_ps(sums[g][2 * c + 1], pairs[g], high);
+          sums[g][2 * c] = add_dots(sums[g][2 * c], pairs[g], low);
+          sums[g][2 * c + 1] = add_dots(sums[g][2 * c + 1], pairs[g], high);
         }
       }
     }
@@ -76,8 +71,8 @@ class Attention {
     for (int g = 0; g < GROUP; ++g) {
       const __m512 inverse = _mm512_set1_ps(1.0f / sums[g]);
       for (int c = 0; c < CHUNKS; ++c) {
-        const __m256i low = (__m256i)_mm512_cvtneps_pbh(_mm512_mul_ps(sum_v_[g][2 * c], inverse));
-        const __m256i high = (__m256i)_mm512_cvtneps_pbh(_mm512_mul_ps(sum_v_[g][2 * c + 1], inverse));
+        const __m256i low = to_bfloat16(_mm512_mul_ps(sum_v_[g][2 * c], inverse));
+        const __m256i high = to_bfloat16(_mm512_mul_ps(sum_v_[g][2 * c + 1], inverse));
         const __m256i first = _mm256_unpacklo_epi64(low, high), second = _mm256_unpackhi_epi64(low, high);
         uint16_t* to = out + g * DIM + c * 32;
         _mm_storeu_si128((__m128i*)to, _mm256_castsi256_si128(first));
@@ -98,8 +93,8 @@ class Attention {
       const uint16_t* key = keys.rows + std::min(t, keys.count - 1) * DIM;  // beyond the last: any valid row, which the softmax leaves out
       for (int g = 0; g < GROUP; ++g) dots[g] = _mm512_setzero_ps();
       for (int c = 0; c < CHUNKS; ++c) {
-        const __m512bh part = (__m512bh)_mm512_loadu_si512(key + c * 32);
-        for (int g = 0; g < GROUP; ++g) dots[g] = _mm512_dpbf16_ps(dots[g], query_[g][c], part);
+        const __m512i part = _mm512_loadu_si512(key + c * 32);
+        for (int g = 0; g < GROUP; ++g) dots[g] = add_dots(dots[g], query_[g][c], part);
       }
       fetch.step();
     } else {
@@ -112,7 +107,7 @@ class Attention {
 
   alignas(64) static constexpr uint16_t ZEROS[DIM] = {};
 
-  __m512bh query_[GROUP][CHUNKS];
+  __m512i query_[GROUP][CHUNKS];
   __m512 sum_v_[GROUP][2 * CHUNKS];
 };
 

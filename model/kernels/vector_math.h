@@ -5,11 +5,11 @@
 #include <cstdint>
 #include <cstring>
 
-#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__) && defined(__AVX512BF16__)
-#define QWEN_BATCH_HAS_AVX512_BF16 1
-#include <immintrin.h>
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512DQ__)
+#define QWEN_BATCH_HAS_AVX512 1
+#include "bfloat16_dot.h"
 #else
-#define QWEN_BATCH_HAS_AVX512_BF16 0
+#define QWEN_BATCH_HAS_AVX512 0
 #endif
 
 namespace qwen_batch {
@@ -34,7 +34,7 @@ inline void from_float(float value, uint16_t* out) {
   *out = value != value ? 0x7fc0 : static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
-#if QWEN_BATCH_HAS_AVX512_BF16
+#if QWEN_BATCH_HAS_AVX512
 
 constexpr int64_t LANES = 16;
 

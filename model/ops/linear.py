@@ -1,9 +1,9 @@
-"""`qwen_batch::linear`: x W^T, with bits a row owes to no other row.
+"""`qwen_batch::linear`: `x @ W.T`; each row's bits are independent of the other rows.
 
-On a CPU the weight is packed once, which a plain `F.linear` would do anew in every call: in bfloat16 for one of our own
-kernels, where the processor has AMX tiles or AVX512-BF16 (`model/kernels`), else into oneDNN's layout. A graph of
-inductor's refuses that layout as an input; behind an operator of our own it passes. A weight may also be quantised to 8
-bits (`model.ops.int8`).
+On a CPU the weight is packed once, which a plain `F.linear` would do anew in every call. In bfloat16 it is packed for a
+kernel of ours, where the processor has AMX tiles or AVX-512 (`model/kernels`), else for oneDNN, where oneDNN takes
+bfloat16. Inductor refuses oneDNN's layout as a graph's input; behind an operator of our own it passes. A weight may
+also be quantised to 8 bits (`model.ops.int8`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - PyTorch's own name for it
 
 from model.kernels.build import kernels_loaded
-from model.ops import int8
+from model.ops import int8, onednn
 from model.ops.library import register
 from model.ops.row_invariance import MOST_ROWS, is_row_invariant
 
@@ -22,14 +22,15 @@ Quantization = Literal["none", "int8"]
 
 BLOCK_ROWS = 64  # rows of a block where a kernel's bits depend on the number of rows
 AMX_AXES, DOT_AXES = 6, 4  # of weights packed for them (model/kernels/dispatch.cpp)
-AMX_STEP, DOT_STEP = 32, 2  # in_features are a multiple of this, in products on AMX tiles and by AVX512-BF16
+AMX_STEP, DOT_STEP = 32, 2  # in_features are a multiple of this, in products on AMX tiles and of pairs
+WIDENED_VALUES = 1 << 18  # of a weight in float32 at once: 1 MiB, which stays in a cache
 
 
 def pack_weight(weight: torch.Tensor, quantize: Quantization = "none") -> torch.Tensor:
     """`weight` [out_features, in_features] in the layout that `linear` is fastest with on its device.
 
-    A packed weight can be used by nothing but `linear`. Where there is no oneDNN the weight itself comes back. On a
-    CPU the kernel for this shape is tried here, so that no step has to wait for it.
+    A packed weight can be used by nothing but `linear`. The weight itself comes back where nothing packs its type. On
+    a CPU the kernel for this shape is tried here, so that no step has to wait for it.
 
     Args:
         weight: As a checkpoint holds it.
@@ -60,6 +61,11 @@ def _pack_for_own_kernel(weight: torch.Tensor) -> torch.Tensor | None:
     return tiles
 
 
+def bfloat16_kernel_available() -> bool:
+    """Return whether products with bfloat16 weights run in a kernel of ours here: AVX-512, or AMX tiles as well."""
+    return kernels_loaded() and bool(torch.ops.qwen_batch_cpu.dot_available())
+
+
 def int8_kernel_available() -> bool:
     """Whether products with 8-bit weights run in a kernel of ours here: AVX512-VNNI, or AMX tiles as well."""
     return kernels_loaded() and bool(torch.ops.qwen_batch_cpu.int8_available())
@@ -71,15 +77,12 @@ def is_packed_for_own_kernel(weight: torch.Tensor) -> bool:
 
 
 def is_packed_for_dot_products(weight: torch.Tensor) -> bool:
-    """Whether a weight from `pack_weight` is multiplied by AVX512-BF16 instructions, not on tiles."""
+    """Return whether a weight from `pack_weight` is multiplied in pairs by AVX-512, not on tiles."""
     return not weight.is_mkldnn and weight.dim() == DOT_AXES
 
 
 def _pack(weight: torch.Tensor) -> torch.Tensor:
-    if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        packed: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, None)
-        return packed
-    return weight
+    return onednn.pack(weight) if onednn.can_pack(weight.dtype) else weight
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor, out_features: int) -> torch.Tensor:
@@ -105,14 +108,27 @@ def plain_linear(x: torch.Tensor, weight: torch.Tensor, out_features: int) -> to
 
 def kernel_is_row_invariant(in_features: int, out_features: int, dtype: torch.dtype) -> bool:
     """`is_row_invariant` of this machine's product. The first call for a shape takes up to a second."""
-    return is_row_invariant(_product, _pack, (in_features, out_features, dtype, torch.get_num_threads()))
+    widens = dtype == torch.bfloat16 and not onednn.can_pack(dtype)
+    product = _widened_product if widens else _product  # rounded to bfloat16, sums would hide most differences
+    return is_row_invariant(product, _pack, (in_features, out_features, dtype, torch.get_num_threads()))
 
 
 def _product(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     if weight.is_mkldnn:
-        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
-        return product
+        return onednn.product(x, weight)
+    if weight.dtype == torch.bfloat16:
+        return _widened_product(x, weight).to(x.dtype)
     return F.linear(x, weight)
+
+
+def _widened_product(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Multiply bfloat16 in float32, some rows of the weight at a time. Returns float32.
+
+    PyTorch's own product in bfloat16 is a plain loop on processors without instructions for it.
+    """
+    rows = max(1, WIDENED_VALUES // weight.shape[1])
+    wide = x.float()
+    return torch.cat([F.linear(wide, part.float()) for part in torch.split(weight, rows)], dim=1)
 
 
 def _product_of_any_rows(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -155,3 +155,29 @@ def test_the_weights_of_the_tiny_model_are_counted_to_the_byte(tiny_folder: Path
         stored = sum(file.get_tensor(name).nbytes for name in file.keys())  # noqa: SIM118 - it is no dict
         head = file.get_tensor("model.embed_tokens.weight").nbytes
     assert weight_bytes(ModelConfig.from_folder(tiny_folder), torch.float32) == stored + head
+
+
+def test_a_bfloat16_checkpoint_runs_in_float32_where_bfloat16_has_no_fast_kernel() -> None:
+    said: list[str] = []
+    resolved = resolve(EngineConfig(), QWEN3_06B, LAPTOP, said.append, fast_bfloat16=False)
+    assert resolved.dtype == "float32"
+    assert said == [
+        "Running in float32: this machine has no fast kernel for bfloat16, the checkpoint's type. "
+        "`--dtype bfloat16` is slower and takes half the memory."
+    ]
+
+
+def test_a_type_asked_for_by_name_is_taken_without_a_word() -> None:
+    said: list[str] = []
+    assert resolve(EngineConfig(dtype="bfloat16"), QWEN3_06B, LAPTOP, said.append, fast_bfloat16=False).dtype == (
+        "bfloat16"
+    )
+    assert resolve(EngineConfig(), QWEN3_06B, LAPTOP, said.append, fast_bfloat16=True).dtype == "bfloat16"
+    assert said == []
+
+
+def test_weights_that_only_fit_in_bfloat16_are_refused_with_that_hint() -> None:
+    small = replace(LAPTOP, memory_left_bytes=2 * GIB)
+    with pytest.raises(ModelUnusable) as caught:
+        resolve(EngineConfig(kv_cache_memory_bytes=GIB // 4), QWEN3_06B, small, fast_bfloat16=False)
+    assert "`--dtype bfloat16`" in (caught.value.hint or "")

@@ -33,7 +33,7 @@ def load(tmp_path: Path, built_kernels: None) -> LoadModel:
 
 
 def fused(model: Qwen3ForCausalLM) -> Qwen3ForCausalLM:
-    require(can_fuse(model.weights.layers), "the fused layer needs a processor with AVX512-BF16")
+    require(can_fuse(model.weights.layers), "the fused layer needs a processor with AVX-512")
     return Qwen3ForCausalLM(model.config, model.weights, layers_fn=fused_decoder_layers)
 
 

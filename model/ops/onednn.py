@@ -1,0 +1,49 @@
+"""oneDNN's packed products. This is the only module that calls private operators of PyTorch.
+
+Not every build of PyTorch has oneDNN (macOS has none), and oneDNN does not take every type on every processor. So each
+type is tried once before it is used.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+
+_TRIED_SIZE = 64  # rows and columns of the weight that is tried
+
+
+@functools.cache
+def can_pack(dtype: torch.dtype) -> bool:
+    """Return whether oneDNN multiplies well with weights of this type on this processor.
+
+    Without instructions for bfloat16 oneDNN either raises or emulates bfloat16. Emulated products took five times as
+    long as those in float32 (64 rows, Ice Lake, PyTorch 2.13), so weights are not packed then.
+    """
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    if dtype == torch.bfloat16 and not _has_bfloat16_instructions():
+        return False
+    try:
+        packed = pack(torch.zeros(_TRIED_SIZE, _TRIED_SIZE, dtype=dtype))
+        product(torch.zeros(1, _TRIED_SIZE, dtype=dtype), packed)
+    except (RuntimeError, AttributeError):  # oneDNN may be told to do without instructions, or lack the operator
+        return False
+    return True
+
+
+def _has_bfloat16_instructions() -> bool:
+    facts = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(facts.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+
+
+def pack(weight: torch.Tensor) -> torch.Tensor:
+    """Return `weight` [out_features, in_features] in oneDNN's layout. `can_pack` must hold for its type."""
+    packed: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, None)
+    return packed
+
+
+def product(x: torch.Tensor, packed: torch.Tensor) -> torch.Tensor:
+    """Return x [num_rows, in_features] times the transpose of a packed weight: [num_rows, out_features]."""
+    out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], "")
+    return out
