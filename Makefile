@@ -10,7 +10,7 @@ BENCH ?=
 MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check slow bench bench-peers chaos reference clean
+.PHONY: help run test check slow machines bench bench-peers chaos reference clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | awk -F '\t' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -30,6 +30,15 @@ check: $(VENV)/.dev ## formatting, lint, types, import contracts
 
 slow: $(VENV)/.dev ## run the tests that take longer
 	@$(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile -m slow
+
+# CI is unset: there a test fails where the machine lacks what it needs, which these machines do on purpose.
+ENGINE_TESTS := env -u CI $(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile tests/engine tests/end_to_end
+
+machines: $(VENV)/.dev ## run the engine's tests as a processor without AVX-512, and without a C++ compiler
+	@echo "As a processor without AVX-512:"
+	@CXX=$(CURDIR)/tools/compile_for_avx2 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(ENGINE_TESTS)
+	@echo "Without a C++ compiler:"
+	@CXX=/no/compiler $(ENGINE_TESTS)
 
 bench: $(VENV)/.run ## table 2.1 of the book on this machine, and batch throughput
 	@$(BIN)/qwen-batch bench

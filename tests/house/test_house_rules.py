@@ -46,6 +46,16 @@ def test_only_settings_reads_our_environment_names() -> None:
     assert readers == []
 
 
+def test_private_operators_of_pytorch_are_called_in_one_module() -> None:
+    callers = [
+        str(path.relative_to(REPOSITORY))
+        for package in PACKAGES
+        for path in (REPOSITORY / package).rglob("*.py")
+        if re.search(r"torch\.ops\.(?!qwen_batch)\w+\._\w+", path.read_text())
+    ]
+    assert callers == ["model/ops/onednn.py"]
+
+
 def test_every_module_imports_alone() -> None:
     """One process for all: each module is imported with every module of ours forgotten first."""
     script = """

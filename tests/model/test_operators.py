@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Iterator
 
 import pytest
 import torch
 
 from model.norm import rms_norm
+from model.ops import onednn
 from model.ops.attention import reference_paged_attention
 from model.ops.kv_store import store_kv
 from model.ops.linear import linear, pack_weight
@@ -35,6 +37,40 @@ def test_a_row_of_a_product_has_the_same_bits_among_any_rows(
     for rows in ROW_COUNTS:
         for first in (0, 13, 60):
             assert torch.equal(linear(x[first : first + rows], weight, out_features), whole[first : first + rows])
+
+
+@pytest.fixture
+def no_onednn(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """PyTorch as it is built for macOS. What was found about oneDNN's products is forgotten before and after."""
+    monkeypatch.setattr("model.ops.linear.kernels_loaded", lambda: False)
+    monkeypatch.setattr("model.ops.onednn.can_pack", lambda _: False)
+    is_row_invariant.cache_clear()
+    yield
+    is_row_invariant.cache_clear()
+
+
+@pytest.mark.usefixtures("no_onednn")
+@DTYPES
+def test_products_without_onednn_are_right_and_row_invariant(dtype: torch.dtype) -> None:
+    weight, x = torch.randn(300, 1024).to(dtype) / 32, torch.randn(130, 1024).to(dtype)
+    packed = pack_weight(weight)
+    assert packed is weight
+    whole = linear(x, packed, 300)
+    expected = torch.nn.functional.linear(x.double(), weight.double())
+    torch.testing.assert_close(whole.double(), expected, atol=2e-2, rtol=2e-2)
+    for rows in (1, 2, 64, 65):
+        assert torch.equal(linear(x[13 : 13 + rows], packed, 300), whole[13 : 13 + rows])
+
+
+def test_a_type_that_onednn_refuses_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(weight: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("bf16 path needs the cpu support avx_ne_convert or avx512bw, avx512vl and avx512dq")
+
+    monkeypatch.setattr("model.ops.onednn.pack", refuse)
+    onednn.can_pack.cache_clear()
+    assert not onednn.can_pack(torch.float32)
+    assert not onednn.can_pack(torch.bfloat16)
+    onednn.can_pack.cache_clear()
 
 
 @pytest.mark.usefixtures("kernels")
