@@ -33,8 +33,8 @@ def require(present: bool, reason: str) -> None:
 def qwen3_tokenizer_folder() -> Path:
     """The real Qwen3 tokenizer, which the repository does not hold and nothing here can install."""
     folder = REPOSITORY.parent / "shared" / "qwen3-tokenizer"
-    if not (folder / "tokenizer.json").exists():
-        pytest.skip(f"needs tokenizer.json and tokenizer_config.json of a Qwen3 model in {folder}")
+    present = all((folder / name).exists() for name in ("tokenizer.json", "tokenizer_config.json"))
+    require(present, f"needs tokenizer.json and tokenizer_config.json of a Qwen3 model in {folder}")
     return folder
 
 
