@@ -21,7 +21,7 @@ def complete(make_engine: MakeEngine) -> Any:
 
     def run(ids: bytes | tuple[int, ...], max_model_len: int = 64, **settings: Any) -> RequestOutput:
         engine = make_engine(TableRunner({PROMPT: tuple(ids)}), max_model_len=max_model_len)
-        return engine.submit(Request(PROMPT, SamplingParams(**{"max_tokens": 50, **settings}))).future.result(10)
+        return engine.submit(Request(PROMPT, SamplingParams(**{"max_tokens": 50, **settings}))).future.result(120)
 
     return run
 

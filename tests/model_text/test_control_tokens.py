@@ -65,9 +65,7 @@ def test_typed_control_tokens_never_become_control_tokens(
     assert harmless(text) == harmless(chat_tokenizer.decode(meant, skip_special_tokens=False))
 
 
-def test_typed_control_tokens_are_encoded_as_ordinary_text(
-    chat_tokenizer: Tokenizer, chat_folder: Path
-) -> None:
+def test_typed_control_tokens_are_encoded_as_ordinary_text(chat_tokenizer: Tokenizer, chat_folder: Path) -> None:
     """The library's own switch for text without special tokens is the reference."""
     plain = tokenizers.Tokenizer.from_file(str(chat_folder / "tokenizer.json"))
     plain.encode_special_tokens = True

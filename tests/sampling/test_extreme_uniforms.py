@@ -68,9 +68,7 @@ def test_a_draw_on_the_border_belongs_to_the_next_token() -> None:
 
 @pytest.mark.parametrize("filters", [{}, {"top_k": 4}, {"top_k": 2000}], ids=str)
 @pytest.mark.parametrize(("top_p", "kept"), [(0.25, 1), (0.5, 2), (0.500001, 3), (0.75, 3), (0.750001, 4)])
-def test_a_top_p_that_is_reached_exactly_keeps_nothing_more(
-    filters: dict[str, float], top_p: float, kept: int
-) -> None:
+def test_a_top_p_that_is_reached_exactly_keeps_nothing_more(filters: dict[str, float], top_p: float, kept: int) -> None:
     """Four equal logits weigh a quarter each: the first ones that reach `top_p` together are kept."""
     rows = [SamplingRow(temperature=1.0, top_p=top_p, seed=seed, **filters) for seed in (LOWEST, HIGHEST)]
     logits = torch.full((2, 3000), -torch.inf)

@@ -154,9 +154,7 @@ def test_a_lease_that_was_let_go_is_not_renewed(bench: ShardBench, keeper: Lease
 def slow(clock: FakeClock) -> LeaseKeeper:
     """A keeper over a store that takes three of the four seconds that a lease lives for every answer."""
     link = StoreLink(threading.Event(), clock)
-    return LeaseKeeper(
-        store=cast(JobStore, SlowStore(clock)), worker_id="w", ttl_seconds=4.0, link=link, clock=clock
-    )
+    return LeaseKeeper(store=cast(JobStore, SlowStore(clock)), worker_id="w", ttl_seconds=4.0, link=link, clock=clock)
 
 
 @pytest.mark.parametrize("way", ["take", "take_next", "take_backup"])

@@ -70,9 +70,7 @@ def test_an_idle_worker_finishes_a_slow_shard_and_its_holder_is_told(
     assert len(bench.engine.aborted) == LINES // 2
 
 
-def test_only_lines_without_a_result_are_run_a_second_time(
-    bench: ShardBench, idle: ShardBench, slow: Running
-) -> None:
+def test_only_lines_without_a_result_are_run_a_second_time(bench: ShardBench, idle: ShardBench, slow: Running) -> None:
     bench.engine.finish(1)
     bench.wait_until_done(LINES // 2 + 1)
     assert idle.runner.run_backup(0.0) is Outcome.FINISHED
@@ -93,9 +91,7 @@ def test_a_holder_that_is_faster_ends_the_second_run(bench: ShardBench, idle: Sh
     assert bench.job().completed == len(bench.results()) == LINES
 
 
-def test_a_worker_that_stops_leaves_the_shard_to_its_holder(
-    bench: ShardBench, idle: ShardBench, slow: Running
-) -> None:
+def test_a_worker_that_stops_leaves_the_shard_to_its_holder(bench: ShardBench, idle: ShardBench, slow: Running) -> None:
     idle.engine.hold()
     spare = SpareTime(idle.runner, idle.active, on_death=lambda _: None, least_seconds=0.0)
     spare.start()
@@ -154,7 +150,7 @@ def test_the_last_shards_of_a_slow_worker_are_finished_by_a_fast_one(
             worker.wait_until(cluster.store, "idle")
         job_id = cluster.submit(lines)
         slow.wait_for_log(f"leased: job={job_id}")
-        cluster.wait_until_ended(job_id, timeout_seconds=40)
+        cluster.wait_until_ended(job_id, timeout_seconds=120)
         fast.wait_for_log(f"backing up: job={job_id}")
         slow.wait_for_log(f"lost: job={job_id}")
         cluster.check_results(job_id, lines)
