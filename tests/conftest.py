@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Whoever starts the tests in the background of a shell has them ignore Ctrl-C, and every process that they start too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -16,6 +17,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # Triton decides when it is imported, which PyTorch's compiler does too. No test runs on a GPU.
 os.environ.setdefault("TRITON_INTERPRET", "1")
+
+# An example may take long on a busy machine, and that says nothing about the code.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
