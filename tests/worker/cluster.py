@@ -94,7 +94,7 @@ class Cluster:
             time.sleep(0.01)  # the store has no way to tell
         return job
 
-    def wait_until_ended(self, job_id: str, timeout_seconds: float = 120) -> Job:
+    def wait_until_ended(self, job_id: str, timeout_seconds: float = 240) -> Job:
         deadline = time.monotonic() + timeout_seconds
         while not (job := self.store.job(job_id)).state.ended:
             assert time.monotonic() < deadline, job
