@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Whoever starts the tests in the background of a shell has them ignore Ctrl-C, and every process that they start too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -16,6 +17,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # Triton decides when it is imported, which PyTorch's compiler does too. No test runs on a GPU.
 os.environ.setdefault("TRITON_INTERPRET", "1")
+
+# An example may take long on a busy machine, and that says nothing about the code.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -33,8 +38,8 @@ def require(present: bool, reason: str) -> None:
 def qwen3_tokenizer_folder() -> Path:
     """The real Qwen3 tokenizer, which the repository does not hold and nothing here can install."""
     folder = REPOSITORY.parent / "shared" / "qwen3-tokenizer"
-    if not (folder / "tokenizer.json").exists():
-        pytest.skip(f"needs tokenizer.json and tokenizer_config.json of a Qwen3 model in {folder}")
+    present = all((folder / name).exists() for name in ("tokenizer.json", "tokenizer_config.json"))
+    require(present, f"needs tokenizer.json and tokenizer_config.json of a Qwen3 model in {folder}")
     return folder
 
 

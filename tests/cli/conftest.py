@@ -85,7 +85,7 @@ def bare_cli(environment: dict[str, str], tmp_path: Path) -> Cli:
             env=environment | (env or {}),
             input=stdin.encode() if isinstance(stdin, str) else stdin or b"",
             capture_output=True,
-            timeout=100,
+            timeout=240,
             check=False,
         )
         return subprocess.CompletedProcess(

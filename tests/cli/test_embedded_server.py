@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -137,9 +136,8 @@ def test_a_lock_ends_with_its_killed_holder(tmp_path: Path) -> None:
         assert output.readline() == b"locked\n"
         process.send_signal(signal.SIGKILL)
         process.wait()
-    started = time.monotonic()
-    with StateLock(tmp_path):
-        assert time.monotonic() - started < 1
+    with StateLock(tmp_path):  # which waits for nobody: it would be refused
+        pass
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_with_a_way_out(tmp_path: Path) -> None:

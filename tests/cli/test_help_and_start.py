@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -111,6 +111,12 @@ def test_client_commands_import_no_torch(
         assert "celery" not in imported
 
 
+def processor_seconds_of_children() -> float:
+    """Time that ended child processes have computed, which other processes beside them hardly change."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def test_status_starts_fast(
     cli: Cli, store: JobStore, prompts: Path, record_property: Callable[[str, object], None]
 ) -> None:
@@ -118,8 +124,8 @@ def test_status_starts_fast(
     run_job(store, job_id)
     times = []
     for _ in range(5):
-        started = time.perf_counter()
+        before = processor_seconds_of_children()
         assert cli("status", job_id).returncode == 0
-        times.append(time.perf_counter() - started)
-    record_property("seconds", min(times))
-    assert min(times) < 2  # 0.3 s on a quiet machine; a machine under load must not fail the suite
+        times.append(processor_seconds_of_children() - before)
+    record_property("processor seconds", min(times))
+    assert min(times) < 1.5  # 0.3 s alone on its core

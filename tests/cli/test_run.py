@@ -27,7 +27,7 @@ from jobs.worker_report import WorkerReport
 from tests.cli.conftest import Cli, Start
 from tests.support.valkey import ValkeyProcess
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 
 
 @pytest.fixture

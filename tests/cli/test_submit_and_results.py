@@ -110,7 +110,7 @@ def test_a_reader_that_has_enough_ends_results_quietly(
     assert process.stderr is not None
     assert json.loads(process.stdout.readline())["id"] == "1"
     process.stdout.close()
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=120) == 0
     assert process.stderr.read() == ""
 
 

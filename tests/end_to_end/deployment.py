@@ -13,7 +13,7 @@ from typing import Any
 from tests.support.command_line import REPOSITORY, command, environment, qwen_batch
 from tests.support.valkey import ValkeyProcess
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 
 
 class Deployment:

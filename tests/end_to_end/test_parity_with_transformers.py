@@ -92,7 +92,7 @@ def test_greedy_ids_of_a_batch_are_those_of_transformers(name: str, tmp_path: Pa
 
     flags = () if case.compile else ("--no-compile",)
     done = qwen_batch(
-        "run", source, "-o", output, "--model", folder, *flags, env=environment(tmp_path / "state"), timeout=110
+        "run", source, "-o", output, "--model", folder, *flags, env=environment(tmp_path / "state"), timeout=280
     )
 
     assert done.returncode == 0, done.stderr

@@ -73,11 +73,11 @@ def requests() -> list[Request]:
 
 def together(loaded: LoadedEngine, copies: int = 1) -> list[tuple[int, ...]]:
     tickets = loaded.engine.submit_many(requests() * copies)
-    return [ticket.future.result(60).token_ids for ticket in tickets]
+    return [ticket.future.result(120).token_ids for ticket in tickets]
 
 
 def alone(loaded: LoadedEngine) -> list[tuple[int, ...]]:
-    return [loaded.engine.submit(request).future.result(60).token_ids for request in requests()]
+    return [loaded.engine.submit(request).future.result(120).token_ids for request in requests()]
 
 
 def test_alone_in_nine_and_in_sixty_three_give_the_same_ids(load: Load) -> None:
@@ -118,8 +118,8 @@ def test_a_prompt_that_joins_another_flows_decode_steps_gives_the_ids_of_one_alo
             later.extend(loaded.engine.submit_many([replace(each, flow="b") for each in others]))
 
     (early,) = loaded.engine.submit_many([replace(first, flow="a", on_token=submit_the_others)])
-    assert early.future.result(60).token_ids == expected[0]
-    assert [ticket.future.result(60).token_ids for ticket in later] == expected[1:]
+    assert early.future.result(120).token_ids == expected[0]
+    assert [ticket.future.result(120).token_ids for ticket in later] == expected[1:]
     assert any(call.args[0].phase == "mixed" for call in run.call_args_list) == runner.mixes
 
 

@@ -19,7 +19,7 @@ def loads_and_runs_eager(folder: Path) -> list[str]:
     loaded = load_engine(folder, CONFIG, log=lines.append)
     try:
         assert (loaded.compiled, loaded.compile_seconds) == (False, 0)
-        assert loaded.engine.submit(Request((1, 2), SamplingParams(max_tokens=3))).future.result(30).token_ids
+        assert loaded.engine.submit(Request((1, 2), SamplingParams(max_tokens=3))).future.result(120).token_ids
     finally:
         loaded.engine.shutdown()
     return lines

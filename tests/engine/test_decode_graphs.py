@@ -86,7 +86,7 @@ def completions(model: Qwen3ForCausalLM, record: Record | None, said: list[str])
     ]
     engine.start()
     try:
-        return [ticket.future.result(60).token_ids for ticket in engine.submit_many(requests)]
+        return [ticket.future.result(120).token_ids for ticket in engine.submit_many(requests)]
     finally:
         engine.shutdown()
 

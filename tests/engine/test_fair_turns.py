@@ -66,6 +66,6 @@ def test_a_few_lines_behind_many_are_done_long_before_these() -> None:
             ticket.future.add_done_callback(lambda _, name=name: ended.append(name))  # type: ignore[misc]
     engine.start()
     for ticket in (*huge, *small):
-        ticket.future.result(10)
+        ticket.future.result(120)
     engine.shutdown()
     assert max(place for place, name in enumerate(ended) if name == "small") < 16

@@ -12,7 +12,7 @@ from engine.short_thread import on_a_short_thread
 def test_the_result_comes_back_and_the_thread_has_ended() -> None:
     thread = on_a_short_thread(threading.current_thread)
     assert thread is not threading.current_thread()
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
 
 

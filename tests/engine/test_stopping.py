@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from engine.request import Request, RequestOutput
+from engine.stop_checker import StopChecker
 from jobs.sampling import FinishReason, SamplingParams
 from tests.engine.conftest import MakeEngine
 from tests.support.fake_runner import EOS, TableRunner
@@ -20,7 +21,7 @@ def complete(make_engine: MakeEngine) -> Any:
 
     def run(ids: bytes | tuple[int, ...], max_model_len: int = 64, **settings: Any) -> RequestOutput:
         engine = make_engine(TableRunner({PROMPT: tuple(ids)}), max_model_len=max_model_len)
-        return engine.submit(Request(PROMPT, SamplingParams(**{"max_tokens": 50, **settings}))).future.result(10)
+        return engine.submit(Request(PROMPT, SamplingParams(**{"max_tokens": 50, **settings}))).future.result(120)
 
     return run
 
@@ -35,6 +36,25 @@ def test_eos_ends_a_completion_and_is_in_its_ids_but_not_in_its_text(complete: A
 def test_an_ignored_eos_ends_nothing(complete: Any) -> None:
     output = complete((*b"a", EOS, *b"b"), ignore_eos=True, max_tokens=3)
     assert (output.text, output.finish_reason) == ("ab", FinishReason.LENGTH)
+
+
+def test_an_ignored_eos_leaves_stop_tokens_and_stop_strings_as_they_are(complete: Any) -> None:
+    said = (*b"a", EOS, *b"b.c")
+    for stops in ({"stop_token_ids": (ord("."),)}, {"stop": (".",)}):
+        output = complete(said, ignore_eos=True, **stops)
+        assert (output.text, output.finish_reason) == ("ab", FinishReason.STOP)
+    output = complete(said, ignore_eos=True, stop_token_ids=(EOS,))  # asked for by name, it ends the completion again
+    assert (output.token_ids, output.finish_reason) == ((*b"a", EOS), FinishReason.STOP)
+
+
+@pytest.mark.parametrize("min_tokens", [0, 1, 3])
+def test_tokens_that_end_a_completion_are_barred_until_min_tokens_are_there_and_no_longer(min_tokens: int) -> None:
+    params = SamplingParams(max_tokens=9, min_tokens=min_tokens, stop_token_ids=(7,))
+    barred = [StopChecker(params, (EOS,), 9).barred_token_ids(generated) for generated in range(6)]
+    assert barred == [{EOS, 7}] * min_tokens + [set()] * (6 - min_tokens)
+    for generated, tokens in enumerate(barred):
+        ends = [StopChecker(params, (EOS,), 9).check(token, generated + 1) for token in (EOS, 7)]
+        assert ends == [None if token in tokens else FinishReason.STOP for token in (EOS, 7)]
 
 
 def test_a_stop_token_is_kept_in_the_ids_and_not_in_the_text(complete: Any) -> None:

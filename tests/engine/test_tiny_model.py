@@ -31,11 +31,11 @@ def requests(max_tokens: int = 90, **settings: Any) -> list[Request]:
 
 
 def run_together(loaded: LoadedEngine, batch: list[Request]) -> list[RequestOutput]:
-    return [ticket.future.result(60) for ticket in loaded.engine.submit_many(batch)]
+    return [ticket.future.result(120) for ticket in loaded.engine.submit_many(batch)]
 
 
 def run_alone(loaded: LoadedEngine, batch: list[Request]) -> list[RequestOutput]:
-    return [loaded.engine.submit(request).future.result(60) for request in batch]
+    return [loaded.engine.submit(request).future.result(120) for request in batch]
 
 
 def ids(outputs: list[RequestOutput]) -> list[tuple[int, ...]]:
@@ -76,11 +76,11 @@ def test_a_prompt_in_chunks_gives_the_same_as_in_one_step(load_tiny: LoadTiny, a
 def test_the_same_seed_gives_the_same_text_whatever_the_neighbours(load_tiny: LoadTiny) -> None:
     wanted = Request((5, 6, 7), SamplingParams(max_tokens=40, temperature=0.9, top_k=50, seed=1234, ignore_eos=True))
     loaded = load_tiny()
-    expected = loaded.engine.submit(wanted).future.result(60)
+    expected = loaded.engine.submit(wanted).future.result(120)
     first, *_, last = run_together(loaded, [wanted, *requests(40, temperature=1.5), wanted])
     assert first.text == last.text == expected.text
     other = Request(wanted.token_ids, SamplingParams(max_tokens=40, temperature=0.9, top_k=50, seed=7, ignore_eos=True))
-    assert loaded.engine.submit(other).future.result(60).token_ids != expected.token_ids
+    assert loaded.engine.submit(other).future.result(120).token_ids != expected.token_ids
 
 
 def test_penalties_do_not_depend_on_the_neighbours(load_tiny: LoadTiny) -> None:
@@ -101,13 +101,13 @@ def test_a_prompt_too_long_fails_alone(load_tiny: LoadTiny, alone: list[tuple[in
     batch = [*requests(), Request((1,) * loaded.resolved.max_model_len, SamplingParams(max_tokens=5))]
     *good, bad = loaded.engine.submit_many(batch)
     with pytest.raises(RequestTooLong):
-        bad.future.result(60)
-    assert [ticket.future.result(60).token_ids for ticket in good] == alone
+        bad.future.result(120)
+    assert [ticket.future.result(120).token_ids for ticket in good] == alone
 
 
 def test_a_completion_ends_where_the_context_does(load_tiny: LoadTiny) -> None:
     loaded = load_tiny(max_model_len=70)
-    output = loaded.engine.submit(Request((1,) * 60, SamplingParams(max_tokens=90, ignore_eos=True))).future.result(60)
+    output = loaded.engine.submit(Request((1,) * 60, SamplingParams(max_tokens=90, ignore_eos=True))).future.result(120)
     assert (len(output.token_ids), output.finish_reason) == (10, FinishReason.LENGTH)
 
 
@@ -132,10 +132,10 @@ def test_an_abort_in_the_middle_frees_every_page(load_tiny: LoadTiny) -> None:
 
     tickets += loaded.engine.submit_many([Request((1, number), endless) for number in range(5)])
     trigger = loaded.engine.submit(Request((2,), SamplingParams(max_tokens=1, temperature=0), on_token=abort))
-    trigger.future.result(60)
+    trigger.future.result(120)
     for ticket in tickets:
         with pytest.raises(CancelledError):
-            ticket.future.result(60)
+            ticket.future.result(120)
     assert loaded.engine.load().running == 0
     assert loaded.engine.load().kv_cache_usage == 0
 

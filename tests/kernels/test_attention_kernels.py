@@ -74,7 +74,7 @@ def test_a_prompt_has_the_same_bits_among_any_neighbours_and_in_any_chunks(threa
     alone = [sequences.prefill([(row, 0, length)])[0] for row, length in enumerate(LENGTHS)]
     torch.set_num_threads(threads)
     together = sequences.prefill([(row, 0, length) for row, length in enumerate(LENGTHS)], spare_columns=2)
-    assert all(map(torch.equal, together, alone))
+    assert all(torch.equal(one, other) for one, other in zip(together, alone, strict=True))
     for row in (6, 8):
         for chunk in (1, 48, 64, 100):
             parts = [(row, first, min(first + chunk, LENGTHS[row])) for first in range(0, LENGTHS[row], chunk)]

@@ -25,7 +25,7 @@ def load_in_a_new_process(**environment: str) -> subprocess.CompletedProcess[str
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=280,
     )
 
 

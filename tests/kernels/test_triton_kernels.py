@@ -111,7 +111,7 @@ def test_a_prompt_has_the_same_bits_among_any_neighbours_and_in_any_chunks(trito
     sequences = PagedSequences(LENGTHS, Heads(4, 2, 32), dtype)
     alone = [prefilled(triton, sequences, [(row, 0, length)])[0] for row, length in enumerate(LENGTHS)]
     together = prefilled(triton, sequences, [(row, 0, length) for row, length in enumerate(LENGTHS)], spare_columns=2)
-    assert all(map(torch.equal, together, alone))
+    assert all(torch.equal(one, other) for one, other in zip(together, alone, strict=True))
     for cuts in ([0, 64, 128, 130], [0, 63, 65, 66, 130], [0, 1, 130]):
         parts = [(6, first, end) for first, end in pairwise(cuts)]
         chunks = [prefilled(triton, sequences, [(3, 0, 64), part, (0, 0, 1)])[1] for part in parts]

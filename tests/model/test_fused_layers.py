@@ -104,7 +104,7 @@ def test_a_step_that_decodes_and_prefills_gives_the_bits_of_two_steps(
             found.append(steps.run([*old, *new], num_decodes=decoding))
     prompt_rows = sum(map(len, found[0])) - decoding
     assert prompt_rows > decoding if cached == 64 else 0 < prompt_rows < decoding  # as many rows go to each half
-    assert all(map(torch.equal, *found))
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 
 @pytest.mark.parametrize("quantize", ["none", "int8"])

@@ -44,6 +44,8 @@ def test_a_row_has_the_same_bits_among_any_rows(in_features: int, out_features: 
 @pytest.mark.usefixtures("kernel")
 @SHAPES
 def test_amx_tiles_and_vnni_vectors_give_the_same_bits(in_features: int, out_features: int) -> None:
+    if not torch.ops.qwen_batch_cpu.amx_available():
+        pytest.skip("a processor without AMX has no tiles to compare the vectors with")
     weight, x = pack_weight(random(out_features, in_features), "int8"), random(130, in_features)
     on_tiles = linear(x, weight, out_features)
     torch.ops.qwen_batch_cpu.int8_enable_tiles(False)

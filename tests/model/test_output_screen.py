@@ -95,6 +95,20 @@ def test_what_eight_bits_lose_altogether_is_not_missed() -> None:
     assert head.check(hidden, 1) < 4096
 
 
+def test_what_eight_bits_lose_of_the_hidden_state_is_not_missed() -> None:
+    """One value coarsens its group until the others are rounded away, and the weight is zero where that value is."""
+    weight = torch.zeros(4096, 512).bfloat16()
+    weight[:, 0] = torch.linspace(1, 60, 4096).bfloat16()
+    weight[77] = 0
+    weight[77, 1:256] = 127  # a byte each: of the weight nothing is lost
+    hidden = torch.zeros(2, 512).bfloat16()
+    hidden[:, 0] = 127 * 64
+    hidden[:, 1:256] = 31  # less than half a step of 64: zero in 8 bits
+    head = Head(weight)
+    assert head.all(hidden).argmax(-1).tolist() == [77, 77]
+    head.check(hidden, 1)
+
+
 @pytest.mark.parametrize("outlier", [-8.0, 12.0, 20.0])
 def test_an_outlier_in_the_hidden_state_coarsens_its_group_and_nothing_is_missed(outlier: float) -> None:
     weight, hidden = random(40_000, 1024), random(4, 1024)

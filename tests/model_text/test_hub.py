@@ -60,14 +60,14 @@ def start(name: str, url: str, home: Path, *options: str, **environment: str) ->
 
 def resolve(name: str, url: str, home: Path, *options: str, **environment: str) -> dict[str, object]:
     process = start(name, url, home, *options, **environment)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     return {**json.loads(output), "stderr": errors}
 
 
 def wait_until(reached: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     """Watch the files of another process; it must not end before."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not reached():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline

@@ -64,3 +64,13 @@ def test_a_draw_on_the_border_belongs_to_the_next_token() -> None:
     half = seed_for(2**31)
     assert draw(torch.zeros(1, 2), [SamplingRow(temperature=1.0, seed=half)]) == [1]
     assert draw(torch.zeros(1, 2), [SamplingRow(temperature=1.0, top_k=2, seed=half)]) == [1]
+
+
+@pytest.mark.parametrize("filters", [{}, {"top_k": 4}, {"top_k": 2000}], ids=str)
+@pytest.mark.parametrize(("top_p", "kept"), [(0.25, 1), (0.5, 2), (0.500001, 3), (0.75, 3), (0.750001, 4)])
+def test_a_top_p_that_is_reached_exactly_keeps_nothing_more(filters: dict[str, float], top_p: float, kept: int) -> None:
+    """Four equal logits weigh a quarter each: the first ones that reach `top_p` together are kept."""
+    rows = [SamplingRow(temperature=1.0, top_p=top_p, seed=seed, **filters) for seed in (LOWEST, HIGHEST)]
+    logits = torch.full((2, 3000), -torch.inf)
+    logits[:, [5, 70, 700, 1500]] = 1.0
+    assert draw(logits, rows) == [5, (5, 70, 700, 1500)[kept - 1]]

@@ -32,7 +32,7 @@ def test_a_hint_holds_the_job_and_the_shard_and_nothing_else(hints: CeleryHints,
     app = make_app(valkey.url)
     with app.connection_for_read() as connection:
         queue = connection.SimpleQueue(Queue("qwen-batch.org/model"))
-        messages = [queue.get(timeout=5) for _ in range(2)]
+        messages = [queue.get(timeout=60) for _ in range(2)]
         for message in messages:
             message.ack()
         queue.close()

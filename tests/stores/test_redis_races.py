@@ -22,7 +22,6 @@ from tests.stores.conftest import redis_under_test
 from tests.support.sample_jobs import completed, failed, new_job, prompts_of, shard_stats, submit
 
 LONG = 60.0
-SHORT = 0.005
 
 
 class InterruptedServer(RedisServer):
@@ -46,8 +45,8 @@ def redis_store(client: redis.Redis) -> RedisJobStore:
     return RedisJobStore(client)
 
 
-def leased(store: RedisJobStore, shard: ShardRef, ttl_seconds: float = LONG) -> Lease:
-    lease = store.lease(shard, "worker-1", ttl_seconds)
+def leased(store: RedisJobStore, shard: ShardRef) -> Lease:
+    lease = store.lease(shard, "worker-1", LONG)
     assert lease is not None
     return lease
 
@@ -59,9 +58,9 @@ def texts(store: RedisJobStore) -> list[str | None]:
 def expired_and_cancelled(store: RedisJobStore, client: redis.Redis) -> Lease:
     """The lease of a silent worker on the only shard of a job that is to be cancelled."""
     (shard,) = submit(store, new_job(lines=2))
-    lease = leased(store, shard, SHORT)
+    lease = leased(store, shard)
     store.request_cancel("job-1")
-    redis_under_test(client).let_pass(SHORT)
+    redis_under_test(client).let_pass(LONG)
     return lease
 
 
@@ -115,13 +114,25 @@ def test_a_worker_that_wakes_up_while_the_sweep_closes_its_shard_keeps_it(
     assert redis_store.finish_shard(lease, shard_stats())
 
 
+def test_a_worker_that_wakes_up_while_the_sweep_drops_its_lease_keeps_it(
+    redis_store: RedisJobStore, client: redis.Redis
+) -> None:
+    (shard,) = submit(redis_store, new_job(lines=2))
+    lease = leased(redis_store, shard)
+    redis_under_test(client).expire(lease)
+    server = InterruptedServer(client, "drop_expired", lambda: redis_store.renew([lease], LONG))
+    assert not SilentWorkers(server).drop(shard)
+    assert redis_store.renew([lease], LONG) == [LeaseStatus.HELD]
+    assert redis_store.lease(shard, "worker-2", LONG) is None
+
+
 def guilty(store: RedisJobStore, client: redis.Redis) -> Lease:
     """The expired lease of a worker that ran one line alone, as another one did before it."""
     (shard,) = submit(store, new_job(lines=2))
     for _ in range(4):
-        assert store.lease(shard, "worker-1", SHORT, alone=True) is not None
-        redis_under_test(client).let_pass(SHORT)
-    lease = store.lease(shard, "worker-1", SHORT, alone=True)
+        assert store.lease(shard, "worker-1", LONG, alone=True) is not None
+        redis_under_test(client).let_pass(LONG)
+    lease = store.lease(shard, "worker-1", LONG, alone=True)
     assert lease is not None
     redis_under_test(client).expire(lease)
     return lease
@@ -180,22 +191,37 @@ def test_a_late_second_retry_undoes_nothing(redis_store: RedisJobStore, client: 
 def test_a_late_closing_undoes_nothing(redis_store: RedisJobStore, client: redis.Redis) -> None:
     """While it reads, the shard is closed, retried, run with another result, lost and cancelled again."""
     (shard,) = submit(redis_store, new_job(lines=2))
-    lease = leased(redis_store, shard, SHORT)
+    lease = leased(redis_store, shard)
     redis_store.write(lease, [failed(0)])
     redis_store.request_cancel("job-1")
-    redis_under_test(client).let_pass(SHORT)
+    redis_under_test(client).let_pass(LONG)
 
     def a_whole_life() -> None:
         redis_store.request_cancel("job-1")
         redis_store.retry("job-1")
-        redis_store.write(leased(redis_store, shard, SHORT), [completed(0, "second run")])
-        redis_under_test(client).let_pass(SHORT)
+        redis_store.write(leased(redis_store, shard), [completed(0, "second run")])
+        redis_under_test(client).let_pass(LONG)
         client.hset(JobKeys("job-1").meta, "cancel_requested", "1")  # as far as `request_cancel` gets before a crash
 
     assert ShardCloser(InterruptedServer(client, "close_unheld", a_whole_life)).close_cancelled(shard)
     assert texts(redis_store) == ["second run", None]
     job = redis_store.job("job-1")
     assert (job.completed, job.failed) == (1, 1)
+
+
+def test_a_late_closing_leaves_a_retried_job_alone(redis_store: RedisJobStore, client: redis.Redis) -> None:
+    """While it reads, the job is cancelled to its end and retried; its shard waits, as it was read."""
+    lease = expired_and_cancelled(redis_store, client)
+
+    def cancelled_and_retried() -> None:
+        redis_store.request_cancel("job-1")
+        assert redis_store.retry("job-1") == [lease.shard]
+
+    server = InterruptedServer(client, "close_unheld", cancelled_and_retried)
+    assert not ShardCloser(server).close_cancelled(lease.shard)
+    job = redis_store.job("job-1")
+    assert (job.state, job.failed, job.shards_done) == (JobState.QUEUED, 0, 0)
+    assert redis_store.stranded("demo", 10) == [lease.shard]
 
 
 def test_a_job_listed_while_it_is_created_stays_in_the_lists(redis_store: RedisJobStore, client: redis.Redis) -> None:

@@ -11,11 +11,11 @@ from tests.stores.conftest import StoreUnderTest
 from tests.support.sample_jobs import completed, new_job, shard_stats, submit
 
 LONG = 60.0
-USUAL = 0.02  # seconds that the first shard is held
+USUAL = 10.0  # seconds that the first shard is held
 
 
-def slow_shard(under_test: StoreUnderTest) -> Lease:
-    """Of a job of two shards: one is finished after the usual time, the other one held for much longer."""
+def slow_shard(under_test: StoreUnderTest, its_time: float = 3 * USUAL) -> Lease:
+    """One of two shards of a job: the other one was finished after the usual time, and this one is still held."""
     store = under_test.store
     submit(store, new_job(lines=4))
     quick, slow = (store.lease_next("demo", worker, LONG) for worker in ("quick", "slow"))
@@ -23,7 +23,7 @@ def slow_shard(under_test: StoreUnderTest) -> Lease:
     under_test.let_pass(USUAL)
     store.write(quick, [completed(0), completed(1)])
     store.finish_shard(quick, shard_stats("quick"))
-    under_test.let_pass(2 * USUAL)
+    under_test.let_pass(its_time - USUAL)
     return slow
 
 
@@ -87,6 +87,7 @@ def test_there_is_one_second_runner_until_it_falls_silent(under_test: StoreUnder
     store = under_test.store
     slow_shard(under_test)
     silent = second_of(under_test, under_test.ttl_seconds)
+    under_test.let_pass(under_test.ttl_seconds / 2)
     assert store.back_up("demo", "third", LONG, 0.0) is None
     under_test.let_pass(under_test.ttl_seconds)
     third = store.back_up("demo", "third", LONG, 0.0)
@@ -102,7 +103,32 @@ def test_a_second_runner_is_told_of_a_cancellation(under_test: StoreUnderTest) -
     second = second_of(under_test)
     store.request_cancel("job-1")
     assert store.renew([second], LONG) == [LeaseStatus.CANCELLED]
-    assert store.back_up("demo", "third", LONG, 0.0) is None
+
+
+def test_a_cancelled_job_gets_no_second_runner(under_test: StoreUnderTest) -> None:
+    slow_shard(under_test)
+    under_test.store.request_cancel("job-1")
+    assert under_test.store.back_up("demo", "quick", LONG, 0.0) is None
+
+
+def test_a_job_past_its_deadline_gets_no_second_runner(under_test: StoreUnderTest) -> None:
+    slow_shard(under_test)
+    under_test.pass_deadline("job-1")
+    assert under_test.store.back_up("demo", "quick", LONG, 0.0) is None
+
+
+def test_a_paused_job_gets_no_second_runner_before_it_is_resumed(under_test: StoreUnderTest) -> None:
+    slow_shard(under_test)
+    under_test.store.pause("job-1")
+    assert under_test.store.back_up("demo", "quick", LONG, 0.0) is None
+    under_test.store.resume("job-1")
+    second_of(under_test)
+
+
+def test_a_shard_whose_holder_has_fallen_silent_gets_no_second_runner(under_test: StoreUnderTest) -> None:
+    """It needs a new holder, and has none until the sweep has found it."""
+    under_test.expire(slow_shard(under_test))
+    assert under_test.store.back_up("demo", "quick", LONG, 0.0) is None
 
 
 def test_a_shard_is_not_slow_before_its_time(under_test: StoreUnderTest) -> None:
@@ -111,6 +137,13 @@ def test_a_shard_is_not_slow_before_its_time(under_test: StoreUnderTest) -> None
     assert store.back_up("demo", "quick", LONG, LONG) is None
     assert store.back_up("demo", "slow", LONG, 0.0) is None  # its own
     assert store.back_up("other", "quick", LONG, 0.0) is None
+
+
+def test_a_shard_is_slow_after_twice_the_usual_time(under_test: StoreUnderTest) -> None:
+    slow_shard(under_test, its_time=1.5 * USUAL)
+    assert under_test.store.back_up("demo", "quick", LONG, 0.0) is None
+    under_test.let_pass(USUAL)
+    second_of(under_test)
 
 
 def test_where_no_shard_is_finished_nobody_knows_what_is_slow(under_test: StoreUnderTest) -> None:

@@ -77,7 +77,7 @@ def test_the_time_an_ended_job_waits_for_its_retry_is_no_part_of_its_duration(un
     store.finish_shard(lease, shard_stats())
     first_run = store.stats("job-1").duration_seconds
     assert first_run is not None
-    under_test.let_pass(0.2)
+    under_test.let_pass(100)
     store.retry("job-1")
     lease = leased(store, shard)
     assert store.stats("job-1").duration_seconds == first_run
@@ -85,7 +85,7 @@ def test_the_time_an_ended_job_waits_for_its_retry_is_no_part_of_its_duration(un
     store.write(lease, [completed(1)])
     both_runs = store.stats("job-1").duration_seconds
     assert both_runs is not None
-    assert first_run + 0.029 <= both_runs < first_run + 0.2
+    assert first_run + 0.029 <= both_runs < first_run + 100
 
 
 def test_latencies_are_exact_in_the_mean_and_within_one_percent_in_quantiles(store: JobStore) -> None:

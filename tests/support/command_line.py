@@ -25,7 +25,7 @@ def command(*arguments: str | Path) -> list[str]:
 
 
 def qwen_batch(
-    *arguments: str | Path, env: Mapping[str, str], stdin: str = "", timeout: float = 100, prefix: Sequence[str] = ()
+    *arguments: str | Path, env: Mapping[str, str], stdin: str = "", timeout: float = 240, prefix: Sequence[str] = ()
 ) -> subprocess.CompletedProcess[str]:
     """Run one command to its end; the words of `prefix` stand before it."""
     return subprocess.run(

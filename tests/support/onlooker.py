@@ -50,7 +50,7 @@ class Onlooker:
         self._ended.set()
         self._thread.join()
 
-    def wait_for(self, seen: Callable[[View], bool], timeout_seconds: float = 20) -> None:
+    def wait_for(self, seen: Callable[[View], bool], timeout_seconds: float = 60) -> None:
         """Return when something has been seen."""
         deadline = time.monotonic() + timeout_seconds
         while not (self._views and seen(self._views[-1])):

@@ -81,7 +81,7 @@ class TcpProxy:
     def _connect(self, near: socket.socket) -> None:
         self._open.wait()
         try:
-            far = socket.create_connection(("127.0.0.1", self._target_port), timeout=5)
+            far = socket.create_connection(("127.0.0.1", self._target_port), timeout=60)
         except OSError:
             near.close()  # as refused as a relay can make it
             return

@@ -64,7 +64,7 @@ class ValkeyProcess:
         assert self._process is None
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         with self.client() as client:
             while not _answers(client):
                 if self._process.poll() is not None or time.monotonic() > deadline:
@@ -82,7 +82,7 @@ class ValkeyProcess:
     def _end(self, how: signal.Signals) -> None:
         if self._process is not None:
             self._process.send_signal(how)
-            self._process.wait(timeout=10)
+            self._process.wait(timeout=60)
             self._process = None
 
 

@@ -63,7 +63,7 @@ def test_a_server_that_goes_away_and_comes_back_loses_nothing_and_a_watcher_is_t
             cluster.valkey.start()
             assert "The store answers again." in watcher.stderr.readline()
             cluster.wait_until_ended(job_id)
-            assert watcher.wait(20) == 0, watcher.stderr.read()
+            assert watcher.wait(120) == 0, watcher.stderr.read()
         after = cluster.check_results(job_id, LINES)
         assert all(after[index] == line for index, line in before.items())
         worker.wait_for_log(BACK)

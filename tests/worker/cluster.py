@@ -52,7 +52,7 @@ class Cluster:
             "compile": "false",
             "threads": "1",
             "kv_cache_memory": "64MiB",
-            "lease_ttl_seconds": "1.5",
+            "lease_ttl_seconds": "3",
             "sweep_seconds": "0.3",
             "flush_seconds": "0.1",
         }
@@ -86,7 +86,7 @@ class Cluster:
         self.hints.send(self.model, self.store.open(job_id)[:num_hints])
         return job_id
 
-    def wait_until_done(self, job_id: str, count: int, timeout_seconds: float = 60) -> Job:
+    def wait_until_done(self, job_id: str, count: int, timeout_seconds: float = 120) -> Job:
         """Return as soon as so many lines of the job have a result."""
         deadline = time.monotonic() + timeout_seconds
         while (job := self.store.job(job_id)).done < count:
@@ -94,7 +94,7 @@ class Cluster:
             time.sleep(0.01)  # the store has no way to tell
         return job
 
-    def wait_until_ended(self, job_id: str, timeout_seconds: float = 60) -> Job:
+    def wait_until_ended(self, job_id: str, timeout_seconds: float = 240) -> Job:
         deadline = time.monotonic() + timeout_seconds
         while not (job := self.store.job(job_id)).state.ended:
             assert time.monotonic() < deadline, job

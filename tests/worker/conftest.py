@@ -46,6 +46,6 @@ def bench(store: JobStore) -> Iterator[ShardBench]:
 
 @pytest.fixture
 def short_leases(store: JobStore) -> Iterator[ShardBench]:
-    """The same with leases of a third of a second, for tests that let one expire."""
-    with ShardBench(store, ttl_seconds=0.3) as bench:
+    """The same with leases of a second, for tests that let one expire."""
+    with ShardBench(store, ttl_seconds=1.0) as bench:
         yield bench

@@ -57,12 +57,12 @@ class FakeEngine:
         for ticket in tickets:
             ticket.future.set_exception(EngineDead("out of memory"))
 
-    def wait_for_submitted(self, count: int, timeout_seconds: float = 10) -> None:
+    def wait_for_submitted(self, count: int, timeout_seconds: float = 60) -> None:
         """Return once so many requests have come in all."""
         with self._lock:
             assert self._lock.wait_for(lambda: len(self.submitted) >= count, timeout_seconds)
 
-    def wait_for_aborted(self, count: int, timeout_seconds: float = 10) -> None:
+    def wait_for_aborted(self, count: int, timeout_seconds: float = 60) -> None:
         """Return once so many requests have been aborted in all."""
         with self._lock:
             assert self._lock.wait_for(lambda: len(self.aborted) >= count, timeout_seconds)

@@ -34,12 +34,12 @@ class FlakyStore:
     def mend(self) -> None:
         self.down = self.full = None
 
-    def wait_for_refused(self, name: str, count: int, timeout_seconds: float = 10) -> None:
+    def wait_for_refused(self, name: str, count: int, timeout_seconds: float = 60) -> None:
         """Return once so many calls of that name have failed here."""
         with self._changed:
             assert self._changed.wait_for(lambda: self._refused[name] >= count, timeout_seconds)
 
-    def wait_for_calls(self, name: str, count: int, timeout_seconds: float = 10) -> None:
+    def wait_for_calls(self, name: str, count: int, timeout_seconds: float = 60) -> None:
         """Return once so many calls of that name have got through."""
         with self._changed:
             assert self._changed.wait_for(lambda: self._passed[name] >= count, timeout_seconds)

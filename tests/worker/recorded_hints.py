@@ -24,7 +24,7 @@ class RecordedHints:
             self._changed.notify_all()
         return len(new)
 
-    def wait_for_sent(self, count: int, timeout_seconds: float = 10) -> None:
+    def wait_for_sent(self, count: int, timeout_seconds: float = 60) -> None:
         """Return once so many hints have been sent in all."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.sent) >= count, timeout_seconds)
@@ -35,7 +35,7 @@ class RecordedHints:
             self._changed.notify_all()
         return self.waiting
 
-    def wait_for_looks(self, count: int, timeout_seconds: float = 10) -> None:
+    def wait_for_looks(self, count: int, timeout_seconds: float = 60) -> None:
         """Return once somebody has asked so many more times how many hints wait."""
         with self._changed:
             wanted = self._looks + count

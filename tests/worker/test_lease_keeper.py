@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from typing import Any, cast
 
 import pytest
 
 from jobs.errors import StoreFull
-from jobs.job import LeaseStatus
+from jobs.job import Lease, LeaseStatus, ShardRef
+from jobs.stores.protocol import JobStore
 from tests.worker.fake_clock import FakeClock
 from tests.worker.shard_bench import ShardBench, prompts
 from worker.lease_keeper import LeaseKeeper
@@ -24,6 +27,23 @@ def keeper(bench: ShardBench, clock: FakeClock) -> LeaseKeeper:
     """A keeper whose rounds the test runs itself: it is never started."""
     link = StoreLink(threading.Event(), clock)
     return LeaseKeeper(store=bench.store, worker_id="w", ttl_seconds=4.0, link=link, clock=clock)
+
+
+class SlowStore:
+    """Grants and renews every lease, and takes three seconds for it."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+
+    def lease(self, *_: Any) -> Lease:
+        self._clock.advance(3)
+        return Lease(ShardRef("job", 0), "w", 1, 1)
+
+    lease_next = back_up = lease
+
+    def renew(self, leases: Sequence[Lease], _ttl_seconds: float) -> list[LeaseStatus]:
+        self._clock.advance(3)
+        return [LeaseStatus.HELD] * len(leases)
 
 
 def test_a_held_lease_is_renewed_and_nobody_is_told(bench: ShardBench, keeper: LeaseKeeper, clock: FakeClock) -> None:
@@ -128,3 +148,33 @@ def test_a_lease_that_was_let_go_is_not_renewed(bench: ShardBench, keeper: Lease
     clock.advance(100)
     keeper.give_up_expired()
     assert ends == []
+
+
+@pytest.fixture
+def slow(clock: FakeClock) -> LeaseKeeper:
+    """A keeper over a store that takes three of the four seconds that a lease lives for every answer."""
+    link = StoreLink(threading.Event(), clock)
+    return LeaseKeeper(store=cast(JobStore, SlowStore(clock)), worker_id="w", ttl_seconds=4.0, link=link, clock=clock)
+
+
+@pytest.mark.parametrize("way", ["take", "take_next", "take_backup"])
+@pytest.mark.parametrize("renewed", [False, True])
+def test_a_lease_lives_from_the_question_on_and_not_from_the_answer(
+    slow: LeaseKeeper, clock: FakeClock, way: str, renewed: bool
+) -> None:
+    """The store may have granted it as soon as it was asked, and its clock runs from then on."""
+    ends: list[LeaseStatus] = []
+    take = {
+        "take": lambda: slow.take(ShardRef("job", 0), ends.append),
+        "take_next": lambda: slow.take_next("model", ends.append),
+        "take_backup": lambda: slow.take_backup("model", ends.append, 0.0),
+    }
+    assert take[way]() is not None
+    if renewed:
+        slow.renew_all()
+    clock.advance(0.9)
+    slow.give_up_expired()
+    assert ends == []
+    clock.advance(0.2)
+    slow.give_up_expired()
+    assert ends == [LeaseStatus.LOST]

@@ -81,11 +81,11 @@ def test_refusals_and_a_silent_store_show(metrics: WorkerMetrics) -> None:
 def test_they_are_served_on_their_port_and_nothing_else_is(metrics: WorkerMetrics) -> None:
     port = free_port()
     serve_metrics(port, metrics.text)
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
         assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         assert answer.read().decode() == metrics.text()
     with pytest.raises(urllib.error.HTTPError, match="404") as refused:
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10)
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60)
     refused.value.close()
     with pytest.raises(InvalidInput, match=f"port {port}"):
         serve_metrics(port, metrics.text)

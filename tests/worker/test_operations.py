@@ -35,7 +35,7 @@ def test_a_worker_can_be_watched_by_machines(cluster: Cluster, tmp_path: Path) -
 
         job_id = cluster.submit(20)
         cluster.wait_until_ended(job_id)
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
             scraped = answer.read().decode()
         assert f'vllm:request_success_total{{model_name="{cluster.model}",finished_reason="length"}} 20' in scraped
         assert f'qwen_batch:ready{{model_name="{cluster.model}"}} 1' in scraped

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
 from tests.support.tiny_checkpoint import write_tiny_checkpoint
 from tests.support.valkey import ValkeyProcess
 from tests.worker.cluster import Cluster
-from tests.worker.shard_bench import ShardBench, prompts
+from tests.worker.shard_bench import PATIENCE_SECONDS, ShardBench, prompts
 from tests.worker.worker_under_test import RUN_WORKER
 from worker.active_shards import ActiveShard
 from worker.in_flight import InFlight
@@ -54,23 +56,72 @@ def test_a_suspect_is_run_to_its_end_in_parts(bench: ShardBench) -> None:
     assert bench.job().state is JobState.COMPLETED
 
 
+class Door(threading.Condition):
+    """Tells when a thread begins to wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits = threading.Semaphore(0)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits.release()
+        return super().wait(timeout)
+
+
+def wait_until_held_off(door: Door, bench: ShardBench, lines: int) -> None:
+    """Until a shard is told to wait; the engine must have so many lines as long as it is."""
+    while not door.waits.acquire(timeout=0.01):
+        assert len(bench.engine.submitted) == lines
+    assert len(bench.engine.submitted) == lines
+
+
 def test_a_suspect_waits_until_its_worker_runs_nothing_else_and_holds_others_off(bench: ShardBench) -> None:
     suspect, first, later = bench.add_job(prompts(6), shard_size=2)
     lose_two_workers(bench, suspect)
+    door = bench.active._changed = Door()
     bench.engine.hold()
     running = bench.start(first)
     bench.engine.wait_for_submitted(2)
-    assert bench.real_store.lease(later, "another", 60.0) is not None
+    elsewhere = bench.real_store.lease(later, "another", 60.0)
+    assert elsewhere is not None
     alone = bench.start(suspect)
-    assert not bench.active.wait_until_idle(0.1)
-    assert len(bench.engine.submitted) == 2
+    wait_until_held_off(door, bench, lines=2)
     bench.engine.finish()
     assert running.outcome() is Outcome.FINISHED
     bench.engine.wait_for_submitted(4)
+    bench.real_store.release(elsewhere)
     held_off = bench.start(later)
-    bench.engine.finish()
+    wait_until_held_off(door, bench, lines=4)
+    bench.engine.finish_from_now_on()
     assert alone.outcome() is Outcome.FINISHED
-    assert held_off.outcome() is Outcome.NOTHING_TO_DO
+    assert held_off.outcome() is Outcome.FINISHED
+    assert bench.job().completed == 6
+
+
+def test_who_comes_after_a_suspect_comes_in_after_it(bench: ShardBench) -> None:
+    """A worker that is never idle would keep a suspect waiting for ever."""
+    busy, suspect, later = (ActiveShard(ShardRef("job", index), InFlight(bench.engine)) for index in range(3))
+    door = bench.active._changed = Door()
+    order: list[str] = []
+
+    def come_in(name: str, shard: ActiveShard, enter: Callable[[ActiveShard], AbstractContextManager[object]]) -> None:
+        with enter(shard):
+            order.append(name)
+        door.waits.release()  # it has come in without a wait, or after one
+
+    with bench.active.entered(busy):
+        threads = []
+        for name, shard, enter in (
+            ("suspect", suspect, bench.active.entered_alone),
+            ("later", later, bench.active.entered),
+        ):
+            threads.append(threading.Thread(target=come_in, args=(name, shard, enter)))
+            threads[-1].start()
+            assert door.waits.acquire(timeout=PATIENCE_SECONDS)
+        assert order == []
+    for thread in threads:
+        thread.join()
+    assert order == ["suspect", "later"]
 
 
 def test_a_second_suspect_does_not_queue_up_behind_the_first(bench: ShardBench) -> None:
@@ -83,6 +134,7 @@ def test_a_second_suspect_does_not_queue_up_behind_the_first(bench: ShardBench) 
 
 def test_a_worker_that_stops_lets_nobody_wait_to_be_alone(bench: ShardBench) -> None:
     busy, waits = (ActiveShard(ShardRef("job", index), InFlight(bench.engine)) for index in range(2))
+    door = bench.active._changed = Door()
     entered = threading.Event()
 
     def wait_to_be_alone() -> None:
@@ -92,9 +144,10 @@ def test_a_worker_that_stops_lets_nobody_wait_to_be_alone(bench: ShardBench) -> 
     with bench.active.entered(busy):
         thread = threading.Thread(target=wait_to_be_alone)
         thread.start()
-        assert not entered.wait(0.05)
+        assert door.waits.acquire(timeout=PATIENCE_SECONDS)
+        assert not entered.is_set()
         bench.active.stop()
-        assert entered.wait(5)
+        assert entered.wait(PATIENCE_SECONDS)
     thread.join()
 
 

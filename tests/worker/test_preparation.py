@@ -17,7 +17,7 @@ CARD = ModelCard(
     vocab_size=VOCAB_SIZE,
     max_model_len=1_001,
     has_chat_template=True,
-    defaults=SamplingSettings(temperature=0.7, top_k=20),
+    defaults=SamplingSettings(temperature=0.7, top_p=0.8, top_k=20, min_p=0.05),
 )
 
 
@@ -58,11 +58,12 @@ def test_token_ids_are_fed_as_they_are_and_messages_go_through_the_template() ->
 
 def test_a_line_wins_over_its_job_and_the_job_over_the_model() -> None:
     prepared = prepare(
-        Prompt(0, "a", text="ab", settings=SamplingSettings(temperature=0.1)),
-        defaults=SamplingSettings(temperature=0.5, top_p=0.9),
+        Prompt(0, "a", text="ab", settings=SamplingSettings(temperature=0.1, top_p=0.3)),
+        defaults=SamplingSettings(temperature=0.5, top_k=0),
     )
     params = prepared.runnable[0][1].params
-    assert (params.temperature, params.top_p, params.top_k) == (0.1, 0.9, 20)
+    assert (params.temperature, params.top_p) == (0.1, 0.3)  # the line's, whether its job says something or not
+    assert (params.top_k, params.min_p) == (0, 0.05)  # the job's, and the model's where nobody else says anything
 
 
 def test_a_line_without_a_seed_gets_one_from_its_job_and_its_index() -> None:

@@ -44,7 +44,7 @@ def test_an_expired_lease_is_hinted_at_once_however_long_the_queue_is(bench: Sha
     first, *_ = bench.add_job(prompts(6), shard_size=2)
     bench.real_store.lease(first, "crashed", 0.05)
     bench.hints.waiting = 5_000
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not reaper.sweep():
         assert time.monotonic() < deadline
         time.sleep(0.01)  # a lease ends by the server's clock alone

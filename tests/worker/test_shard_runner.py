@@ -262,7 +262,7 @@ def test_a_stop_does_not_wait_for_a_store_that_is_down(bench: ShardBench) -> Non
     bench.engine.wait_for_submitted(2)
     bench.store.cut()
     bench.active.stop()
-    assert running.outcome(timeout_seconds=2) is Outcome.PUT_OFF
+    assert running.outcome() is Outcome.PUT_OFF
 
 
 def test_a_dead_engine_is_passed_on_and_the_lease_left_to_expire(bench: ShardBench) -> None:

@@ -14,7 +14,7 @@ from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
 from tests.support.tiny_checkpoint import write_tiny_checkpoint
 from tests.support.valkey import ValkeyProcess
 from tests.worker.cluster import SHARD_SIZE, Cluster
-from tests.worker.shard_bench import RunningShard, ShardBench, prompts
+from tests.worker.shard_bench import PATIENCE_SECONDS, Running, ShardBench, prompts
 from tests.worker.worker_under_test import RUN_WORKER
 from worker.shard_runner import Outcome
 from worker.spare_time import SpareTime
@@ -40,7 +40,7 @@ def idle(store: JobStore) -> Iterator[ShardBench]:
 
 
 @pytest.fixture
-def slow(bench: ShardBench, idle: ShardBench) -> RunningShard:
+def slow(bench: ShardBench, idle: ShardBench) -> Running:
     """`bench` runs the second of two shards and gets nowhere; `idle` has finished the first one."""
     quick, _ = bench.add_job(prompts(LINES), shard_size=LINES // 2)
     bench.engine.hold()
@@ -60,7 +60,7 @@ def wait_until_slow(bench: ShardBench) -> None:
 
 
 def test_an_idle_worker_finishes_a_slow_shard_and_its_holder_is_told(
-    bench: ShardBench, idle: ShardBench, slow: RunningShard
+    bench: ShardBench, idle: ShardBench, slow: Running
 ) -> None:
     assert idle.runner.run_backup(0.0) is Outcome.FINISHED
     job = bench.job()
@@ -70,9 +70,7 @@ def test_an_idle_worker_finishes_a_slow_shard_and_its_holder_is_told(
     assert len(bench.engine.aborted) == LINES // 2
 
 
-def test_only_lines_without_a_result_are_run_a_second_time(
-    bench: ShardBench, idle: ShardBench, slow: RunningShard
-) -> None:
+def test_only_lines_without_a_result_are_run_a_second_time(bench: ShardBench, idle: ShardBench, slow: Running) -> None:
     bench.engine.finish(1)
     bench.wait_until_done(LINES // 2 + 1)
     assert idle.runner.run_backup(0.0) is Outcome.FINISHED
@@ -80,7 +78,7 @@ def test_only_lines_without_a_result_are_run_a_second_time(
     assert bench.job().completed == len(bench.results()) == LINES
 
 
-def test_a_holder_that_is_faster_ends_the_second_run(bench: ShardBench, idle: ShardBench, slow: RunningShard) -> None:
+def test_a_holder_that_is_faster_ends_the_second_run(bench: ShardBench, idle: ShardBench, slow: Running) -> None:
     idle.engine.hold()
     spare = SpareTime(idle.runner, idle.active, on_death=lambda _: None, least_seconds=0.0)
     spare.start()
@@ -88,28 +86,46 @@ def test_a_holder_that_is_faster_ends_the_second_run(bench: ShardBench, idle: Sh
     bench.engine.finish_from_now_on()
     assert slow.outcome() is Outcome.FINISHED
     idle.engine.wait_for_aborted(LINES // 2)
-    assert idle.active.wait_until_idle(10)
+    assert idle.active.wait_until_idle(PATIENCE_SECONDS)
     spare.stop()
     assert bench.job().completed == len(bench.results()) == LINES
 
 
-def test_a_worker_that_stops_leaves_the_shard_to_its_holder(
-    bench: ShardBench, idle: ShardBench, slow: RunningShard
-) -> None:
+def test_a_worker_that_stops_leaves_the_shard_to_its_holder(bench: ShardBench, idle: ShardBench, slow: Running) -> None:
     idle.engine.hold()
     spare = SpareTime(idle.runner, idle.active, on_death=lambda _: None, least_seconds=0.0)
     spare.start()
     idle.engine.wait_for_submitted(LINES)
     idle.active.stop()
-    assert idle.active.wait_until_idle(10)
+    assert idle.active.wait_until_idle(PATIENCE_SECONDS)
     spare.stop()
     assert idle.hints.sent == []
     bench.engine.finish_from_now_on()
     assert slow.outcome() is Outcome.FINISHED
 
 
+def test_a_second_runner_of_a_cancelled_job_leaves_the_shard_to_its_holder(
+    bench: ShardBench, idle: ShardBench, slow: Running
+) -> None:
+    """Only the holder knows which of its lines are finished and not stored yet."""
+    bench.keeper.stop()  # the holder hears of the cancellation later
+    idle.engine.hold()
+    second = Running(lambda: idle.runner.run_backup(0.0))
+    idle.engine.wait_for_submitted(LINES)
+    bench.real_store.request_cancel("job")
+    idle.keeper.renew_all()
+    assert second.outcome() is Outcome.LEFT_TO_HOLDER
+    assert bench.job().state is JobState.IN_PROGRESS
+    bench.engine.finish(1)
+    bench.wait_until_done(LINES // 2 + 1)
+    bench.keeper.renew_all()
+    assert slow.outcome() is Outcome.CANCELLED
+    job = bench.job()
+    assert (job.state, job.completed, job.failed) == (JobState.CANCELLED, LINES // 2 + 1, LINES // 2 - 1)
+
+
 def test_a_worker_with_work_of_its_own_runs_nothing_a_second_time(
-    bench: ShardBench, idle: ShardBench, slow: RunningShard
+    bench: ShardBench, idle: ShardBench, slow: Running
 ) -> None:
     idle.engine.hold()
     (own,) = idle.add_job(prompts(1), job_id="own")
@@ -134,7 +150,7 @@ def test_the_last_shards_of_a_slow_worker_are_finished_by_a_fast_one(
             worker.wait_until(cluster.store, "idle")
         job_id = cluster.submit(lines)
         slow.wait_for_log(f"leased: job={job_id}")
-        cluster.wait_until_ended(job_id, timeout_seconds=40)
+        cluster.wait_until_ended(job_id, timeout_seconds=120)
         fast.wait_for_log(f"backing up: job={job_id}")
         slow.wait_for_log(f"lost: job={job_id}")
         cluster.check_results(job_id, lines)

@@ -63,12 +63,12 @@ class WorkerUnderTest:
         """What it has written so far."""
         return self._log.read_text()
 
-    def wait_until(self, store: JobStore, *states: str, timeout_seconds: float = 60) -> WorkerReport:
+    def wait_until(self, store: JobStore, *states: str, timeout_seconds: float = 120) -> WorkerReport:
         """Return its report as soon as it says that it is in one of these states."""
         return self.wait_for_report(store, lambda report: report.state in states, timeout_seconds)
 
     def wait_for_report(
-        self, store: JobStore, wanted: Callable[[WorkerReport], bool], timeout_seconds: float = 60
+        self, store: JobStore, wanted: Callable[[WorkerReport], bool], timeout_seconds: float = 120
     ) -> WorkerReport:
         """Return the first report of it that is as wanted."""
         deadline = time.monotonic() + timeout_seconds
@@ -80,7 +80,7 @@ class WorkerUnderTest:
             assert time.monotonic() < deadline, self.log
             time.sleep(0.02)  # a report is all that another process can see
 
-    def wait_for_log(self, text: str, timeout_seconds: float = 10) -> None:
+    def wait_for_log(self, text: str, timeout_seconds: float = 60) -> None:
         """Return as soon as it has written that."""
         deadline = time.monotonic() + timeout_seconds
         while text not in self.log:
@@ -103,7 +103,7 @@ class WorkerUnderTest:
     def has_ended(self) -> bool:
         return self._process.poll() is not None
 
-    def exit_code(self, timeout_seconds: float = 60) -> int:
+    def exit_code(self, timeout_seconds: float = 120) -> int:
         """Wait for its end."""
         return self._process.wait(timeout_seconds)
 
