@@ -45,7 +45,7 @@ class JobCounters:
     reused_input_tokens: int = 0  # of completions that earlier jobs had made
     reused_output_tokens: int = 0
     opened_at: float | None = None  # when `submit` had stored the job whole, by the store's clock
-    idle_seconds: float = 0.0  # between an ended job's last line and the first lease after `retry`
+    working_seconds: float | None = None  # in which a worker held a lease, up to the last line that one wrote
     engine: EngineTotals = field(default_factory=EngineTotals)
     workers: dict[str, WorkerShare] = field(default_factory=dict)
 

@@ -29,8 +29,8 @@ class MemoryJob:
     first_step_at: float | None = None
     last_line_at: float | None = None
     ended_at: float | None = None
-    idle_since: float | None = None  # the last line before `retry`, until a line is written again
-    idle_until: float | None = None  # the first lease after `retry`
+    busy_seconds: float = 0.0  # in which at least one lease was held, up to `busy_at`
+    busy_at: float = 0.0
     shards: dict[int, MemoryShard] = field(default_factory=dict)
     counters: JobCounters = field(default_factory=JobCounters)
     reused: int = 0
@@ -113,6 +113,7 @@ class MemoryJob:
             or (shard.lease is not None and not shard.expired(now))
         ):
             return None
+        self.count_time(now)
         if shard.lease is not None:
             shard.drop_expired()
         if shard.lines_at_a_time is not None and not alone:
@@ -126,9 +127,17 @@ class MemoryJob:
         shard.leased_at, shard.expires_at = now, now + shard.time_to_live(ttl_seconds)
         self.state = JobState.IN_PROGRESS
         self.first_step_at = now if self.first_step_at is None else self.first_step_at
-        if self.idle_since is not None and self.idle_until is None:
-            self.idle_until = now
         return shard.lease
+
+    def count_time(self, now: float) -> None:
+        """Count the time in which at least one lease was held; called before every change of the leases.
+
+        Since the call before, no lease has changed. A lease that nobody renewed counts up to its expiry.
+        """
+        expiries = [shard.expires_at for shard in self.shards.values() if shard.lease is not None]
+        if expiries:
+            self.busy_seconds += max(min(now, max(expiries)) - self.busy_at, 0.0)
+        self.busy_at = now
 
     def write(self, shard: MemoryShard, completions: list[Completion], now: float) -> int:
         """Store lines of a held shard that have no result yet; returns how many."""
@@ -140,13 +149,15 @@ class MemoryJob:
         new = len(shard.results) - before
         if new:
             shard.lone_expiries = 0  # of the line that was the first without a result
-            self._end_idleness()
+            self.count_time(now)
+            self.counters.working_seconds = self.busy_seconds
             self.last_line_at = now
         return new
 
     def close(self, shard: MemoryShard, missing: list[Completion], now: float) -> bool:
         """Every line of a shard has a result, some of them errors made now. Returns whether this ended the job."""
         shard.results.update({completion.index: completion for completion in missing})
+        self.count_time(now)
         shard.unhold()
         shard.closed = True
         return self.end_if_all_done(now)
@@ -169,7 +180,6 @@ class MemoryJob:
         self.shards.update({index: MemoryShard(list(lines)) for index, lines in zip(new, shards, strict=True)})
         if self.state is JobState.COMPLETED:
             self.state, self.ended_at, self.deadline_at, self.paused = JobState.QUEUED, None, None, False
-            self.idle_since, self.idle_until = self.idle_since or self.last_line_at, None
         return new
 
     def reopen_failed(self) -> list[int]:
@@ -183,7 +193,6 @@ class MemoryJob:
         if opened:
             self.state, self.ended_at, self.deadline_at = JobState.QUEUED, None, None
             self.cancel_requested = self.deadline_passed = self.paused = False
-            self.idle_since, self.idle_until = self.idle_since or self.last_line_at, None
         return opened
 
     def _count(self, completion: Completion) -> None:
@@ -192,8 +201,3 @@ class MemoryJob:
             reasons[reason] = reasons.get(reason, 0) + 1
         if completion.latency is not None:
             self.counters.add_latency(completion.latency)
-
-    def _end_idleness(self) -> None:
-        if self.idle_since is not None and self.idle_until is not None:
-            self.counters.idle_seconds += self.idle_until - self.idle_since
-            self.idle_since = self.idle_until = None

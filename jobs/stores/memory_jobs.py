@@ -81,6 +81,7 @@ class MemoryJobs:
     def _drop_expired(self, job: MemoryJob, limit: int) -> list[ShardRef]:
         now = self._clock()
         dropped: list[ShardRef] = []
+        job.count_time(now)
         for index, shard in sorted(job.shards.items()):
             if shard.expired(now) and len(dropped) < limit:
                 shard.drop_expired()

@@ -219,11 +219,12 @@ class MemoryJobStore(MemoryJobs, MemoryFleet):
             shard = self._held(lease)
             if shard is None:
                 return LeaseStatus.LOST
+            job = self._jobs[lease.shard.job_id]
             if lease.backup:
                 shard.backup_until = self._clock() + ttl_seconds
             else:
+                job.count_time(self._clock())
                 shard.expires_at = self._clock() + shard.time_to_live(ttl_seconds)
-            job = self._jobs[lease.shard.job_id]
             if job.ending:
                 return LeaseStatus.CANCELLED
             return LeaseStatus.PAUSED if job.paused else LeaseStatus.HELD
@@ -235,8 +236,9 @@ class MemoryJobStore(MemoryJobs, MemoryFleet):
                 if shard is not None:
                     shard.backup = None
                 return False
-            shard.unhold()
             job = self._jobs[lease.shard.job_id]
+            job.count_time(self._clock())
+            shard.unhold()
             if job.ending:
                 self._close_unheld(job)
             return not job.ending and not job.paused

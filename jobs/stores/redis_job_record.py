@@ -57,7 +57,7 @@ def counters_of(meta: Hash, latency: Hash, engine: Hash) -> JobCounters:
         reused_input_tokens=_count(meta, b"reused_input_tokens"),
         reused_output_tokens=_count(meta, b"reused_output_tokens"),
         opened_at=_seconds(meta, b"opened_at_ms"),
-        idle_seconds=_count(meta, b"idle_ms") / 1000,
+        working_seconds=_working_seconds(meta),
         engine=EngineTotals(
             prefill_us=_count(engine, b"prefill_us"),
             decode_us=_count(engine, b"decode_us"),
@@ -67,6 +67,16 @@ def counters_of(meta: Hash, latency: Hash, engine: Hash) -> JobCounters:
         ),
         workers={name: _worker(engine, name, facts) for name, facts in _named(engine, "worker:")},
     )
+
+
+def _working_seconds(meta: Hash) -> float | None:
+    if b"duration_ms" in meta:
+        return _count(meta, b"duration_ms") / 1000
+    if b"first_step_at_ms" not in meta or b"last_line_at_ms" not in meta:
+        return None
+    # An older version wrote all of the job's lines: it counted from the first lease to the last line.
+    wall_ms = _count(meta, b"last_line_at_ms") - _count(meta, b"first_step_at_ms")
+    return max(wall_ms - _count(meta, b"idle_ms"), 0) / 1000
 
 
 def _worker(engine: Hash, worker_id: str, facts: bytes) -> WorkerShare:

@@ -67,7 +67,7 @@ class Leases:
 
     def write(self, lease: Lease, completions: Sequence[Completion]) -> int:
         keys, index = JobKeys(lease.shard.job_id), lease.shard.index
-        names = [keys.meta, keys.shard(index), keys.running(index), keys.latency]
+        names = [keys.meta, keys.shard(index), keys.running(index), keys.latency, keys.leases]
         facts = msgspec.msgpack.encode([_facts(completion) for completion in completions])
         lines = map(encode_completion, completions)
         reply = self._server.script("write", names, lease.token, facts, *lines)

@@ -25,7 +25,7 @@ class SilentWorkers:
     def drop(self, shard: ShardRef) -> bool:
         """Take a shard from a silent worker; whether it needs another one now."""
         keys, index = JobKeys(shard.job_id), shard.index
-        names = [keys.shard(index), keys.running(index), keys.open, keys.leases]
+        names = [keys.shard(index), keys.running(index), keys.open, keys.leases, keys.meta]
         reply = self._server.script("drop_expired", names, index)
         if reply == "guilty":
             reply = self._lose_line(shard)

@@ -1,7 +1,7 @@
 -- KEYS: meta, shard, running, results, open. ARGV: index, failed lines it must have, then index and completion of each
 -- line that keeps its result. Opens the failed lines again, and with them the job.
 -- Returns 'ok', or 'no' when the shard or the job has changed since it was read.
-local state, cancel, last_line = unpack(redis.call('HMGET', KEYS[1], 'state', 'cancel_requested', 'last_line_at_ms'))
+local state, cancel = unpack(redis.call('HMGET', KEYS[1], 'state', 'cancel_requested'))
 if not state or state == 'deleting' or (cancel == '1' and not has_ended(state)) then
   return 'no'
 end
@@ -20,9 +20,6 @@ redis.call('HINCRBY', KEYS[1], 'failed', -ARGV[2])
 redis.call('HINCRBY', KEYS[1], 'shards_done', -1)
 if has_ended(state) then
   redis.call('HSET', KEYS[1], 'state', 'queued')
-  redis.call('HDEL', KEYS[1], 'cancel_requested', 'expired', 'deadline_ms', 'paused', 'ended_at_ms', 'error', 'idle_until_ms')
-  if last_line then
-    redis.call('HSETNX', KEYS[1], 'idle_since_ms', last_line)
-  end
+  redis.call('HDEL', KEYS[1], 'cancel_requested', 'expired', 'deadline_ms', 'paused', 'ended_at_ms', 'error')
 end
 return 'ok'
