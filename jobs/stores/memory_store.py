@@ -12,6 +12,7 @@ from jobs.prompt import Prompt
 from jobs.shard_stats import ShardStats, TimelineSample
 from jobs.stats import JobStats
 from jobs.stats_from_counters import job_stats
+from jobs.stores.damage import Damage
 from jobs.stores.memory_fleet import MemoryFleet
 from jobs.stores.memory_job import MemoryJob
 from jobs.stores.memory_jobs import MemoryJobs
@@ -40,11 +41,15 @@ class MemoryJobStore(MemoryJobs, MemoryFleet):
         self._runs: dict[str, str] = {}
         self._claims: dict[str, str] = {}  # submission key -> job id
         self._news = MemoryNews()
+        self._damage = Damage()  # it stays empty: nothing is stored in a form that could be damaged
 
     # --- the client's side -------------------------------------------------------------------------------------
 
     def ping(self) -> None:
         """It is always there."""
+
+    def damage(self) -> Damage:
+        return self._damage
 
     def create(self, spec: NewJob) -> None:
         with self._lock:
@@ -151,13 +156,23 @@ class MemoryJobStore(MemoryJobs, MemoryFleet):
 
     def retry(self, job_id: str) -> list[ShardRef]:
         with self._lock:
-            job = self._job(job_id)
-            if not job.state.ended:
-                raise not_ended(job_id, job.state, "retried")
-            if job.snapshot().failed and job.counters.opened_at is None:
+            job = self._ended(job_id)
+            if job.counters.opened_at is None:
                 raise never_opened(job_id)
             self._news.add(job.spec.model)
-            return [ShardRef(job_id, index) for index in job.reopen_failed()]
+            return [ShardRef(job_id, index) for index in sorted({*job.reopen_lost(), *job.reopen_failed()})]
+
+    def reopen_lost(self, job_id: str) -> list[ShardRef]:
+        with self._lock:
+            job = self._ended(job_id)
+            self._news.add(job.spec.model)
+            return [ShardRef(job_id, index) for index in job.reopen_lost()]
+
+    def _ended(self, job_id: str) -> MemoryJob:
+        job = self._job(job_id)
+        if not job.state.ended:
+            raise not_ended(job_id, job.state, "retried")
+        return job
 
     def delete(self, job_id: str) -> None:
         with self._lock:
@@ -261,6 +276,13 @@ class MemoryJobStore(MemoryJobs, MemoryFleet):
             job.counters.add_shard(stats)
             job.held_seconds.append(self._clock() - shard.leased_at)
             return job.close(shard, [job.ending_line(prompt) for prompt in missing], self._clock())
+
+    def give_up(self, lease: Lease, why: str) -> bool:
+        with self._lock:
+            shard = self._own(lease)
+            job = self._jobs[lease.shard.job_id]
+            job.error = job.error or why
+            return job.close(shard, [], self._clock())
 
     def stranded(self, model: str, limit: int, expired_only: bool = False) -> list[ShardRef]:
         with self._lock:

@@ -98,10 +98,27 @@ local function end_if_all_done(meta, open, leases, now)
   if redis.call('ZCARD', open) + redis.call('ZCARD', leases) > 0 then
     return 0
   end
-  local cancel, expired = unpack(redis.call('HMGET', meta, 'cancel_requested', 'expired'))
-  local state = cancel ~= '1' and 'completed' or expired == '1' and 'expired' or 'cancelled'
+  local cancel, expired, failure = unpack(redis.call('HMGET', meta, 'cancel_requested', 'expired', 'error'))
+  local state = cancel ~= '1' and (failure and 'failed' or 'completed') or expired == '1' and 'expired' or 'cancelled'
   redis.call('HSET', meta, 'state', state, 'ended_at_ms', now)
   return 1
+end
+
+-- Opens the closed shard `args[1]`, and with it a job that has ended. From `first` on, `args` holds index and completion of
+-- each line that keeps its result. The caller has removed the compacted results and adapted the job's other counters.
+local function reopen(meta, shard, running, open, args, first)
+  local index = args[1]
+  for i = first, #args, 2 do
+    redis.call('HSET', running, args[i], args[i + 1])
+  end
+  redis.call('HSET', shard, 'failed', 0, 'attempts', 0, 'expiries', 0)
+  redis.call('HDEL', shard, 'alone', 'lone')
+  redis.call('ZADD', open, index, index)
+  redis.call('HINCRBY', meta, 'shards_done', -1)
+  if has_ended(redis.call('HGET', meta, 'state')) then
+    redis.call('HSET', meta, 'state', 'queued')
+    redis.call('HDEL', meta, 'cancel_requested', 'expired', 'deadline_ms', 'paused', 'ended_at_ms', 'error')
+  end
 end
 
 -- Replaces a shard's running results by the compacted value; `errors` of its lines are new and counted here.
