@@ -23,7 +23,8 @@ class ResultCounts:
 
     completed: int
     failed: int
-    missing: MissingLines  # of an ended job, what `partial` left out
+    missing: int = 0  # lines of an ended job that `partial` let pass
+    missing_lines: str = ""  # which they are: `lines 17 to 32`
 
 
 def default_errors_path(output: Path) -> Path:
@@ -83,9 +84,10 @@ def write_results(
             if errors_path is not None:
                 bad = bad or files.enter_context(OutputFile(errors_path))
                 bad.write(line)
-        if missing.count and job.state.ended and not partial:
-            raise ResultsMissing(job.id, f"{missing.count:,} of {job.spec.num_lines:,}", str(missing))
-    return ResultCounts(completed, failed, missing)
+        lost = missing.count if job.state.ended else 0
+        if lost and not partial:
+            raise ResultsMissing(job.id, f"{lost:,} of {job.spec.num_lines:,}", str(missing))
+    return ResultCounts(completed, failed, lost, str(missing) if lost else "")
 
 
 def _check_different(output: Path, errors: Path | None) -> None:

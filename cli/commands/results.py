@@ -58,6 +58,6 @@ def command(  # one parameter an option
             f"Wait for it with `qwen-batch watch {job_id}`, or take what there is with --partial.",
         )
     counts = target.write(store, job, partial)
-    if job.state.ended and counts.missing.count:
-        console.warn(f"The store lacks {counts.missing.count:,} results of the job: {counts.missing}.")
+    if counts.missing:
+        console.warn(f"The store lacks {counts.missing:,} results of the job: {counts.missing_lines}.")
     console.say(f"Wrote {counts.completed:,} completed and {counts.failed:,} failed lines.")

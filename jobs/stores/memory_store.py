@@ -17,14 +17,7 @@ from jobs.stores.memory_fleet import MemoryFleet
 from jobs.stores.memory_job import MemoryJob
 from jobs.stores.memory_jobs import MemoryJobs
 from jobs.stores.memory_news import MemoryNews
-from jobs.stores.rules import (
-    TIMELINE_SECONDS,
-    id_taken,
-    never_opened,
-    not_ended,
-    not_extensible,
-    not_validating,
-)
+from jobs.stores.rules import TIMELINE_SECONDS, id_taken, never_opened, not_ended, not_extensible, not_validating
 
 
 class MemoryJobStore(MemoryJobs, MemoryFleet):
@@ -167,12 +160,6 @@ class MemoryJobStore(MemoryJobs, MemoryFleet):
             job = self._ended(job_id)
             self._news.add(job.spec.model)
             return [ShardRef(job_id, index) for index in job.reopen_lost()]
-
-    def _ended(self, job_id: str) -> MemoryJob:
-        job = self._job(job_id)
-        if not job.state.ended:
-            raise not_ended(job_id, job.state, "retried")
-        return job
 
     def delete(self, job_id: str) -> None:
         with self._lock:
