@@ -44,11 +44,11 @@ class Cancellation:
 class Retry:
     """Opens one shard after the other; what a crash leaves failed, the next `retry` opens."""
 
-    def __init__(self, server: RedisServer, index: JobIndex, reader: JobReader, lost: LostResults) -> None:
+    def __init__(self, server: RedisServer, index: JobIndex, reader: JobReader) -> None:
         self._server = server
         self._index = index
         self._reader = reader
-        self._lost = lost
+        self._lost = LostResults(server, index, reader)
 
     def retry(self, job_id: str) -> list[ShardRef]:
         job = self._ended(job_id)

@@ -24,7 +24,6 @@ from jobs.stores.redis_extension import Extension
 from jobs.stores.redis_fleet import Fleet, RunMemory
 from jobs.stores.redis_index import JobIndex
 from jobs.stores.redis_leases import Leases
-from jobs.stores.redis_lost_results import LostResults
 from jobs.stores.redis_pausing import Pausing
 from jobs.stores.redis_reading import JobReader
 from jobs.stores.redis_server import RedisServer
@@ -54,8 +53,7 @@ class RedisJobStore:
         self._cancellation = Cancellation(self._server, self._index, self._reader, closer)
         self._extension = Extension(self._server, self._index)
         self._pausing = Pausing(self._server, self._index, self._reader)
-        lost = LostResults(self._server, self._index, self._reader)
-        self._retry = Retry(self._server, self._index, self._reader, lost)
+        self._retry = Retry(self._server, self._index, self._reader)
         self._leases = Leases(self._server, closer)
         self._turns = Turns(self._server, self._index, self._leases)
         self._backups = Backups(self._server, self._index)
