@@ -49,6 +49,7 @@ def test_time_in_which_nobody_holds_a_shard_is_in_no_rate(under_test: StoreUnder
     lease = leased(store, shard)
     under_test.let_pass(WORK)
     store.write(lease, [completed(0, tokens=5)])
+    under_test.let_pass(WORK)
     store.release(lease)
     under_test.let_pass(GAP)
     lease = leased(store, shard, "worker-2")
@@ -56,7 +57,7 @@ def test_time_in_which_nobody_holds_a_shard_is_in_no_rate(under_test: StoreUnder
     store.write(lease, [completed(1, tokens=6)])
     stats = store.stats("job-1")
     duration, wall = times(stats)
-    assert duration >= 2 * WORK - ROUNDING
+    assert duration >= 3 * WORK - ROUNDING
     assert wall - duration >= GAP - ROUNDING
     assert stats.output_throughput == pytest.approx(11 / duration)
     assert stats.request_throughput == pytest.approx(2 / duration)
@@ -138,6 +139,20 @@ def test_the_time_after_the_last_line_counts_only_when_another_line_comes(under_
     assert times(store.stats("job-1")) == before
     store.write(lease, [completed(1)])
     assert times(store.stats("job-1"))[0] >= before[0] + WORK - ROUNDING
+
+
+def test_the_end_of_a_shard_counts_if_another_shard_follows(under_test: StoreUnderTest) -> None:
+    store = under_test.store
+    first, second = submit(store, new_job(lines=4))
+    lease = leased(store, first)
+    store.write(lease, [completed(0), completed(1)])
+    under_test.let_pass(WORK)
+    store.finish_shard(lease, shard_stats())
+    under_test.let_pass(GAP)
+    store.write(leased(store, second), [completed(2)])
+    duration, wall = times(store.stats("job-1"))
+    assert duration >= WORK - ROUNDING
+    assert wall - duration >= GAP - ROUNDING
 
 
 def test_the_time_between_an_end_and_its_retry_is_wall_time_alone(under_test: StoreUnderTest) -> None:
