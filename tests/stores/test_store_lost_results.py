@@ -210,6 +210,9 @@ def test_damaged_results_are_missing_and_are_made_again(
     damage(client, JobKeys("job-1"))
     with pytest.raises(ResultsMissing, match=r"lacks 2 of 7 results of job job-1: lines 3 to 4\."):
         written(ended, BytesIO())
+    left = BytesIO()
+    written(ended, left, partial=True)
+    assert len(left.getvalue().splitlines()) == 5  # each line at most once, also if another shard holds its copy
     assert ended.retry("job-1") == [ShardRef("job-1", 1)]
     assert counts(ended.job("job-1"))[:2] == (5, 0)
     run(ended)
@@ -249,3 +252,18 @@ def test_of_two_retries_at_once_the_second_destroys_nothing(client: redis.Redis,
     run(ended)
     assert [late._open(lost, 2) for lost in survey.lost] == [False]
     assert written(ended, BytesIO()) == list(range(7))
+
+
+def test_a_late_retry_takes_no_line_from_a_shard_that_was_opened_and_given_up_since(
+    client: redis.Redis, ended: RedisJobStore
+) -> None:
+    client.delete(JobKeys("job-1").results(1))
+    late = ended._retry._lost
+    survey = late._survey(ended.job("job-1"))
+    (shard,) = ended.retry("job-1")
+    lease = ended.lease(shard, "worker-2", LONG)
+    assert lease is not None
+    ended.write(lease, [completed(2)])
+    ended.give_up(lease, "It cannot be run.")
+    assert [late._open(lost, 2) for lost in survey.lost] == [False]
+    assert [line.index for line in ended.results("job-1")] == [0, 1, 2, 4, 5, 6]
