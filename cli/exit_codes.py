@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from jobs.errors import JobNotFound, QwenBatchError, StoreFull, StoreUnavailable
+from jobs.errors import JobNotFound, QwenBatchError, StoreDamaged, StoreFull, StoreUnavailable
 from jobs.job import Job, JobState
 
 
@@ -18,6 +18,7 @@ class ExitCode(IntEnum):
     NO_SUCH_JOB = 3
     STORE_UNAVAILABLE = 4  # cannot be reached, refuses the password, is full, or is no Redis server
     JOB_NOT_COMPLETED = 5  # cancelled, expired or failed
+    STORE_DAMAGED = 6  # a record of the store is damaged, or results are gone from it
     INTERRUPTED = 130  # Ctrl-C
 
 
@@ -27,6 +28,8 @@ def code_of_error(error: QwenBatchError) -> ExitCode:
         return ExitCode.NO_SUCH_JOB
     if isinstance(error, StoreUnavailable | StoreFull):
         return ExitCode.STORE_UNAVAILABLE
+    if isinstance(error, StoreDamaged):
+        return ExitCode.STORE_DAMAGED
     return ExitCode.INVALID_INPUT
 
 

@@ -22,7 +22,7 @@ from cli.run_folder import fingerprint_of, prune_runs, run_folder
 from cli.state_lock import StateLock
 from cli.store import open_hints, open_store
 from cli.worker_failure import LocalWorkerFailed
-from jobs.errors import QwenBatchError
+from jobs.errors import QwenBatchError, ResultsMissing, StoreDamaged
 from jobs.job import Job
 from jobs.prompt_file import PromptFile
 from jobs.settings import Settings
@@ -86,7 +86,11 @@ class LocalRun:
             console.say("Stopping. Finished lines are kept: the same command goes on from there.")
             raise
         workers.ask_to_stop()
-        self.target.write(store, ended)
+        try:
+            self.target.write(store, ended)
+        except ResultsMissing as error:
+            hint = "The same command runs these lines again." if self.embedded else error.hint
+            raise StoreDamaged(error.message, hint) from error
         self.target.write_stats(store.stats(ended.id))
         report_end(store, ended, console)
         return code_of_job(ended)

@@ -42,18 +42,22 @@ class ResultTarget:
                 check_writable(path)
         return target
 
-    def write(self, store: JobStore, job: Job) -> ResultCounts:
+    def write(self, store: JobStore, job: Job, partial: bool = False) -> ResultCounts:
         """Write what the store has of the job's results, in input order.
 
+        Args:
+            partial: Write what there is, even if the job has ended and lines of it are missing.
+
         Raises:
+            ResultsMissing: The job has ended, and lines of it are missing. No file has changed then.
             OutputNotWritable: The disk is full, say.
             BrokenPipeError: Nobody reads standard output any more.
         """
         completions = store.results(job.id)
         if self.output is not None:
-            return write_results(completions, job, self.output, self.errors)
+            return write_results(completions, job, self.output, self.errors, partial)
         try:
-            counts = write_results(completions, job, sys.stdout.buffer, self.errors)
+            counts = write_results(completions, job, sys.stdout.buffer, self.errors, partial)
             sys.stdout.buffer.flush()
         except BrokenPipeError:
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs.errors import JobNotFound
+from jobs.errors import JobNotFound, StoreDamaged
 from jobs.job import Job, JobState
 from jobs.stores.protocol import JobStore
 
@@ -14,17 +14,17 @@ def job_to_resume(store: JobStore, fingerprint: str, *, undelivered: bool) -> Jo
 
     Args:
         undelivered: A completed job counts as well, because its results never reached their file. That is so in a
-            store of our own, which is removed once they have.
+            store of our own, which is removed once they have. Lines of it whose results are gone are run again.
     """
     job_id = store.find_run(fingerprint)
     if job_id is None:
         return None
     try:
         job = store.job(job_id)
-    except JobNotFound:
+        if job.cancel_requested or job.state in _UNFINISHED:
+            return None if job.cancel_requested else job
+        if undelivered and job.state is JobState.COMPLETED:
+            return store.job(job_id) if store.reopen_lost(job_id) else job
+    except (JobNotFound, StoreDamaged):  # StoreDamaged: nobody can tell what it was, or make its results again
         return None
-    if job.cancel_requested:
-        return None
-    if job.state in _UNFINISHED or (undelivered and job.state is JobState.COMPLETED):
-        return job
     return None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import click
+
+from cli.console import Console
 from jobs.hints import HintSender
 from jobs.settings import Settings
 from jobs.stores.protocol import JobStore
@@ -18,14 +21,27 @@ def open_store(settings: Settings) -> JobStore:
     """
     from jobs.stores.connect import connect
 
-    return connect(settings.redis_url)
+    return _telling_of_damage(connect(settings.redis_url))
 
 
 def open_store_to_watch(settings: Settings) -> JobStore:
     """The same for a watcher, who wants to know soon that no answer comes, and asks again anyway."""
     from jobs.stores.connect import connect
 
-    return connect(settings.redis_url, reply_timeout_seconds=WATCHER_PATIENCE_SECONDS, retries=0)
+    return _telling_of_damage(connect(settings.redis_url, reply_timeout_seconds=WATCHER_PATIENCE_SECONDS, retries=0))
+
+
+def _telling_of_damage(store: JobStore) -> JobStore:
+    """At the end of the command that runs, name the damaged records that it skipped."""
+
+    def tell() -> None:
+        for sentence in store.damage().news():
+            Console().warn(sentence)
+
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.call_on_close(tell)
+    return store
 
 
 def open_hints(settings: Settings) -> HintSender:

@@ -81,7 +81,10 @@ def _throughput(stats: JobStats) -> str:
 def _duration(stats: JobStats) -> str:
     if stats.duration_seconds is None:
         return "-"
-    return f"{figures.seconds(stats.duration_seconds)} from first step to last line"
+    work, wall = figures.seconds(stats.duration_seconds), figures.seconds(stats.wall_seconds)
+    if work == wall:
+        return f"{work} from first step to last line"
+    return f"{work} in which a worker ran it; {wall} from first step to last line"
 
 
 def _before(stats: JobStats) -> str:

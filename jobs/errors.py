@@ -56,6 +56,45 @@ class StoreFull(QwenBatchError):
     """The Redis server has reached its memory limit and refuses writes."""
 
 
+class StoreDamaged(QwenBatchError):
+    """What the store must have of a job is damaged or gone."""
+
+
+class RecordDamaged(StoreDamaged):
+    """One record of the store cannot be read. Whoever reads many records skips it (`jobs/stores/damage.py`).
+
+    Args:
+        record: The record's key.
+        why: What is wrong with its value.
+        hint: What to do about it. By default the hint names the command that removes the record.
+    """
+
+    def __init__(self, record: str, why: str, hint: str = "") -> None:
+        super().__init__(
+            f"The store's record {record} cannot be read: {why}.",
+            hint or f"If nobody needs it, remove it from the server: redis-cli UNLINK '{record}'.",
+        )
+        self.record = record
+        self.why = why
+
+
+class ResultsMissing(StoreDamaged):
+    """A job has ended, and the store lacks results that it must have.
+
+    Args:
+        job_id: The job.
+        how_many: `16 of 40`.
+        lines: `lines 17 to 32`.
+    """
+
+    def __init__(self, job_id: str, how_many: str, lines: str) -> None:
+        super().__init__(
+            f"The store lacks {how_many} results of job {job_id}: {lines}.",
+            f"Run these lines again with `qwen-batch retry {job_id}`, "
+            f"or write what there is with `qwen-batch results {job_id} --partial`.",
+        )
+
+
 class ModelUnusable(QwenBatchError):
     """A model folder or id cannot be loaded: missing, damaged, of another architecture, or of an unsupported kind."""
 

@@ -21,7 +21,7 @@ class JobState(StrEnum):
     COMPLETED = "completed"  # every line has a result, some may be errors
     CANCELLED = "cancelled"
     EXPIRED = "expired"
-    FAILED = "failed"  # the job as a whole could not run
+    FAILED = "failed"  # a shard could not be run: its input is damaged or gone
 
     @property
     def ended(self) -> bool:
@@ -76,7 +76,7 @@ class Job(msgspec.Struct, frozen=True):
     first_step_at: float | None  # seconds since the epoch, by the store's clock
     last_line_at: float | None
     ended_at: float | None
-    error: str | None  # why the whole job failed
+    error: str | None  # why it failed, or will
     paused: bool = False  # nobody is to work on it for now
     deadline_at: float | None = None  # seconds since the epoch, by the store's clock
     deadline_passed: bool = False  # it ends because of that

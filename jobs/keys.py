@@ -17,11 +17,12 @@ crash leaves something harmless (`jobs/stores/redis_index.py`).
 | `qwen-batch:{JOB}:engine` | hash | engine seconds and batch sizes, and what each worker did |
 | `qwen-batch:{JOB}:timeline` | stream | one-second samples of the last hour |
 
-A shard that is in neither `open` nor `leases` is finished.
+A shard that is in neither `open` nor `leases` is finished, or was given up because it cannot be run.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 PREFIX = "qwen-batch:"
@@ -105,6 +106,11 @@ class JobKeys:
 
     def results(self, index: int) -> str:
         return self._key(f"results:{index}")
+
+    @property
+    def pattern(self) -> str:
+        """Matches every key of the job, for SCAN."""
+        return re.sub(r"([\\*?\[\]^])", r"\\\1", self._key("")) + "*"
 
     def of_shard(self, index: int) -> list[str]:
         """Every key of one shard."""

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from jobs.completion import Completion
-from jobs.errors import InvalidInput
+from jobs.errors import InvalidInput, ResultsMissing
 from jobs.formats.native_results import native_line
 from jobs.formats.openai_results import openai_line
 from jobs.job import Job
+from jobs.missing_lines import MissingLines
 from jobs.output_file import OutputFile, is_replaceable
 
 
@@ -22,6 +23,8 @@ class ResultCounts:
 
     completed: int
     failed: int
+    missing: int = 0  # lines of an ended job that `partial` let pass
+    missing_lines: str = ""  # which they are: `lines 17 to 32`
 
 
 def default_errors_path(output: Path) -> Path:
@@ -30,7 +33,11 @@ def default_errors_path(output: Path) -> Path:
 
 
 def write_results(
-    completions: Iterable[Completion], job: Job, output: Path | BinaryIO, errors: Path | None = None
+    completions: Iterable[Completion],
+    job: Job,
+    output: Path | BinaryIO,
+    errors: Path | None = None,
+    partial: bool = False,
 ) -> ResultCounts:
     """Write results in the order they come, in constant memory; files appear whole or not at all.
 
@@ -44,8 +51,10 @@ def write_results(
         job: Decides the format.
         output: A file, or a binary stream that stays open.
         errors: A file.
+        partial: Write what there is, even if the job has ended and lines of it are missing.
 
     Raises:
+        ResultsMissing: The job has ended, and `completions` lacks some of its lines.
         OutputNotWritable: A file cannot be written. Whatever is raised, a file that stood there before is still whole.
         InvalidInput: `output` and `errors` are the same file.
     """
@@ -62,7 +71,8 @@ def write_results(
         bad: OutputFile | None = None
         if errors_path is not None and (errors is not None or errors_path.exists()):
             bad = files.enter_context(OutputFile(errors_path))
-        for completion in completions:
+        missing = MissingLines(job.spec.num_lines)
+        for completion in missing.watch(completions):
             line = render(completion)
             if completion.error is None:
                 completed += 1
@@ -74,7 +84,10 @@ def write_results(
             if errors_path is not None:
                 bad = bad or files.enter_context(OutputFile(errors_path))
                 bad.write(line)
-    return ResultCounts(completed, failed)
+        lost = missing.count if job.state.ended else 0
+        if lost and not partial:
+            raise ResultsMissing(job.id, f"{lost:,} of {job.spec.num_lines:,}", str(missing))
+    return ResultCounts(completed, failed, lost, str(missing) if lost else "")
 
 
 def _check_different(output: Path, errors: Path | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from contextlib import suppress
 
 import msgspec
 
@@ -80,10 +81,9 @@ class EarlierLines:
         if shard in self._shards:
             self._shards.move_to_end(shard)
             return self._shards[shard]
-        try:
+        lines: list[tuple[Prompt, Completion | None]] = []
+        with suppress(JobNotFound), self._store.damage().skipping():  # deleted meanwhile, or damaged: run them again
             lines = self._store.lines(shard)
-        except JobNotFound:  # deleted meanwhile: its lines are run again
-            lines = []
         self._shards[shard] = lines
         if len(self._shards) > SHARDS_KEPT:
             self._shards.popitem(last=False)

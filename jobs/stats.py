@@ -30,9 +30,11 @@ class JobStats(msgspec.Struct, frozen=True, kw_only=True):
     Time: every moment is one of the store's clock, so clocks of different machines are never compared.
 
     - The first step is the job's first lease: a worker had the shard in its hands.
-    - `duration_seconds` runs from the first step to the last line that a worker wrote, whatever happened in between
-      (workers that came, went or died). Errors that the store itself wrote for a cancelled job or a lost worker do not
-      prolong it. When `retry` opened an ended job again, the time from its last line to the next lease is left out.
+    - `duration_seconds` is the time in which at least one worker held a lease on a shard of the job. Leases that are
+      held at the same time count once. A lease that its worker did not renew counts up to its expiry. The time stops at
+      the last line that a worker wrote: errors that the store itself wrote do not prolong it.
+    - `wall_seconds` runs from the first step to that last line. Time in which no worker held a lease is part of it: the
+      night between an interrupted `run` and the next one, say, or the pause before a `retry`.
     - `queue_seconds` runs from the moment at which `submit` had stored the job whole to the first step.
 
     Reused lines count as completed, with their tokens, but in no rate and no latency: nothing was computed for them.
@@ -68,8 +70,9 @@ class JobStats(msgspec.Struct, frozen=True, kw_only=True):
     reused: int  # of the completed lines: their completion was an earlier job's
     total_input_tokens: int  # over completed lines
     total_output_tokens: int
-    duration_seconds: float | None  # first step to last line written, wall time, all workers
-    output_throughput: float | None  # tokens a second of that duration; never a sum of worker rates
+    duration_seconds: float | None  # in which at least one worker held a shard, up to the last line written
+    wall_seconds: float | None  # first step to last line written, also the time in which nothing ran
+    output_throughput: float | None  # tokens a second of `duration_seconds`; never a sum of worker rates
     total_token_throughput: float | None
     request_throughput: float | None
     queue_seconds: float | None  # submit to first step

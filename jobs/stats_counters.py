@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from jobs.completion import Latency
+from jobs.completion import Completion, Latency
 from jobs.latency_histogram import LatencyHistogram
 from jobs.shard_stats import ShardStats
 from jobs.stats import WorkerShare
@@ -45,9 +45,17 @@ class JobCounters:
     reused_input_tokens: int = 0  # of completions that earlier jobs had made
     reused_output_tokens: int = 0
     opened_at: float | None = None  # when `submit` had stored the job whole, by the store's clock
-    idle_seconds: float = 0.0  # between an ended job's last line and the first lease after `retry`
+    working_seconds: float | None = None  # in which a worker held a lease, up to the last line that one wrote
     engine: EngineTotals = field(default_factory=EngineTotals)
     workers: dict[str, WorkerShare] = field(default_factory=dict)
+
+    def add_finish(self, completion: Completion) -> None:
+        """Count how a line ended, and how long it took, as far as it says so."""
+        if completion.finish_reason is not None:
+            reason = str(completion.finish_reason)
+            self.finish_reasons[reason] = self.finish_reasons.get(reason, 0) + 1
+        if completion.latency is not None:
+            self.add_latency(completion.latency)
 
     def add_latency(self, latency: Latency) -> None:
         """Count a completed line."""

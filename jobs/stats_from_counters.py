@@ -9,7 +9,7 @@ from jobs.stats_counters import MICRO, EngineTotals, JobCounters
 
 def job_stats(job: Job, counters: JobCounters) -> JobStats:
     """Every figure of a job, from what the store counted. `JobStats` says what each of them means."""
-    seconds = duration_seconds(job, counters)
+    seconds = counters.working_seconds
     made = job.total_output_tokens - counters.reused_output_tokens
     workers = tuple(counters.workers[name] for name in sorted(counters.workers))
     return JobStats(
@@ -30,6 +30,7 @@ def job_stats(job: Job, counters: JobCounters) -> JobStats:
         total_input_tokens=job.total_input_tokens,
         total_output_tokens=job.total_output_tokens,
         duration_seconds=seconds,
+        wall_seconds=wall_seconds(job),
         output_throughput=_rate(made, seconds),
         total_token_throughput=_rate(made + job.total_input_tokens - counters.reused_input_tokens, seconds),
         request_throughput=_rate(job.completed - job.reused, seconds),
@@ -55,11 +56,11 @@ def job_stats(job: Job, counters: JobCounters) -> JobStats:
     )
 
 
-def duration_seconds(job: Job, counters: JobCounters) -> float | None:
-    """From the first lease to the last line written, less the idle time before a `retry` was taken up."""
+def wall_seconds(job: Job) -> float | None:
+    """The time from the first lease to the last line that a worker wrote, also that in which nothing ran."""
     if job.first_step_at is None or job.last_line_at is None:
         return None
-    return max(job.last_line_at - job.first_step_at - counters.idle_seconds, 0.0)
+    return max(job.last_line_at - job.first_step_at, 0.0)
 
 
 def queue_seconds(job: Job, counters: JobCounters) -> float | None:

@@ -18,6 +18,7 @@ EXIT_CODES = {
     ExitCode.NO_SUCH_JOB: "There is no such job.",
     ExitCode.STORE_UNAVAILABLE: "The server cannot be reached, refuses the password, is full, or is no Redis server.",
     ExitCode.JOB_NOT_COMPLETED: "The job was cancelled, expired or failed (`run`, `watch`, `--wait`).",
+    ExitCode.STORE_DAMAGED: "The store has lost results of the job, or a record of it in the store is damaged.",
     ExitCode.INTERRUPTED: "Interrupted by Ctrl-C.",
 }
 

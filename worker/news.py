@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs.errors import StoreFull, StoreUnavailable
+from jobs.errors import RecordDamaged, StoreFull, StoreUnavailable
 from jobs.stores.protocol import NO_NEWS, JobStore
 from worker.active_shards import ActiveShards
 from worker.periodic import Periodic
@@ -44,6 +44,10 @@ class News:
             while (heard := self._store.wait_for_news(self._model, self._heard, LISTEN_SECONDS)) == self._heard:
                 if self._active.stopping.is_set():
                     return
+        except RecordDamaged as error:
+            self._store.damage().note(error)
+            self._active.stopping.wait(TROUBLE_SECONDS)
+            return
         except (StoreUnavailable, StoreFull):
             self._active.stopping.wait(TROUBLE_SECONDS)
             return

@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from collections.abc import Callable
 
 log = logging.getLogger(__name__)
+
+QUIET_SECONDS = 60.0  # between two logs of the same error
 
 
 class Periodic:
     """Calls `action` every `interval_seconds` on a thread of its own, from `start` to `stop`.
 
-    An error in `action` is logged with its traceback and the thread goes on: a worker whose heartbeat has died
-    silently would lose its leases for ever.
+    An error in `action` is logged with its traceback, and the thread goes on: a worker whose heartbeat has died
+    silently would lose its leases for ever. The same error again is logged once a minute.
 
     Args:
         name: The thread's name.
@@ -29,6 +32,8 @@ class Periodic:
         self._jitter = jitter
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._last_error = ""
+        self._logged_at = 0.0  # by the monotonic clock
 
     def start(self) -> None:
         self._thread.start()
@@ -43,7 +48,16 @@ class Periodic:
         while True:
             try:
                 self._action()
-            except Exception:
-                log.exception("%s: unexpected error, going on", self._thread.name)
+            except Exception as error:
+                if self._is_worth_a_line(error):
+                    log.exception("%s: unexpected error, going on", self._thread.name)
             if self._stopped.wait(self._interval * random.uniform(1 - self._jitter, 1 + self._jitter)):
                 return
+
+    def _is_worth_a_line(self, error: Exception) -> bool:
+        """Whether an error is another one than the last, or its last log is a minute old."""
+        text, now = repr(error), time.monotonic()
+        if text == self._last_error and now - self._logged_at < QUIET_SECONDS:
+            return False
+        self._last_error, self._logged_at = text, now
+        return True

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from jobs.errors import StoreFull, StoreUnavailable
+from jobs.errors import RecordDamaged, StoreFull, StoreUnavailable
 from jobs.hints import HintSender
 from jobs.stores.protocol import JobStore
 from worker.periodic import Periodic
@@ -77,8 +77,17 @@ class Reaper:
         try:
             if self._clock() >= self._quiet_until:
                 self.sweep()
+                self._tell_of_damage()
             else:
                 self._hints.depth(self._model)
+        except RecordDamaged as error:
+            self._store.damage().note(error)
+            self._tell_of_damage()
         except (StoreUnavailable, StoreFull) as error:
             self._link.failed(error)
             self._quiet_until = self._clock() + SETTLE_SECONDS
+
+    def _tell_of_damage(self) -> None:
+        """Log each damaged record that this worker has skipped, once."""
+        for sentence in self._store.damage().news():
+            log.warning("%s", sentence)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from engine.request import EngineLoad
-from jobs.errors import JobNotFound, StoreFull, StoreUnavailable
+from jobs.errors import JobNotFound, RecordDamaged, StoreFull, StoreUnavailable
 from jobs.shard_stats import TimelineSample
 from jobs.stores.protocol import JobStore
 from jobs.worker_report import WorkerReport, WorkerState
@@ -88,6 +88,8 @@ class Reporter:
             self._link.worked()
         except (StoreUnavailable, StoreFull) as error:
             self._link.failed(error)
+        except RecordDamaged as error:
+            self._store.damage().note(error)
 
     def _state(self, jobs: tuple[str, ...]) -> WorkerState:
         if self._active.stopping.is_set():

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
-from jobs.errors import JobNotFound, LeaseLost, StoreFull, StoreUnavailable
+from jobs.errors import JobNotFound, LeaseLost, RecordDamaged, StoreFull, StoreUnavailable
 from jobs.hints import HintSender
 from jobs.job import Lease, NewJob, ShardRef
 from jobs.prompt import Prompt
@@ -43,6 +43,7 @@ class Outcome(StrEnum):
     LOST = "lost"  # the lease ended, or the job was deleted
     HANDED_BACK = "handed back"  # the store knows that it needs a worker, and a hint was sent
     LEFT_TO_HOLDER = "left to its holder"  # a second runner stops; the holder goes on
+    DAMAGED = "damaged"  # given up: its records in the store cannot be read
     PUT_OFF = "put off"  # the store did not answer; a reaper will find the shard
 
 
@@ -73,6 +74,9 @@ class ShardRunner:
             except (StoreUnavailable, StoreFull) as error:
                 self.link.failed(error)
                 return Outcome.PUT_OFF
+            except RecordDamaged as error:
+                self.store.damage().note(error)
+                return Outcome.NOTHING_TO_DO
             if isinstance(taken, Taken):
                 return self._put_off_if_down(lambda: self._run(taken.held, taken.activity))
         if self.active.leaving:
@@ -111,12 +115,15 @@ class ShardRunner:
         except (StoreUnavailable, StoreFull) as error:
             self.link.failed(error)
             return Outcome.PUT_OFF
+        except RecordDamaged as error:
+            self.store.damage().note(error)
+            return Outcome.DAMAGED
 
     def _run(self, held: HeldLease, activity: ActiveShard) -> Outcome:
         lease = held.lease
         started_at = time.monotonic()
         try:
-            outcome = self._run_leased(lease, activity)
+            outcome = self._run_sound(lease, activity)
         except (LeaseLost, JobNotFound):
             outcome = Outcome.LOST
         finally:
@@ -126,6 +133,16 @@ class ShardRunner:
         seconds = time.monotonic() - started_at
         log.info("%s: job=%s shard=%d seconds=%.2f", outcome, lease.shard.job_id, lease.shard.index, seconds)
         return outcome
+
+    def _run_sound(self, lease: Lease, activity: ActiveShard) -> Outcome:
+        """Run a shard, or give it up if the store's records of it are damaged: no other worker could run it, either."""
+        try:
+            return self._run_leased(lease, activity)
+        except RecordDamaged as error:
+            shard, why = lease.shard, f"Shard {lease.shard.index} cannot be run. {error.message}"
+            log.error("given up: job=%s shard=%d: %s", shard.job_id, shard.index, error.message)
+            self.link.insist(lambda: self.store.give_up(lease, why))
+            return Outcome.DAMAGED
 
     def _run_leased(self, lease: Lease, activity: ActiveShard) -> Outcome:
         shard, in_flight = lease.shard, activity.in_flight

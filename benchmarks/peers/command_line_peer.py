@@ -1,6 +1,6 @@
 """Ours as people use it: `qwen-batch run` on a file, through command line, queue, worker and store.
 
-The time is the job's `duration_seconds`: from the worker's first step for it to the last line that it wrote. A peer's
+The time is the job's `wall_seconds`: from the worker's first step for it to the last line that it wrote. A peer's
 is the time of its `generate` call; loading and compiling are in neither.
 """
 
@@ -41,7 +41,7 @@ def main() -> None:
             statistics = job_statistics(task, options, Path(scratch))
         kept = {name: statistics[name] for name in STATISTICS}
         peak = max(worker["peak_memory_bytes"] for worker in statistics["workers"])
-        run.record(task, statistics["duration_seconds"], our_version(), peak_memory_bytes=peak, **kept)
+        run.record(task, statistics["wall_seconds"], our_version(), peak_memory_bytes=peak, **kept)
 
 
 def job_statistics(task: Task, options: argparse.Namespace, scratch: Path) -> dict[str, Any]:

@@ -23,7 +23,11 @@ from jobs.errors import JobConflict
 @job_argument
 @output_option
 @errors_option
-@click.option("--partial", is_flag=True, help="Write the finished lines of a job that still runs.")
+@click.option(
+    "--partial",
+    is_flag=True,
+    help="Write what there is: of a job that still runs, or whose results are not all there any more.",
+)
 @redis_url_option
 @verbosity_options
 @pass_console
@@ -35,6 +39,10 @@ def command(  # one parameter an option
     They have the format of the input: one JSON object a line, each submitted
     line exactly once (docs/results-format.md). The exit code is 0 when they
     are written, whatever they say; `watch` reports how a job ended.
+
+    If the store has lost results of a job that has ended, the command names
+    the missing lines and ends with exit code 6. A file of -o then stays as it
+    was, and stdout has the lines that are left. `retry` runs the others again.
 
     \b
     Examples:
@@ -49,5 +57,7 @@ def command(  # one parameter an option
             f"The job has not ended: {job.done:,} of {job.spec.num_lines:,} lines are finished.",
             f"Wait for it with `qwen-batch watch {job_id}`, or take what there is with --partial.",
         )
-    counts = target.write(store, job)
+    counts = target.write(store, job, partial)
+    if counts.missing:
+        console.warn(f"The store lacks {counts.missing:,} results of the job: {counts.missing_lines}.")
     console.say(f"Wrote {counts.completed:,} completed and {counts.failed:,} failed lines.")

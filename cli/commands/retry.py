@@ -29,6 +29,7 @@ def command(console: Console, job_id: str, wait: bool, redis_url: str | None) ->
 
     Completed lines keep their results. The lines of a cancelled job that
     never ran count as failed, so this also takes a cancelled job up again.
+    Lines whose results the store has lost are run again, too.
 
     \b
     Examples:
@@ -40,8 +41,8 @@ def command(console: Console, job_id: str, wait: bool, redis_url: str | None) ->
     model = store.job(job_id).spec.model
     shards = store.retry(job_id)
     if not shards:
-        console.say("No line of this job has failed; there is nothing to retry.")
+        console.say("No line of this job has failed and none is missing; there is nothing to retry.")
         return ExitCode.DONE
     open_hints(settings).send(model, shards)
-    console.say("The failed lines are queued again.")
+    console.say("The lines without a completion are queued again.")
     return watch_to_the_end(open_store_to_watch(settings), job_id, console) if wait else ExitCode.DONE

@@ -87,7 +87,8 @@ def command(
 
     \b
     Exit codes: 0 done, 1 some lines failed, 2 invalid input or model,
-    4 no server, 5 the job could not run, 130 interrupted.
+    4 no server, 5 the job could not run, 6 the server has lost results,
+    130 interrupted.
 
     \b
     Examples:

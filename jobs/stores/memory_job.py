@@ -12,6 +12,7 @@ from jobs.prompt import Prompt
 from jobs.shard_stats import TimelineSample
 from jobs.stats_counters import JobCounters
 from jobs.stores.memory_shard import MemoryShard
+from jobs.stores.recount import Recount
 from jobs.stores.rules import cancelled_line, expired_line, extended
 
 
@@ -29,8 +30,9 @@ class MemoryJob:
     first_step_at: float | None = None
     last_line_at: float | None = None
     ended_at: float | None = None
-    idle_since: float | None = None  # the last line before `retry`, until a line is written again
-    idle_until: float | None = None  # the first lease after `retry`
+    error: str | None = None  # why a shard could not be run
+    busy_seconds: float = 0.0  # in which at least one lease was held, up to `busy_at`
+    busy_at: float = 0.0
     shards: dict[int, MemoryShard] = field(default_factory=dict)
     counters: JobCounters = field(default_factory=JobCounters)
     reused: int = 0
@@ -76,7 +78,7 @@ class MemoryJob:
             first_step_at=self.first_step_at,
             last_line_at=self.last_line_at,
             ended_at=self.ended_at,
-            error=None,
+            error=self.error,
             paused=self.paused,
             deadline_at=self.deadline_at,
             deadline_passed=self.deadline_passed,
@@ -97,7 +99,7 @@ class MemoryJob:
         self.shards[index] = shard
         self.reused += len(known)
         for completion in known:
-            self._count(completion)
+            self.counters.add_finish(completion)
             if completion.usage is not None:
                 self.counters.reused_input_tokens += completion.usage.prompt_tokens
                 self.counters.reused_output_tokens += completion.usage.completion_tokens
@@ -113,6 +115,7 @@ class MemoryJob:
             or (shard.lease is not None and not shard.expired(now))
         ):
             return None
+        self.count_time(now)
         if shard.lease is not None:
             shard.drop_expired()
         if shard.lines_at_a_time is not None and not alone:
@@ -126,9 +129,17 @@ class MemoryJob:
         shard.leased_at, shard.expires_at = now, now + shard.time_to_live(ttl_seconds)
         self.state = JobState.IN_PROGRESS
         self.first_step_at = now if self.first_step_at is None else self.first_step_at
-        if self.idle_since is not None and self.idle_until is None:
-            self.idle_until = now
         return shard.lease
+
+    def count_time(self, now: float) -> None:
+        """Count the time in which at least one lease was held; called before every change of the leases.
+
+        Since the call before, no lease has changed. A lease that nobody renewed counts up to its expiry.
+        """
+        expiries = [shard.expires_at for shard in self.shards.values() if shard.lease is not None]
+        if expiries:
+            self.busy_seconds += max(min(now, max(expiries)) - self.busy_at, 0.0)
+        self.busy_at = now
 
     def write(self, shard: MemoryShard, completions: list[Completion], now: float) -> int:
         """Store lines of a held shard that have no result yet; returns how many."""
@@ -136,17 +147,19 @@ class MemoryJob:
         for completion in completions:
             if completion.index not in shard.results:
                 shard.results[completion.index] = completion
-                self._count(completion)
+                self.counters.add_finish(completion)
         new = len(shard.results) - before
         if new:
             shard.lone_expiries = 0  # of the line that was the first without a result
-            self._end_idleness()
+            self.count_time(now)
+            self.counters.working_seconds = self.busy_seconds
             self.last_line_at = now
         return new
 
     def close(self, shard: MemoryShard, missing: list[Completion], now: float) -> bool:
         """Every line of a shard has a result, some of them errors made now. Returns whether this ended the job."""
         shard.results.update({completion.index: completion for completion in missing})
+        self.count_time(now)
         shard.unhold()
         shard.closed = True
         return self.end_if_all_done(now)
@@ -158,7 +171,7 @@ class MemoryJob:
         if self.ending:
             self.state = JobState.EXPIRED if self.deadline_passed else JobState.CANCELLED
         else:
-            self.state = JobState.COMPLETED
+            self.state = JobState.FAILED if self.error else JobState.COMPLETED
         self.ended_at = now
         return True
 
@@ -169,8 +182,30 @@ class MemoryJob:
         self.shards.update({index: MemoryShard(list(lines)) for index, lines in zip(new, shards, strict=True)})
         if self.state is JobState.COMPLETED:
             self.state, self.ended_at, self.deadline_at, self.paused = JobState.QUEUED, None, None, False
-            self.idle_since, self.idle_until = self.idle_since or self.last_line_at, None
         return new
+
+    def reopen_lost(self) -> list[int]:
+        """Open the lines of an ended job again that have no result at all; returns the shards that had some."""
+        lost = {index: shard for index, shard in sorted(self.shards.items()) if shard.pending()}
+        for shard in lost.values():
+            shard.reopen({line: result for line, result in shard.results.items() if result.error is None})
+        if lost:
+            recount = Recount(may_be_reused=self.reused > 0)
+            for completion in self.results():
+                recount.add(completion)
+            self.reused, again, known = recount.reused, recount.counters, self.counters
+            known.ttft, known.tpot, known.e2el, known.finish_reasons = (
+                again.ttft,
+                again.tpot,
+                again.e2el,
+                again.finish_reasons,
+            )
+            known.reused_input_tokens, known.reused_output_tokens = (
+                again.reused_input_tokens,
+                again.reused_output_tokens,
+            )
+            self._reopen()
+        return list(lost)
 
     def reopen_failed(self) -> list[int]:
         """Open the failed lines of an ended job again; returns the shards that had some."""
@@ -181,19 +216,9 @@ class MemoryJob:
                 shard.reopen(kept)
                 opened.append(index)
         if opened:
-            self.state, self.ended_at, self.deadline_at = JobState.QUEUED, None, None
-            self.cancel_requested = self.deadline_passed = self.paused = False
-            self.idle_since, self.idle_until = self.idle_since or self.last_line_at, None
+            self._reopen()
         return opened
 
-    def _count(self, completion: Completion) -> None:
-        if completion.finish_reason is not None:
-            reasons, reason = self.counters.finish_reasons, str(completion.finish_reason)
-            reasons[reason] = reasons.get(reason, 0) + 1
-        if completion.latency is not None:
-            self.counters.add_latency(completion.latency)
-
-    def _end_idleness(self) -> None:
-        if self.idle_since is not None and self.idle_until is not None:
-            self.counters.idle_seconds += self.idle_until - self.idle_since
-            self.idle_since = self.idle_until = None
+    def _reopen(self) -> None:
+        self.state, self.ended_at, self.deadline_at, self.error = JobState.QUEUED, None, None, None
+        self.cancel_requested = self.deadline_passed = self.paused = False

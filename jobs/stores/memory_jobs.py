@@ -9,7 +9,7 @@ from jobs.errors import JobNotFound
 from jobs.job import JobState, Lease, ShardRef
 from jobs.stores.memory_job import MemoryJob
 from jobs.stores.memory_shard import MemoryShard
-from jobs.stores.rules import SLOW_FACTOR, lease_lost, not_running, not_validating
+from jobs.stores.rules import SLOW_FACTOR, lease_lost, not_ended, not_running, not_validating
 
 
 class MemoryJobs:
@@ -39,6 +39,12 @@ class MemoryJobs:
         job = self._job(job_id)
         if job.ending or job.state not in (JobState.QUEUED, JobState.IN_PROGRESS):
             raise not_running(job_id, "ending" if not job.state.ended and job.ending else job.state, wish)
+        return job
+
+    def _ended(self, job_id: str) -> MemoryJob:
+        job = self._job(job_id)
+        if not job.state.ended:
+            raise not_ended(job_id, job.state, "retried")
         return job
 
     def _held(self, lease: Lease) -> MemoryShard | None:
@@ -81,6 +87,7 @@ class MemoryJobs:
     def _drop_expired(self, job: MemoryJob, limit: int) -> list[ShardRef]:
         now = self._clock()
         dropped: list[ShardRef] = []
+        job.count_time(now)
         for index, shard in sorted(job.shards.items()):
             if shard.expired(now) and len(dropped) < limit:
                 shard.drop_expired()

@@ -12,18 +12,12 @@ from jobs.prompt import Prompt
 from jobs.shard_stats import ShardStats, TimelineSample
 from jobs.stats import JobStats
 from jobs.stats_from_counters import job_stats
+from jobs.stores.damage import Damage
 from jobs.stores.memory_fleet import MemoryFleet
 from jobs.stores.memory_job import MemoryJob
 from jobs.stores.memory_jobs import MemoryJobs
 from jobs.stores.memory_news import MemoryNews
-from jobs.stores.rules import (
-    TIMELINE_SECONDS,
-    id_taken,
-    never_opened,
-    not_ended,
-    not_extensible,
-    not_validating,
-)
+from jobs.stores.rules import TIMELINE_SECONDS, id_taken, never_opened, not_ended, not_extensible, not_validating
 
 
 class MemoryJobStore(MemoryJobs, MemoryFleet):
@@ -40,11 +34,15 @@ class MemoryJobStore(MemoryJobs, MemoryFleet):
         self._runs: dict[str, str] = {}
         self._claims: dict[str, str] = {}  # submission key -> job id
         self._news = MemoryNews()
+        self._damage = Damage()  # it stays empty: nothing is stored in a form that could be damaged
 
     # --- the client's side -------------------------------------------------------------------------------------
 
     def ping(self) -> None:
         """It is always there."""
+
+    def damage(self) -> Damage:
+        return self._damage
 
     def create(self, spec: NewJob) -> None:
         with self._lock:
@@ -151,13 +149,17 @@ class MemoryJobStore(MemoryJobs, MemoryFleet):
 
     def retry(self, job_id: str) -> list[ShardRef]:
         with self._lock:
-            job = self._job(job_id)
-            if not job.state.ended:
-                raise not_ended(job_id, job.state, "retried")
-            if job.snapshot().failed and job.counters.opened_at is None:
+            job = self._ended(job_id)
+            if job.counters.opened_at is None:
                 raise never_opened(job_id)
             self._news.add(job.spec.model)
-            return [ShardRef(job_id, index) for index in job.reopen_failed()]
+            return [ShardRef(job_id, index) for index in sorted({*job.reopen_lost(), *job.reopen_failed()})]
+
+    def reopen_lost(self, job_id: str) -> list[ShardRef]:
+        with self._lock:
+            job = self._ended(job_id)
+            self._news.add(job.spec.model)
+            return [ShardRef(job_id, index) for index in job.reopen_lost()]
 
     def delete(self, job_id: str) -> None:
         with self._lock:
@@ -219,11 +221,12 @@ class MemoryJobStore(MemoryJobs, MemoryFleet):
             shard = self._held(lease)
             if shard is None:
                 return LeaseStatus.LOST
+            job = self._jobs[lease.shard.job_id]
             if lease.backup:
                 shard.backup_until = self._clock() + ttl_seconds
             else:
+                job.count_time(self._clock())
                 shard.expires_at = self._clock() + shard.time_to_live(ttl_seconds)
-            job = self._jobs[lease.shard.job_id]
             if job.ending:
                 return LeaseStatus.CANCELLED
             return LeaseStatus.PAUSED if job.paused else LeaseStatus.HELD
@@ -235,8 +238,9 @@ class MemoryJobStore(MemoryJobs, MemoryFleet):
                 if shard is not None:
                     shard.backup = None
                 return False
-            shard.unhold()
             job = self._jobs[lease.shard.job_id]
+            job.count_time(self._clock())
+            shard.unhold()
             if job.ending:
                 self._close_unheld(job)
             return not job.ending and not job.paused
@@ -259,6 +263,13 @@ class MemoryJobStore(MemoryJobs, MemoryFleet):
             job.counters.add_shard(stats)
             job.held_seconds.append(self._clock() - shard.leased_at)
             return job.close(shard, [job.ending_line(prompt) for prompt in missing], self._clock())
+
+    def give_up(self, lease: Lease, why: str) -> bool:
+        with self._lock:
+            shard = self._own(lease)
+            job = self._jobs[lease.shard.job_id]
+            job.error = job.error or why
+            return job.close(shard, [], self._clock())
 
     def stranded(self, model: str, limit: int, expired_only: bool = False) -> list[ShardRef]:
         with self._lock:

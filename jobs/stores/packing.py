@@ -8,7 +8,9 @@ import msgspec
 import zstandard
 
 from jobs.completion import Completion
+from jobs.errors import RecordDamaged
 from jobs.prompt import Prompt
+from jobs.stores.damage import reading
 
 ZSTD_LEVEL = 3  # zstd's default: natural text to about a third, at hundreds of MB/s
 
@@ -23,9 +25,12 @@ def pack_prompts(prompts: Sequence[Prompt]) -> bytes:
     return _compress(_encoder.encode(prompts))
 
 
-def unpack_prompts(packed: bytes) -> list[Prompt]:
-    """The lines of `pack_prompts`."""
-    return _prompts.decode(_decompress(packed))
+def unpack_prompts(packed: bytes | None, key: str) -> list[Prompt]:
+    """The lines of `pack_prompts`. Raises `RecordDamaged` if `key` does not hold them."""
+    if packed is None:
+        raise RecordDamaged(key, "it is gone")
+    with reading(key):
+        return _prompts.decode(_decompress(packed))
 
 
 def encode_completion(completion: Completion) -> bytes:
@@ -33,9 +38,10 @@ def encode_completion(completion: Completion) -> bytes:
     return _encoder.encode(completion)
 
 
-def decode_completion(encoded: bytes) -> Completion:
-    """The completion of `encode_completion`."""
-    return _completion.decode(encoded)
+def decode_completion(encoded: bytes, key: str) -> Completion:
+    """The completion of `encode_completion`. Raises `RecordDamaged` if `key` does not hold one."""
+    with reading(key):
+        return _completion.decode(encoded)
 
 
 def pack_completions(encoded: Mapping[int, bytes]) -> bytes:
@@ -43,9 +49,10 @@ def pack_completions(encoded: Mapping[int, bytes]) -> bytes:
     return _compress(b"[" + b",".join(encoded[index] for index in sorted(encoded)) + b"]")
 
 
-def unpack_completions(packed: bytes) -> list[Completion]:
-    """The completions of `pack_completions`, in input order."""
-    return _completions.decode(_decompress(packed))
+def unpack_completions(packed: bytes, key: str) -> list[Completion]:
+    """The completions of `pack_completions`, in input order. Raises `RecordDamaged` if `key` does not hold them."""
+    with reading(key):
+        return _completions.decode(_decompress(packed))
 
 
 def _compress(raw: bytes) -> bytes:

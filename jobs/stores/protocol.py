@@ -11,6 +11,7 @@ from jobs.model_card import ModelCard
 from jobs.prompt import Prompt
 from jobs.shard_stats import ShardStats, TimelineSample
 from jobs.stats import JobStats
+from jobs.stores.damage import Damage
 from jobs.worker_report import WorkerReport
 
 NO_NEWS = "0"
@@ -20,13 +21,17 @@ class JobStore(Protocol):
     """Everything that client and worker agree on. Thread-safe; every method is one atomic change or one read.
 
     Every method raises `StoreUnavailable` when the server cannot be reached and `StoreFull` when it refuses writes;
-    methods that name a job raise `JobNotFound`.
+    methods that name a job raise `JobNotFound`. Methods that name one job or shard raise `RecordDamaged` when what they
+    need cannot be read. Methods that read many records skip such a record and note it in `damage`.
     """
 
     # --- the client's side -------------------------------------------------------------------------------------
 
     def ping(self) -> None:
         """Returns if the store answers."""
+
+    def damage(self) -> Damage:
+        """The records that could not be read and that this object has skipped, for whoever tells people of them."""
 
     def create(self, spec: NewJob) -> None:
         """Store a new job in state `validating`. Its shards follow with `add_shard`, then `open`."""
@@ -100,8 +105,17 @@ class JobStore(Protocol):
     def retry(self, job_id: str) -> list[ShardRef]:
         """Open the failed lines of an ended job again: their results go, counters follow, state is `queued`.
 
-        Returns the shards to hint; an empty list (and no change) when no line had failed. It has no deadline any more.
-        Raises `JobConflict` while the job has not ended.
+        Lines whose results are gone or damaged are opened as well (`reopen_lost`). Returns the shards to hint; an empty
+        list (and no change) when no line had failed and none is missing. The job has no deadline any more.
+        Raises `JobConflict` while the job has not ended, and what `reopen_lost` raises.
+        """
+
+    def reopen_lost(self, job_id: str) -> list[ShardRef]:
+        """Open the lines of an ended job whose results are gone from the store or damaged, and with them the job.
+
+        Reads all results. Counters follow: they count what is left. Returns the shards to hint; an empty list (and no
+        change) when each line has its result. Raises `JobConflict` while the job has not ended, and `StoreDamaged` if
+        results are missing and the input of none of them can be read.
         """
 
     def delete(self, job_id: str) -> None:
@@ -185,6 +199,13 @@ class JobStore(Protocol):
 
         The last shard ends the job in the same step. Returns whether this ended the job. Raises `LeaseLost`.
         A shard of a cancelled job gets `cancelled` errors for what is missing.
+        """
+
+    def give_up(self, lease: Lease, why: str) -> bool:
+        """Take a shard out of its job because nobody can run it: its input is damaged, say. Its results so far stay.
+
+        The job goes on without the shard's missing lines, and ends as `failed` with `why` as its error. Returns whether
+        this ended the job. Raises `LeaseLost`.
         """
 
     def stranded(self, model: str, limit: int, expired_only: bool = False) -> list[ShardRef]:

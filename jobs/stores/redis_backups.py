@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from jobs.job import Lease, ShardRef
 from jobs.keys import JobKeys
+from jobs.stores.damage import reading, sound
 from jobs.stores.redis_index import JobIndex
 from jobs.stores.redis_server import Command, RedisServer
 
@@ -29,10 +30,11 @@ class Backups:
         for shard in self._long_held(model, worker_id, least_seconds):
             keys = JobKeys(shard.job_id)
             args = (shard.index, worker_id, round(ttl_seconds * 1000), round(least_seconds * 1000))
-            reply = self._server.script("back_up", [keys.meta, keys.shard(shard.index), keys.leases], *args)
-            if reply is not None:
-                token, attempt = reply
-                return Lease(shard, worker_id, token, attempt, backup=True)
+            with self._server.damage.skipping():
+                reply = self._server.script("back_up", [keys.meta, keys.shard(shard.index), keys.leases], *args)
+                if reply is not None:
+                    token, attempt = reply
+                    return Lease(shard, worker_id, token, attempt, backup=True)
         return None
 
     def _long_held(self, model: str, worker_id: str, least_seconds: float) -> Iterator[ShardRef]:
@@ -42,12 +44,13 @@ class Backups:
             return
         latest_ms = (self._server.now() - least_seconds) * 1000
         names = [JobKeys(shard.job_id).shard(shard.index) for shard in held]
-        replies = self._server.pipeline(("HMGET", name, "leased_at_ms", "worker") for name in names)
-        since = [
-            (int(leased_at), shard)
-            for shard, (leased_at, worker) in zip(held, replies, strict=True)
-            if leased_at is not None and worker != worker_id.encode() and int(leased_at) <= latest_ms
-        ]
+        replies = self._server.replies(("HMGET", name, "leased_at_ms", "worker") for name in names)
+        since: list[tuple[int, ShardRef]] = []
+        for shard, name, reply in zip(held, names, replies, strict=True):
+            with self._server.damage.skipping(), reading(name):
+                leased_at, worker = sound(reply)
+                if leased_at is not None and worker != worker_id.encode() and int(leased_at) <= latest_ms:
+                    since.append((int(leased_at), shard))
         yield from (shard for _, shard in sorted(since))
 
     def _held(self, model: str) -> Iterator[ShardRef]:
@@ -55,7 +58,9 @@ class Backups:
         commands: list[Command] = []
         for keys in map(JobKeys, job_ids):
             commands += [("ZCARD", keys.open), ("ZRANGE", keys.leases, 0, SHARDS_A_LOOK - 1)]
-        replies = self._server.pipeline(commands) if commands else []
+        replies = self._server.replies(commands) if commands else []
         for job_id, waiting, leased in zip(job_ids, replies[::2], replies[1::2], strict=True):
-            if not waiting:
-                yield from (ShardRef(job_id, int(index)) for index in leased)
+            indexes: list[int] = []
+            with self._server.damage.skipping():
+                indexes = [] if sound(waiting) else self._server.damage.numbers(JobKeys(job_id).leases, sound(leased))
+            yield from (ShardRef(job_id, index) for index in indexes)

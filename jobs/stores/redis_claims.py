@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 from jobs import keys
 from jobs.errors import JobConflict, JobNotFound
@@ -27,7 +28,7 @@ class Claims:
 
     def find(self, key: str) -> Job | None:
         holder = self._server.run("GET", keys.submission(key))
-        job = self._job(holder.decode()) if holder is not None else None
+        job = self._job(holder.decode(errors="replace")) if holder is not None else None
         return job if job is not None and job.stands else None
 
     def claim(self, job_id: str) -> str:
@@ -39,10 +40,10 @@ class Claims:
             holder = self._server.run("GET", name)
             if holder is None:
                 continue
-            known = holder.decode()
+            known = holder.decode(errors="replace")
             if known == job_id or self._stands(known):
                 return str(known)
-            if self._server.script("replace", [name], known, job_id):
+            if self._server.script("replace", [name], holder, job_id):
                 break
         return job_id
 
@@ -62,7 +63,6 @@ class Claims:
         return job is not None and job.stands
 
     def _job(self, job_id: str) -> Job | None:
-        try:
+        with suppress(JobNotFound), self._server.damage.skipping():
             return self._reader.job(job_id)
-        except JobNotFound:
-            return None
+        return None

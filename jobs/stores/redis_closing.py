@@ -12,8 +12,10 @@ from jobs.keys import JobKeys
 from jobs.prompt import Prompt
 from jobs.shard_stats import ShardStats
 from jobs.stats_counters import EngineTotals, worker_share
+from jobs.stores.damage import numbers, reading
 from jobs.stores.packing import encode_completion, pack_completions, unpack_prompts
 from jobs.stores.redis_backups import may_work
+from jobs.stores.redis_job_record import DELETING
 from jobs.stores.redis_poison import late_lease
 from jobs.stores.redis_server import RedisServer
 from jobs.stores.rules import cancelled_line, expired_line
@@ -50,18 +52,18 @@ class ShardCloser:
         """A shard that no live worker holds, of a job that ends early. Returns whether this ended the job."""
         keys, reply = JobKeys(shard.job_id), "changed"
         while reply == "changed":
-            running, source, token, expired = self._server.pipeline(
+            running, source, token, (state, expired) = self._server.pipeline(
                 [
                     ("HGETALL", keys.running(shard.index)),
                     ("GET", keys.input(shard.index)),
                     ("HGET", keys.shard(shard.index), "token"),
-                    ("HGET", keys.meta, "expired"),
+                    ("HMGET", keys.meta, "state", "expired"),
                 ],
                 atomic=True,
             )
-            if source is None:  # deleted meanwhile
+            if state in (None, DELETING.encode()):  # deleted meanwhile
                 return False
-            closing = _closing(running, unpack_prompts(source), expired is not None)
+            closing = self._closing(shard, running, source, expired is not None)
             args = (shard.index, closing.lines_read, closing.packed, closing.errors, token or "")
             reply = self._server.script("close_unheld", self._names(shard), *args)
         return bool(reply == "ended")
@@ -78,11 +80,31 @@ class ShardCloser:
         )
         if not may_work(held, backup, lease.token):
             raise late_lease(self._server, lease)
-        if len(running) == int(lines):
-            return _closing(running, [], expired=False)
+        with reading(keys.shard(index)):
+            num_lines = int(lines)
+        if len(running) == num_lines:
+            return _closing(keys.running(index), running, [], expired=False)
         if cancel != b"1":
-            raise ValueError(f"shard {index} of job {lease.shard.job_id} has {len(running)} of {int(lines)} results")
-        return _closing(running, unpack_prompts(self._server.run("GET", keys.input(index))), expired is not None)
+            raise ValueError(f"shard {index} of job {lease.shard.job_id} has {len(running)} of {num_lines} results")
+        return self._closing(lease.shard, running, self._server.run("GET", keys.input(index)), expired is not None)
+
+    def give_up(self, lease: Lease, why: str) -> bool:
+        """A shard that cannot be run. Returns whether this ended the job. Raises `LeaseLost`."""
+        keys, index = JobKeys(lease.shard.job_id), lease.shard.index
+        names = [keys.meta, keys.shard(index), keys.open, keys.leases]
+        reply = self._server.script("give_up", names, index, lease.token, why)
+        if reply == "lost":
+            raise late_lease(self._server, lease)
+        return bool(reply == "ended")
+
+    def _closing(
+        self, shard: ShardRef, running: Mapping[bytes, bytes], source: bytes | None, expired: bool
+    ) -> _Closing:
+        """With an error for each line that has no result, if the shard's input says which lines it has."""
+        keys, prompts = JobKeys(shard.job_id), []
+        with self._server.damage.skipping():
+            prompts = unpack_prompts(source, keys.input(shard.index))
+        return _closing(keys.running(shard.index), running, prompts, expired)
 
     @staticmethod
     def _names(shard: ShardRef) -> list[str]:
@@ -90,10 +112,10 @@ class ShardCloser:
         return [keys.meta, keys.shard(index), keys.running(index), keys.results(index), keys.open, keys.leases]
 
 
-def _closing(running: Mapping[bytes, bytes], prompts: Sequence[Prompt], expired: bool) -> _Closing:
+def _closing(key: str, running: Mapping[bytes, bytes], prompts: Sequence[Prompt], expired: bool) -> _Closing:
     """The compacted form of what was read, with an error for each of `prompts` that has no result."""
     error_line = expired_line if expired else cancelled_line
-    encoded = {int(index): line for index, line in running.items()}
+    encoded = dict(zip(numbers(key, running), running.values(), strict=True))
     missing = [prompt for prompt in prompts if prompt.index not in encoded]
     encoded.update({prompt.index: encode_completion(error_line(prompt)) for prompt in missing})
     return _Closing(lines_read=len(running), packed=pack_completions(encoded), errors=len(missing))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobs import keys
-from jobs.errors import JobNotFound
+from jobs.errors import JobNotFound, RecordDamaged
 from jobs.keys import JobKeys
 from jobs.stores.redis_index import JobIndex
 from jobs.stores.redis_job_record import Hash, spec_of
@@ -39,14 +39,31 @@ class Deletion:
         self._index.drop_gone(job_id)
 
     def _free_keys(self, job_id: str, meta: Hash) -> None:
-        names, spec = JobKeys(job_id), spec_of(meta)
-        for first in range(0, spec.num_shards, SHARDS_A_COMMAND):
-            shards = range(first, min(first + SHARDS_A_COMMAND, spec.num_shards))
-            self._server.run("UNLINK", *(key for index in shards for key in names.of_shard(index)))
         fingerprint = meta.get(b"run_fingerprint")
         if fingerprint and self._server.run("HGET", keys.RUNS, fingerprint) == job_id.encode():
             self._server.run("HDEL", keys.RUNS, fingerprint)
+        try:
+            spec = spec_of(job_id, meta)
+        except RecordDamaged:  # what is listed under its key and its model is removed by whoever reads that
+            self._free_what_is_there(JobKeys(job_id))
+            return
+        names = JobKeys(job_id)
+        for first in range(0, spec.num_shards, SHARDS_A_COMMAND):
+            shards = range(first, min(first + SHARDS_A_COMMAND, spec.num_shards))
+            self._server.run("UNLINK", *(key for index in shards for key in names.of_shard(index)))
         if spec.key is not None:
             self._server.script("replace", [keys.submission(spec.key)], job_id, "")
         self._server.run("UNLINK", *names.shared())
         self._index.drop_ended(spec.model, job_id)
+
+    def _free_what_is_there(self, names: JobKeys) -> None:
+        """Free a job of which nobody knows how many shards it has: its keys are looked for, which takes longer."""
+        cursor, shared = 0, names.shared()
+        while True:
+            cursor, found = self._server.run("SCAN", cursor, "MATCH", names.pattern, "COUNT", 1000)
+            of_shards = [key for key in found if key.decode() not in shared]
+            if of_shards:
+                self._server.run("UNLINK", *of_shards)
+            if int(cursor) == 0:
+                break
+        self._server.run("UNLINK", *shared)

@@ -9,6 +9,7 @@ from jobs.keys import JobKeys
 from jobs.stores.packing import encode_completion, unpack_completions
 from jobs.stores.redis_closing import ShardCloser
 from jobs.stores.redis_index import JobIndex
+from jobs.stores.redis_lost_results import LostResults
 from jobs.stores.redis_reading import JobReader
 from jobs.stores.redis_server import RedisServer
 from jobs.stores.rules import never_opened, not_ended
@@ -31,8 +32,9 @@ class Cancellation:
         unheld, expired = self._server.pipeline(
             [("ZRANGE", keys.open, 0, -1), ("ZRANGEBYSCORE", keys.leases, "-inf", now_ms)]
         )
-        for index in unheld + expired:
-            self._closer.close_cancelled(ShardRef(job_id, int(index)))
+        numbers = self._server.damage.numbers
+        for index in numbers(keys.open, unheld) + numbers(keys.leases, expired):
+            self._closer.close_cancelled(ShardRef(job_id, index))
         job = self._reader.job(job_id)
         if job.state.ended:
             self._index.drop_ended(job.spec.model, job_id)
@@ -46,20 +48,33 @@ class Retry:
         self._server = server
         self._index = index
         self._reader = reader
+        self._lost = LostResults(server, index, reader)
 
     def retry(self, job_id: str) -> list[ShardRef]:
+        job = self._ended(job_id)
+        if self._server.run("HGET", JobKeys(job_id).meta, "opened_at_ms") is None:
+            raise never_opened(job_id)
+        opened = self._lost.reopen(job)
+        if job.failed:
+            self._index.add(job.spec)
+            opened += [shard for shard in self._failed_shards(job) if self._reopen(shard)]
+            self._index.add(job.spec)
+        if opened:
+            self._index.announce(job.spec)
+        return sorted(opened)
+
+    def reopen_lost(self, job_id: str) -> list[ShardRef]:
+        job = self._ended(job_id)
+        opened = self._lost.reopen(job)
+        if opened:
+            self._index.announce(job.spec)
+        return opened
+
+    def _ended(self, job_id: str) -> Job:
         job = self._reader.job(job_id)
         if not job.state.ended:
             raise not_ended(job_id, job.state, "retried")
-        if job.failed == 0:
-            return []
-        if self._server.run("HGET", JobKeys(job_id).meta, "opened_at_ms") is None:
-            raise never_opened(job_id)
-        self._index.add(job.spec)
-        opened = [shard for shard in self._failed_shards(job) if self._reopen(shard)]
-        self._index.add(job.spec)
-        self._index.announce(job.spec)
-        return opened
+        return job
 
     def _failed_shards(self, job: Job) -> list[ShardRef]:
         keys = JobKeys(job.id)
@@ -72,7 +87,7 @@ class Retry:
         packed = self._server.run("GET", keys.results(index))
         if packed is None:  # another client's `retry` was faster
             return False
-        completions = unpack_completions(packed)
+        completions = unpack_completions(packed, keys.results(index))
         kept = [completion for completion in completions if completion.error is None]
         names = [keys.meta, keys.shard(index), keys.running(index), keys.results(index), keys.open]
         args = (index, len(completions) - len(kept), *_fields(kept))

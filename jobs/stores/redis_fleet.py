@@ -10,6 +10,7 @@ from jobs import keys
 from jobs.errors import JobNotFound, StoreFull
 from jobs.keys import JobKeys
 from jobs.model_card import ModelCard
+from jobs.stores.damage import reading, sound
 from jobs.stores.redis_server import RedisServer
 from jobs.wire_format import WIRE_FORMAT
 from jobs.worker_report import LOST_SECONDS, WorkerReport, as_lost, in_order
@@ -46,15 +47,20 @@ class Fleet:
 
     def _reports(self) -> Iterator[tuple[WorkerReport, bool]]:
         """What is remembered of each worker, and whether it has fallen silent."""
-        ids = [worker_id.decode() for worker_id in self._server.run("ZRANGE", keys.WORKERS, 0, -1)]
+        ids: list[str] = []
+        for entry in self._server.run("ZRANGE", keys.WORKERS, 0, -1):
+            with self._server.damage.skipping(), reading(f"{keys.WORKERS}, entry {entry!r}"):
+                ids.append(entry.decode())
         names = [keys.worker(worker_id) for worker_id in ids]
-        replies = self._server.pipeline((word, name) for name in names for word in ("GET", "PTTL"))
+        replies = self._server.replies((word, name) for name in names for word in ("GET", "PTTL"))
         gone = [worker_id for worker_id, value in zip(ids, replies[::2], strict=True) if value is None]
         if gone:
             self._server.run("ZREM", keys.WORKERS, *gone)
-        for value, left_ms in zip(replies[::2], replies[1::2], strict=True):
+        for name, value, left_ms in zip(names, replies[::2], replies[1::2], strict=True):
             if value is not None:
-                yield _report.decode(value), left_ms <= LOST_SECONDS * 1000
+                with self._server.damage.skipping(), reading(name):
+                    report = _report.decode(sound(value))
+                    yield report, left_ms <= LOST_SECONDS * 1000
 
     def publish_model(self, card: ModelCard) -> None:
         self._server.run("SET", keys.FORMAT, WIRE_FORMAT, "NX")
@@ -62,7 +68,10 @@ class Fleet:
 
     def model(self, name: str) -> ModelCard | None:
         value = self._server.run("HGET", keys.MODELS, name)
-        return _card.decode(value) if value is not None else None
+        if value is not None:
+            with self._server.damage.skipping(), reading(f"{keys.MODELS}, field {name}"):
+                return _card.decode(value)
+        return None
 
 
 class RunMemory:
@@ -75,7 +84,7 @@ class RunMemory:
         value = self._server.run("HGET", keys.RUNS, fingerprint)
         if value is None:
             return None
-        job_id = str(value.decode())
+        job_id = str(value.decode(errors="replace"))
         if self._server.run("HGET", JobKeys(job_id).meta, "state") in (None, b"deleting"):
             self._server.run("HDEL", keys.RUNS, fingerprint)
             return None

@@ -12,6 +12,7 @@ from jobs import keys
 from jobs.errors import StoreFull, StoreUnavailable
 from jobs.job import NewJob
 from jobs.keys import JobKeys
+from jobs.stores.damage import reading
 from jobs.stores.redis_job_record import job_of
 from jobs.stores.redis_server import Command, RedisServer, newest_id, scored
 
@@ -34,16 +35,26 @@ class JobIndex:
 
     def newest(self, limit: int) -> list[str]:
         """Ids of jobs, the newest first; some may be gone."""
-        return [entry.decode() for entry in self._server.run("ZREVRANGE", keys.JOBS, 0, limit - 1)]
+        return self._ids(keys.JOBS, self._server.run("ZREVRANGE", keys.JOBS, 0, limit - 1))
 
     def unfinished(self, model: str) -> list[str]:
         """Ids of a model's jobs that have not ended, next in turn first; some may have ended since, or be gone."""
-        return [entry.decode() for entry in self._server.run("ZRANGE", keys.unfinished(model), 0, -1)]
+        key = keys.unfinished(model)
+        return self._ids(key, self._server.run("ZRANGE", key, 0, -1))
 
     def turns(self, model: str, first: int, count: int) -> list[tuple[str, float]]:
         """The same from the `first`-th on, at most `count` of them, with their scores."""
-        entries = self._server.run("ZRANGE", keys.unfinished(model), first, first + count - 1, "WITHSCORES")
-        return [(job_id.decode(), score) for job_id, score in scored(entries)]
+        key = keys.unfinished(model)
+        found = scored(self._server.run("ZRANGE", key, first, first + count - 1, "WITHSCORES"))
+        return [(job_id, score) for entry, score in found for job_id in self._ids(key, [entry])]
+
+    def _ids(self, key: str, entries: list[bytes]) -> list[str]:
+        """The entries that can be the id of a job; the others are skipped."""
+        ids: list[str] = []
+        for entry in entries:
+            with self._server.damage.skipping(), reading(f"{key}, entry {entry!r}"):
+                ids.append(entry.decode())
+        return ids
 
     def had_its_turn(self, model: str, job_id: str, score: float) -> None:
         """Put a job behind the others of its priority. `score` is what `turns` said."""
@@ -71,7 +82,7 @@ class JobIndex:
         If `retry` opens it at the same moment, either this look at its state sees that, or `retry` adds it afterwards.
         """
         self._server.run("ZREM", keys.unfinished(model), job_id)
-        job = job_of(self._server.run("HGETALL", JobKeys(job_id).meta))
+        job = job_of(job_id, self._server.run("HGETALL", JobKeys(job_id).meta))
         if job is not None and not job.state.ended:
             self._server.run(*_first_turn(job.spec))
 

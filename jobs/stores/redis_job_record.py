@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from jobs.job import Job, JobState, NewJob
+from jobs.keys import JobKeys
 from jobs.latency_histogram import LatencyHistogram
 from jobs.stats import WorkerShare
 from jobs.stats_counters import EngineTotals, JobCounters
+from jobs.stores.damage import reading
 
 DELETING = "deleting"  # the state of a job whose keys are being freed; such a job counts as gone
 Hash = Mapping[bytes, bytes]
@@ -17,17 +19,32 @@ _spec = msgspec.json.Decoder(NewJob)
 _share = msgspec.json.Decoder(WorkerShare)
 
 
-def spec_of(meta: Hash) -> NewJob:
-    """What was submitted, also of a job that is being deleted."""
-    return _spec.decode(meta[b"spec"])
+def spec_of(job_id: str, meta: Hash) -> NewJob:
+    """What was submitted, also of a job that is being deleted. Raises `RecordDamaged`."""
+    with reading(JobKeys(job_id).meta, _hint(job_id)):
+        spec = _spec.decode(meta[b"spec"])
+        if spec.id != job_id:
+            raise ValueError("it holds another job")
+        if min(spec.shard_size - 1, spec.num_lines, spec.num_shards) < 0:
+            raise ValueError("a count in it is negative")
+        return spec
 
 
-def job_of(meta: Hash) -> Job | None:
-    """The job of a `meta` hash; None if there is none, or if it is being deleted."""
-    if b"spec" not in meta or meta[b"state"] == DELETING.encode():
+def job_of(job_id: str, meta: Hash) -> Job | None:
+    """The job of a `meta` hash; None if there is none, or if it is being deleted. Raises `RecordDamaged`."""
+    if not meta or meta.get(b"state") == DELETING.encode():
         return None
+    with reading(JobKeys(job_id).meta, _hint(job_id)):
+        return _job(spec_of(job_id, meta), meta)
+
+
+def _hint(job_id: str) -> str:
+    return f"End the job with `qwen-batch cancel {job_id}`, and remove it with `qwen-batch delete {job_id}`."
+
+
+def _job(spec: NewJob, meta: Hash) -> Job:
     return Job(
-        spec=spec_of(meta),
+        spec=spec,
         state=JobState(meta[b"state"].decode()),
         cancel_requested=meta.get(b"cancel_requested") == b"1" and b"expired" not in meta,
         completed=_count(meta, b"completed"),
@@ -46,8 +63,14 @@ def job_of(meta: Hash) -> Job | None:
     )
 
 
-def counters_of(meta: Hash, latency: Hash, engine: Hash) -> JobCounters:
-    """What was counted beside the job itself."""
+def counters_of(job_id: str, meta: Hash, latency: Hash, engine: Hash) -> JobCounters:
+    """What was counted beside the job itself. Raises `RecordDamaged`."""
+    keys = JobKeys(job_id)
+    with reading(f"{keys.meta}, {keys.latency} or {keys.engine}", _hint(job_id)):
+        return _counters(meta, latency, engine)
+
+
+def _counters(meta: Hash, latency: Hash, engine: Hash) -> JobCounters:
     return JobCounters(
         ttft=_histogram(latency, "ttft"),
         tpot=_histogram(latency, "tpot"),
@@ -57,7 +80,7 @@ def counters_of(meta: Hash, latency: Hash, engine: Hash) -> JobCounters:
         reused_input_tokens=_count(meta, b"reused_input_tokens"),
         reused_output_tokens=_count(meta, b"reused_output_tokens"),
         opened_at=_seconds(meta, b"opened_at_ms"),
-        idle_seconds=_count(meta, b"idle_ms") / 1000,
+        working_seconds=_working_seconds(meta),
         engine=EngineTotals(
             prefill_us=_count(engine, b"prefill_us"),
             decode_us=_count(engine, b"decode_us"),
@@ -67,6 +90,16 @@ def counters_of(meta: Hash, latency: Hash, engine: Hash) -> JobCounters:
         ),
         workers={name: _worker(engine, name, facts) for name, facts in _named(engine, "worker:")},
     )
+
+
+def _working_seconds(meta: Hash) -> float | None:
+    if b"duration_ms" in meta:
+        return _count(meta, b"duration_ms") / 1000
+    if b"first_step_at_ms" not in meta or b"last_line_at_ms" not in meta:
+        return None
+    # An older version wrote all of the job's lines: it counted from the first lease to the last line.
+    wall_ms = _count(meta, b"last_line_at_ms") - _count(meta, b"first_step_at_ms")
+    return max(wall_ms - _count(meta, b"idle_ms"), 0) / 1000
 
 
 def _worker(engine: Hash, worker_id: str, facts: bytes) -> WorkerShare:

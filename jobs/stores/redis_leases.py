@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -11,6 +12,7 @@ from jobs.job import Lease, LeaseStatus, ShardRef
 from jobs.keys import JobKeys
 from jobs.latency_histogram import bucket_of, microseconds
 from jobs.prompt import Prompt
+from jobs.stores.damage import numbers, sound
 from jobs.stores.packing import encode_completion, unpack_prompts
 from jobs.stores.redis_backups import may_work
 from jobs.stores.redis_closing import ShardCloser
@@ -40,7 +42,13 @@ class Leases:
         for lease in leases:
             keys, index = JobKeys(lease.shard.job_id), lease.shard.index
             calls.append(([keys.meta, keys.shard(index), keys.leases], (index, lease.token, _ms(ttl_seconds))))
-        return [LeaseStatus(reply) for reply in self._server.scripts("renew", calls)]
+        return [self._status(reply) for reply in self._server.scripts("renew", calls)]
+
+    def _status(self, reply: Any) -> LeaseStatus:  # noqa: ANN401 - a script's reply
+        """A lease of a job that is damaged is lost; the others are renewed."""
+        with self._server.damage.skipping():
+            return LeaseStatus(sound(reply))
+        return LeaseStatus.LOST
 
     def release(self, lease: Lease) -> bool:
         keys, index = JobKeys(lease.shard.job_id), lease.shard.index
@@ -62,12 +70,12 @@ class Leases:
         )
         if not may_work(held, backup, lease.token):
             raise late_lease(self._server, lease)
-        have = {int(line) for line in done}
-        return [prompt for prompt in unpack_prompts(packed) if prompt.index not in have][: lease.lines_at_a_time]
+        prompts, have = unpack_prompts(packed, keys.input(index)), numbers(keys.running(index), done)
+        return [prompt for prompt in prompts if prompt.index not in have][: lease.lines_at_a_time]
 
     def write(self, lease: Lease, completions: Sequence[Completion]) -> int:
         keys, index = JobKeys(lease.shard.job_id), lease.shard.index
-        names = [keys.meta, keys.shard(index), keys.running(index), keys.latency]
+        names = [keys.meta, keys.shard(index), keys.running(index), keys.latency, keys.leases]
         facts = msgspec.msgpack.encode([_facts(completion) for completion in completions])
         lines = map(encode_completion, completions)
         reply = self._server.script("write", names, lease.token, facts, *lines)

@@ -26,7 +26,11 @@ class Pausing:
     def resume(self, job_id: str) -> list[ShardRef]:
         self._set(job_id, paused=False)
         self._index.announce(self._reader.job(job_id).spec)
-        return [ShardRef(job_id, int(index)) for index in self._server.run("ZRANGE", JobKeys(job_id).open, 0, -1)]
+        key = JobKeys(job_id).open
+        return [
+            ShardRef(job_id, index)
+            for index in self._server.damage.numbers(key, self._server.run("ZRANGE", key, 0, -1))
+        ]
 
     def _set(self, job_id: str, paused: bool) -> None:
         reply = self._server.script("pause", [JobKeys(job_id).meta], int(paused))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from jobs.errors import LeaseLost
 from jobs.job import Lease, ShardRef
 from jobs.keys import JobKeys
+from jobs.stores.damage import numbers
 from jobs.stores.packing import encode_completion, unpack_prompts
 from jobs.stores.redis_server import RedisServer
 from jobs.stores.rules import lease_lost, worker_lost_line
@@ -25,7 +26,7 @@ class SilentWorkers:
     def drop(self, shard: ShardRef) -> bool:
         """Take a shard from a silent worker; whether it needs another one now."""
         keys, index = JobKeys(shard.job_id), shard.index
-        names = [keys.shard(index), keys.running(index), keys.open, keys.leases]
+        names = [keys.shard(index), keys.running(index), keys.open, keys.leases, keys.meta]
         reply = self._server.script("drop_expired", names, index)
         if reply == "guilty":
             reply = self._lose_line(shard)
@@ -38,8 +39,9 @@ class SilentWorkers:
             done, source = self._server.pipeline(
                 [("HKEYS", keys.running(index)), ("GET", keys.input(index))], atomic=True
             )
-            have = {int(line) for line in done}
-            prompts = unpack_prompts(source) if source is not None else []  # None: deleted meanwhile
+            if source is None:  # deleted meanwhile
+                return "no"
+            have, prompts = numbers(keys.running(index), done), unpack_prompts(source, keys.input(index))
             first = next((prompt for prompt in prompts if prompt.index not in have), None)
             if first is None:
                 return "no"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
@@ -14,6 +15,7 @@ from jobs.prompt import Prompt
 from jobs.shard_stats import TimelineSample
 from jobs.stats import JobStats
 from jobs.stats_from_counters import job_stats
+from jobs.stores.damage import reading, sound
 from jobs.stores.packing import decode_completion, unpack_completions, unpack_prompts
 from jobs.stores.redis_deletion import Deletion
 from jobs.stores.redis_index import JobIndex
@@ -26,7 +28,10 @@ _sample = msgspec.json.Decoder(TimelineSample)
 
 
 class JobReader:
-    """Every method but `jobs` raises `JobNotFound`."""
+    """Every method but `jobs` raises `JobNotFound`, and `RecordDamaged` for a job that cannot be read.
+
+    Results that cannot be read are skipped and noted.
+    """
 
     def __init__(self, server: RedisServer, index: JobIndex, deletion: Deletion) -> None:
         self._server = server
@@ -34,34 +39,43 @@ class JobReader:
         self._deletion = deletion
 
     def job(self, job_id: str) -> Job:
-        job = job_of(self._server.run("HGETALL", JobKeys(job_id).meta))
+        job = job_of(job_id, self._server.run("HGETALL", JobKeys(job_id).meta))
         if job is None:
             raise JobNotFound(job_id)
         return job
 
     def jobs(self, limit: int) -> list[Job]:
         ids = self._index.newest(limit)
-        metas = self._server.pipeline(("HGETALL", JobKeys(job_id).meta) for job_id in ids)
+        metas = self._server.replies(("HGETALL", JobKeys(job_id).meta) for job_id in ids)
+        jobs: list[Job] = []
         for job_id, meta in zip(ids, metas, strict=True):
-            if job_of(meta) is None:
-                self._deletion.clear_away(job_id, meta)
-        return [job for meta in metas if (job := job_of(meta)) is not None]
+            with self._server.damage.skipping():
+                job = job_of(job_id, sound(meta))
+                if job is None:
+                    self._deletion.clear_away(job_id, meta)
+                else:
+                    jobs.append(job)
+        return jobs
 
     def stats(self, job_id: str) -> JobStats:
         keys = JobKeys(job_id)
         hashes = (keys.meta, keys.latency, keys.engine)
         meta, latency, engine = self._server.pipeline([("HGETALL", key) for key in hashes], atomic=True)
-        job = job_of(meta)
+        job = job_of(job_id, meta)
         if job is None:
             raise JobNotFound(job_id)
-        return job_stats(job, counters_of(meta, latency, engine))
+        return job_stats(job, counters_of(job_id, meta, latency, engine))
 
     def timeline(self, job_id: str) -> list[TimelineSample]:
         keys = JobKeys(job_id)
         meta, entries = self._server.pipeline([("HGETALL", keys.meta), ("XRANGE", keys.timeline, "-", "+")])
-        if job_of(meta) is None:
+        if job_of(job_id, meta) is None:
             raise JobNotFound(job_id)
-        return [_sample.decode(fields[b"sample"]) for _, fields in entries]
+        samples: list[TimelineSample] = []
+        for _, fields in entries:
+            with self._server.damage.skipping(), reading(keys.timeline):
+                samples.append(_sample.decode(fields[b"sample"]))
+        return samples
 
     def results(self, job_id: str) -> Iterator[Completion]:
         return self._results(job_id, self.job(job_id).spec.num_shards)
@@ -75,29 +89,35 @@ class JobReader:
             ("HGETALL", keys.running(index)),
         ]
         meta, source, finished, running = self._server.pipeline(commands, atomic=True)
-        if job_of(meta) is None or source is None:
+        if job_of(shard.job_id, meta) is None:
             raise JobNotFound(shard.job_id)
-        completions = unpack_completions(finished) if finished is not None else _running(running)
-        known = {completion.index: completion for completion in completions}
-        return [(prompt, known.get(prompt.index)) for prompt in unpack_prompts(source)]
+        prompts = unpack_prompts(source, keys.input(index))
+        known = {completion.index: completion for completion in self.completions(shard, finished, running)}
+        return [(prompt, known.get(prompt.index)) for prompt in prompts]
 
     def _results(self, job_id: str, num_shards: int) -> Iterator[Completion]:
         for first in range(0, num_shards, SHARDS_A_READ):
-            for shard in self._read_shards(job_id, range(first, min(first + SHARDS_A_READ, num_shards))):
-                yield from shard
+            yield from self._read_shards(job_id, range(first, min(first + SHARDS_A_READ, num_shards)))
 
-    def _read_shards(self, job_id: str, indexes: range) -> Iterator[list[Completion]]:
+    def _read_shards(self, job_id: str, indexes: range) -> Iterator[Completion]:
         # One transaction: a shard that is finished in between would otherwise be missed in both places.
         keys = JobKeys(job_id)
         commands = [("HGETALL", keys.meta)]
         for index in indexes:
             commands += [("GET", keys.results(index)), ("HGETALL", keys.running(index))]
-        meta, *replies = self._server.pipeline(commands, atomic=True)
-        if job_of(meta) is None:
+        meta, *replies = self._server.replies(commands, atomic=True)
+        if job_of(job_id, sound(meta)) is None:
             raise JobNotFound(job_id)
-        for finished, running in zip(replies[::2], replies[1::2], strict=True):
-            yield unpack_completions(finished) if finished is not None else _running(running)
+        for index, finished, running in zip(indexes, replies[::2], replies[1::2], strict=True):
+            yield from self.completions(ShardRef(job_id, index), finished, running)
 
-
-def _running(fields: dict[bytes, bytes]) -> list[Completion]:
-    return [decode_completion(fields[index]) for index in sorted(fields, key=int)]
+    def completions(self, shard: ShardRef, finished: Any, running: Any) -> list[Completion]:  # noqa: ANN401 - replies
+        """What can be read of a shard's results, in input order."""
+        keys, found = JobKeys(shard.job_id), []
+        with self._server.damage.skipping():
+            if sound(finished) is not None:
+                return unpack_completions(finished, keys.results(shard.index))
+            for line in sound(running).values():
+                with self._server.damage.skipping():
+                    found.append(decode_completion(line, keys.running(shard.index)))
+        return sorted(found, key=lambda completion: completion.index)

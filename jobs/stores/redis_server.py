@@ -8,8 +8,10 @@ from typing import Any
 
 import redis
 from redis.commands.core import Script
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
+from jobs.errors import RecordDamaged
+from jobs.stores.damage import Damage, sound
 from jobs.stores.redis_errors import translated_errors
 
 Word = str | int | float | bytes
@@ -18,44 +20,72 @@ Call = tuple[Sequence[str], Sequence[Word]]  # a script's keys and arguments
 
 
 class RedisServer:
-    """Thread-safe. Every method raises `StoreUnavailable` or `StoreFull`; strings in replies are bytes."""
+    """Thread-safe. Every method raises `StoreUnavailable` or `StoreFull`; strings in replies are bytes.
+
+    A key of another type raises `RecordDamaged`. `damage` lists the damaged records that readers have skipped.
+    """
 
     def __init__(self, client: redis.Redis) -> None:
         """`client` must not decode replies (`decode_responses=False`, the default)."""
+        self.damage = Damage()
         self._client = client
         self._scripts: dict[str, Script] = {}
 
     def run(self, *command: Word) -> Any:  # noqa: ANN401 - its type depends on the command
         """The reply to one command."""
         with translated_errors(self._client):
-            return self._client.execute_command(*command)  # type: ignore[no-untyped-call]
+            try:
+                return self._client.execute_command(*command)  # type: ignore[no-untyped-call]
+            except ResponseError as error:
+                raise _damage_or_bug(error, str(command[1])) from error
 
     def pipeline(self, commands: Iterable[Command], atomic: bool = False) -> list[Any]:
         """The replies to many commands sent together; `atomic` runs them as one transaction."""
+        return [sound(reply) for reply in self.replies(commands, atomic)]
+
+    def replies(self, commands: Iterable[Command], atomic: bool = False) -> list[Any]:
+        """The same, for a reader of many records: a damaged one has its `RecordDamaged` as its reply (`sound`)."""
+        sent = list(commands)
         with translated_errors(self._client), self._client.pipeline(transaction=atomic) as pipeline:
-            for command in commands:
+            for command in sent:
                 pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
-            return pipeline.execute()
+            replies = pipeline.execute(raise_on_error=False)
+            return [_found_damage(reply, str(command[1])) for command, reply in zip(sent, replies, strict=True)]
 
     def script(self, name: str, keys: Sequence[str], *args: Word) -> Any:  # noqa: ANN401 - depends on the script
         """The reply of `scripts/{name}.lua`, which runs atomically; a string comes as `str`. Sent by its hash."""
         with translated_errors(self._client):
-            return _text(self._script(name)(keys=keys, args=args))
+            try:
+                return _text(self._script(name)(keys=keys, args=args))
+            except ResponseError as error:
+                raise _damage_or_bug(error, keys[0]) from error
 
     def scripts(self, name: str, calls: Sequence[Call]) -> list[Any]:
-        """The replies of many calls of one script, sent together. Each runs atomically by itself."""
+        """The replies of many calls of one script, sent together. Each runs atomically by itself.
+
+        A call that meets a damaged record has its `RecordDamaged` as its reply (`sound`).
+        """
         digest = self._script(name).sha
         with translated_errors(self._client), self._client.pipeline(transaction=False) as pipeline:
             for keys, args in calls:
                 pipeline.execute_command("EVALSHA", digest, len(keys), *keys, *args)  # type: ignore[no-untyped-call]
             replies = pipeline.execute(raise_on_error=False)
-            for reply in replies:
-                if isinstance(reply, RedisError) and not isinstance(reply, NoScriptError):
-                    raise reply
+            replies = [
+                reply if isinstance(reply, NoScriptError) else _found_damage(reply, keys[0])
+                for reply, (keys, _) in zip(replies, calls, strict=True)
+            ]
         return [
-            self.script(name, keys, *args) if isinstance(reply, NoScriptError) else _text(reply)
-            for reply, (keys, args) in zip(replies, calls, strict=True)
+            self._sent_whole(name, call) if isinstance(reply, NoScriptError) else _text(reply)
+            for reply, call in zip(replies, calls, strict=True)
         ]
+
+    def _sent_whole(self, name: str, call: Call) -> Any:  # noqa: ANN401 - depends on the script
+        """A call to a server that has not known the script; damage is the reply, as in `scripts`."""
+        keys, args = call
+        try:
+            return self.script(name, keys, *args)
+        except RecordDamaged as error:
+            return error
 
     def now(self) -> float:
         """Seconds since the epoch by the server's clock."""
@@ -68,6 +98,27 @@ class RedisServer:
         folder = files("jobs.stores") / "scripts"
         source = "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("common", name))
         return self._scripts.setdefault(name, self._client.register_script(source))
+
+
+# What the server says when a key has another type, or a number is none.
+_SIGNS_OF_DAMAGE = ("WRONGTYPE", "is not an integer", "is not a valid float", "is not a float")
+
+
+def _damage_or_bug(error: ResponseError, key: str) -> Exception:
+    text = str(error)
+    if any(sign in text for sign in _SIGNS_OF_DAMAGE):
+        return RecordDamaged(key, text.partition(" script: ")[0])
+    return error
+
+
+def _found_damage(reply: Any, key: str) -> Any:  # noqa: ANN401 - any reply but an error stays what it is
+    """Put `RecordDamaged` in the place of an error that tells of one. Raises every other error."""
+    if not isinstance(reply, RedisError):
+        return reply
+    found = _damage_or_bug(reply, key) if isinstance(reply, ResponseError) else reply
+    if isinstance(found, RecordDamaged):
+        return found
+    raise found
 
 
 def _text(reply: Any) -> Any:  # noqa: ANN401 - only strings change

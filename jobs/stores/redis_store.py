@@ -14,6 +14,7 @@ from jobs.model_card import ModelCard
 from jobs.prompt import Prompt
 from jobs.shard_stats import ShardStats, TimelineSample
 from jobs.stats import JobStats
+from jobs.stores.damage import Damage
 from jobs.stores.redis_backups import Backups
 from jobs.stores.redis_claims import Claims
 from jobs.stores.redis_closing import ShardCloser
@@ -65,6 +66,9 @@ class RedisJobStore:
     def ping(self) -> None:
         self._server.run("PING")
 
+    def damage(self) -> Damage:
+        return self._server.damage
+
     def create(self, spec: NewJob) -> None:
         self._submission.create(spec)
 
@@ -113,6 +117,9 @@ class RedisJobStore:
     def retry(self, job_id: str) -> list[ShardRef]:
         return self._retry.retry(job_id)
 
+    def reopen_lost(self, job_id: str) -> list[ShardRef]:
+        return self._retry.reopen_lost(job_id)
+
     def delete(self, job_id: str) -> None:
         self._deletion.delete(job_id)
 
@@ -152,6 +159,9 @@ class RedisJobStore:
 
     def finish_shard(self, lease: Lease, stats: ShardStats) -> bool:
         return self._closer.finish(lease, stats)
+
+    def give_up(self, lease: Lease, why: str) -> bool:
+        return self._closer.give_up(lease, why)
 
     def stranded(self, model: str, limit: int, expired_only: bool = False) -> list[ShardRef]:
         return self._sweep.stranded(model, limit, expired_only)

@@ -59,7 +59,10 @@ class Submission:
             self._index.drop_ended(spec.model, job_id)
         else:
             self._index.announce(spec)
-        return [ShardRef(job_id, int(index)) for index in self._server.run("ZRANGE", keys.open, 0, -1)]
+        return [
+            ShardRef(job_id, index)
+            for index in self._server.damage.numbers(keys.open, self._server.run("ZRANGE", keys.open, 0, -1))
+        ]
 
 
 def _known_line(completion: Completion, encoded: bytes) -> tuple[int, str, str, int, int]:

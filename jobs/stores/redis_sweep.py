@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from jobs.job import Job, JobState, ShardRef
 from jobs.keys import JobKeys
+from jobs.stores.damage import sound
 from jobs.stores.redis_closing import ShardCloser
 from jobs.stores.redis_index import JobIndex
 from jobs.stores.redis_job_record import job_of
@@ -39,16 +41,25 @@ class Sweep:
         lost: list[ShardRef] = []
         waiting: list[ShardRef] = []
         for found in self._look(model, limit):
-            if found.job is None or found.job.state.ended:
-                self._index.drop_ended(model, found.job_id)
-            elif found.job.ending or self._deadline_passes(found):
-                self._close_cancelled(found.job, found.open + found.expired)
-            elif found.job.state != JobState.VALIDATING:
-                dropped = [shard for shard in found.expired[: limit - len(lost)] if self._silent.drop(shard)]
-                if not found.job.paused:
-                    lost += dropped
-                    waiting += [] if expired_only else found.open
+            with self._server.damage.skipping():
+                if found.job is None or found.job.state.ended:
+                    self._index.drop_ended(model, found.job_id)
+                elif found.job.ending or self._deadline_passes(found):
+                    self._close_cancelled(found.job, found.open + found.expired)
+                elif found.job.state != JobState.VALIDATING:
+                    dropped = self._drop(found.expired[: limit - len(lost)])
+                    if not found.job.paused:
+                        lost += dropped
+                        waiting += [] if expired_only else found.open
         return list(dict.fromkeys(lost + waiting))[:limit]
+
+    def _drop(self, expired: list[ShardRef]) -> list[ShardRef]:
+        dropped: list[ShardRef] = []
+        for shard in expired:
+            with self._server.damage.skipping():
+                if self._silent.drop(shard):
+                    dropped.append(shard)
+        return dropped
 
     def _look(self, model: str, limit: int) -> Iterator[_Found]:
         ids = self._index.unfinished(model)
@@ -62,10 +73,21 @@ class Sweep:
                 ("ZRANGE", keys.open, 0, limit - 1),
                 ("ZRANGEBYSCORE", keys.leases, "-inf", now_ms, "LIMIT", 0, limit),
             ]
-        replies = self._server.pipeline(commands)
-        for job_id, meta, open_shards, expired in zip(ids, replies[::3], replies[1::3], replies[2::3], strict=True):
-            open_refs, expired_refs = _refs(job_id, open_shards), _refs(job_id, expired)
-            yield _Found(job_id, job_of(meta), open_refs, expired_refs, now_ms / 1000)
+        replies = self._server.replies(commands)
+        for job_id, meta, unheld, expired in zip(ids, replies[::3], replies[1::3], replies[2::3], strict=True):
+            found, keys = None, JobKeys(job_id)
+            with self._server.damage.skipping():
+                job = job_of(job_id, sound(meta))
+                open_refs, expired_refs = (
+                    self._refs(job_id, keys.open, unheld),
+                    self._refs(job_id, keys.leases, expired),
+                )
+                found = _Found(job_id, job, open_refs, expired_refs, now_ms / 1000)
+            if found is not None:
+                yield found
+
+    def _refs(self, job_id: str, key: str, reply: Any) -> list[ShardRef]:  # noqa: ANN401 - a reply
+        return [ShardRef(job_id, index) for index in self._server.damage.numbers(key, sound(reply))]
 
     def _deadline_passes(self, found: _Found) -> bool:
         """Whether the job's deadline has passed, and it is to end now."""
@@ -75,10 +97,9 @@ class Sweep:
         return bool(self._server.script("expire_job", [keys.meta, keys.open, keys.leases]))
 
     def _close_cancelled(self, job: Job, shards: list[ShardRef]) -> None:
-        ended = [self._closer.close_cancelled(shard) for shard in shards]
-        if any(ended):
+        ended = False
+        for shard in shards:
+            with self._server.damage.skipping():
+                ended = self._closer.close_cancelled(shard) or ended
+        if ended:
             self._index.drop_ended(job.spec.model, job.id)
-
-
-def _refs(job_id: str, members: list[bytes]) -> list[ShardRef]:
-    return [ShardRef(job_id, int(index)) for index in members]

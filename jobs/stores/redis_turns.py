@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from jobs.job import JobState, Lease, ShardRef
 from jobs.keys import JobKeys
+from jobs.stores.damage import reading, sound
 from jobs.stores.redis_index import PRIORITY_STEP, JobIndex
 from jobs.stores.redis_leases import Leases
 from jobs.stores.redis_server import Command, RedisServer, scored
@@ -54,10 +55,11 @@ class Turns:
                 if passed_over is not None and turn.priority < passed_over.priority:
                     break
                 for shard in turn.shards:
-                    if lease := self._leases.lease(shard, worker_id, ttl_seconds, alone=False):
-                        self._had(model, turn)
-                        return lease
-                    others_were_faster = True
+                    with self._server.damage.skipping():
+                        if lease := self._leases.lease(shard, worker_id, ttl_seconds, alone=False):
+                            self._had(model, turn)
+                            return lease
+                        others_were_faster = True
                 if turn.alone and not turn.shards and not self._late(turn):
                     self._had(model, turn)
                     return random.choice(turn.alone)
@@ -74,11 +76,21 @@ class Turns:
             for keys in (JobKeys(job_id) for job_id, _ in look):
                 commands.append(("HMGET", keys.meta, "state", "deadline_ms", "cancel_requested", "paused"))
                 commands.append(("ZRANGE", keys.open, 0, SHARDS_A_LOOK - 1, "WITHSCORES"))
-            replies = self._server.pipeline(commands)
+            replies = self._server.replies(commands)
             for (job_id, score), meta, waiting in zip(look, replies[::2], replies[1::2], strict=True):
-                state, deadline, *held_up = meta
-                if waiting and state in _RUNNABLE and b"1" not in held_up:
-                    yield _turn(job_id, score, scored(waiting), int(deadline) if deadline else None)
+                turn, keys = None, JobKeys(job_id)
+                with self._server.damage.skipping(), reading(keys.meta):
+                    state, deadline, *held_up = sound(meta)
+                    if sound(waiting) and state in _RUNNABLE and b"1" not in held_up:
+                        shards = self._shards(job_id, scored(waiting))
+                        turn = _turn(job_id, score, shards, int(deadline) if deadline else None)
+                if turn is not None:
+                    yield turn
+
+    def _shards(self, job_id: str, waiting: list[tuple[bytes, float]]) -> list[tuple[ShardRef, float]]:
+        """Shards that wait, with their places in `open`."""
+        key, numbers = JobKeys(job_id).open, self._server.damage.numbers
+        return [(ShardRef(job_id, index), place) for member, place in waiting for index in numbers(key, [member])]
 
     def _late(self, turn: _Turn) -> bool:
         """Whether the job's deadline has passed, which a lease would notice. `stranded` ends such a job."""
@@ -88,9 +100,9 @@ class Turns:
         self._index.had_its_turn(model, turn.job_id, turn.score)
 
 
-def _turn(job_id: str, score: float, waiting: list[tuple[bytes, float]], deadline_ms: int | None) -> _Turn:
+def _turn(job_id: str, score: float, waiting: list[tuple[ShardRef, float]], deadline_ms: int | None) -> _Turn:
     shards: list[ShardRef] = []
     alone: list[ShardRef] = []
-    for index, place in waiting:
-        (alone if place >= ALONE_FROM else shards).append(ShardRef(job_id, int(index)))
+    for shard, place in waiting:
+        (alone if place >= ALONE_FROM else shards).append(shard)
     return _Turn(job_id, score, shards, alone, deadline_ms)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from jobs.completion import Completion, ErrorCode
-from jobs.errors import JobConflict, LeaseLost
+from jobs.errors import JobConflict, LeaseLost, StoreDamaged
 from jobs.job import Lease, NewJob
 from jobs.prompt import Prompt
 
@@ -59,6 +59,20 @@ def not_ended(job_id: str, state: str, wish: str) -> JobConflict:
 def never_opened(job_id: str) -> JobConflict:
     """A job that was cancelled while it was being submitted lacks lines, so it cannot be retried."""
     return JobConflict(f"Job {job_id} was cancelled before it was submitted whole.", "Submit its file again.")
+
+
+def beyond_recovery(job_id: str, num_shards: int) -> StoreDamaged:
+    """Results are gone, and nothing is left to make them from. `num_shards` lack results."""
+    what = "a shard" if num_shards == 1 else f"{num_shards:,} shards"
+    return StoreDamaged(
+        f"Job {job_id} lacks results of {what}, and their input is gone from the store, too, or damaged.",
+        "Submit the file again with `qwen-batch submit FILE --new --reuse`: only the missing lines are run.",
+    )
+
+
+def retried_at_once(job_id: str) -> JobConflict:
+    """Two clients retry a job at the same time."""
+    return JobConflict(f"Job {job_id} was changed by somebody else at this moment.", "Try it again.")
 
 
 def not_running(job_id: str, state: str, wish: str) -> JobConflict:

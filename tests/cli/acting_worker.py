@@ -15,10 +15,12 @@ from jobs.worker_report import WorkerReport
 WORKER = "host:42:abc"
 
 
-def run_job(store: JobStore, job_id: str, fail: frozenset[str] = frozenset(), shards: int | None = None) -> None:
-    """Finish a job's shards, or the first `shards` of them: lines whose id is in `fail` fail."""
+def run_job(
+    store: JobStore, job_id: str, fail: frozenset[str] = frozenset(), shards: int | None = None, first: int = 0
+) -> None:
+    """Finish a job's shards from `first` on, up to the `shards`-th: lines whose id is in `fail` fail."""
     number = store.job(job_id).spec.num_shards if shards is None else shards
-    for index in range(number):
+    for index in range(first, number):
         lease = store.lease(ShardRef(job_id, index), WORKER, ttl_seconds=60)
         assert lease is not None
         pending = store.pending(lease)

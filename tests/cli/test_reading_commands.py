@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
+
+import pytest
 
 from jobs.stats import JobStats
 from jobs.stores.protocol import JobStore
@@ -32,6 +35,19 @@ def test_status_shows_the_figures_to_people(cli: Cli, store: JobStore, prompts: 
     words = ["19 of 20 completed, 1 failed", "76 in, 19 out", "output tokens/s", "load 1.50 s"]
     words += ["compile 2.50 s", "5.0 sequences", "25% full", "first token", "bfloat16", "1.0 GiB", "stop 19"]
     assert [word for word in words if word not in shown] == []
+
+
+def test_status_shows_a_pause_beside_the_duration_and_in_no_rate(cli: Cli, store: JobStore, prompts: Path) -> None:
+    job_id = cli("submit", prompts).stdout.strip()
+    run_job(store, job_id, shards=1)
+    begun = time.monotonic()
+    while time.monotonic() < begun + 1:
+        time.sleep(0.01)  # a pause is a time in which nothing happens
+    run_job(store, job_id, shards=2, first=1)
+    fields = json.loads(cli("status", job_id, "--json").stdout)
+    assert fields["wall_seconds"] - fields["duration_seconds"] > 0.9
+    assert fields["output_throughput"] == pytest.approx(20 / fields["duration_seconds"])
+    assert "in which a worker ran it" in cli("status", job_id).stdout
 
 
 def test_list_shows_whole_ids_in_80_columns(cli: Cli, store: JobStore, prompts: Path) -> None:

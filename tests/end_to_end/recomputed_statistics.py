@@ -13,7 +13,8 @@ from jobs.completion import Completion
 FIELDS = (
     *("id", "state", "cancel_requested", "paused", "model", "source", "created_at", "deadline_at", "priority", "error"),
     *("total", "completed", "failed", "reused", "total_input_tokens", "total_output_tokens"),
-    *("duration_seconds", "output_throughput", "total_token_throughput", "request_throughput", "queue_seconds"),
+    *("duration_seconds", "wall_seconds"),
+    *("output_throughput", "total_token_throughput", "request_throughput", "queue_seconds"),
     *(f"{which}_{what}_ms" for what in ("ttft", "tpot", "e2el") for which in ("mean", "median", "p99")),
     *("prefill_seconds", "decode_seconds", "mean_batch_size", "kv_cache_usage_peak"),
     *("finish_reasons", "retried_shards", "workers", "load_seconds", "compile_seconds"),

@@ -19,8 +19,8 @@ from jobs.results_file import ResultCounts, default_errors_path, write_results
 from jobs.sampling import FinishReason, SamplingSettings
 
 
-def job(format: Format) -> Job:
-    spec = NewJob("job-1", "demo", format, SamplingSettings(), 0, 3, 16, "prompts.jsonl", 1000.0)
+def job(format: Format, lines: int = 3) -> Job:
+    spec = NewJob("job-1", "demo", format, SamplingSettings(), 0, lines, 16, "prompts.jsonl", 1000.0)
     return Job(spec, JobState.COMPLETED, False, 2, 1, 1, 1, 1, None, None, None, None)
 
 
@@ -52,7 +52,7 @@ def test_native_results_make_no_error_file_unless_it_is_asked_for(tmp_path: Path
 
 
 def test_an_error_file_that_is_asked_for_is_there_even_if_it_is_empty(tmp_path: Path) -> None:
-    write_results([done(0)], job("native"), tmp_path / "results.jsonl", tmp_path / "errors.jsonl")
+    write_results([done(0)], job("native", 1), tmp_path / "results.jsonl", tmp_path / "errors.jsonl")
     assert (tmp_path / "errors.jsonl").read_bytes() == b""
 
 
@@ -65,10 +65,10 @@ def test_openai_results_and_errors_go_to_two_files(tmp_path: Path) -> None:
 
 def test_openai_results_without_errors_make_no_error_file_but_empty_an_old_one(tmp_path: Path) -> None:
     output = tmp_path / "results.jsonl"
-    write_results([done(0)], job("openai"), output)
+    write_results([done(0)], job("openai", 1), output)
     assert not default_errors_path(output).exists()
     write_results(MIXED, job("openai"), output)
-    write_results([done(0)], job("openai"), output)
+    write_results([done(0)], job("openai", 1), output)
     assert default_errors_path(output).read_bytes() == b""
 
 
@@ -173,7 +173,7 @@ def test_an_early_check_leaves_nothing_and_changes_nothing(tmp_path: Path) -> No
 def test_memory_is_flat_whatever_the_number_of_results(tmp_path: Path) -> None:
     output = tmp_path / "results.jsonl"
     tracemalloc.start()
-    counts = write_results((done(index) for index in range(30_000)), job("openai"), output)
+    counts = write_results((done(index) for index in range(30_000)), job("openai", 30_000), output)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert counts.completed == 30_000

@@ -10,11 +10,12 @@ import pytest
 import redis
 
 from jobs import keys
-from jobs.errors import JobNotFound
+from jobs.errors import JobNotFound, StoreUnavailable
 from jobs.job import JobState, Lease, LeaseStatus, ShardRef
 from jobs.prompt import Prompt
 from jobs.shard_stats import TimelineSample
 from jobs.stores.connect import connect
+from jobs.stores.redis_ending import Retry
 from jobs.stores.redis_index import JobIndex
 from jobs.stores.redis_server import RedisServer
 from jobs.stores.redis_store import RedisJobStore
@@ -241,15 +242,21 @@ def test_a_cancellation_that_broke_off_is_finished_by_the_sweep(
 
 
 def test_a_retry_that_broke_off_is_completed_by_the_next_one(
-    client: redis.Redis, redis_store: RedisJobStore, restored: RedisJobStore
+    redis_store: RedisJobStore, restored: RedisJobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shards = submit(redis_store, new_job())
     redis_store.request_cancel("job-1")
-    whole = client.dump(keys.JobKeys("job-1").results(2))
-    assert isinstance(whole, bytes)
-    client.delete(keys.JobKeys("job-1").results(2))  # the retry cannot open this one, as if it had crashed before it
-    assert redis_store.retry("job-1") == shards[:2]
-    client.restore(keys.JobKeys("job-1").results(2), 0, whole)
+    reopen = Retry._reopen
+
+    def cut_off_at_the_last(self: Retry, shard: ShardRef) -> bool:
+        if shard == shards[2]:
+            raise StoreUnavailable("It is gone.")
+        return reopen(self, shard)
+
+    monkeypatch.setattr(Retry, "_reopen", cut_off_at_the_last)
+    with pytest.raises(StoreUnavailable):
+        redis_store.retry("job-1")
+    monkeypatch.undo()
     assert restored.job("job-1").failed == 1
     for shard in shards[:2]:
         lease = restored.lease(shard, "worker-1", LONG)

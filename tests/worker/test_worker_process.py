@@ -11,6 +11,8 @@ import pytest
 
 from jobs.celery_app import make_app
 from jobs.hints import RUN_SHARD_TASK, queue_name
+from jobs.keys import WORKERS, JobKeys, unfinished
+from jobs.keys import worker as worker_key
 from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
 from tests.support.tiny_checkpoint import write_tiny_checkpoint
 from tests.support.valkey import ValkeyProcess
@@ -83,6 +85,25 @@ def test_one_message_is_enough_for_all_shards_that_wait(cluster: Cluster) -> Non
         job_id = cluster.submit(100, num_hints=1)
         cluster.wait_until_ended(job_id)
     cluster.check_results(job_id, 100)
+
+
+def test_damaged_records_are_logged_once_each_and_cost_no_other_job_anything(cluster: Cluster) -> None:
+    """Sweeps come three times a second, looks for a turn twenty times."""
+    with cluster.valkey.client() as client:
+        client.zadd(unfinished(cluster.model), {b"\xff\xfe": -1.0, "job-bad": -1.0})
+        client.hset(JobKeys("job-bad").meta, mapping={"spec": b"{bad", "state": "queued"})
+        client.set(worker_key("x"), b"{bad")
+        client.zadd(WORKERS, {"x": 1.0})
+    with cluster.worker() as worker:
+        worker.wait_until(cluster.store, "idle")
+        jobs = [cluster.submit(40), cluster.submit(40)]
+        for job_id in jobs:
+            cluster.wait_until_ended(job_id)
+            cluster.check_results(job_id, 40)
+        worker.wait_for_log(JobKeys("job-bad").meta)
+        log = worker.log
+    assert "Traceback" not in log
+    assert (log.count(JobKeys("job-bad").meta), log.count(f"{unfinished(cluster.model)}, entry")) == (1, 1)
 
 
 def test_a_worker_announces_itself_and_its_model(shared_cluster: Cluster, shared_worker: WorkerUnderTest) -> None:

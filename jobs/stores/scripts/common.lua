@@ -66,6 +66,23 @@ local function unhold(shard)
   redis.call('HDEL', shard, 'held', 'worker', 'backup', 'backup_until_ms')
 end
 
+-- Counts the time in which a worker held at least one shard: the union of the leases' times, in `busy_ms`, up to the moment
+-- `busy_at_ms`. Every change of `leases` and every written line calls it first: since the call before, no lease has
+-- changed, so that time was held up to the last expiry. A lease that nobody renewed counts up to its expiry.
+-- A job that an older version began has none of this; it starts with the duration that version would have shown.
+local function count_time(meta, leases, now)
+  local busy, at, first, last, idle =
+    unpack(redis.call('HMGET', meta, 'busy_ms', 'busy_at_ms', 'first_step_at_ms', 'last_line_at_ms', 'idle_ms'))
+  local expires = redis.call('ZREVRANGE', leases, 0, 0, 'WITHSCORES')[2]
+  if not at then
+    busy = first and last and last - first - (idle or 0) or 0
+  elseif expires then
+    busy = busy + math.max(math.min(now, expires) - at, 0)
+  end
+  redis.call('HSET', meta, 'busy_ms', busy, 'busy_at_ms', now)
+  return busy
+end
+
 -- Whether a shard that has been held for so many ms is slow: for `SLOW_FACTOR` times as long as the job's finished ones.
 local SLOW_FACTOR = 2
 local function is_slow(ms, held_ms, held_shards, least_ms)
@@ -81,14 +98,32 @@ local function end_if_all_done(meta, open, leases, now)
   if redis.call('ZCARD', open) + redis.call('ZCARD', leases) > 0 then
     return 0
   end
-  local cancel, expired = unpack(redis.call('HMGET', meta, 'cancel_requested', 'expired'))
-  local state = cancel ~= '1' and 'completed' or expired == '1' and 'expired' or 'cancelled'
+  local cancel, expired, failure = unpack(redis.call('HMGET', meta, 'cancel_requested', 'expired', 'error'))
+  local state = cancel ~= '1' and (failure and 'failed' or 'completed') or expired == '1' and 'expired' or 'cancelled'
   redis.call('HSET', meta, 'state', state, 'ended_at_ms', now)
   return 1
 end
 
+-- Opens the closed shard `args[1]`, and with it a job that has ended. From `first` on, `args` holds index and completion of
+-- each line that keeps its result. The caller has removed the compacted results and adapted the job's other counters.
+local function reopen(meta, shard, running, open, args, first)
+  local index = args[1]
+  for i = first, #args, 2 do
+    redis.call('HSET', running, args[i], args[i + 1])
+  end
+  redis.call('HSET', shard, 'failed', 0, 'attempts', 0, 'expiries', 0)
+  redis.call('HDEL', shard, 'alone', 'lone')
+  redis.call('ZADD', open, index, index)
+  redis.call('HINCRBY', meta, 'shards_done', -1)
+  if has_ended(redis.call('HGET', meta, 'state')) then
+    redis.call('HSET', meta, 'state', 'queued')
+    redis.call('HDEL', meta, 'cancel_requested', 'expired', 'deadline_ms', 'paused', 'ended_at_ms', 'error')
+  end
+end
+
 -- Replaces a shard's running results by the compacted value; `errors` of its lines are new and counted here.
 local function close_shard(keys, index, compacted, errors)
+  count_time(keys.meta, keys.leases, now_ms())
   redis.call('SET', keys.results, compacted)
   redis.call('DEL', keys.running)
   unhold(keys.shard)

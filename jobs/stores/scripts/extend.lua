@@ -1,8 +1,7 @@
 -- KEYS: meta, open, then the shard and the input of each new shard. ARGV: how many lines the job must have (they only
 -- grow, so they are its version), the spec as it shall be, then index, number of lines and packed prompts of each new shard.
 -- Returns 'ok', 'missing', 'changed', 'ending', or the state that forbids it.
-local state, cancel, spec, last_line =
-  unpack(redis.call('HMGET', KEYS[1], 'state', 'cancel_requested', 'spec', 'last_line_at_ms'))
+local state, cancel, spec = unpack(redis.call('HMGET', KEYS[1], 'state', 'cancel_requested', 'spec'))
 if not state or state == 'deleting' then
   return 'missing'
 end
@@ -24,9 +23,6 @@ for i = 0, (#ARGV - 2) / 3 - 1 do
 end
 if state == 'completed' then
   redis.call('HSET', KEYS[1], 'state', 'queued')
-  redis.call('HDEL', KEYS[1], 'paused', 'deadline_ms', 'ended_at_ms', 'idle_until_ms')
-  if last_line then
-    redis.call('HSETNX', KEYS[1], 'idle_since_ms', last_line)
-  end
+  redis.call('HDEL', KEYS[1], 'paused', 'deadline_ms', 'ended_at_ms')
 end
 return 'ok'

@@ -9,6 +9,7 @@ end
 if deadline and tonumber(deadline) <= now then
   return false -- `stranded` ends it
 end
+count_time(KEYS[1], KEYS[5], now)
 if not redis.call('ZSCORE', KEYS[4], index) then
   local expires = redis.call('ZSCORE', KEYS[5], index)
   if not expires or tonumber(expires) > now then
@@ -32,10 +33,6 @@ local attempt = redis.call('HINCRBY', KEYS[2], 'attempts', 1)
 redis.call('HSET', KEYS[2], 'held', token, 'worker', ARGV[2], 'leased_at_ms', now)
 if attempt == 2 then
   redis.call('HINCRBY', KEYS[1], 'retried_shards', 1)
-end
--- A job that `retry` opened again was idle from its last line until now: `write` takes that off its duration.
-if redis.call('HEXISTS', KEYS[1], 'idle_since_ms') == 1 then
-  redis.call('HSETNX', KEYS[1], 'idle_until_ms', now)
 end
 redis.call('HSETNX', KEYS[1], 'first_step_at_ms', now)
 redis.call('HSET', KEYS[1], 'state', 'in_progress')

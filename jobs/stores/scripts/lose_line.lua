@@ -15,6 +15,7 @@ if not book_expiry(KEYS[2], KEYS[3]) and redis.call('HSETNX', KEYS[3], ARGV[3], 
   redis.call('HSET', KEYS[2], 'alone', math.max(redis.call('HGET', KEYS[2], 'lines') - redis.call('HLEN', KEYS[3]), 1))
   redis.call('HDEL', KEYS[2], 'lone')
 end
+count_time(KEYS[1], KEYS[5], now_ms())
 unhold(KEYS[2])
 redis.call('ZREM', KEYS[5], ARGV[1])
 open_shard(KEYS[2], KEYS[4], ARGV[1])

@@ -8,6 +8,7 @@ if redis.call('HGET', KEYS[2], 'held') ~= ARGV[2] then
   end
   return 'lost'
 end
+count_time(KEYS[1], KEYS[4], now_ms())
 unhold(KEYS[2])
 redis.call('ZREM', KEYS[4], ARGV[1])
 open_shard(KEYS[2], KEYS[3], ARGV[1])

@@ -5,6 +5,7 @@ if not may_work(KEYS[2], ARGV[2]) then
   return 'lost'
 end
 if redis.call('HGET', KEYS[2], 'held') == ARGV[2] then
+  count_time(KEYS[1], KEYS[3], now_ms())
   redis.call('ZADD', KEYS[3], now_ms() + time_to_live(KEYS[2], ARGV[3]), ARGV[1])
 else
   redis.call('HSET', KEYS[2], 'backup_until_ms', now_ms() + ARGV[3])

@@ -1,4 +1,4 @@
--- KEYS: meta, shard, running, latency. ARGV: token, then in MessagePack an array of lines, each {index, finish reason
+-- KEYS: meta, shard, running, latency, leases. ARGV: token, then in MessagePack an array of lines, each {index, finish reason
 -- ('' for an error), prompt tokens, completion tokens, bucket and microseconds of each of `MEASURES` or nil}, then the
 -- completion of each.
 -- Returns how many lines were new, or 'lost'. A line that has a result keeps it.
@@ -37,12 +37,8 @@ if completed + failed == 0 then
   return 0
 end
 
-local since, till = unpack(redis.call('HMGET', KEYS[1], 'idle_since_ms', 'idle_until_ms'))
-if since and till then
-  redis.call('HINCRBY', KEYS[1], 'idle_ms', till - since)
-  redis.call('HDEL', KEYS[1], 'idle_since_ms', 'idle_until_ms')
-end
-redis.call('HSET', KEYS[1], 'last_line_at_ms', now_ms())
+local now = now_ms()
+redis.call('HSET', KEYS[1], 'duration_ms', count_time(KEYS[1], KEYS[5], now), 'last_line_at_ms', now)
 redis.call('HINCRBY', KEYS[1], 'completed', completed)
 redis.call('HINCRBY', KEYS[1], 'failed', failed)
 redis.call('HINCRBY', KEYS[1], 'total_input_tokens', prompt_tokens)
