@@ -1,4 +1,4 @@
-// The two small matrix products of blocked attention in bfloat16 with fp32 sums, on AMX tiles or AVX512-BF16.
+// The two small matrix products of blocked attention in bfloat16 with fp32 sums, on AMX tiles or by AVX-512.
 //
 // Both read their second operand as pairs along the summed axis: [pairs][columns][2]. Each sum is one chain over the
 // pairs in order, whatever the number of rows, so a row's bits depend on that row alone.
@@ -37,7 +37,7 @@ void rows_by_columns(const uint16_t* a, int a_stride, const uint16_t* b, int col
   for (; c < columns; c += 32) rows_by_vectors<ROWS, 2, ADD>(a, a_stride, b + c * 2, columns, out + c, columns, pairs);
 }
 
-// The product by AVX512-BF16: 6 rows x 64 columns of sums stay in registers. The last 8 rows go in two fours: two rows on
+// The product by AVX-512: 6 rows x 64 columns of sums stay in registers. The last 8 rows go in two fours: two rows on
 // their own would wait for each other's sums.
 template <bool ADD>
 void multiply_vectors(const uint16_t* a, int a_stride, const uint16_t* b, int columns, float* out, int rows, int pairs) {

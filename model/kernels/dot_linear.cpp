@@ -1,6 +1,6 @@
-// y = x W^T in bfloat16 with AVX512-BF16 dot products, fp32 accumulation.
+// y = x W^T in bfloat16 by dot products of pairs (bfloat16_dot.h), with float32 sums.
 //
-// Every output element is one chain of VDPBF16PS over k = 0, 2, 4, … whatever the number of rows, so a row's bits depend
+// Every output element is one chain of dot products over k = 0, 2, 4, … whatever the number of rows, so a row's bits depend
 // on that row alone.
 //
 // Packed weight: [n / 64][k / 2][64 columns][2], so a block of 64 columns is one contiguous stream. It is read from memory

@@ -1,4 +1,4 @@
-// Decode attention of one head in plain C++: for processors without AVX512-BF16, for float32, for unusual head sizes.
+// Decode attention of one head in plain C++: for processors without AVX-512, for float32, for unusual head sizes.
 #pragma once
 
 #include <algorithm>

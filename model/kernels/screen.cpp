@@ -1,7 +1,7 @@
 // The largest logits of each row, exactly, without computing all of them.
 //
 // A product with 8-bit weights, which takes half as long, bounds every logit (screen_bounds.h). The strips with the highest bounds are
-// computed first, and then those that may still hold a logit as large as one of those. Each logit computed is the chain of VDPBF16PS
+// computed first, and then those that may still hold a logit as large as one of those. Each logit computed is the chain of dot products
 // that dot_linear.cpp computes, so its bits are the same.
 
 #include <torch/csrc/stable/library.h>
