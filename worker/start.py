@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +13,7 @@ import msgspec
 
 from engine.config import EngineConfig
 from jobs.celery_hints import CeleryHints
+from jobs.errors import InvalidInput
 from jobs.model_card import ModelCard, card_of_folder
 from jobs.settings import Settings
 from jobs.stores.connect import connect
@@ -77,6 +79,7 @@ def start_worker(
     try:
         loaded, card = _load(settings, config, model, on_death)
         store.publish_model(card)
+        _say_ready(settings.ready_fd)
     except BaseException:
         reporter.stop()
         raise
@@ -120,6 +123,19 @@ def _load(
     load_seconds = time.monotonic() - started_at - loaded.compile_seconds
     max_model_len = min(card.max_model_len, loaded.resolved.max_model_len)
     return replace(loaded, load_seconds=load_seconds), msgspec.structs.replace(card, max_model_len=max_model_len)
+
+
+def _say_ready(descriptor: int | None) -> None:
+    """Tell whoever started this worker that no later crash is one of loading. Raises `InvalidInput`."""
+    if descriptor is None:
+        return
+    try:
+        os.write(descriptor, b"\n")
+        os.close(descriptor)
+    except (OSError, OverflowError) as error:
+        raise InvalidInput(
+            f"`ready_fd` is {descriptor}; it must be the number of a file descriptor that is open for writing."
+        ) from error
 
 
 def _facts(asked: WorkerFacts, loaded: LoadedEngine) -> WorkerFacts:

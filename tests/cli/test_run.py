@@ -14,13 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.exit_codes import ExitCode
-from cli.local_workers import LocalWorkers
 from cli.server_state import ServerState, answers, read_state
-from cli.worker_failure import LocalWorkerFailed
 from cli.worker_packages import require_worker_packages
 from jobs.errors import InvalidInput
-from jobs.settings import Settings
 from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
 from jobs.worker_report import WorkerReport
@@ -181,17 +177,6 @@ def test_a_worker_that_dies_is_started_again(start: Start, long_job: list[str | 
     _, said = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, said
     assert ids_of(tmp_path / "out.jsonl") == [f"q-{number}" for number in range(64)]
-
-
-def test_workers_that_crash_again_and_again_end_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PYTHONHOME", "/nonexistent")  # no Python starts like that
-    with pytest.raises(LocalWorkerFailed) as error, LocalWorkers(Settings(), 1, tmp_path) as workers:
-        for _ in range(10_000):
-            workers.check(lines_done=0)
-            time.sleep(0.01)
-    assert error.value.exit_code is ExitCode.JOB_NOT_COMPLETED
-    assert "7 times" in error.value.message
-    assert "Fatal Python error" in error.value.message
 
 
 def test_an_installation_without_torch_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
