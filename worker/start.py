@@ -13,12 +13,14 @@ import msgspec
 
 from engine.config import EngineConfig
 from jobs.celery_hints import CeleryHints
-from jobs.errors import InvalidInput
+from jobs.errors import InvalidInput, StoreFull
 from jobs.model_card import ModelCard, card_of_folder
 from jobs.settings import Settings
 from jobs.stores.connect import connect
+from jobs.stores.protocol import JobStore
 from model.hub import resolve_model
 from worker.active_shards import ActiveShards
+from worker.backoff import Backoff
 from worker.engine_options import engine_config
 from worker.facts import WorkerFacts
 from worker.lease_keeper import LeaseKeeper
@@ -78,7 +80,7 @@ def start_worker(
     reporter.start()
     try:
         loaded, card = _load(settings, config, model, on_death)
-        store.publish_model(card)
+        _publish(store, card, link)
         _say_ready(settings.ready_fd)
     except BaseException:
         reporter.stop()
@@ -123,6 +125,20 @@ def _load(
     load_seconds = time.monotonic() - started_at - loaded.compile_seconds
     max_model_len = min(card.max_model_len, loaded.resolved.max_model_len)
     return replace(loaded, load_seconds=load_seconds), msgspec.structs.replace(card, max_model_len=max_model_len)
+
+
+def _publish(store: JobStore, card: ModelCard, link: StoreLink) -> None:
+    """Store the model's facts; wait while the server has no room, because to end means to load the model again."""
+    backoff = Backoff()
+    while True:
+        try:
+            store.publish_model(card)
+        except StoreFull as error:
+            link.failed(error)
+            time.sleep(backoff.next_delay())
+        else:
+            link.worked()
+            return
 
 
 def _say_ready(descriptor: int | None) -> None:

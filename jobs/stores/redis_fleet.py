@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import msgspec
 
@@ -51,7 +52,8 @@ class Fleet:
         replies = self._server.pipeline((word, name) for name in names for word in ("GET", "PTTL"))
         gone = [worker_id for worker_id, value in zip(ids, replies[::2], strict=True) if value is None]
         if gone:
-            self._server.run("ZREM", keys.WORKERS, *gone)
+            with suppress(StoreFull):  # a server that refuses writes can still be read
+                self._server.run("ZREM", keys.WORKERS, *gone)
         for value, left_ms in zip(replies[::2], replies[1::2], strict=True):
             if value is not None:
                 yield _report.decode(value), left_ms <= LOST_SECONDS * 1000

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import msgspec
 
 from jobs.completion import Completion
-from jobs.errors import JobNotFound
+from jobs.errors import JobNotFound, StoreFull
 from jobs.job import Job, ShardRef
 from jobs.keys import JobKeys
 from jobs.prompt import Prompt
@@ -44,7 +45,8 @@ class JobReader:
         metas = self._server.pipeline(("HGETALL", JobKeys(job_id).meta) for job_id in ids)
         for job_id, meta in zip(ids, metas, strict=True):
             if job_of(meta) is None:
-                self._deletion.clear_away(job_id, meta)
+                with suppress(StoreFull):  # a server that refuses writes can still be read
+                    self._deletion.clear_away(job_id, meta)
         return [job for meta in metas if (job := job_of(meta)) is not None]
 
     def stats(self, job_id: str) -> JobStats:
