@@ -164,4 +164,5 @@ def _facts(asked: WorkerFacts, loaded: LoadedEngine) -> WorkerFacts:
         load_seconds=loaded.load_seconds,
         compile_seconds=loaded.compile_seconds,
         peak_memory_bytes=loaded.peak_memory_bytes,
+        kv_cache_bytes=loaded.kv_cache_bytes,
     )
