@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -177,6 +178,20 @@ def test_a_worker_that_dies_is_started_again(start: Start, long_job: list[str | 
     _, said = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, said
     assert ids_of(tmp_path / "out.jsonl") == [f"q-{number}" for number in range(64)]
+
+
+@pytest.mark.slow
+def test_a_cache_that_is_too_small_for_the_batch_is_named_while_run_works(
+    start: Start, endless_job: list[str | Path]
+) -> None:
+    process = start(*endless_job, "--kv-cache-memory", "1MiB")
+    assert process.stderr is not None
+    said = next(line for line in process.stderr if "cache" in line)
+    assert re.fullmatch(
+        r"The KV cache has room for \d+ of \d+ sequences\. "
+        r"More run together with `--kv-cache-memory \d+MiB` on the worker\.\n",
+        said,
+    )
 
 
 def test_an_installation_without_torch_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
