@@ -14,7 +14,7 @@ from typing import IO, Self
 from cli import tether
 from cli.server_binary import find_server_binary
 from cli.server_orphan import stop_orphan
-from cli.server_state import ServerState, answers, write_state
+from cli.server_state import ServerState, answers, cannot_save, write_state
 from jobs.errors import StoreUnavailable
 
 START_SECONDS = 120.0  # reading a large append-only file takes a while
@@ -55,6 +55,10 @@ class EmbeddedServer:
         if self._state is None:
             raise RuntimeError("the embedded server has not been started")
         return self._state.url
+
+    def cannot_save(self) -> bool:
+        """Whether it fails to write its data. It then refuses writes until its disk has room."""
+        return self._state is not None and cannot_save(self._state)
 
     def __enter__(self) -> Self:
         binary = find_server_binary()

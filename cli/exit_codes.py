@@ -17,8 +17,9 @@ class ExitCode(IntEnum):
     INVALID_INPUT = 2  # usage, a prompt file, a model, an output path, or a job in the wrong state
     NO_SUCH_JOB = 3
     STORE_UNAVAILABLE = 4  # cannot be reached, refuses the password, is full, or is no Redis server
-    JOB_NOT_COMPLETED = 5  # cancelled, expired or failed
+    JOB_NOT_COMPLETED = 5  # cancelled, expired or failed; `run`: its workers cannot work
     STORE_DAMAGED = 6  # a record of the store is damaged, or results are gone from it
+    NOT_LOADED = 7  # `worker`: an unexpected error ended it while it loaded its model
     INTERRUPTED = 130  # Ctrl-C
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from cli import figures
 from cli.job_row import JobRow, facts_of
 from cli.pace import Pace
+from jobs.cache_room import CacheRoom
 from jobs.job import Job, JobState
 from jobs.worker_report import WorkerReport
 
@@ -18,6 +19,7 @@ class JobUpdate(JobRow, frozen=True, kw_only=True):
     seconds_left: float | None  # the same
     workers: int  # how many serve the job's model
     loading_workers: int  # how many of these are still loading it
+    cache_advice: str | None = None  # what to do about a KV cache that is too small on a worker of this job
 
     @property
     def done(self) -> int:
@@ -73,6 +75,7 @@ class JobObserver:
             seconds_left=self._lines.seconds_for(job.spec.num_lines - job.done) if moves else None,
             workers=len(serving),
             loading_workers=sum(worker.state == "loading" for worker in serving),
+            cache_advice=_cache_advice(on_it) if moves else None,
         )
 
     def _throughput(self, job: Job, on_it: Sequence[WorkerReport]) -> float | None:
@@ -86,3 +89,11 @@ class JobObserver:
         if all(worker.jobs == (job.id,) for worker in on_it):
             return sum(worker.output_throughput for worker in on_it)
         return self._tokens.per_second
+
+
+def _cache_advice(workers: Sequence[WorkerReport]) -> str | None:
+    """For the worker that holds most sequences back, if one does."""
+    worst = max(workers, key=lambda worker: worker.held_back)
+    if not worst.held_back:
+        return None
+    return CacheRoom(worst.running, worst.held_back, worst.kv_cache_bytes_wanted).advice

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +19,11 @@ from cli.progress import watch_job
 from cli.result_target import ResultTarget
 from cli.resume import job_to_resume
 from cli.run_folder import fingerprint_of, prune_runs, run_folder
+from cli.state_disk import StateDisk
 from cli.state_lock import StateLock
 from cli.store import open_hints, open_store
 from cli.worker_failure import LocalWorkerFailed
-from jobs.errors import QwenBatchError, ResultsMissing, StoreDamaged
+from jobs.errors import OutputNotWritable, QwenBatchError, ResultsMissing, StoreDamaged
 from jobs.job import Job
 from jobs.prompt_file import PromptFile
 from jobs.settings import Settings
@@ -51,7 +52,8 @@ class LocalRun:
         fingerprint = fingerprint_of(report, self.settings.model, self.options, self.settings.quantize)
         state_folder = self.settings.state_folder()
         folder = run_folder(state_folder, fingerprint)
-        with StateLock(folder):
+        disk = StateDisk(folder)
+        with disk.named_in_errors(lambda: self.embedded and disk.has_no_room()), StateLock(folder):
             for pruned in prune_runs(state_folder):
                 console.detail(f"Removed an old unfinished run: {pruned}.")
             console.detail(f"Server data and worker logs are in {folder}.")
@@ -59,26 +61,39 @@ class LocalRun:
                 console.say(
                     f"A model that is not on this machine is fetched first; progress is in {folder}/worker-1.log."
                 )
-            with self._server(folder) as settings, LocalWorkers(settings, self.num_workers, folder) as workers:
-                code = self._deliver(fingerprint, settings, workers, console)
+            with self._server(folder) as server:
+                settings = self._settings(server)
+                cannot_save = server.cannot_save if server else lambda: False
+                with LocalWorkers(settings, self.num_workers, folder) as workers, disk.named_in_errors(cannot_save):
+
+                    def check(seen: Job) -> None:
+                        disk.look(cannot_save(), console)
+                        workers.check(seen.done)
+
+                    code = self._deliver(fingerprint, settings, workers, check, console)
             if self.embedded:
                 shutil.rmtree(folder, ignore_errors=True)
         return code
 
-    @contextmanager
-    def _server(self, folder: Path) -> Iterator[Settings]:
-        """The settings with the server that is used."""
-        if not self.embedded:
-            yield self.settings
-            return
-        with EmbeddedServer(folder) as server:
-            yield msgspec.structs.replace(self.settings, redis_url=server.url)
+    def _server(self, folder: Path) -> AbstractContextManager[EmbeddedServer | None]:
+        return EmbeddedServer(folder) if self.embedded else nullcontext()
 
-    def _deliver(self, fingerprint: str, settings: Settings, workers: LocalWorkers, console: Console) -> ExitCode:
+    def _settings(self, server: EmbeddedServer | None) -> Settings:
+        """The settings with the server that is used."""
+        return self.settings if server is None else msgspec.structs.replace(self.settings, redis_url=server.url)
+
+    def _deliver(
+        self,
+        fingerprint: str,
+        settings: Settings,
+        workers: LocalWorkers,
+        check: Callable[[Job], None],
+        console: Console,
+    ) -> ExitCode:
         store = open_store(settings)
         job = self._job(store, fingerprint, settings, console)
         try:
-            ended = watch_job(store, job.id, console, check=lambda seen: workers.check(seen.done))
+            ended = watch_job(store, job.id, console, check=check)
         except LocalWorkerFailed:
             _forget_if_untouched(store, job.id)
             raise
@@ -88,12 +103,20 @@ class LocalRun:
         workers.ask_to_stop()
         try:
             self.target.write(store, ended)
+            self.target.write_stats(store.stats(ended.id))
         except ResultsMissing as error:
             hint = "The same command runs these lines again." if self.embedded else error.hint
             raise StoreDamaged(error.message, hint) from error
-        self.target.write_stats(store.stats(ended.id))
+        except OutputNotWritable as error:
+            raise OutputNotWritable(error.message, f"{error.hint} {self._kept(ended.id)}".strip()) from error
         report_end(store, ended, console)
         return code_of_job(ended)
+
+    def _kept(self, job_id: str) -> str:
+        """Where the results are that could not be written."""
+        if self.embedded:
+            return "The results are kept: the same command writes them."
+        return f"The results are kept: `qwen-batch results {job_id} -o FILE` writes them."
 
     def _job(self, store: JobStore, fingerprint: str, settings: Settings, console: Console) -> Job:
         earlier = job_to_resume(store, fingerprint, undelivered=self.embedded)

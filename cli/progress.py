@@ -39,13 +39,17 @@ def watch_job(
         JobNotFound: There is no such job, or it was deleted meanwhile.
         StoreUnavailable: The store did not answer at first, or not for `PATIENCE_SECONDS` later.
     """
-    observer = JobObserver()
+    observer, advised = JobObserver(), False
     with display_for(console, as_json) as display:
         read = _PatientReader(store, job_id, console, with_workers=display.shows_workers)
         while True:
             job, workers = read()
             check(job)
-            display.show(observer.update(job, workers, time.monotonic()))
+            update = observer.update(job, workers, time.monotonic())
+            if update.cache_advice and not advised:
+                console.say(update.cache_advice)
+                advised = True
+            display.show(update)
             if job.state.ended:
                 return job
             time.sleep(POLL_SECONDS)

@@ -50,5 +50,16 @@ def answers(state: ServerState) -> bool:
     try:
         with client_of(state) as client:
             return bool(client.ping())
+    except redis.ResponseError:  # its disk is full: it answers reads and refuses the rest, and PING is of the rest
+        return True
+    except redis.RedisError:
+        return False
+
+
+def cannot_save(state: ServerState) -> bool:
+    """Whether the server's last attempt to write its data failed. False for a server that does not answer."""
+    try:
+        with client_of(state) as client:
+            return bool(client.info("persistence").get("aof_last_write_status", "ok") != "ok")
     except redis.RedisError:
         return False

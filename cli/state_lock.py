@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -18,6 +19,7 @@ class StateLock:
 
     Raises:
         InvalidInput: A live process holds the folder, or it cannot be made or used.
+        OSError: Its disk is full.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -28,18 +30,21 @@ class StateLock:
     def __enter__(self) -> Self:
         try:
             self._file = self._acquire()
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
         except BlockingIOError:
             raise InvalidInput(
                 f"Another `qwen-batch run` (process {self._holder()}) works on this in {self._folder}.",
                 "Wait for it, or give this one a folder of its own with --state-dir.",
             ) from None
         except OSError as error:
+            self.__exit__()
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise  # whoever knows the disk says more of it
             raise InvalidInput(
                 f"The state folder {self._folder} cannot be used: {error.strerror}.",
                 "Name another one with --state-dir.",
             ) from error
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from cli import figures
+from jobs.cache_room import CacheRoom
 from jobs.harmless import harmless
 from jobs.stats import JobStats, WorkerShare
 
@@ -47,6 +48,8 @@ def _fact_rows(stats: JobStats, waits: bool) -> list[tuple[str, str]]:
         ("Engine", f"{figures.seconds(stats.prefill_seconds)} prefill, {figures.seconds(stats.decode_seconds)} decode"),
         ("Batch", _batch(stats)),
     ]
+    if (advice := _cache_advice(stats)) is not None:
+        rows.append(("Cache", advice))
     if stats.finish_reasons:
         reasons = sorted(stats.finish_reasons.items())
         rows.append(("Ended by", ", ".join(f"{harmless(name)} {figures.count(number)}" for name, number in reasons)))
@@ -101,6 +104,15 @@ def _batch(stats: JobStats) -> str:
         return "-"
     peak = figures.percent(stats.kv_cache_usage_peak)
     return f"{stats.mean_batch_size:.1f} sequences on average; cache at most {peak} full"
+
+
+def _cache_advice(stats: JobStats) -> str | None:
+    """What a cache that was too small cost, if it was."""
+    share, running, waiting = stats.cache_short_share, stats.cache_short_running, stats.cache_short_waiting
+    if share is None or running is None or waiting is None:
+        return None
+    room = CacheRoom(running, waiting, stats.kv_cache_bytes_wanted or 0, share)
+    return f"{room.advice} It was short in {figures.percent(share)} of the steps." if room.is_short else None
 
 
 def _latencies(stats: JobStats) -> Table:

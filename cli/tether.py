@@ -35,7 +35,7 @@ def become(parent: int, ending: signal.Signals, program: Sequence[str]) -> None:
 
 def supervise(parent: int, ending: signal.Signals, program: Sequence[str]) -> int:
     """Elsewhere: stay, look whether the parent is there, pass signals on. Returns the program's exit status."""
-    child = subprocess.Popen(program)
+    child = subprocess.Popen(program, close_fds=False)  # what was passed to this process is meant for the program
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
         child.send_signal(number)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Self
 
 from cli.exit_codes import ExitCode
 from jobs.errors import QwenBatchError
 
-_TAIL_LINES = 15
+_ERROR = "Error: "
 
 
 class LocalWorkerFailed(QwenBatchError):
@@ -21,23 +22,47 @@ class LocalWorkerFailed(QwenBatchError):
     @classmethod
     def with_its_error(cls, log: Path, exit_code: ExitCode) -> Self:
         """It said what is wrong (an unusable model, say): its words are the message."""
-        _, found, said = _read(log).rpartition("Error: ")
-        message, _, hint = said.strip().partition("\n")
-        if not found:
-            message, hint = f"The worker ended with exit code {int(exit_code)}.", f"Its log is {log}."
+        message, hint = _own_words(log) or (f"The worker ended with exit code {int(exit_code)}.", f"Its log is {log}.")
         return cls(message, hint, exit_code)
 
     @classmethod
+    def while_loading(cls, log: Path, status: int) -> Self:
+        """It failed before its model was loaded, which it would do again. `status` is below 0 for a signal."""
+        if status == -signal.SIGKILL:
+            message = f"The worker was killed by signal {-status} while it loaded the model: is there enough memory?"
+        elif status < 0:
+            message = f"The worker was killed by signal {-status} while it loaded the model."
+        elif said := _own_words(log):
+            message = said[0]
+        else:
+            message = f"The worker ended with exit code {status} while it loaded the model. {_last_line(log)}"
+        return cls(message, f"Its whole log is {log}.", ExitCode.JOB_NOT_COMPLETED)
+
+    @classmethod
     def after_crashes(cls, log: Path, status: int, times: int) -> Self:
-        """It crashed again and again: the end of its log is the best there is."""
+        """It crashed again and again while it ran lines."""
         how = f"signal {-status}" if status < 0 else f"exit code {status}"
-        tail = "\n".join(_read(log).splitlines()[-_TAIL_LINES:])
         return cls(
-            f"The workers ended {times} times by themselves, the last one with {how}. Its last words:\n{tail}",
-            f"The whole log is {log}.",
+            f"The workers ended {times} times by themselves, the last one with {how}. {_last_line(log)}",
+            f"Its whole log is {log}.",
             ExitCode.JOB_NOT_COMPLETED,
         )
 
 
-def _read(log: Path) -> str:
-    return log.read_text(encoding="utf-8", errors="replace")
+def _own_words(log: Path) -> tuple[str, str] | None:
+    """The error with which the worker ended, as message and hint; None if it had no time to say one."""
+    lines = _lines(log)
+    starts = [index for index, line in enumerate(lines) if line.startswith(_ERROR)]
+    if not starts:
+        return None
+    message, *hint = lines[starts[-1] :]
+    return message.removeprefix(_ERROR), "\n".join(hint).strip()
+
+
+def _last_line(log: Path) -> str:
+    said = [line for line in _lines(log) if line.strip()]
+    return f"It said last: {said[-1].strip()}" if said else "It said nothing."
+
+
+def _lines(log: Path) -> list[str]:
+    return log.read_text(encoding="utf-8", errors="replace").splitlines()

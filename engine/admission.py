@@ -24,6 +24,7 @@ class Admission:
         self._blocks = blocks
         self._max_num_seqs = max_num_seqs
         self._max_batched_tokens = max_batched_tokens
+        self.short_of_pages = False  # whether the last `choose` left a sequence out because it found too few pages
         self._newcomer_places = policy.newcomer_places(max_num_seqs)
 
     def choose(self, waiting: SequenceQueue, running: Iterable[SequenceQueue]) -> list[Sequence]:
@@ -34,6 +35,7 @@ class Admission:
         chosen: list[Sequence] = []
         entering: Counter[str] = Counter()
         reserved = tokens = 0
+        self.short_of_pages = False
         for sequence in waiting:
             running_then = num_running + len(chosen)
             if tokens >= self._max_batched_tokens or running_then >= self._limit(newcomers):
@@ -41,6 +43,7 @@ class Admission:
             if running_then >= self._max_num_seqs and not self._may_exceed(sequence.flow, newcomers, entering):
                 continue
             if not policy.may_enter(self._blocks, len(sequence.tokens), reserved, running_then):
+                self.short_of_pages = True
                 break
             chosen.append(sequence)
             entering[sequence.flow] += 1

@@ -109,6 +109,7 @@ class Engine:
             waiting=self._scheduler.num_waiting + self._inbox.num_new,
             kv_cache_usage=self._scheduler.block_manager.usage,
             output_tokens=self._meter.output_tokens,
+            held_back=self._scheduler.num_held_back,
         )
 
     def take_group_stats(self, group: str) -> GroupStats:
@@ -146,11 +147,11 @@ class Engine:
             if self._live:
                 raise RuntimeError("sequences wait and none can run")
             return
-        kv_cache_usage = self._scheduler.block_manager.usage
+        load = self.load()
         token_ids = self._runner.run(batch)
         finished = self._scheduler.advance(batch, token_ids)
         finished_at = time.monotonic()
-        self._meter.add(batch, finished_at - started_at, kv_cache_usage)
+        self._meter.add(batch, finished_at - started_at, load)
         self._announce(batch, token_ids)
         for sequence in finished:
             if self._live.pop(sequence.ticket, None) is not None:

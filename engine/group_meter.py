@@ -6,7 +6,7 @@ import threading
 from collections import Counter, defaultdict
 
 from engine.batch import Batch
-from engine.request import GroupStats
+from engine.request import EngineLoad, GroupStats
 
 
 class GroupMeter:
@@ -22,12 +22,19 @@ class GroupMeter:
         """New tokens of all groups since the start."""
         return self._output_tokens
 
-    def add(self, batch: Batch, seconds: float, kv_cache_usage: float) -> None:
-        """Book a step that took `seconds`; its time is divided by sequences, its other figures are whole."""
+    def add(self, batch: Batch, seconds: float, load: EngineLoad) -> None:
+        """Book a step; its time is divided by sequences, its other figures are whole.
+
+        Args:
+            batch: What ran.
+            seconds: How long it took.
+            load: Of the engine when the step began.
+        """
         size = len(batch.sequences)
         members = Counter(sequence.ticket.request.group for sequence in batch.sequences)
         sampled = Counter(batch.sequences[index].ticket.request.group for index in batch.sampling)
         decoding = batch.num_decodes > 0
+        short = decoding and load.held_back > 0
         decode_share = batch.num_decodes / sum(batch.num_tokens)  # a token of either kind takes about as long
         with self._lock:
             self._output_tokens += len(batch.sampling)
@@ -39,8 +46,12 @@ class GroupMeter:
                     decode_seconds=old.decode_seconds + share * decode_share,
                     decode_steps=old.decode_steps + decoding,
                     decode_batch_sum=old.decode_batch_sum + batch.num_decodes,
-                    kv_cache_usage_peak=max(old.kv_cache_usage_peak, kv_cache_usage),
+                    kv_cache_usage_peak=max(old.kv_cache_usage_peak, load.kv_cache_usage),
                     output_tokens=old.output_tokens + sampled[group],
+                    cache_short_steps=old.cache_short_steps + short,
+                    cache_short_running_sum=old.cache_short_running_sum + short * load.running,
+                    cache_short_waiting_sum=old.cache_short_waiting_sum + short * load.held_back,
+                    cache_wanted_peak=max(old.cache_wanted_peak, short * load.cache_wanted),
                 )
 
     def take(self, group: str) -> GroupStats:

@@ -14,11 +14,12 @@ from engine.engine import Engine
 from engine.kernels import bfloat16_is_fast, load_kernels_for
 from engine.machine import Machine
 from engine.model_runner import ModelRunner
-from engine.resolve import choose_device, resolve
+from engine.resolve import TORCH_DTYPES, choose_device, resolve
 from engine.scheduler import Scheduler
 from engine.short_thread import on_a_short_thread
 from model.config import ModelConfig
 from model.generation_config import GenerationConfig
+from model.kv_cache import bytes_per_page
 from model.tokenizer import Tokenizer
 
 
@@ -35,6 +36,7 @@ class LoadedEngine:
     compiled: bool
     load_seconds: float  # everything but compilation
     compile_seconds: float
+    kv_cache_bytes: int
     peak_memory_bytes: Callable[[], int]  # so far: of the device if it has its own memory, else of the process
 
 
@@ -89,6 +91,7 @@ def load_engine(
         compiled=runner.compiled,
         load_seconds=loaded_at - started_at,
         compile_seconds=compile_seconds,
+        kv_cache_bytes=resolved.num_pages * bytes_per_page(model_config, PAGE_SIZE, TORCH_DTYPES[resolved.dtype]),
         peak_memory_bytes=runner.peak_memory_bytes,
     )
 

@@ -70,6 +70,10 @@ class GroupStats:
     decode_batch_sum: int = 0  # sum of the whole batch's size over those steps
     kv_cache_usage_peak: float = 0.0  # 0 to 1
     output_tokens: int = 0
+    cache_short_steps: int = 0  # decode steps in which sequences waited for room in the cache alone
+    cache_short_running_sum: int = 0  # sequences that ran, summed over these steps
+    cache_short_waiting_sum: int = 0  # sequences that waited for room, summed over these steps
+    cache_wanted_peak: float = 0.0  # in sizes of the cache: what all of them would have filled, at most
 
 
 @dataclass(frozen=True)
@@ -80,3 +84,9 @@ class EngineLoad:
     waiting: int  # submitted, not running
     kv_cache_usage: float  # 0 to 1
     output_tokens: int  # since the start
+    held_back: int = 0  # sequences that wait for room in the cache alone: the batch has places for them
+
+    @property
+    def cache_wanted(self) -> float:
+        """How much cache would hold those that run and those that are held back, in sizes of the cache."""
+        return self.kv_cache_usage * (self.running + self.held_back) / max(self.running, 1)

@@ -45,6 +45,7 @@ class Scheduler:
     ) -> None:
         self.block_manager = block_manager
         self._admission = Admission(block_manager, max_num_seqs, max_batched_tokens)
+        self._max_num_seqs = max_num_seqs
         self._mixes = mixes
         self._max_batched_tokens = max_batched_tokens
         self._clock = clock
@@ -63,6 +64,13 @@ class Scheduler:
     @property
     def num_waiting(self) -> int:
         return len(self._waiting)
+
+    @property
+    def num_held_back(self) -> int:
+        """Sequences that wait for pages alone: the batch has places for them."""
+        if not self._admission.short_of_pages:
+            return 0
+        return max(0, min(self._max_num_seqs - self.num_running, self.num_waiting))
 
     def sequences(self) -> Iterator[Sequence]:
         """Every sequence that is not finished."""

@@ -53,7 +53,7 @@ class OtherFormat(QwenBatchError):
 
 
 class StoreFull(QwenBatchError):
-    """The Redis server has reached its memory limit and refuses writes."""
+    """The Redis server refuses writes: its memory limit is reached, or it cannot save its data on its disk."""
 
 
 class StoreDamaged(QwenBatchError):

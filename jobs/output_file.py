@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 import stat
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from jobs.byte_size import format_bytes
 from jobs.errors import OutputNotWritable
 
 _BUFFER_BYTES = 2**18
@@ -80,6 +82,12 @@ class OutputFile:
         _sync_folder(self._target.parent)
 
     def _not_writable(self, error: OSError) -> OutputNotWritable:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            free = shutil.disk_usage(self._target.parent).free
+            return OutputNotWritable(
+                f"{self._path} cannot be written: its disk is full, {format_bytes(free)} are free.",
+                "Make room there, or name a file on another disk.",
+            )
         return OutputNotWritable(
             f"{self._path} cannot be written: {error.strerror}.", "Name a file in a folder that you may write to."
         )

@@ -49,6 +49,7 @@ class Settings(msgspec.Struct, frozen=True):
     log_level: str = "info"  # debug, info, warning, error
     log_format: str = "text"  # text, json
     metrics_port: int | None = None  # where a worker shows its metrics; None: nowhere
+    ready_fd: int | None = None  # an open file descriptor: a worker writes a newline to it once its model is loaded
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:

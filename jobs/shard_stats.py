@@ -22,6 +22,10 @@ class ShardStats(msgspec.Struct, frozen=True):
     kv_cache_usage_peak: float = 0.0  # 0 to 1, of the whole cache
     output_tokens: int = 0
     peak_memory_bytes: int = 0  # of the worker process, or of its device
+    cache_short_steps: float = 0.0  # decode steps in which sequences waited for room in the cache alone
+    cache_short_running_sum: float = 0.0  # sequences that ran, summed over these steps
+    cache_short_waiting_sum: float = 0.0  # sequences that waited for room, summed over these steps
+    kv_cache_bytes_wanted: int = 0  # a cache that would have held all of them, at most; 0 without such a step
 
 
 class TimelineSample(msgspec.Struct, frozen=True):

@@ -49,6 +49,8 @@ class JobStats(msgspec.Struct, frozen=True, kw_only=True):
     Engine figures: sums over the shards that were finished; what a lost worker did for a shard is not known.
 
     - `mean_batch_size` is the number of sequences in an average decode step, of this job or not.
+    - `cache_short_` figures are of decode steps in which sequences waited for room in the KV cache, though the batch
+      had places for them. `kv_cache_bytes_wanted` is an estimate from the pages of those that ran.
     - `retried_shards` counts shards that had more than one lease since the job was opened or last retried: their
       worker was lost or stopped. Lines that were finished before were not run again.
     - `load_seconds` and `compile_seconds` are the longest of the workers that took part, and part of no rate.
@@ -89,6 +91,10 @@ class JobStats(msgspec.Struct, frozen=True, kw_only=True):
     decode_seconds: float
     mean_batch_size: float | None  # sequences a decode step
     kv_cache_usage_peak: float | None  # 0 to 1
+    cache_short_share: float | None  # of the decode steps, 0 to 1
+    cache_short_running: float | None  # sequences that ran in such a step, on average; None without such a step
+    cache_short_waiting: float | None  # sequences that waited for room in the cache, on average
+    kv_cache_bytes_wanted: int | None  # a cache that would have held all of them, at most
     finish_reasons: dict[str, int]
     retried_shards: int
     workers: tuple[WorkerShare, ...]

@@ -23,6 +23,10 @@ class EngineTotals:
     decode_steps_e6: int = 0
     decode_batch_sum_e6: int = 0
     kv_cache_usage_peak: float | None = None  # 0 to 1; None until a shard is finished
+    cache_short_steps_e6: int = 0
+    cache_short_running_sum_e6: int = 0
+    cache_short_waiting_sum_e6: int = 0
+    kv_cache_bytes_wanted: int = 0  # bytes, not millionths
 
     def add(self, stats: ShardStats) -> None:
         """Count a finished shard."""
@@ -31,6 +35,10 @@ class EngineTotals:
         self.decode_steps_e6 += round(stats.decode_steps * MICRO)
         self.decode_batch_sum_e6 += round(stats.decode_batch_sum * MICRO)
         self.kv_cache_usage_peak = max(self.kv_cache_usage_peak or 0.0, stats.kv_cache_usage_peak)
+        self.cache_short_steps_e6 += round(stats.cache_short_steps * MICRO)
+        self.cache_short_running_sum_e6 += round(stats.cache_short_running_sum * MICRO)
+        self.cache_short_waiting_sum_e6 += round(stats.cache_short_waiting_sum * MICRO)
+        self.kv_cache_bytes_wanted = max(self.kv_cache_bytes_wanted, stats.kv_cache_bytes_wanted)
 
 
 @dataclass

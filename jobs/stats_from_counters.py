@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobs.job import Job
 from jobs.stats import JobStats
-from jobs.stats_counters import MICRO, EngineTotals, JobCounters
+from jobs.stats_counters import MICRO, JobCounters
 
 
 def job_stats(job: Job, counters: JobCounters) -> JobStats:
@@ -46,8 +46,12 @@ def job_stats(job: Job, counters: JobCounters) -> JobStats:
         p99_e2el_ms=counters.e2el.quantile_ms(0.99),
         prefill_seconds=counters.engine.prefill_us / MICRO,
         decode_seconds=counters.engine.decode_us / MICRO,
-        mean_batch_size=_mean_batch_size(counters.engine),
+        mean_batch_size=_per(counters.engine.decode_batch_sum_e6, counters.engine.decode_steps_e6),
         kv_cache_usage_peak=counters.engine.kv_cache_usage_peak,
+        cache_short_share=_per(counters.engine.cache_short_steps_e6, counters.engine.decode_steps_e6),
+        cache_short_running=_per(counters.engine.cache_short_running_sum_e6, counters.engine.cache_short_steps_e6),
+        cache_short_waiting=_per(counters.engine.cache_short_waiting_sum_e6, counters.engine.cache_short_steps_e6),
+        kv_cache_bytes_wanted=counters.engine.kv_cache_bytes_wanted or None,
         finish_reasons=dict(sorted(counters.finish_reasons.items())),
         retried_shards=counters.retried_shards,
         workers=workers,
@@ -74,5 +78,5 @@ def _rate(amount: int, seconds: float | None) -> float | None:
     return amount / seconds if seconds else None
 
 
-def _mean_batch_size(engine: EngineTotals) -> float | None:
-    return engine.decode_batch_sum_e6 / engine.decode_steps_e6 if engine.decode_steps_e6 else None
+def _per(amount: int, number: int) -> float | None:
+    return amount / number if number else None

@@ -34,6 +34,8 @@ class WorkerReport(msgspec.Struct, frozen=True):
     peak_memory_bytes: int
     output_tokens: int  # since the start
     jobs: tuple[str, ...]  # ids of the jobs it is working on
+    held_back: int = 0  # sequences that have waited for room in the cache alone for seconds, on average
+    kv_cache_bytes_wanted: int = 0  # a cache that would hold them beside those that run; 0 if none is held back
     refused_messages: int = 0  # items on the queue that were no hints, since the start
 
 

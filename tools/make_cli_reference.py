@@ -17,8 +17,9 @@ EXIT_CODES = {
     ExitCode.INVALID_INPUT: "Usage, a prompt file, a model, an output path, or a job in the wrong state.",
     ExitCode.NO_SUCH_JOB: "There is no such job.",
     ExitCode.STORE_UNAVAILABLE: "The server cannot be reached, refuses the password, is full, or is no Redis server.",
-    ExitCode.JOB_NOT_COMPLETED: "The job was cancelled, expired or failed (`run`, `watch`, `--wait`).",
+    ExitCode.JOB_NOT_COMPLETED: "The job was cancelled, expired or failed, or cannot run (`run`, `watch`, `--wait`).",
     ExitCode.STORE_DAMAGED: "The store has lost results of the job, or a record of it in the store is damaged.",
+    ExitCode.NOT_LOADED: "An unexpected error while the model was loaded; the log has the traceback (`worker`).",
     ExitCode.INTERRUPTED: "Interrupted by Ctrl-C.",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from typing import NoReturn
 
 from celery import Celery, signals
@@ -24,9 +25,11 @@ from worker.tolerant_broker import TolerantAMQP
 
 log = logging.getLogger(__name__)
 
-EXIT_BUG = 1
 EXIT_UNUSABLE = 2  # a model, a setting or an option that cannot be used: the exit codes are those of the commands
 EXIT_STORE = 4
+EXIT_NOT_LOADED = 7
+
+BUG = "This is a bug, or a library that does not fit this machine. The log above has the traceback."
 
 
 def celery_app_of(process: WorkerProcess) -> Celery:
@@ -60,9 +63,13 @@ def _connect_signals(process: WorkerProcess) -> None:
         except QwenBatchError as error:
             of_store = isinstance(error, StoreUnavailable | StoreFull)
             _exit(error.message, error.hint, EXIT_STORE if of_store else EXIT_UNUSABLE)
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic in a tokenizer's Rust code is no `Exception`
             log.critical("the worker cannot start", exc_info=error)
-            raise SystemExit(EXIT_BUG) from error  # Celery would log an `Exception` and go on without a worker
+            _exit(
+                f"The worker failed while it loaded {process.settings.model}: {_one_line(error)}", BUG, EXIT_NOT_LOADED
+            )
 
     def consumer_ready(sender: Consumer, **_: object) -> None:
         """The main loop may sleep for seconds: a stop must wake it."""
@@ -92,6 +99,11 @@ def _connect_signals(process: WorkerProcess) -> None:
 
 def _is_threads_pool(pool: str | type) -> bool:
     return pool == "threads" or (isinstance(pool, type) and issubclass(pool, TaskPool))
+
+
+def _one_line(error: BaseException) -> str:
+    """The line of a traceback that names the error; PyTorch's messages go on for many lines."""
+    return traceback.format_exception_only(error)[0].partition("\n")[0]
 
 
 def _exit(message: str, hint: str, code: int) -> NoReturn:

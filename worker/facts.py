@@ -32,6 +32,7 @@ class WorkerFacts:
     load_seconds: float = 0.0
     compile_seconds: float = 0.0
     peak_memory_bytes: Callable[[], int] = peak_cpu_memory_bytes  # of the process, or of its device
+    kv_cache_bytes: int = 0
     started_at: float = field(default_factory=time.time)  # seconds since the epoch
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
@@ -53,4 +54,8 @@ class WorkerFacts:
             kv_cache_usage_peak=engine_share.kv_cache_usage_peak,
             output_tokens=engine_share.output_tokens,
             peak_memory_bytes=self.peak_memory_bytes(),
+            cache_short_steps=engine_share.cache_short_steps,
+            cache_short_running_sum=engine_share.cache_short_running_sum,
+            cache_short_waiting_sum=engine_share.cache_short_waiting_sum,
+            kv_cache_bytes_wanted=round(engine_share.cache_wanted_peak * self.kv_cache_bytes),
         )

@@ -18,8 +18,8 @@ def run_worker(settings: Settings) -> int:
     act on goes to stderr.
 
     Returns:
-        The exit code: 0 after an orderly stop, 1 if Celery failed, 2 if the model or a setting cannot be used, 4 if the
-        server cannot.
+        The exit code: 0 after an orderly stop, 1 if Celery or the engine failed, 2 if the model or a setting cannot be
+        used, 4 if the server cannot, 7 if loading failed with an unexpected error.
 
     Raises:
         InvalidInput: A setting of the log does not exist.

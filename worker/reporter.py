@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
 from engine.request import EngineLoad
+from jobs.cache_room import CacheRoom
 from jobs.errors import JobNotFound, RecordDamaged, StoreFull, StoreUnavailable
 from jobs.shard_stats import TimelineSample
 from jobs.stores.protocol import JobStore
 from jobs.worker_report import WorkerReport, WorkerState
 from worker.active_shards import ActiveShards
+from worker.cache_watch import CacheWatch
 from worker.facts import WorkerFacts
 from worker.inference_engine import InferenceEngine
 from worker.periodic import Periodic
 from worker.refusals import Refusals
 from worker.store_link import StoreLink
 from worker.throughput import Throughput
+
+log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 0.5
 LIFE_SECONDS = 1.8  # a worker that is silent for so long is shown as lost: what is shown is wrong for less than 2 s
@@ -57,6 +62,7 @@ class Reporter:
         self._clock = clock
         self._engine: InferenceEngine | None = None
         self._throughput = Throughput()
+        self._cache = CacheWatch()
         self._sampled_at = clock()
         self._thread = Periodic("reporter", self.publish, INTERVAL_SECONDS)
 
@@ -100,8 +106,16 @@ class Reporter:
             return "draining"
         return "busy" if jobs else "idle"
 
+    def _room(self, load: EngineLoad, jobs: tuple[str, ...]) -> CacheRoom | None:
+        """The cache's room if it is too little; the log hears of it once a job."""
+        room = self._cache.look(load, self._facts.kv_cache_bytes)
+        for job_id in self._cache.untold(jobs) if room else ():
+            log.warning("%s job=%s", room.advice if room else "", job_id)
+        return room
+
     def _report(self, load: EngineLoad) -> WorkerReport:
         facts, jobs = self._facts, self._active.job_ids()
+        room = self._room(load, jobs)
         return WorkerReport(
             worker_id=facts.worker_id,
             host=facts.host,
@@ -122,6 +136,8 @@ class Reporter:
             peak_memory_bytes=facts.peak_memory_bytes(),
             output_tokens=load.output_tokens,
             jobs=jobs,
+            held_back=round(room.waiting) if room else 0,
+            kv_cache_bytes_wanted=room.wanted_bytes if room else 0,
             refused_messages=self._refusals.count,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,11 +13,14 @@ import msgspec
 
 from engine.config import EngineConfig
 from jobs.celery_hints import CeleryHints
+from jobs.errors import InvalidInput, StoreFull
 from jobs.model_card import ModelCard, card_of_folder
 from jobs.settings import Settings
 from jobs.stores.connect import connect
+from jobs.stores.protocol import JobStore
 from model.hub import resolve_model
 from worker.active_shards import ActiveShards
+from worker.backoff import Backoff
 from worker.engine_options import engine_config
 from worker.facts import WorkerFacts
 from worker.lease_keeper import LeaseKeeper
@@ -76,7 +80,8 @@ def start_worker(
     reporter.start()
     try:
         loaded, card = _load(settings, config, model, on_death)
-        store.publish_model(card)
+        _publish(store, card, link)
+        _say_ready(settings.ready_fd)
     except BaseException:
         reporter.stop()
         raise
@@ -122,6 +127,33 @@ def _load(
     return replace(loaded, load_seconds=load_seconds), msgspec.structs.replace(card, max_model_len=max_model_len)
 
 
+def _publish(store: JobStore, card: ModelCard, link: StoreLink) -> None:
+    """Store the model's facts; wait while the server has no room, because to end means to load the model again."""
+    backoff = Backoff()
+    while True:
+        try:
+            store.publish_model(card)
+        except StoreFull as error:
+            link.failed(error)
+            time.sleep(backoff.next_delay())
+        else:
+            link.worked()
+            return
+
+
+def _say_ready(descriptor: int | None) -> None:
+    """Tell whoever started this worker that no later crash is one of loading. Raises `InvalidInput`."""
+    if descriptor is None:
+        return
+    try:
+        os.write(descriptor, b"\n")
+        os.close(descriptor)
+    except (OSError, OverflowError) as error:
+        raise InvalidInput(
+            f"`ready_fd` is {descriptor}; it must be the number of a file descriptor that is open for writing."
+        ) from error
+
+
 def _facts(asked: WorkerFacts, loaded: LoadedEngine) -> WorkerFacts:
     return replace(
         asked,
@@ -132,4 +164,5 @@ def _facts(asked: WorkerFacts, loaded: LoadedEngine) -> WorkerFacts:
         load_seconds=loaded.load_seconds,
         compile_seconds=loaded.compile_seconds,
         peak_memory_bytes=loaded.peak_memory_bytes,
+        kv_cache_bytes=loaded.kv_cache_bytes,
     )

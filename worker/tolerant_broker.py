@@ -16,6 +16,7 @@ from celery import signals
 from celery.app.amqp import AMQP
 from kombu.connection import Connection
 from kombu.transport import redis as kombu_redis
+from redis.connection import AbstractConnection
 from redis.exceptions import ConnectionError, DataError, ReadOnlyError, ResponseError
 
 from jobs.hints import QUEUE_PREFIX
@@ -30,10 +31,30 @@ READ_ONLY_PAUSE_SECONDS = 0.5
 _UNBLOCKED = "UNBLOCKED"  # what a waiting BRPOP is told when its primary becomes a replica
 
 
+def _waits_for_room(connection: type[AbstractConnection]) -> type[AbstractConnection]:
+    """That kind of connection, for which a server that cannot save its data counts as one that is not there.
+
+    Such a server refuses every write with MISCONF, and PING and BRPOP too. Celery would end at each of these.
+    """
+
+    class Waiting(connection):  # type: ignore[misc,valid-type]
+        def read_response(self, *words: Any, **options: Any) -> Any:  # noqa: ANN401 - redis-py's signature
+            try:
+                return super().read_response(*words, **options)
+            except ResponseError as error:
+                if not str(error).startswith("MISCONF"):
+                    raise
+                time.sleep(READ_ONLY_PAUSE_SECONDS)
+                raise ConnectionError(str(error)) from error
+
+    return Waiting
+
+
 class TolerantChannel(kombu_redis.Channel):
     """Gets tasks by BRPOP and remote control by publish and subscribe; drops what is neither.
 
-    A server that becomes a replica counts as a connection that broke, until it or its successor is a primary again.
+    A server that becomes a replica counts as a connection that broke, until it or its successor is a primary again. So
+    does a server that cannot save its data, until it can.
     """
 
     def _brpop_read(self, **options: Any) -> bool | None:  # noqa: ANN401 - kombu's signature
@@ -44,6 +65,10 @@ class TolerantChannel(kombu_redis.Channel):
             if isinstance(error, ReadOnlyError) or str(error).startswith(_UNBLOCKED):
                 raise ConnectionError(str(error)) from error  # Celery reconnects; any other error would end it
             raise
+
+    def _connparams(self, *words: Any, **options: Any) -> dict[str, Any]:  # noqa: ANN401 - kombu's signature
+        found: dict[str, Any] = super()._connparams(*words, **options)  # type: ignore[no-untyped-call]
+        return found | {"connection_class": _waits_for_room(found["connection_class"])}
 
     def _queue_bind(self, *words: Any) -> None:  # noqa: ANN401 - kombu's signature
         """The first write after a reconnection. Celery tries again at once, and gives up after five times a second."""

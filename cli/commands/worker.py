@@ -50,6 +50,11 @@ def command(console: Console, /, *, health: bool, **options: object) -> int:
     hand need; a second signal ends it at once.
 
     \b
+    Exit codes: 0 told to stop, 1 crashed while it ran lines, 2 unusable model
+    or option, 4 no server, 7 an unexpected error while it loaded the model:
+    its traceback is in the log on stderr.
+
+    \b
     Examples:
       qwen-batch worker
       qwen-batch worker --model Qwen/Qwen3-0.6B --device cuda

@@ -134,8 +134,12 @@ def _engine_args(stats: ShardStats) -> list[str | int | float | bytes]:
         *("decode_us", totals.decode_us),
         *("decode_steps_e6", totals.decode_steps_e6),
         *("decode_batch_sum_e6", totals.decode_batch_sum_e6),
+        *("cache_short_steps_e6", totals.cache_short_steps_e6),
+        *("cache_short_running_sum_e6", totals.cache_short_running_sum_e6),
+        *("cache_short_waiting_sum_e6", totals.cache_short_waiting_sum_e6),
         *(f"output_tokens:{worker}", stats.output_tokens),
         "",
         *("kv_cache_usage_peak", stats.kv_cache_usage_peak),
+        *("kv_cache_bytes_wanted", stats.kv_cache_bytes_wanted),
         *(f"peak_memory_bytes:{worker}", stats.peak_memory_bytes),
     ]

@@ -25,6 +25,7 @@ from jobs.errors import QwenBatchError, StoreFull, StoreUnavailable
 START_HINT = "Start one with `docker compose up redis`, or name another with --redis-url or QWEN_BATCH_REDIS_URL."
 PASSWORD_HINT = "Put user and password into the URL: redis://USER:PASSWORD@HOST:PORT/0."  # noqa: S105 - an example
 POLICY_HINT = "Give it more memory, or delete jobs with `qwen-batch delete JOB`."
+DISK_HINT = "Make room on its disk. It takes writes again by itself as soon as it can save."
 REPLICA_HINT = "Use the address of the primary."
 AUTHORITY_HINT = (
     "Name the file of the authority that signed it in the URL: rediss://HOST:PORT/0?ssl_ca_certs=/path/to/ca.pem. "
@@ -94,7 +95,10 @@ def translated(error: RedisError, address: str) -> QwenBatchError | None:
         kind = StoreUnavailable(_sentence(f"Redis at {address} {_why_unreachable(error)}"), START_HINT)
     elif text.startswith("DB index"):
         kind = StoreUnavailable(f"Redis at {address} has no database of that number.", "Databases count from 0.")
-    elif any(word in text for word in ("MISCONF", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS")):
+    elif "MISCONF" in text:
+        why = text.partition("MISCONF ")[2].partition(". ")[0].rstrip(".")
+        kind = StoreFull(f"Redis at {address} cannot save its data and refuses writes: {why}.", DISK_HINT)
+    elif any(word in text for word in ("MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS")):
         kind = StoreUnavailable(f"Redis at {address} refuses writes: {text}", "Look into the server's log.")
     return kind
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import msgspec
 
@@ -55,7 +56,8 @@ class Fleet:
         replies = self._server.replies((word, name) for name in names for word in ("GET", "PTTL"))
         gone = [worker_id for worker_id, value in zip(ids, replies[::2], strict=True) if value is None]
         if gone:
-            self._server.run("ZREM", keys.WORKERS, *gone)
+            with suppress(StoreFull):  # a server that refuses writes can still be read
+                self._server.run("ZREM", keys.WORKERS, *gone)
         for name, value, left_ms in zip(names, replies[::2], replies[1::2], strict=True):
             if value is not None:
                 with self._server.damage.skipping(), reading(name):

@@ -87,6 +87,10 @@ def _counters(meta: Hash, latency: Hash, engine: Hash) -> JobCounters:
             decode_steps_e6=_count(engine, b"decode_steps_e6"),
             decode_batch_sum_e6=_count(engine, b"decode_batch_sum_e6"),
             kv_cache_usage_peak=float(peak) if (peak := engine.get(b"kv_cache_usage_peak")) else None,
+            cache_short_steps_e6=_count(engine, b"cache_short_steps_e6"),
+            cache_short_running_sum_e6=_count(engine, b"cache_short_running_sum_e6"),
+            cache_short_waiting_sum_e6=_count(engine, b"cache_short_waiting_sum_e6"),
+            kv_cache_bytes_wanted=_count(engine, b"kv_cache_bytes_wanted"),
         ),
         workers={name: _worker(engine, name, facts) for name, facts in _named(engine, "worker:")},
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from jobs.completion import Completion
-from jobs.errors import JobNotFound
+from jobs.errors import JobNotFound, StoreFull
 from jobs.job import Job, ShardRef
 from jobs.keys import JobKeys
 from jobs.prompt import Prompt
@@ -51,10 +52,11 @@ class JobReader:
         for job_id, meta in zip(ids, metas, strict=True):
             with self._server.damage.skipping():
                 job = job_of(job_id, sound(meta))
-                if job is None:
-                    self._deletion.clear_away(job_id, meta)
-                else:
+                if job is not None:
                     jobs.append(job)
+                    continue
+                with suppress(StoreFull):  # a server that refuses writes can still be read
+                    self._deletion.clear_away(job_id, meta)
         return jobs
 
     def stats(self, job_id: str) -> JobStats:

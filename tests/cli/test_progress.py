@@ -131,6 +131,25 @@ def test_watching_bridges_a_restart_of_the_store(monkeypatch: pytest.MonkeyPatch
     assert "The store answers again." in said
 
 
+def test_a_watcher_is_told_once_of_a_cache_that_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    full = msgspec.structs.replace(report(jobs=("job-1",)), held_back=59, kv_cache_bytes_wanted=5 * 2**29)
+    roomy = report(worker_id="other", jobs=("job-1",))
+    monkeypatch.setattr(RestartingStore, "workers", lambda _store: [roomy, full])
+    ended, stream = job_with(done=100, state=JobState.COMPLETED), io.StringIO()
+    watch_job(RestartingStore([job_with(), job_with(), ended]), "job-1", console_on(stream))  # type: ignore[arg-type]
+    said = [line for line in stream.getvalue().splitlines() if "cache" in line]
+    assert said == [
+        "The KV cache has room for 5 of 64 sequences. More run together with `--kv-cache-memory 3GiB` on the worker."
+    ]
+
+
+def test_nothing_is_said_of_the_cache_of_a_worker_that_does_something_else() -> None:
+    full = msgspec.structs.replace(report(jobs=("job-2",)), held_back=59, kv_cache_bytes_wanted=5 * 2**29)
+    assert observe((0, job_with()), workers=(full, report(jobs=("job-1",)))).cache_advice is None
+    assert observe((0, job_with()), workers=(full,)).cache_advice is None
+
+
 def test_a_quiet_watcher_asks_nothing_of_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda _seconds: None)
     monkeypatch.setattr(RestartingStore, "workers", lambda _store: pytest.fail("asked for the workers"))

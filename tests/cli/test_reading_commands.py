@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from jobs.completion import Completion, ErrorCode
+from jobs.job import ShardRef
+from jobs.shard_stats import ShardStats
 from jobs.stats import JobStats
 from jobs.stores.protocol import JobStore
-from tests.cli.acting_worker import report, run_job
+from tests.cli.acting_worker import WORKER, report, run_job
 from tests.cli.conftest import Cli
 
 
@@ -25,6 +28,32 @@ def test_status_json_has_every_field_of_the_statistics(cli: Cli, store: JobStore
     fields = json.loads(cli("status", job_id, "--json").stdout)
     assert list(fields) == list(JobStats.__struct_fields__)
     assert (fields["id"], fields["completed"], fields["total_output_tokens"]) == (job_id, 20, 20)
+
+
+def test_status_says_that_the_cache_was_too_small_for_the_batch(cli: Cli, store: JobStore, prompts: Path) -> None:
+    job_id = cli("submit", prompts).stdout.strip()
+    run_job(store, job_id, shards=1)
+    assert "Cache" not in cli("status", job_id).stdout
+    lease = store.lease(ShardRef(job_id, 1), WORKER, ttl_seconds=60)
+    assert lease is not None
+    too_long = ErrorCode.PROMPT_TOO_LONG
+    store.write(lease, [Completion.failed(line.index, line.id, too_long, "too long") for line in store.pending(lease)])
+    store.finish_shard(
+        lease,
+        ShardStats(
+            *(WORKER, "cpu", "bfloat16", "none", True, 1.0, 1.0),
+            decode_steps=30,
+            cache_short_steps=20,
+            cache_short_running_sum=100,
+            cache_short_waiting_sum=1180,
+            kv_cache_bytes_wanted=5 * 2**29,
+        ),
+    )
+    shown = " ".join(cli("status", job_id).stdout.split())
+    assert (
+        "Cache The KV cache has room for 5 of 64 sequences. More run together with `--kv-cache-memory 3GiB` on the "
+        "worker. It was short in 50% of the steps."
+    ) in shown
 
 
 def test_status_shows_the_figures_to_people(cli: Cli, store: JobStore, prompts: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,13 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.exit_codes import ExitCode
-from cli.local_workers import LocalWorkers
 from cli.server_state import ServerState, answers, read_state
-from cli.worker_failure import LocalWorkerFailed
 from cli.worker_packages import require_worker_packages
 from jobs.errors import InvalidInput
-from jobs.settings import Settings
 from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
 from jobs.worker_report import WorkerReport
@@ -183,15 +180,18 @@ def test_a_worker_that_dies_is_started_again(start: Start, long_job: list[str | 
     assert ids_of(tmp_path / "out.jsonl") == [f"q-{number}" for number in range(64)]
 
 
-def test_workers_that_crash_again_and_again_end_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PYTHONHOME", "/nonexistent")  # no Python starts like that
-    with pytest.raises(LocalWorkerFailed) as error, LocalWorkers(Settings(), 1, tmp_path) as workers:
-        for _ in range(10_000):
-            workers.check(lines_done=0)
-            time.sleep(0.01)
-    assert error.value.exit_code is ExitCode.JOB_NOT_COMPLETED
-    assert "7 times" in error.value.message
-    assert "Fatal Python error" in error.value.message
+@pytest.mark.slow
+def test_a_cache_that_is_too_small_for_the_batch_is_named_while_run_works(
+    start: Start, endless_job: list[str | Path]
+) -> None:
+    process = start(*endless_job, "--kv-cache-memory", "1MiB")
+    assert process.stderr is not None
+    said = next(line for line in process.stderr if "cache" in line)
+    assert re.fullmatch(
+        r"The KV cache has room for \d+ of \d+ sequences\. "
+        r"More run together with `--kv-cache-memory \d+MiB` on the worker\.\n",
+        said,
+    )
 
 
 def test_an_installation_without_torch_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

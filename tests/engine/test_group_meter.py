@@ -4,6 +4,7 @@ import pytest
 
 from engine.batch import Batch
 from engine.group_meter import GroupMeter
+from engine.request import EngineLoad
 from tests.engine.sequences import sequence
 
 
@@ -13,7 +14,11 @@ def test_the_time_of_a_step_that_decodes_and_prefills_is_divided_by_tokens() -> 
         each.num_computed = 3
         each.tokens.append(7)
     meter = GroupMeter()
-    meter.add(Batch.mixed(decoding, [sequence(6, 9)], [6]), 4.0, 0.5)
+    meter.add(
+        Batch.mixed(decoding, [sequence(6, 9)], [6]),
+        4.0,
+        EngineLoad(running=3, waiting=0, kv_cache_usage=0.5, output_tokens=0),
+    )
     stats = meter.take("")
     assert (stats.prefill_seconds, stats.decode_seconds) == pytest.approx((3.0, 1.0))
     assert (stats.decode_steps, stats.decode_batch_sum, stats.output_tokens) == (1, 2, 3)

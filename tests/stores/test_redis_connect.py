@@ -6,14 +6,16 @@ import errno
 import os
 import ssl
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import redis
 
+from jobs import keys
 from jobs.errors import InvalidInput, StoreFull, StoreUnavailable
 from jobs.job import ShardRef
 from jobs.stores.connect import connect
@@ -155,6 +157,36 @@ def test_a_full_server_refuses_writes_loudly(tmp_path: Path) -> None:
         assert store.job(spec.id).spec == spec
         client.config_set("maxmemory", 0)
         store.add_shard(ShardRef(spec.id, 0), prompts_of(spec, 0))
+
+
+def test_a_server_whose_disk_is_full_refuses_writes_loudly_can_be_read_and_goes_on_when_there_is_room(
+    small_disk: Callable[[int], Path],
+) -> None:
+    with running_valkey(small_disk(100), appendonly=True, options=("--appendfsync", "everysec")) as server:
+        store, spec = connect(server.url), new_job(lines=2)
+        store.create(spec)
+        with server.client() as client, suppress(redis.ResponseError):
+            client.zadd(keys.WORKERS, {"host:1:gone": 1})  # whoever reads the list removes it
+            for number in range(100):
+                client.set(f"large-{number}", "x" * 10_000)
+        with pytest.raises(StoreFull, match=r"cannot save its data and refuses writes: .*No space left on device"):
+            store.add_shard(ShardRef(spec.id, 0), prompts_of(spec, 0))
+        assert store.job(spec.id).spec == spec
+        assert store.workers() == []
+        small_disk(10_000)
+        until_it_works(lambda: store.add_shard(ShardRef(spec.id, 0), prompts_of(spec, 0)))
+
+
+def until_it_works(call: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            call()
+        except StoreFull:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)  # the server tries once a second
+        else:
+            return
 
 
 def test_a_server_that_comes_up_meanwhile_can_be_waited_for(tmp_path: Path) -> None:

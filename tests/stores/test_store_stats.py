@@ -132,6 +132,39 @@ def test_engine_figures_add_up_over_shards_and_workers(store: JobStore) -> None:
     assert (stats.workers[0].device, stats.workers[0].dtype, stats.workers[0].compiled) == ("cpu", "float32", True)
 
 
+def test_the_steps_in_which_the_cache_was_short_add_up_over_shards_and_the_largest_wish_counts(
+    store: JobStore,
+) -> None:
+    assert_no_short_steps(store)
+    for shard, worker in zip(submit(store, new_job()), ("worker-1", "worker-2", "worker-1"), strict=True):
+        lease = leased(store, shard, worker)
+        store.write(lease, [completed(prompt.index) for prompt in store.pending(lease)])
+        measured = msgspec.structs.replace(
+            shard_stats(worker),
+            decode_steps=10,
+            cache_short_steps=4 + shard.index,
+            cache_short_running_sum=30,
+            cache_short_waiting_sum=60 + shard.index,
+            kv_cache_bytes_wanted=1000 - shard.index,
+        )
+        store.finish_shard(lease, measured)
+    stats = store.stats("job-1")
+    assert stats.cache_short_share == 15 / 30
+    assert (stats.cache_short_running, stats.cache_short_waiting) == (90 / 15, 183 / 15)
+    assert stats.kv_cache_bytes_wanted == 1000
+
+
+def assert_no_short_steps(store: JobStore) -> None:
+    """Run a job of its own whose cache was large enough."""
+    for shard in submit(store, msgspec.structs.replace(new_job(), id="roomy")):
+        lease = leased(store, shard)
+        store.write(lease, [completed(prompt.index) for prompt in store.pending(lease)])
+        store.finish_shard(lease, shard_stats())
+    stats = store.stats("roomy")
+    assert (stats.cache_short_share, stats.cache_short_running, stats.cache_short_waiting) == (0.0, None, None)
+    assert stats.kv_cache_bytes_wanted is None
+
+
 def test_a_shard_that_needed_more_than_one_lease_counts_as_retried_once(store: JobStore) -> None:
     shard, other = submit(store, new_job(lines=4))
     for _ in range(3):

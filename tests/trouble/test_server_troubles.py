@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import redis
 
 from jobs.keys import JobKeys
 from tests.support.command_line import REPOSITORY, command, qwen_batch, write_jsonl
-from tests.support.valkey import ValkeyProcess, free_port
+from tests.support.valkey import ValkeyProcess, free_port, running_valkey
 from tests.trouble.conftest import StartServer
 from tests.worker.cluster import Cluster
 
@@ -93,6 +94,34 @@ def test_a_full_server_holds_the_work_up_and_says_so_until_it_has_room(
         cluster.wait_until_ended(job_id)
         cluster.check_results(job_id, LINES)
         assert "Traceback" not in worker.log
+
+
+@pytest.mark.slow
+def test_a_server_whose_disk_is_full_holds_the_work_up_and_says_so_until_it_has_room(
+    small_disk: Callable[[int], Path], model_folder: Path, tmp_path: Path, plain_environment: dict[str, str]
+) -> None:
+    prompts = write_jsonl(tmp_path / "prompts.jsonl", [{"prompt": "3 + 4 ="}])
+    disk = small_disk(20_000)
+    with running_valkey(disk, appendonly=True, options=("--appendfsync", "everysec")) as server:
+        cluster = Cluster(server, "troubled", model_folder, tmp_path)
+        with cluster.worker() as worker:
+            worker.wait_until(cluster.store, "idle")
+            job_id = cluster.submit(LINES)
+            cluster.wait_until_done(job_id, LINES // 10)
+            (disk / "taken").write_bytes(bytes(free_bytes(disk)))
+            worker.wait_for_log("cannot save its data and refuses writes")
+            full = qwen_batch("submit", prompts, env=plain_environment | {"QWEN_BATCH_REDIS_URL": server.url})
+            assert (full.returncode, full.stdout) == (4, "")
+            assert "cannot save its data and refuses writes" in full.stderr and "Make room on its disk" in full.stderr
+            worker.wait_for_log("MISCONF")  # Celery's own connection was refused, too
+            (disk / "taken").unlink()
+            cluster.wait_until_ended(job_id)
+            cluster.check_results(job_id, LINES)
+            assert worker.running and "Traceback" not in worker.log
+
+
+def free_bytes(disk: Path) -> int:
+    return shutil.disk_usage(disk).free
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ class FakeEngine:
         self._waiting: deque[Ticket] = deque()
         self._group_tokens: Counter[str] = Counter()
         self._output_tokens = 0
+        self.held_back = 0  # what its load says of the cache
         self.submitted: list[Request] = []
         self.aborted: list[Request] = []
         self.failures: dict[tuple[int, ...], Exception] = {}  # prompts whose ticket fails, and how
@@ -79,7 +80,8 @@ class FakeEngine:
             ticket.future.set_running_or_notify_cancel()
 
     def load(self) -> EngineLoad:
-        return EngineLoad(len(self._waiting), 0, 0.5 if self._waiting else 0.0, self._output_tokens)
+        usage = 0.5 if self._waiting else 0.0
+        return EngineLoad(len(self._waiting), 0, usage, self._output_tokens, self.held_back)
 
     def take_group_stats(self, group: str) -> GroupStats:
         tokens = self._group_tokens.pop(group, 0)

@@ -9,6 +9,7 @@ import pytest
 from jobs.worker_report import WorkerReport
 from tests.worker.fake_clock import FakeClock
 from tests.worker.shard_bench import ShardBench, prompts
+from worker.cache_watch import LOOKS, SHORT_LOOKS
 from worker.refusals import Refusals
 from worker.reporter import Reporter
 
@@ -121,3 +122,42 @@ def test_a_store_that_is_down_costs_a_report_and_nothing_more(bench: ShardBench,
     bench.store.mend()
     reporter.publish()
     assert report(bench).worker_id == bench.facts.worker_id
+
+
+def test_a_cache_that_stays_too_small_is_reported_and_logged_once_a_job(
+    bench: ShardBench, reporter: Reporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    reporter.loaded(replace(bench.facts, kv_cache_bytes=2**30), bench.engine)
+    bench.engine.hold()
+    running = [bench.start(bench.add_job(prompts(10), job_id)[0]) for job_id in ("b", "a")]
+    bench.engine.wait_for_submitted(20)
+    bench.engine.held_back = 40
+    for _ in range(SHORT_LOOKS - 1):
+        reporter.publish()
+    assert (report(bench).held_back, report(bench).kv_cache_bytes_wanted, caplog.messages) == (0, 0, [])
+    for _ in range(3):
+        reporter.publish()
+    assert (report(bench).held_back, report(bench).kv_cache_bytes_wanted) == (40, 3 * 2**29)
+    advice = (
+        "The KV cache has room for 20 of 60 sequences. More run together with `--kv-cache-memory 2GiB` on the worker."
+    )
+    assert caplog.messages == [f"{advice} job=a", f"{advice} job=b"]
+    bench.engine.held_back = 0
+    for _ in range(LOOKS - SHORT_LOOKS + 1):
+        reporter.publish()
+    assert (report(bench).held_back, report(bench).kv_cache_bytes_wanted) == (0, 0)
+    bench.engine.finish()
+    assert [shard.outcome() for shard in running] == ["finished", "finished"]
+
+
+def test_a_cache_that_holds_nearly_all_is_no_news(bench: ShardBench, reporter: Reporter) -> None:
+    reporter.loaded(replace(bench.facts, kv_cache_bytes=2**30), bench.engine)
+    bench.engine.hold()
+    running = bench.start(bench.add_job(prompts(10))[0])
+    bench.engine.wait_for_submitted(10)
+    bench.engine.held_back = 2
+    for _ in range(LOOKS):
+        reporter.publish()
+    assert report(bench).held_back == 0
+    bench.engine.finish()
+    assert running.outcome() == "finished"

@@ -1,0 +1,71 @@
+"""Sequences that a small KV cache keeps out of a batch that has places for them: counted, and nothing else is."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.block_manager import BlockManager
+from engine.engine import Engine
+from engine.request import EngineLoad, GroupStats, Request
+from engine.scheduler import Scheduler
+from jobs.sampling import SamplingParams
+from tests.engine.conftest import MakeEngine
+from tests.engine.sequences import sequence
+from tests.support.fake_runner import CacheRunner
+
+TOKENS = 40  # of a completion: ten pages of four, and one for its prompt
+SEQUENCES = 8
+
+
+def stats_of(engine: Engine, number: int = SEQUENCES) -> GroupStats:
+    """What was counted of so many equal requests, from the first step to the last."""
+    params = SamplingParams(max_tokens=TOKENS, ignore_eos=True)
+    tickets = engine.submit_many(Request((1, 2, 3, 4), params, group="group") for _ in range(number))
+    for ticket in tickets:
+        ticket.future.result(timeout=60)
+    return engine.take_group_stats("group")
+
+
+def test_what_a_small_cache_keeps_out_is_counted_and_the_size_that_was_wanted_is_enough(
+    make_engine: MakeEngine,
+) -> None:
+    small = 34  # pages: three whole sequences, and the sink
+    stats = stats_of(make_engine(CacheRunner(page_size=4), num_pages=small))
+    assert 0.5 * stats.decode_steps < stats.cache_short_steps <= stats.decode_steps
+    running = stats.cache_short_running_sum / stats.cache_short_steps
+    waiting = stats.cache_short_waiting_sum / stats.cache_short_steps
+    assert 2 <= running <= 6
+    assert running + waiting <= SEQUENCES
+    assert waiting >= 1
+    enough = round(small * stats.cache_wanted_peak)
+    assert enough <= 3 * SEQUENCES * 11
+    roomy = stats_of(make_engine(CacheRunner(page_size=4), num_pages=enough))
+    assert roomy.cache_short_steps <= 0.1 * roomy.decode_steps
+
+
+def test_a_large_cache_holds_nobody_back_however_many_wait(make_engine: MakeEngine) -> None:
+    stats = stats_of(make_engine(CacheRunner(page_size=4), num_pages=200), number=5 * SEQUENCES)
+    assert stats.decode_steps > 0
+    assert (stats.cache_short_steps, stats.cache_wanted_peak) == (0, 0)
+
+
+def test_who_waits_for_a_place_in_a_full_batch_is_not_held_back_by_the_cache() -> None:
+    scheduler = Scheduler(BlockManager(8, page_size=4), max_num_seqs=2, max_batched_tokens=64)
+    for _ in range(5):
+        scheduler.add(sequence(4, 4))
+    scheduler.schedule()
+    assert (scheduler.num_running, scheduler.num_waiting, scheduler.num_held_back) == (2, 3, 0)
+
+
+def test_only_as_many_are_held_back_as_the_batch_has_places_for() -> None:
+    scheduler = Scheduler(BlockManager(6, page_size=4), max_num_seqs=4, max_batched_tokens=64)
+    for _ in range(9):
+        scheduler.add(sequence(4, 8))
+    scheduler.schedule()
+    assert (scheduler.num_running, scheduler.num_held_back) == (3, 1)
+
+
+@pytest.mark.parametrize(("running", "wanted"), [(2, 4.0), (8, 1.75)])
+def test_the_cache_that_is_wanted_follows_from_the_pages_of_those_that_run(running: int, wanted: float) -> None:
+    load = EngineLoad(running=running, waiting=9, kv_cache_usage=1.0, output_tokens=0, held_back=6)
+    assert load.cache_wanted == wanted
