@@ -97,6 +97,16 @@ def is_replaceable(path: Path) -> bool:
         return True
 
 
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one ordinary file, through whatever links and folders, or will when it exists."""
+    if not (is_replaceable(one) and is_replaceable(other)):
+        return False
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them does not exist yet
+        return one.resolve() == other.resolve()
+
+
 def check_writable(path: Path) -> None:
     """Find out early, by making and removing a temporary file, whether `OutputFile(path)` will be able to begin.
 
