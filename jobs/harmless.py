@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-# A URL's user and password, up to the last @ of the word. A path made of a URL has one slash. Redis URLs may hold
-# spaces where nobody escaped them. PASSWORD stands in our own examples.
+# A URL's user and password end with an @ before the first slash. In a Redis URL nobody may have escaped slashes and
+# spaces, so they end with the line's last @; a path made of such a URL has one slash. PASSWORD is our own example.
 _USER_AND_PASSWORD = re.compile(
-    r"(?i:\b((?:rediss?|unix):/{1,2})[^\n]*@|\b([a-z][a-z0-9+.-]*:/{1,2})\S*@)|([?&](?:ssl_)?password=)[^\s&'\"]*"
+    r"(?i:\b((?:rediss?|unix):/{1,2})[^\n]*@|\b([a-z][a-z0-9+.-]*://)[^\s/?#]*@)|([?&](?:ssl_)?password=)[^\s&'\"]*"
 )
 _EXAMPLES = re.compile(r"redis://\[?(?:USER)?:?PASSWORD@")
 

@@ -74,8 +74,10 @@ def _check_options(scheme: str, query: str) -> None:
             raise bad_url(f"its option `{name}` is for rediss:// only")
         allowed = OPTIONS.get(name)
         if allowed is None:
-            shown = f"`{name}`" if re.fullmatch("[a-z_]{1,50}", name) and "@" not in query else "its ?"
-            raise bad_url(f"it has an unknown option, {shown}; known are {', '.join(OPTIONS)}")
+            # A password with a question mark in it looks like an option; an @ follows it.
+            is_a_name = re.fullmatch("[a-z_]{1,50}", name) and "@" not in query
+            what = f"an unknown option, `{name}`" if is_a_name else "a ? that no option follows"
+            raise bad_url(f"it has {what}; options are {', '.join(OPTIONS)}")
         if not all(re.fullmatch(allowed, value) for value in values):
             raise bad_url(f"its option `{name}` has a value that it cannot have")
 

@@ -129,6 +129,7 @@ def test_a_url_in_the_wrong_variable_is_refused_without_its_password(cli: Cli, n
         ("HTTPS://user:pw@hub.example/x", "HTTPS://***@hub.example/x"),
         ("rediss://host/0?ssl_password=pw&ssl_keyfile=/k", "rediss://host/0?ssl_password=***&ssl_keyfile=/k"),
         ("redis://host:6379/0 is full; ask me@example.org", "redis://***@example.org"),
+        ("https://example.org/@someone/1", "https://example.org/@someone/1"),
         ("https://example.org/a: ask me@example.org", "https://example.org/a: ask me@example.org"),
         ("It looks like redis://[USER:PASSWORD@]HOST:PORT/0", "It looks like redis://[USER:PASSWORD@]HOST:PORT/0"),
         ("redis://USER:PASSWORD@HOST:PORT/0.", "redis://USER:PASSWORD@HOST:PORT/0."),

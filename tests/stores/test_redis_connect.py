@@ -116,11 +116,11 @@ def test_a_missing_socket_is_named(tmp_path: Path) -> None:
         ("redis://:secret@host/0?socket_timeout=secret", "option"),
         (
             "redis://host/0?decode_responses=1",
-            "unknown option, `decode_responses`; known are db, protocol",
+            "unknown option, `decode_responses`; options are db, protocol",
         ),
         ("redis://host/0?connection_class=secret", "unknown option, `connection_class`"),
         ("redis://host/0?password=secret", "unknown option, `password`"),
-        ("redis://:1?secret=2@host/0", "unknown option, its ?"),  # a password whose question mark ends the host
+        ("redis://:1?secret=2@host/0", "a ? that no option follows"),  # a password whose question mark ends the host
         ("redis://:1#secret@host/0", "it has a #"),
         ("redis://host/0?protocol=7", "`protocol` has a value"),
         ("redis://host/0?ssl_ca_certs=/ca.pem", "`ssl_ca_certs` is for rediss://"),
