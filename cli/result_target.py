@@ -42,17 +42,17 @@ class ResultTarget:
             errors=Path(errors) if errors else None,
             stats=Path(stats) if stats else None,
         )
+        if target.output is None:
+            check_standard_output()
+        for said in (target.output, target.errors, target.stats):
+            if said is not None:
+                check_writable(said)
         named = target._named()
         for (option, path), (other_option, other) in combinations(named.items(), 2):
             if same_file(path, other):
                 raise InvalidInput(
                     f"{option} and {other_option} are the same file, {path}.", "Name a file of its own for each."
                 )
-        if target.output is None:
-            check_standard_output()
-        for said in (target.output, target.errors, target.stats):
-            if said is not None:
-                check_writable(said)
         return target
 
     def spare(self, prompts: str, overwrite: bool) -> Self:

@@ -148,9 +148,10 @@ def test_the_queue_refuses_the_same_urls(url: str) -> None:
 
 
 def test_a_key_of_another_type_is_named_or_counted_among_ours(valkey: ValkeyProcess) -> None:
-    store, spec = connect(valkey.url), new_job()
-    store.create(spec)
     with valkey.client() as client:
+        client.flushall()
+        store, spec = connect(valkey.url), new_job()
+        store.create(spec)
         client.delete(keys.JOBS, JobKeys(spec.id).meta)
         for name in (keys.JOBS, JobKeys(spec.id).meta, queue_name("demo")):
             client.set(name, "something else")
