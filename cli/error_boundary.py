@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import os
+import io
 import sys
+import traceback
 from collections.abc import Callable
+from types import TracebackType
 
 import click
 
 from cli.console import Console
 from cli.exit_codes import ExitCode, code_of_error
 from cli.lazy_group import ReaderGone
+from cli.standard_streams import flush_or_drop
 from cli.worker_failure import LocalWorkerFailed
 from jobs.errors import QwenBatchError
+from jobs.harmless import harmless_lines
 
 
 def run_in_boundary(command: Callable[[], int | None]) -> int:
@@ -25,21 +29,22 @@ def run_in_boundary(command: Callable[[], int | None]) -> int:
         code = command()
         sys.stdout.flush()
     except QwenBatchError as error:
+        flush_or_drop()
         Console().error(error.message, error.hint)
         return error.exit_code if isinstance(error, LocalWorkerFailed) else code_of_error(error)
     except click.ClickException as error:  # click's own: a mistyped option, say
-        error.show()
+        text = io.StringIO()
+        error.show(text)
+        sys.stderr.write(harmless_lines(text.getvalue()))
         return ExitCode.INVALID_INPUT
     except (KeyboardInterrupt, click.Abort):
         return ExitCode.INTERRUPTED
     except (ReaderGone, BrokenPipeError):  # BrokenPipeError: by the last flush
-        _drop_stdout()
+        flush_or_drop()
         return ExitCode.DONE
     return code or ExitCode.DONE
 
 
-def _drop_stdout() -> None:
-    """Let Python's own flush at exit find an open file instead of the broken pipe."""
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, sys.stdout.fileno())
-    os.close(devnull)
+def show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What Python calls for an error that nobody catches: its traceback, without the passwords of URLs."""
+    sys.stderr.write(harmless_lines("".join(traceback.format_exception(kind, error, trace))))

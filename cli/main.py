@@ -6,10 +6,11 @@ import sys
 
 import click
 
-from cli.error_boundary import run_in_boundary
+from cli.error_boundary import run_in_boundary, show_bug
 from cli.hidden_url import hide_password
 from cli.lazy_group import LazyGroup
 from cli.options import verbosity_options
+from cli.standard_streams import open_standard_streams
 
 SECTIONS = {
     "Everything in one": ["run"],
@@ -67,6 +68,8 @@ def group() -> None:
 def main() -> None:
     """Run the command line and exit with its code."""
     hide_password()
+    sys.excepthook = show_bug
+    open_standard_streams()
     sys.exit(run_in_boundary(lambda: group.main(prog_name="qwen-batch", standalone_mode=False)))
 
 

@@ -5,6 +5,7 @@ An option left out is None: the environment, then the built-in default decides (
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ import click
 import msgspec
 
 from cli.console import Console
+from jobs.harmless import has_credentials, unicode_text
 from jobs.sampling import RANGES
 from jobs.settings import Settings
 
@@ -84,6 +86,10 @@ output_option = click.option(
     help="Write the results here: to a file beside it first, so that it is never half-written.",
 )
 
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="Let -o replace PROMPTS itself; other existing files it replaces anyway."
+)
+
 errors_option = click.option(
     "--errors",
     metavar="FILE",
@@ -111,4 +117,32 @@ prompts_argument = click.argument("prompts", metavar="PROMPTS")
 job_argument = click.argument("job_id", metavar="JOB")
 
 
-pass_console = click.make_pass_decorator(Console, ensure=True)
+_FILES = frozenset({"prompts", "output", "errors", "stats", "state_dir"})  # a file's name may be any bytes
+_FREE_TEXTS = frozenset({"prompt", "text", "stop"})  # what a model reads may hold any URL
+
+
+def pass_console(command: Command) -> Command:
+    """Gives a command the `Console` of its context, once its arguments are known to be text that may be shown.
+
+    Raises (when the command runs):
+        click.BadParameter: An argument is not UTF-8, or has a URL with a password where none belongs.
+    """
+
+    @functools.wraps(command)
+    def with_checked_arguments(*args: object, **options: object) -> object:
+        _check_arguments(click.get_current_context())
+        return command(*args, **options)
+
+    return click.make_pass_decorator(Console, ensure=True)(with_checked_arguments)
+
+
+def _check_arguments(ctx: click.Context) -> None:
+    for param in ctx.command.params:
+        said = ctx.params.get(param.name or "")
+        for text in said if isinstance(said, tuple) else (said,):
+            if not isinstance(text, str):
+                continue
+            if param.name not in _FILES and unicode_text(text) != text:
+                raise click.BadParameter("it is not UTF-8.", ctx, param)
+            if param.name not in _FREE_TEXTS | {"redis_url"} and has_credentials(text):
+                raise click.BadParameter("a URL with a password belongs into --redis-url only.", ctx, param)

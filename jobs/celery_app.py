@@ -12,12 +12,18 @@ from typing import Any
 from celery import Celery
 from redis.connection import parse_url
 
+from jobs.stores.redis_url import check_url
+
 
 def make_app(redis_url: str) -> Celery:
     """A Celery application on the broker of a `redis://`, `rediss://` or `unix://` URL. Does not connect.
 
     The worker adds its task and names its queue (`task_default_queue`); a client only sends.
+
+    Raises:
+        InvalidInput: The URL cannot be used.
     """
+    check_url(redis_url)
     app = Celery("qwen_batch", broker=_kombu_url(redis_url), set_as_current=False)
     app.conf.update(
         # JSON and nothing else: a message must not be able to run code.

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
+from jobs.prompt import Prompt
 from jobs.sampling import FinishReason
 
 
@@ -46,7 +47,7 @@ class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
     """What became of one line: either `text` with `finish_reason` and `usage`, or `error`."""
 
     index: int  # the line's `Prompt.index`
-    id: str  # the line's `Prompt.id`
+    id: str  # the line's `Prompt.id`, which is empty where `line` is given
     text: str | None = None
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
@@ -55,6 +56,7 @@ class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
     endpoint: str = "native"  # the line's `Prompt.endpoint`
     finished_at: float = 0.0  # seconds since the epoch, by the worker's clock
     latency: Latency | None = None  # None for an error
+    line: int | None = None  # the line's `Prompt.line`
 
     def __post_init__(self) -> None:
         if (self.text is None) == (self.error is None):
@@ -64,3 +66,8 @@ class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
     def failed(cls, index: int, id: str, code: ErrorCode, message: str, endpoint: str = "native") -> Completion:
         """The completion of a line that could not be completed."""
         return cls(index=index, id=id, error=LineError(code, message), endpoint=endpoint)
+
+    @classmethod
+    def failed_prompt(cls, prompt: Prompt, code: ErrorCode, message: str) -> Completion:
+        """The completion of a prompt that could not be completed. It names the line as the prompt does."""
+        return cls(prompt.index, prompt.id, error=LineError(code, message), endpoint=prompt.endpoint, line=prompt.line)

@@ -48,5 +48,6 @@ def _lines_before(store: JobStore, job_id: str, num_shards: int) -> LinesBefore:
     before = LinesBefore()
     for index in range(num_shards):
         for prompt, _ in store.lines(ShardRef(job_id, index)):
-            before.add(prompt.id)
+            if prompt.line is None:
+                before.add(prompt.id)
     return before

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -20,6 +22,9 @@ _BUFFER_BYTES = 2**18
 
 class OutputFile:
     """Writes beside `path` and renames at the end of a `with` block that raised nothing; else nothing is left.
+
+    The temporary file is locked while its writer lives. A writer that was killed leaves its file; the next writer to
+    the same path finds that file without a lock and removes it.
 
     Permissions follow the umask. A symbolic link keeps pointing where it points; a device or a pipe (/dev/null,
     /dev/stdout) is written to directly, because it cannot be replaced.
@@ -68,9 +73,8 @@ class OutputFile:
         if self._path.exists() and not os.access(self._path, os.W_OK):
             raise PermissionError(errno.EACCES, "it may not be written to")
         self._target = self._path.resolve()
-        temporary = self._target.with_name(f".{self._target.name[:200]}.{secrets.token_hex(4)}.tmp")
-        self._stream = temporary.open("xb", buffering=_BUFFER_BYTES)
-        self._temporary = temporary
+        _remove_leftovers(self._target)
+        self._stream, self._temporary = _create_locked(self._target)
 
     def _finish(self, keep: bool) -> None:
         with self._stream:
@@ -78,7 +82,7 @@ class OutputFile:
                 return
             self._stream.flush()
             os.fsync(self._stream.fileno())
-        self._temporary.replace(self._target)
+            self._temporary.replace(self._target)  # before the lock ends: nobody may take the file for a leftover
         _sync_folder(self._target.parent)
 
     def _not_writable(self, error: OSError) -> OutputNotWritable:
@@ -101,6 +105,16 @@ def is_replaceable(path: Path) -> bool:
         return True
 
 
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one ordinary file, through whatever links and folders, or will when it exists."""
+    if not (is_replaceable(one) and is_replaceable(other)):
+        return False
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them does not exist yet
+        return one.resolve() == other.resolve()
+
+
 def check_writable(path: Path) -> None:
     """Find out early, by making and removing a temporary file, whether `OutputFile(path)` will be able to begin.
 
@@ -117,6 +131,50 @@ def check_writable(path: Path) -> None:
 
 class _TrialOver(Exception):
     """Leaves a trial's `with` block so that no file is kept."""
+
+
+def _create_locked(target: Path) -> tuple[BinaryIO, Path]:
+    """A new temporary file beside `target`, open for writing and locked, and its path."""
+    while True:
+        temporary = target.with_name(f"{_temporary_prefix(target)}{secrets.token_hex(4)}.tmp")
+        stream = temporary.open("xb", buffering=_BUFFER_BYTES)
+        with suppress(OSError):  # a file system without locks: nobody can take the file for a leftover there, either
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        if _is_at(stream.fileno(), temporary):
+            return stream, temporary
+        stream.close()  # another writer took it for a leftover before it was locked
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Remove the temporary files of `target` whose writers are dead. What cannot be removed stays."""
+    name = re.compile(re.escape(_temporary_prefix(target)) + r"[0-9a-f]{8}\.tmp")
+    with suppress(OSError):
+        for found in [Path(entry.path) for entry in os.scandir(target.parent) if name.fullmatch(entry.name)]:
+            with suppress(OSError):
+                _remove_if_dead(found)
+
+
+def _remove_if_dead(temporary: Path) -> None:
+    """Raises `OSError` if the file has a living writer, is gone, or may not be removed."""
+    descriptor = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode) and _is_at(descriptor, temporary):
+            temporary.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def _temporary_prefix(target: Path) -> str:
+    return f".{target.name[:200]}."
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether the open file is the one that lies at the path now."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False
 
 
 def _sync_folder(folder: Path) -> None:

@@ -19,7 +19,7 @@ class Prompt(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     index: int  # position among the file's non-blank lines, from 0; results keep this order
-    id: str  # unique in its job
+    id: str  # unique in its job; empty for a bad line that has no id of its own: `line` names that one
     text: str | None = None  # raw text, fed as it is
     token_ids: tuple[int, ...] | None = None  # fed as they are
     messages: tuple[dict[str, Any], ...] | None = None  # go through the model's chat template
@@ -28,3 +28,4 @@ class Prompt(msgspec.Struct, frozen=True, omit_defaults=True):
     return_token_ids: bool = False
     chat_template_kwargs: dict[str, Any] = {}
     invalid: str | None = None  # what is wrong with the line, for the person who wrote it
+    line: int | None = None  # its number in the file, from 1; only for a bad line without an id of its own

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from typing import BinaryIO, Self
 from jobs.errors import InvalidInput
 from jobs.file_report import BadLines, FileReport
 from jobs.formats.line_decoder import LineDecoder, LinesBefore
+from jobs.harmless import unicode_text
 from jobs.model_card import ModelCard
 from jobs.prompt import Prompt
 from jobs.raw_lines import MAX_LINE_BYTES, RawLines
@@ -59,10 +59,11 @@ class PromptFile:
             raise InvalidInput(f"There is no file {path}.", "Give a JSONL file, or - for standard input.") from None
         except OSError as error:
             raise InvalidInput(f"{path} cannot be read: {error.strerror}.") from error
+        name = unicode_text(path)
         with stream:
             if not stat.S_ISREG(mode):
-                return cls._copy(path, stream)
-        return cls(path, lambda: _open(path), lambda: None)
+                return cls._copy(name, stream)
+        return cls(name, lambda: _open(path), lambda: None)
 
     @classmethod
     def _copy(cls, name: str, source: BinaryIO) -> Self:
@@ -145,13 +146,21 @@ def _copy_of(name: str, source: BinaryIO) -> BinaryIO:
     try:
         with ExitStack() as opened:
             copy = opened.enter_context(tempfile.TemporaryFile())
-            shutil.copyfileobj(source, copy, _BUFFER_BYTES)
+            while piece := _read(name, source):
+                copy.write(piece)
             opened.pop_all()  # the copy outlives this function
     except OSError as error:
         raise InvalidInput(
             f"{name} cannot be copied to a temporary file: {error.strerror}.", "TMPDIR names the folder for it."
         ) from error
     return copy
+
+
+def _read(name: str, source: BinaryIO) -> bytes:
+    try:
+        return source.read(_BUFFER_BYTES)
+    except OSError as error:
+        raise InvalidInput(f"{name} cannot be read: {error.strerror}.", "Give a JSONL file.") from error
 
 
 def _open(path: str) -> BinaryIO:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from jobs.errors import InvalidInput
+from jobs.harmless import has_credentials, unicode_text
 
 PREFIX = "QWEN_BATCH_"
 
@@ -94,6 +95,10 @@ class Settings(msgspec.Struct, frozen=True):
 
 def _read(name: str, text: str, annotation: str) -> Any:  # noqa: ANN401 - the field's own kind
     """A variable's text as a value of its field. Raises `InvalidInput`."""
+    if name != "redis_url" and has_credentials(text):
+        raise InvalidInput(f"{PREFIX}{name.upper()} holds a URL with a password.", f"{PREFIX}REDIS_URL is for that.")
+    if name != "state_dir" and unicode_text(text) != text:
+        raise InvalidInput(f"{PREFIX}{name.upper()} is not UTF-8.")
     kind, in_words = _KINDS[annotation]
     refusal = InvalidInput(f"{PREFIX}{name.upper()} is {text!r}; it must be {in_words}.")
     try:

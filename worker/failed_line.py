@@ -9,4 +9,4 @@ from jobs.prompt import Prompt
 def failed_line(prompt: Prompt, code: ErrorCode, message: str) -> Completion:
     """An error result. What a message quotes from the line may not be Unicode; it is escaped, so it can be stored."""
     printable = message.encode(errors="backslashreplace").decode()
-    return Completion.failed(prompt.index, prompt.id, code, printable, prompt.endpoint)
+    return Completion.failed_prompt(prompt, code, printable)

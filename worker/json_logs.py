@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from jobs.harmless import without_credentials
+
 _FACT = re.compile(r"\b([a-z_]+)=([^\s,]+)")  # messages say facts as `job=… shard=3 seconds=0.25`
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
@@ -25,7 +27,7 @@ class JsonFormatter(logging.Formatter):
         self._worker_id = worker_id
 
     def format(self, record: logging.LogRecord) -> str:
-        message = record.getMessage()
+        message = without_credentials(record.getMessage())
         line: dict[str, object] = {name: _value(text) for name, text in _FACT.findall(message)}
         line |= {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
@@ -35,7 +37,7 @@ class JsonFormatter(logging.Formatter):
             "message": message,
         }
         if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
+            line["error"] = without_credentials(self.formatException(record.exc_info))
         return msgspec.json.encode(line).decode()
 
 

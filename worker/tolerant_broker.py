@@ -8,6 +8,7 @@ goes through `worker/front_door.py`.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +28,9 @@ log = logging.getLogger(__name__)
 # What reading, unpacking and dispatching an item raises when its bytes, its fields or their kinds are not as expected.
 _NO_MESSAGE = (ValueError, TypeError, LookupError, AttributeError, RecursionError, DataError)
 
-READ_ONLY_PAUSE_SECONDS = 0.5
+PAUSE_SECONDS = 0.5  # after a failure that a new try at once would only repeat
+SAY_AGAIN_SECONDS = 60.0
+_WRONG_TYPE = "WRONGTYPE"
 _UNBLOCKED = "UNBLOCKED"  # what a waiting BRPOP is told when its primary becomes a replica
 
 
@@ -44,7 +47,7 @@ def _waits_for_room(connection: type[AbstractConnection]) -> type[AbstractConnec
             except ResponseError as error:
                 if not str(error).startswith("MISCONF"):
                     raise
-                time.sleep(READ_ONLY_PAUSE_SECONDS)
+                time.sleep(PAUSE_SECONDS)
                 raise ConnectionError(str(error)) from error
 
     return Waiting
@@ -54,14 +57,21 @@ class TolerantChannel(kombu_redis.Channel):
     """Gets tasks by BRPOP and remote control by publish and subscribe; drops what is neither.
 
     A server that becomes a replica counts as a connection that broke, until it or its successor is a primary again. So
-    does a server that cannot save its data, until it can.
+    does a server that cannot save its data, until it can. While a key of the queue is of another type, the queue counts
+    as empty, and the log says so once a minute.
     """
+
+    _said_at = -math.inf  # monotonic seconds
 
     def _brpop_read(self, **options: Any) -> bool | None:  # noqa: ANN401 - kombu's signature
         read: Callable[..., bool | None] = super()._brpop_read
         try:
             return self._tolerate(lambda: read(**options))
         except ResponseError as error:
+            if _WRONG_TYPE in str(error):
+                self._say_taken()
+                time.sleep(PAUSE_SECONDS)  # Celery reads again at once
+                return None
             if isinstance(error, ReadOnlyError) or str(error).startswith(_UNBLOCKED):
                 raise ConnectionError(str(error)) from error  # Celery reconnects; any other error would end it
             raise
@@ -75,8 +85,31 @@ class TolerantChannel(kombu_redis.Channel):
         try:
             super()._queue_bind(*words)  # type: ignore[no-untyped-call]
         except ReadOnlyError:
-            time.sleep(READ_ONLY_PAUSE_SECONDS)
+            time.sleep(PAUSE_SECONDS)
             raise
+        except ResponseError as error:
+            if _WRONG_TYPE not in str(error):
+                raise
+            self._say_taken()
+
+    def _size(self, queue: str) -> int:
+        try:
+            return int(super()._size(queue))  # type: ignore[no-untyped-call]
+        except ResponseError as error:
+            if _WRONG_TYPE not in str(error):
+                raise
+            self._say_taken()
+            return 0
+
+    def _say_taken(self) -> None:
+        now = time.monotonic()
+        if now - self._said_at >= SAY_AGAIN_SECONDS:
+            self._said_at = now
+            log.error(
+                "the queue cannot be read: another program uses one of its keys, %s* or _kombu.binding.*; "
+                "`redis-cli TYPE KEY` says what a key is, `redis-cli DEL KEY` removes it",
+                QUEUE_PREFIX,
+            )
 
     def _receive(self) -> bool | None:
         return self._tolerate(super()._receive)

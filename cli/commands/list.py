@@ -52,7 +52,7 @@ def _table(jobs: list[Job], width: int) -> Table:
     for title in figures_of:
         table.add_column(title, no_wrap=True, justify="left" if title in _WORDS else "right")
     left = width - sum(max(map(len, (title, *texts))) + 2 for title, texts in figures_of.items())
-    model_width = min(max(len(job.spec.model) for job in jobs), left // 2)
+    model_width = min(max(len(harmless(job.spec.model)) for job in jobs), left // 2)
     table.add_column("MODEL", no_wrap=True, overflow="ellipsis", max_width=max(model_width, 5))
     table.add_column("PROMPTS", no_wrap=True, overflow="ellipsis", max_width=max(left - model_width - 4, 7))
     for job, row in zip(jobs, zip(*figures_of.values(), strict=True), strict=True):

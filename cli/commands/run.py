@@ -14,6 +14,7 @@ from cli.local_run import LocalRun
 from cli.options import (
     errors_option,
     output_option,
+    overwrite_option,
     pass_console,
     prompts_argument,
     seed_option,
@@ -35,6 +36,7 @@ from jobs.submission import SubmitOptions
 @click.command(name="run")
 @prompts_argument
 @output_option
+@overwrite_option
 @errors_option
 @click.option("--stats", metavar="FILE", help="Write the job's statistics here, as `status --json` prints them.")
 @sampling_options
@@ -68,6 +70,7 @@ def command(
     *,
     prompts: str,
     output: str | None,
+    overwrite: bool,
     errors: str | None,
     stats: str | None,
     defaults: SamplingSettings,
@@ -98,7 +101,7 @@ def command(
     """
     require_worker_packages()
     settings = settings_with(**options)
-    target = ResultTarget.of_options(output, errors, stats)
+    target = ResultTarget.of_options(output, errors, stats).spare(prompts, overwrite)
     embedded = options["redis_url"] is None and not Settings.server_is_named()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)

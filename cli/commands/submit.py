@@ -14,6 +14,7 @@ from cli.options import (
     errors_option,
     model_option,
     output_option,
+    overwrite_option,
     pass_console,
     prompts_argument,
     redis_url_option,
@@ -30,6 +31,7 @@ from cli.sampling_options import sampling_options
 from cli.store import open_hints, open_store, open_store_to_watch
 from cli.target_model import target_model
 from jobs.duration import parse_duration
+from jobs.errors import OutputNotWritable
 from jobs.file_report import FileReport
 from jobs.job import Job
 from jobs.prompt_file import PromptFile
@@ -114,6 +116,7 @@ def _standing(job: Job) -> str:
 @click.option("--new", is_flag=True, help="Make another job, even if the same one stands already.")
 @wait_option
 @output_option
+@overwrite_option
 @errors_option
 @redis_url_option
 @verbosity_options
@@ -133,6 +136,7 @@ def command(
     new: bool,
     wait: bool,
     output: str | None,
+    overwrite: bool,
     errors: str | None,
     redis_url: str | None,
 ) -> ExitCode:
@@ -157,7 +161,7 @@ def command(
     """
     _refuse_conflicts(wait, output, errors, idempotency_key, new)
     settings = settings_with(redis_url=redis_url, model=model)
-    target = ResultTarget.of_options(output, errors) if output else None
+    target = ResultTarget.of_options(output, errors).spare(prompts, overwrite) if output else None
     with PromptFile.open(prompts, sys.stdin.buffer) as file:
         store = open_store(settings)
         chosen = target_model(settings, console)
@@ -174,7 +178,10 @@ def command(
         submitted = submit_file(
             store, open_hints(settings), file, options, None if new else _key_of(idempotency_key, settings, options)
         )
-    console.data(submitted.job.id)
+    try:
+        console.data(submitted.job.id)
+    except OutputNotWritable as error:
+        raise OutputNotWritable(error.message, f"The job is stored all the same: {submitted.job.id}.") from error
     _say_what_became_of_it(console, submitted, reuse)
     if not wait:
         return ExitCode.DONE

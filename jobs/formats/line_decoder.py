@@ -62,45 +62,66 @@ class LineDecoder:
         Args:
             line: Its bytes; white space round the JSON is ignored.
             index: Its position among the non-blank lines, from 0.
-            number: Its number in the file, from 1: the id of a native line without one, counted on from those before.
+            number: Its number in the file, from 1. A good native line without an id is named by it, counted on from
+                the lines before. A bad line without an id of its own has it in `line`.
         """
         try:
             said = decode_object(line)
         except LineInvalid as error:
             return self.refused(index, number, str(error))
         format = self._format_of(said)
-        id = str(number + self._names_from)
+        own_id: str | None = None
         try:
-            id = format.id_of(said, number + self._names_from)
-            self._check(format, id, number)
-            prompt = format.prompt_of(said, index, id)
-            if self._card is not None:
-                check_against_card(prompt, self._card)
+            own_id = self._own_id(format, said, number)
+            prompt = self._read(format, said, index, own_id or str(number + self._names_from))
+            if own_id is None:  # only now: a bad line's number must not keep another line from having it as its id
+                self._take(prompt.id, number)
         except LineInvalid as error:
-            return Prompt(index=index, id=id, endpoint=format.endpoint_of(said), invalid=str(error))
+            return _bad(index, own_id, number, format.endpoint_of(said), str(error))
         return prompt
 
     def refused(self, index: int, number: int, reason: str) -> Prompt:
         """The prompt that stands for a line of which nothing could be read."""
         endpoint: Endpoint = "chat" if self.format == "openai" else "native"
-        return Prompt(index=index, id=str(number + self._names_from), endpoint=endpoint, invalid=reason)
+        return _bad(index, None, number, endpoint, reason)
 
     def _format_of(self, said: dict[str, Json]) -> NativeFormat | OpenAIFormat:
         found = self._openai if "custom_id" in said or "body" in said else self._native
         self._chosen = self._chosen or found
         return found
 
-    def _check(self, format: NativeFormat | OpenAIFormat, id: str, number: int) -> None:
-        earlier = self._seen.add(id, number)
-        if earlier == BEFORE:
-            raise LineInvalid(f"the id {shown(id)} is already in the job; ids must be unique in a job")
-        if earlier is not None:
-            raise LineInvalid(f"the id {shown(id)} is also that of line {earlier:,}; ids must be unique in a file")
+    def _own_id(self, format: NativeFormat | OpenAIFormat, said: dict[str, Json], number: int) -> str | None:
+        """The id that the line gives itself, which no other line has; None if it names none."""
+        id = format.id_of(said)
+        if id is not None:
+            self._take(id, number)
+        return id
+
+    def _read(self, format: NativeFormat | OpenAIFormat, said: dict[str, Json], index: int, id: str) -> Prompt:
         if format is not self._chosen:
             raise LineInvalid(
                 f"the line is in the {_TITLES[format.name]} format, the file's first line is in the "
                 f"{_TITLES[self.format]} one; a file holds one of the two"
             )
+        prompt = format.prompt_of(said, index, id)
+        if self._card is not None:
+            check_against_card(prompt, self._card)
+        return prompt
+
+    def _take(self, id: str, number: int) -> None:
+        """Give an id to a line. Raises `LineInvalid` if another line has it."""
+        earlier = self._seen.add(id, number)
+        if earlier == BEFORE:
+            raise LineInvalid(f"the id {shown(id)} is already in the job; ids must be unique in a job")
+        if earlier is not None:
+            raise LineInvalid(f"the id {shown(id)} is also that of line {earlier:,}; ids must be unique in a file")
+
+
+def _bad(index: int, own_id: str | None, number: int, endpoint: Endpoint, reason: str) -> Prompt:
+    """The prompt that stands for a bad line: named by its own id, or else by its number, which is no id."""
+    if own_id is None:
+        return Prompt(index=index, id="", endpoint=endpoint, invalid=reason, line=number)
+    return Prompt(index=index, id=own_id, endpoint=endpoint, invalid=reason)
 
 
 _TITLES = {"native": "native", "openai": "OpenAI Batch"}

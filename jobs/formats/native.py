@@ -19,9 +19,9 @@ class NativeFormat:
 
     name = "native"
 
-    def id_of(self, line: dict[str, Json], number: int) -> str:
-        """The line's `id`, or its number in the file as text. Raises `LineInvalid`."""
-        return str(number) if line.get("id") is None else read_id("id", line["id"])
+    def id_of(self, line: dict[str, Json]) -> str | None:
+        """The line's `id`; None if it names none. Raises `LineInvalid`."""
+        return None if line.get("id") is None else read_id("id", line["id"])
 
     def endpoint_of(self, _line: dict[str, Json]) -> Endpoint:
         """What the line asks for; never fails, so that a bad line's error has a shape, too."""

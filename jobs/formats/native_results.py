@@ -12,9 +12,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 def native_line(completion: Completion) -> bytes:
-    """One result as a line of JSON, newline included. `token_ids` is there only if the line asked for it."""
+    """One result as a line of JSON, newline included.
+
+    `token_ids` is there only if the line asked for it, and `line` only for a bad line without an id of its own.
+    """
     result: dict[str, Any] = {
-        "id": completion.id,
+        "id": completion.id if completion.line is None else None,
         "completion": completion.text,
         "finish_reason": completion.finish_reason,
         "usage": completion.usage,
@@ -22,4 +25,6 @@ def native_line(completion: Completion) -> bytes:
     }
     if completion.token_ids is not None:
         result["token_ids"] = completion.token_ids
+    if completion.line is not None:
+        result["line"] = completion.line
     return _encode(result) + b"\n"

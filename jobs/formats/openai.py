@@ -45,8 +45,8 @@ class OpenAIFormat:
     def __init__(self, model: str | None) -> None:
         self._model = model
 
-    def id_of(self, line: dict[str, Json], _number: int) -> str:
-        """The line's `custom_id`. Raises `LineInvalid`."""
+    def id_of(self, line: dict[str, Json]) -> str:
+        """The line's `custom_id`, which every line must have. Raises `LineInvalid`."""
         return read_id("custom_id", line.get("custom_id"))
 
     def endpoint_of(self, line: dict[str, Json]) -> Endpoint:

@@ -26,7 +26,10 @@ _STATUS_CODES = {
 
 
 def openai_line(completion: Completion, job: Job) -> bytes:
-    """One result as a line of JSON, newline included: a completion, or an error in one of its three shapes."""
+    """One result as a line of JSON, newline included: a completion, or an error in one of its three shapes.
+
+    A bad line without a `custom_id` of its own has null there, and its number in `line`.
+    """
     key = hashlib.blake2b(f"{job.id}/{completion.index}".encode(), digest_size=12).hexdigest()
     response: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
@@ -36,8 +39,11 @@ def openai_line(completion: Completion, job: Job) -> bytes:
         error = {"code": _NO_RESPONSE[completion.error.code], "message": completion.error.message}
     else:
         response = _response(key, _STATUS_CODES[completion.error.code], _error_body(completion.error))
-    line = {"id": f"batch_req_{key}", "custom_id": completion.id, "response": response, "error": error}
-    return _encode(line) + b"\n"
+    custom_id = completion.id if completion.line is None else None
+    result: dict[str, Any] = {"id": f"batch_req_{key}", "custom_id": custom_id, "response": response, "error": error}
+    if completion.line is not None:
+        result["line"] = completion.line
+    return _encode(result) + b"\n"
 
 
 def _response(key: str, status_code: int, body: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from jobs.errors import InvalidInput, OtherFormat, StoreUnavailable
 from jobs.stores.redis_errors import REPLICA_HINT, address_of
 from jobs.stores.redis_server import RedisServer
 from jobs.stores.redis_store import RedisJobStore
-from jobs.stores.redis_url import bad_url, check_options, check_url
+from jobs.stores.redis_url import bad_url, check_url
 from jobs.wire_format import WIRE_FORMAT
 
 TIMEOUT_SECONDS = 5.0  # for the first contact
@@ -82,7 +82,6 @@ def _client(url: str, *, reply_timeout_seconds: float, retry: Retry) -> redis.Re
         )
     except ValueError as error:
         raise bad_url("one of its options has a value that it cannot have") from error
-    check_options(client)
     for name in TLS_FILES:
         path = client.get_connection_kwargs().get(name)
         if path is not None and not os.access(path, os.R_OK):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,6 +27,10 @@ START_HINT = "Start one with `docker compose up redis`, or name another with --r
 PASSWORD_HINT = "Put user and password into the URL: redis://USER:PASSWORD@HOST:PORT/0."  # noqa: S105 - an example
 POLICY_HINT = "Give it more memory, or delete jobs with `qwen-batch delete JOB`."
 DISK_HINT = "Make room on its disk. It takes writes again by itself as soon as it can save."
+TYPE_HINT = (
+    "Another program uses the same keys: name another database, redis://HOST:PORT/1, or remove the key. "
+    "`redis-cli --scan --pattern 'qwen-batch*'` lists the keys, `redis-cli TYPE KEY` says what one is."
+)
 REPLICA_HINT = "Use the address of the primary."
 AUTHORITY_HINT = (
     "Name the file of the authority that signed it in the URL: rediss://HOST:PORT/0?ssl_ca_certs=/path/to/ca.pem. "
@@ -62,7 +67,7 @@ def address_of_url(url: str) -> str:
 def translated_errors(client: redis.Redis) -> Iterator[None]:
     """Raise `StoreUnavailable` or `StoreFull` for what redis-py raises inside.
 
-    A reply that only a mistake of ours can cause (a script that fails, a key of another type) stays what it is.
+    A reply that only a mistake of ours can cause (a script that fails) stays what it is.
     """
     try:
         yield
@@ -98,6 +103,8 @@ def translated(error: RedisError, address: str) -> QwenBatchError | None:
     elif "MISCONF" in text:
         why = text.partition("MISCONF ")[2].partition(". ")[0].rstrip(".")
         kind = StoreFull(f"Redis at {address} cannot save its data and refuses writes: {why}.", DISK_HINT)
+    elif "WRONGTYPE" in text:
+        kind = StoreUnavailable(f"Redis at {address} has something else {_where(text)}.", TYPE_HINT)
     elif any(word in text for word in ("MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS")):
         kind = StoreUnavailable(f"Redis at {address} refuses writes: {text}", "Look into the server's log.")
     return kind
@@ -105,6 +112,12 @@ def translated(error: RedisError, address: str) -> QwenBatchError | None:
 
 def _address(options: dict[str, Any]) -> str:
     return str(options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}")
+
+
+def _where(text: str) -> str:
+    """Which key has another type than ours, if the error of a pipeline names it."""
+    named = re.search(r"\bqwen-batch\S*[^\s)]|\b_kombu\S*[^\s)]", text)
+    return f"at the key {named[0]}" if named else "at one of the store's keys"
 
 
 def _refuses_user(error: RedisError, text: str) -> bool:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qs, urlsplit
-
-import redis
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from jobs.errors import InvalidInput
 
 SCHEMES = ("redis", "rediss", "unix")
+_TRUTH = "(?i:true|false|yes|no|1|0)"
+TLS_OPTIONS = {
+    "ssl_ca_certs": ".+",
+    "ssl_ca_path": ".+",
+    "ssl_certfile": ".+",
+    "ssl_keyfile": ".+",
+    "ssl_password": ".*",
+    "ssl_cert_reqs": "none|optional|required",
+    "ssl_check_hostname": _TRUTH,
+}
+# What may stand after the `?` of a URL -> the pattern of its values. `db` is for unix:// only.
+OPTIONS = {"db": "[0-9]{1,5}", "protocol": "2|3", **TLS_OPTIONS}
 FORM_HINT = (
     "It looks like redis://[USER:PASSWORD@]HOST:PORT/DATABASE; rediss:// for TLS, unix:// for a socket.\n"
     "Inside a password, / is written %2F, @ is %40, # is %23 and ? is %3F."
@@ -20,7 +30,8 @@ def check_url(url: str) -> None:
     """Refuse what redis-py and kombu would read differently, or not at all.
 
     Raises:
-        InvalidInput: Another scheme, a port that is none, or a database that is no number.
+        InvalidInput: Another scheme, a host that is no name, a port or a database that is no number, or an option
+            that is not in `OPTIONS`.
     """
     scheme, found, _ = url.partition("://")
     if not found or scheme not in SCHEMES:
@@ -30,22 +41,45 @@ def check_url(url: str) -> None:
         _ = parts.port
     except ValueError:
         raise bad_url("its port is not a whole number up to 65535, or its host not a name") from None
-    if scheme != "unix" and not re.fullmatch(r"/?[0-9]*", parts.path):
-        raise bad_url("its database is not a whole number")
-    if scheme != "unix" and "db" in parse_qs(parts.query):  # kombu would take database 0
-        raise bad_url("its database stands in an option; it belongs after the port, as in redis://HOST:6379/3")
+    if parts.fragment:
+        raise bad_url("it has a #, which would end it")
+    _check_place(scheme, parts)
+    _check_options(scheme, parts.query)
 
 
-def check_options(client: redis.Redis) -> None:
-    """Refuse options after the URL's `?` that no connection knows. Raises `InvalidInput`."""
-    pool = client.connection_pool
+def _check_place(scheme: str, parts: SplitResult) -> None:
+    if scheme == "unix":
+        if not parts.path:
+            raise bad_url("it names no socket")
+        return
     try:
-        pool.connection_class(**pool.connection_kwargs)  # does not connect
-    except TypeError as error:
-        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-        if unknown is None:
-            raise
-        raise bad_url(f"it has an unknown option, `{unknown[1]}`") from None
+        (parts.hostname or "localhost").encode("idna")
+    except UnicodeError:
+        raise bad_url("its host is not a name") from None
+    if parts.port == 0:  # redis-py would take 6379
+        raise bad_url("its port is 0; ports are from 1 to 65535")
+    if not re.fullmatch(r"/?[0-9]{0,5}", parts.path):  # redis-py would take database 0 for a longer number
+        raise bad_url("its database is not a whole number up to 99999")
+
+
+def _check_options(scheme: str, query: str) -> None:
+    """Allow only what cannot change how the store and the queue speak to the server.
+
+    redis-py would pass on any other option to its connection: one that decodes replies, say, breaks every reader.
+    """
+    for name, values in parse_qs(query, keep_blank_values=True).items():
+        if name == "db" and scheme != "unix":  # kombu would take database 0
+            raise bad_url("its database stands in an option; it belongs after the port, as in redis://HOST:6379/3")
+        if name in TLS_OPTIONS and scheme != "rediss":
+            raise bad_url(f"its option `{name}` is for rediss:// only")
+        allowed = OPTIONS.get(name)
+        if allowed is None:
+            # A password with a question mark in it looks like an option; an @ follows it.
+            is_a_name = re.fullmatch("[a-z_]{1,50}", name) and "@" not in query
+            what = f"an unknown option, `{name}`" if is_a_name else "a ? that no option follows"
+            raise bad_url(f"it has {what}; options are {', '.join(OPTIONS)}")
+        if not all(re.fullmatch(allowed, value) for value in values):
+            raise bad_url(f"its option `{name}` has a value that it cannot have")
 
 
 def bad_url(reason: str) -> InvalidInput:

@@ -23,19 +23,19 @@ TIMELINE_SECONDS = 3600  # how long a sample is kept
 def cancelled_line(prompt: Prompt) -> Completion:
     """The result of a line that was not finished when its job was cancelled."""
     message = "The job was cancelled before this line was finished."
-    return Completion.failed(prompt.index, prompt.id, ErrorCode.CANCELLED, message, prompt.endpoint)
+    return Completion.failed_prompt(prompt, ErrorCode.CANCELLED, message)
 
 
 def expired_line(prompt: Prompt) -> Completion:
     """The result of a line that was not finished at its job's deadline."""
     message = "The job's deadline passed before this line was finished."
-    return Completion.failed(prompt.index, prompt.id, ErrorCode.EXPIRED, message, prompt.endpoint)
+    return Completion.failed_prompt(prompt, ErrorCode.EXPIRED, message)
 
 
 def worker_lost_line(prompt: Prompt) -> Completion:
     """The result of a line that takes its workers down."""
     message = f"{MAX_LONE_EXPIRIES} workers that ran nothing but this line died or fell silent, and others before them."
-    return Completion.failed(prompt.index, prompt.id, ErrorCode.WORKER_LOST, message, prompt.endpoint)
+    return Completion.failed_prompt(prompt, ErrorCode.WORKER_LOST, message)
 
 
 def lease_lost(lease: Lease) -> LeaseLost:

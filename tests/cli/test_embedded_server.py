@@ -79,9 +79,12 @@ def test_an_orphan_on_the_same_data_is_stopped_first(tmp_path: Path) -> None:
     write_state(folder, ServerState(orphan.pid, orphan.port, orphan.password))
     with orphan.client() as client:
         client.set("key", "value")
-    with EmbeddedServer(tmp_path) as server, redis.Redis.from_url(server.url) as client:
-        orphan.stop()  # collects the process that has ended already
-        assert client.get("key") == b"value"
+    try:
+        with EmbeddedServer(tmp_path) as server, redis.Redis.from_url(server.url) as client:
+            orphan.wait_until_ended()
+            assert client.get("key") == b"value"
+    finally:
+        orphan.stop()
 
 
 def test_another_programs_server_on_the_noted_port_is_left_alone(tmp_path: Path, valkey: ValkeyProcess) -> None:

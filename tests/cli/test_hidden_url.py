@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from cli.hidden_url import without_password
+from jobs.harmless import harmless, harmless_lines
 from tests.cli.conftest import Cli, Start
 from tests.support.valkey import ValkeyProcess
 
-SECRET = "redis://user:sEcReT@host:6379/0"
+SECRET = "redis://someuser:sEcReT@host:6379/0"
 
 
 @pytest.mark.parametrize(
@@ -73,3 +74,67 @@ def test_no_command_shows_the_password_of_its_server(cli: Cli, valkey: ValkeyPro
         done = cli(*words, "-v")
         assert done.returncode == 0, done.stderr
         assert valkey.password not in done.stdout + done.stderr
+
+
+PLACES: dict[str, list[str]] = {
+    "PROMPTS": ["submit", SECRET],
+    "JOB": ["status", SECRET],
+    "JOB...": ["delete", SECRET],
+    "--model": ["submit", "prompts.jsonl", "--model", SECRET],
+    "--served-model-name": ["worker", "--served-model-name", SECRET],
+    "--state-dir": ["run", "prompts.jsonl", "--state-dir", SECRET],
+    "-o": ["run", "prompts.jsonl", "-o", SECRET],
+    "--stats": ["run", "prompts.jsonl", "--stats", SECRET],
+    "--idempotency-key": ["submit", "prompts.jsonl", "--idempotency-key", SECRET],
+    "--deadline": ["submit", "prompts.jsonl", "--deadline", SECRET],
+    "--kv-cache-memory": ["worker", "--kv-cache-memory", SECRET],
+    "--limit": ["list", "--limit", SECRET],
+    "--device": ["worker", "--device", SECRET],
+    "a command": [SECRET],
+    "one argument too many": ["list", SECRET],
+    "another scheme": ["list", "--redis-url", SECRET.replace("redis", "http")],
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_url_in_the_wrong_place_is_refused_without_its_user_and_password(
+    cli: Cli, valkey: ValkeyProcess, prompts: Path, tmp_path: Path, place: str
+) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    done = cli(*PLACES[place])
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Error: " in done.stderr and "Traceback" not in done.stderr
+    assert "sEcReT" not in done.stderr and "someuser" not in done.stderr
+    assert sorted(tmp_path.rglob("*")) == before  # no folder is named for it either
+    with valkey.client() as client:
+        assert client.dbsize() == 0
+
+
+@pytest.mark.parametrize("name", ["MODEL", "STATE_DIR", "THREADS", "LOG_LEVEL"])
+def test_a_url_in_the_wrong_variable_is_refused_without_its_password(cli: Cli, name: str) -> None:
+    done = cli("list", env={f"QWEN_BATCH_{name}": SECRET})
+    assert (done.returncode, f"QWEN_BATCH_{name}" in done.stderr, "sEcReT" in done.stderr) == (2, True, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "consumer: cannot connect to redis://user:**@host:6379/0: refused",
+            "consumer: cannot connect to redis://***@host:6379/0: refused",
+        ),
+        ("rediss://:a@b/c@host/0 and more", "rediss://***@host/0 and more"),
+        ("redis://:my pass@host", "redis://***@host"),
+        ("the folder redis:/user:pw@host/0/runs", "the folder redis:/***@host/0/runs"),
+        ("HTTPS://user:pw@hub.example/x", "HTTPS://***@hub.example/x"),
+        ("rediss://host/0?ssl_password=pw&ssl_keyfile=/k", "rediss://host/0?ssl_password=***&ssl_keyfile=/k"),
+        ("redis://host:6379/0 is full; ask me@example.org", "redis://***@example.org"),
+        ("https://example.org/@someone/1", "https://example.org/@someone/1"),
+        ("https://example.org/a: ask me@example.org", "https://example.org/a: ask me@example.org"),
+        ("It looks like redis://[USER:PASSWORD@]HOST:PORT/0", "It looks like redis://[USER:PASSWORD@]HOST:PORT/0"),
+        ("redis://USER:PASSWORD@HOST:PORT/0.", "redis://USER:PASSWORD@HOST:PORT/0."),
+    ],
+)
+def test_users_and_passwords_of_urls_are_hidden_wherever_text_is_shown(text: str, shown: str) -> None:
+    assert harmless(text) == shown
+    assert harmless_lines(f"{text}\n{text}") == f"{shown}\n{shown}"

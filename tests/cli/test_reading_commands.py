@@ -142,6 +142,10 @@ def test_escape_sequences_in_names_reach_no_terminal(cli: Cli, store: JobStore, 
     path.write_text('{"prompt": "Hello"}\n')
     job_id = cli("submit", path, "--model", "evil\x1b]0;title\x07").stdout.strip()
     run_job(store, job_id)
-    spoken = [cli(command, *words) for command, words in (("list", []), ("status", [job_id]), ("watch", [job_id]))]
+    wide = {"COLUMNS": "300"}  # the evil parts are shown, not cut
+    listed, unhealthy = cli("list", env=wide), cli("worker", "--health", "--served-model-name", "evil\x1b[2J", env=wide)
+    assert r"evil\x1b]0;title\x07" in listed.stdout and r"evil\x1b[31m\u202e.jsonl" in listed.stdout
+    assert r"serves evil\x1b[2J is alive" in unhealthy.stderr
+    spoken = [listed, unhealthy, cli("status", job_id), cli("watch", job_id)]
     spoken += [cli("status", "no\x1b[2Jjob"), cli("submit", tmp_path / "no\x1b[2Jfile")]
     assert [done for done in spoken if any(char in done.stdout + done.stderr for char in "\x1b\x07\u202e")] == []

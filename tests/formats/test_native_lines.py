@@ -173,10 +173,13 @@ def test_an_unknown_key_that_resembles_none_is_told_them_all(why: Why) -> None:
     assert "known are `id`, `prompt`, `messages`" in why({"prompt": "x", "zzz": 1})
 
 
-def test_a_bad_line_keeps_its_id_where_that_can_be_read(decode: Decode) -> None:
+def test_a_bad_line_keeps_its_id_where_that_can_be_read_and_else_has_its_number_in_a_field_of_its_own(
+    decode: Decode,
+) -> None:
     assert decode({"id": "q-1", "prompt": 7}).id == "q-1"
-    assert decode({"id": 5, "prompt": "x"}, number=3).id == "3"
-    assert decode(b"{", number=3).id == "3"
+    for without_id in ({"id": 5, "prompt": "x"}, {"prompt": 7}, b"{"):
+        prompt = decode(without_id, number=3)
+        assert (prompt.id, prompt.line) == ("", 3)
 
 
 def test_a_token_id_outside_the_vocabulary_is_refused(decode: Decode, why: Why) -> None:

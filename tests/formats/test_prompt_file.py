@@ -180,10 +180,17 @@ def test_every_id_of_a_large_file_is_known_again(write: Write) -> None:
 def test_skipped_lines_stay_in_their_place_and_say_why(write: Write) -> None:
     lines = ['{"prompt": "a"}', "{", '{"id": "c", "prompt": "c", "max_tokens": 0}', '{"id": "c", "prompt": "d"}']
     prompts = read(write("\n".join(lines)), skip_invalid=True)
-    assert [prompt.id for prompt in prompts] == ["1", "2", "c", "c"]
+    assert [(prompt.id, prompt.line) for prompt in prompts] == [("1", None), ("", 2), ("c", None), ("", 4)]
     assert [prompt.index for prompt in prompts] == [0, 1, 2, 3]
     assert [prompt.invalid is None for prompt in prompts] == [True, False, False, False]
     assert "`max_tokens` is 0" in str(prompts[2].invalid)
+
+
+def test_the_number_of_a_bad_line_is_no_id_and_another_line_may_have_it(write: Write) -> None:
+    lines = ["{", '{"id": "1", "prompt": "a"}', '{"promt": "b"}', '{"id": "3", "prompt": "c"}', '{"prompt": "d"}']
+    prompts = read(write("\n".join(lines)), skip_invalid=True)
+    named = [(prompt.id, prompt.line, prompt.invalid is None) for prompt in prompts]
+    assert named == [("", 1, False), ("1", None, True), ("", 3, False), ("3", None, True), ("5", None, True)]
 
 
 def test_lines_are_checked_against_the_models_card(write: Write, card: ModelCard) -> None:

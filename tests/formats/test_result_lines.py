@@ -13,7 +13,7 @@ from jobs.completion import Completion, ErrorCode, Usage
 from jobs.formats.native_results import native_line
 from jobs.formats.openai_results import openai_line
 from jobs.job import Format, Job, JobState, NewJob
-from jobs.prompt import Endpoint
+from jobs.prompt import Endpoint, Prompt
 from jobs.sampling import FinishReason, SamplingSettings
 
 
@@ -69,6 +69,15 @@ def test_a_native_error_stands_in_the_result_line(code: ErrorCode) -> None:
         "usage": None,
         "error": {"code": code.value, "message": "Why."},
     }
+
+
+def test_a_bad_line_without_an_id_has_its_number_beside_the_id_in_both_formats() -> None:
+    prompt = Prompt(index=16, id="", invalid="no JSON", line=17)
+    unnamed = Completion.failed_prompt(prompt, ErrorCode.INVALID_LINE, "no JSON")
+    native, openai = parsed(native_line(unnamed)), parsed(openai_line(unnamed, job("openai")))
+    assert (native["id"], native["line"]) == (None, 17)
+    assert (openai["custom_id"], openai["line"]) == (None, 17)
+    assert list(openai) == ["id", "custom_id", "response", "error", "line"]
 
 
 def test_a_chat_result_parses_with_openais_own_types() -> None:

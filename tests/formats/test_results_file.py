@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
+import sys
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -112,6 +115,73 @@ def test_a_broken_off_writing_leaves_the_old_file_whole_and_nothing_else(
         write_results(completions(), job("openai"), output)
     assert output.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["results.jsonl"]
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from jobs.output_file import OutputFile
+with OutputFile(Path(sys.argv[1])) as file:
+    file.write(b"half")
+    print("writing", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def start_writer(tmp_path: Path) -> Iterator[Callable[[Path], subprocess.Popen[bytes]]]:
+    """Starts a process that has begun to write a file and waits. It is killed at the end of the test."""
+    with ExitStack() as started:
+
+        def start(path: Path) -> subprocess.Popen[bytes]:
+            process = started.enter_context(
+                subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE)
+            )
+            started.callback(process.kill)
+            assert process.stdout is not None and process.stdout.readline() == b"writing\n"
+            return process
+
+        yield start
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next_one(
+    tmp_path: Path, start_writer: Callable[[Path], subprocess.Popen[bytes]]
+) -> None:
+    output, link = tmp_path / "results.jsonl", tmp_path / "link.jsonl"
+    link.symlink_to(output)
+    for writer in [start_writer(output), start_writer(link)]:
+        writer.kill()
+        writer.wait()
+    bystanders = [tmp_path / ".other.jsonl.0a1b2c3d.tmp", tmp_path / ".results.jsonl.notes.tmp"]
+    for bystander in bystanders:
+        bystander.touch()
+    assert len(list(tmp_path.iterdir())) == 5
+    write_results(MIXED, job("native"), output)
+    assert sorted(tmp_path.iterdir()) == sorted([output, link, *bystanders])
+
+
+def test_the_temporary_file_of_a_living_writer_is_left_alone(
+    tmp_path: Path, start_writer: Callable[[Path], subprocess.Popen[bytes]]
+) -> None:
+    output = tmp_path / "results.jsonl"
+    start_writer(output)
+    (temporary,) = tmp_path.iterdir()
+    write_results(MIXED, job("native"), output)
+    check_writable(output)
+    assert sorted(tmp_path.iterdir()) == sorted([temporary, output])
+
+
+def test_many_processes_that_write_one_file_at_once_all_succeed(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from jobs.output_file import OutputFile\n"
+        "for _ in range(100):\n"
+        "    with OutputFile(Path(sys.argv[1])) as file: file.write(sys.argv[2].encode() * 1000)"
+    )
+    output = tmp_path / "results.jsonl"
+    writers = [subprocess.Popen([sys.executable, "-c", script, str(output), str(number)]) for number in range(4)]
+    assert [writer.wait() for writer in writers] == [0] * 4
+    assert len(set(output.read_text())) == 1 and output.stat().st_size == 1000
+    assert list(tmp_path.iterdir()) == [output]
 
 
 def test_nothing_is_at_the_target_before_the_end(tmp_path: Path) -> None:

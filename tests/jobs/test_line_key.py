@@ -17,6 +17,7 @@ NOT_WORK = {
     "index": 4,
     "id": "another",
     "endpoint": "chat",  # only the shape of the result
+    "line": 7,  # only lines that cannot run have it
 }
 # Two values of each field. A field without an entry here fails the test below: say what it means for the key.
 WORK: dict[str, tuple[Any, Any]] = {

@@ -16,8 +16,11 @@ import pytest
 import redis
 
 from jobs import keys
+from jobs.celery_hints import CeleryHints
 from jobs.errors import InvalidInput, StoreFull, StoreUnavailable
+from jobs.hints import queue_name
 from jobs.job import ShardRef
+from jobs.keys import JobKeys
 from jobs.stores.connect import connect
 from jobs.stores.redis_errors import translated
 from tests.support.sample_jobs import new_job, prompts_of
@@ -113,6 +116,22 @@ def test_a_missing_socket_is_named(tmp_path: Path) -> None:
         ("redis://:secret@host?db=3", "after the port"),
         ("redis://:secret@host/0?speed=high", "unknown option, `speed`"),
         ("redis://:secret@host/0?socket_timeout=secret", "option"),
+        (
+            "redis://host/0?decode_responses=1",
+            "unknown option, `decode_responses`; options are db, protocol",
+        ),
+        ("redis://host/0?connection_class=secret", "unknown option, `connection_class`"),
+        ("redis://host/0?password=secret", "unknown option, `password`"),
+        ("redis://:1?secret=2@host/0", "a ? that no option follows"),  # a password whose question mark ends the host
+        ("redis://:1#secret@host/0", "it has a #"),
+        ("redis://host/0?protocol=7", "`protocol` has a value"),
+        ("redis://host/0?ssl_ca_certs=/ca.pem", "`ssl_ca_certs` is for rediss://"),
+        ("rediss://host/0?ssl_cert_reqs=some", "`ssl_cert_reqs` has a value"),
+        ("redis://:secret@host:0/0", "its port is 0"),
+        ("redis://a..b/0", "its host is not a name"),
+        (f"redis://:secret@{'a' * 70}/0", "its host is not a name"),
+        ("redis://:secret@host/" + "9" * 5000, "database"),
+        ("unix://", "names no socket"),
     ],
 )
 def test_a_url_that_cannot_be_used_is_told_why_and_never_shown(url: str, reason: str) -> None:
@@ -120,6 +139,39 @@ def test_a_url_that_cannot_be_used_is_told_why_and_never_shown(url: str, reason:
         connect(url)
     assert reason in caught.value.message
     assert "secret" not in f"{caught.value}{caught.value.hint}"
+
+
+@pytest.mark.parametrize("url", ["redis://host:99999/0", "redis://host/0?decode_responses=1", "http://host"])
+def test_the_queue_refuses_the_same_urls(url: str) -> None:
+    from jobs.celery_app import make_app
+
+    with pytest.raises(InvalidInput, match="Redis URL"):
+        make_app(url)
+
+
+def test_a_key_of_another_type_is_named_or_counted_among_ours(valkey: ValkeyProcess) -> None:
+    with valkey.client() as client:
+        client.flushall()
+        store, spec = connect(valkey.url), new_job()
+        store.create(spec)
+        client.delete(keys.JOBS, JobKeys(spec.id).meta)
+        for name in (keys.JOBS, JobKeys(spec.id).meta, queue_name("demo")):
+            client.set(name, "something else")
+        for what, told in (
+            (lambda: store.jobs(1), "something else at one of the store's keys"),
+            (lambda: store.create(new_job("job-2")), f"something else at the key {keys.JOBS}."),
+            (lambda: store.request_cancel(spec.id), "something else at one of the store's keys"),
+            (lambda: CeleryHints(valkey.url).send("demo", [ShardRef(spec.id, 0)]), "something else at the key"),
+        ):
+            with pytest.raises(StoreUnavailable) as caught:
+                what()
+            assert told in caught.value.message
+            assert "redis-cli TYPE KEY" in caught.value.hint and "\n" not in str(caught.value)
+        client.delete(keys.FORMAT)
+        client.rpush(keys.FORMAT, "something else")
+        with pytest.raises(StoreUnavailable, match=f"something else at the key {keys.FORMAT}"):
+            connect(valkey.url)
+        client.flushall()
 
 
 def test_a_database_that_does_not_exist_is_an_error(valkey: ValkeyProcess) -> None:

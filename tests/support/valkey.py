@@ -79,6 +79,12 @@ class ValkeyProcess:
         """End it as a crash would."""
         self._end(signal.SIGKILL)
 
+    def wait_until_ended(self) -> None:
+        """Return when it has ended by itself, or because somebody else told it to. Raises after half a minute."""
+        assert self._process is not None
+        self._process.wait(timeout=30)
+        self._process = None
+
     def _end(self, how: signal.Signals) -> None:
         if self._process is not None:
             self._process.send_signal(how)

@@ -36,6 +36,18 @@ def test_facts_in_a_message_are_fields_of_their_own_and_cannot_pose_as_others() 
     assert (line["worker"], line["level"], line["logger"]) == ("host:1:ab", "warning", "worker.test")
 
 
+def test_neither_format_shows_the_user_or_the_password_of_a_server() -> None:
+    try:
+        raise ConnectionError("redis://someuser:sEcReT@host:6379/0 hung up")
+    except ConnectionError:
+        event = record(
+            "Cannot connect to %s: url=%s", "redis://someuser:**@host:6379/0", "redis://x:sEcReT@h", error=True
+        )
+    for text in (TextFormatter(FORMAT).format(event), JsonFormatter("host:1:ab").format(event)):
+        assert "someuser" not in text and "sEcReT" not in text
+        assert "redis://***@host:6379/0" in text
+
+
 def test_an_error_is_one_line_of_json_with_its_traceback() -> None:
     try:
         raise ValueError("bad\nnews")

@@ -59,3 +59,23 @@ def test_no_worker_dies_of_malicious_messages_and_good_work_goes_on(
     assert not evidence.exists()
     assert "Traceback" not in worker.log and "\x1b" not in worker.log
     assert len(worker.log.splitlines()) < 200
+
+
+@pytest.mark.slow
+def test_a_queue_whose_keys_another_program_took_is_told_and_used_again_when_they_are_free(cluster: Cluster) -> None:
+    queue = queue_name(cluster.model)
+    keys = [queue, f"_kombu.binding.{queue}"]
+    with cluster.valkey.client() as client:
+        for key in keys:
+            client.set(key, "something else")
+        with cluster.worker() as worker:
+            worker.wait_until(cluster.store, "idle")
+            worker.wait_for_log("another program uses one of its keys")
+            client.delete(*keys)
+            cluster.wait_until_ended(cluster.submit(10))
+            client.delete(queue)
+            client.set(queue, "something else")
+            worker.wait_for_report(cluster.store, lambda report: report.state == "idle")
+            client.delete(queue)
+            cluster.wait_until_ended(cluster.submit(10))
+            assert "Traceback" not in worker.log
