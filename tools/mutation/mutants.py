@@ -11,7 +11,7 @@ LISTS = REPOSITORY / "tools" / "mutants"
 
 
 @dataclass(frozen=True)
-class Tests:
+class Selection:
     """The tests that must notice a mutant."""
 
     files: tuple[str, ...]  # from the root of the repository
@@ -29,7 +29,7 @@ class Mutant:
     old: str  # stands exactly once in the file
     new: str
     breaks: str  # what goes wrong with the change, in one sentence
-    tests: Tests
+    tests: Selection
     needs: tuple[str, ...] = ()  # flags of /proc/cpuinfo without which the changed lines are not compiled
 
     def __str__(self) -> str:
@@ -51,13 +51,13 @@ def read_list(path: Path) -> list[Mutant]:
     return [_mutant(entry, _tests(group)) for group in groups for entry in group["mutants"]]
 
 
-def _tests(group: dict[str, object]) -> Tests:
+def _tests(group: dict[str, object]) -> Selection:
     files, keyword = group["tests"], group.get("keyword", "")
     assert isinstance(files, list) and isinstance(keyword, str)
-    return Tests(tuple(files), keyword)
+    return Selection(tuple(files), keyword)
 
 
-def _mutant(entry: dict[str, object], tests: Tests) -> Mutant:
+def _mutant(entry: dict[str, object], tests: Selection) -> Mutant:
     needs = entry.pop("needs", [])
     assert isinstance(needs, list)
     return Mutant(tests=tests, needs=tuple(needs), **entry)  # type: ignore[arg-type]

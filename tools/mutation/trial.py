@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from tools.mutation.mutants import Mutant, Tests
+from tools.mutation.mutants import Mutant, Selection
 from tools.mutation.workspace import Outcome, Workspace
 
 BASE_TIMEOUT_SECONDS = 600.0
@@ -71,7 +71,7 @@ def try_mutant(workspace: Workspace, mutant: Mutant, base: Outcome) -> Trial:
     return Trial(mutant, verdict, outcome.seconds, outcome.output)
 
 
-def run_base(workspace: Workspace, tests: Tests) -> Outcome:
+def run_base(workspace: Workspace, tests: Selection) -> Outcome:
     """Run tests on the unchanged tree."""
     return workspace.run(tests, BASE_TIMEOUT_SECONDS)
 

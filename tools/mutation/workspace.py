@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from tools.mutation.mutants import REPOSITORY, Tests
+from tools.mutation.mutants import REPOSITORY, Selection
 from tools.mutation.pytest_runs import PytestRuns
 
 MARK = "MUTATION_WORKSPACE"  # names, in the environment of every process started here, the folder that it belongs to
@@ -101,7 +101,7 @@ class Workspace:
         """The libraries in the cache."""
         return set(self.cache.rglob("*.so"))
 
-    def run(self, tests: Tests, timeout: float) -> Outcome:
+    def run(self, tests: Selection, timeout: float) -> Outcome:
         """Run tests until one fails, then end whatever they have left running."""
         words = [*PYTEST, "-m", "not slow", *(("-k", tests.keyword) if tests.keyword else ()), *tests.files]
         self._temporary.mkdir(exist_ok=True)
