@@ -13,22 +13,18 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from pathlib import Path
 from queue import Queue
-from typing import TypeVar
+from threading import Lock
 
-from tools.mutation.mutants import Mutant, read_mutants
+from tools.mutation.mutants import Mutant, Selection, read_mutants
 from tools.mutation.trial import Trial, Verdict, run_base, try_mutant
 from tools.mutation.workspace import Workspace
 
 LEAST_RATE = 0.95
 LINES_SHOWN = 25  # of pytest's output where the unchanged tree fails
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 def main() -> int:
@@ -52,7 +48,7 @@ def main() -> int:
         workspaces = _workspaces(Path(folder), arguments.jobs)
         for workspace in workspaces:
             opened.callback(workspace.close)
-        trials = list(_trials(mutants, workspaces))
+        trials = _Run(mutants, workspaces).trials()
     return _report(trials)
 
 
@@ -71,45 +67,51 @@ def _workspaces(folder: Path, number: int) -> list[Workspace]:
     return workspaces
 
 
-def _trials(mutants: list[Mutant], workspaces: list[Workspace]) -> Iterator[Trial]:
-    """Run each set of tests once without a mutant, then every mutant."""
-    free: Queue[Workspace] = Queue()
-    for workspace in workspaces:
-        free.put(workspace)
+class _Run:
+    """Tries mutants, as many at a time as there are workspaces. Those of the same tests go one after the other."""
 
-    with ThreadPoolExecutor(len(workspaces)) as pool:
-        sets = list(dict.fromkeys(mutant.tests for mutant in mutants))
-        bases = {}
-        for tests, base in _each(pool, free, sets, run_base):
-            bases[tests] = base
-            print(f"{len(bases):4}/{len(sets)}  base {base.seconds:5.1f} s  {tests}", flush=True)
-            if base.status not in (0, 5):
-                print("FAILS WITHOUT A MUTANT", *base.output.splitlines()[-LINES_SHOWN:], sep="\n", flush=True)
-        tried = _each(pool, free, mutants, lambda workspace, mutant: try_mutant(workspace, mutant, bases[mutant.tests]))
-        for done, (_, trial) in enumerate(tried, 1):
-            print(f"{done:4}/{len(mutants)}  {trial}", flush=True)
-            yield trial
+    def __init__(self, mutants: list[Mutant], workspaces: list[Workspace]) -> None:
+        self._total = len(mutants)
+        self._trials: list[Trial] = []
+        self._said = Lock()
+        self._free: Queue[Workspace] = Queue()
+        for workspace in workspaces:
+            self._free.put(workspace)
+        self._groups: dict[Selection, list[Mutant]] = {}
+        for mutant in mutants:
+            self._groups.setdefault(mutant.tests, []).append(mutant)
 
+    def trials(self) -> list[Trial]:
+        """Try all mutants; a line for each is printed meanwhile."""
+        with ThreadPoolExecutor(self._free.qsize()) as pool:
+            tries = [pool.submit(self._try, tests) for tests in self._groups]
+            try:
+                for each in as_completed(tries):
+                    each.result()
+            except BaseException:  # Ctrl-C, too: what has not begun does not begin
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        return self._trials
 
-def _each(
-    pool: ThreadPoolExecutor, free: Queue[Workspace], items: Iterable[T], work: Callable[[Workspace, T], R]
-) -> Iterator[tuple[T, R]]:
-    """Work on every item, each in a workspace that nobody else uses; yields results as they come."""
-
-    def in_workspace(item: T) -> R:
-        workspace = free.get()
+    def _try(self, tests: Selection) -> None:
+        """Run tests without a mutant, then with each of theirs."""
+        workspace = self._free.get()
         try:
-            return work(workspace, item)
+            base = run_base(workspace, tests)
+            self._say(f"{'base':17} {base.seconds:5.1f} s  {tests}")
+            if base.status not in (0, 5):
+                self._say("\n".join(["THEY FAIL WITHOUT A MUTANT", *base.output.splitlines()[-LINES_SHOWN:]]))
+            for mutant in self._groups[tests]:
+                trial = try_mutant(workspace, mutant, base)
+                with self._said:
+                    self._trials.append(trial)
+                self._say(str(trial))
         finally:
-            free.put(workspace)
+            self._free.put(workspace)
 
-    futures = {pool.submit(in_workspace, item): item for item in items}
-    try:
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    finally:
-        for future in futures:
-            future.cancel()
+    def _say(self, line: str) -> None:
+        with self._said:
+            print(f"{len(self._trials):4}/{self._total}  {line}", flush=True)
 
 
 def _report(trials: list[Trial]) -> int:

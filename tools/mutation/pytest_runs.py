@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import subprocess
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class PytestRuns:
             start_new_session=True,  # a Ctrl-C at the terminal is the runner's to handle
         )
 
-    def run(self, order: dict[str, object], timeout: float) -> int | None:
+    def run(self, order: Mapping[str, object], timeout: float) -> int | None:
         """Returns pytest's exit status, or None if it was still running after `timeout` seconds and was killed."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order).encode() + b"\n")

@@ -72,8 +72,9 @@ def try_mutant(workspace: Workspace, mutant: Mutant, base: Outcome) -> Trial:
 
 
 def run_base(workspace: Workspace, tests: Selection) -> Outcome:
-    """Run tests on the unchanged tree."""
-    return workspace.run(tests, BASE_TIMEOUT_SECONDS)
+    """Run tests on the unchanged tree; once more if they fail, since the machine may be busy."""
+    first = workspace.run(tests, BASE_TIMEOUT_SECONDS)
+    return first if first.status in (0, 5) else workspace.run(tests, BASE_TIMEOUT_SECONDS)
 
 
 def _verdict_before(mutant: Mutant, base: Outcome) -> Verdict | None:
