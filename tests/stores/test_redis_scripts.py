@@ -1,0 +1,66 @@
+"""Scripts that look again at what their caller has seen, because it may have changed since."""
+
+from __future__ import annotations
+
+import redis
+
+from jobs import keys
+from jobs.job import JobState, Lease
+from jobs.keys import JobKeys
+from jobs.stores.redis_server import RedisServer
+from jobs.stores.redis_store import RedisJobStore
+from tests.support.sample_jobs import completed, new_job, shard_stats, submit
+
+LONG = 60.0
+META, SHARD, RUNNING = JobKeys("job-1").meta, JobKeys("job-1").shard(0), JobKeys("job-1").running(0)
+OPEN, LEASES = JobKeys("job-1").open, JobKeys("job-1").leases
+
+
+def leased(client: redis.Redis) -> tuple[RedisJobStore, Lease]:
+    """A job of one shard that a live worker holds."""
+    store = RedisJobStore(client)
+    (shard,) = submit(store, new_job(lines=2))
+    lease = store.lease(shard, "worker", LONG)
+    assert lease is not None
+    return store, lease
+
+
+def ended(client: redis.Redis) -> RedisJobStore:
+    store, lease = leased(client)
+    store.write(lease, [completed(0), completed(1)])
+    assert store.finish_shard(lease, shard_stats())
+    return store
+
+
+def test_a_job_that_has_ended_meanwhile_does_not_expire(client: redis.Redis) -> None:
+    store = ended(client)
+    client.hset(META, "deadline_ms", 1)
+    assert RedisServer(client).script("expire_job", [META, OPEN, LEASES]) == 0
+    assert store.job("job-1").state is JobState.COMPLETED
+
+
+def test_a_job_whose_deadline_was_moved_meanwhile_does_not_expire(client: redis.Redis) -> None:
+    store, _ = leased(client)
+    client.hset(META, "deadline_ms", 2**52)
+    assert RedisServer(client).script("expire_job", [META, OPEN, LEASES]) == 0
+    assert not store.job("job-1").ending
+
+
+def test_a_turn_of_a_job_that_has_ended_meanwhile_does_not_list_it_again(client: redis.Redis) -> None:
+    RedisServer(client).script("had_its_turn", [keys.unfinished("demo")], "job-1", 0)
+    assert client.zcard(keys.unfinished("demo")) == 0
+
+
+def test_a_line_is_not_lost_while_its_worker_is_alive(client: redis.Redis) -> None:
+    store, lease = leased(client)
+    names = [META, SHARD, RUNNING, OPEN, LEASES]
+    assert RedisServer(client).script("lose_line", names, 0, 0, 0, "{}") == "no"
+    assert [prompt.index for prompt in store.pending(lease)] == [0, 1]
+
+
+def test_the_end_of_a_job_is_not_moved_by_a_late_cancellation(client: redis.Redis) -> None:
+    store = ended(client)
+    ended_at = store.job("job-1").ended_at
+    assert RedisServer(client).script("request_cancel", [META, OPEN, LEASES]) == "ok"
+    job = store.job("job-1")
+    assert (job.state, job.ended_at, job.cancel_requested) == (JobState.COMPLETED, ended_at, False)
