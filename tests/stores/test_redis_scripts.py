@@ -64,3 +64,23 @@ def test_the_end_of_a_job_is_not_moved_by_a_late_cancellation(client: redis.Redi
     assert RedisServer(client).script("request_cancel", [META, OPEN, LEASES]) == "ok"
     job = store.job("job-1")
     assert (job.state, job.ended_at, job.cancel_requested) == (JobState.COMPLETED, ended_at, False)
+
+
+def test_a_shard_that_another_worker_has_taken_over_meanwhile_is_not_finished(client: redis.Redis) -> None:
+    store, late = leased(client)
+    store.release(late)
+    now = store.lease(late.shard, "another", LONG)
+    assert now is not None
+    store.write(now, [completed(0)])
+    names = [META, SHARD, RUNNING, JobKeys("job-1").results(0), OPEN, LEASES, JobKeys("job-1").engine]
+    told = (0, late.token, 1, b"packed", 0, "worker", "{}", "")
+    assert RedisServer(client).script("finish_shard", names, *told) == "lost"
+    assert [prompt.index for prompt in store.pending(now)] == [1]
+
+
+def test_a_job_that_is_opened_again_while_it_runs_goes_on_as_it_is(client: redis.Redis) -> None:
+    store, lease = leased(client)
+    before = store.job("job-1")
+    assert store.open("job-1") == []
+    assert store.job("job-1") == before
+    assert [prompt.index for prompt in store.pending(lease)] == [0, 1]
