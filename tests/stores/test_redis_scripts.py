@@ -5,11 +5,11 @@ from __future__ import annotations
 import redis
 
 from jobs import keys
-from jobs.job import JobState, Lease
+from jobs.job import JobState, Lease, ShardRef
 from jobs.keys import JobKeys
 from jobs.stores.redis_server import RedisServer
 from jobs.stores.redis_store import RedisJobStore
-from tests.support.sample_jobs import completed, new_job, shard_stats, submit
+from tests.support.sample_jobs import completed, new_job, prompts_of, shard_stats, submit
 
 LONG = 60.0
 META, SHARD, RUNNING = JobKeys("job-1").meta, JobKeys("job-1").shard(0), JobKeys("job-1").running(0)
@@ -84,3 +84,19 @@ def test_a_job_that_is_opened_again_while_it_runs_goes_on_as_it_is(client: redis
     assert store.open("job-1") == []
     assert store.job("job-1") == before
     assert [prompt.index for prompt in store.pending(lease)] == [0, 1]
+
+
+def test_an_id_that_another_client_took_meanwhile_is_not_shared(client: redis.Redis) -> None:
+    store, _ = leased(client)
+    assert RedisServer(client).script("create_job", [META], b"another spec") == "conflict"
+    assert store.job("job-1").spec == new_job(lines=2)
+
+
+def test_a_shard_that_is_stored_again_counts_its_known_lines_once(client: redis.Redis) -> None:
+    store, spec = RedisJobStore(client), new_job(lines=2)
+    store.create(spec)
+    for _ in range(2):
+        store.add_shard(ShardRef(spec.id, 0), prompts_of(spec, 0), [completed(0)])
+    store.open(spec.id)
+    job = store.job(spec.id)
+    assert (job.completed, job.reused, job.total_output_tokens) == (1, 1, 4)
