@@ -100,3 +100,12 @@ def test_a_shard_that_is_stored_again_counts_its_known_lines_once(client: redis.
     store.open(spec.id)
     job = store.job(spec.id)
     assert (job.completed, job.reused, job.total_output_tokens) == (1, 1, 4)
+
+
+def test_no_line_is_blamed_on_what_was_read_before_its_worker_wrote(client: redis.Redis) -> None:
+    store, lease = leased(client)
+    store.write(lease, [completed(0)])
+    client.zadd(LEASES, {"0": 1})
+    names = [META, SHARD, RUNNING, OPEN, LEASES]
+    assert RedisServer(client).script("lose_line", names, 0, 0, 0, "{}") == "changed"
+    assert store.job("job-1").failed == 0

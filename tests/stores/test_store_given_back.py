@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from jobs.job import Lease, LeaseStatus
 from tests.stores.conftest import StoreUnderTest
-from tests.support.sample_jobs import new_job, submit
+from tests.support.sample_jobs import completed, new_job, shard_stats, submit
 
 
 def test_a_shard_that_was_given_back_is_not_lost_by_its_worker_later(under_test: StoreUnderTest) -> None:
@@ -15,3 +16,19 @@ def test_a_shard_that_was_given_back_is_not_lost_by_its_worker_later(under_test:
     under_test.let_pass(under_test.ttl_seconds)
     assert store.stranded("demo", 10, expired_only=True) == []
     assert store.stranded("demo", 10) == [shard]
+
+
+def test_a_second_runner_does_not_keep_the_holders_lease_alive(under_test: StoreUnderTest) -> None:
+    store = under_test.store
+    submit(store, new_job(lines=4))
+    quick, slow = (store.lease_next("demo", worker, 60.0) for worker in ("quick", "slow"))
+    assert isinstance(quick, Lease) and isinstance(slow, Lease)
+    store.write(quick, [completed(0), completed(1)])
+    store.finish_shard(quick, shard_stats("quick"))
+    second = None
+    while second is None:  # until the shard has been held for twice as long as the finished one
+        under_test.let_pass(0.02)
+        second = store.back_up("demo", "quick", 60.0, 0.0)
+    under_test.expire(slow)
+    assert store.renew([second], 60.0) == [LeaseStatus.HELD]
+    assert store.stranded("demo", 10) == [slow.shard]
