@@ -1,4 +1,4 @@
-"""A shard that was given back has no lease that could expire."""
+"""What a return, a renewal and a second runner leave of a lease."""
 
 from __future__ import annotations
 
@@ -32,3 +32,13 @@ def test_a_second_runner_does_not_keep_the_holders_lease_alive(under_test: Store
     under_test.expire(slow)
     assert store.renew([second], 60.0) == [LeaseStatus.HELD]
     assert store.stranded("demo", 10) == [slow.shard]
+
+
+def test_a_job_that_was_paused_and_then_cancelled_is_to_end(under_test: StoreUnderTest) -> None:
+    store = under_test.store
+    (shard,) = submit(store, new_job(lines=2))
+    lease = store.lease(shard, "worker", 60.0)
+    assert lease is not None
+    store.pause("job-1")
+    store.request_cancel("job-1")
+    assert store.renew([lease], 60.0) == [LeaseStatus.CANCELLED]
