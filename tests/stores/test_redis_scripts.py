@@ -109,3 +109,11 @@ def test_no_line_is_blamed_on_what_was_read_before_its_worker_wrote(client: redi
     names = [META, SHARD, RUNNING, OPEN, LEASES]
     assert RedisServer(client).script("lose_line", names, 0, 0, 0, "{}") == "changed"
     assert store.job("job-1").failed == 0
+
+
+def test_a_job_that_was_cancelled_meanwhile_does_not_expire(client: redis.Redis) -> None:
+    store, _ = leased(client)
+    store.request_cancel("job-1")
+    client.hset(META, "deadline_ms", 1)
+    assert RedisServer(client).script("expire_job", [META, OPEN, LEASES]) == 0
+    assert store.job("job-1").cancel_requested
