@@ -8,9 +8,10 @@ OUTPUT ?= results.jsonl
 BENCH_OUTPUT ?= build/bench-peers
 BENCH ?=
 MINUTES ?= 10
+MUTANTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check slow machines bench bench-peers chaos reference clean
+.PHONY: help run test check slow machines bench bench-peers chaos mutants reference clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | awk -F '\t' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -48,6 +49,9 @@ chaos: $(VENV)/.dev ## 20 jobs while workers, server and network fail (MINUTES=1
 
 bench-peers: $(VENV)/.bench ## ours beside vLLM, OpenVINO, llama.cpp and transformers (BENCH='--systems …')
 	@$(BIN)/python -m benchmarks.bench_peers --output $(BENCH_OUTPUT) $(BENCH)
+
+mutants: $(VENV)/.dev ## how many small faults the tests notice (MUTANTS='--only worker/')
+	@$(BIN)/python -m tools.mutate $(MUTANTS)
 
 reference: $(VENV)/.dev ## write docs/cli.md anew from the commands
 	@$(BIN)/python tools/make_cli_reference.py

@@ -36,6 +36,19 @@ def test_the_tightest_of_a_group_and_its_parents_counts(tmp_path: Path) -> None:
     assert Cgroups(root).memory_left() == 5000 - 2000 + 400
 
 
+def test_of_two_limits_the_tighter_one_counts_whichever_group_has_it(tmp_path: Path) -> None:
+    for own, parent in (("150000", "400000"), ("400000", "150000")):
+        root = write(
+            tmp_path / own,
+            {
+                "proc/self/cgroup": "0::/system/worker\n",
+                V2 + "system/worker/cpu.max": f"{own} 100000\n",
+                V2 + "system/cpu.max": f"{parent} 100000\n",
+            },
+        )
+        assert Cgroups(root).cpus() == 1.5
+
+
 def test_a_container_sees_its_limits_at_the_mount(tmp_path: Path) -> None:
     root = write(tmp_path, {"proc/self/cgroup": "0::/\n", V2 + "cpu.max": "300000 100000\n"})
     assert Cgroups(root).cpus() == 3

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from engine.batch import Batch
 from engine.group_meter import GroupMeter
 from engine.request import EngineLoad
+from engine.sequence import Sequence
 from tests.engine.sequences import sequence
 
 
@@ -22,3 +25,18 @@ def test_the_time_of_a_step_that_decodes_and_prefills_is_divided_by_tokens() -> 
     stats = meter.take("")
     assert (stats.prefill_seconds, stats.decode_seconds) == pytest.approx((3.0, 1.0))
     assert (stats.decode_steps, stats.decode_batch_sum, stats.output_tokens) == (1, 2, 3)
+
+
+def test_the_time_of_a_step_that_groups_share_is_divided_by_their_sequences() -> None:
+    mine, *others = [grouped("mine"), grouped("others"), grouped("others"), grouped("others")]
+    meter = GroupMeter()
+    meter.add(Batch.prefill([mine, *others], [3] * 4), 4.0, 0.5)
+    assert meter.take("mine").prefill_seconds == pytest.approx(1.0)
+    assert meter.take("others").prefill_seconds == pytest.approx(3.0)
+
+
+def grouped(group: str) -> Sequence:
+    """A sequence of a group."""
+    made = sequence(3, 9)
+    made.ticket.request = replace(made.ticket.request, group=group)
+    return made

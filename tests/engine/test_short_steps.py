@@ -105,3 +105,16 @@ def test_all_of_both_come_to_their_end(seconds_of: Callable[[int], float]) -> No
     steps.run(200)
     assert (steps.scheduler.num_running, steps.scheduler.num_waiting) == (0, 0)
     assert steps.scheduler.block_manager.usage == 0
+
+
+def test_one_short_step_that_the_machine_held_up_does_not_end_them() -> None:
+    held_up = 0.0
+    steps = Steps(lambda count: by_rows(count) + (held_up if count == SMALL else 0.0))
+    steps.add(2 * SEQS, "huge")
+    steps.run(4)
+    steps.add(SMALL, "small")
+    assert steps.run(3) == [SMALL, SEQS + SMALL]
+    held_up = 60.0
+    assert steps.run(2) == [SMALL, SEQS + SMALL]
+    held_up = 0.0
+    assert steps.run(4) == [SMALL, SEQS + SMALL] * 2

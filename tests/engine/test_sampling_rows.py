@@ -1,0 +1,34 @@
+"""A sequence's settings as the sampler takes them."""
+
+from __future__ import annotations
+
+from array import array
+
+from engine.request import Request, Ticket
+from engine.sampling_row import sampling_row
+from engine.sequence import Sequence
+from engine.stop_checker import StopChecker
+from jobs.sampling import SamplingParams
+
+
+def sequence(params: SamplingParams, eos: tuple[int, ...] = ()) -> Sequence:
+    """Three tokens of prompt, and two that were generated."""
+    ticket = Ticket(Request((1, 2, 3), params))
+    made = Sequence(ticket, StopChecker(params, eos, params.max_tokens), (0, False, 0, 0), block_table=array("i"))
+    for token in (4, 5):
+        made.append(token, now=0.0)
+    return made
+
+
+def test_the_position_is_that_of_the_token_to_be_chosen() -> None:
+    assert sampling_row(sequence(SamplingParams(max_tokens=9, seed=7)), 100).position == 5
+
+
+def test_penalties_tell_the_prompt_from_what_was_generated() -> None:
+    row = sampling_row(sequence(SamplingParams(max_tokens=9, repetition_penalty=1.5)), 100)
+    assert (list(row.prompt_ids), list(row.output_ids)) == ([1, 2, 3], [4, 5])
+
+
+def test_a_stop_token_behind_the_vocabulary_needs_no_ban() -> None:
+    row = sampling_row(sequence(SamplingParams(max_tokens=9, min_tokens=8), eos=(99, 100)), 100)
+    assert row.banned_ids == (99,)

@@ -1,0 +1,65 @@
+"""What the scheduler just takes, and what it tells others."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine import policy
+from engine.block_manager import BlockManager
+from engine.scheduler import Scheduler
+from tests.engine.sequences import sequence
+
+PAGE = 4
+
+
+def scheduler_of(usable_pages: int) -> Scheduler:
+    return Scheduler(BlockManager(usable_pages + 1, PAGE), max_num_seqs=8, max_batched_tokens=32)
+
+
+def test_a_sequence_that_just_fits_the_cache_is_taken_since_its_last_token_is_never_fed() -> None:
+    scheduler = scheduler_of(2)
+    scheduler.add(sequence(5, 4))
+    assert scheduler.num_waiting == 1
+    with pytest.raises(ValueError, match="a sequence of 9 tokens never fits 2 pages"):
+        scheduler.add(sequence(5, 5))
+
+
+def test_the_turn_that_is_served_is_that_of_the_sequence_let_in_last_and_never_goes_back() -> None:
+    scheduler = scheduler_of(20)
+    assert scheduler.turn == 0
+    for wave in (3, 5):
+        scheduler.add(sequence(3, 2, wave=wave))
+    batch = scheduler.schedule()
+    assert batch is not None
+    assert scheduler.turn == 5
+    scheduler.advance(batch, [1, 1])
+    scheduler.add(sequence(3, 2, wave=1))
+    assert scheduler.schedule() is not None
+    assert scheduler.turn == 5
+
+
+def test_no_more_prompts_enter_together_than_one_prefill_step_takes() -> None:
+    scheduler = scheduler_of(100)
+    for _ in range(3):
+        scheduler.add(sequence(32, 2))
+    assert scheduler.schedule() is not None
+    assert (scheduler.num_running, scheduler.num_waiting) == (1, 2)
+
+
+def test_a_flow_that_fills_the_batch_up_in_this_step_gets_no_place_beyond_it() -> None:
+    scheduler = scheduler_of(100)
+    for _ in range(6):
+        scheduler.add(sequence(3, 9, flow="old"))
+    batch = scheduler.schedule()
+    assert batch is not None
+    scheduler.advance(batch, [1] * 6)
+    for _ in range(10):
+        scheduler.add(sequence(3, 9, flow="new"))
+    assert scheduler.schedule() is not None
+    assert scheduler.num_running == 8
+
+
+def test_an_eighth_of_the_batch_or_128_tokens_are_just_worth_a_prefill() -> None:
+    assert policy.prefill_is_worthwhile(1, num_running=7, max_num_seqs=8)
+    assert not policy.prefill_is_worthwhile(127, num_running=8, max_num_seqs=8)
+    assert policy.prefill_is_worthwhile(128, num_running=8, max_num_seqs=8)

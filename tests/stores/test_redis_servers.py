@@ -1,0 +1,48 @@
+"""Servers that drop keys, are full inside a script, or have forgotten a job; and a wait of no time."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+from redis.exceptions import ResponseError
+
+from jobs.errors import StoreFull, StoreUnavailable
+from jobs.keys import JobKeys
+from jobs.stores.connect import connect
+from jobs.stores.protocol import NO_NEWS
+from jobs.stores.redis_errors import translated
+from jobs.stores.redis_store import RedisJobStore
+from tests.support.sample_jobs import new_job, submit
+from tests.support.valkey import ValkeyProcess
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lfu", "volatile-ttl"])
+def test_a_server_that_drops_keys_in_any_way_is_refused(
+    valkey: ValkeyProcess, client: redis.Redis, policy: str
+) -> None:
+    client.config_set("maxmemory", "100mb")
+    client.config_set("maxmemory-policy", policy)
+    try:
+        with pytest.raises(StoreUnavailable, match=f"maxmemory-policy {policy}"):
+            connect(valkey.url)
+    finally:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", "0")
+
+
+def test_a_server_that_is_full_where_a_script_writes_says_so() -> None:
+    error = ResponseError("OOM command not allowed when used memory > 'maxmemory'. script: 0123, on @user_script:5.")
+    assert isinstance(translated(error, "localhost:6379"), StoreFull)
+
+
+def test_a_run_whose_job_is_gone_is_made_anew(client: redis.Redis) -> None:
+    store = RedisJobStore(client)
+    submit(store, new_job(lines=2))
+    store.remember_run("fingerprint", "job-1")
+    assert store.find_run("fingerprint") == "job-1"
+    client.delete(JobKeys("job-1").meta)
+    assert store.find_run("fingerprint") is None
+
+
+def test_a_wait_for_news_of_no_time_ends_at_once(client: redis.Redis) -> None:
+    assert RedisJobStore(client).wait_for_news("demo", NO_NEWS, 0.0) == NO_NEWS

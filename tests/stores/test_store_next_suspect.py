@@ -1,0 +1,45 @@
+"""The line behind one that took its workers down begins without blame."""
+
+from __future__ import annotations
+
+from jobs.job import Lease
+from tests.stores.conftest import StoreUnderTest
+from tests.support.sample_jobs import new_job, submit
+
+DEATHS_UNTIL_LOST = 2 + 1 + 2  # two beside others, one with both lines, two of the first line alone
+
+
+def test_the_line_behind_a_deadly_one_is_not_blamed_for_its_workers_deaths(under_test: StoreUnderTest) -> None:
+    store = under_test.store
+    (shard,) = submit(store, new_job(lines=2))
+
+    def failed_after(deaths: int) -> int:
+        for _ in range(deaths):
+            lease = store.lease(shard, "worker", under_test.ttl_seconds, alone=True)
+            assert lease is not None
+            under_test.expire(lease)
+            store.stranded("demo", 10)
+        return store.job("job-1").failed
+
+    assert failed_after(DEATHS_UNTIL_LOST) == 1
+    assert failed_after(1) == 1
+    assert failed_after(1) == 2
+
+
+def test_a_worker_that_shows_up_twice_takes_only_its_own_silence_back(under_test: StoreUnderTest) -> None:
+    store = under_test.store
+    (shard,) = submit(store, new_job(lines=2))
+
+    def die() -> Lease:
+        lease = store.lease(shard, "worker", under_test.ttl_seconds)
+        assert lease is not None
+        under_test.expire(lease)
+        store.stranded("demo", 10)
+        return lease
+
+    first = die()
+    store.renew([first], 60.0)
+    die()
+    store.renew([first], 60.0)
+    die()
+    assert store.lease(shard, "worker", 60.0) is None  # two were silent: it is to be run alone

@@ -1,0 +1,89 @@
+"""What becomes of one mutant: its tests notice it, or they do not."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from tools.mutation.mutants import Mutant, Selection
+from tools.mutation.workspace import Outcome, Workspace
+
+BASE_TIMEOUT_SECONDS = 600.0
+BUILD_SECONDS = 180.0  # for the C++ compiler on a busy machine
+SOURCES = (".cpp", ".h")
+
+
+class Verdict(StrEnum):
+    """What was found. Only killed and survived mutants count for the rate."""
+
+    KILLED = "killed"
+    SURVIVED = "survived"
+    STALE = "stale"  # its old text does not stand exactly once in its file
+    NOT_BUILT = "not built"  # the C++ compiler refuses it
+    UNTESTABLE = "not testable here"  # every test is skipped on this machine, or its lines are not compiled
+    RED_BASE = "base is red"  # its tests fail without it
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One mutant's verdict."""
+
+    mutant: Mutant
+    verdict: Verdict
+    seconds: float = 0.0
+    output: str = ""  # pytest's
+
+    def __str__(self) -> str:
+        return f"{self.verdict:<17} {self.seconds:5.1f} s  {self.mutant}"
+
+
+def try_mutant(workspace: Workspace, mutant: Mutant, base: Outcome) -> Trial:
+    """Apply a mutant in a workspace, run its tests, and take it back.
+
+    Args:
+        workspace: Holds the unchanged tree.
+        mutant: The change.
+        base: What its tests said before.
+    """
+    early = _verdict_before(mutant, base)
+    if early is not None:
+        return Trial(mutant, early, output=base.output)
+    path = workspace.tree / mutant.file
+    text = path.read_text(encoding="utf-8")
+    changed = mutant.changed(text)
+    if changed is None:
+        return Trial(mutant, Verdict.STALE)
+    kernels = workspace.kernels()
+    path.write_text(changed, encoding="utf-8")
+    try:
+        is_compiled = path.suffix in SOURCES
+        outcome = workspace.run(mutant.tests, 60 + 4 * base.seconds + BUILD_SECONDS * is_compiled)
+    finally:
+        path.write_text(text, encoding="utf-8")
+    built = workspace.kernels() - kernels
+    for library in built:
+        library.unlink()
+    if is_compiled and not built:
+        return Trial(mutant, Verdict.NOT_BUILT, outcome.seconds, outcome.output)
+    verdict = Verdict.SURVIVED if outcome.status == 0 else Verdict.KILLED
+    return Trial(mutant, verdict, outcome.seconds, outcome.output)
+
+
+def run_base(workspace: Workspace, tests: Selection) -> Outcome:
+    """Run tests on the unchanged tree; once more if they fail, since the machine may be busy."""
+    first = workspace.run(tests, BASE_TIMEOUT_SECONDS)
+    return first if first.status in (0, 5) else workspace.run(tests, BASE_TIMEOUT_SECONDS)
+
+
+def _verdict_before(mutant: Mutant, base: Outcome) -> Verdict | None:
+    if base.all_skipped or not set(mutant.needs) <= _processor_flags():
+        return Verdict.UNTESTABLE
+    return Verdict.RED_BASE if base.status != 0 else None
+
+
+def _processor_flags() -> set[str]:
+    cpuinfo = Path("/proc/cpuinfo")
+    found = re.search(r"^flags\s*:(.*)$", cpuinfo.read_text() if cpuinfo.exists() else "", re.MULTILINE)
+    return set(found[1].split()) if found else set()
