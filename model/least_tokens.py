@@ -46,8 +46,8 @@ class LeastTokens:
             and not self._backend.model.continuing_subword_prefix
             and not self._backend.model.end_of_word_suffix
             and vocabulary.keys() >= byte_letters()
-            and _state(self._backend.normalizer).get("type") in {None, "NFC"}
-            and _keeps_all(_state(self._backend.pre_tokenizer))
+            and state_of(self._backend.normalizer) in (None, {"type": "NFC"})
+            and _keeps_all(state_of(self._backend.pre_tokenizer) or {})
             and not any(token.lstrip or token.rstrip for token in added)  # these swallow spaces without end
         ):
             return None
@@ -56,6 +56,11 @@ class LeastTokens:
             for byte in set(spelled):
                 longest[byte] = max(longest[byte], len(spelled))
         return longest
+
+
+def state_of(component: Any) -> dict[str, Any] | None:  # noqa: ANN401 - the library's classes share no base
+    """A tokenizer's component as tokenizer.json has it; None for none."""
+    return None if component is None else dict(json.loads(component.__getstate__()))
 
 
 def pre_tokenizer_steps(state: dict[str, Any]) -> list[dict[str, Any]]:
@@ -73,11 +78,6 @@ def _keeps_all(pre_tokenizer: dict[str, Any]) -> bool:
         for step in steps
     )
     return kept and any(step["type"] == "ByteLevel" for step in steps)
-
-
-def _state(component: Any) -> dict[str, Any]:  # noqa: ANN401 - the library's classes share no base
-    """A tokenizer's component as tokenizer.json has it; empty for none."""
-    return dict(json.loads(component.__getstate__())) if component is not None else {}
 
 
 def _stable_part(text: str) -> str:

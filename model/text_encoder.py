@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 
 import tokenizers
 
-from model.least_tokens import LeastTokens, pre_tokenizer_steps
+from model.least_tokens import LeastTokens, pre_tokenizer_steps, state_of
 
 BATCH_CHARS = 1 << 19  # of text that the library has at a time, 2 MB at most
 
@@ -19,9 +18,10 @@ BATCH_CHARS = 1 << 19  # of text that the library has at a time, 2 MB at most
 _LETTER = "A-Za-zА-Яа-я\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fff\uac00-\ud7a3"
 _MARK = r" \n.,;:!?\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f"
 _CUT = re.compile(f"(?<=[{_LETTER}])(?=[{_MARK}])")
-_QWEN_PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+QWEN_PATTERN = {
+    "Regex": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+    r"|\s+(?!\S)|\s+"
+}
 
 
 @dataclass(frozen=True)
@@ -150,17 +150,18 @@ def is_panic(error: BaseException) -> bool:
 
 
 def _can_cut(backend: tokenizers.Tokenizer) -> bool:
-    """Return whether `_CUT` is known to be safe: the pre-tokenizer is Qwen's, and no added token crosses a cut."""
-    normalizer = json.loads(backend.normalizer.__getstate__()) if backend.normalizer is not None else {"type": "NFC"}
-    steps = pre_tokenizer_steps(json.loads(backend.pre_tokenizer.__getstate__())) if backend.pre_tokenizer else []
-    added = backend.get_added_tokens_decoder().values()
+    """Return whether `_CUT` is known to be safe: the parts are Qwen's, and no added token crosses a cut."""
+    steps = pre_tokenizer_steps(state_of(backend.pre_tokenizer) or {})
     return (
-        normalizer == {"type": "NFC"}
+        state_of(backend.normalizer) in (None, {"type": "NFC"})
         and [step.get("type") for step in steps] == ["Split", "ByteLevel"]
-        and steps[0].get("pattern") == {"Regex": _QWEN_PATTERN}
+        and steps[0].get("pattern") == QWEN_PATTERN
         and steps[0].get("behavior") == "Isolated"
         and not steps[0].get("invert")
         and not steps[1].get("add_prefix_space")
         and not steps[1].get("use_regex")
-        and not any(token.lstrip or token.rstrip or token.single_word or _CUT.search(token.content) for token in added)
+        and not any(
+            token.lstrip or token.rstrip or token.single_word or _CUT.search(token.content)
+            for token in backend.get_added_tokens_decoder().values()
+        )
     )

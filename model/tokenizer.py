@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
-from tokenizers.decoders import ByteLevel
 
-from jobs.errors import ModelUnusable
 from model.byte_alphabet import token_to_bytes
 from model.chat_encoder import ChatEncoder
 from model.chat_template import ChatTemplate
 from model.messages import MessagesInvalid
 from model.text_encoder import Encoded, TextEncoder
 from model.text_stream import TextStream
+from model.tokenizer_file import load_backend
 
 
 class Tokenizer:
@@ -41,22 +40,7 @@ class Tokenizer:
             ModelUnusable: A file is missing or damaged, or the tokenizer is of a kind that Qwen3 does not have.
         """
         folder = Path(path)
-        file = folder / "tokenizer.json"
-        if not file.is_file():
-            raise ModelUnusable(
-                f"There is no tokenizer.json in {folder}.", "Name the folder that holds the model's files."
-            )
-        try:
-            backend = tokenizers.Tokenizer.from_file(str(file))
-        except Exception as error:  # the library raises no narrower class
-            raise ModelUnusable(f"{file} cannot be read: {error}.", "Download the model again.") from error
-        if not isinstance(backend.decoder, ByteLevel):
-            raise ModelUnusable(
-                f"{file} is not a byte-level tokenizer (its decoder is {type(backend.decoder).__name__}).",
-                "Qwen3's tokenizer is; name a Qwen3 model.",
-            )
-        backend.no_truncation()
-        backend.no_padding()
+        backend = load_backend(folder / "tokenizer.json")
         return cls(backend, ChatTemplate.from_folder(folder))
 
     @property
