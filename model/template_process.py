@@ -29,9 +29,9 @@ PATIENCE_SECONDS = 60.0  # real time for one answer: the processor's time ends f
 READ_BYTES = 1 << 20
 
 
-def frame(content: bytes) -> bytes:
-    """The content with its length before it."""
-    return len(content).to_bytes(4, "big") + content
+def head(content: bytes) -> bytes:
+    """What stands before the content in a frame."""
+    return len(content).to_bytes(4, "big")
 
 
 class TemplateDamaged(Exception):
@@ -131,10 +131,12 @@ class _Helper:
         Raises:
             _HelperEnded: The helper did not survive the request whose turn it was.
         """
-        frames = [frame(request) for request in requests]
+        parts = [part for request in requests for part in (head(request), request)]
+        batch = b"".join(parts)
         try:
-            self._send(frame(b"".join(frames)))
-            for _ in frames:
+            self._send(head(batch))
+            self._send(batch)
+            for _ in range(len(parts) // 2):
                 yield self._take(int.from_bytes(self._take(4), "big"))
         except (BrokenPipeError, EOFError):
             raise self._ended() from None

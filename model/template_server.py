@@ -31,7 +31,7 @@ from model.template_process import (
     MEMORY_PER_REQUEST_BYTE,
     OUT_OF_MEMORY,
     RENDERED,
-    frame,
+    head,
 )
 
 
@@ -48,7 +48,8 @@ def main() -> None:
                     templates, answer = _compile(request)
                 else:
                     answer = _render(templates, request)
-                answers.write(frame(answer))
+                answers.write(head(answer))
+                answers.write(answer)
                 answers.flush()
     except MemoryError:
         os._exit(OUT_OF_MEMORY)
@@ -83,8 +84,10 @@ class Limits:
     def _limit_memory(self, more_bytes: int | None) -> None:
         if self._start_bytes is not None:
             _, hard = resource.getrlimit(resource.RLIMIT_AS)
-            limit = hard if more_bytes is None else self._start_bytes + more_bytes
-            resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+            soft = hard if more_bytes is None else self._start_bytes + more_bytes
+            if hard != resource.RLIM_INFINITY:
+                soft = min(soft, hard)  # a person's own limit stays
+            resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _address_space_bytes() -> int | None:
