@@ -93,6 +93,7 @@ class ModelRunner:
             device=config.device,
             vocab_limit=vocab_limit,
             quantize=config.quantize,
+            max_model_len=config.max_model_len,
         )
         # Plain PyTorch's attention waits for the device to tell lengths, which cannot be recorded.
         record = CudaRecorder(model.device) if has_kernels and model.device.type == "cuda" else None

@@ -11,6 +11,8 @@ import msgspec
 from jobs.errors import ModelUnusable
 from jobs.sampling import SamplingSettings
 
+MAX_CONTEXT = 100_000_000  # tokens; the worker has the same limit (`model.config_fields`)
+
 
 class ModelCard(msgspec.Struct, frozen=True):
     """Facts of a served model; every worker publishes its own in the store when it starts.
@@ -56,12 +58,19 @@ def card_of_folder(folder: Path, name: str) -> ModelCard:
         ModelUnusable: A file is missing, damaged, or says what cannot be.
     """
     config = _read(folder / "config.json", _Config)
+    context = config.context()
+    if context is None or not 1 <= context <= MAX_CONTEXT:
+        raise ModelUnusable(
+            f"{folder / 'config.json'}: the context (max_position_embeddings, stretched by YaRN) must be from 1 to "
+            f"{MAX_CONTEXT:,} tokens.",
+            "Fetch the model anew.",
+        )
     tokenizer = _read(folder / "tokenizer.json", _Tokenizer)
     ids = [*tokenizer.model.vocab.values(), *(token.id for token in tokenizer.added_tokens)]
     return ModelCard(
         name=name,
         vocab_size=min(max(ids, default=-1) + 1, config.vocab_size),
-        max_model_len=config.context(),
+        max_model_len=context,
         has_chat_template=_has_chat_template(folder),
         defaults=_read_defaults(folder / "generation_config.json"),
     )
@@ -99,13 +108,16 @@ class _Config(msgspec.Struct):
     rope_parameters: _Rope | None = None
     rope_scaling: _Rope | None = None  # the older name
 
-    def context(self) -> int:
-        """Tokens of context, stretched by YaRN if the config asks for it."""
+    def context(self) -> int | None:
+        """Tokens of context, stretched by YaRN if the config asks for it. None: a number that no computer can hold."""
         rope = self.rope_parameters or self.rope_scaling
         if rope is None or (rope.rope_type or rope.type) != "yarn" or rope.factor is None:
             return self.max_position_embeddings
         original = rope.original_max_position_embeddings or self.max_position_embeddings
-        return max(self.max_position_embeddings, int(rope.factor * original))
+        try:
+            return max(self.max_position_embeddings, int(rope.factor * original))
+        except OverflowError:
+            return None
 
 
 class _AddedToken(msgspec.Struct):

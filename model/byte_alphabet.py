@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from functools import cache
 
 
@@ -15,6 +16,11 @@ def token_to_bytes(token: str) -> bytes:
         return bytes(alphabet[character] for character in token)
     except KeyError:
         return token.encode()
+
+
+def byte_letters() -> Set[str]:
+    """The 256 characters that stand for a byte each."""
+    return _byte_of_character().keys()
 
 
 @cache

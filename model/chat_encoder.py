@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import tokenizers
 
-from model.chat_template import ChatTemplate
+from model.chat_template import ChatTemplate, Conversation
 from model.control_tokens import ControlTokens
 from model.messages import MessagesInvalid, check_json, checked_messages, kind_of
+from model.text_encoder import BATCH_CHARS, Encoded, TextEncoder, TooManyTokens
 
 # Names that transformers gives a meaning of its own, or that would shadow the conversation.
 _RESERVED_NAMES = ("messages", "chat_template", "continue_final_message", "tokenize")
@@ -18,41 +21,95 @@ _RESERVED_NAMES = ("messages", "chat_template", "continue_final_message", "token
 class ChatEncoder:
     """Encodes conversations with one model's template and tokenizer."""
 
-    def __init__(self, backend: tokenizers.Tokenizer, template: ChatTemplate) -> None:
+    def __init__(self, backend: tokenizers.Tokenizer, encoder: TextEncoder, template: ChatTemplate) -> None:
+        """Args:
+        backend: The tokenizer.
+        encoder: Encodes with the same tokenizer.
+        template: The model's.
+        """
         added = backend.get_added_tokens_decoder()
-        self._backend = backend
         self._template = template
+        self._encoder = encoder
+        self._ordinary_encoder = encoder.sibling(_without_added_tokens(backend))
         self._added_ids = {token.content: token_id for token_id, token in added.items()}
         self._added_tokens = ControlTokens(list(self._added_ids))
         self._special_tokens = ControlTokens([token.content for token in added.values() if token.special])
 
-    def encode(self, messages: object, kwargs: Mapping[str, Any]) -> list[int]:
-        """`Tokenizer.encode_messages`, where the contract stands."""
-        conversation: Any = checked_messages(messages)
-        tools, variables = _checked_arguments(kwargs)
-        mark = self._special_tokens.mark_for(conversation, tools, variables)
-        if mark is None:
-            text = self._template.render(conversation, tools, variables)
-            return list(self._backend.encode(text, add_special_tokens=False).ids)
-        broken: Any = [self._special_tokens.break_up(each, mark) for each in (conversation, tools, variables)]
-        return self._encode_marked(self._template.render(*broken), mark)
+    def encode_each(
+        self, conversations: Iterable[tuple[object, Mapping[str, Any]]], most_tokens: int | None = None
+    ) -> Iterator[Encoded]:
+        """The ids of each conversation, a pair of messages and `chat_template_kwargs`, or why it has none.
 
-    def _encode_marked(self, text: str, mark: str) -> list[int]:
+        Conversations are taken from the iterable a few MB at a time. `Tokenizer.encode_messages` has the contract.
+        """
+        taken: deque[_Checked] = deque()  # on their way through the template
+
+        def to_render() -> Iterator[Conversation | MessagesInvalid]:
+            for messages, kwargs in conversations:
+                checked = self._checked(messages, kwargs)
+                taken.append(checked)
+                yield checked.conversation
+
+        unmarked: list[str | ValueError] = []
+        size = 0
+        for text in self._template.render(to_render()):
+            mark = taken.popleft().mark
+            if mark is None or not isinstance(text, str):
+                unmarked.append(text)
+                size += len(text) if isinstance(text, str) else 0
+            if mark is not None or size >= BATCH_CHARS:
+                yield from self._encoder.encode_each(unmarked, most_tokens)
+                unmarked, size = [], 0
+            if mark is not None and isinstance(text, str):
+                yield self._encode_marked(text, mark, most_tokens)
+        yield from self._encoder.encode_each(unmarked, most_tokens)
+
+    def _checked(self, messages: object, kwargs: Mapping[str, Any]) -> _Checked:
+        try:
+            parts: Any = (checked_messages(messages), *_checked_arguments(kwargs))
+            mark = self._special_tokens.mark_for(*parts)
+        except MessagesInvalid as error:
+            return _Checked(error, None)
+        if mark is not None:
+            parts = [self._special_tokens.break_up(part, mark) for part in parts]
+        return _Checked(Conversation(*parts), mark)
+
+    def _encode_marked(self, text: str, mark: str, most_tokens: int | None) -> Encoded:
         """Encode a prompt in which control tokens that are not meant have a mark inside."""
         ids: list[int] = []
-        for is_added, piece in self._added_tokens.split(text):
-            if is_added:
-                ids.append(self._added_ids[piece])
-            else:
-                ids += self._encode_ordinary(piece.replace(mark, ""))
+        try:
+            for is_added, piece in self._added_tokens.split(text):
+                room = None if most_tokens is None else most_tokens - len(ids)
+                if is_added:
+                    more: list[int] | TooManyTokens = [self._added_ids[piece]]
+                else:
+                    more = self._ordinary_encoder.encode(piece.replace(mark, ""), room)
+                if isinstance(more, TooManyTokens):
+                    return TooManyTokens(len(ids) + more.at_least, exact=False)
+                ids += more
+                if most_tokens is not None and len(ids) > most_tokens:
+                    return TooManyTokens(len(ids), exact=False)
+        except ValueError as error:
+            return error
         return ids
 
-    def _encode_ordinary(self, text: str) -> list[int]:
-        """The backend's own steps without the one that looks for added tokens."""
-        normalizer, pre_tokenizer = self._backend.normalizer, self._backend.pre_tokenizer
-        normalised = text if normalizer is None else normalizer.normalize_str(text)
-        words = [normalised] if pre_tokenizer is None else [w for w, _ in pre_tokenizer.pre_tokenize_str(normalised)]
-        return [token.id for word in words for token in self._backend.model.tokenize(word)]
+
+@dataclass(frozen=True)
+class _Checked:
+    """A conversation as the template gets it."""
+
+    conversation: Conversation | MessagesInvalid
+    mark: str | None  # breaks up the control tokens that stand in it; None: there are none
+
+
+def _without_added_tokens(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+    """A tokenizer of the same parts, which it shares, to which a control token's text is ordinary text."""
+    ordinary = tokenizers.Tokenizer(backend.model)
+    if backend.normalizer is not None:
+        ordinary.normalizer = backend.normalizer
+    if backend.pre_tokenizer is not None:
+        ordinary.pre_tokenizer = backend.pre_tokenizer
+    return ordinary
 
 
 def _checked_arguments(kwargs: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:

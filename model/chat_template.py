@@ -1,42 +1,32 @@
 """Rendering a conversation with the model's own template, character for character as transformers does.
 
-Templates come with a model, so they run in jinja2's immutable sandbox and their output is bounded.
+Templates come with a model, so they run in a helper process with limits (`model.template_server`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
-
-import jinja2
-from jinja2 import nodes
-from jinja2.exceptions import SecurityError
-from jinja2.ext import Extension, loopcontrols
-from jinja2.parser import Parser
-from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from typing import Any
 
 from jobs.errors import ModelUnusable
 from model.json_file import read_json_object
 from model.messages import Message, MessagesInvalid
+from model.template_process import RenderFailed, TemplateDamaged, TemplateProcess
 
-MAX_RENDERED_CHARS = 16_000_000  # far beyond any context
-MAX_VALUE_SIZE = 1_000_000  # of a value that a template builds with `*`
+BATCH_BYTES = 4 << 20  # of conversations that travel to the helper together
 _TOKEN_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
-# What a template can raise on messages that it does not expect: its own errors, and those of the operations in it.
-_RENDER_ERRORS = (
-    jinja2.TemplateError,
-    TypeError,
-    ValueError,
-    ArithmeticError,
-    LookupError,
-    AttributeError,
-    RecursionError,
-)
+
+@dataclass(frozen=True)
+class Conversation:
+    """What a template gets to see."""
+
+    messages: Sequence[Message]  # as `model.messages.checked_messages` returns them
+    tools: Sequence[Mapping[str, Any]] | None  # JSON schemas of the functions on offer
+    variables: Mapping[str, Any]  # whatever else: `add_generation_prompt`, `enable_thinking`, …
 
 
 class ChatTemplate:
@@ -48,11 +38,11 @@ class ChatTemplate:
             special_tokens: Variables such as `eos_token` that every template sees.
 
         Raises:
-            jinja2.TemplateSyntaxError: A template is not one.
+            TemplateDamaged: A template does not compile.
         """
-        environment = _environment()
-        self._templates = {name: environment.from_string(source) for name, source in sources.items()}
-        self._special_tokens = dict(special_tokens)
+        self._names = frozenset(sources)
+        self._process = TemplateProcess(sources)
+        self._defaults = {"documents": None, **special_tokens}
 
     @classmethod
     def from_folder(cls, folder: Path) -> ChatTemplate | None:
@@ -68,44 +58,50 @@ class ChatTemplate:
             return None
         try:
             return cls(sources, _special_tokens(config))
-        except jinja2.TemplateSyntaxError as error:
+        except TemplateDamaged as error:
             raise ModelUnusable(
-                f"The chat template in {folder} is damaged: {error.message} (line {error.lineno}).",
-                "Download the model again.",
+                f"The chat template in {folder} is damaged: {error}.", "Download the model again."
             ) from error
 
-    def render(
-        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] | None, variables: Mapping[str, Any]
-    ) -> str:
-        """The prompt's text.
+    def render(self, conversations: Iterable[Conversation | MessagesInvalid]) -> Iterator[str | MessagesInvalid]:
+        """The prompt's text of each conversation in order, or why the template fails on it. Errors pass through.
 
-        Args:
-            messages: As `model.messages.checked_messages` returns them.
-            tools: JSON schemas of the functions on offer.
-            variables: What else the template sees: `add_generation_prompt`, `enable_thinking`, …
-
-        Raises:
-            MessagesInvalid: The template refuses the messages or fails on them, or its output exceeds
-                `MAX_RENDERED_CHARS`.
+        Conversations are taken from the iterable a few MB at a time.
         """
-        name = "tool_use" if tools is not None and "tool_use" in self._templates else "default"
-        defaults: dict[str, Any] = {"documents": None, **self._special_tokens}
+        batch: list[bytes | MessagesInvalid] = []
+        size = 0
+        for conversation in conversations:
+            request = self._request(conversation) if isinstance(conversation, Conversation) else conversation
+            batch.append(request)
+            size += len(request) if isinstance(request, bytes) else 0
+            if size >= BATCH_BYTES:
+                yield from self._render(batch)
+                batch, size = [], 0
+        yield from self._render(batch)
+
+    def _render(self, batch: Sequence[bytes | MessagesInvalid]) -> Iterator[str | MessagesInvalid]:
+        answers = iter(self._process.render([request for request in batch if isinstance(request, bytes)]))
+        for request in batch:
+            answer = request if isinstance(request, MessagesInvalid) else next(answers)
+            yield _refused(str(answer)) if isinstance(answer, RenderFailed) else answer
+
+    def _request(self, conversation: Conversation) -> bytes | MessagesInvalid:
+        tools = conversation.tools
+        name = "tool_use" if tools is not None and "tool_use" in self._names else "default"
+        variables = {
+            **self._defaults,
+            **conversation.variables,
+            "messages": conversation.messages,
+            "tools": tools,
+        }
         try:
-            chunks = self._templates[name].generate({**defaults, **variables, "messages": messages, "tools": tools})
-            return _bounded(chunks)
-        except _RENDER_ERRORS as error:
-            reason = str(error) or type(error).__name__
-            raise MessagesInvalid(f"the model's chat template cannot render these messages: {reason:.500}") from error
+            return json.dumps([name, variables], ensure_ascii=False).encode()
+        except ValueError as error:  # a whole number of more digits than Python writes
+            return _refused(str(error))
 
 
-def _bounded(chunks: Iterable[str]) -> str:
-    taken, size = [], 0
-    for chunk in chunks:
-        size += len(chunk)
-        if size > MAX_RENDERED_CHARS:
-            raise SecurityError(f"its output is longer than {MAX_RENDERED_CHARS:,} characters")
-        taken.append(chunk)
-    return "".join(taken)
+def _refused(reason: str) -> MessagesInvalid:
+    return MessagesInvalid(f"the model's chat template cannot render these messages: {reason:.500}")
 
 
 def _sources(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
@@ -140,54 +136,3 @@ def _special_tokens(config: Mapping[str, Any]) -> dict[str, str]:
         if isinstance(content, str):
             tokens[name] = content
     return tokens
-
-
-class _Environment(ImmutableSandboxedEnvironment):
-    """The sandbox, in which `*` and `**` cannot build huge values (`range` it bounds itself)."""
-
-    intercepted_binops = frozenset({"*", "**"})
-
-    def call_binop(self, context: Context, operator: str, left: object, right: object) -> object:
-        if operator == "**":
-            raise SecurityError("a chat template may not use **")
-        for value, times in ((left, right), (right, left)):
-            if isinstance(value, str | list | tuple) and isinstance(times, int) and len(value) * times > MAX_VALUE_SIZE:
-                raise SecurityError(f"repeating a value {times!r:.40} times is too much for a chat template")
-        return super().call_binop(context, operator, left, right)
-
-
-class _GenerationTag(Extension):
-    """`{% generation %}…{% endgeneration %}` marks what a model wrote, for training; here it renders what it holds."""
-
-    tags = {"generation"}  # noqa: RUF012 - jinja2's own declaration
-
-    def parse(self, parser: Parser) -> nodes.Node:
-        line = next(parser.stream).lineno
-        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)
-
-
-def _environment() -> _Environment:
-    environment = _Environment(trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, loopcontrols])
-    environment.filters["tojson"] = _tojson
-    environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = _strftime_now
-    return environment
-
-
-def _tojson(
-    value: object,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    """Plain JSON: jinja2's own filter escapes for HTML."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-
-def _raise_exception(message: str) -> NoReturn:
-    raise jinja2.TemplateError(message)
-
-
-def _strftime_now(format: str) -> str:
-    return datetime.now().strftime(format)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any, Literal, Self
 
 from jobs.errors import ModelUnusable
 from model.config_checks import refuse_unsupported
-from model.config_fields import positive_int, positive_number
+from model.config_fields import LARGEST, positive_number, size
+from model.json_file import read_json_object
 
 ModelDtype = Literal["float32", "bfloat16"]
 
@@ -62,21 +62,21 @@ class ModelConfig:
                 quantised weights, sliding windows, biases, another rope scaling) that would change the result.
         """
         path = Path(folder) / "config.json"
-        raw = _read_json_object(path)
+        raw = read_json_object(path)
         refuse_unsupported(raw, path)
         rope = _rope_parameters(raw)
-        max_positions = positive_int(raw, "max_position_embeddings", path)
+        max_positions = size(raw, "max_position_embeddings", path)
         yarn = _yarn(rope, max_positions, path)
         if yarn is not None:
-            max_positions = max(max_positions, int(yarn.factor * yarn.original_max_position_embeddings))
+            max_positions = _stretched(max_positions, yarn, path)
         config = cls(
-            vocab_size=positive_int(raw, "vocab_size", path),
-            hidden_size=positive_int(raw, "hidden_size", path),
-            intermediate_size=positive_int(raw, "intermediate_size", path),
-            num_layers=positive_int(raw, "num_hidden_layers", path),
-            num_heads=positive_int(raw, "num_attention_heads", path),
-            num_kv_heads=positive_int(raw, "num_key_value_heads", path),
-            head_dim=positive_int({"head_dim": DEFAULT_HEAD_DIM} | dict(raw), "head_dim", path),
+            vocab_size=size(raw, "vocab_size", path),
+            hidden_size=size(raw, "hidden_size", path),
+            intermediate_size=size(raw, "intermediate_size", path),
+            num_layers=size(raw, "num_hidden_layers", path),
+            num_heads=size(raw, "num_attention_heads", path),
+            num_kv_heads=size(raw, "num_key_value_heads", path),
+            head_dim=size({"head_dim": DEFAULT_HEAD_DIM} | dict(raw), "head_dim", path),
             rms_norm_eps=positive_number({"rms_norm_eps": 1e-6} | dict(raw), "rms_norm_eps", path),
             rope_theta=positive_number(rope, "rope_theta", path),
             yarn=yarn,
@@ -98,20 +98,6 @@ class ModelConfig:
             raise ModelUnusable(f"{path}: head_dim {self.head_dim} is odd; rotary embeddings need an even one.")
 
 
-def _read_json_object(path: Path) -> dict[str, Any]:
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelUnusable(
-            f"There is no config.json in {path.parent}.", "Name the folder that holds the model's files."
-        ) from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ModelUnusable(f"{path} cannot be read: {error}.", "Fetch the model anew.") from error
-    if not isinstance(raw, dict):
-        raise ModelUnusable(f"{path} holds no JSON object.", "Fetch the model anew.")
-    return raw
-
-
 def _rope_parameters(raw: Mapping[str, Any]) -> dict[str, Any]:
     """The rotary settings under transformers 5's names, whichever spelling the file has."""
     settings = dict(raw.get("rope_parameters") or raw.get("rope_scaling") or {})
@@ -124,7 +110,7 @@ def _yarn(rope: Mapping[str, Any], max_positions: int, path: Path) -> YarnConfig
     if rope.get("rope_type", rope.get("type")) != "yarn":
         return None
     rope = {key: value for key, value in rope.items() if value is not None}
-    original = positive_int(
+    original = size(
         {"original_max_position_embeddings": max_positions} | rope, "original_max_position_embeddings", path
     )
     factor = positive_number({"factor": max_positions / original} | rope, "factor", path)
@@ -144,9 +130,18 @@ def _yarn(rope: Mapping[str, Any], max_positions: int, path: Path) -> YarnConfig
     )
 
 
+def _stretched(max_positions: int, yarn: YarnConfig, path: Path) -> int:
+    """Tokens of context under YaRN."""
+    stretched = yarn.factor * yarn.original_max_position_embeddings  # may be infinite
+    most = LARGEST["max_position_embeddings"]
+    if stretched > most:
+        raise ModelUnusable(f"{path}: YaRN's factor {yarn.factor:g} gives a context beyond {most:,} tokens.")
+    return max(max_positions, int(stretched))
+
+
 def _dtype(raw: Mapping[str, Any], path: Path) -> ModelDtype:
     name = raw.get("dtype") or raw.get("torch_dtype") or "float32"
     known: dict[str, ModelDtype] = {"float32": "float32", "bfloat16": "bfloat16", "float16": "bfloat16"}
-    if name not in known:
-        raise ModelUnusable(f"{path}: dtype {name!r} is not supported; it must be one of {', '.join(known)}.")
+    if not isinstance(name, str) or name not in known:
+        raise ModelUnusable(f"{path}: dtype {name!r:.80} is not supported; it must be one of {', '.join(known)}.")
     return known[name]

@@ -22,12 +22,13 @@ def refuse_unsupported(raw: Mapping[str, Any], path: Path) -> None:
         raise ModelUnusable(f"{path}: attention_bias is true; only attention without biases is supported.", DENSE_HINT)
     if raw.get("use_sliding_window"):
         raise ModelUnusable(f"{path}: use_sliding_window is true; only full attention is supported.", DENSE_HINT)
-    for kind in raw.get("layer_types") or ():
+    kinds = raw.get("layer_types") or []
+    for kind in kinds if isinstance(kinds, list) else [kinds]:
         if kind != "full_attention":
-            raise ModelUnusable(f"{path}: layer type {kind!r} is not supported, only 'full_attention'.", DENSE_HINT)
+            raise ModelUnusable(f"{path}: layer type {kind!r:.80} is not supported, only 'full_attention'.", DENSE_HINT)
     activation = raw.get("hidden_act", "silu")
     if activation != "silu":
-        raise ModelUnusable(f"{path}: hidden_act {activation!r} is not supported, only 'silu'.", DENSE_HINT)
+        raise ModelUnusable(f"{path}: hidden_act {activation!r:.80} is not supported, only 'silu'.", DENSE_HINT)
 
 
 def _refuse_other_architectures(raw: Mapping[str, Any], path: Path) -> None:
@@ -35,10 +36,10 @@ def _refuse_other_architectures(raw: Mapping[str, Any], path: Path) -> None:
     if model_type == "qwen3_moe":
         raise ModelUnusable(f"{path}: this is a mixture of experts (qwen3_moe), which is not supported.", DENSE_HINT)
     if model_type != "qwen3":
-        raise ModelUnusable(f"{path}: model_type is {model_type!r}, not 'qwen3'.", DENSE_HINT)
+        raise ModelUnusable(f"{path}: model_type is {model_type!r:.80}, not 'qwen3'.", DENSE_HINT)
     architectures = raw.get("architectures")
     if architectures is not None and architectures != [ARCHITECTURE]:
-        raise ModelUnusable(f"{path}: architectures is {architectures!r}, not [{ARCHITECTURE!r}].", DENSE_HINT)
+        raise ModelUnusable(f"{path}: architectures is {architectures!r:.80}, not [{ARCHITECTURE!r}].", DENSE_HINT)
 
 
 def _refuse_quantised_weights(raw: Mapping[str, Any], path: Path) -> None:
@@ -56,11 +57,11 @@ def _refuse_other_rope(raw: Mapping[str, Any], path: Path) -> None:
         if rope is None:
             continue
         if not isinstance(rope, dict):
-            raise ModelUnusable(f"{path}: {spelling} is {rope!r}; it must be an object or null.")
+            raise ModelUnusable(f"{path}: {spelling} is {rope!r:.80}; it must be an object or null.")
         kind = rope.get("rope_type", rope.get("type", "default"))
         if kind not in ("default", "yarn"):
             raise ModelUnusable(
-                f"{path}: rope scaling {kind!r} is not supported, only 'default' and 'yarn'.",
+                f"{path}: rope scaling {kind!r:.80} is not supported, only 'default' and 'yarn'.",
                 f"Take {spelling} out of config.json to run within the model's own context.",
             )
         if rope.get("partial_rotary_factor", 1.0) != 1.0:

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jobs.errors import ModelUnusable
 
+LARGEST = {  # far beyond every released Qwen3, the largest of which has the number in the comment
+    "vocab_size": 10_000_000,  # 151,936
+    "hidden_size": 1_000_000,  # 5,120
+    "intermediate_size": 1_000_000,  # 25,600
+    "num_hidden_layers": 1_000,  # 64
+    "num_attention_heads": 10_000,  # 64
+    "num_key_value_heads": 10_000,  # 8
+    "head_dim": 10_000,  # 128
+    "max_position_embeddings": 100_000_000,  # 262,144
+    "original_max_position_embeddings": 100_000_000,  # 262,144
+}
 
-def positive_int(raw: Mapping[str, Any], name: str, path: Path) -> int:
-    """`raw[name]` as a whole number above zero, or `ModelUnusable` naming file, field and value."""
+
+def size(raw: Mapping[str, Any], name: str, path: Path) -> int:
+    """`raw[name]` as a whole number from 1 to `LARGEST`'s, or `ModelUnusable` naming file, field and value."""
     value = _present(raw, name, path)
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ModelUnusable(f"{path}: {name} is {value!r}; it must be a whole number above 0.")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST[name]:
+        raise ModelUnusable(
+            f"{path}: {name} is {_shown(value)}; it must be a whole number from 1 to {LARGEST[name]:,}."
+        )
     return value
 
 
 def positive_number(raw: Mapping[str, Any], name: str, path: Path) -> float:
     """`raw[name]` as a finite number above zero, or `ModelUnusable` naming file, field and value."""
     value = _present(raw, name, path)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ModelUnusable(f"{path}: {name} is {value!r}; it must be a number above 0.")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= sys.float_info.max:
+        raise ModelUnusable(f"{path}: {name} is {_shown(value)}; it must be a number above 0.")
     return float(value)
 
 
@@ -30,3 +44,10 @@ def _present(raw: Mapping[str, Any], name: str, path: Path) -> Any:  # noqa: ANN
     if name not in raw:
         raise ModelUnusable(f"{path} has no {name}.", "Fetch the model anew.")
     return raw[name]
+
+
+def _shown(value: object) -> str:
+    """A value for a message: Python refuses to write numbers of thousands of digits, and nobody reads them."""
+    if isinstance(value, int) and value.bit_length() > 128:
+        return f"a number of about {value.bit_length() * 3 // 10:,} digits"
+    return f"{value!r:.80}"

@@ -7,19 +7,27 @@ rendering, and what is marked is encoded as ordinary text afterwards.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
 
 from model.messages import MessagesInvalid
 
-_MARKS = range(0xF0000, 0xFFFFE)  # private-use characters: no template, trimming or normalisation touches them
+# Control and private-use characters that no template, trimming or normalisation touches. Latin-1's come first: a text
+# of narrow characters stays narrow in memory. U+0085 is missing, because it counts as a line break.
+_MARKS = (*range(0x80, 0x85), *range(0x86, 0xA0), *range(0xF0000, 0xFFFFE))
 
 
 class ControlTokens:
     """The texts of a tokenizer's control tokens, and how to break and to find them."""
 
-    def __init__(self, texts: list[str]) -> None:
-        longest_first = sorted(texts, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts = texts
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        """Made when it is needed: for 65,536 tokens this takes seconds."""
+        return re.compile(_longest_of(self._texts))
 
     def mark_for(self, *values: object) -> str | None:
         """A character that stands nowhere in `values`, or None when no control token does either.
@@ -33,7 +41,9 @@ class ControlTokens:
         taken = set().union(*texts)
         free = next((mark for mark in map(chr, _MARKS) if mark not in taken), None)
         if free is None:
-            raise MessagesInvalid("the messages use every private-use character of plane 15; leave one out")
+            raise MessagesInvalid(
+                "the messages use every control and private-use character of Latin-1 and plane 15; leave one out"
+            )
         return free
 
     def break_up(self, value: object, mark: str) -> object:
@@ -46,16 +56,41 @@ class ControlTokens:
             return [self.break_up(item, mark) for item in value]
         return value
 
-    def split(self, text: str) -> list[tuple[bool, str]]:
+    def split(self, text: str) -> Iterator[tuple[bool, str]]:
         """Cut a text into (is a control token, piece), in order, without empty pieces."""
-        pieces = []
         end = 0
         for found in self._pattern.finditer(text):
-            pieces.append((False, text[end : found.start()]))
-            pieces.append((True, found[0]))
+            if end < found.start():
+                yield False, text[end : found.start()]
+            yield True, found[0]
             end = found.end()
-        pieces.append((False, text[end:]))
-        return [(control, piece) for control, piece in pieces if piece]
+        if end < len(text):
+            yield False, text[end:]
+
+
+def _longest_of(texts: Iterable[str]) -> str:
+    """A pattern for the longest of the texts. It looks at each character once: the texts are joined in a tree.
+
+    Python's alternatives are tried one after the other, which takes seconds for a few KB and thousands of texts.
+    """
+    tree: dict[str, Any] = {}
+    for text in filter(None, texts):
+        node = tree
+        for character in text:
+            node = node.setdefault(character, {})
+        node[""] = {}  # a text may end here
+    return _pattern_of(tree) if tree else r"(?!)"
+
+
+def _pattern_of(node: dict[str, Any]) -> str:
+    chain = ""
+    while len(node) == 1:
+        ((character, node),) = node.items()
+        chain += re.escape(character)
+    if not node:
+        return chain
+    branches = "|".join(re.escape(character) + _pattern_of(child) for character, child in node.items() if character)
+    return f"{chain}(?:{branches}){'?' if '' in node else ''}"
 
 
 def _texts(value: object) -> list[str]:

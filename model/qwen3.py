@@ -65,13 +65,20 @@ plain_layers: LayersFn = layer_by_layer(decoder_layer)
 class Qwen3ForCausalLM:
     """A dense Qwen3 as a function of tensors. It keeps no state between calls: the cache comes in as an argument."""
 
-    def __init__(self, config: ModelConfig, weights: ModelWeights, *, layers_fn: LayersFn = plain_layers) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        weights: ModelWeights,
+        *,
+        layers_fn: LayersFn = plain_layers,
+        max_model_len: int | None = None,
+    ) -> None:
         self.config = config
         self.weights = weights
         self.layers_fn = layers_fn
         self.device = weights.embedding.device
         self.dtype = weights.embedding.dtype
-        self.cos, self.sin = rope_tables(config, self.device)  # [max_position_embeddings, D / 2]
+        self.cos, self.sin = rope_tables(config, self.device, max_model_len)  # [max_model_len, D / 2]
 
     @classmethod
     def from_folder(
@@ -83,6 +90,7 @@ class Qwen3ForCausalLM:
         vocab_limit: int | None = None,
         quantize: Quantization = "none",
         layers_fn: LayersFn = plain_layers,
+        max_model_len: int | None = None,
     ) -> Self:
         """Loads a checkpoint in the layout of transformers.
 
@@ -93,6 +101,7 @@ class Qwen3ForCausalLM:
             vocab_limit: The tokenizer's size. Ids from there on are padding: no logits are computed for them.
             quantize: "int8" rounds the weights of all products to 8 bits, and their inputs (`model.ops.int8`).
             layers_fn: How a step goes through the layers.
+            max_model_len: Tokens of the longest context that will be run; None is the model's own.
 
         Raises:
             ModelUnusable: The folder holds no such model, or a damaged one.
@@ -106,7 +115,7 @@ class Qwen3ForCausalLM:
             vocab_limit=vocab_limit,
             quantize=quantize,
         )
-        return cls(config, weights, layers_fn=layers_fn)
+        return cls(config, weights, layers_fn=layers_fn, max_model_len=max_model_len)
 
     @property
     def valid_vocab(self) -> int:

@@ -9,14 +9,18 @@ import torch
 from model.config import ModelConfig, YarnConfig
 
 
-def rope_tables(config: ModelConfig, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cosines and sines of every position, each [max_position_embeddings, head_dim / 2] in float32.
+def rope_tables(
+    config: ModelConfig, device: torch.device, num_positions: int | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosines and sines of the first `num_positions` positions, each [num_positions, head_dim / 2] in float32.
+
+    Without a number these are all `max_position_embeddings` of the model.
 
     Built on the CPU whatever the device, so that every device rotates by the same angles.
     """
     frequencies, scale = _inverse_frequencies(config)
-    positions = torch.arange(config.max_position_embeddings, dtype=torch.float32)
-    angles = positions[:, None] * frequencies[None, :]  # [max_position_embeddings, head_dim / 2]
+    positions = torch.arange(num_positions or config.max_position_embeddings, dtype=torch.float32)
+    angles = positions[:, None] * frequencies[None, :]  # [num_positions, head_dim / 2]
     return (angles.cos() * scale).to(device), (angles.sin() * scale).to(device)
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import tokenizers
-from tokenizers.decoders import ByteLevel
 
-from jobs.errors import ModelUnusable
 from model.byte_alphabet import token_to_bytes
 from model.chat_encoder import ChatEncoder
 from model.chat_template import ChatTemplate
 from model.messages import MessagesInvalid
+from model.text_encoder import Encoded, TextEncoder
 from model.text_stream import TextStream
+from model.tokenizer_file import load_backend
 
 
 class Tokenizer:
@@ -26,7 +27,8 @@ class Tokenizer:
         """
         added = backend.get_added_tokens_decoder()
         self._backend = backend
-        self._encoder = ChatEncoder(backend, chat_template) if chat_template else None
+        self._encoder = TextEncoder(backend)
+        self._chat_encoder = ChatEncoder(backend, self._encoder, chat_template) if chat_template else None
         self._special_ids = frozenset(token_id for token_id, token in added.items() if token.special)
         self._vocab_size = max(backend.get_vocab(with_added_tokens=True).values()) + 1
 
@@ -38,22 +40,7 @@ class Tokenizer:
             ModelUnusable: A file is missing or damaged, or the tokenizer is of a kind that Qwen3 does not have.
         """
         folder = Path(path)
-        file = folder / "tokenizer.json"
-        if not file.is_file():
-            raise ModelUnusable(
-                f"There is no tokenizer.json in {folder}.", "Name the folder that holds the model's files."
-            )
-        try:
-            backend = tokenizers.Tokenizer.from_file(str(file))
-        except Exception as error:  # the library raises no narrower class
-            raise ModelUnusable(f"{file} cannot be read: {error}.", "Download the model again.") from error
-        if not isinstance(backend.decoder, ByteLevel):
-            raise ModelUnusable(
-                f"{file} is not a byte-level tokenizer (its decoder is {type(backend.decoder).__name__}).",
-                "Qwen3's tokenizer is; name a Qwen3 model.",
-            )
-        backend.no_truncation()
-        backend.no_padding()
+        backend = load_backend(folder / "tokenizer.json")
         return cls(backend, ChatTemplate.from_folder(folder))
 
     @property
@@ -64,22 +51,25 @@ class Tokenizer:
     @property
     def has_chat_template(self) -> bool:
         """Whether `encode_messages` can work; base models have no template."""
-        return self._encoder is not None
+        return self._chat_encoder is not None
 
     def encode(self, text: str) -> list[int]:
         """The ids of a raw prompt, as it is: nothing is added, and special tokens spelled in it become those tokens.
 
         Raises:
-            ValueError: The text has a lone surrogate, which no UTF-8 text can hold.
+            ValueError: The text has a lone surrogate, which no UTF-8 text can hold, or the tokenizer fails on it.
         """
-        text.encode()  # UnicodeEncodeError, a ValueError, where the backend would say only "must be str"
-        return list(self._backend.encode(text, add_special_tokens=False).ids)
+        return _ids(self._encoder.encode(text))
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """`encode` for many texts, in parallel."""
-        for text in texts:
-            text.encode()  # as in `encode`
-        return [encoding.ids for encoding in self._backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+    def encode_batch(self, texts: Iterable[str], most_tokens: int | None = None) -> list[Encoded]:
+        """`encode` for many texts, on all processors. One that fails has its error in its place.
+
+        Args:
+            texts: Taken a few MB at a time.
+            most_tokens: A text of more tokens is `TooManyTokens`. It is not encoded to its end, and not at all if its
+                length says enough.
+        """
+        return list(self._encoder.encode_each(texts, most_tokens))
 
     def encode_messages(self, messages: object, /, **chat_template_kwargs: object) -> list[int]:
         """The ids of a conversation, rendered by the chat template up to where the assistant answers.
@@ -94,24 +84,22 @@ class Tokenizer:
 
         Raises:
             MessagesInvalid: What is given cannot be rendered, or the model has no chat template.
+            ValueError: The tokenizer fails on the rendered text.
         """
-        return self._chat_encoder().encode(messages, chat_template_kwargs)
+        (encoded,) = self.encode_conversations([(messages, chat_template_kwargs)])
+        return _ids(encoded)
 
-    def encode_messages_batch(
-        self, conversations: Sequence[object], chat_template_kwargs: Sequence[Mapping[str, object]] | None = None
-    ) -> list[list[int] | MessagesInvalid]:
-        """`encode_messages` for many conversations, each with its own arguments.
+    def encode_conversations(
+        self, conversations: Iterable[tuple[object, Mapping[str, Any]]], most_tokens: int | None = None
+    ) -> list[Encoded]:
+        """`encode_messages` for many pairs of messages and `chat_template_kwargs`.
 
-        One that cannot be rendered gives its error in its place; the others do not suffer.
+        One that fails has its error in its place. `most_tokens` is as in `encode_batch`.
         """
-        each_kwargs = chat_template_kwargs if chat_template_kwargs is not None else [{}] * len(conversations)
-        results: list[list[int] | MessagesInvalid] = []
-        for messages, kwargs in zip(conversations, each_kwargs, strict=True):
-            try:
-                results.append(self._chat_encoder().encode(messages, kwargs))
-            except MessagesInvalid as error:
-                results.append(error)
-        return results
+        if self._chat_encoder is None:
+            missing = MessagesInvalid("this model has no chat template; give `prompt` instead of `messages`")
+            return [missing for _ in conversations]
+        return list(self._chat_encoder.encode_each(conversations, most_tokens))
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         """The text of token ids. Broken UTF-8 becomes U+FFFD; ids that the tokenizer lacks are skipped."""
@@ -125,13 +113,16 @@ class Tokenizer:
         """One token's own text, special tokens included; a part of a character shows as U+FFFD."""
         return self.decode([token_id], skip_special_tokens=False)
 
-    def _chat_encoder(self) -> ChatEncoder:
-        if self._encoder is None:
-            raise MessagesInvalid("this model has no chat template; give `prompt` instead of `messages`")
-        return self._encoder
-
     def _bytes_of(self, token_id: int, skip_special_tokens: bool) -> bytes:
         if skip_special_tokens and token_id in self._special_ids:
             return b""
         token = self._backend.id_to_token(token_id)
         return b"" if token is None else token_to_bytes(token)
+
+
+def _ids(encoded: Encoded) -> list[int]:
+    """What is encoded without a limit, or its error raised."""
+    if isinstance(encoded, ValueError):
+        raise encoded
+    assert isinstance(encoded, list)
+    return encoded

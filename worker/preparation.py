@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,19 +13,22 @@ from jobs.job import NewJob
 from jobs.model_card import ModelCard
 from jobs.prompt import Prompt
 from jobs.sampling import SamplingParams, line_seed
+from model.text_encoder import Encoded, TooManyTokens
 from worker.failed_line import failed_line
 
 log = logging.getLogger(__name__)
 
 
 class PromptTokenizer(Protocol):
-    """What preparation needs of a tokenizer; `model.tokenizer.Tokenizer` is one."""
+    """What preparation needs of a tokenizer; `model.tokenizer.Tokenizer` is one. Each result has its input's place."""
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of each text. Raises `ValueError` if one of them is not Unicode."""
+    def encode_batch(self, texts: Iterable[str], most_tokens: int) -> list[Encoded]:
+        """The ids of each text."""
 
-    def encode_messages(self, messages: object, /, **chat_template_kwargs: Any) -> list[int]:  # noqa: ANN401
-        """The ids of a conversation, through the chat template. Raises `ValueError` if that fails."""
+    def encode_conversations(
+        self, conversations: Iterable[tuple[object, Mapping[str, Any]]], most_tokens: int
+    ) -> list[Encoded]:
+        """The ids of each pair of messages and `chat_template_kwargs`, through the chat template."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,12 @@ class Preparation:
             group: The requests' statistics group.
             on_token: The requests' listener.
         """
-        encoded = self._encode_texts(prompts)
+        encoded = self._encode(prompts)
         runnable: list[tuple[Prompt, Request]] = []
         refused: list[Completion] = []
         for prompt in prompts:
             try:
-                token_ids = encoded.get(prompt.index) or self._token_ids(prompt)
+                token_ids = self._token_ids(prompt, encoded)
                 params = self._params(prompt, job, self._room(token_ids))
                 runnable.append((prompt, Request(token_ids, params, group, job.id, on_token)))
             except LineRefused as error:
@@ -83,34 +86,43 @@ class Preparation:
                 refused.append(failed_line(prompt, ErrorCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}"))
         return Prepared(tuple(runnable), tuple(refused))
 
-    def _encode_texts(self, prompts: Sequence[Prompt]) -> dict[int, tuple[int, ...]]:
-        """The ids of all raw texts, by line index; empty if one of them cannot be encoded: then each goes alone."""
-        texts = {prompt.index: prompt.text for prompt in prompts if prompt.text is not None and prompt.invalid is None}
+    def _encode(self, prompts: Sequence[Prompt]) -> dict[int, Encoded]:
+        """What becomes of all texts and conversations, by line index; nothing at all if a bug stops the whole batch."""
+        texts = [prompt for prompt in prompts if prompt.invalid is None and prompt.text is not None]
+        chats = [prompt for prompt in prompts if prompt.invalid is None and prompt.messages is not None]
         try:
-            ids = self._tokenizer.encode_batch(list(texts.values()))
+            of_texts = self._tokenizer.encode_batch((prompt.text or "" for prompt in texts), self._longest)
+            of_chats = self._tokenizer.encode_conversations(
+                ((prompt.messages, prompt.chat_template_kwargs) for prompt in chats), self._longest
+            )
         except Exception:
-            log.debug("a text cannot be encoded; encoding one by one", exc_info=True)
+            log.debug("a batch cannot be encoded; encoding one by one", exc_info=True)
             return {}
-        return {index: tuple(row) for index, row in zip(texts, ids, strict=True)}
+        pairs = zip([*texts, *chats], [*of_texts, *of_chats], strict=True)
+        return {prompt.index: encoded for prompt, encoded in pairs}
 
-    def _token_ids(self, prompt: Prompt) -> tuple[int, ...]:
+    def _token_ids(self, prompt: Prompt, all_encoded: dict[int, Encoded]) -> tuple[int, ...]:
         if prompt.invalid is not None:
             raise LineRefused(ErrorCode.INVALID_LINE, prompt.invalid)
         if prompt.token_ids is not None:
             return self._inside_vocabulary(prompt.token_ids)
-        kind, encode = (
-            ("messages", self._encode_messages) if prompt.messages is not None else ("prompt", self._encode_text)
-        )
-        try:
-            return tuple(encode(prompt))
-        except ValueError as error:
-            raise LineRefused(ErrorCode.INVALID_LINE, f"The {kind} cannot be used: {error}.") from error
+        if prompt.index not in all_encoded:
+            all_encoded |= self._encode_alone(prompt)
+        encoded = all_encoded.pop(prompt.index)
+        if isinstance(encoded, TooManyTokens):
+            raise self._too_long(encoded.at_least, encoded.exact)
+        if isinstance(encoded, ValueError):
+            kind = "messages" if prompt.messages is not None else "prompt"
+            raise LineRefused(ErrorCode.INVALID_LINE, f"The {kind} cannot be used: {encoded}.") from encoded
+        return tuple(encoded)
 
-    def _encode_messages(self, prompt: Prompt) -> list[int]:
-        return self._tokenizer.encode_messages(prompt.messages, **prompt.chat_template_kwargs)
-
-    def _encode_text(self, prompt: Prompt) -> list[int]:
-        return self._tokenizer.encode_batch([prompt.text or ""])[0]
+    def _encode_alone(self, prompt: Prompt) -> dict[int, Encoded]:
+        if prompt.messages is not None:
+            conversation = (prompt.messages, prompt.chat_template_kwargs)
+            (encoded,) = self._tokenizer.encode_conversations([conversation], self._longest)
+        else:
+            (encoded,) = self._tokenizer.encode_batch([prompt.text or ""], self._longest)
+        return {prompt.index: encoded}
 
     def _inside_vocabulary(self, token_ids: tuple[int, ...]) -> tuple[int, ...]:
         outside = next((token for token in token_ids if not 0 <= token < self._card.vocab_size), None)
@@ -123,14 +135,21 @@ class Preparation:
         """How many tokens the model's context leaves for the completion; at least one."""
         if not token_ids:
             raise LineRefused(ErrorCode.INVALID_LINE, "The prompt is empty: it has no tokens.")
-        longest = self._card.max_model_len - 1
-        if len(token_ids) > longest:
-            message = (
-                f"The prompt has {len(token_ids):,} tokens; this worker takes at most {longest:,}, which its model, "
-                "`--max-model-len` or `--kv-cache-memory` sets."
-            )
-            raise LineRefused(ErrorCode.PROMPT_TOO_LONG, message)
+        if len(token_ids) > self._longest:
+            raise self._too_long(len(token_ids), exact=True)
         return self._card.max_model_len - len(token_ids)
+
+    @property
+    def _longest(self) -> int:
+        """The most tokens that a prompt can have: one is left for the completion."""
+        return self._card.max_model_len - 1
+
+    def _too_long(self, num_tokens: int, exact: bool) -> LineRefused:
+        return LineRefused(
+            ErrorCode.PROMPT_TOO_LONG,
+            f"The prompt has {'' if exact else 'at least '}{num_tokens:,} tokens; this worker takes at most "
+            f"{self._longest:,}, which its model, `--max-model-len` or `--kv-cache-memory` sets.",
+        )
 
     def _params(self, prompt: Prompt, job: NewJob, room: int) -> SamplingParams:
         """The line's settings over the job's over the model's."""

@@ -66,6 +66,7 @@ def load_local_model(folder: ModelFolder, config: EngineConfig, log: Callable[[s
         device=resolved.device,
         vocab_limit=tokenizer.vocab_size,
         quantize=resolved.quantize,
+        max_model_len=resolved.max_model_len,
     )
     eos_token_ids = GenerationConfig.from_folder(folder.path).eos_token_ids
     return LocalModel(model, tokenizer, eos_token_ids, resolved, time.monotonic() - started_at)

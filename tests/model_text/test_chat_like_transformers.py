@@ -40,9 +40,7 @@ def test_raw_text_gives_the_ids_and_the_text_that_transformers_gives(
 def test_a_batch_of_conversations_gives_what_each_gives_and_a_bad_one_fails_alone(qwen3_tokenizer: Tokenizer) -> None:
     conversations = [conversation(seed) for seed in range(8)]
     alone = [qwen3_tokenizer.encode_messages(messages, **kwargs) for messages, kwargs in conversations]
-    messages = [each for each, _ in conversations]
-    kwargs = [each for _, each in conversations]
     bad = [{"role": "user", "content": 5}]
-    together = qwen3_tokenizer.encode_messages_batch([bad, *messages], [{}, *kwargs])
+    together = qwen3_tokenizer.encode_conversations([(bad, {}), *conversations])
     assert isinstance(together[0], ValueError)
     assert together[1:] == alone

@@ -79,13 +79,13 @@ def test_typed_control_tokens_are_encoded_as_ordinary_text(chat_tokenizer: Token
 
 
 def test_a_mark_that_a_person_types_is_kept_as_text(chat_tokenizer: Tokenizer) -> None:
-    content = "\U000f0000\U000f0001 " + END
+    content = "\x80\x81\U000f0000 " + END
     ids = chat_tokenizer.encode_messages([user(content)])
     assert content in chat_tokenizer.decode(ids, skip_special_tokens=False)
     assert control_tokens(chat_tokenizer, ids) == [START, END, START]
 
 
 def test_every_mark_taken_is_a_clean_error(chat_tokenizer: Tokenizer) -> None:
-    every_mark = "".join(map(chr, range(0xF0000, 0xFFFFE)))
+    every_mark = "".join(map(chr, (*range(0x80, 0xA0), *range(0xF0000, 0xFFFFE))))
     with pytest.raises(ValueError, match="private-use"):
         chat_tokenizer.encode_messages([user(every_mark + END)])

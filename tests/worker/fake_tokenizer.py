@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from model.text_encoder import Encoded, TooManyTokens
 
 VOCAB_SIZE = 0x110000
 
 
 class FakeTokenizer:
-    """Refuses as the real one does: lone surrogates fail the whole batch, bad messages raise a `ValueError`."""
+    """Refuses as the real one does: lone surrogates and bad messages have their `ValueError` in their place."""
 
     def __init__(self) -> None:
-        self.calls = 0
+        self.calls = 0  # of `encode_batch`
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+    def encode_batch(self, texts: Iterable[str], most_tokens: int) -> list[Encoded]:
         self.calls += 1
-        for text in texts:
-            text.encode()
-        return [[ord(char) for char in text] for text in texts]
+        return [_encoded(text, most_tokens) for text in texts]
 
-    def encode_messages(self, messages: Sequence[dict[str, Any]], /, **chat_template_kwargs: Any) -> list[int]:
-        if any("content" not in message for message in messages):
-            raise ValueError("the chat template cannot render these messages: 'content' is undefined")
-        text = "".join(f"<{message['role']}>{message['content']}" for message in messages)
-        return [ord(char) for char in text]
+    def encode_conversations(
+        self, conversations: Iterable[tuple[Any, Mapping[str, Any]]], most_tokens: int
+    ) -> list[Encoded]:
+        return [_encoded(_rendered(messages), most_tokens) for messages, _ in conversations]
+
+
+def _rendered(messages: Sequence[dict[str, Any]]) -> str | ValueError:
+    if any("content" not in message for message in messages):
+        return ValueError("the chat template cannot render these messages: 'content' is undefined")
+    return "".join(f"<{message['role']}>{message['content']}" for message in messages)
+
+
+def _encoded(text: str | ValueError, most_tokens: int) -> Encoded:
+    if isinstance(text, ValueError):
+        return text
+    try:
+        text.encode()
+    except ValueError as error:
+        return error
+    return [ord(char) for char in text] if len(text) <= most_tokens else TooManyTokens(len(text), exact=True)

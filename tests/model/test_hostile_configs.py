@@ -1,0 +1,80 @@
+"""Sizes in a config.json that no model has are refused by name, before anything of that size is made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from jobs.errors import ModelUnusable
+from jobs.model_card import MAX_CONTEXT, card_of_folder
+from model.config import ModelConfig
+from model.config_fields import LARGEST
+from model.qwen3 import Qwen3ForCausalLM
+from tests.support.tiny_checkpoint import write_tiny_checkpoint
+
+YARN = {"rope_type": "yarn", "rope_theta": 1e6, "factor": 1e300, "original_max_position_embeddings": 4096}
+HUGE = [10**9, 2**63 - 1, 10**400, 10**4_000]
+
+
+def folder_with(folder: Path, **fields: Any) -> Path:
+    write_tiny_checkpoint(folder)
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    return folder
+
+
+@pytest.mark.parametrize("value", HUGE)
+@pytest.mark.parametrize("name", [name for name in LARGEST if not name.startswith("original")])
+def test_a_size_that_no_model_has_is_refused_in_one_line(tmp_path: Path, name: str, value: int) -> None:
+    folder = folder_with(tmp_path, **{name: value})
+    with pytest.raises(ModelUnusable, match=rf"{name} is .*; it must be a whole number from 1 to") as refused:
+        ModelConfig.from_folder(folder)
+    assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"num_hidden_layers": 10**7}, "num_hidden_layers is 10000000; it must be a whole number from 1 to 1,000"),
+        ({"rms_norm_eps": 10**4_000}, "rms_norm_eps is a number of about"),
+        ({"rope_theta": 10**400, "rope_parameters": None}, "rope_theta is a number of about"),
+        ({"rope_parameters": YARN}, "YaRN's factor 1e+300 gives a context beyond 100,000,000 tokens"),
+        ({"dtype": ["x"] * 1_000}, "dtype"),
+        ({"layer_types": 5}, "layer type"),
+        ({"hidden_act": "x" * 10_000}, "hidden_act"),
+    ],
+)
+def test_other_values_that_no_model_has_are_refused_in_one_line(
+    tmp_path: Path, fields: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ModelUnusable) as refused:
+        ModelConfig.from_folder(folder_with(tmp_path, **fields))
+    assert said in str(refused.value)
+    assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize("digits", [400, 4_000, 5_000])
+def test_a_number_of_any_length_is_an_error_of_the_file(tmp_path: Path, digits: int) -> None:
+    path = folder_with(tmp_path) / "config.json"
+    path.write_text(path.read_text().replace('"vocab_size": ', f'"vocab_size": {"9" * digits}'))
+    with pytest.raises(ModelUnusable, match=r"config\.json"):
+        ModelConfig.from_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"max_position_embeddings": 10**9}, {"max_position_embeddings": 10**400}, {"rope_parameters": YARN}]
+)
+def test_submit_refuses_the_same_contexts_as_a_worker(tmp_path: Path, fields: dict[str, Any]) -> None:
+    assert LARGEST["max_position_embeddings"] == MAX_CONTEXT
+    with pytest.raises(ModelUnusable, match="must be from 1 to 100,000,000"):
+        card_of_folder(folder_with(tmp_path, **fields), "m")
+
+
+def test_rotary_tables_are_as_long_as_the_context_that_is_used(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, max_position_embeddings=100_000_000)
+    model = Qwen3ForCausalLM.from_folder(folder, dtype=torch.float32, max_model_len=300)
+    assert model.cos.shape[0] == model.sin.shape[0] == 300
