@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 import redis
 
 from cli.exit_codes import ExitCode
+from jobs.job import JobState
 from jobs.keys import JobKeys
 from jobs.stores.protocol import JobStore
 from tests.cli.acting_worker import run_job
@@ -101,23 +104,29 @@ def test_submit_wait_misses_them_too(
     assert not (prompts.parent / "out.jsonl").exists()
 
 
+@pytest.mark.timeout(400)
 def test_run_counts_before_it_removes_its_state_and_runs_missing_lines_when_repeated(
     start: Start, tiny_model: Path, tmp_path: Path
 ) -> None:
-    words = run_of(tmp_path, tiny_model, num_lines=64, max_tokens=640)
+    words = run_of(tmp_path, tiny_model, num_lines=64, max_tokens=8)
     first = start(*words)
     with embedded(tmp_path) as (server, store), redis.Redis.from_url(server.url) as private:
         (job,) = store.jobs()
-        results = JobKeys(job.id).results(0)
-        until(lambda: bool(private.exists(results)))
-        private.delete(results)
+        until(lambda: store.job(job.id).state is not JobState.VALIDATING)
+        first.send_signal(signal.SIGSTOP)  # so that it finds the job ended and a shard gone
+        deadline = time.monotonic() + 3 * PATIENCE_SECONDS
+        while not store.job(job.id).state.ended:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)  # the worker tells nobody
+        private.delete(JobKeys(job.id).results(0))
+        first.send_signal(signal.SIGCONT)
     _, said = first.communicate(timeout=PATIENCE_SECONDS)
     assert first.returncode == ExitCode.STORE_DAMAGED, said
     assert f"The store lacks 16 of 64 results of job {job.id}: lines 1 to 16." in said
     assert "The same command runs these lines again." in said
     assert not (tmp_path / "out.jsonl").exists()
     second = start(*words)
-    _, said = second.communicate(timeout=PATIENCE_SECONDS)
+    _, said = second.communicate(timeout=3 * PATIENCE_SECONDS)
     assert second.returncode == 0, said
     assert "48 of 64 lines are finished" in said
     assert ids_of(tmp_path / "out.jsonl") == [f"q-{number}" for number in range(64)]
