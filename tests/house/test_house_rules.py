@@ -36,6 +36,12 @@ def test_every_environment_name_in_the_documentation_is_a_setting() -> None:
         assert names <= set(Settings.env_names()), page
 
 
+def test_every_test_named_on_the_page_on_security_exists() -> None:
+    named = set(re.findall(r"`([a-z_]+/test_\w+\.py)`", (REPOSITORY / "docs" / "security.md").read_text()))
+    assert named
+    assert {name for name in named if not (REPOSITORY / "tests" / name).exists()} == set()
+
+
 def test_only_settings_reads_our_environment_names() -> None:
     readers = [
         path.relative_to(REPOSITORY)
