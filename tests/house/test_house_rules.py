@@ -21,7 +21,7 @@ MODULES = sorted(
     for package in PACKAGES
     for path in (REPOSITORY / package).rglob("*.py")
 )
-TORCH_FREE = [n for n in MODULES if n.split(".")[0] in {"cli", "jobs"} and not n.startswith("cli.local")]
+TORCH_FREE = [n for n in MODULES if n.split(".")[0] in {"cli", "jobs"} and not n.startswith("cli.offline")]
 
 
 def test_every_environment_name_in_the_compose_file_is_a_setting() -> None:
@@ -73,7 +73,7 @@ for name in sys.argv[1:]:
     importlib.import_module(name)
 """
     has_triton = importlib.util.find_spec("triton") is not None  # for Linux alone
-    names = [n for n in MODULES if n != "worker.app" and (has_triton or not n.startswith("model.triton_kernels."))]
+    names = [n for n in MODULES if n != "worker.app" and (has_triton or not n.startswith("model.kernels.triton."))]
     done = subprocess.run(
         [sys.executable, "-c", script, *names], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
