@@ -7,6 +7,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,20 @@ def test_files_stay_small() -> None:
         if path.suffix in {".py", ".cpp", ".h", ".lua"} and (lines := len(path.read_text().splitlines())) > 300
     }
     assert long == {}
+
+
+# One file per command is the point of the first; the others wait for the store's facets and for fewer, larger formats.
+LARGE_ROOMS = {"cli/commands": 17, "jobs/stores/redis": 21, "jobs/files/formats": 15}
+
+
+def test_no_room_holds_more_than_a_dozen_modules() -> None:
+    sizes = Counter(
+        str(path.parent.relative_to(REPOSITORY))
+        for package in PACKAGES
+        for path in (REPOSITORY / package).rglob("*.py")
+        if path.name != "__init__.py"
+    )
+    assert {room: size for room, size in sizes.items() if size > LARGE_ROOMS.get(room, 12)} == {}
 
 
 def test_no_pickle_and_no_evaluation_of_text_as_code() -> None:
