@@ -143,6 +143,8 @@ def _sentence(text: str) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # an error may be among its own causes
+        seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__

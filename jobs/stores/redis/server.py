@@ -37,7 +37,8 @@ class RedisServer:
             try:
                 return self._client.execute_command(*command)  # type: ignore[no-untyped-call]
             except ResponseError as error:
-                raise _damage_or_bug(error, str(command[1])) from error
+                _raise_damage(error, str(command[1]))
+                raise
 
     def pipeline(self, commands: Iterable[Command], atomic: bool = False) -> list[Any]:
         """The replies to many commands sent together; `atomic` runs them as one transaction."""
@@ -58,7 +59,8 @@ class RedisServer:
             try:
                 return _text(self._script(name)(keys=keys, args=args))
             except ResponseError as error:
-                raise _damage_or_bug(error, keys[0]) from error
+                _raise_damage(error, keys[0])
+                raise
 
     def scripts(self, name: str, calls: Sequence[Call]) -> list[Any]:
         """The replies of many calls of one script, sent together. Each runs atomically by itself.
@@ -104,21 +106,23 @@ class RedisServer:
 _SIGNS_OF_DAMAGE = ("WRONGTYPE", "is not an integer", "is not a valid float", "is not a float")
 
 
-def _damage_or_bug(error: ResponseError, key: str) -> Exception:
+def _raise_damage(error: ResponseError, key: str) -> None:
+    """Raise `RecordDamaged` if the reply tells of a damaged record."""
     text = str(error)
     if any(sign in text for sign in _SIGNS_OF_DAMAGE):
-        return RecordDamaged(key, text.partition(" script: ")[0])
-    return error
+        raise RecordDamaged(key, text.partition(" script: ")[0]) from error
 
 
 def _found_damage(reply: Any, key: str) -> Any:  # noqa: ANN401 - any reply but an error stays what it is
     """Put `RecordDamaged` in the place of an error that tells of one. Raises every other error."""
     if not isinstance(reply, RedisError):
         return reply
-    found = _damage_or_bug(reply, key) if isinstance(reply, ResponseError) else reply
-    if isinstance(found, RecordDamaged):
-        return found
-    raise found
+    try:
+        if isinstance(reply, ResponseError):
+            _raise_damage(reply, key)
+        raise reply
+    except RecordDamaged as damage:
+        return damage
 
 
 def _text(reply: Any) -> Any:  # noqa: ANN401 - only strings change
