@@ -32,7 +32,7 @@ def test_every_environment_name_in_the_compose_file_is_a_setting() -> None:
 
 
 def test_every_environment_name_in_the_documentation_is_a_setting() -> None:
-    for page in [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]:
+    for page in [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]:
         names = set(re.findall(rf"\b{PREFIX}[A-Z_]*[A-Z]\b", page.read_text()))
         assert names <= set(Settings.env_names()), page
 
