@@ -30,7 +30,7 @@ class OutputScreen:
 
         Args:
             head: The output layer [valid_vocab, hidden_size].
-            packed: The same layer after `pack_weight`.
+            packed: `head` after `pack_weight`.
         """
         if not is_packed_for_dot_products(packed) or not int8_kernel_available():
             return None
