@@ -78,7 +78,7 @@ class Engine:
         """Queue requests that belong together.
 
         Requests whose length is known may start in another order, the longest first (`engine.scheduling.policy`).
-        Flows share the engine fairly, whatever number of requests each has waiting (`engine.scheduling.fair_turns`).
+        Flows share the engine fairly, no matter how many requests each has waiting (`engine.scheduling.fair_turns`).
         """
         tickets, accepted = [], []
         for request in requests:
@@ -124,7 +124,7 @@ class Engine:
             while (mail := self._inbox.take(wait=not self._live)) is not None:
                 self._receive(mail)
                 self._step()
-        except BaseException as error:  # noqa: BLE001 - whatever ends this thread, every caller must hear of it
+        except BaseException as error:  # noqa: BLE001 - every caller must learn of any error that ends this thread
             self._death = error
             self._inbox.close()
         self._end()

@@ -35,7 +35,7 @@ def apply_rope(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.T
     Args:
         x: [num_tokens, heads, head_dim]
         cos: [num_tokens, head_dim / 2], the table's rows for the tokens' positions
-        sin: [num_tokens, head_dim / 2], likewise
+        sin: [num_tokens, head_dim / 2], the table's rows for the tokens' positions
     """
     cos, sin = cos[:, None, :], sin[:, None, :]
     first, second = x.float().chunk(2, dim=-1)
@@ -69,7 +69,7 @@ def _yarn_ramp(yarn: YarnConfig, head_dim: int, theta: float) -> torch.Tensor:
     if yarn.truncate:
         low, high = math.floor(low), math.ceil(high)
     low, high = max(low, 0), min(high, head_dim - 1)
-    width = high - low if high != low else 0.001  # a step instead of a division by zero
+    width = high - low if high != low else 0.001  # avoids a division by zero; the ramp becomes a step
     return ((torch.arange(head_dim // 2, dtype=torch.float32) - low) / width).clamp(0, 1)
 
 

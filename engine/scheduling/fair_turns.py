@@ -1,4 +1,4 @@
-"""Fair queueing: jobs share the engine equally, whatever number of lines each has waiting."""
+"""Fair queueing: jobs share the engine equally, no matter how many lines each has waiting."""
 
 from __future__ import annotations
 

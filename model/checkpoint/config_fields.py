@@ -48,7 +48,7 @@ def positive_number(raw: Mapping[str, Any], name: str, path: Path) -> float:
     return float(value)
 
 
-def _present(raw: Mapping[str, Any], name: str, path: Path) -> Any:  # noqa: ANN401 — whatever JSON holds
+def _present(raw: Mapping[str, Any], name: str, path: Path) -> Any:  # noqa: ANN401 — any JSON value
     if name not in raw:
         raise ModelUnusable(f"{path} has no {name}.", "Fetch the model anew.")
     return raw[name]

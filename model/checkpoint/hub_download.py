@@ -66,7 +66,7 @@ def download(
             allow_patterns=patterns,
             tqdm_class=tqdm if show_progress else _NoProgress,
         )
-    except Exception as error:  # the library also passes on errors of its HTTP client, whichever that is
+    except Exception as error:  # the library also passes on errors of its HTTP client, which depends on its version
         raise _explained(error, repository, revision) from error
     return Path(snapshot)
 

@@ -81,7 +81,7 @@ def _keeps_all(pre_tokenizer: dict[str, Any]) -> bool:
 
 
 def _stable_part(text: str) -> str:
-    """Return the part of a text that NFC does not change, whatever version of Unicode the tokenizer knows."""
+    """Return the part of a text that NFC leaves unchanged in every version of Unicode."""
     if text.isascii():
         return text
     assigned = all(unicodedata.category(character) != "Cn" for character in set(text))

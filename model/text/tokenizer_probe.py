@@ -47,7 +47,7 @@ def _fault(parts: dict[str, Any]) -> str:
     return ""
 
 
-def _growth(normalizer: Any) -> int:  # noqa: ANN401 - whatever JSON holds
+def _growth(normalizer: Any) -> int:  # noqa: ANN401 - any JSON value
     """Return an upper bound of the factor by which a normalizer's replacements lengthen a text."""
     if not isinstance(normalizer, dict):
         return 1
