@@ -23,7 +23,7 @@ class NextTokens:
     def __init__(self, model: Qwen3ForCausalLM) -> None:
         """Create a sampler for hidden states of `model`."""
         self._model = model
-        self._pause = 0  # steps
+        self._pause = 0  # steps left to compute with all logits
 
     def choose(self, hidden: torch.Tensor, rows: Sequence[SamplingRow]) -> list[int]:
         """Return one token id per row.

@@ -20,7 +20,7 @@ from model.kv_cache import bytes_per_page
 TORCH_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 MAX_NUM_SEQS = {"cpu": 64, "mps": 64, "cuda": 256}
-MAX_BATCHED_TOKENS = {"cpu": 1024, "mps": 1024, "cuda": 8192}  # matrix products reach full speed well below
+MAX_BATCHED_TOKENS = {"cpu": 1024, "mps": 1024, "cuda": 8192}  # matrix products reach full speed well below these sizes
 
 SHARED_MEMORY_SHARE = 0.25  # the cache's share of memory left after the weights, if other programs use that memory
 CUDA_MEMORY_SHARE = 0.9  # usable share of GPU memory; the rest is for libraries and allocator fragmentation

@@ -15,7 +15,7 @@ Phase = Literal["prefill", "decode", "mixed"]
 class Batch:
     """Sequences that share a step. Sequence i feeds `tokens[num_computed : num_computed + num_tokens[i]]`.
 
-    Build one with `prefill`, `decode` or `mixed`, before the step moves any `num_computed`.
+    Create one with `prefill`, `decode` or `mixed`, before the step changes any `num_computed`.
     """
 
     num_decodes: int  # number of sequences, at the front, that feed one token each to the decode kernel

@@ -11,8 +11,9 @@ class ShortSteps:
     """Limits the delay of a small flow that shares a batch with large flows.
 
     With a small model or on a CPU, a step's time grows with its number of sequences. In a full batch, each token of a
-    small flow would then wait for the arithmetic of the other flows. Every second step is therefore a short step, which
-    holds only the small flows. A measurement decides if short steps help: one is tried whenever small flows have come.
+    small flow would then wait for the arithmetic of the other flows. Therefore every second step may be a short step,
+    which holds only the small flows. A measurement decides if short steps help: one is tried whenever small flows have
+    come.
 
     Args:
         max_num_seqs: Maximum sequences of a batch, without newcomers.

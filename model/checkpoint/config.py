@@ -41,7 +41,7 @@ class ModelConfig:
     num_layers: int
     num_heads: int  # query heads
     num_kv_heads: int  # divides num_heads
-    head_dim: int  # even; not hidden_size / num_heads
+    head_dim: int  # even; independent of hidden_size / num_heads
     rms_norm_eps: float
     rope_theta: float
     yarn: YarnConfig | None
@@ -132,7 +132,7 @@ def _yarn(rope: Mapping[str, Any], max_positions: int, path: Path) -> YarnConfig
 
 def _stretched(max_positions: int, yarn: YarnConfig, path: Path) -> int:
     """Return the tokens of context with YaRN. Raises `ModelUnusable` if there are too many."""
-    stretched = yarn.factor * yarn.original_max_position_embeddings  # may be infinite
+    stretched = yarn.factor * yarn.original_max_position_embeddings  # the product may be infinite
     most = LARGEST["max_position_embeddings"]
     if stretched > most:
         raise ModelUnusable(f"{path}: YaRN's factor {yarn.factor:g} gives a context beyond {most:,} tokens.")

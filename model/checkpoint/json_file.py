@@ -1,4 +1,4 @@
-"""Reading the JSON files of a model folder."""
+"""Reading of JSON files in a model folder."""
 
 from __future__ import annotations
 

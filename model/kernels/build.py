@@ -61,7 +61,7 @@ def load_kernels(cache_folder: Path) -> None:
 def _compile_command(compiler: str) -> list[str]:
     """Return the command that compiles one unit. The caller appends a source and `-o` with the object."""
     version = torch.__version__.split("+")[0].split(".")
-    # The stable ABI's feature level: one byte each for major and minor.
+    # Feature level of the stable ABI: one byte for the major version and one for the minor version.
     level = f"-DTORCH_TARGET_VERSION=0x{int(version[0]):02x}{int(version[1]):02x}000000000000"
     tune = "-mcpu=native" if platform.machine() in {"arm64", "aarch64"} else "-march=native"
     rooms = [word for room in sorted(SOURCES.iterdir()) for word in ("-iquote", str(room))]

@@ -46,7 +46,7 @@ def _attend_in_blocks(
     padded = q.new_zeros(num_blocks * block, num_heads, head_dim)
     padded[first - start : first - start + num_queries] = q
     blocks = padded.view(num_blocks, block, num_kv_heads, group, head_dim).permute(0, 2, 1, 3, 4)
-    blocks = blocks.reshape(num_blocks, 1, num_kv_heads, block * group, head_dim)  # the group beside the query axis
+    blocks = blocks.reshape(num_blocks, 1, num_kv_heads, block * group, head_dim)  # merges query axis and group
     out = torch.empty_like(blocks)
     rows = torch.arange(block, device=q.device).repeat_interleave(group)
     for i in range(num_blocks):

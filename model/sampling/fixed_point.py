@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-WEIGHT_BITS = 40  # the likeliest token weighs 2**40; the sum over 2**19 tokens stays below 2**59
+WEIGHT_BITS = 40  # the best token has the weight 2**40; the sum over up to 2**19 tokens is at most 2**59
 FRACTION_BITS = 32
 
 
@@ -39,7 +39,7 @@ def fraction_of(total: torch.Tensor, fraction: torch.Tensor) -> torch.Tensor:
     """Return floor(total * fraction / 2**32) exactly, although the product may need 94 bits.
 
     Args:
-        total: [m] int64, from 0 to below 2**59.
+        total: [m] int64, from 0 to 2**59.
         fraction: [m] int64, from 0 to 2**32.
     """
     high, low = total >> 29, total & (2**29 - 1)

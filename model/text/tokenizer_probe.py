@@ -14,7 +14,7 @@ from typing import Any
 import tokenizers
 
 CPU_SECONDS = 2
-PATIENCE_SECONDS = 60.0  # real time, for a machine that is busy
+PATIENCE_SECONDS = 60.0  # limit of real time, long enough for a busy machine
 MEMORY_BYTES = 1 << 30  # address space, most of which the library's threads reserve and never use
 MAX_GROWTH = 100  # maximum factor by which a normalizer may lengthen a text; NFKD turns one character into up to 18
 REPEATS = 40

@@ -86,7 +86,7 @@ def _add_splits(
     GROUP: tl.constexpr,
     DIM: tl.constexpr,
     WIDTH: tl.constexpr,
-    SPLIT: tl.constexpr,  # tokens
+    SPLIT: tl.constexpr,  # tokens per split
 ) -> None:
     sequence, query_head, heads = tl.program_id(0), tl.program_id(1), tl.num_programs(1)
     dims = tl.arange(0, WIDTH)
