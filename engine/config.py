@@ -1,4 +1,4 @@
-"""How an engine is set up: what was asked for, and what that became on this machine."""
+"""Engine settings: as the user gives them, and as resolved for this machine."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 DtypeName = Literal["auto", "float32", "bfloat16"]
 QuantizeName = Literal["none", "int8"]
 
-PAGE_SIZE = 64  # tokens a page: a multiple of every vector width, and small beside a usual sequence
+PAGE_SIZE = 64  # tokens per page: a multiple of every vector width, and small compared with a usual sequence
 
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """What the person asked for. `engine.machine.resolve` turns automatic values into a `ResolvedConfig`, once."""
+    """The user's settings. `engine.machine.resolve` turns them into a `ResolvedConfig` once, at the start."""
 
-    device: DeviceName = "auto"  # the best there is
-    dtype: DtypeName = "auto"  # the checkpoint's; float32 where bfloat16 has no fast kernel
-    quantize: QuantizeName = "none"  # "int8": weights of products in 8 bits, their inputs rounded to 8 as they come
+    device: DeviceName = "auto"  # "auto": cuda if present, else mps, else cpu
+    dtype: DtypeName = "auto"  # "auto": the checkpoint's type; float32 where bfloat16 has no fast kernel
+    quantize: QuantizeName = "none"  # "int8": 8-bit weights in matrix products; their inputs are rounded to 8 bits, too
     compile: bool = True
-    max_num_seqs: int | None = None  # sequences in a batch; None: by device (CPU 64, GPU 256)
-    max_batched_tokens: int | None = None  # prompt tokens of one prefill step; None: by device
-    max_model_len: int | None = None  # prompt and completion in tokens; None: the model's
-    kv_cache_memory_bytes: int | None = None  # None: what the machine has left, within reason
-    threads: int | None = None  # CPU threads of the model's kernels; None: the cores this process may use
+    max_num_seqs: int | None = None  # sequences per batch; None: default of the device (CPU 64, GPU 256)
+    max_batched_tokens: int | None = None  # prompt tokens per prefill step; None: default of the device
+    max_model_len: int | None = None  # tokens of prompt and completion together; None: the model's limit
+    kv_cache_memory_bytes: int | None = None  # None: a share of the memory left (`engine.machine.resolve`)
+    threads: int | None = None  # CPU threads of the model's kernels; None: the cores that this process may use
 
 
 @dataclass(frozen=True)
 class ResolvedConfig:
-    """What the engine runs with; nothing in it is automatic and nothing changes it."""
+    """The settings that the engine runs with. Every value is explicit and final."""
 
     device: str  # "cpu", "cuda:0", "mps"
     dtype: Literal["float32", "bfloat16"]
@@ -38,5 +38,5 @@ class ResolvedConfig:
     max_num_seqs: int
     max_batched_tokens: int
     max_model_len: int
-    num_pages: int  # page 0, the sink for padded rows, included
+    num_pages: int  # includes page 0, the sink for padded rows
     threads: int

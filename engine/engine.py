@@ -1,4 +1,4 @@
-"""The engine: many requests in, completions out, from any thread."""
+"""The engine takes requests from any thread and returns their completions."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from engine.scheduling.sequence import Sequence
 class Engine:
     """Runs requests through one model by continuous batching. Every public method is thread-safe.
 
-    One thread does the work, step after step: schedule, run, advance. It sleeps while there is nothing to do.
+    The engine thread repeats three calls per step: schedule, run, advance. It sleeps while it has no requests.
 
     Args:
-        scheduler: Decides each step; belongs to the engine thread from now on.
+        scheduler: Decides each step. From now on the engine thread owns it.
         runner: Computes each step.
-        detokenizer: Turns ids into text; its `vocab_size` bounds a prompt's ids.
+        detokenizer: Turns ids into text. A prompt's ids must be below its `vocab_size`.
         eos_token_ids: Tokens that end a completion.
-        max_model_len: Tokens of prompt and completion together.
-        on_death: Called on the engine thread with what ended it, after every ticket has failed.
+        max_model_len: Maximum tokens of prompt and completion together.
+        on_death: Called with the error that ended the engine thread, on that thread, after every ticket has failed.
             It must not call `shutdown`.
     """
 
@@ -53,16 +53,16 @@ class Engine:
         self._inbox = Inbox()
         self._delivery = Delivery(detokenizer)
         self._meter = GroupMeter()
-        self._live: dict[Ticket, Sequence] = {}  # the engine thread's own
+        self._live: dict[Ticket, Sequence] = {}  # only the engine thread uses it
         self._death: BaseException | None = None
         self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
 
     def start(self) -> None:
-        """Begin to work; requests may have been submitted before."""
+        """Start the engine thread. Requests may be submitted before that."""
         self._thread.start()
 
     def shutdown(self) -> None:
-        """Stop after the current step. What is unfinished is cancelled; what is finished is delivered first."""
+        """Stop after the current step. Unfinished requests are cancelled; finished ones are delivered first."""
         self._inbox.close()
         if self._thread.ident is None:
             self._end()
@@ -71,13 +71,14 @@ class Engine:
         self._delivery.close()
 
     def submit(self, request: Request) -> Ticket:
-        """Take one request. Nothing is raised for it here: see `Ticket` for what its future may raise."""
+        """Queue one request. Raises nothing: `Ticket` lists the errors that its future may raise."""
         return self.submit_many((request,))[0]
 
     def submit_many(self, requests: Iterable[Request]) -> list[Ticket]:
-        """Take requests that belong together. Requests known to be long may go first (`engine.scheduling.policy`).
+        """Queue requests that belong together.
 
-        Requests of different flows share the engine, however many wait of each (`engine.scheduling.fair_turns`).
+        Requests whose length is known may start in another order, the longest first (`engine.scheduling.policy`).
+        Flows share the engine fairly, no matter how many requests each has waiting (`engine.scheduling.fair_turns`).
         """
         tickets, accepted = [], []
         for request in requests:
@@ -95,15 +96,15 @@ class Engine:
         return tickets
 
     def abort(self, ticket: Ticket) -> None:
-        """Cancel a request at the next step and free its pages. One that has ended stays as it is."""
+        """Cancel a request at the next step and free its pages. A finished request does not change."""
         self._inbox.abort((ticket,))
 
     def abort_many(self, tickets: Iterable[Ticket]) -> None:
-        """The same for several at once."""
+        """Cancel several requests at the next step, as `abort` does."""
         self._inbox.abort(tickets)
 
     def load(self) -> EngineLoad:
-        """How busy the engine is."""
+        """Return how busy the engine is now."""
         return EngineLoad(
             running=self._scheduler.num_running,
             waiting=self._scheduler.num_waiting + self._inbox.num_new,
@@ -113,7 +114,7 @@ class Engine:
         )
 
     def take_group_stats(self, group: str) -> GroupStats:
-        """What the group's requests have used since this was last called for it."""
+        """Return what the group's requests have used since the last call for this group."""
         return self._meter.take(group)
 
     # --- on the engine thread ----------------------------------------------------------------------------------
@@ -123,7 +124,7 @@ class Engine:
             while (mail := self._inbox.take(wait=not self._live)) is not None:
                 self._receive(mail)
                 self._step()
-        except BaseException as error:  # noqa: BLE001 - whatever ends this thread, every caller must hear of it
+        except BaseException as error:  # noqa: BLE001 - every caller must learn of any error that ends this thread
             self._death = error
             self._inbox.close()
         self._end()
@@ -158,7 +159,7 @@ class Engine:
                 self._delivery.deliver(sequence, finished_at)
 
     def _announce(self, batch: Batch, token_ids: Items[int]) -> None:
-        """Pass new tokens to the requests that listen. A listener that raises ends its own request alone."""
+        """Pass new tokens to the requests with an `on_token`. An `on_token` that raises ends only its own request."""
         for index, token_id in zip(batch.sampling, token_ids, strict=True):
             sequence = batch.sequences[index]
             listener = sequence.ticket.request.on_token
@@ -173,9 +174,9 @@ class Engine:
                 delivery.fail(sequence.ticket, error)
 
     def _end(self) -> None:
-        """Let no ticket wait for an engine that has stopped."""
+        """Cancel or fail every open ticket, so that no caller waits for a stopped engine."""
         unfinished = [*self._live, *(sequence.ticket for sequence in self._inbox.drain().new)]
-        if self._death is None:  # a scheduler whose step failed is not to be trusted with more
+        if self._death is None:  # after a failed step the scheduler's state may be inconsistent
             for sequence in self._live.values():
                 self._scheduler.abort(sequence)
         self._live.clear()

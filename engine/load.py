@@ -1,4 +1,4 @@
-"""From a model's folder to an engine that runs."""
+"""Loading a model folder into a started engine."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from model.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class LoadedEngine:
-    """A started engine and what there is to know about it."""
+    """A started engine with its tokenizer, settings and load times."""
 
     engine: Engine
     tokenizer: Tokenizer
     model_config: ModelConfig
     resolved: ResolvedConfig
     eos_token_ids: tuple[int, ...]
-    device: str  # for people: "cpu", "cuda:0 (NVIDIA H100)"
+    device: str  # to show to people: "cpu", "cuda:0 (NVIDIA H100)"
     compiled: bool
-    load_seconds: float  # everything but compilation
+    load_seconds: float  # without compilation
     compile_seconds: float
     kv_cache_bytes: int
-    peak_memory_bytes: Callable[[], int]  # so far: of the device if it has its own memory, else of the process
+    peak_memory_bytes: Callable[[], int]  # peak so far: GPU memory on CUDA, else memory of the process
 
 
 def load_engine(
@@ -47,17 +47,17 @@ def load_engine(
     log: Callable[[str], None],
     on_death: Callable[[BaseException], None] = lambda _: None,
 ) -> LoadedEngine:
-    """Load a model, compile it and start an engine over it. The one place that starts a process's engine.
+    """Load a model, compile it and start an engine for it. Engines are started nowhere else.
 
     Args:
         folder: A checkpoint in the layout of transformers, with its tokenizer.
-        config: What the person asked for.
-        log: Gets a line for everything that a person should know.
+        config: The user's settings.
+        log: Called with each message for the user.
         on_death: See `Engine`.
 
     Raises:
-        InvalidInput: The configuration asks for what this machine or model cannot give.
-        ModelUnusable: The folder cannot be loaded, or the memory holds no cache for it.
+        InvalidInput: This machine or this model does not support a setting.
+        ModelUnusable: The folder cannot be loaded, or the memory left is too small for the weights and a KV cache.
     """
     started_at = time.monotonic()
     keep_compile_cache()
@@ -97,9 +97,12 @@ def load_engine(
 
 
 def set_up_machine(config: EngineConfig, model: ModelConfig, log: Callable[[str], None]) -> tuple[ResolvedConfig, bool]:
-    """Load the kernels of the device and decide what is automatic. Arguments and errors as in `resolve`.
+    """Load the device's kernels, then resolve the automatic settings.
 
-    Returns the decisions, and whether kernels of our own run from now on. What runs well depends on the kernels.
+    The kernels come first because some settings depend on them. Arguments and errors are those of `resolve`.
+
+    Returns:
+        The resolved settings, and True if this project's own kernels are loaded.
     """
     machine = Machine.inspect()
     device = choose_device(config, machine)

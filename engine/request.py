@@ -1,4 +1,4 @@
-"""What goes into the engine and what comes out of it."""
+"""The engine's inputs and outputs: requests, tickets, results, statistics and errors."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from jobs.records.sampling import FinishReason, SamplingParams
 
 @dataclass(frozen=True)
 class Request:
-    """One prompt for the engine."""
+    """One prompt with its sampling settings."""
 
-    token_ids: tuple[int, ...]  # at least one, all inside the vocabulary
+    token_ids: tuple[int, ...]  # not empty, all inside the vocabulary
     params: SamplingParams
-    group: str = ""  # statistics are kept a group (a shard, say): `Engine.take_group_stats`
-    flow: str = ""  # flows share the engine fairly: the lines of a job are one
+    group: str = ""  # statistics are kept per group, for example per shard: `Engine.take_group_stats`
+    flow: str = ""  # flows share the engine fairly; the lines of one job are one flow
     on_token: Callable[[int], None] | None = None  # called on the engine thread for each new token; must be quick
 
 
@@ -25,8 +25,8 @@ class Request:
 class RequestOutput:
     """A finished request. Times are `time.monotonic()` seconds."""
 
-    token_ids: tuple[int, ...]  # what was generated, the eos token included when it ended the sequence
-    text: str  # special tokens skipped, cut before the stop string that ended it
+    token_ids: tuple[int, ...]  # the generated tokens, including an eos token that ended the sequence
+    text: str  # without special tokens, and cut before the stop string that ended the sequence
     finish_reason: FinishReason
     num_prompt_tokens: int
     arrived_at: float
@@ -35,20 +35,23 @@ class RequestOutput:
 
 
 class RequestInvalid(ValueError):
-    """The prompt has no tokens, or one outside the vocabulary; the engine goes on without it."""
+    """The prompt has no tokens, or a token outside the vocabulary. Other requests are not affected."""
 
 
 class RequestTooLong(ValueError):
-    """The prompt does not fit the model's context or the cache; the engine goes on without it."""
+    """The prompt does not fit the model's context or the cache. Other requests are not affected."""
 
 
 @dataclass(eq=False)
 class Ticket:
-    """The caller's end of a submitted request. The engine fulfils `future` exactly once.
+    """The caller's handle of a submitted request. The engine fulfils `future` exactly once.
 
-    `future.result()` gives the `RequestOutput`; it raises `CancelledError` after `Engine.abort` or `Engine.shutdown`,
-    `RequestTooLong`, `RequestInvalid`, what the request's own `on_token` raised, or `EngineDead` when the engine thread
-    has failed.
+    `future.result()` returns the `RequestOutput` or raises:
+
+    - `CancelledError` after `Engine.abort` or `Engine.shutdown`,
+    - `RequestTooLong` or `RequestInvalid` if the prompt cannot run,
+    - the error that the request's own `on_token` raised,
+    - `EngineDead` if the engine thread has failed.
     """
 
     request: Request
@@ -57,36 +60,39 @@ class Ticket:
 
 
 class EngineDead(RuntimeError):
-    """The engine thread has stopped on an error (a device error, no memory); the process must restart."""
+    """An error, such as a device error or lack of memory, ended the engine thread. The process must restart."""
 
 
 @dataclass(frozen=True)
 class GroupStats:
-    """Engine time of one group. A step shared by several groups is divided by their sequences in it."""
+    """Engine time and counters of one group.
+
+    The time of a step is divided among its groups in proportion to their sequences in that step.
+    """
 
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0
-    decode_steps: int = 0  # steps that held a sequence of the group
-    decode_batch_sum: int = 0  # sum of the whole batch's size over those steps
+    decode_steps: int = 0  # decode steps with a sequence of the group
+    decode_batch_sum: int = 0  # decoding sequences of all groups, summed over these steps
     kv_cache_usage_peak: float = 0.0  # 0 to 1
     output_tokens: int = 0
-    cache_short_steps: int = 0  # decode steps in which sequences waited for room in the cache alone
-    cache_short_running_sum: int = 0  # sequences that ran, summed over these steps
-    cache_short_waiting_sum: int = 0  # sequences that waited for room, summed over these steps
-    cache_wanted_peak: float = 0.0  # in sizes of the cache: what all of them would have filled, at most
+    cache_short_steps: int = 0  # decode steps while sequences waited only for cache pages
+    cache_short_running_sum: int = 0  # running sequences, summed over these steps
+    cache_short_waiting_sum: int = 0  # sequences that waited only for cache pages, summed over these steps
+    cache_wanted_peak: float = 0.0  # peak over these steps of `EngineLoad.cache_wanted`, in cache sizes
 
 
 @dataclass(frozen=True)
 class EngineLoad:
-    """How busy the engine is at this moment."""
+    """The engine's current load."""
 
     running: int  # sequences in the batch
-    waiting: int  # submitted, not running
+    waiting: int  # sequences that were submitted and do not run yet
     kv_cache_usage: float  # 0 to 1
-    output_tokens: int  # since the start
-    held_back: int = 0  # sequences that wait for room in the cache alone: the batch has places for them
+    output_tokens: int  # new tokens since the start
+    held_back: int = 0  # sequences that wait only for cache pages: the batch has free places for them
 
     @property
     def cache_wanted(self) -> float:
-        """How much cache would hold those that run and those that are held back, in sizes of the cache."""
+        """Cache that running and held-back sequences together would fill, as a multiple of the cache's size."""
         return self.kv_cache_usage * (self.running + self.held_back) / max(self.running, 1)

@@ -1,4 +1,4 @@
-"""One compiled decoder layer for the whole model: compiled once for prefill, once for decode, never again."""
+"""One compiled decoder layer for the whole model, compiled once for prefill and once for decode."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from model.layer_weights import LayerFn, LayerWeights
 
 
 class CompiledLayer:
-    """`torch.compile` of a decoder layer, with the dimensions that change from step to step declared as such.
+    """A decoder layer under `torch.compile`, with all sizes declared dynamic that change between steps.
 
-    They are declared "unbacked": the compiler may assume nothing about them. It then neither specialises for sizes
-    of one, nor guards on two sizes that happened to be equal in the first call, nor tunes the code, and so the
-    rounding, to the first call's sizes. All other sizes are constants of the code.
+    The dynamic sizes are "unbacked": the compiler may assume nothing about them. It therefore does not specialise for
+    sizes of one, and does not guard on two sizes that were equal in the first call. Nor does it tune the code, and
+    with it the rounding, to the first call's sizes. All other sizes are constants of the code.
     """
 
     def __init__(self, layer_fn: LayerFn, *, backend: str | Callable[..., object] = "inductor") -> None:
-        """Compiles nothing yet: the first call of each phase does.
+        """Prepare compilation. The first call of each phase compiles.
 
         Args:
             layer_fn: `decoder_layer`.
-            backend: What makes code of the traced graph, as in `torch.compile`.
+            backend: Backend of `torch.compile`.
         """
-        # Inductor is to round where eager code rounds: a fused kernel would carry float32 across operations.
+        # Make Inductor round where eager code rounds. By default a fused kernel carries float32 across operations.
         rounded = {"emulate_precision_casts": True} if backend == "inductor" else {}
         self._compiled = torch.compile(layer_fn, fullgraph=True, backend=backend, options={**rounded})
 
@@ -41,7 +41,7 @@ class CompiledLayer:
         block_tables: torch.Tensor,
         is_decode: bool,
     ) -> torch.Tensor:
-        """As `decoder_layer`."""
+        """Run the layer. Arguments and result are those of `decoder_layer`."""
         for tensor in (hidden, cos, sin, slots):
             _declare(tensor, 0, "tokens")
         _declare(query_start, 0, "query_start")
@@ -55,5 +55,5 @@ class CompiledLayer:
 
 
 def _declare(tensor: torch.Tensor, dim: int, size_name: str) -> None:
-    if dim not in getattr(tensor, "_dynamo_unbacked_indices", ()):  # a step's layers share all but the hidden states
+    if dim not in getattr(tensor, "_dynamo_unbacked_indices", ()):  # most tensors are shared by a step's layers
         torch._dynamo.decorators.mark_unbacked(tensor, dim, shape_id=size_name)

@@ -1,4 +1,4 @@
-"""All decoder layers as one call into C++ (`layers.cpp`), for bfloat16 on processors with AVX-512."""
+"""Running all decoder layers in one C++ call (`layers.cpp`), for bfloat16 on processors with AVX-512."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from model.ops.linear import is_packed_for_own_kernel
 
 
 def can_fuse(layers: list[LayerWeights]) -> bool:
-    """Whether `fused_decoder_layers` can run here with such weights."""
+    """Return True if `fused_decoder_layers` can run these weights on this machine."""
     first = layers[0]
     products = (first.qkv, first.o, first.gate_up, first.down)
     return (
@@ -33,7 +33,10 @@ def fused_decoder_layers(
     metadata: AttentionMetadata,
     last_only: bool,
 ) -> torch.Tensor:
-    """As `layer_by_layer(decoder_layer)`, rounded where that rounds. `can_fuse(layers)` must hold."""
+    """Run all layers in one C++ call. `can_fuse(layers)` must be true.
+
+    Arguments, result and the places of rounding are those of `layer_by_layer(decoder_layer)`.
+    """
     shape = layers[0].shape
     out: torch.Tensor = torch.ops.qwen_batch_cpu.decoder_layers(
         hidden,

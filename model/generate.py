@@ -1,7 +1,8 @@
 """Greedy generation in its simplest forms, as in chapter 2 of "Build a Reasoning Model (From Scratch)".
 
-The batch engine does the same work for many sequences of different lengths; these functions show the idea, and what
-the KV cache saves. In all of them `token_ids` is [batch, tokens] int64, rows of equal length; new ids are [batch, n].
+These functions show the idea, and the saving from a KV cache. The batch engine does the same work for many sequences
+of different lengths. In all functions `token_ids` is [batch, tokens] int64 with rows of equal length. New ids are
+[batch, n].
 """
 
 from __future__ import annotations
@@ -18,28 +19,28 @@ from model.rectangular_batch import RectangularBatch
 
 
 class Decoder(Protocol):
-    """The part of a tokenizer that is needed here."""
+    """The part of a tokenizer that this module needs."""
 
     def decode(self, ids: Sequence[int], /) -> str:
-        """The text of the ids."""
+        """Return the text of the ids."""
 
 
 def generate_text_basic(
     model: Qwen3ForCausalLM, token_ids: torch.Tensor, max_new_tokens: int, eos_token_id: int | None = None
 ) -> torch.Tensor:
-    """Feeds the whole sequence to the model again for every token.
+    """Generate by feeding the whole sequence to the model again for every token.
 
     Args:
         model: The model.
         token_ids: The prompts [batch, tokens].
-        max_new_tokens: How many ids a row gets at most.
-        eos_token_id: Stops when all rows give this id in the same step; None runs to `max_new_tokens`.
+        max_new_tokens: Maximum number of new ids per row.
+        eos_token_id: Stop when all rows yield this id in the same step. None: run to `max_new_tokens`.
 
     Returns:
-        The new ids only [batch, n]; the step of `eos_token_id` that ended it is left out.
+        Only the new ids [batch, n], without the step of `eos_token_id` that ended the generation.
 
     Raises:
-        InvalidInput: An empty prompt, or more tokens than the model's context.
+        InvalidInput: The prompt is empty, or prompt and new tokens exceed the model's context.
     """
     return _collect(generate_text_basic_stream(model, token_ids, max_new_tokens, eos_token_id), token_ids)
 
@@ -47,14 +48,14 @@ def generate_text_basic(
 def generate_text_basic_cache(
     model: Qwen3ForCausalLM, token_ids: torch.Tensor, max_new_tokens: int, eos_token_id: int | None = None
 ) -> torch.Tensor:
-    """Keeps keys and values of all earlier tokens, and feeds one token a step. Otherwise `generate_text_basic`."""
+    """Generate like `generate_text_basic`, but feed one token per step and keep earlier keys and values."""
     return _collect(generate_text_basic_stream_cache(model, token_ids, max_new_tokens, eos_token_id), token_ids)
 
 
 def generate_text_basic_stream(
     model: Qwen3ForCausalLM, token_ids: torch.Tensor, max_new_tokens: int, eos_token_id: int | None = None
 ) -> Iterator[torch.Tensor]:
-    """`generate_text_basic`, yielding the ids of each step [batch, 1] as they come."""
+    """Generate like `generate_text_basic`, and yield the ids [batch, 1] of each step."""
     batch = _batch(model, token_ids, max_new_tokens)
     for _ in range(max_new_tokens):
         next_ids = batch.next_logits(token_ids, start=0).argmax(dim=-1, keepdim=True)
@@ -67,7 +68,7 @@ def generate_text_basic_stream(
 def generate_text_basic_stream_cache(
     model: Qwen3ForCausalLM, token_ids: torch.Tensor, max_new_tokens: int, eos_token_id: int | None = None
 ) -> Iterator[torch.Tensor]:
-    """`generate_text_basic_cache`, yielding the ids of each step [batch, 1] as they come."""
+    """Generate like `generate_text_basic_cache`, and yield the ids [batch, 1] of each step."""
     batch = _batch(model, token_ids, max_new_tokens)
     num_cached = 0
     for _ in range(max_new_tokens):
@@ -87,14 +88,14 @@ def generate_stats(
     *,
     file: TextIO,
 ) -> None:
-    """Writes seconds, tokens a second, peak memory and the text.
+    """Write the duration, tokens per second, peak memory and the text.
 
     Args:
         output_token_ids: The new ids of one sequence, [n] or [1, n].
         tokenizer: Turns ids into text.
-        start_time: When generation began, in seconds of the clock that also gave `end_time`.
-        end_time: When it ended.
-        file: Where to write.
+        start_time: Start of generation in seconds.
+        end_time: End of generation in seconds of the same clock.
+        file: The file to write to.
     """
     ids = output_token_ids.flatten().tolist()
     seconds = end_time - start_time

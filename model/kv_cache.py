@@ -1,4 +1,4 @@
-"""The one cache of keys and values: pages of a fixed number of tokens, shared by all sequences."""
+"""The KV cache: pages of a fixed number of tokens, shared by all sequences."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from model.memory.zeroed_memory import zeroed_tensor
 
 
 class PagedKVCache:
-    """Keys and values of every layer, page by page. Which page belongs to whom is the caller's business.
+    """Keys and values of every layer in pages. The caller decides which sequence owns a page.
 
-    A page's keys and then its values lie side by side: attention reads both, and reads of memory that begin at fewer
-    places are faster. Pages start as zeros: masked positions are read, and what is read must be finite.
+    A page's values follow its keys in memory. Attention reads both, and memory reads with fewer start addresses are
+    faster. Pages start as zeros, because attention reads masked positions, too, and their contents must be finite.
     """
 
-    layers: list[torch.Tensor]  # a layer: [num_pages, 2, num_kv_heads, page_size, head_dim]
+    layers: list[torch.Tensor]  # one tensor per layer: [num_pages, 2, num_kv_heads, page_size, head_dim]
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class PagedKVCache:
 
 
 def bytes_per_page(config: ModelConfig, page_size: int, dtype: torch.dtype) -> int:
-    """Bytes of one page over all layers, keys and values."""
+    """Return the bytes of one page: keys and values of all layers."""
     return 2 * config.num_layers * config.num_kv_heads * page_size * config.head_dim * dtype.itemsize
 
 

@@ -1,4 +1,4 @@
-"""The weights as the model uses them: fused, and packed for the device."""
+"""The model's weights in the form that it uses: fused, and packed for the device."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ LayerFn = Callable[..., torch.Tensor]  # `decoder_layer`, or a compiled version 
 
 
 class LayerShape(NamedTuple):
-    """The sizes a layer is computed with, the same for all layers. A packed weight need not show them."""
+    """The sizes of a layer, equal for all layers. They cannot always be read off a packed weight."""
 
     hidden_size: int
     num_heads: int
     num_kv_heads: int
     head_dim: int
     intermediate_size: int
-    eps: float  # of all four norms
+    eps: float  # epsilon of all four norms
 
     @classmethod
     def of(cls, config: ModelConfig) -> Self:
-        """The layer sizes of a model."""
+        """Return the layer sizes of a model."""
         return cls(
             config.hidden_size,
             config.num_heads,
@@ -38,7 +38,7 @@ class LayerShape(NamedTuple):
 
 
 class LayerWeights(NamedTuple):
-    """One layer. Products marked "packed" come from `pack_weight` and serve `linear` only."""
+    """Weights of one layer. Those marked "packed" come from `pack_weight`; only `linear` can use them."""
 
     shape: LayerShape
     input_norm: torch.Tensor  # [hidden_size]
@@ -53,11 +53,11 @@ class LayerWeights(NamedTuple):
 
 @dataclass(frozen=True)
 class ModelWeights:
-    """The whole model."""
+    """Weights of the whole model."""
 
-    embedding: torch.Tensor  # for `rows_of`: [vocab_size, hidden_size], or `lm_head` itself
+    embedding: torch.Tensor  # read by `rows_of`: [vocab_size, hidden_size], or `lm_head` itself
     layers: list[LayerWeights]
     final_norm: torch.Tensor  # [hidden_size]
     lm_head: torch.Tensor  # packed [valid_vocab, hidden_size]
-    valid_vocab: int  # ids that can be generated: the tokenizer's
-    screen: OutputScreen | None  # of `lm_head`, where there is a kernel for it
+    valid_vocab: int  # number of ids that can be generated: the tokenizer's size
+    screen: OutputScreen | None  # screen of `lm_head`; None if this machine has no kernel for one

@@ -1,4 +1,4 @@
-"""How a step's hidden states go through the layers: one after the other, or in one call (`model.fused_layers`)."""
+"""Running a step through the layers one after the other. `model.fused_layers` does it in one call."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from model.attention_metadata import AttentionMetadata
 from model.kv_cache import PagedKVCache
 from model.layer_weights import LayerFn, LayerWeights
 
-# hidden [T, E], the layers, their caches, cos and sin [T, D / 2], the step, whether only each sequence's last token is
-# wanted: to hidden [T, E], or [sequences, E]; fills the caches.
+# Arguments: hidden [T, E], the layers, the cache, cos and sin [T, D / 2], the step's metadata, and `last_only`.
+# Returns hidden [T, E], or the last token of each sequence, [sequences, E], with `last_only`. Fills the cache.
 LayersFn = Callable[
     [torch.Tensor, list[LayerWeights], PagedKVCache, torch.Tensor, torch.Tensor, AttentionMetadata, bool], torch.Tensor
 ]
 
 
 def layer_by_layer(layer_fn: LayerFn) -> LayersFn:
-    """All layers by a function of one: `decoder_layer`, or a compiled version of it."""
+    """Return a function that runs all layers with `layer_fn`: `decoder_layer`, or a compiled version of it."""
 
     def run(
         hidden: torch.Tensor,

@@ -6,12 +6,14 @@ import torch
 
 
 def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
-    """x / rms(x) over the last axis, in float32, rounded to x's dtype and then scaled: transformers' order of rounding.
+    """Return x / rms(x) over the last axis, scaled by `weight`.
+
+    The quotient is computed in float32 and rounded to x's dtype before the scaling. transformers rounds in this order.
 
     Args:
         x: [..., n]
         weight: [n]
-        eps: added to the mean square
+        eps: Added to the mean square.
     """
     exact = x.float()
     normalised = exact * torch.rsqrt(exact.square().mean(-1, keepdim=True) + eps)

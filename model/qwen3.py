@@ -1,6 +1,6 @@
-"""Qwen3 on a page: what is computed, in which order, in which shapes.
+"""The Qwen3 model: its computation, in order and with shapes.
 
-T tokens of a step, packed sequence by sequence; E hidden_size; H query heads, KV key-value heads, D head_dim;
+Symbols: T tokens of a step, packed sequence by sequence; E hidden_size; H query heads; KV key-value heads; D head_dim;
 I intermediate_size.
 """
 
@@ -37,7 +37,7 @@ def decoder_layer(  # noqa: PLR0913, PLR0917 — every input of the compiled fun
     block_tables: torch.Tensor,  # [sequences, pages of the longest]
     is_decode: bool,
 ) -> torch.Tensor:
-    """One layer, [T, E] to [T, E]: a pure function but for the cache.
+    """Run one layer, from hidden states [T, E] to [T, E]. Its only side effect is on the cache.
 
     Weights and cache are arguments, so that one compiled version serves all layers (`model.compiled_layer`).
     """
@@ -63,7 +63,7 @@ plain_layers: LayersFn = layer_by_layer(decoder_layer)
 
 
 class Qwen3ForCausalLM:
-    """A dense Qwen3 as a function of tensors. It keeps no state between calls: the cache comes in as an argument."""
+    """A dense Qwen3 model. It keeps no state between calls: the cache is an argument."""
 
     def __init__(
         self,
@@ -92,19 +92,20 @@ class Qwen3ForCausalLM:
         layers_fn: LayersFn = plain_layers,
         max_model_len: int | None = None,
     ) -> Self:
-        """Loads a checkpoint in the layout of transformers.
+        """Load a checkpoint in the layout of transformers.
 
         Args:
-            folder: `config.json` and `model.safetensors` or `model.safetensors.index.json` with its shards.
-            dtype: Of weights and activations; the checkpoint's own dtype is converted.
-            device: Where the weights go.
-            vocab_limit: The tokenizer's size. Ids from there on are padding: no logits are computed for them.
-            quantize: "int8" rounds the weights of all products to 8 bits, and their inputs (`model.ops.int8`).
-            layers_fn: How a step goes through the layers.
-            max_model_len: Tokens of the longest context that will be run; None is the model's own.
+            folder: Contains `config.json`, and either `model.safetensors` or `model.safetensors.index.json` with its
+                shards.
+            dtype: Type of weights and activations. Weights of another type are converted.
+            device: Device for the weights.
+            vocab_limit: The tokenizer's size. Ids from this one on are padding: no logits are computed for them.
+            quantize: "int8" rounds weights and inputs of all matrix products to 8 bits (`model.ops.int8`).
+            layers_fn: Runs a step through the layers.
+            max_model_len: Maximum tokens of a context; None means the model's limit.
 
         Raises:
-            ModelUnusable: The folder holds no such model, or a damaged one.
+            ModelUnusable: The folder holds no dense Qwen3 model, or a damaged one.
         """
         config = ModelConfig.from_folder(folder)
         weights = load_model_weights(
@@ -119,22 +120,22 @@ class Qwen3ForCausalLM:
 
     @property
     def valid_vocab(self) -> int:
-        """Ids that can be generated: the columns of `logits`."""
+        """Number of ids that can be generated: the columns of `logits`."""
         return self.weights.valid_vocab
 
     def forward(
         self, token_ids: torch.Tensor, metadata: AttentionMetadata, cache: PagedKVCache, *, last_only: bool = False
     ) -> torch.Tensor:
-        """Runs a step and fills the cache.
+        """Run a step and store its keys and values in the cache.
 
         Args:
             token_ids: [T] int64, below `valid_vocab`.
-            metadata: Where they stand.
+            metadata: Positions of the tokens, and their sequences.
             cache: Changed in place.
-            last_only: Whether only the last token of each sequence is wanted: those to sample from.
+            last_only: Return only the last token of each sequence, for sampling.
 
         Returns:
-            Hidden states [T, E], or [sequences, E], the final norm included.
+            Hidden states after the final norm: [T, E], or [sequences, E] with `last_only`.
         """
         hidden = rows_of(self.weights.embedding, token_ids)
         cos, sin = self.cos[metadata.positions], self.sin[metadata.positions]
@@ -142,17 +143,21 @@ class Qwen3ForCausalLM:
         return rms_norm(hidden, self.weights.final_norm, self.config.rms_norm_eps)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Hidden states [n, E] to float32 logits [n, valid_vocab]."""
+        """Return float32 logits [n, valid_vocab] of hidden states [n, E]."""
         return self.rounded_logits(hidden).float()
 
     def rounded_logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """The same in the model's dtype, in which they are computed: half the memory, the same order."""
+        """Return logits [n, valid_vocab] in the model's dtype, in which they are computed.
+
+        Their order is that of `logits`. In bfloat16 they take half the memory.
+        """
         return linear(hidden, self.weights.lm_head, self.valid_vocab)
 
     def largest_logits(self, hidden: torch.Tensor, counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Of hidden states [n, E] the `counts` [n] int64 largest of `rounded_logits`, bit by bit, and their ids.
+        """Return each row's `counts` [n] int64 largest logits and their ids, or None.
 
-        See `OutputScreen.largest`; None, too, where there is no screen.
+        The logits of hidden states [n, E] have the bits of `rounded_logits`. Shapes and the reasons for None are those
+        of `OutputScreen.largest`. The result is also None if the model has no screen.
         """
         weights = self.weights
         if weights.screen is None:

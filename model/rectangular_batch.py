@@ -1,4 +1,4 @@
-"""A batch of equally long sequences: the book's [batch, tokens] rectangle over the paged cache."""
+"""A batch of sequences of equal length, as in the book, on top of the paged cache."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ PAGE_SIZE = 64  # tokens
 
 
 class RectangularBatch:
-    """A cache for `num_rows` sequences of at most `max_tokens` tokens each, and the steps over it."""
+    """Runs steps of `num_rows` sequences of equal length, with a cache for at most `max_tokens` tokens each."""
 
     def __init__(self, model: Qwen3ForCausalLM, num_rows: int, max_tokens: int) -> None:
-        """Raises `InvalidInput` when `max_tokens` is more than the model's context."""
+        """Allocate the cache. Raises `InvalidInput` if `max_tokens` exceeds the model's context."""
         limit = model.config.max_position_embeddings
         if max_tokens > limit:
             raise InvalidInput(f"Prompt and completion have {max_tokens} tokens; this model takes at most {limit}.")
@@ -29,14 +29,14 @@ class RectangularBatch:
 
     @torch.inference_mode()
     def next_logits(self, token_ids: torch.Tensor, start: int) -> torch.Tensor:
-        """Runs the rows' tokens at positions start, start + 1, ... and stores their keys and values.
+        """Run the rows' tokens at positions start, start + 1, ... and store their keys and values.
 
         Args:
-            token_ids: [num_rows, num_tokens] int64, at least one token
-            start: how many tokens of each row the cache already holds
+            token_ids: [num_rows, num_tokens] int64, with at least one token per row.
+            start: Number of tokens per row that are already in the cache.
 
         Returns:
-            Float32 logits of what follows each row's last token, [num_rows, valid_vocab].
+            Float32 logits [num_rows, valid_vocab] of the token after each row's last one.
         """
         num_tokens = token_ids.shape[1]
         metadata = self._metadata(num_tokens, start)

@@ -1,4 +1,4 @@
-"""Rotary position embeddings: tables of cosines and sines, and the rotation in the split-halves layout."""
+"""Rotary position embeddings: the tables of cosines and sines, and the rotation in the split-halves layout."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from model.checkpoint.config import ModelConfig, YarnConfig
 def rope_tables(
     config: ModelConfig, device: torch.device, num_positions: int | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cosines and sines of the first `num_positions` positions, each [num_positions, head_dim / 2] in float32.
+    """Return the cosines and sines of the first positions, each [num_positions, head_dim / 2] in float32.
 
-    Without a number these are all `max_position_embeddings` of the model.
+    The tables are computed on the CPU for every device, so that all devices rotate by the same angles.
 
-    Built on the CPU whatever the device, so that every device rotates by the same angles.
+    Args:
+        config: The model's configuration.
+        device: Device for the tables.
+        num_positions: Number of positions. None means the model's `max_position_embeddings`.
     """
     frequencies, scale = _inverse_frequencies(config)
     positions = torch.arange(num_positions or config.max_position_embeddings, dtype=torch.float32)
@@ -25,12 +28,14 @@ def rope_tables(
 
 
 def apply_rope(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Rotates dimension i of a head against dimension i + head_dim / 2; computed in float32, returned in x's dtype.
+    """Rotate dimension i of each head together with dimension i + head_dim / 2.
+
+    The rotation is computed in float32 and returned in x's dtype.
 
     Args:
         x: [num_tokens, heads, head_dim]
-        cos: [num_tokens, head_dim / 2], the tokens' rows of the table
-        sin: [num_tokens, head_dim / 2]
+        cos: [num_tokens, head_dim / 2], the table's rows for the tokens' positions
+        sin: [num_tokens, head_dim / 2], the table's rows for the tokens' positions
     """
     cos, sin = cos[:, None, :], sin[:, None, :]
     first, second = x.float().chunk(2, dim=-1)
@@ -39,9 +44,9 @@ def apply_rope(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.T
 
 
 def _inverse_frequencies(config: ModelConfig) -> tuple[torch.Tensor, float]:
-    """Radians a token of each pair of dimensions [head_dim / 2], and the factor on cos and sin."""
+    """Return radians per token for each pair of dimensions [head_dim / 2], and the scale of cos and sin."""
     exponents = torch.arange(0, config.head_dim, 2, dtype=torch.float32) / config.head_dim
-    wavelengths = config.rope_theta**exponents  # over 2 pi
+    wavelengths = config.rope_theta**exponents  # in tokens, divided by 2 pi
     if config.yarn is None:
         return 1.0 / wavelengths, 1.0
     kept = 1 - _yarn_ramp(config.yarn, config.head_dim, config.rope_theta)
@@ -50,9 +55,10 @@ def _inverse_frequencies(config: ModelConfig) -> tuple[torch.Tensor, float]:
 
 
 def _yarn_ramp(yarn: YarnConfig, head_dim: int, theta: float) -> torch.Tensor:
-    """0 where a frequency keeps its value, 1 where it is divided by the factor, linear between [head_dim / 2].
+    """Return YaRN's ramp [head_dim / 2] over the frequencies.
 
-    YaRN (arXiv 2309.00071), section 3.2, with transformers' rounding of the two bounds.
+    A frequency keeps its value where the ramp is 0, and is divided by the factor where the ramp is 1. In between the
+    ramp is linear. Source: YaRN (arXiv 2309.00071), section 3.2, with transformers' rounding of the two bounds.
     """
 
     def dimension_that_turns(rotations: float) -> float:
@@ -63,12 +69,12 @@ def _yarn_ramp(yarn: YarnConfig, head_dim: int, theta: float) -> torch.Tensor:
     if yarn.truncate:
         low, high = math.floor(low), math.ceil(high)
     low, high = max(low, 0), min(high, head_dim - 1)
-    width = high - low if high != low else 0.001  # a step instead of a division by zero
+    width = high - low if high != low else 0.001  # avoids a division by zero; the ramp becomes a step
     return ((torch.arange(head_dim // 2, dtype=torch.float32) - low) / width).clamp(0, 1)
 
 
 def _yarn_attention_factor(yarn: YarnConfig) -> float:
-    """The temperature of attention under YaRN, folded into cos and sin (arXiv 2309.00071, section 3.4)."""
+    """Return YaRN's temperature of attention, which scales cos and sin (arXiv 2309.00071, section 3.4)."""
     if yarn.attention_factor is not None:
         return yarn.attention_factor
 

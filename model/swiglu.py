@@ -1,4 +1,4 @@
-"""The feed-forward's gate."""
+"""SwiGLU, the gate of the feed-forward network."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ SERIAL_ELEMENTS = 32_767  # PyTorch gives element-wise work below 32,768 element
 
 
 def swiglu(gate_up: torch.Tensor) -> torch.Tensor:
-    """silu(gate) * up, [num_tokens, 2 * n] to [num_tokens, n].
+    """Return silu(gate) * up: [num_tokens, 2 * n] to [num_tokens, n].
 
-    Run eagerly on a CPU, threads share the elements out evenly, and where a share ends in the middle of a row the last
-    few elements are computed one by one, with another exponential function. Which elements depends on the number of
-    rows. So eager rows go in blocks small enough for one thread. Compiled code divides the work between rows.
+    Eager PyTorch on a CPU divides the elements evenly among threads. If a thread's share ends inside a row, its last
+    elements are computed one by one, with a different exponential function. The place of these elements depends on the
+    number of rows. Eager rows are therefore run in blocks that are small enough for one thread. Compiled code needs no
+    blocks, because it divides the work between rows.
     """
     if torch.compiler.is_compiling() or gate_up.device.type != "cpu":
         return _swiglu(gate_up)

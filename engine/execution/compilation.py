@@ -1,4 +1,4 @@
-"""Whether `torch.compile` can work here, and where it keeps what it has compiled."""
+"""Support for `torch.compile`: its cache folder, and checks that it can work on this machine."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where this user's compiled code is kept between starts."""
+    """Return the folder that keeps this user's compiled code between starts."""
     base = environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "qwen-batch"
 
 
 def keep_compile_cache(environ: MutableMapping[str, str] = os.environ) -> Path:
-    """Let compiled code outlive the process, shared by all workers of this user. Returns the folder.
+    """Keep compiled code in a permanent folder, shared by all workers of this user. Returns the folder.
 
-    By default PyTorch keeps it in the machine's temporary folder, where a restart or a clean-up loses it. To be called
-    before anything is compiled; a folder that the variable names already stays.
+    PyTorch's default is the machine's temporary folder, which a restart or a clean-up empties. Call this before
+    anything is compiled. A folder that the environment variable already names stays in use.
     """
     return Path(environ.setdefault(CACHE_VARIABLE, str(cache_folder(environ) / "inductor")))
 
 
 def compile_obstacle(device: str) -> str | None:
-    """Why nothing can be compiled for this device, or None if nothing stands in the way."""
+    """Return the reason why `torch.compile` cannot work for this device, or None if it can."""
     kind = device.partition(":")[0]
     if kind == "mps":
         return "torch.compile is not reliable on MPS"
-    compiler = torch._inductor.config.cpp.cxx[1]  # loaded here: takes a second, and eager workers can do without
+    compiler = torch._inductor.config.cpp.cxx[1]  # loads _inductor, which takes a second: eager workers never get here
     if shutil.which(compiler) is None:
         return f"there is no C++ compiler ({compiler})"
     if kind == "cuda" and importlib.util.find_spec("triton") is None:

@@ -1,4 +1,4 @@
-"""Recording what a CUDA device does. It has not yet run on one."""
+"""Recording of decode steps as CUDA graphs. This code has not yet run on a CUDA device."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from engine.execution.decode_graphs import RecordedStep, Step
 
 
 class CudaRecorder:
-    """Records steps as CUDA graphs that share one pool of memory: they never run at the same time."""
+    """Records steps as CUDA graphs. The graphs share one memory pool, because they never run at the same time."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._first: torch.cuda.CUDAGraph | None = None  # whose memory the others share
+        self._first: torch.cuda.CUDAGraph | None = None  # the other graphs share its memory
 
     def __call__(self, step: Step) -> RecordedStep:
-        """See `DecodeGraphs.of`. Only this thread's work is recorded; others may use the device meanwhile."""
-        step()  # compiles and loads whatever this size needs: nothing of that may happen while recording
+        """Record a step (see `DecodeGraphs.of`). Other threads may use the device: only this thread is recorded."""
+        step()  # compiles and loads what this size needs, which is not allowed during recording
         torch.cuda.synchronize(self._device)
         graph = torch.cuda.CUDAGraph()
         pool = None if self._first is None else self._first.pool()

@@ -1,7 +1,7 @@
-"""Decode steps recorded once and replayed, so that a GPU gets a step in one launch instead of hundreds.
+"""Recorded decode steps: a GPU gets a replayed step in one launch instead of hundreds.
 
-A recording has one shape and reads and writes the memory it was recorded with. So there is one for each of some
-numbers of sequences; a step runs in the smallest that holds it, filled up with sequences on the sink page.
+A recording has a fixed shape and always uses the memory of its recording. Therefore decode steps are recorded for
+several batch sizes. A step runs in the smallest recording that holds it, padded with sequences on the sink page.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import torch
 
-Step = Callable[[], torch.Tensor]  # runs on static inputs, returns hidden states [size, hidden_size]
+Step = Callable[[], torch.Tensor]  # runs on static inputs and returns hidden states [size, hidden_size]
 
 
 @dataclass(frozen=True)
 class RecordedStep:
-    """A step on the device, and where its result comes to lie."""
+    """A recorded step and the tensor that receives its result."""
 
     replay: Callable[[], None]
     hidden: torch.Tensor  # [size, hidden_size], overwritten by every replay
@@ -27,16 +27,17 @@ Record = Callable[[Step], RecordedStep]
 
 
 def ladder(max_num_seqs: int) -> tuple[int, ...]:
-    """Numbers of sequences to record: small steps nearly double, larger ones waste at most 7 rows.
+    """Return the batch sizes to record: 2, 4, the multiples of 8 below `max_num_seqs`, and `max_num_seqs`.
 
-    None has one sequence: a step has at least two rows (`model.attention_metadata`).
+    Small sizes double; larger ones pad a step with at most 7 rows. There is no size 1, because every step has at least
+    two rows (`model.attention_metadata`).
     """
     sizes = {2, 4, *range(8, max_num_seqs, 8), max_num_seqs}
     return tuple(sorted(size for size in sizes if 2 <= size <= max(2, max_num_seqs)))
 
 
 class DecodeGraphs:
-    """The recorded steps of one model and cache. Without any, every step runs as it is."""
+    """The recorded steps of one model and cache. Without recordings, every step runs unrecorded."""
 
     def __init__(self, recorded: dict[int, RecordedStep] | None = None) -> None:
         self._recorded = recorded or {}
@@ -44,25 +45,25 @@ class DecodeGraphs:
 
     @classmethod
     def of(cls, sizes: Iterable[int], step_of: Callable[[int], Step], record: Record) -> DecodeGraphs:
-        """Record a step of each size, the largest first: smaller ones find room in the memory that it needed.
+        """Record a step of each size, the largest first, so that smaller ones can reuse its memory.
 
         Args:
             sizes: Numbers of sequences.
-            step_of: Makes the step of a size, over inputs that lie where those of later steps will.
-            record: Runs a step and keeps what the device did.
+            step_of: Makes the step of a given size. Its inputs have the same addresses as those of later steps.
+            record: Runs a step and records the device's work.
         """
         return cls({size: record(step_of(size)) for size in sorted(sizes, reverse=True)})
 
     def size_for(self, num_seqs: int) -> int | None:
-        """The smallest recorded size that holds so many sequences; None if there is none."""
+        """Return the smallest recorded size that holds `num_seqs` sequences, or None if none does."""
         place = bisect_left(self._sizes, num_seqs)
         return self._sizes[place] if place < len(self._sizes) else None
 
     def replay(self, size: int) -> torch.Tensor:
-        """Run the step of a recorded size on what its inputs hold now.
+        """Run the recorded step of a size on the current contents of its inputs.
 
         Returns:
-            [size, hidden_size], valid until the next replay.
+            Hidden states [size, hidden_size], valid until the next replay.
         """
         step = self._recorded[size]
         step.replay()

@@ -1,4 +1,4 @@
-"""Memory that the host fills and the device reads, step after step at the same place."""
+"""Buffers that the host fills and the device reads, at the same address in every step."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import torch
 
 
 class Fence(Protocol):
-    """A mark in the device's work, as `torch.cuda.Event`."""
+    """A mark in the device's work queue. `torch.cuda.Event` is one."""
 
     def record(self) -> None:
-        """Set the mark behind all that the device has been given so far."""
+        """Set the mark after all work queued on the device so far."""
 
     def synchronize(self) -> None:
-        """Wait until the device has come to the mark; at once if there is none."""
+        """Wait until the device has reached the mark. Without a mark, return at once."""
 
 
 class DeviceBuffer:
-    """A flat host buffer as a NumPy array, and its twin on the device."""
+    """A flat host buffer, available as a NumPy array, and its copy on the device (the twin)."""
 
     def __init__(self, size: int, dtype: torch.dtype, device: torch.device) -> None:
-        # Pinned memory is copied to a GPU without waiting; on a CPU the twin is the buffer itself.
+        # The host need not wait for a copy of pinned memory to a GPU. On a CPU the twin is the buffer itself.
         self._pinned = device.type == "cuda"
         self._host = torch.zeros(size, dtype=dtype, pin_memory=self._pinned)
         self._twin = self._host if device.type == "cpu" else torch.zeros(size, dtype=dtype, device=device)
         self.array = self._host.numpy()
 
     def on_device(self, *shape: int) -> torch.Tensor:
-        """The first elements, in this shape: always at the same place."""
+        """Copy the first elements to the device and return them there in `shape`, always at the same address."""
         size = int(np.prod(shape))
         if self._twin is not self._host:
             self._twin[:size].copy_(self._host[:size], non_blocking=self._pinned)

@@ -1,4 +1,4 @@
-"""The kernels of our own that a device has, and what they are good for."""
+"""Loading of this project's own kernels for a device."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from model.ops.linear import bfloat16_kernel_available, int8_kernel_available
 
 
 def load_kernels_for(device: str, log: Callable[[str], None], quantize: QuantizeName = "none") -> bool:
-    """Let the fastest kernels serve a device. Call this before weights are packed.
+    """Load the fastest kernels for a device. Call this before weights are packed.
 
     The C++ kernels are built on first use, which takes seconds. Triton compiles each kernel when it first runs.
 
     Args:
-        device: "cpu", "cuda:0", "mps".
-        log: Gets a line that says why the slower PyTorch path is taken, if it is.
-        quantize: How the weights will be packed.
+        device: "cpu", "cuda:0" or "mps".
+        log: Called with the reason if slower PyTorch code has to run instead.
+        quantize: The type of packed weights.
 
     Returns:
-        Whether kernels of our own run in this process from now on.
+        True if this project's own kernels run in this process from now on.
     """
     if device == "cpu":
         return load_cpu_kernels(log, quantize)
@@ -33,7 +33,7 @@ def load_kernels_for(device: str, log: Callable[[str], None], quantize: Quantize
 
 
 def load_cpu_kernels(log: Callable[[str], None], quantize: QuantizeName = "none") -> bool:
-    """Load the C++ kernels. Arguments and result as in `load_kernels_for`."""
+    """Load the C++ kernels. Arguments and result are those of `load_kernels_for`."""
     try:
         load_kernels(cache_folder() / "kernels")
     except (KernelsUnavailable, OSError) as error:
@@ -45,10 +45,10 @@ def load_cpu_kernels(log: Callable[[str], None], quantize: QuantizeName = "none"
 
 
 def bfloat16_is_fast(device: str) -> bool:
-    """Return whether products in bfloat16 run well on a device. Call this after `load_kernels_for`.
+    """Return True if matrix products in bfloat16 run well on a device. Call this after `load_kernels_for`.
 
-    On a CPU they do in our kernels (AVX-512), and in oneDNN where the processor has instructions for bfloat16.
-    Elsewhere oneDNN raises or emulates bfloat16, and PyTorch runs a plain loop.
+    On a CPU, two kinds of kernels are fast: this project's own (AVX-512), and oneDNN's on processors with bfloat16
+    instructions. On other CPUs oneDNN raises or emulates bfloat16, and PyTorch runs a plain loop.
     """
     return device != "cpu" or bfloat16_kernel_available() or onednn.can_pack(torch.bfloat16)
 
@@ -57,7 +57,7 @@ def _load_triton_kernels(log: Callable[[str], None]) -> bool:
     if importlib.util.find_spec("triton") is None:
         log("Running without the Triton kernels, much slower: the package triton is not installed.")
         return False
-    from model.kernels.triton.operators import register_for_cuda  # triton is no dependency: PyTorch for CUDA brings it
+    from model.kernels.triton.operators import register_for_cuda  # here: only PyTorch for CUDA installs triton
 
     register_for_cuda()
     return True

@@ -1,4 +1,4 @@
-"""The model on its device: the only place that knows device, dtype and compilation."""
+"""The model runner runs batches on the device. Device, dtype and compilation are handled only here."""
 
 from __future__ import annotations
 
@@ -30,18 +30,21 @@ from model.qwen3 import Qwen3ForCausalLM, decoder_layer, plain_layers
 
 
 class ModelRunner:
-    """Runs batches: tokens in, sampled ids out. One thread at a time. See `engine.requests.runner.Runner`."""
+    """Feeds a batch's tokens to the model and samples the next ids. Implements `engine.requests.runner.Runner`.
+
+    Only one thread may use it at a time.
+    """
 
     def __init__(
         self, model: Qwen3ForCausalLM, config: ResolvedConfig, log: Callable[[str], None], record: Record | None = None
     ) -> None:
-        """Sets up the cache.
+        """Allocate the cache and the input buffers.
 
         Args:
-            model: On the device.
-            config: Resolved for this machine and this checkpoint.
-            log: Gets a line for what a person should know.
-            record: Keeps a decode step for replays, where that pays: see `engine.execution.decode_graphs`.
+            model: The model, already on its device.
+            config: Settings resolved for this machine and this checkpoint.
+            log: Called with each message for the user.
+            record: Records a decode step for replays (`engine.execution.decode_graphs`). None: record nothing.
         """
         self._record = record
         self._graphs = DecodeGraphs()
@@ -51,7 +54,7 @@ class ModelRunner:
         self._log = log
         self._device = torch.device(config.device)
         self.compiled = False
-        self.mixes = False  # whether a step may decode and prefill; known after `warm_up`
+        self.mixes = False  # True if a step may both decode and prefill; known after `warm_up`
         self._cache = PagedKVCache(model.config, config.num_pages, PAGE_SIZE, self._device, model.dtype)
         copied = torch.cuda.Event() if self._device.type == "cuda" else None  # type: ignore[no-untyped-call]
         most_seqs = policy.most_running(config.max_num_seqs)
@@ -74,14 +77,14 @@ class ModelRunner:
         has_kernels: bool,
         log: Callable[[str], None],
     ) -> Self:
-        """Load a checkpoint and set up its cache. Sets the number of CPU threads of the whole process.
+        """Load a checkpoint and allocate its cache. Sets the number of CPU threads of the whole process.
 
         Args:
             folder: The checkpoint.
-            config: Resolved for this machine and this checkpoint.
-            vocab_limit: The tokenizer's size: no id from there on is ever sampled.
-            has_kernels: Whether kernels of our own serve the device (`engine.execution.kernels.load_kernels_for`).
-            log: Gets a line for what a person should know.
+            config: Settings resolved for this machine and this checkpoint.
+            vocab_limit: The tokenizer's size. Ids from this one on are never sampled.
+            has_kernels: True if this project's own kernels are loaded (`engine.execution.kernels.load_kernels_for`).
+            log: Called with each message for the user.
 
         Raises:
             ModelUnusable: The checkpoint cannot be loaded.
@@ -95,26 +98,26 @@ class ModelRunner:
             quantize=config.quantize,
             max_model_len=config.max_model_len,
         )
-        # Plain PyTorch's attention waits for the device to tell lengths, which cannot be recorded.
+        # Attention in plain PyTorch reads lengths back from the device. Such a wait cannot be recorded.
         record = CudaRecorder(model.device) if has_kernels and model.device.type == "cuda" else None
         return cls(model, config, log, record)
 
     @property
     def device_description(self) -> str:
-        """The device for people: `cpu`, `cuda:0 (NVIDIA H100)`, `mps`."""
+        """Name of the device to show to people: `cpu`, `cuda:0 (NVIDIA H100)` or `mps`."""
         if self._device.type == "cuda":
             return f"{self._device} ({torch.cuda.get_device_name(self._device)})"
         return str(self._device)
 
     def peak_memory_bytes(self) -> int:
-        """The most memory held so far: of the device if it has its own, else of the whole process."""
+        """Return the peak memory so far: GPU memory on CUDA, else memory of the whole process."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device)
         return peak_cpu_memory_bytes()
 
     @torch.inference_mode()
     def run(self, batch: Batch) -> list[int]:
-        """See `Runner.run`."""
+        """Feed the batch's tokens and return the sampled ids (see `Runner.run`)."""
         size = self._graphs.size_for(len(batch.sequences)) if batch.phase == "decode" else None
         if size is None:
             inputs = self._buffers.build(batch)
@@ -128,12 +131,12 @@ class ModelRunner:
         return self._next_tokens.choose(hidden[inputs.sampling], rows)
 
     def warm_up(self) -> float:
-        """Run a small step of each phase, so that the first real one meets no compilation; record decode steps.
+        """Compile the layers by small steps of each phase and record decode steps, before the first real step.
 
-        Where layers cannot be compiled or recorded, or that fails, they run as they are, and a line says why.
+        Layers that cannot be compiled run eagerly. Without recordings, decode steps run unrecorded. The log says why.
 
         Returns:
-            Seconds that compilation and recording took; 0 if nothing is compiled.
+            Seconds for compilation and recording; 0 if nothing is compiled.
         """
         if self._device.type == "cpu":
             keep_freed_memory()
@@ -177,7 +180,7 @@ class ModelRunner:
             return DecodeGraphs()
 
     def _build_recorded(self, batch: Batch, size: int) -> StepInputs:
-        """Inputs of the one shape that steps of this size are recorded with."""
+        """Return the batch's inputs, padded to the shape of the recorded step of `size` sequences."""
         return self._buffers.build(batch, least_seqs=size, least_pages=self._buffers.max_pages)
 
     def _run_small_steps(self) -> None:
@@ -190,6 +193,6 @@ class ModelRunner:
 
 
 def _cause(error: Exception) -> str:
-    """What went wrong in one line; the compiler wraps the error that says so."""
+    """Return an error's first line. If the compiler has wrapped the real error, that one is used."""
     inner = getattr(error, "inner_exception", error)
     return f"{type(inner).__name__}: {str(inner).strip().partition(chr(10))[0]}"

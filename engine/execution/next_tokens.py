@@ -1,4 +1,4 @@
-"""From hidden states to the next tokens: all logits, or the largest ones where those decide."""
+"""Sampling of the next tokens from hidden states."""
 
 from __future__ import annotations
 
@@ -9,24 +9,28 @@ import torch
 from model.qwen3 import Qwen3ForCausalLM
 from model.sampling.sampling import SamplingBatch, SamplingRow, sample
 
-_MOST_REACH = 64  # of the largest logits: further down too many lie close together
-_PAUSE_STEPS = 32  # with all logits, after a step in which too many did
+_MOST_REACH = 64  # maximum of a row's `reach`: below the 64 largest logits, too many lie close together
+_PAUSE_STEPS = 32  # steps with all logits after a step in which too many logits lay close together
 
 
 class NextTokens:
-    """Chooses tokens. What it computes of the logits changes no choice: those that decide have the same bits."""
+    """Samples the next tokens.
+
+    If only the largest logits can matter, it computes just these. Their bits equal those of the full computation, so
+    the choice is the same.
+    """
 
     def __init__(self, model: Qwen3ForCausalLM) -> None:
-        """`model` makes the hidden states."""
+        """Create a sampler for hidden states of `model`."""
         self._model = model
-        self._pause = 0  # steps
+        self._pause = 0  # steps left to compute with all logits
 
     def choose(self, hidden: torch.Tensor, rows: Sequence[SamplingRow]) -> list[int]:
-        """A token for each row.
+        """Return one token id per row.
 
         Args:
-            hidden: [n, hidden_size] or more, of the rows and then of others.
-            rows: How each is sampled.
+            hidden: [n, hidden_size] hidden states. The first belong to `rows`; any further ones are padding.
+            rows: Sampling settings of each row.
         """
         batch = SamplingBatch.from_rows(rows, hidden.device)
         largest = self._largest(hidden, rows)
@@ -40,7 +44,7 @@ class NextTokens:
         return found
 
     def _largest(self, hidden: torch.Tensor, rows: Sequence[SamplingRow]) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """None: all logits are needed, or quicker."""
+        """Return each row's largest logits and their ids, or None if all logits are needed or faster."""
         if self._model.weights.screen is None:
             return None
         reaches = [row.reach for row in rows]

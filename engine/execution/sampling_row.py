@@ -1,4 +1,4 @@
-"""A sequence's settings as the sampler takes them."""
+"""Conversion of a sequence's settings into the sampler's input."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ _GREEDY = SamplingRow()
 
 
 def sampling_row(sequence: Sequence, vocab_size: int) -> SamplingRow:
-    """How the sequence's next token is chosen.
+    """Return the settings that choose the sequence's next token.
 
     Args:
-        sequence: All of its known tokens have been fed.
-        vocab_size: Ids that can be sampled; a stop token beyond them needs no ban.
+        sequence: A sequence whose known tokens have all been fed.
+        vocab_size: Number of ids that can be sampled. Stop tokens beyond them need no ban.
     """
     params = sequence.params
     split = sequence.num_prompt_tokens
     barred = sequence.stop_checker.barred_token_ids(sequence.num_generated)
     if params.greedy and not params.penalised and not barred:
-        return _GREEDY  # it needs nothing else: a large batch of them is built much faster
+        return _GREEDY  # one shared object: large greedy batches are built much faster
     return SamplingRow(
         temperature=params.temperature,
         top_k=params.top_k,

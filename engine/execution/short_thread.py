@@ -1,4 +1,4 @@
-"""A thread for work that shares loops out to others and is done once."""
+"""Running one-off parallel work on a thread of its own."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ T = TypeVar("T")
 
 
 def on_a_short_thread(call: Callable[[], T]) -> T:
-    """Run `call`, with the caller's context variables (PyTorch's settings are such), on a thread that ends with it.
+    """Run `call` on a thread that ends afterwards, and return its result or raise its error.
 
-    Returns its result, or raises what it raised.
+    The thread gets the caller's context variables, which hold some of PyTorch's settings.
 
-    GNU's OpenMP keeps workers for every thread that ever ran a parallel loop. Once all of them together are more than
-    the processors, they fall asleep right after each loop, and the next loop waits until they are awake: a sixth of
-    a step's time on two cores. Workers end with their thread, so whatever is not the engine's thread must not stay.
+    GNU's OpenMP keeps worker threads for every thread that ever ran a parallel loop. If these workers outnumber the
+    processors, they fall asleep after each loop, and the next loop waits until they wake up. On two cores that costs
+    a sixth of a step's time. The workers end with their thread, so only the engine thread may live on.
     """
     result: Future[T] = Future()
     context = contextvars.copy_context()
@@ -26,7 +26,7 @@ def on_a_short_thread(call: Callable[[], T]) -> T:
     def run() -> None:
         try:
             result.set_result(context.run(call))
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+        except BaseException as error:  # noqa: BLE001 - the waiting thread raises it again
             result.set_exception(error)
 
     threading.Thread(target=run, name="load", daemon=True).start()

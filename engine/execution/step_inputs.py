@@ -1,4 +1,4 @@
-"""A batch as tensors, built in buffers that live as long as the engine."""
+"""Building a batch's input tensors in buffers that live as long as the engine."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from engine.scheduling.block_manager import SINK_PAGE
 from engine.scheduling.sequence import Sequence
 from model.attention_metadata import AttentionMetadata
 
-PADDING = 2  # the most that a step can lack: it has at least two rows, two sequences, two block-table columns
+PADDING = 2  # minimum rows, sequences and block-table columns of a step
 
 
 @dataclass(frozen=True)
 class StepInputs:
-    """Everything a forward pass takes. Views of the buffers: valid until the next step is built.
+    """All inputs of a forward pass. They are views of the buffers, valid until the next step is built.
 
-    Steps of one shape lie at one place in the device's memory.
+    Steps of equal shape have the same addresses in the device's memory.
     """
 
     token_ids: torch.Tensor  # [num_tokens] int64
     metadata: AttentionMetadata
-    sampling: torch.Tensor  # [max(2, sampling sequences)] int64, sequences that are sampled for; none: empty
+    sampling: torch.Tensor  # [max(2, n)] int64, indices of the n sequences to sample for; empty if n is 0
 
 
 class StepBuffers:
-    """Builds the inputs of one step after the other; no Python runs a token, only a sequence.
+    """Builds the inputs of each step. Python loops run per sequence, never per token.
 
     Args:
         max_tokens: Tokens of the largest step.
         max_seqs: Sequences of the largest step.
         max_pages: Pages of the longest sequence.
-        page_size: Tokens a page.
-        device: Where the model is.
-        fence: Tells when the device has copied a step's inputs, where it does so on its own.
+        page_size: Tokens per page.
+        device: The model's device.
+        fence: Tells when the device has copied a step's inputs. None if copies are synchronous.
     """
 
     def __init__(
@@ -63,15 +63,15 @@ class StepBuffers:
         self._sampling = DeviceBuffer(seqs, torch.int64, device)
 
     def build(self, batch: Batch, *, least_seqs: int = PADDING, least_pages: int = PADDING) -> StepInputs:
-        """The inputs of a batch, filled up with sequences of one token of their own on the sink page.
+        """Return the inputs of a batch, padded with one-token sequences on the sink page.
 
         Args:
-            batch: The step.
-            least_seqs: Rows and sequences that it has at least.
-            least_pages: Columns that the block tables have at least.
+            batch: The batch to run.
+            least_seqs: Minimum number of rows and of sequences.
+            least_pages: Minimum number of block-table columns.
         """
         if self._fence is not None:
-            self._fence.synchronize()  # a step that samples nothing is over before its inputs are copied
+            self._fence.synchronize()  # `run` can return before inputs are copied, if a step samples nothing
         tables = self._fill_block_tables(batch.sequences, least_seqs, least_pages)
         self._fill_decodes(batch, tables)
         num_rows = self._fill_prompts(batch, tables)
@@ -93,7 +93,7 @@ class StepBuffers:
         return inputs
 
     def _fill_block_tables(self, sequences: tuple[Sequence, ...], least_seqs: int, least_pages: int) -> np.ndarray:
-        """[sequences, pages of the longest] without gaps in memory; entries past a sequence's own are the sink."""
+        """Return contiguous block tables [sequences, pages of the longest]; unused entries are the sink page."""
         width = max(least_pages, *(len(sequence.block_table) for sequence in sequences))
         shape = (max(least_seqs, len(sequences)), width)
         tables = self._block_tables.array[: shape[0] * width].reshape(shape)
@@ -114,7 +114,7 @@ class StepBuffers:
         self._query_start.array[: count + 1] = np.arange(count + 1)
 
     def _fill_prompts(self, batch: Batch, tables: np.ndarray) -> int:
-        """Returns the step's rows."""
+        """Fill in the rows of the prompts and return the step's total number of rows."""
         end = batch.num_decodes
         for index in range(batch.num_decodes, len(batch.sequences)):
             sequence, count = batch.sequences[index], batch.num_tokens[index]
@@ -130,7 +130,7 @@ class StepBuffers:
         return end
 
     def _add_padding(self, row: int, index: int) -> None:
-        """A sequence of one token that is written to, and read from, the sink page."""
+        """Add a one-token sequence that writes to and reads from the sink page."""
         self._token_ids.array[row] = 0
         self._positions.array[row] = 0
         self._slots.array[row] = SINK_PAGE * self._page_size
@@ -138,7 +138,10 @@ class StepBuffers:
         self._query_start.array[index + 1] = row + 1
 
     def _fill_sampling(self, batch: Batch) -> torch.Tensor:
-        """A lone row is doubled: one row takes another matrix kernel, with other bits."""
+        """Fill in the sequences to sample for. A single one is doubled, as one row would use a different matrix kernel.
+
+        That kernel's results differ in their bits.
+        """
         count = len(batch.sampling)
         self._sampling.array[:count] = batch.sampling
         if count == 1:

@@ -1,4 +1,4 @@
-"""What a container may use of its machine: Linux control groups, version 2 and version 1."""
+"""CPU and memory limits of a container: Linux control groups, version 2 and version 1."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 class Cgroups:
-    """The limits on this process, also those that a parent group sets. Without control groups there are none.
+    """Limits on this process, including those of parent groups. Without control groups there are no limits.
 
     Args:
-        root: Where `proc` and `sys` are mounted.
+        root: Folder in which `proc` and `sys` are mounted.
     """
 
     def __init__(self, root: Path = Path("/")) -> None:
@@ -18,7 +18,7 @@ class Cgroups:
         self._own = root / "proc" / "self" / "cgroup"
 
     def cpus(self) -> float | None:
-        """Processors' worth of time a second, or None where nothing limits it."""
+        """Return the limit of CPU time in processors (CPU seconds per second), or None if there is no limit."""
         limits = []
         for folder in self._groups("cpu"):
             words = _words(folder / "cpu.max", 2) or (
@@ -30,7 +30,7 @@ class Cgroups:
         return min(limits, default=None)
 
     def memory_left(self) -> int | None:
-        """Bytes that may still be used, or None where nothing limits them. File cache counts as free."""
+        """Return the bytes of memory still available, or None if there is no limit. File cache counts as free."""
         left = []
         for folder in self._groups("memory"):
             limit = _words(folder / "memory.max", 1) or _words(folder / "memory.limit_in_bytes", 1)
@@ -40,7 +40,10 @@ class Cgroups:
         return min(left, default=None)
 
     def _groups(self, controller: str) -> Iterator[Path]:
-        """The folders of this process's group and of its parents, and the mount itself (a container sees only that)."""
+        """Yield the folders of this process's group, of its parents, and of the mount itself.
+
+        Inside a container only the mount is visible.
+        """
         for line in _text(self._own).splitlines():
             _, controllers, name = line.split(":", 2)
             if controllers and controller not in controllers.split(","):
@@ -59,7 +62,7 @@ def _file_cache(stat: Path) -> int:
 
 
 def _words(path: Path, count: int) -> tuple[str, ...]:
-    """The first `count` words of a file; nothing if there are not so many."""
+    """Return the first `count` words of a file, or an empty tuple if it has fewer."""
     words = _text(path).split()
     return tuple(words[:count]) if len(words) >= count else ()
 

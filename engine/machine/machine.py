@@ -1,4 +1,4 @@
-"""What this machine has to offer a model."""
+"""Inspection of this machine: cores, memory and devices."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from engine.machine.cgroup import Cgroups
 
 @dataclass(frozen=True)
 class Machine:
-    """Facts that decide the automatic settings, as this process may use them."""
+    """The machine's resources that this process may use. They decide the automatic settings."""
 
-    cores: int  # physical ones
+    cores: int  # physical cores
     memory_left_bytes: int
-    cuda_memory_left_bytes: int | None  # of the first device; None without CUDA
+    cuda_memory_left_bytes: int | None  # on the first CUDA device; None without CUDA
     has_mps: bool
 
     @classmethod
     def inspect(cls) -> Self:
-        """The machine as it stands now."""
+        """Return the machine's current resources."""
         cgroups = Cgroups()
         memory = psutil.virtual_memory().available
         limit = cgroups.memory_left()
@@ -37,17 +37,22 @@ class Machine:
 
 
 def _cuda_memory_left() -> int:
-    """Of the first device; what PyTorch holds of an earlier model's and does not use is free too."""
+    """Return the free bytes of the first CUDA device.
+
+    Memory that PyTorch's allocator still reserves for an earlier model, but does not use, counts as free.
+    """
     unused = torch.cuda.memory_reserved(0) - torch.cuda.memory_allocated(0)
     return int(torch.cuda.mem_get_info(0)[0]) + unused
 
 
 def usable_cores(cgroups: Cgroups, root: Path = Path("/")) -> int:
-    """Physical cores that this process may run on. Two threads on one core slow a matrix product down.
+    """Return the number of physical cores that this process may use.
+
+    Logical processors are not counted, because two threads on one core slow a matrix product down.
 
     Args:
-        cgroups: May allow less time than the cores have.
-        root: Where `sys` is mounted.
+        cgroups: Limits of CPU time; they may allow fewer cores.
+        root: Folder in which `sys` is mounted.
     """
     if hasattr(os, "sched_getaffinity"):
         cpus = os.sched_getaffinity(0)
@@ -59,7 +64,7 @@ def usable_cores(cgroups: Cgroups, root: Path = Path("/")) -> int:
 
 
 def _core(root: Path, cpu: int) -> tuple[str, str]:
-    """Names the core that a logical processor belongs to; where nothing tells, each is a core of its own."""
+    """Return the package and core id of a logical processor. If they are unknown, each processor counts as a core."""
     topology = root / "sys" / "devices" / "system" / "cpu" / f"cpu{cpu}" / "topology"
     try:
         return (topology / "physical_package_id").read_text(), (topology / "core_id").read_text()

@@ -1,4 +1,4 @@
-"""What a model needs beside its cache, counted from its shape before anything is loaded."""
+"""Memory that a model needs besides its cache, computed from its shape before loading."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from model.kernels.triton.splits import SPLIT_TOKENS
 from model.ops.int8 import quantised_bytes
 
 FLOAT_BYTES = 4
-ROW_BYTES_OF_A_TOKEN = 12  # a row's logits, the same in float32, and what sampling makes of them
-# Rows whose whole vocabulary is weighed at once (`model.sampling.draw`), and bytes per token of it.
+ROW_BYTES_OF_A_TOKEN = 12  # per row and vocabulary entry: the logit, its float32 copy, and sampling's temporaries
+# Rows that sampling weighs over the whole vocabulary at once (`model.sampling.draw`), and bytes per vocabulary entry.
 WEIGHED_ROWS, WEIGHED_BYTES = 64, 24
 
 
 def weight_bytes(
     model: ModelConfig, dtype: torch.dtype, quantize: QuantizeName = "none", *, packed: bool = True
 ) -> int:
-    """Memory of a model's weights.
+    """Return the bytes of a model's weights.
 
     Args:
-        model: Its shape.
-        dtype: Of what is not quantised.
-        quantize: What becomes of the weights of products.
-        packed: Whether weights are repacked (CPU). A tied output layer then needs extra memory: a packed copy, or,
-            where one packed copy serves both, its 8-bit screen (`model.sampling.output_screen`). Which applies is
-            known only at load time, so the larger is counted. An output layer of its own may have a screen, too.
+        model: The model's configuration, which gives the shapes.
+        dtype: Type of all weights that are not quantised.
+        quantize: Quantisation of the matrix products' weights.
+        packed: True if weights are repacked (on a CPU). A tied output layer then needs extra memory. If it shares one
+            packed copy with the embedding, that is an 8-bit screen (`model.sampling.output_screen`). Otherwise it is a
+            packed copy. The choice is made at load time, so the larger one is counted. An untied output layer may have
+            a screen, too.
     """
     shapes = expected_shapes(model)
     tied = model.tie_word_embeddings
@@ -44,19 +45,19 @@ def weight_bytes(
 
 
 def step_bytes(model: ModelConfig, dtype: torch.dtype, max_tokens: int, max_seqs: int, max_len: int) -> int:
-    """An upper estimate of what the largest step holds at once beside weights and cache.
+    """Return an upper estimate of the bytes that the largest step needs besides weights and cache.
 
     Args:
-        model: Its shape.
-        dtype: Of activations.
-        max_tokens: Of a prefill step.
-        max_seqs: Of any step.
+        model: The model's configuration, which gives the shapes.
+        dtype: Type of activations.
+        max_tokens: Maximum tokens of a prefill step.
+        max_seqs: Maximum sequences of a step.
         max_len: Tokens of the longest context.
     """
     heads = (model.num_heads + 2 * model.num_kv_heads) * model.head_dim
-    # Of one layer: hidden states in and out, normed ones, their products before and after norm and rotation, the gate.
+    # One layer holds: hidden states in and out, normed ones, Q, K and V before and after norm and rotation, the gate.
     layer = max_tokens * (4 * model.hidden_size + 2 * heads + 3 * model.intermediate_size) * dtype.itemsize
     sampling = model.vocab_size * (max_seqs * ROW_BYTES_OF_A_TOKEN + min(max_seqs, WEIGHED_ROWS) * WEIGHED_BYTES)
-    # Of contexts on a GPU, whose sums lie apart until they are added.
+    # Partial sums of GPU attention, one per split of a context, until they are added up.
     splits = max_seqs * -(-max_len // SPLIT_TOKENS) * model.num_heads * (model.head_dim + 2) * FLOAT_BYTES
     return layer + sampling + splits

@@ -1,4 +1,4 @@
-"""From what was asked for to what this machine runs: every automatic value is decided here, once."""
+"""Resolving the user's settings for this machine. Every automatic value is decided here, once."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from model.kv_cache import bytes_per_page
 TORCH_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 MAX_NUM_SEQS = {"cpu": 64, "mps": 64, "cuda": 256}
-MAX_BATCHED_TOKENS = {"cpu": 1024, "mps": 1024, "cuda": 8192}  # matrix products reach full speed well below
+MAX_BATCHED_TOKENS = {"cpu": 1024, "mps": 1024, "cuda": 8192}  # matrix products reach full speed well below these sizes
 
-SHARED_MEMORY_SHARE = 0.25  # of what is left after the weights, where other programs use the same memory
-CUDA_MEMORY_SHARE = 0.9  # the rest is for libraries, and for what PyTorch's allocator cannot use
+SHARED_MEMORY_SHARE = 0.25  # the cache's share of memory left after the weights, if other programs use that memory
+CUDA_MEMORY_SHARE = 0.9  # usable share of GPU memory; the rest is for libraries and allocator fragmentation
 
 
 def resolve(
@@ -34,18 +34,18 @@ def resolve(
     *,
     fast_bfloat16: bool = True,
 ) -> ResolvedConfig:
-    """Decide what is automatic.
+    """Check the user's settings and replace the automatic ones by values for this machine.
 
     Args:
-        config: What was asked for.
-        model: The model to be run.
-        machine: The machine it will run on.
-        log: Gets a line when the checkpoint's type is not used, and when the model's context has to be cut.
-        fast_bfloat16: Whether products in bfloat16 run well on the device (see `bfloat16_is_fast`).
+        config: The user's settings.
+        model: The model to run.
+        machine: The machine's resources.
+        log: Called with a message if the checkpoint's type is not used, or if the model's context is shortened.
+        fast_bfloat16: True if products in bfloat16 run well on the device (see `bfloat16_is_fast`).
 
     Raises:
-        InvalidInput: Something was asked for that this machine or model cannot give.
-        ModelUnusable: The memory left holds no cache worth having.
+        InvalidInput: This machine or this model does not support a setting.
+        ModelUnusable: The memory left is too small for weights and cache.
     """
     device = choose_device(config, machine)
     kind = device.partition(":")[0]
@@ -86,7 +86,7 @@ def choose_device(config: EngineConfig, machine: Machine) -> str:
     """Return the device to run on: "cpu", "cuda:0" or "mps".
 
     Raises:
-        InvalidInput: The device that was asked for is not there.
+        InvalidInput: The requested device does not exist.
     """
     has_cuda = machine.cuda_memory_left_bytes is not None
     if config.device == "auto":
@@ -118,12 +118,12 @@ def _dtype(config: EngineConfig, model: ModelConfig, kind: str, fast_bfloat16: b
 
 
 def _is_widened(config: EngineConfig, model: ModelConfig, dtype: str) -> bool:
-    """Return whether weights take more memory than in the checkpoint, though nobody asked for that."""
+    """Return True if weights take more memory than in the checkpoint although the user did not ask for it."""
     return config.dtype == "auto" and dtype == "float32" != model.dtype
 
 
 def _cache_budget(config: EngineConfig, kind: str, machine: Machine, weights: int, step: int) -> int:
-    """Bytes for the cache, beside the weights and, on a GPU, a step's own tensors."""
+    """Return the bytes for the cache, after weights and, on a GPU, a step's own tensors are subtracted."""
     if config.kv_cache_memory_bytes is not None:
         return config.kv_cache_memory_bytes
     left = _memory_left(kind, machine)
@@ -133,7 +133,7 @@ def _cache_budget(config: EngineConfig, kind: str, machine: Machine, weights: in
 
 
 def _memory_left(kind: str, machine: Machine) -> int:
-    """Bytes on the device; a GPU that shares the machine's memory has what that has."""
+    """Return the free bytes of the device. MPS shares the machine's memory."""
     return (machine.cuda_memory_left_bytes or 0) if kind == "cuda" else machine.memory_left_bytes
 
 
@@ -151,7 +151,14 @@ def _check_memory(kind: str, machine: Machine, weights: int, cache: int, *, wide
 def _fitting_len(
     config: EngineConfig, asked_len: int, num_pages: int, page_bytes: int, log: Callable[[str], None]
 ) -> int:
-    """The context that one sequence alone can fill; shorter than the model's only if nobody named a length."""
+    """Return the context length that the cache can hold for a single sequence.
+
+    The length is cut, with a log message, only if the user did not set `max_model_len`.
+
+    Raises:
+        InvalidInput: The cache cannot hold the user's `max_model_len`.
+        ModelUnusable: The cache holds fewer than two pages.
+    """
     fits = (num_pages - 1) * PAGE_SIZE
     if fits >= asked_len:
         return asked_len

@@ -1,4 +1,4 @@
-"""Fulfilling tickets, away from the engine thread: turning ids into text must not hold up the next step."""
+"""Delivery of results on a separate thread, so that detokenising does not delay the next step."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from engine.scheduling.sequence import Sequence
 
 
 class Delivery:
-    """One thread that decodes finished sequences and fulfils their tickets.
+    """A thread that decodes finished sequences and fulfils their tickets.
 
-    A caller may cancel a ticket's future itself; what would then have been delivered is dropped.
+    A caller may cancel a ticket's future. The result is then dropped.
     """
 
     def __init__(self, detokenizer: Detokenizer) -> None:
@@ -20,11 +20,11 @@ class Delivery:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine-delivery")
 
     def deliver(self, sequence: Sequence, finished_at: float) -> None:
-        """Fulfil the ticket of a finished sequence, soon. `finished_at` in `time.monotonic()` seconds."""
+        """Queue a finished sequence; its ticket is fulfilled soon. `finished_at` is in `time.monotonic()` seconds."""
         self._thread.submit(self._deliver, sequence, finished_at)
 
     def close(self) -> None:
-        """Return when everything is delivered."""
+        """Wait until all results are delivered, then end the thread."""
         self._thread.shutdown()
 
     def _deliver(self, sequence: Sequence, finished_at: float) -> None:
@@ -33,7 +33,7 @@ class Delivery:
             return
         try:
             future.set_result(self._output(sequence, finished_at))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the caller who waits must hear of it
+        except Exception as error:  # noqa: BLE001 - the waiting caller must get every error
             future.set_exception(error)
 
     def _output(self, sequence: Sequence, finished_at: float) -> RequestOutput:
@@ -50,7 +50,7 @@ class Delivery:
         )
 
     def _text(self, sequence: Sequence) -> str:
-        """What was generated, without the stop string or the stop token that ended it."""
+        """Return the generated text without the stop string or stop token that ended the sequence."""
         checker = sequence.stop_checker
         if checker.text is not None:
             return checker.text
@@ -60,18 +60,18 @@ class Delivery:
         text = self._detokenizer.decode(token_ids)
         if not text.endswith("\N{REPLACEMENT CHARACTER}"):
             return text
-        # Maybe the last character is incomplete: a stream holds it back, where decode writes a replacement for it.
+        # The last character may be incomplete: `decode` writes a replacement character for it, a stream omits it.
         stream = self._detokenizer.stream()
         return "".join(stream.push(token_id) for token_id in token_ids)
 
 
 def fail(ticket: Ticket, error: BaseException) -> None:
-    """Let `ticket.future.result()` raise `error`."""
+    """Make `ticket.future.result()` raise `error`. Has no effect on a future that was cancelled."""
     if ticket.future.set_running_or_notify_cancel():
         ticket.future.set_exception(error)
 
 
 def cancel(ticket: Ticket) -> None:
-    """Let `ticket.future.result()` raise `CancelledError`."""
+    """Make `ticket.future.result()` raise `CancelledError`."""
     ticket.future.cancel()
     ticket.future.set_running_or_notify_cancel()

@@ -1,4 +1,4 @@
-"""What the engine needs of a tokenizer: ids to text, for requests that have ended or that have stop strings."""
+"""The interface through which the engine turns ids into text."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from engine.stopping.stop_strings import TokenStream
 
 
 class Detokenizer(Protocol):
-    """Thread-safe. `model.text.tokenizer.Tokenizer` is one."""
+    """Turns ids into text, for finished requests and for stop strings. Implementations are thread-safe.
+
+    `model.text.tokenizer.Tokenizer` is one.
+    """
 
     @property
     def vocab_size(self) -> int:
-        """Ids from 0 that have a text."""
+        """Number of ids that have a text. Ids start at 0."""
 
     def decode(self, token_ids: Items[int], /) -> str:
-        """The text of tokens, special tokens skipped, always valid Unicode."""
+        """Return the text of tokens without special tokens. The text is always valid Unicode."""
 
     def stream(self) -> TokenStream:
-        """A new stream for the tokens of one sequence."""
+        """Return a new stream for the tokens of one sequence."""

@@ -1,4 +1,4 @@
-"""Engine time and tokens, kept a group."""
+"""Engine time and tokens per group."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engine.scheduling.batch import Batch
 
 
 class GroupMeter:
-    """Adds up every step for the groups that had sequences in it. Thread-safe."""
+    """Adds up the time and tokens of steps for each group. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -19,23 +19,26 @@ class GroupMeter:
 
     @property
     def output_tokens(self) -> int:
-        """New tokens of all groups since the start."""
+        """Number of new tokens of all groups since the start."""
         return self._output_tokens
 
     def add(self, batch: Batch, seconds: float, load: EngineLoad) -> None:
-        """Book a step; its time is divided by sequences, its other figures are whole.
+        """Add a step to the statistics of its groups.
+
+        The groups share the step's time in proportion to their sequences. Every group counts the whole step in its
+        number of steps, batch size and cache figures.
 
         Args:
-            batch: What ran.
-            seconds: How long it took.
-            load: Of the engine when the step began.
+            batch: The batch that ran.
+            seconds: Duration of the step.
+            load: The engine's load when the step began.
         """
         size = len(batch.sequences)
         members = Counter(sequence.ticket.request.group for sequence in batch.sequences)
         sampled = Counter(batch.sequences[index].ticket.request.group for index in batch.sampling)
         decoding = batch.num_decodes > 0
         short = decoding and load.held_back > 0
-        decode_share = batch.num_decodes / sum(batch.num_tokens)  # a token of either kind takes about as long
+        decode_share = batch.num_decodes / sum(batch.num_tokens)  # prefill and decode tokens take about equal time
         with self._lock:
             self._output_tokens += len(batch.sampling)
             for group, count in members.items():
@@ -55,6 +58,6 @@ class GroupMeter:
                 )
 
     def take(self, group: str) -> GroupStats:
-        """What the group has used since it was last asked for; it begins at zero again."""
+        """Return the group's statistics since the last call for it, and reset them to zero."""
         with self._lock:
             return self._stats.pop(group, GroupStats())

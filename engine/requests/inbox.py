@@ -1,4 +1,4 @@
-"""How other threads talk to the engine thread."""
+"""The inbox through which other threads pass requests and aborts to the engine thread."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from engine.scheduling.sequence import Sequence
 
 @dataclass
 class Mail:
-    """What arrived since the engine thread last looked."""
+    """New sequences and aborts since the engine thread last read the inbox."""
 
     new: list[Sequence] = field(default_factory=list)
     aborted: list[Ticket] = field(default_factory=list)
 
 
 class Inbox:
-    """Hands sequences and aborts to one reader, which sleeps while there is nothing to do. Thread-safe."""
+    """Passes sequences and aborts to a single reader, which sleeps while nothing arrives. Thread-safe."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -28,11 +28,11 @@ class Inbox:
 
     @property
     def num_new(self) -> int:
-        """Sequences that the reader has not taken yet."""
+        """Number of sequences that the reader has not taken yet."""
         return len(self._mail.new)
 
     def put(self, sequences: Iterable[Sequence]) -> bool:
-        """Hand over new sequences. Returns False, and takes none, if the inbox is closed."""
+        """Add new sequences. A closed inbox takes none and returns False."""
         with self._changed:
             if self._open:
                 self._mail.new.extend(sequences)
@@ -40,22 +40,22 @@ class Inbox:
             return self._open
 
     def abort(self, tickets: Iterable[Ticket]) -> None:
-        """Ask for the end of requests that may be anywhere, even finished."""
+        """Ask to abort requests in any state. The reader ignores finished ones."""
         with self._changed:
             self._mail.aborted.extend(tickets)
             self._changed.notify()
 
     def close(self) -> None:
-        """Take nothing new. The reader is woken and finds the inbox closed."""
+        """Refuse new sequences from now on, and wake the reader, which then finds the inbox closed."""
         with self._changed:
             self._open = False
             self._changed.notify()
 
     def take(self, wait: bool) -> Mail | None:
-        """Everything that has arrived. None once the inbox is closed.
+        """Return everything that has arrived, or None once the inbox is closed.
 
         Args:
-            wait: Sleep until something arrives, for a reader with nothing else to do.
+            wait: Sleep until something arrives. For a reader with nothing else to do.
         """
         with self._changed:
             while wait and self._open and not (self._mail.new or self._mail.aborted):
@@ -63,7 +63,7 @@ class Inbox:
             return self._swap() if self._open else None
 
     def drain(self) -> Mail:
-        """What a closed inbox still holds."""
+        """Return what a closed inbox still holds, and empty it."""
         with self._changed:
             return self._swap()
 

@@ -1,4 +1,4 @@
-"""From a request to a sequence, on the thread that submits it."""
+"""Checking requests and turning them into sequences, on the submitting thread."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from engine.stopping.stop_strings import StopStringFinder
 
 
 class Intake:
-    """Refuses what cannot run and makes sequences of the rest. Thread-safe.
+    """Refuses requests that cannot run and makes sequences of the others. Thread-safe.
 
     Args:
-        detokenizer: For stop strings; its `vocab_size` bounds a prompt's ids.
+        detokenizer: Makes the text in which stop strings are found. A prompt's ids must be below its `vocab_size`.
         eos_token_ids: Tokens that end a completion.
-        max_len: Tokens of prompt and completion together.
+        max_len: Maximum tokens of prompt and completion together.
     """
 
     def __init__(self, detokenizer: Detokenizer, eos_token_ids: Iterable[int], max_len: int) -> None:
@@ -32,7 +32,7 @@ class Intake:
         self._numbers = itertools.count()
 
     def refusal(self, request: Request) -> ValueError | None:
-        """Why this request cannot run, if it cannot: `RequestTooLong` or `RequestInvalid`."""
+        """Return `RequestTooLong` or `RequestInvalid` if this request cannot run, else None."""
         length, vocab_size = len(request.token_ids), self._detokenizer.vocab_size
         if not length:
             return RequestInvalid("The prompt has no tokens; it must have at least one.")
@@ -47,10 +47,10 @@ class Intake:
         return None
 
     def sequences(self, tickets: Items[Ticket], turn_now: int) -> list[Sequence]:
-        """The sequences of requests that can run and were submitted together.
+        """Return the sequences of requests that were submitted together and that can run.
 
         Args:
-            tickets: Of these requests.
+            tickets: The requests' tickets.
             turn_now: The turn that is being served.
         """
         arrived = [self._sequence(ticket) for ticket in tickets]

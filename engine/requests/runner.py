@@ -1,4 +1,4 @@
-"""What the engine needs of the thing that computes."""
+"""The interface through which the engine runs the model."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class Runner(Protocol):
     """Runs one step at a time, on the engine thread."""
 
     def run(self, batch: Batch) -> list[int]:
-        """Feed the batch's tokens and sample.
+        """Feed the batch's tokens to the model and sample.
 
-        Returns the next token id of each sequence in `batch.sampling`, in that order. The sequences are read, not
-        changed. Whatever this raises ends the engine.
+        Returns the next token id of each sequence in `batch.sampling`, in that order. It does not change the sequences.
+        Any error that it raises ends the engine.
         """

@@ -1,4 +1,4 @@
-"""Who of the waiting sequences enters the batch before a step."""
+"""Admission: choosing the waiting sequences that enter the batch before a step."""
 
 from __future__ import annotations
 
@@ -12,23 +12,28 @@ from engine.scheduling.sequence_queue import SequenceQueue
 
 
 class Admission:
-    """Strictly in the order of the queue, but that a flow of which nothing runs finds places in a full batch, too.
+    """Admits sequences in queue order, with one exception for newcomers.
+
+    A newcomer is a flow with no running sequence. Its sequences may enter a full batch (`policy.newcomer_places`).
 
     Args:
-        blocks: The cache's pages.
-        max_num_seqs: Sequences of a batch.
-        max_batched_tokens: Prompt tokens of one prefill step: more do not enter together.
+        blocks: Allocates the cache's pages.
+        max_num_seqs: Maximum sequences of a batch, without newcomers.
+        max_batched_tokens: Prompt tokens per prefill step. Admission stops once the chosen prompts reach it.
     """
 
     def __init__(self, blocks: BlockManager, max_num_seqs: int, max_batched_tokens: int) -> None:
         self._blocks = blocks
         self._max_num_seqs = max_num_seqs
         self._max_batched_tokens = max_batched_tokens
-        self.short_of_pages = False  # whether the last `choose` left a sequence out because it found too few pages
+        self.short_of_pages = False  # True if the last `choose` left a sequence out for lack of pages
         self._newcomer_places = policy.newcomer_places(max_num_seqs)
 
     def choose(self, waiting: SequenceQueue, running: Iterable[SequenceQueue]) -> list[Sequence]:
-        """Those that enter now: there are pages for all of them, and a prefill is worthwhile."""
+        """Return the sequences that enter now. Enough pages are free for all of them.
+
+        The list is empty if a prefill would not be worthwhile (`policy.prefill_is_worthwhile`).
+        """
         queues = tuple(running)
         num_running = sum(map(len, queues))
         newcomers = {flow for flow in waiting.flows if not any(flow in queue.flows for queue in queues)}
@@ -58,5 +63,8 @@ class Admission:
         return policy.most_running(self._max_num_seqs) if newcomers else self._max_num_seqs
 
     def _may_exceed(self, flow: str, newcomers: set[str], entering: Counter[str]) -> bool:
-        """A flow that fills much of the batch in this very step is no newcomer any more."""
+        """Return True if a newcomer's sequence may enter a full batch.
+
+        A flow that already enters with many sequences in this step no longer counts as a newcomer.
+        """
         return flow in newcomers and entering[flow] < self._newcomer_places

@@ -1,4 +1,4 @@
-"""What the model runs in one step."""
+"""The batch: the sequences and token counts of one step."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ Phase = Literal["prefill", "decode", "mixed"]
 class Batch:
     """Sequences that share a step. Sequence i feeds `tokens[num_computed : num_computed + num_tokens[i]]`.
 
-    Build one with `prefill`, `decode` or `mixed`, before the step moves any `num_computed`.
+    Create one with `prefill`, `decode` or `mixed`, before the step changes any `num_computed`.
     """
 
-    num_decodes: int  # the first so many sequences feed one token each to the decode kernel
+    num_decodes: int  # number of sequences, at the front, that feed one token each to the decode kernel
     sequences: tuple[Sequence, ...]
     num_tokens: tuple[int, ...]
-    sampling: tuple[int, ...]  # indices into `sequences`: those whose last known token is in this step
+    sampling: tuple[int, ...]  # indices into `sequences` of those whose last known token is in this step
 
     @classmethod
     def prefill(cls, sequences: Items[Sequence], num_tokens: Items[int]) -> Batch:
-        """A step over prompts, or over the next chunks of them."""
+        """Return a step over prompts, or over the next chunks of them."""
         return cls._of(0, sequences, num_tokens)
 
     @classmethod
     def decode(cls, sequences: Items[Sequence]) -> Batch:
-        """A step over one token of each sequence."""
+        """Return a step over one token of each sequence."""
         return cls._of(len(sequences), sequences, (1,) * len(sequences))
 
     @classmethod
     def mixed(cls, decoding: Items[Sequence], prompts: Items[Sequence], num_tokens: Items[int]) -> Batch:
-        """One token of each sequence of `decoding`, and prompts or their next chunks."""
+        """Return a step over one token of each sequence in `decoding` and over prompts or their next chunks."""
         return cls._of(len(decoding), (*decoding, *prompts), (*(1,) * len(decoding), *num_tokens))
 
     @property

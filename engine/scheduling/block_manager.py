@@ -1,18 +1,18 @@
-"""Which pages of the KV cache belong to which sequence."""
+"""Allocation of KV-cache pages to sequences."""
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
 
-SINK_PAGE = 0  # padded rows of a step write here; no sequence ever owns it
+SINK_PAGE = 0  # padded rows of a step write here; no sequence owns it
 
 
 class BlockManager:
-    """Hands out the pages of a cache and takes them back. Not thread-safe: the engine thread owns it.
+    """Allocates and frees the pages of a cache. Not thread-safe: the engine thread owns it.
 
-    A block table is an `array("i")` of page ids, in the order of the tokens they hold; the caller keeps it and passes
-    it to every call.
+    A block table is an `array("i")` of page ids, in the order of the tokens in those pages. The caller owns the table
+    and passes it to every call.
     """
 
     def __init__(self, num_pages: int, page_size: int) -> None:
@@ -26,12 +26,12 @@ class BlockManager:
 
     @property
     def num_free(self) -> int:
-        """Pages that nobody owns."""
+        """Number of pages that no sequence owns."""
         return len(self._free)
 
     @property
     def num_usable(self) -> int:
-        """All pages but the sink."""
+        """Number of pages without the sink."""
         return self.num_pages - 1
 
     @property
@@ -40,11 +40,15 @@ class BlockManager:
         return 1 - self.num_free / self.num_usable
 
     def pages_for(self, num_tokens: int) -> int:
-        """How many pages hold that many tokens."""
+        """Return the number of pages that `num_tokens` tokens need."""
         return -(-num_tokens // self.page_size)
 
     def reserve(self, table: array[int], num_tokens: int) -> bool:
-        """Make a table long enough for `num_tokens` tokens in all. Returns False, and changes nothing, if it cannot."""
+        """Extend a table until it holds `num_tokens` tokens in total.
+
+        Returns:
+            False if too few pages are free; then the table does not change.
+        """
         missing = self.pages_for(num_tokens) - len(table)
         if missing <= 0:
             return True
@@ -54,18 +58,18 @@ class BlockManager:
         return True
 
     def release(self, table: array[int]) -> None:
-        """Take back every page of a table, which is empty afterwards."""
+        """Free every page of a table and empty the table."""
         self._free.extend(reversed(table))
         del table[:]
 
     def check_integrity(self, tables: Iterable[array[int]]) -> None:
-        """Check that every usable page is either free or in exactly one place of one of `tables`.
+        """Check that every usable page is either free or stands exactly once in `tables`.
 
         Args:
-            tables: The block tables of every sequence there is.
+            tables: The block tables of all sequences.
 
         Raises:
-            AssertionError: A page was lost, given out twice, or is the sink: a mistake of ours.
+            AssertionError: A page is lost, allocated twice, or the sink. This is a bug in this project.
         """
         owned = [page for table in tables for page in table]
         held = sorted(owned + self._free)

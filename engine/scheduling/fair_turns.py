@@ -1,28 +1,30 @@
-"""Whose lines come first among those that wait: jobs share the engine, however many lines each of them has in it."""
+"""Fair queueing: jobs share the engine equally, no matter how many lines each has waiting."""
 
 from __future__ import annotations
 
 import threading
 
-LINES_A_TURN = 4  # of one flow, before the next flow's: small, because a turn is as long as the wait for a newcomer
-FLOWS_KEPT = 256
+LINES_A_TURN = 4  # lines of one flow per turn: few, because a newcomer waits for the end of the current turn
+FLOWS_KEPT = 256  # once more flows are known, those whose turns have all been served are forgotten
 
 
 class FairTurns:
-    """Numbers turns by start-time fair queueing; smaller ones are served first. Thread-safe.
+    """Assigns turn numbers by start-time fair queueing. Smaller numbers are served first. Thread-safe.
 
-    A flow's lines take turns one after the other. A flow that was not there before begins with the turn that is being
-    served now, not behind the lines that wait. Source: Goyal, Vin and Cheng, "Start-time fair queueing", SIGCOMM 1996.
+    The lines of one flow get consecutive turns. A new flow starts at the turn that is being served now, not behind the
+    waiting lines of other flows. Source: Goyal, Vin and Cheng, "Start-time fair queueing", SIGCOMM 1996.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._next_line: dict[str, int] = {}  # of each flow, counted from the engine's first turn on
+        self._next_line: dict[str, int] = {}  # next line number per flow; line 0 begins the engine's first turn
 
     def take(self, flow: str, count: int, now: int) -> list[int]:
-        """Turns for `count` lines of a flow, in their order.
+        """Return the turns of the next `count` lines of a flow, in order.
 
         Args:
+            flow: Name of the flow.
+            count: Number of lines.
             now: The turn that is being served.
         """
         with self._lock:

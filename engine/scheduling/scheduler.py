@@ -1,4 +1,4 @@
-"""Which sequences run in the next step, and what becomes of them after it."""
+"""The scheduler chooses the sequences of each step and updates them after it."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ from engine.scheduling.short_steps import ShortSteps
 
 
 class Scheduler:
-    """Continuous batching under a token budget and a number of pages. Not thread-safe: the engine thread owns it.
+    """Continuous batching within a token budget and a page budget. Not thread-safe: the engine thread owns it.
 
-    A batch has `max_num_seqs` sequences, and some more when flows have just come (`engine.scheduling.admission`).
+    A batch has at most `max_num_seqs` sequences, and a few more for new flows (`engine.scheduling.admission`).
 
-    Prompts first: as many as fit into one prefill step, longer ones in chunks. A chunk always begins at a multiple of
-    `max_batched_tokens` in its prompt, so how a prompt is cut depends on nothing but its length. A prefill step may
-    take seconds; so where it would hold up other flows, and the runner mixes, a few prompt tokens join each decode step
-    instead; its kernels give a prompt the same bits however it is cut. When pages run out, the sequence that is served
-    last loses its own and waits again (see `Sequence` for how it resumes).
+    Prefill comes before decode. A prefill step takes all prompts that fit, and splits longer ones into chunks. A chunk
+    always begins at a multiple of `max_batched_tokens`, so the split depends only on the prompt's length.
+
+    A prefill step may take seconds. If it would delay other flows and the runner supports mixed steps, a few prompt
+    tokens join each decode step instead. Kernels of such a runner give a prompt the same bits for every split.
+
+    When pages run out, the sequence of lowest priority loses its pages and waits again. `Sequence` says how it resumes.
 
     Args:
-        block_manager: The cache's pages.
-        max_num_seqs: Sequences of a batch.
-        max_batched_tokens: Prompt tokens of one prefill step.
-        mixes: Whether a step may decode and prefill (`ModelRunner.mixes`).
-        clock: Seconds.
+        block_manager: Allocates the cache's pages.
+        max_num_seqs: Maximum sequences of a batch, without newcomers.
+        max_batched_tokens: Maximum prompt tokens of a prefill step.
+        mixes: True if a step may both decode and prefill (`ModelRunner.mixes`).
+        clock: Returns the time in seconds.
     """
 
     def __init__(
@@ -51,14 +53,14 @@ class Scheduler:
         self._clock = clock
         self._short_steps = ShortSteps(max_num_seqs)
         self._step_began_at = clock()
-        self.turn = 0  # of the sequence that was let in last; other threads may read it
+        self.turn = 0  # highest turn of an admitted sequence; other threads may read it
         self._waiting = SequenceQueue()
-        self._prefilling = SequenceQueue()  # have their pages; their prompts are not all in the cache
+        self._prefilling = SequenceQueue()  # own pages; their prompts are not complete in the cache
         self._decoding = SequenceQueue()
 
     @property
     def num_running(self) -> int:
-        """Sequences that own pages."""
+        """Number of sequences that own pages."""
         return len(self._prefilling) + len(self._decoding)
 
     @property
@@ -67,25 +69,33 @@ class Scheduler:
 
     @property
     def num_held_back(self) -> int:
-        """Sequences that wait for pages alone: the batch has places for them."""
+        """Number of sequences that wait only for pages: the batch has free places for them."""
         if not self._admission.short_of_pages:
             return 0
         return max(0, min(self._max_num_seqs - self.num_running, self.num_waiting))
 
     def sequences(self) -> Iterator[Sequence]:
-        """Every sequence that is not finished."""
+        """Yield every sequence that is not finished."""
         for queue in (self._decoding, self._prefilling, self._waiting):
             yield from queue
 
     def add(self, sequence: Sequence) -> None:
-        """Let a sequence wait for its turn. Raises `ValueError` if the whole cache is too small for its longest."""
+        """Add a sequence to the waiting ones.
+
+        Raises:
+            ValueError: The whole cache is too small for the sequence at its maximum length.
+        """
         longest = sequence.num_prompt_tokens + sequence.stop_checker.max_new_tokens - 1  # the last token is never fed
         if self.block_manager.pages_for(longest) > self.block_manager.num_usable:
             raise ValueError(f"a sequence of {longest} tokens never fits {self.block_manager.num_usable} pages")
         self._waiting.add(sequence)
 
     def abort(self, sequence: Sequence) -> None:
-        """Forget an unfinished sequence and free its pages. Raises `KeyError` if it is not here."""
+        """Remove an unfinished sequence and free its pages.
+
+        Raises:
+            KeyError: The scheduler does not have this sequence.
+        """
         for queue in (self._waiting, self._prefilling, self._decoding):
             if sequence in queue:
                 queue.remove(sequence)
@@ -94,7 +104,7 @@ class Scheduler:
         raise KeyError(sequence.priority)
 
     def schedule(self) -> Batch | None:
-        """The next step, with pages for all of its tokens. None when there is nothing to do."""
+        """Return the next step, with pages allocated for all of its tokens, or None if no sequence can run."""
         self._step_began_at = self._clock()
         self._admit()
         prompts, counts = self._prompts(self._max_batched_tokens)
@@ -108,11 +118,14 @@ class Scheduler:
         return Batch.decode(decoding)
 
     def advance(self, batch: Batch, token_ids: Items[int]) -> list[Sequence]:
-        """Book a step that has run. Returns the sequences that it finished; their pages are free again.
+        """Update the sequences after a step and free the pages of those that have finished.
 
         Args:
-            batch: What `schedule` returned; none of its sequences may have been aborted since.
-            token_ids: The sampled ids, one for each of `batch.sampling`.
+            batch: The batch that `schedule` returned. None of its sequences may have been aborted since.
+            token_ids: The sampled ids, one per entry of `batch.sampling`.
+
+        Returns:
+            The sequences that finished in this step.
         """
         for sequence, count in zip(batch.sequences, batch.num_tokens, strict=True):
             sequence.num_computed += count
@@ -132,7 +145,7 @@ class Scheduler:
         return finished
 
     def _admit(self) -> None:
-        """Give pages to the waiting sequences that enter now."""
+        """Allocate pages to the waiting sequences that enter now, and move them to the prefilling ones."""
         for sequence in self._admission.choose(self._waiting, (self._prefilling, self._decoding)):
             self._waiting.remove(sequence)
             self.block_manager.reserve(sequence.block_table, len(sequence.tokens))
@@ -140,12 +153,15 @@ class Scheduler:
             self.turn = max(self.turn, sequence.priority[0])
 
     def _would_hold_up_others(self, num_tokens: int) -> bool:
-        """Whether another flow's tokens would wait long for a step of so many prompt tokens, though they need not."""
+        """Return True if a prefill step of `num_tokens` would delay other flows and a mixed step can replace it."""
         flows = self._prefilling.flows.keys() | self._decoding.flows.keys()
         return self._mixes and len(self._decoding) > 0 and len(flows) > 1 and num_tokens > policy.MIXED_PROMPT_TOKENS
 
     def _prompts(self, most: int) -> tuple[list[Sequence], list[int]]:
-        """As many prompts, or next chunks of them, as `most` tokens hold, and how many of each; at least one if any."""
+        """Return the prompts, or next chunks of them, that fit in `most` tokens, with the token count of each.
+
+        The lists are not empty while any prompt is prefilling.
+        """
         chosen: list[Sequence] = []
         counts: list[int] = []
         left = most
@@ -165,12 +181,18 @@ class Scheduler:
                 self._decoding.add(sequence)
 
     def _few(self) -> list[Sequence]:
-        """Sequences of small flows that decode without the others now; none, if it is a step of all."""
+        """Return the sequences of small flows that decode in a short step now.
+
+        Returns an empty list if the next step is for all sequences, or if pages are short.
+        """
         few = self._short_steps.choose(self._decoding, self._waiting)
         return few if all(self.block_manager.reserve(each.block_table, each.num_computed + 1) for each in few) else []
 
     def _all_with_pages(self) -> list[Sequence]:
-        """Every running sequence that gets a page for its next token, first come first served."""
+        """Return the decoding sequences that have a page for their next token, in priority order.
+
+        Pre-empts sequences of lowest priority until the rest have pages.
+        """
         index = 0
         while index < len(self._decoding):
             sequence = self._decoding[index]

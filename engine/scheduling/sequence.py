@@ -1,4 +1,4 @@
-"""A request on its way through the engine."""
+"""The engine's state of one request."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from jobs.records.sampling import FinishReason, SamplingParams
 
 @dataclass(eq=False)
 class Sequence:
-    """The tokens of one request, how far they are computed, and the pages that hold them.
+    """The tokens of one request, the number of them already computed, and the pages that hold them.
 
-    `tokens[:num_computed]` have their keys and values in the cache. A sequence that lost its pages begins again at
-    zero: its prompt is prefilled, then the tokens it had generated are fed through decode steps one by one. They must
-    not be prefilled, because prefill and decode kernels round differently, and the rest of the completion would then
-    depend on whether there had been a pre-emption.
+    Keys and values of `tokens[:num_computed]` are in the cache. A sequence that lost its pages starts again at zero:
+    its prompt is prefilled, then its generated tokens are fed through decode steps, one per step. Prefill must not
+    process generated tokens, because prefill and decode kernels round differently. Otherwise a pre-emption could
+    change the rest of the completion.
     """
 
     ticket: Ticket
     stop_checker: StopChecker
-    priority: Priority  # smaller is served first; unique (`engine.scheduling.policy`)
-    tokens: list[int] = field(init=False)  # the prompt's, then the generated ones
+    priority: Priority  # smaller is served first; unique per sequence (`engine.scheduling.policy`)
+    tokens: list[int] = field(init=False)  # the prompt's tokens, then the generated ones
     num_prompt_tokens: int = field(init=False)
     num_computed: int = 0
     block_table: array[int] = field(default_factory=lambda: array("i"))
@@ -42,7 +42,7 @@ class Sequence:
 
     @property
     def flow(self) -> str:
-        """Whose it is: flows share the engine."""
+        """Name of the request's flow. Flows share the engine fairly."""
         return self.ticket.request.flow
 
     @property
@@ -51,16 +51,21 @@ class Sequence:
 
     @property
     def generated(self) -> Items[int]:
-        """The new tokens so far, the one that ended the sequence included."""
+        """The new tokens so far, including the one that ended the sequence."""
         return self.tokens[self.num_prompt_tokens :]
 
     @property
     def prefilled(self) -> bool:
-        """Whether the whole prompt is in the cache."""
+        """True if the whole prompt is in the cache."""
         return self.num_computed >= self.num_prompt_tokens
 
     def append(self, token_id: int, now: float) -> None:
-        """Take a newly sampled token and decide whether it is the last: then `finish_reason` is set."""
+        """Append a newly sampled token and set `finish_reason` if it is the last one.
+
+        Args:
+            token_id: The sampled token.
+            now: `time.monotonic()` seconds.
+        """
         self.tokens.append(token_id)
         if self.first_token_at is None:
             self.first_token_at = now

@@ -1,4 +1,4 @@
-"""Sequences in the order of their priority."""
+"""A queue of sequences, ordered by priority."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def _key(sequence: Sequence) -> Priority:
 
 
 class SequenceQueue:
-    """A sorted list: the sequence to serve first stands first. Every operation is a binary search and a move."""
+    """A sorted list of sequences, the first to serve in front. Adding and removing take a binary search and a move."""
 
     def __init__(self) -> None:
         self._sequences: list[Sequence] = []
-        self.flows: Counter[str] = Counter()  # sequences of each flow; a flow without any has no entry
+        self.flows: Counter[str] = Counter()  # number of sequences per flow; a flow without any has no entry
 
     def __len__(self) -> int:
         return len(self._sequences)
@@ -39,7 +39,7 @@ class SequenceQueue:
         self.flows[sequence.flow] += 1
 
     def remove(self, sequence: Sequence) -> None:
-        """Raises `KeyError` if it is not here."""
+        """Remove a sequence. Raises `KeyError` if it is not in the queue."""
         if sequence not in self:
             raise KeyError(sequence.priority)
         del self._sequences[bisect_left(self._sequences, sequence.priority, key=_key)]

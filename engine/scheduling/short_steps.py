@@ -1,4 +1,4 @@
-"""When sequences of small flows take a decode step by themselves beside a full batch."""
+"""Short steps: decode steps of small flows without the rest of a full batch."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from engine.scheduling.sequence_queue import SequenceQueue
 
 
 class ShortSteps:
-    """Bounds how much longer a small flow takes because it shares its steps with large ones.
+    """Limits the delay of a small flow that shares a batch with large flows.
 
-    Where a step's time grows with its sequences (a small model, a CPU), a small flow in a full batch would wait for the
-    others' arithmetic at every token. Then every second step is a short one, of the small flows alone. Whether it
-    would help is measured: one short step is tried whenever small flows have come.
+    With a small model or on a CPU, a step's time grows with its number of sequences. In a full batch, each token of a
+    small flow would then wait for the arithmetic of the other flows. Therefore every second step may be a short step,
+    which holds only the small flows. A measurement decides if short steps help: one is tried whenever small flows have
+    come.
 
     Args:
-        max_num_seqs: Sequences of a batch.
+        max_num_seqs: Maximum sequences of a batch, without newcomers.
     """
 
     def __init__(self, max_num_seqs: int) -> None:
         self._most = policy.newcomer_places(max_num_seqs)
-        self._whole_seconds = 0.0  # of the latest decode step of all sequences
-        self._short_seconds: float | None = None  # of the quickest short one since small flows came; None: to be tried
+        self._whole_seconds = 0.0  # duration of the latest decode step of all sequences
+        self._short_seconds: float | None = None  # shortest duration since small flows came; None until measured
         self._latest_was_short = False
 
     def choose(self, decoding: SequenceQueue, waiting: SequenceQueue) -> list[Sequence]:
-        """The sequences of a short step; empty when the next step is one of all."""
+        """Return the sequences of a short step, or an empty list if the next step is for all sequences."""
         flows = self._small_flows(decoding, waiting)
         if not flows:
             self._short_seconds = None
@@ -35,17 +36,20 @@ class ShortSteps:
         return [sequence for sequence in decoding if sequence.flow in flows]
 
     def note(self, num_sequences: int, num_decoding: int, seconds: float) -> None:
-        """Learn from a decode step of so many of the sequences that are decoding."""
+        """Record the duration of a decode step of `num_sequences` out of `num_decoding` decoding sequences."""
         self._latest_was_short = num_sequences < num_decoding
         if self._latest_was_short:
             known = self._short_seconds
-            # The quickest: one step that the machine held up must not end them for good, since no other would follow.
+            # Keep the minimum: one slow outlier would end short steps for good, because none would be measured again.
             self._short_seconds = seconds if known is None else min(known, seconds)
         else:
             self._whole_seconds = seconds
 
     def _small_flows(self, decoding: SequenceQueue, waiting: SequenceQueue) -> set[str]:
-        """Flows of a few sequences with nothing that waits, the smallest first; none unless there are large ones."""
+        """Return the flows that fit in a short step, chosen from the smallest up.
+
+        A small flow has few decoding sequences and no waiting ones. Returns an empty set if no large flow is decoding.
+        """
         if len(decoding.flows) < 2:
             return set()
         small = [flow for flow, count in decoding.flows.items() if count <= self._most and flow not in waiting.flows]

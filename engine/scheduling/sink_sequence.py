@@ -1,4 +1,4 @@
-"""A sequence for steps that nobody asked for: what a model does before its first request."""
+"""A dummy sequence for the warm-up steps before the first request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobs.records.sampling import SamplingParams
 
 
 def sink_sequence() -> Sequence:
-    """Three tokens whose cache is the sink page."""
+    """Return a sequence of three tokens that writes to the sink page."""
     params = SamplingParams(max_tokens=1)
     return Sequence(
         ticket=Ticket(Request((0, 0, 0), params)),

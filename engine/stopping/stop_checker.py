@@ -1,4 +1,4 @@
-"""When a sequence ends."""
+"""The check that decides when a sequence ends."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from jobs.records.sampling import FinishReason, SamplingParams
 
 
 class StopChecker:
-    """Decides after each new token of one sequence whether it was the last.
+    """Decides after each new token of one sequence if it was the last one.
 
     Args:
-        params: The sequence's settings; `max_tokens` is replaced by `max_new_tokens`.
-        eos_token_ids: Tokens that end a sequence unless `params.ignore_eos`.
-        max_new_tokens: `params.max_tokens`, or less where the model's context ends earlier.
-        finder: For the sequence's stop strings; None if it has none.
+        params: The sequence's settings. `max_new_tokens` replaces `params.max_tokens`.
+        eos_token_ids: Tokens that end a sequence unless `params.ignore_eos` is set.
+        max_new_tokens: `params.max_tokens`, or less if the model's context ends earlier.
+        finder: Finds the sequence's stop strings; None if it has none.
     """
 
     def __init__(
@@ -28,19 +28,23 @@ class StopChecker:
         ending = () if params.ignore_eos else eos_token_ids
         self.stop_token_ids = frozenset(ending) | frozenset(params.stop_token_ids)
         self.max_new_tokens = max_new_tokens
-        self.text: str | None = None  # set when a stop string ended the sequence: what stands before it
-        self.ended_by_token = False  # whether an eos or stop token ended it: that one is not part of the text
+        self.text: str | None = None  # text before the stop string that ended the sequence; None until then
+        self.ended_by_token = False  # True if an eos or stop token ended the sequence; the text excludes that token
         self._min_tokens = params.min_tokens
         self._finder = finder
 
     def barred_token_ids(self, num_generated: int) -> frozenset[int]:
-        """Tokens that must not be sampled after `num_generated` new ones, because of `min_tokens`."""
+        """Return the tokens that `min_tokens` forbids after `num_generated` new ones."""
         return self.stop_token_ids if num_generated < self._min_tokens else frozenset()
 
     def check(self, token_id: int, num_generated: int) -> FinishReason | None:
-        """Whether `token_id`, the `num_generated`-th new token (from 1), ends the sequence, and why.
+        """Return the finish reason if this token ends the sequence, else None.
 
-        Must see every new token once, in order.
+        Call this once per new token, in order.
+
+        Args:
+            token_id: The new token.
+            num_generated: Number of new tokens so far, including this one.
         """
         may_stop = num_generated > self._min_tokens
         if may_stop and token_id in self.stop_token_ids:

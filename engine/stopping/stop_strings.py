@@ -1,4 +1,4 @@
-"""Finding stop strings in text that grows token by token."""
+"""The search for stop strings in text that grows token by token."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ from typing import Protocol
 
 
 class TokenStream(Protocol):
-    """Turns tokens into text as they come; holds back characters whose bytes are not complete yet."""
+    """Turns tokens into text one by one. Holds back a character until all of its bytes have come."""
 
     def push(self, token_id: int) -> str:
-        """The text that this token completes; often empty."""
+        """Add a token and return the text that it completes, which is often empty."""
 
 
 class StopStringFinder:
-    """Detokenises one sequence and finds the first of its stop strings."""
+    """Detokenises one sequence and finds its first stop string."""
 
     def __init__(self, stop: tuple[str, ...], stream: TokenStream) -> None:
         self._stop = stop
         self._stream = stream
         self._pieces: list[str] = []
-        self._tail = ""  # the last characters before the newest piece: as many as a stop string can reach back
+        self._tail = ""  # the last characters before the newest piece in which a stop string can begin
         self._reach = max(map(len, stop)) - 1
 
     def push(self, token_id: int, searching: bool) -> str | None:
-        """Add a token.
+        """Add a token and search for a complete stop string.
 
         Args:
             token_id: The next token of the sequence.
-            searching: False while `min_tokens` bars stops: a string that ends in this token's text is let pass.
+            searching: False while `min_tokens` forbids a stop. A stop string that ends in this token's text is ignored.
 
         Returns:
-            The sequence's text before the stop string, once one is complete; where several are, the one that begins
-            first. None otherwise.
+            The sequence's text before the stop string, or None if none is complete. If several are complete, the one
+            that begins first counts.
         """
         piece = self._stream.push(token_id)
         if not piece:
@@ -46,6 +46,9 @@ class StopStringFinder:
         return None
 
     def _find(self, text: str, num_old: int) -> int | None:
-        """Where the first stop string begins that ends after the first `num_old` characters of `text`."""
+        """Return the start of the first stop string that ends after the first `num_old` characters of `text`.
+
+        Returns None if there is none.
+        """
         found = [text.find(stop, max(0, num_old - len(stop) + 1)) for stop in self._stop]
         return min((start for start in found if start >= 0), default=None)

@@ -1,4 +1,4 @@
-"""Which files make a checkpoint whole."""
+"""The check that a model folder has all files of a checkpoint."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from model.checkpoint.json_file import read_json_object
 
 
 def missing_files(folder: Path) -> list[str]:
-    """Names of the files that `folder` lacks to be loaded, weights last; empty when it is whole.
+    """Return the names of required files that `folder` lacks, weights last. The list is empty if none is missing.
 
     Raises:
         ModelUnusable: The index of a sharded checkpoint is damaged.

@@ -1,4 +1,4 @@
-"""A checkpoint's `config.json`, read strictly: what this model cannot compute is refused by name, never misread."""
+"""Strict reading of a checkpoint's `config.json`: the error names each field that this model does not support."""
 
 from __future__ import annotations
 
@@ -14,52 +14,52 @@ from model.checkpoint.json_file import read_json_object
 
 ModelDtype = Literal["float32", "bfloat16"]
 
-DEFAULT_HEAD_DIM = 128  # every released Qwen3; not hidden_size / num_heads
+DEFAULT_HEAD_DIM = 128  # value of every released Qwen3; it is not hidden_size / num_heads
 
 
 @dataclass(frozen=True)
 class YarnConfig:
-    """YaRN's stretch of the rotary embedding, named as in `rope_parameters`."""
+    """YaRN's settings, which extend the context of rotary embeddings. Field names are those of `rope_parameters`."""
 
-    factor: float  # how far beyond the original context; at least 1
-    original_max_position_embeddings: int  # tokens of context the model was trained with
-    attention_factor: float | None = None  # scales cos and sin; None: from `factor`, or from the two mscales
+    factor: float  # extended context divided by original context, at least 1
+    original_max_position_embeddings: int  # tokens of context in training
+    attention_factor: float | None = None  # scale of cos and sin; None: computed from `factor` or the two mscales
     beta_fast: float = 32.0  # rotations in the original context above which a frequency keeps its value
     beta_slow: float = 1.0  # rotations below which a frequency is divided by `factor`
     mscale: float | None = None
     mscale_all_dim: float | None = None
-    truncate: bool = True  # the two bounds become whole dimensions
+    truncate: bool = True  # round the two bounds to whole dimensions
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The shape of a dense Qwen3."""
+    """The sizes and settings of a dense Qwen3 model."""
 
-    vocab_size: int  # rows of the embedding; more than the tokenizer has
+    vocab_size: int  # rows of the embedding; may exceed the tokenizer's size
     hidden_size: int
     intermediate_size: int
     num_layers: int
     num_heads: int  # query heads
     num_kv_heads: int  # divides num_heads
-    head_dim: int  # even; not hidden_size / num_heads
+    head_dim: int  # even; independent of hidden_size / num_heads
     rms_norm_eps: float
     rope_theta: float
     yarn: YarnConfig | None
-    max_position_embeddings: int  # tokens of context; under YaRN at least factor x the original context
-    tie_word_embeddings: bool  # the output layer is the embedding
-    dtype: ModelDtype  # of the checkpoint
+    max_position_embeddings: int  # tokens of context; with YaRN at least factor * original context
+    tie_word_embeddings: bool  # True if the output layer is the embedding
+    dtype: ModelDtype  # type in which to run the checkpoint
 
     @classmethod
     def from_folder(cls, folder: Path | str) -> Self:
-        """Reads `config.json`, in the spelling of transformers 4 or 5.
+        """Read `config.json` with the field names of transformers 4 or 5.
 
-        A float16 checkpoint is run in bfloat16: of the two half precisions only bfloat16 holds Qwen3's largest
-        activations, and it is the one that processors multiply. A config without a dtype is run in float32, which
-        loses nothing.
+        A float16 checkpoint runs in bfloat16. Only bfloat16 can hold Qwen3's largest activations, and processors have
+        instructions for it. A config without a dtype runs in float32, which loses nothing.
 
         Raises:
-            ModelUnusable: No readable config, another architecture, a value out of its range, or a feature (experts,
-                quantised weights, sliding windows, biases, another rope scaling) that would change the result.
+            ModelUnusable: The file is not readable, the architecture is not supported, or a value is out of range.
+                Features that would change the result are refused, too: experts, quantised weights, sliding windows,
+                biases and other kinds of rope scaling.
         """
         path = Path(folder) / "config.json"
         raw = read_json_object(path)
@@ -88,7 +88,7 @@ class ModelConfig:
         return config
 
     def check_heads(self, path: Path) -> None:
-        """Raises `ModelUnusable` when the heads do not fit together."""
+        """Raise `ModelUnusable` if the numbers or sizes of heads are not consistent."""
         if self.num_heads % self.num_kv_heads:
             raise ModelUnusable(
                 f"{path}: num_attention_heads {self.num_heads} is not a multiple of num_key_value_heads "
@@ -99,7 +99,7 @@ class ModelConfig:
 
 
 def _rope_parameters(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The rotary settings under transformers 5's names, whichever spelling the file has."""
+    """Return the rotary settings under transformers 5's names, for files of both versions."""
     settings = dict(raw.get("rope_parameters") or raw.get("rope_scaling") or {})
     if "rope_theta" not in settings and "rope_theta" in raw:
         settings["rope_theta"] = raw["rope_theta"]
@@ -131,8 +131,8 @@ def _yarn(rope: Mapping[str, Any], max_positions: int, path: Path) -> YarnConfig
 
 
 def _stretched(max_positions: int, yarn: YarnConfig, path: Path) -> int:
-    """Tokens of context under YaRN."""
-    stretched = yarn.factor * yarn.original_max_position_embeddings  # may be infinite
+    """Return the tokens of context with YaRN. Raises `ModelUnusable` if there are too many."""
+    stretched = yarn.factor * yarn.original_max_position_embeddings  # the product may be infinite
     most = LARGEST["max_position_embeddings"]
     if stretched > most:
         raise ModelUnusable(f"{path}: YaRN's factor {yarn.factor:g} gives a context beyond {most:,} tokens.")

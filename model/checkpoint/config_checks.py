@@ -1,4 +1,4 @@
-"""What a `config.json` may ask for that this model does not compute: refused by name, before a weight is read."""
+"""Refusal of settings in `config.json` that this model does not support, before any weight is read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNQUANTISED_HINT = "Use the unquantised checkpoint of the same model, Qwen/Qwen3
 
 
 def refuse_unsupported(raw: Mapping[str, Any], path: Path) -> None:
-    """Raises `ModelUnusable` for the first thing in `raw` that would make the result wrong."""
+    """Raise `ModelUnusable` for the first setting in `raw` that would make the result wrong."""
     _refuse_other_architectures(raw, path)
     _refuse_quantised_weights(raw, path)
     _refuse_other_rope(raw, path)

@@ -1,4 +1,4 @@
-"""Single values of a `config.json`, checked where they are read."""
+"""Reading and checking single values of a `config.json`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from jobs.errors import ModelUnusable
 
-LARGEST = {  # far beyond every released Qwen3, the largest of which has the number in the comment
+LARGEST = {  # maximum values; each comment gives the largest value of all released Qwen3 models
     "vocab_size": 10_000_000,  # 151,936
     "hidden_size": 1_000_000,  # 5,120
     "intermediate_size": 1_000_000,  # 25,600
@@ -23,7 +23,11 @@ LARGEST = {  # far beyond every released Qwen3, the largest of which has the num
 
 
 def size(raw: Mapping[str, Any], name: str, path: Path) -> int:
-    """`raw[name]` as a whole number from 1 to `LARGEST`'s, or `ModelUnusable` naming file, field and value."""
+    """Return `raw[name]`, a whole number from 1 to `LARGEST[name]`.
+
+    Raises:
+        ModelUnusable: The value is missing or out of range. The message names file, field and value.
+    """
     value = _present(raw, name, path)
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST[name]:
         raise ModelUnusable(
@@ -33,21 +37,25 @@ def size(raw: Mapping[str, Any], name: str, path: Path) -> int:
 
 
 def positive_number(raw: Mapping[str, Any], name: str, path: Path) -> float:
-    """`raw[name]` as a finite number above zero, or `ModelUnusable` naming file, field and value."""
+    """Return `raw[name]`, a finite number above zero.
+
+    Raises:
+        ModelUnusable: The value is missing or out of range. The message names file, field and value.
+    """
     value = _present(raw, name, path)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= sys.float_info.max:
         raise ModelUnusable(f"{path}: {name} is {_shown(value)}; it must be a number above 0.")
     return float(value)
 
 
-def _present(raw: Mapping[str, Any], name: str, path: Path) -> Any:  # noqa: ANN401 — whatever JSON holds
+def _present(raw: Mapping[str, Any], name: str, path: Path) -> Any:  # noqa: ANN401 — any JSON value
     if name not in raw:
         raise ModelUnusable(f"{path} has no {name}.", "Fetch the model anew.")
     return raw[name]
 
 
 def _shown(value: object) -> str:
-    """A value for a message: Python refuses to write numbers of thousands of digits, and nobody reads them."""
+    """Return a value as text for a message. Python refuses to print numbers of thousands of digits."""
     if isinstance(value, int) and value.bit_length() > 128:
         return f"a number of about {value.bit_length() * 3 // 10:,} digits"
     return f"{value!r:.80}"

@@ -1,6 +1,6 @@
-"""What a model's `generation_config.json` says about where a completion ends.
+"""The eos tokens in a model's `generation_config.json`.
 
-Its sampling defaults are read on the client's side too, without torch: `jobs.records.model_card`.
+The client reads this file's sampling defaults without torch: `jobs.records.model_card`.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from model.checkpoint.json_file import read_json_object
 
 @dataclass(frozen=True)
 class GenerationConfig:
-    """The tokens that end a completion; empty when the model names none."""
+    """The tokens that end a completion. The tuple is empty if the model names none."""
 
     eos_token_ids: tuple[int, ...]
 
     @classmethod
     def from_folder(cls, path: Path | str) -> GenerationConfig:
-        """Read `generation_config.json`, or where it is missing or silent, `config.json`.
+        """Read `generation_config.json`, or `config.json` if the first one is missing or names no eos token.
 
         Raises:
-            ModelUnusable: A file is damaged, `config.json` is missing, or `eos_token_id` is no token id and no list of
-                them.
+            ModelUnusable: A file is damaged, `config.json` is missing, or `eos_token_id` is neither a token id nor a
+                list of token ids.
         """
         file = Path(path) / "generation_config.json"
         said = _eos_token_ids(read_json_object(file), file) if file.exists() else ()

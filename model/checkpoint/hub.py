@@ -1,4 +1,4 @@
-"""Finding a model's files: the bundled demo, a local folder, or the Hugging Face hub and its cache."""
+"""Finding a model's files: the bundled demo, a local folder, or the Hugging Face hub with its cache."""
 
 from __future__ import annotations
 
@@ -27,26 +27,27 @@ _NEEDED_FILES = [
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """Where a model's files are on this machine."""
+    """A model's folder on this machine."""
 
     path: Path
-    name: str  # as it was asked for
-    revision: str | None  # the hub's commit; None for a folder and for `demo`
+    name: str  # as the user named it
+    revision: str | None  # commit on the hub; None for a local folder and for `demo`
 
 
 def resolve_model(name: str, *, show_progress: bool = False, cache_dir: Path | None = None) -> ModelFolder:
-    """Find a model, fetching what the hub's cache lacks. An interrupted download keeps the files that have arrived.
+    """Find a model and download the files that the hub's cache lacks. A new attempt resumes an interrupted download.
 
-    The hub's own environment variables hold: `HF_HOME`, `HF_HUB_CACHE`, `HF_HUB_OFFLINE`, `HF_ENDPOINT`, `HF_TOKEN`.
+    These environment variables of the hub apply: `HF_HOME`, `HF_HUB_CACHE`, `HF_HUB_OFFLINE`, `HF_ENDPOINT`,
+    `HF_TOKEN`.
 
     Args:
-        name: `demo`, a folder, or a hub id such as `Qwen/Qwen3-0.6B`, with `@` and a branch, tag or commit if wanted. A
-            folder of that name comes before the hub; `./demo` is a folder of one's own called demo.
-        show_progress: Whether a download draws a progress bar on stderr (only if that is a terminal).
-        cache_dir: Where downloads are kept; None: the hub's usual place.
+        name: `demo`, a folder, or a hub id such as `Qwen/Qwen3-0.6B`. A hub id may end in `@` and a branch, tag or
+            commit. If a folder of this name exists, it is used instead of the hub. `./demo` is the user's own folder.
+        show_progress: Draw a progress bar of the download on stderr, if stderr is a terminal.
+        cache_dir: Folder for downloads. None means the hub's default.
 
     Raises:
-        ModelUnusable: There is no such model, it may not be had, the hub cannot be reached, or files are missing.
+        ModelUnusable: The model does not exist, access is denied, the hub is not reachable, or files are missing.
     """
     if name == DEMO:
         return _complete(ModelFolder(DEMO_FOLDER, name, None))
@@ -59,7 +60,7 @@ def resolve_model(name: str, *, show_progress: bool = False, cache_dir: Path | N
             f"There is no model {name!r}: it is not a folder, and not a hub id.",
             "Name a folder that holds a model, a hub id such as Qwen/Qwen3-0.6B, or demo.",
         )
-    from model.checkpoint.hub_download import download  # starts slowly; a local model needs no network client
+    from model.checkpoint.hub_download import download  # slow to import, and local models need no network client
 
     snapshot = download(hub_id["repository"], hub_id["revision"], _NEEDED_FILES, show_progress, cache_dir)
     return _complete(ModelFolder(snapshot, name, snapshot.name))

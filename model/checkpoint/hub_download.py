@@ -1,4 +1,4 @@
-"""Downloading from the Hugging Face hub, with errors that say what to do."""
+"""Downloads from the Hugging Face hub, with errors that tell the user what to do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jobs.errors import ModelUnusable
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
 
-# The narrower class first: a gated repository counts as not found too.
+# Subclasses come first: GatedRepoError is a RepositoryNotFoundError.
 _REFUSALS: list[tuple[type[Exception], tuple[str, str]]] = [
     (
         GatedRepoError,
@@ -46,17 +46,17 @@ _REFUSALS: list[tuple[type[Exception], tuple[str, str]]] = [
 def download(
     repository: str, revision: str | None, patterns: list[str], show_progress: bool, cache_dir: Path | None
 ) -> Path:
-    """The snapshot of a model in the hub's cache, fetched as far as it is not there yet.
+    """Download the files that the hub's cache lacks, and return the folder of the model's snapshot.
 
     Args:
         repository: `org/name`.
-        revision: A branch, tag or commit; None: the main branch.
-        patterns: Names of the files that are wanted; `*` stands for anything.
-        show_progress: Whether progress is drawn.
-        cache_dir: None: the hub's usual place.
+        revision: A branch, tag or commit. None means the main branch.
+        patterns: Names of the files to download; `*` stands for any text.
+        show_progress: Draw a progress bar.
+        cache_dir: Folder for downloads. None means the hub's default.
 
     Raises:
-        ModelUnusable: The model cannot be had.
+        ModelUnusable: The download failed.
     """
     try:
         snapshot = snapshot_download(
@@ -66,20 +66,20 @@ def download(
             allow_patterns=patterns,
             tqdm_class=tqdm if show_progress else _NoProgress,
         )
-    except Exception as error:  # errors of whichever HTTP client the library is built on come through as they are
+    except Exception as error:  # the library also passes on errors of its HTTP client, which depends on its version
         raise _explained(error, repository, revision) from error
     return Path(snapshot)
 
 
 class _NoProgress(tqdm):
-    """A progress bar that is never drawn."""
+    """A progress bar that draws nothing."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **{**kwargs, "disable": True})  # type: ignore[no-untyped-call]
 
 
 def _explained(error: Exception, repository: str, revision: str | None) -> ModelUnusable:
-    """The same error in a person's terms."""
+    """Turn an error of the hub's library into one that tells the user what to do."""
     if isinstance(error, LocalEntryNotFoundError) and constants.HF_HUB_OFFLINE:
         return ModelUnusable(
             f"The model {repository} is not wholly in the cache, and HF_HUB_OFFLINE forbids to fetch it.",

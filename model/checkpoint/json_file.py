@@ -1,4 +1,4 @@
-"""Reading the JSON files of a model folder."""
+"""Reading of JSON files in a model folder."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from jobs.errors import ModelUnusable
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """The object in a model's JSON file.
+    """Read a model's JSON file and return its object.
 
     Raises:
-        ModelUnusable: The file is missing, cannot be read, or holds no JSON object.
+        ModelUnusable: The file is missing, not readable, or holds no JSON object.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
-"""From a checkpoint's tensors to the model's: fused, converted and packed one by one.
+"""Loading a checkpoint's tensors into the model's weights: fused, converted and packed one by one.
 
-At most one product exists both read and packed, so the peak of memory stays near the size of the weights.
+At most one weight exists both unpacked and packed at a time, so peak memory stays near the size of all weights.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def load_model_weights(
     vocab_limit: int | None,
     quantize: Quantization,
 ) -> ModelWeights:
-    """Reads every tensor of `folder`. Arguments and errors as in `Qwen3ForCausalLM.from_folder`."""
+    """Load all weights in `folder`. Arguments and errors are those of `Qwen3ForCausalLM.from_folder`."""
     valid_vocab = _valid_vocab(config, vocab_limit)
     checkpoint = Checkpoint(folder)
     checkpoint.check(expected_shapes(config), optional=[LM_HEAD] if config.tie_word_embeddings else [])
@@ -39,7 +39,7 @@ def load_model_weights(
     embedding = read.tensor(EMBEDDING)
     lm_head, screen = _output_layer(read, config, embedding, valid_vocab)
     if config.tie_word_embeddings and has_readable_rows(lm_head):
-        embedding = lm_head  # one copy in memory serves both
+        embedding = lm_head  # embedding and output layer share one copy in memory
     return ModelWeights(
         embedding=embedding,
         layers=[_layer(read, config, index) for index in range(config.num_layers)],
@@ -51,7 +51,7 @@ def load_model_weights(
 
 
 def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Every tensor of a checkpoint of this configuration, by transformers' names."""
+    """Return the shape of every tensor in a checkpoint of this configuration, by transformers' names."""
     hidden, head_dim, intermediate = config.hidden_size, config.head_dim, config.intermediate_size
     q_size, kv_size = config.num_heads * head_dim, config.num_kv_heads * head_dim
     layer = {
@@ -74,7 +74,7 @@ def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
 
 
 class _Reader:
-    """Reads tensors to their device, converted."""
+    """Reads tensors, converts them and puts them on their device."""
 
     def __init__(
         self, checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device, quantize: Quantization
@@ -88,7 +88,7 @@ class _Reader:
         return self._stacked(name)
 
     def product(self, *names: str) -> torch.Tensor:
-        """The weights `names`, one below the other, packed as one product."""
+        """Read the weights `names`, stack their rows, and pack them as one weight."""
         return self.packed(self._stacked(*names))
 
     def packed(self, weight: torch.Tensor) -> torch.Tensor:
@@ -122,9 +122,10 @@ def _layer(read: _Reader, config: ModelConfig, index: int) -> LayerWeights:
 def _output_layer(
     read: _Reader, config: ModelConfig, embedding: torch.Tensor, valid_vocab: int
 ) -> tuple[torch.Tensor, OutputScreen | None]:
-    """The output layer without its padding rows.
+    """Return the packed output layer without its padding rows, and its screen if it can have one.
 
-    A tied checkpoint may hold `lm_head.weight` all the same; the configuration decides, as in transformers.
+    Only the configuration decides if the layer is tied, as in transformers. A tied checkpoint may still hold
+    `lm_head.weight`; it is ignored.
     """
     head = (embedding if config.tie_word_embeddings else read.tensor(LM_HEAD))[:valid_vocab]
     packed = read.packed(head)

@@ -1,4 +1,7 @@
-"""A checkpoint's tensors, read strictly and one at a time: missing, surplus, misshapen or damaged ones are named."""
+"""Strict reading of a checkpoint's tensors, one at a time.
+
+Errors name the tensors that are missing, unknown or damaged, or that have a wrong shape.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ _FETCH = "Fetch the model anew."
 
 
 class TensorInfo(NamedTuple):
-    """What a file's header says about a tensor."""
+    """A tensor's entry in a file's header."""
 
     path: Path
     shape: tuple[int, ...]
@@ -28,21 +31,21 @@ class TensorInfo(NamedTuple):
 
 
 class Checkpoint:
-    """The tensors of a folder, by name. Headers are read at once, a tensor's numbers by `read`."""
+    """The tensors of a folder, by name. The constructor reads the headers, `read_into` the values of a tensor."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises `ModelUnusable` when there are no weights, or a file is missing or damaged."""
+        """Read the headers. Raises `ModelUnusable` if there are no weights, or if a file is missing or damaged."""
         self.folder = folder
         self._tensors: dict[str, TensorInfo] = {}
         for name in _weight_files(folder):
             self._read_header(folder / name)
 
     def check(self, expected: Mapping[str, tuple[int, ...]], optional: Iterable[str] = ()) -> None:
-        """Raises `ModelUnusable` unless exactly the `expected` tensors are there, in these shapes.
+        """Raise `ModelUnusable` unless the checkpoint has exactly the `expected` tensors, in these shapes.
 
         Args:
             expected: Shapes by name.
-            optional: Names among them that may be absent.
+            optional: Names in `expected` that may be missing.
         """
         self._refuse_names("lack", [n for n in expected if n not in self._tensors and n not in set(optional)])
         self._refuse_names("hold unknown", [n for n in self._tensors if n not in expected])
@@ -50,14 +53,14 @@ class Checkpoint:
             self._check_tensor(name, tensor, expected[name])
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of the tensor `name`."""
+        """Return the shape of the tensor `name`."""
         return self._tensors[name].shape
 
     def read_into(self, name: str, target: torch.Tensor) -> None:
-        """Copies the tensor `name` to `target`, of the same shape, in the dtype and on the device of `target`.
+        """Copy the tensor `name` to `target`, which has the same shape. Converts to the dtype and device of `target`.
 
-        The file is mapped for this one tensor only: kept open, its pages would count as the process's memory beside
-        the weights made from them.
+        The file is mapped only during this call. Otherwise the mapped pages would count as the process's memory, in
+        addition to the weights made from them.
         """
         with safe_open(self._tensors[name].path, framework="pt", device="cpu") as file:
             target.copy_(file.get_tensor(name))
@@ -95,7 +98,7 @@ class Checkpoint:
 
 
 def _weight_files(folder: Path) -> list[str]:
-    """Names of the safetensors files of `folder`. One single file goes before an index, as in transformers."""
+    """Return the names of the safetensors files in `folder`. A single file takes precedence, as in transformers."""
     if (folder / SINGLE_FILE).is_file():
         return [SINGLE_FILE]
     index = folder / INDEX_FILE

@@ -1,9 +1,9 @@
-"""Compile the C++ operators on first use, keep the library, load it.
+"""Building the C++ operators on first use, and loading the library.
 
-The sources need only PyTorch's stable C++ headers, so the build takes seconds: as two translation units, since reading
-those headers takes a second each time, and two cores are what the smallest machines have. The library's name is a hash
-of all that it depends on (sources, flags, PyTorch, processor), so a stale one is never loaded and machines may share
-the folder.
+The build takes seconds, because the sources need only PyTorch's stable C++ headers. It has two translation units:
+reading the headers takes a second per unit, and the smallest machines have two cores. The library's name is a hash of
+everything that it depends on: sources, flags, PyTorch and processor. Therefore a stale library is never loaded, and
+machines may share the folder.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ BUILD_TIMEOUT_SECONDS = 300
 
 
 class KernelsUnavailable(RuntimeError):
-    """The operators cannot be built or loaded here; the message says why in one line."""
+    """The operators cannot be built or loaded on this machine. The message gives the reason in one line."""
 
 
 def kernels_loaded() -> bool:
-    """Whether this process has the C++ operators, `torch.ops.qwen_batch_cpu.*`."""
+    """Return True if this process has loaded the C++ operators, `torch.ops.qwen_batch_cpu.*`."""
     return hasattr(torch.ops.qwen_batch_cpu, "decode_attention")
 
 
 def load_kernels(cache_folder: Path) -> None:
-    """Make `torch.ops.qwen_batch_cpu.*` available, building them if this machine has not yet. Idempotent.
+    """Load the operators `torch.ops.qwen_batch_cpu.*`, and build them first if necessary. Idempotent.
 
     Args:
-        cache_folder: Where built libraries are kept; made if it does not exist.
+        cache_folder: Folder for built libraries. It is created if it does not exist.
 
     Raises:
         KernelsUnavailable: There is no C++ compiler, or it failed.
@@ -59,9 +59,9 @@ def load_kernels(cache_folder: Path) -> None:
 
 
 def _compile_command(compiler: str) -> list[str]:
-    """To be followed by a source and `-o` with the object."""
+    """Return the command that compiles one unit. The caller appends a source and `-o` with the object."""
     version = torch.__version__.split("+")[0].split(".")
-    # The stable ABI's feature level: one byte each for major and minor.
+    # Feature level of the stable ABI: one byte for the major version and one for the minor version.
     level = f"-DTORCH_TARGET_VERSION=0x{int(version[0]):02x}{int(version[1]):02x}000000000000"
     tune = "-mcpu=native" if platform.machine() in {"arm64", "aarch64"} else "-march=native"
     rooms = [word for room in sorted(SOURCES.iterdir()) for word in ("-iquote", str(room))]
@@ -69,7 +69,10 @@ def _compile_command(compiler: str) -> list[str]:
 
 
 def _link_command(compiler: str) -> list[str]:
-    """Objects go after `-shared`: what is linked later serves them."""
+    """Return the command that links the library. The caller inserts the objects after `-shared`, before `-l` options.
+
+    The linker resolves an object's symbols only from libraries that follow the object.
+    """
     return [compiler, "-shared", "-L", str(TORCH_FOLDER / "lib"), "-ltorch", "-ltorch_cpu", "-lc10"]
 
 
@@ -82,7 +85,7 @@ def _digest(command: list[str]) -> str:
 
 
 def _processor() -> str:
-    """What `-march=native` depends on: the processor's model and its instruction sets."""
+    """Describe the processor's model and its instruction sets, on which `-march=native` depends."""
     cpuinfo = Path("/proc/cpuinfo")
     if not cpuinfo.exists():
         return platform.processor()
@@ -91,7 +94,7 @@ def _processor() -> str:
 
 
 def _build(compile_command: list[str], link_command: list[str], library: Path) -> None:
-    """Build beside the target and rename: workers that start together never load half a file."""
+    """Build the library in a temporary folder, then rename it. Other workers thus never load an incomplete file."""
     library.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=library.parent) as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
         units = _translation_units(Path(folder))
@@ -105,7 +108,10 @@ def _build(compile_command: list[str], link_command: list[str], library: Path) -
 
 
 def _translation_units(folder: Path) -> list[Path]:
-    """Attention and all else, which take about as long to compile; so no two sources may use a name for two things."""
+    """Write two translation units: one includes the attention sources, the other one all others.
+
+    Both take about equal time to compile. As sources share a unit, they must not use one name for two things.
+    """
     attention = set(SOURCES.glob("attention/*.cpp"))
     sources = {"attention": attention, "others": set(SOURCES.glob("*/*.cpp")) - attention}
     units = []

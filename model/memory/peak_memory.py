@@ -1,4 +1,4 @@
-"""How much memory this process has needed."""
+"""Peak memory of this process."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 
 def peak_cpu_memory_bytes() -> int:
-    """The largest resident size of this process so far."""
+    """Return the largest resident size of this process so far, in bytes."""
     try:
-        # What `getrusage` says begins, on Linux, with the size of the process that started this one.
+        # On Linux, `getrusage` is not used: its peak includes the size of the parent process at the start of this one.
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     except OSError:
         status = ""
     if found := re.search(r"^VmHWM:\s*(\d+) kB", status, re.MULTILINE):
         return int(found[1]) << 10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, others KiB
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS reports bytes, other systems KiB

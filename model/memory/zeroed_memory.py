@@ -1,4 +1,4 @@
-"""Large tensors of zeros on a CPU whose memory is taken when it is first written."""
+"""Large CPU tensors of zeros whose memory is allocated on first write."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ HUGE_PAGE = 2 << 20  # bytes, on x86-64 and on ARM with pages of 4 KiB
 
 
 def zeroed_tensor(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
-    """A CPU tensor of zeros, straight from the system.
+    """Return a CPU tensor of zeros in memory mapped directly from the system.
 
-    Linux is asked for huge pages: a kernel that jumps about in gigabytes otherwise spends its time on finding pages,
-    and each first write of 4 KiB costs a trap.
+    The mapping asks Linux for huge pages. With small pages, scattered reads in gigabytes of memory spend their time on
+    TLB misses. Also, the first write to each 4 KiB page would cause a page fault.
     """
     size = math.prod(shape) * dtype.itemsize
     if size == 0:
         return torch.zeros(shape, dtype=dtype)
-    # Private, or Linux takes it for memory shared between processes, which seldom gets huge pages.
+    # Private, because Linux seldom gives huge pages to memory that is shared between processes.
     memory = mmap.mmap(-1, size + HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        with contextlib.suppress(OSError):  # a system built without them
+        with contextlib.suppress(OSError):  # the system has no huge pages
             memory.madvise(mmap.MADV_HUGEPAGE)
     start = -torch.frombuffer(memory, dtype=torch.uint8).data_ptr() % HUGE_PAGE
-    # A storage of its own from `start` on: a compiled layer would be compiled again for another storage offset.
+    # The tensor's storage begins at `start`, so its storage offset is 0: each other offset would recompile the layer.
     return torch.frombuffer(memory, dtype=torch.uint8, count=size, offset=start).view(dtype).view(shape)

@@ -1,7 +1,7 @@
-"""`qwen_batch::paged_attention`: queries against the cached keys and values of their own sequence.
+"""`qwen_batch::paged_attention`: attention of queries to the cached keys and values of their own sequence.
 
-On a CPU the C++ kernels run where they are built and know the case (`model/kernels/cpu/common/dispatch.cpp`). On a CUDA
-device the Triton kernels run (`model/kernels/triton/operators.py`), and everywhere else plain PyTorch.
+On a CPU the C++ kernels run if they are built and support the case (`model/kernels/cpu/common/dispatch.cpp`). On a CUDA
+device the Triton kernels run (`model/kernels/triton/operators.py`). In all other cases plain PyTorch runs.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ def reference_paged_attention(
     scale: float,
     is_decode: bool,
 ) -> torch.Tensor:
-    """Causal attention; a query sees its own sequence up to its own position.
+    """Compute causal attention: a query attends to its own sequence up to its own position.
 
-    The bits of a row depend on that row's query, position and keys alone: not on its neighbours, not on the width of
-    `block_tables`, and in prefill not on where the prompt was cut into chunks.
+    A row's bits depend only on its query, position and keys. They do not depend on the other rows, on the width of
+    `block_tables`, or, in prefill, on the split of the prompt into chunks.
 
     Args:
-        q: [num_tokens, num_heads, head_dim]; a sequence's tokens are the last ones of its context
-        cache: [num_pages, 2, num_kv_heads, page_size, head_dim], keys before values, this step's already stored
-        query_start: [num_seqs + 1] int32, where each sequence's tokens begin
-        context_lens: [num_seqs] int32, tokens in the cache, at least 1
-        block_tables: [num_seqs, max_pages] int32, entries beyond the context are ignored
-        scale: factor on the dot products, head_dim ** -0.5
-        is_decode: one token a sequence
+        q: [num_tokens, num_heads, head_dim]. The tokens of a sequence are the last ones of its context.
+        cache: [num_pages, 2, num_kv_heads, page_size, head_dim], keys before values, including this step's.
+        query_start: [num_seqs + 1] int32, index of each sequence's first token.
+        context_lens: [num_seqs] int32, tokens in the cache, at least 1.
+        block_tables: [num_seqs, max_pages] int32. Entries beyond the context are ignored.
+        scale: Factor on the dot products, head_dim ** -0.5.
+        is_decode: True if each sequence has one token.
 
     Returns:
-        [num_tokens, num_heads, head_dim], as q.
+        [num_tokens, num_heads, head_dim].
     """
     if is_decode:
         return decode_attention(q, cache, context_lens, block_tables, scale)

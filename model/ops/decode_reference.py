@@ -1,4 +1,4 @@
-"""Decode attention in plain PyTorch: one query a sequence."""
+"""Decode attention in plain PyTorch: one query per sequence."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from model.ops.page_gather import gather_pages
 
-GATHERED_TOKENS = 8_192  # tokens copied out of the pages at once: bounds the memory of long contexts
+GATHERED_TOKENS = 8_192  # maximum tokens copied out of the pages at once, to bound the memory for long contexts
 
 
 def decode_attention(
@@ -17,10 +17,10 @@ def decode_attention(
     block_tables: torch.Tensor,
     scale: float,
 ) -> torch.Tensor:
-    """One query a sequence against its cache; shapes as in `reference_paged_attention`.
+    """Compute attention for one query per sequence. Shapes are those of `reference_paged_attention`.
 
-    Sequences with the same number of pages run together. The shape a sequence is computed in then follows from its own
-    length, and attention treats the sequences of a batch apart: its bits do not depend on its neighbours.
+    Sequences with an equal number of pages run together, so the shape of a computation follows from a sequence's own
+    length. Attention computes the sequences of a batch separately. Hence a sequence's bits do not depend on the others.
     """
     num_seqs, num_heads, head_dim = q.shape
     num_kv_heads, page_size = cache.shape[2:4]
@@ -44,7 +44,7 @@ def decode_attention(
 
 
 def _rows_by_page_count(context_lens: list[int], page_size: int) -> list[list[int]]:
-    """Sequences of equal page count, in groups of at most `GATHERED_TOKENS` tokens (one sequence at least)."""
+    """Group sequences of equal page count. A group has at most `GATHERED_TOKENS` tokens, or a single sequence."""
     by_count: dict[int, list[int]] = {}
     for row, length in enumerate(context_lens):
         by_count.setdefault(-(-length // page_size), []).append(row)

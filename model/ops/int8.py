@@ -1,11 +1,12 @@
-"""8-bit weights and activations: how numbers become bytes, and their product in plain PyTorch.
+"""8-bit weights and activations: quantisation, and the matrix product in plain PyTorch.
 
-Both are cut along in_features into groups of 256 with a float32 scale each, so that one large value coarsens its own
-group only: values = bytes * scale, bytes from -127 to 127, the scale a group's largest magnitude / 127. Weights are
-quantised once, when they are loaded; the rows of x in every product, each by itself.
+Weights and activations are split along in_features into groups of 256. Each group has a float32 scale, so a large
+value makes only its own group coarser. A value is byte * scale, with bytes from -127 to 127. The scale is the group's
+largest magnitude divided by 127. Weights are quantised once, at load time. Rows of x are quantised in every product,
+each row on its own.
 
-A quantised weight is one tensor of bytes [out_features, groups, 256 + 4], values with 128 added and the scale behind
-them, or what `model/kernels/cpu/products/int8_linear.cpp` makes of that.
+A quantised weight is one tensor of bytes [out_features, groups, 256 + 4]: the values with 128 added, then the scale.
+`model/kernels/cpu/products/int8_linear.cpp` repacks this tensor for its own use.
 """
 
 from __future__ import annotations
@@ -13,21 +14,21 @@ from __future__ import annotations
 import torch
 
 GROUP = 256  # values that share a scale
-PLAIN_AXES, PACKED_AXES = 3, 5  # of a weight from `quantise_weight`, and of what the kernel makes of it
+PLAIN_AXES, PACKED_AXES = 3, 5  # axes of a weight from `quantise_weight`, and of one repacked by the kernel
 _SCALE_BYTES = 4
 _LARGEST = 127
-_SMALLEST = 1e-30  # a group of smaller magnitudes is zero: the inverse of its scale could be infinite
+_SMALLEST = 1e-30  # a group without larger magnitudes becomes zero: the inverse of its scale could be infinite
 _OFFSET = 128  # the kernels multiply unsigned by signed bytes
-_ROWS_AT_ONCE = 4096  # of a weight: what a larger one would take in float32 is not wanted in memory
+_ROWS_AT_ONCE = 4096  # rows of a weight quantised at once, to bound the memory for their float32 copies
 
 
 def quantised_bytes(out_features: int, in_features: int) -> int:
-    """Memory of a quantised weight."""
+    """Return the bytes of a quantised weight."""
     return out_features * -(-in_features // GROUP) * (GROUP + _SCALE_BYTES)
 
 
 def quantise_weight(weight: torch.Tensor) -> torch.Tensor:
-    """`weight` [out_features, in_features] as bytes [out_features, groups, 260]."""
+    """Quantise `weight` [out_features, in_features] to bytes [out_features, groups, 260]."""
     groups = -(-weight.shape[1] // GROUP)
     plain = torch.empty(weight.shape[0], groups, GROUP + _SCALE_BYTES, dtype=torch.uint8, device=weight.device)
     for part, target in zip(torch.split(weight, _ROWS_AT_ONCE), torch.split(plain, _ROWS_AT_ONCE), strict=True):
@@ -38,19 +39,24 @@ def quantise_weight(weight: torch.Tensor) -> torch.Tensor:
 
 
 def quantise(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """`rows` [n, k] as whole numbers from -127 to 127 in float32 [n, groups, 256], and their scales [n, groups]."""
+    """Quantise `rows` [n, k] to integers from -127 to 127.
+
+    Returns:
+        The integers as float32 [n, groups, 256], and their scales [n, groups].
+    """
     groups = -(-rows.shape[1] // GROUP)
     padded = torch.nn.functional.pad(rows.float(), (0, groups * GROUP - rows.shape[1])).view(-1, groups, GROUP)
     largest = padded.abs().amax(-1)
-    # A number divided by a tensor would be its product with the rounded reciprocal, which is not what the kernels do.
+    # Not `_LARGEST / largest`: PyTorch would multiply by the rounded reciprocal, and the kernels divide.
     inverse = torch.where(largest > _SMALLEST, torch.full_like(largest, _LARGEST) / largest, 0.0)
     return (padded * inverse.unsqueeze(-1)).round_(), largest / _LARGEST
 
 
 def int8_linear(x: torch.Tensor, plain: torch.Tensor) -> torch.Tensor:
-    """x [num_rows, in_features] times the transpose of a weight from `quantise_weight`, in x's dtype.
+    """Multiply x [num_rows, in_features] by the transpose of a weight from `quantise_weight`. Returns x's dtype.
 
-    A group's products are whole numbers below 2^24, so exact in float32 in any order; groups are added in order.
+    Sums within a group are integers below 2^24, which float32 holds exactly in any order of summation. Groups are added
+    in order.
     """
     values, scales = quantise(x)
     weights = plain[..., :GROUP].float() - _OFFSET

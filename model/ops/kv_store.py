@@ -1,4 +1,4 @@
-"""`qwen_batch::store_kv`: this step's keys and values go to their slots in the cache."""
+"""`qwen_batch::store_kv`: storing a step's keys and values in their slots of the cache."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from model.ops.library import register
 
 
 def store_kv(k: torch.Tensor, v: torch.Tensor, cache: torch.Tensor, slots: torch.Tensor) -> None:
-    """Writes row i of `k` and `v` to slot `slots[i]`, that is page `slot // page_size`, place `slot % page_size`.
+    """Write row i of `k` and `v` to slot `slots[i]`: page `slot // page_size`, place `slot % page_size`.
 
     Args:
-        k: [num_tokens, num_kv_heads, head_dim]
-        v: the same
-        cache: [num_pages, 2, num_kv_heads, page_size, head_dim], keys before values; changed in place
-        slots: [num_tokens] int64; where several rows name one slot of the sink page, any of them wins
+        k: Keys [num_tokens, num_kv_heads, head_dim].
+        v: Values [num_tokens, num_kv_heads, head_dim].
+        cache: [num_pages, 2, num_kv_heads, page_size, head_dim], keys before values. Changed in place.
+        slots: [num_tokens] int64. If several rows name one slot of the sink page, any of them may win.
     """
     page_size = cache.shape[3]
     pages, places = slots // page_size, slots % page_size

@@ -1,4 +1,7 @@
-"""The operators' namespace, `torch.ops.qwen_batch`. `torch.compile` sees an operator as one opaque call."""
+"""The namespace of this project's operators, `torch.ops.qwen_batch`.
+
+To `torch.compile` an operator is one opaque call.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,19 @@ import torch
 
 LIBRARY = torch.library.Library("qwen_batch", "DEF")  # type: ignore[no-untyped-call]
 
-# Reached on every device for which no faster kernel is registered.
+# The dispatch key for devices without a faster registered kernel.
 ANY_DEVICE = "CompositeExplicitAutograd"
 
 
 def register(schema: str, implementation: Callable[..., object], result_shape: Callable[..., object]) -> None:
-    """Defines an operator.
+    """Define an operator.
 
     Args:
         schema: Name, arguments and result in PyTorch's schema language.
-        implementation: Runs wherever no kernel is registered for the arguments' device. The file
+        implementation: Runs if no kernel is registered for the arguments' device. The file
             `model/kernels/cpu/common/dispatch.cpp` registers the C++ kernels for a CPU. It calls this implementation by
-            the operator's name with `_in_python` behind it.
-        result_shape: The same arguments to an empty result, for the compiler.
+            the operator's name with the suffix `_in_python`.
+        result_shape: Takes the operator's arguments and returns an empty result of the right shape, for the compiler.
     """
     name = schema.partition("(")[0]
     for each in (name, f"{name}_in_python"):

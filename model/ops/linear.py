@@ -1,9 +1,9 @@
-"""`qwen_batch::linear`: `x @ W.T`; each row's bits are independent of the other rows.
+"""`qwen_batch::linear`: `x @ W.T`. Each row's bits are independent of the other rows.
 
-On a CPU the weight is packed once, which a plain `F.linear` would do anew in every call. In bfloat16 it is packed for a
-kernel of ours, where the processor has AMX tiles or AVX-512 (`model/kernels`), else for oneDNN, where oneDNN takes
-bfloat16. Inductor refuses oneDNN's layout as a graph's input; behind an operator of our own it passes. A weight may
-also be quantised to 8 bits (`model.ops.int8`).
+On a CPU the weight is packed once; a plain `F.linear` would pack it again in every call. A bfloat16 weight is packed
+for this project's own kernel if the processor has AMX tiles or AVX-512 (`model/kernels`). Otherwise it is packed for
+oneDNN if oneDNN supports bfloat16 there. Inductor does not accept oneDNN's layout as a graph's input, but it accepts
+this custom operator. A weight may also be quantised to 8 bits (`model.ops.int8`).
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from model.ops.row_invariance import MOST_ROWS, is_row_invariant
 
 Quantization = Literal["none", "int8"]
 
-BLOCK_ROWS = 64  # rows of a block where a kernel's bits depend on the number of rows
-AMX_AXES, DOT_AXES = 6, 4  # of weights packed for them (model/kernels/cpu/common/dispatch.cpp)
-AMX_STEP, DOT_STEP = 32, 2  # in_features are a multiple of this, in products on AMX tiles and of pairs
-WIDENED_VALUES = 1 << 18  # of a weight in float32 at once: 1 MiB, which stays in a cache
+BLOCK_ROWS = 64  # fixed number of rows per product, if a kernel's bits depend on the number of rows
+AMX_AXES, DOT_AXES = 6, 4  # axes of weights packed for these kernels (model/kernels/cpu/common/dispatch.cpp)
+AMX_STEP, DOT_STEP = 32, 2  # in_features must be a multiple of this: on AMX tiles, and in pairs by AVX-512
+WIDENED_VALUES = 1 << 18  # values of a weight converted to float32 at once: 1 MiB, which stays in a cache
 
 
 def pack_weight(weight: torch.Tensor, quantize: Quantization = "none") -> torch.Tensor:
-    """`weight` [out_features, in_features] in the layout that `linear` is fastest with on its device.
+    """Return `weight` in the layout that makes `linear` fastest on its device.
 
-    A packed weight can be used by nothing but `linear`. The weight itself comes back where nothing packs its type. On
-    a CPU the kernel for this shape is tried here, so that no step has to wait for it.
+    Only `linear` can use a packed weight. If no kernel packs this type, the weight is returned unchanged. On a CPU the
+    kernel for this shape is tried here, so that no step has to wait for that.
 
     Args:
-        weight: As a checkpoint holds it.
-        quantize: "int8": rounded to 8 bits (`model.ops.int8`); "none": as exact as it is.
+        weight: [out_features, in_features], as in the checkpoint.
+        quantize: "int8" rounds it to 8 bits (`model.ops.int8`); "none" keeps its precision.
     """
     if quantize == "int8":
         plain = int8.quantise_weight(weight)
@@ -49,7 +49,7 @@ def pack_weight(weight: torch.Tensor, quantize: Quantization = "none") -> torch.
 
 
 def _pack_for_own_kernel(weight: torch.Tensor) -> torch.Tensor | None:
-    """None where none of our kernels fits the weight and the processor."""
+    """Pack a weight for one of this project's kernels. Returns None if none fits the weight and the processor."""
     if weight.dtype != torch.bfloat16 or not kernels_loaded():
         return None
     kernels, in_features = torch.ops.qwen_batch_cpu, weight.shape[1]
@@ -62,22 +62,22 @@ def _pack_for_own_kernel(weight: torch.Tensor) -> torch.Tensor | None:
 
 
 def bfloat16_kernel_available() -> bool:
-    """Return whether products with bfloat16 weights run in a kernel of ours here: AVX-512, or AMX tiles as well."""
+    """Return True if this project's bfloat16 kernels run here: with AVX-512, or with AMX tiles as well."""
     return kernels_loaded() and bool(torch.ops.qwen_batch_cpu.dot_available())
 
 
 def int8_kernel_available() -> bool:
-    """Whether products with 8-bit weights run in a kernel of ours here: AVX512-VNNI, or AMX tiles as well."""
+    """Return True if this project's 8-bit kernels run here: with AVX512-VNNI, or with AMX tiles as well."""
     return kernels_loaded() and bool(torch.ops.qwen_batch_cpu.int8_available())
 
 
 def is_packed_for_own_kernel(weight: torch.Tensor) -> bool:
-    """Whether a weight from `pack_weight` is one that our own kernels multiply."""
+    """Return True if this project's own kernels multiply this weight from `pack_weight`."""
     return not weight.is_mkldnn and weight.dim() in {AMX_AXES, DOT_AXES, int8.PACKED_AXES}
 
 
 def is_packed_for_dot_products(weight: torch.Tensor) -> bool:
-    """Return whether a weight from `pack_weight` is multiplied in pairs by AVX-512, not on tiles."""
+    """Return True if a weight from `pack_weight` is multiplied in pairs by AVX-512, not on AMX tiles."""
     return not weight.is_mkldnn and weight.dim() == DOT_AXES
 
 
@@ -86,16 +86,20 @@ def _pack(weight: torch.Tensor) -> torch.Tensor:
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor, out_features: int) -> torch.Tensor:
-    """x [num_rows, in_features] times the transpose of a weight from `pack_weight`: [num_rows, out_features]."""
+    """Multiply x [num_rows, in_features] by the transpose of a weight from `pack_weight`.
+
+    Returns:
+        [num_rows, out_features].
+    """
     product: torch.Tensor = torch.ops.qwen_batch.linear(x, weight, out_features)
     return product
 
 
 def plain_linear(x: torch.Tensor, weight: torch.Tensor, out_features: int) -> torch.Tensor:
-    """`linear` for weights that are not packed for one of our kernels.
+    """Multiply as `linear` does, for weights that are not packed for this project's kernels.
 
-    On a CPU a row's bits are the same for any number of rows and any neighbours: because our kernel is so, or oneDNN's
-    is so on this machine (`kernel_is_row_invariant` has tried), or it only ever sees blocks of `BLOCK_ROWS` rows.
+    On a CPU a row's bits do not depend on the number of rows or on the other rows. If the kernel does not guarantee
+    that on this machine (`kernel_is_row_invariant`), it gets only blocks of `BLOCK_ROWS` rows.
     """
     if weight.dim() == int8.PLAIN_AXES:
         return int8.int8_linear(x, weight)
@@ -107,9 +111,9 @@ def plain_linear(x: torch.Tensor, weight: torch.Tensor, out_features: int) -> to
 
 
 def kernel_is_row_invariant(in_features: int, out_features: int, dtype: torch.dtype) -> bool:
-    """`is_row_invariant` of this machine's product. The first call for a shape takes up to a second."""
+    """Return True if this machine's kernel is row-invariant. The first call for a shape takes up to a second."""
     widens = dtype == torch.bfloat16 and not onednn.can_pack(dtype)
-    product = _widened_product if widens else _product  # rounded to bfloat16, sums would hide most differences
+    product = _widened_product if widens else _product  # float32, since rounding to bfloat16 hides most differences
     return is_row_invariant(product, _pack, (in_features, out_features, dtype, torch.get_num_threads()))
 
 
@@ -122,9 +126,9 @@ def _product(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 
 
 def _widened_product(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Multiply bfloat16 in float32, some rows of the weight at a time. Returns float32.
+    """Multiply bfloat16 values in float32, a block of the weight's rows at a time. Returns float32.
 
-    PyTorch's own product in bfloat16 is a plain loop on processors without instructions for it.
+    On processors without bfloat16 instructions, PyTorch's own bfloat16 product is a plain loop.
     """
     rows = max(1, WIDENED_VALUES // weight.shape[1])
     wide = x.float()
@@ -133,7 +137,7 @@ def _widened_product(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 
 def _product_of_any_rows(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     num_rows = x.shape[0]
-    if num_rows == 1:  # alone it would take a matrix-vector kernel, which rounds differently
+    if num_rows == 1:  # a single row would run in a matrix-vector kernel, which rounds differently
         return _product(_padded(x, 2), weight)[:1]
     if num_rows <= MOST_ROWS:
         return _product(x, weight)
@@ -154,7 +158,7 @@ def _product_in_blocks(x: torch.Tensor, weight: torch.Tensor, out_features: int)
 
 
 def _padded(x: torch.Tensor, num_rows: int) -> torch.Tensor:
-    """x with rows of zeros after its own."""
+    """Return x padded with zeros to `num_rows` rows."""
     padded = x.new_zeros(num_rows, x.shape[1])
     padded[: x.shape[0]] = x
     return padded

@@ -1,7 +1,7 @@
-"""oneDNN's packed products. This is the only module that calls private operators of PyTorch.
+"""oneDNN's packed matrix products. Only this module calls private operators of PyTorch.
 
-Not every build of PyTorch has oneDNN (macOS has none), and oneDNN does not take every type on every processor. So each
-type is tried once before it is used.
+Not every build of PyTorch has oneDNN (macOS has none), and oneDNN does not support every type on every processor.
+Therefore each type is tried once before it is used.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ _TRIED_SIZE = 64  # rows and columns of the weight that is tried
 
 @functools.cache
 def can_pack(dtype: torch.dtype) -> bool:
-    """Return whether oneDNN multiplies well with weights of this type on this processor.
+    """Return True if oneDNN is fast with weights of this type on this processor.
 
-    Without instructions for bfloat16 oneDNN either raises or emulates bfloat16. Emulated products took five times as
-    long as those in float32 (64 rows, Ice Lake, PyTorch 2.13), so weights are not packed then.
+    Without bfloat16 instructions, oneDNN either raises or emulates bfloat16. Emulated products took five times as long
+    as float32 products (64 rows, Ice Lake, PyTorch 2.13). In that case weights are not packed.
     """
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
@@ -27,7 +27,7 @@ def can_pack(dtype: torch.dtype) -> bool:
     try:
         packed = pack(torch.zeros(_TRIED_SIZE, _TRIED_SIZE, dtype=dtype))
         product(torch.zeros(1, _TRIED_SIZE, dtype=dtype), packed)
-    except (RuntimeError, AttributeError):  # oneDNN may be told to do without instructions, or lack the operator
+    except (RuntimeError, AttributeError):  # oneDNN may be set to use fewer instructions, or lack the operator
         return False
     return True
 
@@ -38,12 +38,12 @@ def _has_bfloat16_instructions() -> bool:
 
 
 def pack(weight: torch.Tensor) -> torch.Tensor:
-    """Return `weight` [out_features, in_features] in oneDNN's layout. `can_pack` must hold for its type."""
+    """Return `weight` [out_features, in_features] in oneDNN's layout. `can_pack` must be true for its type."""
     packed: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, None)
     return packed
 
 
 def product(x: torch.Tensor, packed: torch.Tensor) -> torch.Tensor:
-    """Return x [num_rows, in_features] times the transpose of a packed weight: [num_rows, out_features]."""
+    """Multiply x [num_rows, in_features] by the transpose of a packed weight. Returns [num_rows, out_features]."""
     out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], "")
     return out

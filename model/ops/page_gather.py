@@ -1,4 +1,4 @@
-"""Keys and values of a sequence, taken out of its pages into contiguous tensors."""
+"""Gathering keys and values of sequences from their pages into contiguous tensors."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import torch
 
 
 def gather_pages(cache: torch.Tensor, pages: torch.Tensor) -> torch.Tensor:
-    """The tokens of `pages` in order, head by head: keys, then values.
+    """Return keys and values of the tokens in `pages`, in order and per head.
 
-    One `index_select` over (page, head) rows: indexing pages first and swapping the axes after would copy twice.
+    This takes one `index_select` over (page, head) rows. Indexing pages and then swapping axes would copy twice.
 
     Args:
-        cache: [num_pages, 2, num_kv_heads, page_size, head_dim], contiguous
-        pages: [num_seqs, pages of each] integers
+        cache: [num_pages, 2, num_kv_heads, page_size, head_dim], contiguous.
+        pages: [num_seqs, pages of each] integers.
 
     Returns:
-        [2, num_seqs, num_kv_heads, pages of each * page_size, head_dim]
+        [2, num_seqs, num_kv_heads, pages of each * page_size, head_dim], keys before values.
     """
     _, _, num_kv_heads, page_size, head_dim = cache.shape
     num_seqs, num_pages = pages.shape

@@ -1,4 +1,4 @@
-"""Prefill attention in plain PyTorch: many queries a sequence, in blocks at absolute positions."""
+"""Prefill attention in plain PyTorch: many queries per sequence, in blocks at absolute positions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def prefill_attention(
     block_tables: torch.Tensor,
     scale: float,
 ) -> torch.Tensor:
-    """Sequence by sequence; shapes as in `reference_paged_attention`."""
+    """Compute attention of prompts, one sequence after the other. Shapes are those of `reference_paged_attention`."""
     page_size = cache.shape[3]
     out = torch.empty_like(q)
     starts = query_start.tolist()
@@ -32,11 +32,11 @@ def prefill_attention(
 def _attend_in_blocks(
     q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, first: int, block: int, scale: float
 ) -> torch.Tensor:
-    """Queries at positions first, first + 1, ... [n, num_heads, head_dim] against one sequence's keys.
+    """Compute attention of one sequence's queries [n, num_heads, head_dim] at positions first, first + 1, ...
 
-    Block i holds the positions i * block to (i + 1) * block - 1 of the sequence, always all of them: those of other
-    steps stay empty rows. A query thus stands in the same row of the same shape however the prompt is cut into chunks,
-    and gets the same bits. A block is a page long, so that its keys are there to its end.
+    Block i always holds all positions from i * block to (i + 1) * block - 1. Positions of other steps are empty rows.
+    A query therefore has the same row in the same shape for every split of the prompt into chunks, and gets the same
+    bits. A block has the length of a page, so all of its keys exist in memory.
     """
     num_kv_heads = keys.shape[1]
     num_queries, num_heads, head_dim = q.shape
@@ -46,7 +46,7 @@ def _attend_in_blocks(
     padded = q.new_zeros(num_blocks * block, num_heads, head_dim)
     padded[first - start : first - start + num_queries] = q
     blocks = padded.view(num_blocks, block, num_kv_heads, group, head_dim).permute(0, 2, 1, 3, 4)
-    blocks = blocks.reshape(num_blocks, 1, num_kv_heads, block * group, head_dim)  # the group beside the query axis
+    blocks = blocks.reshape(num_blocks, 1, num_kv_heads, block * group, head_dim)  # merges query axis and group
     out = torch.empty_like(blocks)
     rows = torch.arange(block, device=q.device).repeat_interleave(group)
     for i in range(num_blocks):

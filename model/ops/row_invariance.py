@@ -1,7 +1,8 @@
-"""Whether a matrix kernel gives a row the same bits whatever runs with it: found by trying, for nothing documents it.
+"""A test of matrix kernels for row invariance: a row's bits do not depend on the rows computed with it.
 
-With AVX-512 oneDNN's packed kernels do, from two rows on. With AMX those for bfloat16 split long dot products
-differently for few rows and for many, and so do threads that share a small product.
+No library documents this property, so each kernel is tried. With AVX-512, oneDNN's packed kernels are row-invariant
+from two rows on. With AMX, its bfloat16 kernels split long dot products differently for few and for many rows. Threads
+that share a small product do so, too.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ Product = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 Pack = Callable[[torch.Tensor], torch.Tensor]
 Shape = tuple[int, int, torch.dtype, int]  # in_features, out_features, dtype, threads that share the work
 
-# Around the sizes at which kernels change their blocking: tiles of 16, 32 and 64 rows.
+# Sizes near multiples of 16, 32 and 64 rows, at which kernels change their tiles.
 TRIED_ROWS = (2, 3, 5, 8, 16, 17, 31, 33, 48, 63, 64, 65, 96, 130, 257, 520)
-MOST_ROWS = 1024  # what is found holds up to here
-# Columns are computed in tiles of 64 or fewer, so many of them behave like these and the same last, partial tile.
+MOST_ROWS = 1024  # maximum number of rows for which the result is valid
+# Kernels compute columns in tiles of at most 64. More columns than these behave alike if the last tile is equal.
 MOST_COLUMNS = 8192
 
 
 @functools.cache
 def is_row_invariant(product: Product, pack: Pack, shape: Shape) -> bool:
-    """Whether `product(x, pack(weight))` gives a row the same bits among any 2 to `MOST_ROWS` rows.
+    """Return True if `product(x, pack(weight))` gives a row the same bits among any 2 to `MOST_ROWS` rows.
 
-    Tried with random data: of thousands of sums, one that is added up in another order shows.
+    The data are random. Among thousands of sums, some differ if a kernel adds in another order.
     """
     in_features, out_features, dtype, _ = shape
     generator = torch.Generator().manual_seed(in_features)

@@ -1,4 +1,4 @@
-"""Small tensors of the host on their way to the device, without a wait for what it is doing."""
+"""Copying small tensors to the device without waiting for its current work."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import torch
 
 
 def on_device(values: Sequence[object], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """`values`, numbers or equally long rows of them, as a tensor on the device."""
+    """Return `values`, numbers or rows of equal length, as a tensor on the device."""
     return send(torch.tensor(values, dtype=dtype), device)
 
 
 def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A copy of a host tensor on the device; on a CPU the tensor itself.
+    """Return a copy of a host tensor on the device; on a CPU, the tensor itself.
 
-    From ordinary memory a GPU's copy would begin with a wait for all earlier work. PyTorch gives pinned memory back
-    only after the copy.
+    For a GPU, the copy starts from pinned memory. A copy from ordinary memory would first wait for all earlier work.
+    PyTorch reuses the pinned memory only after the copy.
     """
     if device.type != "cuda":
         return tensor.to(device)

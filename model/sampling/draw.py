@@ -1,7 +1,7 @@
 """Drawing a token by the inverse CDF: from tokens ranked best first, or from the whole vocabulary in id order.
 
-The filters are vLLM's, in its order: temperature, min_p (against the best token), top_k, then top_p on what is left.
-`ranked` draws look at the best few tokens only where those decide; the result is exact either way, because weights are
+The filters and their order are vLLM's: temperature, min_p (relative to the best token), top_k, then top_p on the rest.
+If the best few tokens decide, a ranked draw reads only those. The result is exact in both cases, because weights are
 integers (`model.sampling.fixed_point`) and ranks are total (`model.sampling.top_k`).
 """
 
@@ -17,25 +17,25 @@ from model.sampling.fixed_point import fraction_of, token_weights
 from model.sampling.top_k import BLOCK, BlockedLogits, best_tokens
 from model.sampling.uniform import uniform_bits
 
-_ROWS_AT_ONCE = 4  # whole-vocabulary weights take 1.2 MB a row: they stay in a CPU's cache
-_ROWS_AT_ONCE_ON_A_GPU = 64  # where 64 rows take hardly longer than 4, and 80 MB are little
-_NUCLEUS_WIDTHS = (128, 1024)  # a nucleus is looked for in these many best tokens before the whole row is sorted
+_ROWS_AT_ONCE = 4  # whole-vocabulary weights take 1.2 MB per row; this many rows stay in a CPU's cache
+_ROWS_AT_ONCE_ON_A_GPU = 64  # takes hardly longer there than 4 rows; the 80 MB are a small part of GPU memory
+_NUCLEUS_WIDTHS = (128, 1024)  # numbers of best tokens to search for the nucleus before the whole row is sorted
 
 
 @dataclass(frozen=True)
 class DrawSettings:
-    """Settings of m rows that are drawn the same way, each [m]."""
+    """Settings of m rows that are drawn by the same method. Every tensor is [m]."""
 
-    rows: torch.Tensor  # int64, where the rows stand in the logits
+    rows: torch.Tensor  # int64, row indices in the logits
     temperature: torch.Tensor  # float32, above 0
-    top_k: torch.Tensor  # int64, at least 1; the size of the vocabulary or more keeps all
+    top_k: torch.Tensor  # int64, at least 1; values from the vocabulary's size on keep all tokens
     top_p: torch.Tensor  # int64, multiples of 2**-32
     seeds: torch.Tensor  # int64
     positions: torch.Tensor  # int64
-    min_weight: torch.Tensor | None  # int64, min_p as a weight of `model.sampling.fixed_point`; None: no row has one
+    min_weight: torch.Tensor | None  # int64, min_p as a weight of `model.sampling.fixed_point`; None if no row has it
 
     def at(self, chosen: slice | torch.Tensor) -> DrawSettings:
-        """The settings of some of the rows."""
+        """Return the settings of some of the rows."""
         return DrawSettings(
             rows=self.rows[chosen],
             temperature=self.temperature[chosen],
@@ -47,7 +47,7 @@ class DrawSettings:
         )
 
     def parts(self) -> Iterator[DrawSettings]:
-        """The same rows, few at a time."""
+        """Yield the settings in parts of a few rows each, which bounds the memory of a draw."""
         size = _ROWS_AT_ONCE if self.rows.device.type == "cpu" else _ROWS_AT_ONCE_ON_A_GPU
         for start in range(0, len(self.rows), size):
             yield self.at(slice(start, start + size))
@@ -65,9 +65,9 @@ def draw_top_k(blocked: BlockedLogits, settings: DrawSettings, width: int) -> to
 
 
 def draw_nucleus(blocked: BlockedLogits, settings: DrawSettings) -> torch.Tensor:
-    """Draw rows whose top_p looks at the whole vocabulary.
+    """Draw rows with a top_p and without a top_k.
 
-    A row is done as soon as the best tokens looked at hold its nucleus; only flat rows are ever sorted.
+    A row is done as soon as its best tokens contain the nucleus. Only rows with flat distributions are sorted.
     """
     totals = torch.cat([_vocabulary_weights(blocked, part).sum(-1) for part in settings.parts()])
     drawn = torch.empty_like(settings.rows)
@@ -85,7 +85,7 @@ def draw_nucleus(blocked: BlockedLogits, settings: DrawSettings) -> torch.Tensor
 
 
 def draw_sorted(blocked: BlockedLogits, settings: DrawSettings) -> torch.Tensor:
-    """Draw by sorting whole rows: for a large top_k, or a nucleus of very many tokens."""
+    """Draw by sorting whole rows, for a large top_k or a nucleus of very many tokens."""
     drawn = []
     for part in settings.parts():
         values, ids = blocked.logits.index_select(0, part.rows).sort(dim=-1, descending=True, stable=True)
@@ -95,9 +95,9 @@ def draw_sorted(blocked: BlockedLogits, settings: DrawSettings) -> torch.Tensor:
 
 
 def draw_any(blocked: BlockedLogits, settings: DrawSettings) -> torch.Tensor:
-    """Draw rows with neither top_k nor top_p: the CDF runs in id order.
+    """Draw rows with neither top_k nor top_p. The CDF runs in id order.
 
-    Two levels: the sums of the blocks give the block, the weights inside it the token.
+    The search has two levels: the blocks' sums select a block, and the weights inside that block select the token.
     """
     drawn = []
     for part in settings.parts():
@@ -113,7 +113,7 @@ def draw_any(blocked: BlockedLogits, settings: DrawSettings) -> torch.Tensor:
 
 
 def _vocabulary_weights(blocked: BlockedLogits, settings: DrawSettings) -> torch.Tensor:
-    """Weights of every token, [m, vocab] int64, those below min_p at 0."""
+    """Return the weights of all tokens, [m, vocab] int64. Weights below min_p are 0."""
     best = blocked.maxima[settings.rows].amax(-1)
     return _without_unlikely(
         token_weights(blocked.logits.index_select(0, settings.rows), best, settings.temperature), settings
@@ -121,7 +121,7 @@ def _vocabulary_weights(blocked: BlockedLogits, settings: DrawSettings) -> torch
 
 
 def _ranked_weights(values: torch.Tensor, settings: DrawSettings) -> torch.Tensor:
-    """Weights of ranked logits [m, width], those below min_p or beyond top_k at 0."""
+    """Return the weights of ranked logits [m, width]. Weights below min_p or beyond top_k are 0."""
     weights = token_weights(values, values[:, 0], settings.temperature)
     weights.masked_fill_(torch.arange(values.shape[1], device=values.device) >= settings.top_k[:, None], 0)
     return _without_unlikely(weights, settings)
@@ -136,15 +136,18 @@ def _without_unlikely(weights: torch.Tensor, settings: DrawSettings) -> torch.Te
 def _draw_ranked(
     ids: torch.Tensor, weights: torch.Tensor, totals: torch.Tensor, settings: DrawSettings
 ) -> torch.Tensor:
-    """Apply top_p and draw. `totals` [m]: the weight of all tokens that top_k and min_p leave."""
+    """Apply top_p and draw. `totals` [m] is the total weight of the tokens that top_k and min_p keep."""
     limit = fraction_of(totals, settings.top_p)
     ends = weights.cumsum(-1)
-    kept = ends.masked_fill(ends - weights >= limit[:, None], 0).amax(-1)  # 0, too, leaves the best token
+    kept = ends.masked_fill(ends - weights >= limit[:, None], 0).amax(-1)  # a top_p of 0 keeps the best token, too
     target = fraction_of(kept, uniform_bits(settings.seeds, settings.positions))
     return ids.gather(1, _first_above(ends, target)[:, None]).squeeze(1)
 
 
 def _first_above(ends: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Index [m] of the first of the rising `ends` [m, n] above `target` [m]; 0 in a row that weighs nothing."""
+    """Return the index [m] of the first value above `target` [m] in the ascending `ends` [m, n].
+
+    The index is 0 in a row whose weights are all zero.
+    """
     index = (ends <= target[:, None]).sum(-1)
     return index.masked_fill_(index == ends.shape[1], 0)

@@ -1,21 +1,21 @@
-"""Probabilities as integers, so that sums do not depend on the order of summing.
+"""Probabilities as integers, so that sums do not depend on the order of summation.
 
-A float sum depends on how a kernel cuts it up, and that depends on the batch. Integer sums are exact: after one
-element-wise `exp`, a row's draw is the same whatever the other rows are and however wide the kernel's blocks are.
+A float sum depends on the kernel's blocks, and these depend on the batch. Integer sums are exact. After an
+element-wise `exp`, a row's draw therefore depends neither on the other rows nor on the width of the kernel's blocks.
 """
 
 from __future__ import annotations
 
 import torch
 
-WEIGHT_BITS = 40  # the likeliest token weighs 2**40; the sum over 2**19 tokens stays below 2**59
+WEIGHT_BITS = 40  # the best token has the weight 2**40; the sum over up to 2**19 tokens is at most 2**59
 FRACTION_BITS = 32
 
 
 def token_weights(logits: torch.Tensor, best: torch.Tensor, temperature: torch.Tensor) -> torch.Tensor:
-    """Unnormalised probabilities, floor(2**40 exp((logit - best) / temperature)).
+    """Return unnormalised probabilities: floor(2**40 * exp((logit - best) / temperature)).
 
-    A token less likely than 2**-40 of the best one weighs nothing, as does one whose logit is -inf.
+    The weight is 0 for a logit of -inf, and for a token whose probability is below 2**-40 of the best token's.
 
     Args:
         logits: [m, n] float32.
@@ -25,21 +25,21 @@ def token_weights(logits: torch.Tensor, best: torch.Tensor, temperature: torch.T
     Returns:
         [m, n] int64.
     """
-    finite_best = best.clamp(min=torch.finfo(best.dtype).min)  # a row of -inf alone weighs nothing either
+    finite_best = best.clamp(min=torch.finfo(best.dtype).min)  # in a row of only -inf, all weights become 0, not NaN
     exponents = (logits - finite_best[:, None]).div_(temperature[:, None])
     return exponents.exp_().mul_(2.0**WEIGHT_BITS).to(torch.int64)
 
 
 def fraction_bits(fraction: float) -> int:
-    """A fraction from 0 to 1 as a multiple of 2**-32."""
+    """Return a fraction from 0 to 1 as a multiple of 2**-32."""
     return round(fraction * (1 << FRACTION_BITS))
 
 
 def fraction_of(total: torch.Tensor, fraction: torch.Tensor) -> torch.Tensor:
-    """floor(total * fraction / 2**32), exactly, though the product itself may need 94 bits.
+    """Return floor(total * fraction / 2**32) exactly, although the product may need 94 bits.
 
     Args:
-        total: [m] int64, from 0 to below 2**59.
+        total: [m] int64, from 0 to 2**59.
         fraction: [m] int64, from 0 to 2**32.
     """
     high, low = total >> 29, total & (2**29 - 1)

@@ -1,4 +1,7 @@
-"""The largest logits of each row, exactly, without computing all of them (`model/kernels/cpu/output/screen.cpp`)."""
+"""The output screen finds the largest logits of each row without computing all logits exactly.
+
+The kernel is `model/kernels/cpu/output/screen.cpp`.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +12,25 @@ import torch
 
 from model.ops.linear import int8_kernel_available, is_packed_for_dot_products
 
-_LARGEST_NORM = 1e18  # of a row; as in model/kernels/cpu/output/screen_errors.h
+_LARGEST_NORM = 1e18  # maximum norm of a row, as in model/kernels/cpu/output/screen_errors.h
 
 
 @dataclass(frozen=True)
 class OutputScreen:
-    """An output layer once more, in 8 bits, and how far its logits can be from the exact ones."""
+    """An 8-bit copy of an output layer, and bounds on the errors of its logits."""
 
-    weight: torch.Tensor  # packed, of 8 bits
-    errors: torch.Tensor  # [2, valid_vocab padded to 16] float32, each row's factors of its bound
+    weight: torch.Tensor  # packed 8-bit weight
+    errors: torch.Tensor  # [2, valid_vocab padded to 16] float32, two factors of the error bound per row
 
     @classmethod
     def of(cls, head: torch.Tensor, packed: torch.Tensor) -> Self | None:
-        """For an output layer [valid_vocab, hidden_size] and what `pack_weight` made of it.
+        """Return a screen for an output layer, or None if it cannot have one.
 
-        None where the processor has no kernel for it, or weights are no numbers, or so large that sums may overflow.
+        It cannot if the processor has no kernel for it, or if weights are NaN or so large that sums may overflow.
+
+        Args:
+            head: The output layer [valid_vocab, hidden_size].
+            packed: `head` after `pack_weight`.
         """
         if not is_packed_for_dot_products(packed) or not int8_kernel_available():
             return None
@@ -33,17 +40,17 @@ class OutputScreen:
     def largest(
         self, hidden: torch.Tensor, packed: torch.Tensor, counts: torch.Tensor, valid_vocab: int
     ) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """The largest logits of each row, and perhaps more.
+        """Return the largest logits of each row, and possibly more.
 
         Args:
             hidden: [n, hidden_size] bfloat16.
-            packed: What `of` was given.
-            counts: [n] int64: so many of a row's logits, and all that equal the last of them.
-            valid_vocab: Rows of the output layer.
+            packed: The packed output layer that `of` was given.
+            counts: [n] int64, number of logits to find per row. Ties with the smallest of them are found, too.
+            valid_vocab: Number of rows of the output layer.
 
         Returns:
-            Logits [n, width] bfloat16, with the bits that `linear` gives them, filled up with -inf; and their ids
-            [n, width] int64, rising along a row. None where too many lie close together: all are then quicker.
+            Logits [n, width] bfloat16 with the bits of `linear`, padded with -inf, and their ids [n, width] int64,
+            ascending along a row. None if too many logits lie close together: then computing all of them is faster.
         """
         logits, ids = torch.ops.qwen_batch_cpu.largest_logits(
             hidden, packed, self.weight, self.errors, counts, valid_vocab

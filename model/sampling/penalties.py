@@ -1,4 +1,4 @@
-"""Penalties for repeating: what a sequence has said makes its tokens less likely."""
+"""Penalties for repetition: tokens that a sequence already contains become less likely."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from model.sampling.device_copy import on_device, send
 
 @dataclass(frozen=True)
 class PenaltySettings:
-    """One row's penalties and what they are counted over."""
+    """One row's penalties and the tokens that they count."""
 
     presence: float  # subtracted from the logit of every token in the output
-    frequency: float  # subtracted for each time the token stands in the output
-    repetition: float  # divides positive and multiplies negative logits of tokens in prompt or output; 1 is none
+    frequency: float  # subtracted once per occurrence of the token in the output
+    repetition: float  # divides positive and multiplies negative logits of tokens in prompt or output; 1: no penalty
     prompt_ids: Collection[int]
     output_ids: Collection[int]
 
     def output_counts(self) -> dict[int, int]:
-        """How often each token that a penalty concerns stands in the output."""
+        """Return the occurrences in the output of each token that a penalty applies to."""
         counts = dict.fromkeys(self.prompt_ids, 0) if self.repetition != 1 else {}
         counts.update(Counter(self.output_ids))
         return counts
@@ -30,19 +30,19 @@ class PenaltySettings:
 
 @dataclass(frozen=True)
 class Penalties:
-    """The penalties of p rows; `entry` tensors have one element for each token that a row's penalties concern."""
+    """The penalties of p rows. `entry` tensors have one element per row and token that a penalty applies to."""
 
     presence: torch.Tensor  # [p] float32
     frequency: torch.Tensor  # [p] float32
     repetition: torch.Tensor  # [p] float32
     entry_member: torch.Tensor  # [entries] int64, index into the p rows
-    entry_row: torch.Tensor  # [entries] int64, where that row stands in the logits
+    entry_row: torch.Tensor  # [entries] int64, index of that row in the logits
     entry_id: torch.Tensor  # [entries] int64, the token
-    entry_count: torch.Tensor  # [entries] float32, times it stands in the output
+    entry_count: torch.Tensor  # [entries] float32, occurrences of the token in the output
 
     @classmethod
     def from_settings(cls, rows: Sequence[int], settings: Sequence[PenaltySettings], device: torch.device) -> Penalties:
-        """Collect the penalised rows: `settings[i]` belongs to row `rows[i]` of the logits."""
+        """Collect the penalised rows. `settings[i]` belongs to row `rows[i]` of the logits."""
         counts = [each.output_counts() for each in settings]
         member = torch.arange(len(rows)).repeat_interleave(torch.tensor([len(each) for each in counts]))
         ids = [token for each in counts for token in each]
@@ -58,7 +58,7 @@ class Penalties:
         )
 
     def apply_(self, logits: torch.Tensor) -> None:
-        """Change the logits [n, vocab] float32 in place as vLLM does: repetition first, then frequency and presence."""
+        """Change the logits [n, vocab] float32 in place: repetition first, then frequency and presence, as in vLLM."""
         value = logits[self.entry_row, self.entry_id]
         repetition = self.repetition[self.entry_member]
         value = torch.where(value > 0, value / repetition, value * repetition)

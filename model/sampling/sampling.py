@@ -1,6 +1,6 @@
-"""Choosing each row's next token from its logits.
+"""Sampling: choosing each row's next token from its logits.
 
-The law: a row's token depends on its own logits and its own settings, and on nothing else in the batch.
+The rule: a row's token depends only on its own logits and its own settings, and on nothing else in the batch.
 """
 
 from __future__ import annotations
@@ -16,41 +16,41 @@ from model.sampling.fixed_point import WEIGHT_BITS, fraction_bits
 from model.sampling.penalties import Penalties, PenaltySettings
 from model.sampling.top_k import BLOCK, LONG_BLOCK, BlockedLogits, best_token
 
-_GREEDY_BELOW = 1e-5  # as vLLM: a smaller temperature would only overflow on its way to the best token
-_TOP_K_WIDTHS = (32, 128, 1024)  # rows with a top_k up to these are drawn together
-_ALL_TOKENS = 2**62  # a top_k that keeps everything
+_GREEDY_BELOW = 1e-5  # as in vLLM: a smaller temperature gives the best token, too, but could overflow
+_TOP_K_WIDTHS = (32, 128, 1024)  # rows are drawn together if the same of these is the smallest that holds their top_k
+_ALL_TOKENS = 2**62  # a top_k that keeps all tokens
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingRow:
-    """How one row is sampled. Ranges are those of `jobs.records.sampling.RANGES`."""
+    """Sampling settings of one row. Ranges are those of `jobs.records.sampling.RANGES`."""
 
-    temperature: float = 0.0  # 0 is greedy: the largest logit, the lowest id on ties
-    top_k: int = 0  # 0 keeps all; equal logits at the border are kept by lowest id
+    temperature: float = 0.0  # 0 is greedy: the largest logit, and the lowest id on ties
+    top_k: int = 0  # 0 keeps all tokens; among equal logits the lowest ids are kept
     top_p: float = 1.0
     min_p: float = 0.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     repetition_penalty: float = 1.0
     seed: int = 0  # from 0 to 2**63 - 1
-    position: int = 0  # the place in the sequence of the token to be chosen
-    prompt_ids: Collection[int] = ()  # read only for a repetition penalty; a set, kept over the steps, is quickest
-    output_ids: Collection[int] = ()  # read only when a penalty is set; with its repetitions
-    banned_ids: Collection[int] = ()  # never chosen: eos before min_tokens, say
+    position: int = 0  # position in the sequence of the token to choose
+    prompt_ids: Collection[int] = ()  # read only for a repetition penalty; one set for all steps is fastest
+    output_ids: Collection[int] = ()  # read only if a penalty is set; includes repeated tokens
+    banned_ids: Collection[int] = ()  # never chosen, for example eos before min_tokens
 
     @property
     def greedy(self) -> bool:
-        """Whether no random number is used."""
+        """True if no random number is used."""
         return self.temperature < _GREEDY_BELOW
 
     @property
     def penalised(self) -> bool:
-        """Whether earlier tokens change the logits."""
+        """True if earlier tokens change the logits."""
         return self.presence_penalty != 0 or self.frequency_penalty != 0 or self.repetition_penalty != 1
 
     @property
     def reach(self) -> int | None:
-        """So many of its largest logits decide, and those that equal the last of them. None: any may."""
+        """Number of largest logits that can be chosen, not counting ties with the last one. None if any can."""
         if self.penalised or self.banned_ids:
             return None
         return 1 if self.greedy else self.top_k or None
@@ -58,26 +58,26 @@ class SamplingRow:
 
 @dataclass(frozen=True)
 class SamplingBatch:
-    """A step's rows on the device, gathered by the way they are drawn."""
+    """A step's rows on the device, grouped by the method of drawing."""
 
     num_rows: int
-    greedy: torch.Tensor | None  # [g] int64, rows
-    top_k: tuple[tuple[int, DrawSettings], ...]  # width and rows: a small top_k
-    nucleus: DrawSettings | None  # top_p over the whole vocabulary
-    sorted: DrawSettings | None  # a large top_k
-    any: DrawSettings | None  # neither top_k nor top_p
+    greedy: torch.Tensor | None  # [g] int64, row indices
+    top_k: tuple[tuple[int, DrawSettings], ...]  # pairs of width and rows, for a small top_k
+    nucleus: DrawSettings | None  # rows with top_p over the whole vocabulary
+    sorted: DrawSettings | None  # rows with a large top_k
+    any: DrawSettings | None  # rows with neither top_k nor top_p
     penalties: Penalties | None
     banned: tuple[torch.Tensor, torch.Tensor] | None  # rows and ids, each [b] int64
 
     @property
     def only_compares(self) -> bool:
-        """Whether every row is greedy and nothing changes its logits."""
+        """True if every row is greedy and nothing changes its logits."""
         plain = self.penalties is None and self.banned is None
         return plain and self.greedy is not None and len(self.greedy) == self.num_rows
 
     @classmethod
     def from_rows(cls, rows: Sequence[SamplingRow], device: torch.device | str) -> SamplingBatch:
-        """Row i of the logits is sampled as `rows[i]` says."""
+        """Build the batch. `rows[i]` holds the settings of row i of the logits."""
         device = torch.device(device)
         by_draw: dict[str | int, list[int]] = {}
         for index, row in enumerate(rows):
@@ -99,13 +99,14 @@ class SamplingBatch:
 def sample(logits: torch.Tensor, batch: SamplingBatch) -> torch.Tensor:
     """Choose a token for each row.
 
-    A row's filters are applied in vLLM's order: banned ids, penalties, temperature, min_p, top_k, top_p; then one
-    uniform, a function of (seed, position), picks by the inverse CDF. A row of -inf alone gives token 0.
+    A row's filters are applied in vLLM's order: banned ids, penalties, temperature, min_p, top_k, top_p. Then one
+    uniform random number, a function of (seed, position), selects the token by the inverse CDF. A row of only -inf
+    gives token 0.
 
     Args:
-        logits: [n, vocab] on the batch's device, each finite or -inf; at most 2**19 tokens. Float32 rows with
-            penalties or banned ids are changed in place, no others. A batch that only looks for the largest needs no
-            more than the type the logits come in; others are computed in float32.
+        logits: [n, vocab] on the batch's device, finite or -inf, with vocab at most 2**19. Float32 rows with penalties
+            or banned ids are changed in place; other rows are not. An all-greedy batch is computed in the logits' own
+            type, every other batch in float32.
         batch: The settings of the n rows.
 
     Returns:
@@ -133,7 +134,7 @@ def sample(logits: torch.Tensor, batch: SamplingBatch) -> torch.Tensor:
 
 
 def _way_to_draw(row: SamplingRow) -> str | int:
-    """A function of the row's own settings alone; a number is a width of `_TOP_K_WIDTHS`."""
+    """Return the row's method of drawing, which depends only on its settings. A number is one of `_TOP_K_WIDTHS`."""
     if row.greedy:
         return "greedy"
     if row.top_k == 0:

@@ -1,9 +1,9 @@
 """The best tokens of each row, without sorting the vocabulary.
 
-The k best elements of a row lie in the k blocks whose best elements are the best: the element ranked r has at most
-r - 1 blocks before its own. So the maximum of every block is taken in one pass at the speed of memory, and only k
-blocks are looked into, then k smaller blocks of those. Equal logits (common after bfloat16) are ranked by id, lowest
-first, here and everywhere.
+A row's k best elements lie in the k blocks with the largest maxima. The reason: if an element has rank r, at most
+r - 1 blocks come before its block. One pass at memory speed computes the maximum of every block. Then only k blocks
+are read, and within these only k smaller blocks. Equal logits, which are common in bfloat16, rank by id, the lowest
+first. This holds throughout the project.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import pad
 
-BLOCK = 64  # logits a block: the narrowest that PyTorch's CPU kernel reduces at full speed in float32
-LONG_BLOCK = 1024  # where only the best token is looked for: at full speed in bfloat16, too
-_SMALL_BLOCK = 8  # logits a block of the second round
+BLOCK = 64  # logits per block: the smallest size that PyTorch's CPU kernel reduces at full speed in float32
+LONG_BLOCK = 1024  # if only the best token is needed: the kernel runs at full speed in bfloat16, too
+_SMALL_BLOCK = 8  # logits per block in the second round
 
 
 @dataclass(frozen=True)
 class BlockedLogits:
-    """Logits seen as blocks, without a copy of them; a last incomplete block is filled up with -inf."""
+    """Logits divided into blocks, without a copy. An incomplete last block is padded with -inf."""
 
     logits: torch.Tensor  # [n, vocab]
     whole: torch.Tensor  # [n, vocab // block, block], a view
@@ -41,7 +41,7 @@ class BlockedLogits:
         return cls(logits, whole, last, torch.cat((whole.amax(-1), last.amax(-1)), dim=1))
 
     def look_into(self, rows: torch.Tensor, blocks: torch.Tensor) -> torch.Tensor:
-        """The logits [m, b, block] of the blocks [m, b] of the rows [m]."""
+        """Return the logits [m, b, block] of the blocks [m, b] of the rows [m]."""
         rows = rows[:, None]
         if self.last is None:
             return self.whole[rows, blocks]
@@ -51,24 +51,24 @@ class BlockedLogits:
 
 
 def best_token(blocked: BlockedLogits, rows: torch.Tensor) -> torch.Tensor:
-    """The id of the largest logit of each of the rows [m] int64, the lowest one on ties: [m] int64."""
+    """Return the id [m] int64 of the largest logit in each of the rows [m] int64; on ties, the lowest id."""
     block = blocked.maxima[rows].argmax(-1, keepdim=True)
     inside = blocked.look_into(rows, block).squeeze(1)
     return block.squeeze(1) * blocked.whole.shape[2] + inside.argmax(-1)
 
 
 def best_tokens(blocked: BlockedLogits, rows: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The `count` best tokens of the rows [m] int64, the best first.
+    """Return the `count` best tokens of each row, the best first.
 
     Args:
-        blocked: In blocks of `BLOCK`.
-        rows: Of the logits.
-        count: Tokens at the most.
+        blocked: Logits in blocks of `BLOCK`.
+        rows: [m] int64, row indices in the logits.
+        count: Maximum number of tokens per row.
 
     Returns:
-        ids: [m, width] int64. width is `count`, or less where there are fewer tokens. Ids past the vocabulary, which
-            fill up its last block, come after every token.
-        logits: [m, width] float32, -inf for those ids.
+        ids: [m, width] int64, where width is `count`, or less if there are fewer tokens. Ids beyond the vocabulary,
+            which pad its last block, come after all tokens.
+        logits: [m, width] float32, with -inf for ids beyond the vocabulary.
     """
     starts = torch.arange(0, blocked.maxima.shape[1] * BLOCK, BLOCK, device=rows.device).expand(len(rows), -1)
     block = _top(blocked.maxima[rows], starts, count)
@@ -80,7 +80,7 @@ def best_tokens(blocked: BlockedLogits, rows: torch.Tensor, count: int) -> tuple
 def _look_into_small_blocks(
     values: torch.Tensor, starts: torch.Tensor, count: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """From blocks [m, b, 64] with first ids [m, b] to the logits of their best small blocks and these logits' ids."""
+    """Return the logits of the best small blocks, and their ids, from blocks [m, b, 64] with first ids [m, b]."""
     small = values.view(len(values), -1, _SMALL_BLOCK)
     small_starts = starts[:, :, None] + torch.arange(0, BLOCK, _SMALL_BLOCK, device=starts.device)
     small_starts = small_starts.flatten(1)
@@ -91,10 +91,11 @@ def _look_into_small_blocks(
 
 
 def _top(values: torch.Tensor, ids: torch.Tensor, count: int, *, ordered: bool = False) -> torch.Tensor:
-    """Where the best of `values` [m, n] are, by value and then by lowest of `ids` [m, n]: [m, min(count, n)] int64.
+    """Return the indices [m, min(count, n)] int64 of the best `values` [m, n]. Ties go to the lowest of `ids` [m, n].
 
-    The int64 keys are all different, so that a top-k of them is never arbitrary. The bits of a float32, its negative
-    half turned round, order as the floats do: they are a key's high half. Adding zero makes -0.0 and 0.0 one value.
+    The search runs on int64 keys that are all different, so the result of top-k is unique. A key's high half is the
+    bits of the float32 value. For negative values all bits but the sign are inverted, so that bits sort like floats.
+    Adding zero turns -0.0 into 0.0.
     """
     bits = (values + 0.0).view(torch.int32)
     keys = ((bits ^ ((bits >> 31) & 0x7FFFFFFF)).to(torch.int64) << 32) - ids

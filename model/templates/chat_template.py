@@ -1,6 +1,7 @@
-"""Rendering a conversation with the model's own template, character for character as transformers does.
+"""Rendering conversations with the model's own chat template. The text is exactly that of transformers.
 
-Templates come with a model, so they run in a helper process with limits (`model.templates.template_server`).
+Templates come with a model and are not trusted. They run in a helper process with limits
+(`model.templates.template_server`).
 """
 
 from __future__ import annotations
@@ -16,26 +17,28 @@ from model.checkpoint.json_file import read_json_object
 from model.templates.template_process import RenderFailed, TemplateDamaged, TemplateProcess
 from model.text.messages import Message, MessagesInvalid
 
-BATCH_BYTES = 4 << 20  # of conversations that travel to the helper together
+BATCH_BYTES = 4 << 20  # size from which collected conversations are sent to the helper together
 _TOKEN_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """What a template gets to see."""
+    """The input of a template."""
 
-    messages: Sequence[Message]  # as `model.text.messages.checked_messages` returns them
-    tools: Sequence[Mapping[str, Any]] | None  # JSON schemas of the functions on offer
-    variables: Mapping[str, Any]  # whatever else: `add_generation_prompt`, `enable_thinking`, …
+    messages: Sequence[Message]  # as returned by `model.text.messages.checked_messages`
+    tools: Sequence[Mapping[str, Any]] | None  # JSON schemas of the functions that the model may call
+    variables: Mapping[str, Any]  # all other variables: `add_generation_prompt`, `enable_thinking`, …
 
 
 class ChatTemplate:
-    """One model's templates: the default one, and where the model has it, one for conversations with tools."""
+    """One model's templates: the default one, and possibly another one for conversations with tools."""
 
     def __init__(self, sources: Mapping[str, str], special_tokens: Mapping[str, str]) -> None:
-        """Args:
-            sources: Template text by name; `default` must be there, `tool_use` may be.
-            special_tokens: Variables such as `eos_token` that every template sees.
+        """Compile the templates in a helper process.
+
+        Args:
+            sources: Template texts by name. `default` is required, `tool_use` is optional.
+            special_tokens: Variables such as `eos_token` that every template can use.
 
         Raises:
             TemplateDamaged: A template does not compile.
@@ -46,10 +49,13 @@ class ChatTemplate:
 
     @classmethod
     def from_folder(cls, folder: Path) -> ChatTemplate | None:
-        """The template of `chat_template.jinja`, or else of `tokenizer_config.json`; None where there is neither.
+        """Read the template from `chat_template.jinja`, or else from `tokenizer_config.json`.
+
+        Returns:
+            The template, or None if neither file has one.
 
         Raises:
-            ModelUnusable: A file is damaged, or the template in it is.
+            ModelUnusable: A file or its template is damaged.
         """
         config_path = folder / "tokenizer_config.json"
         config = read_json_object(config_path) if config_path.exists() else {}
@@ -64,9 +70,9 @@ class ChatTemplate:
             ) from error
 
     def render(self, conversations: Iterable[Conversation | MessagesInvalid]) -> Iterator[str | MessagesInvalid]:
-        """The prompt's text of each conversation in order, or why the template fails on it. Errors pass through.
+        """Render each conversation, in order. A failure yields an error instead of a prompt's text.
 
-        Conversations are taken from the iterable a few MB at a time.
+        Errors in the input are yielded unchanged. Conversations are taken from the iterable a few MB at a time.
         """
         batch: list[bytes | MessagesInvalid] = []
         size = 0
@@ -96,7 +102,7 @@ class ChatTemplate:
         }
         try:
             return json.dumps([name, variables], ensure_ascii=False).encode()
-        except ValueError as error:  # a whole number of more digits than Python writes
+        except ValueError as error:  # an integer with more digits than Python converts to text
             return _refused(str(error))
 
 
@@ -128,7 +134,7 @@ def _sources(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _special_tokens(config: Mapping[str, Any]) -> dict[str, str]:
-    """The special tokens that the config names, which is as text or as an object with `content`."""
+    """Return the special tokens in the config. An entry is a text, or an object with `content`."""
     tokens = {}
     for name in _TOKEN_NAMES:
         token = config.get(name)

@@ -1,8 +1,8 @@
-"""Chat templates in a helper process (`model.templates.template_server`), from the side that asks.
+"""The parent's side of the helper process for chat templates (`model.templates.template_server`).
 
-A frame is four bytes that hold a length, highest byte first, and then as many bytes. The parent sends frames that hold
-frames: requests that travel together. The very first request is the templates to compile, each later one is a
-conversation. Every request gets one frame as its answer, at once, so that the parent knows which one failed.
+A frame is a length of four bytes, big-endian, followed by that number of bytes. The parent sends frames that contain
+frames: a batch of requests. The first request holds the templates to compile, and each later one holds a conversation.
+The helper answers each request at once with one frame, so the parent knows which request failed.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-CPU_SECONDS = 2  # for one conversation, and for compiling
-MEMORY_BYTES = 64 << 20  # for one conversation, beside what its own size allows
-MEMORY_PER_REQUEST_BYTE = 32  # parsed JSON takes up to 30 bytes a byte, and a template copies its text a few times
-OUT_OF_MEMORY = 3  # the exit status that says so
+CPU_SECONDS = 2  # limit for one conversation, and for compilation
+MEMORY_BYTES = 64 << 20  # fixed part of the memory limit for one conversation
+MEMORY_PER_REQUEST_BYTE = 32  # parsed JSON takes up to 30 bytes per byte, and a template copies its text a few times
+OUT_OF_MEMORY = 3  # exit status after the memory limit was reached
 
-RENDERED, FAILED = b"r", b"f"  # the first byte of an answer; the rest is the text, or what went wrong
+RENDERED, FAILED = b"r", b"f"  # first byte of an answer; the text or the error follows
 
-PATIENCE_SECONDS = 60.0  # real time for one answer: the processor's time ends first, unless the machine stands still
+PATIENCE_SECONDS = 60.0  # real time for one answer; CPU_SECONDS end first unless the machine hangs
 READ_BYTES = 1 << 20
 
 
 def head(content: bytes) -> bytes:
-    """What stands before the content in a frame."""
+    """Return the header of a frame: the length of its content."""
     return len(content).to_bytes(4, "big")
 
 
@@ -43,26 +43,28 @@ class RenderFailed(Exception):
 
 
 class TemplateProcess:
-    """A helper that holds compiled templates. It is started at once, used by several threads, and replaced if it ends.
+    """A helper process with compiled templates. Thread-safe. A helper that has ended is replaced.
 
-    The helper ends when this object does, and when this process does: then its pipe is closed.
+    The helper also ends when this object is deleted, or when this process ends, because its pipe is then closed.
     """
 
     def __init__(self, sources: Mapping[str, str]) -> None:
-        """Args:
-            sources: Template text by name.
+        """Start the helper and compile the templates.
+
+        Args:
+            sources: Template texts by name.
 
         Raises:
-            TemplateDamaged: A template does not compile, or not within the limits.
+            TemplateDamaged: A template does not compile, or exceeds the limits.
         """
         self._sources = json.dumps(dict(sources)).encode()
         self._lock = threading.Lock()
         self._helper: _Helper | None = self._start()
 
     def render(self, requests: Sequence[bytes]) -> list[str | RenderFailed]:
-        """The text of each request, or why there is none. A request is the JSON of `[template's name, variables]`."""
+        """Return the text of each request, or the error. A request is the JSON of `[template's name, variables]`."""
         answers: list[str | RenderFailed] = []
-        again = False  # whether the next request has taken a helper down with it
+        again = False  # True if a helper has already ended during the next request
         with self._lock:
             while len(answers) < len(requests):
                 helper = self._helper or self._start()
@@ -74,7 +76,7 @@ class TemplateProcess:
                         again = False
                     self._helper = helper
                 except _HelperEnded as end:
-                    # Another conversation's leftovers may fill the memory, or a person may have killed the helper.
+                    # Try once more: an earlier conversation may have filled the memory, or a user killed the helper.
                     if end.final or again:
                         answers.append(RenderFailed(end.reason))
                     again = not (end.final or again)
@@ -98,7 +100,7 @@ class TemplateProcess:
 
 
 class _HelperEnded(Exception):
-    """The helper is gone. `final`: the request that it worked on is to blame, without a second try."""
+    """The helper process has ended. `final` is True if its current request is the cause and must not be retried."""
 
     def __init__(self, reason: str, final: bool) -> None:
         super().__init__(reason)
@@ -107,7 +109,7 @@ class _HelperEnded(Exception):
 
 
 class _Helper:
-    """One process and its pipes. One thread at a time."""
+    """One helper process and its pipes. Only one thread may use it at a time."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -116,7 +118,7 @@ class _Helper:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
-            process_group=0,  # Ctrl-C in a terminal is for this process alone
+            process_group=0,  # keeps Ctrl-C in a terminal from the helper
         )
         self._selector = selectors.DefaultSelector()
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -126,10 +128,10 @@ class _Helper:
         self.stop = weakref.finalize(self, _stop, self._process, self._selector)
 
     def ask(self, requests: Iterable[bytes]) -> Iterator[bytes]:
-        """Send requests in one frame, and give their answers in order as they come.
+        """Send requests in one frame and yield their answers in order.
 
         Raises:
-            _HelperEnded: The helper did not survive the request whose turn it was.
+            _HelperEnded: The helper ended, or gave no answer, while it worked on the next unanswered request.
         """
         parts = [part for request in requests for part in (head(request), request)]
         batch = b"".join(parts)
@@ -170,7 +172,7 @@ class _Helper:
 
 
 def _stop(process: subprocess.Popen[bytes], selector: selectors.BaseSelector) -> None:
-    """End the helper, which holds nothing worth keeping, and leave no zombie."""
+    """Kill the helper, which has no state to save, and leave no zombie process."""
     selector.close()
     process.kill()
     with contextlib.suppress(BrokenPipeError):

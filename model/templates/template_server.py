@@ -1,7 +1,7 @@
 """The helper process that renders chat templates: `python -P -m model.templates.template_server`.
 
-A template comes with a model, so it is not trusted. It runs in jinja2's immutable sandbox, in a process of its own
-that the kernel keeps within a time and a memory. `model.templates.template_process` is the other end of the pipes.
+A template comes with a model, so it is not trusted. It runs in jinja2's immutable sandbox, in a separate process. The
+kernel limits that process's CPU time and memory. The parent's side is `model.templates.template_process`.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from model.templates.template_process import (
 
 
 def main() -> None:
-    """Answer frames until the parent closes the pipe or dies."""
-    for unwanted in (signal.SIGINT, signal.SIGTERM):  # they are meant for the parent; the end of the pipe is our end
+    """Answer frames until the parent closes the pipe or ends."""
+    for unwanted in (signal.SIGINT, signal.SIGTERM):  # meant for the parent; this process ends with its pipe
         signal.signal(unwanted, signal.SIG_IGN)
     answers, limits = sys.stdout.buffer, Limits()
     templates: Mapping[str, jinja2.Template] | None = None
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def _requests(source: BinaryIO) -> Iterator[bytes]:
-    """Every request, until the parent closes the pipe."""
+    """Yield each request until the parent closes the pipe."""
     while head := source.read(4):
         batch = BytesIO(source.read(int.from_bytes(head, "big")))
         while inner := batch.read(4):
@@ -66,16 +66,16 @@ def _requests(source: BinaryIO) -> Iterator[bytes]:
 
 
 class Limits:
-    """What the kernel enforces: it ends this process after some seconds of computing, and refuses it more memory."""
+    """Limits that the kernel enforces: it ends this process after too much CPU time, and refuses too much memory."""
 
     def __init__(self) -> None:
         self._start_bytes = _address_space_bytes()
 
     @contextmanager
     def of(self, request: bytes) -> Iterator[None]:
-        """Limit what is done for one request. Afterwards the next one can be read whatever its size."""
+        """Limit CPU time and memory for one request. Afterwards a next request of any size can be read."""
         self._limit_memory(MEMORY_BYTES + MEMORY_PER_REQUEST_BYTE * len(request))
-        # SIGPROF ends the process. It counts the processor's time: a busy machine fails nobody's template.
+        # SIGPROF ends the process. Its timer counts CPU time, so a busy machine causes no failures.
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
         yield
         signal.setitimer(signal.ITIMER_PROF, 0)
@@ -86,19 +86,22 @@ class Limits:
             _, hard = resource.getrlimit(resource.RLIMIT_AS)
             soft = hard if more_bytes is None else self._start_bytes + more_bytes
             if hard != resource.RLIM_INFINITY:
-                soft = min(soft, hard)  # a person's own limit stays
+                soft = min(soft, hard)  # a lower limit set by the user still applies
             resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _address_space_bytes() -> int | None:
-    """How much this process has mapped, or None where the kernel keeps no such limit (macOS)."""
+    """Return the bytes that this process has mapped, or None if the kernel cannot limit them (macOS)."""
     if sys.platform != "linux":
         return None
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
 
 
 def _compile(request: bytes) -> tuple[dict[str, jinja2.Template], bytes]:
-    """The templates by name, from `{name: source}`. The answer is empty, or says what is wrong and in which line."""
+    """Compile the templates in `{name: source}`. Returns them by name, with the answer to the parent.
+
+    The answer is empty, or JSON with the error's message and line.
+    """
     environment = _environment()
     try:
         return {name: environment.from_string(source) for name, source in json.loads(request).items()}, b""
@@ -111,13 +114,13 @@ def _compile(request: bytes) -> tuple[dict[str, jinja2.Template], bytes]:
 
 
 def _render(templates: Mapping[str, jinja2.Template], request: bytes) -> bytes:
-    """The answer to `[name, variables]`."""
+    """Render the template of the request `[name, variables]` and return the answer."""
     try:
         name, variables = json.loads(request)
         return RENDERED + templates[name].render(variables).encode()
     except MemoryError:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever operations a template uses can raise
+    except Exception as error:  # noqa: BLE001 - a template's operations can raise any error
         return FAILED + _said(error).encode(errors="replace")
 
 
@@ -126,7 +129,10 @@ def _said(error: Exception) -> str:
 
 
 class _GenerationTag(Extension):
-    """`{% generation %}…{% endgeneration %}` marks what a model wrote, for training; here it renders what it holds."""
+    """The tag `{% generation %}…{% endgeneration %}`, which marks a model's text for training.
+
+    Here it has no effect: its contents are rendered.
+    """
 
     tags = {"generation"}  # noqa: RUF012 - jinja2's own declaration
 
@@ -152,7 +158,7 @@ def _tojson(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """Plain JSON: jinja2's own filter escapes for HTML."""
+    """Return plain JSON. jinja2's own filter would escape it for HTML."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 

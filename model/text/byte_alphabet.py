@@ -1,4 +1,4 @@
-"""The alphabet in which byte-level tokenizers spell bytes as visible characters."""
+"""The alphabet of byte-level tokenizers: a visible character for each byte."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from functools import cache
 
 
 def token_to_bytes(token: str) -> bytes:
-    """The bytes that a token of the vocabulary stands for.
+    """Return the bytes of a token in the vocabulary.
 
-    An added token may be spelled as ordinary text with characters outside the alphabet: then its UTF-8 is meant.
+    An added token may be ordinary text with characters outside the alphabet. In that case its UTF-8 is returned.
     """
     alphabet = _byte_of_character()
     try:
@@ -19,14 +19,15 @@ def token_to_bytes(token: str) -> bytes:
 
 
 def byte_letters() -> Set[str]:
-    """The 256 characters that stand for a byte each."""
+    """Return the 256 characters of the alphabet, one per byte."""
     return _byte_of_character().keys()
 
 
 @cache
 def _byte_of_character() -> dict[str, int]:
-    """GPT-2's alphabet: printable Latin-1 stands for itself, every other byte, in order, for U+0100 and on.
+    """Return GPT-2's alphabet as a map from character to byte.
 
+    Printable Latin-1 characters stand for themselves. The other bytes, in order, have the characters from U+0100 on.
     Source: Radford et al., "Language Models are Unsupervised Multitask Learners", 2019, and its published code.
     """
     printable = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}

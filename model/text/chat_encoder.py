@@ -1,4 +1,4 @@
-"""A conversation to token ids: check, render, encode, with control tokens only where the template wrote them."""
+"""Encoding conversations: check, render, encode. Only the template can write control tokens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from model.text.control_tokens import ControlTokens
 from model.text.messages import MessagesInvalid, check_json, checked_messages, kind_of
 from model.text.text_encoder import BATCH_CHARS, Encoded, TextEncoder, TooManyTokens
 
-# Names that transformers gives a meaning of its own, or that would shadow the conversation.
+# Variables that have a special meaning in transformers, or that would replace the conversation.
 _RESERVED_NAMES = ("messages", "chat_template", "continue_final_message", "tokenize")
 
 
@@ -22,10 +22,12 @@ class ChatEncoder:
     """Encodes conversations with one model's template and tokenizer."""
 
     def __init__(self, backend: tokenizers.Tokenizer, encoder: TextEncoder, template: ChatTemplate) -> None:
-        """Args:
-        backend: The tokenizer.
-        encoder: Encodes with the same tokenizer.
-        template: The model's.
+        """Create an encoder.
+
+        Args:
+            backend: The model's tokenizer.
+            encoder: An encoder that uses `backend`.
+            template: The model's chat template.
         """
         added = backend.get_added_tokens_decoder()
         self._template = template
@@ -38,11 +40,12 @@ class ChatEncoder:
     def encode_each(
         self, conversations: Iterable[tuple[object, Mapping[str, Any]]], most_tokens: int | None = None
     ) -> Iterator[Encoded]:
-        """The ids of each conversation, a pair of messages and `chat_template_kwargs`, or why it has none.
+        """Yield the ids of each conversation, or its error.
 
-        Conversations are taken from the iterable a few MB at a time. `Tokenizer.encode_messages` has the contract.
+        A conversation is a pair of messages and `chat_template_kwargs` (see `Tokenizer.encode_messages`).
+        Conversations are taken from the iterable a few MB at a time.
         """
-        taken: deque[_Checked] = deque()  # on their way through the template
+        taken: deque[_Checked] = deque()  # conversations that the template is rendering
 
         def to_render() -> Iterator[Conversation | MessagesInvalid]:
             for messages, kwargs in conversations:
@@ -75,7 +78,7 @@ class ChatEncoder:
         return _Checked(Conversation(*parts), mark)
 
     def _encode_marked(self, text: str, mark: str, most_tokens: int | None) -> Encoded:
-        """Encode a prompt in which control tokens that are not meant have a mark inside."""
+        """Encode a prompt in which a mark breaks up the control tokens of messages."""
         ids: list[int] = []
         try:
             for is_added, piece in self._added_tokens.split(text):
@@ -96,14 +99,14 @@ class ChatEncoder:
 
 @dataclass(frozen=True)
 class _Checked:
-    """A conversation as the template gets it."""
+    """A checked conversation, ready for the template."""
 
     conversation: Conversation | MessagesInvalid
-    mark: str | None  # breaks up the control tokens that stand in it; None: there are none
+    mark: str | None  # character that breaks up control tokens in the conversation; None if it contains none
 
 
 def _without_added_tokens(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
-    """A tokenizer of the same parts, which it shares, to which a control token's text is ordinary text."""
+    """Return a tokenizer that treats a control token's text as ordinary text. It shares the parts of `backend`."""
     ordinary = tokenizers.Tokenizer(backend.model)
     if backend.normalizer is not None:
         ordinary.normalizer = backend.normalizer
@@ -113,7 +116,7 @@ def _without_added_tokens(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer
 
 
 def _checked_arguments(kwargs: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The tools, and the template's other variables."""
+    """Check `chat_template_kwargs` and split them into the tools and the template's other variables."""
     check_json(kwargs, "chat_template_kwargs")
     for name in _RESERVED_NAMES:
         if name in kwargs:

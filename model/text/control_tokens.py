@@ -1,7 +1,7 @@
-"""Keeping what a person types from becoming a control token.
+"""Keeping the text of messages from becoming control tokens.
 
-A template writes `<|im_end|>` to end a message. The same text inside a message must not end it: it is marked before
-rendering, and what is marked is encoded as ordinary text afterwards.
+A template writes `<|im_end|>` to end a message. If this text stands inside a message, it must not end the message.
+Therefore a mark is put into it before rendering, and marked text is encoded as ordinary text.
 """
 
 from __future__ import annotations
@@ -13,27 +13,28 @@ from typing import Any
 
 from model.text.messages import MessagesInvalid
 
-# Control and private-use characters that no template, trimming or normalisation touches. Latin-1's come first: a text
-# of narrow characters stays narrow in memory. U+0085 is missing, because it counts as a line break.
+# Control and private-use characters that templates, trimming and normalisation do not change. Those of Latin-1 come
+# first, because Python then still stores a Latin-1 text in one byte per character. U+0085 is excluded: it counts as a
+# line break.
 _MARKS = (*range(0x80, 0x85), *range(0x86, 0xA0), *range(0xF0000, 0xFFFFE))
 
 
 class ControlTokens:
-    """The texts of a tokenizer's control tokens, and how to break and to find them."""
+    """Finds a tokenizer's control tokens in texts, and breaks them up."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         self._texts = texts
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        """Made when it is needed: for 65,536 tokens this takes seconds."""
+        """Pattern of all control tokens. Built on first use, because 65,536 tokens take seconds."""
         return re.compile(_longest_of(self._texts))
 
     def mark_for(self, *values: object) -> str | None:
-        """A character that stands nowhere in `values`, or None when no control token does either.
+        """Return a character that does not occur in `values`, or None if they contain no control token.
 
         Raises:
-            MessagesInvalid: Every candidate is taken.
+            MessagesInvalid: All candidate characters occur in `values`.
         """
         texts = [text for value in values for text in _texts(value)]
         if not any(self._pattern.search(text) for text in texts):
@@ -47,7 +48,7 @@ class ControlTokens:
         return free
 
     def break_up(self, value: object, mark: str) -> object:
-        """A copy of JSON data in which each control token has `mark` after its first character."""
+        """Return a copy of JSON data with `mark` inserted after the first character of each control token."""
         if isinstance(value, str):
             return self._pattern.sub(lambda found: f"{found[0][0]}{mark}{found[0][1:]}", value)
         if isinstance(value, Mapping):
@@ -57,7 +58,7 @@ class ControlTokens:
         return value
 
     def split(self, text: str) -> Iterator[tuple[bool, str]]:
-        """Cut a text into (is a control token, piece), in order, without empty pieces."""
+        """Split a text into pairs (is a control token, piece), in order, without empty pieces."""
         end = 0
         for found in self._pattern.finditer(text):
             if end < found.start():
@@ -69,16 +70,17 @@ class ControlTokens:
 
 
 def _longest_of(texts: Iterable[str]) -> str:
-    """A pattern for the longest of the texts. It looks at each character once: the texts are joined in a tree.
+    """Return a pattern that matches the longest of the texts at each position.
 
-    Python's alternatives are tried one after the other, which takes seconds for a few KB and thousands of texts.
+    The pattern is built from a prefix tree, so it reads each character once. A plain list of alternatives is tried one
+    by one: with thousands of texts that takes seconds for a few KB.
     """
     tree: dict[str, Any] = {}
     for text in filter(None, texts):
         node = tree
         for character in text:
             node = node.setdefault(character, {})
-        node[""] = {}  # a text may end here
+        node[""] = {}  # marks the end of a text
     return _pattern_of(tree) if tree else r"(?!)"
 
 
@@ -94,7 +96,7 @@ def _pattern_of(node: dict[str, Any]) -> str:
 
 
 def _texts(value: object) -> list[str]:
-    """Every text in JSON data, keys included."""
+    """Return all texts in JSON data, including keys."""
     if isinstance(value, str):
         return [value]
     if isinstance(value, Mapping):

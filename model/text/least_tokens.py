@@ -1,4 +1,4 @@
-"""A floor under the number of a text's tokens, found without encoding the text."""
+"""A lower bound of a text's number of tokens, computed without encoding the text."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ _ASCII_BEFORE_ASCII = re.compile(r"[\x00-\x7f]+(?=[\x00-\x7f])")
 
 
 class LeastTokens:
-    """Counts what a text takes at the very least. Thread-safe.
+    """Computes a lower bound of the number of tokens in a text. Thread-safe.
 
-    A token covers its own bytes and no others. So a byte costs at least one part in the length of the longest token
-    that contains this byte. The sum over all bytes of a text is a floor under its number of tokens.
+    A token covers only its own bytes. Let L be the length of the longest token that contains a given byte: then each
+    occurrence of this byte costs at least 1/L tokens. The sum over a text's bytes is a lower bound of its tokens.
     """
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
         self._backend = backend
 
     def of(self, text: str) -> int:
-        """A number of tokens that the text takes at least; 0 if this tokenizer may drop parts of a text."""
+        """Return a lower bound of the text's tokens, or 0 if this tokenizer may drop parts of a text."""
         longest = self._longest
         if longest is None:
             return 0
         stable = _stable_part(text).encode()
         cost = sum(stable.count(byte) / longest[byte] for byte in set(stable))
-        return math.ceil(cost * (1 - 1e-9))  # floats may have rounded the sum up
+        return math.ceil(cost * (1 - 1e-9))  # the float sum may have been rounded up
 
     @cached_property
     def _longest(self) -> list[int] | None:
-        """The length in bytes of the longest token that contains each byte; None if parts of a text may be dropped."""
+        """Length in bytes of the longest token with each byte, or None if this tokenizer may drop parts of a text."""
         added = self._backend.get_added_tokens_decoder().values()
         vocabulary = self._backend.get_vocab(with_added_tokens=False)
         if not (
@@ -48,7 +48,7 @@ class LeastTokens:
             and vocabulary.keys() >= byte_letters()
             and state_of(self._backend.normalizer) in (None, {"type": "NFC"})
             and _keeps_all(state_of(self._backend.pre_tokenizer) or {})
-            and not any(token.lstrip or token.rstrip for token in added)  # these swallow spaces without end
+            and not any(token.lstrip or token.rstrip for token in added)  # these absorb any number of spaces
         ):
             return None
         longest = [1] * 256
@@ -59,19 +59,19 @@ class LeastTokens:
 
 
 def state_of(component: Any) -> dict[str, Any] | None:  # noqa: ANN401 - the library's classes share no base
-    """A tokenizer's component as tokenizer.json has it; None for none."""
+    """Return a tokenizer's component in the form of tokenizer.json, or None for a missing component."""
     return None if component is None else dict(json.loads(component.__getstate__()))
 
 
 def pre_tokenizer_steps(state: dict[str, Any]) -> list[dict[str, Any]]:
-    """The steps of a pre-tokenizer's JSON, one after the other."""
+    """Return the steps in a pre-tokenizer's JSON as a flat list."""
     if state.get("type") == "Sequence":
         return [step for each in state.get("pretokenizers", []) for step in pre_tokenizer_steps(each)]
     return [state] if state else []
 
 
 def _keeps_all(pre_tokenizer: dict[str, Any]) -> bool:
-    """Return whether every byte of a text comes out of it, spelled in the byte-level alphabet."""
+    """Return True if the pre-tokenizer keeps every byte of a text, spelled in the byte-level alphabet."""
     steps = pre_tokenizer_steps(pre_tokenizer)
     kept = all(
         step["type"] in {"ByteLevel", "Digits"} or (step["type"] == "Split" and step.get("behavior") != "Removed")
@@ -81,7 +81,7 @@ def _keeps_all(pre_tokenizer: dict[str, Any]) -> bool:
 
 
 def _stable_part(text: str) -> str:
-    """What NFC leaves as it is, whichever version of Unicode the tokenizer knows."""
+    """Return the part of a text that NFC leaves unchanged in every version of Unicode."""
     if text.isascii():
         return text
     assigned = all(unicodedata.category(character) != "Cn" for character in set(text))

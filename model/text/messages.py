@@ -1,4 +1,4 @@
-"""Checking a conversation before a template sees it, so that what is wrong is said in the caller's terms."""
+"""Checks of a conversation before rendering, with errors in the caller's terms."""
 
 from __future__ import annotations
 
@@ -7,26 +7,30 @@ from typing import Any
 
 Message = dict[str, Any]
 
-MAX_DEPTH = 64  # of lists and objects inside one another; JSON schemas of real tools stay below 20
+MAX_DEPTH = 64  # maximum nesting of lists and objects; JSON schemas of real tools stay below 20
 
 ROLES = ("system", "user", "assistant", "tool")
-_SAME_ROLE = {"developer": "system"}  # the OpenAI API's newer name for the same instructions
-_REASONING_NAMES = ("reasoning_content", "thinking", "reasoning")  # the names that transformers takes for one field
+_SAME_ROLE = {"developer": "system"}  # the OpenAI API's newer name of this role
+_REASONING_NAMES = ("reasoning_content", "thinking", "reasoning")  # transformers accepts all of them for one field
 
 
 class MessagesInvalid(ValueError):
-    """A conversation, or an argument of its template, cannot be rendered; the message says where and why."""
+    """A conversation, or an argument of its template, cannot be rendered. The message gives place and reason."""
 
 
 def checked_messages(messages: object) -> list[Message]:
-    """A copy of the conversation in the form that Qwen3's templates expect.
+    """Check a conversation and return a copy in the form that Qwen3's templates expect.
 
-    As transformers does, keys whose value is null are dropped and a message's reasoning is found under any of its three
-    names. Beyond that, what the OpenAI API allows and the template does not is translated: content in text parts is
-    joined by newlines, an assistant message without content gets empty content, `developer` becomes `system`.
+    Like transformers, it drops keys whose value is null and accepts a message's reasoning under any of three names. It
+    also converts what the OpenAI API allows and the template does not:
+
+    - Text parts of a message's content are joined by newlines.
+    - An assistant message without content gets empty content.
+    - The role `developer` becomes `system`.
 
     Raises:
-        MessagesInvalid: Not a list of messages, an unknown role, content that is not text, or data that is not JSON.
+        MessagesInvalid: `messages` is not a list of messages, a role is unknown, content is not text, or data are not
+            JSON.
     """
     if not isinstance(messages, list | tuple):
         raise MessagesInvalid(f"`messages` is {kind_of(messages)}; it must be a list")
@@ -36,10 +40,15 @@ def checked_messages(messages: object) -> list[Message]:
 
 
 def check_json(value: object, where: str, depth: int = 0) -> None:
-    """Refuse what JSON cannot hold, what cannot be encoded as UTF-8, and nesting deeper than `MAX_DEPTH`.
+    """Check that `value` is valid JSON data.
+
+    Args:
+        value: The value to check.
+        where: Path of the value, for messages.
+        depth: Nesting level of the value.
 
     Raises:
-        MessagesInvalid: With the place in `where`'s terms.
+        MessagesInvalid: JSON cannot hold the value, UTF-8 cannot encode it, or it is nested deeper than `MAX_DEPTH`.
     """
     if depth > MAX_DEPTH:
         raise MessagesInvalid(f"`{where[:80]}…` is nested more than {MAX_DEPTH} levels deep")
@@ -59,7 +68,7 @@ def check_json(value: object, where: str, depth: int = 0) -> None:
 
 
 def kind_of(value: object) -> str:
-    """What a JSON value is, in a person's words."""
+    """Return the kind of a JSON value, in words for a message."""
     match value:
         case None:
             return "null"

@@ -1,4 +1,4 @@
-"""Texts to token ids within a bounded memory: the library takes up to 165 bytes for a byte of text."""
+"""Encoding texts to token ids in bounded memory. The library needs up to 165 bytes per byte of text."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import tokenizers
 
 from model.text.least_tokens import LeastTokens, pre_tokenizer_steps, state_of
 
-BATCH_CHARS = 1 << 19  # of text that the library has at a time, 2 MB at most
+BATCH_CHARS = 1 << 19  # maximum characters that the library gets at a time: at most 2 MB
 
-# Qwen's pre-tokenizer ends a word between these two characters, and NFC joins nothing there. So the text on both sides
-# can be encoded apart. `tests/model_text/test_text_encoder.py` compares the ids.
+# Qwen's pre-tokenizer ends a word between these two characters, and NFC joins nothing there. Therefore the two parts of
+# the text can be encoded separately. `tests/model_text/test_text_encoder.py` compares the ids.
 _LETTER = "A-Za-zА-Яа-я\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fff\uac00-\ud7a3"
 _MARK = r" \n.,;:!?\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f"
 _CUT = re.compile(f"(?<=[{_LETTER}])(?=[{_MARK}])")
@@ -26,10 +26,10 @@ QWEN_PATTERN = {
 
 @dataclass(frozen=True)
 class TooManyTokens:
-    """A text that has more tokens than were wanted."""
+    """The result for a text with more tokens than allowed."""
 
-    at_least: int
-    exact: bool  # whether `at_least` is the number itself
+    at_least: int  # lower bound of the text's tokens
+    exact: bool  # True if `at_least` is the exact number
 
 
 class EncodingFailed(ValueError):
@@ -37,19 +37,21 @@ class EncodingFailed(ValueError):
 
 
 Encoded = list[int] | TooManyTokens | ValueError
-"""What became of one text: its ids, or why it has none."""
+"""Result of encoding one text: its ids, or the reason why it has none."""
 
 
 class TextEncoder:
-    """Encodes with one tokenizer. Thread-safe; one thread encodes at a time, on all processors."""
+    """Encodes texts with one tokenizer. Thread-safe: one thread encodes at a time, on all processors."""
 
     def __init__(
         self, backend: tokenizers.Tokenizer, lock: threading.Lock | None = None, batch_chars: int = BATCH_CHARS
     ) -> None:
-        """Args:
-        backend: Without truncation and padding.
-        lock: Shared by encoders that must not take memory at the same time.
-        batch_chars: Characters that the library gets at a time.
+        """Create an encoder.
+
+        Args:
+            backend: A tokenizer without truncation and padding.
+            lock: Shared by encoders that must not use memory at the same time.
+            batch_chars: Maximum characters that the library gets at a time.
         """
         self._batch_chars = batch_chars
         self._backend = backend
@@ -58,20 +60,20 @@ class TextEncoder:
         self._can_cut = _can_cut(backend)
 
     def sibling(self, backend: tokenizers.Tokenizer) -> TextEncoder:
-        """An encoder with another tokenizer. The two take turns, so that their memory does not add up."""
+        """Return an encoder for another tokenizer. Both share a lock, so that their memory does not add up."""
         return TextEncoder(backend, self._lock, self._batch_chars)
 
     def encode(self, text: str, most_tokens: int | None = None) -> list[int] | TooManyTokens:
-        """The ids of one text, of any length.
+        """Return the ids of one text of any length.
 
         Args:
-            text: Special tokens spelled in it become those tokens, as far as the backend knows them.
-            most_tokens: A text with more tokens is not encoded to its end.
+            text: The text. Special tokens spelled out in it become these tokens, if the backend knows them.
+            most_tokens: Maximum number of tokens. A text with more is not encoded to its end.
 
         Raises:
             ValueError: The text has a lone surrogate, or the tokenizer fails on it.
         """
-        text.encode()  # UnicodeEncodeError, a ValueError, where the backend would say only "must be str"
+        text.encode()  # raises UnicodeEncodeError, a ValueError; the backend would only say "must be str"
         if most_tokens is not None and len(text) > max(self._batch_chars, most_tokens):
             least = self._least_tokens.of(text)
             if least > most_tokens:
@@ -86,7 +88,10 @@ class TextEncoder:
         return ids
 
     def encode_each(self, texts: Iterable[str | ValueError], most_tokens: int | None = None) -> Iterator[Encoded]:
-        """`encode` for many texts, short ones together; an error stands in its place, and so does one that comes in."""
+        """Encode many texts and yield the result of each. Short texts are encoded together.
+
+        A failure yields an error instead of ids. Errors in the input are yielded unchanged.
+        """
         batch: list[str | ValueError] = []
         size = 0
         for text in texts:
@@ -122,7 +127,10 @@ class TextEncoder:
             return error
 
     def _pieces(self, text: str) -> Iterator[tuple[str, bool]]:
-        """The text, cut where that changes no id if it is long; and whether a piece is the last."""
+        """Yield the pieces of a text, each with True if it is the last. The ids do not depend on the cuts.
+
+        Only long texts are cut.
+        """
         start = 0
         while self._can_cut and len(text) - start > self._batch_chars:
             cut = _CUT.search(text, start + self._batch_chars // 2)
@@ -145,12 +153,12 @@ class TextEncoder:
 
 
 def is_panic(error: BaseException) -> bool:
-    """Return whether this is a panic of Rust code, whose class is no `Exception` and cannot be imported."""
+    """Return True for a panic of Rust code. Its class is not an `Exception` and cannot be imported."""
     return type(error).__module__ == "pyo3_runtime"
 
 
 def _can_cut(backend: tokenizers.Tokenizer) -> bool:
-    """Return whether `_CUT` is known to be safe: the parts are Qwen's, and no added token crosses a cut."""
+    """Return True if `_CUT` is known to be safe: the components are Qwen's, and no added token crosses a cut."""
     steps = pre_tokenizer_steps(state_of(backend.pre_tokenizer) or {})
     return (
         state_of(backend.normalizer) in (None, {"type": "NFC"})

@@ -1,4 +1,4 @@
-"""Turning token ids into text as they come, without ever showing half a character."""
+"""Turning token ids into text one by one, without incomplete characters."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 
 class TextStream:
-    """The text of one completion, token by token; made by `Tokenizer.stream()`.
+    """The text of one completion, token by token. Create one with `Tokenizer.stream()`.
 
-    All pieces in order, `flush` included, are exactly `Tokenizer.decode` of all ids. Bytes that are not UTF-8 become
-    U+FFFD by the same rule as there (one for each maximal part of a broken character).
+    All pieces together, including that of `flush`, are equal to `Tokenizer.decode` of all ids. Invalid UTF-8 becomes
+    U+FFFD by the rule of `decode`: one for each maximal part of a broken character.
     """
 
     def __init__(self, token_bytes: Callable[[int], bytes]) -> None:
@@ -18,11 +18,11 @@ class TextStream:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def push(self, token_id: int) -> str:
-        """The text that this token completes: empty while a character is still open."""
+        """Add a token and return the text that it completes. The text is empty while a character is incomplete."""
         return self._decoder.decode(self._token_bytes(token_id))
 
     def flush(self) -> str:
-        """What is left when the completion ends inside a character. The stream starts afresh."""
+        """Return the rest of an incomplete character at the end of the completion, and reset the stream."""
         rest = self._decoder.decode(b"", final=True)
         self._decoder.reset()
         return rest

@@ -1,4 +1,4 @@
-"""Text to token ids and back, for one model."""
+"""A model's tokenizer: text to token ids, and token ids to text."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from model.text.tokenizer_file import load_backend
 
 
 class Tokenizer:
-    """A model's tokenizer and chat template. Safe to use from several threads."""
+    """A model's tokenizer and chat template. Thread-safe."""
 
     def __init__(self, backend: tokenizers.Tokenizer, chat_template: ChatTemplate | None) -> None:
-        """Args:
-        backend: A byte-level tokenizer, as all of Qwen's are.
-        chat_template: None for a model without one.
+        """Create a tokenizer.
+
+        Args:
+            backend: A byte-level tokenizer. All tokenizers of Qwen are byte-level.
+            chat_template: The model's chat template; None if it has none.
         """
         added = backend.get_added_tokens_decoder()
         self._backend = backend
@@ -34,10 +36,10 @@ class Tokenizer:
 
     @classmethod
     def from_folder(cls, path: Path | str) -> Tokenizer:
-        """Load `tokenizer.json` and, where there is one, the chat template.
+        """Load `tokenizer.json` and the chat template, if the folder has one.
 
         Raises:
-            ModelUnusable: A file is missing or damaged, or the tokenizer is of a kind that Qwen3 does not have.
+            ModelUnusable: A file is missing or damaged, or the kind of tokenizer is not Qwen3's.
         """
         folder = Path(path)
         backend = load_backend(folder / "tokenizer.json")
@@ -45,45 +47,45 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """The highest token id + 1; the model's own vocabulary may be padded beyond it."""
+        """The highest token id + 1. The model's vocabulary may be larger, because of padding."""
         return self._vocab_size
 
     @property
     def has_chat_template(self) -> bool:
-        """Whether `encode_messages` can work; base models have no template."""
+        """True if the model has a chat template, which `encode_messages` needs. Base models have none."""
         return self._chat_encoder is not None
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a raw prompt, as it is: nothing is added, and special tokens spelled in it become those tokens.
+        """Return the ids of a raw prompt. Adds no tokens. Special tokens spelled out in the text become these tokens.
 
         Raises:
-            ValueError: The text has a lone surrogate, which no UTF-8 text can hold, or the tokenizer fails on it.
+            ValueError: The text has a lone surrogate, which UTF-8 cannot encode, or the tokenizer fails on it.
         """
         return _ids(self._encoder.encode(text))
 
     def encode_batch(self, texts: Iterable[str], most_tokens: int | None = None) -> list[Encoded]:
-        """`encode` for many texts, on all processors. One that fails has its error in its place.
+        """Encode many texts on all processors. The result of a failed text is its error.
 
         Args:
-            texts: Taken a few MB at a time.
-            most_tokens: A text of more tokens is `TooManyTokens`. It is not encoded to its end, and not at all if its
-                length says enough.
+            texts: The texts, which are taken a few MB at a time.
+            most_tokens: Maximum number of tokens. The result of a longer text is `TooManyTokens`. Such a text is not
+                encoded to its end, and not at all if its length alone shows that it is too long.
         """
         return list(self._encoder.encode_each(texts, most_tokens))
 
     def encode_messages(self, messages: object, /, **chat_template_kwargs: object) -> list[int]:
-        """The ids of a conversation, rendered by the chat template up to where the assistant answers.
+        """Return the ids of a conversation, rendered by the chat template up to the start of the assistant's answer.
 
-        Only the template writes control tokens: the text of a special token inside a message, a name, a tool or any
-        other argument is encoded as ordinary text. (`<think>` and `<tool_call>` are not special tokens.)
+        Only the template writes control tokens. If a message, a name, a tool or another argument contains the text of a
+        special token, it is encoded as ordinary text. (`<think>` and `<tool_call>` are not special tokens.)
 
         Args:
-            messages: A list of messages as the OpenAI API defines them; see `model.text.messages`.
-            chat_template_kwargs: Variables for the template, `enable_thinking` say. `tools` is a list of JSON schemas;
-                `add_generation_prompt` is true unless given.
+            messages: A list of messages in the format of the OpenAI API (see `model.text.messages`).
+            chat_template_kwargs: Variables for the template, such as `enable_thinking`. `tools` is a list of JSON
+                schemas. `add_generation_prompt` is true by default.
 
         Raises:
-            MessagesInvalid: What is given cannot be rendered, or the model has no chat template.
+            MessagesInvalid: The arguments cannot be rendered, or the model has no chat template.
             ValueError: The tokenizer fails on the rendered text.
         """
         (encoded,) = self.encode_conversations([(messages, chat_template_kwargs)])
@@ -92,9 +94,9 @@ class Tokenizer:
     def encode_conversations(
         self, conversations: Iterable[tuple[object, Mapping[str, Any]]], most_tokens: int | None = None
     ) -> list[Encoded]:
-        """`encode_messages` for many pairs of messages and `chat_template_kwargs`.
+        """Encode many conversations, each a pair of messages and `chat_template_kwargs` (see `encode_messages`).
 
-        One that fails has its error in its place. `most_tokens` is as in `encode_batch`.
+        The result of a failed conversation is its error. `most_tokens` has the meaning of `encode_batch`.
         """
         if self._chat_encoder is None:
             missing = MessagesInvalid("this model has no chat template; give `prompt` instead of `messages`")
@@ -102,15 +104,15 @@ class Tokenizer:
         return list(self._chat_encoder.encode_each(conversations, most_tokens))
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
-        """The text of token ids. Broken UTF-8 becomes U+FFFD; ids that the tokenizer lacks are skipped."""
+        """Return the text of token ids. Invalid UTF-8 becomes U+FFFD. Unknown ids are skipped."""
         return self._backend.decode(list(ids), skip_special_tokens=skip_special_tokens)
 
     def stream(self, skip_special_tokens: bool = True) -> TextStream:
-        """A new incremental `decode`."""
+        """Return a new stream that decodes token by token."""
         return TextStream(lambda token_id: self._bytes_of(token_id, skip_special_tokens))
 
     def token_text(self, token_id: int) -> str:
-        """One token's own text, special tokens included; a part of a character shows as U+FFFD."""
+        """Return the text of a single token, including special tokens. A part of a character becomes U+FFFD."""
         return self.decode([token_id], skip_special_tokens=False)
 
     def _bytes_of(self, token_id: int, skip_special_tokens: bool) -> bytes:
@@ -121,7 +123,7 @@ class Tokenizer:
 
 
 def _ids(encoded: Encoded) -> list[int]:
-    """What is encoded without a limit, or its error raised."""
+    """Return the ids of a text that was encoded without a limit, or raise its error."""
     if isinstance(encoded, ValueError):
         raise encoded
     assert isinstance(encoded, list)

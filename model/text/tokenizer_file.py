@@ -1,4 +1,4 @@
-"""Loading `tokenizer.json`, which comes with a model: what would take endless time or memory is refused by name."""
+"""Loading `tokenizer.json`, which is not trusted: files that could take endless time or memory are refused."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from model.text.least_tokens import pre_tokenizer_steps
 from model.text.text_encoder import QWEN_PATTERN, is_panic
 from model.text.tokenizer_probe import PATIENCE_SECONDS
 
-MAX_FILE_BYTES = 256 << 20  # Qwen3's has 11 MB
-MAX_ADDED_TOKENS = 100_000  # Qwen3's has 26; models that speak have 65,536
+MAX_FILE_BYTES = 256 << 20  # Qwen3's file has 11 MB
+MAX_ADDED_TOKENS = 100_000  # Qwen3 has 26; speech models have 65,536
 MAX_ADDED_TOKEN_CHARS = 256
 DAMAGED = "Download the model again."
 
@@ -34,16 +34,16 @@ class _File(msgspec.Struct):
 
 
 def load_backend(file: Path) -> tokenizers.Tokenizer:
-    """The tokenizer of a file, without truncation and padding.
+    """Load a tokenizer from a file and switch off truncation and padding.
 
     Raises:
-        ModelUnusable: The file is missing, damaged, beyond a limit, or no byte-level tokenizer, as all of Qwen's are.
+        ModelUnusable: The file is missing, damaged or beyond a limit, or the tokenizer is not byte-level.
     """
     content = _content(file)
     _check(content, file)
     try:
         backend = tokenizers.Tokenizer.from_file(str(file))
-    except BaseException as error:  # the library raises no narrower class, and its panics are no `Exception`
+    except BaseException as error:  # the library has no narrower class, and its panics are not `Exception`s
         if not (isinstance(error, Exception) or is_panic(error)):
             raise
         raise ModelUnusable(f"{file} cannot be read: {error}.", DAMAGED) from error
@@ -53,7 +53,7 @@ def load_backend(file: Path) -> tokenizers.Tokenizer:
 
 
 def _content(file: Path) -> _File:
-    """What is to be checked before the library sees the file."""
+    """Read the parts of the file that must be checked before the library loads it."""
     if not file.is_file():
         raise ModelUnusable(
             f"There is no tokenizer.json in {file.parent}.", "Name the folder that holds the model's files."
@@ -94,7 +94,11 @@ def _check(content: _File, file: Path) -> None:
 
 
 def _probe(content: _File, file: Path) -> None:
-    """Try out a normalizer and a pre-tokenizer that are not known, in a process that can be ended."""
+    """Test an unknown normalizer and pre-tokenizer in a helper process with limits.
+
+    Raises:
+        ModelUnusable: The helper found a fault, or it exceeded its time or memory.
+    """
     parts = json.dumps({"normalizer": content.normalizer, "pre_tokenizer": content.pre_tokenizer})
     try:
         done = subprocess.run(

@@ -1,7 +1,7 @@
-"""The helper process that tries out a tokenizer's normalizer and pre-tokenizer.
+"""The helper process that tests a tokenizer's normalizer and pre-tokenizer.
 
-It reads both as JSON and writes what is wrong with them, or nothing. The kernel ends it when that takes long. The
-library itself ends it, by an abort, when the memory is not enough.
+It reads both as JSON from stdin and writes any fault to stdout. If the test takes too much CPU time, the kernel ends
+the process. If it needs too much memory, the library aborts the process.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 import tokenizers
 
 CPU_SECONDS = 2
-PATIENCE_SECONDS = 60.0  # real time, for a machine that is busy
-MEMORY_BYTES = 1 << 30  # of address space, most of which the library's threads reserve and never use
-MAX_GROWTH = 100  # times that a normalizer may lengthen a text; NFKD makes 18 characters of one
+PATIENCE_SECONDS = 60.0  # limit of real time, long enough for a busy machine
+MEMORY_BYTES = 1 << 30  # address space, most of which the library's threads reserve and never use
+MAX_GROWTH = 100  # maximum factor by which a normalizer may lengthen a text; NFKD turns one character into up to 18
 REPEATS = 40
 
 
 def main() -> None:
-    """Read, try, say."""
+    """Read the components, test them, and write any fault."""
     parts = json.load(sys.stdin)
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     if sys.platform == "linux":
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def _fault(parts: dict[str, Any]) -> str:
-    """What is wrong, as the end of a sentence; empty if nothing is."""
+    """Return the fault as the end of a sentence, or an empty text if there is none."""
     if _growth(parts["normalizer"]) > MAX_GROWTH:
         return f"can make a text more than {MAX_GROWTH} times longer"
     model = {"type": "BPE", "vocab": {}, "merges": []}
@@ -47,8 +47,8 @@ def _fault(parts: dict[str, Any]) -> str:
     return ""
 
 
-def _growth(normalizer: Any) -> int:  # noqa: ANN401 - whatever JSON holds
-    """How often a text's length may be multiplied by its replacements."""
+def _growth(normalizer: Any) -> int:  # noqa: ANN401 - any JSON value
+    """Return an upper bound of the factor by which a normalizer's replacements lengthen a text."""
     if not isinstance(normalizer, dict):
         return 1
     growth = 1 + len(str(normalizer.get("content", normalizer.get("prepend", ""))))
@@ -58,7 +58,7 @@ def _growth(normalizer: Any) -> int:  # noqa: ANN401 - whatever JSON holds
 
 
 def _texts() -> list[str]:
-    """Texts on which a pattern that backtracks takes long: runs of one character or word, ended by another one."""
+    """Return texts that are slow for a backtracking pattern: runs of one unit, followed by another character."""
     printable = [chr(code) for code in (*range(32, 127), 0xE9, 0x3042, 0x4E00, 0x1F600)]
     runs = [
         f"{unit * REPEATS}{end}" for unit in (*printable, "a ", "ab", "A1", "\n", "\t") for end in ("!", "\x00", "é")

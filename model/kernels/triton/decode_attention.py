@@ -1,8 +1,8 @@
-"""Decode attention on a GPU: one query a sequence over its pages, the context cut into splits of one size.
+"""Decode attention on a GPU: one query per sequence, with the context divided into splits of equal size.
 
-A long context would otherwise be one program's work while the rest of the card waits (flash-decoding). Splits lie at
-multiples of `SPLIT_TOKENS` whatever the batch is, each is summed by one program from its first token to its last, and
-the splits are added in order: which program takes which split, and how many there are, changes no bit.
+Without splits, a single program would process a long context while the rest of the GPU waits (flash-decoding). Splits
+begin at multiples of `SPLIT_TOKENS` for every batch. One program sums a split from its first token to its last, and
+the splits' sums are added in order. The bits therefore depend neither on the number of programs nor on their splits.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ import triton.language as tl
 from model.kernels.triton.splits import SPLIT_TOKENS
 from model.kernels.triton.tiles import dot_precision, launch_options, padded_head_dim
 
-PROGRAMS = 4096  # some times what a large card runs at once: contexts of unlike lengths then even out
-LEAST_ROWS = 16  # of a tile that tensor cores multiply: queries of a group are filled up with zeros
+PROGRAMS = 4096  # several times the number that a large GPU runs at once, so that contexts of different length balance
+LEAST_ROWS = 16  # minimum rows of a tile for tensor cores; a group's queries are padded with zeros
 
 
 @triton.jit(do_not_specialize=["table_width", "num_splits"])
 def _attend_to_splits(
-    sums: tl.tensor,  # [num_seqs, kv heads, splits, GROUP, DIM] float32, weighted sums of values
-    weights: tl.tensor,  # [num_seqs, kv heads, splits, GROUP, 2] float32, largest score and sum of weights
+    sums: tl.tensor,  # output [num_seqs, kv heads, splits, GROUP, DIM] float32, weighted sums of values
+    weights: tl.tensor,  # output [num_seqs, kv heads, splits, GROUP, 2] float32, largest score and sum of weights
     q: tl.tensor,  # [num_seqs, kv heads * GROUP, DIM]
     cache: tl.tensor,  # [pages, 2, kv heads, PAGE, DIM]
     context_lens: tl.tensor,
     block_tables: tl.tensor,  # [num_seqs, table_width]
     table_width: int,
     num_splits: int,
-    score_scale: float,  # log2(e) included: weights are powers of two
+    score_scale: float,  # includes log2(e), because weights are powers of two
     GROUP: tl.constexpr,
     ROWS: tl.constexpr,
     DIM: tl.constexpr,
-    WIDTH: tl.constexpr,  # DIM filled up to a power of two
+    WIDTH: tl.constexpr,  # DIM rounded up to a power of two
     PAGE: tl.constexpr,
     SPLIT_PAGES: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -86,7 +86,7 @@ def _add_splits(
     GROUP: tl.constexpr,
     DIM: tl.constexpr,
     WIDTH: tl.constexpr,
-    SPLIT: tl.constexpr,  # tokens
+    SPLIT: tl.constexpr,  # tokens per split
 ) -> None:
     sequence, query_head, heads = tl.program_id(0), tl.program_id(1), tl.num_programs(1)
     dims = tl.arange(0, WIDTH)
@@ -114,9 +114,10 @@ def decode_attention(
     block_tables: torch.Tensor,
     scale: float,
 ) -> torch.Tensor:
-    """One query a sequence against its cache; shapes as in `model.ops.attention.reference_paged_attention`.
+    """Compute attention for one query per sequence.
 
-    Nothing here waits for the device, and the launch depends on shapes alone: a CUDA graph may hold it.
+    Shapes are those of `model.ops.attention.reference_paged_attention`. The code never waits for the device, and its
+    launches depend only on shapes. Therefore a CUDA graph can record it.
     """
     q, block_tables = q.contiguous(), block_tables.contiguous()
     num_seqs, num_heads, head_dim = q.shape

@@ -1,6 +1,6 @@
-"""The operators of `model/ops` on CUDA devices: from here on Triton kernels serve them.
+"""Registration of the Triton kernels for the operators of `model/ops` on CUDA devices.
 
-Importing this module needs the package triton; plain PyTorch serves a device for which nothing is registered.
+Importing this module needs the package triton. Without registration, plain PyTorch runs the operators.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from model.ops import attention, kv_store  # noqa: F401 - defines the operators
 from model.ops.library import LIBRARY
 
 
-@functools.cache  # an operator takes one kernel a device
+@functools.cache  # PyTorch accepts one kernel per operator and device
 def register_for_cuda() -> None:
-    """Serve `qwen_batch::paged_attention` and `qwen_batch::store_kv` on CUDA devices, in this process."""
+    """Register the kernels of `qwen_batch::paged_attention` and `qwen_batch::store_kv` in this process."""
     LIBRARY.impl("paged_attention", paged_attention, "CUDA")  # type: ignore[no-untyped-call]
     LIBRARY.impl("store_kv", store_kv, "CUDA")  # type: ignore[no-untyped-call]
 
 
-def paged_attention(  # the operator's schema
+def paged_attention(  # the arguments are those of the operator's schema
     q: torch.Tensor,
     cache: torch.Tensor,
     query_start: torch.Tensor,
@@ -33,7 +33,10 @@ def paged_attention(  # the operator's schema
     scale: float,
     is_decode: bool,
 ) -> torch.Tensor:
-    """As `model.ops.attention.reference_paged_attention`, which also runs where pages are no tile."""
+    """Compute attention as `model.ops.attention.reference_paged_attention` does.
+
+    For page sizes that cannot be tiles, that function runs instead of the kernels.
+    """
     arguments = (q, cache, query_start, context_lens, block_tables, scale)
     if not page_size_fits(cache.shape[3]):
         return attention.reference_paged_attention(*arguments, is_decode)

@@ -1,7 +1,7 @@
-"""Prefill attention on a GPU: blocks of queries against the pages of their own sequence.
+"""Prefill attention on a GPU: blocks of queries attend to the pages of their own sequence.
 
-Blocks of queries and of keys lie at absolute positions of the sequence, so a query stands in the same row of the same
-tile however its prompt is cut into chunks, and sees the same blocks of keys in the same order: it gets the same bits.
+Blocks of queries and of keys begin at absolute positions of the sequence. Therefore a query's row in its tile, its
+blocks of keys and their order do not depend on the split of the prompt into chunks. Hence its bits do not, either.
 """
 
 from __future__ import annotations
@@ -14,33 +14,34 @@ import triton.language as tl
 
 from model.kernels.triton.tiles import dot_precision, launch_options, padded_head_dim
 
-BLOCK = 64  # queries of a block
+BLOCK = 64  # queries per block
 
 
 @triton.jit(do_not_specialize=["num_seqs", "table_width"])
 def _attend_to_block(
     out: tl.tensor,  # [num_tokens, query heads, DIM]
-    q: tl.tensor,  # the same
+    q: tl.tensor,  # [num_tokens, query heads, DIM]
     cache: tl.tensor,  # [pages, 2, kv heads, PAGE, DIM]
     query_start: tl.tensor,
     context_lens: tl.tensor,
     block_tables: tl.tensor,  # [num_seqs, table_width]
     num_seqs: int,
     table_width: int,
-    score_scale: float,  # log2(e) included: weights are powers of two
+    score_scale: float,  # includes log2(e), because weights are powers of two
     GROUP: tl.constexpr,
     DIM: tl.constexpr,
-    WIDTH: tl.constexpr,  # DIM filled up to a power of two
+    WIDTH: tl.constexpr,  # DIM rounded up to a power of two
     PAGE: tl.constexpr,
-    QUERIES: tl.constexpr,  # of a block
+    QUERIES: tl.constexpr,  # queries per block
     PRECISION: tl.constexpr,
 ) -> None:
-    # Heads that share keys run side by side; late blocks see most keys and begin first, so that none is left to last.
+    # Heads that share keys run next to each other. The last blocks read most keys and start first, so that no long
+    # block runs alone at the end.
     query_head, heads = tl.program_id(0), tl.num_programs(0)
     number = tl.num_programs(1) - 1 - tl.program_id(1)
     kv_heads, head = heads // GROUP, query_head // GROUP
-    # Sequence s has the programs from query_start[s] // QUERIES + 2 s on: n tokens stand in at most n // QUERIES + 2
-    # blocks. Find the last sequence that begins at or before this program.
+    # n tokens lie in at most n // QUERIES + 2 blocks. The programs of sequence s therefore begin at number
+    # query_start[s] // QUERIES + 2 s. Find the last sequence that begins at or before this program.
     low, high = 0, num_seqs
     while high - low > 1:
         middle = (low + high) // 2
@@ -92,10 +93,11 @@ def prefill_attention(
     block_tables: torch.Tensor,
     scale: float,
 ) -> torch.Tensor:
-    """Many queries a sequence; shapes as in `model.ops.attention.reference_paged_attention`.
+    """Compute attention for many queries per sequence.
 
-    Nothing here waits for the device: which block belongs to which sequence is found by the programs themselves, of
-    which there are enough for any lengths that add up to `num_tokens`.
+    Shapes are those of `model.ops.attention.reference_paged_attention`. The code never waits for the device: each
+    program finds its sequence and block itself. The number of programs suffices for any lengths with the sum
+    `num_tokens`.
     """
     q, block_tables = q.contiguous(), block_tables.contiguous()
     num_tokens, num_heads, head_dim = q.shape

@@ -1,3 +1,3 @@
-"""How a context is cut on a GPU. Without Triton, because memory is counted where there is none."""
+"""The size of a context's splits on a GPU. This module must not import Triton: memory is also computed without it."""
 
-SPLIT_TOKENS = 512  # a lone sequence of this length keeps a program a head busy for some microseconds
+SPLIT_TOKENS = 512  # tokens per split; one split keeps a program busy for some microseconds

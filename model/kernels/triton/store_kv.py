@@ -1,4 +1,4 @@
-"""This step's keys and values to their slots in the cache, in one launch on a GPU."""
+"""Storing a step's keys and values in their slots of the cache, in one launch on a GPU."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def _store_token(
     v: tl.tensor,
     cache: tl.tensor,  # [pages, 2, HEADS, PAGE, DIM]
     slots: tl.tensor,
-    k_stride: int,  # from token to token
+    k_stride: int,  # elements from one token to the next
     v_stride: int,
     HEADS: tl.constexpr,
     DIM: tl.constexpr,
     PAGE: tl.constexpr,
-    WIDTH: tl.constexpr,  # HEADS * DIM filled up to a power of two
+    WIDTH: tl.constexpr,  # HEADS * DIM rounded up to a power of two
 ) -> None:
     token = tl.program_id(0).to(tl.int64)
     slot = tl.load(slots + token)
@@ -33,7 +33,10 @@ def _store_token(
 
 
 def store_kv(k: torch.Tensor, v: torch.Tensor, cache: torch.Tensor, slots: torch.Tensor) -> None:
-    """As `model.ops.kv_store.store_kv`, one program a token. Tokens may lie apart, as in a view of q, k and v."""
+    """Store keys and values as `model.ops.kv_store.store_kv` does, with one program per token.
+
+    Tokens need not be contiguous: `k` and `v` may be views of a tensor that holds q, k and v.
+    """
     num_tokens, num_heads, head_dim = k.shape
     if num_tokens == 0:
         return
@@ -54,5 +57,5 @@ def store_kv(k: torch.Tensor, v: torch.Tensor, cache: torch.Tensor, slots: torch
 
 
 def _packed_heads(rows: torch.Tensor) -> torch.Tensor:
-    """A token's heads one behind the other."""
+    """Return `rows` with the heads of each token contiguous; copies only if necessary."""
     return rows if rows.stride()[1:] == (rows.shape[2], 1) else rows.contiguous()
