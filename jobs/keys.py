@@ -9,7 +9,7 @@ these commands makes a crash in between harmless (`jobs/stores/redis/index.py`).
 | `qwen-batch:{JOB}:meta` | hash | the spec, the state and every counter of lines and tokens |
 | `qwen-batch:{JOB}:open` | sorted set | shards that need a worker, scored by index, plus 2^40 if they must run alone |
 | `qwen-batch:{JOB}:leases` | sorted set | shards that a worker holds, scored by expiry (ms, the server's clock) |
-| `qwen-batch:{JOB}:shard:N` | hash | lines, token, holder, second runner, attempts, failed lines, silent workers |
+| `qwen-batch:{JOB}:shard:N` | hash | lines, token, holder, second runner, attempts, failed lines, expired leases |
 | `qwen-batch:{JOB}:input:N` | string | the shard's prompts: a JSON array, zstd |
 | `qwen-batch:{JOB}:running:N` | hash | line index -> completion (JSON), until the shard is finished |
 | `qwen-batch:{JOB}:results:N` | string | a finished shard's completions in input order: a JSON array, zstd |
