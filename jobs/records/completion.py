@@ -52,7 +52,7 @@ class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
     error: LineError | None = None
-    token_ids: tuple[int, ...] | None = None  # only if the line asked for them
+    token_ids: tuple[int, ...] | None = None  # only if the line requested them
     endpoint: str = "native"  # the line's `Prompt.endpoint`
     finished_at: float = 0.0  # seconds since the epoch, by the worker's clock
     latency: Latency | None = None  # None for an error

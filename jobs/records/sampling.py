@@ -17,7 +17,7 @@ class FinishReason(StrEnum):
     """Reason why a completion ended."""
 
     STOP = "stop"  # an eos token, a stop token or a stop string
-    LENGTH = "length"  # max_tokens, or the end of the model's context
+    LENGTH = "length"  # `max_tokens` or the end of the model's context was reached
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 RELATIVE_ERROR = 0.01
 _GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)  # ratio of neighbouring bucket bounds
 _LOG_GAMMA = math.log(_GAMMA)
-SMALLEST_MS = 0.001  # shorter latencies count as this one
+SMALLEST_MS = 0.001  # shorter latencies count as this value
 
 
 def bucket_of(latency_ms: float) -> int:

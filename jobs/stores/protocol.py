@@ -243,8 +243,8 @@ class JobStore(Protocol):
     def stranded(self, model: str, limit: int, expired_only: bool = False) -> list[ShardRef]:
         """Find up to `limit` shards of this model's unfinished jobs that nobody holds, and drop expired leases.
 
-        Such a shard was never leased, was released, or its lease has expired. This call also ends jobs: a cancelled one
-        when nobody holds its shards any more, and one whose deadline has passed. Missing lines of a late job become
+        Such a shard was never leased, was released, or its lease has expired. This call also ends a cancelled job, or a
+        job past its deadline, when nobody holds its shards any more. Missing lines of a job past its deadline become
         `expired` errors.
 
         The store narrows down which line crashes its workers. After two lost workers, the shard runs alone in a worker.

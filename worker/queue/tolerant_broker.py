@@ -71,7 +71,7 @@ class TolerantChannel(kombu_redis.Channel):
         except ResponseError as error:
             if _WRONG_TYPE in str(error):
                 self._say_taken()
-                time.sleep(PAUSE_SECONDS)  # Celery reads again at once
+                time.sleep(PAUSE_SECONDS)  # because Celery reads again at once
                 return None
             if isinstance(error, ReadOnlyError) or str(error).startswith(_UNBLOCKED):
                 raise ConnectionError(str(error)) from error  # Celery reconnects; any other error would end it

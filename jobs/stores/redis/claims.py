@@ -58,7 +58,7 @@ class Claims:
                 continue
             try:
                 self._deletion.delete(job_id)
-            except JobConflict:  # it was opened at this moment
+            except JobConflict:  # its client opened it in the meantime
                 continue
             except JobNotFound:
                 return False

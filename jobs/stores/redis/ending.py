@@ -88,7 +88,7 @@ class Retry:
     def _reopen(self, shard: ShardRef) -> bool:
         keys, index = JobKeys(shard.job_id), shard.index
         packed = self._server.run("GET", keys.results(index))
-        if packed is None:  # another client's `retry` was faster
+        if packed is None:  # another client's `retry` has opened it already
             return False
         completions = unpack_completions(packed, keys.results(index))
         kept = [completion for completion in completions if completion.error is None]

@@ -27,7 +27,7 @@ class RedisServer:
     """
 
     def __init__(self, client: redis.Redis) -> None:
-        """`client` must not decode replies (`decode_responses=False`, the default)."""
+        """Use `client`, which must not decode replies (`decode_responses=False`, the default)."""
         self.damage = Damage()
         self._client = client
         self._scripts: dict[str, Script] = {}

@@ -56,9 +56,9 @@ def _check_place(scheme: str, parts: SplitResult) -> None:
         (parts.hostname or "localhost").encode("idna")
     except UnicodeError:
         raise bad_url("its host is not a name") from None
-    if parts.port == 0:  # redis-py would take 6379
+    if parts.port == 0:  # redis-py would use 6379 instead
         raise bad_url("its port is 0; ports are from 1 to 65535")
-    if not re.fullmatch(r"/?[0-9]{0,5}", parts.path):  # redis-py would take database 0 for a longer number
+    if not re.fullmatch(r"/?[0-9]{0,5}", parts.path):  # redis-py would use database 0 for a longer number
         raise bad_url("its database is not a whole number up to 99999")
 
 
@@ -69,7 +69,7 @@ def _check_options(scheme: str, query: str) -> None:
     reader.
     """
     for name, values in parse_qs(query, keep_blank_values=True).items():
-        if name == "db" and scheme != "unix":  # kombu would take database 0
+        if name == "db" and scheme != "unix":  # kombu would use database 0
             raise bad_url("its database stands in an option; it belongs after the port, as in redis://HOST:6379/3")
         if name in TLS_OPTIONS and scheme != "rediss":
             raise bad_url(f"its option `{name}` is for rediss:// only")
@@ -84,5 +84,5 @@ def _check_options(scheme: str, query: str) -> None:
 
 
 def bad_url(reason: str) -> InvalidInput:
-    """The error for a URL that cannot be used."""
+    """Return the error for a URL that cannot be used."""
     return InvalidInput(f"The Redis URL cannot be used: {reason}.", FORM_HINT)
