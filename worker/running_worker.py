@@ -18,7 +18,7 @@ from worker.upkeep.spare_time import SpareTime
 if TYPE_CHECKING:
     from engine.load import LoadedEngine
 
-SEQUENCES_A_THREAD = 4  # assumed lines per running shard: many shards near their end must still fill the batch
+SEQUENCES_A_THREAD = 4  # assumed lines per shard; more at its start, but near their end many shards must fill the batch
 MORE_THREADS = 2  # one thread has the next shard ready, and one is free for a new job
 
 

@@ -50,14 +50,14 @@ class ActiveShards:
         self.stirred = threading.Event()  # set when the thread that waits for room or a new job must look again
         self._changed = threading.Condition()
         self._active: list[ActiveShard] = []
-        self._solitude = False  # True while a shard runs alone, or waits for that
+        self._solitude = False  # True while a shard runs alone or waits to run alone
         self._left_tokens: Counter[str] = Counter()  # job id -> tokens of shards that ended since the last `take_work`
 
     @contextmanager
     def entered(self, shard: ActiveShard) -> Iterator[None]:
         """Make a shard active for the duration of the context. `stop` interrupts the shard.
 
-        Waits while another shard runs alone or waits for that.
+        Waits while another shard runs alone or waits to run alone.
         """
         with self._changed:
             self._changed.wait_for(lambda: not self._solitude or self.stopping.is_set())
@@ -72,7 +72,7 @@ class ActiveShards:
     def entered_alone(self, shard: ActiveShard) -> Iterator[bool]:
         """Wait until no other shard is active, then make this one active. No other becomes active in the context.
 
-        Yields True. If another shard runs alone already, or waits for that, yields False and the shard is not active.
+        Yields True. If another shard already runs alone or waits to, yields False, and the shard is not active.
         """
         with self._changed:
             granted = not self._solitude

@@ -63,7 +63,7 @@ class ShardRunner:
     flush_seconds: float  # max time before a finished line is stored
 
     def run(self, hint: ShardRef) -> Outcome:
-        """Run the lines without a result of the next shard. The store chooses the shard; it may not be the hinted one.
+        """Run the pending lines of the next shard. The store chooses the shard, which may not be the hinted one.
 
         Returns when the shard is finished or this worker no longer holds it. Raises `EngineDead`. Then the lease is not
         released but expires, so that the store counts a lost worker.

@@ -43,7 +43,7 @@ def set_up_logs(level: str, line_format: str, worker_id: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter(worker_id) if line_format == "json" else TextFormatter(FORMAT))
     logging.basicConfig(level=level.upper(), handlers=[handler])
-    warnings.simplefilter("ignore", SecurityWarning)  # about pickle as root; we read only JSON
+    warnings.simplefilter("ignore", SecurityWarning)  # Celery warns about pickle as root; we read only JSON
     if level != "debug":
         for name in CHATTY:
             logging.getLogger(name).setLevel(logging.WARNING)

@@ -151,7 +151,7 @@ class Reporter:
                 at=time.time(),
                 worker_id=self._facts.worker_id,
                 output_throughput=job.output_tokens / seconds if seconds > 0 else 0.0,
-                running=round(load.running * job.lines / all_lines) if all_lines else 0,  # an estimate
+                running=round(load.running * job.lines / all_lines) if all_lines else 0,  # a batch does not know jobs
                 kv_cache_usage=load.kv_cache_usage,
             )
             try:

@@ -31,7 +31,10 @@ def spec_of(job_id: str, meta: Hash) -> NewJob:
 
 
 def job_of(job_id: str, meta: Hash) -> Job | None:
-    """Return the job of a `meta` hash, or None if the hash is empty or being deleted. Raises `RecordDamaged`."""
+    """Return the job of a `meta` hash, or None if the job does not exist or is being deleted. Raises `RecordDamaged`.
+
+    An empty hash means that the job does not exist.
+    """
     if not meta or meta.get(b"state") == DELETING.encode():
         return None
     with reading(JobKeys(job_id).meta, _hint(job_id)):

@@ -95,9 +95,9 @@ class Turns:
         return [(ShardRef(job_id, index), place) for member, place in waiting for index in numbers(key, [member])]
 
     def _late(self, turn: _Turn) -> bool:
-        """Return whether the job's deadline has passed. A lease would check that; here no lease is taken.
+        """Return whether the job's deadline has passed. `stranded` ends such a job.
 
-        `stranded` ends such a job.
+        A lease makes this check itself, but a shard that must run alone is returned without a lease.
         """
         return turn.deadline_ms is not None and self._server.now() * 1000 >= turn.deadline_ms
 
