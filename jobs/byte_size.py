@@ -1,4 +1,4 @@
-"""Sizes in bytes as people write them."""
+"""Parse and format sizes in bytes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", re.ASCII)
 
 
 def parse_bytes(text: str) -> int:
-    """`4GiB` is 4 x 1024^3, `4GB` is 4 x 1000^3, `4G` is `4GiB`, and a bare number is bytes. Case does not matter.
+    """Parse a size: `4GiB` is 4 x 1024^3 bytes, `4GB` is 4 x 1000^3, `4G` equals `4GiB`. Case does not matter.
+
+    A number without a unit is a number of bytes.
 
     Raises:
-        InvalidInput: It is no size, or none above zero.
+        InvalidInput: The text is not a size, or the size is less than a byte.
     """
     match = _SIZE.fullmatch(text)
     if match is None or match[2].lower() not in _UNITS:
@@ -31,7 +33,7 @@ def parse_bytes(text: str) -> int:
 
 
 def format_bytes(size: int) -> str:
-    """For people, in binary units: `1.5 GiB`."""
+    """Format a size for people in binary units, such as `1.5 GiB`."""
     value = float(size)
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if value < 1024:

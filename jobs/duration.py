@@ -1,4 +1,4 @@
-"""Lengths of time as people write them."""
+"""Parse lengths of time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ LONGEST_SECONDS = 10 * 365 * 86_400
 
 
 def parse_duration(text: str) -> float:
-    """`90s`, `30m`, `1h30m`, `2d` as seconds.
+    """Parse a length of time such as `90s`, `30m`, `1h30m` or `2d`. Returns seconds.
 
     Raises:
-        InvalidInput: It is no length of time, nothing, or more than ten years.
+        InvalidInput: The text is not a length of time, or the time is zero or more than ten years.
     """
     match = _DURATION.fullmatch(text.strip().lower())
     numbers = match.groups() if match is not None else ()

@@ -1,18 +1,18 @@
-"""The one error tree: what happened, what it means, what to do next.
+"""All errors for users. Each says what happened and what to do next.
 
-A bad line is data (`jobs.records.completion.LineError`); a bad job, file, model or server is one of these; a bug is a
-traceback and never becomes one of these.
+A bad line is not an exception but data (`jobs.records.completion.LineError`). A bad job, file, model or server raises
+one of these errors. A bug ends in a traceback and never becomes one of these errors.
 """
 
 from __future__ import annotations
 
 
 class QwenBatchError(Exception):
-    """Something a person can act on.
+    """An error that the user can act on.
 
     Args:
-        message: What happened, naming the value and, where there is one, the allowed range.
-        hint: What to do next, as a full sentence. Empty when the message says it all.
+        message: What happened. It names the value and, if there is one, the allowed range.
+        hint: What to do next, as a full sentence. Empty if the message says that already.
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -25,15 +25,15 @@ class QwenBatchError(Exception):
 
 
 class InvalidInput(QwenBatchError):
-    """A prompt file, an option or a setting that cannot be used as it is."""
+    """A prompt file, an option or a setting is not valid."""
 
 
 class OutputNotWritable(QwenBatchError):
-    """A results file cannot be written where it was asked for."""
+    """A results file cannot be written at the requested path."""
 
 
 class JobNotFound(QwenBatchError):
-    """No job of that id is in the store."""
+    """The store has no job with this id."""
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"There is no job {job_id!r} in this store.", "List the jobs with `qwen-batch list`.")
@@ -41,15 +41,15 @@ class JobNotFound(QwenBatchError):
 
 
 class JobConflict(QwenBatchError):
-    """A job is not in a state in which this can be done (deleting a running job, say)."""
+    """The job's state does not allow the operation. Example: a running job cannot be deleted."""
 
 
 class StoreUnavailable(QwenBatchError):
-    """The Redis server cannot be reached, refuses the password, or is not a Redis server."""
+    """The Redis server cannot be reached, refuses the client, or cannot serve as a store."""
 
 
 class OtherFormat(QwenBatchError):
-    """The store is in use by a version of qwen-batch that reads and writes another format."""
+    """Another version of qwen-batch uses the store, and its format differs."""
 
 
 class StoreFull(QwenBatchError):
@@ -57,16 +57,16 @@ class StoreFull(QwenBatchError):
 
 
 class StoreDamaged(QwenBatchError):
-    """What the store must have of a job is damaged or gone."""
+    """Data of a job that the store must have is damaged or gone."""
 
 
 class RecordDamaged(StoreDamaged):
-    """One record of the store cannot be read. Whoever reads many records skips it (`jobs/stores/damage.py`).
+    """One record of the store cannot be read. A reader of many records skips it (`jobs/stores/damage.py`).
 
     Args:
         record: The record's key.
-        why: What is wrong with its value.
-        hint: What to do about it. By default the hint names the command that removes the record.
+        why: The fault in the record's value.
+        hint: What to do next. The default hint names the command that removes the record.
     """
 
     def __init__(self, record: str, why: str, hint: str = "") -> None:
@@ -79,12 +79,12 @@ class RecordDamaged(StoreDamaged):
 
 
 class ResultsMissing(StoreDamaged):
-    """A job has ended, and the store lacks results that it must have.
+    """The store lacks results of a job that has ended.
 
     Args:
-        job_id: The job.
-        how_many: `16 of 40`.
-        lines: `lines 17 to 32`.
+        job_id: The job's id.
+        how_many: Number of missing results as text, such as `16 of 40`.
+        lines: The missing lines as text, such as `lines 17 to 32`.
     """
 
     def __init__(self, job_id: str, how_many: str, lines: str) -> None:
@@ -96,8 +96,8 @@ class ResultsMissing(StoreDamaged):
 
 
 class ModelUnusable(QwenBatchError):
-    """A model folder or id cannot be loaded: missing, damaged, of another architecture, or of an unsupported kind."""
+    """A model cannot be loaded: it is missing, damaged, of another architecture, or of an unsupported kind."""
 
 
 class LeaseLost(Exception):
-    """A worker's lease on a shard has expired or been taken over. Not for people: the worker drops the shard."""
+    """A worker's lease on a shard has expired or been taken over. Users never see it: the worker drops the shard."""

@@ -1,15 +1,15 @@
-"""Every key of the results store, in one place, readable in redis-cli.
+"""Names of all keys in the results store. All names are readable in redis-cli.
 
-All keys of one job share the hash tag `{job-id}`, so a Redis Cluster holds them on one node and a script may touch
-several of them. The keys below "Indexes" name no job: they are changed by separate commands, in an order in which a
-crash leaves something harmless (`jobs/stores/redis/index.py`).
+All keys of one job share the hash tag `{job-id}`. A Redis Cluster therefore holds them on one node, and a script may
+touch several of them. The keys below "Indexes" belong to no job, so separate commands change them. The order of
+these commands makes a crash in between harmless (`jobs/stores/redis/index.py`).
 
 | key | type | holds |
 |---|---|---|
 | `qwen-batch:{JOB}:meta` | hash | the spec, the state and every counter of lines and tokens |
 | `qwen-batch:{JOB}:open` | sorted set | shards that need a worker, scored by index, plus 2^40 if they must run alone |
 | `qwen-batch:{JOB}:leases` | sorted set | shards that a worker holds, scored by expiry (ms, the server's clock) |
-| `qwen-batch:{JOB}:shard:N` | hash | lines, token, holder, second runner, attempts, failed lines, silent workers |
+| `qwen-batch:{JOB}:shard:N` | hash | lines, token, holder, second runner, attempts, failed lines, expired leases |
 | `qwen-batch:{JOB}:input:N` | string | the shard's prompts: a JSON array, zstd |
 | `qwen-batch:{JOB}:running:N` | hash | line index -> completion (JSON), until the shard is finished |
 | `qwen-batch:{JOB}:results:N` | string | a finished shard's completions in input order: a JSON array, zstd |
@@ -17,7 +17,7 @@ crash leaves something harmless (`jobs/stores/redis/index.py`).
 | `qwen-batch:{JOB}:engine` | hash | engine seconds and batch sizes, and what each worker did |
 | `qwen-batch:{JOB}:timeline` | stream | one-second samples of the last hour |
 
-A shard that is in neither `open` nor `leases` is finished, or was given up because it cannot be run.
+A shard that is in neither `open` nor `leases` is closed: it is finished, or was given up because it cannot run.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PREFIX = "qwen-batch:"
 
 # --- Indexes ---------------------------------------------------------------------------------------------------
 
-FORMAT = PREFIX + "format"  # string: the number of `jobs/wire_format.py`, set by whoever comes first
+FORMAT = PREFIX + "format"  # string: the number of `jobs/wire_format.py`; the first process to use the store sets it
 JOBS = PREFIX + "jobs"  # sorted set: job id, scored by creation time in seconds
 RUNS = PREFIX + "runs"  # hash: fingerprint of a `run` -> job id
 WORKERS = PREFIX + "workers"  # sorted set: worker id, scored by its start in seconds
@@ -37,25 +37,28 @@ MODELS = PREFIX + "models"  # hash: served model -> model card (JSON)
 
 
 def unfinished(model: str) -> str:
-    """Sorted set of the model's jobs that have not ended, next in turn first.
+    """Return the key of the model's unfinished jobs: a sorted set, next in turn first.
 
-    Scored by minus 10^13 times the priority, plus the time of the latest lease in ms (0 before the first).
+    A score is minus 10^13 times the priority, plus the time of the latest lease in ms (0 before the first lease).
     """
     return f"{PREFIX}unfinished:{model}"
 
 
 def news(model: str) -> str:
-    """Stream of one entry: the job of the model that was given shards to run last. Expires by itself."""
+    """Return the key of the model's notifications: a stream of one entry, which names a job. It expires.
+
+    The entry is the job to which a client gave shards to run most recently.
+    """
     return f"{PREFIX}news:{model}"
 
 
 def submission(key: str) -> str:
-    """Which job was submitted under this key."""
+    """Return the key of a submission: a string, the id of the job that was submitted with this submission key."""
     return f"{PREFIX}submission:{key}"
 
 
 def worker(worker_id: str) -> str:
-    """A worker's report (JSON), which expires when the worker falls silent."""
+    """Return the key of a worker's report: a string (JSON), which expires when the worker stops reporting."""
     return f"{PREFIX}worker:{worker_id}"
 
 
@@ -64,7 +67,7 @@ def worker(worker_id: str) -> str:
 
 @dataclass(frozen=True)
 class JobKeys:
-    """The names of one job's keys."""
+    """Names of one job's keys. The table above says what each holds."""
 
     job_id: str
 
@@ -109,13 +112,13 @@ class JobKeys:
 
     @property
     def pattern(self) -> str:
-        """Matches every key of the job, for SCAN."""
+        """Pattern for SCAN that matches every key of the job."""
         return re.sub(r"([\\*?\[\]^])", r"\\\1", self._key("")) + "*"
 
     def of_shard(self, index: int) -> list[str]:
-        """Every key of one shard."""
+        """Return every key of one shard."""
         return [self.shard(index), self.input(index), self.running(index), self.results(index)]
 
     def shared(self) -> list[str]:
-        """Every key that is no shard's, `meta` last: while it is there, the job is."""
+        """Return every key that belongs to no shard. `meta` is last, because a job exists as long as its `meta`."""
         return [self.open, self.leases, self.latency, self.engine, self.timeline, self.meta]

@@ -1,4 +1,4 @@
-"""The only reader of the environment: every `QWEN_BATCH_*` name is a field here."""
+"""Settings from the environment: each field is a variable `QWEN_BATCH_*`. No other module reads them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jobs.harmless import has_credentials, unicode_text
 
 PREFIX = "QWEN_BATCH_"
 
-_KINDS: dict[str, tuple[type, str]] = {  # a field's annotation -> what its text is read as, and that in words
+_KINDS: dict[str, tuple[type, str]] = {  # a field's annotation -> the type of its value, and its name in messages
     "str": (str, "text"),
     "str | None": (str, "text"),
     "bool": (bool, "true or false"),
@@ -25,39 +25,40 @@ _LONGEST_SECONDS = 86_400
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """Defaults that the environment may set; a command's option wins over it.
+    """Defaults that the environment may set. A command's option overrides them.
 
-    `QWEN_BATCH_REDIS_URL` sets `redis_url`, and so on. None means "decide on this machine".
+    Each variable sets the field of its name: `QWEN_BATCH_REDIS_URL` sets `redis_url`. Where no other meaning of None
+    is given, the worker chooses a value that suits its machine.
     """
 
     redis_url: str = "redis://localhost:6379/0"
     model: str = "demo"  # a local folder, a hub id (`Qwen/Qwen3-0.6B`, `…@revision`) or `demo`
-    served_model_name: str | None = None  # the queue's name; None: the hub id, or the folder's name
+    served_model_name: str | None = None  # the queue's name; None for the hub id or the folder's name
     device: str = "auto"  # auto, cpu, cuda, mps
     dtype: str = "auto"  # auto, float32, bfloat16
     quantize: str = "none"  # none, int8
     compile: bool = True
-    max_num_seqs: int | None = None  # sequences in a batch
-    max_batched_tokens: int | None = None  # prompt tokens of one prefill step
-    max_model_len: int | None = None  # tokens, prompt and completion together
-    kv_cache_memory: str | None = None  # bytes, or with a unit: `4GiB`
+    max_num_seqs: int | None = None  # max sequences per batch
+    max_batched_tokens: int | None = None  # max prompt tokens per prefill step
+    max_model_len: int | None = None  # max tokens of prompt and completion together
+    kv_cache_memory: str | None = None  # a number of bytes, or a size with a unit such as `4GiB`
     threads: int | None = None  # CPU threads of the model
-    lease_ttl_seconds: float = 3.0  # a worker that is silent for so long has lost its shards
-    sweep_seconds: float = 0.5  # how often a worker looks for shards that nobody holds
-    flush_seconds: float = 1.0  # finished lines wait at most so long before they are stored
-    state_dir: str | None = None  # of `run`; None: $XDG_STATE_HOME/qwen-batch
-    drain: bool = False  # a worker that is told to stop finishes its shards first
+    lease_ttl_seconds: float = 3.0  # a worker loses a lease that it has not renewed for this time
+    sweep_seconds: float = 0.5  # time between two searches of a worker for shards that nobody holds
+    flush_seconds: float = 1.0  # max time before a finished line is stored
+    state_dir: str | None = None  # folder for the data of `run`; None for $XDG_STATE_HOME/qwen-batch
+    drain: bool = False  # True: a worker that gets SIGTERM finishes its shards before it stops
     log_level: str = "info"  # debug, info, warning, error
     log_format: str = "text"  # text, json
-    metrics_port: int | None = None  # where a worker shows its metrics; None: nowhere
-    ready_fd: int | None = None  # an open file descriptor: a worker writes a newline to it once its model is loaded
+    metrics_port: int | None = None  # port of a worker's metrics; None for no metrics
+    ready_fd: int | None = None  # open file descriptor; the worker writes a newline to it when its model is loaded
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
-        """Read every `QWEN_BATCH_*` variable; an empty one counts as not set.
+        """Read every `QWEN_BATCH_*` variable. An empty variable counts as not set.
 
         Raises:
-            InvalidInput: A variable of that prefix is not a setting, or has a value of the wrong kind.
+            InvalidInput: A variable with this prefix is not a setting, or its value is not valid.
         """
         given = {
             name.removeprefix(PREFIX).lower(): value
@@ -72,21 +73,21 @@ class Settings(msgspec.Struct, frozen=True):
 
     @staticmethod
     def server_is_named(environ: Mapping[str, str] = os.environ) -> bool:
-        """Whether the environment names a Redis server, so that `run` need not bring its own."""
+        """Return whether the environment names a Redis server. If not, `run` starts its own."""
         return bool(environ.get(f"{PREFIX}REDIS_URL"))
 
     def as_env(self) -> dict[str, str]:
-        """The variables from which `from_env` makes these settings again, for a child process."""
+        """Return these settings as environment variables for a child process, which reads them with `from_env`."""
         values = {name: getattr(self, name) for name in self.__struct_fields__}
         return {PREFIX + name.upper(): str(value) for name, value in values.items() if value is not None}
 
     @classmethod
     def env_names(cls) -> list[str]:
-        """The names of all variables, in the order of the fields."""
+        """Return the names of all variables, in the order of the fields."""
         return [PREFIX + name.upper() for name in cls.__struct_fields__]
 
     def state_folder(self, environ: Mapping[str, str] = os.environ) -> Path:
-        """Where `run` keeps its server's data."""
+        """Return the folder in which `run` keeps its server's data."""
         if self.state_dir:
             return Path(self.state_dir).expanduser()
         base = environ.get("XDG_STATE_HOME")
@@ -94,7 +95,7 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 def _read(name: str, text: str, annotation: str) -> Any:  # noqa: ANN401 - the field's own kind
-    """A variable's text as a value of its field. Raises `InvalidInput`."""
+    """Convert a variable's text to a value of its field. Raises `InvalidInput`."""
     if name != "redis_url" and has_credentials(text):
         raise InvalidInput(f"{PREFIX}{name.upper()} holds a URL with a password.", f"{PREFIX}REDIS_URL is for that.")
     if name != "state_dir" and unicode_text(text) != text:

@@ -1,7 +1,7 @@
-"""The number of what processes say to each other and lay in the store."""
+"""Version number of the data that processes exchange and store."""
 
 from __future__ import annotations
 
-# Raise it when a process of the version before could misread what this one writes, or the other way round: another
-# layout of keys, another meaning of a field, another hint. A new field with a default is no reason.
+# Increase it when the previous version could misread data of this version, or the other way round. Examples are another
+# layout of keys, another meaning of a field, or another hint. A new field with a default needs no increase.
 WIRE_FORMAT = 2

@@ -1,6 +1,6 @@
-"""The application for people who know Celery: `celery -A worker.app worker --pool threads`.
+"""The worker as a Celery application: `celery -A worker.app worker --pool threads`.
 
-`QWEN_BATCH_*` variables set it up (`jobs.settings`). Celery wants a module with an `app` in it, so this one has it.
+The `QWEN_BATCH_*` variables configure it (`jobs.settings`). Celery needs a module with a variable `app`.
 """
 
 from __future__ import annotations

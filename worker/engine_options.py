@@ -1,4 +1,4 @@
-"""From what the person set to what the engine is asked for."""
+"""Convert settings to the engine's configuration."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Name = TypeVar("Name", bound=str)
 
 
 def engine_config(settings: Settings) -> EngineConfig:
-    """The settings that concern the engine; numbers are checked where the model and the machine are known.
+    """Return the engine's configuration. Numbers are checked later, when the model and the machine are known.
 
     Raises:
-        InvalidInput: A device, a dtype, a quantisation or a size that does not exist.
+        InvalidInput: The device, dtype, quantisation or cache size is not valid.
     """
     devices: tuple[DeviceName, ...] = get_args(DeviceName)
     dtypes: tuple[DtypeName, ...] = get_args(DtypeName)

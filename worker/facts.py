@@ -1,4 +1,4 @@
-"""What stays true of this worker from its start to its end."""
+"""Facts of this worker that do not change after the model is loaded."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from model.memory.peak_memory import peak_cpu_memory_bytes
 
 
 def new_worker_id() -> str:
-    """host:pid:random, unique for ever: a worker that restarts is another one."""
+    """Return a unique id, host:pid:random. A worker that restarts gets a new id."""
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
 @dataclass(frozen=True)
 class WorkerFacts:
-    """Who this worker is and what it runs on. Before its model is loaded, device and dtype are what was asked for."""
+    """The worker's identity, model and device. Before the model is loaded, device and dtype are the requested ones."""
 
     worker_id: str
     model: str  # the served model's name
@@ -31,14 +31,14 @@ class WorkerFacts:
     compiled: bool = False
     load_seconds: float = 0.0
     compile_seconds: float = 0.0
-    peak_memory_bytes: Callable[[], int] = peak_cpu_memory_bytes  # of the process, or of its device
+    peak_memory_bytes: Callable[[], int] = peak_cpu_memory_bytes  # memory of the process or of its device
     kv_cache_bytes: int = 0
     started_at: float = field(default_factory=time.time)  # seconds since the epoch
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
 
     def shard_stats(self, engine_share: GroupStats) -> ShardStats:
-        """What the engine measured for a shard, signed by this worker."""
+        """Combine the engine's measurements for a shard with this worker's facts."""
         return ShardStats(
             worker_id=self.worker_id,
             device=self.device,

@@ -1,4 +1,4 @@
-"""The worker as a function: what `qwen-batch worker` runs."""
+"""The main function of `qwen-batch worker`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from worker.telemetry.logs import set_up_logs
 
 
 def run_worker(settings: Settings) -> int:
-    """Serve one model until SIGTERM or Ctrl-C. Must be called in the main thread, once in a process.
+    """Serve one model until SIGTERM or Ctrl-C. Call it in the main thread, once per process.
 
-    The first signal hands everything back within two seconds, the second ends the process at once. What a person can
-    act on goes to stderr.
+    After the first signal, the worker gives its shards back within two seconds. With the setting `drain`, it first
+    finishes them. The second signal ends the process at once. Errors for the user go to stderr.
 
     Returns:
-        The exit code: 0 after an orderly stop, 1 if Celery or the engine failed, 2 if the model or a setting cannot be
-        used, 4 if the server cannot, 7 if loading failed with an unexpected error.
+        The exit code. 0: orderly stop. 1: Celery or the engine failed. 2: the model or a setting cannot be used.
+        4: the server cannot be used. 7: loading failed with an unexpected error.
 
     Raises:
-        InvalidInput: A setting of the log does not exist.
+        InvalidInput: The log's level or format is unknown.
     """
     process = WorkerProcess(settings)
     set_up_logs(settings.log_level, settings.log_format, process.worker_id)
@@ -36,4 +36,4 @@ def run_worker(settings: Settings) -> int:
 
 
 def _keep_our_logs(**_: object) -> None:
-    """A receiver of this signal is Celery's sign to leave logging alone."""
+    """Do nothing. If this signal has a receiver, Celery does not change the logging."""

@@ -1,4 +1,4 @@
-"""Giving everything back in time when the worker is asked to end."""
+"""Give everything back in time when the worker must stop."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-STOP_SECONDS = 1.9  # from the request to the end of the process: neither people nor container runtimes wait for ever
+STOP_SECONDS = 1.9  # max time from the request to the process's end: users and container runtimes do not wait long
 
 
 class OrderlyStop:
-    """Runs the hand-over once, on a thread of its own, and sees to it that the process ends in time.
+    """Runs the hand-over once, on its own thread, and makes sure that the process ends in time.
 
-    A signal handler may do nothing that could block, so it only wakes a thread, which does the work.
+    A signal handler must not block, so it only wakes the thread that does the work.
 
     Args:
-        hand_over: Gives back what the worker holds.
-        drain: Returns when what the worker holds is finished; it may take its time. None: nothing is waited for.
+        hand_over: Gives back the worker's shards.
+        drain: Waits until the worker's shards are finished; it has no time limit. None to finish nothing.
     """
 
     def __init__(self, hand_over: Callable[[], None], drain: Callable[[], None] | None = None) -> None:
@@ -34,25 +34,25 @@ class OrderlyStop:
 
     @property
     def requested(self) -> bool:
-        """Whether the worker is to end."""
+        """True if a stop was requested."""
         return self._requested
 
     def start(self) -> None:
-        """Begin to wait for a request."""
+        """Start to wait for a request."""
         threading.Thread(target=self._wait_for_request, name="orderly-stop", daemon=True).start()
 
     def request(self) -> None:
-        """Begin the hand-over, once. Safe in a signal handler."""
+        """Request the stop. Later calls do nothing. Safe in a signal handler."""
         if not self._requested:
             self._requested = True
             self._requests.put(time.monotonic())
 
     def wait_until_handed_over(self) -> None:
-        """Return when everything is given back. If that takes too long, the process ends here."""
+        """Wait until everything is given back. If that takes too long, the process ends during this call."""
         self._handed_over.wait()
 
     def finished(self) -> None:
-        """The process is ending by itself: nothing is forced any more."""
+        """Cancel the forced end, because the process ends by itself."""
         self._over.set()
 
     def _wait_for_request(self) -> None:
@@ -66,7 +66,7 @@ class OrderlyStop:
         if self._over.wait(max(0.0, deadline - time.monotonic())):
             return
         if self._handed_over.is_set():
-            os._exit(0)  # a long step of the engine, or a closing socket: nothing that others need
+            os._exit(0)  # only a long engine step or a closing socket is left, which nobody needs
         log.warning("not everything could be given back in time; other workers take over when the leases expire")
         os._exit(1)
 

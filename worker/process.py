@@ -1,4 +1,4 @@
-"""The worker as Celery drives it: opened once, given hints by several threads, stopped by a signal."""
+"""The worker's process: Celery opens it once, passes hints to it on several threads, and stops it by a signal."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ EXIT_ENGINE_DEAD = 1
 
 
 class WorkerProcess:
-    """Holds all that the worker has; there is one in a process. Thread-safe after `open`.
+    """Owns all parts of the worker. There is one per process. Thread-safe after `open`.
 
     Args:
-        settings: What the person set. Nothing is connected or loaded before `open`.
+        settings: The user's settings. Nothing connects or loads before `open`.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -39,16 +39,16 @@ class WorkerProcess:
         self._active = ActiveShards()
         self._worker: RunningWorker | None = None
         self.refusals = Refusals()
-        self.wake_main_loop: Callable[[], object] = lambda: None  # makes Celery look whether it should stop
+        self.wake_main_loop: Callable[[], object] = lambda: None  # makes Celery check whether it must stop
 
     @property
     def worker(self) -> RunningWorker:
-        """The worker, once it is open."""
+        """The running worker. Only valid after `open`."""
         assert self._worker is not None, "not open"
         return self._worker
 
     def open(self) -> RunningWorker:
-        """Load the model and start all threads. Raises what `start_worker` raises."""
+        """Load the model and start all threads. Raises every error of `start_worker`."""
         self._worker = start_worker(
             self.settings, self.model, self.worker_id, self._active, self.refusals, on_death=_die
         )
@@ -56,8 +56,10 @@ class WorkerProcess:
         return self._worker
 
     def run_hint(self, args: Sequence[object], kwargs: Mapping[str, object]) -> None:
-        """Run shards for as long as there are any: a message says that work exists, and Celery may take a second to
-        pass on the next one. Ends the process if the engine has died.
+        """Run shards until none is left. Ends the process if the engine has died.
+
+        A message only says that there is work. Celery may take a second to pass the next one, so this does not wait
+        for it.
         """
         try:
             shard = shard_of_hint(args, kwargs)
@@ -71,7 +73,7 @@ class WorkerProcess:
             _die(error)
 
     def log_ready(self) -> None:
-        """One line for the person who started it."""
+        """Log one line with the worker's configuration, for the user who started it."""
         loaded, worker = self.worker.loaded, self.worker
         config = loaded.resolved
         log.info(
@@ -93,10 +95,10 @@ class WorkerProcess:
         )
 
     def close(self) -> None:
-        """The end: wait for a hand-over that is under way, then let the engine go."""
+        """Wait until all shards are given back, then end the engine."""
         if self._worker is None:
             return
-        self.stop.request()  # Celery may end for reasons of its own
+        self.stop.request()  # Celery may end without a signal
         self.stop.wait_until_handed_over()
         self._worker.close()
         self.stop.finished()
@@ -112,7 +114,7 @@ class WorkerProcess:
 
 
 def _die(error: BaseException) -> None:
-    """End the process now: a device that has failed cannot be trusted again, and a supervisor starts a new worker."""
+    """End the process now. A device that failed cannot be trusted again, and a supervisor starts a new worker."""
     log.critical("the engine has died, the worker ends: %s", error, exc_info=error)
     logging.shutdown()
     os._exit(EXIT_ENGINE_DEAD)

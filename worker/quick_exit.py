@@ -1,4 +1,4 @@
-"""Ending the process when there is nothing left to do."""
+"""End the process quickly when there is nothing left to do."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import sys
 
 
 class QuickExit:
-    """Skips the interpreter's own teardown, which takes PyTorch about a second and frees what the kernel frees anyway.
+    """Skips the interpreter's own teardown.
 
-    Handlers registered with `atexit` after this was made still run; make it early.
+    With PyTorch, the teardown takes about a second, and it only frees memory that the kernel frees anyway. `atexit`
+    handlers that were registered after this object was made still run, so make it early.
     """
 
     def __init__(self) -> None:
@@ -19,7 +20,7 @@ class QuickExit:
         atexit.register(self._leave)
 
     def arm(self, code: int) -> None:
-        """From now on, the end of the process is quick, with this exit code."""
+        """Make the process's end quick from now on, with exit code `code`."""
         self._code = code
 
     def _leave(self) -> None:

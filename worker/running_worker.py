@@ -1,4 +1,4 @@
-"""A worker whose model is loaded."""
+"""A worker with a loaded model."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from worker.upkeep.spare_time import SpareTime
 if TYPE_CHECKING:
     from engine.load import LoadedEngine
 
-SEQUENCES_A_THREAD = 4  # shards begin with more, but of many only a few long lines are left: these must fill the batch
-MORE_THREADS = 2  # one has the next shard ready, one is there for a job that comes new
+SEQUENCES_A_THREAD = 4  # assumed lines per shard; more at its start, but near their end many shards must fill the batch
+MORE_THREADS = 2  # one thread has the next shard ready, and one is free for a new job
 
 
 @dataclass(frozen=True)
 class RunningWorker:
-    """The parts of a worker that live as long as its engine."""
+    """The parts of a worker that exist as long as its engine."""
 
     loaded: LoadedEngine
     shard_runner: ShardRunner
@@ -37,16 +37,16 @@ class RunningWorker:
 
     @property
     def num_threads(self) -> int:
-        """How many shards to run at a time."""
+        """Number of shards to run at the same time; one per thread."""
         return MORE_THREADS + math.ceil(self.loaded.resolved.max_num_seqs / SEQUENCES_A_THREAD)
 
     @property
     def cache_tokens(self) -> int:
-        """What the KV cache holds; its first page is the sink of padded rows."""
+        """Number of tokens that fit in the KV cache. Its first page is not counted: padded rows write to it."""
         return (self.loaded.resolved.num_pages - 1) * PAGE_SIZE
 
     def hand_over(self) -> None:
-        """Give all shards back and take the worker off the list; takes as long as the store needs to answer."""
+        """Give all shards back and remove the worker from the list. Takes as long as the store needs to answer."""
         self.reaper.stop()
         self.spare_time.stop()
         self.news.stop()
@@ -56,5 +56,5 @@ class RunningWorker:
         self.reporter.stop()
 
     def close(self) -> None:
-        """End the engine after its current step."""
+        """Shut the engine down after its current step."""
         self.loaded.engine.shutdown()

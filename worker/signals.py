@@ -1,4 +1,4 @@
-"""What a second signal does."""
+"""End the process at the second signal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import FrameType
 
 
 def exit_at_next_signal() -> None:
-    """The next SIGTERM or Ctrl-C ends the process at once, whatever it is doing. Safe in a signal handler."""
+    """Make the next SIGTERM or Ctrl-C end the process at once. Safe in a signal handler."""
     signal.signal(signal.SIGTERM, _exit_now)
     signal.signal(signal.SIGINT, _exit_now)
 

@@ -1,4 +1,4 @@
-"""From settings to a worker that runs."""
+"""Start a worker from its settings."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ def start_worker(
     *,
     on_death: Callable[[BaseException], None],
 ) -> RunningWorker:
-    """Connect, announce the worker as loading, load the model; then renew, sweep and report until it is closed.
+    """Connect to the store, announce the worker as loading, load the model, and start the worker's threads.
 
     Args:
-        settings: What the person set.
+        settings: The user's settings.
         model: The served model's name.
-        worker_id: Unique for ever.
-        active: What the worker will be doing.
-        refusals: What it refuses to do.
-        on_death: Called on the engine's thread when that has failed.
+        worker_id: The worker's id, which is never used again.
+        active: The worker's active shards.
+        refusals: Counter of refused messages.
+        on_death: Called on the engine's thread when the engine has failed.
 
     Raises:
         StoreUnavailable: The server of the settings cannot be used.
@@ -115,11 +115,14 @@ def start_worker(
 def _load(
     settings: Settings, config: EngineConfig, model: str, on_death: Callable[[BaseException], None]
 ) -> tuple[LoadedEngine, ModelCard]:
-    """The engine, with all seconds of loading but those of a download, and the facts of the model as it serves it."""
+    """Load the engine, and return it with the card of the model as it is served.
+
+    `load_seconds` of the engine includes reading the card and importing torch, but not a download or compilation.
+    """
     folder = resolve_model(settings.model, show_progress=True).path
     started_at = time.monotonic()
-    card = card_of_folder(folder, model)  # reads the small files: what is wrong with those is said before weights load
-    from engine.load import load_engine  # brings torch: seconds in which the worker is already announced as loading
+    card = card_of_folder(folder, model)  # checks the small files before weights load
+    from engine.load import load_engine  # imports torch, which takes seconds; the worker already reports `loading`
 
     loaded = load_engine(folder, config, log=log.info, on_death=on_death)
     load_seconds = time.monotonic() - started_at - loaded.compile_seconds
@@ -128,7 +131,7 @@ def _load(
 
 
 def _publish(store: JobStore, card: ModelCard, link: StoreLink) -> None:
-    """Store the model's facts; wait while the server has no room, because to end means to load the model again."""
+    """Store the model's card. Waits while the server is full, because a restart would load the model again."""
     backoff = Backoff()
     while True:
         try:
@@ -142,7 +145,10 @@ def _publish(store: JobStore, card: ModelCard, link: StoreLink) -> None:
 
 
 def _say_ready(descriptor: int | None) -> None:
-    """Tell whoever started this worker that no later crash is one of loading. Raises `InvalidInput`."""
+    """Tell the parent process that the model is loaded. Raises `InvalidInput`.
+
+    So the parent knows that a later crash is not an error of loading.
+    """
     if descriptor is None:
         return
     try:

@@ -1,4 +1,4 @@
-"""What the check of a prompt file found."""
+"""Result of the check of a prompt file."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ MAX_LINES_IN_FULL = 20
 
 @dataclass(frozen=True)
 class BadLine:
-    """A line that cannot be run, and why."""
+    """A line that cannot run, and the reason."""
 
-    number: int  # in the file, from 1
+    number: int  # line number in the file, from 1
     reason: str
 
     def __str__(self) -> str:
@@ -22,15 +22,15 @@ class BadLine:
 
 
 class BadLines:
-    """Collects bad lines in order: the first `MAX_LINES_IN_FULL` whole, the numbers of the rest as ranges."""
+    """Bad lines in order. Keeps the first `MAX_LINES_IN_FULL` with their reasons, and the rest as ranges of numbers."""
 
     def __init__(self) -> None:
         self.count = 0
         self.in_full: list[BadLine] = []
-        self._rest: list[tuple[int, int]] = []  # first and last number of each run of neighbours
+        self._rest: list[tuple[int, int]] = []  # first and last number of each range
 
     def add(self, number: int, reason: str) -> None:
-        """Note the next bad line."""
+        """Add the next bad line."""
         self.count += 1
         if len(self.in_full) < MAX_LINES_IN_FULL:
             self.in_full.append(BadLine(number, reason))
@@ -40,7 +40,7 @@ class BadLines:
             self._rest.append((number, number))
 
     def describe(self) -> str:
-        """All of them, one a line; the rest by their numbers."""
+        """Return a text with one bad line per text line. The last line gives the numbers of the rest."""
         lines = [f"  {line}" for line in self.in_full]
         if self._rest:
             numbers = ", ".join(f"{first}-{last}" if last > first else f"{first}" for first, last in self._rest)
@@ -50,23 +50,24 @@ class BadLines:
 
 @dataclass(frozen=True)
 class FileReport:
-    """A prompt file as the first pass over it found it."""
+    """Result of the first pass over a prompt file."""
 
-    name: str  # of the file, for people
+    name: str  # the file's name for messages
     format: Format
-    num_lines: int  # not blank, bad ones included
+    num_lines: int  # number of lines that are not blank, including bad ones
     bad_lines: BadLines
-    digest: str  # of the file's bytes, hexadecimal
+    digest: str  # hash of the file's bytes, hexadecimal
 
     def require_valid(self, skip_invalid: bool) -> None:
         """Raise unless the file can be submitted.
 
         Args:
-            skip_invalid: Bad lines are let through, to become `invalid_line` results, if there is a good one, too.
+            skip_invalid: True to accept bad lines if there is at least one good line. Bad lines become `invalid_line`
+                results.
 
         Raises:
-            InvalidInput: The file has no line, a bad one, or (with `skip_invalid`) no good one. The message lists
-                every bad line's number.
+            InvalidInput: The file has no line, or a bad line (with `skip_invalid`: no good line). The message lists the
+                number of each bad line.
         """
         bad = self.bad_lines.count
         if self.num_lines == 0:

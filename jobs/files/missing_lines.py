@@ -1,4 +1,4 @@
-"""Lines that an ended job must have a result for, and has none."""
+"""Find the lines of a job that have no result."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from collections.abc import Iterable, Iterator
 
 from jobs.records.completion import Completion
 
-NAMED_RANGES = 5  # the others are counted
+NAMED_RANGES = 5  # max ranges that a message names; the lines of other ranges are only counted
 
 
 class MissingLines:
-    """Sees a job's completions on their way to a file, and finds out which of its lines are not among them.
+    """Watches a job's completions on their way to a file, and finds the lines without a completion.
 
     Args:
-        total: How many lines the job has.
+        total: Number of the job's lines.
     """
 
     def __init__(self, total: int) -> None:
         self._total = total
-        self._next = 0  # the index of the line that is due
-        self._ranges: list[tuple[int, int]] = []  # the first few: first and last line, counted from 1
+        self._next = 0  # index of the next expected line
+        self._ranges: list[tuple[int, int]] = []  # the first ranges: first and last line, counted from 1
         self.count = 0
 
     def watch(self, completions: Iterable[Completion]) -> Iterator[Completion]:
-        """Pass the completions on, each line at most once. All of them must have passed before the rest is asked.
+        """Pass the completions on, each line at most once. `count` and `str()` are valid after the last completion.
 
         Args:
-            completions: In input order. A completion that is out of order was stored in another line's place: it is
-                left out, so that the line whose place it has is missing.
+            completions: Completions in input order. One that is out of order is stored in another line's place, so it
+                is left out, and the other line counts as missing.
         """
         for completion in completions:
             if self._next <= completion.index < self._total:
@@ -43,7 +43,7 @@ class MissingLines:
             del self._ranges[NAMED_RANGES:]
 
     def __str__(self) -> str:
-        """`lines 17 to 32, 40`, where blank lines of the file do not count."""
+        """Return the missing lines, such as `lines 17 to 32, 40`. Blank lines of the file do not count."""
         names = [f"{first:,}" if first == last else f"{first:,} to {last:,}" for first, last in self._ranges]
         more = self.count - sum(last - first + 1 for first, last in self._ranges)
         return f"lines {', '.join(names)}" + (f" and {more:,} more" if more else "")

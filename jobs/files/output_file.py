@@ -1,4 +1,4 @@
-"""A file that appears whole or not at all."""
+"""Write a file atomically: it appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _BUFFER_BYTES = 2**18
 
 
 class OutputFile:
-    """Writes beside `path` and renames at the end of a `with` block that raised nothing; else nothing is left.
+    """A context manager that writes a temporary file beside `path`, and renames it at the end of the `with` block.
 
-    The temporary file is locked while its writer lives. A writer that was killed leaves its file; the next writer to
-    the same path finds that file without a lock and removes it.
+    If the block raises, the temporary file is removed. Its writer holds a lock on it. The file of a killed writer has
+    no lock any more, and the next writer to the same path removes it.
 
-    Permissions follow the umask. A symbolic link keeps pointing where it points; a device or a pipe (/dev/null,
-    /dev/stdout) is written to directly, because it cannot be replaced.
+    Permissions follow the umask. A symbolic link stays, and its target is replaced. A device or a pipe (/dev/null,
+    /dev/stdout) cannot be replaced, so it is written to directly.
 
     Raises:
-        OutputNotWritable: On entry, if the file cannot be written there; later, if the disk is full, say.
+        OutputNotWritable: On entry, if the path cannot be written. Later, if a write fails, for example on a full disk.
     """
 
     def __init__(self, path: Path) -> None:
@@ -82,7 +82,7 @@ class OutputFile:
                 return
             self._stream.flush()
             os.fsync(self._stream.fileno())
-            self._temporary.replace(self._target)  # before the lock ends: nobody may take the file for a leftover
+            self._temporary.replace(self._target)  # while locked, so that nobody takes the file for a leftover
         _sync_folder(self._target.parent)
 
     def _not_writable(self, error: OSError) -> OutputNotWritable:
@@ -98,7 +98,7 @@ class OutputFile:
 
 
 def is_replaceable(path: Path) -> bool:
-    """Whether a rename may put a file there: an ordinary file is there, or nothing that can be seen."""
+    """Return whether a rename may put a file at the path: a regular file is there, or nothing that can be seen."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except OSError:
@@ -106,7 +106,7 @@ def is_replaceable(path: Path) -> bool:
 
 
 def same_file(one: Path, other: Path) -> bool:
-    """Whether two paths lead to one ordinary file, through whatever links and folders, or will when it exists."""
+    """Return whether two paths lead to one regular file, through any links. The file need not exist yet."""
     if not (is_replaceable(one) and is_replaceable(other)):
         return False
     try:
@@ -116,12 +116,12 @@ def same_file(one: Path, other: Path) -> bool:
 
 
 def check_writable(path: Path) -> None:
-    """Find out early, by making and removing a temporary file, whether `OutputFile(path)` will be able to begin.
+    """Check early that `OutputFile(path)` can begin. Makes and removes a temporary file.
 
     Raises:
-        OutputNotWritable: Its folder is missing or may not be written to, or the path is a directory.
+        OutputNotWritable: The path's folder is missing or not writable, or the path is a directory.
     """
-    if not is_replaceable(path) and not path.is_dir():  # opening a pipe would be noticed at its other end
+    if not is_replaceable(path) and not path.is_dir():  # the reader of a pipe would notice if it were opened
         if not os.access(path, os.W_OK):
             raise OutputNotWritable(f"{path} may not be written to.", "Name another file.")
         return
@@ -130,23 +130,23 @@ def check_writable(path: Path) -> None:
 
 
 class _TrialOver(Exception):
-    """Leaves a trial's `with` block so that no file is kept."""
+    """Leaves the `with` block of a check, so that the file is removed."""
 
 
 def _create_locked(target: Path) -> tuple[BinaryIO, Path]:
-    """A new temporary file beside `target`, open for writing and locked, and its path."""
+    """Make a temporary file beside `target`, open for writing and locked. Returns the file and its path."""
     while True:
         temporary = target.with_name(f"{_temporary_prefix(target)}{secrets.token_hex(4)}.tmp")
         stream = temporary.open("xb", buffering=_BUFFER_BYTES)
-        with suppress(OSError):  # a file system without locks: nobody can take the file for a leftover there, either
+        with suppress(OSError):  # on a file system without locks, nobody removes leftovers either
             fcntl.flock(stream, fcntl.LOCK_EX)
         if _is_at(stream.fileno(), temporary):
             return stream, temporary
-        stream.close()  # another writer took it for a leftover before it was locked
+        stream.close()  # another writer removed it as a leftover before it was locked
 
 
 def _remove_leftovers(target: Path) -> None:
-    """Remove the temporary files of `target` whose writers are dead. What cannot be removed stays."""
+    """Remove the temporary files of `target` whose writers are dead. A file that cannot be removed stays."""
     name = re.compile(re.escape(_temporary_prefix(target)) + r"[0-9a-f]{8}\.tmp")
     with suppress(OSError):
         for found in [Path(entry.path) for entry in os.scandir(target.parent) if name.fullmatch(entry.name)]:
@@ -155,7 +155,7 @@ def _remove_leftovers(target: Path) -> None:
 
 
 def _remove_if_dead(temporary: Path) -> None:
-    """Raises `OSError` if the file has a living writer, is gone, or may not be removed."""
+    """Remove a temporary file. Raises `OSError` if its writer lives, if it is gone, or if it cannot be removed."""
     descriptor = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -170,7 +170,7 @@ def _temporary_prefix(target: Path) -> str:
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether the open file is the one that lies at the path now."""
+    """Return whether the open file is the file that is at the path now."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
     except FileNotFoundError:
@@ -178,7 +178,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut; a file system that cannot sync a folder has no need of it."""
+    """Make a rename survive a power cut. Does nothing on a file system that cannot sync a folder."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

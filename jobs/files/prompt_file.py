@@ -1,4 +1,4 @@
-"""A file of prompts, read twice in flat memory: once to check every line, once to hand the prompts on."""
+"""Read a prompt file twice in constant memory: first to check every line, then to return the prompts."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _BUFFER_BYTES = 2**20
 
 
 class PromptFile:
-    """A JSONL file in either input format.
+    """A JSONL file in the native or the OpenAI Batch format. Made by `PromptFile.open`.
 
-    Made by `PromptFile.open`; a context manager, because a copy of standard input goes when it is closed.
+    It is a context manager: the end of the `with` block removes the copy of standard input.
 
     Args:
-        name: What the file is called in messages and in the job.
-        open_again: Opens it from its start; called once a pass.
-        close: Frees what it holds.
+        name: The file's name for messages and for the job.
+        open_again: Opens the file at its start. Called once per pass.
+        close: Frees the file's resources.
     """
 
     def __init__(self, name: str, open_again: Callable[[], BinaryIO], close: Callable[[], None]) -> None:
@@ -43,10 +43,10 @@ class PromptFile:
     def open(cls, path: str, stdin: BinaryIO) -> Self:
         """Open a file, or `stdin` for the path `-`.
 
-        What can be read only once (standard input, a pipe) is copied to an unnamed temporary file first.
+        Standard input and pipes can be read only once, so they are copied to an unnamed temporary file first.
 
         Raises:
-            InvalidInput: The file is missing, a directory, or not readable, or there is no room for a copy.
+            InvalidInput: The file is missing, a directory, or not readable, or there is no room for the copy.
         """
         if path == "-":
             return cls._copy("standard input", stdin)
@@ -90,16 +90,16 @@ class PromptFile:
         skip_invalid: bool = False,
         after: LinesBefore | None = None,
     ) -> FileReport:
-        """The first pass: decode every line, keep none.
+        """Make the first pass: decode and check every line, and keep none.
 
         Args:
-            card: Facts of the model to check lines against, if they are known.
-            model: The job's model, which OpenAI lines must name; None if any will do.
-            skip_invalid: Bad lines are no error; `prompts` yields them with `invalid` set.
-            after: Lines of a job that these are added to; None: the file is a job of its own.
+            card: Facts of the model, to check lines against. None if unknown.
+            model: The job's model, which OpenAI lines must name. None to accept any model.
+            skip_invalid: True to accept bad lines: `prompts` returns them with `invalid` set.
+            after: Lines of the job to which these lines are added. None if the file becomes a new job.
 
         Raises:
-            InvalidInput: `FileReport.require_valid` says when.
+            InvalidInput: The file cannot be submitted (`FileReport.require_valid`).
         """
         decoder = LineDecoder(model, card, after)
         num_lines, bad_lines = 0, BadLines()
@@ -115,10 +115,10 @@ class PromptFile:
         return report
 
     def prompts(self) -> Iterator[Prompt]:
-        """The second pass: every line once, in order, judged by what `check` was told.
+        """Make the second pass: iterate over the prompts in order, with the arguments of `check`.
 
         Raises:
-            InvalidInput: The file is no longer what `check` read; at the latest after its last line.
+            InvalidInput: The file has changed since `check`. Raised after the last line at the latest.
         """
         if self._checked is None:
             raise RuntimeError("a prompt file is checked before its prompts are read")
@@ -168,7 +168,7 @@ def _open(path: str) -> BinaryIO:
 
 
 def _decoded(lines: RawLines, decoder: LineDecoder) -> Iterator[tuple[int, Prompt]]:
-    """Each line's number in the file, and its prompt."""
+    """Iterate over (line number in the file, prompt)."""
     for index, (number, line) in enumerate(lines):
         if line is None:
             too_long = f"the line is longer than {MAX_LINE_BYTES // 2**20} MiB, the most that a line may have"

@@ -1,4 +1,4 @@
-"""The lines of a prompt file as bytes, in flat memory whatever the file holds."""
+"""Read the lines of a prompt file as bytes, in constant memory for any content."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _COMPRESSED = {b"\x1f\x8b": "zcat", b"\x28\xb5\x2f\xfd": "zstdcat", b"BZh": "bzc
 
 
 class RawLines:
-    """Iterates once over a stream's lines that are not blank.
+    """Iterates once over the lines of a stream that are not blank.
 
     Args:
-        stream: Read from where it stands to its end.
-        name: The file's name, for messages.
+        stream: The stream. It is read from its current position to its end.
+        name: The file's name for messages.
     """
 
     def __init__(self, stream: BinaryIO, name: str) -> None:
@@ -30,13 +30,13 @@ class RawLines:
 
     @property
     def digest(self) -> str:
-        """A hash of all that has been read, in hexadecimal."""
+        """Hash of all bytes read so far, in hexadecimal."""
         return self._hash.hexdigest()
 
     def __iter__(self) -> Iterator[tuple[int, bytes | None]]:
-        """Yields (line number from 1, bytes), with None for a line of more than `MAX_LINE_BYTES`.
+        """Iterate over (line number from 1, bytes). The bytes are None for a line of more than `MAX_LINE_BYTES`.
 
-        A byte order mark on the first line is dropped; the newline is not.
+        The bytes include the newline. A byte order mark at the start of the file is removed.
 
         Raises:
             InvalidInput: The file is compressed or UTF-16, or reading it fails.

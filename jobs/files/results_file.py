@@ -1,4 +1,4 @@
-"""From completions to result files in the format of the job's input."""
+"""Write completions to result files in the format of the job's input."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from jobs.records.job import Job
 
 @dataclass(frozen=True)
 class ResultCounts:
-    """Lines written."""
+    """Number of lines written."""
 
     completed: int
     failed: int
-    missing: int = 0  # lines of an ended job that `partial` let pass
-    missing_lines: str = ""  # which they are: `lines 17 to 32`
+    missing: int = 0  # lines without a result, in an ended job that was written with `partial`
+    missing_lines: str = ""  # the missing lines as text, such as `lines 17 to 32`
 
 
 def default_errors_path(output: Path) -> Path:
-    """Where failed lines of an OpenAI job go if nothing else is said: `results.jsonl` → `results.errors.jsonl`."""
+    """Return the default file for failed lines of an OpenAI job: `results.jsonl` gives `results.errors.jsonl`."""
     return output.with_name(output.name.removesuffix(".jsonl") + ".errors.jsonl")
 
 
@@ -39,24 +39,28 @@ def write_results(
     errors: Path | None = None,
     partial: bool = False,
 ) -> ResultCounts:
-    """Write results in the order they come, in constant memory; files appear whole or not at all.
+    """Write results in the order of `completions`, in constant memory. A file appears complete or not at all.
 
-    Native: `output` gets every line, errors among them; `errors`, if given, gets the failed ones once more.
-    OpenAI: `output` gets the completed lines and `errors` the failed ones, as that service does. Without `errors`
-    they go to `default_errors_path`, which is written only if a line failed or an older one lies there; beside a
-    stream they go to the stream.
+    In the native format, `output` gets every line, including failed ones. `errors`, if given, gets the failed lines
+    once more.
+
+    In the OpenAI format, `output` gets the completed lines and `errors` the failed ones, as in OpenAI's service.
+    Without `errors`, failed lines go to the stream if `output` is a stream, else to `default_errors_path`. The default
+    file is written only if a line failed or the file exists already.
 
     Args:
-        completions: `JobStore.results`.
-        job: Decides the format.
+        completions: Completions in input order, from `JobStore.results`.
+        job: The job. It determines the format.
         output: A file, or a binary stream that stays open.
-        errors: A file.
-        partial: Write what there is, even if the job has ended and lines of it are missing.
+        errors: File for failed lines.
+        partial: True to write the results that exist, even if the job has ended and lines are missing.
 
     Raises:
         ResultsMissing: The job has ended, and `completions` lacks some of its lines.
-        OutputNotWritable: A file cannot be written. Whatever is raised, a file that stood there before is still whole.
+        OutputNotWritable: A file cannot be written.
         InvalidInput: `output` and `errors` are the same file.
+
+    After any of these errors, a file that existed before is unchanged.
     """
     native = job.spec.format == "native"
     render: Callable[[Completion], bytes] = native_line if native else lambda completion: openai_line(completion, job)

@@ -1,7 +1,7 @@
-"""The Celery application that clients and workers share: one place for everything that is set about the queue.
+"""The Celery application that clients and workers share, with all settings of the queue.
 
-A message is a hint and the store is the truth, so nothing here has to be safe against losing or doubling a message:
-workers acknowledge early, keep no results, and leave no copy of a message on the server while they have it.
+A message is only a hint and the store is the truth, so a lost or duplicated message does no harm. Workers therefore
+acknowledge messages early, keep no Celery results, and leave no copy of a received message on the server.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from jobs.stores.redis.url import check_url
 
 
 def make_app(redis_url: str) -> Celery:
-    """A Celery application on the broker of a `redis://`, `rediss://` or `unix://` URL. Does not connect.
+    """Return a Celery application for the broker at a `redis://`, `rediss://` or `unix://` URL. Does not connect.
 
-    The worker adds its task and names its queue (`task_default_queue`); a client only sends.
+    The worker adds its task and sets its queue's name (`task_default_queue`). A client only sends messages.
 
     Raises:
         InvalidInput: The URL cannot be used.
@@ -26,21 +26,21 @@ def make_app(redis_url: str) -> Celery:
     check_url(redis_url)
     app = Celery("qwen_batch", broker=_kombu_url(redis_url), set_as_current=False)
     app.conf.update(
-        # JSON and nothing else: a message must not be able to run code.
+        # Only JSON, so that a message cannot run code.
         task_serializer="json",
         accept_content=["json"],
         result_accept_content=["json"],
         task_ignore_result=True,
         task_acks_late=False,
         task_default_queue="qwen-batch",
-        # A busy worker must not hoard hints that an idle one could take.
+        # A busy worker must not keep hints that an idle worker could take.
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,
         broker_connection_timeout=5,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options={
-            "ack_emulation": False,  # its writes end Celery's main loop when the server is full
+            "ack_emulation": False,  # with it, Celery writes to the server, and a full server ends its main loop
             "socket_connect_timeout": 5,
             "socket_timeout": 20,
             "socket_keepalive": True,
@@ -53,7 +53,7 @@ def make_app(redis_url: str) -> Celery:
 
 
 def _kombu_url(redis_url: str) -> str:
-    """kombu's spelling of a URL: it has its own for Unix sockets, and takes TLS options apart from the URL."""
+    """Return a URL in kombu's form. kombu has its own form for Unix sockets, and takes TLS options separately."""
     if not redis_url.startswith("unix://"):
         return redis_url.partition("?")[0]
     options: dict[str, Any] = dict(parse_url(redis_url))  # type: ignore[no-untyped-call]
@@ -63,7 +63,7 @@ def _kombu_url(redis_url: str) -> str:
 
 
 def _ssl_options(redis_url: str) -> dict[str, Any]:
-    """The `ssl_*` options of a URL, as redis-py reads them; certificates are verified unless it says otherwise."""
+    """Return the `ssl_*` options of a URL, as redis-py reads them. Certificates are verified by default."""
     said: dict[str, Any] = dict(parse_url(redis_url))  # type: ignore[no-untyped-call]
     options = {name: value for name, value in said.items() if name.startswith("ssl_")}
     return {"ssl_cert_reqs": ssl.CERT_REQUIRED, **options}

@@ -1,4 +1,4 @@
-"""Hints as Celery messages."""
+"""Send hints as Celery messages."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from jobs.stores.redis.errors import address_of_url, translated
 if TYPE_CHECKING:
     from celery import Celery
 
-MESSAGES_A_BATCH = 500  # sent to the server together
+MESSAGES_A_BATCH = 500  # max messages that are sent to the server together
 
 
 class CeleryHints:
-    """A `HintSender`. Celery is loaded, and the server connected, by the first use."""
+    """A `HintSender` that uses Celery. The first call loads Celery and connects to the server."""
 
     def __init__(self, redis_url: str) -> None:
         self._redis_url = redis_url
 
     def send(self, model: str, shards: Iterable[ShardRef]) -> int:
-        """Put one message a shard on the model's queue, in large batches. Returns how many.
+        """Put one message per shard on the model's queue, in large batches. Returns the number of messages.
 
         Raises:
-            StoreUnavailable: The server cannot be reached. Some messages may have been sent: hints do no harm twice.
-            StoreFull: It refuses writes.
+            StoreUnavailable: The server cannot be reached. Some messages may have been sent; sending a hint twice does
+                no harm.
+            StoreFull: The server refuses writes.
         """
         queue, count = queue_name(model), 0
         with (
@@ -43,14 +44,14 @@ class CeleryHints:
         return count
 
     def depth(self, model: str) -> int:
-        """Messages waiting on the model's queue. Raises `StoreUnavailable`."""
+        """Return the number of messages on the model's queue. Raises `StoreUnavailable`."""
         with self._translated_errors(), self._app.pool.acquire(block=True) as connection:
             queue = self._app.amqp.queues[queue_name(model)]
             return int(queue(connection.default_channel).queue_declare().message_count)
 
     @cached_property
     def _app(self) -> Celery:
-        from jobs.queue.celery_app import make_app  # Celery takes a tenth of a second to load
+        from jobs.queue.celery_app import make_app  # loading Celery takes 0.1 s
 
         return make_app(self._redis_url)
 

@@ -1,4 +1,4 @@
-"""Hints: messages that tell workers that a shard may need them. The store decides whether it does."""
+"""Hints: messages that tell workers that a shard may need a worker. The store decides whether it does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ QUEUE_PREFIX = "qwen-batch."
 
 
 def queue_name(model: str) -> str:
-    """The Celery queue of a served model: a job goes only to workers that hold its model."""
+    """Return the Celery queue of a served model. Only workers that serve the model read it."""
     return QUEUE_PREFIX + model
 
 
@@ -20,7 +20,7 @@ class HintSender(Protocol):
     """Sends hints. Thread-safe."""
 
     def send(self, model: str, shards: Iterable[ShardRef]) -> int:
-        """Put one message a shard on the model's queue. Returns how many. Raises `StoreUnavailable`."""
+        """Put one message per shard on the model's queue. Returns the number of messages. Raises `StoreUnavailable`."""
 
     def depth(self, model: str) -> int:
-        """Messages waiting on the model's queue."""
+        """Return the number of messages on the model's queue."""

@@ -1,4 +1,4 @@
-"""One output line before it takes the shape of a format."""
+"""The result of one line, independent of the output format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jobs.records.sampling import FinishReason
 
 
 class ErrorCode(StrEnum):
-    """Why a line has no completion."""
+    """Reason why a line has no completion."""
 
     INVALID_LINE = "invalid_line"
     PROMPT_TOO_LONG = "prompt_too_long"
@@ -22,37 +22,37 @@ class ErrorCode(StrEnum):
 
 
 class LineError(msgspec.Struct, frozen=True):
-    """Why one line failed, for the person who wrote it."""
+    """Reason why one line failed, for the author of the line."""
 
     code: ErrorCode
     message: str
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Tokens of one line. `completion_tokens` counts the eos token, and a stop string's tokens, when they ended it."""
+    """Token counts of one line. `completion_tokens` includes the eos token or stop string that ended the completion."""
 
     prompt_tokens: int
     completion_tokens: int
 
 
 class Latency(msgspec.Struct, frozen=True):
-    """Times of one line from its arrival at the engine, in milliseconds, as vLLM's benchmarks define them."""
+    """Latencies of one line in milliseconds, counted from its arrival at the engine, as in vLLM's benchmarks."""
 
-    ttft_ms: float  # to its first token
-    tpot_ms: float | None  # mean per token after the first; None for a completion of one token
-    e2el_ms: float  # to its last token
+    ttft_ms: float  # time to the first token
+    tpot_ms: float | None  # mean time per token after the first; None for a completion of one token
+    e2el_ms: float  # time to the last token
 
 
 class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of one line: either `text` with `finish_reason` and `usage`, or `error`."""
+    """The result of one line: either `text` with `finish_reason` and `usage`, or `error`."""
 
     index: int  # the line's `Prompt.index`
-    id: str  # the line's `Prompt.id`, which is empty where `line` is given
+    id: str  # the line's `Prompt.id`, which is empty if `line` is set
     text: str | None = None
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
     error: LineError | None = None
-    token_ids: tuple[int, ...] | None = None  # only if the line asked for them
+    token_ids: tuple[int, ...] | None = None  # only if the line requested them
     endpoint: str = "native"  # the line's `Prompt.endpoint`
     finished_at: float = 0.0  # seconds since the epoch, by the worker's clock
     latency: Latency | None = None  # None for an error
@@ -64,10 +64,10 @@ class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @classmethod
     def failed(cls, index: int, id: str, code: ErrorCode, message: str, endpoint: str = "native") -> Completion:
-        """The completion of a line that could not be completed."""
+        """Return the error result of a line."""
         return cls(index=index, id=id, error=LineError(code, message), endpoint=endpoint)
 
     @classmethod
     def failed_prompt(cls, prompt: Prompt, code: ErrorCode, message: str) -> Completion:
-        """The completion of a prompt that could not be completed. It names the line as the prompt does."""
+        """Return the error result of a prompt, with the prompt's index, id, endpoint and line number."""
         return cls(prompt.index, prompt.id, error=LineError(code, message), endpoint=prompt.endpoint, line=prompt.line)

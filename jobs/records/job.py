@@ -1,4 +1,4 @@
-"""A job, its states and its pieces."""
+"""Records of a job: its spec, state, shards and leases."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ Format = Literal["native", "openai"]
 
 
 class JobState(StrEnum):
-    """Where a job is in its life. A request (to cancel) is not a state: `Job.cancel_requested`."""
+    """State of a job. A pause and a request to cancel are flags, not states (`Job.paused`, `Job.cancel_requested`)."""
 
     VALIDATING = "validating"  # `submit` is still storing its shards
-    QUEUED = "queued"  # no worker has begun a shard of it
+    QUEUED = "queued"  # no worker has leased one of its shards since it was opened
     IN_PROGRESS = "in_progress"
-    COMPLETED = "completed"  # every line has a result, some may be errors
+    COMPLETED = "completed"  # every line has a result; some results may be errors
     CANCELLED = "cancelled"
-    EXPIRED = "expired"
-    FAILED = "failed"  # a shard could not be run: its input is damaged or gone
+    EXPIRED = "expired"  # its deadline passed
+    FAILED = "failed"  # a shard could not run: its input is damaged or gone
 
     @property
     def ended(self) -> bool:
-        """Whether nothing will change any more."""
+        """True if the job has ended. Only `retry` or an extension opens it again."""
         return self in _ENDED
 
 
@@ -33,29 +33,29 @@ _ENDED = frozenset({JobState.COMPLETED, JobState.CANCELLED, JobState.EXPIRED, Jo
 
 
 class ShardRef(msgspec.Struct, frozen=True, order=True):
-    """Names one shard: consecutive lines of one job that a worker takes together."""
+    """Reference to one shard: consecutive lines of one job that a worker takes together."""
 
     job_id: str
     index: int  # from 0
 
 
 class NewJob(msgspec.Struct, frozen=True):
-    """What `submit` knows of a job before any of it runs; only `extend` changes it afterwards."""
+    """A job's spec, which `submit` writes. Afterwards, only `extend` changes it."""
 
     id: str
     model: str  # the served model's name, which is its queue's name too
     format: Format
     defaults: SamplingSettings  # the options of `submit`
-    seed: int  # decides the seed of every line that names none
+    seed: int  # source of the seed of each line without its own
     num_lines: int
-    shard_size: int  # lines a shard; the last one may be shorter
-    source: str  # the file's name as given, for people
+    shard_size: int  # lines per shard; the last shard may have fewer
+    source: str  # the file's name as the user gave it
     created_at: float  # seconds since the epoch
-    priority: int = 0  # jobs with a higher one go first
-    deadline_seconds: float | None = None  # from `open` on; then the job ends as `expired`
-    added_lines: int = 0  # of `num_lines`, those that `extend` added; they have shards of their own
+    priority: int = 0  # a job with a higher priority runs first
+    deadline_seconds: float | None = None  # max seconds from `open` to the end; then the job ends as `expired`
+    added_lines: int = 0  # number of lines in `num_lines` that `extend` added; they are in shards of their own
     added_shards: int = 0
-    key: str | None = None  # submissions with the same one are the same job (`JobStore.claim`)
+    key: str | None = None  # submission key: submissions with the same key are one job (`JobStore.claim`)
 
     @property
     def num_shards(self) -> int:
@@ -63,24 +63,24 @@ class NewJob(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A job as it stands now. `completed` + `failed` lines have a result; counts always equal lines."""
+    """A job's current state and counts. `completed` + `failed` is always the number of lines with a result."""
 
     spec: NewJob
     state: JobState
     cancel_requested: bool
     completed: int  # lines with a completion
     failed: int  # lines with an error
-    total_input_tokens: int  # over completed lines
+    total_input_tokens: int  # sum over completed lines
     total_output_tokens: int
     shards_done: int
-    first_step_at: float | None  # seconds since the epoch, by the store's clock
-    last_line_at: float | None
+    first_step_at: float | None  # time of the first lease; seconds since the epoch, by the store's clock
+    last_line_at: float | None  # time when a worker last wrote a line
     ended_at: float | None
-    error: str | None  # why it failed, or will
-    paused: bool = False  # nobody is to work on it for now
+    error: str | None  # reason why the job failed or will fail
+    paused: bool = False  # True: no worker may lease its shards
     deadline_at: float | None = None  # seconds since the epoch, by the store's clock
-    deadline_passed: bool = False  # it ends because of that
-    reused: int = 0  # completed lines whose completion was an earlier job's
+    deadline_passed: bool = False  # True: the job ends early because of its deadline
+    reused: int = 0  # completed lines whose completion came from an earlier job
 
     @property
     def id(self) -> str:
@@ -88,39 +88,42 @@ class Job(msgspec.Struct, frozen=True):
 
     @property
     def stands(self) -> bool:
-        """Whether the same submission need not be made again: it waits, runs or is completed."""
+        """True if the job is queued, in progress or completed, and not ending early.
+
+        Submitting the same file again then returns this job.
+        """
         return self.state in (JobState.QUEUED, JobState.IN_PROGRESS, JobState.COMPLETED) and not self.ending
 
     @property
     def ending(self) -> bool:
-        """Whether it ends, or has ended, before its lines are done: they are not to be started any more."""
+        """True if the job was cancelled or is past its deadline. No worker starts its remaining lines."""
         return self.cancel_requested or self.deadline_passed
 
     @property
     def done(self) -> int:
-        """Lines that have a result."""
+        """Number of lines with a result."""
         return self.completed + self.failed
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """A worker's expiring right to run one shard. There is one at a time, and perhaps a second runner's beside it.
+    """A worker's expiring right to run one shard. A shard has one holder, and may have a second runner beside it.
 
-    `token` rises with every lease of the shard: a write with an older one changes nothing (a fencing token; Kleppmann,
-    "How to do distributed locking", 2016).
+    `token` is a fencing token: it rises with every lease of the shard, and a write with an outdated token changes
+    nothing. Source: Kleppmann, "How to do distributed locking", 2016.
     """
 
     shard: ShardRef
     worker_id: str
     token: int
-    attempt: int  # how many leases this shard has had, this one included
-    lines_at_a_time: int | None = None  # None: all. A number: run it alone, it may take its worker down
-    backup: bool = False  # a second runner's: it ends with the holder's, and the shard is not given back
+    attempt: int  # number of the shard's leases, including this one
+    lines_at_a_time: int | None = None  # max lines to run together in a shard that must run alone; None for no limit
+    backup: bool = False  # True for a second runner: this lease ends with the holder's, and releases no shard
 
 
 class LeaseStatus(StrEnum):
-    """What a renewal finds."""
+    """Result of a lease's renewal, which tells the worker what to do."""
 
     HELD = "held"
-    CANCELLED = "cancelled"  # still held, but the job is to end early: abort its sequences
+    CANCELLED = "cancelled"  # still held, but the job ends early: abort its sequences
     PAUSED = "paused"  # still held, but the job is paused: give the shard back
-    LOST = "lost"  # expired and maybe taken over: drop the shard, write nothing
+    LOST = "lost"  # no longer held: drop the shard and write nothing

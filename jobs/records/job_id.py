@@ -1,19 +1,19 @@
-"""Names for jobs that a person can read, sort and say over the telephone."""
+"""Job ids that are easy to read, sort and dictate."""
 
 from __future__ import annotations
 
 import secrets
 import time
 
-_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"  # none that looks like another
-_NUM_LETTERS = 4  # 923,521 names a second
+_LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"  # no two of them look alike
+_NUM_LETTERS = 4  # gives 923,521 ids per second
 
 
 def new_job_id(created_at: float) -> str:
-    """A new id such as `job-20261124-203455-k3f9`; ids of different seconds sort by time.
+    """Return a new id such as `job-20261124-203455-k3f9`. Ids of different seconds sort by time.
 
     Args:
-        created_at: Seconds since the epoch; shown in UTC.
+        created_at: Seconds since the epoch. The id shows this time in UTC.
     """
     moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime(created_at))
     return f"job-{moment}-{''.join(secrets.choice(_LETTERS) for _ in range(_NUM_LETTERS))}"

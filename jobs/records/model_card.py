@@ -1,4 +1,4 @@
-"""What a client may know of a model without torch: enough to refuse a line that the model could never run."""
+"""Facts of a model that a client can read without torch. They suffice to refuse a line that can never run."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ MAX_CONTEXT = 100_000_000  # tokens; the worker has the same limit (`model.check
 
 
 class ModelCard(msgspec.Struct, frozen=True):
-    """Facts of a served model; every worker publishes its own in the store when it starts.
+    """Facts of a served model. Every worker publishes its model's card in the store when it starts.
 
-    `submit` checks lines against the card of a folder it can read, or else the published one. Where there is neither
-    (no worker has served that model yet), the worker's own checks turn such a line into an `invalid_line` result.
+    `submit` checks lines against the card of the model's folder, if it can read that, else against the published
+    card. If no worker has served the model yet, there may be neither. Then the worker checks each line, and a bad line
+    becomes an `invalid_line` result.
     """
 
     name: str  # the served model's name
-    vocab_size: int  # ids from 0 that a prompt may hold: the tokenizer's, not the padded embedding's
-    max_model_len: int  # prompt and completion together, in tokens
+    vocab_size: int  # number of token ids of the tokenizer; the embedding may be padded to more
+    max_model_len: int  # max tokens of prompt and completion together
     has_chat_template: bool
     defaults: SamplingSettings = SamplingSettings()  # from generation_config.json
 
 
 def builtin_demo_folder() -> Path:
-    """The demo model's folder, package data of `model`; found without importing it, because that may need torch.
+    """Return the demo model's folder in the package `model`. Does not import the package, which may need torch.
 
     Raises:
-        ModelUnusable: The package is not installed, or has no demo model in it.
+        ModelUnusable: The package is not installed, or contains no demo model.
     """
     spec = importlib.util.find_spec("model")
     for location in (spec and spec.submodule_search_locations) or ():
@@ -43,19 +44,19 @@ def builtin_demo_folder() -> Path:
 
 
 def card_of_folder(folder: Path, name: str) -> ModelCard:
-    """Read a checkpoint folder's facts; takes tens of milliseconds for Qwen3's own 11 MB tokenizer.
+    """Read the card of a checkpoint folder. This takes tens of milliseconds for Qwen3's own tokenizer.
 
-    `max_model_len` is the whole context that the model can compute: under YaRN, the stretched one. Of
-    generation_config.json the sampling settings count, `do_sample: false` as greedy; `max_new_tokens` does not: a
-    completion may use what the context leaves.
+    `max_model_len` is the whole context that the model can compute, extended by YaRN if the config asks for YaRN. The
+    sampling settings of generation_config.json become the defaults; `do_sample: false` means greedy. Its
+    `max_new_tokens` is ignored: a completion may use the rest of the context.
 
     Args:
-        folder: With config.json and tokenizer.json, maybe generation_config.json, tokenizer_config.json and
+        folder: Holds config.json and tokenizer.json. May hold generation_config.json, tokenizer_config.json and
             chat_template.jinja.
         name: The served model's name.
 
     Raises:
-        ModelUnusable: A file is missing, damaged, or says what cannot be.
+        ModelUnusable: A file is missing or damaged, or holds an impossible value.
     """
     config = _read(folder / "config.json", _Config)
     context = config.context()
@@ -77,10 +78,10 @@ def card_of_folder(folder: Path, name: str) -> ModelCard:
 
 
 def check_architecture(folder: Path) -> None:
-    """Refuse a checkpoint folder that no worker will ever load. What else a worker refuses, it says itself.
+    """Refuse a checkpoint folder of another architecture. The worker makes all other checks itself.
 
     Raises:
-        ModelUnusable: It is no dense Qwen3, or has no readable config.json.
+        ModelUnusable: The model is not a dense Qwen3, or the folder has no readable config.json.
     """
     path = folder / "config.json"
     model_type = _read(path, _Architecture).model_type
@@ -109,7 +110,7 @@ class _Config(msgspec.Struct):
     rope_scaling: _Rope | None = None  # the older name
 
     def context(self) -> int | None:
-        """Tokens of context, stretched by YaRN if the config asks for it. None: a number that no computer can hold."""
+        """Return the context in tokens, extended by YaRN if the config asks for it. None if the number overflows."""
         rope = self.rope_parameters or self.rope_scaling
         if rope is None or (rope.rope_type or rope.type) != "yarn" or rope.factor is None:
             return self.max_position_embeddings

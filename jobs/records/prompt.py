@@ -1,4 +1,4 @@
-"""One input line, checked and in one shape whatever format the file had."""
+"""One checked input line, independent of the file's format."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Endpoint = Literal["native", "chat", "completions"]
 class Prompt(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of a prompt file, as the store keeps it and a worker runs it.
 
-    Exactly one of `text`, `token_ids` and `messages` is given, or else `invalid`: a line that `--skip-invalid` let
-    through, which the worker turns into an `invalid_line` result without running anything.
+    Exactly one of `text`, `token_ids`, `messages` and `invalid` is set. A line with `invalid` is a bad line that
+    `--skip-invalid` accepted. The worker does not run it, but writes an `invalid_line` result.
     """
 
     index: int  # position among the file's non-blank lines, from 0; results keep this order
-    id: str  # unique in its job; empty for a bad line that has no id of its own: `line` names that one
-    text: str | None = None  # raw text, fed as it is
-    token_ids: tuple[int, ...] | None = None  # fed as they are
-    messages: tuple[dict[str, Any], ...] | None = None  # go through the model's chat template
-    endpoint: Endpoint = "native"  # decides the shape of the result line
+    id: str  # unique in its job; empty for a bad line without its own id, which `line` identifies
+    text: str | None = None  # raw text, tokenised without a template
+    token_ids: tuple[int, ...] | None = None  # used unchanged
+    messages: tuple[dict[str, Any], ...] | None = None  # rendered by the model's chat template
+    endpoint: Endpoint = "native"  # decides the format of the result line
     settings: SamplingSettings = NOTHING_SAID
     return_token_ids: bool = False
     chat_template_kwargs: dict[str, Any] = {}
-    invalid: str | None = None  # what is wrong with the line, for the person who wrote it
-    line: int | None = None  # its number in the file, from 1; only for a bad line without an id of its own
+    invalid: str | None = None  # the line's fault, for its author
+    line: int | None = None  # the line's number in the file, from 1; only for a bad line without its own id

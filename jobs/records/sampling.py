@@ -1,7 +1,7 @@
-"""How the next token is chosen: what a line says, and what holds once every default is in.
+"""Sampling settings, with the names of vLLM and the OpenAI API.
 
-Named as vLLM and the OpenAI API name them. `SamplingSettings` is partial (`None` means "not said") and crosses process
-borders; `SamplingParams` is complete and is what the engine runs on.
+`SamplingSettings` is partial (None means "not set") and is sent between processes. `SamplingParams` is complete; the
+engine uses it.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import msgspec
 
 
 class FinishReason(StrEnum):
-    """Why a completion ended."""
+    """Reason why a completion ended."""
 
     STOP = "stop"  # an eos token, a stop token or a stop string
-    LENGTH = "length"  # max_tokens, or the end of the model's context
+    LENGTH = "length"  # `max_tokens` or the end of the model's context was reached
 
 
 @dataclass(frozen=True)
 class Range:
-    """The values a numeric setting may take; `inclusive_low` says whether `low` itself is one of them."""
+    """Allowed range of a numeric setting. `inclusive_low` is True if `low` itself is allowed; `high` always is."""
 
     low: float
     high: float
@@ -57,17 +57,17 @@ RANGES: dict[str, Range] = {
 
 
 class SamplingSettings(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Sampling settings as far as somebody said them: a line, the options of `submit`, a generation_config.json.
+    """Partial sampling settings from one source: a line, the options of `submit`, or generation_config.json.
 
     Raises:
-        ValueError: A value is outside its range; the message names the setting, the value and the range. msgspec
-            turns it into its ValidationError when it decodes.
+        ValueError: A value is outside its range. The message names the setting, the value and the range. msgspec
+            turns it into a ValidationError while decoding.
     """
 
-    max_tokens: int | None = None  # new tokens at the most
-    min_tokens: int | None = None  # eos and stops are barred before this many new tokens
-    temperature: float | None = None  # 0 is greedy
-    top_k: int | None = None  # 0 keeps all
+    max_tokens: int | None = None  # max new tokens
+    min_tokens: int | None = None  # min new tokens before an eos token or a stop may end the completion
+    temperature: float | None = None  # 0 for greedy
+    top_k: int | None = None  # 0 for all tokens
     top_p: float | None = None
     min_p: float | None = None
     presence_penalty: float | None = None
@@ -88,7 +88,7 @@ class SamplingSettings(msgspec.Struct, frozen=True, omit_defaults=True, forbid_u
             raise ValueError(f"`stop_token_ids` has a negative id: {min(self.stop_token_ids or ())}")
 
     def over(self, defaults: SamplingSettings) -> SamplingSettings:
-        """These settings, with `defaults` where nothing is said here."""
+        """Return these settings, with the value of `defaults` for each field that is None here."""
         said = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
         return msgspec.structs.replace(defaults, **said) if said else defaults
 
@@ -101,16 +101,16 @@ def _check_stop(stop: tuple[str, ...]) -> None:
             raise ValueError(f"a `stop` string has {len(text)} characters; it must have 1 to {MAX_STOP_STRING_CHARS}")
 
 
-# One for all lines without settings: as their default it is not stored, nor checked again where it is read.
+# Shared by all lines without settings. As the field's default, it is neither stored nor checked again by readers.
 NOTHING_SAID = SamplingSettings()
 
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """Complete sampling settings of one sequence. Ranges are those of `RANGES`.
+    """Complete sampling settings of one sequence. `RANGES` has the allowed range of each.
 
-    `seed` alone decides the random numbers: the token at position p is drawn with a uniform that is a function of
-    (seed, p), so a completion depends on no neighbour, batch or restart.
+    The random number for the token at position p is a function of (seed, p) alone. So a completion does not depend on
+    its neighbours, the batch or a restart.
     """
 
     max_tokens: int
@@ -135,22 +135,23 @@ class SamplingParams:
 
     @property
     def greedy(self) -> bool:
-        """Whether the likeliest token is taken, without a random number."""
+        """True if each step takes the likeliest token, without a random number."""
         return self.temperature == 0
 
     @property
     def penalised(self) -> bool:
-        """Whether earlier tokens change the logits."""
+        """True if a penalty is set, so that earlier tokens change the logits."""
         return self.presence_penalty != 0 or self.frequency_penalty != 0 or self.repetition_penalty != 1
 
     @classmethod
     def resolve(cls, said: SamplingSettings, *, max_tokens: int, seed: int) -> SamplingParams:
-        """Fill in what is still unsaid after the line, the job and the model have spoken.
+        """Make complete settings from those of the line, the job and the model.
 
         Args:
             said: The line's settings over the job's over the model's (`SamplingSettings.over`).
-            max_tokens: What the model's context leaves for this prompt; also caps what was said.
-            seed: Used if none is said: a function of the job's seed and the line's index (`line_seed`).
+            max_tokens: Number of tokens that the context leaves for the completion. Upper bound for `said.max_tokens`,
+                and its default.
+            seed: Default seed, from the job's seed and the line's index (`line_seed`).
         """
         values: dict[str, Any] = {
             name: value for name in said.__struct_fields__ if (value := getattr(said, name)) is not None
@@ -161,7 +162,7 @@ class SamplingParams:
 
 
 def line_seed(job_seed: int, index: int) -> int:
-    """The seed of a line that names none: the (index+1)-th output of SplitMix64 started at the job's seed, 63 bits.
+    """Return the seed of a line without its own: the (index+1)-th output of SplitMix64 from `job_seed`, 63 bits.
 
     Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
     """

@@ -1,4 +1,4 @@
-"""The name under which a model's queue is found: the same for the client that submits and the worker that serves."""
+"""The name of a model's queue. Client and worker derive it in the same way."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from jobs.harmless import unicode_text
 
 
 def served_name(model: str) -> str:
-    """A model's name on the queue, from what `--model` says.
+    """Return a model's name on the queue, from the value of `--model`.
 
-    A hub id loses its revision (`Qwen/Qwen3-0.6B@main` is `Qwen/Qwen3-0.6B`), a folder is called by its last part, and
-    `demo` stays. The folder need not exist here: a client may name one of the worker's machine by its absolute path.
+    A hub id loses its revision: `Qwen/Qwen3-0.6B@main` becomes `Qwen/Qwen3-0.6B`. A folder becomes the last part of
+    its path. `demo` does not change. The folder need not exist on this machine: a client may give the absolute path of
+    a folder on the worker's machine.
 
     Raises:
         InvalidInput: The folder's name is not UTF-8.
@@ -29,7 +30,7 @@ def served_name(model: str) -> str:
 
 
 def _is_folder_name(model: str) -> bool:
-    """Whether `model` names a folder, not `demo` or a hub id: by how it is written, or because it is there."""
+    """Return whether `model` names a folder, not `demo` or a hub id. It does if it looks like a path or exists."""
     if model == "demo":
         return False
     return model.startswith(("/", "./", "../", "~")) or model in (".", "..") or Path(model).is_dir()

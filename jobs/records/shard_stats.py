@@ -1,4 +1,4 @@
-"""What a worker measured while it ran a shard, and the one-second samples behind plots."""
+"""A worker's measurements for a shard, and one-second samples for plots."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import msgspec
 
 
 class ShardStats(msgspec.Struct, frozen=True):
-    """The engine's share of work for one shard. Steps shared by several shards are divided by their sequences."""
+    """The engine's work for one shard. A step that several shards share is divided in proportion to their sequences."""
 
     worker_id: str
     device: str
     dtype: str
     quantize: str  # none, int8
     compiled: bool
-    load_seconds: float  # of the worker's start; never mixed into a rate
-    compile_seconds: float
+    load_seconds: float  # model load at the worker's start; part of no rate
+    compile_seconds: float  # compilation at the worker's start; part of no rate
     prefill_seconds: float = 0.0  # engine time
     decode_seconds: float = 0.0
-    decode_steps: float = 0.0  # steps that held a sequence of this shard
+    decode_steps: float = 0.0  # decode steps with a sequence of this shard
     decode_batch_sum: float = 0.0  # sum of the whole batch's size over these steps
-    kv_cache_usage_peak: float = 0.0  # 0 to 1, of the whole cache
+    kv_cache_usage_peak: float = 0.0  # used share of the whole cache, 0 to 1
     output_tokens: int = 0
-    peak_memory_bytes: int = 0  # of the worker process, or of its device
-    cache_short_steps: float = 0.0  # decode steps in which sequences waited for room in the cache alone
-    cache_short_running_sum: float = 0.0  # sequences that ran, summed over these steps
-    cache_short_waiting_sum: float = 0.0  # sequences that waited for room, summed over these steps
-    kv_cache_bytes_wanted: int = 0  # a cache that would have held all of them, at most; 0 without such a step
+    peak_memory_bytes: int = 0  # memory of the worker process or of its device
+    cache_short_steps: float = 0.0  # decode steps in which sequences waited only for room in the cache
+    cache_short_running_sum: float = 0.0  # sum of running sequences over these steps
+    cache_short_waiting_sum: float = 0.0  # sum of sequences that waited for room, over these steps
+    kv_cache_bytes_wanted: int = 0  # max over these steps of the cache size that holds all these sequences; 0 if none
 
 
 class TimelineSample(msgspec.Struct, frozen=True):

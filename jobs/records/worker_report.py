@@ -1,4 +1,4 @@
-"""What a worker says of itself twice a second, for `qwen-batch workers` and the statistics of its jobs."""
+"""A worker's report of itself, twice per second, for `qwen-batch workers` and the statistics of its jobs."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Literal
 
 import msgspec
 
-WorkerState = Literal["loading", "idle", "busy", "draining", "stopping", "lost"]  # "lost" is what a store says
+WorkerState = Literal["loading", "idle", "busy", "draining", "stopping", "lost"]  # only a store sets "lost"
 
-LOST_SECONDS = 60.0  # how long a worker that has fallen silent is remembered as lost
+LOST_SECONDS = 60.0  # time for which a worker that stopped reporting is listed as lost
 
 
 class WorkerReport(msgspec.Struct, frozen=True):
-    """One worker as it is now. Workers that stop reporting are lost when the report's time to live ends."""
+    """The current state of one worker. A worker counts as lost when its last report's time to live ends."""
 
-    worker_id: str  # host:pid:random, unique for ever
+    worker_id: str  # host:pid:random, never used again
     host: str
     pid: int
     model: str
@@ -29,21 +29,21 @@ class WorkerReport(msgspec.Struct, frozen=True):
     compile_seconds: float
     output_throughput: float  # tokens/s over the last seconds
     running: int  # sequences in the batch
-    waiting: int  # sequences in the engine, not yet running
+    waiting: int  # sequences in the engine that do not run yet
     kv_cache_usage: float  # 0 to 1
     peak_memory_bytes: int
-    output_tokens: int  # since the start
-    jobs: tuple[str, ...]  # ids of the jobs it is working on
-    held_back: int = 0  # sequences that have waited for room in the cache alone for seconds, on average
-    kv_cache_bytes_wanted: int = 0  # a cache that would hold them beside those that run; 0 if none is held back
-    refused_messages: int = 0  # items on the queue that were no hints, since the start
+    output_tokens: int  # since the worker's start
+    jobs: tuple[str, ...]  # ids of the jobs that it runs
+    held_back: int = 0  # mean number of sequences that waited only for room in the cache, over the last seconds
+    kv_cache_bytes_wanted: int = 0  # cache size for these and the running sequences together; 0 if none waits for room
+    refused_messages: int = 0  # items on the queue that were not hints, since the worker's start
 
 
 def as_lost(report: WorkerReport) -> WorkerReport:
-    """The last report of a worker that has fallen silent."""
+    """Return the last report of a worker that stopped reporting, with state `lost` and no throughput."""
     return msgspec.structs.replace(report, state="lost", output_throughput=0.0)
 
 
 def in_order(reports: Iterable[WorkerReport]) -> list[WorkerReport]:
-    """By model, host and pid."""
+    """Sort reports by model, host and pid."""
     return sorted(reports, key=lambda report: (report.model, report.host, report.pid))

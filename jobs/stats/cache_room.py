@@ -1,4 +1,4 @@
-"""Whether a KV cache is too small for the batch, and what to do about it."""
+"""Detect a KV cache that is too small for the batch, and say what to do."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import math
 from dataclasses import dataclass
 
 _MIB, _GIB = 2**20, 2**30
-_MATTERS = 1.25  # so many times as many sequences must have room in a larger cache
-_MATTERING_SHARE = 0.1  # of the decode steps
+_MATTERS = 1.25  # min factor by which a larger cache must increase the number of running sequences
+_MATTERING_SHARE = 0.1  # min share of decode steps in which the cache was short
 
 
 @dataclass(frozen=True)
 class CacheRoom:
-    """How many sequences ran while others waited for room in the cache, though the batch had places for them."""
+    """Mean numbers of sequences that ran, and that waited only for room in the cache, in steps with such a wait."""
 
-    running: float  # sequences
-    waiting: float  # sequences that a larger cache would let run beside them
-    wanted_bytes: int  # a cache that holds all of them; an estimate from the pages of those that ran
-    share: float = 1.0  # of the decode steps that were looked at, 0 to 1
+    running: float  # sequences that ran
+    waiting: float  # sequences that waited; a larger cache lets them run, too
+    wanted_bytes: int  # size of a cache for all of them, estimated from the pages of running sequences
+    share: float = 1.0  # share of decode steps in which sequences waited for room, 0 to 1
 
     @property
     def is_short(self) -> bool:
-        """Whether a larger cache would make a difference that is worth a line."""
+        """True if a larger cache would increase the batch noticeably."""
         return self.share >= _MATTERING_SHARE and self.running + self.waiting >= _MATTERS * max(self.running, 1.0)
 
     @property
     def advice(self) -> str:
-        """What fits, what would fit, and the option that changes it."""
+        """Sentences that say how many sequences fit, and which option makes the cache larger."""
         return (
             f"The KV cache has room for {_whole(self.running)} of {_whole(self.running + self.waiting)} sequences. "
             f"More run together with `--kv-cache-memory {_size(self.wanted_bytes)}` on the worker."
@@ -38,5 +38,5 @@ def _whole(number: float) -> str:
 
 
 def _size(size: int) -> str:
-    """As `--kv-cache-memory` takes it, rounded up."""
+    """Format a size for `--kv-cache-memory`, rounded up."""
     return f"{math.ceil(size / _GIB)}GiB" if size > _GIB else f"{math.ceil(size / _MIB)}MiB"

@@ -1,4 +1,4 @@
-"""A mergeable histogram of latencies: exact mean, quantiles within 1%, however many lines there are."""
+"""A mergeable histogram of latencies, with exact means and quantiles within 1%, for any number of lines."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 RELATIVE_ERROR = 0.01
-_GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)  # ratio of neighbouring bucket borders
+_GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)  # ratio of neighbouring bucket bounds
 _LOG_GAMMA = math.log(_GAMMA)
-SMALLEST_MS = 0.001  # shorter latencies count as this one
+SMALLEST_MS = 0.001  # shorter latencies count as this value
 
 
 def bucket_of(latency_ms: float) -> int:
-    """The bucket of a latency: bucket i holds (gamma^(i-1), gamma^i] milliseconds."""
+    """Return the bucket of a latency. Bucket i holds the interval (gamma^(i-1), gamma^i] in milliseconds."""
     return math.ceil(math.log(latency_ms if latency_ms > SMALLEST_MS else SMALLEST_MS) / _LOG_GAMMA)
 
 
 def bucket_latency_ms(bucket: int) -> float:
-    """The latency, in milliseconds, that lies within `RELATIVE_ERROR` of everything in a bucket."""
+    """Return the latency in milliseconds that is within `RELATIVE_ERROR` of each latency in a bucket."""
     return 2 * _GAMMA**bucket / (_GAMMA + 1)
 
 
 def microseconds(latency_ms: float) -> int:
-    """A latency in whole microseconds: integers add up exactly, in whatever order."""
+    """Round a latency to whole microseconds. Integers add up exactly in any order."""
     return round(latency_ms * 1000)
 
 
 @dataclass
 class LatencyHistogram:
-    """Counts a logarithmic bucket, and the exact sum.
+    """A count per logarithmic bucket, and the exact sum. Histograms merge by addition.
 
-    Histograms merge by adding. Source: Masson, Rim and Lee, "DDSketch: a fast and fully-mergeable quantile sketch
-    with relative-error guarantees", VLDB 2019.
+    Source: Masson, Rim and Lee, "DDSketch: a fast and fully-mergeable quantile sketch with relative-error guarantees",
+    VLDB 2019.
     """
 
     counts: dict[int, int] = field(default_factory=dict)
@@ -45,23 +45,23 @@ class LatencyHistogram:
         self.sum_us += microseconds(latency_ms)
 
     def merge(self, other: LatencyHistogram) -> None:
-        """Count everything that another histogram has counted."""
+        """Add the counts and the sum of another histogram."""
         for bucket, count in other.counts.items():
             self.counts[bucket] = self.counts.get(bucket, 0) + count
         self.sum_us += other.sum_us
 
     @property
     def count(self) -> int:
-        """Lines counted."""
+        """Number of counted lines."""
         return sum(self.counts.values())
 
     def mean_ms(self) -> float | None:
-        """The mean, exact to a microsecond; None without lines."""
+        """Return the mean in milliseconds, exact to a microsecond. None without lines."""
         count = self.count
         return self.sum_us / count / 1000 if count else None
 
     def quantile_ms(self, q: float) -> float | None:
-        """The latency at rank floor(q * (count - 1)), within `RELATIVE_ERROR`; None without lines."""
+        """Return the latency at rank floor(q * (count - 1)), within `RELATIVE_ERROR`. None without lines."""
         rank = math.floor(q * (self.count - 1))
         for bucket, below in self._cumulative():
             if below > rank:

@@ -1,4 +1,4 @@
-"""What a store counts of a job beside the job itself; `jobs.stats.stats_from_counters` makes the figures of it."""
+"""A job's counters in the store, apart from those in `Job`. `stats_from_counters` computes the statistics."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from jobs.records.shard_stats import ShardStats
 from jobs.stats.latency_histogram import LatencyHistogram
 from jobs.stats.stats import WorkerShare
 
-MICRO = 1_000_000  # sums are kept in whole millionths: integers add up exactly, in whatever order
+MICRO = 1_000_000  # sums are kept in whole millionths, because integers add up exactly in any order
 
 
 @dataclass
 class EngineTotals:
-    """Sums over the finished shards, in millionths of their unit, and the peak of the cache's use."""
+    """Sums over the finished shards, in millionths of their unit, and maxima."""
 
     prefill_us: int = 0
     decode_us: int = 0
@@ -43,22 +43,22 @@ class EngineTotals:
 
 @dataclass
 class JobCounters:
-    """Everything that is counted of a job and is no field of `Job`."""
+    """All counters of a job that are not fields of `Job`."""
 
     ttft: LatencyHistogram = field(default_factory=LatencyHistogram)
     tpot: LatencyHistogram = field(default_factory=LatencyHistogram)
     e2el: LatencyHistogram = field(default_factory=LatencyHistogram)
     finish_reasons: dict[str, int] = field(default_factory=dict)
     retried_shards: int = 0
-    reused_input_tokens: int = 0  # of completions that earlier jobs had made
+    reused_input_tokens: int = 0  # tokens of completions from earlier jobs
     reused_output_tokens: int = 0
-    opened_at: float | None = None  # when `submit` had stored the job whole, by the store's clock
-    working_seconds: float | None = None  # in which a worker held a lease, up to the last line that one wrote
+    opened_at: float | None = None  # time when `submit` had stored the whole job, by the store's clock
+    working_seconds: float | None = None  # time in which a worker held a lease, up to the last line that a worker wrote
     engine: EngineTotals = field(default_factory=EngineTotals)
     workers: dict[str, WorkerShare] = field(default_factory=dict)
 
     def add_finish(self, completion: Completion) -> None:
-        """Count how a line ended, and how long it took, as far as it says so."""
+        """Count a line's finish reason and latencies, if it has them."""
         if completion.finish_reason is not None:
             reason = str(completion.finish_reason)
             self.finish_reasons[reason] = self.finish_reasons.get(reason, 0) + 1
@@ -66,14 +66,14 @@ class JobCounters:
             self.add_latency(completion.latency)
 
     def add_latency(self, latency: Latency) -> None:
-        """Count a completed line."""
+        """Count a completed line's latencies."""
         self.ttft.add(latency.ttft_ms)
         self.e2el.add(latency.e2el_ms)
         if latency.tpot_ms is not None:
             self.tpot.add(latency.tpot_ms)
 
     def add_shard(self, stats: ShardStats) -> None:
-        """Count a shard that a worker has finished."""
+        """Add the statistics of a shard that a worker has finished."""
         self.engine.add(stats)
         share = worker_share(stats)
         if known := self.workers.get(stats.worker_id):
@@ -86,7 +86,7 @@ class JobCounters:
 
 
 def worker_share(stats: ShardStats) -> WorkerShare:
-    """A worker's part in a job of which it finished one shard."""
+    """Return a worker's share of a job after its first finished shard."""
     return WorkerShare(
         worker_id=stats.worker_id,
         device=stats.device,

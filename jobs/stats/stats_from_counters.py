@@ -1,4 +1,4 @@
-"""From counters to the figures of `status`: the definitions, in code."""
+"""Compute the statistics of a job from its counters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from jobs.stats.stats_counters import MICRO, JobCounters
 
 
 def job_stats(job: Job, counters: JobCounters) -> JobStats:
-    """Every figure of a job, from what the store counted. `JobStats` says what each of them means."""
+    """Return all statistics of a job. `JobStats` defines each of them."""
     seconds = counters.working_seconds
     made = job.total_output_tokens - counters.reused_output_tokens
     workers = tuple(counters.workers[name] for name in sorted(counters.workers))
@@ -61,14 +61,14 @@ def job_stats(job: Job, counters: JobCounters) -> JobStats:
 
 
 def wall_seconds(job: Job) -> float | None:
-    """The time from the first lease to the last line that a worker wrote, also that in which nothing ran."""
+    """Return the seconds from the first lease to the last line that a worker wrote, including idle time."""
     if job.first_step_at is None or job.last_line_at is None:
         return None
     return max(job.last_line_at - job.first_step_at, 0.0)
 
 
 def queue_seconds(job: Job, counters: JobCounters) -> float | None:
-    """From the moment at which the job was stored whole to its first lease; both by the store's clock."""
+    """Return the seconds from the opening of the job to its first lease, by the store's clock."""
     if job.first_step_at is None or counters.opened_at is None:
         return None
     return job.first_step_at - counters.opened_at

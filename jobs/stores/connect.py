@@ -1,4 +1,4 @@
-"""From a Redis URL to a store, or to an error that says what to do about it."""
+"""Connect to the store at a Redis URL, or raise an error that says what to do."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from jobs.stores.redis.store import RedisJobStore
 from jobs.stores.redis.url import bad_url, check_url
 from jobs.wire_format import WIRE_FORMAT
 
-TIMEOUT_SECONDS = 5.0  # for the first contact
-REPLY_TIMEOUT_SECONDS = 20.0  # later, for the largest shard over a slow line
-HEALTH_CHECK_SECONDS = 15  # a connection idle for longer is tried before it is used
-RETRIES = 3  # after a broken connection, with pauses that double from the first to the longest
-TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")  # parameters of a URL that name a file
+TIMEOUT_SECONDS = 5.0  # for each connection attempt, and for the replies to the first checks
+REPLY_TIMEOUT_SECONDS = 20.0  # for every later reply: the largest shard must fit through a slow network
+HEALTH_CHECK_SECONDS = 15  # redis-py tests a connection that was idle for longer before using it
+RETRIES = 3  # after a broken connection; each pause is twice as long as the one before
+TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")  # URL parameters that name a file
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 
@@ -34,19 +34,19 @@ def connect(
     reply_timeout_seconds: float = REPLY_TIMEOUT_SECONDS,
     retries: int = RETRIES,
 ) -> RedisJobStore:
-    """The store on the server of a `redis://`, `rediss://` or `unix://` URL, which was asked whether it can be one.
+    """Return the store at a `redis://`, `rediss://` or `unix://` URL, after checking that its server is suitable.
 
     Args:
-        url: Where it is, with user and password.
-        wait_seconds: For how long a server that cannot be reached may still come up.
-        reply_timeout_seconds: How long a call waits for its reply.
-        retries: How often a call is repeated whose connection broke or whose reply did not come.
+        url: Address of the server, with user and password.
+        wait_seconds: Time to wait for a server that cannot be reached yet.
+        reply_timeout_seconds: Time that a call waits for its reply.
+        retries: Number of times that a call is repeated when its connection breaks or its reply does not come.
 
     Raises:
-        InvalidInput: The URL is not one of these, or names a file that cannot be read.
-        StoreUnavailable: The server cannot be reached, refuses the password, is not Redis, is a read-only replica, or
-            would drop keys when its memory is full.
-        OtherFormat: A version that does not fit this one uses it.
+        InvalidInput: The URL has another form, or names a file that cannot be read.
+        StoreUnavailable: The server cannot be reached, refuses the password or is not Redis. Also raised if the server
+            is a read-only replica, or would drop keys when its memory is full.
+        OtherFormat: A version of qwen-batch with another format uses the store.
     """
     deadline = time.monotonic() + wait_seconds
     pause = FIRST_PAUSE_SECONDS
@@ -62,7 +62,7 @@ def connect(
 
 
 def redis_client(url: str, reply_timeout_seconds: float = REPLY_TIMEOUT_SECONDS, retries: int = RETRIES) -> redis.Redis:
-    """A client with time-outs, keep-alive and retries. Does not connect yet. Raises `InvalidInput`."""
+    """Return a client with time-outs, keep-alive and retries. It is not connected yet. Raises `InvalidInput`."""
     backoff = ExponentialBackoff(cap=LONGEST_PAUSE_SECONDS, base=FIRST_PAUSE_SECONDS)
     return _client(url, reply_timeout_seconds=reply_timeout_seconds, retry=Retry(backoff, retries))
 
@@ -90,7 +90,7 @@ def _client(url: str, *, reply_timeout_seconds: float, retry: Retry) -> redis.Re
 
 
 def _check_fitness(url: str) -> None:
-    # No retries: the first error says what is wrong, and says it at once.
+    # No retries, so that the user sees the first error at once.
     with _client(url, reply_timeout_seconds=TIMEOUT_SECONDS, retry=Retry(NoBackoff(), 0)) as client:
         questions = [("INFO", "memory"), ("INFO", "replication"), ("GET", keys.FORMAT)]
         memory, replication, wire_format = RedisServer(client).pipeline(questions)

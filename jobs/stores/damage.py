@@ -1,4 +1,4 @@
-"""Records of the store that cannot be read: an error of its own, and a list of those that were skipped."""
+"""Damaged records of the store: how a reader detects one, and a list of the records that it skipped."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ import zstandard
 
 from jobs.errors import RecordDamaged
 
-MAX_KNOWN = 1_000  # records that are remembered: whoever fills a store with damaged ones fills no memory here
-MAX_NAMED = 5  # records that one piece of news names; the others are counted
+MAX_KNOWN = 1_000  # max records to remember: a store full of damaged records must not fill the client's memory
+MAX_NAMED = 5  # max records that one call of `news` names; it counts the others
 
-# What decoding and arithmetic raise for a value that none of our versions can have written.
+# Errors of decoding and arithmetic for a value that no version of qwen-batch writes.
 _SIGNS = (msgspec.MsgspecError, zstandard.ZstdError, ValueError, KeyError, ArithmeticError)
 
 
 @contextmanager
 def reading(key: str, hint: str = "") -> Iterator[None]:
-    """Raise `RecordDamaged` for a value of `key` that cannot be decoded inside. `hint` says what to do about it."""
+    """Raise `RecordDamaged` when the block cannot decode the value of `key`.
+
+    `hint` tells the user what to do; if it is empty, the default hint of `RecordDamaged` is used.
+    """
     try:
         yield
     except _SIGNS as error:
@@ -31,22 +34,22 @@ def reading(key: str, hint: str = "") -> Iterator[None]:
 
 
 def sound(reply: Any) -> Any:  # noqa: ANN401 - a reply's type depends on its command
-    """A reply of `RedisServer.replies`. Raises the `RecordDamaged` that stands in its place."""
+    """Return a reply of `RedisServer.replies`. If it is a `RecordDamaged`, raise it."""
     if isinstance(reply, RecordDamaged):
         raise reply
     return reply
 
 
 def numbers(key: str, members: Iterable[bytes]) -> list[int]:
-    """The members or fields of `key`, which are whole numbers. Raises `RecordDamaged`."""
+    """Return the members or fields of `key` as whole numbers. Raises `RecordDamaged` if one is not a whole number."""
     with reading(key):
         return [int(member) for member in members]
 
 
 class Damage:
-    """The damaged records that one client of a store has skipped, each of them once. Thread-safe.
+    """The damaged records that one store object has skipped, each listed once. Thread-safe.
 
-    A reader of many records reads each of them inside `skipping`. A reader of one record lets the error pass.
+    A reader of many records reads each record inside `skipping`. A reader of one record lets the error pass.
     """
 
     def __init__(self) -> None:
@@ -56,15 +59,15 @@ class Damage:
 
     @property
     def count(self) -> int:
-        """How many different records have been skipped, up to `MAX_KNOWN`."""
+        """Number of different records that were skipped, at most `MAX_KNOWN`."""
         return len(self._known)
 
     def skipping(self) -> AbstractContextManager[None, bool]:
-        """Leave the block where a record turns out to be damaged, and remember that record."""
+        """Return a context that catches `RecordDamaged`, leaves the block and remembers the record."""
         return _Skipping(self)
 
     def numbers(self, key: str, members: Iterable[bytes]) -> list[int]:
-        """The members of `key` that are whole numbers; the others are skipped."""
+        """Return the members of `key` that are whole numbers. Skips every other member as damaged."""
         found: list[int] = []
         for member in members:
             with self.skipping():
@@ -79,7 +82,10 @@ class Damage:
                 self._untold.append(error.message)
 
     def news(self) -> list[str]:
-        """A sentence for each record that was skipped for the first time since the last call, or a few and a count."""
+        """Return a sentence for each record that was skipped for the first time since the last call.
+
+        If there are more than `MAX_NAMED`, the last sentence gives the number of the others.
+        """
         with self._lock:
             untold, self._untold = self._untold, []
         sentences = [f"Skipped: {message}" for message in untold[:MAX_NAMED]]

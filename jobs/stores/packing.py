@@ -1,4 +1,4 @@
-"""How prompts and completions lie in the store: compact JSON, and zstd where many lines lie together."""
+"""Encode prompts and completions for the store: compact JSON, compressed with zstd where a value holds many lines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobs.records.completion import Completion
 from jobs.records.prompt import Prompt
 from jobs.stores.damage import reading
 
-ZSTD_LEVEL = 3  # zstd's default: natural text to about a third, at hundreds of MB/s
+ZSTD_LEVEL = 3  # zstd's default: reduces natural text to about a third, at hundreds of MB/s
 
 _encoder = msgspec.json.Encoder()
 _prompts = msgspec.json.Decoder(list[Prompt])
@@ -21,12 +21,12 @@ _completion = msgspec.json.Decoder(Completion)
 
 
 def pack_prompts(prompts: Sequence[Prompt]) -> bytes:
-    """A shard's lines as one compressed value."""
+    """Encode a shard's lines as one compressed value."""
     return _compress(_encoder.encode(prompts))
 
 
 def unpack_prompts(packed: bytes | None, key: str) -> list[Prompt]:
-    """The lines of `pack_prompts`. Raises `RecordDamaged` if `key` does not hold them."""
+    """Decode a value of `pack_prompts`, which was read from `key`. Raises `RecordDamaged` if it cannot be decoded."""
     if packed is None:
         raise RecordDamaged(key, "it is gone")
     with reading(key):
@@ -34,29 +34,32 @@ def unpack_prompts(packed: bytes | None, key: str) -> list[Prompt]:
 
 
 def encode_completion(completion: Completion) -> bytes:
-    """One result line of a running shard."""
+    """Encode one result line of a running shard."""
     return _encoder.encode(completion)
 
 
 def decode_completion(encoded: bytes, key: str) -> Completion:
-    """The completion of `encode_completion`. Raises `RecordDamaged` if `key` does not hold one."""
+    """Decode a value of `encode_completion`, which was read from `key`. Raises `RecordDamaged`."""
     with reading(key):
         return _completion.decode(encoded)
 
 
 def pack_completions(encoded: Mapping[int, bytes]) -> bytes:
-    """A shard's results, by line index, as one compressed value in input order. They are not decoded for it."""
+    """Join a shard's encoded results into one compressed value in input order. Does not decode them.
+
+    `encoded` maps a line's index to its value of `encode_completion`.
+    """
     return _compress(b"[" + b",".join(encoded[index] for index in sorted(encoded)) + b"]")
 
 
 def unpack_completions(packed: bytes, key: str) -> list[Completion]:
-    """The completions of `pack_completions`, in input order. Raises `RecordDamaged` if `key` does not hold them."""
+    """Decode a value of `pack_completions`, which was read from `key`, in input order. Raises `RecordDamaged`."""
     with reading(key):
         return _completions.decode(_decompress(packed))
 
 
 def _compress(raw: bytes) -> bytes:
-    # A compressor is cheap to make and not thread-safe.
+    # A new compressor per call: it is cheap to make and not thread-safe.
     return zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(raw)
 
 

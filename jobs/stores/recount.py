@@ -1,4 +1,4 @@
-"""A job's counters, counted again from the completions that are left of it."""
+"""Count a job again, from the completions that are left in the store."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from jobs.stats.stats_counters import JobCounters
 
 @dataclass
 class Recount:
-    """What the counters of an ended job must say when some of its results are gone.
+    """New counters for an ended job that has lost some of its results.
 
     Args:
-        may_be_reused: Whether the job took completions from earlier jobs. Those have no latency of their own.
+        may_be_reused: True if the job took completions from earlier jobs. Such completions have no latency.
     """
 
     may_be_reused: bool
     completed: int = 0
     failed: int = 0
-    input_tokens: int = 0  # over completed lines
+    input_tokens: int = 0  # sum over completed lines
     output_tokens: int = 0
     reused: int = 0
     counters: JobCounters = field(default_factory=JobCounters)  # finish reasons, latencies and tokens of reused lines

@@ -1,4 +1,4 @@
-"""What every store says and decides alike: the errors it raises and the error lines it writes."""
+"""Rules that every store shares: its limits, the errors that it raises and the error lines that it writes."""
 
 from __future__ import annotations
 
@@ -11,45 +11,45 @@ from jobs.records.completion import Completion, ErrorCode
 from jobs.records.job import Lease, NewJob
 from jobs.records.prompt import Prompt
 
-# What a store does about a shard whose workers fall silent (`scripts/common.lua` has the same numbers).
-MAX_SHARED_EXPIRIES = 2  # after so many it is run alone in a worker: the next silence is surely its own doing
-MAX_LONE_EXPIRIES = 2  # a line that was alone in so many workers that fell silent takes them down
-LAST_LEASES = 5  # the lease before such a line is given up lives so many times as long: its worker may only be frozen
-PART = 8  # of the lines that took a worker down, an eighth is run at a time
-SLOW_FACTOR = 2  # a shard that is held for so many times as long as the job's finished ones were is slow
-TIMELINE_SECONDS = 3600  # how long a sample is kept
+# Limits for a shard that may crash its workers. `scripts/common.lua` has the same numbers.
+MAX_SHARED_EXPIRIES = 2  # expired leases after which a shard runs alone: then it causes the next loss for certain
+MAX_LONE_EXPIRIES = 2  # lost workers that ran only this line; then the line gets a `worker_lost` error
+LAST_LEASES = 5  # factor for the last lease before that error: its worker may only be frozen
+PART = 8  # an eighth of the lines that crashed a worker runs at a time
+SLOW_FACTOR = 2  # a shard is slow when it has been held this many times as long as the job's finished shards
+TIMELINE_SECONDS = 3600  # time for which a sample is kept
 
 
 def cancelled_line(prompt: Prompt) -> Completion:
-    """The result of a line that was not finished when its job was cancelled."""
+    """Return the result of a line that was not finished when its job was cancelled."""
     message = "The job was cancelled before this line was finished."
     return Completion.failed_prompt(prompt, ErrorCode.CANCELLED, message)
 
 
 def expired_line(prompt: Prompt) -> Completion:
-    """The result of a line that was not finished at its job's deadline."""
+    """Return the result of a line that was not finished at its job's deadline."""
     message = "The job's deadline passed before this line was finished."
     return Completion.failed_prompt(prompt, ErrorCode.EXPIRED, message)
 
 
 def worker_lost_line(prompt: Prompt) -> Completion:
-    """The result of a line that takes its workers down."""
+    """Return the result of a line that crashes its workers."""
     message = f"{MAX_LONE_EXPIRIES} workers that ran nothing but this line died or fell silent, and others before them."
     return Completion.failed_prompt(prompt, ErrorCode.WORKER_LOST, message)
 
 
 def lease_lost(lease: Lease) -> LeaseLost:
-    """A worker acts on a shard that is no longer its own."""
+    """Return the error for a worker that uses a lease it no longer has."""
     return LeaseLost(f"{lease.worker_id} no longer holds shard {lease.shard.index} of job {lease.shard.job_id}")
 
 
 def id_taken(job_id: str) -> JobConflict:
-    """A new job has the id of another one."""
+    """Return the error for a new job whose id another job has."""
     return JobConflict(f"There is another job {job_id!r} in this store.", "Submit again, for a new id.")
 
 
 def not_ended(job_id: str, state: str, wish: str) -> JobConflict:
-    """A job that runs cannot be deleted or retried."""
+    """Return the error for a job that must have ended but is in `state`. `wish` is "deleted" or "retried"."""
     return JobConflict(
         f"Job {job_id} is {state.replace('_', ' ')}; only a job that has ended can be {wish}.",
         f"Wait for its end with `qwen-batch watch {job_id}`, or end it with `qwen-batch cancel {job_id}`.",
@@ -57,12 +57,12 @@ def not_ended(job_id: str, state: str, wish: str) -> JobConflict:
 
 
 def never_opened(job_id: str) -> JobConflict:
-    """A job that was cancelled while it was being submitted lacks lines, so it cannot be retried."""
+    """Return the error for retrying a job that was cancelled during its submission: some of its lines are missing."""
     return JobConflict(f"Job {job_id} was cancelled before it was submitted whole.", "Submit its file again.")
 
 
 def beyond_recovery(job_id: str, num_shards: int) -> StoreDamaged:
-    """Results are gone, and nothing is left to make them from. `num_shards` lack results."""
+    """Return the error for a job whose missing results cannot be computed again. `num_shards` shards lack results."""
     what = "a shard" if num_shards == 1 else f"{num_shards:,} shards"
     return StoreDamaged(
         f"Job {job_id} lacks results of {what}, and their input is gone from the store, too, or damaged.",
@@ -71,18 +71,21 @@ def beyond_recovery(job_id: str, num_shards: int) -> StoreDamaged:
 
 
 def retried_at_once(job_id: str) -> JobConflict:
-    """Two clients retry a job at the same time."""
+    """Return the error for two clients that retry a job at the same time."""
     return JobConflict(f"Job {job_id} was changed by somebody else at this moment.", "Try it again.")
 
 
 def not_running(job_id: str, state: str, wish: str) -> JobConflict:
-    """Only a job that waits or runs can be paused or resumed. `state` is the job's, or 'ending'."""
+    """Return the error for pausing or resuming a job that is neither queued nor in progress.
+
+    `state` is the job's state, or 'ending'. `wish` is "paused" or "resumed".
+    """
     why = "is about to end" if state == "ending" else f"is {state.replace('_', ' ')}"
     return JobConflict(f"Job {job_id} {why}; only a job that is queued or in progress can be {wish}.")
 
 
 def extended(spec: NewJob, shards: Sequence[Sequence[Prompt]]) -> NewJob:
-    """A job's spec with these shards after its own."""
+    """Return the spec of a job after these shards were added to it."""
     lines = sum(map(len, shards))
     return msgspec.structs.replace(
         spec,
@@ -93,7 +96,7 @@ def extended(spec: NewJob, shards: Sequence[Sequence[Prompt]]) -> NewJob:
 
 
 def not_extensible(job_id: str, state: str) -> JobConflict:
-    """A job to which no lines can be added. `state` is the job's, or 'ending', or 'changed'."""
+    """Return the error for a job that cannot be extended. `state` is the job's state, or 'ending', or 'changed'."""
     if state == "changed":
         return JobConflict(f"Job {job_id} was extended by somebody else at this moment.", "Try it again.")
     why = "is about to end" if state == "ending" else f"is {state.replace('_', ' ')}"
@@ -104,7 +107,10 @@ def not_extensible(job_id: str, state: str) -> JobConflict:
 
 
 def not_validating(job_id: str, state: str) -> JobConflict:
-    """Shards come too late. `state` is the job's, or 'cancelled' if that was asked for."""
+    """Return the error for adding shards to a job that is no longer `validating`.
+
+    `state` is the job's state, or 'cancelled' if its cancellation was requested.
+    """
     if state == "cancelled":
         return JobConflict(f"Job {job_id} was cancelled while it was being submitted.")
     return JobConflict(f"Job {job_id} is {state.replace('_', ' ')}: its lines are complete.")

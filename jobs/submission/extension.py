@@ -1,4 +1,4 @@
-"""Adding the lines of a file to a job that is there."""
+"""Add the lines of a file to an existing job."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from jobs.queue.hints import HintSender
 from jobs.records.job import Job, ShardRef
 from jobs.stores.protocol import JobStore
 
-MAX_LINES = 100_000  # they are added in one step, which the server does nothing beside
+MAX_LINES = 100_000  # max lines per call: one script adds them all, and it blocks the server for other clients
 
 
 def extend_job(store: JobStore, hints: HintSender, job_id: str, file: PromptFile, skip_invalid: bool) -> Job:
-    """Check a file against a job and add its lines behind the job's own: all of them or none.
+    """Check a file against a job and add its lines after the job's own. Adds all lines or none.
 
-    A line that names no id gets the next number. Returns the job as it then stands.
+    A line without an id gets the next number as its id. Returns the job after the call.
 
     Raises:
-        InvalidInput: The file cannot be submitted, has the job's other format or too many lines, or an id of the job.
-        JobConflict: The job is being submitted, ends, or ended early.
-        StoreUnavailable: The store went away.
+        InvalidInput: The file cannot be submitted, has another format than the job, or has too many lines. Also raised
+            if a line has the id of one of the job's lines.
+        JobConflict: The job is being submitted, is ending, or ended early.
+        StoreUnavailable: The server cannot be reached.
     """
     spec = store.job(job_id).spec
     before = _lines_before(store, job_id, spec.num_shards)
@@ -39,7 +40,7 @@ def extend_job(store: JobStore, hints: HintSender, job_id: str, file: PromptFile
     prompts = [msgspec.structs.replace(prompt, index=spec.num_lines + prompt.index) for prompt in file.prompts()]
     size = spec.shard_size
     shards = store.extend(spec, [prompts[first : first + size] for first in range(0, len(prompts), size)])
-    with suppress(StoreUnavailable):  # workers look for shards that nobody holds, too
+    with suppress(StoreUnavailable):  # workers also search for shards that nobody holds
         hints.send(spec.model, shards)
     return store.job(job_id)
 

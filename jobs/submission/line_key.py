@@ -1,4 +1,4 @@
-"""What makes two lines the same work, so that the completion of one can serve for the other."""
+"""Keys of lines: two lines with the same key have the same completion."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 
 
 class LineKeys:
-    """Keys of the lines of one job, asked for in their order.
+    """Computes the keys of a job's lines. Call `key` for each line, in order.
 
-    The same prompt with the same settings has the same key, whatever its id and its place. A line that is sampled and
-    names no seed has one that follows from the job's seed and its place; the n-th of several equal lines of a job is
-    then the same as the n-th of those in another job with that seed. So a line that moved keeps its completion.
+    Equal prompts with equal settings have the same key, independent of their ids and positions.
+
+    A sampled line without its own seed gets a seed from the job's seed and its position, so equal lines of one job
+    differ. Their keys contain the job's seed and a running number instead of the position. So the n-th of several equal
+    lines matches the n-th in another job with the same seed. A line that moved keeps its completion.
 
     Args:
-        defaults: The job's settings over the model's, for what a line leaves out.
-        seed: The job's.
+        defaults: The job's settings over the model's. They apply to each setting that a line does not set.
+        seed: The job's seed.
     """
 
     def __init__(self, defaults: SamplingSettings, seed: int) -> None:
@@ -31,7 +33,7 @@ class LineKeys:
         self._seen: Counter[bytes] = Counter()
 
     def key(self, prompt: Prompt) -> bytes | None:
-        """Sixteen bytes; None for a line that cannot run."""
+        """Return the line's key of 16 bytes, or None for an invalid line."""
         if prompt.invalid is not None:
             return None
         settings = prompt.settings.over(self._defaults)

@@ -1,4 +1,4 @@
-"""Completions of earlier jobs that can serve for the lines of a new one."""
+"""Find completions of earlier jobs for the lines of a new job."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from jobs.records.sampling import SamplingSettings
 from jobs.stores.protocol import JobStore
 from jobs.submission.line_key import LineKeys
 
-JOBS_LOOKED_AT = 1000  # the newest ones of the store
-SHARDS_KEPT = 8  # files that were edited are in their old order: the next line is mostly in the same shard
+JOBS_LOOKED_AT = 1000  # max jobs to search, newest first
+SHARDS_KEPT = 8  # shards in the cache; an edited file mostly keeps its order, so the next line is in the same shard
 
 Place = tuple[str, int, int]  # job, shard, position in the shard
 
 
 class EarlierLines:
-    """Finds, for the keys of a new job's lines, where an earlier job of the same model has their completions.
+    """Maps the keys of a new job's lines to completions of earlier jobs of the same model.
 
-    It keeps places, not texts: some 200 bytes a line.
+    It keeps the completions' places, not their texts: about 200 bytes per line.
 
     Args:
-        store: Where the earlier jobs are.
-        model: The served model's name; another revision under the same name counts as the same.
-        card_defaults: The model's own settings, for what neither a line nor its job says.
+        store: Store of the earlier jobs.
+        model: The served model's name. Another revision under the same name counts as the same model.
+        card_defaults: The model's own settings. They apply where neither a line nor its job sets a value.
     """
 
     def __init__(self, store: JobStore, model: str, card_defaults: SamplingSettings) -> None:
@@ -41,11 +41,11 @@ class EarlierLines:
         self._shards: OrderedDict[ShardRef, list[tuple[Prompt, Completion | None]]] = OrderedDict()
 
     def keys(self, defaults: SamplingSettings, seed: int) -> LineKeys:
-        """Keys of the lines of a job with these defaults and this seed."""
+        """Return the key maker for a job with these defaults and this seed."""
         return LineKeys(defaults.over(self._card_defaults), seed)
 
     def look_for(self, keys: Iterable[bytes | None]) -> None:
-        """Go through the earlier jobs, the newest first, until every key has a place or there are no more."""
+        """Search the earlier jobs, newest first, until every key has a place or no job is left."""
         self._places = dict.fromkeys(key for key in keys if key is not None)
         missing = len(self._places)
         for job in self._store.jobs(JOBS_LOOKED_AT):
@@ -55,7 +55,7 @@ class EarlierLines:
                     missing -= self._note(ShardRef(job.id, index), line_keys)
 
     def completion(self, key: bytes | None, prompt: Prompt) -> Completion | None:
-        """The completion of a line, if an earlier job has it; its times were another job's."""
+        """Return the completion of a line from an earlier job, or None. Its latency is left out."""
         place = self._places.get(key) if key is not None else None
         if place is None:
             return None
@@ -67,7 +67,7 @@ class EarlierLines:
         return msgspec.structs.replace(found, index=prompt.index, id=prompt.id, endpoint=prompt.endpoint, latency=None)
 
     def _note(self, shard: ShardRef, line_keys: LineKeys) -> int:
-        """Note the places of a shard's lines; returns how many were looked for."""
+        """Store the places of a shard's lines. Returns the number of keys that got a place."""
         found = 0
         for position, (prompt, completion) in enumerate(self._lines(shard)):
             key = line_keys.key(prompt)
@@ -82,7 +82,7 @@ class EarlierLines:
             self._shards.move_to_end(shard)
             return self._shards[shard]
         lines: list[tuple[Prompt, Completion | None]] = []
-        with suppress(JobNotFound), self._store.damage().skipping():  # deleted meanwhile, or damaged: run them again
+        with suppress(JobNotFound), self._store.damage().skipping():  # deleted or damaged: these lines run again
             lines = self._store.lines(shard)
         self._shards[shard] = lines
         if len(self._shards) > SHARDS_KEPT:

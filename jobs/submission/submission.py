@@ -1,4 +1,4 @@
-"""From a prompt file to an open job."""
+"""Submit a prompt file as a job."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from jobs.stores.protocol import JobStore
 from jobs.submission.reuse import EarlierLines
 from jobs.submission.sharding import shard_size
 
-ID_ATTEMPTS = 10  # a taken id is one in a million for each job of the same second
+ID_ATTEMPTS = 10  # a new id is taken with probability 1e-6 per job of the same second
 
 
 @dataclass(frozen=True)
 class SubmitOptions:
-    """What a person may say about a job besides its lines."""
+    """Options of a submission."""
 
     model: str  # the served model's name
-    defaults: SamplingSettings = field(default_factory=SamplingSettings)  # for what a line leaves out
-    seed: int = 0  # decides the seed of every line that names none
-    skip_invalid: bool = False  # bad lines become `invalid_line` results instead of refusing the file
-    card: ModelCard | None = None  # the model's facts; None: what a worker has published, if one has
-    lines_per_shard: int | None = None  # None: `jobs.submission.sharding.shard_size`
-    priority: int = 0  # jobs with a higher one go first
-    deadline_seconds: float | None = None  # from the moment at which the job is stored whole
-    reuse: bool = False  # lines that an earlier job of the model has completed are not run again
+    defaults: SamplingSettings = field(default_factory=SamplingSettings)  # settings that a line does not set itself
+    seed: int = 0  # source of the seed of each line without its own
+    skip_invalid: bool = False  # True: a bad line becomes an `invalid_line` result; False: the file is refused
+    card: ModelCard | None = None  # the model's facts; None for the card that a worker has published, if any
+    lines_per_shard: int | None = None  # None for `jobs.submission.sharding.shard_size`
+    priority: int = 0  # a job with a higher priority runs first
+    deadline_seconds: float | None = None  # max seconds from the moment at which the whole job is stored
+    reuse: bool = False  # True: lines that an earlier job of the model has completed do not run again
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """What a submission led to."""
+    """Result of a submission."""
 
-    job: Job  # `queued` or later
-    is_new: bool  # False: the same was submitted before, and this is that job
+    job: Job  # in state `queued` or later
+    is_new: bool  # False if an earlier submission made this job
 
 
 def submit_file(
@@ -56,19 +56,23 @@ def submit_file(
     options: SubmitOptions,
     key_of: Callable[[FileReport], str] | None = None,
 ) -> Submitted:
-    """Check a file, store it as a job, and tell the workers.
+    """Check a file, store it as a job, and hint its shards to the workers.
 
-    All or nothing: until the job is open, an error or an interrupt takes back what was stored. Once it is open it
-    stands, even if the hints do not get out: workers look for shards that nobody holds, too.
+    An error or an interrupt before the job is open removes everything that was stored. An open job runs even if no hint
+    can be sent, because workers also search for shards that nobody holds.
 
     Args:
-        key_of: Names a checked file's submission: one that stands under the same name is returned instead of a new
-            job. None: it is a job of its own in any case.
+        store: Store of the job.
+        hints: Sender of the hints.
+        file: The prompt file.
+        options: Options of the submission.
+        key_of: Returns the submission key of a checked file. If a job that stands holds this key, it is returned
+            instead of a new job. None to make a new job in any case.
 
     Raises:
-        InvalidInput: The file cannot be submitted, or changed on the way.
-        StoreUnavailable: The store went away.
-        StoreFull: It does not fit.
+        InvalidInput: The file cannot be submitted, or it changed between the two passes.
+        StoreUnavailable: The server cannot be reached.
+        StoreFull: The job does not fit in the server's memory.
     """
     card = options.card or store.model(options.model)
     report = file.check(card, options.model, options.skip_invalid)
@@ -93,12 +97,12 @@ def submit_file(
 
 
 def _create(store: JobStore, spec: NewJob) -> NewJob:
-    """Store a job's head, under another id where somebody else's job has this one. Returns what was stored."""
+    """Create a job without shards. If another job has the id, try a new id. Returns the spec that was stored."""
     for attempts_left in reversed(range(ID_ATTEMPTS)):
         try:
             store.create(spec)
             break
-        except JobConflict:  # not ours to take back
+        except JobConflict:  # the stored job belongs to another submission, so it must stay
             if attempts_left == 0:
                 raise
             spec = structs.replace(spec, id=new_job_id(spec.created_at))
@@ -109,12 +113,12 @@ def _create(store: JobStore, spec: NewJob) -> NewJob:
 
 
 def _take_back(store: JobStore, spec: NewJob) -> None:
-    with suppress(QwenBatchError):  # the error that brought us here is the one to report
+    with suppress(QwenBatchError):  # the caller reports the first error
         store.delete(spec.id)
 
 
 def _earlier_lines(store: JobStore, file: PromptFile, options: SubmitOptions, card: ModelCard | None) -> EarlierLines:
-    """Where earlier jobs have completions for the file's lines."""
+    """Find completions of earlier jobs for the file's lines."""
     earlier = EarlierLines(store, options.model, card.defaults if card is not None else SamplingSettings())
     keys = earlier.keys(options.defaults, options.seed)
     earlier.look_for(map(keys.key, file.prompts()))

@@ -1,4 +1,4 @@
-"""Where Celery and the worker meet: one task, and what happens at Celery's signals."""
+"""Connect Celery to the worker: one task, and handlers for Celery's signals."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from worker.signals import exit_at_next_signal
 
 log = logging.getLogger(__name__)
 
-EXIT_UNUSABLE = 2  # a model, a setting or an option that cannot be used: the exit codes are those of the commands
-EXIT_STORE = 4
-EXIT_NOT_LOADED = 7
+EXIT_UNUSABLE = 2  # a model, a setting or an option cannot be used; the commands have the same exit codes
+EXIT_STORE = 4  # the store cannot be used
+EXIT_NOT_LOADED = 7  # loading failed with an unexpected error
 
 BUG = "This is a bug, or a library that does not fit this machine. The log above has the traceback."
 
 
 def celery_app_of(process: WorkerProcess) -> Celery:
-    """The application that feeds a worker from its model's queue.
+    """Return the Celery application that passes hints from the model's queue to a worker.
 
-    It acknowledges early and keeps no results: a message is a hint, the store knows what became of it.
+    It acknowledges messages early and keeps no Celery results, because the store holds all results.
     """
     app = make_app(process.settings.redis_url)
     app.amqp_cls = TolerantAMQP
     app.conf.update(worker_pool="threads", task_default_queue=queue_name(process.model))
 
     def run_shard(*args: object, **kwargs: object) -> None:
-        """Accepts whatever a message holds, so that the worker itself can refuse it."""
+        """Accept any arguments, so that the worker itself can refuse them."""
         process.run_hint(args, kwargs)
 
     app.task(run_shard, name=RUN_SHARD_TASK, typing=False, ignore_result=True, acks_late=False)
@@ -51,11 +51,11 @@ def celery_app_of(process: WorkerProcess) -> Celery:
 
 
 def _connect_signals(process: WorkerProcess) -> None:
-    """Receivers are kept for the life of the process; keyword arguments that they do not name vary by signal."""
+    """Register the receivers of Celery's signals. They stay registered until the process ends."""
     quick_exit = QuickExit()
 
     def open_worker(sender: Worker, **_: object) -> None:
-        """Before the pool exists: the engine decides how many threads it has."""
+        """Load the model and set the number of threads, before Celery makes its pool."""
         if not _is_threads_pool(sender.pool_cls):
             _exit("The worker needs Celery's threads pool.", "Start it with `--pool threads`.", EXIT_UNUSABLE)
         try:
@@ -65,24 +65,24 @@ def _connect_signals(process: WorkerProcess) -> None:
             _exit(error.message, error.hint, EXIT_STORE if of_store else EXIT_UNUSABLE)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # a panic in a tokenizer's Rust code is no `Exception`
+        except BaseException as error:  # a panic in a tokenizer's Rust code is not an `Exception`
             log.critical("the worker cannot start", exc_info=error)
             _exit(
                 f"The worker failed while it loaded {process.settings.model}: {_one_line(error)}", BUG, EXIT_NOT_LOADED
             )
 
     def consumer_ready(sender: Consumer, **_: object) -> None:
-        """The main loop may sleep for seconds: a stop must wake it."""
+        """Let a stop wake Celery's main loop, which may sleep for seconds."""
         process.wake_main_loop = lambda: sender.hub.call_soon(noop)
         process.log_ready()
 
     def stop_worker(**_: object) -> None:
-        """Runs inside the signal handler."""
+        """Begin the orderly stop. Runs inside a signal handler."""
         process.stop.request()
         exit_at_next_signal()
 
     def refuse_message(exc: Exception | None = None, **_: object) -> None:
-        told = isinstance(exc, MalformedHint)  # anything else could quote the message
+        told = isinstance(exc, MalformedHint)  # other errors may quote the message
         process.refusals.add(str(exc) if told else f"it is no message ({type(exc).__name__})")
 
     def close_worker(sender: Worker, **_: object) -> None:
@@ -102,11 +102,11 @@ def _is_threads_pool(pool: str | type) -> bool:
 
 
 def _one_line(error: BaseException) -> str:
-    """The line of a traceback that names the error; PyTorch's messages go on for many lines."""
+    """Return the first line of an error's text. PyTorch's messages have many lines."""
     return traceback.format_exception_only(error)[0].partition("\n")[0]
 
 
 def _exit(message: str, hint: str, code: int) -> NoReturn:
-    """Say what is wrong as the commands do, and end: Celery passes on no other exception from here."""
+    """Print an error like the commands do, and raise SystemExit. Celery passes on no other exception from here."""
     sys.stderr.write(harmless_lines(f"Error: {message}\n{hint}\n" if hint else f"Error: {message}\n"))
     raise SystemExit(code)

@@ -1,4 +1,4 @@
-"""Celery's worker program, as quiet as a command of ours, and with our own idea of signals."""
+"""Celery's worker program without its console output, and with other signal handlers."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from worker.signals import exit_at_next_signal
 
 
 class CeleryWorker(Worker):  # type: ignore[misc] # Celery has no types
-    """Consumes until SIGTERM or SIGINT, which both mean an orderly stop with exit code 0; a second one ends at once.
+    """Consumes messages until SIGTERM or SIGINT. Both begin an orderly stop with exit code 0.
 
-    Celery's own handlers write to stdout and tell the two signals apart.
+    A second signal ends the process at once. Celery's own handlers write to stdout and treat the two signals
+    differently.
 
     Args:
-        app: With its queue, its pool and its task.
-        on_stop: Called inside the signal handler: it must not block.
+        app: Application with its queue, its pool and its task.
+        on_stop: Called inside the signal handler, so it must not block.
     """
 
     def __init__(self, app: Celery, on_stop: Callable[[], None]) -> None:
         self._on_stop = on_stop
         super().__init__(
             app=app,
-            hostname=f"qwen-batch-{os.getpid()}@{socket.gethostname()}",  # several on a host must differ for Flower
+            hostname=f"qwen-batch-{os.getpid()}@{socket.gethostname()}",  # Flower needs unique names on a host
             quiet=True,
             without_gossip=True,
             without_mingle=True,
@@ -37,11 +38,11 @@ class CeleryWorker(Worker):  # type: ignore[misc] # Celery has no types
         )
 
     def install_platform_tweaks(self, worker: Worker) -> None:  # noqa: ARG002 - Celery's signature
-        """Called by Celery when it starts."""
+        """Install the signal handlers. Celery calls this when it starts."""
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         exit_at_next_signal()
         self._on_stop()
-        state.should_stop = 0  # an exit code, and Celery's sign for its main loop to end
+        state.should_stop = 0  # Celery's main loop then ends with this exit code

@@ -1,8 +1,8 @@
-"""The door that messages come through: one that is exactly a hint is written anew, every other one is refused.
+"""Check every message before Celery sees it: a hint is written anew, and every other message is refused.
 
-Celery and kombu do what a message's headers say: run another task, read the body as pickle or unpack it whatever its
-size, hold it until a date, send further messages when it is done. Anybody who can reach the broker can write headers,
-so nothing of a message goes on from here but a job id, a shard's index and an id of its own.
+Anybody who can reach the broker can write a message's headers, and Celery and kombu obey them. Headers can run another
+task, read the body as pickle, or unpack a body of any size. They can also hold a message until a date, or send further
+messages when a task is done. So only the job id, the shard's index and the message's id pass on from here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from jobs.queue.hints import RUN_SHARD_TASK
 from jobs.records.job import ShardRef
 from worker.queue.hint_message import MalformedHint, shard_of_hint
 
-MAX_BODY_CHARS = 4_000  # a hint has about 150; longer ones are not even unpacked
+MAX_BODY_CHARS = 4_000  # a hint has about 150; a longer body is not decoded
 MAX_MESSAGE_ID_CHARS = 100
 
 _MUST_BE = {"content-type": "application/json", "content-encoding": "utf-8"}
@@ -26,7 +26,7 @@ _MUST_BE_UNSAID = ("compression", "eta", "expires", "chord", "group", "shadow", 
 
 
 class _Body(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
-    """Celery's second protocol: what to call a task with, and what to do afterwards."""
+    """The body of a message in Celery's protocol 2: the task's arguments, and `embed`, which names later tasks."""
 
     args: list[Any]
     kwargs: dict[str, Any]
@@ -37,10 +37,10 @@ _body = msgspec.json.Decoder(_Body)
 
 
 def clean_message(item: object, queue: str) -> dict[str, Any]:
-    """A new message that says the same as `item`, an item of `queue` as JSON gave it.
+    """Return a new message for the hint in `item`, a decoded JSON value from the list `queue`.
 
     Raises:
-        MalformedHint: It is not a hint, or asks for more than one may ask for.
+        MalformedHint: The item is not a hint, or its headers ask for more than a hint may.
     """
     if not isinstance(item, dict):
         raise MalformedHint("it is not a message")
@@ -79,7 +79,7 @@ def _message_id(said: object) -> str:
 
 
 def _message(shard: ShardRef, message_id: str, queue: str) -> dict[str, Any]:
-    """As kombu unpacks it from a list."""
+    """Return a message in the form that kombu reads from a list."""
     body = msgspec.json.encode([[shard.job_id, shard.index], {}, None])
     return {
         "body": base64.b64encode(body).decode(),

@@ -1,4 +1,4 @@
-"""What a hint says, read with suspicion: anybody who can reach the broker can put a message on the queue."""
+"""Read a hint without trust: anybody who can reach the broker can put a message on the queue."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from jobs.records.job import ShardRef
 
 MAX_ID_CHARS = 200
-MAX_INDEX = 2**53 - 1  # what survives JSON everywhere
+MAX_INDEX = 2**53 - 1  # largest integer that every JSON reader keeps exactly
 
 
 class MalformedHint(ValueError):
-    """A message that is not `run_shard(job_id, shard_index)`."""
+    """A message is not a valid call of `run_shard(job_id, shard_index)`."""
 
 
 def shard_of_hint(args: Sequence[object], kwargs: Mapping[str, object]) -> ShardRef:
-    """The shard that a message names. Raises `MalformedHint`."""
+    """Return the shard that a message names. Raises `MalformedHint`."""
     if len(args) == 2 and not kwargs:
         job_id, index = args
     elif not args and set(kwargs) == {"job_id", "shard_index"}:

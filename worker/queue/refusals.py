@@ -1,4 +1,4 @@
-"""Messages on the queue that were refused: counted, and not allowed to flood the log."""
+"""Count the refused messages of the queue, and log them without flooding the log."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-LOG_SECONDS = 10.0  # at most one line in so long
+LOG_SECONDS = 10.0  # min time between two log lines
 
 
 class Refusals:
-    """Thread-safe.
+    """Counter of refused messages. Thread-safe.
 
     Args:
-        clock: Monotonic seconds.
+        clock: Returns monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -27,11 +27,11 @@ class Refusals:
 
     @property
     def count(self) -> int:
-        """How many there were."""
+        """Number of refused messages since the worker's start."""
         return self._count
 
     def add(self, why: str) -> None:
-        """One more. `why` must hold nothing of the message itself."""
+        """Count a refused message. `why` goes to the log, so it must contain no part of the message."""
         with self._lock:
             self._count += 1
             now = self._clock()

@@ -1,8 +1,8 @@
-"""A Redis broker connection that survives what is not a message, and lets in nothing but hints.
+"""A Redis broker connection that drops items that are not messages, and accepts only hints.
 
-kombu trusts what it finds on a list: one item that is no message (anybody who can reach the server can put it there)
-raises in Celery's main loop and ends the worker. Here such an item is dropped and counted; what looks like a message
-goes through `worker/queue/front_door.py`.
+kombu trusts every item of a list, but anybody who can reach the server can put any item there. An item that is not a
+message raises in Celery's main loop and ends the worker. Here such an item is dropped and counted. An item that looks
+like a message is checked in `worker/queue/front_door.py`.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from worker.queue.front_door import clean_message
 
 log = logging.getLogger(__name__)
 
-# What reading, unpacking and dispatching an item raises when its bytes, its fields or their kinds are not as expected.
+# Errors of reading, unpacking and dispatching an item with unexpected bytes, fields or types.
 _NO_MESSAGE = (ValueError, TypeError, LookupError, AttributeError, RecursionError, DataError)
 
-PAUSE_SECONDS = 0.5  # after a failure that a new try at once would only repeat
-SAY_AGAIN_SECONDS = 60.0
+PAUSE_SECONDS = 0.5  # pause after a failure that would only occur again at once
+SAY_AGAIN_SECONDS = 60.0  # min time between two log lines about a key of another type
 _WRONG_TYPE = "WRONGTYPE"
-_UNBLOCKED = "UNBLOCKED"  # what a waiting BRPOP is told when its primary becomes a replica
+_UNBLOCKED = "UNBLOCKED"  # start of the error that a waiting BRPOP gets when its primary becomes a replica
 
 
 def _waits_for_room(connection: type[AbstractConnection]) -> type[AbstractConnection]:
-    """That kind of connection, for which a server that cannot save its data counts as one that is not there.
+    """Return a subclass of `connection` that treats a server which cannot save its data as unreachable.
 
-    Such a server refuses every write with MISCONF, and PING and BRPOP too. Celery would end at each of these.
+    Such a server refuses every write, and also PING and BRPOP, with MISCONF. Any of these errors would end Celery.
     """
 
     class Waiting(connection):  # type: ignore[misc,valid-type]
@@ -54,11 +54,12 @@ def _waits_for_room(connection: type[AbstractConnection]) -> type[AbstractConnec
 
 
 class TolerantChannel(kombu_redis.Channel):
-    """Gets tasks by BRPOP and remote control by publish and subscribe; drops what is neither.
+    """kombu's channel, which also drops items that are not messages.
 
-    A server that becomes a replica counts as a connection that broke, until it or its successor is a primary again. So
-    does a server that cannot save its data, until it can. While a key of the queue is of another type, the queue counts
-    as empty, and the log says so once a minute.
+    Tasks come by BRPOP, and Celery's remote control by publish and subscribe. A server that becomes a replica counts as
+    a broken connection until it or its successor is a primary again. A server that cannot save its data counts as a
+    broken connection until it can. While a key of the queue has another type, the queue counts as empty, and the log
+    says so once a minute.
     """
 
     _said_at = -math.inf  # monotonic seconds
@@ -70,7 +71,7 @@ class TolerantChannel(kombu_redis.Channel):
         except ResponseError as error:
             if _WRONG_TYPE in str(error):
                 self._say_taken()
-                time.sleep(PAUSE_SECONDS)  # Celery reads again at once
+                time.sleep(PAUSE_SECONDS)  # because Celery reads again at once
                 return None
             if isinstance(error, ReadOnlyError) or str(error).startswith(_UNBLOCKED):
                 raise ConnectionError(str(error)) from error  # Celery reconnects; any other error would end it
@@ -81,7 +82,10 @@ class TolerantChannel(kombu_redis.Channel):
         return found | {"connection_class": _waits_for_room(found["connection_class"])}
 
     def _queue_bind(self, *words: Any) -> None:  # noqa: ANN401 - kombu's signature
-        """The first write after a reconnection. Celery tries again at once, and gives up after five times a second."""
+        """Bind a queue, which is the first write after a reconnection.
+
+        Celery tries again at once. It gives up after five tries per second, so an error is raised after a pause.
+        """
         try:
             super()._queue_bind(*words)  # type: ignore[no-untyped-call]
         except ReadOnlyError:
@@ -120,14 +124,17 @@ class TolerantChannel(kombu_redis.Channel):
             return read()
         except _NO_MESSAGE as error:
             log.debug("an item on the queue is no message", exc_info=True)
-            for tag in set(self.qos._delivered) - held:  # it got as far as to take one of our places
+            for tag in set(self.qos._delivered) - held:  # it took one of this worker's places
                 self.basic_reject(tag, requeue=False)  # type: ignore[no-untyped-call]
             signals.task_rejected.send(sender=self, message=None, exc=error)
             return None
 
 
 class TolerantTransport(kombu_redis.Transport):
-    """kombu's, with tolerant channels. Queues that are not ours are those of Celery's remote control."""
+    """kombu's transport with tolerant channels.
+
+    A queue without our prefix belongs to Celery's remote control, so its messages pass unchecked.
+    """
 
     Channel = TolerantChannel
     connection_errors = (*kombu_redis.Transport.connection_errors, ReadOnlyError)
@@ -138,13 +145,13 @@ class TolerantTransport(kombu_redis.Transport):
 
 
 class TolerantConnection(Connection):
-    """Whatever kind of Redis URL it is given, its channels are tolerant."""
+    """A connection with tolerant channels for each kind of Redis URL."""
 
     def get_transport_cls(self) -> type[TolerantTransport]:
         return TolerantTransport
 
 
 class TolerantAMQP(AMQP):  # type: ignore[misc]
-    """What an application must use (`app.amqp_cls`) for its connections to be tolerant."""
+    """Gives an application tolerant connections. Assign it to `app.amqp_cls`."""
 
     Connection = TolerantConnection

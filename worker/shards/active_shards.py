@@ -1,4 +1,4 @@
-"""Which shards this worker is running at this moment."""
+"""The shards that this worker is running now."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from worker.shards.in_flight import InFlight, Interruption
 
 @dataclass(eq=False)
 class ActiveShard:
-    """A shard that a thread of this worker is busy with."""
+    """A shard that a thread of this worker takes, prepares or runs."""
 
     ref: ShardRef | None  # None until it is leased
     in_flight: InFlight
-    preparing: bool = True  # its lines are not in the engine yet
+    preparing: bool = True  # True until its lines are in the engine
     output_tokens: int = 0  # new tokens so far; only the engine thread writes it
-    booked_tokens: int = 0  # of these, what `ActiveShards.take_work` has reported
+    booked_tokens: int = 0  # tokens that `take_tokens` has returned already
 
     def count_token(self, _token_id: int) -> None:
-        """One more token of this shard; called on the engine thread."""
+        """Count one more token of this shard. Called on the engine thread."""
         self.output_tokens += 1
 
     def take_tokens(self) -> int:
-        """Tokens since this was last called."""
+        """Return the number of new tokens since the previous call."""
         new = self.output_tokens - self.booked_tokens
         self.booked_tokens += new
         return new
@@ -35,29 +35,29 @@ class ActiveShard:
 
 @dataclass(frozen=True)
 class JobWork:
-    """What this worker has done for one job since it was last asked."""
+    """This worker's work for one job since the previous `ActiveShards.take_work`."""
 
     output_tokens: int
-    lines: int  # in the engine at this moment
+    lines: int  # number of lines in the engine now
 
 
 class ActiveShards:
-    """Thread-safe."""
+    """The set of this worker's active shards. Thread-safe."""
 
     def __init__(self) -> None:
         self.stopping = threading.Event()  # set once, when the worker ends
-        self.draining = threading.Event()  # set once, when it takes no more shards and finishes those that it has
-        self.stirred = threading.Event()  # set when who waits for room or for a new job had better look again
+        self.draining = threading.Event()  # set once, when the worker takes no more shards and finishes its own
+        self.stirred = threading.Event()  # set when the thread that waits for room or a new job must look again
         self._changed = threading.Condition()
         self._active: list[ActiveShard] = []
-        self._solitude = False  # a shard is alone here, or waits until it is
-        self._left_tokens: Counter[str] = Counter()  # of shards that ended since the last `take_work`, by job
+        self._solitude = False  # True while a shard runs alone or waits to run alone
+        self._left_tokens: Counter[str] = Counter()  # job id -> tokens of shards that ended since the last `take_work`
 
     @contextmanager
     def entered(self, shard: ActiveShard) -> Iterator[None]:
-        """While the context lasts, the shard is active; a worker that stops interrupts it.
+        """Make a shard active for the duration of the context. `stop` interrupts the shard.
 
-        Waits while another shard is alone here, or is about to be.
+        Waits while another shard runs alone or waits to run alone.
         """
         with self._changed:
             self._changed.wait_for(lambda: not self._solitude or self.stopping.is_set())
@@ -70,9 +70,9 @@ class ActiveShards:
 
     @contextmanager
     def entered_alone(self, shard: ActiveShard) -> Iterator[bool]:
-        """The same once no other shard is active; none will be until the context ends.
+        """Wait until no other shard is active, then make this one active. No other becomes active in the context.
 
-        Yields False, and the shard is not active, when another one has asked for that before.
+        Yields True. If another shard already runs alone or waits to, yields False, and the shard is not active.
         """
         with self._changed:
             granted = not self._solitude
@@ -101,17 +101,17 @@ class ActiveShards:
         self._changed.notify_all()
 
     def num_preparing(self) -> int:
-        """Shards that are leased, and whose lines are not in the engine yet."""
+        """Return the number of leased shards whose lines are not in the engine yet."""
         with self._changed:
             return sum(shard.preparing for shard in self._active if shard.ref is not None)
 
     def job_ids(self) -> tuple[str, ...]:
-        """The jobs that shards are active of, in order."""
+        """Return the ids of the jobs with a leased active shard, sorted."""
         with self._changed:
             return tuple(sorted({shard.ref.job_id for shard in self._active if shard.ref is not None}))
 
     def take_work(self) -> dict[str, JobWork]:
-        """What was done for each job, by its id, since this was last called."""
+        """Return the work for each job since the previous call, by job id."""
         with self._changed:
             tokens, self._left_tokens = self._left_tokens, Counter()
             lines: Counter[str] = Counter()
@@ -123,11 +123,11 @@ class ActiveShards:
 
     @property
     def leaving(self) -> bool:
-        """Whether no shard is to be taken any more."""
+        """True if the worker takes no more shards, because it stops or drains."""
         return self.stopping.is_set() or self.draining.is_set()
 
     def stop(self) -> None:
-        """Interrupt all shards, and every one that comes later."""
+        """Interrupt all active shards, and each shard that becomes active later."""
         self.stopping.set()
         self.stirred.set()
         with self._changed:
@@ -136,6 +136,6 @@ class ActiveShards:
             self._changed.notify_all()
 
     def wait_until_idle(self, timeout_seconds: float | None = None) -> bool:
-        """Whether no shard is active, within that time (None: for as long as it takes)."""
+        """Wait until no shard is active. Returns False if that takes longer than `timeout_seconds` (None: no limit)."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._active, timeout_seconds)

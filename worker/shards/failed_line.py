@@ -1,4 +1,4 @@
-"""The result of a line that has no completion."""
+"""Make the result of a line without a completion."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from jobs.records.prompt import Prompt
 
 
 def failed_line(prompt: Prompt, code: ErrorCode, message: str) -> Completion:
-    """An error result. What a message quotes from the line may not be Unicode; it is escaped, so it can be stored."""
+    """Return an error result. Text in `message` that is not Unicode, quoted from a line, is escaped for the store."""
     printable = message.encode(errors="backslashreplace").decode()
     return Completion.failed_prompt(prompt, code, printable)

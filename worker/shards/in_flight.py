@@ -1,4 +1,4 @@
-"""The lines of one shard that are in the engine, and everything that can happen to them, as one stream of events."""
+"""The lines of one shard in the engine. Finished lines and interruptions arrive in one inbox."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from worker.shards.inference_engine import InferenceEngine
 
 
 class Interruption(StrEnum):
-    """Why a shard is not run to its end."""
+    """Reason why a shard stops before all its lines are done."""
 
-    CANCELLED = "cancelled"  # its job is to end early
-    PAUSED = "paused"  # its job is paused
-    LOST = "lost"  # its lease has ended
-    STOPPING = "stopping"  # this worker ends
+    CANCELLED = "cancelled"  # the job ends early
+    PAUSED = "paused"  # the job is paused
+    LOST = "lost"  # the lease has ended
+    STOPPING = "stopping"  # this worker stops
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,10 +31,10 @@ class Line:
 
 
 class InFlight:
-    """One thread submits and collects; the engine's thread and others wake it through an inbox.
+    """The lines of one shard. One thread submits and collects them; other threads wake it through the inbox.
 
     Args:
-        engine: Where the lines run.
+        engine: Engine that runs the lines.
     """
 
     def __init__(self, engine: InferenceEngine) -> None:
@@ -45,15 +45,15 @@ class InFlight:
 
     @property
     def interruption(self) -> Interruption | None:
-        """The first interruption that `collect` has met."""
+        """The first interruption that `collect` has received."""
         return self._interruption
 
     def __len__(self) -> int:
-        """Lines that have not been collected yet."""
+        """Number of lines that are not collected yet."""
         return len(self._running)
 
     def submit(self, runnable: Sequence[tuple[Prompt, Request]]) -> None:
-        """Hand lines to the engine."""
+        """Submit lines to the engine."""
         tickets = self._engine.submit_many([request for _, request in runnable])
         for (prompt, _), ticket in zip(runnable, tickets, strict=True):
             line = Line(prompt, ticket)
@@ -61,13 +61,13 @@ class InFlight:
             ticket.future.add_done_callback(lambda _, line=line: self._inbox.put(line))  # type: ignore[misc]
 
     def interrupt(self, why: Interruption) -> None:
-        """Wake the collecting thread: it should stop working on this shard. From any thread, also a signal handler."""
+        """Tell the collecting thread to stop its work on the shard. Safe in any thread and in a signal handler."""
         self._inbox.put(why)
 
     def collect(self, timeout_seconds: float | None) -> list[Line]:
-        """Wait for something to happen, at most so long (None: for ever); returns the lines that are done.
+        """Wait up to `timeout_seconds` (None: no limit) for a finished line or an interruption.
 
-        Their tickets are fulfilled. Returns early when the shard is interrupted.
+        Returns the finished lines. Their tickets are fulfilled.
         """
         done: list[Line] = []
         try:
@@ -83,9 +83,9 @@ class InFlight:
             return done
 
     def abort(self, timeout_seconds: float) -> list[Line]:
-        """Take what is left out of the engine and wait, at most so long, until it is out.
+        """Abort the remaining lines, and wait up to `timeout_seconds` until the engine has dropped them.
 
-        Returns the lines whose tickets are fulfilled by then: aborted ones, and some that were finished already.
+        Returns the lines whose tickets are fulfilled by then. Some of them may have finished before the abort.
         """
         self._engine.abort_many([line.ticket for line in self._running])
         deadline = time.monotonic() + timeout_seconds

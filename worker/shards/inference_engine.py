@@ -1,4 +1,4 @@
-"""What the worker needs of an engine. `engine.engine.Engine` is one; tests have one that answers from a table."""
+"""The engine's interface for the worker. `engine.engine.Engine` implements it; tests use a table of answers."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ class InferenceEngine(Protocol):
     """Runs requests of several shards in one batch. Thread-safe."""
 
     def submit_many(self, requests: Iterable[Request]) -> list[Ticket]:
-        """Hand over requests; returns their tickets in the same order."""
+        """Submit requests. Returns their tickets in the same order."""
 
     def abort_many(self, tickets: Iterable[Ticket]) -> None:
-        """End requests at the next step; their futures are cancelled. Finished ones stay as they are."""
+        """End requests at the next step and cancel their futures. Finished requests do not change."""
 
     def load(self) -> EngineLoad:
-        """How busy it is."""
+        """Return how many sequences run and wait, and how full the cache is."""
 
     def take_group_stats(self, group: str) -> GroupStats:
-        """What a group has used since this was last asked."""
+        """Return a group's use of the engine since the previous call for the group."""
 
     def shutdown(self) -> None:
-        """Abort everything and end the engine thread."""
+        """Abort all requests and end the engine thread."""

@@ -1,4 +1,4 @@
-"""From a fulfilled ticket to the completion that is stored."""
+"""Convert a fulfilled ticket to the completion for the store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def completion_of(line: Line) -> Completion | None:
-    """What became of a line whose ticket is fulfilled; None if it was aborted. Raises `EngineDead`."""
+    """Return the result of a line whose ticket is fulfilled, or None if it was aborted. Raises `EngineDead`."""
     try:
         return _completed(line.prompt, line.ticket.future.result(timeout=0))
     except CancelledError:
@@ -48,7 +48,7 @@ def _completed(prompt: Prompt, output: RequestOutput) -> Completion:
 
 
 def _latency(output: RequestOutput, num_tokens: int) -> Latency:
-    """TPOT is the mean time a token after the first, as vLLM's benchmark_serving defines it."""
+    """Compute the latencies. TPOT is the mean time per token after the first, as in vLLM's benchmark_serving."""
     decoding = output.finished_at - output.first_token_at
     return Latency(
         ttft_ms=1e3 * (output.first_token_at - output.arrived_at),

@@ -1,4 +1,4 @@
-"""Finished lines on their way to the store."""
+"""Buffer finished lines and write them to the store."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from jobs.stores.protocol import JobStore
 from worker.upkeep.backoff import Backoff
 from worker.upkeep.store_link import StoreLink
 
-FLUSH_LINES = 128  # so many finished lines are stored without waiting for `flush_seconds`
-WRITE_LINES = 512  # at most so many in one call: it is one script, and the server does nothing else meanwhile
+FLUSH_LINES = 128  # number of finished lines that are written without waiting for `flush_seconds`
+WRITE_LINES = 512  # max lines per call: a call is one script, which blocks the server for other clients
 
 
 class Outbox:
     """Holds the finished lines of one shard until the store has them. Used by one thread.
 
-    With a store that is unreachable or full the lines stay here and are tried again, with growing pauses.
+    While the store is unreachable or full, the lines stay here. Writes are tried again with growing pauses.
 
     Args:
-        store: Where they go.
-        lease: The right to write them.
-        flush_seconds: How long a finished line may wait for others to share a call with.
-        link: Told of every call that failed or worked.
-        clock: Monotonic seconds.
+        store: Store for the results.
+        lease: The lease under which the lines are written.
+        flush_seconds: Max time that a finished line waits for others, so that they share a call.
+        link: Gets the outcome of each call.
+        clock: Returns monotonic seconds.
     """
 
     def __init__(
@@ -45,14 +45,14 @@ class Outbox:
         self._clock = clock
         self._backoff = Backoff()
         self._held: list[Completion] = []
-        self._due_at: float | None = None  # when to write; None while there is nothing to write
+        self._due_at: float | None = None  # time of the next write; None while there is nothing to write
         self._failing = False
 
     def __len__(self) -> int:
         return len(self._held)
 
     def add(self, completions: Sequence[Completion]) -> None:
-        """Take finished lines over."""
+        """Add finished lines."""
         if not completions:
             return
         self._held.extend(completions)
@@ -63,11 +63,11 @@ class Outbox:
             self._due_at = now
 
     def seconds_until_due(self) -> float | None:
-        """How long the next write can wait; None while there is nothing to write."""
+        """Return the seconds until the next write, or None while there is nothing to write."""
         return None if self._due_at is None else max(0.0, self._due_at - self._clock())
 
     def flush_if_due(self) -> None:
-        """Write if it is time; lines that the store does not take stay here. Raises `LeaseLost` and `JobNotFound`."""
+        """Write if it is time. Lines that the store does not accept stay here. Raises `LeaseLost` and `JobNotFound`."""
         if self._due_at is None or self._clock() < self._due_at:
             return
         try:
@@ -78,7 +78,7 @@ class Outbox:
             self._due_at = self._clock() + self._backoff.next_delay()
 
     def write_all(self) -> None:
-        """Write everything now. Raises what `JobStore.write` raises; what is not written stays here."""
+        """Write all lines now. Raises every error of `JobStore.write`; lines that are not written stay here."""
         while self._held:
             self._store.write(self._lease, self._held[:WRITE_LINES])
             del self._held[:WRITE_LINES]

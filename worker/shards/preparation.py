@@ -1,4 +1,4 @@
-"""From the lines of a shard to requests for the engine, or to errors: nothing a line holds may harm its neighbours."""
+"""Convert the lines of a shard to engine requests or errors. A bad line never harms its neighbours."""
 
 from __future__ import annotations
 
@@ -20,27 +20,30 @@ log = logging.getLogger(__name__)
 
 
 class PromptTokenizer(Protocol):
-    """What preparation needs of a tokenizer (`model.text.tokenizer.Tokenizer`). Results keep the inputs' order."""
+    """The tokenizer's interface for `Preparation` (`model.text.tokenizer.Tokenizer`). Results keep the inputs' order.
+
+    An input of more than `most_tokens` tokens gives `TooManyTokens`, and one that cannot be encoded gives a ValueError.
+    """
 
     def encode_batch(self, texts: Iterable[str], most_tokens: int) -> list[Encoded]:
-        """The ids of each text."""
+        """Return the token ids of each text."""
 
     def encode_conversations(
         self, conversations: Iterable[tuple[object, Mapping[str, Any]]], most_tokens: int
     ) -> list[Encoded]:
-        """The ids of each pair of messages and `chat_template_kwargs`, through the chat template."""
+        """Render each pair of messages and `chat_template_kwargs` with the chat template. Returns the token ids."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The lines of a shard, parted."""
+    """The lines of a shard, split into runnable and refused ones."""
 
     runnable: tuple[tuple[Prompt, Request], ...]
-    refused: tuple[Completion, ...]  # errors, ready to be stored
+    refused: tuple[Completion, ...]  # error results for the store
 
 
 class LineRefused(Exception):
-    """This line cannot run."""
+    """A line cannot run."""
 
     def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(message)
@@ -49,10 +52,10 @@ class LineRefused(Exception):
 
 
 class Preparation:
-    """Tokenises lines, fills in their settings and refuses what cannot run. Thread-safe.
+    """Tokenises lines, completes their settings and refuses lines that cannot run. Thread-safe.
 
     Args:
-        tokenizer: The model's.
+        tokenizer: The model's tokenizer.
         card: The model's limits and sampling defaults.
     """
 
@@ -63,13 +66,13 @@ class Preparation:
     def prepare(
         self, prompts: Sequence[Prompt], job: NewJob, *, group: str, on_token: Callable[[int], None]
     ) -> Prepared:
-        """Every line ends up in exactly one of the two parts.
+        """Make a request or an error result for each line.
 
         Args:
             prompts: Lines of one shard.
-            job: Their job, for its defaults and its seed.
-            group: The requests' statistics group.
-            on_token: The requests' listener.
+            job: The lines' job, for its defaults and its seed.
+            group: Statistics group of the requests.
+            on_token: Called by the engine for each new token of the requests.
         """
         encoded = self._encode(prompts)
         runnable: list[tuple[Prompt, Request]] = []
@@ -87,7 +90,10 @@ class Preparation:
         return Prepared(tuple(runnable), tuple(refused))
 
     def _encode(self, prompts: Sequence[Prompt]) -> dict[int, Encoded]:
-        """What becomes of all texts and conversations, by line index; nothing at all if a bug stops the whole batch."""
+        """Encode all texts and conversations, by line index. Returns an empty dictionary if the batch raises.
+
+        Then each line is encoded alone, so that only the line at fault fails.
+        """
         texts = [prompt for prompt in prompts if prompt.invalid is None and prompt.text is not None]
         chats = [prompt for prompt in prompts if prompt.invalid is None and prompt.messages is not None]
         try:
@@ -132,7 +138,7 @@ class Preparation:
         return token_ids
 
     def _room(self, token_ids: Sequence[int]) -> int:
-        """How many tokens the model's context leaves for the completion; at least one."""
+        """Return the number of tokens left for the completion, at least one. Raises `LineRefused`."""
         if not token_ids:
             raise LineRefused(ErrorCode.INVALID_LINE, "The prompt is empty: it has no tokens.")
         if len(token_ids) > self._longest:
@@ -141,7 +147,7 @@ class Preparation:
 
     @property
     def _longest(self) -> int:
-        """The most tokens that a prompt can have: one is left for the completion."""
+        """Max tokens of a prompt. It leaves one token of the context for the completion."""
         return self._card.max_model_len - 1
 
     def _too_long(self, num_tokens: int, exact: bool) -> LineRefused:
@@ -152,6 +158,6 @@ class Preparation:
         )
 
     def _params(self, prompt: Prompt, job: NewJob, room: int) -> SamplingParams:
-        """The line's settings over the job's over the model's."""
+        """Combine settings: the line's override the job's, and the job's override the model's."""
         said = prompt.settings.over(job.defaults).over(self._card.defaults)
         return SamplingParams.resolve(said, max_tokens=room, seed=line_seed(job.seed, prompt.index))

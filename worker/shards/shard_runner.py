@@ -1,4 +1,4 @@
-"""One shard, from store to store."""
+"""Run a shard: lease it, compute its lines, write their results, finish it."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-ABORT_SECONDS = 0.5  # how long aborted lines are waited for: about a step; some turn out to be finished
+ABORT_SECONDS = 0.5  # max wait for aborted lines, about one step; some of them may have finished
 
 
 class Outcome(StrEnum):
-    """How running a shard ended, for the log."""
+    """Result of running a shard, for the log."""
 
     FINISHED = "finished"
-    NOTHING_TO_DO = "nothing to do"  # finished, held by another worker, cancelled, or gone
+    NOTHING_TO_DO = "nothing to do"  # the shard is finished, held by another worker, cancelled or deleted
     CANCELLED = "cancelled"
     PAUSED = "paused"  # given back until its job is resumed
     LOST = "lost"  # the lease ended, or the job was deleted
-    HANDED_BACK = "handed back"  # the store knows that it needs a worker, and a hint was sent
-    LEFT_TO_HOLDER = "left to its holder"  # a second runner stops; the holder goes on
-    DAMAGED = "damaged"  # given up: its records in the store cannot be read
+    HANDED_BACK = "handed back"  # given back to the store and hinted again
+    LEFT_TO_HOLDER = "left to its holder"  # a second runner stopped; the holder continues
+    DAMAGED = "damaged"  # given up, because its records in the store cannot be read
     PUT_OFF = "put off"  # the store did not answer; a reaper will find the shard
 
 
 @dataclass(frozen=True)
 class ShardRunner:
-    """Runs shards. Thread-safe: several threads run one each, and all of their lines share the engine's batch."""
+    """Runs shards. Thread-safe: each of several threads runs one shard, and all lines share the engine's batch."""
 
     store: JobStore
     hints: HintSender
@@ -60,13 +60,13 @@ class ShardRunner:
     link: StoreLink
     active: ActiveShards
     facts: WorkerFacts
-    flush_seconds: float  # how long a finished line may wait before it is stored
+    flush_seconds: float  # max time before a finished line is stored
 
     def run(self, hint: ShardRef) -> Outcome:
-        """Run the shard that is next, which need not be the one that the hint names: the store decides.
+        """Run the pending lines of the next shard. The store chooses the shard, which may not be the hinted one.
 
-        Runs the lines that have no result yet. Returns when the shard is finished or no longer this worker's. Raises
-        `EngineDead`; the lease then expires by itself, so that the attempt counts.
+        Returns when the shard is finished or this worker no longer holds it. Raises `EngineDead`. Then the lease is not
+        released but expires, so that the store counts a lost worker.
         """
         with ExitStack() as until:
             try:
@@ -89,7 +89,7 @@ class ShardRunner:
             return self._put_off_if_down(lambda: self._run_alone(activity)) if granted else Outcome.NOTHING_TO_DO
 
     def run_backup(self, least_seconds: float) -> Outcome:
-        """Run the pending lines of a slow shard of another worker (`JobStore.back_up`). Raises as `run` does."""
+        """Run the pending lines of another worker's slow shard (`JobStore.back_up`). Raises `EngineDead`."""
         activity = ActiveShard(None, InFlight(self.engine))
         with self.active.entered(activity):
             return self._put_off_if_down(lambda: self._run_backup(activity, least_seconds))
@@ -135,7 +135,7 @@ class ShardRunner:
         return outcome
 
     def _run_sound(self, lease: Lease, activity: ActiveShard) -> Outcome:
-        """Run a shard, or give it up if the store's records of it are damaged: no other worker could run it, either."""
+        """Run a shard, or give it up if its records in the store are damaged: no other worker could run it either."""
         try:
             return self._run_leased(lease, activity)
         except RecordDamaged as error:
@@ -163,19 +163,19 @@ class ShardRunner:
         return Outcome.CANCELLED if cancelled else Outcome.FINISHED
 
     def _run_lines(self, prompts: Sequence[Prompt], job: NewJob, lease: Lease, activity: ActiveShard) -> bool:
-        """Run lines and write what becomes of them; returns whether every line has a result."""
+        """Run lines and write their results. Returns whether every line has a result."""
         outbox = Outbox(store=self.store, lease=lease, flush_seconds=self.flush_seconds, link=self.link)
         prepared = self.preparation.prepare(prompts, job, group=_group(lease), on_token=activity.count_token)
         outbox.add(prepared.refused)
         activity.in_flight.submit(prepared.runnable)
         activity.preparing = False
-        self.active.stirred.set()  # fewer lines may have come than were counted for it
+        self.active.stirred.set()  # the shard may have fewer lines than `LINES_TO_COME`, so there may be room
         complete = self._collect(activity.in_flight, outbox)
         self.link.insist(outbox.write_all)
         return complete
 
     def _collect(self, in_flight: InFlight, outbox: Outbox) -> bool:
-        """Move finished lines to the outbox until none is left; returns whether every line has a result."""
+        """Move finished lines to the outbox until no line is left. Returns whether every line has a result."""
         missing = 0
         while in_flight:
             before = len(in_flight)
@@ -203,5 +203,5 @@ class ShardRunner:
 
 
 def _group(lease: Lease) -> str:
-    """The engine's name for this run of the shard; its token tells it from an earlier run in the same process."""
+    """Return the engine's statistics group for this run. Its token separates it from earlier runs of the shard."""
     return f"{lease.shard.job_id}/{lease.shard.index}/{lease.token}"

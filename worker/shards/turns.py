@@ -1,4 +1,4 @@
-"""Which shard a thread of this worker takes next, and when."""
+"""Decide when a thread of this worker takes a shard, and which one."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from worker.shards.in_flight import InFlight, Interruption
 from worker.shards.inference_engine import InferenceEngine
 from worker.upkeep.lease_keeper import HeldLease, LeaseKeeper, OnEnd
 
-POLL_SECONDS = 0.05  # while the engine is full: how often to look without having been told that anything has changed
+POLL_SECONDS = 0.05  # polling interval while the engine is full, in case no notification comes
 LINES_AHEAD = 16  # lines that wait in the engine, so that its batch stays full while the next shard is fetched
-LINES_TO_COME = 32  # counted for a shard that is leased, and whose lines are not in the engine yet
+LINES_TO_COME = 32  # estimated lines of a leased shard whose lines are not in the engine yet
 
 
 @dataclass(frozen=True)
 class Taken:
-    """A shard of this worker, from its lease on."""
+    """A shard that this worker has leased."""
 
     activity: ActiveShard
     held: HeldLease
@@ -27,15 +27,17 @@ class Taken:
 
 @dataclass(frozen=True)
 class Turns:
-    """Lets a thread take a shard when the engine has room for its lines, so that no worker hoards what others could run
-    and no line waits long behind others. A job of which this worker runs nothing yet need not wait for room.
+    """Lets one thread at a time take a shard, when the engine has room for its lines.
+
+    So no worker keeps shards that other workers could run, and no line waits long behind others. A shard of a job that
+    this worker does not run yet need not wait for room.
 
     Args:
-        lease_keeper: Takes the shard that the store says is next.
-        engine: Knows how many lines it has.
-        active: What this worker runs.
+        lease_keeper: Takes the shard that is next in the store.
+        engine: Tells how many lines it has.
+        active: The shards that this worker runs.
         model: The served model's name.
-        max_num_seqs: Lines that the engine runs together.
+        max_num_seqs: Max lines that the engine runs together.
     """
 
     lease_keeper: LeaseKeeper
@@ -43,13 +45,13 @@ class Turns:
     active: ActiveShards
     model: str
     max_num_seqs: int
-    _turn: threading.Lock = field(default_factory=threading.Lock)  # each thread must see what those before it took
+    _turn: threading.Lock = field(default_factory=threading.Lock)  # a thread must see what earlier threads took
 
     def take(self, hint: ShardRef, until: ExitStack) -> Taken | ShardRef | None:
-        """Wait until there is room, and take a shard; it is active until `until` is closed.
+        """Wait until there is room, and take a shard. The shard is active until `until` is closed.
 
-        A `ShardRef` is one that must be run alone. None when there is nothing to do, or the worker stops. Raises what
-        `LeaseKeeper.take_next` raises.
+        Returns a `ShardRef` for a shard that must run alone. Returns None when there is nothing to do, or when the
+        worker stops. Raises every error of `JobStore.lease_next` and `JobStore.lease`.
         """
         with self._turn:
             while not self.active.leaving:
@@ -81,5 +83,5 @@ class Turns:
 
 
 def interrupter(activity: ActiveShard) -> OnEnd:
-    """What the lease keeper calls when a lease is no longer simply held."""
+    """Return the callback that interrupts a shard when its lease is lost, or its job is cancelled or paused."""
     return lambda status: activity.in_flight.interrupt(Interruption(status.value))

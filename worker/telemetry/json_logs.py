@@ -1,4 +1,4 @@
-"""Log lines as JSON objects, for whatever collects and searches them."""
+"""Format log lines as JSON objects, for programs that collect and search them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import msgspec
 
 from jobs.harmless import without_credentials
 
-_FACT = re.compile(r"\b([a-z_]+)=([^\s,]+)")  # messages say facts as `job=… shard=3 seconds=0.25`
+_FACT = re.compile(r"\b([a-z_]+)=([^\s,]+)")  # messages contain facts such as `job=… shard=3 seconds=0.25`
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: at, level, logger, worker, message; job, shard and whatever else the message says as
-    `name=value`; error, with the traceback, where there is one.
+    """Formats each record as one JSON object.
+
+    Its keys are `at`, `level`, `logger`, `worker` and `message`, and a key for each `name=value` in the message, such
+    as `job` or `shard`. `error` holds the traceback, if there is one.
 
     Args:
-        worker_id: Who writes.
+        worker_id: Id of the worker that logs.
     """
 
     def __init__(self, worker_id: str) -> None:

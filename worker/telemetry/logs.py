@@ -1,4 +1,4 @@
-"""How the worker's log looks."""
+"""Set up the worker's log."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from worker.telemetry.json_logs import JsonFormatter
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("text", "json")
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-CHATTY = ("celery", "kombu", "httpx", "huggingface_hub", "torch")  # of these, warnings are enough
-REPEATING = "kombu.transport.redis"  # warns of a server in trouble every second; `StoreLink` says it once
+CHATTY = ("celery", "kombu", "httpx", "huggingface_hub", "torch")  # loggers of which only warnings are shown
+REPEATING = "kombu.transport.redis"  # it warns every second about a server in trouble; `StoreLink` logs that once
 
 
 class TextFormatter(logging.Formatter):
-    """For people: what a line or a server wrote, and an error quotes, cannot move their terminal's cursor."""
+    """Formats records as text. Quoted text from a line or a server cannot control the reader's terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         return harmless_lines(super().format(record))
 
 
 def set_up_logs(level: str, line_format: str, worker_id: str) -> None:
-    """One line an event, on stderr.
+    """Log one line per event to stderr.
 
     Args:
         level: debug, info, warning or error.
         line_format: text or json.
-        worker_id: Who writes, for JSON.
+        worker_id: Id of the worker that logs, for JSON.
 
     Raises:
-        InvalidInput: There is no such level or format.
+        InvalidInput: The level or the format is unknown.
     """
     if level not in LEVELS:
         raise InvalidInput(f"`log_level` is {level!r}; it must be one of {', '.join(LEVELS)}.")
@@ -43,7 +43,7 @@ def set_up_logs(level: str, line_format: str, worker_id: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter(worker_id) if line_format == "json" else TextFormatter(FORMAT))
     logging.basicConfig(level=level.upper(), handlers=[handler])
-    warnings.simplefilter("ignore", SecurityWarning)  # Celery's, about pickle as root: we read JSON only
+    warnings.simplefilter("ignore", SecurityWarning)  # Celery warns about pickle as root; we read only JSON
     if level != "debug":
         for name in CHATTY:
             logging.getLogger(name).setLevel(logging.WARNING)

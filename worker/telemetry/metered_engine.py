@@ -1,4 +1,4 @@
-"""An engine that counts what it finishes."""
+"""An engine that counts its finished requests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from worker.telemetry.request_meter import RequestMeter
 
 
 class MeteredEngine:
-    """Passes everything on to `engine`, and every finished request to `meter`. Aborted and failed ones do not count."""
+    """Passes each call to `engine`, and each finished request to `meter`. Aborted and failed requests do not count."""
 
     def __init__(self, engine: InferenceEngine, meter: RequestMeter) -> None:
         self._engine = engine

@@ -1,6 +1,6 @@
-"""A worker's figures in Prometheus' text format, under the names that vLLM gives them where it has such a figure.
+"""A worker's metrics in the text format of Prometheus. A metric that vLLM has too has vLLM's name.
 
-Written by hand: it is a dozen lines of a format that has not changed for ten years.
+No library is used, because the format is simple and has not changed for ten years.
 https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
@@ -22,7 +22,7 @@ _NO_LOAD = EngineLoad(running=0, waiting=0, kv_cache_usage=0.0, output_tokens=0)
 
 @dataclass
 class WorkerMetrics:
-    """Reads what other parts of the worker count; thread-safe."""
+    """Collects the counts of the worker's other parts. Thread-safe."""
 
     model: str  # the served model's name
     meter: RequestMeter
@@ -31,7 +31,7 @@ class WorkerMetrics:
     engine: InferenceEngine | None = None  # None until the model is loaded
 
     def text(self) -> str:
-        """One scrape."""
+        """Return the metrics for one scrape."""
         return "".join(f"{line}\n" for line in self._lines())
 
     def _lines(self) -> Iterator[str]:

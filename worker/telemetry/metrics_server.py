@@ -1,4 +1,4 @@
-"""Shows a worker's metrics to a scraper."""
+"""Serve a worker's metrics over HTTP."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ class _Server(ThreadingHTTPServer):
 
 
 def serve_metrics(port: int, text: Callable[[], str]) -> None:
-    """Answer `GET /metrics` on that port of every interface, on a thread that lives as long as the process.
+    """Answer `GET /metrics` on a port of every interface, on a thread that lives as long as the process.
 
     Args:
-        port: From 1 to 65535.
-        text: Gives the answer; called for each scrape.
+        port: Port from 1 to 65535.
+        text: Returns the answer. Called for each scrape.
 
     Raises:
-        InvalidInput: The port cannot be had.
+        InvalidInput: The port is not available or not valid.
     """
 
     class Handler(BaseHTTPRequestHandler):
-        timeout = 5.0  # seconds for a request to come in
+        timeout = 5.0  # max seconds to read a request
 
         def do_GET(self) -> None:
             if self.path != "/metrics":
@@ -40,7 +40,7 @@ def serve_metrics(port: int, text: Callable[[], str]) -> None:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """A scrape every few seconds is nothing to tell."""
+            """Log nothing: there is a scrape every few seconds."""
 
     try:
         server = _Server(("", port), Handler)

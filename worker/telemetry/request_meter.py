@@ -1,4 +1,4 @@
-"""What the engine has finished since the worker's start, as counters and histograms."""
+"""Counters and histograms of the requests that have finished since the worker's start."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from engine.request import RequestOutput
 
-# Upper borders in seconds. Wide apart: a scraper wants to see a change, `status` has the exact figures.
+# Upper bounds of buckets in seconds. A few wide buckets suffice to show a change; `status` has the exact figures.
 TTFT_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 TPOT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 E2E_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
@@ -17,7 +17,7 @@ E2E_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 90
 
 @dataclass
 class Histogram:
-    """Counts by upper border; the last count is of everything above the last border."""
+    """Counts per bucket. `borders` holds the buckets' upper bounds; the last count is for values above all bounds."""
 
     borders: tuple[float, ...]
     counts: list[int] = field(init=False)
@@ -27,16 +27,16 @@ class Histogram:
         self.counts = [0] * (len(self.borders) + 1)
 
     def add(self, value: float) -> None:
-        """One more value; one on a border belongs below it."""
+        """Count a value. A value equal to a bound belongs to the bucket below the bound."""
         self.counts[bisect.bisect_left(self.borders, value)] += 1
         self.sum += value
 
 
 class RequestMeter:
-    """Thread-safe. `observe` is called on the engine's thread and takes microseconds."""
+    """Counts finished requests. Thread-safe. `observe` runs on the engine's thread and takes microseconds."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()  # hold it while reading several figures that should fit together
+        self.lock = threading.Lock()  # hold it to read several figures of the same moment
         self.finished: Counter[str] = Counter()  # by finish reason
         self.prompt_tokens = 0
         self.ttft = Histogram(TTFT_SECONDS)
@@ -44,7 +44,7 @@ class RequestMeter:
         self.e2e = Histogram(E2E_SECONDS)
 
     def observe(self, output: RequestOutput) -> None:
-        """A request is finished."""
+        """Count a finished request."""
         num_tokens = len(output.token_ids)
         with self.lock:
             self.finished[output.finish_reason.value] += 1

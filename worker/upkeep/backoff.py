@@ -1,4 +1,4 @@
-"""Waiting longer after every failure, so that a server in trouble is not hammered."""
+"""Growing pauses between tries, so that a server in trouble gets few calls."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import random
 
 
 class Backoff:
-    """Delays that double from `first_seconds` up to `longest_seconds`, each cut by up to a half at random.
+    """Delays that double from `first_seconds` to `longest_seconds`. Each is shortened at random by up to a half.
 
-    The random cut keeps workers that lost a server together from coming back together.
+    Workers usually lose a server at the same time. The random part keeps them from all returning at the same time.
     """
 
     def __init__(self, first_seconds: float = 0.1, longest_seconds: float = 2.0) -> None:
@@ -17,11 +17,11 @@ class Backoff:
         self._next = first_seconds
 
     def next_delay(self) -> float:
-        """Seconds to wait after one more failure."""
+        """Return the seconds to wait after one more failure."""
         delay = self._next
         self._next = min(delay * 2, self._longest)
         return delay * random.uniform(0.5, 1.0)
 
     def reset(self) -> None:
-        """It worked: the next failure waits `first_seconds` again."""
+        """Start again at `first_seconds`. Call it after a success."""
         self._next = self._first

@@ -1,4 +1,4 @@
-"""Notices that the KV cache holds fewer sequences than the batch has places for."""
+"""Detect that the KV cache has room for fewer sequences than the batch has places."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from statistics import fmean
 from engine.request import EngineLoad
 from jobs.stats.cache_room import CacheRoom
 
-LOOKS = 10  # at the reporter's pace, 5 seconds: a batch that is short for a moment is no news
-SHORT_LOOKS = 8  # of these, for sequences that end leave room for a moment
+LOOKS = 10  # size of the window: 5 seconds at the reporter's interval; a shorter lack of room is not reported
+SHORT_LOOKS = 8  # min looks with a lack of room; not all, because a sequence that ends leaves room for a moment
 
 
 class CacheWatch:
-    """Remembers the last looks at the engine. Not thread-safe."""
+    """A window over the engine's recent load. Not thread-safe."""
 
     def __init__(self) -> None:
         self._looks: deque[EngineLoad] = deque(maxlen=LOOKS)
         self._told: set[str] = set()
 
     def look(self, load: EngineLoad, cache_bytes: int) -> CacheRoom | None:
-        """The room that the cache has had lately, if that was too little for the batch; else None.
+        """Add a load, and return the cache's recent room if that was too little for the batch, else None.
 
         Args:
-            load: Of the engine now.
-            cache_bytes: The size of its cache.
+            load: The engine's current load.
+            cache_bytes: Size of the engine's cache.
         """
         self._looks.append(load)
         short = [each for each in self._looks if each.held_back > 0]
@@ -39,7 +39,7 @@ class CacheWatch:
         return room if room.is_short else None
 
     def untold(self, jobs: Iterable[str]) -> list[str]:
-        """Those of `jobs` that this was not asked about before."""
+        """Return the jobs in `jobs` that no earlier call named, sorted."""
         new = sorted(set(jobs) - self._told)
         self._told.update(new)
         return new

@@ -1,4 +1,4 @@
-"""Keeps the leases of this worker alive, and says so when one ends."""
+"""Renew the leases of this worker, and report when one ends."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ OnEnd = Callable[[LeaseStatus], None]
 
 
 class HeldLease:
-    """A lease that the keeper renews until it is let go or found to have ended."""
+    """A lease that the keeper renews until `let_go`, or until the lease has ended."""
 
     def __init__(self, lease: Lease, expires_at: float, on_end: OnEnd) -> None:
         self.lease = lease
-        self.expires_at = expires_at  # by the local monotonic clock: never later than the server's own deadline
+        self.expires_at = expires_at  # by the local monotonic clock; never later than the server's own expiry
         self._on_end = on_end
         self._told = False
 
     def tell(self, status: LeaseStatus) -> None:
-        """Pass on, once, that the lease is no longer simply held."""
+        """Call `on_end` with a status other than HELD. Later calls do nothing."""
         if not self._told:
             self._told = True
             self._on_end(status)
 
 
 class LeaseKeeper:
-    """Takes leases and renews all of them from one heartbeat thread, four times in their time to live.
+    """Takes leases, and renews all of them on one heartbeat thread, four times per time to live.
 
-    While the store cannot be reached it keeps trying. A lease whose time to live has passed since the last renewal that
-    worked counts as lost, by the local monotonic clock: wall clocks of machines differ, and the server's clock is out
-    of reach.
+    While the store cannot be reached, it tries again. A lease counts as lost when its time to live has passed since the
+    last successful renewal. The local monotonic clock decides that, because wall clocks of machines differ and the
+    server's clock cannot be read then.
 
     Args:
-        store: Where the leases are.
-        worker_id: In whose name they are taken.
-        ttl_seconds: How long a lease lives without a renewal.
-        link: Told of every call that failed or worked.
-        clock: Monotonic seconds.
+        store: Store of the leases.
+        worker_id: Id of the worker that takes the leases.
+        ttl_seconds: Time to live of a lease without a renewal.
+        link: Gets the outcome of each call.
+        clock: Returns monotonic seconds.
     """
 
     def __init__(
@@ -63,36 +63,39 @@ class LeaseKeeper:
         self._lock = threading.Lock()
         self._held: list[HeldLease] = []
         self._heartbeat = Periodic("lease-heartbeat", self.renew_all, ttl_seconds / 4)
-        self._watch = Periodic("lease-watch", self.give_up_expired, ttl_seconds / 8)  # never waits for the network
+        self._watch = Periodic("lease-watch", self.give_up_expired, ttl_seconds / 8)  # it never waits for the network
 
     def start(self) -> None:
-        """Begin the heartbeat."""
+        """Start the heartbeat."""
         self._heartbeat.start()
         self._watch.start()
 
     def stop(self) -> None:
-        """End the heartbeat; leases still held expire by themselves."""
+        """Stop the heartbeat. Leases that are still held expire."""
         self._watch.stop()
         self._heartbeat.stop()
 
     def take(self, shard: ShardRef, on_end: OnEnd, alone: bool = False) -> HeldLease | None:
-        """Lease a shard and keep it; None when there is nothing to do (`JobStore.lease`).
+        """Lease a shard and renew the lease. Returns None when it cannot be leased. Raises as `JobStore.lease`.
 
-        `on_end` is called once, on the heartbeat thread, with CANCELLED or PAUSED (the lease is still held and
-        renewed) or LOST (it is not). It must be quick. Raises what `JobStore.lease` raises.
+        Args:
+            shard: The shard.
+            on_end: Called once, on a thread of the keeper, so it must be quick. CANCELLED and PAUSED mean that the
+                lease is still held and renewed. LOST means that it is not held any more.
+            alone: True if the worker runs no other shard.
         """
         asked_at = self._clock()
         lease = self._store.lease(shard, self._worker_id, self._ttl, alone)
         return None if lease is None else self._keep(lease, asked_at, on_end)
 
     def take_next(self, model: str, on_end: OnEnd, passing_over: Collection[str] = ()) -> HeldLease | ShardRef | None:
-        """The same for the shard that is next (`JobStore.lease_next`); a `ShardRef` is one that must be run alone."""
+        """Lease the next shard and renew the lease. The result and errors are those of `JobStore.lease_next`."""
         asked_at = self._clock()
         found = self._store.lease_next(model, self._worker_id, self._ttl, passing_over)
         return self._keep(found, asked_at, on_end) if isinstance(found, Lease) else found
 
     def take_backup(self, model: str, on_end: OnEnd, least_seconds: float) -> HeldLease | None:
-        """The same as the second runner of a slow shard (`JobStore.back_up`)."""
+        """Lease a slow shard as its second runner and renew the lease (`JobStore.back_up`)."""
         asked_at = self._clock()
         lease = self._store.back_up(model, self._worker_id, self._ttl, least_seconds)
         return None if lease is None else self._keep(lease, asked_at, on_end)
@@ -104,13 +107,13 @@ class LeaseKeeper:
         return held
 
     def let_go(self, held: HeldLease) -> None:
-        """Renew this lease no more. It may be gone already."""
+        """Stop renewing a lease. Does nothing if the lease has ended already."""
         with self._lock:
             if held in self._held:
                 self._held.remove(held)
 
     def leases(self) -> list[Lease]:
-        """What is held at this moment."""
+        """Return the leases that are held now."""
         with self._lock:
             return [held.lease for held in self._held]
 
@@ -131,7 +134,7 @@ class LeaseKeeper:
             self._renewed(held, asked_at, status)
 
     def give_up_expired(self) -> None:
-        """Lose the leases whose time has passed without a renewal."""
+        """Report the leases that have expired without a renewal as lost."""
         now = self._clock()
         with self._lock:
             expired = [held for held in self._held if now >= held.expires_at]

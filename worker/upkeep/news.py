@@ -1,4 +1,4 @@
-"""Hears of new jobs at once, so that a worker that is full begins them soon."""
+"""Listen for new jobs, so that a full worker begins them soon."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from jobs.stores.protocol import NO_NEWS, JobStore
 from worker.shards.active_shards import ActiveShards
 from worker.upkeep.periodic import Periodic
 
-LISTEN_SECONDS = 1.0  # a call to the store: while nothing happens it is one a second
-REST_SECONDS = 0.05  # after news: a flood of small jobs wakes a worker no more often than it looks by itself
-TROUBLE_SECONDS = 1.0  # between two calls while the store does not answer
+LISTEN_SECONDS = 1.0  # max duration of a call to the store
+REST_SECONDS = 0.05  # pause after a notification, so that many small jobs wake the worker no more often than it polls
+TROUBLE_SECONDS = 1.0  # pause between two calls while the store does not answer
 
 
 class News:
-    """Tells the thread that waits for its turn (`worker.shards.turns`) to look, on a thread of its own.
+    """Listens on its own thread for notifications of new jobs, and wakes the thread that waits in `Turns.take`.
 
-    Nothing depends on it: that thread looks by itself before long. So it says nothing about a store in trouble, either.
+    It is only a shortcut, because the waiting thread also polls. Store errors are therefore ignored here.
 
     Args:
-        store: Tells of new jobs.
+        store: Store that sends the notifications.
         model: The served model's name.
-        active: Where the waiting thread is told.
+        active: Its event `stirred` wakes the waiting thread.
     """
 
     def __init__(self, store: JobStore, model: str, active: ActiveShards) -> None:
@@ -31,15 +31,15 @@ class News:
         self._thread = Periodic("news", self.listen, REST_SECONDS)
 
     def start(self) -> None:
-        """Listen from now on."""
+        """Start to listen."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Listen no more; a call that is under way is left to itself."""
+        """Stop listening. Does not wait for a call that is in progress."""
         self._thread.stop(timeout_seconds=0)
 
     def listen(self) -> None:
-        """Wait for news and pass on that there are some; returns without any when the worker stops."""
+        """Wait for a notification and wake the waiting thread. Returns without one when the worker stops."""
         try:
             while (heard := self._store.wait_for_news(self._model, self._heard, LISTEN_SECONDS)) == self._heard:
                 if self._active.stopping.is_set():

@@ -1,4 +1,4 @@
-"""A thread that does one thing again and again."""
+"""A thread that repeats an action."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
-QUIET_SECONDS = 60.0  # between two logs of the same error
+QUIET_SECONDS = 60.0  # min time between two log lines for the same error
 
 
 class Periodic:
-    """Calls `action` every `interval_seconds` on a thread of its own, from `start` to `stop`.
+    """Calls `action` again and again on its own thread, from `start` to `stop`.
 
-    An error in `action` is logged with its traceback, and the thread goes on: a worker whose heartbeat has died
-    silently would lose its leases for ever. The same error again is logged once a minute.
+    An error in `action` is logged with its traceback, and the thread continues. Otherwise a worker whose heartbeat has
+    died would lose all its leases. A repeated error is logged once per minute.
 
     Args:
         name: The thread's name.
-        action: What to do; it runs once at once.
-        interval_seconds: The pause between two calls.
-        jitter: Each pause is longer or shorter by up to this share of it, so that workers started together part.
+        action: The action. The first call is immediate.
+        interval_seconds: Pause between two calls.
+        jitter: Each pause changes at random by up to this share, so that workers that started together drift apart.
     """
 
     def __init__(self, name: str, action: Callable[[], None], interval_seconds: float, jitter: float = 0.0) -> None:
@@ -39,7 +39,7 @@ class Periodic:
         self._thread.start()
 
     def stop(self, timeout_seconds: float = 0.2) -> None:
-        """Ask for the end and wait for it, but not for ever: `action` may hang in a network call."""
+        """Stop the thread, and wait up to `timeout_seconds`: `action` may hang in a network call."""
         self._stopped.set()
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(timeout_seconds)
@@ -55,7 +55,7 @@ class Periodic:
                 return
 
     def _is_worth_a_line(self, error: Exception) -> bool:
-        """Whether an error is another one than the last, or its last log is a minute old."""
+        """Return whether an error differs from the last one, or was last logged a minute ago."""
         text, now = repr(error), time.monotonic()
         if text == self._last_error and now - self._logged_at < QUIET_SECONDS:
             return False

@@ -1,4 +1,4 @@
-"""Finds shards that nobody works on, and hints them again."""
+"""Find shards that nobody holds, and hint them again."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from worker.upkeep.store_link import StoreLink
 
 log = logging.getLogger(__name__)
 
-SWEEP_LIMIT = 256  # shards a sweep: more wait for the next, so that a broker that lost everything is filled gently
-SETTLE_SECONDS = 3.0  # longer than any pause of `Backoff`: whoever holds finished lines has tried again by then
+SWEEP_LIMIT = 256  # max shards per sweep, so that a broker that lost all messages is filled in small steps
+SETTLE_SECONDS = 3.0  # longer than each pause of `Backoff`, so workers with finished lines write them before a sweep
 
 
 class Reaper:
-    """Sweeps the store for stranded shards; every worker has one, so any worker that lives is enough.
+    """Searches the store regularly for stranded shards. Every worker has a reaper, so one live worker is enough.
 
-    A shard whose lease has expired is hinted at once. One that was never leased is hinted only when the model's queue
-    is empty: a long queue's shards have their hints in it, and to hint those again every second would flood it.
+    A shard whose lease has expired is hinted at once. Other shards that nobody holds are hinted only when the model's
+    queue is empty. While it is not, their hints are probably in it, and repeated hints would flood it.
 
     Args:
-        store: The truth about who holds what.
-        hints: Where hints go, and how many wait.
+        store: Store to search.
+        hints: Sends hints, and tells how many wait.
         model: The served model's name.
-        interval_seconds: Between two sweeps, give or take a fifth.
-        link: Told of every call that failed or worked.
-        clock: Monotonic seconds.
+        interval_seconds: Mean pause between two sweeps; it varies by up to 20%.
+        link: Gets the outcome of each call.
+        clock: Returns monotonic seconds.
     """
 
     def __init__(
@@ -48,19 +48,19 @@ class Reaper:
         self._model = model
         self._link = link
         self._clock = clock
-        self._quiet_until = clock()  # before that, sweeps only look whether the server answers
+        self._quiet_until = clock()  # until then, sweeps only check that the server answers
         self._thread = Periodic("reaper", self._sweep_safely, interval_seconds, jitter=0.2)
 
     def start(self) -> None:
-        """Sweep now and then again and again."""
+        """Start the sweeps."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End the sweeps."""
+        """Stop the sweeps."""
         self._thread.stop()
 
     def sweep(self) -> int:
-        """Look once; returns how many shards were hinted. Raises `StoreUnavailable` and `StoreFull`."""
+        """Sweep once. Returns the number of hinted shards. Raises `StoreUnavailable` and `StoreFull`."""
         queue_is_empty = self._hints.depth(self._model) == 0
         shards = self._store.stranded(self._model, SWEEP_LIMIT, expired_only=not queue_is_empty)
         if shards:
@@ -71,8 +71,10 @@ class Reaper:
         return len(shards)
 
     def _sweep_safely(self) -> None:
-        """A server that comes back finds every lease expired. Workers that hold finished lines write them first: a
-        sweep at once would drop their leases, and the lines would be computed again.
+        """Sweep, unless the store failed a moment ago.
+
+        When a server comes back, every lease has expired. An immediate sweep would drop the leases of workers that hold
+        finished lines, and these lines would be computed again. So workers get time to write them first.
         """
         try:
             if self._clock() >= self._quiet_until:

@@ -1,4 +1,4 @@
-"""Tells the store again and again what this worker is and does."""
+"""Report this worker's state to the store regularly."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from worker.upkeep.throughput import Throughput
 log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 0.5
-LIFE_SECONDS = 1.8  # a worker that is silent for so long is shown as lost: what is shown is wrong for less than 2 s
-LOADING_LIFE_SECONDS = 5.0  # while libraries are loaded no other thread of the process may run for a while
-SAMPLE_SECONDS = 1.0  # between two samples of the timeline
+LIFE_SECONDS = 1.8  # time to live of a report: a dead worker is shown as lost within 2 s
+LOADING_LIFE_SECONDS = 5.0  # longer while loading, when other threads of the process may be blocked for a while
+SAMPLE_SECONDS = 1.0  # time between two samples of the timeline
 NO_LOAD = EngineLoad(running=0, waiting=0, kv_cache_usage=0.0, output_tokens=0)
 
 
 class Reporter:
-    """Publishes a `WorkerReport` twice a second, and a timeline sample a job every second, on a thread of its own.
+    """Publishes a `WorkerReport` twice per second, and a timeline sample per job every second, on its own thread.
 
-    It starts before the model is loaded and says `loading` until it is told of an engine.
+    It starts before the model is loaded, and reports `loading` until the call of `loaded`.
 
     Args:
-        store: Where reports go.
-        link: Told of every call that failed or worked.
-        active: What the worker is doing.
-        refusals: What it has refused to do.
-        facts: Who it is, as far as it is known before the model is loaded.
-        clock: Monotonic seconds.
+        store: Store for the reports.
+        link: Gets the outcome of each call.
+        active: The worker's active shards.
+        refusals: Counter of refused messages.
+        facts: Facts of the worker that are known before the model is loaded.
+        clock: Returns monotonic seconds.
     """
 
     def __init__(
@@ -67,16 +67,16 @@ class Reporter:
         self._thread = Periodic("reporter", self.publish, INTERVAL_SECONDS)
 
     def start(self) -> None:
-        """Announce the worker and go on."""
+        """Start the reports. The first one announces the worker."""
         self._thread.start()
 
     def loaded(self, facts: WorkerFacts, engine: InferenceEngine) -> None:
-        """The model is there: from now on the worker is `idle` or `busy`."""
+        """Report `idle` or `busy` from now on, because the model is loaded."""
         self._facts = facts
         self._engine = engine
 
     def stop(self) -> None:
-        """End the reports and take the worker off the list at once, if the store answers."""
+        """Stop the reports, and remove the worker from the list if the store answers."""
         self._thread.stop()
         try:
             self._store.forget_worker(self._facts.worker_id)
@@ -84,7 +84,7 @@ class Reporter:
             self._link.failed(error)
 
     def publish(self) -> None:
-        """One report, and samples if it is time. A store in trouble costs these, nothing more."""
+        """Publish one report, and samples if it is time. Store errors are passed to `link`; the report is lost."""
         load = NO_LOAD if self._engine is None else self._engine.load()
         life = LOADING_LIFE_SECONDS if self._engine is None else LIFE_SECONDS
         try:
@@ -107,7 +107,7 @@ class Reporter:
         return "busy" if jobs else "idle"
 
     def _room(self, load: EngineLoad, jobs: tuple[str, ...]) -> CacheRoom | None:
-        """The cache's room if it is too little; the log hears of it once a job."""
+        """Return the cache's room if it is too little, else None. Logs a warning once per job."""
         room = self._cache.look(load, self._facts.kv_cache_bytes)
         for job_id in self._cache.untold(jobs) if room else ():
             log.warning("%s job=%s", room.advice if room else "", job_id)
@@ -151,7 +151,7 @@ class Reporter:
                 at=time.time(),
                 worker_id=self._facts.worker_id,
                 output_throughput=job.output_tokens / seconds if seconds > 0 else 0.0,
-                running=round(load.running * job.lines / all_lines) if all_lines else 0,  # the batch knows no jobs
+                running=round(load.running * job.lines / all_lines) if all_lines else 0,  # a batch does not know jobs
                 kv_cache_usage=load.kv_cache_usage,
             )
             try:

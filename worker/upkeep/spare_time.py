@@ -1,4 +1,4 @@
-"""What a worker does while it has nothing of its own to do."""
+"""Backup tasks: an idle worker runs the pending lines of other workers' slow shards."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from worker.upkeep.periodic import Periodic
 log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 1.0
-LEAST_SECONDS = 5.0  # that a shard must have been held: what takes less is not worth doing twice
+LEAST_SECONDS = 5.0  # min time that a slow shard was held; a shorter one is not worth a second run
 
 
 class SpareTime:
-    """Runs the pending lines of slow shards a second time, one shard after the other, on a thread of its own.
+    """Runs the pending lines of slow shards a second time, one shard after the other, on its own thread.
 
-    The last shards of a job may lie with a worker that is slow, or stuck while its heartbeat goes on. Workers that
-    have nothing else to do then run copies of their lines, and the first result of a line is kept: backup tasks (Dean
-    and Ghemawat, "MapReduce", OSDI 2004). Lines of new jobs come in beside them.
+    The worker that holds the last shards of a job may be slow, or stuck while its heartbeat continues. Then workers
+    with nothing else to do run the same lines, and the store keeps the first result of each line. New jobs can start on
+    this worker meanwhile. Source: backup tasks in Dean and Ghemawat, "MapReduce", OSDI 2004.
 
     Args:
-        shard_runner: This worker's.
-        active: What it is busy with.
+        shard_runner: This worker's shard runner.
+        active: This worker's active shards.
         on_death: Called when the engine has died.
-        least_seconds: That a slow shard has been held at the least.
+        least_seconds: Min time that a slow shard must have been held.
     """
 
     def __init__(
@@ -44,15 +44,15 @@ class SpareTime:
         self._thread = Periodic("spare-time", self.help, INTERVAL_SECONDS, jitter=0.2)
 
     def start(self) -> None:
-        """Look now and then again and again."""
+        """Start to search for slow shards."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more; what runs is interrupted by `ActiveShards.stop`."""
+        """Stop searching. `ActiveShards.stop` interrupts a shard that runs."""
         self._thread.stop()
 
     def help(self) -> None:
-        """Take over slow shards until there is none, or something else to do."""
+        """Run slow shards until there is none, or until this worker has other shards."""
         try:
             while not self._active.leaving and not self._active.job_ids():
                 if self._shard_runner.run_backup(self._least_seconds) is not Outcome.FINISHED:

@@ -1,4 +1,4 @@
-"""What a worker does about a store that does not answer: say it once, hold on, try again."""
+"""Handle a store that does not answer: log it once, wait, try again."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ T = TypeVar("T")
 
 
 class StoreLink:
-    """What this worker last saw of the store, shared by all of its threads.
+    """The last known state of the store, shared by all threads of the worker.
 
-    One log line when the store goes away and one when it is back, however many threads notice.
+    It logs one line when the store stops answering and one when the store is back, for all threads together.
 
     Args:
-        stopping: Set when the worker is to end: nothing is waited for any longer.
-        clock: Monotonic seconds.
+        stopping: Set when the worker stops. Then no call waits any longer.
+        clock: Returns monotonic seconds.
     """
 
     def __init__(self, stopping: threading.Event, clock: Callable[[], float] = time.monotonic) -> None:
@@ -34,11 +34,11 @@ class StoreLink:
 
     @property
     def failing(self) -> bool:
-        """Whether the last that was heard of the store is a failure."""
+        """True if the last call to the store failed."""
         return self._failing_since is not None
 
     def failed(self, error: QwenBatchError) -> None:
-        """A call has failed with `StoreUnavailable` or `StoreFull`."""
+        """Note that a call has failed with `StoreUnavailable` or `StoreFull`."""
         with self._lock:
             if self._failing_since is not None:
                 return
@@ -46,7 +46,7 @@ class StoreLink:
         log.warning("the store is in trouble, finished lines are held until it is back: %s", error.message)
 
     def worked(self) -> None:
-        """A call has come back."""
+        """Note that a call has succeeded."""
         with self._lock:
             if self._failing_since is None:
                 return
@@ -55,9 +55,9 @@ class StoreLink:
         log.info("the store is back after %.1f s", seconds)
 
     def insist(self, call: Callable[[], T]) -> T:
-        """Repeat `call`, with growing pauses, until the store answers.
+        """Repeat `call`, with growing pauses, until the store answers. Returns the result of `call`.
 
-        Once the worker stops there is one more try, which raises `StoreUnavailable` or `StoreFull`.
+        When the worker stops, one last try follows. If that fails, it raises `StoreUnavailable` or `StoreFull`.
         """
         backoff = Backoff()
         while True:

@@ -1,4 +1,4 @@
-"""Tokens a second over the last few seconds, from a counter that only grows."""
+"""Tokens per second over the last few seconds, from a counter that only grows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class Throughput:
     """A sliding window over readings of a counter.
 
     Args:
-        window_seconds: How far back the rate looks.
+        window_seconds: Length of the window.
     """
 
     def __init__(self, window_seconds: float = 5.0) -> None:
@@ -17,11 +17,11 @@ class Throughput:
         self._readings: deque[tuple[float, int]] = deque()
 
     def per_second(self, now: float, total: int) -> float:
-        """Add a reading and return the mean rate over the window; 0 for the first one.
+        """Add a reading, and return the mean rate over the window in tokens per second. 0 for the first reading.
 
         Args:
             now: Monotonic seconds.
-            total: The counter.
+            total: Value of the counter.
         """
         self._readings.append((now, total))
         while len(self._readings) > 2 and now - self._readings[1][0] >= self._window:

@@ -1,4 +1,4 @@
-"""What a line may ask of one particular model."""
+"""Check a line against the limits of one model."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from jobs.records.prompt import Prompt
 
 
 def check_against_card(prompt: Prompt, card: ModelCard) -> None:
-    """Refuse a line that this model could never run.
+    """Refuse a line that this model can never run.
 
-    A prompt that is too long is not refused here: it fails alone with `prompt_too_long`, once its tokens are counted.
-    A `max_tokens` above what the context leaves is no error either: it is cut to that.
+    A prompt that is too long is not refused here. The worker counts its tokens, and the line fails with
+    `prompt_too_long`. A `max_tokens` that exceeds the rest of the context is no error either; the worker reduces it.
 
     Raises:
         LineInvalid: A token id outside the vocabulary, or messages for a model without a chat template.

@@ -1,11 +1,11 @@
-"""`chat_template_kwargs`: variables for the model's chat template, `enable_thinking` above all."""
+"""Read `chat_template_kwargs`: variables for the model's chat template, such as `enable_thinking`."""
 
 from __future__ import annotations
 
 from jobs.files.formats.json_line import Json, check_free_form, shown
 from jobs.files.formats.line_invalid import LineInvalid
 
-# Variables that the template gets from elsewhere, and names that rendering itself uses.
+# Variables that the worker sets, and names that the renderer itself uses.
 _RESERVED = frozenset(
     {"add_generation_prompt", "chat_template", "continue_final_message", "documents", "messages", "self", "tokenize"}
     | {"tools"}
@@ -13,10 +13,10 @@ _RESERVED = frozenset(
 
 
 def read_chat_template_kwargs(line: dict[str, Json], messages: object | None) -> dict[str, Json]:
-    """The line's `chat_template_kwargs`, empty if it has none.
+    """Return the line's `chat_template_kwargs`, or an empty dictionary if it has none.
 
     Raises:
-        LineInvalid: Not an object, a reserved name, or given where no template is used.
+        LineInvalid: The value is not an object or has a reserved name, or the line uses no template.
     """
     value = line.get("chat_template_kwargs")
     if value is None:

@@ -1,4 +1,4 @@
-"""One line of JSON, and the words for a value that is not what it should be."""
+"""Decode one line of JSON, and describe wrong values in messages."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import msgspec
 
 from jobs.files.formats.line_invalid import LineInvalid
 
-Json = Any  # what a JSON value becomes: None, bool, int, float, str, list or dict
+Json = Any  # a decoded JSON value: None, bool, int, float, str, list or dict
 
-MAX_DEPTH = 64  # of free-form values; far below every recursion limit of whoever reads them next
+MAX_DEPTH = 64  # max nesting of free-form values; far below the recursion limit of every later reader
 MAX_SHOWN_CHARS = 60
-# An escaped surrogate without its other half: a high one that no low one follows, or a low one after no high one.
+# An escaped surrogate without its partner: a high one that no low one follows, or a low one that follows no high one.
 _HALF_A_PAIR = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 )
-_INT64 = range(-(2**63), 2**63)  # what every JSON and MessagePack reader takes
+_INT64 = range(-(2**63), 2**63)  # every JSON and MessagePack reader accepts these
 
 _decode = msgspec.json.Decoder().decode
 
 
 def decode_object(line: bytes) -> dict[str, Json]:
-    """The JSON object that a line holds. Of a key given twice the last one counts, as in Python's own parser.
+    """Decode the JSON object in a line. If a key occurs twice, its last value counts, as in Python's own parser.
 
     Raises:
-        LineInvalid: The line is not UTF-8, not JSON (NaN, Infinity and lone surrogates are not), or not an object.
+        LineInvalid: The line is not UTF-8, not JSON, or not an object. NaN, Infinity and lone surrogates are not JSON.
     """
     try:
         value = _decode(line)
@@ -42,7 +42,7 @@ def decode_object(line: bytes) -> dict[str, Json]:
 
 
 def shown(value: object) -> str:
-    """A value as its author would recognise it, short enough for a message."""
+    """Describe a value for a message: short, and recognisable to its author."""
     if isinstance(value, dict):
         return "an object" if value else "an empty object"
     if isinstance(value, list):
@@ -53,14 +53,14 @@ def shown(value: object) -> str:
 
 
 def check_free_form(value: Json, where: str) -> None:
-    """Refuse what a later reader of a free-form value could choke on.
+    """Refuse a free-form value that a later reader may not accept.
 
     Args:
-        value: Anything JSON can hold.
-        where: Its key, for the message.
+        value: Any JSON value.
+        where: The value's key, for the message.
 
     Raises:
-        LineInvalid: Nested deeper than `MAX_DEPTH`, or an integer of more than 64 bits.
+        LineInvalid: The value is nested deeper than `MAX_DEPTH`, or holds an integer of more than 64 bits.
     """
     level = [value]
     for _ in range(MAX_DEPTH + 1):

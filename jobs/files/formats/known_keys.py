@@ -1,4 +1,4 @@
-"""Keys that a line may not have: never ignored, because a typo or a wish must not vanish."""
+"""Refuse unknown and unsupported keys of a line. Ignoring them would hide a typo or a missing feature."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 from jobs.files.formats.json_line import MAX_SHOWN_CHARS, Json, shown
 from jobs.files.formats.line_invalid import LineInvalid
 
-# What the OpenAI API and vLLM define and this service does not do, with the values that ask for nothing.
+# Keys of the OpenAI API and vLLM that this service does not support. Their listed values have no effect, so they are
+# accepted.
 UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "add_generation_prompt": (True,),
     "add_special_tokens": (),
@@ -34,7 +35,7 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "modalities": (["text"],),
     "moderation": (),
     "n": (1,),
-    "parallel_tool_calls": (True, False),  # without tools it says nothing
+    "parallel_tool_calls": (True, False),  # no effect without tools
     "prediction": (),
     "prompt_logprobs": (),
     "reasoning_effort": (),
@@ -63,15 +64,15 @@ _INSTEAD = {
 
 
 def refuse_key(key: str, value: Json, known: tuple[str, ...]) -> None:
-    """Return if `key` is one of the unsupported with a value that asks for nothing, else raise.
+    """Refuse a key, unless it is an unsupported key with a value that has no effect.
 
     Args:
         key: A key that is not in `known`.
-        value: null asks for nothing, too.
-        known: The keys that may stand there, for the message.
+        value: The key's value. null has no effect for every unsupported key.
+        known: The allowed keys, for the message.
 
     Raises:
-        LineInvalid: The key is not supported, or not known; then the nearest known key is named.
+        LineInvalid: The key is unsupported or unknown. For an unknown key, the message names the nearest known key.
     """
     if key not in UNSUPPORTED:
         raise unknown_key(key, known)
@@ -82,13 +83,13 @@ def refuse_key(key: str, value: Json, known: tuple[str, ...]) -> None:
 
 
 def unknown_key(key: str, known: tuple[str, ...], where: str = "") -> LineInvalid:
-    """The error for a key that is nowhere defined; it names the nearest known key, or else all of them."""
+    """Return the error for an unknown key. It names the nearest known key, or all known keys if none is near."""
     nearest = _nearest(key[:MAX_SHOWN_CHARS], known)
     advice = f"did you mean `{nearest}`?" if nearest else f"known are {', '.join(f'`{name}`' for name in known)}"
     return LineInvalid(f"{shown(key)} is not a known key{f' in `{where}`' if where else ''}; {advice}")
 
 
-@lru_cache(maxsize=1024)  # difflib takes a millisecond; a file tends to repeat its mistakes
+@lru_cache(maxsize=1024)  # a search takes 1 ms, and files tend to repeat their mistakes
 def _nearest(key: str, known: tuple[str, ...]) -> str | None:
     matches = difflib.get_close_matches(key.lower(), known, n=1, cutoff=0.5)
     return matches[0] if matches else None

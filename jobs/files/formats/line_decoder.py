@@ -1,4 +1,4 @@
-"""Lines of a prompt file, one after the other, to prompts: the format found out, ids kept unique."""
+"""Decode the lines of a prompt file: detect the format, and keep ids unique."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from jobs.records.job import Format
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Endpoint, Prompt
 
-MAX_NUMBER_DIGITS = 12  # a longer number is a name, not a place in a file
+MAX_NUMBER_DIGITS = 12  # an id with this many digits or more is not taken for a line number
 
 
-BEFORE = 0  # the number of a line that is not in the file
+BEFORE = 0  # line number for a line of the job that is not in the file
 
 
 class LinesBefore:
-    """The ids of a job's lines, for lines that are added to it."""
+    """Ids of a job's existing lines, needed when lines are added to the job."""
 
     def __init__(self) -> None:
         self.ids = SeenIds()
-        self.highest_number = 0  # lines without a name are named from here on
+        self.highest_number = 0  # highest id that is a number; new lines without an id count on from it
 
     def add(self, id: str) -> None:
-        """Note a line's id."""
+        """Add the id of an existing line."""
         self.ids.add(id, BEFORE)
         if id.isascii() and id.isdecimal() and len(id) < MAX_NUMBER_DIGITS:
             self.highest_number = max(self.highest_number, int(id))
@@ -36,9 +36,9 @@ class LineDecoder:
     """Decodes the lines of one file, in order. The first line that is a JSON object decides the file's format.
 
     Args:
-        model: The job's model, which OpenAI lines must name; None if any will do.
-        card: Facts of that model to check lines against, if known.
-        after: The lines that these ones follow; None: they are the first.
+        model: The job's model, which OpenAI lines must name. None to accept any model.
+        card: Facts of the model, to check lines against. None if unknown.
+        after: The job's existing lines. None for a new job.
     """
 
     def __init__(
@@ -53,17 +53,17 @@ class LineDecoder:
 
     @property
     def format(self) -> Format:
-        """The file's format; native as long as no line has been an object."""
+        """The file's format; native until the first JSON object."""
         return "openai" if self._chosen is self._openai else "native"
 
     def decode(self, line: bytes, index: int, number: int) -> Prompt:
-        """One line as a prompt; what is wrong with it stands in `invalid`. Never raises.
+        """Decode one line. If the line is bad, the prompt's `invalid` gives the reason. Never raises.
 
         Args:
-            line: Its bytes; white space round the JSON is ignored.
-            index: Its position among the non-blank lines, from 0.
-            number: Its number in the file, from 1. A good native line without an id is named by it, counted on from
-                the lines before. A bad line without an id of its own has it in `line`.
+            line: Bytes of the line. White space around the JSON is ignored.
+            index: Position of the line among the non-blank lines, from 0.
+            number: Line number in the file, from 1. A good native line without an id gets `number` as its id, plus the
+                highest number of `after`. A bad line without its own id gets `number` as its `line`.
         """
         try:
             said = decode_object(line)
@@ -74,14 +74,14 @@ class LineDecoder:
         try:
             own_id = self._own_id(format, said, number)
             prompt = self._read(format, said, index, own_id or str(number + self._names_from))
-            if own_id is None:  # only now: a bad line's number must not keep another line from having it as its id
+            if own_id is None:  # after decoding, so that a bad line's number stays free as an id for other lines
                 self._take(prompt.id, number)
         except LineInvalid as error:
             return _bad(index, own_id, number, format.endpoint_of(said), str(error))
         return prompt
 
     def refused(self, index: int, number: int, reason: str) -> Prompt:
-        """The prompt that stands for a line of which nothing could be read."""
+        """Return the prompt for a line that cannot be decoded at all."""
         endpoint: Endpoint = "chat" if self.format == "openai" else "native"
         return _bad(index, None, number, endpoint, reason)
 
@@ -91,7 +91,7 @@ class LineDecoder:
         return found
 
     def _own_id(self, format: NativeFormat | OpenAIFormat, said: dict[str, Json], number: int) -> str | None:
-        """The id that the line gives itself, which no other line has; None if it names none."""
+        """Return the line's own id, or None. Raises `LineInvalid` if another line has the id."""
         id = format.id_of(said)
         if id is not None:
             self._take(id, number)
@@ -109,7 +109,7 @@ class LineDecoder:
         return prompt
 
     def _take(self, id: str, number: int) -> None:
-        """Give an id to a line. Raises `LineInvalid` if another line has it."""
+        """Register a line's id. Raises `LineInvalid` if another line has the id."""
         earlier = self._seen.add(id, number)
         if earlier == BEFORE:
             raise LineInvalid(f"the id {shown(id)} is already in the job; ids must be unique in a job")
@@ -118,7 +118,7 @@ class LineDecoder:
 
 
 def _bad(index: int, own_id: str | None, number: int, endpoint: Endpoint, reason: str) -> Prompt:
-    """The prompt that stands for a bad line: named by its own id, or else by its number, which is no id."""
+    """Return the prompt for a bad line. It has the line's own id, or else the line's number in `line`."""
     if own_id is None:
         return Prompt(index=index, id="", endpoint=endpoint, invalid=reason, line=number)
     return Prompt(index=index, id=own_id, endpoint=endpoint, invalid=reason)

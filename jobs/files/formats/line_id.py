@@ -1,4 +1,4 @@
-"""The name that a line gives itself."""
+"""Read a line's own id."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MAX_ID_CHARS = 512
 
 
 def read_id(key: str, value: Json) -> str:
-    """A line's id. Raises `LineInvalid` if it is not a string of 1 to `MAX_ID_CHARS` characters."""
+    """Return a line's id. Raises `LineInvalid` if it is not a string of 1 to `MAX_ID_CHARS` characters."""
     if type(value) is not str:
         raise LineInvalid(f"`{key}` is {shown(value)}; it must be a string")
     if not 0 < len(value) <= MAX_ID_CHARS:

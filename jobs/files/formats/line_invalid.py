@@ -1,7 +1,7 @@
-"""What is wrong with one line of a prompt file."""
+"""The error for a bad line of a prompt file."""
 
 from __future__ import annotations
 
 
 class LineInvalid(ValueError):
-    """A line cannot be run as it is. The message names the key, its value and what is allowed; no line number."""
+    """A line cannot run. The message names the key, its value and the allowed values, but no line number."""

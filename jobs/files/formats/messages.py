@@ -1,4 +1,4 @@
-"""Chat messages: checked, and in the one shape that chat templates read."""
+"""Check chat messages, and convert them to the form that chat templates read."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from jobs.files.formats.json_line import Json, check_free_form, shown
 from jobs.files.formats.known_keys import unknown_key
 from jobs.files.formats.line_invalid import LineInvalid
 
-MAX_MESSAGES = 10_000  # more than fit any context; a template's time grows with their number
+MAX_MESSAGES = 10_000  # more than fit in any context; a template's time grows with the number of messages
 ROLES = ("system", "user", "assistant", "tool")
-_NEWER_NAMES = {"developer": "system"}  # the OpenAI API's; Qwen3's template would drop it without a word
+_NEWER_NAMES = {"developer": "system"}  # the OpenAI API's newer name; Qwen3's template would drop it silently
 _STRINGS = ("name", "tool_call_id", "reasoning_content")
-_EMPTY_ONLY = ("refusal", "audio", "function_call", "annotations")  # stand as null in messages that the API returned
+_EMPTY_ONLY = ("refusal", "audio", "function_call", "annotations")  # null in messages that the API has returned
 _KEYS = ("role", "content", "tool_calls", *_STRINGS)
 _CALL_KEYS = ("id", "type", "function", "index")
 _FUNCTION_KEYS = ("name", "arguments")
 
 
 def read_messages(value: Json) -> tuple[dict[str, Json], ...]:
-    """The messages with `content` as one string: text parts are joined by a newline, as vLLM joins them.
+    """Return the messages with `content` as one string. Text parts are joined by a newline, as in vLLM.
 
     Raises:
-        LineInvalid: Not a list of messages, an unknown role or key, or content that is not text.
+        LineInvalid: The value is not a list of messages, a role or key is unknown, or content is not text.
     """
     if type(value) is not list or not value:
         raise LineInvalid(f"`messages` is {shown(value)}; it must be a list of at least one message")

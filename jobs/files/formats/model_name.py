@@ -1,13 +1,13 @@
-"""When two names mean the same model."""
+"""Compare names of models."""
 
 from __future__ import annotations
 
 
 def same_model(said: str, served: str) -> bool:
-    """Whether a line's `model` names the served one.
+    """Return whether a line's `model` names the served model.
 
-    A revision (`…@main`), the case of letters, and the owner of a hub id when only one of the two names has one make
-    no difference: `qwen3-0.6b` means `Qwen/Qwen3-0.6B@main`, but `Other/Qwen3-0.6B` does not.
+    The comparison ignores a revision (`…@main`) and the case of letters. It ignores the owner of a hub id if only one
+    name has an owner. So `qwen3-0.6b` matches `Qwen/Qwen3-0.6B@main`, but `Other/Qwen3-0.6B` does not.
     """
     if said == served:
         return True

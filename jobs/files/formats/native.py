@@ -1,4 +1,4 @@
-"""The native input line: `{"id": …, "prompt" or "messages": …, settings}`, see docs/results-format.md."""
+"""Read native input lines: `{"id": …, "prompt" or "messages": …, settings}`, see docs/results-format.md."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class NativeFormat:
     name = "native"
 
     def id_of(self, line: dict[str, Json]) -> str | None:
-        """The line's `id`; None if it names none. Raises `LineInvalid`."""
+        """Return the line's `id`, or None if it has none. Raises `LineInvalid`."""
         return None if line.get("id") is None else read_id("id", line["id"])
 
     def endpoint_of(self, _line: dict[str, Json]) -> Endpoint:
-        """What the line asks for; never fails, so that a bad line's error has a shape, too."""
+        """Return the line's endpoint. Never raises, because the error of a bad line needs an endpoint, too."""
         return "native"
 
     def prompt_of(self, line: dict[str, Json], index: int, id: str) -> Prompt:
-        """The line as a prompt. Raises `LineInvalid`."""
+        """Convert the line to a prompt. Raises `LineInvalid`."""
         said: dict[str, Json] = {}
         for key, value in line.items():
             if key not in KEYS:
@@ -53,7 +53,7 @@ class NativeFormat:
 
 
 def read_prompt(value: Json) -> tuple[str | None, tuple[int, ...] | None]:
-    """A `prompt` as (text, None) or (None, token ids); null gives (None, None). Raises `LineInvalid`."""
+    """Return a `prompt` as (text, None) or (None, token ids), and null as (None, None). Raises `LineInvalid`."""
     if value is None:
         return None, None
     if type(value) is not str and type(value) is not list:

@@ -1,4 +1,4 @@
-"""The native result line, see docs/results-format.md."""
+"""Format native result lines, see docs/results-format.md."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _encode = msgspec.json.Encoder().encode
 
 
 def native_line(completion: Completion) -> bytes:
-    """One result as a line of JSON, newline included.
+    """Format one result as a line of JSON, including the newline.
 
-    `token_ids` is there only if the line asked for it, and `line` only for a bad line without an id of its own.
+    It has `token_ids` only if the line requested them, and `line` only for a bad line without its own id.
     """
     result: dict[str, Any] = {
         "id": completion.id if completion.line is None else None,

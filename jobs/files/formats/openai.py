@@ -1,8 +1,8 @@
-"""The OpenAI Batch input line: `{"custom_id", "method", "url", "body"}`, so that files written for it run unchanged.
+"""Read OpenAI Batch input lines, `{"custom_id", "method", "url", "body"}`. Files for that service run unchanged.
 
-The body takes what the API defines for sampling, and vLLM's further keys (`top_k`, `min_tokens`, `ignore_eos`, …).
-A field that is defined but not supported is accepted only with a value that asks for nothing. One default differs:
-without `max_tokens` a completion may use the whole context on both endpoints (the API stops `/v1/completions` at 16).
+The body accepts the API's sampling keys and vLLM's additional ones (`top_k`, `min_tokens`, `ignore_eos`, …). A key of
+the API that is not supported is accepted only with a value that has no effect. One default differs: without
+`max_tokens`, a completion may use the whole context on both endpoints. The API stops `/v1/completions` at 16 tokens.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from jobs.records.prompt import Endpoint, Prompt
 KEYS = ("custom_id", "method", "url", "body")
 ENDPOINTS: dict[str, Endpoint] = {"/v1/chat/completions": "chat", "/v1/completions": "completions"}
 
-# Fields about accounts, storage and caches: they ask nothing of the completion.
+# Keys about accounts, storage and caches. They do not change the completion, so they are ignored.
 _WITHOUT_EFFECT = frozenset(
     {"metadata", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "safety_identifier"}
     | {"service_tier", "store", "user"}
@@ -37,7 +37,7 @@ class OpenAIFormat:
     """Reads lines of an OpenAI Batch file.
 
     Args:
-        model: The job's model, which every `body.model` must name; None if any will do.
+        model: The job's model, which every `body.model` must name. None to accept any model.
     """
 
     name = "openai"
@@ -46,16 +46,16 @@ class OpenAIFormat:
         self._model = model
 
     def id_of(self, line: dict[str, Json]) -> str:
-        """The line's `custom_id`, which every line must have. Raises `LineInvalid`."""
+        """Return the line's `custom_id`, which every line must have. Raises `LineInvalid`."""
         return read_id("custom_id", line.get("custom_id"))
 
     def endpoint_of(self, line: dict[str, Json]) -> Endpoint:
-        """What the line asks for; never fails, so that a bad line's error has a shape, too."""
+        """Return the line's endpoint. Never raises, because the error of a bad line needs an endpoint, too."""
         url = line.get("url")
         return ENDPOINTS.get(url, "chat") if type(url) is str else "chat"
 
     def prompt_of(self, line: dict[str, Json], index: int, id: str) -> Prompt:
-        """The line as a prompt. Raises `LineInvalid`."""
+        """Convert the line to a prompt. Raises `LineInvalid`."""
         _check_envelope(line)
         endpoint, body = ENDPOINTS[line["url"]], line["body"]
         self._check_model(body.get("model"))
@@ -114,7 +114,7 @@ def _read_settings(body: dict[str, Json], known: tuple[str, ...]) -> dict[str, J
 
 
 def _only_prompt(value: Json) -> Json:
-    """The one prompt of a `prompt` field, which may stand in a list of its own."""
+    """Return the prompt of a `prompt` key. A list of one prompt is accepted; several prompts raise `LineInvalid`."""
     if value is None:
         raise LineInvalid("`prompt` is missing; it must be a string or a list of token ids")
     if type(value) is not list or not value or type(value[0]) not in (str, list):

@@ -1,6 +1,6 @@
-"""Result lines as the OpenAI Batch API writes them, for its output file and its error file.
+"""Format result lines like those in the output file and the error file of the OpenAI Batch API.
 
-Ids are made from the job's id and the line's index, so that reading the results twice gives the same bytes.
+Ids are derived from the job's id and the line's index. So two calls of `results` give the same bytes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jobs.records.job import Job
 
 _encode = msgspec.json.Encoder().encode
 
-# Lines that never ran have no response; the rest failed like an HTTP request.
+# Lines that never ran have no response. Other failed lines have a response with an HTTP status code.
 _NO_RESPONSE = {ErrorCode.CANCELLED: "batch_cancelled", ErrorCode.EXPIRED: "batch_expired"}
 _STATUS_CODES = {
     ErrorCode.INVALID_LINE: 400,
@@ -26,9 +26,9 @@ _STATUS_CODES = {
 
 
 def openai_line(completion: Completion, job: Job) -> bytes:
-    """One result as a line of JSON, newline included: a completion, or an error in one of its three shapes.
+    """Format one result, a completion or an error, as a line of JSON, including the newline.
 
-    A bad line without a `custom_id` of its own has null there, and its number in `line`.
+    A bad line without its own `custom_id` has null as `custom_id`, and its line number in `line`.
     """
     key = hashlib.blake2b(f"{job.id}/{completion.index}".encode(), digest_size=12).hexdigest()
     response: dict[str, Any] | None = None
@@ -56,7 +56,7 @@ def _error_body(error: LineError) -> dict[str, Any]:
 
 
 def _body(completion: Completion, job: Job, key: str) -> dict[str, Any]:
-    """A `chat.completion` or `text_completion` object; `token_ids` stands in the choice, where vLLM puts it."""
+    """Return a `chat.completion` or `text_completion` object. `token_ids` is in the choice, as in vLLM."""
     chat = completion.endpoint != "completions"
     choice: dict[str, Any] = {"index": 0, "logprobs": None, "finish_reason": completion.finish_reason}
     if chat:

@@ -1,4 +1,4 @@
-"""Which line had which id, in 32 to 64 bytes a line whatever the length of the ids."""
+"""Map ids to line numbers, in 32 to 64 bytes per line for ids of any length."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _HASH_BITS = 2**64 - 1
 
 
 class SeenIds:
-    """A hash table from ids to line numbers that keeps a 64-bit hash instead of the id.
+    """A hash table from ids to line numbers. It stores a 64-bit hash instead of the id.
 
-    Two different ids pass for the same with a probability of n² / 2^65 among n ids: 3e-8 for a million. Open
-    addressing with linear probing in two arrays, from a quarter to half full.
+    Among n ids, two different ones have the same hash with probability n² / 2^65; that is 3e-8 for a million ids. The
+    table uses open addressing with linear probing in two arrays, which are 25% to 50% full.
     """
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class SeenIds:
         self._allocate(1024)
 
     def add(self, id: str, line: int) -> int | None:
-        """Note an id. Returns the line that had it before, if one had."""
+        """Add an id. If it is known already, returns the number of its first line, and changes nothing."""
         key = hash(id) & _HASH_BITS or 1  # 0 marks a free place
         keys, mask = self._keys, self._mask
         place = key & mask
@@ -35,7 +35,7 @@ class SeenIds:
         return None
 
     def copy(self) -> SeenIds:
-        """The same, to be added to on its own."""
+        """Return an independent copy."""
         other = SeenIds()
         other._count, other._mask = self._count, self._mask
         other._keys, other._lines = self._keys[:], self._lines[:]

@@ -1,7 +1,7 @@
-"""Readers of single values: from what JSON gave to what a setting takes, or a message that says why not.
+"""Readers of single values. Each converts a JSON value to a setting's value, or raises `LineInvalid`.
 
-null means "not said" and never comes here. JSON has one kind of number, so 64.0 is read as the integer 64 and 1 as
-the number 1.0; true and false are never numbers.
+null means "not set", and callers do not pass it. JSON has one type of number, so 64.0 is accepted as the integer 64,
+and 1 as the number 1.0. true and false are never numbers.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from jobs.files.formats.json_line import Json, shown
 from jobs.files.formats.line_invalid import LineInvalid
 from jobs.records.sampling import NOTHING_SAID, RANGES, SamplingSettings
 
-MAX_TOKEN_ID = 2**31 - 1  # where no model card says more
+MAX_TOKEN_ID = 2**31 - 1  # limit for every model; a model card sets a lower one
 
 
 def integer(key: str, value: Json, setting: str | None = None) -> int:
-    """A whole number inside the range of the setting, which is called `key` if nothing else is said."""
+    """Read a whole number in the range of `setting`, which is `key` by default."""
     allowed = RANGES[setting or key]
     whole = type(value) is int or (type(value) is float and value.is_integer())
     if not whole or value not in allowed:
@@ -26,34 +26,34 @@ def integer(key: str, value: Json, setting: str | None = None) -> int:
 
 
 def number(key: str, value: Json) -> float:
-    """A number inside `RANGES[key]`."""
+    """Read a number in `RANGES[key]`."""
     if (type(value) is not float and type(value) is not int) or value not in RANGES[key]:
         raise LineInvalid(f"`{key}` is {shown(value)}; it must be a number {RANGES[key]}")
     return float(value)
 
 
 def boolean(key: str, value: Json) -> bool:
-    """true or false; neither 1 nor "true"."""
+    """Read true or false. Neither 1 nor "true" is accepted."""
     if type(value) is not bool:
         raise LineInvalid(f"`{key}` is {shown(value)}; it must be true or false")
     return value
 
 
 def flag(line: Mapping[str, Json], key: str) -> bool:
-    """The boolean of that key, false if nothing is said."""
+    """Read the line's boolean `key`. False if it is not set."""
     value = line.get(key)
     return False if value is None else boolean(key, value)
 
 
 def string(key: str, value: Json) -> str:
-    """A string, possibly empty."""
+    """Read a string, which may be empty."""
     if type(value) is not str:
         raise LineInvalid(f"`{key}` is {shown(value)}; it must be a string")
     return value
 
 
 def token_ids(key: str, value: Json) -> tuple[int, ...]:
-    """A list of token ids, possibly empty."""
+    """Read a list of token ids, which may be empty."""
     if type(value) is not list or not set(map(type, value)) <= {int}:
         raise LineInvalid(f"`{key}` is {shown(value)}; it must be a list of token ids, whole numbers")
     if value and not (min(value) >= 0 and max(value) <= MAX_TOKEN_ID):
@@ -63,7 +63,7 @@ def token_ids(key: str, value: Json) -> tuple[int, ...]:
 
 
 def stop(key: str, value: Json) -> tuple[str, ...]:
-    """One string or a list of strings."""
+    """Read one string or a list of strings."""
     if type(value) is str:
         return (value,)
     if type(value) is not list or not set(map(type, value)) <= {str}:
@@ -89,10 +89,10 @@ SETTING_READERS: Mapping[str, Callable[[str, Any], Any]] = {
 
 
 def settings(said: Mapping[str, Any]) -> SamplingSettings:
-    """The settings of a line from values that their readers returned.
+    """Make a line's settings from values that the readers returned.
 
     Raises:
-        LineInvalid: They are wrong together, or `stop` has too many or too long strings.
+        LineInvalid: Two values contradict each other, or `stop` has too many or too long strings.
     """
     if not said:
         return NOTHING_SAID

@@ -1,4 +1,4 @@
-"""Workers and models of the memory store."""
+"""Worker reports and model cards of the memory store."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from jobs.records.worker_report import LOST_SECONDS, WorkerReport, as_lost, in_o
 
 
 class MemoryFleet:
-    """Thread-safe: a part of the store that touches no job, with a lock of its own."""
+    """The part of the memory store that touches no job. Thread-safe: it has its own lock."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._fleet_lock = Lock()
-        self._reports: dict[str, tuple[float, WorkerReport]] = {}  # until when each holds
+        self._reports: dict[str, tuple[float, WorkerReport]] = {}  # time of expiry, report
         self._cards: dict[str, ModelCard] = {}
 
     def report_worker(self, report: WorkerReport, ttl_seconds: float) -> None:

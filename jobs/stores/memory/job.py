@@ -1,4 +1,4 @@
-"""One job of the memory store: the rules of a job's life in plain Python."""
+"""One job of the memory store, with the rules of a job's life in plain Python."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class MemoryJob:
     """A job, its shards and its counters."""
 
     spec: NewJob
-    served_at: float = 0.0  # its latest lease: among jobs of one priority the longest unserved is next
+    served_at: float = 0.0  # time of its latest lease; of jobs with one priority, the smallest is next
     state: JobState = JobState.VALIDATING
     cancel_requested: bool = False
     paused: bool = False
@@ -31,39 +31,39 @@ class MemoryJob:
     last_line_at: float | None = None
     ended_at: float | None = None
     error: str | None = None  # why a shard could not be run
-    busy_seconds: float = 0.0  # in which at least one lease was held, up to `busy_at`
+    busy_seconds: float = 0.0  # time up to `busy_at` in which a worker held at least one lease
     busy_at: float = 0.0
     shards: dict[int, MemoryShard] = field(default_factory=dict)
     counters: JobCounters = field(default_factory=JobCounters)
     reused: int = 0
     timeline: list[TimelineSample] = field(default_factory=list)
-    held_seconds: list[float] = field(default_factory=list)  # of each shard that a worker has finished
+    held_seconds: list[float] = field(default_factory=list)  # one value per shard that a worker has finished
 
     @property
     def runnable(self) -> bool:
-        """Whether its shards may be leased."""
+        """True if workers may lease its shards."""
         return self.state in (JobState.QUEUED, JobState.IN_PROGRESS) and not self.ending and not self.paused
 
     @property
     def ending(self) -> bool:
-        """Whether its missing lines are not to be run any more."""
+        """True if its missing lines will not run any more."""
         return self.cancel_requested or self.deadline_passed
 
     def late(self, now: float) -> bool:
-        """Whether its deadline has passed."""
+        """Return whether its deadline has passed."""
         return self.deadline_at is not None and self.deadline_at <= now
 
     def ending_line(self, prompt: Prompt) -> Completion:
-        """The error of a line that is missing at its early end."""
+        """Return the error result of a line that has no result when the job ends early."""
         return expired_line(prompt) if self.deadline_passed else cancelled_line(prompt)
 
     def waiting(self) -> list[int]:
-        """Shards that need a worker, those that must be run alone at the end."""
+        """Return the shards that need a worker. Shards that must run alone come last."""
         unheld = [(index, shard) for index, shard in self.shards.items() if shard.lease is None and not shard.closed]
         return [index for index, _ in sorted(unheld, key=lambda item: (item[1].lines_at_a_time is not None, item[0]))]
 
     def snapshot(self) -> Job:
-        """The job as it stands. Its counts are those of its lines, by construction."""
+        """Return the job in its current state. Its counts are computed from its lines."""
         results = [completion for shard in self.shards.values() for completion in shard.results.values()]
         usages = [completion.usage for completion in results if completion.usage is not None]
         return Job(
@@ -86,12 +86,12 @@ class MemoryJob:
         )
 
     def results(self) -> list[Completion]:
-        """What is finished, in input order."""
+        """Return the finished lines in input order."""
         in_order = (self.shards[index].results for index in sorted(self.shards))
         return list(chain.from_iterable((found[line] for line in sorted(found)) for found in in_order))
 
     def add(self, index: int, prompts: Sequence[Prompt], known: Sequence[Completion]) -> None:
-        """Store a shard, unless it is there already."""
+        """Store a shard. A shard that is stored already does not change."""
         if index in self.shards:
             return
         shard = MemoryShard(list(prompts), {completion.index: completion for completion in known})
@@ -105,7 +105,7 @@ class MemoryJob:
                 self.counters.reused_output_tokens += completion.usage.completion_tokens
 
     def take(self, index: int, worker_id: str, now: float, ttl_seconds: float, alone: bool) -> Lease | None:
-        """Lease a shard, if it can be leased."""
+        """Lease a shard. Returns None if it cannot be leased now."""
         shard = self.shards.get(index)
         if (
             not self.runnable
@@ -132,9 +132,10 @@ class MemoryJob:
         return shard.lease
 
     def count_time(self, now: float) -> None:
-        """Count the time in which at least one lease was held; called before every change of the leases.
+        """Add the time since the previous call to `busy_seconds`, as far as at least one lease was held.
 
-        Since the call before, no lease has changed. A lease that nobody renewed counts up to its expiry.
+        Call it before every change of the leases: it assumes that none has changed since the previous call. A lease
+        that nobody renewed counts up to its expiry.
         """
         expiries = [shard.expires_at for shard in self.shards.values() if shard.lease is not None]
         if expiries:
@@ -142,7 +143,7 @@ class MemoryJob:
         self.busy_at = now
 
     def write(self, shard: MemoryShard, completions: list[Completion], now: float) -> int:
-        """Store lines of a held shard that have no result yet; returns how many."""
+        """Store the results of lines that have none yet. Returns the number of new results."""
         before = len(shard.results)
         for completion in completions:
             if completion.index not in shard.results:
@@ -150,14 +151,14 @@ class MemoryJob:
                 self.counters.add_finish(completion)
         new = len(shard.results) - before
         if new:
-            shard.lone_expiries = 0  # of the line that was the first without a result
+            shard.lone_expiries = 0  # they counted for the line that was the first without a result
             self.count_time(now)
             self.counters.working_seconds = self.busy_seconds
             self.last_line_at = now
         return new
 
     def close(self, shard: MemoryShard, missing: list[Completion], now: float) -> bool:
-        """Every line of a shard has a result, some of them errors made now. Returns whether this ended the job."""
+        """Close a shard with the results in `missing`, which are errors. Returns whether this ended the job."""
         shard.results.update({completion.index: completion for completion in missing})
         self.count_time(now)
         shard.unhold()
@@ -165,7 +166,7 @@ class MemoryJob:
         return self.end_if_all_done(now)
 
     def end_if_all_done(self, now: float) -> bool:
-        """End a job of which no shard needs or has a worker."""
+        """End the job if all its shards are closed. Returns whether this ended the job."""
         if not all(shard.closed for shard in self.shards.values()):
             return False
         if self.ending:
@@ -176,7 +177,7 @@ class MemoryJob:
         return True
 
     def extend(self, shards: Sequence[Sequence[Prompt]]) -> list[int]:
-        """Add shards, and open a completed job again for them; returns which they are."""
+        """Add shards, and queue a completed job again. Returns the indexes of the new shards."""
         new = list(range(self.spec.num_shards, self.spec.num_shards + len(shards)))
         self.spec = extended(self.spec, shards)
         self.shards.update({index: MemoryShard(list(lines)) for index, lines in zip(new, shards, strict=True)})
@@ -185,7 +186,7 @@ class MemoryJob:
         return new
 
     def reopen_lost(self) -> list[int]:
-        """Open the lines of an ended job again that have no result at all; returns the shards that had some."""
+        """Open the lines of an ended job that have no result. Returns the indexes of their shards."""
         lost = {index: shard for index, shard in sorted(self.shards.items()) if shard.pending()}
         for shard in lost.values():
             shard.reopen({line: result for line, result in shard.results.items() if result.error is None})
@@ -208,7 +209,7 @@ class MemoryJob:
         return list(lost)
 
     def reopen_failed(self) -> list[int]:
-        """Open the failed lines of an ended job again; returns the shards that had some."""
+        """Open the failed lines of an ended job again. Returns the indexes of their shards."""
         opened = []
         for index, shard in sorted(self.shards.items()):
             kept = {line: result for line, result in shard.results.items() if result.error is None}

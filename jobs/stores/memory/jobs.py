@@ -1,4 +1,4 @@
-"""The jobs of the memory store, and what several of its methods do with them."""
+"""The jobs of the memory store, and helpers that several of its methods use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobs.stores.rules import SLOW_FACTOR, lease_lost, not_ended, not_running, n
 
 
 class MemoryJobs:
-    """Not thread-safe: the store that this is a part of holds its lock."""
+    """The part of the memory store that holds the jobs. Not thread-safe: the store calls it under the store's lock."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -25,7 +25,7 @@ class MemoryJobs:
         return self._jobs[job_id]
 
     def _unfinished(self, model: str) -> list[MemoryJob]:
-        """A model's jobs that have not ended, next in turn first."""
+        """Return a model's jobs that have not ended. The job whose turn is next comes first."""
         jobs = [job for job in self._jobs.values() if job.spec.model == model and not job.state.ended]
         return sorted(jobs, key=lambda job: (-job.spec.priority, job.served_at, job.spec.id))
 
@@ -62,7 +62,7 @@ class MemoryJobs:
         return shard
 
     def _back_up(self, shard: ShardRef, worker_id: str, ttl_seconds: float, least_seconds: float) -> Lease | None:
-        """Make a worker the second runner of a shard, if that is slow."""
+        """Make a worker the second runner of a shard. Returns None if the shard is not slow."""
         job, now = self._job(shard.job_id), self._clock()
         lines = job.shards[shard.index]
         if lines.lease is None or lines.expired(now) or lines.lease.worker_id == worker_id or job.late(now):

@@ -1,4 +1,4 @@
-"""News of the memory store."""
+"""Notifications of the memory store: a client gave a model's workers something to do."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from jobs.stores.protocol import NO_NEWS
 
 
 class MemoryNews:
-    """Counts, for each model, how often a job was given shards to run. Thread-safe."""
+    """A counter per model: it rises when a client gives a job of the model shards to run. Thread-safe."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._count: Counter[str] = Counter({"": int(NO_NEWS)})
 
     def add(self, model: str) -> None:
-        """Once more: those who wait look when whoever holds the store's lock lets it go."""
+        """Count one more notification, and wake all waiters. They can read the store once its lock is released."""
         with self._changed:
             self._count[model] += 1
             self._changed.notify_all()
 
     def wait(self, model: str, since: str, timeout_seconds: float) -> str:
-        """What `JobStore.wait_for_news` says."""
+        """Implement `JobStore.wait_for_news`. The returned value is the model's counter."""
         with self._changed:
             self._changed.wait_for(lambda: str(self._count[model]) != since, timeout_seconds)
             return str(self._count[model])

@@ -1,4 +1,4 @@
-"""The results store in a dictionary: for tests of what stands on a store, and its rules stated plainly."""
+"""A results store in a dictionary, for tests of code that uses a store. It also states the store's rules plainly."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from jobs.stores.rules import TIMELINE_SECONDS, id_taken, never_opened, not_ende
 
 
 class MemoryJobStore(MemoryJobs, MemoryFleet):
-    """`JobStore` says what each method does. Thread-safe; everything is lost with the process.
+    """A `JobStore` in memory; `JobStore` documents each method. Thread-safe. Its data is lost with the process.
 
     Args:
-        clock: Seconds since the epoch; decides leases as a server's clock would.
+        clock: Returns seconds since the epoch. Leases expire by this clock, as they do by a server's clock.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -34,12 +34,12 @@ class MemoryJobStore(MemoryJobs, MemoryFleet):
         self._runs: dict[str, str] = {}
         self._claims: dict[str, str] = {}  # submission key -> job id
         self._news = MemoryNews()
-        self._damage = Damage()  # it stays empty: nothing is stored in a form that could be damaged
+        self._damage = Damage()  # always empty: Python objects cannot become unreadable
 
     # --- the client's side -------------------------------------------------------------------------------------
 
     def ping(self) -> None:
-        """It is always there."""
+        """Do nothing: this store is always reachable."""
 
     def damage(self) -> Damage:
         return self._damage

@@ -1,4 +1,4 @@
-"""Second runners: near the end of a job, workers with nothing to do run the pending lines of slow shards, too."""
+"""Second runners (backup tasks): near a job's end, idle workers also run the pending lines of slow shards."""
 
 from __future__ import annotations
 
@@ -10,17 +10,23 @@ from jobs.stores.damage import reading, sound
 from jobs.stores.redis.index import JobIndex
 from jobs.stores.redis.server import Command, RedisServer
 
-JOBS_A_LOOK = 32  # next in turn
-SHARDS_A_LOOK = 64  # of each job
+JOBS_A_LOOK = 32  # max jobs to examine per call, in the order of their turns
+SHARDS_A_LOOK = 64  # max held shards to examine per job
 
 
 def may_work(held: bytes | None, backup: bytes | None, token: int) -> bool:
-    """Whether a token is a shard's holder's, or its second runner's while it has a holder (`scripts/common.lua`)."""
+    """Return whether a token is the holder's, or the second runner's while there is a holder.
+
+    `scripts/common.lua` has the same rule.
+    """
     return held is not None and token in (int(held), int(backup or 0))
 
 
 class Backups:
-    """A look costs two exchanges when nothing is held, four when something is; one more makes a second runner."""
+    """Finds slow shards and leases them to a second runner.
+
+    A search costs two round trips when no shard is held, and four otherwise. The lease costs one more.
+    """
 
     def __init__(self, server: RedisServer, index: JobIndex) -> None:
         self._server = server
@@ -38,7 +44,10 @@ class Backups:
         return None
 
     def _long_held(self, model: str, worker_id: str, least_seconds: float) -> Iterator[ShardRef]:
-        """Shards of jobs of which nothing waits, that others have held for so long; of each job the longest first."""
+        """Iterate over shards that other workers have held for at least `least_seconds`, the longest-held first.
+
+        Leaves out jobs that have a waiting shard.
+        """
         held = list(self._held(model))
         if not held:
             return

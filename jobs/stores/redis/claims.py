@@ -1,4 +1,4 @@
-"""Which job was submitted under which key, so that the same file is not run twice."""
+"""Submission keys: record which job holds a key, so that the same file does not run twice."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from jobs.stores.redis.deletion import Deletion
 from jobs.stores.redis.reading import JobReader
 from jobs.stores.redis.server import RedisServer
 
-OPENING_SECONDS = 2.0  # between a client's claim and its `open` there is one command
+OPENING_SECONDS = 2.0  # max time from a claim to `open`; a live client sends only one command in between
 POLL_SECONDS = 0.05
 
 
 class Claims:
-    """A key and the jobs that want it lie on different nodes of a cluster: a claim is a change of the key alone, made
-    only if the key still names the job that was found not to stand.
+    """Claims submission keys for jobs.
+
+    A key and its jobs lie on different nodes of a cluster, so no script can change both. A claim therefore changes
+    only the key. It replaces a holder that no longer stands, if the key still names that holder.
     """
 
     def __init__(self, server: RedisServer, reader: JobReader, deletion: Deletion) -> None:
@@ -48,7 +50,7 @@ class Claims:
         return job_id
 
     def _stands(self, job_id: str) -> bool:
-        """Whether a job that has claimed a key keeps it."""
+        """Return whether the holder of a key keeps it. Waits for a holder that is still being submitted."""
         deadline = time.monotonic() + OPENING_SECONDS
         while (job := self._job(job_id)) is not None and job.state is JobState.VALIDATING and not job.cancel_requested:
             if time.monotonic() < deadline:
@@ -56,7 +58,7 @@ class Claims:
                 continue
             try:
                 self._deletion.delete(job_id)
-            except JobConflict:  # it was opened at this moment
+            except JobConflict:  # its client opened it in the meantime
                 continue
             except JobNotFound:
                 return False

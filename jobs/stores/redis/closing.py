@@ -1,4 +1,4 @@
-"""How a shard ends: its results become one compressed value, and lines without a result get an error."""
+"""Close shards: compress the results into one value, and give an error to each line without a result."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from jobs.stores.rules import cancelled_line, expired_line
 
 @dataclass(frozen=True)
 class _Closing:
-    """A shard's results as they were read, and what their compacted form would be."""
+    """The compacted results of a shard, made from the results that were read."""
 
-    lines_read: int  # results that were there: the script refuses if more have come in since
+    lines_read: int  # number of results read; the script refuses if more have come in since
     packed: bytes
-    errors: int  # lines that had no result
+    errors: int  # number of lines without a result
 
 
 class ShardCloser:
-    """Closes shards; whoever comes second, or too late, changes nothing."""
+    """Closes shards. A second or late call for the same shard changes nothing."""
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
 
     def finish(self, lease: Lease, stats: ShardStats) -> bool:
-        """A worker's own shard. Returns whether this ended the job. Raises `LeaseLost`."""
+        """Close a shard that the worker holds. Returns whether this ended the job. Raises `LeaseLost`."""
         reply = "changed"
         while reply == "changed":
             closing = self._prepare_finish(lease)
@@ -49,7 +49,7 @@ class ShardCloser:
         return bool(reply == "ended")
 
     def close_cancelled(self, shard: ShardRef) -> bool:
-        """A shard that no live worker holds, of a job that ends early. Returns whether this ended the job."""
+        """Close a shard that no live worker holds, in a job that ends early. Returns whether this ended the job."""
         keys, reply = JobKeys(shard.job_id), "changed"
         while reply == "changed":
             running, source, token, (state, expired) = self._server.pipeline(
@@ -89,7 +89,7 @@ class ShardCloser:
         return self._closing(lease.shard, running, self._server.run("GET", keys.input(index)), expired is not None)
 
     def give_up(self, lease: Lease, why: str) -> bool:
-        """A shard that cannot be run. Returns whether this ended the job. Raises `LeaseLost`."""
+        """Take a shard that cannot run out of its job. Returns whether this ended the job. Raises `LeaseLost`."""
         keys, index = JobKeys(lease.shard.job_id), lease.shard.index
         names = [keys.meta, keys.shard(index), keys.open, keys.leases]
         reply = self._server.script("give_up", names, index, lease.token, why)
@@ -100,7 +100,10 @@ class ShardCloser:
     def _closing(
         self, shard: ShardRef, running: Mapping[bytes, bytes], source: bytes | None, expired: bool
     ) -> _Closing:
-        """With an error for each line that has no result, if the shard's input says which lines it has."""
+        """Return the compacted results, with an error for each line without a result.
+
+        If the shard's input is damaged, nobody knows these lines, and they get no error.
+        """
         keys, prompts = JobKeys(shard.job_id), []
         with self._server.damage.skipping():
             prompts = unpack_prompts(source, keys.input(shard.index))
@@ -113,7 +116,7 @@ class ShardCloser:
 
 
 def _closing(key: str, running: Mapping[bytes, bytes], prompts: Sequence[Prompt], expired: bool) -> _Closing:
-    """The compacted form of what was read, with an error for each of `prompts` that has no result."""
+    """Return the compacted results, with an error for each of `prompts` that has no result."""
     error_line = expired_line if expired else cancelled_line
     encoded = dict(zip(numbers(key, running), running.values(), strict=True))
     missing = [prompt for prompt in prompts if prompt.index not in encoded]
@@ -122,11 +125,14 @@ def _closing(key: str, running: Mapping[bytes, bytes], prompts: Sequence[Prompt]
 
 
 def _engine_args(stats: ShardStats) -> list[str | int | float | bytes]:
-    """What `finish_shard.lua` adds to the job's `engine` hash: sums, '', maxima."""
+    """Return the last arguments of `finish_shard.lua`.
+
+    These are the worker's id, its facts as JSON, field and amount of each sum, '', field and value of each maximum.
+    """
     totals = EngineTotals()
     totals.add(stats)
     worker = stats.worker_id
-    facts = msgspec.structs.replace(worker_share(stats), output_tokens=0, peak_memory_bytes=0)  # kept as counters
+    facts = msgspec.structs.replace(worker_share(stats), output_tokens=0, peak_memory_bytes=0)  # counters hold both
     return [
         worker,
         msgspec.json.encode(facts),

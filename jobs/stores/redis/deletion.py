@@ -1,4 +1,4 @@
-"""How a job's memory is freed."""
+"""Delete a job and free its memory."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from jobs.stores.redis.job_record import Hash, spec_of
 from jobs.stores.redis.server import RedisServer
 from jobs.stores.rules import not_ended
 
-SHARDS_A_COMMAND = 250  # keys are freed in commands small enough not to keep the server from others
+SHARDS_A_COMMAND = 250  # max shards per UNLINK: a larger command would block the server for other clients
 
 
 class Deletion:
-    """A job is marked first, which hides it, and `meta` goes last: a deletion that breaks off is finished by the next
-    `delete` or listing.
+    """Deletes jobs.
+
+    A deletion first marks the job, which hides it, and removes `meta` last. If it breaks off, the next `delete` or
+    listing completes it.
     """
 
     def __init__(self, server: RedisServer, index: JobIndex) -> None:
@@ -23,7 +25,7 @@ class Deletion:
         self._index = index
 
     def delete(self, job_id: str) -> None:
-        """Raises `JobNotFound`, or `JobConflict` while the job is queued or running."""
+        """Delete a job. Raises `JobNotFound`, or `JobConflict` while the job is queued or in progress."""
         meta = JobKeys(job_id).meta
         reply = self._server.script("begin_delete", [meta])
         if reply == "missing":
@@ -33,7 +35,7 @@ class Deletion:
         self.clear_away(job_id, self._server.run("HGETALL", meta))
 
     def clear_away(self, job_id: str, meta: Hash) -> None:
-        """Free what is left of a job that is marked as deleted, or of which only index entries are left."""
+        """Free the rest of a job that is marked as deleted, or that has only index entries left."""
         if meta:
             self._free_keys(job_id, meta)
         self._index.drop_gone(job_id)
@@ -44,7 +46,7 @@ class Deletion:
             self._server.run("HDEL", keys.RUNS, fingerprint)
         try:
             spec = spec_of(job_id, meta)
-        except RecordDamaged:  # what is listed under its key and its model is removed by whoever reads that
+        except RecordDamaged:  # readers of its submission key and its model's list remove these entries
             self._free_what_is_there(JobKeys(job_id))
             return
         names = JobKeys(job_id)
@@ -57,7 +59,7 @@ class Deletion:
         self._index.drop_ended(spec.model, job_id)
 
     def _free_what_is_there(self, names: JobKeys) -> None:
-        """Free a job of which nobody knows how many shards it has: its keys are looked for, which takes longer."""
+        """Free a job whose spec is damaged. Its number of shards is unknown, so SCAN finds its keys; this is slower."""
         cursor, shared = 0, names.shared()
         while True:
             cursor, found = self._server.run("SCAN", cursor, "MATCH", names.pattern, "COUNT", 1000)

@@ -1,4 +1,4 @@
-"""How a client ends a job early, and how it opens failed lines again."""
+"""Cancel a job, or open an ended job's failed lines again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from jobs.stores.rules import never_opened, not_ended
 
 
 class Cancellation:
-    """Sets the flag, then closes one open shard after the other; `stranded` goes on where this breaks off."""
+    """Cancels jobs: sets a flag, then closes one open shard after the other.
+
+    If the client stops in between, `stranded` closes the remaining shards.
+    """
 
     def __init__(self, server: RedisServer, index: JobIndex, reader: JobReader, closer: ShardCloser) -> None:
         self._server = server
@@ -42,7 +45,7 @@ class Cancellation:
 
 
 class Retry:
-    """Opens one shard after the other; what a crash leaves failed, the next `retry` opens."""
+    """Opens an ended job again, one shard after the other. After a crash, the next `retry` opens the rest."""
 
     def __init__(self, server: RedisServer, index: JobIndex, reader: JobReader) -> None:
         self._server = server
@@ -85,7 +88,7 @@ class Retry:
     def _reopen(self, shard: ShardRef) -> bool:
         keys, index = JobKeys(shard.job_id), shard.index
         packed = self._server.run("GET", keys.results(index))
-        if packed is None:  # another client's `retry` was faster
+        if packed is None:  # another client's `retry` has opened it already
             return False
         completions = unpack_completions(packed, keys.results(index))
         kept = [completion for completion in completions if completion.error is None]

@@ -1,4 +1,4 @@
-"""What Redis and the network report, as errors that say what to do. A password never appears in them."""
+"""Translate errors of Redis and the network into errors that say what to do. They never contain a password."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ AUTHORITY_HINT = (
     "The host must be the one that the certificate names."
 )
 
-UNBLOCKED = "UNBLOCKED"  # what a client that waits for news is told when its server becomes a replica
+UNBLOCKED = "UNBLOCKED"  # start of the error that a blocked client gets when its server becomes a replica
 
-# What stands in the text or the type of an exception, or of one that led to it -> what happened.
+# Text in an exception, in its type's name or in its causes -> the reason that the user reads.
 _REASONS = {
     "refused": "refused the connection",
     "unreachable": "cannot be reached: this machine has no way to its network",
@@ -53,21 +53,21 @@ _REASONS = {
 
 
 def address_of(client: redis.Redis) -> str:
-    """`host:port`, or the path of a Unix socket, of the server that a client talks to."""
+    """Return the address of a client's server: `host:port`, or the path of a Unix socket."""
     return _address(client.get_connection_kwargs())
 
 
 def address_of_url(url: str) -> str:
-    """The same of a Redis URL."""
+    """Return the address in a Redis URL: `host:port`, or the path of a Unix socket."""
     options: dict[str, Any] = dict(parse_url(url))  # type: ignore[no-untyped-call]
     return _address(options)
 
 
 @contextmanager
 def translated_errors(client: redis.Redis) -> Iterator[None]:
-    """Raise `StoreUnavailable` or `StoreFull` for what redis-py raises inside.
+    """Raise `StoreUnavailable` or `StoreFull` in place of redis-py's errors.
 
-    A reply that only a mistake of ours can cause (a script that fails) stays what it is.
+    An error that only a bug of qwen-batch can cause, such as a script that fails, passes unchanged.
     """
     try:
         yield
@@ -79,7 +79,7 @@ def translated_errors(client: redis.Redis) -> Iterator[None]:
 
 
 def translated(error: RedisError, address: str) -> QwenBatchError | None:
-    """The error for people, or None for one that only a mistake of ours can cause."""
+    """Return the error for users, or None for an error that only a bug of qwen-batch can cause."""
     text = str(error)
     kind: QwenBatchError | None = None
     if isinstance(error, OutOfMemoryError) or "OOM command not allowed" in text:
@@ -115,7 +115,7 @@ def _address(options: dict[str, Any]) -> str:
 
 
 def _where(text: str) -> str:
-    """Which key has another type than ours, if the error of a pipeline names it."""
+    """Say which key has a wrong type, if the error of a pipeline names it."""
     named = re.search(r"\bqwen-batch\S*[^\s)]|\b_kombu\S*[^\s)]", text)
     return f"at the key {named[0]}" if named else "at one of the store's keys"
 
@@ -134,7 +134,7 @@ def _why_unreachable(error: BaseException) -> str:
 
 
 def _story(error: BaseException) -> str:
-    """An error and what led to it."""
+    """Join the types and texts of an error and its causes."""
     return " ".join(f"{type(cause).__name__} {cause}" for cause in _chain(error))
 
 

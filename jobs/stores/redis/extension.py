@@ -1,4 +1,4 @@
-"""Lines that are added to a job that is there."""
+"""Add lines to an existing job."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jobs.stores.rules import extended, not_extensible
 
 
 class Extension:
-    """One script adds all lines, so that no reader and no crash finds half of them."""
+    """Extends jobs. One script adds all lines, so that neither a reader nor a crash leaves half of them."""
 
     def __init__(self, server: RedisServer, index: JobIndex) -> None:
         self._server = server

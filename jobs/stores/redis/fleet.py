@@ -1,4 +1,4 @@
-"""What workers say of themselves and their models, and which `run` made which job."""
+"""Worker reports and model cards in Redis, and the jobs that `qwen-batch run` made."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ _card = msgspec.json.Decoder(ModelCard)
 
 
 class Fleet:
-    """Reports are keys that expire by themselves; the list of workers names some that are gone until it is read."""
+    """Worker reports and model cards.
+
+    Reports are keys that expire. The list of workers may name expired ones; the next reader removes them.
+    """
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
@@ -34,7 +37,7 @@ class Fleet:
                 [("ZADD", keys.WORKERS, report.started_at, report.worker_id), ("SET", key, value, "PX", life_ms)]
             )
         except StoreFull:
-            self._server.run("PEXPIRE", key, life_ms)  # takes no memory: the worker is alive, as it said before
+            self._server.run("PEXPIRE", key, life_ms)  # needs no memory, and keeps the previous report alive
             raise
 
     def forget_worker(self, worker_id: str) -> None:
@@ -47,7 +50,7 @@ class Fleet:
         return in_order(as_lost(report) for report, is_lost in self._reports() if is_lost)
 
     def _reports(self) -> Iterator[tuple[WorkerReport, bool]]:
-        """What is remembered of each worker, and whether it has fallen silent."""
+        """Iterate over each worker's latest report, with True if the worker is lost."""
         ids: list[str] = []
         for entry in self._server.run("ZRANGE", keys.WORKERS, 0, -1):
             with self._server.damage.skipping(), reading(f"{keys.WORKERS}, entry {entry!r}"):
@@ -77,7 +80,7 @@ class Fleet:
 
 
 class RunMemory:
-    """Which job `qwen-batch run` made of a file."""
+    """Maps a file's fingerprint to the job that `qwen-batch run` made of the file."""
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server

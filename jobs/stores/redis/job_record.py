@@ -1,4 +1,4 @@
-"""A job's hash in Redis, read: the job as it stands and what was counted of it."""
+"""Decode a job's hashes in Redis: its spec, its state and its counters."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from jobs.stats.stats import WorkerShare
 from jobs.stats.stats_counters import EngineTotals, JobCounters
 from jobs.stores.damage import reading
 
-DELETING = "deleting"  # the state of a job whose keys are being freed; such a job counts as gone
+DELETING = "deleting"  # state of a job whose keys are being freed; readers treat it as deleted
 Hash = Mapping[bytes, bytes]
 _spec = msgspec.json.Decoder(NewJob)
 _share = msgspec.json.Decoder(WorkerShare)
 
 
 def spec_of(job_id: str, meta: Hash) -> NewJob:
-    """What was submitted, also of a job that is being deleted. Raises `RecordDamaged`."""
+    """Return the job's spec, also while the job is being deleted. Raises `RecordDamaged`."""
     with reading(JobKeys(job_id).meta, _hint(job_id)):
         spec = _spec.decode(meta[b"spec"])
         if spec.id != job_id:
@@ -31,7 +31,10 @@ def spec_of(job_id: str, meta: Hash) -> NewJob:
 
 
 def job_of(job_id: str, meta: Hash) -> Job | None:
-    """The job of a `meta` hash; None if there is none, or if it is being deleted. Raises `RecordDamaged`."""
+    """Return the job of a `meta` hash, or None if the job does not exist or is being deleted. Raises `RecordDamaged`.
+
+    An empty hash means that the job does not exist.
+    """
     if not meta or meta.get(b"state") == DELETING.encode():
         return None
     with reading(JobKeys(job_id).meta, _hint(job_id)):
@@ -64,7 +67,7 @@ def _job(spec: NewJob, meta: Hash) -> Job:
 
 
 def counters_of(job_id: str, meta: Hash, latency: Hash, engine: Hash) -> JobCounters:
-    """What was counted beside the job itself. Raises `RecordDamaged`."""
+    """Return the counters for the job's statistics. Raises `RecordDamaged`."""
     keys = JobKeys(job_id)
     with reading(f"{keys.meta}, {keys.latency} or {keys.engine}", _hint(job_id)):
         return _counters(meta, latency, engine)
@@ -101,7 +104,7 @@ def _working_seconds(meta: Hash) -> float | None:
         return _count(meta, b"duration_ms") / 1000
     if b"first_step_at_ms" not in meta or b"last_line_at_ms" not in meta:
         return None
-    # An older version wrote all of the job's lines: it counted from the first lease to the last line.
+    # An older version wrote all lines of this job. That version counts from the first lease to the last line.
     wall_ms = _count(meta, b"last_line_at_ms") - _count(meta, b"first_step_at_ms")
     return max(wall_ms - _count(meta, b"idle_ms"), 0) / 1000
 

@@ -1,4 +1,4 @@
-"""A worker's side of the store: one shard from lease to finish."""
+"""Lease shards, renew and release leases, and write results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from jobs.stores.rules import lease_lost
 
 
 class Leases:
-    """Every change is fenced: with a token that is no longer the shard's it changes nothing."""
+    """The worker's side of the store. Every change is fenced: an outdated token changes nothing."""
 
     def __init__(self, server: RedisServer, closer: ShardCloser) -> None:
         self._server = server
@@ -45,7 +45,7 @@ class Leases:
         return [self._status(reply) for reply in self._server.scripts("renew", calls)]
 
     def _status(self, reply: Any) -> LeaseStatus:  # noqa: ANN401 - a script's reply
-        """A lease of a job that is damaged is lost; the others are renewed."""
+        """Return a lease's status. The lease of a damaged job counts as lost, so that the other leases are renewed."""
         with self._server.damage.skipping():
             return LeaseStatus(sound(reply))
         return LeaseStatus.LOST
@@ -85,7 +85,7 @@ class Leases:
 
 
 def _facts(completion: Completion) -> tuple[str | int | None, ...]:
-    """What `write.lua` counts of one line."""
+    """Return the facts of one line that `write.lua` counts."""
     usage, latency = completion.usage, completion.latency
     return (
         completion.index,
@@ -97,7 +97,7 @@ def _facts(completion: Completion) -> tuple[str | int | None, ...]:
 
 
 def _measured(latency: Latency) -> list[int | None]:
-    """The bucket and the microseconds of each latency; None for what was not measured."""
+    """Return bucket and microseconds of TTFT, TPOT and E2EL. Both are None if the latency was not measured."""
     numbers: list[int | None] = []
     for value in (latency.ttft_ms, latency.tpot_ms, latency.e2el_ms):
         numbers += (None, None) if value is None else (bucket_of(value), microseconds(value))

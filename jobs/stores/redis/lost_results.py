@@ -1,4 +1,4 @@
-"""Results of an ended job that are gone from the store, or damaged: their lines are run again."""
+"""Find missing or damaged results of an ended job, and open their lines again."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ from jobs.stores.rules import beyond_recovery, retried_at_once
 
 @dataclass(frozen=True)
 class _Read:
-    """A shard as it lies in the store."""
+    """A shard's records in the store."""
 
     shard: ShardRef
-    completions: list[Completion]  # those that can be read
-    num_lines: int | None  # None: nobody knows
-    token: bytes  # of its last lease
-    digest: str  # of its compacted results; of nothing, if there are none
+    completions: list[Completion]  # only readable ones
+    num_lines: int | None  # None if the record lacks it
+    token: bytes  # token of its last lease
+    digest: str  # SHA-1 of its compacted results; of an empty value if there are none
 
 
 @dataclass(frozen=True)
 class _Lost:
-    """A shard that lacks results, as it was read."""
+    """A shard that lacks results."""
 
     shard: ShardRef
-    kept: list[Completion]  # lines that need not be run again
+    kept: list[Completion]  # results of lines that need not run again
     token: bytes
     digest: str
 
 
 @dataclass
 class _Survey:
-    """What is left of a job."""
+    """Counters of a job's remaining results, and its shards that lack results."""
 
     recount: Recount
     lost: list[_Lost] = field(default_factory=list)
 
 
 class LostResults:
-    """Reads all results of a job, in constant memory, to find those that are missing."""
+    """Reads all results of a job, in constant memory, to find the lines without a result."""
 
     def __init__(self, server: RedisServer, index: JobIndex, reader: JobReader) -> None:
         self._server = server
@@ -59,13 +59,13 @@ class LostResults:
         self._reader = reader
 
     def reopen(self, job: Job) -> list[ShardRef]:
-        """Open the shards of an ended job that lack results; returns them. Counters follow.
+        """Open the shards of an ended job that lack results, and return them. Sets the counters to the results left.
 
-        A shard whose input cannot be read stays as it is, and is noted as damaged.
+        A shard whose input cannot be read does not change; it is noted as damaged.
 
         Raises:
-            StoreDamaged: Results are missing, and the input of none of them can be read.
-            JobConflict: Another client changed the job at this moment.
+            StoreDamaged: Results are missing, and no input of these shards can be read.
+            JobConflict: Another client changed the job at the same time.
         """
         survey = self._survey(job)
         if not survey.lost:
@@ -116,7 +116,7 @@ class LostResults:
             yield _Read(shard, completions, num_lines, token or b"", digest)
 
     def _num_lines(self, shard: ShardRef) -> int | None:
-        """How many lines a shard's input has; None if nobody can read it."""
+        """Return the number of lines in a shard's input, or None if the input is damaged."""
         key = JobKeys(shard.job_id).input(shard.index)
         with self._server.damage.skipping():
             return len(unpack_prompts(self._server.run("GET", key), key))
@@ -149,7 +149,7 @@ class LostResults:
 
 
 def _fields(name: str, histogram: LatencyHistogram) -> dict[str, int]:
-    """A histogram as the job's `latency` hash holds it."""
+    """Return a histogram as fields of the job's `latency` hash."""
     if not histogram.counts:
         return {}
     return {f"{name}:{bucket}": count for bucket, count in histogram.counts.items()} | {

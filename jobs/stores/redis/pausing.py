@@ -1,4 +1,4 @@
-"""Holding a job up for a while."""
+"""Pause and resume a job."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobs.stores.rules import not_running
 
 
 class Pausing:
-    """A flag that leases and renewals look at; both calls may be repeated."""
+    """Sets or clears a flag that leases and renewals check. Repeating a call is harmless."""
 
     def __init__(self, server: RedisServer, index: JobIndex, reader: JobReader) -> None:
         self._server = server

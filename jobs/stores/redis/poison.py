@@ -1,4 +1,4 @@
-"""Lines that take their workers down: the one line gets an error, its neighbours go on."""
+"""Drop the leases of lost workers. A line that crashes its workers gets an error, and the shard's other lines run."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from jobs.stores.rules import lease_lost, worker_lost_line
 
 
 def late_lease(server: RedisServer, lease: Lease) -> LeaseLost:
-    """A worker acts on a shard that is no longer its own; its silence was not the shard's fault, since it is alive."""
+    """Return the error for a worker that uses a lease it no longer has.
+
+    The worker is alive, so the shard did not crash it. The call therefore undoes the count of this lease's expiry.
+    """
     server.script("absolve", [JobKeys(lease.shard.job_id).shard(lease.shard.index)], lease.token)
     return lease_lost(lease)
 
 
 class SilentWorkers:
-    """Drops the leases of workers that have fallen silent. What two callers find at once is done once."""
+    """Drops expired leases. When two callers find the same one, only one of them drops it."""
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
 
     def drop(self, shard: ShardRef) -> bool:
-        """Take a shard from a silent worker; whether it needs another one now."""
+        """Drop a shard's expired lease. Returns True if the shard needs a worker now."""
         keys, index = JobKeys(shard.job_id), shard.index
         names = [keys.shard(index), keys.running(index), keys.open, keys.leases, keys.meta]
         reply = self._server.script("drop_expired", names, index)

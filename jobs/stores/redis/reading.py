@@ -1,4 +1,4 @@
-"""What a client reads of jobs: state, figures, results."""
+"""Read jobs for clients: state, statistics, results."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from jobs.stores.redis.index import JobIndex
 from jobs.stores.redis.job_record import counters_of, job_of
 from jobs.stores.redis.server import RedisServer
 
-SHARDS_A_READ = 4  # shards in memory at once: `results` holds no more, whatever the job's size
+SHARDS_A_READ = 4  # max shards in memory at once in `results`, for a job of any size
 
 _sample = msgspec.json.Decoder(TimelineSample)
 
 
 class JobReader:
-    """Every method but `jobs` raises `JobNotFound`, and `RecordDamaged` for a job that cannot be read.
+    """Reads jobs. Every method except `jobs` raises `JobNotFound`, and `RecordDamaged` if the job cannot be read.
 
-    Results that cannot be read are skipped and noted.
+    A result that cannot be read is skipped and noted in `damage`.
     """
 
     def __init__(self, server: RedisServer, index: JobIndex, deletion: Deletion) -> None:
@@ -102,7 +102,7 @@ class JobReader:
             yield from self._read_shards(job_id, range(first, min(first + SHARDS_A_READ, num_shards)))
 
     def _read_shards(self, job_id: str, indexes: range) -> Iterator[Completion]:
-        # One transaction: a shard that is finished in between would otherwise be missed in both places.
+        # One transaction: otherwise a shard that finishes between two reads would be missing from both replies.
         keys = JobKeys(job_id)
         commands = [("HGETALL", keys.meta)]
         for index in indexes:
@@ -114,7 +114,13 @@ class JobReader:
             yield from self.completions(ShardRef(job_id, index), finished, running)
 
     def completions(self, shard: ShardRef, finished: Any, running: Any) -> list[Completion]:  # noqa: ANN401 - replies
-        """What can be read of a shard's results, in input order."""
+        """Return a shard's readable results in input order.
+
+        Args:
+            shard: The shard.
+            finished: The reply for its key `results`: a packed value, None, or `RecordDamaged`.
+            running: The reply for its key `running`: a hash, or `RecordDamaged`.
+        """
         keys, found = JobKeys(shard.job_id), []
         with self._server.damage.skipping():
             if sound(finished) is not None:

@@ -1,4 +1,4 @@
-"""One Redis server as the store uses it: commands, pipelines and Lua scripts, with errors that people can act on."""
+"""A Redis client for the store: commands, pipelines and Lua scripts, with errors that users can act on."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ Call = tuple[Sequence[str], Sequence[Word]]  # a script's keys and arguments
 
 
 class RedisServer:
-    """Thread-safe. Every method raises `StoreUnavailable` or `StoreFull`; strings in replies are bytes.
+    """One Redis server. Thread-safe. Strings in replies are bytes.
 
-    A key of another type raises `RecordDamaged`. `damage` lists the damaged records that readers have skipped.
+    Every method may raise `StoreUnavailable` or `StoreFull`, and `RecordDamaged` for a key of a wrong type. `damage`
+    lists the damaged records that readers have skipped.
     """
 
     def __init__(self, client: redis.Redis) -> None:
-        """`client` must not decode replies (`decode_responses=False`, the default)."""
+        """Use `client`, which must not decode replies (`decode_responses=False`, the default)."""
         self.damage = Damage()
         self._client = client
         self._scripts: dict[str, Script] = {}
 
     def run(self, *command: Word) -> Any:  # noqa: ANN401 - its type depends on the command
-        """The reply to one command."""
+        """Send one command and return its reply."""
         with translated_errors(self._client):
             try:
                 return self._client.execute_command(*command)  # type: ignore[no-untyped-call]
@@ -41,11 +42,11 @@ class RedisServer:
                 raise
 
     def pipeline(self, commands: Iterable[Command], atomic: bool = False) -> list[Any]:
-        """The replies to many commands sent together; `atomic` runs them as one transaction."""
+        """Send many commands together and return their replies. `atomic` makes them one transaction."""
         return [sound(reply) for reply in self.replies(commands, atomic)]
 
     def replies(self, commands: Iterable[Command], atomic: bool = False) -> list[Any]:
-        """The same, for a reader of many records: a damaged one has its `RecordDamaged` as its reply (`sound`)."""
+        """Do as `pipeline`, but return `RecordDamaged` in place of a damaged record's reply. `sound` raises it."""
         sent = list(commands)
         with translated_errors(self._client), self._client.pipeline(transaction=atomic) as pipeline:
             for command in sent:
@@ -54,7 +55,10 @@ class RedisServer:
             return [_found_damage(reply, str(command[1])) for command, reply in zip(sent, replies, strict=True)]
 
     def script(self, name: str, keys: Sequence[str], *args: Word) -> Any:  # noqa: ANN401 - depends on the script
-        """The reply of `scripts/{name}.lua`, which runs atomically; a string comes as `str`. Sent by its hash."""
+        """Run `scripts/{name}.lua` atomically and return its reply. A string in the reply is a `str`.
+
+        The script is sent by its hash (EVALSHA), and whole only if the server does not know it.
+        """
         with translated_errors(self._client):
             try:
                 return _text(self._script(name)(keys=keys, args=args))
@@ -63,9 +67,9 @@ class RedisServer:
                 raise
 
     def scripts(self, name: str, calls: Sequence[Call]) -> list[Any]:
-        """The replies of many calls of one script, sent together. Each runs atomically by itself.
+        """Send many calls of one script together and return their replies. Each call is atomic by itself.
 
-        A call that meets a damaged record has its `RecordDamaged` as its reply (`sound`).
+        The reply of a call that finds a damaged record is `RecordDamaged`. `sound` raises it.
         """
         digest = self._script(name).sha
         with translated_errors(self._client), self._client.pipeline(transaction=False) as pipeline:
@@ -82,7 +86,7 @@ class RedisServer:
         ]
 
     def _sent_whole(self, name: str, call: Call) -> Any:  # noqa: ANN401 - depends on the script
-        """A call to a server that has not known the script; damage is the reply, as in `scripts`."""
+        """Repeat a call with the whole script, for a server that does not know it. Replies are those of `scripts`."""
         keys, args = call
         try:
             return self.script(name, keys, *args)
@@ -90,7 +94,7 @@ class RedisServer:
             return error
 
     def now(self) -> float:
-        """Seconds since the epoch by the server's clock."""
+        """Return the time of the server's clock, in seconds since the epoch."""
         seconds, microseconds = self.run("TIME")
         return int(seconds) + int(microseconds) / 1e6
 
@@ -102,7 +106,7 @@ class RedisServer:
         return self._scripts.setdefault(name, self._client.register_script(source))
 
 
-# What the server says when a key has another type, or a number is none.
+# Texts of the server's errors for a key of a wrong type, or for a text where a number must be.
 _SIGNS_OF_DAMAGE = ("WRONGTYPE", "is not an integer", "is not a valid float", "is not a float")
 
 
@@ -114,7 +118,7 @@ def _raise_damage(error: ResponseError, key: str) -> None:
 
 
 def _found_damage(reply: Any, key: str) -> Any:  # noqa: ANN401 - any reply but an error stays what it is
-    """Put `RecordDamaged` in the place of an error that tells of one. Raises every other error."""
+    """Turn an error reply about a damaged record into `RecordDamaged`. Raises every other error."""
     if not isinstance(reply, RedisError):
         return reply
     try:
@@ -130,14 +134,14 @@ def _text(reply: Any) -> Any:  # noqa: ANN401 - only strings change
 
 
 def scored(reply: Sequence[Any]) -> list[tuple[bytes, float]]:
-    """The members and scores of a reply WITHSCORES: pairs in the newer protocol, one flat list in the older one."""
+    """Return members and scores of a WITHSCORES reply. It holds pairs in RESP3, and is one flat list in RESP2."""
     if reply and isinstance(reply[0], list | tuple):
         return [(member, float(score)) for member, score in reply]
     return [(member, float(score)) for member, score in zip(reply[::2], reply[1::2], strict=True)]
 
 
 def newest_id(reply: Any) -> str | None:  # noqa: ANN401 - a list in the older protocol, a dictionary in the newer one
-    """The id of the one entry that XREAD found in one stream; None if it found nothing."""
+    """Return the id of the one entry that XREAD found in one stream, or None if it found nothing."""
     if not reply:
         return None
     entries = next(iter(reply.values()))[0] if isinstance(reply, dict) else reply[0][1]

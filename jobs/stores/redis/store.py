@@ -1,4 +1,4 @@
-"""The results store in Redis (or Valkey): a `JobStore` made of small parts, one for each side of the work."""
+"""The results store in Redis or Valkey: a `JobStore` that consists of one small class per kind of work."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from jobs.stores.rules import TIMELINE_SECONDS
 
 
 class RedisJobStore:
-    """`JobStore` says what each method does. Thread-safe; `jobs/keys.py` has the layout.
+    """A `JobStore` in Redis; `JobStore` documents each method, `jobs/keys.py` the layout. Thread-safe.
 
-    Every change of several keys of a job is one Lua script, fenced by the shard's token where a worker makes it.
+    One Lua script makes every change of several keys of a job. A change by a worker is fenced by the shard's token.
     """
 
     def __init__(self, client: redis.Redis) -> None:
-        """`client` must not decode replies; `jobs.stores.connect` makes one with the right options."""
+        """Use `client`, which must not decode replies. `jobs.stores.connect` makes one with the right options."""
         self._server = RedisServer(client)
         self._index = JobIndex(self._server)
         self._deletion = Deletion(self._server, self._index)

@@ -1,4 +1,4 @@
-"""How a job comes into the store: created, its shards added, opened."""
+"""Submit a job: create it, add its shards, open it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from jobs.wire_format import WIRE_FORMAT
 
 
 class Submission:
-    """Every call may be repeated after a broken connection: it changes nothing a second time."""
+    """Submits jobs. Each call may be repeated after a broken connection: the second call changes nothing."""
 
     def __init__(self, server: RedisServer, index: JobIndex, reader: JobReader) -> None:
         self._server = server
@@ -66,7 +66,7 @@ class Submission:
 
 
 def _known_line(completion: Completion, encoded: bytes) -> tuple[int, str, str, int, int]:
-    """One line as `add_shard.lua` takes it."""
+    """Return a known completion as `add_shard.lua` takes it."""
     usage = completion.usage or Usage(0, 0)
     reason = completion.finish_reason or ""
     return completion.index, encoded.decode(), reason, usage.prompt_tokens, usage.completion_tokens

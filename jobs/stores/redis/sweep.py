@@ -1,4 +1,4 @@
-"""Recovery: shards of unfinished jobs that nobody holds."""
+"""Recovery: find shards of unfinished jobs that nobody holds, and end jobs that are cancelled or late."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ from jobs.stores.redis.server import Command, RedisServer
 @dataclass(frozen=True)
 class _Found:
     job_id: str
-    job: Job | None  # None: deleted
+    job: Job | None  # None if deleted
     open: list[ShardRef]  # never leased, released, or dropped by an earlier sweep
-    expired: list[ShardRef]  # their workers have fallen silent
+    expired: list[ShardRef]  # shards whose lease has expired
     now: float  # seconds since the epoch, by the server's clock
 
 
 class Sweep:
-    """Three exchanges with the server for all of a model's jobs when nothing is wrong. Any worker may call it at any
-    time: what two of them find at once is done once.
+    """Implements `JobStore.stranded`.
+
+    Any worker may call it at any time: when two workers find the same shard, only one of them changes it. A sweep over
+    all of a model's jobs takes three round trips when nothing is wrong.
     """
 
     def __init__(self, server: RedisServer, index: JobIndex, closer: ShardCloser) -> None:
@@ -37,7 +39,10 @@ class Sweep:
         self._silent = SilentWorkers(server)
 
     def stranded(self, model: str, limit: int, expired_only: bool) -> list[ShardRef]:
-        """At most `limit` shards: those whose worker has just been lost before those that wait, old jobs first."""
+        """Return at most `limit` shards. Shards of just-dropped leases come first, then waiting shards.
+
+        Within each group, shards are in the order of their jobs' turns.
+        """
         lost: list[ShardRef] = []
         waiting: list[ShardRef] = []
         for found in self._look(model, limit):
@@ -90,7 +95,7 @@ class Sweep:
         return [ShardRef(job_id, index) for index in self._server.damage.numbers(key, sound(reply))]
 
     def _deadline_passes(self, found: _Found) -> bool:
-        """Whether the job's deadline has passed, and it is to end now."""
+        """Return whether the job's deadline has passed. If so, mark the job as expired."""
         if found.job is None or found.job.deadline_at is None or found.job.deadline_at > found.now:
             return False
         keys = JobKeys(found.job_id)

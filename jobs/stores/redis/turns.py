@@ -1,4 +1,4 @@
-"""Which shard comes next: the highest priority, then the job that was served least recently."""
+"""Choose the next shard: from the job at the highest priority that was served longest ago."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from jobs.stores.redis.index import PRIORITY_STEP, JobIndex
 from jobs.stores.redis.leases import Leases
 from jobs.stores.redis.server import Command, RedisServer, scored
 
-JOBS_A_LOOK = 32  # mostly one of the first has a shard that waits
-SHARDS_A_LOOK = 8  # of each job: if other workers take some of them first, there are more to try
-ROUNDS = 5  # looks, while others are always faster
-ALONE_FROM = 2**40  # scores in `open` of shards that must be run alone (`scripts/common.lua`)
+JOBS_A_LOOK = 32  # jobs per read; usually one of the first has a waiting shard
+SHARDS_A_LOOK = 8  # shards per job: other workers may take some of them first
+ROUNDS = 5  # max searches while other workers take every shard first
+ALONE_FROM = 2**40  # min score in `open` of a shard that must run alone (`scripts/common.lua`)
 _RUNNABLE = (JobState.QUEUED.encode(), JobState.IN_PROGRESS.encode())
 
 
@@ -24,9 +24,9 @@ _RUNNABLE = (JobState.QUEUED.encode(), JobState.IN_PROGRESS.encode())
 class _Turn:
     job_id: str
     score: float
-    shards: list[ShardRef]  # that wait for any worker
-    alone: list[ShardRef]  # that wait for a worker of their own
-    deadline_ms: int | None  # by the server's clock
+    shards: list[ShardRef]  # waiting shards that any worker may run
+    alone: list[ShardRef]  # waiting shards that must run alone in a worker
+    deadline_ms: int | None  # ms since the epoch, by the server's clock
 
     @property
     def priority(self) -> float:
@@ -34,8 +34,10 @@ class _Turn:
 
 
 class Turns:
-    """Jobs lie on different nodes of a cluster, so a look and the lease that follows are two steps: when another worker
-    was faster, the next shard is tried.
+    """Leases the next shard of a model.
+
+    Jobs lie on different nodes of a cluster, so the search and the lease are two steps. If another worker takes the
+    shard in between, the next shard is tried.
     """
 
     def __init__(self, server: RedisServer, index: JobIndex, leases: Leases) -> None:
@@ -68,7 +70,7 @@ class Turns:
         return None
 
     def _turns(self, model: str) -> Iterator[_Turn]:
-        """Jobs with shards that wait, next in turn first."""
+        """Iterate over runnable jobs with waiting shards, next in turn first."""
         first = 0
         while look := self._index.turns(model, first, JOBS_A_LOOK):
             first += len(look)
@@ -88,12 +90,15 @@ class Turns:
                     yield turn
 
     def _shards(self, job_id: str, waiting: list[tuple[bytes, float]]) -> list[tuple[ShardRef, float]]:
-        """Shards that wait, with their places in `open`."""
+        """Return waiting shards, each with its score in `open`."""
         key, numbers = JobKeys(job_id).open, self._server.damage.numbers
         return [(ShardRef(job_id, index), place) for member, place in waiting for index in numbers(key, [member])]
 
     def _late(self, turn: _Turn) -> bool:
-        """Whether the job's deadline has passed, which a lease would notice. `stranded` ends such a job."""
+        """Return whether the job's deadline has passed. `stranded` ends such a job.
+
+        A lease makes this check itself, but a shard that must run alone is returned without a lease.
+        """
         return turn.deadline_ms is not None and self._server.now() * 1000 >= turn.deadline_ms
 
     def _had(self, model: str, turn: _Turn) -> None:

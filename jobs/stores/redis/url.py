@@ -1,4 +1,4 @@
-"""What can be wrong with a Redis URL, said without showing the URL: it may hold a password."""
+"""Check a Redis URL. The errors never show the URL, because it may hold a password."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TLS_OPTIONS = {
     "ssl_cert_reqs": "none|optional|required",
     "ssl_check_hostname": _TRUTH,
 }
-# What may stand after the `?` of a URL -> the pattern of its values. `db` is for unix:// only.
+# Allowed option after the `?` of a URL -> pattern of its value. `db` is for unix:// only.
 OPTIONS = {"db": "[0-9]{1,5}", "protocol": "2|3", **TLS_OPTIONS}
 FORM_HINT = (
     "It looks like redis://[USER:PASSWORD@]HOST:PORT/DATABASE; rediss:// for TLS, unix:// for a socket.\n"
@@ -27,11 +27,11 @@ FORM_HINT = (
 
 
 def check_url(url: str) -> None:
-    """Refuse what redis-py and kombu would read differently, or not at all.
+    """Refuse a URL that redis-py and kombu would read differently, or could not read.
 
     Raises:
-        InvalidInput: Another scheme, a host that is no name, a port or a database that is no number, or an option
-            that is not in `OPTIONS`.
+        InvalidInput: The scheme is unknown, the host is not a name, or an option is not in `OPTIONS`. Also raised if
+            the port or the database is not a number.
     """
     scheme, found, _ = url.partition("://")
     if not found or scheme not in SCHEMES:
@@ -56,25 +56,26 @@ def _check_place(scheme: str, parts: SplitResult) -> None:
         (parts.hostname or "localhost").encode("idna")
     except UnicodeError:
         raise bad_url("its host is not a name") from None
-    if parts.port == 0:  # redis-py would take 6379
+    if parts.port == 0:  # redis-py would use 6379 instead
         raise bad_url("its port is 0; ports are from 1 to 65535")
-    if not re.fullmatch(r"/?[0-9]{0,5}", parts.path):  # redis-py would take database 0 for a longer number
+    if not re.fullmatch(r"/?[0-9]{0,5}", parts.path):  # redis-py would use database 0 for a longer number
         raise bad_url("its database is not a whole number up to 99999")
 
 
 def _check_options(scheme: str, query: str) -> None:
-    """Allow only what cannot change how the store and the queue speak to the server.
+    """Allow only options that keep the protocol of store and queue unchanged.
 
-    redis-py would pass on any other option to its connection: one that decodes replies, say, breaks every reader.
+    redis-py passes any other option to its connection. For example, an option that decodes replies breaks every
+    reader.
     """
     for name, values in parse_qs(query, keep_blank_values=True).items():
-        if name == "db" and scheme != "unix":  # kombu would take database 0
+        if name == "db" and scheme != "unix":  # kombu would use database 0
             raise bad_url("its database stands in an option; it belongs after the port, as in redis://HOST:6379/3")
         if name in TLS_OPTIONS and scheme != "rediss":
             raise bad_url(f"its option `{name}` is for rediss:// only")
         allowed = OPTIONS.get(name)
         if allowed is None:
-            # A password with a question mark in it looks like an option; an @ follows it.
+            # A password that contains a question mark looks like an option, but an @ follows it.
             is_a_name = re.fullmatch("[a-z_]{1,50}", name) and "@" not in query
             what = f"an unknown option, `{name}`" if is_a_name else "a ? that no option follows"
             raise bad_url(f"it has {what}; options are {', '.join(OPTIONS)}")
@@ -83,5 +84,5 @@ def _check_options(scheme: str, query: str) -> None:
 
 
 def bad_url(reason: str) -> InvalidInput:
-    """The error for a URL that cannot be used."""
+    """Return the error for a URL that cannot be used."""
     return InvalidInput(f"The Redis URL cannot be used: {reason}.", FORM_HINT)

@@ -1,2 +1,4 @@
--- KEYS: shard. ARGV: token. The worker that had this lease is alive.
+-- Undo the count of an expired lease, because its worker is alive after all.
+-- KEYS: 1 shard.
+-- ARGV: 1 token of that lease.
 absolve(KEYS[1], ARGV[1])

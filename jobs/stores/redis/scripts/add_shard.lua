@@ -1,7 +1,9 @@
--- KEYS: meta, shard, input, running, results, open. ARGV: index, number of lines, packed prompts, then what is known of
--- the lines before any is run: in MessagePack an array of {index, completion, finish reason, prompt tokens, completion
--- tokens}, and if that is every line, all of them packed, else ''.
--- Storing a shard again changes nothing. Returns 'ok', 'cancelled', 'missing', or the state that forbids it.
+-- Store a shard of a job that is being submitted. Storing it again changes nothing.
+-- KEYS: 1 meta, 2 shard, 3 input, 4 running, 5 results, 6 open.
+-- ARGV: 1 index of the shard, 2 number of its lines, 3 its packed prompts, 4 known completions (MessagePack, below),
+--   5 packed results if the completion of every line is known, else ''.
+-- The MessagePack array holds {line index, completion, finish reason, prompt tokens, completion tokens} per known line.
+-- Returns 'ok', 'cancelled', 'missing', or the state that forbids it.
 local state, cancel = unpack(redis.call('HMGET', KEYS[1], 'state', 'cancel_requested'))
 if not state or state == 'deleting' then
   return 'missing'

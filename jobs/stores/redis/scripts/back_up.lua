@@ -1,6 +1,7 @@
--- KEYS: meta, shard, leases. ARGV: index, worker id, time to live in ms, ms that a slow shard has been held at the least.
--- Makes a worker the second runner of a slow shard that another one holds.
--- Returns {token, attempt}, or false when it is not slow, may take its workers down, or has a second runner already.
+-- Make a worker the second runner of a slow shard that another worker holds.
+-- KEYS: 1 meta, 2 shard, 3 leases.
+-- ARGV: 1 index of the shard, 2 worker id, 3 time to live in ms, 4 min ms that the shard must have been held.
+-- Returns {token, attempt}. Returns false when the shard is not slow, may crash its workers, or has a second runner.
 local index, now = ARGV[1], now_ms()
 local state, cancel, paused, deadline, held_ms, held_shards =
   unpack(redis.call('HMGET', KEYS[1], 'state', 'cancel_requested', 'paused', 'deadline_ms', 'held_ms', 'held_shards'))

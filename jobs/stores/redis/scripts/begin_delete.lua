@@ -1,4 +1,6 @@
--- KEYS: meta. Returns 'ok' when the job's keys may go (it ended, was never opened, or its deletion broke off), 'missing', or its state.
+-- Mark a job as deleted, if its keys may be freed: it has ended, was never opened, or its deletion broke off.
+-- KEYS: 1 meta.
+-- Returns 'ok', 'missing', or the state that forbids it.
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then
   return 'missing'

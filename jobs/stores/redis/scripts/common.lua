@@ -1,20 +1,22 @@
--- Stands in front of every script. Scripts touch only keys of one job, or one list of jobs, all of them passed in KEYS.
+-- Functions for all scripts: the client puts this file in front of each script.
+-- A script touches only the keys of one job, or one list of jobs. It gets all their names in KEYS.
 
--- Milliseconds since the epoch by the server's clock, the only one that decides leases.
+-- Returns milliseconds since the epoch by the server's clock. Leases expire by no other clock.
 local function now_ms()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- Names a shard in `open`. Those that must be run alone stand behind all others.
+-- Adds a shard to `open`. Shards that must run alone come after all others.
 local function open_shard(shard, open, index)
   local suspect = redis.call('HEXISTS', shard, 'alone')
   redis.call('ZADD', open, index + suspect * 2 ^ 40, index)
 end
 
--- Counts that the worker of an expired lease has fallen silent. `MAX_SHARED` of these, and the shard is run alone in a
--- worker, `alone` lines at a time: all that are pending, then an eighth of those that took the worker down, at last one.
--- Returns false, and changes nothing, when one line has been alone in `MAX_LONE` workers that fell silent.
+-- Counts an expired lease, because its shard may have crashed the worker. After `MAX_SHARED` of them the shard runs
+-- alone in a worker, with `alone` lines at a time. These are first all pending lines, then 1 / `PART` of the lines that
+-- crashed the worker, and in the end one line. Returns false, and changes nothing, when one line has run alone in
+-- `MAX_LONE` lost workers.
 local MAX_SHARED, MAX_LONE, LAST_LEASES, PART = 2, 2, 5, 8
 local function book_expiry(shard, running)
   local token, alone, lines = unpack(redis.call('HMGET', shard, 'held', 'alone', 'lines'))
@@ -37,14 +39,14 @@ local function book_expiry(shard, running)
   return true
 end
 
--- Milliseconds that a lease lives. The one before a line is given up lives longer: a worker that is only frozen or cut off
--- for a while is back before its line is blamed.
+-- Returns a lease's time to live in ms. The last lease before a line's `worker_lost` error lives longer. So a worker
+-- that is only frozen or cut off for a while can return before the line is blamed.
 local function time_to_live(shard, usual)
   local lone = tonumber(redis.call('HGET', shard, 'lone') or 0)
   return lone + 1 >= MAX_LONE and usual * LAST_LEASES or tonumber(usual)
 end
 
--- A worker whose lease has expired is alive after all: it was cut off, or frozen, so its silence is not the lines' fault.
+-- Undoes the count of an expired lease. Its worker is alive: it was cut off or frozen, and the lines did not crash it.
 local function absolve(shard, token)
   local counter = redis.call('HGET', shard, 'lost:' .. token)
   if counter then
@@ -55,21 +57,21 @@ local function absolve(shard, token)
   end
 end
 
--- Whether a token gives the right to work on a shard: its holder's, or its second runner's while it has a holder.
+-- Returns whether a token is valid for work on a shard: the holder's, or the second runner's while there is a holder.
 local function may_work(shard, token)
   local held, backup = unpack(redis.call('HMGET', shard, 'held', 'backup'))
   return held == token or (held and backup == token)
 end
 
--- Ends what a holder has, and with it the second runner's right.
+-- Ends the holder's lease, and with it the second runner's.
 local function unhold(shard)
   redis.call('HDEL', shard, 'held', 'worker', 'backup', 'backup_until_ms')
 end
 
--- Counts the time in which a worker held at least one shard: the union of the leases' times, in `busy_ms`, up to the moment
--- `busy_at_ms`. Every change of `leases` and every written line calls it first: since the call before, no lease has
--- changed, so that time was held up to the last expiry. A lease that nobody renewed counts up to its expiry.
--- A job that an older version began has none of this; it starts with the duration that version would have shown.
+-- Adds to `busy_ms` the time since `busy_at_ms` in which workers held at least one shard of the job. Returns `busy_ms`.
+-- Call it before every change of `leases` and for every written line: it assumes that no lease has changed since the
+-- previous call. A lease that nobody renewed counts up to its expiry. A job that an older version began has no
+-- `busy_ms`. It starts with the duration that the older version would have shown.
 local function count_time(meta, leases, now)
   local busy, at, first, last, idle =
     unpack(redis.call('HMGET', meta, 'busy_ms', 'busy_at_ms', 'first_step_at_ms', 'last_line_at_ms', 'idle_ms'))
@@ -83,7 +85,8 @@ local function count_time(meta, leases, now)
   return busy
 end
 
--- Whether a shard that has been held for so many ms is slow: for `SLOW_FACTOR` times as long as the job's finished ones.
+-- Returns whether a shard that has been held for `ms` is slow: at least `least_ms`, and `SLOW_FACTOR` times as long as
+-- the job's finished shards on average.
 local SLOW_FACTOR = 2
 local function is_slow(ms, held_ms, held_shards, least_ms)
   return held_shards and ms >= tonumber(least_ms) and ms >= SLOW_FACTOR * held_ms / held_shards
@@ -93,7 +96,7 @@ local function has_ended(state)
   return state == 'completed' or state == 'cancelled' or state == 'expired' or state == 'failed'
 end
 
--- Ends a job of which no shard needs or has a worker. Returns 1 if this call ended it.
+-- Ends the job if no shard is open or leased. Returns 1 if this call ended it, else 0.
 local function end_if_all_done(meta, open, leases, now)
   if redis.call('ZCARD', open) + redis.call('ZCARD', leases) > 0 then
     return 0
@@ -104,8 +107,9 @@ local function end_if_all_done(meta, open, leases, now)
   return 1
 end
 
--- Opens the closed shard `args[1]`, and with it a job that has ended. From `first` on, `args` holds index and completion of
--- each line that keeps its result. The caller has removed the compacted results and adapted the job's other counters.
+-- Opens the closed shard with index `args[1]`, and queues its job again if that has ended. From `first` on, `args`
+-- holds index and completion of each line that keeps its result. The caller must have removed the compacted results and
+-- adjusted the job's other counters.
 local function reopen(meta, shard, running, open, args, first)
   local index = args[1]
   for i = first, #args, 2 do
@@ -121,7 +125,8 @@ local function reopen(meta, shard, running, open, args, first)
   end
 end
 
--- Replaces a shard's running results by the compacted value; `errors` of its lines are new and counted here.
+-- Closes a shard: replaces its running results by the compacted value, and counts its `errors` new failed lines.
+-- Returns 1 if this ended the job, else 0.
 local function close_shard(keys, index, compacted, errors)
   count_time(keys.meta, keys.leases, now_ms())
   redis.call('SET', keys.results, compacted)

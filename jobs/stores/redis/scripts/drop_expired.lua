@@ -1,6 +1,8 @@
--- KEYS: shard, running, open, leases, meta. ARGV: index.
--- Returns 'open' when an expired lease was dropped, 'guilty' when its one line has been alone in too many workers that
--- fell silent (the lease is kept until that line has its error), or 'held' when there is no expired lease.
+-- Drop a shard's expired lease, so that the shard waits for a worker again.
+-- KEYS: 1 shard, 2 running, 3 open, 4 leases, 5 meta.
+-- ARGV: 1 index of the shard.
+-- Returns 'open' when the lease was dropped, or 'held' when there is no expired lease. Returns 'guilty' when the next
+-- line ran alone in too many lost workers; `lose_line` then drops the lease.
 local expires = redis.call('ZSCORE', KEYS[4], ARGV[1])
 if not expires or tonumber(expires) > now_ms() then
   return 'held'

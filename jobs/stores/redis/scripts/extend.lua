@@ -1,5 +1,8 @@
--- KEYS: meta, open, then the shard and the input of each new shard. ARGV: how many lines the job must have (they only
--- grow, so they are its version), the spec as it shall be, then index, number of lines and packed prompts of each new shard.
+-- Add shards to a job. A completed job is queued again.
+-- KEYS: 1 meta, 2 open, then per new shard: shard, input.
+-- ARGV: 1 number of lines that the job must have, 2 new spec (JSON), then per new shard: index, number of lines, packed
+--   prompts.
+-- The number of lines only grows, so it serves as the job's version.
 -- Returns 'ok', 'missing', 'changed', 'ending', or the state that forbids it.
 local state, cancel, spec = unpack(redis.call('HMGET', KEYS[1], 'state', 'cancel_requested', 'spec'))
 if not state or state == 'deleting' then

@@ -1,7 +1,10 @@
--- KEYS: meta, shard, running, results, open, leases, engine. ARGV: index, token, lines in `running` when it was read,
--- packed results, errors among them that are new, worker id, what the worker is (JSON), then field and amount of each
--- sum of `engine`, '', then field and value of each maximum.
--- Returns 'ended' or 'ok', 'lost', or 'changed' when lines came in since `running` was read.
+-- Close a shard that a worker has finished, and add the worker's statistics to the job's.
+-- KEYS: 1 meta, 2 shard, 3 running, 4 results, 5 open, 6 leases, 7 engine.
+-- ARGV: 1 index of the shard, 2 token, 3 number of lines in `running` when the caller read it, 4 packed results,
+--   5 number of new errors in them, 6 worker id, 7 facts of the worker (JSON), then field and amount of each sum in
+--   `engine`, '', field and value of each maximum in `engine`.
+-- Returns 'ended' if this ended the job, else 'ok'. Returns 'lost' when the token is outdated, or 'changed' when lines
+-- came in since the caller read `running`.
 if not may_work(KEYS[2], ARGV[2]) then
   return 'lost'
 end

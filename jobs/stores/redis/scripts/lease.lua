@@ -1,5 +1,7 @@
--- KEYS: meta, shard, running, open, leases. ARGV: index, worker id, time to live in ms, '1' if the worker runs nothing else.
--- Returns {token, attempt, lines at a time or 0 for all}, or false when there is nothing to do.
+-- Lease a shard to a worker.
+-- KEYS: 1 meta, 2 shard, 3 running, 4 open, 5 leases.
+-- ARGV: 1 index of the shard, 2 worker id, 3 time to live in ms, 4 '1' if the worker runs no other shard.
+-- Returns {token, attempt, max lines at a time (0 for all)}, or false when the shard cannot be leased now.
 local index, now = ARGV[1], now_ms()
 local state, cancel, paused, deadline =
   unpack(redis.call('HMGET', KEYS[1], 'state', 'cancel_requested', 'paused', 'deadline_ms'))
@@ -16,7 +18,7 @@ if not redis.call('ZSCORE', KEYS[4], index) then
     return false -- finished, or held
   end
   if not book_expiry(KEYS[2], KEYS[3]) then
-    return false -- `stranded` turns its line into an error
+    return false -- `stranded` gives its line an error
   end
   unhold(KEYS[2])
   redis.call('ZREM', KEYS[5], index)

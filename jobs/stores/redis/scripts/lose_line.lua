@@ -1,7 +1,9 @@
--- KEYS: meta, shard, running, open, leases. ARGV: index of the shard, lines in `running` when it was read, index and
--- completion of its first pending line. That line took its workers down: it gets its error, the others go on.
--- Returns 'open' when the shard waits for a worker again, 'changed' when a worker has been there since `running` was
--- read, or 'no' when its lease has not expired or its line is not guilty.
+-- Give a line that crashes its workers a `worker_lost` error. The shard's other lines wait for a worker again.
+-- KEYS: 1 meta, 2 shard, 3 running, 4 open, 5 leases.
+-- ARGV: 1 index of the shard, 2 number of lines in `running` when the caller read it, 3 index of the first pending
+--   line, 4 completion (JSON) of that line.
+-- Returns 'open' when the shard waits again. Returns 'changed' when lines came in since the caller read `running`, or
+-- 'no' when the lease has not expired. If the line is no longer to blame, it gets no error, and the lease is dropped.
 local expires = redis.call('ZSCORE', KEYS[5], ARGV[1])
 if not expires or tonumber(expires) > now_ms() then
   return 'no'

@@ -1,5 +1,7 @@
--- KEYS: meta, open, leases. ARGV: number of shards, seconds until the deadline ('' for none).
--- Returns 'ok' (also when it was opened before), 'cancelled', 'missing', or 'incomplete'.
+-- Queue a job whose shards are all stored. Opening it again changes nothing.
+-- KEYS: 1 meta, 2 open, 3 leases.
+-- ARGV: 1 number of shards, 2 seconds until the deadline ('' for none).
+-- Returns 'ok', 'cancelled', 'missing', or 'incomplete' when shards are missing.
 local state, cancel = unpack(redis.call('HMGET', KEYS[1], 'state', 'cancel_requested'))
 if not state or state == 'deleting' then
   return 'missing'

@@ -1,4 +1,7 @@
--- KEYS: meta. ARGV: '1' to pause, '0' to resume. Returns 'ok', 'missing', 'ending', or the state that forbids it.
+-- Pause or resume a job.
+-- KEYS: 1 meta.
+-- ARGV: 1 '1' to pause, '0' to resume.
+-- Returns 'ok', 'missing', 'ending', or the state that forbids it.
 local state, cancel = unpack(redis.call('HMGET', KEYS[1], 'state', 'cancel_requested'))
 if not state or state == 'deleting' then
   return 'missing'

@@ -1,6 +1,8 @@
--- KEYS: meta, latency. ARGV: completed and failed lines that the job must have, then in MessagePack the fields of `meta`
--- that count lines and tokens, and all fields of `latency`.
--- Sets the counters of an ended job of which results are gone. Returns 'ok', or 'changed' when it is not as it was read.
+-- Set the counters of an ended job that has lost results.
+-- KEYS: 1 meta, 2 latency.
+-- ARGV: 1 and 2 number of completed and of failed lines when the caller read the job, 3 new counters in `meta`
+--   (MessagePack map), 4 all new fields of `latency` (MessagePack map).
+-- Returns 'ok', or 'changed' when the job has changed since the caller read it.
 local state, completed, failed = unpack(redis.call('HMGET', KEYS[1], 'state', 'completed', 'failed'))
 if not has_ended(state) or (completed or '0') ~= ARGV[1] or (failed or '0') ~= ARGV[2] then
   return 'changed'

@@ -1,6 +1,8 @@
--- KEYS: meta, shard, open, leases. ARGV: index, token.
--- Returns 'open' when the shard waits for a worker again, 'paused' when its job is, 'cancelled'
--- when it waits to be closed, or 'lost'.
+-- Give an unfinished shard back. A second runner's lease only ends; the holder continues.
+-- KEYS: 1 meta, 2 shard, 3 open, 4 leases.
+-- ARGV: 1 index of the shard, 2 token.
+-- Returns 'open' when the shard waits for a worker again, or 'paused' when its job is paused. Returns 'cancelled' when
+-- the caller must close the shard, or 'lost' when the token is not the holder's.
 if redis.call('HGET', KEYS[2], 'held') ~= ARGV[2] then
   absolve(KEYS[2], ARGV[2])
   if redis.call('HGET', KEYS[2], 'backup') == ARGV[2] then

@@ -1,5 +1,7 @@
--- KEYS: meta, shard, leases. ARGV: index, token, time to live in ms. Returns 'held', 'cancelled' (or past its deadline), 'paused' or 'lost'.
--- A lease that has expired but that nobody took is still its holder's.
+-- Prolong a lease. A lease that has expired is still valid until another worker takes the shard.
+-- KEYS: 1 meta, 2 shard, 3 leases.
+-- ARGV: 1 index of the shard, 2 token, 3 time to live in ms.
+-- Returns 'held', 'paused', 'cancelled' (also past the deadline), or 'lost' when the token is outdated.
 if not may_work(KEYS[2], ARGV[2]) then
   absolve(KEYS[2], ARGV[2])
   return 'lost'

@@ -1,11 +1,13 @@
--- KEYS: meta, shard, running, results, open. ARGV: index, failed lines it must have, then index and completion of each
--- line that keeps its result. Opens the failed lines again, and with them the job.
--- Returns 'ok', or 'no' when the shard or the job has changed since it was read.
+-- Open the failed lines of a closed shard, and with them the job.
+-- KEYS: 1 meta, 2 shard, 3 running, 4 results, 5 open.
+-- ARGV: 1 index of the shard, 2 number of failed lines when the caller read it, then index and completion of each line
+--   that keeps its result.
+-- Returns 'ok', or 'no' when the shard or the job has changed since the caller read it.
 local state, cancel = unpack(redis.call('HMGET', KEYS[1], 'state', 'cancel_requested'))
 if not state or state == 'deleting' or (cancel == '1' and not has_ended(state)) then
   return 'no'
 end
--- Only failed lines run again: a shard with as many failed lines as when it was read has the same ones.
+-- Only failed lines can change, so an equal number of failed lines means the same failed lines.
 if redis.call('EXISTS', KEYS[4]) == 0 or redis.call('HGET', KEYS[2], 'failed') ~= ARGV[2] then
   return 'no'
 end

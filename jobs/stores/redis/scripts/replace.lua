@@ -1,4 +1,7 @@
--- KEYS: a string. ARGV: what it must hold, and what it shall hold instead ('' to remove it). Returns 1 if it was done.
+-- Replace or remove a string, if it has an expected value.
+-- KEYS: 1 the string.
+-- ARGV: 1 expected value, 2 new value ('' to remove the key).
+-- Returns 1 if it was replaced or removed, else 0.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end

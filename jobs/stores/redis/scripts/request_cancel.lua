@@ -1,4 +1,6 @@
--- KEYS: meta, open, leases. Returns 'missing', or 'ok' with the flag set unless the job had ended before.
+-- Set the cancellation flag of a job that has not ended. The job ends at once if no shard is open or leased.
+-- KEYS: 1 meta, 2 open, 3 leases.
+-- Returns 'ok', also when the job has ended, or 'missing'.
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state or state == 'deleting' then
   return 'missing'

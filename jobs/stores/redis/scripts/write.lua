@@ -1,7 +1,9 @@
--- KEYS: meta, shard, running, latency, leases. ARGV: token, then in MessagePack an array of lines, each {index, finish reason
--- ('' for an error), prompt tokens, completion tokens, bucket and microseconds of each of `MEASURES` or nil}, then the
--- completion of each.
--- Returns how many lines were new, or 'lost'. A line that has a result keeps it.
+-- Store results of a shard's lines, and update the job's counters. A line that has a result keeps it.
+-- KEYS: 1 meta, 2 shard, 3 running, 4 latency, 5 leases.
+-- ARGV: 1 token, 2 facts of the lines (MessagePack, below), then the completion (JSON) of each line.
+-- The MessagePack array holds per line {line index, finish reason ('' for an error), prompt tokens, completion tokens},
+-- followed by bucket and microseconds of each of `MEASURES` (nil if not measured).
+-- Returns the number of new results, or 'lost' when the token is outdated.
 if not may_work(KEYS[2], ARGV[1]) then
   absolve(KEYS[2], ARGV[1])
   return 'lost'
@@ -55,5 +57,5 @@ for measure, name in ipairs(MEASURES) do
   end
 end
 redis.call('HINCRBY', KEYS[2], 'failed', failed)
-redis.call('HDEL', KEYS[2], 'lone') -- of the line that was the first without a result
+redis.call('HDEL', KEYS[2], 'lone') -- it counted for the line that was the first without a result
 return completed + failed
