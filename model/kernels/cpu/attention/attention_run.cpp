@@ -1,4 +1,5 @@
-// Attention of query heads over one sequence, block by block: compiled once, since every kind of head size and group is a function of its own.
+// Attention of query heads over one sequence, block by block: compiled once, since every kind of head size and group is
+// a function of its own.
 
 #include "attention_share.h"
 #include "softmax_rows.h"
@@ -10,7 +11,8 @@ namespace {
 template <typename T>
 class PlainRun final : public RunAttention {
  public:
-  PlainRun(const Item& item, const Run<T>& run, int64_t group, int64_t dim) : item_(item), run_(run), group_(group), dim_(dim) {}
+  PlainRun(const Item& item, const Run<T>& run, int64_t group, int64_t dim)
+      : item_(item), run_(run), group_(group), dim_(dim) {}
 
   bool block() override {
     for (int64_t g = 0; g < run_.heads * group_; ++g) {
@@ -28,8 +30,9 @@ class PlainRun final : public RunAttention {
 
 #if QWEN_BATCH_HAS_AVX512
 
-// GROUP of each kv head's `group` query heads. The heads of a page lie side by side and are read in that order, block after
-// block: all keys, then all values, each fetched while those before it are worked on. `next`: keys of what follows.
+// GROUP of each kv head's `group` query heads. The heads of a page lie side by side and are read in that order, block
+// after block: all keys, then all values, each fetched while those before it are worked on. `next`: keys of what
+// follows.
 template <int DIM, int GROUP>
 class VectorRun final : public RunAttention {
  public:
@@ -41,10 +44,12 @@ class VectorRun final : public RunAttention {
 
   bool block() override {
     const Seen seen{static_cast<int>(work_.count()), 0};
-    for (int64_t h = 0; h < run_.heads; ++h) heads_[h]->score(work_.following(), ahead_.following(), score_ + h * GROUP * BLOCK);
+    for (int64_t h = 0; h < run_.heads; ++h)
+      heads_[h]->score(work_.following(), ahead_.following(), score_ + h * GROUP * BLOCK);
     softmax_.soften(score_, weight_, static_cast<int>(run_.heads) * GROUP, seen, scale_);
     for (int64_t h = 0; h < run_.heads; ++h)
-      heads_[h]->accumulate(work_.following(), ahead_.following(), weight_ + h * GROUP * BLOCK, softmax_.shrinks() + h * GROUP);
+      heads_[h]->accumulate(work_.following(), ahead_.following(), weight_ + h * GROUP * BLOCK,
+                            softmax_.shrinks() + h * GROUP);
     if (!work_.at_end()) return true;
     for (int64_t h = 0; h < run_.heads; ++h) heads_[h]->store(softmax_.sums() + h * GROUP, run_.out + h * group_ * DIM);
     return false;
@@ -66,7 +71,8 @@ class VectorRun final : public RunAttention {
 };
 
 template <int DIM>
-std::unique_ptr<RunAttention> vector_run_of(int64_t now, const Item& item, const Run<uint16_t>& run, int64_t group, Portion next) {
+std::unique_ptr<RunAttention> vector_run_of(int64_t now, const Item& item, const Run<uint16_t>& run, int64_t group,
+                                            Portion next) {
   switch (now) {
     case 1: return std::make_unique<VectorRun<DIM, 1>>(item, run, group, next);
     case 2: return std::make_unique<VectorRun<DIM, 2>>(item, run, group, next);
@@ -75,7 +81,8 @@ std::unique_ptr<RunAttention> vector_run_of(int64_t now, const Item& item, const
   }
 }
 
-std::unique_ptr<RunAttention> vector_run(const DecodeStep<uint16_t>& step, const Item& sequence, const Run<uint16_t>& run, int64_t now, Portion next) {
+std::unique_ptr<RunAttention> vector_run(const DecodeStep<uint16_t>& step, const Item& sequence,
+                                         const Run<uint16_t>& run, int64_t now, Portion next) {
   switch (step.dim) {
     case 32: return vector_run_of<32>(now, sequence, run, step.group(), next);
     case 64: return vector_run_of<64>(now, sequence, run, step.group(), next);
@@ -88,14 +95,16 @@ std::unique_ptr<RunAttention> vector_run(const DecodeStep<uint16_t>& step, const
 }  // namespace
 
 template <typename T>
-std::unique_ptr<RunAttention> run_at(const DecodeStep<T>& step, int64_t item, int64_t heads, int64_t round, int64_t end) {
+std::unique_ptr<RunAttention> run_at(const DecodeStep<T>& step, int64_t item, int64_t heads, int64_t round,
+                                     int64_t end) {
   const Item sequence = step.sequence_of(item);
   const Run<T> run = step.run(item, heads);
 #if QWEN_BATCH_HAS_AVX512
   if constexpr (std::is_same_v<T, uint16_t>) {
     if (attends_by_vectors<T>(step.dim, step.page_size)) {
       const int64_t now = std::min(MAX_GROUP, step.group() - round), after = item + heads;
-      const Portion next = after < end ? Portion{step.first_key(after), std::min<int64_t>(BLOCK, step.context_of(after))} : Portion{};
+      const Portion next =
+          after < end ? Portion{step.first_key(after), std::min<int64_t>(BLOCK, step.context_of(after))} : Portion{};
       return vector_run(step, sequence, run.from_query(round * step.dim), now, next);
     }
   }

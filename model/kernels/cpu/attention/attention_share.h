@@ -1,4 +1,5 @@
-// A thread's share of a step's decode attention, done a block of tokens at a time, so that other work may come in between.
+// A thread's share of a step's decode attention, done a block of tokens at a time, so that other work may come in
+// between.
 #pragma once
 
 #include <algorithm>
@@ -30,19 +31,23 @@ class RunAttention {
 // Whether heads of `dim` in such pages are worked on block by block.
 template <typename T>
 bool attends_by_vectors(int64_t dim, int64_t page_size) {
-  return QWEN_BATCH_HAS_AVX512 && std::is_same_v<T, uint16_t> && page_size % BLOCK == 0 && (dim == 32 || dim == 64 || dim == 128);
+  return QWEN_BATCH_HAS_AVX512 && std::is_same_v<T, uint16_t> && page_size % BLOCK == 0 &&
+         (dim == 32 || dim == 64 || dim == 128);
 }
 
-// `heads` kv heads from `item` on, of each the query heads of its group from `round` on, at most MAX_GROUP. Items after these are
-// read later, up to `end`.
+// `heads` kv heads from `item` on, of each the query heads of its group from `round` on, at most MAX_GROUP. Items after
+// these are read later, up to `end`.
 template <typename T>
-std::unique_ptr<RunAttention> run_at(const DecodeStep<T>& step, int64_t item, int64_t heads, int64_t round, int64_t end);
+std::unique_ptr<RunAttention> run_at(const DecodeStep<T>& step, int64_t item, int64_t heads, int64_t round,
+                                     int64_t end);
 
 template <typename T>
 class AttentionShare {
  public:
   // Items `begin` to `end`.
-  AttentionShare(const DecodeStep<T>& step, int64_t begin, int64_t end) : step_(step), item_(begin), end_(end) { start(); }
+  AttentionShare(const DecodeStep<T>& step, int64_t begin, int64_t end) : step_(step), item_(begin), end_(end) {
+    start();
+  }
 
   bool done() const { return item_ >= end_; }
 

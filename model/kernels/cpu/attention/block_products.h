@@ -19,12 +19,14 @@ constexpr int KEY_BLOCK = 64;   // keys of a block, at absolute positions
 
 // out[r][c] (+)= sum over p of a[r][2p] * b[p][c][0] + a[r][2p + 1] * b[p][c][1], for 16 * VECTORS columns.
 template <int ROWS, int VECTORS, bool ADD>
-inline void rows_by_vectors(const uint16_t* a, int a_stride, const uint16_t* b, int b_columns, float* out, int out_stride, int pairs) {
+inline void rows_by_vectors(const uint16_t* a, int a_stride, const uint16_t* b, int b_columns, float* out,
+                            int out_stride, int pairs) {
   __m512 sum[ROWS][VECTORS];
   for (int r = 0; r < ROWS; ++r)
     for (int v = 0; v < VECTORS; ++v)
       sum[r][v] = ADD ? _mm512_loadu_ps(out + r * out_stride + v * 16) : _mm512_setzero_ps();
-  for (int p = 0; p < pairs; ++p) add_outer(sum, b + p * b_columns * 2, [&](int r) { return pair_at(a + r * a_stride + 2 * p); });
+  for (int p = 0; p < pairs; ++p)
+    add_outer(sum, b + p * b_columns * 2, [&](int r) { return pair_at(a + r * a_stride + 2 * p); });
   for (int r = 0; r < ROWS; ++r)
     for (int v = 0; v < VECTORS; ++v) _mm512_storeu_ps(out + r * out_stride + v * 16, sum[r][v]);
 }
@@ -33,14 +35,16 @@ inline void rows_by_vectors(const uint16_t* a, int a_stride, const uint16_t* b, 
 template <int ROWS, bool ADD>
 void rows_by_columns(const uint16_t* a, int a_stride, const uint16_t* b, int columns, float* out, int pairs) {
   int c = 0;
-  for (; c + 64 <= columns; c += 64) rows_by_vectors<ROWS, 4, ADD>(a, a_stride, b + c * 2, columns, out + c, columns, pairs);
+  for (; c + 64 <= columns; c += 64)
+    rows_by_vectors<ROWS, 4, ADD>(a, a_stride, b + c * 2, columns, out + c, columns, pairs);
   for (; c < columns; c += 32) rows_by_vectors<ROWS, 2, ADD>(a, a_stride, b + c * 2, columns, out + c, columns, pairs);
 }
 
 // The product by AVX-512: 6 rows x 64 columns of sums stay in registers. The last 8 rows go in two fours: two rows on
 // their own would wait for each other's sums.
 template <bool ADD>
-void multiply_vectors(const uint16_t* a, int a_stride, const uint16_t* b, int columns, float* out, int rows, int pairs) {
+void multiply_vectors(const uint16_t* a, int a_stride, const uint16_t* b, int columns, float* out, int rows,
+                      int pairs) {
   while (rows > 0) {
     const int now = rows >= 6 && rows != 8 ? 6 : rows >= 4 ? 4 : 1;
     if (now == 6) rows_by_columns<6, ADD>(a, a_stride, b, columns, out, pairs);

@@ -22,11 +22,21 @@ namespace qwen_batch {
 namespace {
 
 template <typename T>
-void decode_as(const Tensor& q, const Tensor& cache, const Tensor& lens, const Tensor& tables, double scale, Tensor& out) {
+void decode_as(const Tensor& q, const Tensor& cache, const Tensor& lens, const Tensor& tables, double scale,
+               Tensor& out) {
   const CachePages pages = CachePages::of(cache);
-  const DecodeStep<T> step{static_cast<const T*>(q.const_data_ptr()), static_cast<const T*>(cache.const_data_ptr()), static_cast<T*>(out.mutable_data_ptr()),
-                           static_cast<const int32_t*>(lens.const_data_ptr()), static_cast<const int32_t*>(tables.const_data_ptr()),
-                           lens.size(0), q.size(1), pages.heads, pages.dim, pages.page_size, tables.size(1), static_cast<float>(scale)};
+  const DecodeStep<T> step{static_cast<const T*>(q.const_data_ptr()),
+                           static_cast<const T*>(cache.const_data_ptr()),
+                           static_cast<T*>(out.mutable_data_ptr()),
+                           static_cast<const int32_t*>(lens.const_data_ptr()),
+                           static_cast<const int32_t*>(tables.const_data_ptr()),
+                           lens.size(0),
+                           q.size(1),
+                           pages.heads,
+                           pages.dim,
+                           pages.page_size,
+                           tables.size(1),
+                           static_cast<float>(scale)};
   step.check_bounds(cache.size(0));
   const auto borders = step.borders(torch::stable::get_num_threads());
   as_team([&](const Member& member) {
@@ -36,14 +46,18 @@ void decode_as(const Tensor& q, const Tensor& cache, const Tensor& lens, const T
 
 }  // namespace
 
-// q [sequences, query heads, dim]; cache [pages, 2, kv heads, page size, dim]; lens [sequences] and tables [sequences, width] int32.
+// q [sequences, query heads, dim]; cache [pages, 2, kv heads, page size, dim]; lens [sequences] and tables [sequences,
+// width] int32.
 Tensor decode_attention(const Tensor& q, const Tensor& cache, const Tensor& lens, const Tensor& tables, double scale) {
-  check(q.is_contiguous() && CachePages::is_cache(cache), "decode_attention: q and a cache [pages, 2, kv heads, page size, dim] must be contiguous");
+  check(q.is_contiguous() && CachePages::is_cache(cache),
+        "decode_attention: q and a cache [pages, 2, kv heads, page size, dim] must be contiguous");
   const CachePages pages = CachePages::of(cache);
   check(lens.is_contiguous() && tables.is_contiguous(), "decode_attention: lens and tables must be contiguous");
-  check(lens.scalar_type() == ScalarType::Int && tables.scalar_type() == ScalarType::Int, "decode_attention: lens and tables must be int32");
+  check(lens.scalar_type() == ScalarType::Int && tables.scalar_type() == ScalarType::Int,
+        "decode_attention: lens and tables must be int32");
   check(q.size(0) == lens.size(0) && q.size(0) == tables.size(0), "decode_attention: one query a sequence");
-  check(q.size(1) % pages.heads == 0 && q.size(2) == pages.dim && q.scalar_type() == cache.scalar_type(), "decode_attention: q and the cache do not fit");
+  check(q.size(1) % pages.heads == 0 && q.size(2) == pages.dim && q.scalar_type() == cache.scalar_type(),
+        "decode_attention: q and the cache do not fit");
   check(pages.dim <= 512 && pages.page_size <= 512, "decode_attention: head size and page size must be at most 512");
   Tensor out = torch::stable::empty_like(q);
   if (q.scalar_type() == ScalarType::BFloat16) {

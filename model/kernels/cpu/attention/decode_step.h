@@ -11,7 +11,8 @@
 
 namespace qwen_batch {
 
-// One query a sequence. An item is a kv head of a sequence with its query heads; they are numbered by sequence, then head.
+// One query a sequence. An item is a kv head of a sequence with its query heads; they are numbered by sequence, then
+// head.
 template <typename T>
 struct DecodeStep {
   const T *queries, *cache;
@@ -24,7 +25,9 @@ struct DecodeStep {
   int64_t group() const { return query_heads / heads; }
   CachePages cache_pages() const { return {heads, page_size, dim}; }
   int64_t context_of(int64_t item) const { return context[item / heads]; }
-  Item sequence_of(int64_t item) const { return {pages + item / heads * width, context_of(item), page_size, cache_pages().page(), scale}; }
+  Item sequence_of(int64_t item) const {
+    return {pages + item / heads * width, context_of(item), page_size, cache_pages().page(), scale};
+  }
 
   // `count` of the sequences from `begin` on; queries and results are to be set.
   DecodeStep part(int64_t begin, int64_t count) const {
@@ -49,11 +52,14 @@ struct DecodeStep {
   // Raises `std::runtime_error` for what lies outside a cache of so many pages.
   void check_bounds(int64_t num_pages) const {
     for (int64_t s = 0; s < sequences; ++s)
-      check(context[s] >= 1 && context[s] <= width * page_size, "decode_attention: a context length is outside its pages");
+      check(context[s] >= 1 && context[s] <= width * page_size,
+            "decode_attention: a context length is outside its pages");
     check_page_numbers(pages, sequences * width, num_pages, "decode_attention: a page number is outside the cache");
   }
 
-  const T* first_key(int64_t item) const { return cache + cache_pages().key_at(pages[item / heads * width] * page_size, item % heads); }
+  const T* first_key(int64_t item) const {
+    return cache + cache_pages().key_at(pages[item / heads * width] * page_size, item % heads);
+  }
 };
 
 }  // namespace qwen_batch

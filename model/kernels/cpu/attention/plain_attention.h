@@ -18,7 +18,9 @@ struct Item {
   float scale;
 
   // Where a position's key or value lies behind that of the first page's first.
-  int64_t place(int64_t position, int64_t dim) const { return pages[position / page_size] * page_stride + position % page_size * dim; }
+  int64_t place(int64_t position, int64_t dim) const {
+    return pages[position / page_size] * page_stride + position % page_size * dim;
+  }
 };
 
 // Kv heads that lie side by side, and their query heads.
@@ -28,7 +30,9 @@ struct Run {
   T* out;
   int64_t heads;
 
-  Run from_query(int64_t values_further) const { return {q + values_further, keys, values, out + values_further, heads}; }
+  Run from_query(int64_t values_further) const {
+    return {q + values_further, keys, values, out + values_further, heads};
+  }
 };
 
 // One query head; any type, any processor: the compiler vectorises. `dim` and the page size are at most 512.

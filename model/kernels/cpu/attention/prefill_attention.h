@@ -25,7 +25,8 @@ struct PrefillStep {
   void check_bounds(int64_t tokens, int64_t pages) const;
 };
 
-// How a step is cut into pieces, which is the same for all layers, and memory for keys and values in the order of the products.
+// How a step is cut into pieces, which is the same for all layers, and memory for keys and values in the order of the
+// products.
 class PrefillPlan {
  public:
   explicit PrefillPlan(const PrefillStep& step);

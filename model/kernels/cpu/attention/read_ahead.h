@@ -1,4 +1,5 @@
-// In which order decode attention reads keys and values, and which it asks the processor to fetch while it works on those before them.
+// In which order decode attention reads keys and values, and which it asks the processor to fetch while it works on
+// those before them.
 #pragma once
 
 #include <unistd.h>
@@ -58,10 +59,10 @@ class Portions {
 
 enum class Cache { NONE, FIRST_LEVEL, SECOND_LEVEL };
 
-// Where to fetch to, as measured with benchmarks/decode_attention.py. A Zen 5, whose first level (48 KiB) holds a portion and the
-// next one: there, a fifth faster than without. A Zen 4 (32 KiB): what it fetches by itself, in huge pages, is faster than hints at all rows.
-// Xeons with AMX, two threads of which share 48 KiB: to the second level. (AMX was measured before sums stayed in registers, and
-// not since.)
+// Where to fetch to, as measured with benchmarks/decode_attention.py. A Zen 5, whose first level (48 KiB) holds a
+// portion and the next one: there, a fifth faster than without. A Zen 4 (32 KiB): what it fetches by itself, in huge
+// pages, is faster than hints at all rows. Xeons with AMX, two threads of which share 48 KiB: to the second level. (AMX
+// was measured before sums stayed in registers, and not since.)
 inline Cache fetched_to() {
 #if defined(__AMX_TILE__)
   return Cache::SECOND_LEVEL;
@@ -73,13 +74,16 @@ inline Cache fetched_to() {
 #endif
 }
 
-// Asks for the rows of the portion after `now`, spread over the steps of the work on it. A processor that fetches by itself does so
-// along rows that lie side by side, so it is asked for the first ones of a portion elsewhere.
+// Asks for the rows of the portion after `now`, spread over the steps of the work on it. A processor that fetches by
+// itself does so along rows that lie side by side, so it is asked for the first ones of a portion elsewhere.
 template <int DIM>
 class Fetch {
  public:
   Fetch(Portion now, Portion ahead, int64_t steps)
-      : to_(fetched_to()), row_(ahead.rows), left_(rows_to_ask_for(now, ahead)), rows_a_step_((left_ + steps - 1) / steps) {}
+      : to_(fetched_to()),
+        row_(ahead.rows),
+        left_(rows_to_ask_for(now, ahead)),
+        rows_a_step_((left_ + steps - 1) / steps) {}
 
   void step() {
     for (int64_t i = 0; i < rows_a_step_ && left_ > 0; ++i, --left_, row_ += DIM)

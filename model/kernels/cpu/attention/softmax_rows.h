@@ -28,8 +28,8 @@ class SoftmaxRows {
     std::fill(sum_, sum_ + ROWS, 0.0f);
   }
 
-  // Scores [rows, KEYS] to weights [rows, KEYS] in bfloat16; what a row does not see changes nothing in it. `scale` is that of
-  // the scores times log2(e).
+  // Scores [rows, KEYS] to weights [rows, KEYS] in bfloat16; what a row does not see changes nothing in it. `scale` is
+  // that of the scores times log2(e).
   void soften(const float* scores, uint16_t* weights, int rows, Seen seen, float scale) {
     for (int row = 0; row < rows; row += 16) {
       if (seen.by(row) >= KEYS) sixteen<true>(scores, weights, row, std::min(16, rows - row), seen, scale);
@@ -63,7 +63,8 @@ class SoftmaxRows {
     const __m512 shrink = exp2_of_negative(_mm512_sub_ps(before, highest));
     _mm512_storeu_ps(highest_ + first, highest);
     _mm512_storeu_ps(shrink_ + first, shrink);
-    for (int r = 0; r < 16; ++r) of_rows[r] = r < rows ? weigh<FULL>(scores, weights, first + r, seen, scale) : _mm512_setzero_ps();
+    for (int r = 0; r < 16; ++r)
+      of_rows[r] = r < rows ? weigh<FULL>(scores, weights, first + r, seen, scale) : _mm512_setzero_ps();
     _mm512_storeu_ps(sum_ + first, _mm512_fmadd_ps(_mm512_loadu_ps(sum_ + first), shrink, sums_of_16(of_rows)));
   }
 
@@ -73,7 +74,8 @@ class SoftmaxRows {
     const __m512 scales = _mm512_set1_ps(scale), highest = _mm512_set1_ps(highest_[row]);
     __m512 sum = _mm512_setzero_ps();
     for (int part = 0; part < PARTS; ++part) {
-      __m512 weight = exp2_of_negative(_mm512_fmsub_ps(_mm512_loadu_ps(scores + row * KEYS + part * 16), scales, highest));
+      __m512 weight =
+          exp2_of_negative(_mm512_fmsub_ps(_mm512_loadu_ps(scores + row * KEYS + part * 16), scales, highest));
       if (!FULL) weight = _mm512_maskz_mov_ps(first_lanes(seen.by(row) - part * 16), weight);
       sum = _mm512_add_ps(sum, weight);
       _mm256_storeu_si256((__m256i*)(weights + row * KEYS + part * 16), to_bfloat16(weight));

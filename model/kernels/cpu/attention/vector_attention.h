@@ -32,13 +32,13 @@ class Attention {
     }
   }
 
-  // Adds weighted values to the sums so far, which are first multiplied by `shrink`. Two rows a step: their interleaved halves
-  // against the pair of weights.
+  // Adds weighted values to the sums so far, which are first multiplied by `shrink`. Two rows a step: their interleaved
+  // halves against the pair of weights.
   void accumulate(Portion values, Portion ahead, const uint16_t* weights, const float* shrink) {
     const int count = static_cast<int>(values.count);
     Fetch<DIM> fetch(values, ahead, (count + 1) / 2);
-    // Not the members, and copied by unrolled loops: else the compiler writes the sums to memory in every step, which takes longer
-    // than the step.
+    // Not the members, and copied by unrolled loops: else the compiler writes the sums to memory in every step, which
+    // takes longer than the step.
     __m512 sums[GROUP][2 * CHUNKS];
 #pragma GCC unroll 8
     for (int g = 0; g < GROUP; ++g)
@@ -86,11 +86,13 @@ class Attention {
  private:
   static constexpr int CHUNKS = DIM / 32;  // registers of 32 bfloat16 values a row
 
-  // Products with N keys from the t-th on. Halves are combined as soon as both are there, so that they stay in registers.
+  // Products with N keys from the t-th on. Halves are combined as soon as both are there, so that they stay in
+  // registers.
   template <int N>
   [[gnu::always_inline]] void dots_of(Portion keys, int64_t t, Fetch<DIM>& fetch, __m512* dots) const {
     if constexpr (N == 1) {
-      const uint16_t* key = keys.rows + std::min(t, keys.count - 1) * DIM;  // beyond the last: any valid row, which the softmax leaves out
+      const uint16_t* key = keys.rows + std::min(t, keys.count - 1) *
+                                            DIM;  // beyond the last: any valid row, which the softmax leaves out
       for (int g = 0; g < GROUP; ++g) dots[g] = _mm512_setzero_ps();
       for (int c = 0; c < CHUNKS; ++c) {
         const __m512i part = _mm512_loadu_si512(key + c * 32);
@@ -101,7 +103,8 @@ class Attention {
       __m512 first[GROUP], second[GROUP];
       dots_of<N / 2>(keys, t, fetch, first);
       dots_of<N / 2>(keys, t + N / 2, fetch, second);
-      for (int g = 0; g < GROUP; ++g) dots[g] = combined<N>(first[g], second[g], [](__m512 a, __m512 b) { return _mm512_add_ps(a, b); });
+      for (int g = 0; g < GROUP; ++g)
+        dots[g] = combined<N>(first[g], second[g], [](__m512 a, __m512 b) { return _mm512_add_ps(a, b); });
     }
   }
 

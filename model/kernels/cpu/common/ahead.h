@@ -1,5 +1,5 @@
-// What a product asks the processor to fetch while it multiplies with a block of weights: the next block, and what attention
-// beside it reads next.
+// What a product asks the processor to fetch while it multiplies with a block of weights: the next block, and what
+// attention beside it reads next.
 #pragma once
 
 #include <algorithm>
@@ -13,8 +13,8 @@ namespace qwen_batch {
 
 class Ahead {
  public:
-  // `next`: of `bytes`, like this block, or nullptr. `multiplied`: bytes of weights that count as done after this. All is spread
-  // over `steps`.
+  // `next`: of `bytes`, like this block, or nullptr. `multiplied`: bytes of weights that count as done after this. All
+  // is spread over `steps`.
   Ahead(const void* next, int64_t bytes, int64_t steps, Beside* beside, int64_t multiplied)
       : weights_(static_cast<const char*>(next)),
         weights_end_(weights_ == nullptr ? nullptr : weights_ + bytes),
@@ -24,8 +24,10 @@ class Ahead {
         cache_a_step_((cache_lines_ + steps - 1) / steps) {}
 
   void step() {
-    for (int64_t i = 0; i < weights_a_step_ && weights_ < weights_end_; ++i, weights_ += LINE) _mm_prefetch(weights_, _MM_HINT_T1);
-    for (int64_t i = 0; i < cache_a_step_ && cache_lines_ > 0; ++i, --cache_lines_) _mm_prefetch(cache_->next(), _MM_HINT_T1);
+    for (int64_t i = 0; i < weights_a_step_ && weights_ < weights_end_; ++i, weights_ += LINE)
+      _mm_prefetch(weights_, _MM_HINT_T1);
+    for (int64_t i = 0; i < cache_a_step_ && cache_lines_ > 0; ++i, --cache_lines_)
+      _mm_prefetch(cache_->next(), _MM_HINT_T1);
   }
 
  private:

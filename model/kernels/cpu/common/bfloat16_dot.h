@@ -1,7 +1,7 @@
 // Dot products of bfloat16 pairs, and rounding to bfloat16, on 16 lanes.
 //
-// AVX512-BF16 has an instruction for each. Other processors with AVX-512 widen to float32 and use two multiply-adds, in the
-// order in which the instruction adds: the odd values of a pair first.
+// AVX512-BF16 has an instruction for each. Other processors with AVX-512 widen to float32 and use two multiply-adds, in
+// the order in which the instruction adds: the odd values of a pair first.
 #pragma once
 
 #include <immintrin.h>
@@ -28,7 +28,9 @@ inline __m256i to_bfloat16(__m512 values) { return (__m256i)_mm512_cvtneps_pbh(v
 
 #else
 
-inline __m512 odd_values(__m512i pairs) { return _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(0xffff0000))); }
+inline __m512 odd_values(__m512i pairs) {
+  return _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(0xffff0000)));
+}
 inline __m512 even_values(__m512i pairs) { return _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16)); }
 
 inline __m512 add_dots(__m512 sum, __m512i a, __m512i b) {
@@ -48,8 +50,8 @@ inline __m256i to_bfloat16(__m512 values) {
 
 #endif
 
-// Adds ROWS rows times COLUMNS registers of columns for one pair of the summed axis: `sums[r][c]` gets the dot product of
-// `pair_of(r)` and register c of `columns`, which lie side by side.
+// Adds ROWS rows times COLUMNS registers of columns for one pair of the summed axis: `sums[r][c]` gets the dot product
+// of `pair_of(r)` and register c of `columns`, which lie side by side.
 template <int ROWS, int COLUMNS, typename PairOf>
 inline void add_outer(__m512 (&sums)[ROWS][COLUMNS], const uint16_t* columns, const PairOf& pair_of) {
 #if defined(__AVX512BF16__)

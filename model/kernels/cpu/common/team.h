@@ -1,5 +1,6 @@
-// The threads of a parallel region, which go through the same work together: each does its share, and where one needs what
-// others have done, all wait for each other. A wait costs far less than the end of one region and the beginning of the next.
+// The threads of a parallel region, which go through the same work together: each does its share, and where one needs
+// what others have done, all wait for each other. A wait costs far less than the end of one region and the beginning of
+// the next.
 #pragma once
 
 #include <torch/csrc/stable/ops.h>
@@ -71,7 +72,8 @@ struct Member {
 template <typename Work>
 void as_team(const Work& work) {
   Team team(torch::stable::get_num_threads());
-  torch::stable::parallel_for(0, team.parts(), 1, [&](int64_t first, int64_t last) { work(Member{team, first, last}); });
+  torch::stable::parallel_for(0, team.parts(), 1,
+                              [&](int64_t first, int64_t last) { work(Member{team, first, last}); });
 }
 
 }  // namespace qwen_batch

@@ -63,14 +63,15 @@ inline __m512 exp_of_negative(__m512 x) {
   return exp2_of_negative(_mm512_mul_ps(_mm512_max_ps(x, _mm512_set1_ps(-87.0f)), _mm512_set1_ps(LOG2_E)));
 }
 
-// One of the steps that combine the lanes of N registers by pairs: `a` comes from the first half of them, `b` from the second.
-// After the steps for 2, 4, 8 and 16 a lane holds the result of one register, in their order.
+// One of the steps that combine the lanes of N registers by pairs: `a` comes from the first half of them, `b` from the
+// second. After the steps for 2, 4, 8 and 16 a lane holds the result of one register, in their order.
 template <int N, typename Combine>
 inline __m512 combined(__m512 a, __m512 b, const Combine& combine) {
   if constexpr (N == 2) return combine(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
   if constexpr (N == 4) {
     const __m512d first = _mm512_castps_pd(a), second = _mm512_castps_pd(b);
-    return combine(_mm512_castpd_ps(_mm512_unpacklo_pd(first, second)), _mm512_castpd_ps(_mm512_unpackhi_pd(first, second)));
+    return combine(_mm512_castpd_ps(_mm512_unpacklo_pd(first, second)),
+                   _mm512_castpd_ps(_mm512_unpackhi_pd(first, second)));
   }
   return combine(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
 }

@@ -1,5 +1,6 @@
-// Decode attention done beside products. A product is bound by arithmetic and attention by memory: so what a thread attends to
-// next is fetched into its second-level cache while it multiplies a block of weights, and worked on after that block.
+// Decode attention done beside products. A product is bound by arithmetic and attention by memory: so what a thread
+// attends to next is fetched into its second-level cache while it multiplies a block of weights, and worked on after
+// that block.
 #pragma once
 
 #include <algorithm>
@@ -45,7 +46,9 @@ class BlockLines {
 class Beside {
  public:
   Beside(const DecodeStep<uint16_t>& step, int64_t begin, int64_t end, int64_t bytes)
-      : share_(step, begin, end), dim_(step.dim), bytes_a_block_(std::max<int64_t>(1, bytes / std::max<int64_t>(1, share_.blocks()))) {
+      : share_(step, begin, end),
+        dim_(step.dim),
+        bytes_a_block_(std::max<int64_t>(1, bytes / std::max<int64_t>(1, share_.blocks()))) {
     look_ahead();
   }
 

@@ -18,13 +18,15 @@ void for_rows(const Member& member, int64_t rows, const Row& row) {
 }
 
 // All of a product, for all members.
-void multiply_and_wait(const Member& member, const LayerRows& rows, const uint16_t* x, const PackedWeight& weight, uint16_t* out, Beside* beside) {
+void multiply_and_wait(const Member& member, const LayerRows& rows, const uint16_t* x, const PackedWeight& weight,
+                       uint16_t* out, Beside* beside) {
   multiply(member, {x, weight, out, rows.count, rows.scratch}, beside);
   member.wait();
 }
 
 // Norms and rotates the queries and keys of a row [(H + 2 KV) D]; keys and values go to their slot.
-void rotate_and_store(const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows, int64_t i, uint16_t* cache) {
+void rotate_and_store(const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows, int64_t i,
+                      uint16_t* cache) {
   const CachePages pages = sizes.cache_pages();
   const int64_t dim = sizes.dim;
   const uint16_t* row = rows.wide + i * sizes.qkv();
@@ -40,16 +42,20 @@ void rotate_and_store(const LayerWeights& weights, const LayerSizes& sizes, cons
 
 }  // namespace
 
-void project(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows, uint16_t* cache, Beside* beside) {
+void project(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows,
+             uint16_t* cache, Beside* beside) {
   const int64_t n = sizes.hidden;
-  for_rows(member, rows.count, [&](int64_t i) { rms_norm_row(rows.hidden + i * n, weights.input_norm, rows.normed + i * n, n, sizes.eps); });
+  for_rows(member, rows.count, [&](int64_t i) {
+    rms_norm_row(rows.hidden + i * n, weights.input_norm, rows.normed + i * n, n, sizes.eps);
+  });
   member.wait();
   multiply_and_wait(member, rows, rows.normed, weights.qkv, rows.wide, beside);
   for_rows(member, rows.count, [&](int64_t i) { rotate_and_store(weights, sizes, rows, i, cache); });
   member.wait();
 }
 
-void finish(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows, Beside* beside) {
+void finish(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows,
+            Beside* beside) {
   const int64_t n = sizes.hidden;
   const auto add = [&](int64_t i) { add_row(rows.hidden + i * n, rows.projected + i * n, rows.hidden + i * n, n); };
   multiply_and_wait(member, rows, rows.narrow, weights.o, rows.projected, beside);

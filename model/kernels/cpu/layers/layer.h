@@ -41,16 +41,28 @@ struct LayerRows {
 
   LayerRows part(int64_t begin, int64_t rows, const LayerSizes& sizes) const {
     const int64_t half = begin * sizes.dim / 2, narrow_values = begin * sizes.hidden;
-    return {rows, cos + half, sin + half, slots + begin, hidden + narrow_values, normed + narrow_values, wide + begin * sizes.wide(),
-            queries + begin * sizes.heads * sizes.dim, narrow + begin * sizes.narrow(), projected + narrow_values, scratch};
+    return {rows,
+            cos + half,
+            sin + half,
+            slots + begin,
+            hidden + narrow_values,
+            normed + narrow_values,
+            wide + begin * sizes.wide(),
+            queries + begin * sizes.heads * sizes.dim,
+            narrow + begin * sizes.narrow(),
+            projected + narrow_values,
+            scratch};
   }
 };
 
-// Hidden states to queries; keys and values go to the layer's cache. `beside`: what to do between blocks of the products.
-void project(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows, uint16_t* cache, Beside* beside);
+// Hidden states to queries; keys and values go to the layer's cache. `beside`: what to do between blocks of the
+// products.
+void project(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows,
+             uint16_t* cache, Beside* beside);
 
-// What was attended to, and the hidden states of the layer's beginning, to those of its end. A member has its share of rows
-// without a wait.
-void finish(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows, Beside* beside);
+// What was attended to, and the hidden states of the layer's beginning, to those of its end. A member has its share of
+// rows without a wait.
+void finish(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows,
+            Beside* beside);
 
 }  // namespace qwen_batch

@@ -27,8 +27,9 @@ struct Model {
   }
 };
 
-// What a step computes. First come the sequences that decode, a row each, then the prompts of `prefill`, whose starts are counted from
-// the first of their rows; either may be none. Queries, results and caches are those of `rows` and the model, whatever they say.
+// What a step computes. First come the sequences that decode, a row each, then the prompts of `prefill`, whose starts
+// are counted from the first of their rows; either may be none. Queries, results and caches are those of `rows` and the
+// model, whatever they say.
 struct StepRows {
   LayerRows rows;
   DecodeStep<uint16_t> decode;
@@ -49,8 +50,8 @@ struct StepRows {
   }
 };
 
-// Hidden states of the first layer's beginning to those of the last one's end, which are in `last` if there is one: then no other row goes
-// on from the last layer's keys and values. A row's bits depend on that row alone.
+// Hidden states of the first layer's beginning to those of the last one's end, which are in `last` if there is one:
+// then no other row goes on from the last layer's keys and values. A row's bits depend on that row alone.
 void run_step(const Model& model, const StepRows& step);
 
 }  // namespace qwen_batch

@@ -1,4 +1,5 @@
-// All decoder layers of a step in one call, in bfloat16: what comes in as tensors. How they are run is in layer_steps.cpp.
+// All decoder layers of a step in one call, in bfloat16: what comes in as tensors. How they are run is in
+// layer_steps.cpp.
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -23,11 +24,12 @@ using Tensors = std::vector<Tensor>;
 
 constexpr size_t WEIGHTS_A_LAYER = 8;
 
-// Whether layers of these sizes can run here. Their weights must be packed for the kernels of this folder, and pages be multiples of BLOCK.
+// Whether layers of these sizes can run here. Their weights must be packed for the kernels of this folder, and pages be
+// multiples of BLOCK.
 bool layers_available(int64_t hidden_size, int64_t intermediate_size, int64_t dim) {
 #if QWEN_BATCH_HAS_AVX512
-  return hidden_size % LANES == 0 && intermediate_size % LANES == 0 && dim % (2 * LANES) == 0 && prefill_attention_available(dim, BLOCK) &&
-         attention_is_enabled();
+  return hidden_size % LANES == 0 && intermediate_size % LANES == 0 && dim % (2 * LANES) == 0 &&
+         prefill_attention_available(dim, BLOCK) && attention_is_enabled();
 #else
   return false;
 #endif
@@ -53,8 +55,10 @@ void check_tensors(const Tensor& hidden, const Tensors& weights, const Tensors& 
 
 void check_products(const Tensors& weights, const LayerSizes& sizes) {
   for (size_t i = 0; i < weights.size(); i += WEIGHTS_A_LAYER)
-    check(PackedWeight::fits(weights[i + 1], sizes.qkv(), sizes.hidden) && PackedWeight::fits(weights[i + 4], sizes.hidden, sizes.heads * sizes.dim) &&
-              PackedWeight::fits(weights[i + 6], 2 * sizes.intermediate, sizes.hidden) && PackedWeight::fits(weights[i + 7], sizes.hidden, sizes.intermediate),
+    check(PackedWeight::fits(weights[i + 1], sizes.qkv(), sizes.hidden) &&
+              PackedWeight::fits(weights[i + 4], sizes.hidden, sizes.heads * sizes.dim) &&
+              PackedWeight::fits(weights[i + 6], 2 * sizes.intermediate, sizes.hidden) &&
+              PackedWeight::fits(weights[i + 7], sizes.hidden, sizes.intermediate),
           "decoder_layers: a packed weight has another shape");
 }
 
@@ -64,9 +68,11 @@ Model model_of(const Tensors& weights, const Tensors& caches, const LayerSizes& 
   Model model{sizes};
   for (size_t i = 0; i < caches.size(); ++i) {
     const Tensor* of = &weights[i * WEIGHTS_A_LAYER];
-    model.layers.push_back({data_of<uint16_t>(of[0]), data_of<uint16_t>(of[2]), data_of<uint16_t>(of[3]), data_of<uint16_t>(of[5]),
-                            PackedWeight::of(of[1], sizes.qkv(), sizes.hidden), PackedWeight::of(of[4], sizes.hidden, sizes.heads * sizes.dim),
-                            PackedWeight::of(of[6], 2 * sizes.intermediate, sizes.hidden), PackedWeight::of(of[7], sizes.hidden, sizes.intermediate)});
+    model.layers.push_back({data_of<uint16_t>(of[0]), data_of<uint16_t>(of[2]), data_of<uint16_t>(of[3]),
+                            data_of<uint16_t>(of[5]), PackedWeight::of(of[1], sizes.qkv(), sizes.hidden),
+                            PackedWeight::of(of[4], sizes.hidden, sizes.heads * sizes.dim),
+                            PackedWeight::of(of[6], 2 * sizes.intermediate, sizes.hidden),
+                            PackedWeight::of(of[7], sizes.hidden, sizes.intermediate)});
     model.caches.push_back(data_of<uint16_t>(caches[i]));
   }
   return model;
@@ -81,8 +87,11 @@ struct Indices {
 // `rows`: all but their buffers. `last`: where the last rows' hidden states go, if only they are wanted.
 void run(const Model& model, LayerRows rows, const Indices& indices, int64_t decoding, uint16_t* last) {
   const LayerSizes& sizes = model.sizes;
-  const auto values = [&](int64_t columns) { return torch::stable::empty({rows.count, columns}, ScalarType::BFloat16); };
-  const Tensor normed = values(sizes.hidden), wide = values(sizes.wide()), queries = values(sizes.heads * sizes.dim), narrow = values(sizes.narrow()), projected = values(sizes.hidden);
+  const auto values = [&](int64_t columns) {
+    return torch::stable::empty({rows.count, columns}, ScalarType::BFloat16);
+  };
+  const Tensor normed = values(sizes.hidden), wide = values(sizes.wide()), queries = values(sizes.heads * sizes.dim),
+               narrow = values(sizes.narrow()), projected = values(sizes.hidden);
   Scratch scratch(model.most_scratch(rows.count));
   rows.normed = data_of<uint16_t>(normed);
   rows.wide = data_of<uint16_t>(wide);
@@ -91,20 +100,26 @@ void run(const Model& model, LayerRows rows, const Indices& indices, int64_t dec
   rows.projected = data_of<uint16_t>(projected);
   rows.scratch = scratch.data();
   for (int64_t i = 0; i < rows.count; ++i)
-    check(rows.slots[i] >= 0 && rows.slots[i] < indices.pages * sizes.page_size, "decoder_layers: a slot is outside the cache");
-  const auto *context = data_of<int32_t>(indices.context_lens), *tables = data_of<int32_t>(indices.block_tables), *start = data_of<int32_t>(indices.query_start);
+    check(rows.slots[i] >= 0 && rows.slots[i] < indices.pages * sizes.page_size,
+          "decoder_layers: a slot is outside the cache");
+  const auto *context = data_of<int32_t>(indices.context_lens), *tables = data_of<int32_t>(indices.block_tables),
+             *start = data_of<int32_t>(indices.query_start);
   const int64_t prompts = indices.context_lens.size(0) - decoding, width = indices.block_tables.size(1);
   const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(sizes.dim)));
-  const DecodeStep<uint16_t> decode{nullptr, nullptr, nullptr, context, tables, decoding, sizes.heads, sizes.kv_heads, sizes.dim, sizes.page_size, width, scale};
+  const DecodeStep<uint16_t> decode{nullptr,     nullptr,        nullptr,   context,         tables, decoding,
+                                    sizes.heads, sizes.kv_heads, sizes.dim, sizes.page_size, width,  scale};
   decode.check_bounds(indices.pages);
   std::vector<int32_t> starts;
   for (int64_t s = decoding; s <= decoding + prompts; ++s) starts.push_back(start[s] - static_cast<int32_t>(decoding));
-  const PrefillStep prefill{nullptr, nullptr, nullptr, starts.data(), context + decoding, tables + decoding * width, prompts,
-                            sizes.heads, sizes.kv_heads, sizes.dim, sizes.page_size, width, scale};
+  const PrefillStep prefill{
+      nullptr, nullptr,     nullptr,        starts.data(), context + decoding, tables + decoding * width,
+      prompts, sizes.heads, sizes.kv_heads, sizes.dim,     sizes.page_size,    width,
+      scale};
   prefill.check_bounds(rows.count - decoding, indices.pages);
   StepRows step{rows, decode, prefill};
   if (last == nullptr) return run_step(model, step);
-  for (int64_t s = 0; s < prompts; ++s) check(starts[s] < starts[s + 1], "decoder_layers: a sequence without tokens has no last one");
+  for (int64_t s = 0; s < prompts; ++s)
+    check(starts[s] < starts[s + 1], "decoder_layers: a sequence without tokens has no last one");
   const Tensor last_queries = torch::stable::empty({decoding + prompts, sizes.heads * sizes.dim}, ScalarType::BFloat16);
   step.last = rows;  // whose other buffers are free by then
   step.last->count = decoding + prompts;
@@ -115,27 +130,35 @@ void run(const Model& model, LayerRows rows, const Indices& indices, int64_t dec
 
 #endif
 
-// Hidden [T, E] bfloat16 to the same, through all layers; caches, one a layer, are changed in place. `last_only`: to [sequences, E], of each
-// sequence's last token in the step.
-// `weights`: of each layer input_norm, qkv, q_norm, k_norm, o, post_norm, gate_up and down. `decoding`: so many of the sequences, the first
-// ones, have one token in the step and decode; the others are prompts, or the next chunks of them.
-Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors caches, const Tensor& cos, const Tensor& sin,
-                      const Tensor& slots, const Tensor& query_start, const Tensor& context_lens, const Tensor& block_tables, int64_t heads,
-                      int64_t intermediate_size, double eps, int64_t decoding, bool last_only) {
+// Hidden [T, E] bfloat16 to the same, through all layers; caches, one a layer, are changed in place. `last_only`: to
+// [sequences, E], of each sequence's last token in the step. `weights`: of each layer input_norm, qkv, q_norm, k_norm,
+// o, post_norm, gate_up and down. `decoding`: so many of the sequences, the first ones, have one token in the step and
+// decode; the others are prompts, or the next chunks of them.
+Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors caches, const Tensor& cos,
+                      const Tensor& sin, const Tensor& slots, const Tensor& query_start, const Tensor& context_lens,
+                      const Tensor& block_tables, int64_t heads, int64_t intermediate_size, double eps,
+                      int64_t decoding, bool last_only) {
   check_tensors(hidden, weights, caches);
   const CachePages pages = CachePages::of(caches[0]);
   const int64_t tokens = hidden.size(0);
-  const LayerSizes sizes{hidden.size(1), heads, pages.heads, pages.dim, intermediate_size, pages.page_size, static_cast<float>(eps)};
-  check(layers_available(sizes.hidden, sizes.intermediate, sizes.dim) && sizes.page_size % BLOCK == 0, "decoder_layers: this build does not know such layers");
+  const LayerSizes sizes{hidden.size(1),         heads, pages.heads, pages.dim, intermediate_size, pages.page_size,
+                         static_cast<float>(eps)};
+  check(layers_available(sizes.hidden, sizes.intermediate, sizes.dim) && sizes.page_size % BLOCK == 0,
+        "decoder_layers: this build does not know such layers");
   check_products(weights, sizes);
   for (const Tensor* t : {&cos, &sin})
-    check(t->scalar_type() == ScalarType::Float && t->is_contiguous() && t->size(0) == tokens && t->size(1) * 2 == sizes.dim, "decoder_layers: cos and sin must be contiguous float32 [T, D / 2]");
-  check(slots.scalar_type() == ScalarType::Long && slots.is_contiguous() && slots.size(0) == tokens, "decoder_layers: one int64 slot a token");
+    check(t->scalar_type() == ScalarType::Float && t->is_contiguous() && t->size(0) == tokens &&
+              t->size(1) * 2 == sizes.dim,
+          "decoder_layers: cos and sin must be contiguous float32 [T, D / 2]");
+  check(slots.scalar_type() == ScalarType::Long && slots.is_contiguous() && slots.size(0) == tokens,
+        "decoder_layers: one int64 slot a token");
   for (const Tensor* t : {&query_start, &context_lens, &block_tables})
-    check(t->scalar_type() == ScalarType::Int && t->is_contiguous(), "decoder_layers: query starts, context lengths and block tables must be contiguous int32");
+    check(t->scalar_type() == ScalarType::Int && t->is_contiguous(),
+          "decoder_layers: query starts, context lengths and block tables must be contiguous int32");
   check(context_lens.size(0) == block_tables.size(0), "decoder_layers: one length a block table");
   check(query_start.size(0) == context_lens.size(0) + 1, "decoder_layers: a start a sequence, and an end");
-  check(0 <= decoding && decoding <= context_lens.size(0) && decoding <= tokens, "decoder_layers: only sequences of the step can decode");
+  check(0 <= decoding && decoding <= context_lens.size(0) && decoding <= tokens,
+        "decoder_layers: only sequences of the step can decode");
   Tensor all = torch::stable::empty_like(hidden);
   if (context_lens.size(0) == tokens) last_only = false;  // all are last ones
   Tensor last = torch::stable::empty({last_only ? context_lens.size(0) : 0, sizes.hidden}, ScalarType::BFloat16);
@@ -153,8 +176,10 @@ Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors cach
 
 STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
   m.def("layers_available(int hidden_size, int intermediate_size, int dim) -> bool");
-  m.def("decoder_layers(Tensor hidden, Tensor[] weights, Tensor(a!)[] caches, Tensor cos, Tensor sin, Tensor slots, "
-        "Tensor query_start, Tensor context_lens, Tensor block_tables, int heads, int intermediate_size, float eps, int decoding, bool last_only) -> Tensor");
+  m.def(
+      "decoder_layers(Tensor hidden, Tensor[] weights, Tensor(a!)[] caches, Tensor cos, Tensor sin, Tensor slots, "
+      "Tensor query_start, Tensor context_lens, Tensor block_tables, int heads, int intermediate_size, float eps, int "
+      "decoding, bool last_only) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {

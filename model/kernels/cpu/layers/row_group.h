@@ -23,8 +23,8 @@ class RowGroup {
 
   const LayerRows& rows() const { return rows_; }
 
-  // The group that attends in a layer and goes on from there: this one, but in the last layer that of the last rows, if only they are
-  // wanted. They are then brought there.
+  // The group that attends in a layer and goes on from there: this one, but in the last layer that of the last rows, if
+  // only they are wanted. They are then brought there.
   const RowGroup& to_attend(const Member& member, int64_t layer) const {
     if (!last_ || layer + 1 < model_.num_layers()) return *this;
     bring_last(member);
@@ -34,11 +34,14 @@ class RowGroup {
 
   // The member's share of what decodes, to be done while all multiply with `bytes` of weights.
   Beside decoding(const Member& member, int64_t layer, int64_t bytes) const {
-    return {at_layer(decode_, layer), borders_[member.first], borders_[member.last], bytes * (member.last - member.first) / member.team.parts()};
+    return {at_layer(decode_, layer), borders_[member.first], borders_[member.last],
+            bytes * (member.last - member.first) / member.team.parts()};
   }
 
   void attend(const Member& member, int64_t layer) const {
-    for (AttentionShare<uint16_t> share(at_layer(decode_, layer), borders_[member.first], borders_[member.last]); !share.done();) share.block();
+    for (AttentionShare<uint16_t> share(at_layer(decode_, layer), borders_[member.first], borders_[member.last]);
+         !share.done();)
+      share.block();
     attend_to_prompts(member, layer);
   }
 
@@ -66,7 +69,8 @@ class RowGroup {
 
   // Each member's share of the last rows' hidden states and queries to where `last_` has them.
   void bring_last(const Member& member) const {
-    const int64_t hidden = model_.sizes.hidden, queries = model_.sizes.heads * model_.sizes.dim, decoding = decode_.sequences;
+    const int64_t hidden = model_.sizes.hidden, queries = model_.sizes.heads * model_.sizes.dim,
+                  decoding = decode_.sequences;
     const LayerRows& to = last_->rows_;
     for (int64_t i = member.begin(to.count); i < member.end(to.count); ++i) {
       const int64_t row = i < decoding ? i : decoding + prefill_.query_start[i - decoding + 1] - 1;

@@ -1,4 +1,5 @@
-// What happens to rows between the matrix products, in bfloat16: norms, rotation, gating. Each row's bits depend on it alone.
+// What happens to rows between the matrix products, in bfloat16: norms, rotation, gating. Each row's bits depend on it
+// alone.
 //
 // Rounded where the model's own operations round (model/norm.py, model/rope.py, model/swiglu.py).
 #pragma once
@@ -19,7 +20,8 @@ inline __m512 load_row(const uint16_t* from) {
 
 // Values of which only `count` may be read, if that is less than 16; the others are zero.
 inline __m512 load_some(const uint16_t* from, int64_t count) {
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(first_lanes(count), from)), 16));
+  return _mm512_castsi512_ps(
+      _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(first_lanes(count), from)), 16));
 }
 
 inline void store_row(uint16_t* to, __m512 values) { _mm256_storeu_si256((__m256i*)to, to_bfloat16(values)); }
@@ -50,11 +52,13 @@ inline void rms_norm_row(const uint16_t* x, const uint16_t* weight, uint16_t* ou
 }
 
 // A head's norm, then dimension i turned against dimension i + dim / 2. `x` and `out` may be the same.
-inline void norm_and_rotate(const uint16_t* x, const uint16_t* weight, const float* cos, const float* sin, uint16_t* out, int64_t dim, float eps) {
+inline void norm_and_rotate(const uint16_t* x, const uint16_t* weight, const float* cos, const float* sin,
+                            uint16_t* out, int64_t dim, float eps) {
   const __m512 inverse = inverse_rms(x, dim, eps);
   const int64_t half = dim / 2;
   for (int64_t i = 0; i < half; i += LANES) {
-    const __m512 first = normalised(x + i, weight + i, inverse), second = normalised(x + half + i, weight + half + i, inverse);
+    const __m512 first = normalised(x + i, weight + i, inverse),
+                 second = normalised(x + half + i, weight + half + i, inverse);
     const __m512 c = _mm512_loadu_ps(cos + i), s = _mm512_loadu_ps(sin + i);
     store_row(out + i, _mm512_sub_ps(_mm512_mul_ps(first, c), _mm512_mul_ps(second, s)));
     store_row(out + half + i, _mm512_add_ps(_mm512_mul_ps(second, c), _mm512_mul_ps(first, s)));

@@ -1,8 +1,8 @@
 // The largest logits of each row, exactly, without computing all of them.
 //
-// A product with 8-bit weights, which takes half as long, bounds every logit (screen_bounds.h). The strips with the highest bounds are
-// computed first, and then those that may still hold a logit as large as one of those. Each logit computed is the chain of dot products
-// that dot_linear.cpp computes, so its bits are the same.
+// A product with 8-bit weights, which takes half as long, bounds every logit (screen_bounds.h). The strips with the
+// highest bounds are computed first, and then those that may still hold a logit as large as one of those. Each logit
+// computed is the chain of dot products that dot_linear.cpp computes, so its bits are the same.
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -28,8 +28,8 @@ namespace {
 
 #if QWEN_BATCH_HAS_VNNI
 
-constexpr int64_t WORTHWHILE = 32;   // one strip in so many may be computed; with more, the whole product is as fast
-constexpr int64_t CHAINS = 4;        // sums computed at once: one by itself would wait for itself
+constexpr int64_t WORTHWHILE = 32;  // one strip in so many may be computed; with more, the whole product is as fast
+constexpr int64_t CHAINS = 4;       // sums computed at once: one by itself would wait for itself
 constexpr uint16_t NEGATIVE_INFINITY = 0xff80;
 
 // What is below this is less than `value` as a bfloat16, too.
@@ -61,7 +61,8 @@ class Screening {
         k_(hidden.size(1)),
         picked_(rows_) {}
 
-  // Of the member's rows, the strips that may hold one of the `counts[row]` largest logits; of a row without bounds, none.
+  // Of the member's rows, the strips that may hold one of the `counts[row]` largest logits; of a row without bounds,
+  // none.
   void pick(const Member& member, const int64_t* counts) {
     for (int64_t row = member.begin(rows_); row < member.end(rows_); ++row) {
       if (!bounds_.known(row)) continue;
@@ -79,7 +80,8 @@ class Screening {
     return static_cast<int64_t>(most) * STRIP;
   }
 
-  // All strips that were picked, to go to [rows, width], those of the same weights side by side; none if there are too many.
+  // All strips that were picked, to go to [rows, width], those of the same weights side by side; none if there are too
+  // many.
   std::vector<Pick> picks() const {
     std::vector<Pick> all;
     const int64_t a_row = width();
@@ -115,12 +117,14 @@ class Screening {
     for (int64_t i = 0; i < count; ++i) {
       const __mmask16 present = bounds_.present(picks[i].strip);
       _mm256_mask_storeu_epi16(out.values + picks[i].place, present, to_bfloat16(sums[i]));
-      for (int64_t lane = 0; present >> lane & 1; ++lane) out.columns[picks[i].place + lane] = picks[i].strip * STRIP + lane;
+      for (int64_t lane = 0; present >> lane & 1; ++lane)
+        out.columns[picks[i].place + lane] = picks[i].strip * STRIP + lane;
     }
   }
 
  private:
-  // Below this, no logit of a row is among the `count` largest, nor as large as one of those: so many are computed that are not less.
+  // Below this, no logit of a row is among the `count` largest, nor as large as one of those: so many are computed that
+  // are not less.
   float least_of_largest(int64_t row, int64_t count) const {
     std::vector<Pick> picks;
     for (const int64_t strip : highest(bounds_.of_row(row), std::min(count, bounds_.strips())))
@@ -156,20 +160,29 @@ class Screening {
 
 #endif
 
-// Of each row of hidden [rows, k] times the transpose of a weight [n, k], the `counts[row]` largest of n logits, all that equal one of them,
-// and some others: bfloat16 [rows, width], in which -inf fills rows up, and their columns, int64, rising along a row. Width 0: too many
-// would have to be computed. `weight`: from `dot_pack`; `screen` and `errors`: from `screen_pack`.
-std::tuple<Tensor, Tensor> largest_logits(const Tensor& hidden, const Tensor& weight, const Tensor& screen, const Tensor& errors, const Tensor& counts, int64_t n) {
+// Of each row of hidden [rows, k] times the transpose of a weight [n, k], the `counts[row]` largest of n logits, all
+// that equal one of them, and some others: bfloat16 [rows, width], in which -inf fills rows up, and their columns,
+// int64, rising along a row. Width 0: too many would have to be computed. `weight`: from `dot_pack`; `screen` and
+// `errors`: from `screen_pack`.
+std::tuple<Tensor, Tensor> largest_logits(const Tensor& hidden, const Tensor& weight, const Tensor& screen,
+                                          const Tensor& errors, const Tensor& counts, int64_t n) {
   const int64_t rows = hidden.size(0), k = hidden.size(1);
-  check(hidden.dim() == 2 && hidden.scalar_type() == ScalarType::BFloat16 && hidden.is_contiguous(), "largest_logits: hidden states must be contiguous bfloat16 rows");
-  check(PackedWeight::fits(weight, n, k) && PackedWeight::of(weight, n, k).kernel == PackedWeight::Kernel::DOT, "largest_logits: the weight is not packed for this");
-  check(PackedWeight::fits(screen, n, k) && PackedWeight::of(screen, n, k).kernel == PackedWeight::Kernel::INT8, "largest_logits: the screen is not packed for this");
-  check(errors.scalar_type() == ScalarType::Float && errors.is_contiguous() && errors.numel() == 2 * strips_of(n) * STRIP, "largest_logits: the errors are of another weight");
-  check(counts.scalar_type() == ScalarType::Long && counts.is_contiguous() && counts.numel() == rows, "largest_logits: one int64 count a row");
+  check(hidden.dim() == 2 && hidden.scalar_type() == ScalarType::BFloat16 && hidden.is_contiguous(),
+        "largest_logits: hidden states must be contiguous bfloat16 rows");
+  check(PackedWeight::fits(weight, n, k) && PackedWeight::of(weight, n, k).kernel == PackedWeight::Kernel::DOT,
+        "largest_logits: the weight is not packed for this");
+  check(PackedWeight::fits(screen, n, k) && PackedWeight::of(screen, n, k).kernel == PackedWeight::Kernel::INT8,
+        "largest_logits: the screen is not packed for this");
+  check(
+      errors.scalar_type() == ScalarType::Float && errors.is_contiguous() && errors.numel() == 2 * strips_of(n) * STRIP,
+      "largest_logits: the errors are of another weight");
+  check(counts.scalar_type() == ScalarType::Long && counts.is_contiguous() && counts.numel() == rows,
+        "largest_logits: one int64 count a row");
   const auto* wanted = static_cast<const int64_t*>(counts.const_data_ptr());
   for (int64_t row = 0; row < rows; ++row) check(wanted[row] >= 1, "largest_logits: a row wants at least one logit");
 #if QWEN_BATCH_HAS_VNNI
-  ScreenBounds bounds(static_cast<const uint16_t*>(hidden.const_data_ptr()), rows, PackedWeight::of(screen, n, k), static_cast<const float*>(errors.const_data_ptr()));
+  ScreenBounds bounds(static_cast<const uint16_t*>(hidden.const_data_ptr()), rows, PackedWeight::of(screen, n, k),
+                      static_cast<const float*>(errors.const_data_ptr()));
   Screening screening(hidden, weight, bounds);
   as_team([&](const Member& member) {
     bounds.find(member);
@@ -178,8 +191,10 @@ std::tuple<Tensor, Tensor> largest_logits(const Tensor& hidden, const Tensor& we
   const std::vector<Pick> picks = screening.picks();
   const auto count = static_cast<int64_t>(picks.size());
   const int64_t width = count == 0 ? 0 : screening.width();
-  Tensor values = torch::stable::empty({rows, width}, ScalarType::BFloat16), columns = torch::stable::empty({rows, width}, ScalarType::Long);
-  const Logits out{static_cast<uint16_t*>(values.mutable_data_ptr()), static_cast<int64_t*>(columns.mutable_data_ptr())};
+  Tensor values = torch::stable::empty({rows, width}, ScalarType::BFloat16),
+         columns = torch::stable::empty({rows, width}, ScalarType::Long);
+  const Logits out{static_cast<uint16_t*>(values.mutable_data_ptr()),
+                   static_cast<int64_t*>(columns.mutable_data_ptr())};
   std::fill(out.values, out.values + rows * width, NEGATIVE_INFINITY);
   std::fill(out.columns, out.columns + rows * width, 0);
   as_team([&](const Member& member) {
@@ -196,7 +211,11 @@ std::tuple<Tensor, Tensor> largest_logits(const Tensor& hidden, const Tensor& we
 }  // namespace qwen_batch
 
 STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
-  m.def("largest_logits(Tensor hidden, Tensor weight, Tensor screen, Tensor errors, Tensor counts, int n) -> (Tensor, Tensor)");
+  m.def(
+      "largest_logits(Tensor hidden, Tensor weight, Tensor screen, Tensor errors, Tensor counts, int n) -> (Tensor, "
+      "Tensor)");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) { m.impl("largest_logits", TORCH_BOX(&qwen_batch::largest_logits)); }
+STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {
+  m.impl("largest_logits", TORCH_BOX(&qwen_batch::largest_logits));
+}

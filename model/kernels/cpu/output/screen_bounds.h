@@ -40,7 +40,8 @@ class ScreenBounds {
     const int64_t chunks = (strips_ + CHUNK - 1) / CHUNK;
     for (int64_t chunk = member.begin(chunks); chunk < member.end(chunks); ++chunk)
       for (int64_t row = 0; row < rows_; ++row)
-        for (int64_t strip = chunk * CHUNK; strip < std::min((chunk + 1) * CHUNK, strips_); ++strip) bound_strip(rough, row, strip);
+        for (int64_t strip = chunk * CHUNK; strip < std::min((chunk + 1) * CHUNK, strips_); ++strip)
+          bound_strip(rough, row, strip);
     member.wait();
   }
 
@@ -67,7 +68,8 @@ class ScreenBounds {
     __m512 all = _mm512_setzero_ps(), lost = _mm512_setzero_ps();
     for (int64_t first = 0; first < weight_.k; first += LANES) {
       const __m512 values = load_some(x_ + row * weight_.k + first, weight_.k - first);
-      const __m512 difference = _mm512_sub_ps(values, quantised.restored(row, first / int8::GROUP, first % int8::GROUP / LANES));
+      const __m512 difference =
+          _mm512_sub_ps(values, quantised.restored(row, first / int8::GROUP, first % int8::GROUP / LANES));
       all = _mm512_fmadd_ps(values, values, all);
       lost = _mm512_fmadd_ps(difference, difference, lost);
     }
@@ -76,10 +78,13 @@ class ScreenBounds {
 
   void bound_strip(const uint16_t* rough, int64_t row, int64_t strip) {
     const __m512 value = load_some(rough + row * weight_.n + strip * STRIP, weight_.n - strip * STRIP);
-    __m512 bound = _mm512_fmadd_ps(_mm512_abs_ps(value), _mm512_set1_ps(BFLOAT16_ROUNDING), _mm512_add_ps(value, _mm512_set1_ps(TINY)));
+    __m512 bound = _mm512_fmadd_ps(_mm512_abs_ps(value), _mm512_set1_ps(BFLOAT16_ROUNDING),
+                                   _mm512_add_ps(value, _mm512_set1_ps(TINY)));
     bound = _mm512_fmadd_ps(_mm512_loadu_ps(errors_ + strip * STRIP), _mm512_set1_ps(norms_[row].hidden), bound);
-    bound = _mm512_fmadd_ps(_mm512_loadu_ps(errors_ + (strips_ + strip) * STRIP), _mm512_set1_ps(norms_[row].lost), bound);
-    static_cast<float*>(upper_.mutable_data_ptr())[row * strips_ + strip] = _mm512_mask_reduce_max_ps(present(strip), bound);
+    bound =
+        _mm512_fmadd_ps(_mm512_loadu_ps(errors_ + (strips_ + strip) * STRIP), _mm512_set1_ps(norms_[row].lost), bound);
+    static_cast<float*>(upper_.mutable_data_ptr())[row * strips_ + strip] =
+        _mm512_mask_reduce_max_ps(present(strip), bound);
   }
 
   const uint16_t* x_;

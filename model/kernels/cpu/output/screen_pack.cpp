@@ -36,7 +36,8 @@ RowErrors quantise_row(const uint16_t* row, int64_t k, uint8_t* plain) {
     quantise_group(row + first, std::min(GROUP, k - first), bytes, scale, offset);
     for (int64_t i = 0; i < GROUP / LANES; ++i) {
       const int8_t* values = bytes + place_in_group(i);
-      _mm_storeu_si128((__m128i*)(plain + i * LANES), _mm_xor_si128(_mm_loadu_si128((const __m128i*)values), _mm_set1_epi8(-128)));
+      _mm_storeu_si128((__m128i*)(plain + i * LANES),
+                       _mm_xor_si128(_mm_loadu_si128((const __m128i*)values), _mm_set1_epi8(-128)));
       const __m512 restored = restore(values, scale);
       const __m512 difference = _mm512_sub_ps(load_some(row + first + i * LANES, k - first - i * LANES), restored);
       off = _mm512_fmadd_ps(difference, difference, off);
@@ -52,7 +53,8 @@ RowErrors quantise_row(const uint16_t* row, int64_t k, uint8_t* plain) {
 // w [n, k] bfloat16 to its 8-bit form, and float32 [2, n padded to 16]: the factors of `RowErrors`.
 std::tuple<Tensor, Tensor> screen_pack(const Tensor& w) {
   check(QWEN_BATCH_HAS_VNNI, "screen_pack: this processor has no screen");
-  check(w.dim() == 2 && w.scalar_type() == ScalarType::BFloat16 && w.is_contiguous(), "screen_pack: w must be a contiguous bfloat16 matrix");
+  check(w.dim() == 2 && w.scalar_type() == ScalarType::BFloat16 && w.is_contiguous(),
+        "screen_pack: w must be a contiguous bfloat16 matrix");
   const int64_t n = w.size(0), k = w.size(1), groups = (k + GROUP - 1) / GROUP, blocks = (n + COLUMNS - 1) / COLUMNS;
   const int64_t padded = strips_of(n) * STRIP;
   Tensor packed = weight_memory({blocks, groups, GROUP_ROWS_OF_64, 16, QUAD}, ScalarType::Byte, 1);
@@ -81,8 +83,8 @@ std::tuple<Tensor, Tensor> screen_pack(const Tensor& w) {
 }  // namespace
 }  // namespace qwen_batch
 
-STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
-  m.def("screen_pack(Tensor w) -> (Tensor, Tensor)");
-}
+STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) { m.def("screen_pack(Tensor w) -> (Tensor, Tensor)"); }
 
-STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) { m.impl("screen_pack", TORCH_BOX(&qwen_batch::screen_pack)); }
+STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {
+  m.impl("screen_pack", TORCH_BOX(&qwen_batch::screen_pack));
+}

@@ -1,8 +1,8 @@
 // y = x W^T in bfloat16 on a CPU with AMX tiles, fp32 accumulation.
 //
 // Why not oneDNN here: on AMX its kernels choose their blocking by the number of rows, so a row's bits depend on how
-// many rows run beside it. Here every output element is one chain of TDPBF16PS over k = 0, 32, 64, … whatever the number
-// of rows, so a row's bits depend on the row alone.
+// many rows run beside it. Here every output element is one chain of TDPBF16PS over k = 0, 32, 64, … whatever the
+// number of rows, so a row's bits depend on the row alone.
 //
 // Packed weight: [n / 32][k / 32][2 tiles][16 k-pairs][16 columns][2], each tile 1 KiB as TDPBF16PS wants its second
 // operand. One block of 32 columns is one contiguous stream, read once a call for a panel of rows.
@@ -28,8 +28,8 @@ namespace {
 
 constexpr int64_t TILE_K = 32;
 constexpr int64_t TILE_VALUES = TILE_ROWS * TILE_K;  // bfloat16 values in a tile of 1 KiB
-constexpr int64_t BLOCK_N = 32;               // columns a block: two tiles
-constexpr int64_t PANEL_VALUES = 512 * 1024;  // of x: rows whose packed form stays in the second-level cache
+constexpr int64_t BLOCK_N = 32;                      // columns a block: two tiles
+constexpr int64_t PANEL_VALUES = 512 * 1024;         // of x: rows whose packed form stays in the second-level cache
 
 #if QWEN_BATCH_HAS_AMX
 
@@ -143,7 +143,8 @@ bool amx_available() { return amx_granted(); }
 
 // w [n, k] bfloat16, k a multiple of 32 -> the packed form, n padded with zeros to a multiple of 32.
 Tensor amx_pack(const Tensor& w) {
-  check(w.dim() == 2 && w.scalar_type() == ScalarType::BFloat16 && w.is_contiguous(), "amx_pack: w must be a contiguous bfloat16 matrix");
+  check(w.dim() == 2 && w.scalar_type() == ScalarType::BFloat16 && w.is_contiguous(),
+        "amx_pack: w must be a contiguous bfloat16 matrix");
   const int64_t n = w.size(0), k = w.size(1);
   check(k % TILE_K == 0, "amx_pack: the inner size must be a multiple of 32");
   const int64_t blocks = (n + BLOCK_N - 1) / BLOCK_N;
@@ -168,7 +169,9 @@ int64_t row_tiles(int64_t rows) { return (rows + TILE_ROWS - 1) / TILE_ROWS; }
 
 }  // namespace
 
-int64_t amx_scratch_bytes(int64_t rows, int64_t k) { return row_tiles(rows) * TILE_ROWS * k * static_cast<int64_t>(sizeof(uint16_t)); }
+int64_t amx_scratch_bytes(int64_t rows, int64_t k) {
+  return row_tiles(rows) * TILE_ROWS * k * static_cast<int64_t>(sizeof(uint16_t));
+}
 
 void amx_multiply(const Member& member, const Product& product) {
 #if QWEN_BATCH_HAS_AMX
@@ -177,10 +180,12 @@ void amx_multiply(const Member& member, const Product& product) {
   pack_rows(product.x, packed, rows, k, member.begin(tiles), member.end(tiles));
   member.wait();
   const Tiles work{packed, static_cast<const uint16_t*>(product.weight.data), product.out, rows, n, k};
-  const int64_t blocks = (n + BLOCK_N - 1) / BLOCK_N, panel = std::max<int64_t>(2 * TILE_ROWS, PANEL_VALUES / k / 32 * 32);
+  const int64_t blocks = (n + BLOCK_N - 1) / BLOCK_N,
+                panel = std::max<int64_t>(2 * TILE_ROWS, PANEL_VALUES / k / 32 * 32);
   const TileScope scope(std::min(rows, TILE_ROWS));
   for (int64_t row = 0; row < rows; row += panel)
-    for (int64_t block = member.begin(blocks); block < member.end(blocks); ++block) work.column_block(block, row, std::min(row + panel, tiles * TILE_ROWS));
+    for (int64_t block = member.begin(blocks); block < member.end(blocks); ++block)
+      work.column_block(block, row, std::min(row + panel, tiles * TILE_ROWS));
 #endif
 }
 

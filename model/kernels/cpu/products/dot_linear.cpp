@@ -1,12 +1,12 @@
 // y = x W^T in bfloat16 by dot products of pairs (bfloat16_dot.h), with float32 sums.
 //
-// Every output element is one chain of dot products over k = 0, 2, 4, … whatever the number of rows, so a row's bits depend
-// on that row alone.
+// Every output element is one chain of dot products over k = 0, 2, 4, … whatever the number of rows, so a row's bits
+// depend on that row alone.
 //
-// Packed weight: [n / 64][k / 2][64 columns][2], so a block of 64 columns is one contiguous stream. It is read from memory
-// once a call (the last ones of many rows by several threads): while a block is multiplied, the next one is fetched into the
-// second-level cache. One or two rows are done with a block as fast as it comes; what the processor fetches ahead by itself, in
-// huge pages, is then faster.
+// Packed weight: [n / 64][k / 2][64 columns][2], so a block of 64 columns is one contiguous stream. It is read from
+// memory once a call (the last ones of many rows by several threads): while a block is multiplied, the next one is
+// fetched into the second-level cache. One or two rows are done with a block as fast as it comes; what the processor
+// fetches ahead by itself, in huge pages, is then faster.
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -28,10 +28,10 @@ namespace qwen_batch {
 namespace {
 
 constexpr int REGISTERS = DOT_COLUMNS / 16;  // of sums
-constexpr int MOST_ROWS = 6;     // rows worked on together: 24 registers of sums, 4 of weights, 1 of a row's pair
-constexpr int64_t PAIR = DOT_COLUMNS * 2;  // bfloat16 values of a block for one pair of k
-constexpr int64_t NONE = -1;           // no block
-constexpr int64_t PAIRS_A_STEP = 4;    // between requests to fetch
+constexpr int MOST_ROWS = 6;  // rows worked on together: 24 registers of sums, 4 of weights, 1 of a row's pair
+constexpr int64_t PAIR = DOT_COLUMNS * 2;       // bfloat16 values of a block for one pair of k
+constexpr int64_t NONE = -1;                    // no block
+constexpr int64_t PAIRS_A_STEP = 4;             // between requests to fetch
 constexpr int64_t PIECE_ROWS = 20 * MOST_ROWS;  // rows of a block worked on as a piece: tenths of a millisecond
 
 int64_t blocks_of(int64_t n) { return (n + DOT_COLUMNS - 1) / DOT_COLUMNS; }
@@ -40,7 +40,8 @@ int64_t blocks_of(int64_t n) { return (n + DOT_COLUMNS - 1) / DOT_COLUMNS; }
 
 // ROWS rows times one block: sums over all of k, then to bfloat16, to nearest even.
 template <int ROWS>
-void multiply_rows(const uint16_t* x, int64_t k, const uint16_t* w, uint16_t* out, int64_t n, int64_t columns, Ahead& ahead) {
+void multiply_rows(const uint16_t* x, int64_t k, const uint16_t* w, uint16_t* out, int64_t n, int64_t columns,
+                   Ahead& ahead) {
   __m512 sums[ROWS][REGISTERS];
   for (int r = 0; r < ROWS; ++r)
     for (int c = 0; c < REGISTERS; ++c) sums[r][c] = _mm512_setzero_ps();
@@ -68,8 +69,8 @@ struct Piece {
   int64_t stride;
 };
 
-// A piece of one block, in passes of about as many rows each: a short one would wait for its own sums. `next`: the block to be
-// fetched meanwhile, or NONE.
+// A piece of one block, in passes of about as many rows each: a short one would wait for its own sums. `next`: the
+// block to be fetched meanwhile, or NONE.
 void column_block(const Product& product, int64_t block, Piece piece, int64_t next, Beside* beside) {
   const int64_t k = product.weight.k, values = k * DOT_COLUMNS, bytes = values * static_cast<int64_t>(sizeof(uint16_t));
   const auto* w = static_cast<const uint16_t*>(product.weight.data);
@@ -80,7 +81,8 @@ void column_block(const Product& product, int64_t block, Piece piece, int64_t ne
   for (int64_t row = piece.begin; row < piece.end; --passes) {
     const int64_t count = (piece.end - row + passes - 1) / passes;
     uint16_t* out = piece.out + (row - piece.begin) * piece.stride;
-    KERNELS[count - 1](product.x + row * k, k, w + block * values, out, piece.stride, product.weight.n - block * DOT_COLUMNS, ahead);
+    KERNELS[count - 1](product.x + row * k, k, w + block * values, out, piece.stride,
+                       product.weight.n - block * DOT_COLUMNS, ahead);
     row += count;
   }
   if (beside != nullptr) beside->multiplied(share);
@@ -89,14 +91,16 @@ void column_block(const Product& product, int64_t block, Piece piece, int64_t ne
 // The blocks of a product in units: one block, or one of gates with that of the values that go through them.
 class Units {
  public:
-  explicit Units(const Product& product) : product_(product), gated_(dot_gates(product)), blocks_(blocks_of(product.weight.n)) {}
+  explicit Units(const Product& product)
+      : product_(product), gated_(dot_gates(product)), blocks_(blocks_of(product.weight.n)) {}
 
   int64_t count() const { return gated_ ? blocks_ / 2 : blocks_; }
 
   // At most PIECE_ROWS rows of a unit. `next`: the unit to be fetched meanwhile, or NONE.
   void multiply(int64_t unit, int64_t begin, int64_t end, int64_t next, Beside* beside) const {
     const int64_t n = product_.weight.n;
-    if (!gated_) return column_block(product_, unit, {begin, end, product_.out + begin * n + unit * DOT_COLUMNS, n}, next, beside);
+    if (!gated_)
+      return column_block(product_, unit, {begin, end, product_.out + begin * n + unit * DOT_COLUMNS, n}, next, beside);
     alignas(64) uint16_t both[PIECE_ROWS * 2 * DOT_COLUMNS];
     column_block(product_, unit, {begin, end, both, 2 * DOT_COLUMNS}, next == NONE ? NONE : unit + blocks_ / 2, beside);
     column_block(product_, unit + blocks_ / 2, {begin, end, both + DOT_COLUMNS, 2 * DOT_COLUMNS}, next, beside);
@@ -136,7 +140,8 @@ bool dot_available() { return QWEN_BATCH_HAS_AVX512; }
 
 // w [n, k] bfloat16, k even -> the packed form, n padded with zeros to a multiple of 64.
 Tensor dot_pack(const Tensor& w) {
-  check(w.dim() == 2 && w.scalar_type() == ScalarType::BFloat16 && w.is_contiguous(), "dot_pack: w must be a contiguous bfloat16 matrix");
+  check(w.dim() == 2 && w.scalar_type() == ScalarType::BFloat16 && w.is_contiguous(),
+        "dot_pack: w must be a contiguous bfloat16 matrix");
   const int64_t n = w.size(0), k = w.size(1), blocks = blocks_of(n);
   check(k % 2 == 0, "dot_pack: the inner size must be even");
   Tensor packed = weight_memory({blocks, k / 2, DOT_COLUMNS, 2}, ScalarType::BFloat16, sizeof(uint16_t));
@@ -159,7 +164,8 @@ Tensor dot_pack(const Tensor& w) {
 void dot_multiply(const Member& member, const Product& product, Beside* beside) {
 #if QWEN_BATCH_HAS_AVX512
   const Units units(product);
-  if (product.rows <= PIECE_ROWS) return multiply_stream(product, units, member.begin(units.count()), member.end(units.count()), beside);
+  if (product.rows <= PIECE_ROWS)
+    return multiply_stream(product, units, member.begin(units.count()), member.end(units.count()), beside);
   // Nobody should wait long for a thread that was held up, so the last unit of each share is anybody's.
   const int64_t parts = member.team.parts(), own = std::max<int64_t>(0, units.count() / parts - 1);
   multiply_stream(product, units, own * member.first, own * member.last, beside);

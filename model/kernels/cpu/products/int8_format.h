@@ -1,11 +1,11 @@
 // 8-bit weights and activations as the kernels of int8_linear.cpp read them.
 //
-// Both are cut along k into groups of 256 with a scale each: one large value coarsens its own group only. Values lie between
-// -127 and 127; weights are stored with 128 added, because both AMX and AVX512-VNNI multiply unsigned by signed bytes, and
-// what that adds to a sum is 128 times the sum of the row's group, kept as the row's offset.
+// Both are cut along k into groups of 256 with a scale each: one large value coarsens its own group only. Values lie
+// between -127 and 127; weights are stored with 128 added, because both AMX and AVX512-VNNI multiply unsigned by signed
+// bytes, and what that adds to a sum is 128 times the sum of the row's group, kept as the row's offset.
 //
-// The products of a group are exact integers, and groups are added in order in float32. So a row's bits depend on that row
-// alone, and every kernel here gives the same.
+// The products of a group are exact integers, and groups are added in order in float32. So a row's bits depend on that
+// row alone, and every kernel here gives the same.
 #pragma once
 
 #include <cstdint>
@@ -15,9 +15,9 @@
 
 namespace qwen_batch::int8 {
 
-constexpr int64_t GROUP = 256;    // values along k that share a scale
-constexpr int64_t COLUMNS = 32;   // of a block of weights: two tiles
-constexpr int64_t STEP = 64;      // values along k in a tile
+constexpr int64_t GROUP = 256;   // values along k that share a scale
+constexpr int64_t COLUMNS = 32;  // of a block of weights: two tiles
+constexpr int64_t STEP = 64;     // values along k in a tile
 constexpr int64_t STEPS = GROUP / STEP;
 constexpr int64_t TILE = TILE_ROWS * STEP;  // bytes of a tile, of weights or of rows
 constexpr int64_t QUAD = 4;                 // values along k that one instruction sums
@@ -35,7 +35,9 @@ struct Rows {
   const int32_t* offsets;  // the same: 128 times the sum of the group
   int64_t count, groups;
 
-  const int8_t* group_of_tile(int64_t row, int64_t group) const { return tiles + (row / TILE_ROWS * groups + group) * STEPS * TILE; }
+  const int8_t* group_of_tile(int64_t row, int64_t group) const {
+    return tiles + (row / TILE_ROWS * groups + group) * STEPS * TILE;
+  }
 };
 
 // One block of columns for some rows: `out` points at its first column of row 0.
@@ -49,7 +51,8 @@ struct Target {
 
 inline void store_sums(const Target& target, int64_t row, const float* sums) {
   for (int64_t c = 0; c < COLUMNS && c < target.columns; c += 16) {
-    _mm256_mask_storeu_epi16(target.out + row * target.stride + c, first_lanes(target.columns - c), to_bfloat16(_mm512_loadu_ps(sums + c)));
+    _mm256_mask_storeu_epi16(target.out + row * target.stride + c, first_lanes(target.columns - c),
+                             to_bfloat16(_mm512_loadu_ps(sums + c)));
   }
 }
 

@@ -28,13 +28,12 @@ namespace {
 
 using namespace int8;
 
-
 bool int8_available() { return QWEN_BATCH_HAS_VNNI; }
 
 #if QWEN_BATCH_HAS_VNNI
 
-constexpr int64_t MOST_ROWS_WITHOUT_TILES = 4;     // a lone row is a stream of weights, which vectors read as fast
-constexpr int64_t PANEL_BYTES = 1024 * 1024;       // of rows: they stay in the second-level cache
+constexpr int64_t MOST_ROWS_WITHOUT_TILES = 4;  // a lone row is a stream of weights, which vectors read as fast
+constexpr int64_t PANEL_BYTES = 1024 * 1024;    // of rows: they stay in the second-level cache
 
 std::atomic<bool> tiles_enabled{true};
 
@@ -55,7 +54,8 @@ void multiply_on_tiles(const Product& product, const Rows& x, int64_t begin, int
   const TileScope scope(std::min(x.count, TILE_ROWS));
   for (int64_t row = 0; row < x.count; row += panel)
     for (int64_t block = begin; block < end; ++block)
-      tile_block(x, row, std::min(row + panel, x.count), weights_of(product, x, block), target_of(product, block), block + 1 < end);
+      tile_block(x, row, std::min(row + panel, x.count), weights_of(product, x, block), target_of(product, block),
+                 block + 1 < end);
 #endif
 }
 
@@ -70,9 +70,11 @@ void int8_enable_tiles(bool) {}
 
 #endif  // QWEN_BATCH_HAS_VNNI
 
-// Plain groups [n, groups, 260], each with its scale behind its values -> blocks [n / 32, groups, 130, 64], columns padded with zeros.
+// Plain groups [n, groups, 260], each with its scale behind its values -> blocks [n / 32, groups, 130, 64], columns
+// padded with zeros.
 Tensor int8_pack(const Tensor& plain) {
-  check(plain.dim() == 3 && plain.scalar_type() == ScalarType::Byte && plain.is_contiguous() && plain.size(2) == PLAIN_BYTES,
+  check(plain.dim() == 3 && plain.scalar_type() == ScalarType::Byte && plain.is_contiguous() &&
+            plain.size(2) == PLAIN_BYTES,
         "int8_pack: the weight must be contiguous bytes [n, groups, 260]");
   const int64_t n = plain.size(0), groups = plain.size(1), blocks = (n + COLUMNS - 1) / COLUMNS;
   Tensor packed = weight_memory({blocks, groups, GROUP_ROWS_OF_64, 16, QUAD}, ScalarType::Byte, 1);
@@ -80,7 +82,8 @@ Tensor int8_pack(const Tensor& plain) {
   auto* out = static_cast<uint8_t*>(packed.mutable_data_ptr());
   torch::stable::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block)
-      pack_block(in + block * COLUMNS * groups * PLAIN_BYTES, std::min(COLUMNS, n - block * COLUMNS), groups, out + block * groups * GROUP_BYTES);
+      pack_block(in + block * COLUMNS * groups * PLAIN_BYTES, std::min(COLUMNS, n - block * COLUMNS), groups,
+                 out + block * groups * GROUP_BYTES);
   });
   return packed;
 }
@@ -95,11 +98,11 @@ void int8_multiply(const Member& member, const Product& product, Beside* beside)
   QuantisedRows rows(product.scratch, product.rows, product.weight.k);
   for (int64_t row = member.begin(rows.padded()); row < member.end(rows.padded()); ++row) rows.quantise(product.x, row);
   member.wait();
-  const int64_t blocks = (product.weight.n + COLUMNS - 1) / COLUMNS, begin = member.begin(blocks), end = member.end(blocks);
+  const int64_t blocks = (product.weight.n + COLUMNS - 1) / COLUMNS, begin = member.begin(blocks),
+                end = member.end(blocks);
   if (QWEN_BATCH_HAS_AMX_INT8 && tiles_enabled && product.rows > MOST_ROWS_WITHOUT_TILES && amx_granted())
     multiply_on_tiles(product, rows.view(), begin, end);
-  else
-    multiply_by_vectors(product, rows.view(), begin, end, beside);
+  else multiply_by_vectors(product, rows.view(), begin, end, beside);
 }
 
 #else
@@ -110,7 +113,8 @@ void int8_multiply(const Member&, const Product&, Beside*) {}
 #endif
 
 bool int8_fits(const Tensor& packed, int64_t n, int64_t k) {
-  return int8_available() && packed.size(1) == (k + GROUP - 1) / GROUP && packed.size(0) == (n + COLUMNS - 1) / COLUMNS && packed.size(2) == GROUP_ROWS_OF_64;
+  return int8_available() && packed.size(1) == (k + GROUP - 1) / GROUP &&
+         packed.size(0) == (n + COLUMNS - 1) / COLUMNS && packed.size(2) == GROUP_ROWS_OF_64;
 }
 
 }  // namespace qwen_batch

@@ -39,7 +39,8 @@ inline void quantise_group(const uint16_t* x, int64_t values, int8_t* out, float
 
 // What is left of 16 values that became bytes.
 inline __m512 restore(const int8_t* bytes, float scale) {
-  return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)bytes))), _mm512_set1_ps(scale));
+  return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)bytes))),
+                       _mm512_set1_ps(scale));
 }
 
 // Rows that are or will be quantised, and where.
@@ -51,7 +52,9 @@ class QuantisedRows {
     offsets_ = reinterpret_cast<int32_t*>(scales_ + padded() * groups_);
   }
 
-  static int64_t bytes(int64_t rows, int64_t k) { return QuantisedRows(nullptr, rows, k).padded() * groups_of(k) * (GROUP + 8); }
+  static int64_t bytes(int64_t rows, int64_t k) {
+    return QuantisedRows(nullptr, rows, k).padded() * groups_of(k) * (GROUP + 8);
+  }
 
   int64_t padded() const { return (rows_ + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS; }
 
@@ -66,7 +69,8 @@ class QuantisedRows {
 
   // What is left of 16 values of a row, from the i-th 16 of a group on.
   __m512 restored(int64_t row, int64_t group, int64_t i) const {
-    const int8_t* bytes = values_ + (row / TILE_ROWS * groups_ + group) * STEPS * TILE + row % TILE_ROWS * STEP + place_in_group(i);
+    const int8_t* bytes =
+        values_ + (row / TILE_ROWS * groups_ + group) * STEPS * TILE + row % TILE_ROWS * STEP + place_in_group(i);
     return restore(bytes, scales_[row * groups_ + group]);
   }
 

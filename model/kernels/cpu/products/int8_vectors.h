@@ -12,8 +12,9 @@
 
 namespace qwen_batch::int8 {
 
-constexpr int64_t MOST_VECTOR_ROWS = 8;  // of one tile, worked on together: 16 registers of sums, 2 of weights, 1 of a row's quad
-constexpr int MOST_STREAMED = 4;         // rows that are done with a weight as fast as it comes from memory
+constexpr int64_t MOST_VECTOR_ROWS =
+    8;  // of one tile, worked on together: 16 registers of sums, 2 of weights, 1 of a row's quad
+constexpr int MOST_STREAMED = 4;  // rows that are done with a weight as fast as it comes from memory
 
 // Sums of the type that the instruction adds to: GCC 12 copies and spills such sums held as __m512i, at half the speed.
 typedef int32_t Integers __attribute__((vector_size(64)));
@@ -32,7 +33,8 @@ inline void add_streamed(Integers (&sums)[ROWS][2], const uint8_t* block, const 
       for (int64_t q = 0; q < TILE_ROWS; ++q, block += 64) {
         const __m512i weights = _mm512_loadu_si512(block);
         for (int r = 0; r < ROWS; ++r)
-          sums[r][side] = (Integers)_mm512_dpbusd_epi32((__m512i)sums[r][side], weights, quad_of(rows + s * TILE + q * QUAD + r * STEP));
+          sums[r][side] = (Integers)_mm512_dpbusd_epi32((__m512i)sums[r][side], weights,
+                                                        quad_of(rows + s * TILE + q * QUAD + r * STEP));
       }
 }
 
@@ -50,19 +52,18 @@ inline void add_side_by_side(Integers (&sums)[ROWS][2], const uint8_t* block, co
     }
 }
 
-// ROWS rows of one tile from `row` on times a block. They lie at constant distances: with a pointer each they would not fit
-// into the processor's registers.
+// ROWS rows of one tile from `row` on times a block. They lie at constant distances: with a pointer each they would not
+// fit into the processor's registers.
 template <int ROWS>
 void vector_rows(const Rows& x, int64_t row, const uint8_t* block, const Target& target, Ahead& ahead) {
   alignas(64) float sums[ROWS][COLUMNS] = {};
   const int8_t* at = x.group_of_tile(row, 0) + row % TILE_ROWS * STEP;
   for (int64_t g = 0; g < x.groups; ++g, block += GROUP_BYTES, at += STEPS * TILE) {
     Integers products[ROWS][2];
-    for (int r = 0; r < ROWS; ++r) products[r][0] = products[r][1] = (Integers)_mm512_set1_epi32(-x.offsets[(row + r) * x.groups + g]);
-    if constexpr (ROWS <= MOST_STREAMED)
-      add_streamed<ROWS>(products, block, at, ahead);
-    else
-      add_side_by_side<ROWS>(products, block, at, ahead);
+    for (int r = 0; r < ROWS; ++r)
+      products[r][0] = products[r][1] = (Integers)_mm512_set1_epi32(-x.offsets[(row + r) * x.groups + g]);
+    if constexpr (ROWS <= MOST_STREAMED) add_streamed<ROWS>(products, block, at, ahead);
+    else add_side_by_side<ROWS>(products, block, at, ahead);
     const __m512 left = _mm512_loadu_ps(scales_of(block)), right = _mm512_loadu_ps(scales_of(block) + 16);
     for (int r = 0; r < ROWS; ++r) {
       const float scale = x.scales[(row + r) * x.groups + g];
@@ -74,13 +75,15 @@ void vector_rows(const Rows& x, int64_t row, const uint8_t* block, const Target&
 }
 
 using VectorKernel = void (*)(const Rows&, int64_t, const uint8_t*, const Target&, Ahead&);
-constexpr VectorKernel VECTOR_KERNELS[MOST_VECTOR_ROWS] = {vector_rows<1>, vector_rows<2>, vector_rows<3>, vector_rows<4>,
-                                                           vector_rows<5>, vector_rows<6>, vector_rows<7>, vector_rows<8>};
+constexpr VectorKernel VECTOR_KERNELS[MOST_VECTOR_ROWS] = {vector_rows<1>, vector_rows<2>, vector_rows<3>,
+                                                           vector_rows<4>, vector_rows<5>, vector_rows<6>,
+                                                           vector_rows<7>, vector_rows<8>};
 
 // All rows times a block, a tile after the other, each in one or two passes.
 inline void vector_block(const Rows& x, const uint8_t* block, const Target& target, bool has_next, Beside* beside) {
   const int64_t bytes = x.groups * GROUP_BYTES, passes = (x.count + MOST_VECTOR_ROWS - 1) / MOST_VECTOR_ROWS;
-  Ahead ahead(has_next && x.count > MOST_STREAMED ? block + bytes : nullptr, bytes, passes * x.groups * STEPS, beside, bytes);
+  Ahead ahead(has_next && x.count > MOST_STREAMED ? block + bytes : nullptr, bytes, passes * x.groups * STEPS, beside,
+              bytes);
   for (int64_t row = 0; row < x.count;) {
     const int64_t left = std::min(x.count, row / TILE_ROWS * TILE_ROWS + TILE_ROWS) - row;
     const int64_t count = left > MOST_VECTOR_ROWS ? (left + 1) / 2 : left;

@@ -77,7 +77,8 @@ Tensor product_of(const Tensor& x, const Tensor& packed, int64_t n) {
   if (rows == 0) return out;
   const Tensor in_order = torch::stable::contiguous(x);
   Scratch scratch(scratch_bytes(weight, rows));
-  const Product product{static_cast<const uint16_t*>(in_order.const_data_ptr()), weight, static_cast<uint16_t*>(out.mutable_data_ptr()), rows, scratch.data()};
+  const Product product{static_cast<const uint16_t*>(in_order.const_data_ptr()), weight,
+                        static_cast<uint16_t*>(out.mutable_data_ptr()), rows, scratch.data()};
   as_team([&](const Member& member) { multiply(member, product, nullptr); });
   return out;
 }

@@ -28,8 +28,9 @@ struct PackedWeight {
 
 constexpr int64_t DOT_COLUMNS = 64;  // of a block of a weight for DOT (dot_linear.cpp)
 
-// x [rows, k] to out [rows, n], both bfloat16. `scratch`: `scratch_bytes` of them, at a multiple of 64. `gated`, if there is one,
-// [rows, n / 2]: silu of the left half of each row of `out` times its right half; what becomes of `out` is then open.
+// x [rows, k] to out [rows, n], both bfloat16. `scratch`: `scratch_bytes` of them, at a multiple of 64. `gated`, if
+// there is one, [rows, n / 2]: silu of the left half of each row of `out` times its right half; what becomes of `out`
+// is then open.
 struct Product {
   const uint16_t* x;
   const PackedWeight& weight;
@@ -57,7 +58,8 @@ bool int8_fits(const torch::stable::Tensor& packed, int64_t n, int64_t k);
 int64_t amx_scratch_bytes(int64_t rows, int64_t k);
 int64_t int8_scratch_bytes(int64_t rows, int64_t k);
 
-// The same by all threads, for tensors: x [rows, k] bfloat16 to a new [rows, n]. Raises `std::runtime_error` for what does not fit.
+// The same by all threads, for tensors: x [rows, k] bfloat16 to a new [rows, n]. Raises `std::runtime_error` for what
+// does not fit.
 torch::stable::Tensor product_of(const torch::stable::Tensor& x, const torch::stable::Tensor& packed, int64_t n);
 
 // Memory that begins at a multiple of 64.
@@ -65,7 +67,9 @@ class Scratch {
  public:
   explicit Scratch(int64_t bytes) : memory_(torch::stable::empty({bytes + 64}, torch::headeronly::ScalarType::Byte)) {}
 
-  void* data() const { return reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(memory_.mutable_data_ptr()) + 63) / 64 * 64); }
+  void* data() const {
+    return reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(memory_.mutable_data_ptr()) + 63) / 64 * 64);
+  }
 
  private:
   torch::stable::Tensor memory_;
