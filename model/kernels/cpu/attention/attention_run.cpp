@@ -36,26 +36,25 @@ class PlainRun final : public RunAttention {
 template <int DIM, int GROUP>
 class VectorRun final : public RunAttention {
  public:
-  VectorRun(const Item& item, const Run<uint16_t>& run, int64_t group, Portion next)
+  VectorRun(const Item& item, const Run<uint16_t>& run, int64_t group, KvTile next)
       : run_(run), group_(group), scale_(item.scale * LOG2_E), work_(item, run, DIM, next), ahead_(work_) {
     for (int64_t h = 0; h < run.heads; ++h) heads_[h].emplace(run.q + h * group * DIM);
-    ahead_.following();
+    ahead_.next();
   }
 
   bool block() override {
     const Seen seen{static_cast<int>(work_.count()), 0};
+    for (int64_t h = 0; h < run_.heads; ++h) heads_[h]->score(work_.next(), ahead_.next(), score_ + h * GROUP * BLOCK);
+    softmax_.online_softmax(score_, weight_, static_cast<int>(run_.heads) * GROUP, seen, scale_);
     for (int64_t h = 0; h < run_.heads; ++h)
-      heads_[h]->score(work_.following(), ahead_.following(), score_ + h * GROUP * BLOCK);
-    softmax_.soften(score_, weight_, static_cast<int>(run_.heads) * GROUP, seen, scale_);
-    for (int64_t h = 0; h < run_.heads; ++h)
-      heads_[h]->accumulate(work_.following(), ahead_.following(), weight_ + h * GROUP * BLOCK,
-                            softmax_.shrinks() + h * GROUP);
+      heads_[h]->accumulate(work_.next(), ahead_.next(), weight_ + h * GROUP * BLOCK,
+                            softmax_.rescale_factors() + h * GROUP);
     if (!work_.at_end()) return true;
     for (int64_t h = 0; h < run_.heads; ++h) heads_[h]->store(softmax_.sums() + h * GROUP, run_.out + h * group_ * DIM);
     return false;
   }
 
-  std::optional<Portions> to_come() const override { return work_; }
+  std::optional<KvTiles> upcoming() const override { return work_; }
 
  private:
   static constexpr int ROWS = MAX_RUN * GROUP;
@@ -63,7 +62,7 @@ class VectorRun final : public RunAttention {
   const Run<uint16_t> run_;
   const int64_t group_;
   const float scale_;
-  Portions work_, ahead_;
+  KvTiles work_, ahead_;
   std::optional<Attention<DIM, GROUP>> heads_[MAX_RUN];
   SoftmaxRows<(ROWS + 15) / 16 * 16, BLOCK> softmax_;
   alignas(64) float score_[ROWS * BLOCK];  // what lies beyond a block's tokens is not seen by the softmax
@@ -72,7 +71,7 @@ class VectorRun final : public RunAttention {
 
 template <int DIM>
 std::unique_ptr<RunAttention> vector_run_of(int64_t now, const Item& item, const Run<uint16_t>& run, int64_t group,
-                                            Portion next) {
+                                            KvTile next) {
   switch (now) {
     case 1: return std::make_unique<VectorRun<DIM, 1>>(item, run, group, next);
     case 2: return std::make_unique<VectorRun<DIM, 2>>(item, run, group, next);
@@ -82,7 +81,7 @@ std::unique_ptr<RunAttention> vector_run_of(int64_t now, const Item& item, const
 }
 
 std::unique_ptr<RunAttention> vector_run(const DecodeStep<uint16_t>& step, const Item& sequence,
-                                         const Run<uint16_t>& run, int64_t now, Portion next) {
+                                         const Run<uint16_t>& run, int64_t now, KvTile next) {
   switch (step.dim) {
     case 32: return vector_run_of<32>(now, sequence, run, step.group(), next);
     case 64: return vector_run_of<64>(now, sequence, run, step.group(), next);
@@ -103,8 +102,8 @@ std::unique_ptr<RunAttention> run_at(const DecodeStep<T>& step, int64_t item, in
   if constexpr (std::is_same_v<T, uint16_t>) {
     if (attends_by_vectors<T>(step.dim, step.page_size)) {
       const int64_t now = std::min(MAX_GROUP, step.group() - round), after = item + heads;
-      const Portion next =
-          after < end ? Portion{step.first_key(after), std::min<int64_t>(BLOCK, step.context_of(after))} : Portion{};
+      const KvTile next =
+          after < end ? KvTile{step.first_key(after), std::min<int64_t>(BLOCK, step.context_of(after))} : KvTile{};
       return vector_run(step, sequence, run.from_query(round * step.dim), now, next);
     }
   }

@@ -25,7 +25,7 @@ class RunAttention {
   virtual bool block() = 0;
 
   // What the next blocks read.
-  virtual std::optional<Portions> to_come() const { return std::nullopt; }
+  virtual std::optional<KvTiles> upcoming() const { return std::nullopt; }
 };
 
 // Whether heads of `dim` in such pages are worked on block by block.
@@ -69,7 +69,7 @@ class AttentionShare {
     start();
   }
 
-  std::optional<Portions> to_come() const { return done() ? std::nullopt : run_->to_come(); }
+  std::optional<KvTiles> upcoming() const { return done() ? std::nullopt : run_->upcoming(); }
 
  private:
   bool by_vectors() const { return attends_by_vectors<T>(step_.dim, step_.page_size); }

@@ -25,18 +25,20 @@ template <typename T>
 void decode_as(const Tensor& q, const Tensor& cache, const Tensor& lens, const Tensor& tables, double scale,
                Tensor& out) {
   const CachePages pages = CachePages::of(cache);
-  const DecodeStep<T> step{static_cast<const T*>(q.const_data_ptr()),
-                           static_cast<const T*>(cache.const_data_ptr()),
-                           static_cast<T*>(out.mutable_data_ptr()),
-                           static_cast<const int32_t*>(lens.const_data_ptr()),
-                           static_cast<const int32_t*>(tables.const_data_ptr()),
-                           lens.size(0),
-                           q.size(1),
-                           pages.heads,
-                           pages.dim,
-                           pages.page_size,
-                           tables.size(1),
-                           static_cast<float>(scale)};
+  const DecodeStep<T> step{
+      .queries = static_cast<const T*>(q.const_data_ptr()),
+      .cache = static_cast<const T*>(cache.const_data_ptr()),
+      .out = static_cast<T*>(out.mutable_data_ptr()),
+      .context = static_cast<const int32_t*>(lens.const_data_ptr()),
+      .pages = static_cast<const int32_t*>(tables.const_data_ptr()),
+      .sequences = lens.size(0),
+      .query_heads = q.size(1),
+      .heads = pages.heads,
+      .dim = pages.dim,
+      .page_size = pages.page_size,
+      .width = tables.size(1),
+      .scale = static_cast<float>(scale),
+  };
   step.check_bounds(cache.size(0));
   const auto borders = step.borders(torch::stable::get_num_threads());
   as_team([&](const Member& member) {

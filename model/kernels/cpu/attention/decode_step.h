@@ -15,8 +15,8 @@ namespace qwen_batch {
 // head.
 template <typename T>
 struct DecodeStep {
-  const T *queries, *cache;
-  T* out;
+  const T *queries = nullptr, *cache = nullptr;
+  T* out = nullptr;
   const int32_t *context, *pages;
   int64_t sequences, query_heads, heads, dim, page_size, width;
   float scale;

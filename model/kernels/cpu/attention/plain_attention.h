@@ -56,11 +56,11 @@ void attend_plain(const Item& item, const T* q, const T* keys, const T* values, 
       score[t] = dot;
       page_highest = std::max(page_highest, dot);
     }
-    const float shrink = std::exp(highest - page_highest);
+    const float rescale = std::exp(highest - page_highest);
     highest = page_highest;
-    sum *= shrink;
+    sum *= rescale;
 #pragma omp simd
-    for (int64_t d = 0; d < dim; ++d) sum_v[d] *= shrink;
+    for (int64_t d = 0; d < dim; ++d) sum_v[d] *= rescale;
     for (int64_t t = 0; t < count; ++t) {
       const T* value = values + at + t * dim;
       const float weight = std::exp(score[t] - highest);

@@ -74,9 +74,10 @@ class QueryBlock {
       const int64_t block = first / KEY_BLOCK * block_values;
       multiply<false>(query_, static_cast<int>(step_.dim), keys + block, KEY_BLOCK, score_,
                       static_cast<int>(step_.dim / 2));
-      softmax_.soften(score_, weight_, rows_,
-                      {static_cast<int>(std::min<int64_t>(KEY_BLOCK, position_ + 1 - first)), 1}, step_.scale * LOG2_E);
-      shrink_sums();
+      softmax_.online_softmax(score_, weight_, rows_,
+                              {static_cast<int>(std::min<int64_t>(KEY_BLOCK, position_ + 1 - first)), 1},
+                              step_.scale * LOG2_E);
+      rescale_sums();
       multiply<true>(weight_, KEY_BLOCK, values + block, static_cast<int>(step_.dim), sum_v_, KEY_BLOCK / 2);
     }
     store();
@@ -91,13 +92,13 @@ class QueryBlock {
     multiply_vectors<ADD>(a, a_stride, b, columns, out, rows_, pairs);
   }
 
-  void shrink_sums() {
+  void rescale_sums() {
     for (int r = 0; r < rows_; ++r) {
-      const float shrink = softmax_.shrinks()[r];
-      if (shrink == 1.0f) continue;
+      const float rescale = softmax_.rescale_factors()[r];
+      if (rescale == 1.0f) continue;
       float* sums = sum_v_ + r * step_.dim;
       for (int64_t d = 0; d < step_.dim; d += 16)
-        _mm512_storeu_ps(sums + d, _mm512_mul_ps(_mm512_loadu_ps(sums + d), _mm512_set1_ps(shrink)));
+        _mm512_storeu_ps(sums + d, _mm512_mul_ps(_mm512_loadu_ps(sums + d), _mm512_set1_ps(rescale)));
     }
   }
 
@@ -227,19 +228,21 @@ Tensor prefill_attention(const Tensor& q, const Tensor& cache, const Tensor& que
     check(t->is_contiguous() && t->scalar_type() == ScalarType::Int,
           "prefill_attention: indices must be contiguous int32");
   Tensor out = torch::stable::empty_like(q);
-  const PrefillStep step{static_cast<const uint16_t*>(q.const_data_ptr()),
-                         static_cast<const uint16_t*>(cache.const_data_ptr()),
-                         static_cast<uint16_t*>(out.mutable_data_ptr()),
-                         static_cast<const int32_t*>(query_start.const_data_ptr()),
-                         static_cast<const int32_t*>(context_lens.const_data_ptr()),
-                         static_cast<const int32_t*>(block_tables.const_data_ptr()),
-                         context_lens.size(0),
-                         q.size(1),
-                         pages.heads,
-                         pages.dim,
-                         pages.page_size,
-                         block_tables.size(1),
-                         static_cast<float>(scale)};
+  const PrefillStep step{
+      .q = static_cast<const uint16_t*>(q.const_data_ptr()),
+      .cache = static_cast<const uint16_t*>(cache.const_data_ptr()),
+      .out = static_cast<uint16_t*>(out.mutable_data_ptr()),
+      .query_start = static_cast<const int32_t*>(query_start.const_data_ptr()),
+      .context = static_cast<const int32_t*>(context_lens.const_data_ptr()),
+      .tables = static_cast<const int32_t*>(block_tables.const_data_ptr()),
+      .sequences = context_lens.size(0),
+      .query_heads = q.size(1),
+      .heads = pages.heads,
+      .dim = pages.dim,
+      .page_size = pages.page_size,
+      .width = block_tables.size(1),
+      .scale = static_cast<float>(scale),
+  };
   step.check_bounds(q.size(0), cache.size(0));
   PrefillPlan plan(step);
   as_team([&](const Member& member) { plan.attend(member, step); });

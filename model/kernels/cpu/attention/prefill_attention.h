@@ -13,8 +13,8 @@ namespace qwen_batch {
 
 // A step's sizes and arrays, bfloat16 and int32. The queries are the last tokens of each context.
 struct PrefillStep {
-  const uint16_t *q, *cache;
-  uint16_t* out;
+  const uint16_t *q = nullptr, *cache = nullptr;
+  uint16_t* out = nullptr;
   const int32_t *query_start, *context, *tables;
   int64_t sequences, query_heads, heads, dim, page_size, width;
   float scale;

@@ -12,9 +12,9 @@ namespace qwen_batch {
 
 // How many of a block's keys the first row sees, and how many more each further row.
 struct Seen {
-  int first, more_a_row;
+  int first, more_per_row;
 
-  int by(int row) const { return first + row * more_a_row; }
+  int by(int row) const { return first + row * more_per_row; }
 };
 
 // ROWS queries meet their keys KEYS at a time; sums and maxima go on from block to block.
@@ -30,15 +30,15 @@ class SoftmaxRows {
 
   // Scores [rows, KEYS] to weights [rows, KEYS] in bfloat16; what a row does not see changes nothing in it. `scale` is
   // that of the scores times log2(e).
-  void soften(const float* scores, uint16_t* weights, int rows, Seen seen, float scale) {
+  void online_softmax(const float* scores, uint16_t* weights, int rows, Seen seen, float scale) {
     for (int row = 0; row < rows; row += 16) {
       if (seen.by(row) >= KEYS) sixteen<true>(scores, weights, row, std::min(16, rows - row), seen, scale);
       else sixteen<false>(scores, weights, row, std::min(16, rows - row), seen, scale);
     }
   }
 
-  // By row: what its sums so far must be multiplied by after `soften`, and the sum of its weights.
-  const float* shrinks() const { return shrink_; }
+  // By row: what its sums so far must be multiplied by after `online_softmax`, and the sum of its weights.
+  const float* rescale_factors() const { return rescale_; }
   const float* sums() const { return sum_; }
 
  private:
@@ -60,12 +60,12 @@ class SoftmaxRows {
     }
     const __m512 before = _mm512_loadu_ps(highest_ + first);
     const __m512 highest = _mm512_max_ps(before, _mm512_mul_ps(maxima_of_16(of_rows), scales));
-    const __m512 shrink = exp2_of_negative(_mm512_sub_ps(before, highest));
+    const __m512 rescale = exp2_of_negative(_mm512_sub_ps(before, highest));
     _mm512_storeu_ps(highest_ + first, highest);
-    _mm512_storeu_ps(shrink_ + first, shrink);
+    _mm512_storeu_ps(rescale_ + first, rescale);
     for (int r = 0; r < 16; ++r)
       of_rows[r] = r < rows ? weigh<FULL>(scores, weights, first + r, seen, scale) : _mm512_setzero_ps();
-    _mm512_storeu_ps(sum_ + first, _mm512_fmadd_ps(_mm512_loadu_ps(sum_ + first), shrink, sums_of_16(of_rows)));
+    _mm512_storeu_ps(sum_ + first, _mm512_fmadd_ps(_mm512_loadu_ps(sum_ + first), rescale, sums_of_16(of_rows)));
   }
 
   // One row's weights; their sums by lane come back.
@@ -83,7 +83,7 @@ class SoftmaxRows {
     return sum;
   }
 
-  float highest_[ROWS], sum_[ROWS], shrink_[ROWS];
+  float highest_[ROWS], sum_[ROWS], rescale_[ROWS];
 };
 
 }  // namespace qwen_batch

@@ -1,4 +1,4 @@
-// Decode attention of a group of query heads that share a kv head, by AVX-512, a portion at a time.
+// Decode attention of a group of query heads that share a kv head, by AVX-512, a tile at a time.
 #pragma once
 
 #include <algorithm>
@@ -22,9 +22,9 @@ class Attention {
     }
   }
 
-  // Products with keys. `ahead` is fetched meanwhile.
-  void score(Portion keys, Portion ahead, float* scores) const {
-    Fetch<DIM> fetch(keys, ahead, keys.count);
+  // Products with keys. `next` is fetched meanwhile.
+  void score(KvTile keys, KvTile next, float* scores) const {
+    Fetch<DIM> fetch(keys, next, keys.count);
     for (int64_t t = 0; t < keys.count; t += 16) {
       __m512 dots[GROUP];
       dots_of<16>(keys, t, fetch, dots);
@@ -32,18 +32,18 @@ class Attention {
     }
   }
 
-  // Adds weighted values to the sums so far, which are first multiplied by `shrink`. Two rows a step: their interleaved
-  // halves against the pair of weights.
-  void accumulate(Portion values, Portion ahead, const uint16_t* weights, const float* shrink) {
+  // Adds weighted values to the sums so far, which are first multiplied by `rescale`. Two rows a step: their
+  // interleaved halves against the pair of weights.
+  void accumulate(KvTile values, KvTile next, const uint16_t* weights, const float* rescale) {
     const int count = static_cast<int>(values.count);
-    Fetch<DIM> fetch(values, ahead, (count + 1) / 2);
+    Fetch<DIM> fetch(values, next, (count + 1) / 2);
     // Not the members, and copied by unrolled loops: else the compiler writes the sums to memory in every step, which
     // takes longer than the step.
     __m512 sums[GROUP][2 * CHUNKS];
 #pragma GCC unroll 8
     for (int g = 0; g < GROUP; ++g)
 #pragma GCC unroll 8
-      for (int c = 0; c < 2 * CHUNKS; ++c) sums[g][c] = _mm512_mul_ps(sum_v_[g][c], _mm512_set1_ps(shrink[g]));
+      for (int c = 0; c < 2 * CHUNKS; ++c) sums[g][c] = _mm512_mul_ps(sum_v_[g][c], _mm512_set1_ps(rescale[g]));
     for (int t = 0; t < count; t += 2) {
       const uint16_t* even = values.rows + t * DIM;
       const uint16_t* odd = t + 1 < count ? even + DIM : ZEROS;
@@ -89,7 +89,7 @@ class Attention {
   // Products with N keys from the t-th on. Halves are combined as soon as both are there, so that they stay in
   // registers.
   template <int N>
-  [[gnu::always_inline]] void dots_of(Portion keys, int64_t t, Fetch<DIM>& fetch, __m512* dots) const {
+  [[gnu::always_inline]] void dots_of(KvTile keys, int64_t t, Fetch<DIM>& fetch, __m512* dots) const {
     if constexpr (N == 1) {
       const uint16_t* key = keys.rows + std::min(t, keys.count - 1) *
                                             DIM;  // beyond the last: any valid row, which the softmax leaves out

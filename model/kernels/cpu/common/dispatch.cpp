@@ -18,7 +18,7 @@ using torch::headeronly::ScalarType;
 namespace qwen_batch {
 namespace {
 
-constexpr int64_t MOST_DECODE = 512;  // head size and page size of the decode kernel
+constexpr int64_t MAX_DECODE_SIZE = 512;  // head size and page size of the decode kernel
 
 std::atomic<bool> attention_enabled{true};
 
@@ -45,7 +45,7 @@ Tensor paged_attention(const Tensor& q, const Tensor& cache, const Tensor& query
                        const Tensor& block_tables, double scale, bool is_decode) {
   const CachePages pages = CachePages::of(cache);
   if (attention_enabled) {
-    if (is_decode && pages.dim <= MOST_DECODE && pages.page_size <= MOST_DECODE)
+    if (is_decode && pages.dim <= MAX_DECODE_SIZE && pages.page_size <= MAX_DECODE_SIZE)
       return decode_attention(torch::stable::contiguous(q), cache, context_lens, block_tables, scale);
     if (!is_decode && q.scalar_type() == ScalarType::BFloat16 &&
         prefill_attention_available(pages.dim, pages.page_size))

@@ -19,8 +19,8 @@ void for_rows(const Member& member, int64_t rows, const Row& row) {
 
 // All of a product, for all members.
 void multiply_and_wait(const Member& member, const LayerRows& rows, const uint16_t* x, const PackedWeight& weight,
-                       uint16_t* out, Beside* beside) {
-  multiply(member, {x, weight, out, rows.count, rows.scratch}, beside);
+                       uint16_t* out, Overlap* overlap) {
+  multiply(member, {.x = x, .weight = weight, .out = out, .rows = rows.count, .scratch = rows.scratch}, overlap);
   member.wait();
 }
 
@@ -43,30 +43,30 @@ void rotate_and_store(const LayerWeights& weights, const LayerSizes& sizes, cons
 }  // namespace
 
 void project(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows,
-             uint16_t* cache, Beside* beside) {
+             uint16_t* cache, Overlap* overlap) {
   const int64_t n = sizes.hidden;
   for_rows(member, rows.count, [&](int64_t i) {
     rms_norm_row(rows.hidden + i * n, weights.input_norm, rows.normed + i * n, n, sizes.eps);
   });
   member.wait();
-  multiply_and_wait(member, rows, rows.normed, weights.qkv, rows.wide, beside);
+  multiply_and_wait(member, rows, rows.normed, weights.qkv, rows.wide, overlap);
   for_rows(member, rows.count, [&](int64_t i) { rotate_and_store(weights, sizes, rows, i, cache); });
   member.wait();
 }
 
 void finish(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows,
-            Beside* beside) {
+            Overlap* overlap) {
   const int64_t n = sizes.hidden;
   const auto add = [&](int64_t i) { add_row(rows.hidden + i * n, rows.projected + i * n, rows.hidden + i * n, n); };
-  multiply_and_wait(member, rows, rows.narrow, weights.o, rows.projected, beside);
+  multiply_and_wait(member, rows, rows.narrow, weights.o, rows.projected, overlap);
   for_rows(member, rows.count, [&](int64_t i) {
     add(i);
     rms_norm_row(rows.hidden + i * n, weights.post_norm, rows.normed + i * n, n, sizes.eps);
   });
   member.wait();
-  multiply(member, {rows.normed, weights.gate_up, rows.wide, rows.count, rows.scratch, rows.narrow}, beside);
+  multiply(member, {rows.normed, weights.gate_up, rows.wide, rows.count, rows.scratch, rows.narrow}, overlap);
   member.wait();
-  multiply_and_wait(member, rows, rows.narrow, weights.down, rows.projected, beside);
+  multiply_and_wait(member, rows, rows.narrow, weights.down, rows.projected, overlap);
   for_rows(member, rows.count, add);
 }
 

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "beside.h"
+#include "overlap.h"
 #include "product.h"
 
 namespace qwen_batch {
@@ -41,28 +41,30 @@ struct LayerRows {
 
   LayerRows part(int64_t begin, int64_t rows, const LayerSizes& sizes) const {
     const int64_t half = begin * sizes.dim / 2, narrow_values = begin * sizes.hidden;
-    return {rows,
-            cos + half,
-            sin + half,
-            slots + begin,
-            hidden + narrow_values,
-            normed + narrow_values,
-            wide + begin * sizes.wide(),
-            queries + begin * sizes.heads * sizes.dim,
-            narrow + begin * sizes.narrow(),
-            projected + narrow_values,
-            scratch};
+    return {
+        .count = rows,
+        .cos = cos + half,
+        .sin = sin + half,
+        .slots = slots + begin,
+        .hidden = hidden + narrow_values,
+        .normed = normed + narrow_values,
+        .wide = wide + begin * sizes.wide(),
+        .queries = queries + begin * sizes.heads * sizes.dim,
+        .narrow = narrow + begin * sizes.narrow(),
+        .projected = projected + narrow_values,
+        .scratch = scratch,
+    };
   }
 };
 
-// Hidden states to queries; keys and values go to the layer's cache. `beside`: what to do between blocks of the
+// Hidden states to queries; keys and values go to the layer's cache. `overlap`: what to do between blocks of the
 // products.
 void project(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows,
-             uint16_t* cache, Beside* beside);
+             uint16_t* cache, Overlap* overlap);
 
 // What was attended to, and the hidden states of the layer's beginning, to those of its end. A member has its share of
 // rows without a wait.
 void finish(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows,
-            Beside* beside);
+            Overlap* overlap);
 
 }  // namespace qwen_batch

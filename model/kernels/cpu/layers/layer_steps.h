@@ -19,11 +19,11 @@ struct Model {
   int64_t num_layers() const { return static_cast<int64_t>(layers.size()); }
 
   // Of any layer's products: their sizes are the same in all.
-  int64_t most_scratch(int64_t rows) const {
-    int64_t most = 0;
+  int64_t max_scratch(int64_t rows) const {
+    int64_t bytes = 0;
     for (const PackedWeight* weight : {&layers[0].qkv, &layers[0].o, &layers[0].gate_up, &layers[0].down})
-      most = std::max(most, scratch_bytes(*weight, rows));
-    return most;
+      bytes = std::max(bytes, scratch_bytes(*weight, rows));
+    return bytes;
   }
 };
 

@@ -22,7 +22,12 @@ namespace {
 
 using Tensors = std::vector<Tensor>;
 
-constexpr size_t WEIGHTS_A_LAYER = 8;
+// Order of a layer's weights in the list that Python passes.
+struct WeightIndex {
+  enum : size_t { INPUT_NORM, QKV, Q_NORM, K_NORM, O, POST_NORM, GATE_UP, DOWN, COUNT };
+};
+
+constexpr size_t WEIGHTS_PER_LAYER = WeightIndex::COUNT;
 
 // Whether layers of these sizes can run here. Their weights must be packed for the kernels of this folder, and pages be
 // multiples of BLOCK.
@@ -41,24 +46,24 @@ T* data_of(const Tensor& tensor) {
 }
 
 void check_tensors(const Tensor& hidden, const Tensors& weights, const Tensors& caches) {
-  check(!caches.empty() && weights.size() == caches.size() * WEIGHTS_A_LAYER,
+  check(!caches.empty() && weights.size() == caches.size() * WEIGHTS_PER_LAYER,
         "decoder_layers: every layer has a cache and eight weights");
   const auto is_bfloat16 = [](const Tensor& t) { return t.scalar_type() == ScalarType::BFloat16 && t.is_contiguous(); };
   check(is_bfloat16(hidden), "decoder_layers: hidden states must be contiguous bfloat16");
   for (size_t i = 0; i < caches.size(); ++i) {
     check(is_bfloat16(caches[i]) && CachePages::is_cache(caches[i]) && caches[i].sizes().equals(caches[0].sizes()),
           "decoder_layers: caches [pages, 2, kv heads, page size, dim] must be contiguous bfloat16, all of one shape");
-    for (size_t norm : {0, 2, 3, 5})
-      check(is_bfloat16(weights[i * WEIGHTS_A_LAYER + norm]), "decoder_layers: norms must be contiguous bfloat16");
+    for (size_t norm : {WeightIndex::INPUT_NORM, WeightIndex::Q_NORM, WeightIndex::K_NORM, WeightIndex::POST_NORM})
+      check(is_bfloat16(weights[i * WEIGHTS_PER_LAYER + norm]), "decoder_layers: norms must be contiguous bfloat16");
   }
 }
 
 void check_products(const Tensors& weights, const LayerSizes& sizes) {
-  for (size_t i = 0; i < weights.size(); i += WEIGHTS_A_LAYER)
-    check(PackedWeight::fits(weights[i + 1], sizes.qkv(), sizes.hidden) &&
-              PackedWeight::fits(weights[i + 4], sizes.hidden, sizes.heads * sizes.dim) &&
-              PackedWeight::fits(weights[i + 6], 2 * sizes.intermediate, sizes.hidden) &&
-              PackedWeight::fits(weights[i + 7], sizes.hidden, sizes.intermediate),
+  for (size_t i = 0; i < weights.size(); i += WEIGHTS_PER_LAYER)
+    check(PackedWeight::fits(weights[i + WeightIndex::QKV], sizes.qkv(), sizes.hidden) &&
+              PackedWeight::fits(weights[i + WeightIndex::O], sizes.hidden, sizes.heads * sizes.dim) &&
+              PackedWeight::fits(weights[i + WeightIndex::GATE_UP], 2 * sizes.intermediate, sizes.hidden) &&
+              PackedWeight::fits(weights[i + WeightIndex::DOWN], sizes.hidden, sizes.intermediate),
           "decoder_layers: a packed weight has another shape");
 }
 
@@ -67,12 +72,17 @@ void check_products(const Tensors& weights, const LayerSizes& sizes) {
 Model model_of(const Tensors& weights, const Tensors& caches, const LayerSizes& sizes) {
   Model model{sizes};
   for (size_t i = 0; i < caches.size(); ++i) {
-    const Tensor* of = &weights[i * WEIGHTS_A_LAYER];
-    model.layers.push_back({data_of<uint16_t>(of[0]), data_of<uint16_t>(of[2]), data_of<uint16_t>(of[3]),
-                            data_of<uint16_t>(of[5]), PackedWeight::of(of[1], sizes.qkv(), sizes.hidden),
-                            PackedWeight::of(of[4], sizes.hidden, sizes.heads * sizes.dim),
-                            PackedWeight::of(of[6], 2 * sizes.intermediate, sizes.hidden),
-                            PackedWeight::of(of[7], sizes.hidden, sizes.intermediate)});
+    const Tensor* of = &weights[i * WEIGHTS_PER_LAYER];
+    model.layers.push_back({
+        .input_norm = data_of<uint16_t>(of[WeightIndex::INPUT_NORM]),
+        .q_norm = data_of<uint16_t>(of[WeightIndex::Q_NORM]),
+        .k_norm = data_of<uint16_t>(of[WeightIndex::K_NORM]),
+        .post_norm = data_of<uint16_t>(of[WeightIndex::POST_NORM]),
+        .qkv = PackedWeight::of(of[WeightIndex::QKV], sizes.qkv(), sizes.hidden),
+        .o = PackedWeight::of(of[WeightIndex::O], sizes.hidden, sizes.heads * sizes.dim),
+        .gate_up = PackedWeight::of(of[WeightIndex::GATE_UP], 2 * sizes.intermediate, sizes.hidden),
+        .down = PackedWeight::of(of[WeightIndex::DOWN], sizes.hidden, sizes.intermediate),
+    });
     model.caches.push_back(data_of<uint16_t>(caches[i]));
   }
   return model;
@@ -92,7 +102,7 @@ void run(const Model& model, LayerRows rows, const Indices& indices, int64_t dec
   };
   const Tensor normed = values(sizes.hidden), wide = values(sizes.wide()), queries = values(sizes.heads * sizes.dim),
                narrow = values(sizes.narrow()), projected = values(sizes.hidden);
-  Scratch scratch(model.most_scratch(rows.count));
+  Scratch scratch(model.max_scratch(rows.count));
   rows.normed = data_of<uint16_t>(normed);
   rows.wide = data_of<uint16_t>(wide);
   rows.queries = data_of<uint16_t>(queries);
@@ -106,15 +116,32 @@ void run(const Model& model, LayerRows rows, const Indices& indices, int64_t dec
              *start = data_of<int32_t>(indices.query_start);
   const int64_t prompts = indices.context_lens.size(0) - decoding, width = indices.block_tables.size(1);
   const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(sizes.dim)));
-  const DecodeStep<uint16_t> decode{nullptr,     nullptr,        nullptr,   context,         tables, decoding,
-                                    sizes.heads, sizes.kv_heads, sizes.dim, sizes.page_size, width,  scale};
+  const DecodeStep<uint16_t> decode{
+      .context = context,
+      .pages = tables,
+      .sequences = decoding,
+      .query_heads = sizes.heads,
+      .heads = sizes.kv_heads,
+      .dim = sizes.dim,
+      .page_size = sizes.page_size,
+      .width = width,
+      .scale = scale,
+  };
   decode.check_bounds(indices.pages);
   std::vector<int32_t> starts;
   for (int64_t s = decoding; s <= decoding + prompts; ++s) starts.push_back(start[s] - static_cast<int32_t>(decoding));
   const PrefillStep prefill{
-      nullptr, nullptr,     nullptr,        starts.data(), context + decoding, tables + decoding * width,
-      prompts, sizes.heads, sizes.kv_heads, sizes.dim,     sizes.page_size,    width,
-      scale};
+      .query_start = starts.data(),
+      .context = context + decoding,
+      .tables = tables + decoding * width,
+      .sequences = prompts,
+      .query_heads = sizes.heads,
+      .heads = sizes.kv_heads,
+      .dim = sizes.dim,
+      .page_size = sizes.page_size,
+      .width = width,
+      .scale = scale,
+  };
   prefill.check_bounds(rows.count - decoding, indices.pages);
   StepRows step{rows, decode, prefill};
   if (last == nullptr) return run_step(model, step);
@@ -141,8 +168,15 @@ Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors cach
   check_tensors(hidden, weights, caches);
   const CachePages pages = CachePages::of(caches[0]);
   const int64_t tokens = hidden.size(0);
-  const LayerSizes sizes{hidden.size(1),         heads, pages.heads, pages.dim, intermediate_size, pages.page_size,
-                         static_cast<float>(eps)};
+  const LayerSizes sizes{
+      .hidden = hidden.size(1),
+      .heads = heads,
+      .kv_heads = pages.heads,
+      .dim = pages.dim,
+      .intermediate = intermediate_size,
+      .page_size = pages.page_size,
+      .eps = static_cast<float>(eps),
+  };
   check(layers_available(sizes.hidden, sizes.intermediate, sizes.dim) && sizes.page_size % BLOCK == 0,
         "decoder_layers: this build does not know such layers");
   check_products(weights, sizes);
@@ -164,7 +198,13 @@ Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors cach
   Tensor last = torch::stable::empty({last_only ? context_lens.size(0) : 0, sizes.hidden}, ScalarType::BFloat16);
 #if QWEN_BATCH_HAS_AVX512
   std::memcpy(data_of<uint16_t>(all), hidden.const_data_ptr(), tokens * sizes.hidden * sizeof(uint16_t));
-  LayerRows rows{tokens, data_of<float>(cos), data_of<float>(sin), data_of<int64_t>(slots), data_of<uint16_t>(all)};
+  LayerRows rows{
+      .count = tokens,
+      .cos = data_of<float>(cos),
+      .sin = data_of<float>(sin),
+      .slots = data_of<int64_t>(slots),
+      .hidden = data_of<uint16_t>(all),
+  };
   run(model_of(weights, caches, sizes), rows, {query_start, context_lens, block_tables, caches[0].size(0)}, decoding,
       last_only ? data_of<uint16_t>(last) : nullptr);
 #endif

@@ -6,8 +6,8 @@
 #include <optional>
 #include <vector>
 
-#include "beside.h"
 #include "layer_steps.h"
+#include "overlap.h"
 
 namespace qwen_batch {
 
@@ -27,13 +27,13 @@ class RowGroup {
   // only they are wanted. They are then brought there.
   const RowGroup& to_attend(const Member& member, int64_t layer) const {
     if (!last_ || layer + 1 < model_.num_layers()) return *this;
-    bring_last(member);
+    gather_last_rows(member);
     member.wait();
     return *last_;
   }
 
   // The member's share of what decodes, to be done while all multiply with `bytes` of weights.
-  Beside decoding(const Member& member, int64_t layer, int64_t bytes) const {
+  Overlap decoding(const Member& member, int64_t layer, int64_t bytes) const {
     return {at_layer(decode_, layer), borders_[member.first], borders_[member.last],
             bytes * (member.last - member.first) / member.team.parts()};
   }
@@ -68,7 +68,7 @@ class RowGroup {
   }
 
   // Each member's share of the last rows' hidden states and queries to where `last_` has them.
-  void bring_last(const Member& member) const {
+  void gather_last_rows(const Member& member) const {
     const int64_t hidden = model_.sizes.hidden, queries = model_.sizes.heads * model_.sizes.dim,
                   decoding = decode_.sequences;
     const LayerRows& to = last_->rows_;

@@ -33,7 +33,7 @@ constexpr int64_t CHAINS = 4;       // sums computed at once: one by itself woul
 constexpr uint16_t NEGATIVE_INFINITY = 0xff80;
 
 // What is below this is less than `value` as a bfloat16, too.
-float least_that_rounds_to(uint16_t value) {
+float lower_rounding_boundary(uint16_t value) {
   const float exact = to_float(value);
   if (exact == 0.0f) return -TINY;
   if (!std::isfinite(exact)) return -INFINITY;
@@ -67,27 +67,27 @@ class Screening {
     for (int64_t row = member.begin(rows_); row < member.end(rows_); ++row) {
       if (!bounds_.known(row)) continue;
       const float* upper = bounds_.of_row(row);
-      const float least = least_of_largest(row, counts[row]);
+      const float bound = min_of_largest(row, counts[row]);
       for (int64_t strip = 0; strip < bounds_.strips(); ++strip)
-        if (!(upper[strip] < least)) picked_[row].push_back(strip);
+        if (!(upper[strip] < bound)) picked_[row].push_back(strip);
     }
   }
 
   // Logits of the row with the most picks.
   int64_t width() const {
-    size_t most = 0;
-    for (const auto& strips : picked_) most = std::max(most, strips.size());
-    return static_cast<int64_t>(most) * STRIP;
+    size_t max_strips = 0;
+    for (const auto& strips : picked_) max_strips = std::max(max_strips, strips.size());
+    return static_cast<int64_t>(max_strips) * STRIP;
   }
 
   // All strips that were picked, to go to [rows, width], those of the same weights side by side; none if there are too
   // many.
   std::vector<Pick> picks() const {
     std::vector<Pick> all;
-    const int64_t a_row = width();
+    const int64_t logits_per_row = width();
     for (int64_t row = 0; row < rows_; ++row) {
       if (!bounds_.known(row)) return {};
-      int64_t place = row * a_row;
+      int64_t place = row * logits_per_row;
       for (const int64_t strip : picked_[row]) {
         all.push_back({strip, row, place});
         place += STRIP;
@@ -125,7 +125,7 @@ class Screening {
  private:
   // Below this, no logit of a row is among the `count` largest, nor as large as one of those: so many are computed that
   // are not less.
-  float least_of_largest(int64_t row, int64_t count) const {
+  float min_of_largest(int64_t row, int64_t count) const {
     std::vector<Pick> picks;
     for (const int64_t strip : highest(bounds_.of_row(row), std::min(count, bounds_.strips())))
       picks.push_back({strip, row, static_cast<int64_t>(picks.size()) * STRIP});
@@ -137,7 +137,7 @@ class Screening {
     if (count > static_cast<int64_t>(values.size())) return -INFINITY;
     const auto larger = [](uint16_t a, uint16_t b) { return to_float(a) > to_float(b); };
     std::nth_element(values.begin(), values.begin() + count - 1, values.end(), larger);
-    return least_that_rounds_to(values[count - 1]);
+    return lower_rounding_boundary(values[count - 1]);
   }
 
   // Where the `count` highest of a row's bounds are.

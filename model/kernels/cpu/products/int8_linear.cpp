@@ -32,8 +32,8 @@ bool int8_available() { return QWEN_BATCH_HAS_VNNI; }
 
 #if QWEN_BATCH_HAS_VNNI
 
-constexpr int64_t MOST_ROWS_WITHOUT_TILES = 4;  // a lone row is a stream of weights, which vectors read as fast
-constexpr int64_t PANEL_BYTES = 1024 * 1024;    // of rows: they stay in the second-level cache
+constexpr int64_t MAX_ROWS_WITHOUT_TILES = 4;  // a lone row is a stream of weights, which vectors read as fast
+constexpr int64_t PANEL_BYTES = 1024 * 1024;   // of rows: they stay in the second-level cache
 
 std::atomic<bool> tiles_enabled{true};
 
@@ -59,9 +59,9 @@ void multiply_on_tiles(const Product& product, const Rows& x, int64_t begin, int
 #endif
 }
 
-void multiply_by_vectors(const Product& product, const Rows& x, int64_t begin, int64_t end, Beside* beside) {
+void multiply_by_vectors(const Product& product, const Rows& x, int64_t begin, int64_t end, Overlap* overlap) {
   for (int64_t block = begin; block < end; ++block)
-    vector_block(x, weights_of(product, x, block), target_of(product, block), block + 1 < end, beside);
+    vector_block(x, weights_of(product, x, block), target_of(product, block), block + 1 < end, overlap);
 }
 
 #else
@@ -94,21 +94,21 @@ Tensor int8_pack(const Tensor& plain) {
 
 int64_t int8_scratch_bytes(int64_t rows, int64_t k) { return QuantisedRows::bytes(rows, k); }
 
-void int8_multiply(const Member& member, const Product& product, Beside* beside) {
+void int8_multiply(const Member& member, const Product& product, Overlap* overlap) {
   QuantisedRows rows(product.scratch, product.rows, product.weight.k);
   for (int64_t row = member.begin(rows.padded()); row < member.end(rows.padded()); ++row) rows.quantise(product.x, row);
   member.wait();
   const int64_t blocks = (product.weight.n + COLUMNS - 1) / COLUMNS, begin = member.begin(blocks),
                 end = member.end(blocks);
-  if (QWEN_BATCH_HAS_AMX_INT8 && tiles_enabled && product.rows > MOST_ROWS_WITHOUT_TILES && amx_granted())
+  if (QWEN_BATCH_HAS_AMX_INT8 && tiles_enabled && product.rows > MAX_ROWS_WITHOUT_TILES && amx_granted())
     multiply_on_tiles(product, rows.view(), begin, end);
-  else multiply_by_vectors(product, rows.view(), begin, end, beside);
+  else multiply_by_vectors(product, rows.view(), begin, end, overlap);
 }
 
 #else
 
 int64_t int8_scratch_bytes(int64_t, int64_t) { return 0; }
-void int8_multiply(const Member&, const Product&, Beside*) {}
+void int8_multiply(const Member&, const Product&, Overlap*) {}
 
 #endif
 

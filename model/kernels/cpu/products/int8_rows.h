@@ -25,9 +25,9 @@ inline void quantise_group(const uint16_t* x, int64_t values, int8_t* out, float
     parts[i] = load_some(x + i * LANES, values - i * LANES);
     largest = _mm512_max_ps(largest, _mm512_abs_ps(parts[i]));
   }
-  const float most = _mm512_reduce_max_ps(largest);
-  scale = most / 127.0f;
-  const __m512 inverse = _mm512_set1_ps(most > SMALLEST ? 127.0f / most : 0.0f);
+  const float max_abs = _mm512_reduce_max_ps(largest);
+  scale = max_abs / 127.0f;
+  const __m512 inverse = _mm512_set1_ps(max_abs > SMALLEST ? 127.0f / max_abs : 0.0f);
   __m512i sum = _mm512_setzero_si512();
   for (int64_t i = 0; i < GROUP / LANES; ++i) {
     const __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(parts[i], inverse));

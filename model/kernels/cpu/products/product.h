@@ -10,7 +10,7 @@
 
 namespace qwen_batch {
 
-class Beside;  // what a thread does between blocks of a product (beside.h)
+class Overlap;  // what a thread does between blocks of a product (overlap.h)
 
 // A weight [n, k] in the packed form of one of the kernels.
 struct PackedWeight {
@@ -45,12 +45,12 @@ int64_t scratch_bytes(const PackedWeight& weight, int64_t rows);
 // Whether a thread multiplies some dozens of rows with such a weight more slowly than it reads the weight from memory.
 bool bound_by_arithmetic(const PackedWeight& weight);
 
-// Each member's share; what others do is there after the next wait. `beside`: as far as the kernel knows how to.
-void multiply(const Member& member, const Product& product, Beside* beside);
+// Each member's share; what others do is there after the next wait. `overlap`: as far as the kernel knows how to.
+void multiply(const Member& member, const Product& product, Overlap* overlap);
 
 void amx_multiply(const Member& member, const Product& product);
-void dot_multiply(const Member& member, const Product& product, Beside* beside);
-void int8_multiply(const Member& member, const Product& product, Beside* beside);
+void dot_multiply(const Member& member, const Product& product, Overlap* overlap);
+void int8_multiply(const Member& member, const Product& product, Overlap* overlap);
 bool dot_gates(const Product& product);  // whether `dot_multiply` does what `gated` asks for
 bool amx_fits(const torch::stable::Tensor& packed, int64_t n, int64_t k);
 bool dot_fits(const torch::stable::Tensor& packed, int64_t n, int64_t k);

@@ -17,9 +17,9 @@ constexpr int64_t LINE = 64;  // bytes of a cache line
 class BlockLines {
  public:
   BlockLines() = default;
-  BlockLines(const Portions& portions, int64_t dim) : portions_(portions), row_bytes_(dim * sizeof(uint16_t)) {
-    Portions counted = portions;
-    for (int64_t i = 0; i < portions.a_block(); ++i) count_ += counted.following().count * row_bytes_ / LINE;
+  BlockLines(const KvTiles& tiles, int64_t dim) : tiles_(tiles), row_bytes_(dim * sizeof(uint16_t)) {
+    KvTiles counted = tiles;
+    for (int64_t i = 0; i < tiles.per_block(); ++i) count_ += counted.next().count * row_bytes_ / LINE;
   }
 
   int64_t count() const { return count_; }
@@ -27,9 +27,9 @@ class BlockLines {
   // The next line, while `count` is not 0.
   const char* next() {
     if (at_ == end_) {
-      const Portion portion = portions_->following();
-      at_ = reinterpret_cast<const char*>(portion.rows);
-      end_ = at_ + portion.count * row_bytes_;
+      const KvTile tile = tiles_->next();
+      at_ = reinterpret_cast<const char*>(tile.rows);
+      end_ = at_ + tile.count * row_bytes_;
     }
     --count_;
     at_ += LINE;
@@ -37,31 +37,31 @@ class BlockLines {
   }
 
  private:
-  std::optional<Portions> portions_;
+  std::optional<KvTiles> tiles_;
   int64_t row_bytes_ = 0, count_ = 0;
   const char *at_ = nullptr, *end_ = nullptr;
 };
 
 // A thread's share of attention, to be done evenly while it multiplies with `bytes` of weights.
-class Beside {
+class Overlap {
  public:
-  Beside(const DecodeStep<uint16_t>& step, int64_t begin, int64_t end, int64_t bytes)
+  Overlap(const DecodeStep<uint16_t>& step, int64_t begin, int64_t end, int64_t bytes)
       : share_(step, begin, end),
         dim_(step.dim),
-        bytes_a_block_(std::max<int64_t>(1, bytes / std::max<int64_t>(1, share_.blocks()))) {
+        bytes_per_block_(std::max<int64_t>(1, bytes / std::max<int64_t>(1, share_.blocks()))) {
     look_ahead();
   }
 
   // What the next block of attention reads, and how much of it to fetch while `bytes` of weights are multiplied.
   BlockLines& lines() { return lines_; }
   int64_t lines_during(int64_t bytes) const {
-    const int64_t until_due = std::max<int64_t>(1, bytes_a_block_ - since_block_);
+    const int64_t until_due = std::max<int64_t>(1, bytes_per_block_ - since_block_);
     return bytes >= until_due ? lines_.count() : lines_.count() * bytes / until_due;
   }
 
   // To be called when they have been.
   void multiplied(int64_t bytes) {
-    for (since_block_ += bytes; since_block_ >= bytes_a_block_ && !share_.done(); since_block_ -= bytes_a_block_) {
+    for (since_block_ += bytes; since_block_ >= bytes_per_block_ && !share_.done(); since_block_ -= bytes_per_block_) {
       share_.block();
       look_ahead();
     }
@@ -73,12 +73,12 @@ class Beside {
 
  private:
   void look_ahead() {
-    const auto portions = share_.to_come();
-    lines_ = portions ? BlockLines(*portions, dim_) : BlockLines();
+    const auto tiles = share_.upcoming();
+    lines_ = tiles ? BlockLines(*tiles, dim_) : BlockLines();
   }
 
   AttentionShare<uint16_t> share_;
-  const int64_t dim_, bytes_a_block_;
+  const int64_t dim_, bytes_per_block_;
   int64_t since_block_ = 0;
   BlockLines lines_;
 };

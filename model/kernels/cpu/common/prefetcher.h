@@ -5,36 +5,36 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "beside.h"
+#include "overlap.h"
 
 namespace qwen_batch {
 
 #if QWEN_BATCH_HAS_AVX512
 
-class Ahead {
+class Prefetcher {
  public:
   // `next`: of `bytes`, like this block, or nullptr. `multiplied`: bytes of weights that count as done after this. All
   // is spread over `steps`.
-  Ahead(const void* next, int64_t bytes, int64_t steps, Beside* beside, int64_t multiplied)
+  Prefetcher(const void* next, int64_t bytes, int64_t steps, Overlap* overlap, int64_t multiplied)
       : weights_(static_cast<const char*>(next)),
         weights_end_(weights_ == nullptr ? nullptr : weights_ + bytes),
-        weights_a_step_((bytes / LINE + steps - 1) / steps),
-        cache_(beside == nullptr ? nullptr : &beside->lines()),
-        cache_lines_(beside == nullptr ? 0 : beside->lines_during(multiplied)),
-        cache_a_step_((cache_lines_ + steps - 1) / steps) {}
+        weight_lines_per_step_((bytes / LINE + steps - 1) / steps),
+        cache_(overlap == nullptr ? nullptr : &overlap->lines()),
+        cache_lines_(overlap == nullptr ? 0 : overlap->lines_during(multiplied)),
+        cache_lines_per_step_((cache_lines_ + steps - 1) / steps) {}
 
   void step() {
-    for (int64_t i = 0; i < weights_a_step_ && weights_ < weights_end_; ++i, weights_ += LINE)
+    for (int64_t i = 0; i < weight_lines_per_step_ && weights_ < weights_end_; ++i, weights_ += LINE)
       _mm_prefetch(weights_, _MM_HINT_T1);
-    for (int64_t i = 0; i < cache_a_step_ && cache_lines_ > 0; ++i, --cache_lines_)
+    for (int64_t i = 0; i < cache_lines_per_step_ && cache_lines_ > 0; ++i, --cache_lines_)
       _mm_prefetch(cache_->next(), _MM_HINT_T1);
   }
 
  private:
   const char *weights_, *weights_end_;
-  int64_t weights_a_step_;
+  int64_t weight_lines_per_step_;
   BlockLines* cache_;
-  int64_t cache_lines_, cache_a_step_;
+  int64_t cache_lines_, cache_lines_per_step_;
 };
 
 #endif
