@@ -1,5 +1,5 @@
-// Attention of query heads over one sequence, block by block: compiled once, since every kind of head size and group is
-// a function of its own.
+// Attention of query heads over one sequence, block by block. The code is compiled only here, because every combination
+// of head size and group is a function of its own.
 
 #include "attention_share.h"
 #include "softmax_rows.h"
@@ -30,9 +30,9 @@ class PlainRun final : public RunAttention {
 
 #if QWEN_BATCH_HAS_AVX512
 
-// GROUP of each kv head's `group` query heads. The heads of a page lie side by side and are read in that order, block
-// after block: all keys, then all values, each fetched while those before it are worked on. `next`: keys of what
-// follows.
+// Attends with GROUP of the `group` query heads of each kv head. The heads of a page lie side by side and are read in
+// that order. Each block of tokens takes two passes: first the keys of all heads, then their values. While one tile is
+// used, the next tile is prefetched. `next`: the keys that the thread reads after this run.
 template <int DIM, int GROUP>
 class VectorRun final : public RunAttention {
  public:
@@ -65,7 +65,7 @@ class VectorRun final : public RunAttention {
   KvTiles work_, ahead_;
   std::optional<Attention<DIM, GROUP>> heads_[MAX_RUN];
   SoftmaxRows<(ROWS + 15) / 16 * 16, BLOCK> softmax_;
-  alignas(64) float score_[ROWS * BLOCK];  // what lies beyond a block's tokens is not seen by the softmax
+  alignas(64) float score_[ROWS * BLOCK];  // softmax_ ignores what lies beyond a block's tokens
   alignas(64) uint16_t weight_[ROWS * BLOCK];
 };
 

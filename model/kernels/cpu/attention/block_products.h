@@ -1,7 +1,8 @@
-// The two small matrix products of blocked attention in bfloat16 with fp32 sums, on AMX tiles or by AVX-512.
+// The two small matrix products of blocked attention, in bfloat16 with float32 sums. They run on AMX tiles or with
+// AVX-512.
 //
-// Both read their second operand as pairs along the summed axis: [pairs][columns][2]. Each sum is one chain over the
-// pairs in order, whatever the number of rows, so a row's bits depend on that row alone.
+// Both read their second operand as pairs along the summed axis: [pairs][columns][2]. Each sum adds its pairs one by
+// one in order, whatever the number of rows. A row's bits therefore depend on that row alone.
 #pragma once
 
 #include <algorithm>
@@ -14,10 +15,10 @@
 
 namespace qwen_batch {
 
-constexpr int QUERY_ROWS = 32;  // rows of a block of queries
-constexpr int KEY_BLOCK = 64;   // keys of a block, at absolute positions
+constexpr int QUERY_ROWS = 32;  // rows per block of queries
+constexpr int KEY_BLOCK = 64;   // keys per block, at absolute positions
 
-// out[r][c] (+)= sum over p of a[r][2p] * b[p][c][0] + a[r][2p + 1] * b[p][c][1], for 16 * VECTORS columns.
+// Computes out[r][c] (+)= sum over p of a[r][2p] * b[p][c][0] + a[r][2p + 1] * b[p][c][1], for 16 * VECTORS columns.
 template <int ROWS, int VECTORS, bool ADD>
 inline void rows_by_vectors(const uint16_t* a, int a_stride, const uint16_t* b, int b_columns, float* out,
                             int out_stride, int pairs) {
@@ -31,7 +32,7 @@ inline void rows_by_vectors(const uint16_t* a, int a_stride, const uint16_t* b, 
     for (int v = 0; v < VECTORS; ++v) _mm512_storeu_ps(out + r * out_stride + v * 16, sum[r][v]);
 }
 
-// As many columns as are left, up to 64 at a time.
+// Computes all columns, up to 64 at a time.
 template <int ROWS, bool ADD>
 void rows_by_columns(const uint16_t* a, int a_stride, const uint16_t* b, int columns, float* out, int pairs) {
   int c = 0;
@@ -40,8 +41,8 @@ void rows_by_columns(const uint16_t* a, int a_stride, const uint16_t* b, int col
   for (; c < columns; c += 32) rows_by_vectors<ROWS, 2, ADD>(a, a_stride, b + c * 2, columns, out + c, columns, pairs);
 }
 
-// The product by AVX-512: 6 rows x 64 columns of sums stay in registers. The last 8 rows go in two fours: two rows on
-// their own would wait for each other's sums.
+// Multiplies with AVX-512; the sums of 6 rows x 64 columns stay in registers. The last 8 rows are done as 4 + 4, not 6
+// + 2: two rows alone have too few independent sums, so that each addition waits for the one before.
 template <bool ADD>
 void multiply_vectors(const uint16_t* a, int a_stride, const uint16_t* b, int columns, float* out, int rows,
                       int pairs) {
@@ -64,7 +65,8 @@ void multiply_vectors(const uint16_t* a, int a_stride, const uint16_t* b, int co
 
 namespace qwen_batch {
 
-// The product by AMX tiles: 16 or 32 rows x 32 columns of sums at a time. A TileScope of 16 rows must be open.
+// Multiplies with AMX tiles, 16 rows x 32 columns of sums at a time. `rows` is 16 or 32. A TileScope of 16 rows must be
+// open.
 template <bool ADD>
 void multiply_tiles(const uint16_t* a, int a_stride, const uint16_t* b, int columns, float* out, int rows, int pairs) {
   for (int r = 0; r < rows; r += 16)

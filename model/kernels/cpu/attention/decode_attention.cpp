@@ -1,8 +1,11 @@
-// Attention of one new token a sequence over its pages: softmax(q k^T * scale) v, one pass, online softmax.
+// Decode attention: one new token per sequence attends to the sequence's pages. Computes softmax(q k^T * scale) v in
+// one pass with an online softmax.
 //
-// Reads valid tokens only. Pages are blocks at absolute positions, and a sequence's heads are worked on by one thread
-// from the first page to the last, so its bits depend on no neighbour, thread count or padding.
-// Online softmax: Milakov and Gimelshein, arXiv 1805.02867; paged: Kwon et al., arXiv 2309.06180.
+// The kernel reads valid tokens only. Pages are blocks at absolute positions, and one thread works on a head from its
+// first page to its last. A sequence's bits therefore do not depend on its neighbours, the number of threads or
+// padding.
+//
+// Online softmax: Milakov and Gimelshein, arXiv 1805.02867. Paged attention: Kwon et al., arXiv 2309.06180.
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -48,8 +51,9 @@ void decode_as(const Tensor& q, const Tensor& cache, const Tensor& lens, const T
 
 }  // namespace
 
-// q [sequences, query heads, dim]; cache [pages, 2, kv heads, page size, dim]; lens [sequences] and tables [sequences,
-// width] int32.
+// Returns attention [sequences, query heads, dim], like `q`.
+// q [sequences, query heads, dim]; cache [pages, 2, kv heads, page size, dim];
+// lens [sequences] and tables [sequences, width], both int32.
 Tensor decode_attention(const Tensor& q, const Tensor& cache, const Tensor& lens, const Tensor& tables, double scale) {
   check(q.is_contiguous() && CachePages::is_cache(cache),
         "decode_attention: q and a cache [pages, 2, kv heads, page size, dim] must be contiguous");
@@ -57,9 +61,10 @@ Tensor decode_attention(const Tensor& q, const Tensor& cache, const Tensor& lens
   check(lens.is_contiguous() && tables.is_contiguous(), "decode_attention: lens and tables must be contiguous");
   check(lens.scalar_type() == ScalarType::Int && tables.scalar_type() == ScalarType::Int,
         "decode_attention: lens and tables must be int32");
-  check(q.size(0) == lens.size(0) && q.size(0) == tables.size(0), "decode_attention: one query a sequence");
+  check(q.size(0) == lens.size(0) && q.size(0) == tables.size(0),
+        "decode_attention: q, lens and tables must have one entry per sequence");
   check(q.size(1) % pages.heads == 0 && q.size(2) == pages.dim && q.scalar_type() == cache.scalar_type(),
-        "decode_attention: q and the cache do not fit");
+        "decode_attention: q must have the cache's type and head size, and a multiple of its kv heads");
   check(pages.dim <= 512 && pages.page_size <= 512, "decode_attention: head size and page size must be at most 512");
   Tensor out = torch::stable::empty_like(q);
   if (q.scalar_type() == ScalarType::BFloat16) {

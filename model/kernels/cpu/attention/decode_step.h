@@ -1,4 +1,4 @@
-// What decode attention of a step reads and writes.
+// Inputs and output of one step's decode attention.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,8 @@
 
 namespace qwen_batch {
 
-// One query a sequence. An item is a kv head of a sequence with its query heads; they are numbered by sequence, then
-// head.
+// Each sequence has one query. An item is a kv head of a sequence together with its query heads. Items are numbered by
+// sequence, then by kv head.
 template <typename T>
 struct DecodeStep {
   const T *queries = nullptr, *cache = nullptr;
@@ -29,7 +29,7 @@ struct DecodeStep {
     return {pages + item / heads * width, context_of(item), page_size, cache_pages().page(), scale};
   }
 
-  // `count` of the sequences from `begin` on; queries and results are to be set.
+  // Returns the step of `count` sequences, starting at `begin`. The caller must set its `queries` and `out`.
   DecodeStep part(int64_t begin, int64_t count) const {
     DecodeStep step = *this;
     step.sequences = count;
@@ -38,7 +38,7 @@ struct DecodeStep {
     return step;
   }
 
-  // Cuts the items into parts that read about as much.
+  // Cuts the items into parts that read about equally many tokens.
   std::vector<int64_t> borders(int64_t parts) const {
     return balanced_borders(items(), parts, [&](int64_t item) { return context_of(item); });
   }
@@ -49,7 +49,7 @@ struct DecodeStep {
     return {queries + first, keys, keys + cache_pages().values(), out + first, heads_now};
   }
 
-  // Raises `std::runtime_error` for what lies outside a cache of so many pages.
+  // Raises `std::runtime_error` if a context length or page number lies outside a cache of `num_pages` pages.
   void check_bounds(int64_t num_pages) const {
     for (int64_t s = 0; s < sequences; ++s)
       check(context[s] >= 1 && context[s] <= width * page_size,

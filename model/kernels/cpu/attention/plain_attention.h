@@ -1,4 +1,4 @@
-// Decode attention of one head in plain C++: for processors without AVX-512, for float32, for unusual head sizes.
+// Decode attention of one head in plain C++. It serves processors without AVX-512, float32, and unusual head sizes.
 #pragma once
 
 #include <algorithm>
@@ -9,21 +9,21 @@
 
 namespace qwen_batch {
 
-// What attention over one sequence needs.
+// A sequence's pages and sizes, as attention needs them.
 struct Item {
   const int32_t* pages;
   int64_t context;    // tokens in the cache
-  int64_t page_size;  // tokens a page
+  int64_t page_size;  // tokens per page
   int64_t page_stride;
   float scale;
 
-  // Where a position's key or value lies behind that of the first page's first.
+  // Returns the offset of a position's key or value, in values from the first key or value of page 0.
   int64_t place(int64_t position, int64_t dim) const {
     return pages[position / page_size] * page_stride + position % page_size * dim;
   }
 };
 
-// Kv heads that lie side by side, and their query heads.
+// Adjacent kv heads and their query heads.
 template <typename T>
 struct Run {
   const T *q, *keys, *values;
@@ -35,7 +35,8 @@ struct Run {
   }
 };
 
-// One query head; any type, any processor: the compiler vectorises. `dim` and the page size are at most 512.
+// Attends with one query head, in any type and on any processor; the compiler vectorises the loops. `dim` and the page
+// size are at most 512.
 template <typename T>
 void attend_plain(const Item& item, const T* q, const T* keys, const T* values, T* out, int64_t dim) {
   float query[512], sum_v[512], score[512];

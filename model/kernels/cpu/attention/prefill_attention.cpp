@@ -1,8 +1,8 @@
 // Causal attention of the new tokens of several sequences over their pages, in bfloat16.
 //
-// A block of up to 32 queries of one head meets the keys in blocks of 64 at absolute positions, with an online softmax
-// a row; a block of keys beyond a row's position changes nothing in that row. So a row's bits depend neither on the
-// other rows nor on how a prompt was cut into chunks. (Dao et al., arXiv 2205.14135.)
+// A block of up to 32 queries of one head meets the keys in blocks of 64 at absolute positions. Each row has its own
+// online softmax, and keys beyond a row's position do not change that row. A row's bits therefore depend neither on
+// other rows nor on how a prompt is cut into chunks. (Dao et al., arXiv 2205.14135.)
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -27,7 +27,7 @@ namespace {
 
 constexpr int MAX_DIM = 256;
 
-// A block of keys and values of one (sequence, kv head) in pairs: keys [dim / 2][64][2], values [32][dim][2].
+// Packs one block of keys and values of a (sequence, kv head) into pairs: keys [dim / 2][64][2], values [32][dim][2].
 void pack_keys_and_values(const PrefillStep& step, int64_t sequence, int64_t head, int64_t block, uint16_t* keys,
                           uint16_t* values) {
   const int64_t first = block * KEY_BLOCK, dim = step.dim;
@@ -54,7 +54,7 @@ void pack_keys_and_values(const PrefillStep& step, int64_t sequence, int64_t hea
     }
 }
 
-// Up to 32 queries of one head against all their keys.
+// Up to 32 queries of one head, which attend to all their keys.
 class QueryBlock {
  public:
   QueryBlock(const PrefillStep& step, int64_t sequence, int64_t head, int64_t first_row) : step_(step) {
@@ -115,8 +115,8 @@ class QueryBlock {
 
   const PrefillStep& step_;
   int rows_;
-  int64_t position_;  // of the first row, from 0
-  int64_t origin_;    // of the first row in q and out
+  int64_t position_;  // position of the first row in its sequence, from 0
+  int64_t origin_;    // offset of the first row in q and out
   alignas(64) uint16_t query_[QUERY_ROWS * MAX_DIM];
   alignas(64) float score_[QUERY_ROWS * KEY_BLOCK];
   alignas(64) uint16_t weight_[QUERY_ROWS * KEY_BLOCK] = {};
@@ -133,7 +133,7 @@ void PrefillStep::check_bounds(int64_t tokens, int64_t pages) const {
   for (int64_t s = 0; s < sequences; ++s) {
     const int64_t fresh = query_start[s + 1] - query_start[s];
     check(fresh >= 0 && fresh <= context[s] && context[s] >= 1 && context[s] <= width * page_size,
-          "prefill_attention: a length is outside its range");
+          "prefill_attention: a context length or a number of new tokens is outside its range");
   }
   check_page_numbers(tables, sequences * width, pages, "prefill_attention: a page number is outside the cache");
 }
@@ -152,7 +152,7 @@ PrefillPlan::PrefillPlan(const PrefillStep& step) {
       torch::stable::empty({2, first_block_.back() * step.heads * step.dim * KEY_BLOCK + 32}, ScalarType::BFloat16);
 }
 
-// A head after the other, since its keys and values fit into the second-level cache.
+// Queries of the same head follow each other, because the keys and values of one head fit into the second-level cache.
 void PrefillPlan::cut_queries(const PrefillStep& step) {
   queries_.clear();
   for (int64_t s = 0; s < step.sequences; ++s) {
@@ -201,7 +201,7 @@ void PrefillPlan::attend(const Member&, const PrefillStep&) const {}
 
 #endif
 
-// Whether this build and processor can run `prefill_attention` for heads of `dim` in pages of `page_size`.
+// Returns whether this build and processor can run `prefill_attention` for heads of `dim` in pages of `page_size`.
 bool prefill_attention_available(int64_t dim, int64_t page_size) {
 #if QWEN_BATCH_HAS_AVX512
 #if QWEN_BATCH_HAS_AMX
@@ -213,8 +213,10 @@ bool prefill_attention_available(int64_t dim, int64_t page_size) {
 #endif
 }
 
-// q [tokens, query heads, dim] bfloat16; cache [pages, 2, kv heads, page size, dim]; query_start [sequences + 1],
-// context_lens [sequences] and block_tables [sequences, width] int32. The queries are the last tokens of each context.
+// Returns attention [tokens, query heads, dim], like `q`.
+// q [tokens, query heads, dim] and cache [pages, 2, kv heads, page size, dim], both bfloat16;
+// query_start [sequences + 1], context_lens [sequences] and block_tables [sequences, width], all int32.
+// The queries are the last tokens of each context.
 Tensor prefill_attention(const Tensor& q, const Tensor& cache, const Tensor& query_start, const Tensor& context_lens,
                          const Tensor& block_tables, double scale) {
   check(q.is_contiguous() && CachePages::is_cache(cache),

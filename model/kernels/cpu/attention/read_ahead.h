@@ -1,5 +1,4 @@
-// In which order decode attention reads keys and values, and which it asks the processor to fetch while it works on
-// those before them.
+// The order in which decode attention reads keys and values, and how it prefetches the next tile.
 #pragma once
 
 #include <unistd.h>
@@ -11,16 +10,17 @@
 
 namespace qwen_batch {
 
-constexpr int64_t BLOCK = 64;  // tokens worked on at a time; pages are multiples of it
+constexpr int64_t BLOCK = 64;  // tokens per block of work; the page size is a multiple of it
 
-// Rows of one head, at most BLOCK.
+// Adjacent rows (keys or values) of one head, at most BLOCK.
 struct KvTile {
   const uint16_t* rows = nullptr;
   int64_t count = 0;
 };
 
-// Walks through a run's tiles in the order in which they are worked on: of each block of tokens the keys of all
-// heads, then their values; after the last block the keys of what follows.
+// Walks through a run's tiles in the order in which attention uses them. For each block of tokens these are the keys of
+// all heads, then the values of all heads. After the last block it returns `next_keys`, the keys that the thread reads
+// after this run.
 class KvTiles {
  public:
   KvTiles(const Item& item, const Run<uint16_t>& run, int64_t dim, KvTile next_keys)
@@ -38,12 +38,12 @@ class KvTiles {
     return tile;
   }
 
-  // Tokens of the block at hand.
+  // Returns the number of tokens in the current block.
   int64_t count() const { return std::min(BLOCK, item_.context - first_); }
 
   bool at_end() const { return first_ >= item_.context; }
 
-  // KvTiles of a block of tokens.
+  // Returns the number of tiles per block of tokens.
   int64_t per_block() const { return 2 * run_.heads; }
 
  private:
@@ -59,10 +59,12 @@ class KvTiles {
 
 enum class Cache { NONE, FIRST_LEVEL, SECOND_LEVEL };
 
-// Where to fetch to, as measured with benchmarks/decode_attention.py. A Zen 5, whose first level (48 KiB) holds a
-// tile and the next one: there, a fifth faster than without. A Zen 4 (32 KiB): what it fetches by itself, in huge
-// pages, is faster than hints at all rows. Xeons with AMX, two threads of which share 48 KiB: to the second level. (AMX
-// was measured before sums stayed in registers, and not since.)
+// Returns the cache level to prefetch into, as measured with benchmarks/decode_attention.py.
+// - Zen 5 (48 KiB of first-level cache, which hold this tile and the next): into the first level; a fifth faster than
+//   without.
+// - Zen 4 (32 KiB): none. In huge pages its hardware prefetcher alone is faster than hints for all rows.
+// - Xeons with AMX (two threads share 48 KiB): into the second level. This was measured before sums stayed in
+//   registers, and not since.
 inline Cache fetched_to() {
 #if defined(__AMX_TILE__)
   return Cache::SECOND_LEVEL;
@@ -74,8 +76,8 @@ inline Cache fetched_to() {
 #endif
 }
 
-// Asks for the rows of the tile after `now`, spread over the steps of the work on it. A processor that fetches by
-// itself does so along rows that lie side by side, so it is asked for the first ones of a tile elsewhere.
+// Prefetches the rows of `next`, spread over the steps of the work on `now`. A hardware prefetcher follows adjacent
+// rows by itself. Where only that is used, hints cover just the first rows of a tile that lies elsewhere.
 template <int DIM>
 class Fetch {
  public:

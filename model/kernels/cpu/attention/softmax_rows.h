@@ -1,4 +1,4 @@
-// The online softmax of a block of queries in attention, 16 rows at a time. Each row's bits depend on it alone.
+// The online softmax of a block of queries, 16 rows at a time. Each row's bits depend on that row alone.
 #pragma once
 
 #include <algorithm>
@@ -10,14 +10,14 @@
 
 namespace qwen_batch {
 
-// How many of a block's keys the first row sees, and how many more each further row.
+// How many keys of a block each row sees: `first` for the first row, `more_per_row` more for each further row.
 struct Seen {
   int first, more_per_row;
 
   int by(int row) const { return first + row * more_per_row; }
 };
 
-// ROWS queries meet their keys KEYS at a time; sums and maxima go on from block to block.
+// The softmax of ROWS queries, whose keys arrive in blocks of KEYS. Sums and maxima are carried from block to block.
 template <int ROWS, int KEYS>
 class SoftmaxRows {
   static_assert(ROWS % 16 == 0 && KEYS % 16 == 0);
@@ -28,8 +28,8 @@ class SoftmaxRows {
     std::fill(sum_, sum_ + ROWS, 0.0f);
   }
 
-  // Scores [rows, KEYS] to weights [rows, KEYS] in bfloat16; what a row does not see changes nothing in it. `scale` is
-  // that of the scores times log2(e).
+  // Turns scores [rows, KEYS] into weights [rows, KEYS] in bfloat16. Keys that a row does not see do not change that
+  // row. `scale` is the scale of the scores times log2(e).
   void online_softmax(const float* scores, uint16_t* weights, int rows, Seen seen, float scale) {
     for (int row = 0; row < rows; row += 16) {
       if (seen.by(row) >= KEYS) sixteen<true>(scores, weights, row, std::min(16, rows - row), seen, scale);
@@ -37,14 +37,15 @@ class SoftmaxRows {
     }
   }
 
-  // By row: what its sums so far must be multiplied by after `online_softmax`, and the sum of its weights.
+  // Per row: the factor that sums from earlier blocks must be multiplied by after `online_softmax`, and the sum of the
+  // weights.
   const float* rescale_factors() const { return rescale_; }
   const float* sums() const { return sum_; }
 
  private:
   static constexpr int PARTS = KEYS / 16;
 
-  // 16 rows, or as many as are left; FULL: they all see every key.
+  // Handles up to 16 rows. FULL: every row sees all keys.
   template <bool FULL>
   void sixteen(const float* scores, uint16_t* weights, int first, int rows, Seen seen, float scale) {
     const __m512 scales = _mm512_set1_ps(scale), lowest = _mm512_set1_ps(LOWEST);
@@ -68,7 +69,7 @@ class SoftmaxRows {
     _mm512_storeu_ps(sum_ + first, _mm512_fmadd_ps(_mm512_loadu_ps(sum_ + first), rescale, sums_of_16(of_rows)));
   }
 
-  // One row's weights; their sums by lane come back.
+  // Writes one row's weights. Returns their sums per lane.
   template <bool FULL>
   __m512 weigh(const float* scores, uint16_t* weights, int row, Seen seen, float scale) const {
     const __m512 scales = _mm512_set1_ps(scale), highest = _mm512_set1_ps(highest_[row]);

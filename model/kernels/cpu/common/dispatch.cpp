@@ -1,5 +1,6 @@
-// The operators of `model/ops` on a CPU: which kernel serves a call. What no kernel knows goes back to plain PyTorch,
-// which `model/ops/library.py` registers under the operator's name with `_in_python` behind it.
+// The operators of `model/ops` on a CPU: chooses the kernel that serves a call. A call that no kernel supports goes
+// back to plain PyTorch. `model/ops/library.py` registers that implementation under the operator's name followed by
+// `_in_python`.
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -18,11 +19,12 @@ using torch::headeronly::ScalarType;
 namespace qwen_batch {
 namespace {
 
-constexpr int64_t MAX_DECODE_SIZE = 512;  // head size and page size of the decode kernel
+constexpr int64_t MAX_DECODE_SIZE = 512;  // max head size and max page size of the decode kernel
 
 std::atomic<bool> attention_enabled{true};
 
-// For tests and comparisons in one process: attention as on a machine without these kernels.
+// Turns the attention kernels off, for tests and comparisons: attention then runs as on a machine without these
+// kernels.
 void enable_attention(bool enabled) { attention_enabled = enabled; }
 
 template <typename... Args>

@@ -1,5 +1,5 @@
-// What a product asks the processor to fetch while it multiplies with a block of weights: the next block, and what
-// attention beside it reads next.
+// Prefetches while a product multiplies with a block of weights. It fetches the next block and the keys or values that
+// the overlapped attention reads next.
 #pragma once
 
 #include <algorithm>
@@ -13,8 +13,8 @@ namespace qwen_batch {
 
 class Prefetcher {
  public:
-  // `next`: of `bytes`, like this block, or nullptr. `multiplied`: bytes of weights that count as done after this. All
-  // is spread over `steps`.
+  // `next`: the next block of weights, `bytes` long like the current one, or nullptr. `multiplied`: bytes of weights
+  // that the caller reports to `overlap` after this block. The prefetches are spread over `steps` calls of `step`.
   Prefetcher(const void* next, int64_t bytes, int64_t steps, Overlap* overlap, int64_t multiplied)
       : weights_(static_cast<const char*>(next)),
         weights_end_(weights_ == nullptr ? nullptr : weights_ + bytes),

@@ -1,4 +1,4 @@
-// The parts of a decoder layer: products with what lies between them, which is done row by row.
+// The two parts of a decoder layer: matrix products, and the operations between them, which work row by row.
 
 #include "layer.h"
 
@@ -17,14 +17,14 @@ void for_rows(const Member& member, int64_t rows, const Row& row) {
   for (int64_t i = member.begin(rows); i < member.end(rows); ++i) row(i);
 }
 
-// All of a product, for all members.
+// Multiplies and waits, so that the whole product is there for all members.
 void multiply_and_wait(const Member& member, const LayerRows& rows, const uint16_t* x, const PackedWeight& weight,
                        uint16_t* out, Overlap* overlap) {
   multiply(member, {.x = x, .weight = weight, .out = out, .rows = rows.count, .scratch = rows.scratch}, overlap);
   member.wait();
 }
 
-// Norms and rotates the queries and keys of a row [(H + 2 KV) D]; keys and values go to their slot.
+// Normalises and rotates the queries and keys of a row [(H + 2 KV) D]. Keys and values go to their slot in the cache.
 void rotate_and_store(const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows, int64_t i,
                       uint16_t* cache) {
   const CachePages pages = sizes.cache_pages();

@@ -1,5 +1,5 @@
-// All decoder layers of a step in one call, in bfloat16: what comes in as tensors. How they are run is in
-// layer_steps.cpp.
+// The operator that runs all decoder layers of a step in one call, in bfloat16: checks its tensors and reads them.
+// layer_steps.cpp runs the layers.
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -22,15 +22,15 @@ namespace {
 
 using Tensors = std::vector<Tensor>;
 
-// Order of a layer's weights in the list that Python passes.
+// The order of a layer's weights in the list that Python passes.
 struct WeightIndex {
   enum : size_t { INPUT_NORM, QKV, Q_NORM, K_NORM, O, POST_NORM, GATE_UP, DOWN, COUNT };
 };
 
 constexpr size_t WEIGHTS_PER_LAYER = WeightIndex::COUNT;
 
-// Whether layers of these sizes can run here. Their weights must be packed for the kernels of this folder, and pages be
-// multiples of BLOCK.
+// Returns whether layers of these sizes can run here. The caller must also ensure two conditions: the weights are
+// packed for these kernels, and the page size is a multiple of BLOCK.
 bool layers_available(int64_t hidden_size, int64_t intermediate_size, int64_t dim) {
 #if QWEN_BATCH_HAS_AVX512
   return hidden_size % LANES == 0 && intermediate_size % LANES == 0 && dim % (2 * LANES) == 0 &&
@@ -88,13 +88,14 @@ Model model_of(const Tensors& weights, const Tensors& caches, const LayerSizes& 
   return model;
 }
 
-// A step's indices, and how many pages the cache has that they lie in.
+// A step's indices, and the number of pages in the cache that they refer to.
 struct Indices {
   const Tensor &query_start, &context_lens, &block_tables;
   int64_t pages;
 };
 
-// `rows`: all but their buffers. `last`: where the last rows' hidden states go, if only they are wanted.
+// `rows`: complete but for the buffers. `last`: where the hidden states of the last rows go, if only they are wanted;
+// otherwise nullptr.
 void run(const Model& model, LayerRows rows, const Indices& indices, int64_t decoding, uint16_t* last) {
   const LayerSizes& sizes = model.sizes;
   const auto values = [&](int64_t columns) {
@@ -146,9 +147,9 @@ void run(const Model& model, LayerRows rows, const Indices& indices, int64_t dec
   StepRows step{rows, decode, prefill};
   if (last == nullptr) return run_step(model, step);
   for (int64_t s = 0; s < prompts; ++s)
-    check(starts[s] < starts[s + 1], "decoder_layers: a sequence without tokens has no last one");
+    check(starts[s] < starts[s + 1], "decoder_layers: a sequence without tokens has no last token");
   const Tensor last_queries = torch::stable::empty({decoding + prompts, sizes.heads * sizes.dim}, ScalarType::BFloat16);
-  step.last = rows;  // whose other buffers are free by then
+  step.last = rows;  // shares its other buffers with `rows`, which no longer needs them by then
   step.last->count = decoding + prompts;
   step.last->hidden = last;
   step.last->queries = data_of<uint16_t>(last_queries);
@@ -157,10 +158,11 @@ void run(const Model& model, LayerRows rows, const Indices& indices, int64_t dec
 
 #endif
 
-// Hidden [T, E] bfloat16 to the same, through all layers; caches, one a layer, are changed in place. `last_only`: to
-// [sequences, E], of each sequence's last token in the step. `weights`: of each layer input_norm, qkv, q_norm, k_norm,
-// o, post_norm, gate_up and down. `decoding`: so many of the sequences, the first ones, have one token in the step and
-// decode; the others are prompts, or the next chunks of them.
+// Takes hidden states [T, E] in bfloat16 through all layers. Returns [T, E], or with `last_only` [sequences, E]: the
+// hidden state of each sequence's last token in the step.
+// `weights`: per layer, in the order of WeightIndex. `caches`: one per layer, changed in place.
+// `decoding`: number of sequences that decode. They come first and have one token each; the others are prompts, or the
+// next chunks of prompts.
 Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors caches, const Tensor& cos,
                       const Tensor& sin, const Tensor& slots, const Tensor& query_start, const Tensor& context_lens,
                       const Tensor& block_tables, int64_t heads, int64_t intermediate_size, double eps,
@@ -178,23 +180,25 @@ Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors cach
       .eps = static_cast<float>(eps),
   };
   check(layers_available(sizes.hidden, sizes.intermediate, sizes.dim) && sizes.page_size % BLOCK == 0,
-        "decoder_layers: this build does not know such layers");
+        "decoder_layers: this build does not support layers of these sizes");
   check_products(weights, sizes);
   for (const Tensor* t : {&cos, &sin})
     check(t->scalar_type() == ScalarType::Float && t->is_contiguous() && t->size(0) == tokens &&
               t->size(1) * 2 == sizes.dim,
           "decoder_layers: cos and sin must be contiguous float32 [T, D / 2]");
   check(slots.scalar_type() == ScalarType::Long && slots.is_contiguous() && slots.size(0) == tokens,
-        "decoder_layers: one int64 slot a token");
+        "decoder_layers: slots must be contiguous int64, one per token");
   for (const Tensor* t : {&query_start, &context_lens, &block_tables})
     check(t->scalar_type() == ScalarType::Int && t->is_contiguous(),
           "decoder_layers: query starts, context lengths and block tables must be contiguous int32");
-  check(context_lens.size(0) == block_tables.size(0), "decoder_layers: one length a block table");
-  check(query_start.size(0) == context_lens.size(0) + 1, "decoder_layers: a start a sequence, and an end");
+  check(context_lens.size(0) == block_tables.size(0),
+        "decoder_layers: context_lens and block_tables must have one entry per sequence");
+  check(query_start.size(0) == context_lens.size(0) + 1,
+        "decoder_layers: query_start must have one entry per sequence, and one for the end");
   check(0 <= decoding && decoding <= context_lens.size(0) && decoding <= tokens,
-        "decoder_layers: only sequences of the step can decode");
+        "decoder_layers: decoding must be between 0 and the number of sequences");
   Tensor all = torch::stable::empty_like(hidden);
-  if (context_lens.size(0) == tokens) last_only = false;  // all are last ones
+  if (context_lens.size(0) == tokens) last_only = false;  // every token is a last one
   Tensor last = torch::stable::empty({last_only ? context_lens.size(0) : 0, sizes.hidden}, ScalarType::BFloat16);
 #if QWEN_BATCH_HAS_AVX512
   std::memcpy(data_of<uint16_t>(all), hidden.const_data_ptr(), tokens * sizes.hidden * sizeof(uint16_t));

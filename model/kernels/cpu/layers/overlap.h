@@ -1,6 +1,6 @@
-// Decode attention done beside products. A product is bound by arithmetic and attention by memory: so what a thread
-// attends to next is fetched into its second-level cache while it multiplies a block of weights, and worked on after
-// that block.
+// Decode attention that overlaps matrix products. Products are compute-bound, attention is memory-bound. While a thread
+// multiplies a block of weights, it prefetches the next keys or values into its second-level cache. After that block it
+// attends to them.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 
 namespace qwen_batch {
 
-constexpr int64_t LINE = 64;  // bytes of a cache line
+constexpr int64_t LINE = 64;  // bytes per cache line
 
 // Walks through the cache lines of a block of tokens, in the order in which attention reads them.
 class BlockLines {
@@ -24,7 +24,7 @@ class BlockLines {
 
   int64_t count() const { return count_; }
 
-  // The next line, while `count` is not 0.
+  // Returns the next line. `count` must not be 0.
   const char* next() {
     if (at_ == end_) {
       const KvTile tile = tiles_->next();
@@ -42,7 +42,7 @@ class BlockLines {
   const char *at_ = nullptr, *end_ = nullptr;
 };
 
-// A thread's share of attention, to be done evenly while it multiplies with `bytes` of weights.
+// A thread's share of attention, which it does in even portions while it multiplies with `bytes` of weights.
 class Overlap {
  public:
   Overlap(const DecodeStep<uint16_t>& step, int64_t begin, int64_t end, int64_t bytes)
@@ -52,14 +52,15 @@ class Overlap {
     look_ahead();
   }
 
-  // What the next block of attention reads, and how much of it to fetch while `bytes` of weights are multiplied.
+  // The lines that the next block of attention reads, and how many of them to prefetch while `bytes` of weights are
+  // multiplied.
   BlockLines& lines() { return lines_; }
   int64_t lines_during(int64_t bytes) const {
     const int64_t until_due = std::max<int64_t>(1, bytes_per_block_ - since_block_);
     return bytes >= until_due ? lines_.count() : lines_.count() * bytes / until_due;
   }
 
-  // To be called when they have been.
+  // Call after `bytes` of weights have been multiplied: does the attention that is due.
   void multiplied(int64_t bytes) {
     for (since_block_ += bytes; since_block_ >= bytes_per_block_ && !share_.done(); since_block_ -= bytes_per_block_) {
       share_.block();

@@ -1,4 +1,4 @@
-// What the logits of some rows are at most, from a product with 8-bit weights.
+// Upper bounds for logits, from a product with 8-bit weights.
 #pragma once
 
 #include <torch/csrc/stable/ops.h>
@@ -19,7 +19,8 @@ namespace qwen_batch {
 
 class ScreenBounds {
  public:
-  // Hidden states x [rows, k] and a weight of 8 bits [n, k]; `errors` [2, strips * STRIP] are its rows'.
+  // x: hidden states [rows, k]. weight: 8-bit weights [n, k]. errors [2, strips * STRIP]: the factors of `RowErrors`
+  // for the weight's rows.
   ScreenBounds(const uint16_t* x, int64_t rows, const PackedWeight& weight, const float* errors)
       : x_(x),
         rows_(rows),
@@ -31,7 +32,7 @@ class ScreenBounds {
         scratch_(scratch_bytes(weight, rows)),
         norms_(rows) {}
 
-  // The member's share; then all wait.
+  // Computes the member's share of the bounds, then waits for all members.
   void find(const Member& member) {
     auto* rough = static_cast<uint16_t*>(rough_.mutable_data_ptr());
     multiply(member, {x_, weight_, rough, rows_, scratch_.data()}, nullptr);
@@ -45,19 +46,19 @@ class ScreenBounds {
     member.wait();
   }
 
-  // What none of a strip's logits lies above.
+  // Returns the bounds of a row, one per strip: no logit of the strip is greater.
   const float* of_row(int64_t row) const { return static_cast<const float*>(upper_.const_data_ptr()) + row * strips_; }
 
   int64_t strips() const { return strips_; }
 
-  // Whether a row's bounds say anything.
+  // Returns whether a row's bounds are valid, that is, whether no product can overflow.
   bool known(int64_t row) const { return norms_[row].hidden < LARGEST_NORM; }
 
-  // The logits of a strip that exist.
+  // Returns a mask of the strip's logits that exist.
   __mmask16 present(int64_t strip) const { return first_lanes(weight_.n - strip * STRIP); }
 
  private:
-  static constexpr int64_t CHUNK = 256;  // strips whose errors stay in the first-level cache for all rows
+  static constexpr int64_t CHUNK = 256;  // number of strips whose errors stay in the first-level cache for all rows
 
   struct Norms {
     float hidden, lost;  // |h|, |h - h'|

@@ -1,4 +1,4 @@
-// What a screen of the output layer (screen.cpp) keeps of its weight: 8 bits of each value, and how far they are off.
+// Makes the data that a screen of the output layer (screen.cpp) keeps of the weight: its 8-bit values and their errors.
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -26,7 +26,8 @@ using namespace int8;
 
 #if QWEN_BATCH_HAS_VNNI
 
-// A row of the weight to plain groups; how far those are off, and how long they are, as vectors.
+// Quantises a row of the weight to plain groups. Returns the lengths of the row's error and of its quantised form, as
+// vectors.
 RowErrors quantise_row(const uint16_t* row, int64_t k, uint8_t* plain) {
   alignas(64) int8_t bytes[STEPS * TILE];
   __m512 off = _mm512_setzero_ps(), kept = _mm512_setzero_ps();
@@ -50,7 +51,8 @@ RowErrors quantise_row(const uint16_t* row, int64_t k, uint8_t* plain) {
 
 #endif
 
-// w [n, k] bfloat16 to its 8-bit form, and float32 [2, n padded to 16]: the factors of `RowErrors`.
+// Packs w [n, k] bfloat16. Returns its 8-bit form and the factors of `RowErrors`, float32 [2, n padded to a multiple of
+// 16].
 std::tuple<Tensor, Tensor> screen_pack(const Tensor& w) {
   check(QWEN_BATCH_HAS_VNNI, "screen_pack: this processor has no screen");
   check(w.dim() == 2 && w.scalar_type() == ScalarType::BFloat16 && w.is_contiguous(),

@@ -1,12 +1,12 @@
 // y = x W^T in bfloat16 by dot products of pairs (bfloat16_dot.h), with float32 sums.
 //
-// Every output element is one chain of dot products over k = 0, 2, 4, … whatever the number of rows, so a row's bits
-// depend on that row alone.
+// Every output element is one chain of dot products over k = 0, 2, 4, …, whatever the number of rows. A row's bits
+// therefore depend on that row alone.
 //
-// Packed weight: [n / 64][k / 2][64 columns][2], so a block of 64 columns is one contiguous stream. It is read from
-// memory once a call (the last ones of many rows by several threads): while a block is multiplied, the next one is
-// fetched into the second-level cache. One or two rows are done with a block as fast as it comes; what the processor
-// fetches ahead by itself, in huge pages, is then faster.
+// Packed weight: [n / 64][k / 2][64 columns][2]. A block of 64 columns is one contiguous stream. It is read from memory
+// once per call; with many rows, several threads read the last blocks. While a block is multiplied, the next block is
+// prefetched into the second-level cache. One or two rows use a block as fast as it arrives. For them the hardware
+// prefetcher alone, in huge pages, is faster.
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -27,18 +27,18 @@ using torch::stable::Tensor;
 namespace qwen_batch {
 namespace {
 
-constexpr int REGISTERS = DOT_COLUMNS / 16;  // of sums
-constexpr int MAX_ROWS = 6;  // rows worked on together: 24 registers of sums, 4 of weights, 1 of a row's pair
-constexpr int64_t PAIR = DOT_COLUMNS * 2;      // bfloat16 values of a block for one pair of k
+constexpr int REGISTERS = DOT_COLUMNS / 16;    // registers of sums per row
+constexpr int MAX_ROWS = 6;                    // rows per pass: 24 registers of sums, 4 of weights, 1 for a row's pair
+constexpr int64_t PAIR = DOT_COLUMNS * 2;      // bfloat16 values of a block per pair of k
 constexpr int64_t NONE = -1;                   // no block
-constexpr int64_t PAIRS_PER_STEP = 4;          // between requests to fetch
-constexpr int64_t PIECE_ROWS = 20 * MAX_ROWS;  // rows of a block worked on as a piece: tenths of a millisecond
+constexpr int64_t PAIRS_PER_STEP = 4;          // pairs of k between prefetches
+constexpr int64_t PIECE_ROWS = 20 * MAX_ROWS;  // rows per piece of a block: tenths of a millisecond of work
 
 int64_t blocks_of(int64_t n) { return (n + DOT_COLUMNS - 1) / DOT_COLUMNS; }
 
 #if QWEN_BATCH_HAS_AVX512
 
-// ROWS rows times one block: sums over all of k, then to bfloat16, to nearest even.
+// Multiplies ROWS rows with one block. Sums run over all of k and are then rounded to bfloat16, to nearest even.
 template <int ROWS>
 void multiply_rows(const uint16_t* x, int64_t k, const uint16_t* w, uint16_t* out, int64_t n, int64_t columns,
                    Prefetcher& prefetcher) {
@@ -62,15 +62,15 @@ using Kernel = void (*)(const uint16_t*, int64_t, const uint16_t*, uint16_t*, in
 constexpr Kernel KERNELS[MAX_ROWS] = {multiply_rows<1>, multiply_rows<2>, multiply_rows<3>,
                                       multiply_rows<4>, multiply_rows<5>, multiply_rows<6>};
 
-// Some rows, and where a block of their columns goes: `stride` values from row to row.
+// Some rows, and where a block of their columns goes.
 struct Piece {
   int64_t begin, end;  // rows
-  uint16_t* out;       // of the first of them
+  uint16_t* out;       // of row `begin`; rows are `stride` values apart
   int64_t stride;
 };
 
-// A piece of one block, in passes of about as many rows each: a short one would wait for its own sums. `next`: the
-// block to be fetched meanwhile, or NONE.
+// Multiplies a piece with one block. The passes have about equally many rows, because a short pass would wait for its
+// own sums. `next`: the block to prefetch meanwhile, or NONE.
 void column_block(const Product& product, int64_t block, Piece piece, int64_t next, Overlap* overlap) {
   const int64_t k = product.weight.k, values = k * DOT_COLUMNS, bytes = values * static_cast<int64_t>(sizeof(uint16_t));
   const auto* w = static_cast<const uint16_t*>(product.weight.data);
@@ -88,7 +88,8 @@ void column_block(const Product& product, int64_t block, Piece piece, int64_t ne
   if (overlap != nullptr) overlap->multiplied(share);
 }
 
-// The blocks of a product in units: one block, or one of gates with that of the values that go through them.
+// The blocks of a product, grouped into units. A unit is one block, or in a gated product a block of gates and the
+// block of values that the gates multiply.
 class Units {
  public:
   explicit Units(const Product& product)
@@ -96,7 +97,7 @@ class Units {
 
   int64_t count() const { return gated_ ? blocks_ / 2 : blocks_; }
 
-  // At most PIECE_ROWS rows of a unit. `next`: the unit to be fetched meanwhile, or NONE.
+  // Multiplies at most PIECE_ROWS rows with a unit. `next`: the unit to prefetch meanwhile, or NONE.
   void multiply(int64_t unit, int64_t begin, int64_t end, int64_t next, Overlap* overlap) const {
     const int64_t n = product_.weight.n;
     if (!gated_)
@@ -118,7 +119,7 @@ class Units {
   const int64_t blocks_;
 };
 
-// All rows of units that lie side by side, which are read as one stream.
+// Multiplies all rows with adjacent units, which are read as one stream.
 void multiply_stream(const Product& product, const Units& units, int64_t begin, int64_t end, Overlap* overlap) {
   for (int64_t unit = begin; unit < end; ++unit)
     for (int64_t row = 0; row < product.rows; row += PIECE_ROWS) {
@@ -127,7 +128,7 @@ void multiply_stream(const Product& product, const Units& units, int64_t begin, 
     }
 }
 
-// Pieces of the units from `begin` on, as members come to take them.
+// Multiplies pieces of the units from `begin` on; each member takes the next piece when it is free.
 void multiply_pieces(const Member& member, const Product& product, const Units& units, int64_t begin) {
   const int64_t pieces = (product.rows + PIECE_ROWS - 1) / PIECE_ROWS, count = (units.count() - begin) * pieces;
   for (int64_t taken = member.team.take(); taken < count; taken = member.team.take()) {
@@ -140,7 +141,7 @@ void multiply_pieces(const Member& member, const Product& product, const Units& 
 
 bool dot_available() { return QWEN_BATCH_HAS_AVX512; }
 
-// w [n, k] bfloat16, k even -> the packed form, n padded with zeros to a multiple of 64.
+// Packs w [n, k] bfloat16, where k is even. n is padded with zeros to a multiple of 64.
 Tensor dot_pack(const Tensor& w) {
   check(w.dim() == 2 && w.scalar_type() == ScalarType::BFloat16 && w.is_contiguous(),
         "dot_pack: w must be a contiguous bfloat16 matrix");
@@ -168,7 +169,7 @@ void dot_multiply(const Member& member, const Product& product, Overlap* overlap
   const Units units(product);
   if (product.rows <= PIECE_ROWS)
     return multiply_stream(product, units, member.begin(units.count()), member.end(units.count()), overlap);
-  // Nobody should wait long for a thread that was held up, so the last unit of each share is anybody's.
+  // The last unit of each share is open to all members, so that nobody waits long for a delayed thread.
   const int64_t parts = member.team.parts(), own = std::max<int64_t>(0, units.count() / parts - 1);
   multiply_stream(product, units, own * member.first, own * member.last, overlap);
   multiply_pieces(member, product, units, own * parts);

@@ -1,6 +1,7 @@
-// y = x W^T with 8-bit weights and activations (int8_format.h), bfloat16 in and out.
+// y = x W^T with 8-bit weights and activations (int8_format.h); x and y are bfloat16.
 //
-// Weights are quantised once, when they are loaded (model/ops/int8.py); the rows of x here, in every call.
+// Weights are quantised once, when they are loaded (model/ops/int8.py). The rows of x are quantised here, in every
+// call.
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -32,12 +33,12 @@ bool int8_available() { return QWEN_BATCH_HAS_VNNI; }
 
 #if QWEN_BATCH_HAS_VNNI
 
-constexpr int64_t MAX_ROWS_WITHOUT_TILES = 4;  // a lone row is a stream of weights, which vectors read as fast
-constexpr int64_t PANEL_BYTES = 1024 * 1024;   // of rows: they stay in the second-level cache
+constexpr int64_t MAX_ROWS_WITHOUT_TILES = 4;  // memory-bound: vectors read the weights as fast as tiles do
+constexpr int64_t PANEL_BYTES = 1024 * 1024;   // of rows: a panel stays in the second-level cache
 
 std::atomic<bool> tiles_enabled{true};
 
-// For tests: products as on a processor without AMX.
+// Turns AMX tiles off, for tests: products then run as on a processor without AMX.
 void int8_enable_tiles(bool enabled) { tiles_enabled = enabled; }
 
 Target target_of(const Product& product, int64_t block) {
@@ -70,8 +71,8 @@ void int8_enable_tiles(bool) {}
 
 #endif  // QWEN_BATCH_HAS_VNNI
 
-// Plain groups [n, groups, 260], each with its scale behind its values -> blocks [n / 32, groups, 130, 64], columns
-// padded with zeros.
+// Packs plain groups [n, groups, 260], in which each scale follows its values. Returns blocks [n / 32, groups, 130,
+// 64], with missing columns filled with zeros.
 Tensor int8_pack(const Tensor& plain) {
   check(plain.dim() == 3 && plain.scalar_type() == ScalarType::Byte && plain.is_contiguous() &&
             plain.size(2) == PLAIN_BYTES,

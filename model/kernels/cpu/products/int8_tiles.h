@@ -1,4 +1,4 @@
-// A block of 8-bit weights times rows on AMX tiles.
+// Multiplies rows with a block of 8-bit weights on AMX tiles.
 #pragma once
 
 #include "amx_tiles.h"
@@ -11,7 +11,7 @@
 
 namespace qwen_batch::int8 {
 
-// 16 rows of integer products join their float32 sums [16][COLUMNS].
+// Adds 16 rows of integer products to their float32 sums [16][COLUMNS].
 inline void add_tiles(const Rows& x, int64_t row, int64_t group, const int32_t* products, const float* column_scales,
                       float* sums) {
   const __m512 left = _mm512_loadu_ps(column_scales), right = _mm512_loadu_ps(column_scales + 16);
@@ -25,7 +25,8 @@ inline void add_tiles(const Rows& x, int64_t row, int64_t group, const int32_t* 
   }
 }
 
-// 16 * HALVES rows from `row` on times a block. `next`: where to fetch from meanwhile, `lines` a group, or nullptr.
+// Multiplies 16 * HALVES rows, starting at `row`, with a block. `next`: where to prefetch meanwhile, `lines` cache
+// lines per group, or nullptr.
 template <int HALVES>
 void tile_rows(const Rows& x, int64_t row, const uint8_t* block, const Target& target, const char* next,
                int64_t lines) {
@@ -66,7 +67,8 @@ void tile_rows(const Rows& x, int64_t row, const uint8_t* block, const Target& t
   for (int64_t r = 0; r < HALVES * TILE_ROWS && row + r < x.count; ++r) store_sums(target, row + r, sums + r * COLUMNS);
 }
 
-// Rows `begin` to `end` times a block: the first 32 wait for its weights, the others fetch the block after it.
+// Multiplies rows `begin` to `end` with a block. The first 32 rows wait for the block's own weights; later rows
+// prefetch the next block.
 inline void tile_block(const Rows& x, int64_t begin, int64_t end, const uint8_t* block, const Target& target,
                        bool has_next) {
   const int64_t passes = std::max<int64_t>(1, (end - begin - 1) / 32),

@@ -1,4 +1,4 @@
-// A block of 8-bit weights times rows by AVX512-VNNI.
+// Multiplies rows with a block of 8-bit weights by AVX512-VNNI.
 #pragma once
 
 #include "int8_format.h"
@@ -12,11 +12,11 @@
 
 namespace qwen_batch::int8 {
 
-constexpr int64_t MAX_VECTOR_ROWS =
-    8;  // of one tile, worked on together: 16 registers of sums, 2 of weights, 1 of a row's quad
-constexpr int MAX_STREAMED_ROWS = 4;  // rows that are done with a weight as fast as it comes from memory
+constexpr int64_t MAX_VECTOR_ROWS = 8;  // of one tile per pass: 16 registers of sums, 2 of weights, 1 of a row's quad
+constexpr int MAX_STREAMED_ROWS = 4;    // so few rows use a weight as fast as it arrives from memory
 
-// Sums of the type that the instruction adds to: GCC 12 copies and spills such sums held as __m512i, at half the speed.
+// Sums in the type that the instruction adds to. If they are held as __m512i, GCC 12 copies and spills them, at half
+// the speed.
 typedef int32_t Integers __attribute__((vector_size(64)));
 
 inline __m512i quad_of(const int8_t* row) {
@@ -25,7 +25,8 @@ inline __m512i quad_of(const int8_t* row) {
   return _mm512_set1_epi32(quad);
 }
 
-// Both tiles of a step one after the other, as they lie: what the processor fetches ahead is then what is read next.
+// Takes the two tiles of a step one after the other, as they lie in memory. The hardware prefetcher then fetches what
+// is read next.
 template <int ROWS>
 inline void add_streamed(Integers (&sums)[ROWS][2], const uint8_t* block, const int8_t* rows, Prefetcher& prefetcher) {
   for (int64_t s = 0; s < STEPS; ++s, prefetcher.step())
@@ -38,7 +39,7 @@ inline void add_streamed(Integers (&sums)[ROWS][2], const uint8_t* block, const 
       }
 }
 
-// Both tiles of a step at once, so that a row's quad is loaded once for them.
+// Takes the two tiles of a step together, so that a row's quad is loaded once for both.
 template <int ROWS>
 inline void add_side_by_side(Integers (&sums)[ROWS][2], const uint8_t* block, const int8_t* rows,
                              Prefetcher& prefetcher) {
@@ -53,8 +54,8 @@ inline void add_side_by_side(Integers (&sums)[ROWS][2], const uint8_t* block, co
     }
 }
 
-// ROWS rows of one tile from `row` on times a block. They lie at constant distances: with a pointer each they would not
-// fit into the processor's registers.
+// Multiplies ROWS rows of one tile, starting at `row`, with a block. The rows lie at constant distances: one pointer
+// per row would not fit into the processor's registers.
 template <int ROWS>
 void vector_rows(const Rows& x, int64_t row, const uint8_t* block, const Target& target, Prefetcher& prefetcher) {
   alignas(64) float sums[ROWS][COLUMNS] = {};
@@ -80,7 +81,7 @@ constexpr VectorKernel VECTOR_KERNELS[MAX_VECTOR_ROWS] = {vector_rows<1>, vector
                                                           vector_rows<4>, vector_rows<5>, vector_rows<6>,
                                                           vector_rows<7>, vector_rows<8>};
 
-// All rows times a block, a tile after the other, each in one or two passes.
+// Multiplies all rows with a block, one tile after the other, each in one or two passes.
 inline void vector_block(const Rows& x, const uint8_t* block, const Target& target, bool has_next, Overlap* overlap) {
   const int64_t bytes = x.groups * GROUP_BYTES, passes = (x.count + MAX_VECTOR_ROWS - 1) / MAX_VECTOR_ROWS;
   Prefetcher prefetcher(has_next && x.count > MAX_STREAMED_ROWS ? block + bytes : nullptr, bytes,

@@ -1,4 +1,4 @@
-// Which kernel multiplies with a weight.
+// Chooses the kernel that multiplies with a weight.
 
 #include "product.h"
 
@@ -24,7 +24,7 @@ std::optional<PackedWeight::Kernel> kernel_of(const Tensor& packed) {
   }
 }
 
-// Each member's rows.
+// Applies the gates to the member's rows.
 void gate(const Member& member, const Product& product) {
 #if QWEN_BATCH_HAS_AVX512
   const int64_t half = product.weight.n / 2;
@@ -80,7 +80,7 @@ void multiply(const Member& member, const Product& product, Overlap* overlap) {
   }
 }
 
-// Products on AMX tiles are bound by memory.
+// Products on AMX tiles are memory-bound.
 bool bound_by_arithmetic(const PackedWeight& weight) {
   return weight.kernel == PackedWeight::Kernel::DOT || (weight.kernel == PackedWeight::Kernel::INT8 && !amx_granted());
 }
