@@ -26,7 +26,13 @@ struct DecodeStep {
   CachePages cache_pages() const { return {heads, page_size, dim}; }
   int64_t context_of(int64_t item) const { return context[item / heads]; }
   Item sequence_of(int64_t item) const {
-    return {pages + item / heads * width, context_of(item), page_size, cache_pages().page(), scale};
+    return {
+        .pages = pages + item / heads * width,
+        .context = context_of(item),
+        .page_size = page_size,
+        .page_stride = cache_pages().page(),
+        .scale = scale,
+    };
   }
 
   // Returns the step of `count` sequences, starting at `begin`. The caller must set its `queries` and `out`.
@@ -46,7 +52,13 @@ struct DecodeStep {
   Run<T> run(int64_t item, int64_t heads_now) const {
     const int64_t first = item * group() * dim;
     const T* keys = cache + cache_pages().key_at(0, item % heads);
-    return {queries + first, keys, keys + cache_pages().values(), out + first, heads_now};
+    return {
+        .q = queries + first,
+        .keys = keys,
+        .values = keys + cache_pages().values(),
+        .out = out + first,
+        .heads = heads_now,
+    };
   }
 
   // Raises `std::runtime_error` if a context length or page number lies outside a cache of `num_pages` pages.
