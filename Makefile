@@ -9,9 +9,10 @@ BENCH_OUTPUT ?= build/bench-peers
 BENCH ?=
 MINUTES ?= 10
 MUTANTS ?=
+KERNELS := $(wildcard model/kernels/cpu/*/*.cpp model/kernels/cpu/*/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check slow machines bench bench-peers chaos mutants reference clean
+.PHONY: help run test check format slow machines bench bench-peers chaos mutants reference clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | awk -F '\t' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -25,9 +26,14 @@ test: $(VENV)/.dev ## run the tests
 
 check: $(VENV)/.dev ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(KERNELS)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## format the Python code and the C++ kernels
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(KERNELS)
 
 slow: $(VENV)/.dev ## run the tests that take longer
 	@$(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile -m slow

@@ -88,7 +88,7 @@ def test_a_prompt_has_the_same_bits_among_any_neighbours_and_in_any_chunks(threa
         ({"context_lens": [65]}, "a context length is outside its pages"),
         ({"block_tables": [[7]]}, "a page number is outside the cache"),
         ({"block_tables": [[-1]]}, "a page number is outside the cache"),
-        ({"context_lens": [3, 3]}, "one query a sequence"),
+        ({"context_lens": [3, 3]}, "must have one entry per sequence"),
     ],
 )
 def test_indices_outside_the_cache_are_refused_not_read(change: dict[str, list[int]], words: str) -> None:

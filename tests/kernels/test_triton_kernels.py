@@ -139,20 +139,20 @@ def test_pages_that_are_no_tile_are_left_to_plain_pytorch(triton: Any) -> None:
 
 
 def test_they_serve_cuda_devices_once_they_are_loaded(triton: Any) -> None:
-    from engine.cuda_kernels import load_cuda_kernels
+    from engine.execution.kernels import load_kernels_for
 
     said: list[str] = []
-    assert load_cuda_kernels(said.append)
-    assert load_cuda_kernels(said.append)  # a second engine in the process
+    assert load_kernels_for("cuda:0", said.append)
+    assert load_kernels_for("cuda:0", said.append)  # a second engine in the process
     assert said == []
     for name in ("paged_attention", "store_kv"):
         assert torch._C._dispatch_has_kernel_for_dispatch_key(f"qwen_batch::{name}", "CUDA")
 
 
 def test_without_triton_a_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    from engine.cuda_kernels import load_cuda_kernels
+    from engine.execution.kernels import load_kernels_for
 
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     said: list[str] = []
-    assert not load_cuda_kernels(said.append)
+    assert not load_kernels_for("cuda:0", said.append)
     assert said == ["Running without the Triton kernels, much slower: the package triton is not installed."]

@@ -1,4 +1,5 @@
-// Attention of query heads over one sequence, block by block: compiled once, since every kind of head size and group is a function of its own.
+// Attention of query heads over one sequence, block by block. The code is compiled only here, because every combination
+// of head size and group is a function of its own.
 
 #include "attention_share.h"
 #include "softmax_rows.h"
@@ -10,7 +11,8 @@ namespace {
 template <typename T>
 class PlainRun final : public RunAttention {
  public:
-  PlainRun(const Item& item, const Run<T>& run, int64_t group, int64_t dim) : item_(item), run_(run), group_(group), dim_(dim) {}
+  PlainRun(const Item& item, const Run<T>& run, int64_t group, int64_t dim)
+      : item_(item), run_(run), group_(group), dim_(dim) {}
 
   bool block() override {
     for (int64_t g = 0; g < run_.heads * group_; ++g) {
@@ -28,29 +30,31 @@ class PlainRun final : public RunAttention {
 
 #if QWEN_BATCH_HAS_AVX512
 
-// GROUP of each kv head's `group` query heads. The heads of a page lie side by side and are read in that order, block after
-// block: all keys, then all values, each fetched while those before it are worked on. `next`: keys of what follows.
+// Attends with GROUP of the `group` query heads of each kv head. The heads of a page lie side by side and are read in
+// that order. Each block of tokens takes two passes: first the keys of all heads, then their values. While one tile is
+// used, the next tile is prefetched. `next`: the keys that the thread reads after this run.
 template <int DIM, int GROUP>
 class VectorRun final : public RunAttention {
  public:
-  VectorRun(const Item& item, const Run<uint16_t>& run, int64_t group, Portion next)
+  VectorRun(const Item& item, const Run<uint16_t>& run, int64_t group, KvTile next)
       : run_(run), group_(group), scale_(item.scale * LOG2_E), work_(item, run, DIM, next), ahead_(work_) {
     for (int64_t h = 0; h < run.heads; ++h) heads_[h].emplace(run.q + h * group * DIM);
-    ahead_.following();
+    ahead_.next();
   }
 
   bool block() override {
     const Seen seen{static_cast<int>(work_.count()), 0};
-    for (int64_t h = 0; h < run_.heads; ++h) heads_[h]->score(work_.following(), ahead_.following(), score_ + h * GROUP * BLOCK);
-    softmax_.soften(score_, weight_, static_cast<int>(run_.heads) * GROUP, seen, scale_);
+    for (int64_t h = 0; h < run_.heads; ++h) heads_[h]->score(work_.next(), ahead_.next(), score_ + h * GROUP * BLOCK);
+    softmax_.online_softmax(score_, weight_, static_cast<int>(run_.heads) * GROUP, seen, scale_);
     for (int64_t h = 0; h < run_.heads; ++h)
-      heads_[h]->accumulate(work_.following(), ahead_.following(), weight_ + h * GROUP * BLOCK, softmax_.shrinks() + h * GROUP);
+      heads_[h]->accumulate(work_.next(), ahead_.next(), weight_ + h * GROUP * BLOCK,
+                            softmax_.rescale_factors() + h * GROUP);
     if (!work_.at_end()) return true;
     for (int64_t h = 0; h < run_.heads; ++h) heads_[h]->store(softmax_.sums() + h * GROUP, run_.out + h * group_ * DIM);
     return false;
   }
 
-  std::optional<Portions> to_come() const override { return work_; }
+  std::optional<KvTiles> upcoming() const override { return work_; }
 
  private:
   static constexpr int ROWS = MAX_RUN * GROUP;
@@ -58,15 +62,16 @@ class VectorRun final : public RunAttention {
   const Run<uint16_t> run_;
   const int64_t group_;
   const float scale_;
-  Portions work_, ahead_;
+  KvTiles work_, ahead_;
   std::optional<Attention<DIM, GROUP>> heads_[MAX_RUN];
   SoftmaxRows<(ROWS + 15) / 16 * 16, BLOCK> softmax_;
-  alignas(64) float score_[ROWS * BLOCK];  // what lies beyond a block's tokens is not seen by the softmax
+  alignas(64) float score_[ROWS * BLOCK];  // softmax_ ignores what lies beyond a block's tokens
   alignas(64) uint16_t weight_[ROWS * BLOCK];
 };
 
 template <int DIM>
-std::unique_ptr<RunAttention> vector_run_of(int64_t now, const Item& item, const Run<uint16_t>& run, int64_t group, Portion next) {
+std::unique_ptr<RunAttention> vector_run_of(int64_t now, const Item& item, const Run<uint16_t>& run, int64_t group,
+                                            KvTile next) {
   switch (now) {
     case 1: return std::make_unique<VectorRun<DIM, 1>>(item, run, group, next);
     case 2: return std::make_unique<VectorRun<DIM, 2>>(item, run, group, next);
@@ -75,7 +80,8 @@ std::unique_ptr<RunAttention> vector_run_of(int64_t now, const Item& item, const
   }
 }
 
-std::unique_ptr<RunAttention> vector_run(const DecodeStep<uint16_t>& step, const Item& sequence, const Run<uint16_t>& run, int64_t now, Portion next) {
+std::unique_ptr<RunAttention> vector_run(const DecodeStep<uint16_t>& step, const Item& sequence,
+                                         const Run<uint16_t>& run, int64_t now, KvTile next) {
   switch (step.dim) {
     case 32: return vector_run_of<32>(now, sequence, run, step.group(), next);
     case 64: return vector_run_of<64>(now, sequence, run, step.group(), next);
@@ -88,14 +94,16 @@ std::unique_ptr<RunAttention> vector_run(const DecodeStep<uint16_t>& step, const
 }  // namespace
 
 template <typename T>
-std::unique_ptr<RunAttention> run_at(const DecodeStep<T>& step, int64_t item, int64_t heads, int64_t round, int64_t end) {
+std::unique_ptr<RunAttention> run_at(const DecodeStep<T>& step, int64_t item, int64_t heads, int64_t round,
+                                     int64_t end) {
   const Item sequence = step.sequence_of(item);
   const Run<T> run = step.run(item, heads);
 #if QWEN_BATCH_HAS_AVX512
   if constexpr (std::is_same_v<T, uint16_t>) {
     if (attends_by_vectors<T>(step.dim, step.page_size)) {
       const int64_t now = std::min(MAX_GROUP, step.group() - round), after = item + heads;
-      const Portion next = after < end ? Portion{step.first_key(after), std::min<int64_t>(BLOCK, step.context_of(after))} : Portion{};
+      const KvTile next =
+          after < end ? KvTile{step.first_key(after), std::min<int64_t>(BLOCK, step.context_of(after))} : KvTile{};
       return vector_run(step, sequence, run.from_query(round * step.dim), now, next);
     }
   }

@@ -1,4 +1,5 @@
-// A thread's share of a step's decode attention, done a block of tokens at a time, so that other work may come in between.
+// A thread's share of a step's decode attention. It is done one block of tokens at a time, so that the thread can do
+// other work between blocks.
 #pragma once
 
 #include <algorithm>
@@ -13,40 +14,45 @@
 namespace qwen_batch {
 
 constexpr int64_t MAX_GROUP = 4;  // query heads worked on together; larger groups take several rounds
-constexpr int64_t MAX_RUN = 8;    // kv heads worked on in turn
+constexpr int64_t MAX_RUN = 8;    // max kv heads that one run works on in turn
 
-// Some query heads of each of a run of kv heads of one sequence.
+// Attention of some query heads over a run of kv heads of one sequence.
 class RunAttention {
  public:
   virtual ~RunAttention() = default;
 
-  // Works on the next block of tokens. Whether there is another; if not, the result is written.
+  // Works on the next block of tokens. Returns true if another block follows; otherwise the result has been written.
   virtual bool block() = 0;
 
-  // What the next blocks read.
-  virtual std::optional<Portions> to_come() const { return std::nullopt; }
+  // Returns the tiles that the next blocks read, if known.
+  virtual std::optional<KvTiles> upcoming() const { return std::nullopt; }
 };
 
-// Whether heads of `dim` in such pages are worked on block by block.
+// Returns whether attention with heads of size `dim` in such pages works block by block, with vector instructions.
 template <typename T>
 bool attends_by_vectors(int64_t dim, int64_t page_size) {
-  return QWEN_BATCH_HAS_AVX512 && std::is_same_v<T, uint16_t> && page_size % BLOCK == 0 && (dim == 32 || dim == 64 || dim == 128);
+  return QWEN_BATCH_HAS_AVX512 && std::is_same_v<T, uint16_t> && page_size % BLOCK == 0 &&
+         (dim == 32 || dim == 64 || dim == 128);
 }
 
-// `heads` kv heads from `item` on, of each the query heads of its group from `round` on, at most MAX_GROUP. Items after these are
-// read later, up to `end`.
+// Returns the attention of `heads` kv heads, starting at `item`. Of each kv head's group it takes up to MAX_GROUP query
+// heads, starting at number `round`. `end` is the end of the thread's items: the first keys of the next item before
+// `end` are prefetched.
 template <typename T>
-std::unique_ptr<RunAttention> run_at(const DecodeStep<T>& step, int64_t item, int64_t heads, int64_t round, int64_t end);
+std::unique_ptr<RunAttention> run_at(const DecodeStep<T>& step, int64_t item, int64_t heads, int64_t round,
+                                     int64_t end);
 
 template <typename T>
 class AttentionShare {
  public:
-  // Items `begin` to `end`.
-  AttentionShare(const DecodeStep<T>& step, int64_t begin, int64_t end) : step_(step), item_(begin), end_(end) { start(); }
+  // The share is the items from `begin` up to `end`.
+  AttentionShare(const DecodeStep<T>& step, int64_t begin, int64_t end) : step_(step), item_(begin), end_(end) {
+    start();
+  }
 
   bool done() const { return item_ >= end_; }
 
-  // How often `block` must be called from the first item on.
+  // Returns how many calls of `block` remain from the start of the current item.
   int64_t blocks() const {
     const int64_t rounds = (step_.group() + MAX_GROUP - 1) / MAX_GROUP;
     int64_t count = 0;
@@ -64,7 +70,7 @@ class AttentionShare {
     start();
   }
 
-  std::optional<Portions> to_come() const { return done() ? std::nullopt : run_->to_come(); }
+  std::optional<KvTiles> upcoming() const { return done() ? std::nullopt : run_->upcoming(); }
 
  private:
   bool by_vectors() const { return attends_by_vectors<T>(step_.dim, step_.page_size); }

@@ -1,7 +1,8 @@
-// The two small matrix products of blocked attention in bfloat16 with fp32 sums, on AMX tiles or by AVX-512.
+// The two small matrix products of blocked attention, in bfloat16 with float32 sums. They run on AMX tiles or with
+// AVX-512.
 //
-// Both read their second operand as pairs along the summed axis: [pairs][columns][2]. Each sum is one chain over the
-// pairs in order, whatever the number of rows, so a row's bits depend on that row alone.
+// Both read their second operand as pairs along the summed axis: [pairs][columns][2]. Each sum adds its pairs one by
+// one in order, whatever the number of rows. A row's bits therefore depend on that row alone.
 #pragma once
 
 #include <algorithm>
@@ -14,33 +15,37 @@
 
 namespace qwen_batch {
 
-constexpr int QUERY_ROWS = 32;  // rows of a block of queries
-constexpr int KEY_BLOCK = 64;   // keys of a block, at absolute positions
+constexpr int QUERY_ROWS = 32;  // rows per block of queries
+constexpr int KEY_BLOCK = 64;   // keys per block, at absolute positions
 
-// out[r][c] (+)= sum over p of a[r][2p] * b[p][c][0] + a[r][2p + 1] * b[p][c][1], for 16 * VECTORS columns.
+// Computes out[r][c] (+)= sum over p of a[r][2p] * b[p][c][0] + a[r][2p + 1] * b[p][c][1], for 16 * VECTORS columns.
 template <int ROWS, int VECTORS, bool ADD>
-inline void rows_by_vectors(const uint16_t* a, int a_stride, const uint16_t* b, int b_columns, float* out, int out_stride, int pairs) {
+inline void rows_by_vectors(const uint16_t* a, int a_stride, const uint16_t* b, int b_columns, float* out,
+                            int out_stride, int pairs) {
   __m512 sum[ROWS][VECTORS];
   for (int r = 0; r < ROWS; ++r)
     for (int v = 0; v < VECTORS; ++v)
       sum[r][v] = ADD ? _mm512_loadu_ps(out + r * out_stride + v * 16) : _mm512_setzero_ps();
-  for (int p = 0; p < pairs; ++p) add_outer(sum, b + p * b_columns * 2, [&](int r) { return pair_at(a + r * a_stride + 2 * p); });
+  for (int p = 0; p < pairs; ++p)
+    add_outer(sum, b + p * b_columns * 2, [&](int r) { return pair_at(a + r * a_stride + 2 * p); });
   for (int r = 0; r < ROWS; ++r)
     for (int v = 0; v < VECTORS; ++v) _mm512_storeu_ps(out + r * out_stride + v * 16, sum[r][v]);
 }
 
-// As many columns as are left, up to 64 at a time.
+// Computes all columns, up to 64 at a time.
 template <int ROWS, bool ADD>
 void rows_by_columns(const uint16_t* a, int a_stride, const uint16_t* b, int columns, float* out, int pairs) {
   int c = 0;
-  for (; c + 64 <= columns; c += 64) rows_by_vectors<ROWS, 4, ADD>(a, a_stride, b + c * 2, columns, out + c, columns, pairs);
+  for (; c + 64 <= columns; c += 64)
+    rows_by_vectors<ROWS, 4, ADD>(a, a_stride, b + c * 2, columns, out + c, columns, pairs);
   for (; c < columns; c += 32) rows_by_vectors<ROWS, 2, ADD>(a, a_stride, b + c * 2, columns, out + c, columns, pairs);
 }
 
-// The product by AVX-512: 6 rows x 64 columns of sums stay in registers. The last 8 rows go in two fours: two rows on
-// their own would wait for each other's sums.
+// Multiplies with AVX-512; the sums of 6 rows x 64 columns stay in registers. The last 8 rows are done as 4 + 4, not 6
+// + 2: two rows alone have too few independent sums, so that each addition waits for the one before.
 template <bool ADD>
-void multiply_vectors(const uint16_t* a, int a_stride, const uint16_t* b, int columns, float* out, int rows, int pairs) {
+void multiply_vectors(const uint16_t* a, int a_stride, const uint16_t* b, int columns, float* out, int rows,
+                      int pairs) {
   while (rows > 0) {
     const int now = rows >= 6 && rows != 8 ? 6 : rows >= 4 ? 4 : 1;
     if (now == 6) rows_by_columns<6, ADD>(a, a_stride, b, columns, out, pairs);
@@ -60,7 +65,8 @@ void multiply_vectors(const uint16_t* a, int a_stride, const uint16_t* b, int co
 
 namespace qwen_batch {
 
-// The product by AMX tiles: 16 or 32 rows x 32 columns of sums at a time. A TileScope of 16 rows must be open.
+// Multiplies with AMX tiles, 16 rows x 32 columns of sums at a time. `rows` is 16 or 32. A TileScope of 16 rows must be
+// open.
 template <bool ADD>
 void multiply_tiles(const uint16_t* a, int a_stride, const uint16_t* b, int columns, float* out, int rows, int pairs) {
   for (int r = 0; r < rows; r += 16)

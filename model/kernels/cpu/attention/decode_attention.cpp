@@ -1,8 +1,11 @@
-// Attention of one new token a sequence over its pages: softmax(q k^T * scale) v, one pass, online softmax.
+// Decode attention: one new token per sequence attends to the sequence's pages. Computes softmax(q k^T * scale) v in
+// one pass with an online softmax.
 //
-// Reads valid tokens only. Pages are blocks at absolute positions, and a sequence's heads are worked on by one thread
-// from the first page to the last, so its bits depend on no neighbour, thread count or padding.
-// Online softmax: Milakov and Gimelshein, arXiv 1805.02867; paged: Kwon et al., arXiv 2309.06180.
+// The kernel reads valid tokens only. Pages are blocks at absolute positions, and one thread works on a head from its
+// first page to its last. A sequence's bits therefore do not depend on its neighbours, the number of threads or
+// padding.
+//
+// Online softmax: Milakov and Gimelshein, arXiv 1805.02867. Paged attention: Kwon et al., arXiv 2309.06180.
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -22,11 +25,23 @@ namespace qwen_batch {
 namespace {
 
 template <typename T>
-void decode_as(const Tensor& q, const Tensor& cache, const Tensor& lens, const Tensor& tables, double scale, Tensor& out) {
+void decode_as(const Tensor& q, const Tensor& cache, const Tensor& lens, const Tensor& tables, double scale,
+               Tensor& out) {
   const CachePages pages = CachePages::of(cache);
-  const DecodeStep<T> step{static_cast<const T*>(q.const_data_ptr()), static_cast<const T*>(cache.const_data_ptr()), static_cast<T*>(out.mutable_data_ptr()),
-                           static_cast<const int32_t*>(lens.const_data_ptr()), static_cast<const int32_t*>(tables.const_data_ptr()),
-                           lens.size(0), q.size(1), pages.heads, pages.dim, pages.page_size, tables.size(1), static_cast<float>(scale)};
+  const DecodeStep<T> step{
+      .queries = static_cast<const T*>(q.const_data_ptr()),
+      .cache = static_cast<const T*>(cache.const_data_ptr()),
+      .out = static_cast<T*>(out.mutable_data_ptr()),
+      .context = static_cast<const int32_t*>(lens.const_data_ptr()),
+      .pages = static_cast<const int32_t*>(tables.const_data_ptr()),
+      .sequences = lens.size(0),
+      .query_heads = q.size(1),
+      .heads = pages.heads,
+      .dim = pages.dim,
+      .page_size = pages.page_size,
+      .width = tables.size(1),
+      .scale = static_cast<float>(scale),
+  };
   step.check_bounds(cache.size(0));
   const auto borders = step.borders(torch::stable::get_num_threads());
   as_team([&](const Member& member) {
@@ -36,14 +51,20 @@ void decode_as(const Tensor& q, const Tensor& cache, const Tensor& lens, const T
 
 }  // namespace
 
-// q [sequences, query heads, dim]; cache [pages, 2, kv heads, page size, dim]; lens [sequences] and tables [sequences, width] int32.
+// Returns attention [sequences, query heads, dim], like `q`.
+// q [sequences, query heads, dim]; cache [pages, 2, kv heads, page size, dim];
+// lens [sequences] and tables [sequences, width], both int32.
 Tensor decode_attention(const Tensor& q, const Tensor& cache, const Tensor& lens, const Tensor& tables, double scale) {
-  check(q.is_contiguous() && CachePages::is_cache(cache), "decode_attention: q and a cache [pages, 2, kv heads, page size, dim] must be contiguous");
+  check(q.is_contiguous() && CachePages::is_cache(cache),
+        "decode_attention: q and a cache [pages, 2, kv heads, page size, dim] must be contiguous");
   const CachePages pages = CachePages::of(cache);
   check(lens.is_contiguous() && tables.is_contiguous(), "decode_attention: lens and tables must be contiguous");
-  check(lens.scalar_type() == ScalarType::Int && tables.scalar_type() == ScalarType::Int, "decode_attention: lens and tables must be int32");
-  check(q.size(0) == lens.size(0) && q.size(0) == tables.size(0), "decode_attention: one query a sequence");
-  check(q.size(1) % pages.heads == 0 && q.size(2) == pages.dim && q.scalar_type() == cache.scalar_type(), "decode_attention: q and the cache do not fit");
+  check(lens.scalar_type() == ScalarType::Int && tables.scalar_type() == ScalarType::Int,
+        "decode_attention: lens and tables must be int32");
+  check(q.size(0) == lens.size(0) && q.size(0) == tables.size(0),
+        "decode_attention: q, lens and tables must have one entry per sequence");
+  check(q.size(1) % pages.heads == 0 && q.size(2) == pages.dim && q.scalar_type() == cache.scalar_type(),
+        "decode_attention: q must have the cache's type and head size, and a multiple of its kv heads");
   check(pages.dim <= 512 && pages.page_size <= 512, "decode_attention: head size and page size must be at most 512");
   Tensor out = torch::stable::empty_like(q);
   if (q.scalar_type() == ScalarType::BFloat16) {

@@ -1,4 +1,4 @@
-// What decode attention of a step reads and writes.
+// Inputs and output of one step's decode attention.
 #pragma once
 
 #include <cstdint>
@@ -11,11 +11,12 @@
 
 namespace qwen_batch {
 
-// One query a sequence. An item is a kv head of a sequence with its query heads; they are numbered by sequence, then head.
+// Each sequence has one query. An item is a kv head of a sequence together with its query heads. Items are numbered by
+// sequence, then by kv head.
 template <typename T>
 struct DecodeStep {
-  const T *queries, *cache;
-  T* out;
+  const T *queries = nullptr, *cache = nullptr;
+  T* out = nullptr;
   const int32_t *context, *pages;
   int64_t sequences, query_heads, heads, dim, page_size, width;
   float scale;
@@ -24,9 +25,17 @@ struct DecodeStep {
   int64_t group() const { return query_heads / heads; }
   CachePages cache_pages() const { return {heads, page_size, dim}; }
   int64_t context_of(int64_t item) const { return context[item / heads]; }
-  Item sequence_of(int64_t item) const { return {pages + item / heads * width, context_of(item), page_size, cache_pages().page(), scale}; }
+  Item sequence_of(int64_t item) const {
+    return {
+        .pages = pages + item / heads * width,
+        .context = context_of(item),
+        .page_size = page_size,
+        .page_stride = cache_pages().page(),
+        .scale = scale,
+    };
+  }
 
-  // `count` of the sequences from `begin` on; queries and results are to be set.
+  // Returns the step of `count` sequences, starting at `begin`. The caller must set its `queries` and `out`.
   DecodeStep part(int64_t begin, int64_t count) const {
     DecodeStep step = *this;
     step.sequences = count;
@@ -35,7 +44,7 @@ struct DecodeStep {
     return step;
   }
 
-  // Cuts the items into parts that read about as much.
+  // Cuts the items into parts that read about equally many tokens.
   std::vector<int64_t> borders(int64_t parts) const {
     return balanced_borders(items(), parts, [&](int64_t item) { return context_of(item); });
   }
@@ -43,17 +52,26 @@ struct DecodeStep {
   Run<T> run(int64_t item, int64_t heads_now) const {
     const int64_t first = item * group() * dim;
     const T* keys = cache + cache_pages().key_at(0, item % heads);
-    return {queries + first, keys, keys + cache_pages().values(), out + first, heads_now};
+    return {
+        .q = queries + first,
+        .keys = keys,
+        .values = keys + cache_pages().values(),
+        .out = out + first,
+        .heads = heads_now,
+    };
   }
 
-  // Raises `std::runtime_error` for what lies outside a cache of so many pages.
+  // Raises `std::runtime_error` if a context length or page number lies outside a cache of `num_pages` pages.
   void check_bounds(int64_t num_pages) const {
     for (int64_t s = 0; s < sequences; ++s)
-      check(context[s] >= 1 && context[s] <= width * page_size, "decode_attention: a context length is outside its pages");
+      check(context[s] >= 1 && context[s] <= width * page_size,
+            "decode_attention: a context length is outside its pages");
     check_page_numbers(pages, sequences * width, num_pages, "decode_attention: a page number is outside the cache");
   }
 
-  const T* first_key(int64_t item) const { return cache + cache_pages().key_at(pages[item / heads * width] * page_size, item % heads); }
+  const T* first_key(int64_t item) const {
+    return cache + cache_pages().key_at(pages[item / heads * width] * page_size, item % heads);
+  }
 };
 
 }  // namespace qwen_batch

@@ -1,4 +1,4 @@
-// Decode attention of one head in plain C++: for processors without AVX-512, for float32, for unusual head sizes.
+// Decode attention of one head in plain C++. It serves processors without AVX-512, float32, and unusual head sizes.
 #pragma once
 
 #include <algorithm>
@@ -9,29 +9,34 @@
 
 namespace qwen_batch {
 
-// What attention over one sequence needs.
+// A sequence's pages and sizes, as attention needs them.
 struct Item {
   const int32_t* pages;
   int64_t context;    // tokens in the cache
-  int64_t page_size;  // tokens a page
+  int64_t page_size;  // tokens per page
   int64_t page_stride;
   float scale;
 
-  // Where a position's key or value lies behind that of the first page's first.
-  int64_t place(int64_t position, int64_t dim) const { return pages[position / page_size] * page_stride + position % page_size * dim; }
+  // Returns the offset of a position's key or value, in values from the first key or value of page 0.
+  int64_t place(int64_t position, int64_t dim) const {
+    return pages[position / page_size] * page_stride + position % page_size * dim;
+  }
 };
 
-// Kv heads that lie side by side, and their query heads.
+// Adjacent kv heads and their query heads.
 template <typename T>
 struct Run {
   const T *q, *keys, *values;
   T* out;
   int64_t heads;
 
-  Run from_query(int64_t values_further) const { return {q + values_further, keys, values, out + values_further, heads}; }
+  Run from_query(int64_t values_further) const {
+    return {q + values_further, keys, values, out + values_further, heads};
+  }
 };
 
-// One query head; any type, any processor: the compiler vectorises. `dim` and the page size are at most 512.
+// Attends with one query head, in any type and on any processor; the compiler vectorises the loops. `dim` and the page
+// size are at most 512.
 template <typename T>
 void attend_plain(const Item& item, const T* q, const T* keys, const T* values, T* out, int64_t dim) {
   float query[512], sum_v[512], score[512];
@@ -52,11 +57,11 @@ void attend_plain(const Item& item, const T* q, const T* keys, const T* values, 
       score[t] = dot;
       page_highest = std::max(page_highest, dot);
     }
-    const float shrink = std::exp(highest - page_highest);
+    const float rescale = std::exp(highest - page_highest);
     highest = page_highest;
-    sum *= shrink;
+    sum *= rescale;
 #pragma omp simd
-    for (int64_t d = 0; d < dim; ++d) sum_v[d] *= shrink;
+    for (int64_t d = 0; d < dim; ++d) sum_v[d] *= rescale;
     for (int64_t t = 0; t < count; ++t) {
       const T* value = values + at + t * dim;
       const float weight = std::exp(score[t] - highest);

@@ -1,8 +1,8 @@
 // Causal attention of the new tokens of several sequences over their pages, in bfloat16.
 //
-// A block of up to 32 queries of one head meets the keys in blocks of 64 at absolute positions, with an online softmax a
-// row; a block of keys beyond a row's position changes nothing in that row. So a row's bits depend neither on the other
-// rows nor on how a prompt was cut into chunks. (Dao et al., arXiv 2205.14135.)
+// A block of up to 32 queries of one head meets the keys in blocks of 64 at absolute positions. Each row has its own
+// online softmax, and keys beyond a row's position do not change that row. A row's bits therefore depend neither on
+// other rows nor on how a prompt is cut into chunks. (Dao et al., arXiv 2205.14135.)
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -27,12 +27,14 @@ namespace {
 
 constexpr int MAX_DIM = 256;
 
-// A block of keys and values of one (sequence, kv head) in pairs: keys [dim / 2][64][2], values [32][dim][2].
-void pack_keys_and_values(const PrefillStep& step, int64_t sequence, int64_t head, int64_t block, uint16_t* keys, uint16_t* values) {
+// Packs one block of keys and values of a (sequence, kv head) into pairs: keys [dim / 2][64][2], values [32][dim][2].
+void pack_keys_and_values(const PrefillStep& step, int64_t sequence, int64_t head, int64_t block, uint16_t* keys,
+                          uint16_t* values) {
   const int64_t first = block * KEY_BLOCK, dim = step.dim;
   const int64_t count = std::min<int64_t>(KEY_BLOCK, step.context[sequence] - first);
   const int64_t page = step.tables[sequence * step.width + first / step.page_size];
-  const uint16_t* key_rows = step.cache + step.cache_pages().key_at(page * step.page_size + first % step.page_size, head);
+  const uint16_t* key_rows =
+      step.cache + step.cache_pages().key_at(page * step.page_size + first % step.page_size, head);
   const uint16_t* value_rows = key_rows + step.cache_pages().values();
   const auto row = [&](const uint16_t* rows, int64_t t, int64_t d) {
     return t < count ? _mm512_loadu_si512(rows + t * dim + d) : _mm512_setzero_si512();
@@ -52,7 +54,7 @@ void pack_keys_and_values(const PrefillStep& step, int64_t sequence, int64_t hea
     }
 }
 
-// Up to 32 queries of one head against all their keys.
+// Up to 32 queries of one head, which attend to all their keys.
 class QueryBlock {
  public:
   QueryBlock(const PrefillStep& step, int64_t sequence, int64_t head, int64_t first_row) : step_(step) {
@@ -70,9 +72,12 @@ class QueryBlock {
     const int64_t block_values = step_.dim * KEY_BLOCK;
     for (int64_t first = 0; first < position_ + rows_; first += KEY_BLOCK) {
       const int64_t block = first / KEY_BLOCK * block_values;
-      multiply<false>(query_, static_cast<int>(step_.dim), keys + block, KEY_BLOCK, score_, static_cast<int>(step_.dim / 2));
-      softmax_.soften(score_, weight_, rows_, {static_cast<int>(std::min<int64_t>(KEY_BLOCK, position_ + 1 - first)), 1}, step_.scale * LOG2_E);
-      shrink_sums();
+      multiply<false>(query_, static_cast<int>(step_.dim), keys + block, KEY_BLOCK, score_,
+                      static_cast<int>(step_.dim / 2));
+      softmax_.online_softmax(score_, weight_, rows_,
+                              {static_cast<int>(std::min<int64_t>(KEY_BLOCK, position_ + 1 - first)), 1},
+                              step_.scale * LOG2_E);
+      rescale_sums();
       multiply<true>(weight_, KEY_BLOCK, values + block, static_cast<int>(step_.dim), sum_v_, KEY_BLOCK / 2);
     }
     store();
@@ -87,13 +92,13 @@ class QueryBlock {
     multiply_vectors<ADD>(a, a_stride, b, columns, out, rows_, pairs);
   }
 
-  void shrink_sums() {
+  void rescale_sums() {
     for (int r = 0; r < rows_; ++r) {
-      const float shrink = softmax_.shrinks()[r];
-      if (shrink == 1.0f) continue;
+      const float rescale = softmax_.rescale_factors()[r];
+      if (rescale == 1.0f) continue;
       float* sums = sum_v_ + r * step_.dim;
       for (int64_t d = 0; d < step_.dim; d += 16)
-        _mm512_storeu_ps(sums + d, _mm512_mul_ps(_mm512_loadu_ps(sums + d), _mm512_set1_ps(shrink)));
+        _mm512_storeu_ps(sums + d, _mm512_mul_ps(_mm512_loadu_ps(sums + d), _mm512_set1_ps(rescale)));
     }
   }
 
@@ -110,8 +115,8 @@ class QueryBlock {
 
   const PrefillStep& step_;
   int rows_;
-  int64_t position_;  // of the first row, from 0
-  int64_t origin_;    // of the first row in q and out
+  int64_t position_;  // position of the first row in its sequence, from 0
+  int64_t origin_;    // offset of the first row in q and out
   alignas(64) uint16_t query_[QUERY_ROWS * MAX_DIM];
   alignas(64) float score_[QUERY_ROWS * KEY_BLOCK];
   alignas(64) uint16_t weight_[QUERY_ROWS * KEY_BLOCK] = {};
@@ -127,7 +132,8 @@ void PrefillStep::check_bounds(int64_t tokens, int64_t pages) const {
   check(query_start[0] == 0 && query_start[sequences] == tokens, "prefill_attention: query_start does not cover q");
   for (int64_t s = 0; s < sequences; ++s) {
     const int64_t fresh = query_start[s + 1] - query_start[s];
-    check(fresh >= 0 && fresh <= context[s] && context[s] >= 1 && context[s] <= width * page_size, "prefill_attention: a length is outside its range");
+    check(fresh >= 0 && fresh <= context[s] && context[s] >= 1 && context[s] <= width * page_size,
+          "prefill_attention: a context length or a number of new tokens is outside its range");
   }
   check_page_numbers(tables, sequences * width, pages, "prefill_attention: a page number is outside the cache");
 }
@@ -142,10 +148,11 @@ PrefillPlan::PrefillPlan(const PrefillStep& step) {
       for (int64_t b = 0; b < count; ++b) keys_.push_back({s, h, b});
   }
   cut_queries(step);
-  packed_ = torch::stable::empty({2, first_block_.back() * step.heads * step.dim * KEY_BLOCK + 32}, ScalarType::BFloat16);
+  packed_ =
+      torch::stable::empty({2, first_block_.back() * step.heads * step.dim * KEY_BLOCK + 32}, ScalarType::BFloat16);
 }
 
-// A head after the other, since its keys and values fit into the second-level cache.
+// Queries of the same head follow each other, because the keys and values of one head fit into the second-level cache.
 void PrefillPlan::cut_queries(const PrefillStep& step) {
   queries_.clear();
   for (int64_t s = 0; s < step.sequences; ++s) {
@@ -181,7 +188,8 @@ void PrefillPlan::attend(const Member& member, const PrefillStep& step) const {
   const auto count = static_cast<int64_t>(queries_.size());
   for (int64_t i = member.team.take(); i < count; i = member.team.take()) {
     const int64_t at = place(step, queries_[i].sequence, queries_[i].head / group);
-    QueryBlock(step, queries_[i].sequence, queries_[i].head, queries_[i].block * QUERY_ROWS).run(keys + at, values + at);
+    QueryBlock(step, queries_[i].sequence, queries_[i].head, queries_[i].block * QUERY_ROWS)
+        .run(keys + at, values + at);
   }
 }
 
@@ -193,7 +201,7 @@ void PrefillPlan::attend(const Member&, const PrefillStep&) const {}
 
 #endif
 
-// Whether this build and processor can run `prefill_attention` for heads of `dim` in pages of `page_size`.
+// Returns whether this build and processor can run `prefill_attention` for heads of `dim` in pages of `page_size`.
 bool prefill_attention_available(int64_t dim, int64_t page_size) {
 #if QWEN_BATCH_HAS_AVX512
 #if QWEN_BATCH_HAS_AMX
@@ -205,20 +213,38 @@ bool prefill_attention_available(int64_t dim, int64_t page_size) {
 #endif
 }
 
-// q [tokens, query heads, dim] bfloat16; cache [pages, 2, kv heads, page size, dim]; query_start [sequences + 1],
-// context_lens [sequences] and block_tables [sequences, width] int32. The queries are the last tokens of each context.
-Tensor prefill_attention(const Tensor& q, const Tensor& cache, const Tensor& query_start, const Tensor& context_lens, const Tensor& block_tables,
-                         double scale) {
-  check(q.is_contiguous() && CachePages::is_cache(cache), "prefill_attention: q and a cache [pages, 2, kv heads, page size, dim] must be contiguous");
-  for (const Tensor* t : {&q, &cache}) check(t->scalar_type() == ScalarType::BFloat16, "prefill_attention: q and the cache must be bfloat16");
+// Returns attention [tokens, query heads, dim], like `q`.
+// q [tokens, query heads, dim] and cache [pages, 2, kv heads, page size, dim], both bfloat16;
+// query_start [sequences + 1], context_lens [sequences] and block_tables [sequences, width], all int32.
+// The queries are the last tokens of each context.
+Tensor prefill_attention(const Tensor& q, const Tensor& cache, const Tensor& query_start, const Tensor& context_lens,
+                         const Tensor& block_tables, double scale) {
+  check(q.is_contiguous() && CachePages::is_cache(cache),
+        "prefill_attention: q and a cache [pages, 2, kv heads, page size, dim] must be contiguous");
+  for (const Tensor* t : {&q, &cache})
+    check(t->scalar_type() == ScalarType::BFloat16, "prefill_attention: q and the cache must be bfloat16");
   const CachePages pages = CachePages::of(cache);
-  check(prefill_attention_available(pages.dim, pages.page_size), "prefill_attention: this processor or head size is not supported");
-  for (const Tensor* t : {&query_start, &context_lens, &block_tables}) check(t->is_contiguous() && t->scalar_type() == ScalarType::Int, "prefill_attention: indices must be contiguous int32");
+  check(prefill_attention_available(pages.dim, pages.page_size),
+        "prefill_attention: this processor or head size is not supported");
+  for (const Tensor* t : {&query_start, &context_lens, &block_tables})
+    check(t->is_contiguous() && t->scalar_type() == ScalarType::Int,
+          "prefill_attention: indices must be contiguous int32");
   Tensor out = torch::stable::empty_like(q);
-  const PrefillStep step{static_cast<const uint16_t*>(q.const_data_ptr()), static_cast<const uint16_t*>(cache.const_data_ptr()), static_cast<uint16_t*>(out.mutable_data_ptr()),
-                         static_cast<const int32_t*>(query_start.const_data_ptr()), static_cast<const int32_t*>(context_lens.const_data_ptr()),
-                         static_cast<const int32_t*>(block_tables.const_data_ptr()), context_lens.size(0), q.size(1), pages.heads, pages.dim,
-                         pages.page_size, block_tables.size(1), static_cast<float>(scale)};
+  const PrefillStep step{
+      .q = static_cast<const uint16_t*>(q.const_data_ptr()),
+      .cache = static_cast<const uint16_t*>(cache.const_data_ptr()),
+      .out = static_cast<uint16_t*>(out.mutable_data_ptr()),
+      .query_start = static_cast<const int32_t*>(query_start.const_data_ptr()),
+      .context = static_cast<const int32_t*>(context_lens.const_data_ptr()),
+      .tables = static_cast<const int32_t*>(block_tables.const_data_ptr()),
+      .sequences = context_lens.size(0),
+      .query_heads = q.size(1),
+      .heads = pages.heads,
+      .dim = pages.dim,
+      .page_size = pages.page_size,
+      .width = block_tables.size(1),
+      .scale = static_cast<float>(scale),
+  };
   step.check_bounds(q.size(0), cache.size(0));
   PrefillPlan plan(step);
   as_team([&](const Member& member) { plan.attend(member, step); });
@@ -229,7 +255,9 @@ Tensor prefill_attention(const Tensor& q, const Tensor& cache, const Tensor& que
 
 STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
   m.def("prefill_attention_available(int dim, int page_size) -> bool");
-  m.def("prefill_attention(Tensor q, Tensor cache, Tensor query_start, Tensor context_lens, Tensor block_tables, float scale) -> Tensor");
+  m.def(
+      "prefill_attention(Tensor q, Tensor cache, Tensor query_start, Tensor context_lens, Tensor block_tables, float "
+      "scale) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {

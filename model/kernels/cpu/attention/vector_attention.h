@@ -1,4 +1,4 @@
-// Decode attention of a group of query heads that share a kv head, by AVX-512, a portion at a time.
+// Decode attention with AVX-512, one tile at a time, for query heads that share a kv head.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +11,7 @@ namespace qwen_batch {
 
 #if QWEN_BATCH_HAS_AVX512
 
-// The state is that of one kv head; scores and weights are [GROUP][BLOCK], between them comes a softmax.
+// Holds the state of one kv head. Scores and weights are [GROUP][BLOCK]; a softmax turns scores into weights.
 template <int DIM, int GROUP>
 class Attention {
  public:
@@ -22,9 +22,9 @@ class Attention {
     }
   }
 
-  // Products with keys. `ahead` is fetched meanwhile.
-  void score(Portion keys, Portion ahead, float* scores) const {
-    Fetch<DIM> fetch(keys, ahead, keys.count);
+  // Multiplies the queries with `keys`. Meanwhile `next` is prefetched.
+  void score(KvTile keys, KvTile next, float* scores) const {
+    Fetch<DIM> fetch(keys, next, keys.count);
     for (int64_t t = 0; t < keys.count; t += 16) {
       __m512 dots[GROUP];
       dots_of<16>(keys, t, fetch, dots);
@@ -32,18 +32,18 @@ class Attention {
     }
   }
 
-  // Adds weighted values to the sums so far, which are first multiplied by `shrink`. Two rows a step: their interleaved halves
-  // against the pair of weights.
-  void accumulate(Portion values, Portion ahead, const uint16_t* weights, const float* shrink) {
+  // Multiplies the sums so far by `rescale`, then adds the weighted values. Each step takes two rows: it interleaves
+  // them and multiplies by a pair of weights.
+  void accumulate(KvTile values, KvTile next, const uint16_t* weights, const float* rescale) {
     const int count = static_cast<int>(values.count);
-    Fetch<DIM> fetch(values, ahead, (count + 1) / 2);
-    // Not the members, and copied by unrolled loops: else the compiler writes the sums to memory in every step, which takes longer
-    // than the step.
+    Fetch<DIM> fetch(values, next, (count + 1) / 2);
+    // Local sums, which unrolled loops copy from and to the members. Without this the compiler writes the sums to
+    // memory in every step, which takes longer than the step itself.
     __m512 sums[GROUP][2 * CHUNKS];
 #pragma GCC unroll 8
     for (int g = 0; g < GROUP; ++g)
 #pragma GCC unroll 8
-      for (int c = 0; c < 2 * CHUNKS; ++c) sums[g][c] = _mm512_mul_ps(sum_v_[g][c], _mm512_set1_ps(shrink[g]));
+      for (int c = 0; c < 2 * CHUNKS; ++c) sums[g][c] = _mm512_mul_ps(sum_v_[g][c], _mm512_set1_ps(rescale[g]));
     for (int t = 0; t < count; t += 2) {
       const uint16_t* even = values.rows + t * DIM;
       const uint16_t* odd = t + 1 < count ? even + DIM : ZEROS;
@@ -65,8 +65,8 @@ class Attention {
       for (int c = 0; c < 2 * CHUNKS; ++c) sum_v_[g][c] = sums[g][c];
   }
 
-  // Undo the interleaving: a quarter of `low` holds values 0 to 3 of its eight, the same quarter of `high` 4 to 7.
-  // `sums`: of the weights.
+  // Writes the result and undoes the interleaving: a quarter of `low` holds values 0 to 3 of eight, the same quarter of
+  // `high` holds 4 to 7. `sums`: the sums of the weights.
   void store(const float* sums, uint16_t* out) const {
     for (int g = 0; g < GROUP; ++g) {
       const __m512 inverse = _mm512_set1_ps(1.0f / sums[g]);
@@ -84,13 +84,15 @@ class Attention {
   }
 
  private:
-  static constexpr int CHUNKS = DIM / 32;  // registers of 32 bfloat16 values a row
+  static constexpr int CHUNKS = DIM / 32;  // registers of 32 bfloat16 values per row
 
-  // Products with N keys from the t-th on. Halves are combined as soon as both are there, so that they stay in registers.
+  // Multiplies with N keys, starting at the t-th. Two halves are combined as soon as both are done, so that they stay
+  // in registers.
   template <int N>
-  [[gnu::always_inline]] void dots_of(Portion keys, int64_t t, Fetch<DIM>& fetch, __m512* dots) const {
+  [[gnu::always_inline]] void dots_of(KvTile keys, int64_t t, Fetch<DIM>& fetch, __m512* dots) const {
     if constexpr (N == 1) {
-      const uint16_t* key = keys.rows + std::min(t, keys.count - 1) * DIM;  // beyond the last: any valid row, which the softmax leaves out
+      const uint16_t* key =
+          keys.rows + std::min(t, keys.count - 1) * DIM;  // past the end: any valid row, the softmax ignores it
       for (int g = 0; g < GROUP; ++g) dots[g] = _mm512_setzero_ps();
       for (int c = 0; c < CHUNKS; ++c) {
         const __m512i part = _mm512_loadu_si512(key + c * 32);
@@ -101,7 +103,8 @@ class Attention {
       __m512 first[GROUP], second[GROUP];
       dots_of<N / 2>(keys, t, fetch, first);
       dots_of<N / 2>(keys, t + N / 2, fetch, second);
-      for (int g = 0; g < GROUP; ++g) dots[g] = combined<N>(first[g], second[g], [](__m512 a, __m512 b) { return _mm512_add_ps(a, b); });
+      for (int g = 0; g < GROUP; ++g)
+        dots[g] = combined<N>(first[g], second[g], [](__m512 a, __m512 b) { return _mm512_add_ps(a, b); });
     }
   }
 

@@ -1,4 +1,4 @@
-// Work cut into parts of about the same size.
+// Cuts work into parts of about the same size.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +6,7 @@
 
 namespace qwen_batch {
 
-// Borders that cut `items`, in their order, into `parts` with about equal sums of `work_of(item)`.
+// Returns borders that cut `items`, in order, into `parts` with about equal sums of `work_of(item)`.
 template <typename Work>
 std::vector<int64_t> balanced_borders(int64_t items, int64_t parts, const Work& work_of) {
   int64_t total = 0, item = 0, seen = 0;

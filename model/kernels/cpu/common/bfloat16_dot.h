@@ -1,7 +1,7 @@
 // Dot products of bfloat16 pairs, and rounding to bfloat16, on 16 lanes.
 //
-// AVX512-BF16 has an instruction for each. Other processors with AVX-512 widen to float32 and use two multiply-adds, in the
-// order in which the instruction adds: the odd values of a pair first.
+// AVX512-BF16 has an instruction for each. Other processors with AVX-512 widen to float32 and use two multiply-adds.
+// Their order is that of the instruction: the odd values of a pair come first.
 #pragma once
 
 #include <immintrin.h>
@@ -11,7 +11,7 @@
 
 namespace qwen_batch {
 
-// Two bfloat16 values that lie side by side, as one number of 32 bits.
+// Returns two adjacent bfloat16 values as one 32-bit number.
 inline int32_t pair_at(const uint16_t* values) {
   int32_t pair;
   std::memcpy(&pair, values, sizeof pair);
@@ -20,15 +20,17 @@ inline int32_t pair_at(const uint16_t* values) {
 
 #if defined(__AVX512BF16__)
 
-// sum + a[2i] * b[2i] + a[2i + 1] * b[2i + 1] in each lane i.
+// Returns sum + a[2i] * b[2i] + a[2i + 1] * b[2i + 1] in each lane i.
 inline __m512 add_dots(__m512 sum, __m512i a, __m512i b) { return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b); }
 
-// To nearest even.
+// Rounds to nearest even.
 inline __m256i to_bfloat16(__m512 values) { return (__m256i)_mm512_cvtneps_pbh(values); }
 
 #else
 
-inline __m512 odd_values(__m512i pairs) { return _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(0xffff0000))); }
+inline __m512 odd_values(__m512i pairs) {
+  return _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(0xffff0000)));
+}
 inline __m512 even_values(__m512i pairs) { return _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16)); }
 
 inline __m512 add_dots(__m512 sum, __m512i a, __m512i b) {
@@ -36,7 +38,8 @@ inline __m512 add_dots(__m512 sum, __m512i a, __m512i b) {
   return _mm512_fmadd_ps(even_values(a), even_values(b), sum);
 }
 
-// To nearest even. A NaN stays one: its quiet bit is set, so that cutting its lower bits off cannot make it infinite.
+// Rounds to nearest even. A NaN stays a NaN: its quiet bit is set, because without it the cut of the lower bits could
+// leave an infinity.
 inline __m256i to_bfloat16(__m512 values) {
   const __m512i bits = _mm512_castps_si512(values), one = _mm512_set1_epi32(1);
   const __m512i last = _mm512_and_si512(_mm512_srli_epi32(bits, 16), one);
@@ -48,8 +51,8 @@ inline __m256i to_bfloat16(__m512 values) {
 
 #endif
 
-// Adds ROWS rows times COLUMNS registers of columns for one pair of the summed axis: `sums[r][c]` gets the dot product of
-// `pair_of(r)` and register c of `columns`, which lie side by side.
+// Adds the products of ROWS rows and COLUMNS registers of columns, for one pair of the summed axis. `sums[r][c]` gets
+// the dot product of `pair_of(r)` and register c of `columns`. The registers lie side by side in `columns`.
 template <int ROWS, int COLUMNS, typename PairOf>
 inline void add_outer(__m512 (&sums)[ROWS][COLUMNS], const uint16_t* columns, const PairOf& pair_of) {
 #if defined(__AVX512BF16__)
@@ -60,7 +63,7 @@ inline void add_outer(__m512 (&sums)[ROWS][COLUMNS], const uint16_t* columns, co
     for (int c = 0; c < COLUMNS; ++c) sums[r][c] = add_dots(sums[r][c], loaded[c], both);
   }
 #else
-  // One half after the other: both halves of all columns would not fit into the registers beside the sums.
+  // First the odd, then the even values: both halves of all columns do not fit into the registers next to the sums.
   __m512 half[COLUMNS];
   for (int c = 0; c < COLUMNS; ++c) half[c] = odd_values(_mm512_loadu_si512(columns + c * 32));
   for (int r = 0; r < ROWS; ++r) {

@@ -1,5 +1,6 @@
-// The operators of `model/ops` on a CPU: which kernel serves a call. What no kernel knows goes back to plain PyTorch, which
-// `model/ops/library.py` registers under the operator's name with `_in_python` behind it.
+// The operators of `model/ops` on a CPU: chooses the kernel that serves a call. A call that no kernel supports goes
+// back to plain PyTorch. `model/ops/library.py` registers that implementation under the operator's name followed by
+// `_in_python`.
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -18,11 +19,12 @@ using torch::headeronly::ScalarType;
 namespace qwen_batch {
 namespace {
 
-constexpr int64_t MOST_DECODE = 512;           // head size and page size of the decode kernel
+constexpr int64_t MAX_DECODE_SIZE = 512;  // max head size and max page size of the decode kernel
 
 std::atomic<bool> attention_enabled{true};
 
-// For tests and comparisons in one process: attention as on a machine without these kernels.
+// Turns the attention kernels off, for tests and comparisons: attention then runs as on a machine without these
+// kernels.
 void enable_attention(bool enabled) { attention_enabled = enabled; }
 
 template <typename... Args>
@@ -41,16 +43,18 @@ Tensor linear(const Tensor& x, const Tensor& weight, int64_t out_features) {
 
 bool attention_is_enabled() { return attention_enabled; }
 
-Tensor paged_attention(const Tensor& q, const Tensor& cache, const Tensor& query_start, const Tensor& context_lens, const Tensor& block_tables,
-                       double scale, bool is_decode) {
+Tensor paged_attention(const Tensor& q, const Tensor& cache, const Tensor& query_start, const Tensor& context_lens,
+                       const Tensor& block_tables, double scale, bool is_decode) {
   const CachePages pages = CachePages::of(cache);
   if (attention_enabled) {
-    if (is_decode && pages.dim <= MOST_DECODE && pages.page_size <= MOST_DECODE)
+    if (is_decode && pages.dim <= MAX_DECODE_SIZE && pages.page_size <= MAX_DECODE_SIZE)
       return decode_attention(torch::stable::contiguous(q), cache, context_lens, block_tables, scale);
-    if (!is_decode && q.scalar_type() == ScalarType::BFloat16 && prefill_attention_available(pages.dim, pages.page_size))
+    if (!is_decode && q.scalar_type() == ScalarType::BFloat16 &&
+        prefill_attention_available(pages.dim, pages.page_size))
       return prefill_attention(torch::stable::contiguous(q), cache, query_start, context_lens, block_tables, scale);
   }
-  return in_python("qwen_batch::paged_attention_in_python", q, cache, query_start, context_lens, block_tables, scale, is_decode);
+  return in_python("qwen_batch::paged_attention_in_python", q, cache, query_start, context_lens, block_tables, scale,
+                   is_decode);
 }
 
 }  // namespace qwen_batch

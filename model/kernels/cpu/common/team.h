@@ -1,5 +1,5 @@
-// The threads of a parallel region, which go through the same work together: each does its share, and where one needs what
-// others have done, all wait for each other. A wait costs far less than the end of one region and the beginning of the next.
+// The threads of a parallel region, which do the same work together. Each does its share; where one needs the results
+// of others, all wait for each other. Such a wait costs far less than the end of one region and the start of the next.
 #pragma once
 
 #include <torch/csrc/stable/ops.h>
@@ -19,10 +19,10 @@ class Team {
 
   int64_t parts() const { return parts_; }
 
-  // The number of a piece of work that no thread has taken since the last wait, from 0.
+  // Returns the number of a piece of work that no thread has taken since the last wait. Numbers start at 0.
   int64_t take() { return taken_.fetch_add(1, std::memory_order_relaxed); }
 
-  // Returns when every part has arrived.
+  // Returns when every part has arrived. `arriving`: number of parts that the caller stands for.
   void wait(int64_t arriving) {
     const uint32_t round = round_.load(std::memory_order_acquire);
     if (arrived_.fetch_add(arriving, std::memory_order_acq_rel) + arriving == parts_) {
@@ -40,7 +40,7 @@ class Team {
   }
 
  private:
-  static constexpr int SPINS = 10'000;  // some tenths of a millisecond; who waits longer than that sleeps
+  static constexpr int SPINS = 10'000;  // some tenths of a millisecond; a thread that waits longer sleeps
 
   static void pause() {
 #if defined(__x86_64__)
@@ -54,16 +54,17 @@ class Team {
   alignas(64) std::atomic<int64_t> taken_{0};
 };
 
-// What one thread does: usually one part, more where there are fewer threads than were asked for.
+// One thread of a team. It usually has one part of the work; it has more if there are fewer threads than requested.
 struct Member {
   Team& team;
-  int64_t first, last;  // parts
+  int64_t first, last;  // the thread's parts are `first` up to `last`
 
-  // The borders of its share of so many things.
+  // The borders of this thread's share of `items`.
   int64_t begin(int64_t items) const { return items * first / team.parts(); }
   int64_t end(int64_t items) const { return items * last / team.parts(); }
 
-  // Until all have come here. Nothing that may throw belongs before it: the others would wait forever.
+  // Waits until all members have called `wait`. Nothing that may throw belongs before it: the other members would wait
+  // forever.
   void wait() const { team.wait(last - first); }
 };
 
@@ -71,7 +72,8 @@ struct Member {
 template <typename Work>
 void as_team(const Work& work) {
   Team team(torch::stable::get_num_threads());
-  torch::stable::parallel_for(0, team.parts(), 1, [&](int64_t first, int64_t last) { work(Member{team, first, last}); });
+  torch::stable::parallel_for(0, team.parts(), 1,
+                              [&](int64_t first, int64_t last) { work(Member{team, first, last}); });
 }
 
 }  // namespace qwen_batch

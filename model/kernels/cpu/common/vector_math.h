@@ -1,4 +1,4 @@
-// Vector pieces that kernels share: 16 floats a register, bfloat16 pairs.
+// Vector operations that kernels share: 16 floats per register, and bfloat16 pairs.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,7 @@
 
 namespace qwen_batch {
 
-constexpr float LOWEST = -1e30f;  // below every score of attention, and safe to subtract
+constexpr float LOWEST = -1e30f;  // lower than any attention score, and safe to subtract
 
 inline float to_float(float value) { return value; }
 
@@ -27,7 +27,7 @@ inline float to_float(uint16_t bfloat16) {
 
 inline void from_float(float value, float* out) { *out = value; }
 
-// To nearest even; a NaN stays one.
+// Rounds to nearest even; a NaN stays a NaN.
 inline void from_float(float value, uint16_t* out) {
   uint32_t bits;
   std::memcpy(&bits, &value, sizeof bits);
@@ -38,14 +38,14 @@ inline void from_float(float value, uint16_t* out) {
 
 constexpr int64_t LANES = 16;
 
-// The first `count` lanes; none below 0, all from 16 on.
+// Returns a mask of the first `count` lanes: no lane if `count` is below 0, all lanes from 16 on.
 inline __mmask16 first_lanes(int64_t count) {
   return count >= LANES ? 0xffff : static_cast<__mmask16>((1u << std::max<int64_t>(0, count)) - 1);
 }
 
 constexpr float LOG2_E = 1.44269504f;
 
-// 2^x for x <= 0, to about 2 ulp of bfloat16's needs: the Taylor terms of 2^f, |f| <= 1/2.
+// Returns 2^x for x <= 0, accurate enough for bfloat16 (about 2 ulp). Uses the Taylor terms of 2^f with |f| <= 1/2.
 inline __m512 exp2_of_negative(__m512 x) {
   const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   const __m512 f = _mm512_sub_ps(x, whole);
@@ -58,24 +58,25 @@ inline __m512 exp2_of_negative(__m512 x) {
   return _mm512_scalef_ps(p, whole);
 }
 
-// e^x for x <= 0.
+// Returns e^x for x <= 0.
 inline __m512 exp_of_negative(__m512 x) {
   return exp2_of_negative(_mm512_mul_ps(_mm512_max_ps(x, _mm512_set1_ps(-87.0f)), _mm512_set1_ps(LOG2_E)));
 }
 
-// One of the steps that combine the lanes of N registers by pairs: `a` comes from the first half of them, `b` from the second.
-// After the steps for 2, 4, 8 and 16 a lane holds the result of one register, in their order.
+// Does one step of combining the lanes of N registers in pairs. `a` comes from the first half of the registers, `b`
+// from the second. After the steps for 2, 4, 8 and 16, each lane holds the result of one register, in register order.
 template <int N, typename Combine>
 inline __m512 combined(__m512 a, __m512 b, const Combine& combine) {
   if constexpr (N == 2) return combine(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
   if constexpr (N == 4) {
     const __m512d first = _mm512_castps_pd(a), second = _mm512_castps_pd(b);
-    return combine(_mm512_castpd_ps(_mm512_unpacklo_pd(first, second)), _mm512_castpd_ps(_mm512_unpackhi_pd(first, second)));
+    return combine(_mm512_castpd_ps(_mm512_unpacklo_pd(first, second)),
+                   _mm512_castpd_ps(_mm512_unpackhi_pd(first, second)));
   }
   return combine(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
 }
 
-// The lanes of each of N registers combined: one result a register, in one register.
+// Combines all lanes of each of N registers. Returns the N results in one register.
 template <int N, typename Combine>
 inline __m512 combined_of(const __m512* v, const Combine& combine) {
   if constexpr (N == 1) return *v;
@@ -90,7 +91,7 @@ inline __m512 maxima_of_16(const __m512* v) {
   return combined_of<16>(v, [](__m512 a, __m512 b) { return _mm512_max_ps(a, b); });
 }
 
-// 16 x 16 values of 32 bits, transposed in place.
+// Transposes 16 x 16 values of 32 bits in place.
 inline void transpose_16(__m512i* rows) {
   __m512i a[16], b[16];
   for (int i = 0; i < 16; i += 2) {
@@ -102,7 +103,7 @@ inline void transpose_16(__m512i* rows) {
       b[i + 2 * j] = _mm512_unpacklo_epi64(a[i + j], a[i + j + 2]);
       b[i + 2 * j + 1] = _mm512_unpackhi_epi64(a[i + j], a[i + j + 2]);
     }
-  // b[4 g + c] holds, in its quarter l, column 4 l + c of rows 4 g to 4 g + 3.
+  // Quarter l of b[4 g + c] holds column 4 l + c of rows 4 g to 4 g + 3.
   for (int c = 0; c < 4; ++c) {
     const __m512i low = _mm512_shuffle_i32x4(b[c], b[4 + c], 0x44), high = _mm512_shuffle_i32x4(b[c], b[4 + c], 0xee);
     const __m512i low2 = _mm512_shuffle_i32x4(b[8 + c], b[12 + c], 0x44);
@@ -114,7 +115,7 @@ inline void transpose_16(__m512i* rows) {
   }
 }
 
-// a0 b0 a1 b1 … of the lower, or the upper, 16 of 32 values of 16 bits.
+// Interleave two registers of 32 values of 16 bits (a0 b0 a1 b1 …): the lower 16 values of each, or the upper 16.
 inline __m512i interleave_low(__m512i a, __m512i b) {
   const __m512i first = _mm512_unpacklo_epi16(a, b), second = _mm512_unpackhi_epi16(a, b);
   return _mm512_permutex2var_epi64(first, _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), second);

@@ -1,4 +1,4 @@
-// The parts of a decoder layer: products with what lies between them, which is done row by row.
+// The two parts of a decoder layer: matrix products, and the operations between them, which work row by row.
 
 #include "layer.h"
 
@@ -17,14 +17,16 @@ void for_rows(const Member& member, int64_t rows, const Row& row) {
   for (int64_t i = member.begin(rows); i < member.end(rows); ++i) row(i);
 }
 
-// All of a product, for all members.
-void multiply_and_wait(const Member& member, const LayerRows& rows, const uint16_t* x, const PackedWeight& weight, uint16_t* out, Beside* beside) {
-  multiply(member, {x, weight, out, rows.count, rows.scratch}, beside);
+// Multiplies and waits, so that the whole product is there for all members.
+void multiply_and_wait(const Member& member, const LayerRows& rows, const uint16_t* x, const PackedWeight& weight,
+                       uint16_t* out, Overlap* overlap) {
+  multiply(member, {.x = x, .weight = weight, .out = out, .rows = rows.count, .scratch = rows.scratch}, overlap);
   member.wait();
 }
 
-// Norms and rotates the queries and keys of a row [(H + 2 KV) D]; keys and values go to their slot.
-void rotate_and_store(const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows, int64_t i, uint16_t* cache) {
+// Normalises and rotates the queries and keys of a row [(H + 2 KV) D]. Keys and values go to their slot in the cache.
+void rotate_and_store(const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows, int64_t i,
+                      uint16_t* cache) {
   const CachePages pages = sizes.cache_pages();
   const int64_t dim = sizes.dim;
   const uint16_t* row = rows.wide + i * sizes.qkv();
@@ -40,27 +42,31 @@ void rotate_and_store(const LayerWeights& weights, const LayerSizes& sizes, cons
 
 }  // namespace
 
-void project(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows, uint16_t* cache, Beside* beside) {
+void project(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows,
+             uint16_t* cache, Overlap* overlap) {
   const int64_t n = sizes.hidden;
-  for_rows(member, rows.count, [&](int64_t i) { rms_norm_row(rows.hidden + i * n, weights.input_norm, rows.normed + i * n, n, sizes.eps); });
+  for_rows(member, rows.count, [&](int64_t i) {
+    rms_norm_row(rows.hidden + i * n, weights.input_norm, rows.normed + i * n, n, sizes.eps);
+  });
   member.wait();
-  multiply_and_wait(member, rows, rows.normed, weights.qkv, rows.wide, beside);
+  multiply_and_wait(member, rows, rows.normed, weights.qkv, rows.wide, overlap);
   for_rows(member, rows.count, [&](int64_t i) { rotate_and_store(weights, sizes, rows, i, cache); });
   member.wait();
 }
 
-void finish(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows, Beside* beside) {
+void finish(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows,
+            Overlap* overlap) {
   const int64_t n = sizes.hidden;
   const auto add = [&](int64_t i) { add_row(rows.hidden + i * n, rows.projected + i * n, rows.hidden + i * n, n); };
-  multiply_and_wait(member, rows, rows.narrow, weights.o, rows.projected, beside);
+  multiply_and_wait(member, rows, rows.narrow, weights.o, rows.projected, overlap);
   for_rows(member, rows.count, [&](int64_t i) {
     add(i);
     rms_norm_row(rows.hidden + i * n, weights.post_norm, rows.normed + i * n, n, sizes.eps);
   });
   member.wait();
-  multiply(member, {rows.normed, weights.gate_up, rows.wide, rows.count, rows.scratch, rows.narrow}, beside);
+  multiply(member, {rows.normed, weights.gate_up, rows.wide, rows.count, rows.scratch, rows.narrow}, overlap);
   member.wait();
-  multiply_and_wait(member, rows, rows.narrow, weights.down, rows.projected, beside);
+  multiply_and_wait(member, rows, rows.narrow, weights.down, rows.projected, overlap);
   for_rows(member, rows.count, add);
 }
 

@@ -1,12 +1,12 @@
-// A decoder layer in two parts, before and after its attention, by a team and in bfloat16.
+// A decoder layer by a team of threads, in bfloat16, in two parts: before its attention and after it.
 //
-// As `decoder_layer` of model/qwen3.py, rounded where it rounds.
+// Computes the same as `decoder_layer` of model/qwen3.py and rounds at the same places.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 
-#include "beside.h"
+#include "overlap.h"
 #include "product.h"
 
 namespace qwen_batch {
@@ -26,31 +26,45 @@ struct LayerSizes {
   int64_t narrow() const { return std::max(heads * dim, intermediate); }
 };
 
-// Rows of a step, and memory for what becomes of them.
+// Rows of a step, and buffers for their intermediate results.
 struct LayerRows {
   int64_t count;
   const float *cos, *sin;  // [count, dim / 2]
-  const int64_t* slots;    // of the cache
-  uint16_t* hidden;        // [count, hidden], from the beginning to the end of a layer
+  const int64_t* slots;    // slots in the cache
+  uint16_t* hidden;        // [count, hidden], hidden states at the start of a layer, then at its end
   uint16_t* normed;        // [count, hidden]
   uint16_t* wide;          // [count, qkv], then [count, 2 * intermediate]
   uint16_t* queries;       // [count, heads, dim]
-  uint16_t* narrow;        // what they attended to, like the queries; then [count, intermediate]
+  uint16_t* narrow;        // attention's result, shaped like the queries; then [count, intermediate]
   uint16_t* projected;     // [count, hidden]
-  void* scratch;           // of a product
+  void* scratch;           // memory for a product
 
   LayerRows part(int64_t begin, int64_t rows, const LayerSizes& sizes) const {
     const int64_t half = begin * sizes.dim / 2, narrow_values = begin * sizes.hidden;
-    return {rows, cos + half, sin + half, slots + begin, hidden + narrow_values, normed + narrow_values, wide + begin * sizes.wide(),
-            queries + begin * sizes.heads * sizes.dim, narrow + begin * sizes.narrow(), projected + narrow_values, scratch};
+    return {
+        .count = rows,
+        .cos = cos + half,
+        .sin = sin + half,
+        .slots = slots + begin,
+        .hidden = hidden + narrow_values,
+        .normed = normed + narrow_values,
+        .wide = wide + begin * sizes.wide(),
+        .queries = queries + begin * sizes.heads * sizes.dim,
+        .narrow = narrow + begin * sizes.narrow(),
+        .projected = projected + narrow_values,
+        .scratch = scratch,
+    };
   }
 };
 
-// Hidden states to queries; keys and values go to the layer's cache. `beside`: what to do between blocks of the products.
-void project(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows, uint16_t* cache, Beside* beside);
+// Computes queries from hidden states, and writes keys and values to the layer's cache. `overlap`: attention to do
+// between blocks of the products, or nullptr.
+void project(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows,
+             uint16_t* cache, Overlap* overlap);
 
-// What was attended to, and the hidden states of the layer's beginning, to those of its end. A member has its share of rows
-// without a wait.
-void finish(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows, Beside* beside);
+// Completes the layer: computes its final hidden states from attention's result and its initial hidden states.
+// Afterwards each member may use its own share of rows without a wait.
+void finish(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows,
+            Overlap* overlap);
 
 }  // namespace qwen_batch

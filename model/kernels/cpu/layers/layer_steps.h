@@ -1,4 +1,4 @@
-// A step's rows through all decoder layers, by a team in one parallel region.
+// Takes a step's rows through all decoder layers, by a team of threads in one parallel region.
 #pragma once
 
 #include <algorithm>
@@ -14,28 +14,29 @@ namespace qwen_batch {
 struct Model {
   LayerSizes sizes;
   std::vector<LayerWeights> layers;
-  std::vector<uint16_t*> caches;  // of each layer
+  std::vector<uint16_t*> caches;  // one per layer
 
   int64_t num_layers() const { return static_cast<int64_t>(layers.size()); }
 
-  // Of any layer's products: their sizes are the same in all.
-  int64_t most_scratch(int64_t rows) const {
-    int64_t most = 0;
+  // Returns the scratch bytes that the products of any layer need; all layers have the same sizes.
+  int64_t max_scratch(int64_t rows) const {
+    int64_t bytes = 0;
     for (const PackedWeight* weight : {&layers[0].qkv, &layers[0].o, &layers[0].gate_up, &layers[0].down})
-      most = std::max(most, scratch_bytes(*weight, rows));
-    return most;
+      bytes = std::max(bytes, scratch_bytes(*weight, rows));
+    return bytes;
   }
 };
 
-// What a step computes. First come the sequences that decode, a row each, then the prompts of `prefill`, whose starts are counted from
-// the first of their rows; either may be none. Queries, results and caches are those of `rows` and the model, whatever they say.
+// The input of a step. First come the sequences that decode, with one row each, then the prompts of `prefill`. Either
+// kind may be absent. `prefill.query_start` counts from the prompts' first row. The pointers to queries, results and
+// caches in `decode` and `prefill` are ignored; RowGroup sets them.
 struct StepRows {
   LayerRows rows;
   DecodeStep<uint16_t> decode;
   PrefillStep prefill;
-  std::optional<LayerRows> last;  // memory for a row a sequence, its last, if only those are wanted
+  std::optional<LayerRows> last;  // set if only the last row of each sequence is wanted: memory for these rows
 
-  // The first `count` sequences, all of which decode, and those after them.
+  // Return the step of the first `count` sequences, all of which decode, and the step of the sequences after them.
   StepRows first(int64_t count, const LayerSizes& sizes) const {
     StepRows part{rows.part(0, count, sizes), decode.part(0, count), prefill};
     part.prefill.sequences = 0;
@@ -49,8 +50,8 @@ struct StepRows {
   }
 };
 
-// Hidden states of the first layer's beginning to those of the last one's end, which are in `last` if there is one: then no other row goes
-// on from the last layer's keys and values. A row's bits depend on that row alone.
+// Computes the last layer's hidden states from the first layer's input. They are in `last` if it is set; then only
+// those rows go on after the last layer's keys and values are stored. A row's bits depend on that row alone.
 void run_step(const Model& model, const StepRows& step);
 
 }  // namespace qwen_batch

@@ -1,4 +1,5 @@
-// Rows that go through the layers together, and their sequences: first those that decode, a row each, then prompts.
+// Rows that go through the layers together, with their sequences. Sequences that decode come first, with one row each;
+// prompts follow.
 #pragma once
 
 #include <cstring>
@@ -6,8 +7,8 @@
 #include <optional>
 #include <vector>
 
-#include "beside.h"
 #include "layer_steps.h"
+#include "overlap.h"
 
 namespace qwen_batch {
 
@@ -23,22 +24,25 @@ class RowGroup {
 
   const LayerRows& rows() const { return rows_; }
 
-  // The group that attends in a layer and goes on from there: this one, but in the last layer that of the last rows, if only they are
-  // wanted. They are then brought there.
+  // Returns the group that attends in `layer` and continues from there. This is usually the group itself. If only the
+  // last rows are wanted, it is the group of the last rows in the last layer; this call then copies their data there.
   const RowGroup& to_attend(const Member& member, int64_t layer) const {
     if (!last_ || layer + 1 < model_.num_layers()) return *this;
-    bring_last(member);
+    gather_last_rows(member);
     member.wait();
     return *last_;
   }
 
-  // The member's share of what decodes, to be done while all multiply with `bytes` of weights.
-  Beside decoding(const Member& member, int64_t layer, int64_t bytes) const {
-    return {at_layer(decode_, layer), borders_[member.first], borders_[member.last], bytes * (member.last - member.first) / member.team.parts()};
+  // Returns the member's share of decode attention, to be done while all members multiply with `bytes` of weights.
+  Overlap decoding(const Member& member, int64_t layer, int64_t bytes) const {
+    return {at_layer(decode_, layer), borders_[member.first], borders_[member.last],
+            bytes * (member.last - member.first) / member.team.parts()};
   }
 
   void attend(const Member& member, int64_t layer) const {
-    for (AttentionShare<uint16_t> share(at_layer(decode_, layer), borders_[member.first], borders_[member.last]); !share.done();) share.block();
+    for (AttentionShare<uint16_t> share(at_layer(decode_, layer), borders_[member.first], borders_[member.last]);
+         !share.done();)
+      share.block();
     attend_to_prompts(member, layer);
   }
 
@@ -57,16 +61,17 @@ class RowGroup {
     borders_ = decode_.borders(torch::stable::get_num_threads());
   }
 
-  // The last rows of a group's sequences.
+  // The group of the last rows of the sequences in `all`.
   RowGroup(const RowGroup& all, const LayerRows& rows) : RowGroup(all.model_, rows, all.decode_, all.prefill_) {
     for (int64_t s = 0; s <= prefill_.sequences; ++s) one_row_each_.push_back(static_cast<int32_t>(s));
     prefill_.query_start = one_row_each_.data();
     if (all.plan_) plan_.emplace(all.plan_->with_queries_of(prefill_));
   }
 
-  // Each member's share of the last rows' hidden states and queries to where `last_` has them.
-  void bring_last(const Member& member) const {
-    const int64_t hidden = model_.sizes.hidden, queries = model_.sizes.heads * model_.sizes.dim, decoding = decode_.sequences;
+  // Copies the hidden states and queries of the last rows to the buffers of `last_`. Each member copies its share.
+  void gather_last_rows(const Member& member) const {
+    const int64_t hidden = model_.sizes.hidden, queries = model_.sizes.heads * model_.sizes.dim,
+                  decoding = decode_.sequences;
     const LayerRows& to = last_->rows_;
     for (int64_t i = member.begin(to.count); i < member.end(to.count); ++i) {
       const int64_t row = i < decoding ? i : decoding + prefill_.query_start[i - decoding + 1] - 1;
@@ -75,7 +80,7 @@ class RowGroup {
     }
   }
 
-  // A step with one layer's cache.
+  // Returns `step` with the cache of one layer.
   template <typename Step>
   Step at_layer(Step step, int64_t layer) const {
     step.cache = model_.caches[layer];

@@ -1,8 +1,8 @@
-// The largest logits of each row, exactly, without computing all of them.
+// Finds the largest logits of each row exactly, without computing all logits.
 //
-// A product with 8-bit weights, which takes half as long, bounds every logit (screen_bounds.h). The strips with the highest bounds are
-// computed first, and then those that may still hold a logit as large as one of those. Each logit computed is the chain of dot products
-// that dot_linear.cpp computes, so its bits are the same.
+// A product with 8-bit weights, which takes half as long, bounds every logit (screen_bounds.h). First, the strips with
+// the highest bounds are computed. Then all strips are computed that may still hold a logit as large as the wanted
+// ones. Each logit is the same chain of dot products as in dot_linear.cpp, so its bits are the same.
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -28,24 +28,24 @@ namespace {
 
 #if QWEN_BATCH_HAS_VNNI
 
-constexpr int64_t WORTHWHILE = 32;   // one strip in so many may be computed; with more, the whole product is as fast
-constexpr int64_t CHAINS = 4;        // sums computed at once: one by itself would wait for itself
+constexpr int64_t WORTHWHILE = 32;  // if more than one strip in WORTHWHILE is picked, the whole product is as fast
+constexpr int64_t CHAINS = 4;       // sums computed together: a single sum would wait for itself
 constexpr uint16_t NEGATIVE_INFINITY = 0xff80;
 
-// What is below this is less than `value` as a bfloat16, too.
-float least_that_rounds_to(uint16_t value) {
+// Returns a bound: every float below it rounds to a bfloat16 that is less than `value`.
+float lower_rounding_boundary(uint16_t value) {
   const float exact = to_float(value);
   if (exact == 0.0f) return -TINY;
   if (!std::isfinite(exact)) return -INFINITY;
   return 0.5f * (exact + to_float(static_cast<uint16_t>(exact > 0.0f ? value - 1 : value + 1)));
 }
 
-// A strip of a row's logits, and where it goes.
+// A strip of a row's logits, and its place in the output.
 struct Pick {
   int64_t strip, row, place;
 };
 
-// Logits, and their columns.
+// Logits and their column numbers.
 struct Logits {
   uint16_t* values;
   int64_t* columns;
@@ -61,31 +61,33 @@ class Screening {
         k_(hidden.size(1)),
         picked_(rows_) {}
 
-  // Of the member's rows, the strips that may hold one of the `counts[row]` largest logits; of a row without bounds, none.
+  // Picks, for the member's rows, the strips that may hold one of the `counts[row]` largest logits. A row without valid
+  // bounds gets no strips.
   void pick(const Member& member, const int64_t* counts) {
     for (int64_t row = member.begin(rows_); row < member.end(rows_); ++row) {
       if (!bounds_.known(row)) continue;
       const float* upper = bounds_.of_row(row);
-      const float least = least_of_largest(row, counts[row]);
+      const float bound = min_of_largest(row, counts[row]);
       for (int64_t strip = 0; strip < bounds_.strips(); ++strip)
-        if (!(upper[strip] < least)) picked_[row].push_back(strip);
+        if (!(upper[strip] < bound)) picked_[row].push_back(strip);
     }
   }
 
-  // Logits of the row with the most picks.
+  // Returns the number of logits in the row with the most picks.
   int64_t width() const {
-    size_t most = 0;
-    for (const auto& strips : picked_) most = std::max(most, strips.size());
-    return static_cast<int64_t>(most) * STRIP;
+    size_t max_strips = 0;
+    for (const auto& strips : picked_) max_strips = std::max(max_strips, strips.size());
+    return static_cast<int64_t>(max_strips) * STRIP;
   }
 
-  // All strips that were picked, to go to [rows, width], those of the same weights side by side; none if there are too many.
+  // Returns all picked strips with their places in [rows, width], ordered by strip so that equal weights are used
+  // together. Returns none if a row has no valid bounds or too many strips are picked.
   std::vector<Pick> picks() const {
     std::vector<Pick> all;
-    const int64_t a_row = width();
+    const int64_t logits_per_row = width();
     for (int64_t row = 0; row < rows_; ++row) {
       if (!bounds_.known(row)) return {};
-      int64_t place = row * a_row;
+      int64_t place = row * logits_per_row;
       for (const int64_t strip : picked_[row]) {
         all.push_back({strip, row, place});
         place += STRIP;
@@ -96,7 +98,7 @@ class Screening {
     return all;
   }
 
-  // The logits of up to CHAINS picks.
+  // Computes the logits of up to CHAINS picks.
   void compute(const Pick* picks, int64_t count, const Logits& out) const {
     const uint16_t *w[CHAINS], *x[CHAINS];
     __m512 sums[CHAINS];
@@ -115,13 +117,14 @@ class Screening {
     for (int64_t i = 0; i < count; ++i) {
       const __mmask16 present = bounds_.present(picks[i].strip);
       _mm256_mask_storeu_epi16(out.values + picks[i].place, present, to_bfloat16(sums[i]));
-      for (int64_t lane = 0; present >> lane & 1; ++lane) out.columns[picks[i].place + lane] = picks[i].strip * STRIP + lane;
+      for (int64_t lane = 0; present >> lane & 1; ++lane)
+        out.columns[picks[i].place + lane] = picks[i].strip * STRIP + lane;
     }
   }
 
  private:
-  // Below this, no logit of a row is among the `count` largest, nor as large as one of those: so many are computed that are not less.
-  float least_of_largest(int64_t row, int64_t count) const {
+  // Returns a lower bound for the row's `count`-th largest logit: at least `count` computed logits reach it.
+  float min_of_largest(int64_t row, int64_t count) const {
     std::vector<Pick> picks;
     for (const int64_t strip : highest(bounds_.of_row(row), std::min(count, bounds_.strips())))
       picks.push_back({strip, row, static_cast<int64_t>(picks.size()) * STRIP});
@@ -133,10 +136,10 @@ class Screening {
     if (count > static_cast<int64_t>(values.size())) return -INFINITY;
     const auto larger = [](uint16_t a, uint16_t b) { return to_float(a) > to_float(b); };
     std::nth_element(values.begin(), values.begin() + count - 1, values.end(), larger);
-    return least_that_rounds_to(values[count - 1]);
+    return lower_rounding_boundary(values[count - 1]);
   }
 
-  // Where the `count` highest of a row's bounds are.
+  // Returns the strips with the `count` highest bounds of a row.
   std::vector<int64_t> highest(const float* upper, int64_t count) const {
     const int64_t strips = bounds_.strips();
     if (count == 1) return {std::max_element(upper, upper + strips) - upper};
@@ -156,20 +159,30 @@ class Screening {
 
 #endif
 
-// Of each row of hidden [rows, k] times the transpose of a weight [n, k], the `counts[row]` largest of n logits, all that equal one of them,
-// and some others: bfloat16 [rows, width], in which -inf fills rows up, and their columns, int64, rising along a row. Width 0: too many
-// would have to be computed. `weight`: from `dot_pack`; `screen` and `errors`: from `screen_pack`.
-std::tuple<Tensor, Tensor> largest_logits(const Tensor& hidden, const Tensor& weight, const Tensor& screen, const Tensor& errors, const Tensor& counts, int64_t n) {
+// Finds, for each row of hidden [rows, k], the `counts[row]` largest of its n logits, which are its product with a
+// weight [n, k]. Logits equal to one of these are included; smaller logits may be, too.
+// Returns the logits, bfloat16 [rows, width], padded with -inf, and their columns, int64 [rows, width], rising along a
+// row. A width of 0 means that too many logits would have to be computed, or that a row's bounds are not valid.
+// `weight`: from `dot_pack`. `screen` and `errors`: from `screen_pack`.
+std::tuple<Tensor, Tensor> largest_logits(const Tensor& hidden, const Tensor& weight, const Tensor& screen,
+                                          const Tensor& errors, const Tensor& counts, int64_t n) {
   const int64_t rows = hidden.size(0), k = hidden.size(1);
-  check(hidden.dim() == 2 && hidden.scalar_type() == ScalarType::BFloat16 && hidden.is_contiguous(), "largest_logits: hidden states must be contiguous bfloat16 rows");
-  check(PackedWeight::fits(weight, n, k) && PackedWeight::of(weight, n, k).kernel == PackedWeight::Kernel::DOT, "largest_logits: the weight is not packed for this");
-  check(PackedWeight::fits(screen, n, k) && PackedWeight::of(screen, n, k).kernel == PackedWeight::Kernel::INT8, "largest_logits: the screen is not packed for this");
-  check(errors.scalar_type() == ScalarType::Float && errors.is_contiguous() && errors.numel() == 2 * strips_of(n) * STRIP, "largest_logits: the errors are of another weight");
-  check(counts.scalar_type() == ScalarType::Long && counts.is_contiguous() && counts.numel() == rows, "largest_logits: one int64 count a row");
+  check(hidden.dim() == 2 && hidden.scalar_type() == ScalarType::BFloat16 && hidden.is_contiguous(),
+        "largest_logits: hidden states must be contiguous bfloat16 rows");
+  check(PackedWeight::fits(weight, n, k) && PackedWeight::of(weight, n, k).kernel == PackedWeight::Kernel::DOT,
+        "largest_logits: the weight is not packed for this");
+  check(PackedWeight::fits(screen, n, k) && PackedWeight::of(screen, n, k).kernel == PackedWeight::Kernel::INT8,
+        "largest_logits: the screen is not packed for this");
+  check(
+      errors.scalar_type() == ScalarType::Float && errors.is_contiguous() && errors.numel() == 2 * strips_of(n) * STRIP,
+      "largest_logits: the errors belong to another weight");
+  check(counts.scalar_type() == ScalarType::Long && counts.is_contiguous() && counts.numel() == rows,
+        "largest_logits: counts must be contiguous int64, one per row");
   const auto* wanted = static_cast<const int64_t*>(counts.const_data_ptr());
   for (int64_t row = 0; row < rows; ++row) check(wanted[row] >= 1, "largest_logits: a row wants at least one logit");
 #if QWEN_BATCH_HAS_VNNI
-  ScreenBounds bounds(static_cast<const uint16_t*>(hidden.const_data_ptr()), rows, PackedWeight::of(screen, n, k), static_cast<const float*>(errors.const_data_ptr()));
+  ScreenBounds bounds(static_cast<const uint16_t*>(hidden.const_data_ptr()), rows, PackedWeight::of(screen, n, k),
+                      static_cast<const float*>(errors.const_data_ptr()));
   Screening screening(hidden, weight, bounds);
   as_team([&](const Member& member) {
     bounds.find(member);
@@ -178,8 +191,10 @@ std::tuple<Tensor, Tensor> largest_logits(const Tensor& hidden, const Tensor& we
   const std::vector<Pick> picks = screening.picks();
   const auto count = static_cast<int64_t>(picks.size());
   const int64_t width = count == 0 ? 0 : screening.width();
-  Tensor values = torch::stable::empty({rows, width}, ScalarType::BFloat16), columns = torch::stable::empty({rows, width}, ScalarType::Long);
-  const Logits out{static_cast<uint16_t*>(values.mutable_data_ptr()), static_cast<int64_t*>(columns.mutable_data_ptr())};
+  Tensor values = torch::stable::empty({rows, width}, ScalarType::BFloat16),
+         columns = torch::stable::empty({rows, width}, ScalarType::Long);
+  const Logits out{static_cast<uint16_t*>(values.mutable_data_ptr()),
+                   static_cast<int64_t*>(columns.mutable_data_ptr())};
   std::fill(out.values, out.values + rows * width, NEGATIVE_INFINITY);
   std::fill(out.columns, out.columns + rows * width, 0);
   as_team([&](const Member& member) {
@@ -196,7 +211,11 @@ std::tuple<Tensor, Tensor> largest_logits(const Tensor& hidden, const Tensor& we
 }  // namespace qwen_batch
 
 STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
-  m.def("largest_logits(Tensor hidden, Tensor weight, Tensor screen, Tensor errors, Tensor counts, int n) -> (Tensor, Tensor)");
+  m.def(
+      "largest_logits(Tensor hidden, Tensor weight, Tensor screen, Tensor errors, Tensor counts, int n) -> (Tensor, "
+      "Tensor)");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) { m.impl("largest_logits", TORCH_BOX(&qwen_batch::largest_logits)); }
+STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {
+  m.impl("largest_logits", TORCH_BOX(&qwen_batch::largest_logits));
+}

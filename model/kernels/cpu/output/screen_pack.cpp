@@ -1,4 +1,4 @@
-// What a screen of the output layer (screen.cpp) keeps of its weight: 8 bits of each value, and how far they are off.
+// Makes the data that a screen of the output layer (screen.cpp) keeps of the weight: its 8-bit values and their errors.
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -26,7 +26,8 @@ using namespace int8;
 
 #if QWEN_BATCH_HAS_VNNI
 
-// A row of the weight to plain groups; how far those are off, and how long they are, as vectors.
+// Quantises a row of the weight to plain groups. Returns the lengths of the row's error and of its quantised form, as
+// vectors.
 RowErrors quantise_row(const uint16_t* row, int64_t k, uint8_t* plain) {
   alignas(64) int8_t bytes[STEPS * TILE];
   __m512 off = _mm512_setzero_ps(), kept = _mm512_setzero_ps();
@@ -36,7 +37,8 @@ RowErrors quantise_row(const uint16_t* row, int64_t k, uint8_t* plain) {
     quantise_group(row + first, std::min(GROUP, k - first), bytes, scale, offset);
     for (int64_t i = 0; i < GROUP / LANES; ++i) {
       const int8_t* values = bytes + place_in_group(i);
-      _mm_storeu_si128((__m128i*)(plain + i * LANES), _mm_xor_si128(_mm_loadu_si128((const __m128i*)values), _mm_set1_epi8(-128)));
+      _mm_storeu_si128((__m128i*)(plain + i * LANES),
+                       _mm_xor_si128(_mm_loadu_si128((const __m128i*)values), _mm_set1_epi8(-128)));
       const __m512 restored = restore(values, scale);
       const __m512 difference = _mm512_sub_ps(load_some(row + first + i * LANES, k - first - i * LANES), restored);
       off = _mm512_fmadd_ps(difference, difference, off);
@@ -49,10 +51,12 @@ RowErrors quantise_row(const uint16_t* row, int64_t k, uint8_t* plain) {
 
 #endif
 
-// w [n, k] bfloat16 to its 8-bit form, and float32 [2, n padded to 16]: the factors of `RowErrors`.
+// Packs w [n, k] bfloat16. Returns its 8-bit form and the factors of `RowErrors`, float32 [2, n padded to a multiple of
+// 16].
 std::tuple<Tensor, Tensor> screen_pack(const Tensor& w) {
   check(QWEN_BATCH_HAS_VNNI, "screen_pack: this processor has no screen");
-  check(w.dim() == 2 && w.scalar_type() == ScalarType::BFloat16 && w.is_contiguous(), "screen_pack: w must be a contiguous bfloat16 matrix");
+  check(w.dim() == 2 && w.scalar_type() == ScalarType::BFloat16 && w.is_contiguous(),
+        "screen_pack: w must be a contiguous bfloat16 matrix");
   const int64_t n = w.size(0), k = w.size(1), groups = (k + GROUP - 1) / GROUP, blocks = (n + COLUMNS - 1) / COLUMNS;
   const int64_t padded = strips_of(n) * STRIP;
   Tensor packed = weight_memory({blocks, groups, GROUP_ROWS_OF_64, 16, QUAD}, ScalarType::Byte, 1);
@@ -81,8 +85,8 @@ std::tuple<Tensor, Tensor> screen_pack(const Tensor& w) {
 }  // namespace
 }  // namespace qwen_batch
 
-STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
-  m.def("screen_pack(Tensor w) -> (Tensor, Tensor)");
-}
+STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) { m.def("screen_pack(Tensor w) -> (Tensor, Tensor)"); }
 
-STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) { m.impl("screen_pack", TORCH_BOX(&qwen_batch::screen_pack)); }
+STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {
+  m.impl("screen_pack", TORCH_BOX(&qwen_batch::screen_pack));
+}

@@ -1,11 +1,12 @@
-// y = x W^T in bfloat16 on a CPU with AMX tiles, fp32 accumulation.
+// y = x W^T in bfloat16 on a CPU with AMX tiles, with float32 sums.
 //
-// Why not oneDNN here: on AMX its kernels choose their blocking by the number of rows, so a row's bits depend on how
-// many rows run beside it. Here every output element is one chain of TDPBF16PS over k = 0, 32, 64, … whatever the number
-// of rows, so a row's bits depend on the row alone.
+// Why not oneDNN: on AMX its kernels choose their blocking by the number of rows, so a row's bits depend on how many
+// rows are computed with it. Here every output element is one chain of TDPBF16PS over k = 0, 32, 64, …, whatever the
+// number of rows. A row's bits therefore depend on that row alone.
 //
-// Packed weight: [n / 32][k / 32][2 tiles][16 k-pairs][16 columns][2], each tile 1 KiB as TDPBF16PS wants its second
-// operand. One block of 32 columns is one contiguous stream, read once a call for a panel of rows.
+// Packed weight: [n / 32][k / 32][2 tiles][16 k-pairs][16 columns][2]. Each tile is 1 KiB, in the layout that TDPBF16PS
+// needs for its second operand. A block of 32 columns is one contiguous stream, read once per call for each panel of
+// rows.
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -27,13 +28,13 @@ namespace qwen_batch {
 namespace {
 
 constexpr int64_t TILE_K = 32;
-constexpr int64_t TILE_VALUES = TILE_ROWS * TILE_K;  // bfloat16 values in a tile of 1 KiB
-constexpr int64_t BLOCK_N = 32;               // columns a block: two tiles
-constexpr int64_t PANEL_VALUES = 512 * 1024;  // of x: rows whose packed form stays in the second-level cache
+constexpr int64_t TILE_VALUES = TILE_ROWS * TILE_K;  // bfloat16 values per tile of 1 KiB
+constexpr int64_t BLOCK_N = 32;                      // columns per block: two tiles
+constexpr int64_t PANEL_VALUES = 512 * 1024;         // of x: the packed rows of a panel stay in the second-level cache
 
 #if QWEN_BATCH_HAS_AMX
 
-// x [rows, k] to tiles [rows / 16][k / 32][16][32]; rows beyond the last are zero.
+// Packs x [rows, k] into tiles [rows / 16][k / 32][16][32]. Rows beyond the last are zero.
 void pack_rows(const uint16_t* x, uint16_t* tiles, int64_t rows, int64_t k, int64_t tile_begin, int64_t tile_end) {
   for (int64_t t = tile_begin; t < tile_end; ++t) {
     for (int64_t r = 0; r < TILE_ROWS; ++r) {
@@ -47,7 +48,7 @@ void pack_rows(const uint16_t* x, uint16_t* tiles, int64_t rows, int64_t k, int6
   }
 }
 
-// 16 x 16 fp32 sums to bfloat16 (to nearest even), `rows` x `columns` of them.
+// Rounds `rows` x `columns` of 16 x 16 float32 sums to bfloat16 (to nearest even) and stores them.
 void store_tile(const float* sums, uint16_t* out, int64_t stride, int64_t rows, int64_t columns) {
   for (int64_t r = 0; r < rows; ++r) {
     const __m256bh values = _mm512_cvtneps_pbh(_mm512_load_ps(sums + r * 16));
@@ -55,9 +56,9 @@ void store_tile(const float* sums, uint16_t* out, int64_t stride, int64_t rows, 
   }
 }
 
-constexpr int64_t PREFETCH_BYTES = 4096;  // ahead of the weight stream
+constexpr int64_t PREFETCH_BYTES = 4096;  // how far ahead the weights are prefetched
 
-// Up to 16 rows: one tile of x against the two tiles of a block.
+// Multiplies up to 16 rows: one tile of x with the two tiles of each step of a block.
 void block_of_16(const uint16_t* x, const uint16_t* w, float* sums, int64_t steps) {
   _tile_zero(0);
   _tile_zero(1);
@@ -74,9 +75,10 @@ void block_of_16(const uint16_t* x, const uint16_t* w, float* sums, int64_t step
   _tile_stored(1, sums + 256, 64);
 }
 
-constexpr int64_t AHEAD_BYTES = 256;  // of the next block that a step asks for, when its own weights are in the cache
+constexpr int64_t AHEAD_BYTES = 256;  // prefetched per step of the next block, once the current block is in the cache
 
-// 32 rows: four accumulators, each tile that is loaded is used twice. `ahead`: what to prefetch meanwhile, or nullptr.
+// Multiplies 32 rows with four accumulators; each tile that is loaded is used twice. `ahead`: what to prefetch
+// meanwhile, or nullptr.
 void block_of_32(const uint16_t* x, const uint16_t* w, float* sums, int64_t steps, const char* ahead) {
   _tile_zero(0);
   _tile_zero(1);
@@ -101,14 +103,14 @@ void block_of_32(const uint16_t* x, const uint16_t* w, float* sums, int64_t step
   _tile_stored(3, sums + 768, 64);
 }
 
-// A product on packed rows.
+// A product with packed rows.
 struct Tiles {
   const uint16_t* x_tiles;
   const uint16_t* weight;
   uint16_t* out;
   int64_t rows, n, k;
 
-  // One block of columns for the rows of one panel.
+  // Multiplies one block of columns with the rows of one panel.
   void column_block(int64_t block, int64_t row_begin, int64_t row_end) const {
     alignas(64) float sums[4 * 256];
     const int64_t steps = k / TILE_K;
@@ -116,7 +118,7 @@ struct Tiles {
     const int64_t column = block * BLOCK_N;
     const int64_t left = std::min(TILE_ROWS, n - column);
     const int64_t right = std::clamp<int64_t>(n - column - 16, 0, 16);
-    const char* ahead = nullptr;  // the first rows wait for this block's own weights, the others fetch the next one's
+    const char* ahead = nullptr;  // the first rows wait for this block's weights, later rows prefetch the next block
     const char* next = reinterpret_cast<const char*>(w + steps * 2 * TILE_VALUES);
     for (int64_t row = row_begin; row < row_end;) {
       const uint16_t* x = x_tiles + row / TILE_ROWS * steps * TILE_VALUES;
@@ -141,9 +143,10 @@ struct Tiles {
 
 bool amx_available() { return amx_granted(); }
 
-// w [n, k] bfloat16, k a multiple of 32 -> the packed form, n padded with zeros to a multiple of 32.
+// Packs w [n, k] bfloat16, where k is a multiple of 32. n is padded with zeros to a multiple of 32.
 Tensor amx_pack(const Tensor& w) {
-  check(w.dim() == 2 && w.scalar_type() == ScalarType::BFloat16 && w.is_contiguous(), "amx_pack: w must be a contiguous bfloat16 matrix");
+  check(w.dim() == 2 && w.scalar_type() == ScalarType::BFloat16 && w.is_contiguous(),
+        "amx_pack: w must be a contiguous bfloat16 matrix");
   const int64_t n = w.size(0), k = w.size(1);
   check(k % TILE_K == 0, "amx_pack: the inner size must be a multiple of 32");
   const int64_t blocks = (n + BLOCK_N - 1) / BLOCK_N;
@@ -168,7 +171,9 @@ int64_t row_tiles(int64_t rows) { return (rows + TILE_ROWS - 1) / TILE_ROWS; }
 
 }  // namespace
 
-int64_t amx_scratch_bytes(int64_t rows, int64_t k) { return row_tiles(rows) * TILE_ROWS * k * static_cast<int64_t>(sizeof(uint16_t)); }
+int64_t amx_scratch_bytes(int64_t rows, int64_t k) {
+  return row_tiles(rows) * TILE_ROWS * k * static_cast<int64_t>(sizeof(uint16_t));
+}
 
 void amx_multiply(const Member& member, const Product& product) {
 #if QWEN_BATCH_HAS_AMX
@@ -177,10 +182,12 @@ void amx_multiply(const Member& member, const Product& product) {
   pack_rows(product.x, packed, rows, k, member.begin(tiles), member.end(tiles));
   member.wait();
   const Tiles work{packed, static_cast<const uint16_t*>(product.weight.data), product.out, rows, n, k};
-  const int64_t blocks = (n + BLOCK_N - 1) / BLOCK_N, panel = std::max<int64_t>(2 * TILE_ROWS, PANEL_VALUES / k / 32 * 32);
+  const int64_t blocks = (n + BLOCK_N - 1) / BLOCK_N,
+                panel = std::max<int64_t>(2 * TILE_ROWS, PANEL_VALUES / k / 32 * 32);
   const TileScope scope(std::min(rows, TILE_ROWS));
   for (int64_t row = 0; row < rows; row += panel)
-    for (int64_t block = member.begin(blocks); block < member.end(blocks); ++block) work.column_block(block, row, std::min(row + panel, tiles * TILE_ROWS));
+    for (int64_t block = member.begin(blocks); block < member.end(blocks); ++block)
+      work.column_block(block, row, std::min(row + panel, tiles * TILE_ROWS));
 #endif
 }
 

@@ -1,10 +1,10 @@
-// Leave to use the AMX tile registers, and their configuration in a thread.
+// Permission to use the AMX tile registers, and their configuration in a thread.
 #pragma once
 
 #include <cstdint>
 
 namespace qwen_batch {
-constexpr int64_t TILE_ROWS = 16;  // of a whole tile; weights for 8-bit products are packed so for every processor
+constexpr int64_t TILE_ROWS = 16;  // rows per full tile; 8-bit weights have tiles of this size on every processor
 }  // namespace qwen_batch
 
 #if defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__linux__)
@@ -16,7 +16,8 @@ constexpr int64_t TILE_ROWS = 16;  // of a whole tile; weights for 8-bit product
 
 namespace qwen_batch {
 
-// The kernel grants a process the tile registers on request (XFEATURE_XTILEDATA is 18). Asked once.
+// Returns whether Linux lets this process use the tile registers. It grants them on request (XFEATURE_XTILEDATA is 18);
+// the request is made once.
 inline bool amx_granted() {
   constexpr int ARCH_REQ_XCOMP_PERM = 0x1023;
   static const bool granted = syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, 18) == 0;
@@ -31,8 +32,9 @@ struct alignas(64) TileConfig {
   uint8_t rows[16] = {};
 };
 
-// Tiles 0 to 3 are for sums, 4 and 5 for the first operand, 6 and 7 for the second. With few rows the first six are
-// shorter, and so quicker. oneDNN, in the same process, keeps a configuration of its own: it is put back at the end.
+// Configures the tiles: 0 to 3 for sums, 4 and 5 for the first operand, 6 and 7 for the second. With few rows the first
+// six tiles are shorter and therefore faster. oneDNN keeps a configuration of its own in the same process; the
+// destructor restores it.
 class TileScope {
  public:
   explicit TileScope(int64_t rows) {

@@ -1,12 +1,12 @@
 // y = x W^T in bfloat16 by dot products of pairs (bfloat16_dot.h), with float32 sums.
 //
-// Every output element is one chain of dot products over k = 0, 2, 4, … whatever the number of rows, so a row's bits depend
-// on that row alone.
+// Every output element is one chain of dot products over k = 0, 2, 4, …, whatever the number of rows. A row's bits
+// therefore depend on that row alone.
 //
-// Packed weight: [n / 64][k / 2][64 columns][2], so a block of 64 columns is one contiguous stream. It is read from memory
-// once a call (the last ones of many rows by several threads): while a block is multiplied, the next one is fetched into the
-// second-level cache. One or two rows are done with a block as fast as it comes; what the processor fetches ahead by itself, in
-// huge pages, is then faster.
+// Packed weight: [n / 64][k / 2][64 columns][2]. A block of 64 columns is one contiguous stream. It is read from memory
+// once per call; with many rows, several threads read the last blocks. While a block is multiplied, the next block is
+// prefetched into the second-level cache. One or two rows use a block as fast as it arrives. For them the hardware
+// prefetcher alone, in huge pages, is faster.
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -15,8 +15,8 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "ahead.h"
 #include "check.h"
+#include "prefetcher.h"
 #include "product.h"
 #include "rows.h"
 #include "weight_memory.h"
@@ -27,29 +27,30 @@ using torch::stable::Tensor;
 namespace qwen_batch {
 namespace {
 
-constexpr int REGISTERS = DOT_COLUMNS / 16;  // of sums
-constexpr int MOST_ROWS = 6;     // rows worked on together: 24 registers of sums, 4 of weights, 1 of a row's pair
-constexpr int64_t PAIR = DOT_COLUMNS * 2;  // bfloat16 values of a block for one pair of k
-constexpr int64_t NONE = -1;           // no block
-constexpr int64_t PAIRS_A_STEP = 4;    // between requests to fetch
-constexpr int64_t PIECE_ROWS = 20 * MOST_ROWS;  // rows of a block worked on as a piece: tenths of a millisecond
+constexpr int REGISTERS = DOT_COLUMNS / 16;    // registers of sums per row
+constexpr int MAX_ROWS = 6;                    // rows per pass: 24 registers of sums, 4 of weights, 1 for a row's pair
+constexpr int64_t PAIR = DOT_COLUMNS * 2;      // bfloat16 values of a block per pair of k
+constexpr int64_t NONE = -1;                   // no block
+constexpr int64_t PAIRS_PER_STEP = 4;          // pairs of k between prefetches
+constexpr int64_t PIECE_ROWS = 20 * MAX_ROWS;  // rows per piece of a block: tenths of a millisecond of work
 
 int64_t blocks_of(int64_t n) { return (n + DOT_COLUMNS - 1) / DOT_COLUMNS; }
 
 #if QWEN_BATCH_HAS_AVX512
 
-// ROWS rows times one block: sums over all of k, then to bfloat16, to nearest even.
+// Multiplies ROWS rows with one block. Sums run over all of k and are then rounded to bfloat16, to nearest even.
 template <int ROWS>
-void multiply_rows(const uint16_t* x, int64_t k, const uint16_t* w, uint16_t* out, int64_t n, int64_t columns, Ahead& ahead) {
+void multiply_rows(const uint16_t* x, int64_t k, const uint16_t* w, uint16_t* out, int64_t n, int64_t columns,
+                   Prefetcher& prefetcher) {
   __m512 sums[ROWS][REGISTERS];
   for (int r = 0; r < ROWS; ++r)
     for (int c = 0; c < REGISTERS; ++c) sums[r][c] = _mm512_setzero_ps();
   const int64_t pairs = k / 2;
-  for (int64_t first = 0; first < pairs; first += PAIRS_A_STEP) {
-    for (int64_t p = first; p < std::min(first + PAIRS_A_STEP, pairs); ++p, w += PAIR) {
+  for (int64_t first = 0; first < pairs; first += PAIRS_PER_STEP) {
+    for (int64_t p = first; p < std::min(first + PAIRS_PER_STEP, pairs); ++p, w += PAIR) {
       add_outer(sums, w, [&](int r) { return pair_at(x + r * k + 2 * p); });
     }
-    ahead.step();
+    prefetcher.step();
   }
   for (int r = 0; r < ROWS; ++r)
     for (int c = 0; c < REGISTERS; ++c) {
@@ -57,49 +58,55 @@ void multiply_rows(const uint16_t* x, int64_t k, const uint16_t* w, uint16_t* ou
     }
 }
 
-using Kernel = void (*)(const uint16_t*, int64_t, const uint16_t*, uint16_t*, int64_t, int64_t, Ahead&);
-constexpr Kernel KERNELS[MOST_ROWS] = {multiply_rows<1>, multiply_rows<2>, multiply_rows<3>,
-                                       multiply_rows<4>, multiply_rows<5>, multiply_rows<6>};
+using Kernel = void (*)(const uint16_t*, int64_t, const uint16_t*, uint16_t*, int64_t, int64_t, Prefetcher&);
+constexpr Kernel KERNELS[MAX_ROWS] = {multiply_rows<1>, multiply_rows<2>, multiply_rows<3>,
+                                      multiply_rows<4>, multiply_rows<5>, multiply_rows<6>};
 
-// Some rows, and where a block of their columns goes: `stride` values from row to row.
+// Some rows, and where a block of their columns goes.
 struct Piece {
   int64_t begin, end;  // rows
-  uint16_t* out;       // of the first of them
+  uint16_t* out;       // of row `begin`; rows are `stride` values apart
   int64_t stride;
 };
 
-// A piece of one block, in passes of about as many rows each: a short one would wait for its own sums. `next`: the block to be
-// fetched meanwhile, or NONE.
-void column_block(const Product& product, int64_t block, Piece piece, int64_t next, Beside* beside) {
+// Multiplies a piece with one block. The passes have about equally many rows, because a short pass would wait for its
+// own sums. `next`: the block to prefetch meanwhile, or NONE.
+void column_block(const Product& product, int64_t block, Piece piece, int64_t next, Overlap* overlap) {
   const int64_t k = product.weight.k, values = k * DOT_COLUMNS, bytes = values * static_cast<int64_t>(sizeof(uint16_t));
   const auto* w = static_cast<const uint16_t*>(product.weight.data);
-  int64_t passes = (piece.end - piece.begin + MOST_ROWS - 1) / MOST_ROWS;
-  const int64_t steps = passes * ((k / 2 + PAIRS_A_STEP - 1) / PAIRS_A_STEP);
+  int64_t passes = (piece.end - piece.begin + MAX_ROWS - 1) / MAX_ROWS;
+  const int64_t steps = passes * ((k / 2 + PAIRS_PER_STEP - 1) / PAIRS_PER_STEP);
   const int64_t share = bytes * (piece.end - piece.begin) / product.rows;
-  Ahead ahead(next == NONE ? nullptr : w + next * values, bytes, steps, beside, share);
+  Prefetcher prefetcher(next == NONE ? nullptr : w + next * values, bytes, steps, overlap, share);
   for (int64_t row = piece.begin; row < piece.end; --passes) {
     const int64_t count = (piece.end - row + passes - 1) / passes;
     uint16_t* out = piece.out + (row - piece.begin) * piece.stride;
-    KERNELS[count - 1](product.x + row * k, k, w + block * values, out, piece.stride, product.weight.n - block * DOT_COLUMNS, ahead);
+    KERNELS[count - 1](product.x + row * k, k, w + block * values, out, piece.stride,
+                       product.weight.n - block * DOT_COLUMNS, prefetcher);
     row += count;
   }
-  if (beside != nullptr) beside->multiplied(share);
+  if (overlap != nullptr) overlap->multiplied(share);
 }
 
-// The blocks of a product in units: one block, or one of gates with that of the values that go through them.
+// The blocks of a product, grouped into units. A unit is one block, or in a gated product a block of gates and the
+// block of values that the gates multiply.
 class Units {
  public:
-  explicit Units(const Product& product) : product_(product), gated_(dot_gates(product)), blocks_(blocks_of(product.weight.n)) {}
+  explicit Units(const Product& product)
+      : product_(product), gated_(dot_gates(product)), blocks_(blocks_of(product.weight.n)) {}
 
   int64_t count() const { return gated_ ? blocks_ / 2 : blocks_; }
 
-  // At most PIECE_ROWS rows of a unit. `next`: the unit to be fetched meanwhile, or NONE.
-  void multiply(int64_t unit, int64_t begin, int64_t end, int64_t next, Beside* beside) const {
+  // Multiplies at most PIECE_ROWS rows with a unit. `next`: the unit to prefetch meanwhile, or NONE.
+  void multiply(int64_t unit, int64_t begin, int64_t end, int64_t next, Overlap* overlap) const {
     const int64_t n = product_.weight.n;
-    if (!gated_) return column_block(product_, unit, {begin, end, product_.out + begin * n + unit * DOT_COLUMNS, n}, next, beside);
+    if (!gated_)
+      return column_block(product_, unit, {begin, end, product_.out + begin * n + unit * DOT_COLUMNS, n}, next,
+                          overlap);
     alignas(64) uint16_t both[PIECE_ROWS * 2 * DOT_COLUMNS];
-    column_block(product_, unit, {begin, end, both, 2 * DOT_COLUMNS}, next == NONE ? NONE : unit + blocks_ / 2, beside);
-    column_block(product_, unit + blocks_ / 2, {begin, end, both + DOT_COLUMNS, 2 * DOT_COLUMNS}, next, beside);
+    column_block(product_, unit, {begin, end, both, 2 * DOT_COLUMNS}, next == NONE ? NONE : unit + blocks_ / 2,
+                 overlap);
+    column_block(product_, unit + blocks_ / 2, {begin, end, both + DOT_COLUMNS, 2 * DOT_COLUMNS}, next, overlap);
     for (int64_t row = begin; row < end; ++row) {
       const uint16_t* gate = both + (row - begin) * 2 * DOT_COLUMNS;
       swiglu_row(gate, gate + DOT_COLUMNS, product_.gated + row * (n / 2) + unit * DOT_COLUMNS, DOT_COLUMNS);
@@ -112,16 +119,16 @@ class Units {
   const int64_t blocks_;
 };
 
-// All rows of units that lie side by side, which are read as one stream.
-void multiply_stream(const Product& product, const Units& units, int64_t begin, int64_t end, Beside* beside) {
+// Multiplies all rows with adjacent units, which are read as one stream.
+void multiply_stream(const Product& product, const Units& units, int64_t begin, int64_t end, Overlap* overlap) {
   for (int64_t unit = begin; unit < end; ++unit)
     for (int64_t row = 0; row < product.rows; row += PIECE_ROWS) {
       const bool fetches = product.rows > 2 && row == 0 && unit + 1 < end;
-      units.multiply(unit, row, std::min(row + PIECE_ROWS, product.rows), fetches ? unit + 1 : NONE, beside);
+      units.multiply(unit, row, std::min(row + PIECE_ROWS, product.rows), fetches ? unit + 1 : NONE, overlap);
     }
 }
 
-// Pieces of the units from `begin` on, as members come to take them.
+// Multiplies pieces of the units from `begin` on; each member takes the next piece when it is free.
 void multiply_pieces(const Member& member, const Product& product, const Units& units, int64_t begin) {
   const int64_t pieces = (product.rows + PIECE_ROWS - 1) / PIECE_ROWS, count = (units.count() - begin) * pieces;
   for (int64_t taken = member.team.take(); taken < count; taken = member.team.take()) {
@@ -134,9 +141,10 @@ void multiply_pieces(const Member& member, const Product& product, const Units& 
 
 bool dot_available() { return QWEN_BATCH_HAS_AVX512; }
 
-// w [n, k] bfloat16, k even -> the packed form, n padded with zeros to a multiple of 64.
+// Packs w [n, k] bfloat16, where k is even. n is padded with zeros to a multiple of 64.
 Tensor dot_pack(const Tensor& w) {
-  check(w.dim() == 2 && w.scalar_type() == ScalarType::BFloat16 && w.is_contiguous(), "dot_pack: w must be a contiguous bfloat16 matrix");
+  check(w.dim() == 2 && w.scalar_type() == ScalarType::BFloat16 && w.is_contiguous(),
+        "dot_pack: w must be a contiguous bfloat16 matrix");
   const int64_t n = w.size(0), k = w.size(1), blocks = blocks_of(n);
   check(k % 2 == 0, "dot_pack: the inner size must be even");
   Tensor packed = weight_memory({blocks, k / 2, DOT_COLUMNS, 2}, ScalarType::BFloat16, sizeof(uint16_t));
@@ -156,13 +164,14 @@ Tensor dot_pack(const Tensor& w) {
 
 }  // namespace
 
-void dot_multiply(const Member& member, const Product& product, Beside* beside) {
+void dot_multiply(const Member& member, const Product& product, Overlap* overlap) {
 #if QWEN_BATCH_HAS_AVX512
   const Units units(product);
-  if (product.rows <= PIECE_ROWS) return multiply_stream(product, units, member.begin(units.count()), member.end(units.count()), beside);
-  // Nobody should wait long for a thread that was held up, so the last unit of each share is anybody's.
+  if (product.rows <= PIECE_ROWS)
+    return multiply_stream(product, units, member.begin(units.count()), member.end(units.count()), overlap);
+  // The last unit of each share is open to all members, so that nobody waits long for a delayed thread.
   const int64_t parts = member.team.parts(), own = std::max<int64_t>(0, units.count() / parts - 1);
-  multiply_stream(product, units, own * member.first, own * member.last, beside);
+  multiply_stream(product, units, own * member.first, own * member.last, overlap);
   multiply_pieces(member, product, units, own * parts);
 #endif
 }

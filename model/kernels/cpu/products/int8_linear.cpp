@@ -1,6 +1,7 @@
-// y = x W^T with 8-bit weights and activations (int8_format.h), bfloat16 in and out.
+// y = x W^T with 8-bit weights and activations (int8_format.h); x and y are bfloat16.
 //
-// Weights are quantised once, when they are loaded (model/ops/int8.py); the rows of x here, in every call.
+// Weights are quantised once, when they are loaded (model/ops/int8.py). The rows of x are quantised here, in every
+// call.
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -28,17 +29,16 @@ namespace {
 
 using namespace int8;
 
-
 bool int8_available() { return QWEN_BATCH_HAS_VNNI; }
 
 #if QWEN_BATCH_HAS_VNNI
 
-constexpr int64_t MOST_ROWS_WITHOUT_TILES = 4;     // a lone row is a stream of weights, which vectors read as fast
-constexpr int64_t PANEL_BYTES = 1024 * 1024;       // of rows: they stay in the second-level cache
+constexpr int64_t MAX_ROWS_WITHOUT_TILES = 4;  // memory-bound: vectors read the weights as fast as tiles do
+constexpr int64_t PANEL_BYTES = 1024 * 1024;   // of rows: a panel stays in the second-level cache
 
 std::atomic<bool> tiles_enabled{true};
 
-// For tests: products as on a processor without AMX.
+// Turns AMX tiles off, for tests: products then run as on a processor without AMX.
 void int8_enable_tiles(bool enabled) { tiles_enabled = enabled; }
 
 Target target_of(const Product& product, int64_t block) {
@@ -55,13 +55,14 @@ void multiply_on_tiles(const Product& product, const Rows& x, int64_t begin, int
   const TileScope scope(std::min(x.count, TILE_ROWS));
   for (int64_t row = 0; row < x.count; row += panel)
     for (int64_t block = begin; block < end; ++block)
-      tile_block(x, row, std::min(row + panel, x.count), weights_of(product, x, block), target_of(product, block), block + 1 < end);
+      tile_block(x, row, std::min(row + panel, x.count), weights_of(product, x, block), target_of(product, block),
+                 block + 1 < end);
 #endif
 }
 
-void multiply_by_vectors(const Product& product, const Rows& x, int64_t begin, int64_t end, Beside* beside) {
+void multiply_by_vectors(const Product& product, const Rows& x, int64_t begin, int64_t end, Overlap* overlap) {
   for (int64_t block = begin; block < end; ++block)
-    vector_block(x, weights_of(product, x, block), target_of(product, block), block + 1 < end, beside);
+    vector_block(x, weights_of(product, x, block), target_of(product, block), block + 1 < end, overlap);
 }
 
 #else
@@ -70,9 +71,11 @@ void int8_enable_tiles(bool) {}
 
 #endif  // QWEN_BATCH_HAS_VNNI
 
-// Plain groups [n, groups, 260], each with its scale behind its values -> blocks [n / 32, groups, 130, 64], columns padded with zeros.
+// Packs plain groups [n, groups, 260], in which each scale follows its values. Returns blocks [n / 32, groups, 130,
+// 64], with missing columns filled with zeros.
 Tensor int8_pack(const Tensor& plain) {
-  check(plain.dim() == 3 && plain.scalar_type() == ScalarType::Byte && plain.is_contiguous() && plain.size(2) == PLAIN_BYTES,
+  check(plain.dim() == 3 && plain.scalar_type() == ScalarType::Byte && plain.is_contiguous() &&
+            plain.size(2) == PLAIN_BYTES,
         "int8_pack: the weight must be contiguous bytes [n, groups, 260]");
   const int64_t n = plain.size(0), groups = plain.size(1), blocks = (n + COLUMNS - 1) / COLUMNS;
   Tensor packed = weight_memory({blocks, groups, GROUP_ROWS_OF_64, 16, QUAD}, ScalarType::Byte, 1);
@@ -80,7 +83,8 @@ Tensor int8_pack(const Tensor& plain) {
   auto* out = static_cast<uint8_t*>(packed.mutable_data_ptr());
   torch::stable::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block)
-      pack_block(in + block * COLUMNS * groups * PLAIN_BYTES, std::min(COLUMNS, n - block * COLUMNS), groups, out + block * groups * GROUP_BYTES);
+      pack_block(in + block * COLUMNS * groups * PLAIN_BYTES, std::min(COLUMNS, n - block * COLUMNS), groups,
+                 out + block * groups * GROUP_BYTES);
   });
   return packed;
 }
@@ -91,26 +95,27 @@ Tensor int8_pack(const Tensor& plain) {
 
 int64_t int8_scratch_bytes(int64_t rows, int64_t k) { return QuantisedRows::bytes(rows, k); }
 
-void int8_multiply(const Member& member, const Product& product, Beside* beside) {
+void int8_multiply(const Member& member, const Product& product, Overlap* overlap) {
   QuantisedRows rows(product.scratch, product.rows, product.weight.k);
   for (int64_t row = member.begin(rows.padded()); row < member.end(rows.padded()); ++row) rows.quantise(product.x, row);
   member.wait();
-  const int64_t blocks = (product.weight.n + COLUMNS - 1) / COLUMNS, begin = member.begin(blocks), end = member.end(blocks);
-  if (QWEN_BATCH_HAS_AMX_INT8 && tiles_enabled && product.rows > MOST_ROWS_WITHOUT_TILES && amx_granted())
+  const int64_t blocks = (product.weight.n + COLUMNS - 1) / COLUMNS, begin = member.begin(blocks),
+                end = member.end(blocks);
+  if (QWEN_BATCH_HAS_AMX_INT8 && tiles_enabled && product.rows > MAX_ROWS_WITHOUT_TILES && amx_granted())
     multiply_on_tiles(product, rows.view(), begin, end);
-  else
-    multiply_by_vectors(product, rows.view(), begin, end, beside);
+  else multiply_by_vectors(product, rows.view(), begin, end, overlap);
 }
 
 #else
 
 int64_t int8_scratch_bytes(int64_t, int64_t) { return 0; }
-void int8_multiply(const Member&, const Product&, Beside*) {}
+void int8_multiply(const Member&, const Product&, Overlap*) {}
 
 #endif
 
 bool int8_fits(const Tensor& packed, int64_t n, int64_t k) {
-  return int8_available() && packed.size(1) == (k + GROUP - 1) / GROUP && packed.size(0) == (n + COLUMNS - 1) / COLUMNS && packed.size(2) == GROUP_ROWS_OF_64;
+  return int8_available() && packed.size(1) == (k + GROUP - 1) / GROUP &&
+         packed.size(0) == (n + COLUMNS - 1) / COLUMNS && packed.size(2) == GROUP_ROWS_OF_64;
 }
 
 }  // namespace qwen_batch

@@ -1,4 +1,4 @@
-// A weight in 8 bits, from the form of model/ops/int8.py to that of the kernels.
+// Packs an 8-bit weight from the form of model/ops/int8.py into the form of the kernels.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +8,10 @@
 
 namespace qwen_batch::int8 {
 
-constexpr int64_t PLAIN_BYTES = GROUP + sizeof(float);  // of a group there: its values, then its scale
+constexpr int64_t PLAIN_BYTES = GROUP + sizeof(float);  // per group in Python's form: its values, then its scale
 constexpr int64_t GROUP_ROWS_OF_64 = GROUP_BYTES / 64;
 
-// `columns` [groups, 260], at most COLUMNS of them, to a block [groups, GROUP_BYTES]; what is missing is zero.
+// Packs `columns` (at most COLUMNS) columns [groups, 260] into a block [groups, GROUP_BYTES]. Missing columns are zero.
 inline void pack_block(const uint8_t* plain, int64_t columns, int64_t groups, uint8_t* block) {
   std::memset(block, 0, groups * GROUP_BYTES);
   for (int64_t g = 0; g < groups; ++g, block += GROUP_BYTES)

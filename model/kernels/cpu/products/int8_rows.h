@@ -12,12 +12,12 @@
 
 namespace qwen_batch::int8 {
 
-constexpr float SMALLEST = 1e-30f;  // a group of smaller magnitudes is zero: the inverse of its scale could be infinite
+constexpr float SMALLEST = 1e-30f;  // smaller groups become zero: the inverse of their scale could be infinite
 
-// Where the i-th 16 values of a row's group lie.
+// Returns the offset of the i-th 16 values in a row's group.
 inline int64_t place_in_group(int64_t i) { return i * LANES / STEP * TILE + i * LANES % STEP; }
 
-// One group of a row: 256 values, or fewer at the end of k, to bytes STEPS tiles apart.
+// Quantises one group of a row: 256 values, or fewer at the end of k. The bytes of its STEPS tiles lie TILE apart.
 inline void quantise_group(const uint16_t* x, int64_t values, int8_t* out, float& scale, int32_t& offset) {
   __m512 parts[GROUP / LANES];
   __m512 largest = _mm512_setzero_ps();
@@ -25,9 +25,9 @@ inline void quantise_group(const uint16_t* x, int64_t values, int8_t* out, float
     parts[i] = load_some(x + i * LANES, values - i * LANES);
     largest = _mm512_max_ps(largest, _mm512_abs_ps(parts[i]));
   }
-  const float most = _mm512_reduce_max_ps(largest);
-  scale = most / 127.0f;
-  const __m512 inverse = _mm512_set1_ps(most > SMALLEST ? 127.0f / most : 0.0f);
+  const float max_abs = _mm512_reduce_max_ps(largest);
+  scale = max_abs / 127.0f;
+  const __m512 inverse = _mm512_set1_ps(max_abs > SMALLEST ? 127.0f / max_abs : 0.0f);
   __m512i sum = _mm512_setzero_si512();
   for (int64_t i = 0; i < GROUP / LANES; ++i) {
     const __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(parts[i], inverse));
@@ -37,12 +37,13 @@ inline void quantise_group(const uint16_t* x, int64_t values, int8_t* out, float
   offset = 128 * _mm512_reduce_add_epi32(sum);
 }
 
-// What is left of 16 values that became bytes.
+// Converts 16 quantised values back to float32.
 inline __m512 restore(const int8_t* bytes, float scale) {
-  return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)bytes))), _mm512_set1_ps(scale));
+  return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)bytes))),
+                       _mm512_set1_ps(scale));
 }
 
-// Rows that are or will be quantised, and where.
+// Quantised rows in memory of the caller, who fills them with `quantise`.
 class QuantisedRows {
  public:
   QuantisedRows(void* memory, int64_t rows, int64_t k) : rows_(rows), k_(k), groups_(groups_of(k)) {
@@ -51,11 +52,13 @@ class QuantisedRows {
     offsets_ = reinterpret_cast<int32_t*>(scales_ + padded() * groups_);
   }
 
-  static int64_t bytes(int64_t rows, int64_t k) { return QuantisedRows(nullptr, rows, k).padded() * groups_of(k) * (GROUP + 8); }
+  static int64_t bytes(int64_t rows, int64_t k) {
+    return QuantisedRows(nullptr, rows, k).padded() * groups_of(k) * (GROUP + 8);
+  }
 
   int64_t padded() const { return (rows_ + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS; }
 
-  // A row of x [rows, k]. One beyond the last is zero; its scales are never used.
+  // Quantises one row of x [rows, k]. A row beyond the last becomes zero; its scales are never used.
   void quantise(const uint16_t* x, int64_t row) {
     for (int64_t g = 0; g < groups_; ++g) {
       int8_t* out = values_ + (row / TILE_ROWS * groups_ + g) * STEPS * TILE + row % TILE_ROWS * STEP;
@@ -64,9 +67,10 @@ class QuantisedRows {
     }
   }
 
-  // What is left of 16 values of a row, from the i-th 16 of a group on.
+  // Converts 16 values of a quantised row back to float32: the i-th 16 of a group.
   __m512 restored(int64_t row, int64_t group, int64_t i) const {
-    const int8_t* bytes = values_ + (row / TILE_ROWS * groups_ + group) * STEPS * TILE + row % TILE_ROWS * STEP + place_in_group(i);
+    const int8_t* bytes =
+        values_ + (row / TILE_ROWS * groups_ + group) * STEPS * TILE + row % TILE_ROWS * STEP + place_in_group(i);
     return restore(bytes, scales_[row * groups_ + group]);
   }
 

@@ -1,4 +1,4 @@
-// A block of 8-bit weights times rows on AMX tiles.
+// Multiplies rows with a block of 8-bit weights on AMX tiles.
 #pragma once
 
 #include "amx_tiles.h"
@@ -11,8 +11,9 @@
 
 namespace qwen_batch::int8 {
 
-// 16 rows of integer products join their float32 sums [16][COLUMNS].
-inline void add_tiles(const Rows& x, int64_t row, int64_t group, const int32_t* products, const float* column_scales, float* sums) {
+// Adds 16 rows of integer products to their float32 sums [16][COLUMNS].
+inline void add_tiles(const Rows& x, int64_t row, int64_t group, const int32_t* products, const float* column_scales,
+                      float* sums) {
   const __m512 left = _mm512_loadu_ps(column_scales), right = _mm512_loadu_ps(column_scales + 16);
   for (int64_t r = 0; r < TILE_ROWS; ++r, sums += COLUMNS) {
     const __m512i offset = _mm512_set1_epi32(x.offsets[(row + r) * x.groups + group]);
@@ -24,9 +25,11 @@ inline void add_tiles(const Rows& x, int64_t row, int64_t group, const int32_t* 
   }
 }
 
-// 16 * HALVES rows from `row` on times a block. `next`: where to fetch from meanwhile, `lines` a group, or nullptr.
+// Multiplies 16 * HALVES rows, starting at `row`, with a block. `next`: where to prefetch meanwhile, `lines` cache
+// lines per group, or nullptr.
 template <int HALVES>
-void tile_rows(const Rows& x, int64_t row, const uint8_t* block, const Target& target, const char* next, int64_t lines) {
+void tile_rows(const Rows& x, int64_t row, const uint8_t* block, const Target& target, const char* next,
+               int64_t lines) {
   alignas(64) float sums[HALVES * TILE_ROWS * COLUMNS] = {};
   alignas(64) int32_t products[HALVES * 2 * TILE_ROWS * 16];
   for (int64_t g = 0; g < x.groups; ++g, block += GROUP_BYTES) {
@@ -58,14 +61,18 @@ void tile_rows(const Rows& x, int64_t row, const uint8_t* block, const Target& t
       _tile_stored(3, products + 768, 64);
     }
     for (int half = 0; half < HALVES; ++half)
-      add_tiles(x, row + half * TILE_ROWS, g, products + half * 512, scales_of(block), sums + half * TILE_ROWS * COLUMNS);
+      add_tiles(x, row + half * TILE_ROWS, g, products + half * 512, scales_of(block),
+                sums + half * TILE_ROWS * COLUMNS);
   }
   for (int64_t r = 0; r < HALVES * TILE_ROWS && row + r < x.count; ++r) store_sums(target, row + r, sums + r * COLUMNS);
 }
 
-// Rows `begin` to `end` times a block: the first 32 wait for its weights, the others fetch the block after it.
-inline void tile_block(const Rows& x, int64_t begin, int64_t end, const uint8_t* block, const Target& target, bool has_next) {
-  const int64_t passes = std::max<int64_t>(1, (end - begin - 1) / 32), lines = std::max<int64_t>(1, GROUP_LINES / passes / 4);
+// Multiplies rows `begin` to `end` with a block. The first 32 rows wait for the block's own weights; later rows
+// prefetch the next block.
+inline void tile_block(const Rows& x, int64_t begin, int64_t end, const uint8_t* block, const Target& target,
+                       bool has_next) {
+  const int64_t passes = std::max<int64_t>(1, (end - begin - 1) / 32),
+                lines = std::max<int64_t>(1, GROUP_LINES / passes / 4);
   const char* after = reinterpret_cast<const char*>(block + x.groups * GROUP_BYTES);
   for (int64_t row = begin; row < end;) {
     const char* next = row > begin && has_next ? after + ((row - begin) / 32 - 1) * lines * x.groups * 64 : nullptr;

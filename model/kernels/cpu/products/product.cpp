@@ -1,6 +1,8 @@
-// Which kernel multiplies with a weight.
+// Chooses the kernel that multiplies with a weight.
 
 #include "product.h"
+
+#include <optional>
 
 #include "amx_tiles.h"
 #include "check.h"
@@ -12,9 +14,17 @@ using torch::stable::Tensor;
 namespace qwen_batch {
 namespace {
 
-constexpr int64_t AMX_AXES = 6, DOT_AXES = 4, INT8_AXES = 5;  // of a weight from amx_pack, dot_pack and int8_pack
+// Returns the kernel that `packed` is packed for. Each kernel's form has its own number of axes.
+std::optional<PackedWeight::Kernel> kernel_of(const Tensor& packed) {
+  switch (packed.dim()) {
+    case 4: return PackedWeight::Kernel::DOT;   // dot_pack
+    case 5: return PackedWeight::Kernel::INT8;  // int8_pack
+    case 6: return PackedWeight::Kernel::AMX;   // amx_pack
+    default: return std::nullopt;
+  }
+}
 
-// Each member's rows.
+// Applies the gates to the member's rows.
 void gate(const Member& member, const Product& product) {
 #if QWEN_BATCH_HAS_AVX512
   const int64_t half = product.weight.n / 2;
@@ -27,20 +37,27 @@ void gate(const Member& member, const Product& product) {
 
 }  // namespace
 
-bool PackedWeight::is_packed(const Tensor& packed) { return packed.dim() >= DOT_AXES && packed.dim() <= AMX_AXES; }
+bool PackedWeight::is_packed(const Tensor& packed) { return kernel_of(packed).has_value(); }
 
 bool PackedWeight::fits(const Tensor& packed, int64_t n, int64_t k) {
-  switch (packed.dim()) {
-    case AMX_AXES: return amx_fits(packed, n, k);
-    case DOT_AXES: return dot_fits(packed, n, k);
-    case INT8_AXES: return int8_fits(packed, n, k);
-    default: return false;
+  const auto kernel = kernel_of(packed);
+  if (!kernel) return false;
+  switch (*kernel) {
+    case Kernel::AMX: return amx_fits(packed, n, k);
+    case Kernel::DOT: return dot_fits(packed, n, k);
+    case Kernel::INT8: return int8_fits(packed, n, k);
   }
+  return false;
 }
 
 PackedWeight PackedWeight::of(const Tensor& packed, int64_t n, int64_t k) {
-  const Kernel kernel = packed.dim() == AMX_AXES ? Kernel::AMX : packed.dim() == DOT_AXES ? Kernel::DOT : Kernel::INT8;
-  return {kernel, packed.const_data_ptr(), n, k, packed.numel() * static_cast<int64_t>(packed.element_size())};
+  return {
+      .kernel = kernel_of(packed).value(),
+      .data = packed.const_data_ptr(),
+      .n = n,
+      .k = k,
+      .bytes = packed.numel() * static_cast<int64_t>(packed.element_size()),
+  };
 }
 
 int64_t scratch_bytes(const PackedWeight& weight, int64_t rows) {
@@ -51,11 +68,11 @@ int64_t scratch_bytes(const PackedWeight& weight, int64_t rows) {
   }
 }
 
-void multiply(const Member& member, const Product& product, Beside* beside) {
+void multiply(const Member& member, const Product& product, Overlap* overlap) {
   switch (product.weight.kernel) {
     case PackedWeight::Kernel::AMX: amx_multiply(member, product); break;
-    case PackedWeight::Kernel::DOT: dot_multiply(member, product, beside); break;
-    case PackedWeight::Kernel::INT8: int8_multiply(member, product, beside); break;
+    case PackedWeight::Kernel::DOT: dot_multiply(member, product, overlap); break;
+    case PackedWeight::Kernel::INT8: int8_multiply(member, product, overlap); break;
   }
   if (product.gated != nullptr && !(product.weight.kernel == PackedWeight::Kernel::DOT && dot_gates(product))) {
     member.wait();
@@ -63,7 +80,7 @@ void multiply(const Member& member, const Product& product, Beside* beside) {
   }
 }
 
-// Products on AMX tiles are bound by memory.
+// Products on AMX tiles are memory-bound.
 bool bound_by_arithmetic(const PackedWeight& weight) {
   return weight.kernel == PackedWeight::Kernel::DOT || (weight.kernel == PackedWeight::Kernel::INT8 && !amx_granted());
 }
@@ -77,7 +94,13 @@ Tensor product_of(const Tensor& x, const Tensor& packed, int64_t n) {
   if (rows == 0) return out;
   const Tensor in_order = torch::stable::contiguous(x);
   Scratch scratch(scratch_bytes(weight, rows));
-  const Product product{static_cast<const uint16_t*>(in_order.const_data_ptr()), weight, static_cast<uint16_t*>(out.mutable_data_ptr()), rows, scratch.data()};
+  const Product product{
+      .x = static_cast<const uint16_t*>(in_order.const_data_ptr()),
+      .weight = weight,
+      .out = static_cast<uint16_t*>(out.mutable_data_ptr()),
+      .rows = rows,
+      .scratch = scratch.data(),
+  };
   as_team([&](const Member& member) { multiply(member, product, nullptr); });
   return out;
 }

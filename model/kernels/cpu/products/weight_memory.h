@@ -1,5 +1,5 @@
-// Memory for a packed weight, in huge pages where Linux gives them: every step reads it from end to end, and in pages of 4 KiB
-// that stream halts for the page table again and again.
+// Memory for a packed weight, in huge pages where Linux provides them. Every step reads the weight from end to end. In
+// pages of 4 KiB that stream would stop for the page table again and again.
 #pragma once
 
 #include <torch/csrc/stable/ops.h>
@@ -20,7 +20,8 @@ using torch::headeronly::ScalarType;
 
 constexpr uintptr_t HUGE_PAGE = 2 << 20;  // bytes, on x86-64
 
-// A tensor straight from the system: memory of the heap has been written before, and has its pages already.
+// Returns a tensor with memory straight from the system. Heap memory may have been written before and then already has
+// its (small) pages.
 inline torch::stable::Tensor weight_memory(const std::vector<int64_t>& sizes, ScalarType type, int64_t value_bytes) {
 #if defined(__linux__)
   std::vector<int64_t> strides(sizes.size(), 1);
@@ -32,9 +33,11 @@ inline torch::stable::Tensor weight_memory(const std::vector<int64_t>& sizes, Sc
     check(memory != MAP_FAILED, "there is no memory left for a weight");
     const uintptr_t start = (reinterpret_cast<uintptr_t>(memory) + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
     auto* values = reinterpret_cast<void*>(start);
-    madvise(values, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);  // the rest would take a whole one; a refusal changes nothing
+    madvise(values, bytes / HUGE_PAGE * HUGE_PAGE,
+            MADV_HUGEPAGE);  // the rest would take a whole page; a refusal changes nothing
     const torch::stable::Device cpu(torch::headeronly::DeviceType::CPU);
-    return torch::stable::from_blob(values, sizes, strides, cpu, type, [memory, taken](void*) { munmap(memory, taken); });
+    return torch::stable::from_blob(values, sizes, strides, cpu, type,
+                                    [memory, taken](void*) { munmap(memory, taken); });
   }
 #endif
   return torch::stable::empty(sizes, type);
