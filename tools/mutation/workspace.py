@@ -94,7 +94,7 @@ class Workspace:
 
     def build_kernels(self) -> None:
         """Fill the cache with the kernels of the unchanged sources; does nothing without a compiler."""
-        program = "from engine.cpu_kernels import load_cpu_kernels; load_cpu_kernels(print)"
+        program = "from engine.kernels import load_cpu_kernels; load_cpu_kernels(print)"
         subprocess.run([self._python, "-c", program], cwd=self.tree, env=self._environment(), check=False)
 
     def kernels(self) -> set[Path]:
