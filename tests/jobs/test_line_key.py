@@ -35,7 +35,7 @@ def key(line: Prompt, defaults: SamplingSettings = NOTHING_SAID, seed: int = 1) 
     return LineKeys(defaults, seed).key(line)
 
 
-def changed(line: Prompt, **fields: Any) -> Prompt:
+def changed(line: Prompt, /, **fields: Any) -> Prompt:
     return msgspec.structs.replace(line, **fields)
 
 
