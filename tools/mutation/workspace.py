@@ -81,17 +81,6 @@ class Workspace:
         packages = self.folder / "venv" / "lib" / version / "site-packages"
         (packages / "copy.pth").write_text(f"{self.tree}\n{sysconfig.get_path('purelib')}\n")
 
-        self._take_over_kernels()
-
-    def _take_over_kernels(self) -> None:
-        """Copy what the user's own cache has, so that kernels that are built already are not built again."""
-        base = os.environ.get("XDG_CACHE_HOME")
-        built = (Path(base) if base else Path.home() / ".cache") / "qwen-batch" / "kernels"
-        ours = self.cache / "qwen-batch" / "kernels"
-        ours.mkdir(parents=True)
-        for library in built.glob("*.so"):
-            shutil.copy2(library, ours)
-
     def build_kernels(self) -> None:
         """Fill the cache with the kernels of the unchanged sources; does nothing without a compiler."""
         program = "from engine.kernels import load_cpu_kernels; load_cpu_kernels(print)"
