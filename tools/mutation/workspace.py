@@ -81,10 +81,11 @@ class Workspace:
         packages = self.folder / "venv" / "lib" / version / "site-packages"
         (packages / "copy.pth").write_text(f"{self.tree}\n{sysconfig.get_path('purelib')}\n")
 
-    def build_kernels(self) -> None:
-        """Fill the cache with the kernels of the unchanged sources; does nothing without a compiler."""
-        program = "from engine.kernels import load_cpu_kernels; load_cpu_kernels(print)"
-        subprocess.run([self._python, "-c", program], cwd=self.tree, env=self._environment(), check=False)
+    def build_kernels(self) -> bool:
+        """Fill the cache with the kernels of the sources as they stand. Returns whether there are any now."""
+        program = "import sys; from engine.kernels import load_cpu_kernels; sys.exit(not load_cpu_kernels(print))"
+        command = [self._python, "-c", program]
+        return subprocess.run(command, cwd=self.tree, env=self._environment(), check=False).returncode == 0
 
     def kernels(self) -> set[Path]:
         """The libraries in the cache."""
