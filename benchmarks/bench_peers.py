@@ -26,10 +26,10 @@ from benchmarks.peers.series import Setting
 from benchmarks.peers.systems import EVERYTHING, SYSTEMS, Measure
 from benchmarks.random_model import write_random_model
 from benchmarks.report.tables import page
-from cli.local.roofline import ModelCost
-from engine.machine import Machine
-from model.config import ModelConfig
-from model.tokenizer import Tokenizer
+from cli.offline.roofline import ModelCost
+from engine.machine.machine import Machine
+from model.checkpoint.config import ModelConfig
+from model.text.tokenizer import Tokenizer
 
 BUILD = Path(__file__).resolve().parents[1] / "build"
 RESULTS = "results.json"

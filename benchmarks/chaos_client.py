@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from jobs.errors import StoreUnavailable
-from jobs.job import Job, JobState, NewJob, ShardRef
-from jobs.prompt import Prompt
-from jobs.sampling import SamplingSettings
+from jobs.records.job import Job, JobState, NewJob, ShardRef
+from jobs.records.prompt import Prompt
+from jobs.records.sampling import SamplingSettings
 from tests.worker.cluster import SHARD_SIZE, Cluster
 
 T = TypeVar("T")

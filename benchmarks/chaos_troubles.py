@@ -11,7 +11,7 @@ from collections.abc import Callable
 import redis
 
 from benchmarks.chaos_fleet import ChaosFleet
-from jobs.hints import queue_name
+from jobs.queue.hints import queue_name
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.valkey import ValkeyProcess
 

@@ -21,12 +21,12 @@ from typing import NamedTuple
 
 import torch
 
-from cli.local.machine_speed import READ_BYTES, fastest_read
+from cli.offline.machine_speed import READ_BYTES, fastest_read
 from engine.config import PAGE_SIZE
-from engine.kernels import load_cpu_kernels
-from engine.machine import Machine
+from engine.execution.kernels import load_cpu_kernels
+from engine.machine.machine import Machine
+from model.memory.zeroed_memory import zeroed_tensor
 from model.ops import attention  # noqa: F401 - defines the operator
-from model.zeroed_memory import zeroed_tensor
 
 PASSES = 5
 STRETCH_BYTES = READ_BYTES // 4  # read by attention between two reads of the tensor, which are as long

@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.report.markdown import markdown_table
-from jobs.celery_hints import CeleryHints
-from jobs.job import NewJob, ShardRef
-from jobs.job_id import new_job_id
-from jobs.prompt import Prompt
-from jobs.sampling import SamplingSettings
-from jobs.sharding import shard_size
+from jobs.queue.celery_hints import CeleryHints
+from jobs.records.job import NewJob, ShardRef
+from jobs.records.job_id import new_job_id
+from jobs.records.prompt import Prompt
+from jobs.records.sampling import SamplingSettings
 from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
+from jobs.submission.sharding import shard_size
 from tests.support.valkey import running_valkey
 from tests.worker.worker_under_test import WorkerUnderTest
 

@@ -15,13 +15,13 @@ import time
 from pathlib import Path
 
 from benchmarks.report.markdown import markdown_table
-from engine.compilation import CACHE_VARIABLE
-from jobs.celery_hints import CeleryHints
-from jobs.job import NewJob, ShardRef
-from jobs.job_id import new_job_id
-from jobs.prompt import Prompt
-from jobs.sampling import SamplingSettings
-from jobs.served_name import served_name
+from engine.execution.compilation import CACHE_VARIABLE
+from jobs.queue.celery_hints import CeleryHints
+from jobs.records.job import NewJob, ShardRef
+from jobs.records.job_id import new_job_id
+from jobs.records.prompt import Prompt
+from jobs.records.sampling import SamplingSettings
+from jobs.records.served_name import served_name
 from jobs.stores.connect import connect
 from tests.support.valkey import running_valkey
 from tests.worker.worker_under_test import WorkerUnderTest

@@ -25,15 +25,15 @@ from benchmarks.gpu.model_checks import check_model
 from benchmarks.gpu.operator_checks import check_operators
 from benchmarks.gpu.speeds import Workload, limit, measure, measure_card
 from benchmarks.random_model import DEMO, write_random_model
-from cli.figures import percent, rate
-from cli.local.chapter_table import measure_modes
-from cli.local.local_model import load_local_model
-from cli.local.roofline import ModelCost
+from cli.console.figures import percent, rate
+from cli.offline.chapter_table import measure_modes
+from cli.offline.local_model import load_local_model
+from cli.offline.roofline import ModelCost
 from engine.config import EngineConfig
 from engine.cuda_kernels import load_cuda_kernels
 from engine.load import load_engine
-from model.config import ModelConfig
-from model.hub import resolve_model
+from model.checkpoint.config import ModelConfig
+from model.checkpoint.hub import resolve_model
 
 DEFAULT_MODEL = Path("build/gpu-check/qwen3-0.6b")
 CONFIG = EngineConfig(device="cuda", max_model_len=4096)

@@ -14,9 +14,9 @@ from pathlib import Path
 import click
 import torch
 
-from cli.local.local_model import load_local_model
+from cli.offline.local_model import load_local_model
 from engine.config import EngineConfig
-from model.hub import resolve_model
+from model.checkpoint.hub import resolve_model
 from model.rectangular_batch import RectangularBatch
 
 ROWS = 16  # of the text, fed side by side

@@ -19,8 +19,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.job import ShardRef
 from jobs.keys import JobKeys
+from jobs.records.job import ShardRef
 from jobs.settings import Settings
 from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
 from tests.support.tiny_checkpoint import write_tiny_checkpoint

@@ -22,16 +22,16 @@ from unittest import mock
 
 import torch
 
-from cli.local.machine_speed import READ_BYTES, fastest_read
-from cli.local.roofline import MachineSpeed, ModelCost, decode_limit
+from cli.offline.machine_speed import READ_BYTES, fastest_read
+from cli.offline.roofline import MachineSpeed, ModelCost, decode_limit
+from engine.execution.model_runner import ModelRunner
+from engine.execution.short_thread import on_a_short_thread
 from engine.load import load_engine
-from engine.machine import Machine
-from engine.model_runner import ModelRunner
+from engine.machine.machine import Machine
 from engine.request import Request
-from engine.short_thread import on_a_short_thread
-from jobs.sampling import SamplingParams
+from jobs.records.sampling import SamplingParams
 from jobs.settings import Settings
-from model.config import ModelConfig
+from model.checkpoint.config import ModelConfig
 from worker.engine_options import engine_config
 
 PROMPT = 8  # tokens

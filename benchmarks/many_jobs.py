@@ -17,10 +17,10 @@ from pathlib import Path
 
 from benchmarks.million_lines import COMMAND_LINE
 from benchmarks.report.markdown import markdown_table
-from jobs.job import NewJob, ShardRef
-from jobs.job_id import new_job_id
-from jobs.prompt import Prompt
-from jobs.sampling import SamplingSettings
+from jobs.records.job import NewJob, ShardRef
+from jobs.records.job_id import new_job_id
+from jobs.records.prompt import Prompt
+from jobs.records.sampling import SamplingSettings
 from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
 from tests.support.valkey import running_valkey

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from model.config import ModelConfig
-from model.load import LM_HEAD, expected_shapes
+from model.checkpoint.config import ModelConfig
+from model.checkpoint.load import LM_HEAD, expected_shapes
 
 TOKENS = 151_669  # of Qwen3's tokenizer
 DEMO = Path(__file__).resolve().parents[1] / "model" / "demo"

@@ -9,8 +9,8 @@ from contextlib import ExitStack
 from typing import Any
 from unittest import mock
 
-from engine.model_runner import ModelRunner
-from engine.step_inputs import StepBuffers
+from engine.execution.model_runner import ModelRunner
+from engine.execution.step_inputs import StepBuffers
 from model.qwen3 import Qwen3ForCausalLM
 
 LAYERS, HEAD, SAMPLING = "layers", "output layer", "sampling"

@@ -24,9 +24,9 @@ from benchmarks.decode_attention import CachedLayers, Heads
 from benchmarks.report.markdown import markdown_table
 from benchmarks.step_clock import StepClock
 from engine.load import load_engine
-from engine.machine import Machine
+from engine.machine.machine import Machine
 from engine.request import Request
-from jobs.sampling import SamplingParams
+from jobs.records.sampling import SamplingParams
 from jobs.settings import Settings
 from model.ops.linear import linear
 from model.qwen3 import Qwen3ForCausalLM

@@ -18,15 +18,15 @@ from pathlib import Path
 import msgspec
 import redis
 
-from jobs.completion import Completion, Latency, Usage
-from jobs.job import NewJob, ShardRef
-from jobs.prompt import Prompt
-from jobs.sampling import FinishReason, SamplingSettings
-from jobs.shard_stats import ShardStats
+from jobs.records.completion import Completion, Latency, Usage
+from jobs.records.job import NewJob, ShardRef
+from jobs.records.prompt import Prompt
+from jobs.records.sampling import FinishReason, SamplingSettings
+from jobs.records.shard_stats import ShardStats
 from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
 from tests.support.valkey import running_valkey
-from worker.outbox import FLUSH_LINES
+from worker.shards.outbox import FLUSH_LINES
 
 WORDS = (
     "the of and to in a is that for it as was with be by on not he his but at are this have from or had an they "

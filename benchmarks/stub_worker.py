@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks.store_throughput import text
-from jobs.completion import Completion, Latency, Usage
-from jobs.job import Lease
-from jobs.prompt import Prompt
-from jobs.sampling import FinishReason
-from jobs.shard_stats import ShardStats
+from jobs.records.completion import Completion, Latency, Usage
+from jobs.records.job import Lease
+from jobs.records.prompt import Prompt
+from jobs.records.sampling import FinishReason
+from jobs.records.shard_stats import ShardStats
 from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
-from worker.outbox import FLUSH_LINES
+from worker.shards.outbox import FLUSH_LINES
 
 THREADS = 4
 ANSWERS = 4096  # different ones, made once: to invent a million is not what is measured

@@ -12,8 +12,8 @@ import resource
 import time
 from pathlib import Path
 
-from jobs.model_card import builtin_demo_folder
-from model.chat_template import ChatTemplate, Conversation
+from jobs.records.model_card import builtin_demo_folder
+from model.templates.chat_template import ChatTemplate, Conversation
 
 TOGETHER = 64
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from jobs.errors import JobNotFound, QwenBatchError, StoreDamaged, StoreFull, StoreUnavailable
-from jobs.job import Job, JobState
+from jobs.records.job import Job, JobState
 
 
 class ExitCode(IntEnum):

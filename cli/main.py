@@ -7,9 +7,9 @@ import sys
 import click
 
 from cli.error_boundary import run_in_boundary, show_bug
-from cli.hidden_url import hide_password
 from cli.lazy_group import LazyGroup
-from cli.options import verbosity_options
+from cli.options.hidden_url import hide_password
+from cli.options.options import verbosity_options
 from cli.standard_streams import open_standard_streams
 
 SECTIONS = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from cli.console import Console
-from jobs.hints import HintSender
+from cli.console.console import Console
+from jobs.queue.hints import HintSender
 from jobs.settings import Settings
 from jobs.stores.protocol import JobStore
 
@@ -46,6 +46,6 @@ def _telling_of_damage(store: JobStore) -> JobStore:
 
 def open_hints(settings: Settings) -> HintSender:
     """Sends hints through the settings' server. Loads Celery: only for commands that make work."""
-    from jobs.celery_hints import CeleryHints
+    from jobs.queue.celery_hints import CeleryHints
 
     return CeleryHints(settings.redis_url)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import socket
 
-from cli.console import Console
+from cli.console.console import Console
 from cli.exit_codes import ExitCode
 from cli.store import open_store
-from jobs.served_name import served_name
+from jobs.records.served_name import served_name
 from jobs.settings import Settings
 
 

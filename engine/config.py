@@ -14,7 +14,7 @@ PAGE_SIZE = 64  # tokens a page: a multiple of every vector width, and small bes
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """What the person asked for. Automatic values are resolved once, by `engine.resolve`, into a `ResolvedConfig`."""
+    """What the person asked for. `engine.machine.resolve` turns automatic values into a `ResolvedConfig`, once."""
 
     device: DeviceName = "auto"  # the best there is
     dtype: DtypeName = "auto"  # the checkpoint's; float32 where bfloat16 has no fast kernel

@@ -7,17 +7,17 @@ import time
 from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Items
 
-from engine import delivery
-from engine.batch import Batch
-from engine.delivery import Delivery
-from engine.detokenizer import Detokenizer
-from engine.group_meter import GroupMeter
-from engine.inbox import Inbox, Mail
-from engine.intake import Intake
 from engine.request import EngineDead, EngineLoad, GroupStats, Request, Ticket
-from engine.runner import Runner
-from engine.scheduler import Scheduler
-from engine.sequence import Sequence
+from engine.requests import delivery
+from engine.requests.delivery import Delivery
+from engine.requests.detokenizer import Detokenizer
+from engine.requests.group_meter import GroupMeter
+from engine.requests.inbox import Inbox, Mail
+from engine.requests.intake import Intake
+from engine.requests.runner import Runner
+from engine.scheduling.batch import Batch
+from engine.scheduling.scheduler import Scheduler
+from engine.scheduling.sequence import Sequence
 
 
 class Engine:
@@ -75,9 +75,9 @@ class Engine:
         return self.submit_many((request,))[0]
 
     def submit_many(self, requests: Iterable[Request]) -> list[Ticket]:
-        """Take requests that belong together: those that are known to be long may go first (`engine.policy`).
+        """Take requests that belong together. Requests known to be long may go first (`engine.scheduling.policy`).
 
-        Requests of different flows share the engine, however many wait of each (`engine.fair_turns`).
+        Requests of different flows share the engine, however many wait of each (`engine.scheduling.fair_turns`).
         """
         tickets, accepted = [], []
         for request in requests:

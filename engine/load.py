@@ -7,20 +7,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.block_manager import BlockManager
-from engine.compilation import keep_compile_cache
 from engine.config import PAGE_SIZE, EngineConfig, ResolvedConfig
 from engine.engine import Engine
-from engine.kernels import bfloat16_is_fast, load_kernels_for
-from engine.machine import Machine
-from engine.model_runner import ModelRunner
-from engine.resolve import TORCH_DTYPES, choose_device, resolve
-from engine.scheduler import Scheduler
-from engine.short_thread import on_a_short_thread
-from model.config import ModelConfig
-from model.generation_config import GenerationConfig
+from engine.execution.compilation import keep_compile_cache
+from engine.execution.kernels import bfloat16_is_fast, load_kernels_for
+from engine.execution.model_runner import ModelRunner
+from engine.execution.short_thread import on_a_short_thread
+from engine.machine.machine import Machine
+from engine.machine.resolve import TORCH_DTYPES, choose_device, resolve
+from engine.scheduling.block_manager import BlockManager
+from engine.scheduling.scheduler import Scheduler
+from model.checkpoint.config import ModelConfig
+from model.checkpoint.generation_config import GenerationConfig
 from model.kv_cache import bytes_per_page
-from model.tokenizer import Tokenizer
+from model.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from jobs.sampling import FinishReason, SamplingParams
+from jobs.records.sampling import FinishReason, SamplingParams
 
 
 @dataclass(frozen=True)

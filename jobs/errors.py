@@ -1,6 +1,6 @@
 """The one error tree: what happened, what it means, what to do next.
 
-A bad line is data (`jobs.completion.LineError`); a bad job, file, model or server is one of these; a bug is a
+A bad line is data (`jobs.records.completion.LineError`); a bad job, file, model or server is one of these; a bug is a
 traceback and never becomes one of these.
 """
 

@@ -2,7 +2,7 @@
 
 All keys of one job share the hash tag `{job-id}`, so a Redis Cluster holds them on one node and a script may touch
 several of them. The keys below "Indexes" name no job: they are changed by separate commands, in an order in which a
-crash leaves something harmless (`jobs/stores/redis_index.py`).
+crash leaves something harmless (`jobs/stores/redis/index.py`).
 
 | key | type | holds |
 |---|---|---|

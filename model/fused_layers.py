@@ -1,4 +1,4 @@
-"""All decoder layers as one call into C++ (`model/kernels/layers.cpp`), for bfloat16 on processors with AVX-512."""
+"""All decoder layers as one call into C++ (`layers.cpp`), for bfloat16 on processors with AVX-512."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from typing import Protocol, TextIO
 import torch
 
 from jobs.errors import InvalidInput
-from model.peak_memory import peak_cpu_memory_bytes
+from model.memory.peak_memory import peak_cpu_memory_bytes
 from model.qwen3 import Qwen3ForCausalLM
 from model.rectangular_batch import RectangularBatch
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from model.config import ModelConfig
-from model.zeroed_memory import zeroed_tensor
+from model.checkpoint.config import ModelConfig
+from model.memory.zeroed_memory import zeroed_tensor
 
 
 class PagedKVCache:

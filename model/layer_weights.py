@@ -8,8 +8,8 @@ from typing import NamedTuple, Self
 
 import torch
 
-from model.config import ModelConfig
-from model.output_screen import OutputScreen
+from model.checkpoint.config import ModelConfig
+from model.sampling.output_screen import OutputScreen
 
 LayerFn = Callable[..., torch.Tensor]  # `decoder_layer`, or a compiled version of it
 

@@ -12,11 +12,11 @@ from typing import Self
 import torch
 
 from model.attention_metadata import AttentionMetadata
-from model.config import ModelConfig
+from model.checkpoint.config import ModelConfig
+from model.checkpoint.load import load_model_weights
 from model.kv_cache import PagedKVCache
 from model.layer_weights import LayerWeights, ModelWeights
 from model.layers import LayersFn, layer_by_layer
-from model.load import load_model_weights
 from model.norm import rms_norm
 from model.ops import attention, kv_store  # noqa: F401 — registers the operators
 from model.ops.linear import Quantization, linear

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from model.config import ModelConfig, YarnConfig
+from model.checkpoint.config import ModelConfig, YarnConfig
 
 
 def rope_tables(

@@ -77,7 +77,7 @@ def redis_server_binary() -> Path:
 @pytest.fixture(scope="session")
 def built_kernels() -> None:
     """The C++ kernels in this process. They were built by whichever test came first, or before."""
-    from engine.kernels import load_cpu_kernels  # with it comes PyTorch, which most tests can do without
+    from engine.execution.kernels import load_cpu_kernels  # with it comes PyTorch, which most tests can do without
 
     said: list[str] = []
     require(load_cpu_kernels(said.append), " ".join(said))

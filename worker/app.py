@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from jobs.settings import Settings
-from worker.celery_glue import celery_app_of
 from worker.process import WorkerProcess
+from worker.queue.celery_glue import celery_app_of
 
 app = celery_app_of(WorkerProcess(Settings.from_env()))

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from engine.request import GroupStats
-from jobs.shard_stats import ShardStats
-from model.peak_memory import peak_cpu_memory_bytes
+from jobs.records.shard_stats import ShardStats
+from model.memory.peak_memory import peak_cpu_memory_bytes
 
 
 def new_worker_id() -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from celery import signals
 
 from jobs.settings import Settings
-from worker.celery_glue import celery_app_of
-from worker.celery_worker import CeleryWorker
-from worker.logs import set_up_logs
 from worker.process import WorkerProcess
+from worker.queue.celery_glue import celery_app_of
+from worker.queue.celery_worker import CeleryWorker
+from worker.telemetry.logs import set_up_logs
 
 
 def run_worker(settings: Settings) -> int:

@@ -7,16 +7,16 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 
 from engine.request import EngineDead
-from jobs.hints import queue_name
-from jobs.served_name import served_name
+from jobs.queue.hints import queue_name
+from jobs.records.served_name import served_name
 from jobs.settings import Settings
-from worker.active_shards import ActiveShards
 from worker.facts import new_worker_id
-from worker.hint_message import MalformedHint, shard_of_hint
 from worker.orderly_stop import OrderlyStop
-from worker.refusals import Refusals
+from worker.queue.hint_message import MalformedHint, shard_of_hint
+from worker.queue.refusals import Refusals
 from worker.running_worker import RunningWorker
-from worker.shard_runner import Outcome
+from worker.shards.active_shards import ActiveShards
+from worker.shards.shard_runner import Outcome
 from worker.start import start_worker
 
 log = logging.getLogger(__name__)

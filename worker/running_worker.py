@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine.config import PAGE_SIZE
-from worker.active_shards import ActiveShards
-from worker.lease_keeper import LeaseKeeper
-from worker.news import News
-from worker.reaper import Reaper
-from worker.reporter import Reporter
-from worker.shard_runner import ShardRunner
-from worker.spare_time import SpareTime
+from worker.shards.active_shards import ActiveShards
+from worker.shards.shard_runner import ShardRunner
+from worker.upkeep.lease_keeper import LeaseKeeper
+from worker.upkeep.news import News
+from worker.upkeep.reaper import Reaper
+from worker.upkeep.reporter import Reporter
+from worker.upkeep.spare_time import SpareTime
 
 if TYPE_CHECKING:
     from engine.load import LoadedEngine

@@ -12,32 +12,32 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engine.config import EngineConfig
-from jobs.celery_hints import CeleryHints
 from jobs.errors import InvalidInput, StoreFull
-from jobs.model_card import ModelCard, card_of_folder
+from jobs.queue.celery_hints import CeleryHints
+from jobs.records.model_card import ModelCard, card_of_folder
 from jobs.settings import Settings
 from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
-from model.hub import resolve_model
-from worker.active_shards import ActiveShards
-from worker.backoff import Backoff
+from model.checkpoint.hub import resolve_model
 from worker.engine_options import engine_config
 from worker.facts import WorkerFacts
-from worker.lease_keeper import LeaseKeeper
-from worker.metered_engine import MeteredEngine
-from worker.metrics import WorkerMetrics
-from worker.metrics_server import serve_metrics
-from worker.news import News
-from worker.preparation import Preparation
-from worker.reaper import Reaper
-from worker.refusals import Refusals
-from worker.reporter import Reporter
-from worker.request_meter import RequestMeter
+from worker.queue.refusals import Refusals
 from worker.running_worker import RunningWorker
-from worker.shard_runner import ShardRunner
-from worker.spare_time import SpareTime
-from worker.store_link import StoreLink
-from worker.turns import Turns
+from worker.shards.active_shards import ActiveShards
+from worker.shards.preparation import Preparation
+from worker.shards.shard_runner import ShardRunner
+from worker.shards.turns import Turns
+from worker.telemetry.metered_engine import MeteredEngine
+from worker.telemetry.metrics import WorkerMetrics
+from worker.telemetry.metrics_server import serve_metrics
+from worker.telemetry.request_meter import RequestMeter
+from worker.upkeep.backoff import Backoff
+from worker.upkeep.lease_keeper import LeaseKeeper
+from worker.upkeep.news import News
+from worker.upkeep.reaper import Reaper
+from worker.upkeep.reporter import Reporter
+from worker.upkeep.spare_time import SpareTime
+from worker.upkeep.store_link import StoreLink
 
 if TYPE_CHECKING:
     from engine.load import LoadedEngine

@@ -11,16 +11,16 @@ from pathlib import Path
 import torch
 
 from benchmarks.gpu.finding import Finding
-from engine.batch import Batch
 from engine.config import EngineConfig
+from engine.execution.model_runner import ModelRunner
 from engine.load import load_engine
-from engine.machine import Machine
-from engine.model_runner import ModelRunner
+from engine.machine.machine import Machine
+from engine.machine.resolve import resolve
 from engine.request import Request
-from engine.resolve import resolve
-from engine.sink_sequence import sink_sequence
-from jobs.sampling import SamplingParams
-from model.config import ModelConfig
+from engine.scheduling.batch import Batch
+from engine.scheduling.sink_sequence import sink_sequence
+from jobs.records.sampling import SamplingParams
+from model.checkpoint.config import ModelConfig
 from model.generate import generate_text_basic_cache
 from model.qwen3 import Qwen3ForCausalLM
 from model.rectangular_batch import RectangularBatch

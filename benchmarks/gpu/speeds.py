@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import torch
 
-from cli.local.roofline import MachineSpeed, ModelCost, decode_limit
+from cli.offline.roofline import MachineSpeed, ModelCost, decode_limit
 from engine.load import LoadedEngine
 from engine.request import Request
-from jobs.sampling import SamplingParams
+from jobs.records.sampling import SamplingParams
 
 COPIED_BYTES = 2**31  # far beyond every cache
 PRODUCT = 8192  # rows, depth and columns

@@ -10,7 +10,7 @@ from benchmarks.peers.task import Task
 from benchmarks.peers.version import our_version
 from engine.load import load_engine
 from engine.request import Request
-from jobs.sampling import SamplingParams
+from jobs.records.sampling import SamplingParams
 from jobs.settings import Settings
 from worker.engine_options import engine_config
 

@@ -9,7 +9,7 @@ import msgspec
 import psutil  # type: ignore[import-untyped]  # it comes without types
 
 from benchmarks.peers.results import MachineFacts
-from cli.local.machine_speed import measure_machine
+from cli.offline.machine_speed import measure_machine
 
 # As /proc/cpuinfo spells them; the names on other systems differ, and are left out there.
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8", "bf16", "i8mm", "sve")

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.peers.task import Kind
-from cli.local.roofline import MachineSpeed, ModelCost
+from cli.offline.roofline import MachineSpeed, ModelCost
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):

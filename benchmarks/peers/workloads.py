@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from benchmarks.peers.task import Task
-from cli.local.batch_throughput import random_workload
+from cli.offline.batch_throughput import random_workload
 
 STREAM_PROMPT_TOKENS = 8
 STREAM_OUTPUT_TOKENS = 64

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.peers.results import Measurement, Results
-from cli.local.roofline import batch_limit, decode_limit, prefill_limit
+from cli.offline.roofline import batch_limit, decode_limit, prefill_limit
 
 
 def limit_of(results: Results, found: Measurement) -> float:

@@ -19,7 +19,7 @@ from benchmarks.peers.systems import SYSTEMS
 from benchmarks.peers.task import Kind
 from benchmarks.report.limits import limit_of
 from benchmarks.report.medians import Case, Figure, figures, systems_of
-from cli.local.roofline import decode_limit
+from cli.offline.roofline import decode_limit
 
 OURS, THEIRS, LIMIT = "#1b6ca8", "#a9b4bd", "#c0392b"
 OUR_LINE, THEIR_LINES = OURS, ("#e08e2b", "#3a8f5c", "#8157a6", "#7f8c8d")

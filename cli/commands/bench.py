@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from cli.console import Console
-from cli.options import json_option, pass_console, settings_with, verbosity_options
-from cli.target_model import say_if_demo
-from cli.worker_options import worker_options
+from cli.console.console import Console
+from cli.options.options import json_option, pass_console, settings_with, verbosity_options
+from cli.options.target_model import say_if_demo
+from cli.options.worker_options import worker_options
 from cli.worker_packages import require_worker_packages
 
 
@@ -46,8 +46,8 @@ def command(
       qwen-batch bench --json > figures.json
     """
     require_worker_packages()
-    from cli.local.bench import run_bench
-    from cli.local.bench_report import bench_tables
+    from cli.offline.bench import run_bench
+    from cli.offline.bench_report import bench_tables
 
     settings = settings_with(**options)
     say_if_demo(settings, console)

@@ -6,9 +6,10 @@ import sys
 
 import click
 
-from cli.console import Console
+from cli.console.console import Console
+from cli.console.outcome import watch_to_the_end
 from cli.exit_codes import ExitCode
-from cli.options import (
+from cli.options.options import (
     job_argument,
     pass_console,
     prompts_argument,
@@ -18,10 +19,9 @@ from cli.options import (
     verbosity_options,
     wait_option,
 )
-from cli.outcome import watch_to_the_end
 from cli.store import open_hints, open_store
-from jobs.extension import extend_job
-from jobs.prompt_file import PromptFile
+from jobs.files.prompt_file import PromptFile
+from jobs.submission.extension import extend_job
 
 
 @click.command(name="extend")

@@ -7,15 +7,15 @@ import time
 
 import click
 
-from cli.console import Console
-from cli.figures import count, rate, seconds, size
-from cli.options import pass_console, seed_option, settings_with, verbosity_options
-from cli.sampling_options import sampling_options
-from cli.target_model import say_if_demo
-from cli.worker_options import worker_options
+from cli.console.console import Console
+from cli.console.figures import count, rate, seconds, size
+from cli.options.options import pass_console, seed_option, settings_with, verbosity_options
+from cli.options.sampling_options import sampling_options
+from cli.options.target_model import say_if_demo
+from cli.options.worker_options import worker_options
 from cli.worker_packages import require_worker_packages
 from jobs.errors import InvalidInput
-from jobs.sampling import SamplingSettings
+from jobs.records.sampling import SamplingSettings
 
 
 @click.command(name="generate")
@@ -53,7 +53,7 @@ def command(
       qwen-batch generate "Hello" --no-cache --no-compile
     """
     require_worker_packages()
-    from cli.local.session import LocalSession
+    from cli.offline.session import LocalSession
 
     if no_cache and (defaults.temperature or 0) > 0:
         raise InvalidInput(

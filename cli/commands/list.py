@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 from rich.table import Table
 
-from cli import figures
-from cli.console import Console
-from cli.job_row import JobRow, state_text
-from cli.options import json_option, pass_console, redis_url_option, settings_with, verbosity_options
+from cli.console import figures
+from cli.console.console import Console
+from cli.console.job_row import JobRow, state_text
+from cli.options.options import json_option, pass_console, redis_url_option, settings_with, verbosity_options
 from cli.store import open_store
 from jobs.harmless import harmless
-from jobs.job import Job
+from jobs.records.job import Job
 
 _WORDS = ("JOB", "STATE")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from cli.console import Console
-from cli.options import job_argument, pass_console, redis_url_option, settings_with, verbosity_options
+from cli.console.console import Console
+from cli.options.options import job_argument, pass_console, redis_url_option, settings_with, verbosity_options
 from cli.store import open_store
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from cli.console import Console
-from cli.options import (
+from cli.console.console import Console
+from cli.options.options import (
     errors_option,
     job_argument,
     output_option,
@@ -14,7 +14,7 @@ from cli.options import (
     settings_with,
     verbosity_options,
 )
-from cli.result_target import ResultTarget
+from cli.options.result_target import ResultTarget
 from cli.store import open_store
 from jobs.errors import JobConflict
 

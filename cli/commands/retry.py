@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
-from cli.console import Console
+from cli.console.console import Console
+from cli.console.outcome import watch_to_the_end
 from cli.exit_codes import ExitCode
-from cli.options import (
+from cli.options.options import (
     job_argument,
     pass_console,
     redis_url_option,
@@ -14,7 +15,6 @@ from cli.options import (
     verbosity_options,
     wait_option,
 )
-from cli.outcome import watch_to_the_end
 from cli.store import open_hints, open_store, open_store_to_watch
 
 

@@ -8,10 +8,9 @@ from types import FrameType
 
 import click
 
-from cli.console import Console
+from cli.console.console import Console
 from cli.exit_codes import ExitCode
-from cli.local_run import LocalRun
-from cli.options import (
+from cli.options.options import (
     errors_option,
     output_option,
     overwrite_option,
@@ -22,15 +21,16 @@ from cli.options import (
     skip_invalid_option,
     verbosity_options,
 )
-from cli.result_target import ResultTarget
-from cli.sampling_options import sampling_options
-from cli.target_model import target_model
-from cli.worker_options import worker_options
+from cli.options.result_target import ResultTarget
+from cli.options.sampling_options import sampling_options
+from cli.options.target_model import target_model
+from cli.options.worker_options import worker_options
+from cli.run.local_run import LocalRun
 from cli.worker_packages import require_worker_packages
-from jobs.prompt_file import PromptFile
-from jobs.sampling import SamplingSettings
+from jobs.files.prompt_file import PromptFile
+from jobs.records.sampling import SamplingSettings
 from jobs.settings import Settings
-from jobs.submission import SubmitOptions
+from jobs.submission.submission import SubmitOptions
 
 
 @click.command(name="run")

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import click
 
-from cli.console import Console
-from cli.options import job_argument, json_option, pass_console, redis_url_option, settings_with, verbosity_options
+from cli.console.console import Console
+from cli.console.summary import summary_of
+from cli.options.options import (
+    job_argument,
+    json_option,
+    pass_console,
+    redis_url_option,
+    settings_with,
+    verbosity_options,
+)
 from cli.store import open_store
-from cli.summary import summary_of
 
 
 @click.command(name="status")

@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import click
 
-from cli.console import Console
+from cli.console.console import Console
+from cli.console.job_row import state_text
+from cli.console.outcome import watch_to_the_end
 from cli.exit_codes import ExitCode
-from cli.job_row import state_text
-from cli.options import (
+from cli.options.options import (
     errors_option,
     model_option,
     output_option,
@@ -24,20 +25,19 @@ from cli.options import (
     verbosity_options,
     wait_option,
 )
-from cli.outcome import watch_to_the_end
-from cli.result_target import ResultTarget
-from cli.run_folder import fingerprint_of
-from cli.sampling_options import sampling_options
+from cli.options.result_target import ResultTarget
+from cli.options.sampling_options import sampling_options
+from cli.options.target_model import target_model
+from cli.run.run_folder import fingerprint_of
 from cli.store import open_hints, open_store, open_store_to_watch
-from cli.target_model import target_model
 from jobs.duration import parse_duration
 from jobs.errors import OutputNotWritable
-from jobs.file_report import FileReport
-from jobs.job import Job
-from jobs.prompt_file import PromptFile
-from jobs.sampling import SamplingSettings
+from jobs.files.file_report import FileReport
+from jobs.files.prompt_file import PromptFile
+from jobs.records.job import Job
+from jobs.records.sampling import SamplingSettings
 from jobs.settings import Settings
-from jobs.submission import SubmitOptions, Submitted, submit_file
+from jobs.submission.submission import SubmitOptions, Submitted, submit_file
 
 MAX_KEY_CHARS = 200
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from cli.console import Console
-from cli.options import json_option, model_option, pass_console, settings_with, verbosity_options
-from cli.target_model import say_if_demo
+from cli.console.console import Console
+from cli.options.options import json_option, model_option, pass_console, settings_with, verbosity_options
+from cli.options.target_model import say_if_demo
 from cli.worker_packages import require_worker_packages
 from jobs.harmless import harmless
 
@@ -31,9 +31,9 @@ def command(console: Console, text: str, model: str | None, chat: bool, as_json:
       qwen-batch tokenize "Hello, world." --json | jq length
     """
     require_worker_packages()
-    from cli.local.generation import prompt_ids
-    from model.hub import resolve_model
-    from model.tokenizer import Tokenizer
+    from cli.offline.generation import prompt_ids
+    from model.checkpoint.hub import resolve_model
+    from model.text.tokenizer import Tokenizer
 
     settings = settings_with(model=model)
     say_if_demo(settings, console)

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import click
 
-from cli.console import Console
+from cli.console.console import Console
+from cli.console.outcome import watch_to_the_end
 from cli.exit_codes import ExitCode
-from cli.options import job_argument, json_option, pass_console, redis_url_option, settings_with, verbosity_options
-from cli.outcome import watch_to_the_end
+from cli.options.options import (
+    job_argument,
+    json_option,
+    pass_console,
+    redis_url_option,
+    settings_with,
+    verbosity_options,
+)
 from cli.store import open_store_to_watch
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from cli.console import Console
-from cli.options import pass_console, redis_url_option, settings_with, verbosity_options
+from cli.console.console import Console
+from cli.options.options import pass_console, redis_url_option, settings_with, verbosity_options
+from cli.options.worker_options import worker_options
 from cli.worker_health import check_health
-from cli.worker_options import worker_options
 
 
 @click.command(name="worker")

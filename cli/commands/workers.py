@@ -6,12 +6,12 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from cli import figures
-from cli.console import Console
-from cli.options import json_option, pass_console, redis_url_option, settings_with, verbosity_options
+from cli.console import figures
+from cli.console.console import Console
+from cli.options.options import json_option, pass_console, redis_url_option, settings_with, verbosity_options
 from cli.store import open_store
 from jobs.harmless import harmless
-from jobs.worker_report import WorkerReport
+from jobs.records.worker_report import WorkerReport
 
 
 @click.command(name="workers")

@@ -12,10 +12,10 @@ from redis.retry import Retry
 
 from jobs import keys
 from jobs.errors import InvalidInput, OtherFormat, StoreUnavailable
-from jobs.stores.redis_errors import REPLICA_HINT, address_of
-from jobs.stores.redis_server import RedisServer
-from jobs.stores.redis_store import RedisJobStore
-from jobs.stores.redis_url import bad_url, check_url
+from jobs.stores.redis.errors import REPLICA_HINT, address_of
+from jobs.stores.redis.server import RedisServer
+from jobs.stores.redis.store import RedisJobStore
+from jobs.stores.redis.url import bad_url, check_url
 from jobs.wire_format import WIRE_FORMAT
 
 TIMEOUT_SECONDS = 5.0  # for the first contact

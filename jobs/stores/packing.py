@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import zstandard
 
-from jobs.completion import Completion
 from jobs.errors import RecordDamaged
-from jobs.prompt import Prompt
+from jobs.records.completion import Completion
+from jobs.records.prompt import Prompt
 from jobs.stores.damage import reading
 
 ZSTD_LEVEL = 3  # zstd's default: natural text to about a third, at hundreds of MB/s

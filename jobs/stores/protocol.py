@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol
 
-from jobs.completion import Completion
-from jobs.job import Job, Lease, LeaseStatus, NewJob, ShardRef
-from jobs.model_card import ModelCard
-from jobs.prompt import Prompt
-from jobs.shard_stats import ShardStats, TimelineSample
-from jobs.stats import JobStats
+from jobs.records.completion import Completion
+from jobs.records.job import Job, Lease, LeaseStatus, NewJob, ShardRef
+from jobs.records.model_card import ModelCard
+from jobs.records.prompt import Prompt
+from jobs.records.shard_stats import ShardStats, TimelineSample
+from jobs.records.worker_report import WorkerReport
+from jobs.stats.stats import JobStats
 from jobs.stores.damage import Damage
-from jobs.worker_report import WorkerReport
 
 NO_NEWS = "0"
 

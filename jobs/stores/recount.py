@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from jobs.completion import Completion
-from jobs.stats_counters import JobCounters
+from jobs.records.completion import Completion
+from jobs.stats.stats_counters import JobCounters
 
 
 @dataclass

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from jobs.completion import Completion, ErrorCode
 from jobs.errors import JobConflict, LeaseLost, StoreDamaged
-from jobs.job import Lease, NewJob
-from jobs.prompt import Prompt
+from jobs.records.completion import Completion, ErrorCode
+from jobs.records.job import Lease, NewJob
+from jobs.records.prompt import Prompt
 
 # What a store does about a shard whose workers fall silent (`scripts/common.lua` has the same numbers).
 MAX_SHARED_EXPIRIES = 2  # after so many it is run alone in a worker: the next silence is surely its own doing

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-SOURCES = Path(__file__).parent
+SOURCES = Path(__file__).parent / "cpu"
 TORCH_FOLDER = Path(torch.__file__).parent
 FLAGS = ("-O3", "-std=c++20", "-fPIC", "-fvisibility=hidden", "-fopenmp-simd", "-ffp-contract=fast")
 BUILD_TIMEOUT_SECONDS = 300
@@ -64,7 +64,8 @@ def _compile_command(compiler: str) -> list[str]:
     # The stable ABI's feature level: one byte each for major and minor.
     level = f"-DTORCH_TARGET_VERSION=0x{int(version[0]):02x}{int(version[1]):02x}000000000000"
     tune = "-mcpu=native" if platform.machine() in {"arm64", "aarch64"} else "-march=native"
-    return [compiler, *FLAGS, tune, level, "-I", str(TORCH_FOLDER / "include"), "-iquote", str(SOURCES), "-c"]
+    rooms = [word for room in sorted(SOURCES.iterdir()) for word in ("-iquote", str(room))]
+    return [compiler, *FLAGS, tune, level, "-I", str(TORCH_FOLDER / "include"), *rooms, "-c"]
 
 
 def _link_command(compiler: str) -> list[str]:
@@ -74,7 +75,7 @@ def _link_command(compiler: str) -> list[str]:
 
 def _digest(command: list[str]) -> str:
     digest = hashlib.sha256("\0".join(command).encode())
-    for source in sorted(SOURCES.glob("*.cpp")) + sorted(SOURCES.glob("*.h")):
+    for source in sorted(SOURCES.glob("*/*.cpp")) + sorted(SOURCES.glob("*/*.h")):
         digest.update(source.read_bytes())
     digest.update(f"{torch.__version__} {platform.machine()} {_processor()}".encode())
     return digest.hexdigest()[:16]
@@ -105,8 +106,8 @@ def _build(compile_command: list[str], link_command: list[str], library: Path) -
 
 def _translation_units(folder: Path) -> list[Path]:
     """Attention and all else, which take about as long to compile; so no two sources may use a name for two things."""
-    attention = set(SOURCES.glob("*attention*.cpp"))
-    sources = {"attention": attention, "others": set(SOURCES.glob("*.cpp")) - attention}
+    attention = set(SOURCES.glob("attention/*.cpp"))
+    sources = {"attention": attention, "others": set(SOURCES.glob("*/*.cpp")) - attention}
     units = []
     for name, members in sources.items():
         units.append(folder / f"{name}.cpp")

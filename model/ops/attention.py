@@ -1,7 +1,7 @@
 """`qwen_batch::paged_attention`: queries against the cached keys and values of their own sequence.
 
-On a CPU the C++ kernels run where they could be built and know the case (`model/kernels/dispatch.cpp`), on a CUDA
-device those in Triton (`model/triton_kernels/operators.py`); the same in plain PyTorch runs everywhere else.
+On a CPU the C++ kernels run where they are built and know the case (`model/kernels/cpu/common/dispatch.cpp`). On a CUDA
+device the Triton kernels run (`model/kernels/triton/operators.py`), and everywhere else plain PyTorch.
 """
 
 from __future__ import annotations

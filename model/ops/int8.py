@@ -5,7 +5,7 @@ group only: values = bytes * scale, bytes from -127 to 127, the scale a group's 
 quantised once, when they are loaded; the rows of x in every product, each by itself.
 
 A quantised weight is one tensor of bytes [out_features, groups, 256 + 4], values with 128 added and the scale behind
-them, or what `model/kernels/int8_linear.cpp` makes of that.
+them, or what `model/kernels/cpu/products/int8_linear.cpp` makes of that.
 """
 
 from __future__ import annotations

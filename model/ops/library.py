@@ -17,8 +17,9 @@ def register(schema: str, implementation: Callable[..., object], result_shape: C
 
     Args:
         schema: Name, arguments and result in PyTorch's schema language.
-        implementation: Runs wherever no kernel is registered for the arguments' device. Those in C++ are registered for
-            a CPU by `model/kernels/dispatch.cpp`, which reaches this one as the operator's name and `_in_python`.
+        implementation: Runs wherever no kernel is registered for the arguments' device. The file
+            `model/kernels/cpu/common/dispatch.cpp` registers the C++ kernels for a CPU. It calls this implementation by
+            the operator's name with `_in_python` behind it.
         result_shape: The same arguments to an empty result, for the compiler.
     """
     name = schema.partition("(")[0]

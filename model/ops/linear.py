@@ -21,7 +21,7 @@ from model.ops.row_invariance import MOST_ROWS, is_row_invariant
 Quantization = Literal["none", "int8"]
 
 BLOCK_ROWS = 64  # rows of a block where a kernel's bits depend on the number of rows
-AMX_AXES, DOT_AXES = 6, 4  # of weights packed for them (model/kernels/dispatch.cpp)
+AMX_AXES, DOT_AXES = 6, 4  # of weights packed for them (model/kernels/cpu/common/dispatch.cpp)
 AMX_STEP, DOT_STEP = 32, 2  # in_features are a multiple of this, in products on AMX tiles and of pairs
 WIDENED_VALUES = 1 << 18  # of a weight in float32 at once: 1 MiB, which stays in a cache
 

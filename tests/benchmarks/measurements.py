@@ -6,7 +6,7 @@ import msgspec
 
 from benchmarks.peers.results import MachineFacts, Measurement, ModelFacts, Results
 from benchmarks.peers.task import Kind
-from cli.local.roofline import MachineSpeed, ModelCost
+from cli.offline.roofline import MachineSpeed, ModelCost
 
 # Numbers that one can reckon with in one's head.
 COST = ModelCost(

@@ -14,7 +14,7 @@ from benchmarks.gpu import operator_checks
 from benchmarks.gpu.finding import Finding
 from benchmarks.gpu.model_checks import check_model
 from benchmarks.gpu.speeds import Workload, limit
-from cli.local.roofline import MachineSpeed, ModelCost
+from cli.offline.roofline import MachineSpeed, ModelCost
 from engine.config import EngineConfig
 from tests.kernels.paged_sequences import Heads
 from tests.support.byte_level_tokenizer import write_byte_level_tokenizer

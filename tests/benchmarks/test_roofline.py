@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from cli.local.roofline import MachineSpeed, ModelCost, decode_limit, least_seconds, prefill_limit
-from model.config import ModelConfig
+from cli.offline.roofline import MachineSpeed, ModelCost, decode_limit, least_seconds, prefill_limit
+from model.checkpoint.config import ModelConfig
 from tests.benchmarks.measurements import COST, SPEED
 
 

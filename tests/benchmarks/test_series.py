@@ -11,7 +11,7 @@ import pytest
 from benchmarks.peers import series
 from benchmarks.peers.results import MachineFacts, ModelFacts
 from benchmarks.peers.series import Setting
-from cli.local.roofline import MachineSpeed
+from cli.offline.roofline import MachineSpeed
 from tests.benchmarks.measurements import COST, measurement, session
 
 SAVED = session(measurement("run", 1), msgspec.structs.replace(measurement("run", 2), round=1), measurement("vllm", 3))

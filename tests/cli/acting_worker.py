@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 
-from jobs.completion import Completion, ErrorCode, Latency, Usage
-from jobs.job import ShardRef
-from jobs.prompt import Prompt
-from jobs.sampling import FinishReason
-from jobs.shard_stats import ShardStats
+from jobs.records.completion import Completion, ErrorCode, Latency, Usage
+from jobs.records.job import ShardRef
+from jobs.records.prompt import Prompt
+from jobs.records.sampling import FinishReason
+from jobs.records.shard_stats import ShardStats
+from jobs.records.worker_report import WorkerReport
 from jobs.stores.protocol import JobStore
-from jobs.worker_report import WorkerReport
 
 WORKER = "host:42:abc"
 

@@ -13,10 +13,10 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from cli.embedded_server import EmbeddedServer
-from cli.server_binary import find_server_binary
-from cli.server_state import ServerState, answers, read_state, write_state
-from cli.state_lock import StateLock
+from cli.run.embedded_server import EmbeddedServer
+from cli.run.server_binary import find_server_binary
+from cli.run.server_state import ServerState, answers, read_state, write_state
+from cli.run.state_lock import StateLock
 from jobs.errors import InvalidInput, StoreUnavailable
 from tests.support.valkey import ValkeyProcess
 
@@ -54,7 +54,8 @@ def test_its_password_stands_in_no_command_line_and_in_no_readable_file(tmp_path
 
 def test_it_dies_with_a_killed_run_and_the_next_one_finds_the_data(tmp_path: Path) -> None:
     script = (
-        "import sys, os, time; from pathlib import Path; import redis; from cli.embedded_server import EmbeddedServer\n"
+        "import sys, os, time; from pathlib import Path; import redis\n"
+        "from cli.run.embedded_server import EmbeddedServer\n"
         "with EmbeddedServer(Path(sys.argv[1])) as server:\n"
         "    redis.Redis.from_url(server.url).set('key', 'value'); print('ready', flush=True); time.sleep(60)"
     )
@@ -130,7 +131,7 @@ def test_a_locked_folder_names_the_process_that_holds_it(tmp_path: Path) -> None
 
 def test_a_lock_ends_with_its_killed_holder(tmp_path: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from cli.state_lock import StateLock\n"
+        "import sys, time; from pathlib import Path; from cli.run.state_lock import StateLock\n"
         "with StateLock(Path(sys.argv[1])):\n    print('locked', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from jobs.hints import queue_name
+from jobs.queue.hints import queue_name
 from jobs.stores.protocol import JobStore
 from tests.cli.acting_worker import run_job
 from tests.cli.conftest import Cli

@@ -105,7 +105,7 @@ def test_client_commands_import_no_torch(
     run_job(store, job_id)
     words = [str(prompts)] if command == "submit" else [job_id]
     imported = imported_by([command, *words], environment | {"QWEN_BATCH_REDIS_URL": valkey.url})
-    assert "jobs.stores.redis_store" in imported
+    assert "jobs.stores.redis.store" in imported
     assert {name for name in imported if name.split(".")[0] in HEAVY} == set()
     if command != "submit":
         assert "celery" not in imported

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.hidden_url import without_password
+from cli.options.hidden_url import without_password
 from jobs.harmless import harmless, harmless_lines
 from tests.cli.conftest import Cli, Start
 from tests.support.valkey import ValkeyProcess

@@ -12,8 +12,8 @@ import pytest
 import redis
 
 from cli.exit_codes import ExitCode
-from jobs.job import JobState
 from jobs.keys import JobKeys
+from jobs.records.job import JobState
 from jobs.stores.protocol import JobStore
 from tests.cli.acting_worker import run_job
 from tests.cli.conftest import Cli, Start

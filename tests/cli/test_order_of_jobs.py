@@ -6,8 +6,8 @@ import json
 import time
 from pathlib import Path
 
-from jobs.hints import queue_name
-from jobs.job import JobState
+from jobs.queue.hints import queue_name
+from jobs.records.job import JobState
 from jobs.stores.protocol import JobStore
 from tests.cli.acting_worker import run_job
 from tests.cli.conftest import Cli

@@ -10,17 +10,17 @@ import msgspec
 import pytest
 from rich.console import Console as RichConsole
 
-from cli import figures
-from cli.console import Console
-from cli.displays import BarDisplay, LineDisplay
-from cli.job_update import JobObserver, JobUpdate
-from cli.pace import Pace
-from cli.progress import watch_job
+from cli.console import figures
+from cli.console.console import Console
+from cli.console.displays import BarDisplay, LineDisplay
+from cli.console.job_update import JobObserver, JobUpdate
+from cli.console.pace import Pace
+from cli.console.progress import watch_job
 from jobs.errors import StoreUnavailable
 from jobs.harmless import harmless
-from jobs.job import Job, JobState, NewJob
-from jobs.sampling import SamplingSettings
-from jobs.worker_report import WorkerReport
+from jobs.records.job import Job, JobState, NewJob
+from jobs.records.sampling import SamplingSettings
+from jobs.records.worker_report import WorkerReport
 from tests.cli.acting_worker import report
 
 SHARED = report(jobs=("job-1", "job-2"))

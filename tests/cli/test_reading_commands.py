@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.completion import Completion, ErrorCode
-from jobs.job import ShardRef
-from jobs.shard_stats import ShardStats
-from jobs.stats import JobStats
+from jobs.records.completion import Completion, ErrorCode
+from jobs.records.job import ShardRef
+from jobs.records.shard_stats import ShardStats
+from jobs.stats.stats import JobStats
 from jobs.stores.protocol import JobStore
 from tests.cli.acting_worker import WORKER, report, run_job
 from tests.cli.conftest import Cli

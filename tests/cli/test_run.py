@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from cli.server_state import ServerState, answers, read_state
+from cli.run.server_state import ServerState, answers, read_state
 from cli.worker_packages import require_worker_packages
 from jobs.errors import InvalidInput
+from jobs.records.worker_report import WorkerReport
 from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
-from jobs.worker_report import WorkerReport
 from tests.cli.conftest import Cli, Start
 from tests.support.valkey import ValkeyProcess
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cli.run_folder import KEPT_RUNS, fingerprint_of, prune_runs, run_folder
-from cli.state_lock import StateLock
-from jobs.file_report import BadLines, FileReport
-from jobs.sampling import SamplingSettings
-from jobs.submission import SubmitOptions
+from cli.run.run_folder import KEPT_RUNS, fingerprint_of, prune_runs, run_folder
+from cli.run.state_lock import StateLock
+from jobs.files.file_report import BadLines, FileReport
+from jobs.records.sampling import SamplingSettings
+from jobs.submission.submission import SubmitOptions
 
 REPORT = FileReport("prompts.jsonl", "native", 20, BadLines(), digest="abc")
 OPTIONS = SubmitOptions("demo")

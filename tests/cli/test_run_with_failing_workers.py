@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from cli.exit_codes import ExitCode
-from cli.local_workers import MAX_RESTARTS, LocalWorkers
-from cli.worker_failure import LocalWorkerFailed
+from cli.run.local_workers import MAX_RESTARTS, LocalWorkers
+from cli.run.worker_failure import LocalWorkerFailed
 from jobs.settings import Settings
 from tests.cli.conftest import Cli
 from tests.support.valkey import ValkeyProcess

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.hints import queue_name
+from jobs.queue.hints import queue_name
 from jobs.stores.protocol import JobStore
 from tests.cli.acting_worker import run_job
 from tests.cli.conftest import Cli, Start

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from jobs.completion import Completion
+from jobs.records.completion import Completion
 
 # The documented table (docs/results-format.md).
 FIELDS = (

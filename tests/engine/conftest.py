@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from engine.block_manager import BlockManager
 from engine.config import PAGE_SIZE, EngineConfig
 from engine.engine import Engine
 from engine.load import LoadedEngine, load_engine
-from engine.runner import Runner
-from engine.scheduler import Scheduler
-from model.config import ModelConfig
+from engine.requests.runner import Runner
+from engine.scheduling.block_manager import BlockManager
+from engine.scheduling.scheduler import Scheduler
+from model.checkpoint.config import ModelConfig
 from model.kv_cache import bytes_per_page
 from tests.support.byte_level_tokenizer import END_OF_TEXT, write_byte_level_tokenizer
 from tests.support.fake_runner import EOS, ByteTokenizer

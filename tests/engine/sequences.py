@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 
-from engine import policy
 from engine.request import Request, Ticket
-from engine.sequence import Sequence
-from engine.stop_checker import StopChecker
-from jobs.sampling import SamplingParams
+from engine.scheduling import policy
+from engine.scheduling.sequence import Sequence
+from engine.stopping.stop_checker import StopChecker
+from jobs.records.sampling import SamplingParams
 
 _numbers = itertools.count()
 

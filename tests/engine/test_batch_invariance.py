@@ -11,13 +11,13 @@ from unittest import mock
 import pytest
 import torch
 
-from engine import policy
 from engine.config import PAGE_SIZE, EngineConfig
+from engine.execution.model_runner import ModelRunner
 from engine.load import LoadedEngine, load_engine
-from engine.model_runner import ModelRunner
 from engine.request import Request, Ticket
-from jobs.sampling import SamplingParams
-from model.config import ModelConfig
+from engine.scheduling import policy
+from jobs.records.sampling import SamplingParams
+from model.checkpoint.config import ModelConfig
 from model.kv_cache import bytes_per_page
 from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
 from tests.support.tiny_checkpoint import write_tiny_checkpoint

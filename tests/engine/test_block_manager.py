@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from engine.block_manager import BlockManager
+from engine.scheduling.block_manager import BlockManager
 
 
 class BlockManagerMachine(RuleBasedStateMachine):

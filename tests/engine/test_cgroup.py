@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.cgroup import Cgroups
-from engine.machine import Machine, usable_cores
+from engine.machine.cgroup import Cgroups
+from engine.machine.machine import Machine, usable_cores
 
 V2 = "sys/fs/cgroup/"
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.compilation import compile_obstacle, keep_compile_cache
 from engine.config import EngineConfig
+from engine.execution.compilation import compile_obstacle, keep_compile_cache
 from engine.load import load_engine
 from engine.request import Request
-from jobs.sampling import SamplingParams
+from jobs.records.sampling import SamplingParams
 
 CONFIG = EngineConfig(device="cpu", threads=1, kv_cache_memory_bytes=1 << 22)
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.block_manager import BlockManager
 from engine.config import PAGE_SIZE, ResolvedConfig
-from engine.decode_graphs import DecodeGraphs, Record, RecordedStep, Step, ladder
 from engine.engine import Engine
-from engine.model_runner import ModelRunner
+from engine.execution.decode_graphs import DecodeGraphs, Record, RecordedStep, Step, ladder
+from engine.execution.model_runner import ModelRunner
 from engine.request import Request
-from engine.scheduler import Scheduler
-from jobs.sampling import SamplingParams
+from engine.scheduling.block_manager import BlockManager
+from engine.scheduling.scheduler import Scheduler
+from jobs.records.sampling import SamplingParams
 from model.qwen3 import Qwen3ForCausalLM
 from tests.support.fake_runner import ByteTokenizer
 
@@ -59,7 +59,7 @@ def model(tiny_folder: Path) -> Qwen3ForCausalLM:
 
 @pytest.fixture(autouse=True)
 def _eager_layers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr("engine.model_runner.compile_obstacle", lambda _: "this test has no time for it")
+    monkeypatch.setattr("engine.execution.model_runner.compile_obstacle", lambda _: "this test has no time for it")
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

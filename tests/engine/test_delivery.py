@@ -5,13 +5,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence as Items
 
-from engine.delivery import Delivery
 from engine.request import Request, RequestOutput, Ticket
-from engine.sequence import Sequence
-from engine.stop_checker import StopChecker
-from engine.stop_strings import TokenStream
-from jobs.sampling import SamplingParams
-from model.text_stream import TextStream
+from engine.requests.delivery import Delivery
+from engine.scheduling.sequence import Sequence
+from engine.stopping.stop_checker import StopChecker
+from engine.stopping.stop_strings import TokenStream
+from jobs.records.sampling import SamplingParams
+from model.text.text_stream import TextStream
 
 BYTES = {1: b"a", 2: b"b", 3: "ü".encode()[:1]}
 

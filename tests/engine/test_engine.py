@@ -5,11 +5,11 @@ from concurrent.futures import CancelledError, wait
 
 import pytest
 
-from engine.block_manager import BlockManager
 from engine.engine import Engine
 from engine.request import EngineDead, Request, RequestInvalid, RequestTooLong, Ticket
-from engine.scheduler import Scheduler
-from jobs.sampling import SamplingParams
+from engine.scheduling.block_manager import BlockManager
+from engine.scheduling.scheduler import Scheduler
+from jobs.records.sampling import SamplingParams
 from tests.engine.conftest import MakeEngine
 from tests.support.fake_runner import EOS, ByteTokenizer, CacheRunner, GatedRunner, TableRunner
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.block_manager import BlockManager
 from engine.engine import Engine
-from engine.fair_turns import FLOWS_KEPT, LINES_A_TURN, FairTurns
 from engine.request import Request
-from engine.scheduler import Scheduler
-from jobs.sampling import SamplingParams
+from engine.scheduling.block_manager import BlockManager
+from engine.scheduling.fair_turns import FLOWS_KEPT, LINES_A_TURN, FairTurns
+from engine.scheduling.scheduler import Scheduler
+from jobs.records.sampling import SamplingParams
 from tests.support.fake_runner import EOS, ByteTokenizer, TableRunner
 
 

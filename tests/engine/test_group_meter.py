@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from engine.batch import Batch
-from engine.group_meter import GroupMeter
 from engine.request import EngineLoad
-from engine.sequence import Sequence
+from engine.requests.group_meter import GroupMeter
+from engine.scheduling.batch import Batch
+from engine.scheduling.sequence import Sequence
 from tests.engine.sequences import sequence
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from engine.block_manager import BlockManager
 from engine.engine import Engine
 from engine.request import EngineLoad, GroupStats, Request
-from engine.scheduler import Scheduler
-from jobs.sampling import SamplingParams
+from engine.scheduling.block_manager import BlockManager
+from engine.scheduling.scheduler import Scheduler
+from jobs.records.sampling import SamplingParams
 from tests.engine.conftest import MakeEngine
 from tests.engine.sequences import sequence
 from tests.support.fake_runner import CacheRunner

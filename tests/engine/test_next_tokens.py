@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.next_tokens import NextTokens
+from engine.execution.next_tokens import NextTokens
 from model.ops.linear import int8_kernel_available
 from model.ops.packed_rows import rows_of
-from model.output_screen import OutputScreen
 from model.qwen3 import Qwen3ForCausalLM
-from model.sampling import SamplingRow
+from model.sampling.output_screen import OutputScreen
+from model.sampling.sampling import SamplingRow
 from tests.conftest import require
 from tests.support.tiny_checkpoint import write_tiny_checkpoint
 

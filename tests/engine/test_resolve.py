@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from engine.config import EngineConfig
-from engine.machine import Machine
-from engine.memory_needs import step_bytes, weight_bytes
-from engine.resolve import resolve
+from engine.machine.machine import Machine
+from engine.machine.memory_needs import step_bytes, weight_bytes
+from engine.machine.resolve import resolve
 from jobs.errors import InvalidInput, ModelUnusable
-from model.config import ModelConfig
+from model.checkpoint.config import ModelConfig
 
 GIB = 1 << 30
 LAPTOP = Machine(cores=4, memory_left_bytes=12 * GIB, cuda_memory_left_bytes=None, has_mps=False)

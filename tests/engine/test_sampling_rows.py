@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from array import array
 
+from engine.execution.sampling_row import sampling_row
 from engine.request import Request, Ticket
-from engine.sampling_row import sampling_row
-from engine.sequence import Sequence
-from engine.stop_checker import StopChecker
-from jobs.sampling import SamplingParams
+from engine.scheduling.sequence import Sequence
+from engine.stopping.stop_checker import StopChecker
+from jobs.records.sampling import SamplingParams
 
 
 def sequence(params: SamplingParams, eos: tuple[int, ...] = ()) -> Sequence:

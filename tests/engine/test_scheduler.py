@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from engine import policy
-from engine.block_manager import BlockManager
-from engine.scheduler import Scheduler
-from engine.sequence import Sequence
+from engine.scheduling import policy
+from engine.scheduling.block_manager import BlockManager
+from engine.scheduling.scheduler import Scheduler
+from engine.scheduling.sequence import Sequence
 from tests.engine.sequences import sequence
 from tests.support.fake_runner import CacheRunner
 

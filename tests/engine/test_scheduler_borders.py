@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from engine import policy
-from engine.block_manager import BlockManager
-from engine.scheduler import Scheduler
+from engine.scheduling import policy
+from engine.scheduling.block_manager import BlockManager
+from engine.scheduling.scheduler import Scheduler
 from tests.engine.sequences import sequence
 
 PAGE = 4

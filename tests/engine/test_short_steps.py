@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from engine.block_manager import BlockManager
-from engine.scheduler import Scheduler
+from engine.scheduling.block_manager import BlockManager
+from engine.scheduling.scheduler import Scheduler
 from tests.engine.sequences import sequence
 
 SEQS, SMALL = 16, 2

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from engine.short_thread import on_a_short_thread
+from engine.execution.short_thread import on_a_short_thread
 
 
 def test_the_result_comes_back_and_the_thread_has_ended() -> None:

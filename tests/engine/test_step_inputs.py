@@ -5,9 +5,9 @@ from array import array
 import pytest
 import torch
 
-from engine.batch import Batch
-from engine.sequence import Sequence
-from engine.step_inputs import StepBuffers, StepInputs
+from engine.execution.step_inputs import StepBuffers, StepInputs
+from engine.scheduling.batch import Batch
+from engine.scheduling.sequence import Sequence
 from tests.engine.sequences import sequence
 
 PAGE = 4

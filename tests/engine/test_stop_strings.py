@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.stop_strings import StopStringFinder
+from engine.stopping.stop_strings import StopStringFinder
 from tests.support.fake_runner import ByteStream
 
 letters = st.text(alphabet="ab€", max_size=12)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from engine.request import Request, RequestOutput
-from engine.stop_checker import StopChecker
-from jobs.sampling import FinishReason, SamplingParams
+from engine.stopping.stop_checker import StopChecker
+from jobs.records.sampling import FinishReason, SamplingParams
 from tests.engine.conftest import MakeEngine
 from tests.support.fake_runner import EOS, TableRunner
 

@@ -10,7 +10,7 @@ import pytest
 
 from engine.load import LoadedEngine
 from engine.request import Request, RequestOutput, RequestTooLong
-from jobs.sampling import FinishReason, SamplingParams
+from jobs.records.sampling import FinishReason, SamplingParams
 
 LoadTiny = Callable[..., LoadedEngine]
 

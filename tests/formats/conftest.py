@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from jobs.formats.line_decoder import LineDecoder
-from jobs.model_card import ModelCard
-from jobs.prompt import Prompt
+from jobs.files.formats.line_decoder import LineDecoder
+from jobs.records.model_card import ModelCard
+from jobs.records.prompt import Prompt
 
 Decode = Callable[..., Prompt]
 

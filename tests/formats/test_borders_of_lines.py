@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from jobs.formats.json_line import check_free_form
-from jobs.formats.line_decoder import LineDecoder
-from jobs.formats.line_invalid import LineInvalid
-from jobs.formats.messages import read_messages
-from jobs.formats.native_results import native_line
-from jobs.prompt import Prompt
+from jobs.files.formats.json_line import check_free_form
+from jobs.files.formats.line_decoder import LineDecoder
+from jobs.files.formats.line_invalid import LineInvalid
+from jobs.files.formats.messages import read_messages
+from jobs.files.formats.native_results import native_line
+from jobs.records.prompt import Prompt
 from tests.support.sample_jobs import completed
 
 Why = Callable[..., str]

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from jobs.errors import ModelUnusable
-from jobs.model_card import ModelCard, card_of_folder
-from jobs.sampling import SamplingSettings
+from jobs.records.model_card import ModelCard, card_of_folder
+from jobs.records.sampling import SamplingSettings
 
 CONFIG = {"vocab_size": 64, "max_position_embeddings": 2048, "model_type": "qwen3"}
 TOKENIZER = {"model": {"type": "BPE", "vocab": {"a": 0, "b": 1}}, "added_tokens": [{"id": 9, "content": "<|e|>"}]}
@@ -127,7 +127,7 @@ def test_the_built_in_demo_model_is_found_without_importing_the_model_package() 
     code = (
         "import sys\n"
         "from jobs.errors import ModelUnusable\n"
-        "from jobs.model_card import builtin_demo_folder\n"
+        "from jobs.records.model_card import builtin_demo_folder\n"
         "try:\n"
         "    print(builtin_demo_folder())\n"
         "except ModelUnusable as error:\n"

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jobs.formats.line_decoder import LineDecoder
-from jobs.formats.native import KEYS as NATIVE_KEYS
-from jobs.model_card import ModelCard
-from jobs.prompt import Prompt
+from jobs.files.formats.line_decoder import LineDecoder
+from jobs.files.formats.native import KEYS as NATIVE_KEYS
+from jobs.records.model_card import ModelCard
+from jobs.records.prompt import Prompt
 
 Decode = Callable[..., Prompt]
 

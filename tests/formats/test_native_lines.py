@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from jobs.formats.native import KEYS
-from jobs.model_card import ModelCard
-from jobs.prompt import Prompt
-from jobs.sampling import NOTHING_SAID, RANGES, SamplingSettings
+from jobs.files.formats.native import KEYS
+from jobs.records.model_card import ModelCard
+from jobs.records.prompt import Prompt
+from jobs.records.sampling import NOTHING_SAID, RANGES, SamplingSettings
 from jobs.stores.packing import pack_prompts, unpack_prompts
 
 Decode = Callable[..., Prompt]

@@ -11,10 +11,10 @@ import pytest
 from openai.types import completion_create_params
 from openai.types.chat import completion_create_params as chat_create_params
 
-from jobs.formats.line_decoder import LineDecoder
-from jobs.formats.model_name import same_model
-from jobs.prompt import Prompt
-from jobs.sampling import SamplingSettings
+from jobs.files.formats.line_decoder import LineDecoder
+from jobs.files.formats.model_name import same_model
+from jobs.records.prompt import Prompt
+from jobs.records.sampling import SamplingSettings
 
 Decode = Callable[..., Prompt]
 Why = Callable[..., str]

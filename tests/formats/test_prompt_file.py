@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import InvalidInput
-from jobs.model_card import ModelCard
-from jobs.prompt import Prompt
-from jobs.prompt_file import PromptFile
-from jobs.raw_lines import MAX_LINE_BYTES
+from jobs.files.prompt_file import PromptFile
+from jobs.files.raw_lines import MAX_LINE_BYTES
+from jobs.records.model_card import ModelCard
+from jobs.records.prompt import Prompt
 
 Write = Callable[[str | bytes], str]
 

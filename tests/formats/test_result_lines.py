@@ -9,12 +9,12 @@ import pytest
 from openai.types import Completion as OpenAICompletion
 from openai.types.chat import ChatCompletion
 
-from jobs.completion import Completion, ErrorCode, Usage
-from jobs.formats.native_results import native_line
-from jobs.formats.openai_results import openai_line
-from jobs.job import Format, Job, JobState, NewJob
-from jobs.prompt import Endpoint, Prompt
-from jobs.sampling import FinishReason, SamplingSettings
+from jobs.files.formats.native_results import native_line
+from jobs.files.formats.openai_results import openai_line
+from jobs.records.completion import Completion, ErrorCode, Usage
+from jobs.records.job import Format, Job, JobState, NewJob
+from jobs.records.prompt import Endpoint, Prompt
+from jobs.records.sampling import FinishReason, SamplingSettings
 
 
 def job(format: Format) -> Job:

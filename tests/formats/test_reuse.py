@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 
-from jobs.completion import Completion, ErrorCode, Usage
-from jobs.job import Job, Lease
-from jobs.model_card import ModelCard
-from jobs.prompt import Prompt
-from jobs.prompt_file import PromptFile
-from jobs.sampling import FinishReason, SamplingSettings
-from jobs.shard_stats import ShardStats
+from jobs.files.prompt_file import PromptFile
+from jobs.records.completion import Completion, ErrorCode, Usage
+from jobs.records.job import Job, Lease
+from jobs.records.model_card import ModelCard
+from jobs.records.prompt import Prompt
+from jobs.records.sampling import FinishReason, SamplingSettings
+from jobs.records.shard_stats import ShardStats
 from jobs.stores.connect import connect
-from jobs.stores.memory_store import MemoryJobStore
+from jobs.stores.memory.store import MemoryJobStore
 from jobs.stores.protocol import JobStore
-from jobs.submission import SubmitOptions, submit_file
+from jobs.submission.submission import SubmitOptions, submit_file
 from tests.formats.test_submission import Hints
 from tests.support.valkey import running_valkey
 

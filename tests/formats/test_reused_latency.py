@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from jobs.reuse import EarlierLines
-from jobs.sampling import SamplingSettings
-from jobs.stores.memory_store import MemoryJobStore
+from jobs.records.sampling import SamplingSettings
+from jobs.stores.memory.store import MemoryJobStore
+from jobs.submission.reuse import EarlierLines
 from tests.support.sample_jobs import completed, new_job, prompts_of, submit
 
 

@@ -11,20 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from jobs.completion import Completion, ErrorCode
 from jobs.errors import InvalidInput, JobConflict, StoreFull, StoreUnavailable
-from jobs.job import Job, JobState, ShardRef
-from jobs.job_id import new_job_id
-from jobs.model_card import ModelCard
-from jobs.prompt import Prompt
-from jobs.prompt_file import PromptFile
-from jobs.results_file import write_results
-from jobs.sampling import FinishReason, SamplingSettings
-from jobs.sharding import shard_size
+from jobs.files.prompt_file import PromptFile
+from jobs.files.results_file import write_results
+from jobs.records.completion import Completion, ErrorCode
+from jobs.records.job import Job, JobState, ShardRef
+from jobs.records.job_id import new_job_id
+from jobs.records.model_card import ModelCard
+from jobs.records.prompt import Prompt
+from jobs.records.sampling import FinishReason, SamplingSettings
 from jobs.stores.connect import connect
-from jobs.stores.memory_store import MemoryJobStore
+from jobs.stores.memory.store import MemoryJobStore
 from jobs.stores.protocol import JobStore
-from jobs.submission import SubmitOptions, submit_file
+from jobs.submission.sharding import shard_size
+from jobs.submission.submission import SubmitOptions, submit_file
 from tests.support.valkey import running_valkey
 
 
@@ -131,7 +131,7 @@ def test_a_job_whose_id_is_taken_takes_another_and_leaves_the_holder_alone(
     holder = submit_file(store, Hints(), file, SubmitOptions("taken")).job
     store.request_cancel(holder.id)  # only a job that has ended could be deleted
     ids = iter([holder.id, holder.id, "job-20260101-000000-free"])
-    monkeypatch.setattr("jobs.submission.new_job_id", lambda _: next(ids))
+    monkeypatch.setattr("jobs.submission.submission.new_job_id", lambda _: next(ids))
     second = submit_file(store, Hints(), file, SubmitOptions("taken", seed=1)).job
     assert second.id == "job-20260101-000000-free"
     assert (second.spec.seed, len(pending_of(store, second))) == (1, 40)
@@ -143,7 +143,7 @@ def test_when_every_id_is_taken_the_holder_stays_and_the_error_says_so(
 ) -> None:
     holder = submit_file(store, Hints(), file, SubmitOptions("all-taken")).job
     store.request_cancel(holder.id)
-    monkeypatch.setattr("jobs.submission.new_job_id", lambda _: holder.id)
+    monkeypatch.setattr("jobs.submission.submission.new_job_id", lambda _: holder.id)
     with pytest.raises(JobConflict, match="There is another job"):
         submit_file(store, Hints(), file, SubmitOptions("all-taken", seed=1))
     assert store.job(holder.id).spec == holder.spec

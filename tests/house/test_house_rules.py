@@ -7,6 +7,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ MODULES = sorted(
     for package in PACKAGES
     for path in (REPOSITORY / package).rglob("*.py")
 )
-TORCH_FREE = [n for n in MODULES if n.split(".")[0] in {"cli", "jobs"} and not n.startswith("cli.local")]
+TORCH_FREE = [n for n in MODULES if n.split(".")[0] in {"cli", "jobs"} and not n.startswith("cli.offline")]
 
 
 def test_every_environment_name_in_the_compose_file_is_a_setting() -> None:
@@ -31,9 +32,15 @@ def test_every_environment_name_in_the_compose_file_is_a_setting() -> None:
 
 
 def test_every_environment_name_in_the_documentation_is_a_setting() -> None:
-    for page in [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]:
+    for page in [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]:
         names = set(re.findall(rf"\b{PREFIX}[A-Z_]*[A-Z]\b", page.read_text()))
         assert names <= set(Settings.env_names()), page
+
+
+def test_every_test_named_on_the_page_on_security_exists() -> None:
+    named = set(re.findall(r"`([a-z_]+/test_\w+\.py)`", (REPOSITORY / "docs" / "security.md").read_text()))
+    assert named
+    assert {name for name in named if not (REPOSITORY / "tests" / name).exists()} == set()
 
 
 def test_only_settings_reads_our_environment_names() -> None:
@@ -67,7 +74,7 @@ for name in sys.argv[1:]:
     importlib.import_module(name)
 """
     has_triton = importlib.util.find_spec("triton") is not None  # for Linux alone
-    names = [n for n in MODULES if n != "worker.app" and (has_triton or not n.startswith("model.triton_kernels."))]
+    names = [n for n in MODULES if n != "worker.app" and (has_triton or not n.startswith("model.kernels.triton."))]
     done = subprocess.run(
         [sys.executable, "-c", script, *names], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
@@ -96,6 +103,20 @@ def test_files_stay_small() -> None:
         if path.suffix in {".py", ".cpp", ".h", ".lua"} and (lines := len(path.read_text().splitlines())) > 300
     }
     assert long == {}
+
+
+# One file per command is the point of the first; the others wait for the store's facets and for fewer, larger formats.
+LARGE_ROOMS = {"cli/commands": 17, "jobs/stores/redis": 21, "jobs/files/formats": 15}
+
+
+def test_no_room_holds_more_than_a_dozen_modules() -> None:
+    sizes = Counter(
+        str(path.parent.relative_to(REPOSITORY))
+        for package in PACKAGES
+        for path in (REPOSITORY / package).rglob("*.py")
+        if path.name != "__init__.py"
+    )
+    assert {room: size for room, size in sizes.items() if size > LARGE_ROOMS.get(room, 12)} == {}
 
 
 def test_no_pickle_and_no_evaluation_of_text_as_code() -> None:

@@ -30,7 +30,7 @@ def test_declarations_are_seen_as_such() -> None:
 
 
 def test_no_two_cpp_files_use_a_name_for_two_things() -> None:
-    texts = {path: path.read_text() for path in [*SOURCES.glob("*.cpp"), *SOURCES.glob("*.h")]}
+    texts = {path: path.read_text() for path in [*SOURCES.glob("*/*.cpp"), *SOURCES.glob("*/*.h")]}
     clashes = [
         (source.name, other.name, both)
         for source, text in texts.items()

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from jobs.line_key import LineKeys
-from jobs.prompt import Prompt
-from jobs.sampling import NOTHING_SAID, SamplingSettings
+from jobs.records.prompt import Prompt
+from jobs.records.sampling import NOTHING_SAID, SamplingSettings
+from jobs.submission.line_key import LineKeys
 from tests.jobs.test_sampling_settings import SETTINGS
 
 LINE = Prompt(3, "q-3", text="Hi")

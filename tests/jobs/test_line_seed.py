@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs.sampling import line_seed
+from jobs.records.sampling import line_seed
 
 # The first outputs of SplitMix64 started at 0, from its published code.
 SPLITMIX64_FROM_0 = (0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from jobs.sampling import NOTHING_SAID, SamplingSettings
+from jobs.records.sampling import NOTHING_SAID, SamplingSettings
 
 # One value of each setting that no default has, and another one that is false where Python asks for the truth of it.
 SETTINGS: dict[str, tuple[Any, Any]] = {

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.served_name import served_name
+from jobs.records.served_name import served_name
 
 
 @pytest.mark.parametrize(

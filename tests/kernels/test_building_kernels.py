@@ -13,7 +13,7 @@ from model.kernels.build import KernelsUnavailable, load_kernels
 
 LOAD = """
 import sys
-from engine.kernels import load_cpu_kernels
+from engine.execution.kernels import load_cpu_kernels
 print(load_cpu_kernels(lambda line: print(line, file=sys.stderr)))
 """
 

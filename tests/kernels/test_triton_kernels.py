@@ -29,7 +29,7 @@ TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1.6e-2}  # outputs are about 1
 def triton(monkeypatch: pytest.MonkeyPatch) -> Any:
     require(importlib.util.find_spec("triton") is not None, "the package triton is for Linux")
     interpret_bfloat16_products(monkeypatch)
-    from model.triton_kernels import operators
+    from model.kernels.triton import operators
 
     return operators
 
@@ -91,7 +91,7 @@ def test_a_context_of_several_splits_is_exact_and_no_bit_depends_on_who_sums_the
     many = decoded(triton, sequences, [0, 1, 2, 3])
     for row in range(len(LONG)):
         torch.testing.assert_close(many[row].double(), sequences.exact(row)[-1], atol=1e-5, rtol=1e-2)
-    monkeypatch.setattr("model.triton_kernels.decode_attention.PROGRAMS", 1)  # one sums all splits of a head
+    monkeypatch.setattr("model.kernels.triton.decode_attention.PROGRAMS", 1)  # one sums all splits of a head
     assert torch.equal(decoded(triton, sequences, [0, 1, 2, 3]), many)
     assert torch.equal(decoded(triton, sequences, [0, 3], spare_columns=30), many[[0, 3]])
 

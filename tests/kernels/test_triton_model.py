@@ -39,7 +39,7 @@ class Operators:
 @pytest.fixture
 def operators() -> Operators:
     require(importlib.util.find_spec("triton") is not None, "the package triton is for Linux")
-    from model.triton_kernels import operators as triton_operators
+    from model.kernels.triton import operators as triton_operators
 
     return Operators(triton_operators)
 

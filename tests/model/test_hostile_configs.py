@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from jobs.errors import ModelUnusable
-from jobs.model_card import MAX_CONTEXT, card_of_folder
-from model.config import ModelConfig
-from model.config_fields import LARGEST
+from jobs.records.model_card import MAX_CONTEXT, card_of_folder
+from model.checkpoint.config import ModelConfig
+from model.checkpoint.config_fields import LARGEST
 from model.qwen3 import Qwen3ForCausalLM
 from tests.support.tiny_checkpoint import write_tiny_checkpoint
 

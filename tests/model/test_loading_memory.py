@@ -10,7 +10,7 @@ from tests.support.tiny_checkpoint import write_tiny_checkpoint
 
 LOAD = """
 import sys, torch
-from model.peak_memory import peak_cpu_memory_bytes
+from model.memory.peak_memory import peak_cpu_memory_bytes
 from model.qwen3 import Qwen3ForCausalLM
 torch.set_num_threads(2)
 before = peak_cpu_memory_bytes()

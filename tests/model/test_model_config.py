@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from jobs.errors import ModelUnusable
-from model.config import ModelConfig, YarnConfig
+from model.checkpoint.config import ModelConfig, YarnConfig
 from model.qwen3 import Qwen3ForCausalLM
 from tests.support.tiny_checkpoint import tiny_config
 

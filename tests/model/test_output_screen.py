@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from model.ops.linear import int8_kernel_available, linear
-from model.output_screen import OutputScreen
+from model.sampling.output_screen import OutputScreen
 from tests.conftest import require
 
 SHAPES = pytest.mark.parametrize(("in_features", "vocab"), [(64, 4096), (100, 5003), (320, 4001), (1024, 9999)])

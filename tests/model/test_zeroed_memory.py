@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.zeroed_memory import HUGE_PAGE, zeroed_tensor
+from model.memory.zeroed_memory import HUGE_PAGE, zeroed_tensor
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 7), (1, 1 << 21), (0, 4)], ids=str)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from model.tokenizer import Tokenizer
+from model.text.tokenizer import Tokenizer
 from tests.conftest import REPOSITORY
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.messages import MessagesInvalid
-from model.tokenizer import Tokenizer
+from model.text.messages import MessagesInvalid
+from model.text.tokenizer import Tokenizer
 
 
 def user(content: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from model.tokenizer import Tokenizer
+from model.text.tokenizer import Tokenizer
 from tests.model_text.conversations import SNIPPETS, conversation
 
 

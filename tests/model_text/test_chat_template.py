@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from jobs.errors import ModelUnusable
-from model.chat_template import ChatTemplate, Conversation
-from model.messages import MessagesInvalid
+from model.templates.chat_template import ChatTemplate, Conversation
+from model.text.messages import MessagesInvalid
 
 MESSAGES = [{"role": "user", "content": "hi"}]
 

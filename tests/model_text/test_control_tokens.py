@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import tokenizers
 
-from model.tokenizer import Tokenizer
+from model.text.tokenizer import Tokenizer
 
 END = "<|im_end|>"
 START = "<|im_start|>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from model.control_tokens import ControlTokens
+from model.text.control_tokens import ControlTokens
 
 
 @pytest.mark.parametrize("texts", [["<a>", "<a>b"], ["<a>b", "<a>"]])

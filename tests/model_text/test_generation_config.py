@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import ModelUnusable
-from model.generation_config import GenerationConfig
+from model.checkpoint.generation_config import GenerationConfig
 
 
 def write(folder: Path, **files: object) -> Path:

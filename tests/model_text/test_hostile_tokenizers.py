@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from jobs.errors import ModelUnusable
-from jobs.model_card import builtin_demo_folder
-from model.tokenizer import Tokenizer
+from jobs.records.model_card import builtin_demo_folder
+from model.text.tokenizer import Tokenizer
 
 DEMO = json.loads((builtin_demo_folder() / "tokenizer.json").read_text())
 BYTE_LEVEL = DEMO["pre_tokenizer"]["pretokenizers"][1]

@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = """
 import json, sys
 from jobs.errors import ModelUnusable
-from model.hub import resolve_model
+from model.checkpoint.hub import resolve_model
 try:
     folder = resolve_model(sys.argv[1], show_progress="--progress" in sys.argv)
 except ModelUnusable as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import ModelUnusable
-from model.hub import resolve_model
+from model.checkpoint.hub import resolve_model
 
 
 def checkpoint(folder: Path, *names: str) -> Path:

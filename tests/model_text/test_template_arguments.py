@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from model.hub import DEMO_FOLDER
-from model.tokenizer import Tokenizer
+from model.checkpoint.hub import DEMO_FOLDER
+from model.text.tokenizer import Tokenizer
 
 MESSAGES = [{"role": "user", "content": "What is 2 + 3?"}]
 

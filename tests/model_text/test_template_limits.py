@@ -16,9 +16,9 @@ from typing import Any
 import psutil
 import pytest
 
-from model.chat_template import ChatTemplate, Conversation
-from model.peak_memory import peak_cpu_memory_bytes
-from model.template_process import TemplateDamaged
+from model.memory.peak_memory import peak_cpu_memory_bytes
+from model.templates.chat_template import ChatTemplate, Conversation
+from model.templates.template_process import TemplateDamaged
 
 DOUBLE = "{% set ns = namespace(v='ab') %}{% for i in range(29) %}{% set ns.v = ns.v ~ ns.v %}{% endfor %}"
 LOOP = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
@@ -135,7 +135,7 @@ def test_a_helper_outlives_the_signals_that_ask_its_parent_to_finish(number: int
 
 PARENT = """
 import sys
-from model.chat_template import ChatTemplate, Conversation
+from model.templates.chat_template import ChatTemplate, Conversation
 template = ChatTemplate({"default": sys.argv[1]}, {})
 print("ready", flush=True)
 list(template.render([Conversation([{"role": "user", "content": "hi"}], None, {})]))

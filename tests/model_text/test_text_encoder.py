@@ -13,9 +13,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken
 
-from jobs.model_card import builtin_demo_folder
-from model.least_tokens import LeastTokens
-from model.text_encoder import TextEncoder, TooManyTokens
+from jobs.records.model_card import builtin_demo_folder
+from model.text.least_tokens import LeastTokens
+from model.text.text_encoder import TextEncoder, TooManyTokens
 from tests.model_text.conversations import SNIPPETS
 
 WORDS = [

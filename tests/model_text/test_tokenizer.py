@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import ModelUnusable
-from model.messages import MessagesInvalid
-from model.tokenizer import Tokenizer
+from model.text.messages import MessagesInvalid
+from model.text.tokenizer import Tokenizer
 from tests.support.byte_level_tokenizer import END_OF_TEXT, write_byte_level_tokenizer
 
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import torch
 
-from model.sampling import SamplingBatch, SamplingRow, sample
-from model.uniform import uniform_bits
+from model.sampling.sampling import SamplingBatch, SamplingRow, sample
+from model.sampling.uniform import uniform_bits
 
 NUDGES = (-1e-6, 0.0, 1e-6)  # float32 rounding may tip a comparison that is this close
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.sampling import SamplingRow
+from model.sampling.sampling import SamplingRow
 from tests.sampling.naive_sampling import draw, kept
 
 DRAWS = 20_000

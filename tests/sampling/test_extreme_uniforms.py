@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model.sampling import SamplingRow
-from model.uniform import uniform_bits
+from model.sampling.sampling import SamplingRow
+from model.sampling.uniform import uniform_bits
 from tests.sampling.naive_sampling import draw
 
 MASK = 2**64 - 1

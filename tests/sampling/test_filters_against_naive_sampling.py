@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.sampling import SamplingBatch, SamplingRow, sample
+from model.sampling.sampling import SamplingBatch, SamplingRow, sample
 from tests.sampling.naive_sampling import draw, penalised, possible_draws
 
 TEMPERATURES = st.sampled_from([0.1, 0.6, 1.0, 2.5])

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.fixed_point import fraction_bits, fraction_of, token_weights
+from model.sampling.fixed_point import fraction_bits, fraction_of, token_weights
 
 ONE = 2**40
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model.sampling import SamplingRow
+from model.sampling.sampling import SamplingRow
 from tests.sampling.naive_sampling import draw
 
 GREEDY = SamplingRow()

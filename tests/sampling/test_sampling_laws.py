@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.sampling import SamplingBatch, SamplingRow, sample
+from model.sampling.sampling import SamplingBatch, SamplingRow, sample
 from tests.sampling.naive_sampling import draw
 
 ROWS = st.builds(

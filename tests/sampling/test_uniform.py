@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.uniform import uniform_bits
+from model.sampling.uniform import uniform_bits
 
 MASK = 2**64 - 1
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from model.sampling import SamplingBatch, SamplingRow, sample
+from model.sampling.sampling import SamplingBatch, SamplingRow, sample
 
 WAITING_TAGS = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import pytest
 import redis
 
-from jobs.job import Lease
 from jobs.keys import JobKeys
+from jobs.records.job import Lease
 from jobs.stores.connect import redis_client
-from jobs.stores.memory_store import MemoryJobStore
+from jobs.stores.memory.store import MemoryJobStore
 from jobs.stores.protocol import JobStore
-from jobs.stores.redis_store import RedisJobStore
+from jobs.stores.redis.store import RedisJobStore
 from tests.support.valkey import ValkeyProcess, running_valkey
 
 

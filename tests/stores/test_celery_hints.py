@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from kombu import Queue
 
-from jobs.celery_app import make_app
-from jobs.celery_hints import CeleryHints
 from jobs.errors import StoreFull, StoreUnavailable
-from jobs.hints import RUN_SHARD_TASK
-from jobs.job import ShardRef
+from jobs.queue.celery_app import make_app
+from jobs.queue.celery_hints import CeleryHints
+from jobs.queue.hints import RUN_SHARD_TASK
+from jobs.records.job import ShardRef
 from tests.support.valkey import ValkeyProcess, free_port, running_valkey
 
 SHARDS = [ShardRef("job-1", index) for index in range(1200)]
@@ -103,7 +103,7 @@ def test_hints_go_through_a_unix_socket_and_into_the_urls_database(tmp_path: Pat
 
 def test_making_a_sender_neither_connects_nor_loads_celery() -> None:
     code = (
-        "import sys; from jobs.celery_hints import CeleryHints\n"
+        "import sys; from jobs.queue.celery_hints import CeleryHints\n"
         f"CeleryHints('redis://127.0.0.1:{free_port()}/0')\n"
         "print([name for name in ('celery', 'kombu', 'torch') if name in sys.modules])"
     )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.latency_histogram import RELATIVE_ERROR, LatencyHistogram, bucket_latency_ms, bucket_of
+from jobs.stats.latency_histogram import RELATIVE_ERROR, LatencyHistogram, bucket_latency_ms, bucket_of
 
 LATENCIES = st.lists(st.floats(0.001, 1e7), min_size=1, max_size=60)
 

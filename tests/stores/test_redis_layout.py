@@ -11,14 +11,14 @@ import redis
 
 from jobs import keys
 from jobs.errors import JobNotFound, StoreUnavailable
-from jobs.job import JobState, Lease, LeaseStatus, ShardRef
-from jobs.prompt import Prompt
-from jobs.shard_stats import TimelineSample
+from jobs.records.job import JobState, Lease, LeaseStatus, ShardRef
+from jobs.records.prompt import Prompt
+from jobs.records.shard_stats import TimelineSample
 from jobs.stores.connect import connect
-from jobs.stores.redis_ending import Retry
-from jobs.stores.redis_index import JobIndex
-from jobs.stores.redis_server import RedisServer
-from jobs.stores.redis_store import RedisJobStore
+from jobs.stores.redis.ending import Retry
+from jobs.stores.redis.index import JobIndex
+from jobs.stores.redis.server import RedisServer
+from jobs.stores.redis.store import RedisJobStore
 from tests.support.sample_jobs import completed, failed, new_job, prompts_of, shard_stats, submit, worker_report
 from tests.support.valkey import ValkeyProcess, free_port, running_valkey
 

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 import redis
 
-from jobs.completion import Completion
 from jobs.errors import LeaseLost
-from jobs.job import JobState, Lease, LeaseStatus, ShardRef
 from jobs.keys import JobKeys
-from jobs.stores.redis_closing import ShardCloser
-from jobs.stores.redis_ending import Retry
-from jobs.stores.redis_poison import SilentWorkers
-from jobs.stores.redis_server import RedisServer, Word
-from jobs.stores.redis_store import RedisJobStore
-from jobs.stores.redis_submission import Submission
+from jobs.records.completion import Completion
+from jobs.records.job import JobState, Lease, LeaseStatus, ShardRef
+from jobs.stores.redis.closing import ShardCloser
+from jobs.stores.redis.ending import Retry
+from jobs.stores.redis.poison import SilentWorkers
+from jobs.stores.redis.server import RedisServer, Word
+from jobs.stores.redis.store import RedisJobStore
+from jobs.stores.redis.submission import Submission
 from tests.stores.conftest import redis_under_test
 from tests.support.sample_jobs import completed, failed, new_job, prompts_of, shard_stats, submit
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import redis
 
 from jobs import keys
-from jobs.job import JobState, Lease, ShardRef
 from jobs.keys import JobKeys
-from jobs.stores.redis_server import RedisServer
-from jobs.stores.redis_store import RedisJobStore
+from jobs.records.job import JobState, Lease, ShardRef
+from jobs.stores.redis.server import RedisServer
+from jobs.stores.redis.store import RedisJobStore
 from tests.support.sample_jobs import completed, new_job, prompts_of, shard_stats, submit
 
 LONG = 60.0

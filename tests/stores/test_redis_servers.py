@@ -10,8 +10,8 @@ from jobs.errors import StoreFull, StoreUnavailable
 from jobs.keys import JobKeys
 from jobs.stores.connect import connect
 from jobs.stores.protocol import NO_NEWS
-from jobs.stores.redis_errors import translated
-from jobs.stores.redis_store import RedisJobStore
+from jobs.stores.redis.errors import translated
+from jobs.stores.redis.store import RedisJobStore
 from tests.support.sample_jobs import new_job, submit
 from tests.support.valkey import ValkeyProcess
 

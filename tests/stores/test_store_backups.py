@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobs.errors import LeaseLost
-from jobs.job import JobState, Lease, LeaseStatus
+from jobs.records.job import JobState, Lease, LeaseStatus
 from jobs.stores.protocol import JobStore
 from tests.stores.conftest import StoreUnderTest
 from tests.support.sample_jobs import completed, new_job, shard_stats, submit

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.completion import ErrorCode
 from jobs.errors import JobConflict
-from jobs.job import JobState, LeaseStatus, ShardRef
+from jobs.records.completion import ErrorCode
+from jobs.records.job import JobState, LeaseStatus, ShardRef
 from jobs.stores.protocol import JobStore
 from tests.stores.conftest import StoreUnderTest
 from tests.support.sample_jobs import completed, new_job, prompts_of, shard_stats, submit

@@ -11,9 +11,9 @@ import redis
 
 from jobs import keys
 from jobs.errors import QwenBatchError
-from jobs.job import JobState, NewJob, ShardRef
+from jobs.records.job import JobState, NewJob, ShardRef
 from jobs.stores.protocol import JobStore
-from jobs.stores.redis_store import RedisJobStore
+from jobs.stores.redis.store import RedisJobStore
 from tests.support.sample_jobs import completed, failed, new_job, prompts_of, shard_stats
 
 LONG = 60.0

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from jobs.errors import JobConflict, JobNotFound
-from jobs.job import JobState, ShardRef
-from jobs.prompt import Prompt
+from jobs.records.job import JobState, ShardRef
+from jobs.records.prompt import Prompt
 from jobs.stores.protocol import JobStore
 from tests.stores.conftest import StoreUnderTest
 from tests.support.sample_jobs import completed, new_job, shard_stats, submit

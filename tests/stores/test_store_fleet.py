@@ -10,13 +10,13 @@ import redis
 
 from jobs import keys
 from jobs.errors import JobNotFound, StoreFull
-from jobs.model_card import ModelCard
-from jobs.sampling import SamplingSettings
-from jobs.shard_stats import TimelineSample
+from jobs.records.model_card import ModelCard
+from jobs.records.sampling import SamplingSettings
+from jobs.records.shard_stats import TimelineSample
+from jobs.records.worker_report import LOST_SECONDS
 from jobs.stores.connect import redis_client
 from jobs.stores.protocol import JobStore
-from jobs.stores.redis_store import RedisJobStore
-from jobs.worker_report import LOST_SECONDS
+from jobs.stores.redis.store import RedisJobStore
 from tests.stores.conftest import StoreUnderTest, memory_under_test, redis_under_test
 from tests.support.sample_jobs import new_job, submit, worker_report
 from tests.support.valkey import running_valkey

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from jobs.errors import JobConflict
-from jobs.job import Lease, LeaseStatus
-from jobs.shard_stats import TimelineSample
+from jobs.records.job import Lease, LeaseStatus
+from jobs.records.shard_stats import TimelineSample
 from tests.stores.conftest import StoreUnderTest
 from tests.support.sample_jobs import completed, new_job, shard_stats, submit
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobs.errors import JobConflict, JobNotFound
-from jobs.job import JobState, ShardRef
+from jobs.records.job import JobState, ShardRef
 from jobs.stores.protocol import JobStore
 from tests.support.sample_jobs import completed, failed, new_job, prompts_of, shard_stats, submit
 

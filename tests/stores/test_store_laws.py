@@ -17,10 +17,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from jobs.completion import Completion
 from jobs.errors import JobConflict, LeaseLost
-from jobs.job import JobState, Lease, LeaseStatus, ShardRef
-from jobs.prompt import Prompt
+from jobs.records.completion import Completion
+from jobs.records.job import JobState, Lease, LeaseStatus, ShardRef
+from jobs.records.prompt import Prompt
 from jobs.stores.protocol import JobStore
 from tests.stores.conftest import StoreUnderTest, memory_under_test, redis_under_test
 from tests.support.sample_jobs import completed, failed, new_job, shard_stats, submit

@@ -10,15 +10,15 @@ import msgspec
 import pytest
 import redis
 
-from jobs.completion import Latency
 from jobs.errors import ResultsMissing, StoreDamaged
-from jobs.job import Job, JobState, ShardRef
+from jobs.files.results_file import write_results
 from jobs.keys import JobKeys
-from jobs.results_file import write_results
-from jobs.stores.memory_store import MemoryJobStore
+from jobs.records.completion import Latency
+from jobs.records.job import Job, JobState, ShardRef
+from jobs.stores.memory.store import MemoryJobStore
 from jobs.stores.packing import pack_completions
 from jobs.stores.protocol import JobStore
-from jobs.stores.redis_store import RedisJobStore
+from jobs.stores.redis.store import RedisJobStore
 from tests.stores.conftest import StoreUnderTest
 from tests.support.sample_jobs import completed, failed, new_job, prompts_of, shard_stats, submit
 

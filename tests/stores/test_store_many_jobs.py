@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from jobs.job import Lease
+from jobs.records.job import Lease
 from jobs.stores.protocol import JobStore
-from jobs.stores.redis_turns import JOBS_A_LOOK
+from jobs.stores.redis.turns import JOBS_A_LOOK
 from tests.support.sample_jobs import new_job, submit
 
 

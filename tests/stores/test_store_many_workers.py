@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from jobs.errors import LeaseLost
-from jobs.job import JobState, ShardRef
+from jobs.records.job import JobState, ShardRef
 from jobs.stores.protocol import JobStore
 from tests.stores.conftest import StoreUnderTest
 from tests.support.sample_jobs import completed, new_job, shard_stats, submit

@@ -10,13 +10,13 @@ import pytest
 import redis
 
 from jobs.errors import StoreUnavailable
-from jobs.job import ShardRef
-from jobs.prompt import Prompt
+from jobs.records.job import ShardRef
+from jobs.records.prompt import Prompt
 from jobs.stores.connect import redis_client
 from jobs.stores.protocol import NO_NEWS, JobStore
-from jobs.stores.redis_index import JobIndex
-from jobs.stores.redis_server import RedisServer
-from jobs.stores.redis_store import RedisJobStore
+from jobs.stores.redis.index import JobIndex
+from jobs.stores.redis.server import RedisServer
+from jobs.stores.redis.store import RedisJobStore
 from tests.support.sample_jobs import failed, new_job, shard_stats, submit
 from tests.support.valkey import ValkeyProcess, free_port, running_valkey
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs.job import Lease
+from jobs.records.job import Lease
 from tests.stores.conftest import StoreUnderTest
 from tests.support.sample_jobs import new_job, submit
 

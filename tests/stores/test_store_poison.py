@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.completion import ErrorCode
 from jobs.errors import LeaseLost
-from jobs.job import JobState, Lease, LeaseStatus, ShardRef
+from jobs.records.completion import ErrorCode
+from jobs.records.job import JobState, Lease, LeaseStatus, ShardRef
 from jobs.stores.protocol import JobStore
 from tests.stores.conftest import StoreUnderTest
 from tests.support.sample_jobs import completed, new_job, shard_stats, submit

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.completion import ErrorCode
 from jobs.errors import JobConflict, JobNotFound
-from jobs.job import JobState, ShardRef
+from jobs.records.completion import ErrorCode
+from jobs.records.job import JobState, ShardRef
 from jobs.stores.protocol import JobStore
 from tests.support.sample_jobs import completed, failed, new_job, prompts_of, shard_stats, submit
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobs.errors import JobNotFound
-from jobs.job import JobState, Lease, ShardRef
+from jobs.records.job import JobState, Lease, ShardRef
 from jobs.stores.protocol import JobStore
 from tests.support.sample_jobs import completed, failed, new_job, prompts_of, shard_stats, submit
 

@@ -7,8 +7,8 @@ import statistics
 import msgspec
 import pytest
 
-from jobs.completion import Latency
-from jobs.job import Lease, ShardRef
+from jobs.records.completion import Latency
+from jobs.records.job import Lease, ShardRef
 from jobs.stores.protocol import JobStore
 from tests.stores.conftest import StoreUnderTest
 from tests.support.sample_jobs import completed, failed, new_job, shard_stats, submit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs.job import LeaseStatus, ShardRef
+from jobs.records.job import LeaseStatus, ShardRef
 from jobs.stores.protocol import JobStore
 from tests.stores.conftest import StoreUnderTest
 from tests.support.sample_jobs import completed, new_job, prompts_of, shard_stats, submit

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import redis
 
-from jobs.job import Lease, ShardRef
 from jobs.keys import JobKeys
-from jobs.stats import JobStats
+from jobs.records.job import Lease, ShardRef
+from jobs.stats.stats import JobStats
 from jobs.stores.protocol import JobStore
-from jobs.stores.redis_store import RedisJobStore
+from jobs.stores.redis.store import RedisJobStore
 from tests.stores.conftest import StoreUnderTest
 from tests.support.sample_jobs import completed, failed, new_job, shard_stats, submit
 

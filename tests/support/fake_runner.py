@@ -7,8 +7,8 @@ import threading
 import zlib
 from collections.abc import Sequence as Items
 
-from engine.batch import Batch
-from engine.sequence import Sequence
+from engine.scheduling.batch import Batch
+from engine.scheduling.sequence import Sequence
 
 VOCAB_SIZE = 260
 EOS = 257

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from jobs.errors import StoreUnavailable
-from jobs.job import Job
+from jobs.records.job import Job
 from jobs.stores.connect import connect
 
 LOOK_SECONDS = 0.05

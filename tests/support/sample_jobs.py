@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from jobs.completion import Completion, ErrorCode, Latency, Usage
-from jobs.job import NewJob, ShardRef
-from jobs.prompt import Prompt
-from jobs.sampling import FinishReason, SamplingSettings
-from jobs.shard_stats import ShardStats
+from jobs.records.completion import Completion, ErrorCode, Latency, Usage
+from jobs.records.job import NewJob, ShardRef
+from jobs.records.prompt import Prompt
+from jobs.records.sampling import FinishReason, SamplingSettings
+from jobs.records.shard_stats import ShardStats
+from jobs.records.worker_report import WorkerReport
 from jobs.stores.protocol import JobStore
-from jobs.worker_report import WorkerReport
 
 
 def new_job(job_id: str = "job-1", *, lines: int = 5, shard_size: int = 2, model: str = "demo") -> NewJob:

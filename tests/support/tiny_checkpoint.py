@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from model.config import ModelConfig
-from model.load import LM_HEAD, expected_shapes
+from model.checkpoint.config import ModelConfig
+from model.checkpoint.load import LM_HEAD, expected_shapes
 
 TINY = {
     "vocab_size": 320,

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from redis.cluster import RedisCluster
 
-from jobs.job import JobState, ShardRef
 from jobs.keys import FORMAT, JobKeys, news
+from jobs.records.job import JobState, ShardRef
 from jobs.stores.protocol import NO_NEWS
-from jobs.stores.redis_store import RedisJobStore
+from jobs.stores.redis.store import RedisJobStore
 from tests.support.sample_jobs import completed, failed, new_job, shard_stats, submit
 from tests.support.valkey import ValkeyProcess, free_port, running_valkey
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.progress import POLL_SECONDS
-from jobs.job import JobState
+from cli.console.progress import POLL_SECONDS
+from jobs.records.job import JobState
 from tests.support.command_line import REPOSITORY, command, qwen_batch
 from tests.support.onlooker import Onlooker, View
 from tests.support.tcp_proxy import TcpProxy
@@ -21,7 +21,7 @@ from tests.support.valkey import ValkeyProcess, free_port
 from tests.trouble.conftest import StartServer
 from tests.worker.cluster import Cluster
 from tests.worker.worker_under_test import WorkerUnderTest
-from worker.reporter import LIFE_SECONDS
+from worker.upkeep.reporter import LIFE_SECONDS
 
 pytestmark = pytest.mark.slow
 

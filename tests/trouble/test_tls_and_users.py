@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.celery_hints import CeleryHints
 from jobs.errors import InvalidInput, StoreUnavailable
-from jobs.job import ShardRef
+from jobs.queue.celery_hints import CeleryHints
+from jobs.records.job import ShardRef
 from jobs.stores.connect import connect
 from tests.support.certificates import make_certificates
 from tests.support.command_line import qwen_batch, write_jsonl

@@ -8,7 +8,7 @@ import pickle
 import uuid
 from typing import Any
 
-from jobs.hints import RUN_SHARD_TASK
+from jobs.queue.hints import RUN_SHARD_TASK
 
 JOB = "a-job"
 NO_HINTS: list[tuple[list[Any], dict[str, Any]]] = [

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from jobs.celery_hints import CeleryHints
-from jobs.completion import Completion
-from jobs.job import Job, JobState, NewJob, ShardRef
-from jobs.prompt import Prompt
-from jobs.sampling import SamplingSettings
+from jobs.queue.celery_hints import CeleryHints
+from jobs.records.completion import Completion
+from jobs.records.job import Job, JobState, NewJob, ShardRef
+from jobs.records.prompt import Prompt
+from jobs.records.sampling import SamplingSettings
 from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
 from tests.support.valkey import ValkeyProcess

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from jobs.stores.connect import connect
-from jobs.stores.memory_store import MemoryJobStore
+from jobs.stores.memory.store import MemoryJobStore
 from jobs.stores.protocol import JobStore
 from tests.support.valkey import ValkeyProcess, running_valkey
 from tests.worker.shard_bench import ShardBench

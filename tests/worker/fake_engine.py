@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 
 from engine.request import EngineDead, EngineLoad, GroupStats, Request, RequestOutput, Ticket
-from jobs.sampling import FinishReason
+from jobs.records.sampling import FinishReason
 
 
 class FakeEngine:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from model.text_encoder import Encoded, TooManyTokens
+from model.text.text_encoder import Encoded, TooManyTokens
 
 VOCAB_SIZE = 0x110000
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from jobs.hints import RUN_SHARD_TASK
+from jobs.queue.hints import RUN_SHARD_TASK
 
 ODD_VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 2**80, 1e308, "", "x", "x" * 5_000, "\x00", "\x1b[2J", "\ud800", "2099-01-01T00:00:00"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 
-from jobs.job import ShardRef
+from jobs.records.job import ShardRef
 
 
 class RecordedHints:

@@ -9,23 +9,23 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-from jobs.completion import Completion
-from jobs.job import Job, NewJob, ShardRef
-from jobs.model_card import ModelCard
-from jobs.prompt import Prompt
-from jobs.sampling import SamplingSettings
+from jobs.records.completion import Completion
+from jobs.records.job import Job, NewJob, ShardRef
+from jobs.records.model_card import ModelCard
+from jobs.records.prompt import Prompt
+from jobs.records.sampling import SamplingSettings
 from jobs.stores.protocol import JobStore
 from tests.worker.fake_engine import FakeEngine
 from tests.worker.fake_tokenizer import VOCAB_SIZE, FakeTokenizer
 from tests.worker.flaky_store import FlakyStore
 from tests.worker.recorded_hints import RecordedHints
-from worker.active_shards import ActiveShards
 from worker.facts import WorkerFacts
-from worker.lease_keeper import LeaseKeeper
-from worker.preparation import Preparation
-from worker.shard_runner import Outcome, ShardRunner
-from worker.store_link import StoreLink
-from worker.turns import Turns
+from worker.shards.active_shards import ActiveShards
+from worker.shards.preparation import Preparation
+from worker.shards.shard_runner import Outcome, ShardRunner
+from worker.shards.turns import Turns
+from worker.upkeep.lease_keeper import LeaseKeeper
+from worker.upkeep.store_link import StoreLink
 
 MODEL = "fake"
 CARD = ModelCard(name=MODEL, vocab_size=VOCAB_SIZE, max_model_len=1_001, has_chat_template=True)

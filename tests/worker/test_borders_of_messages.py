@@ -6,13 +6,13 @@ import base64
 
 import pytest
 
-from jobs.completion import ErrorCode
-from jobs.hints import queue_name
-from jobs.prompt import Prompt
+from jobs.queue.hints import queue_name
+from jobs.records.completion import ErrorCode
+from jobs.records.prompt import Prompt
 from tests.worker.malicious_messages import good_message
-from worker.failed_line import failed_line
-from worker.front_door import MAX_BODY_CHARS, clean_message
-from worker.hint_message import MalformedHint
+from worker.queue.front_door import MAX_BODY_CHARS, clean_message
+from worker.queue.hint_message import MalformedHint
+from worker.shards.failed_line import failed_line
 
 QUEUE = queue_name("demo")
 

@@ -11,15 +11,15 @@ import redis
 
 from jobs import keys
 from jobs.errors import RecordDamaged
-from jobs.job import JobState, ShardRef
 from jobs.keys import JobKeys
+from jobs.records.job import JobState, ShardRef
 from jobs.stores.connect import connect
 from tests.support.valkey import ValkeyProcess
 from tests.worker.shard_bench import MODEL, ShardBench, prompts
-from worker.periodic import Periodic
-from worker.reaper import Reaper
-from worker.shard_runner import Outcome
-from worker.store_link import StoreLink
+from worker.shards.shard_runner import Outcome
+from worker.upkeep.periodic import Periodic
+from worker.upkeep.reaper import Reaper
+from worker.upkeep.store_link import StoreLink
 
 
 @pytest.fixture

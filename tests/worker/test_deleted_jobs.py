@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from jobs.errors import JobNotFound
-from jobs.job import Job
+from jobs.records.job import Job
 from tests.worker.shard_bench import ShardBench, prompts
-from worker.shard_runner import Outcome
+from worker.shards.shard_runner import Outcome
 
 
 def test_a_job_that_is_gone_right_after_its_lease_is_a_lost_shard(

@@ -8,14 +8,14 @@ import pytest
 
 from tests.worker.fake_clock import FakeClock
 from tests.worker.shard_bench import ShardBench, prompts
-from worker.active_shards import ActiveShard
-from worker.in_flight import InFlight
-from worker.metrics import WorkerMetrics
-from worker.refusals import Refusals
-from worker.reporter import LIFE_SECONDS, LOADING_LIFE_SECONDS, Reporter
-from worker.request_meter import Histogram, RequestMeter
-from worker.store_link import StoreLink
-from worker.throughput import Throughput
+from worker.queue.refusals import Refusals
+from worker.shards.active_shards import ActiveShard
+from worker.shards.in_flight import InFlight
+from worker.telemetry.metrics import WorkerMetrics
+from worker.telemetry.request_meter import Histogram, RequestMeter
+from worker.upkeep.reporter import LIFE_SECONDS, LOADING_LIFE_SECONDS, Reporter
+from worker.upkeep.store_link import StoreLink
+from worker.upkeep.throughput import Throughput
 
 
 def test_a_token_is_counted_in_one_sample_only(bench: ShardBench) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from jobs.hints import queue_name
+from jobs.queue.hints import queue_name
 from tests.worker.fake_clock import FakeClock
 from tests.worker.malicious_messages import ODD_VALUES, good_message, malicious_messages
-from worker.front_door import clean_message
-from worker.hint_message import MalformedHint
-from worker.refusals import LOG_SECONDS, Refusals
+from worker.queue.front_door import clean_message
+from worker.queue.hint_message import MalformedHint
+from worker.queue.refusals import LOG_SECONDS, Refusals
 
 QUEUE = queue_name("demo")
 

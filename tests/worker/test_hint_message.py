@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.job import ShardRef
+from jobs.records.job import ShardRef
 from tests.worker.bad_messages import NO_HINTS
-from worker.hint_message import MalformedHint, shard_of_hint
+from worker.queue.hint_message import MalformedHint, shard_of_hint
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -9,12 +9,12 @@ from typing import Any, cast
 import pytest
 
 from jobs.errors import StoreFull
-from jobs.job import Lease, LeaseStatus, ShardRef
+from jobs.records.job import Lease, LeaseStatus, ShardRef
 from jobs.stores.protocol import JobStore
 from tests.worker.fake_clock import FakeClock
 from tests.worker.shard_bench import ShardBench, prompts
-from worker.lease_keeper import LeaseKeeper
-from worker.store_link import StoreLink
+from worker.upkeep.lease_keeper import LeaseKeeper
+from worker.upkeep.store_link import StoreLink
 
 
 @pytest.fixture

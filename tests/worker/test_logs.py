@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from jobs.errors import InvalidInput
-from worker.json_logs import JsonFormatter
-from worker.logs import FORMAT, TextFormatter, set_up_logs
+from worker.telemetry.json_logs import JsonFormatter
+from worker.telemetry.logs import FORMAT, TextFormatter, set_up_logs
 
 
 def record(message: str, *args: object, error: bool = False) -> logging.LogRecord:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.hints import queue_name
+from jobs.queue.hints import queue_name
 from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
 from tests.support.command_line import environment, qwen_batch
 from tests.support.tiny_checkpoint import write_tiny_checkpoint

@@ -11,15 +11,15 @@ import pytest
 
 from engine.request import Request
 from jobs.errors import InvalidInput, StoreUnavailable
-from jobs.sampling import SamplingParams
+from jobs.records.sampling import SamplingParams
 from tests.support.valkey import free_port
 from tests.worker.fake_engine import FakeEngine
-from worker.metered_engine import MeteredEngine
-from worker.metrics import WorkerMetrics
-from worker.metrics_server import serve_metrics
-from worker.refusals import Refusals
-from worker.request_meter import RequestMeter
-from worker.store_link import StoreLink
+from worker.queue.refusals import Refusals
+from worker.telemetry.metered_engine import MeteredEngine
+from worker.telemetry.metrics import WorkerMetrics
+from worker.telemetry.metrics_server import serve_metrics
+from worker.telemetry.request_meter import RequestMeter
+from worker.upkeep.store_link import StoreLink
 
 MODEL = 'Qwen/"Q"\n3'
 LINE = re.compile(r'[a-z_]+:[a-z0-9_]+\{model_name="Qwen/\\"Q\\"\\n3"(,[a-z_]+="[^"]+")?\} [0-9.e+-]+')

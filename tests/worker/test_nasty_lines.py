@@ -10,14 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobs.completion import ErrorCode
-from jobs.job import NewJob
-from jobs.model_card import ModelCard
-from jobs.prompt import Prompt
-from jobs.sampling import SamplingSettings
-from model.tokenizer import Tokenizer
+from jobs.records.completion import ErrorCode
+from jobs.records.job import NewJob
+from jobs.records.model_card import ModelCard
+from jobs.records.prompt import Prompt
+from jobs.records.sampling import SamplingSettings
+from model.text.tokenizer import Tokenizer
 from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
-from worker.preparation import Preparation, Prepared
+from worker.shards.preparation import Preparation, Prepared
 
 TEMPLATE = (
     "{% for message in messages %}<|endoftext|>{{ message.role }}: {{ message.content }}\n{% endfor %}"

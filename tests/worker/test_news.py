@@ -8,8 +8,8 @@ import pytest
 
 from jobs.stores.protocol import JobStore
 from tests.worker.shard_bench import MODEL, ShardBench, prompts
-from worker import turns
-from worker.news import News
+from worker.shards import turns
+from worker.upkeep.news import News
 
 NEVER_SECONDS = 600.0
 

@@ -6,13 +6,13 @@ import threading
 
 import pytest
 
-from jobs.completion import Completion, Usage
 from jobs.errors import LeaseLost, StoreFull, StoreUnavailable
-from jobs.sampling import FinishReason
+from jobs.records.completion import Completion, Usage
+from jobs.records.sampling import FinishReason
 from tests.worker.fake_clock import FakeClock
 from tests.worker.shard_bench import ShardBench, prompts
-from worker.outbox import FLUSH_LINES, Outbox
-from worker.store_link import StoreLink
+from worker.shards.outbox import FLUSH_LINES, Outbox
+from worker.upkeep.store_link import StoreLink
 
 
 def done(*indexes: int) -> list[Completion]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 
-from jobs.completion import Completion, Usage
-from jobs.sampling import FinishReason
+from jobs.records.completion import Completion, Usage
+from jobs.records.sampling import FinishReason
 from tests.worker.fake_clock import FakeClock
 from tests.worker.shard_bench import ShardBench, prompts
-from worker.outbox import WRITE_LINES, Outbox
-from worker.store_link import StoreLink
+from worker.shards.outbox import WRITE_LINES, Outbox
+from worker.upkeep.store_link import StoreLink
 
 
 def outbox_of(bench: ShardBench, lines: int, clock: FakeClock) -> Outbox:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.worker.shard_bench import ShardBench, prompts
-from worker.shard_runner import Outcome
+from worker.shards.shard_runner import Outcome
 
 
 def test_a_pause_gives_running_shards_back_with_their_finished_lines_and_without_a_hint(

@@ -9,22 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from jobs.completion import ErrorCode
-from jobs.job import JobState, ShardRef
+from jobs.records.completion import ErrorCode
+from jobs.records.job import JobState, ShardRef
 from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
 from tests.support.tiny_checkpoint import write_tiny_checkpoint
 from tests.support.valkey import ValkeyProcess
 from tests.worker.cluster import Cluster
 from tests.worker.shard_bench import PATIENCE_SECONDS, ShardBench, prompts
 from tests.worker.worker_under_test import RUN_WORKER
-from worker.active_shards import ActiveShard
-from worker.in_flight import InFlight
-from worker.shard_runner import Outcome
+from worker.shards.active_shards import ActiveShard
+from worker.shards.in_flight import InFlight
+from worker.shards.shard_runner import Outcome
 
 # The real worker, which dies as soon as it gets to see one certain line.
 WITH_A_DEADLY_LINE = """
 import os
-from worker.preparation import Preparation
+from worker.shards.preparation import Preparation
 prepare = Preparation.prepare
 def deadly(self, lines, *args, **kwargs):
     if any(line.id == "id-35" for line in lines):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.completion import ErrorCode
-from jobs.job import NewJob
-from jobs.model_card import ModelCard
-from jobs.prompt import Prompt
-from jobs.sampling import SamplingSettings, line_seed
+from jobs.records.completion import ErrorCode
+from jobs.records.job import NewJob
+from jobs.records.model_card import ModelCard
+from jobs.records.prompt import Prompt
+from jobs.records.sampling import SamplingSettings, line_seed
 from tests.worker.fake_tokenizer import VOCAB_SIZE, FakeTokenizer
-from worker.preparation import Preparation, Prepared
+from worker.shards.preparation import Preparation, Prepared
 
 CARD = ModelCard(
     name="fake",

@@ -10,8 +10,8 @@ import pytest
 from jobs.errors import StoreUnavailable
 from tests.worker.fake_clock import FakeClock
 from tests.worker.shard_bench import MODEL, ShardBench, prompts
-from worker.reaper import SETTLE_SECONDS, SWEEP_LIMIT, Reaper
-from worker.store_link import StoreLink
+from worker.upkeep.reaper import SETTLE_SECONDS, SWEEP_LIMIT, Reaper
+from worker.upkeep.store_link import StoreLink
 
 
 @pytest.fixture

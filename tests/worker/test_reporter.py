@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from jobs.worker_report import WorkerReport
+from jobs.records.worker_report import WorkerReport
 from tests.worker.fake_clock import FakeClock
 from tests.worker.shard_bench import ShardBench, prompts
-from worker.cache_watch import LOOKS, SHORT_LOOKS
-from worker.refusals import Refusals
-from worker.reporter import Reporter
+from worker.queue.refusals import Refusals
+from worker.upkeep.cache_watch import LOOKS, SHORT_LOOKS
+from worker.upkeep.reporter import Reporter
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from engine.request import EngineDead, RequestTooLong
-from jobs.completion import ErrorCode, Usage
 from jobs.errors import StoreFull
-from jobs.job import JobState
-from jobs.prompt import Prompt
-from jobs.sampling import FinishReason, SamplingSettings
+from jobs.records.completion import ErrorCode, Usage
+from jobs.records.job import JobState
+from jobs.records.prompt import Prompt
+from jobs.records.sampling import FinishReason, SamplingSettings
 from tests.worker.shard_bench import ShardBench, prompts
-from worker.shard_runner import Outcome
+from worker.shards.shard_runner import Outcome
 
 
 def test_a_shard_is_run_from_store_to_store_and_ends_its_job(bench: ShardBench) -> None:

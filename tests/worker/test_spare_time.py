@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.job import JobState, LeaseStatus
+from jobs.records.job import JobState, LeaseStatus
 from jobs.stores.protocol import JobStore
 from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
 from tests.support.tiny_checkpoint import write_tiny_checkpoint
@@ -16,15 +16,15 @@ from tests.support.valkey import ValkeyProcess
 from tests.worker.cluster import SHARD_SIZE, Cluster
 from tests.worker.shard_bench import PATIENCE_SECONDS, Running, ShardBench, prompts
 from tests.worker.worker_under_test import RUN_WORKER
-from worker.shard_runner import Outcome
-from worker.spare_time import SpareTime
+from worker.shards.shard_runner import Outcome
+from worker.upkeep.spare_time import SpareTime
 
 LINES = 6
 
 # The real worker, on a device that takes a fifth of a second for every step.
 ON_A_SLOW_DEVICE = """
 import time
-from engine.model_runner import ModelRunner
+from engine.execution.model_runner import ModelRunner
 run = ModelRunner.run
 def slowly(self, batch):
     time.sleep(0.2)

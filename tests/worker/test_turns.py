@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from jobs.job import NewJob, ShardRef
-from jobs.sampling import SamplingSettings
+from jobs.records.job import NewJob, ShardRef
+from jobs.records.sampling import SamplingSettings
 from jobs.stores.protocol import JobStore
 from tests.worker.shard_bench import MODEL, ShardBench, prompts
-from worker.shard_runner import Outcome
-from worker.turns import LINES_AHEAD
+from worker.shards.shard_runner import Outcome
+from worker.shards.turns import LINES_AHEAD
 
 SEQS = 16
 

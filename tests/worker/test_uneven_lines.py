@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from jobs.job import NewJob, ShardRef
 from jobs.keys import JobKeys
-from jobs.prompt import Prompt
-from jobs.sampling import SamplingSettings
+from jobs.records.job import NewJob, ShardRef
+from jobs.records.prompt import Prompt
+from jobs.records.sampling import SamplingSettings
 from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
 from tests.support.tiny_checkpoint import write_tiny_checkpoint
 from tests.support.valkey import ValkeyProcess

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.celery_app import make_app
-from jobs.hints import RUN_SHARD_TASK, queue_name
 from jobs.keys import WORKERS, JobKeys, unfinished
 from jobs.keys import worker as worker_key
+from jobs.queue.celery_app import make_app
+from jobs.queue.hints import RUN_SHARD_TASK, queue_name
 from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
 from tests.support.tiny_checkpoint import write_tiny_checkpoint
 from tests.support.valkey import ValkeyProcess
@@ -25,7 +25,7 @@ MOST_STOP_SECONDS = 10  # what a container runtime waits; the worker itself sees
 # The real engine over a device that fails at its 50th step.
 WITH_A_DYING_DEVICE = """
 import itertools
-from engine.model_runner import ModelRunner
+from engine.execution.model_runner import ModelRunner
 steps, run = itertools.count(), ModelRunner.run
 def failing(self, batch):
     if next(steps) == 50:

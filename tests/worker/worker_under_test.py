@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from jobs.records.worker_report import WorkerReport
 from jobs.stores.protocol import JobStore
-from jobs.worker_report import WorkerReport
 
 RUN_WORKER = "import sys; from jobs.settings import Settings; from worker.main import run_worker; "
 RUN_WORKER += "sys.exit(run_worker(Settings.from_env()))"

@@ -1,0 +1,126 @@
+"""Ways to show a job's progress: a bar, plain lines, JSON lines, nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.progress import BarColumn, Progress, TextColumn
+
+from cli.console.console import Console
+from cli.console.job_update import JobUpdate
+from jobs.harmless import harmless
+
+
+class Display(Protocol):
+    """A context manager that is shown every update, the last one included.
+
+    `shows_workers` says whether it does anything with what the workers report; if not, nobody need ask for it.
+    """
+
+    shows_workers: bool
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+    def show(self, update: JobUpdate) -> None: ...
+
+
+class _Plain:
+    """A display that holds nothing open."""
+
+    shows_workers = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+class BarDisplay:
+    """One line that is redrawn, for a terminal."""
+
+    shows_workers = True
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[movement]}", markup=False),
+            console=console.err,
+            expand=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._task = self._progress.add_task("", total=None, movement="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, update: JobUpdate) -> None:
+        self._progress.update(
+            self._task,
+            description=harmless(update.headline),
+            total=update.total,
+            completed=update.done,
+            movement=update.movement,
+        )
+
+
+class LineDisplay(_Plain):
+    """A plain line when the state changes, and every `interval_seconds`, for log files."""
+
+    def __init__(
+        self, console: Console, interval_seconds: float = 10.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._console = console
+        self._interval_seconds = interval_seconds
+        self._clock = clock
+        self._last: tuple[str, float] | None = None  # headline and time of the last line
+
+    def show(self, update: JobUpdate) -> None:
+        now = self._clock()
+        if self._last is None or update.headline != self._last[0] or now - self._last[1] >= self._interval_seconds:
+            self._console.say(f"{update.headline}: {update.movement}")
+            self._last = (update.headline, now)
+
+
+class JsonDisplay(_Plain):
+    """One JSON document a line on stdout, whenever something changed."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last: JobUpdate | None = None
+
+    def show(self, update: JobUpdate) -> None:
+        if update != self._last:
+            self._console.json(update)
+            self._last = update
+
+
+class NoDisplay(_Plain):
+    """For `-q`."""
+
+    shows_workers = False
+
+    def show(self, update: JobUpdate) -> None:
+        """Nothing."""
+
+
+def display_for(console: Console, as_json: bool = False) -> Display:
+    """What fits these streams and options."""
+    if as_json:
+        return JsonDisplay(console)
+    if console.quiet:
+        return NoDisplay()
+    return BarDisplay(console) if console.err.is_terminal else LineDisplay(console)

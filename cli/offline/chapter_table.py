@@ -1,0 +1,100 @@
+"""Table 2.1 of the book's chapter, measured on this machine: four ways to generate, one prompt."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch._dynamo.utils import counters
+
+from cli.offline.local_model import LocalModel
+from model.generate import generate_text_basic, generate_text_basic_cache
+from model.memory.peak_memory import peak_cpu_memory_bytes
+
+Generate = Callable[..., torch.Tensor]
+
+MODES: tuple[tuple[str, Generate, bool], ...] = (
+    ("regular", generate_text_basic, False),
+    ("regular compiled", generate_text_basic, True),
+    ("KV cache", generate_text_basic_cache, False),
+    ("KV cache compiled", generate_text_basic_cache, True),
+)
+
+
+@dataclass(frozen=True)
+class ModeFigures:
+    """One row: a mode of generating. Rates are of the median run; the warm-up, compilation included, stands apart."""
+
+    mode: str
+    tokens_per_second: float | None  # None where the mode cannot run here
+    warm_up_seconds: float
+    peak_memory_bytes: int  # of the device, or of the process on a CPU
+    recompiles: int  # graphs compiled after the warm-up
+
+
+def measure_modes(
+    local: LocalModel,
+    token_ids: list[int],
+    num_tokens: int,
+    runs: int,
+    log: Callable[[str], None],
+    *,
+    may_compile: bool = True,
+) -> Iterator[ModeFigures]:
+    """Measure each mode in turn, after one warm-up run of it.
+
+    Args:
+        local: The model; its layers end up compiled or not.
+        token_ids: The prompt.
+        num_tokens: New tokens a run; the end of text is ignored, so that runs are equally long.
+        runs: Timed runs a mode.
+        log: Gets a line for what a person should know.
+        may_compile: Otherwise the compiled modes have no figures.
+    """
+    prompt = torch.tensor([token_ids], device=local.model.device)
+    for mode, generate, wants_compile in MODES:
+        if local.compile_layers(wants_compile and may_compile, log) != wants_compile:
+            yield ModeFigures(mode, None, 0.0, 0, 0)
+            continue
+        _reset_peak_memory()
+        warm_up_seconds = _timed(local, generate, prompt, num_tokens)
+        graphs = _compiled_graphs()
+        seconds = statistics.median(_timed(local, generate, prompt, num_tokens) for _ in range(runs))
+        yield ModeFigures(
+            mode, num_tokens / seconds, warm_up_seconds, _peak_memory(), recompiles=_compiled_graphs() - graphs
+        )
+
+
+def _timed(local: LocalModel, generate: Generate, prompt: torch.Tensor, num_tokens: int) -> float:
+    started_at = time.perf_counter()
+    generate(local.model, prompt, num_tokens)
+    if prompt.is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter() - started_at
+
+
+def _compiled_graphs() -> int:
+    return int(counters["stats"]["unique_graphs"])
+
+
+def _reset_peak_memory() -> None:
+    """Forget the peak so far: CUDA's allocator can, and so can Linux for a process (proc(5), clear_refs)."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    clear_refs = Path("/proc/self/clear_refs")
+    if clear_refs.exists():
+        clear_refs.write_text("5")
+
+
+def _peak_memory() -> int:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    return peak_cpu_memory_bytes()

@@ -1,0 +1,72 @@
+"""A model loaded into this process for the local commands, without engine or queue."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from engine.config import EngineConfig, ResolvedConfig
+from engine.execution.compilation import compile_obstacle, keep_compile_cache
+from engine.load import set_up_machine
+from engine.machine.resolve import TORCH_DTYPES
+from model.checkpoint.config import ModelConfig
+from model.checkpoint.generation_config import GenerationConfig
+from model.checkpoint.hub import ModelFolder
+from model.compiled_layer import CompiledLayer
+from model.fused_layers import can_fuse, fused_decoder_layers
+from model.layers import layer_by_layer
+from model.qwen3 import Qwen3ForCausalLM, decoder_layer, plain_layers
+from model.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class LocalModel:
+    """A model for the chapter's functions (`model.generate`), with what surrounds it."""
+
+    model: Qwen3ForCausalLM
+    tokenizer: Tokenizer
+    eos_token_ids: tuple[int, ...]
+    resolved: ResolvedConfig
+    load_seconds: float
+
+    def compile_layers(self, wanted: bool, log: Callable[[str], None]) -> bool:
+        """Run the layers compiled from now on, as a worker would, or as they are.
+
+        Returns which; a line says why compiling cannot be.
+        """
+        if wanted and can_fuse(self.model.weights.layers):
+            self.model.layers_fn = fused_decoder_layers
+            return True
+        obstacle = compile_obstacle(self.resolved.device) if wanted else None
+        if obstacle:
+            log(f"Running without torch.compile: {obstacle}.")
+        compiled = wanted and obstacle is None
+        self.model.layers_fn = layer_by_layer(CompiledLayer(decoder_layer)) if compiled else plain_layers
+        return compiled
+
+
+def load_local_model(folder: ModelFolder, config: EngineConfig, log: Callable[[str], None]) -> LocalModel:
+    """Load a checkpoint and its tokenizer; nothing is compiled yet.
+
+    Raises:
+        InvalidInput: The configuration asks for what this machine or model cannot give.
+        ModelUnusable: The folder cannot be loaded.
+    """
+    started_at = time.monotonic()
+    keep_compile_cache()
+    tokenizer = Tokenizer.from_folder(folder.path)
+    resolved, _ = set_up_machine(config, ModelConfig.from_folder(folder.path), log)
+    torch.set_num_threads(resolved.threads)
+    model = Qwen3ForCausalLM.from_folder(
+        folder.path,
+        dtype=TORCH_DTYPES[resolved.dtype],
+        device=resolved.device,
+        vocab_limit=tokenizer.vocab_size,
+        quantize=resolved.quantize,
+        max_model_len=resolved.max_model_len,
+    )
+    eos_token_ids = GenerationConfig.from_folder(folder.path).eos_token_ids
+    return LocalModel(model, tokenizer, eos_token_ids, resolved, time.monotonic() - started_at)

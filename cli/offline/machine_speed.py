@@ -1,0 +1,82 @@
+"""How fast this machine reads memory and multiplies matrices, found by trying. Takes a few seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+
+from cli.offline.roofline import MachineSpeed
+from model.memory.zeroed_memory import zeroed_tensor
+from model.ops import onednn
+
+READ_BYTES = 2**30  # far beyond every cache
+REPEATS = 10
+
+# Rows, depth, columns: large enough for full speed, and of the kind that a model has.
+PRODUCTS = ((512, 1024, 3072), (1024, 1024, 6144), (1024, 4096, 4096), (2048, 3072, 4096))
+
+
+def measure_machine(threads: int) -> MachineSpeed:
+    """The best of several ways, each tried some times: a limit is what the machine can do, not what it does usually.
+
+    Args:
+        threads: Cores to use. The number of PyTorch's threads is set to it and stays.
+    """
+    torch.set_num_threads(threads)
+    with torch.inference_mode():
+        return MachineSpeed(
+            read_bytes_per_second=measure_reads(),
+            flop_per_second=max(flop / _least_seconds(multiply) for flop, multiply in _products()),
+        )
+
+
+def measure_reads() -> float:
+    """Bytes of memory that all of PyTorch's threads together read a second, one after the other."""
+    return max(READ_BYTES / _least_seconds(read) for read in read_ways(READ_BYTES))
+
+
+def read_ways(size: int) -> Iterator[Callable[[], object]]:
+    """Different ways to read the same `size` bytes of memory once; which is fastest differs with the machine."""
+    numbers = zeroed_tensor((size // 4,), torch.float32).fill_(1)  # in huge pages, as weights and cache are
+    yield lambda: torch.dot(numbers, numbers)  # both operands are the same memory
+    yield numbers.sum
+    yield lambda: numbers.view(torch.int64).amax()
+
+
+def fastest_read(size: int) -> Callable[[], float]:
+    """The fastest of the ways to read `size` bytes of memory: each call gives the bytes a second of one such read."""
+    read = min(read_ways(size), key=_least_seconds)
+    return lambda: size / _seconds(read)
+
+
+def _products() -> Iterator[tuple[float, Callable[[], object]]]:
+    """(operations, product), plain and with weights that oneDNN packed for itself."""
+    for rows, depth, columns in PRODUCTS:
+        left = torch.ones(rows, depth, dtype=torch.bfloat16)
+        right = torch.ones(columns, depth, dtype=torch.bfloat16)
+        flop = 2.0 * rows * depth * columns
+
+        def plain(left: torch.Tensor = left, right: torch.Tensor = right) -> object:
+            return torch.nn.functional.linear(left, right)
+
+        yield flop, plain
+        if onednn.can_pack(torch.bfloat16):
+            packed = onednn.pack(right)
+
+            def by_onednn(left: torch.Tensor = left, packed: torch.Tensor = packed) -> object:
+                return onednn.product(left, packed)
+
+            yield flop, by_onednn
+
+
+def _least_seconds(work: Callable[[], object]) -> float:
+    work()
+    return min(_seconds(work) for _ in range(REPEATS))
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started_at = time.perf_counter()
+    work()
+    return time.perf_counter() - started_at

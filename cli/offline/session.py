@@ -1,0 +1,85 @@
+"""One model in this process for `generate`, with or without KV cache behind the same two calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+
+from cli.console.console import Console
+from cli.offline.generation import TextPiece, prompt_ids, stream_with_engine, stream_without_cache
+from cli.offline.local_model import LocalModel, load_local_model
+from engine.load import LoadedEngine, load_engine
+from jobs.errors import InvalidInput
+from jobs.records.model_card import card_of_folder
+from jobs.records.sampling import SamplingParams, SamplingSettings
+from jobs.records.served_name import served_name
+from jobs.settings import Settings
+from model.checkpoint.hub import resolve_model
+from model.memory.peak_memory import peak_cpu_memory_bytes
+from worker.engine_options import engine_config
+
+DEFAULT_MAX_TOKENS = 256
+
+
+@dataclass(frozen=True)
+class LocalSession:
+    """A loaded model: `loaded` runs with the engine, a `LocalModel` by the chapter's first way."""
+
+    loaded: LoadedEngine | LocalModel
+    defaults: SamplingSettings  # the model's own
+
+    @classmethod
+    @contextmanager
+    def open(cls, settings: Settings, console: Console, no_cache: bool) -> Iterator[Self]:
+        """Load the model that the settings name; it is freed at the end of the block.
+
+        Raises:
+            InvalidInput: A setting that this machine or model cannot give.
+            ModelUnusable: The model cannot be loaded.
+        """
+        folder = resolve_model(settings.model, show_progress=not console.quiet)
+        defaults = card_of_folder(folder.path, served_name(settings.model)).defaults
+        config = engine_config(settings)
+        if no_cache:
+            local = load_local_model(folder, config, console.say)
+            local.compile_layers(settings.compile, console.say)
+            yield cls(local, defaults)
+            return
+        loaded = load_engine(folder.path, config, log=console.detail)
+        try:
+            yield cls(loaded, defaults)
+        finally:
+            loaded.engine.shutdown()
+
+    @property
+    def load_seconds(self) -> float:
+        """From the start to a model that can run, compilation included."""
+        compile_seconds = 0.0 if isinstance(self.loaded, LocalModel) else self.loaded.compile_seconds
+        return self.loaded.load_seconds + compile_seconds
+
+    def stream(self, prompt: str, chat: bool, said: SamplingSettings, seed: int) -> Iterator[TextPiece]:
+        """The completion, piece by piece. Raises `InvalidInput` for a prompt that does not fit."""
+        tokenizer, resolved = self.loaded.tokenizer, self.loaded.resolved
+        if chat and not tokenizer.has_chat_template:
+            raise InvalidInput("This model has no chat template.", "Leave --chat out: a base model continues raw text.")
+        token_ids = prompt_ids(tokenizer, prompt, chat)
+        room = resolved.max_model_len - len(token_ids)
+        if not token_ids or room < 1:
+            raise InvalidInput(
+                f"The prompt has {len(token_ids):,} tokens; it must have 1 to {resolved.max_model_len - 1:,}."
+            )
+        params = SamplingParams.resolve(
+            said.over(self.defaults), max_tokens=min(room, said.max_tokens or DEFAULT_MAX_TOKENS), seed=seed
+        )
+        if isinstance(self.loaded, LocalModel):
+            eos_token_ids = () if params.ignore_eos else self.loaded.eos_token_ids
+            return stream_without_cache(self.loaded, token_ids, params.max_tokens, eos_token_ids)
+        return stream_with_engine(self.loaded, token_ids, params)
+
+    def peak_memory_bytes(self) -> int:
+        """Of the GPU if there is one, or of this process."""
+        return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak_cpu_memory_bytes()

@@ -1,0 +1,148 @@
+"""Every option that more than one command has, each a named decorator.
+
+An option left out is None: the environment, then the built-in default decides (`settings_with`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+import msgspec
+
+from cli.console.console import Console
+from jobs.harmless import has_credentials, unicode_text
+from jobs.records.sampling import RANGES
+from jobs.settings import Settings
+
+Command = Callable[..., Any]
+
+
+def settings_with(**options: object) -> Settings:
+    """The settings of the environment, with the options that were given over them.
+
+    Raises:
+        InvalidInput: A `QWEN_BATCH_*` variable is unknown or has a bad value.
+    """
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    return msgspec.structs.replace(Settings.from_env(), **given)
+
+
+def _set_verbosity(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
+    if not wanted:
+        return
+    step = 1 if param.name == "verbose" else -1
+    if isinstance(ctx.obj, Console) and ctx.obj.verbosity == -step:
+        raise click.UsageError("-v and -q exclude each other.")
+    ctx.obj = Console(verbosity=step)
+
+
+def verbosity_options(command: Command) -> Command:
+    """`-v` and `-q`, before or after the command's name; they decide the `Console` of the context."""
+    quiet = click.option(
+        "-q", "--quiet", is_flag=True, expose_value=False, callback=_set_verbosity, help="Errors and warnings only."
+    )
+    verbose = click.option(
+        "-v", "--verbose", is_flag=True, expose_value=False, callback=_set_verbosity, help="Say more on stderr."
+    )
+    return verbose(quiet(command))
+
+
+def _check_seed(_ctx: click.Context, _param: click.Parameter, seed: int) -> int:
+    if seed not in RANGES["seed"]:
+        raise click.BadParameter(f"{seed} is not {RANGES['seed']}.")
+    return seed
+
+
+redis_url_option = click.option(
+    "--redis-url",
+    metavar="URL",
+    help="The Redis server: redis://[:PASSWORD@]HOST:PORT/DB, or rediss:// for TLS. "
+    "[env: QWEN_BATCH_REDIS_URL; default: redis://localhost:6379/0]",
+)
+
+model_option = click.option(
+    "-m",
+    "--model",
+    metavar="MODEL",
+    help="A local folder, a hub id (Qwen/Qwen3-0.6B, also with @REVISION), or demo. [env: QWEN_BATCH_MODEL; "
+    "default: demo]",
+)
+
+served_model_name_option = click.option(
+    "--served-model-name",
+    metavar="NAME",
+    help="The name of the model's queue, if it shall not be the hub id or the folder's name.",
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, for scripts.")
+
+output_option = click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Write the results here: to a file beside it first, so that it is never half-written.",
+)
+
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="Let -o replace PROMPTS itself; other existing files it replaces anyway."
+)
+
+errors_option = click.option(
+    "--errors",
+    metavar="FILE",
+    help="Write failed lines here as well; in the OpenAI format here only.  [default there: OUTPUT.errors.jsonl]",
+)
+
+wait_option = click.option("--wait", is_flag=True, help="Watch the job until it ends; the exit code says how.")
+
+seed_option = click.option(
+    "--seed",
+    type=int,
+    callback=_check_seed,
+    metavar="N",
+    default=0,
+    show_default=True,
+    help="Decides the random numbers of every line that names no seed of its own.",
+)
+
+skip_invalid_option = click.option(
+    "--skip-invalid", is_flag=True, help="Run the good lines; a bad line's result is an error."
+)
+
+prompts_argument = click.argument("prompts", metavar="PROMPTS")
+
+job_argument = click.argument("job_id", metavar="JOB")
+
+
+_FILES = frozenset({"prompts", "output", "errors", "stats", "state_dir"})  # a file's name may be any bytes
+_FREE_TEXTS = frozenset({"prompt", "text", "stop"})  # what a model reads may hold any URL
+
+
+def pass_console(command: Command) -> Command:
+    """Gives a command the `Console` of its context, once its arguments are known to be text that may be shown.
+
+    Raises (when the command runs):
+        click.BadParameter: An argument is not UTF-8, or has a URL with a password where none belongs.
+    """
+
+    @functools.wraps(command)
+    def with_checked_arguments(*args: object, **options: object) -> object:
+        _check_arguments(click.get_current_context())
+        return command(*args, **options)
+
+    return click.make_pass_decorator(Console, ensure=True)(with_checked_arguments)
+
+
+def _check_arguments(ctx: click.Context) -> None:
+    for param in ctx.command.params:
+        said = ctx.params.get(param.name or "")
+        for text in said if isinstance(said, tuple) else (said,):
+            if not isinstance(text, str):
+                continue
+            if param.name not in _FILES and unicode_text(text) != text:
+                raise click.BadParameter("it is not UTF-8.", ctx, param)
+            if param.name not in _FREE_TEXTS | {"redis_url"} and has_credentials(text):
+                raise click.BadParameter("a URL with a password belongs into --redis-url only.", ctx, param)

@@ -1,0 +1,119 @@
+"""Where a command's results go."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from cli.standard_streams import check_standard_output
+from jobs.errors import InvalidInput, OutputNotWritable
+from jobs.files.output_file import OutputFile, check_writable, same_file
+from jobs.files.results_file import ResultCounts, default_errors_path, write_results
+from jobs.records.job import Job
+from jobs.stats.stats import JobStats
+from jobs.stores.protocol import JobStore
+
+_OVERWRITE_HINT = "Name another file, or give --overwrite to replace the prompts with their results."
+
+
+@dataclass(frozen=True)
+class ResultTarget:
+    """A results file, or standard output; and maybe files for failed lines and for the job's statistics."""
+
+    output: Path | None  # None: standard output
+    errors: Path | None
+    stats: Path | None = None
+
+    @classmethod
+    def of_options(cls, output: str | None, errors: str | None, stats: str | None = None) -> Self:
+        """What `-o`, `--errors` and `--stats` ask for, checked early: hours of work must not end at a missing folder.
+
+        Raises:
+            InvalidInput: Two of the files are the same.
+            OutputNotWritable: One of the files cannot be written, or standard output is closed.
+        """
+        target = cls(
+            output=Path(output) if output not in (None, "-") else None,
+            errors=Path(errors) if errors else None,
+            stats=Path(stats) if stats else None,
+        )
+        if target.output is None:
+            check_standard_output()
+        for said in (target.output, target.errors, target.stats):
+            if said is not None:
+                check_writable(said)
+        named = target._named()
+        for (option, path), (other_option, other) in combinations(named.items(), 2):
+            if same_file(path, other):
+                raise InvalidInput(
+                    f"{option} and {other_option} are the same file, {path}.", "Name a file of its own for each."
+                )
+        return target
+
+    def spare(self, prompts: str, overwrite: bool) -> Self:
+        """This target, if it does not replace the file that the prompts come from.
+
+        Args:
+            prompts: PROMPTS as given: a path, or - for standard input.
+            overwrite: The results may replace that file: it has been read by then.
+
+        Raises:
+            InvalidInput: The target would replace the prompts.
+        """
+        source = Path("/dev/stdin" if prompts == "-" else prompts)
+        if self.output is None and same_file(Path("/dev/stdout"), source):
+            raise InvalidInput(
+                f"Standard output goes to the file of the prompts, {prompts}.", "Name a file for the results with -o."
+            )
+        for option, path in self._named().items():
+            if same_file(path, source) and not (overwrite and option == "-o"):
+                raise InvalidInput(
+                    f"{option} is the file of the prompts, {prompts}, which would be lost.",
+                    _OVERWRITE_HINT if option == "-o" else "Name another file.",
+                )
+        return self
+
+    def _named(self) -> dict[str, Path]:
+        """The files that this target may write, by their options."""
+        paths: dict[str, Path | None] = {"-o": self.output, "--errors": self.errors, "--stats": self.stats}
+        if self.output is not None and self.errors is None:
+            paths["--errors, by default,"] = default_errors_path(self.output)
+        return {option: path for option, path in paths.items() if path is not None}
+
+    def write(self, store: JobStore, job: Job, partial: bool = False) -> ResultCounts:
+        """Write what the store has of the job's results, in input order.
+
+        Args:
+            partial: Write what there is, even if the job has ended and lines of it are missing.
+
+        Raises:
+            ResultsMissing: The job has ended, and lines of it are missing. No file has changed then.
+            OutputNotWritable: The disk is full, say.
+            BrokenPipeError: Nobody reads standard output any more.
+        """
+        completions = store.results(job.id)
+        if self.output is not None:
+            return write_results(completions, job, self.output, self.errors, partial)
+        try:
+            counts = write_results(completions, job, sys.stdout.buffer, self.errors, partial)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputNotWritable(f"Standard output cannot be written: {error.strerror}.") from error
+        return counts
+
+    def write_stats(self, stats: JobStats) -> None:
+        """Write a job's statistics as `status --json` prints them, if a file is named for them.
+
+        Raises:
+            OutputNotWritable: The disk is full, say.
+        """
+        if self.stats is not None:
+            with OutputFile(self.stats) as file:
+                file.write(msgspec.json.encode(stats) + b"\n")

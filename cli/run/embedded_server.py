@@ -1,0 +1,125 @@
+"""The server that `run` brings along: private, on this machine only, its data in the state folder."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import IO, Self
+
+from cli.run import tether
+from cli.run.server_binary import find_server_binary
+from cli.run.server_orphan import stop_orphan
+from cli.run.server_state import ServerState, answers, cannot_save, write_state
+from jobs.errors import StoreUnavailable
+
+START_SECONDS = 120.0  # reading a large append-only file takes a while
+STOP_SECONDS = 30.0
+PORT_ATTEMPTS = 5
+
+_CONFIG = """\
+bind 127.0.0.1
+port {port}
+requirepass {password}
+daemonize no
+logfile server.log
+appendonly yes
+appendfsync everysec
+save ""
+maxmemory-policy noeviction
+"""
+
+
+class EmbeddedServer:
+    """A Valkey or Redis of our own, as a context manager. It ends with the block, and when this process dies.
+
+    The password is random and never stands in a command line or an environment; the port is whatever is free.
+    The caller holds the folder's `StateLock`, so whatever still runs on its data is an orphan, and is stopped first.
+
+    Raises:
+        StoreUnavailable: No server binary is installed, or it does not start; the message has its last words.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self._folder = state_dir / "server"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._state: ServerState | None = None
+
+    @property
+    def url(self) -> str:
+        """Where clients and workers reach it, password included."""
+        if self._state is None:
+            raise RuntimeError("the embedded server has not been started")
+        return self._state.url
+
+    def cannot_save(self) -> bool:
+        """Whether it fails to write its data. It then refuses writes until its disk has room."""
+        return self._state is not None and cannot_save(self._state)
+
+    def __enter__(self) -> Self:
+        binary = find_server_binary()
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        stop_orphan(self._folder)
+        for _ in range(PORT_ATTEMPTS):
+            if self._start(binary):
+                return self
+        raise StoreUnavailable("The embedded server does not start.", f"It said: {self._last_words()}")
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def _start(self, binary: Path) -> bool:
+        """Whether it came up; it does not when another program took the port first."""
+        port, password = _free_port(), secrets.token_hex(32)
+        with _pipe_with(_CONFIG.format(port=port, password=password)) as config:
+            self._process = subprocess.Popen(
+                tether.command([str(binary), "-"], signal.SIGTERM),
+                cwd=self._folder,
+                stdin=config,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                process_group=0,  # a Ctrl-C at the terminal is ours to handle
+            )
+        self._state = ServerState(self._process.pid, port, password)
+        write_state(self._folder, self._state)
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
+            if answers(self._state):
+                return True
+            time.sleep(0.01)
+        self.__exit__()
+        return False
+
+    def _last_words(self) -> str:
+        try:
+            lines = (self._folder / "server.log").read_text(errors="replace").splitlines()
+        except OSError:
+            lines = []
+        return " ".join(lines[-3:]) or "nothing."
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _pipe_with(text: str) -> IO[bytes]:
+    """A pipe's end to read the text from: no file and no command line ever holds it. It must fit the pipe (4 KiB)."""
+    reader, writer = os.pipe()
+    os.write(writer, text.encode())
+    os.close(writer)
+    return os.fdopen(reader, "rb")

@@ -1,0 +1,139 @@
+"""`run`: a server, workers, a job and its results, from beginning to end."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from cli.console.console import Console
+from cli.console.outcome import report_end
+from cli.console.progress import watch_job
+from cli.exit_codes import ExitCode, code_of_job
+from cli.options.result_target import ResultTarget
+from cli.run.embedded_server import EmbeddedServer
+from cli.run.local_workers import LocalWorkers
+from cli.run.resume import job_to_resume
+from cli.run.run_folder import fingerprint_of, prune_runs, run_folder
+from cli.run.state_disk import StateDisk
+from cli.run.state_lock import StateLock
+from cli.run.worker_failure import LocalWorkerFailed
+from cli.store import open_hints, open_store
+from jobs.errors import OutputNotWritable, QwenBatchError, ResultsMissing, StoreDamaged
+from jobs.files.prompt_file import PromptFile
+from jobs.records.job import Job
+from jobs.settings import Settings
+from jobs.stores.protocol import JobStore
+from jobs.submission.submission import SubmitOptions, submit_file
+
+
+@dataclass(frozen=True)
+class LocalRun:
+    """One call of `run`."""
+
+    file: PromptFile
+    options: SubmitOptions
+    target: ResultTarget
+    settings: Settings
+    embedded: bool  # bring a server along, instead of using the one of the settings
+    num_workers: int
+
+    def __call__(self, console: Console) -> ExitCode:
+        """Run it. Nothing is started before the file is found to be good.
+
+        Raises:
+            QwenBatchError: Whatever the file, the server, the workers or the output path have to say.
+        """
+        report = self.file.check(self.options.card, self.options.model, self.options.skip_invalid)
+        fingerprint = fingerprint_of(report, self.settings.model, self.options, self.settings.quantize)
+        state_folder = self.settings.state_folder()
+        folder = run_folder(state_folder, fingerprint)
+        disk = StateDisk(folder)
+        with disk.named_in_errors(lambda: self.embedded and disk.has_no_room()), StateLock(folder):
+            for pruned in prune_runs(state_folder):
+                console.detail(f"Removed an old unfinished run: {pruned}.")
+            console.detail(f"Server data and worker logs are in {folder}.")
+            if self.options.card is None:
+                console.say(
+                    f"A model that is not on this machine is fetched first; progress is in {folder}/worker-1.log."
+                )
+            with self._server(folder) as server:
+                settings = self._settings(server)
+                cannot_save = server.cannot_save if server else lambda: False
+                with LocalWorkers(settings, self.num_workers, folder) as workers, disk.named_in_errors(cannot_save):
+
+                    def check(seen: Job) -> None:
+                        disk.look(cannot_save(), console)
+                        workers.check(seen.done)
+
+                    code = self._deliver(fingerprint, settings, workers, check, console)
+            if self.embedded:
+                shutil.rmtree(folder, ignore_errors=True)
+        return code
+
+    def _server(self, folder: Path) -> AbstractContextManager[EmbeddedServer | None]:
+        return EmbeddedServer(folder) if self.embedded else nullcontext()
+
+    def _settings(self, server: EmbeddedServer | None) -> Settings:
+        """The settings with the server that is used."""
+        return self.settings if server is None else msgspec.structs.replace(self.settings, redis_url=server.url)
+
+    def _deliver(
+        self,
+        fingerprint: str,
+        settings: Settings,
+        workers: LocalWorkers,
+        check: Callable[[Job], None],
+        console: Console,
+    ) -> ExitCode:
+        store = open_store(settings)
+        job = self._job(store, fingerprint, settings, console)
+        try:
+            ended = watch_job(store, job.id, console, check=check)
+        except LocalWorkerFailed:
+            _forget_if_untouched(store, job.id)
+            raise
+        except KeyboardInterrupt:
+            console.say("Stopping. Finished lines are kept: the same command goes on from there.")
+            raise
+        workers.ask_to_stop()
+        try:
+            self.target.write(store, ended)
+            self.target.write_stats(store.stats(ended.id))
+        except ResultsMissing as error:
+            hint = "The same command runs these lines again." if self.embedded else error.hint
+            raise StoreDamaged(error.message, hint) from error
+        except OutputNotWritable as error:
+            raise OutputNotWritable(error.message, f"{error.hint} {self._kept(ended.id)}".strip()) from error
+        report_end(store, ended, console)
+        return code_of_job(ended)
+
+    def _kept(self, job_id: str) -> str:
+        """Where the results are that could not be written."""
+        if self.embedded:
+            return "The results are kept: the same command writes them."
+        return f"The results are kept: `qwen-batch results {job_id} -o FILE` writes them."
+
+    def _job(self, store: JobStore, fingerprint: str, settings: Settings, console: Console) -> Job:
+        earlier = job_to_resume(store, fingerprint, undelivered=self.embedded)
+        if earlier is not None:
+            console.say(
+                f"Going on with the interrupted run of this file: {earlier.done:,} of {earlier.spec.num_lines:,} "
+                "lines are finished."
+            )
+            return earlier
+        job = submit_file(store, open_hints(settings), self.file, self.options).job
+        store.remember_run(fingerprint, job.id)
+        return job
+
+
+def _forget_if_untouched(store: JobStore, job_id: str) -> None:
+    """A job that no worker could begin, because its model is unusable, is not worth going on with."""
+    with suppress(QwenBatchError):  # the worker's error is the one to report
+        if store.job(job_id).done == 0:
+            store.request_cancel(job_id)
+            store.delete(job_id)

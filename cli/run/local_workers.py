@@ -1,0 +1,145 @@
+"""The worker processes of `run`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from cli.exit_codes import ExitCode
+from cli.run import tether
+from cli.run.worker_failure import LocalWorkerFailed
+from jobs.settings import PREFIX, Settings
+
+MAX_RESTARTS = 6  # while no line is finished: so many workers can one deadly line take with it before it is found
+STOP_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """One process, and the end of a pipe on which it says that its model is loaded."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    ready: int  # a file descriptor
+
+    def was_ready(self) -> bool:
+        """Whether it had loaded its model before it ended."""
+        try:
+            return os.read(self.ready, 1) != b""
+        except BlockingIOError:  # a child of the worker lives on and holds the other end
+            return False
+
+    def close(self) -> None:
+        """End it at once, if it still runs."""
+        self.process.kill()
+        self.process.wait()
+        os.close(self.ready)
+
+
+class LocalWorkers:
+    """Worker processes that live inside a `with` block, and end when this process dies.
+
+    Args:
+        settings: Reach them through their environment; passwords stand in no command line.
+        number: How many. They share the CPU's cores unless `settings.threads` says otherwise.
+        log_folder: Receives what each of them writes, as `worker-N.log`.
+    """
+
+    def __init__(self, settings: Settings, number: int, log_folder: Path) -> None:
+        self._environment = _environment(settings, number)
+        self._logs = [log_folder / f"worker-{index}.log" for index in range(1, number + 1)]
+        self._workers: list[_Worker] = []
+        self._restarts = 0  # since a line was finished
+        self._lines_done = 0
+
+    def __enter__(self) -> Self:
+        for log in self._logs:
+            log.unlink(missing_ok=True)
+            self._workers.append(self._start(log))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ask_to_stop()
+        deadline = time.monotonic() + STOP_SECONDS
+        try:
+            for worker in self._workers:
+                worker.process.wait(max(deadline - time.monotonic(), 0))
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):  # a second Ctrl-C: at once, then
+            pass
+        finally:
+            for worker in self._workers:
+                worker.close()
+            self._workers.clear()
+
+    def check(self, lines_done: int) -> None:
+        """Start crashed workers again, at most `MAX_RESTARTS` times while the job stands at the same `lines_done`.
+
+        A worker that crashes while it runs lines is started again: the line that crashes it is found that way.
+        A worker that fails while it loads its model would fail the same way each time.
+
+        Raises:
+            LocalWorkerFailed: A worker failed before its model was loaded, or workers crash again and again.
+        """
+        if lines_done > self._lines_done:
+            self._lines_done, self._restarts = lines_done, 0
+        for index, worker in enumerate(self._workers):
+            status = worker.process.poll()
+            if status is None:
+                continue
+            if status in (ExitCode.INVALID_INPUT, ExitCode.STORE_UNAVAILABLE):
+                raise LocalWorkerFailed.with_its_error(worker.log, ExitCode(status))
+            if not worker.was_ready():
+                raise LocalWorkerFailed.while_loading(worker.log, status)
+            if self._restarts == MAX_RESTARTS:
+                raise LocalWorkerFailed.after_crashes(worker.log, status, MAX_RESTARTS + 1)
+            self._restarts += 1
+            worker.close()
+            self._workers[index] = self._start(worker.log)
+
+    def ask_to_stop(self) -> None:
+        """Let them write their finished lines and end, while this process does something else."""
+        for worker in self._workers:
+            worker.process.send_signal(signal.SIGTERM)
+
+    def _start(self, log: Path) -> _Worker:
+        # -P: a folder named `cli` or `worker` where the user happens to stand is not ours.
+        program = [sys.executable, "-P", "-m", "cli.main", "worker"]
+        with log.open("ab") as output, _pipe() as (ready, says_ready):
+            process = subprocess.Popen(
+                tether.command(program, signal.SIGKILL),  # its store dies too: nothing could be put in order
+                env=self._environment | {PREFIX + "READY_FD": str(says_ready)},
+                pass_fds=(says_ready,),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                process_group=0,  # a Ctrl-C at the terminal is ours to handle
+            )
+            return _Worker(process, log, os.dup(ready))
+
+
+@contextmanager
+def _pipe() -> Iterator[tuple[int, int]]:
+    """The reading and the writing end of a pipe; reading does not wait. Both are closed at the end of the block."""
+    reader, writer = os.pipe()
+    try:
+        os.set_blocking(reader, False)
+        yield reader, writer
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def _environment(settings: Settings, number: int) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    own = settings.as_env()
+    if number > 1 and settings.threads is None:
+        own[PREFIX + "THREADS"] = str(max((os.cpu_count() or 1) // number, 1))
+    return inherited | own

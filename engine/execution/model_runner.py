@@ -1,0 +1,195 @@
+"""The model on its device: the only place that knows device, dtype and compilation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+import torch
+
+from engine.config import PAGE_SIZE, ResolvedConfig
+from engine.execution.compilation import compile_obstacle
+from engine.execution.cuda_graph import CudaRecorder
+from engine.execution.decode_graphs import DecodeGraphs, Record, Step, ladder
+from engine.execution.heap import keep_freed_memory
+from engine.execution.next_tokens import NextTokens
+from engine.execution.sampling_row import sampling_row
+from engine.execution.step_inputs import StepBuffers, StepInputs
+from engine.machine.resolve import TORCH_DTYPES
+from engine.scheduling import policy
+from engine.scheduling.batch import Batch
+from engine.scheduling.sink_sequence import sink_sequence
+from model.compiled_layer import CompiledLayer
+from model.fused_layers import can_fuse, fused_decoder_layers
+from model.kv_cache import PagedKVCache
+from model.layers import layer_by_layer
+from model.memory.peak_memory import peak_cpu_memory_bytes
+from model.qwen3 import Qwen3ForCausalLM, decoder_layer, plain_layers
+
+
+class ModelRunner:
+    """Runs batches: tokens in, sampled ids out. One thread at a time. See `engine.requests.runner.Runner`."""
+
+    def __init__(
+        self, model: Qwen3ForCausalLM, config: ResolvedConfig, log: Callable[[str], None], record: Record | None = None
+    ) -> None:
+        """Sets up the cache.
+
+        Args:
+            model: On the device.
+            config: Resolved for this machine and this checkpoint.
+            log: Gets a line for what a person should know.
+            record: Keeps a decode step for replays, where that pays: see `engine.execution.decode_graphs`.
+        """
+        self._record = record
+        self._graphs = DecodeGraphs()
+        self._model = model
+        self._next_tokens = NextTokens(model)
+        self._config = config
+        self._log = log
+        self._device = torch.device(config.device)
+        self.compiled = False
+        self.mixes = False  # whether a step may decode and prefill; known after `warm_up`
+        self._cache = PagedKVCache(model.config, config.num_pages, PAGE_SIZE, self._device, model.dtype)
+        copied = torch.cuda.Event() if self._device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        most_seqs = policy.most_running(config.max_num_seqs)
+        self._buffers = StepBuffers(
+            max_tokens=config.max_batched_tokens + most_seqs,
+            max_seqs=most_seqs,
+            max_pages=-(-config.max_model_len // PAGE_SIZE),
+            page_size=PAGE_SIZE,
+            device=self._device,
+            fence=copied,
+        )
+
+    @classmethod
+    def from_folder(
+        cls,
+        folder: Path,
+        config: ResolvedConfig,
+        *,
+        vocab_limit: int,
+        has_kernels: bool,
+        log: Callable[[str], None],
+    ) -> Self:
+        """Load a checkpoint and set up its cache. Sets the number of CPU threads of the whole process.
+
+        Args:
+            folder: The checkpoint.
+            config: Resolved for this machine and this checkpoint.
+            vocab_limit: The tokenizer's size: no id from there on is ever sampled.
+            has_kernels: Whether kernels of our own serve the device (`engine.execution.kernels.load_kernels_for`).
+            log: Gets a line for what a person should know.
+
+        Raises:
+            ModelUnusable: The checkpoint cannot be loaded.
+        """
+        torch.set_num_threads(config.threads)
+        model = Qwen3ForCausalLM.from_folder(
+            folder,
+            dtype=TORCH_DTYPES[config.dtype],
+            device=config.device,
+            vocab_limit=vocab_limit,
+            quantize=config.quantize,
+            max_model_len=config.max_model_len,
+        )
+        # Plain PyTorch's attention waits for the device to tell lengths, which cannot be recorded.
+        record = CudaRecorder(model.device) if has_kernels and model.device.type == "cuda" else None
+        return cls(model, config, log, record)
+
+    @property
+    def device_description(self) -> str:
+        """The device for people: `cpu`, `cuda:0 (NVIDIA H100)`, `mps`."""
+        if self._device.type == "cuda":
+            return f"{self._device} ({torch.cuda.get_device_name(self._device)})"
+        return str(self._device)
+
+    def peak_memory_bytes(self) -> int:
+        """The most memory held so far: of the device if it has its own, else of the whole process."""
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device)
+        return peak_cpu_memory_bytes()
+
+    @torch.inference_mode()
+    def run(self, batch: Batch) -> list[int]:
+        """See `Runner.run`."""
+        size = self._graphs.size_for(len(batch.sequences)) if batch.phase == "decode" else None
+        if size is None:
+            inputs = self._buffers.build(batch)
+            hidden = self._model.forward(inputs.token_ids, inputs.metadata, self._cache, last_only=True)
+        else:
+            inputs = self._build_recorded(batch, size)
+            hidden = self._graphs.replay(size)
+        if not batch.sampling:
+            return []
+        rows = [sampling_row(batch.sequences[index], self._model.valid_vocab) for index in batch.sampling]
+        return self._next_tokens.choose(hidden[inputs.sampling], rows)
+
+    def warm_up(self) -> float:
+        """Run a small step of each phase, so that the first real one meets no compilation; record decode steps.
+
+        Where layers cannot be compiled or recorded, or that fails, they run as they are, and a line says why.
+
+        Returns:
+            Seconds that compilation and recording took; 0 if nothing is compiled.
+        """
+        if self._device.type == "cpu":
+            keep_freed_memory()
+        started_at = time.monotonic()
+        self.compiled = self._config.compile and self._compile()
+        if not self.compiled:
+            self._run_small_steps()
+        if self._config.compile and self._record is not None:
+            self._graphs = self._record_decode(self._record)
+        return time.monotonic() - started_at if self.compiled else 0.0
+
+    def _compile(self) -> bool:
+        if can_fuse(self._model.weights.layers):
+            self._model.layers_fn = fused_decoder_layers
+            self.mixes = True
+            self._run_small_steps()
+            return True
+        obstacle = compile_obstacle(self._device.type)
+        if obstacle is not None:
+            self._log(f"Running without torch.compile: {obstacle}.")
+            return False
+        self._model.layers_fn = layer_by_layer(CompiledLayer(decoder_layer))
+        try:
+            self._run_small_steps()
+        except Exception as error:  # noqa: BLE001 - a compiler has many ways to fail; the model runs without it
+            self._log(f"Running without torch.compile, which failed: {_cause(error)}")
+            self._model.layers_fn = plain_layers
+            return False
+        return True
+
+    @torch.inference_mode()
+    def _record_decode(self, record: Record) -> DecodeGraphs:
+        def step_of(size: int) -> Step:
+            inputs = self._build_recorded(Batch.decode([sink_sequence()]), size)
+            return lambda: self._model.forward(inputs.token_ids, inputs.metadata, self._cache)
+
+        try:
+            return DecodeGraphs.of(ladder(policy.most_running(self._config.max_num_seqs)), step_of, record)
+        except Exception as error:  # noqa: BLE001 - drivers have many ways to fail; steps run without recordings
+            self._log(f"Running without recorded decode steps, which failed: {_cause(error)}")
+            return DecodeGraphs()
+
+    def _build_recorded(self, batch: Batch, size: int) -> StepInputs:
+        """Inputs of the one shape that steps of this size are recorded with."""
+        return self._buffers.build(batch, least_seqs=size, least_pages=self._buffers.max_pages)
+
+    def _run_small_steps(self) -> None:
+        for count in (2, 1):
+            sequences = [sink_sequence() for _ in range(count)]
+            self.run(Batch.prefill(sequences, [3] * count))
+            for sequence in sequences:
+                sequence.num_computed = 2
+            self.run(Batch.decode(sequences))
+
+
+def _cause(error: Exception) -> str:
+    """What went wrong in one line; the compiler wraps the error that says so."""
+    inner = getattr(error, "inner_exception", error)
+    return f"{type(inner).__name__}: {str(inner).strip().partition(chr(10))[0]}"

@@ -1,0 +1,73 @@
+"""From a request to a sequence, on the thread that submits it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from collections.abc import Sequence as Items
+
+from engine.request import Request, RequestInvalid, RequestTooLong, Ticket
+from engine.requests.detokenizer import Detokenizer
+from engine.scheduling import policy
+from engine.scheduling.fair_turns import FairTurns
+from engine.scheduling.sequence import Sequence
+from engine.stopping.stop_checker import StopChecker
+from engine.stopping.stop_strings import StopStringFinder
+
+
+class Intake:
+    """Refuses what cannot run and makes sequences of the rest. Thread-safe.
+
+    Args:
+        detokenizer: For stop strings; its `vocab_size` bounds a prompt's ids.
+        eos_token_ids: Tokens that end a completion.
+        max_len: Tokens of prompt and completion together.
+    """
+
+    def __init__(self, detokenizer: Detokenizer, eos_token_ids: Iterable[int], max_len: int) -> None:
+        self._detokenizer = detokenizer
+        self._eos_token_ids = frozenset(eos_token_ids)
+        self._max_len = max_len
+        self._turns = FairTurns()
+        self._numbers = itertools.count()
+
+    def refusal(self, request: Request) -> ValueError | None:
+        """Why this request cannot run, if it cannot: `RequestTooLong` or `RequestInvalid`."""
+        length, vocab_size = len(request.token_ids), self._detokenizer.vocab_size
+        if not length:
+            return RequestInvalid("The prompt has no tokens; it must have at least one.")
+        if length >= self._max_len:
+            return RequestTooLong(
+                f"The prompt has {length:,} tokens; prompt and completion together may have {self._max_len:,}."
+            )
+        low, high = min(request.token_ids), max(request.token_ids)
+        if low < 0 or high >= vocab_size:
+            wrong = low if low < 0 else high
+            return RequestInvalid(f"The prompt has the token id {wrong}; ids are from 0 to {vocab_size - 1:,}.")
+        return None
+
+    def sequences(self, tickets: Items[Ticket], turn_now: int) -> list[Sequence]:
+        """The sequences of requests that can run and were submitted together.
+
+        Args:
+            tickets: Of these requests.
+            turn_now: The turn that is being served.
+        """
+        arrived = [self._sequence(ticket) for ticket in tickets]
+        by_flow: dict[str, list[Sequence]] = {}
+        for sequence in sorted(arrived, key=lambda sequence: sequence.priority):
+            by_flow.setdefault(sequence.ticket.request.flow, []).append(sequence)
+        for flow, ordered in by_flow.items():
+            for sequence, turn in zip(ordered, self._turns.take(flow, len(ordered), turn_now), strict=True):
+                sequence.priority = (turn, *sequence.priority[1:])
+        return arrived
+
+    def _sequence(self, ticket: Ticket) -> Sequence:
+        params = ticket.request.params
+        max_new_tokens = min(params.max_tokens, self._max_len - len(ticket.request.token_ids))
+        finder = StopStringFinder(params.stop, self._detokenizer.stream()) if params.stop else None
+        return Sequence(
+            ticket=ticket,
+            stop_checker=StopChecker(params, self._eos_token_ids, max_new_tokens, finder),
+            priority=policy.priority(0, next(self._numbers), params, max_new_tokens),
+        )

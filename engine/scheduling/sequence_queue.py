@@ -1,0 +1,58 @@
+"""Sequences in the order of their priority."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from engine.scheduling.policy import Priority
+from engine.scheduling.sequence import Sequence
+
+
+def _key(sequence: Sequence) -> Priority:
+    return sequence.priority
+
+
+class SequenceQueue:
+    """A sorted list: the sequence to serve first stands first. Every operation is a binary search and a move."""
+
+    def __init__(self) -> None:
+        self._sequences: list[Sequence] = []
+        self.flows: Counter[str] = Counter()  # sequences of each flow; a flow without any has no entry
+
+    def __len__(self) -> int:
+        return len(self._sequences)
+
+    def __iter__(self) -> Iterator[Sequence]:
+        return iter(self._sequences)
+
+    def __getitem__(self, index: int) -> Sequence:
+        return self._sequences[index]
+
+    def __contains__(self, sequence: Sequence) -> bool:
+        index = bisect_left(self._sequences, sequence.priority, key=_key)
+        return index < len(self._sequences) and self._sequences[index] is sequence
+
+    def add(self, sequence: Sequence) -> None:
+        insort(self._sequences, sequence, key=_key)
+        self.flows[sequence.flow] += 1
+
+    def remove(self, sequence: Sequence) -> None:
+        """Raises `KeyError` if it is not here."""
+        if sequence not in self:
+            raise KeyError(sequence.priority)
+        del self._sequences[bisect_left(self._sequences, sequence.priority, key=_key)]
+        self._leave((sequence,))
+
+    def take_last(self) -> Sequence:
+        """Remove and return the sequence that is served last."""
+        sequence = self._sequences.pop()
+        self._leave((sequence,))
+        return sequence
+
+    def _leave(self, sequences: Iterable[Sequence]) -> None:
+        for sequence in sequences:
+            self.flows[sequence.flow] -= 1
+            if not self.flows[sequence.flow]:
+                del self.flows[sequence.flow]

@@ -1,0 +1,34 @@
+"""`chat_template_kwargs`: variables for the model's chat template, `enable_thinking` above all."""
+
+from __future__ import annotations
+
+from jobs.files.formats.json_line import Json, check_free_form, shown
+from jobs.files.formats.line_invalid import LineInvalid
+
+# Variables that the template gets from elsewhere, and names that rendering itself uses.
+_RESERVED = frozenset(
+    {"add_generation_prompt", "chat_template", "continue_final_message", "documents", "messages", "self", "tokenize"}
+    | {"tools"}
+)
+
+
+def read_chat_template_kwargs(line: dict[str, Json], messages: object | None) -> dict[str, Json]:
+    """The line's `chat_template_kwargs`, empty if it has none.
+
+    Raises:
+        LineInvalid: Not an object, a reserved name, or given where no template is used.
+    """
+    value = line.get("chat_template_kwargs")
+    if value is None:
+        return {}
+    if type(value) is not dict:
+        raise LineInvalid(
+            f'`chat_template_kwargs` is {shown(value)}; it must be an object, say {{"enable_thinking": false}}'
+        )
+    if messages is None:
+        raise LineInvalid("`chat_template_kwargs` is for `messages`; a raw `prompt` goes through no template")
+    reserved = sorted(_RESERVED & value.keys())
+    if reserved:
+        raise LineInvalid(f"`chat_template_kwargs` has {shown(reserved[0])}; that variable is not for a line to set")
+    check_free_form(value, "chat_template_kwargs")
+    return value

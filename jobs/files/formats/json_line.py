@@ -1,0 +1,91 @@
+"""One line of JSON, and the words for a value that is not what it should be."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from jobs.files.formats.line_invalid import LineInvalid
+
+Json = Any  # what a JSON value becomes: None, bool, int, float, str, list or dict
+
+MAX_DEPTH = 64  # of free-form values; far below every recursion limit of whoever reads them next
+MAX_SHOWN_CHARS = 60
+# An escaped surrogate without its other half: a high one that no low one follows, or a low one after no high one.
+_HALF_A_PAIR = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+)
+_INT64 = range(-(2**63), 2**63)  # what every JSON and MessagePack reader takes
+
+_decode = msgspec.json.Decoder().decode
+
+
+def decode_object(line: bytes) -> dict[str, Json]:
+    """The JSON object that a line holds. Of a key given twice the last one counts, as in Python's own parser.
+
+    Raises:
+        LineInvalid: The line is not UTF-8, not JSON (NaN, Infinity and lone surrogates are not), or not an object.
+    """
+    try:
+        value = _decode(line)
+    except UnicodeDecodeError:
+        raise LineInvalid(_not_utf8(line)) from None
+    except RecursionError:
+        raise LineInvalid("the line is nested too deeply") from None
+    except msgspec.DecodeError as error:
+        raise LineInvalid(_not_json(line, error)) from None
+    if type(value) is not dict:
+        raise LineInvalid(f"the line is {shown(value)}; it must be one JSON object")
+    return value
+
+
+def shown(value: object) -> str:
+    """A value as its author would recognise it, short enough for a message."""
+    if isinstance(value, dict):
+        return "an object" if value else "an empty object"
+    if isinstance(value, list):
+        return f"a list of {len(value):,}" if value else "an empty list"
+    text = msgspec.json.encode(value[:MAX_SHOWN_CHARS] if isinstance(value, str) else value).decode()
+    whole = len(value) if isinstance(value, str) else len(text)
+    return text if whole <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}…"
+
+
+def check_free_form(value: Json, where: str) -> None:
+    """Refuse what a later reader of a free-form value could choke on.
+
+    Args:
+        value: Anything JSON can hold.
+        where: Its key, for the message.
+
+    Raises:
+        LineInvalid: Nested deeper than `MAX_DEPTH`, or an integer of more than 64 bits.
+    """
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        if any(type(item) is int and item not in _INT64 for item in level):
+            raise LineInvalid(f"`{where}` holds an integer of more than 64 bits")
+        inner = [item for item in level if type(item) is list or type(item) is dict]
+        if not inner:
+            return
+        level = [child for item in inner for child in (item.values() if type(item) is dict else item)]
+    raise LineInvalid(f"`{where}` is nested more than {MAX_DEPTH} deep")
+
+
+def _not_utf8(line: bytes) -> str:
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        return f"the line is not UTF-8: byte 0x{line[error.start]:02x} at position {error.start + 1:,}"
+    return "the line is not UTF-8"  # pragma: no cover - msgspec and Python agree on what UTF-8 is
+
+
+def _not_json(line: bytes, error: msgspec.DecodeError) -> str:
+    if half := _HALF_A_PAIR.search(line):
+        return f"the line is not JSON: {half[0].decode()} is half of a surrogate pair, which is no text"
+    reason = str(error).removeprefix("JSON is malformed: ").partition(" - at ")[0].lower()
+    if reason == "input data was truncated":
+        reason = "it ends too early"
+    note = " (NaN and Infinity are not JSON)" if b"NaN" in line or b"Infinity" in line else ""
+    return f"the line is not JSON: {reason}{note}"

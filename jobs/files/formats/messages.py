@@ -1,0 +1,111 @@
+"""Chat messages: checked, and in the one shape that chat templates read."""
+
+from __future__ import annotations
+
+from jobs.files.formats import values
+from jobs.files.formats.json_line import Json, check_free_form, shown
+from jobs.files.formats.known_keys import unknown_key
+from jobs.files.formats.line_invalid import LineInvalid
+
+MAX_MESSAGES = 10_000  # more than fit any context; a template's time grows with their number
+ROLES = ("system", "user", "assistant", "tool")
+_NEWER_NAMES = {"developer": "system"}  # the OpenAI API's; Qwen3's template would drop it without a word
+_STRINGS = ("name", "tool_call_id", "reasoning_content")
+_EMPTY_ONLY = ("refusal", "audio", "function_call", "annotations")  # stand as null in messages that the API returned
+_KEYS = ("role", "content", "tool_calls", *_STRINGS)
+_CALL_KEYS = ("id", "type", "function", "index")
+_FUNCTION_KEYS = ("name", "arguments")
+
+
+def read_messages(value: Json) -> tuple[dict[str, Json], ...]:
+    """The messages with `content` as one string: text parts are joined by a newline, as vLLM joins them.
+
+    Raises:
+        LineInvalid: Not a list of messages, an unknown role or key, or content that is not text.
+    """
+    if type(value) is not list or not value:
+        raise LineInvalid(f"`messages` is {shown(value)}; it must be a list of at least one message")
+    if len(value) > MAX_MESSAGES:
+        raise LineInvalid(f"`messages` has {len(value):,} messages; at most {MAX_MESSAGES:,} are allowed")
+    return tuple(_read_message(message, f"messages[{position}]") for position, message in enumerate(value))
+
+
+def _read_message(message: Json, where: str) -> dict[str, Json]:
+    if type(message) is not dict:
+        raise LineInvalid(f"`{where}` is {shown(message)}; it must be an object with `role` and `content`")
+    role = message.get("role")
+    if type(role) is not str or (role not in ROLES and role not in _NEWER_NAMES):
+        raise LineInvalid(f"`{where}.role` is {shown(role)}; it must be one of {', '.join(ROLES)}")
+    if len(message) == 2 and type(message.get("content")) is str and role in ROLES:
+        return message
+    read = {key: _read_value(key, value, where) for key, value in message.items() if _is_said(key, value, where)}
+    read["role"] = _NEWER_NAMES.get(role, role)
+    if "content" not in read:
+        if role != "assistant" or not (read.get("tool_calls") or read.get("reasoning_content")):
+            raise LineInvalid(f"`{where}.content` is missing; it must be a string or a list of text parts")
+        read["content"] = ""
+    return read
+
+
+def _is_said(key: str, value: Json, where: str) -> bool:
+    if key in _EMPTY_ONLY:
+        if value is None or value == []:
+            return False
+        raise LineInvalid(f"`{where}.{key}` is {shown(value)}; it is not supported: leave it out")
+    if key not in _KEYS:
+        raise unknown_key(key, _KEYS, where)
+    return value is not None
+
+
+def _read_value(key: str, value: Json, where: str) -> Json:
+    if key == "content":
+        return _read_content(value, f"{where}.content")
+    if key == "tool_calls":
+        return _read_tool_calls(value, f"{where}.tool_calls")
+    return values.string(f"{where}.{key}", value)
+
+
+def _read_content(value: Json, where: str) -> str:
+    if type(value) is str:
+        return value
+    if type(value) is not list or not value:
+        raise LineInvalid(f"`{where}` is {shown(value)}; it must be a string or a list of text parts")
+    return "\n".join(_read_part(part, f"{where}[{position}]") for position, part in enumerate(value))
+
+
+def _read_part(part: Json, where: str) -> str:
+    if type(part) is not dict:
+        raise LineInvalid(f'`{where}` is {shown(part)}; it must be {{"type": "text", "text": "…"}}')
+    if part.get("type") != "text":
+        raise LineInvalid(f"`{where}.type` is {shown(part.get('type'))}; only text parts are supported")
+    for key in part.keys() - {"type", "text"}:
+        raise unknown_key(key, ("type", "text"), where)
+    return values.string(f"{where}.text", part.get("text"))
+
+
+def _read_tool_calls(value: Json, where: str) -> list[dict[str, Json]]:
+    if type(value) is not list:
+        raise LineInvalid(f"`{where}` is {shown(value)}; it must be a list of tool calls")
+    for position, call in enumerate(value):
+        _check_tool_call(call, f"{where}[{position}]")
+    return value
+
+
+def _check_tool_call(call: Json, where: str) -> None:
+    function = call.get("function") if type(call) is dict else None
+    if type(function) is not dict:
+        raise LineInvalid(f"`{where}` has no `function` object with `name` and `arguments`")
+    for key in call:
+        if key not in _CALL_KEYS:
+            raise unknown_key(key, _CALL_KEYS, where)
+    if call.get("type", "function") != "function":
+        raise LineInvalid(f'`{where}.type` is {shown(call["type"])}; it must be "function"')
+    check_free_form([call.get("id"), call.get("index")], where)
+    for key in function:
+        if key not in _FUNCTION_KEYS:
+            raise unknown_key(key, _FUNCTION_KEYS, f"{where}.function")
+    values.string(f"{where}.function.name", function.get("name"))
+    arguments = function.get("arguments", "")
+    if type(arguments) is not str and type(arguments) is not dict:
+        raise LineInvalid(f"`{where}.function.arguments` is {shown(arguments)}; it must be a string or an object")
+    check_free_form(arguments, f"{where}.function.arguments")

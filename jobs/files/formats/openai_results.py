@@ -1,0 +1,82 @@
+"""Result lines as the OpenAI Batch API writes them, for its output file and its error file.
+
+Ids are made from the job's id and the line's index, so that reading the results twice gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from jobs.records.completion import Completion, ErrorCode, LineError
+from jobs.records.job import Job
+
+_encode = msgspec.json.Encoder().encode
+
+# Lines that never ran have no response; the rest failed like an HTTP request.
+_NO_RESPONSE = {ErrorCode.CANCELLED: "batch_cancelled", ErrorCode.EXPIRED: "batch_expired"}
+_STATUS_CODES = {
+    ErrorCode.INVALID_LINE: 400,
+    ErrorCode.PROMPT_TOO_LONG: 400,
+    ErrorCode.WORKER_LOST: 500,
+    ErrorCode.INTERNAL_ERROR: 500,
+}
+
+
+def openai_line(completion: Completion, job: Job) -> bytes:
+    """One result as a line of JSON, newline included: a completion, or an error in one of its three shapes.
+
+    A bad line without a `custom_id` of its own has null there, and its number in `line`.
+    """
+    key = hashlib.blake2b(f"{job.id}/{completion.index}".encode(), digest_size=12).hexdigest()
+    response: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+    if completion.error is None:
+        response = _response(key, 200, _body(completion, job, key))
+    elif completion.error.code in _NO_RESPONSE:
+        error = {"code": _NO_RESPONSE[completion.error.code], "message": completion.error.message}
+    else:
+        response = _response(key, _STATUS_CODES[completion.error.code], _error_body(completion.error))
+    custom_id = completion.id if completion.line is None else None
+    result: dict[str, Any] = {"id": f"batch_req_{key}", "custom_id": custom_id, "response": response, "error": error}
+    if completion.line is not None:
+        result["line"] = completion.line
+    return _encode(result) + b"\n"
+
+
+def _response(key: str, status_code: int, body: dict[str, Any]) -> dict[str, Any]:
+    return {"status_code": status_code, "request_id": f"req_{key}", "body": body}
+
+
+def _error_body(error: LineError) -> dict[str, Any]:
+    kind = "invalid_request_error" if _STATUS_CODES[error.code] < 500 else "server_error"
+    return {"error": {"message": error.message, "type": kind, "param": None, "code": error.code}}
+
+
+def _body(completion: Completion, job: Job, key: str) -> dict[str, Any]:
+    """A `chat.completion` or `text_completion` object; `token_ids` stands in the choice, where vLLM puts it."""
+    chat = completion.endpoint != "completions"
+    choice: dict[str, Any] = {"index": 0, "logprobs": None, "finish_reason": completion.finish_reason}
+    if chat:
+        choice["message"] = {"role": "assistant", "content": completion.text, "refusal": None}
+    else:
+        choice["text"] = completion.text
+    if completion.token_ids is not None:
+        choice["token_ids"] = completion.token_ids
+    return {
+        "id": f"{'chatcmpl' if chat else 'cmpl'}-{key}",
+        "object": "chat.completion" if chat else "text_completion",
+        "created": int(completion.finished_at),
+        "model": job.spec.model,
+        "choices": [choice],
+        "usage": _usage(completion),
+    }
+
+
+def _usage(completion: Completion) -> dict[str, int] | None:
+    if completion.usage is None:
+        return None
+    prompt, new = completion.usage.prompt_tokens, completion.usage.completion_tokens
+    return {"prompt_tokens": prompt, "completion_tokens": new, "total_tokens": prompt + new}

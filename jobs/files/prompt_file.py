@@ -1,0 +1,177 @@
+"""A file of prompts, read twice in flat memory: once to check every line, once to hand the prompts on."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from jobs.errors import InvalidInput
+from jobs.files.file_report import BadLines, FileReport
+from jobs.files.formats.line_decoder import LineDecoder, LinesBefore
+from jobs.files.raw_lines import MAX_LINE_BYTES, RawLines
+from jobs.harmless import unicode_text
+from jobs.records.model_card import ModelCard
+from jobs.records.prompt import Prompt
+
+_BUFFER_BYTES = 2**20
+
+
+class PromptFile:
+    """A JSONL file in either input format.
+
+    Made by `PromptFile.open`; a context manager, because a copy of standard input goes when it is closed.
+
+    Args:
+        name: What the file is called in messages and in the job.
+        open_again: Opens it from its start; called once a pass.
+        close: Frees what it holds.
+    """
+
+    def __init__(self, name: str, open_again: Callable[[], BinaryIO], close: Callable[[], None]) -> None:
+        self.name = name
+        self._open_again = open_again
+        self._close = close
+        self._checked: tuple[FileReport, Callable[[], LineDecoder], bool] | None = None
+
+    @classmethod
+    def open(cls, path: str, stdin: BinaryIO) -> Self:
+        """Open a file, or `stdin` for the path `-`.
+
+        What can be read only once (standard input, a pipe) is copied to an unnamed temporary file first.
+
+        Raises:
+            InvalidInput: The file is missing, a directory, or not readable, or there is no room for a copy.
+        """
+        if path == "-":
+            return cls._copy("standard input", stdin)
+        try:
+            mode = Path(path).stat().st_mode
+            if stat.S_ISDIR(mode):
+                raise InvalidInput(f"{path} is a directory, not a file of prompts.")
+            stream = _open(path)
+        except FileNotFoundError:
+            raise InvalidInput(f"There is no file {path}.", "Give a JSONL file, or - for standard input.") from None
+        except OSError as error:
+            raise InvalidInput(f"{path} cannot be read: {error.strerror}.") from error
+        name = unicode_text(path)
+        with stream:
+            if not stat.S_ISREG(mode):
+                return cls._copy(name, stream)
+        return cls(name, lambda: _open(path), lambda: None)
+
+    @classmethod
+    def _copy(cls, name: str, source: BinaryIO) -> Self:
+        copy = _copy_of(name, source)
+
+        def open_again() -> BinaryIO:
+            copy.seek(0)
+            return os.fdopen(os.dup(copy.fileno()), "rb", buffering=_BUFFER_BYTES)
+
+        return cls(name, open_again, copy.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def check(
+        self,
+        card: ModelCard | None = None,
+        model: str | None = None,
+        skip_invalid: bool = False,
+        after: LinesBefore | None = None,
+    ) -> FileReport:
+        """The first pass: decode every line, keep none.
+
+        Args:
+            card: Facts of the model to check lines against, if they are known.
+            model: The job's model, which OpenAI lines must name; None if any will do.
+            skip_invalid: Bad lines are no error; `prompts` yields them with `invalid` set.
+            after: Lines of a job that these are added to; None: the file is a job of its own.
+
+        Raises:
+            InvalidInput: `FileReport.require_valid` says when.
+        """
+        decoder = LineDecoder(model, card, after)
+        num_lines, bad_lines = 0, BadLines()
+        with self._stream() as stream:
+            lines = RawLines(stream, self.name)
+            for number, prompt in _decoded(lines, decoder):
+                num_lines += 1
+                if prompt.invalid is not None:
+                    bad_lines.add(number, prompt.invalid)
+        report = FileReport(self.name, decoder.format, num_lines, bad_lines, lines.digest)
+        report.require_valid(skip_invalid)
+        self._checked = report, lambda: LineDecoder(model, card, after), skip_invalid
+        return report
+
+    def prompts(self) -> Iterator[Prompt]:
+        """The second pass: every line once, in order, judged by what `check` was told.
+
+        Raises:
+            InvalidInput: The file is no longer what `check` read; at the latest after its last line.
+        """
+        if self._checked is None:
+            raise RuntimeError("a prompt file is checked before its prompts are read")
+        report, new_decoder, skip_invalid = self._checked
+        with self._stream() as stream:
+            lines = RawLines(stream, self.name)
+            for _, prompt in _decoded(lines, new_decoder()):
+                if prompt.index >= report.num_lines or (prompt.invalid is not None and not skip_invalid):
+                    raise self._changed()
+                yield prompt
+        if lines.digest != report.digest:
+            raise self._changed()
+
+    def _stream(self) -> BinaryIO:
+        try:
+            return self._open_again()
+        except OSError as error:
+            raise InvalidInput(f"{self.name} cannot be read: {error.strerror}.") from error
+
+    def _changed(self) -> InvalidInput:
+        return InvalidInput(f"{self.name} changed while it was being read.", "Submit it again once it is complete.")
+
+
+def _copy_of(name: str, source: BinaryIO) -> BinaryIO:
+    try:
+        with ExitStack() as opened:
+            copy = opened.enter_context(tempfile.TemporaryFile())
+            while piece := _read(name, source):
+                copy.write(piece)
+            opened.pop_all()  # the copy outlives this function
+    except OSError as error:
+        raise InvalidInput(
+            f"{name} cannot be copied to a temporary file: {error.strerror}.", "TMPDIR names the folder for it."
+        ) from error
+    return copy
+
+
+def _read(name: str, source: BinaryIO) -> bytes:
+    try:
+        return source.read(_BUFFER_BYTES)
+    except OSError as error:
+        raise InvalidInput(f"{name} cannot be read: {error.strerror}.", "Give a JSONL file.") from error
+
+
+def _open(path: str) -> BinaryIO:
+    return Path(path).open("rb", buffering=_BUFFER_BYTES)
+
+
+def _decoded(lines: RawLines, decoder: LineDecoder) -> Iterator[tuple[int, Prompt]]:
+    """Each line's number in the file, and its prompt."""
+    for index, (number, line) in enumerate(lines):
+        if line is None:
+            too_long = f"the line is longer than {MAX_LINE_BYTES // 2**20} MiB, the most that a line may have"
+            yield number, decoder.refused(index, number, too_long)
+        else:
+            yield number, decoder.decode(line, index, number)

@@ -1,0 +1,69 @@
+"""The Celery application that clients and workers share: one place for everything that is set about the queue.
+
+A message is a hint and the store is the truth, so nothing here has to be safe against losing or doubling a message:
+workers acknowledge early, keep no results, and leave no copy of a message on the server while they have it.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+from celery import Celery
+from redis.connection import parse_url
+
+from jobs.stores.redis.url import check_url
+
+
+def make_app(redis_url: str) -> Celery:
+    """A Celery application on the broker of a `redis://`, `rediss://` or `unix://` URL. Does not connect.
+
+    The worker adds its task and names its queue (`task_default_queue`); a client only sends.
+
+    Raises:
+        InvalidInput: The URL cannot be used.
+    """
+    check_url(redis_url)
+    app = Celery("qwen_batch", broker=_kombu_url(redis_url), set_as_current=False)
+    app.conf.update(
+        # JSON and nothing else: a message must not be able to run code.
+        task_serializer="json",
+        accept_content=["json"],
+        result_accept_content=["json"],
+        task_ignore_result=True,
+        task_acks_late=False,
+        task_default_queue="qwen-batch",
+        # A busy worker must not hoard hints that an idle one could take.
+        worker_prefetch_multiplier=1,
+        worker_disable_prefetch=True,
+        broker_connection_timeout=5,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "ack_emulation": False,  # its writes end Celery's main loop when the server is full
+            "socket_connect_timeout": 5,
+            "socket_timeout": 20,
+            "socket_keepalive": True,
+            "health_check_interval": 15,  # no `retry_on_timeout`: with it, kombu sends no batches
+        },
+    )
+    if redis_url.startswith("rediss://"):
+        app.conf.broker_use_ssl = _ssl_options(redis_url)
+    return app
+
+
+def _kombu_url(redis_url: str) -> str:
+    """kombu's spelling of a URL: it has its own for Unix sockets, and takes TLS options apart from the URL."""
+    if not redis_url.startswith("unix://"):
+        return redis_url.partition("?")[0]
+    options: dict[str, Any] = dict(parse_url(redis_url))  # type: ignore[no-untyped-call]
+    user = redis_url.removeprefix("unix://").rpartition("@")[0]
+    at = f"{user}@" if user else ""
+    return f"redis+socket://{at}{options['path']}?virtual_host={options.get('db', 0)}"
+
+
+def _ssl_options(redis_url: str) -> dict[str, Any]:
+    """The `ssl_*` options of a URL, as redis-py reads them; certificates are verified unless it says otherwise."""
+    said: dict[str, Any] = dict(parse_url(redis_url))  # type: ignore[no-untyped-call]
+    options = {name: value for name, value in said.items() if name.startswith("ssl_")}
+    return {"ssl_cert_reqs": ssl.CERT_REQUIRED, **options}

@@ -1,0 +1,185 @@
+"""What a client may know of a model without torch: enough to refuse a line that the model could never run."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from jobs.errors import ModelUnusable
+from jobs.records.sampling import SamplingSettings
+
+MAX_CONTEXT = 100_000_000  # tokens; the worker has the same limit (`model.checkpoint.config_fields`)
+
+
+class ModelCard(msgspec.Struct, frozen=True):
+    """Facts of a served model; every worker publishes its own in the store when it starts.
+
+    `submit` checks lines against the card of a folder it can read, or else the published one. Where there is neither
+    (no worker has served that model yet), the worker's own checks turn such a line into an `invalid_line` result.
+    """
+
+    name: str  # the served model's name
+    vocab_size: int  # ids from 0 that a prompt may hold: the tokenizer's, not the padded embedding's
+    max_model_len: int  # prompt and completion together, in tokens
+    has_chat_template: bool
+    defaults: SamplingSettings = SamplingSettings()  # from generation_config.json
+
+
+def builtin_demo_folder() -> Path:
+    """The demo model's folder, package data of `model`; found without importing it, because that may need torch.
+
+    Raises:
+        ModelUnusable: The package is not installed, or has no demo model in it.
+    """
+    spec = importlib.util.find_spec("model")
+    for location in (spec and spec.submodule_search_locations) or ():
+        folder = Path(location) / "demo"
+        if folder.is_dir():
+            return folder
+    raise ModelUnusable("The built-in demo model is not installed.", "Install qwen-batch anew.")
+
+
+def card_of_folder(folder: Path, name: str) -> ModelCard:
+    """Read a checkpoint folder's facts; takes tens of milliseconds for Qwen3's own 11 MB tokenizer.
+
+    `max_model_len` is the whole context that the model can compute: under YaRN, the stretched one. Of
+    generation_config.json the sampling settings count, `do_sample: false` as greedy; `max_new_tokens` does not: a
+    completion may use what the context leaves.
+
+    Args:
+        folder: With config.json and tokenizer.json, maybe generation_config.json, tokenizer_config.json and
+            chat_template.jinja.
+        name: The served model's name.
+
+    Raises:
+        ModelUnusable: A file is missing, damaged, or says what cannot be.
+    """
+    config = _read(folder / "config.json", _Config)
+    context = config.context()
+    if context is None or not 1 <= context <= MAX_CONTEXT:
+        raise ModelUnusable(
+            f"{folder / 'config.json'}: the context (max_position_embeddings, stretched by YaRN) must be from 1 to "
+            f"{MAX_CONTEXT:,} tokens.",
+            "Fetch the model anew.",
+        )
+    tokenizer = _read(folder / "tokenizer.json", _Tokenizer)
+    ids = [*tokenizer.model.vocab.values(), *(token.id for token in tokenizer.added_tokens)]
+    return ModelCard(
+        name=name,
+        vocab_size=min(max(ids, default=-1) + 1, config.vocab_size),
+        max_model_len=context,
+        has_chat_template=_has_chat_template(folder),
+        defaults=_read_defaults(folder / "generation_config.json"),
+    )
+
+
+def check_architecture(folder: Path) -> None:
+    """Refuse a checkpoint folder that no worker will ever load. What else a worker refuses, it says itself.
+
+    Raises:
+        ModelUnusable: It is no dense Qwen3, or has no readable config.json.
+    """
+    path = folder / "config.json"
+    model_type = _read(path, _Architecture).model_type
+    if model_type != "qwen3":
+        raise ModelUnusable(
+            f"{path}: model_type is {model_type!r}; only 'qwen3', the dense Qwen3, is supported.",
+            "Name another model: Qwen/Qwen3-0.6B, say.",
+        )
+
+
+class _Architecture(msgspec.Struct):
+    model_type: str | None = None
+
+
+class _Rope(msgspec.Struct):
+    rope_type: str | None = None
+    type: str | None = None  # the older name
+    factor: float | None = None
+    original_max_position_embeddings: int | None = None
+
+
+class _Config(msgspec.Struct):
+    vocab_size: int
+    max_position_embeddings: int
+    rope_parameters: _Rope | None = None
+    rope_scaling: _Rope | None = None  # the older name
+
+    def context(self) -> int | None:
+        """Tokens of context, stretched by YaRN if the config asks for it. None: a number that no computer can hold."""
+        rope = self.rope_parameters or self.rope_scaling
+        if rope is None or (rope.rope_type or rope.type) != "yarn" or rope.factor is None:
+            return self.max_position_embeddings
+        original = rope.original_max_position_embeddings or self.max_position_embeddings
+        try:
+            return max(self.max_position_embeddings, int(rope.factor * original))
+        except OverflowError:
+            return None
+
+
+class _AddedToken(msgspec.Struct):
+    id: int
+
+
+class _Vocabulary(msgspec.Struct):
+    vocab: dict[str, int]
+
+
+class _Tokenizer(msgspec.Struct):
+    model: _Vocabulary
+    added_tokens: list[_AddedToken] = []
+
+
+class _TokenizerConfig(msgspec.Struct):
+    chat_template: str | list[Any] | None = None
+
+
+class _GenerationConfig(msgspec.Struct):
+    do_sample: bool | None = None
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        raise ModelUnusable(
+            f"There is no {path.name} in {path.parent}.", "Name a folder that holds a model's files."
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelUnusable(f"{path} cannot be read: {error}.", "Fetch the model anew.") from error
+
+
+def _has_chat_template(folder: Path) -> bool:
+    if (folder / "chat_template.jinja").is_file():
+        return True
+    path = folder / "tokenizer_config.json"
+    return path.is_file() and bool(_read(path, _TokenizerConfig).chat_template)
+
+
+def _read_defaults(path: Path) -> SamplingSettings:
+    if not path.is_file():
+        return SamplingSettings()
+    said = _read(path, _GenerationConfig)
+    try:
+        if said.do_sample is False or said.temperature == 0:
+            return SamplingSettings(temperature=0.0, repetition_penalty=said.repetition_penalty)
+        return SamplingSettings(
+            temperature=said.temperature,
+            top_k=said.top_k,
+            top_p=said.top_p,
+            min_p=said.min_p,
+            repetition_penalty=said.repetition_penalty,
+        )
+    except ValueError as error:
+        raise ModelUnusable(f"{path}: {error}.", "Correct that file.") from error

@@ -1,0 +1,100 @@
+"""What a store counts of a job beside the job itself; `jobs.stats.stats_from_counters` makes the figures of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from jobs.records.completion import Completion, Latency
+from jobs.records.shard_stats import ShardStats
+from jobs.stats.latency_histogram import LatencyHistogram
+from jobs.stats.stats import WorkerShare
+
+MICRO = 1_000_000  # sums are kept in whole millionths: integers add up exactly, in whatever order
+
+
+@dataclass
+class EngineTotals:
+    """Sums over the finished shards, in millionths of their unit, and the peak of the cache's use."""
+
+    prefill_us: int = 0
+    decode_us: int = 0
+    decode_steps_e6: int = 0
+    decode_batch_sum_e6: int = 0
+    kv_cache_usage_peak: float | None = None  # 0 to 1; None until a shard is finished
+    cache_short_steps_e6: int = 0
+    cache_short_running_sum_e6: int = 0
+    cache_short_waiting_sum_e6: int = 0
+    kv_cache_bytes_wanted: int = 0  # bytes, not millionths
+
+    def add(self, stats: ShardStats) -> None:
+        """Count a finished shard."""
+        self.prefill_us += round(stats.prefill_seconds * MICRO)
+        self.decode_us += round(stats.decode_seconds * MICRO)
+        self.decode_steps_e6 += round(stats.decode_steps * MICRO)
+        self.decode_batch_sum_e6 += round(stats.decode_batch_sum * MICRO)
+        self.kv_cache_usage_peak = max(self.kv_cache_usage_peak or 0.0, stats.kv_cache_usage_peak)
+        self.cache_short_steps_e6 += round(stats.cache_short_steps * MICRO)
+        self.cache_short_running_sum_e6 += round(stats.cache_short_running_sum * MICRO)
+        self.cache_short_waiting_sum_e6 += round(stats.cache_short_waiting_sum * MICRO)
+        self.kv_cache_bytes_wanted = max(self.kv_cache_bytes_wanted, stats.kv_cache_bytes_wanted)
+
+
+@dataclass
+class JobCounters:
+    """Everything that is counted of a job and is no field of `Job`."""
+
+    ttft: LatencyHistogram = field(default_factory=LatencyHistogram)
+    tpot: LatencyHistogram = field(default_factory=LatencyHistogram)
+    e2el: LatencyHistogram = field(default_factory=LatencyHistogram)
+    finish_reasons: dict[str, int] = field(default_factory=dict)
+    retried_shards: int = 0
+    reused_input_tokens: int = 0  # of completions that earlier jobs had made
+    reused_output_tokens: int = 0
+    opened_at: float | None = None  # when `submit` had stored the job whole, by the store's clock
+    working_seconds: float | None = None  # in which a worker held a lease, up to the last line that one wrote
+    engine: EngineTotals = field(default_factory=EngineTotals)
+    workers: dict[str, WorkerShare] = field(default_factory=dict)
+
+    def add_finish(self, completion: Completion) -> None:
+        """Count how a line ended, and how long it took, as far as it says so."""
+        if completion.finish_reason is not None:
+            reason = str(completion.finish_reason)
+            self.finish_reasons[reason] = self.finish_reasons.get(reason, 0) + 1
+        if completion.latency is not None:
+            self.add_latency(completion.latency)
+
+    def add_latency(self, latency: Latency) -> None:
+        """Count a completed line."""
+        self.ttft.add(latency.ttft_ms)
+        self.e2el.add(latency.e2el_ms)
+        if latency.tpot_ms is not None:
+            self.tpot.add(latency.tpot_ms)
+
+    def add_shard(self, stats: ShardStats) -> None:
+        """Count a shard that a worker has finished."""
+        self.engine.add(stats)
+        share = worker_share(stats)
+        if known := self.workers.get(stats.worker_id):
+            share = msgspec.structs.replace(
+                share,
+                output_tokens=known.output_tokens + share.output_tokens,
+                peak_memory_bytes=max(known.peak_memory_bytes, share.peak_memory_bytes),
+            )
+        self.workers[stats.worker_id] = share
+
+
+def worker_share(stats: ShardStats) -> WorkerShare:
+    """A worker's part in a job of which it finished one shard."""
+    return WorkerShare(
+        worker_id=stats.worker_id,
+        device=stats.device,
+        dtype=stats.dtype,
+        quantize=stats.quantize,
+        compiled=stats.compiled,
+        output_tokens=stats.output_tokens,
+        peak_memory_bytes=stats.peak_memory_bytes,
+        load_seconds=stats.load_seconds,
+        compile_seconds=stats.compile_seconds,
+    )

@@ -1,0 +1,82 @@
+"""From counters to the figures of `status`: the definitions, in code."""
+
+from __future__ import annotations
+
+from jobs.records.job import Job
+from jobs.stats.stats import JobStats
+from jobs.stats.stats_counters import MICRO, JobCounters
+
+
+def job_stats(job: Job, counters: JobCounters) -> JobStats:
+    """Every figure of a job, from what the store counted. `JobStats` says what each of them means."""
+    seconds = counters.working_seconds
+    made = job.total_output_tokens - counters.reused_output_tokens
+    workers = tuple(counters.workers[name] for name in sorted(counters.workers))
+    return JobStats(
+        id=job.id,
+        state=job.state,
+        cancel_requested=job.cancel_requested,
+        paused=job.paused,
+        model=job.spec.model,
+        source=job.spec.source,
+        created_at=job.spec.created_at,
+        deadline_at=job.deadline_at,
+        priority=job.spec.priority,
+        error=job.error,
+        total=job.spec.num_lines,
+        completed=job.completed,
+        failed=job.failed,
+        reused=job.reused,
+        total_input_tokens=job.total_input_tokens,
+        total_output_tokens=job.total_output_tokens,
+        duration_seconds=seconds,
+        wall_seconds=wall_seconds(job),
+        output_throughput=_rate(made, seconds),
+        total_token_throughput=_rate(made + job.total_input_tokens - counters.reused_input_tokens, seconds),
+        request_throughput=_rate(job.completed - job.reused, seconds),
+        queue_seconds=queue_seconds(job, counters),
+        mean_ttft_ms=counters.ttft.mean_ms(),
+        median_ttft_ms=counters.ttft.quantile_ms(0.5),
+        p99_ttft_ms=counters.ttft.quantile_ms(0.99),
+        mean_tpot_ms=counters.tpot.mean_ms(),
+        median_tpot_ms=counters.tpot.quantile_ms(0.5),
+        p99_tpot_ms=counters.tpot.quantile_ms(0.99),
+        mean_e2el_ms=counters.e2el.mean_ms(),
+        median_e2el_ms=counters.e2el.quantile_ms(0.5),
+        p99_e2el_ms=counters.e2el.quantile_ms(0.99),
+        prefill_seconds=counters.engine.prefill_us / MICRO,
+        decode_seconds=counters.engine.decode_us / MICRO,
+        mean_batch_size=_per(counters.engine.decode_batch_sum_e6, counters.engine.decode_steps_e6),
+        kv_cache_usage_peak=counters.engine.kv_cache_usage_peak,
+        cache_short_share=_per(counters.engine.cache_short_steps_e6, counters.engine.decode_steps_e6),
+        cache_short_running=_per(counters.engine.cache_short_running_sum_e6, counters.engine.cache_short_steps_e6),
+        cache_short_waiting=_per(counters.engine.cache_short_waiting_sum_e6, counters.engine.cache_short_steps_e6),
+        kv_cache_bytes_wanted=counters.engine.kv_cache_bytes_wanted or None,
+        finish_reasons=dict(sorted(counters.finish_reasons.items())),
+        retried_shards=counters.retried_shards,
+        workers=workers,
+        load_seconds=max((worker.load_seconds for worker in workers), default=0.0),
+        compile_seconds=max((worker.compile_seconds for worker in workers), default=0.0),
+    )
+
+
+def wall_seconds(job: Job) -> float | None:
+    """The time from the first lease to the last line that a worker wrote, also that in which nothing ran."""
+    if job.first_step_at is None or job.last_line_at is None:
+        return None
+    return max(job.last_line_at - job.first_step_at, 0.0)
+
+
+def queue_seconds(job: Job, counters: JobCounters) -> float | None:
+    """From the moment at which the job was stored whole to its first lease; both by the store's clock."""
+    if job.first_step_at is None or counters.opened_at is None:
+        return None
+    return job.first_step_at - counters.opened_at
+
+
+def _rate(amount: int, seconds: float | None) -> float | None:
+    return amount / seconds if seconds else None
+
+
+def _per(amount: int, number: int) -> float | None:
+    return amount / number if number else None

@@ -1,0 +1,125 @@
+"""What a client reads of jobs: state, figures, results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from jobs.errors import JobNotFound, StoreFull
+from jobs.keys import JobKeys
+from jobs.records.completion import Completion
+from jobs.records.job import Job, ShardRef
+from jobs.records.prompt import Prompt
+from jobs.records.shard_stats import TimelineSample
+from jobs.stats.stats import JobStats
+from jobs.stats.stats_from_counters import job_stats
+from jobs.stores.damage import reading, sound
+from jobs.stores.packing import decode_completion, unpack_completions, unpack_prompts
+from jobs.stores.redis.deletion import Deletion
+from jobs.stores.redis.index import JobIndex
+from jobs.stores.redis.job_record import counters_of, job_of
+from jobs.stores.redis.server import RedisServer
+
+SHARDS_A_READ = 4  # shards in memory at once: `results` holds no more, whatever the job's size
+
+_sample = msgspec.json.Decoder(TimelineSample)
+
+
+class JobReader:
+    """Every method but `jobs` raises `JobNotFound`, and `RecordDamaged` for a job that cannot be read.
+
+    Results that cannot be read are skipped and noted.
+    """
+
+    def __init__(self, server: RedisServer, index: JobIndex, deletion: Deletion) -> None:
+        self._server = server
+        self._index = index
+        self._deletion = deletion
+
+    def job(self, job_id: str) -> Job:
+        job = job_of(job_id, self._server.run("HGETALL", JobKeys(job_id).meta))
+        if job is None:
+            raise JobNotFound(job_id)
+        return job
+
+    def jobs(self, limit: int) -> list[Job]:
+        ids = self._index.newest(limit)
+        metas = self._server.replies(("HGETALL", JobKeys(job_id).meta) for job_id in ids)
+        jobs: list[Job] = []
+        for job_id, meta in zip(ids, metas, strict=True):
+            with self._server.damage.skipping():
+                job = job_of(job_id, sound(meta))
+                if job is not None:
+                    jobs.append(job)
+                    continue
+                with suppress(StoreFull):  # a server that refuses writes can still be read
+                    self._deletion.clear_away(job_id, meta)
+        return jobs
+
+    def stats(self, job_id: str) -> JobStats:
+        keys = JobKeys(job_id)
+        hashes = (keys.meta, keys.latency, keys.engine)
+        meta, latency, engine = self._server.pipeline([("HGETALL", key) for key in hashes], atomic=True)
+        job = job_of(job_id, meta)
+        if job is None:
+            raise JobNotFound(job_id)
+        return job_stats(job, counters_of(job_id, meta, latency, engine))
+
+    def timeline(self, job_id: str) -> list[TimelineSample]:
+        keys = JobKeys(job_id)
+        meta, entries = self._server.pipeline([("HGETALL", keys.meta), ("XRANGE", keys.timeline, "-", "+")])
+        if job_of(job_id, meta) is None:
+            raise JobNotFound(job_id)
+        samples: list[TimelineSample] = []
+        for _, fields in entries:
+            with self._server.damage.skipping(), reading(keys.timeline):
+                samples.append(_sample.decode(fields[b"sample"]))
+        return samples
+
+    def results(self, job_id: str) -> Iterator[Completion]:
+        return self._results(job_id, self.job(job_id).spec.num_shards)
+
+    def lines(self, shard: ShardRef) -> list[tuple[Prompt, Completion | None]]:
+        keys, index = JobKeys(shard.job_id), shard.index
+        commands = [
+            ("HGETALL", keys.meta),
+            ("GET", keys.input(index)),
+            ("GET", keys.results(index)),
+            ("HGETALL", keys.running(index)),
+        ]
+        meta, source, finished, running = self._server.pipeline(commands, atomic=True)
+        if job_of(shard.job_id, meta) is None:
+            raise JobNotFound(shard.job_id)
+        prompts = unpack_prompts(source, keys.input(index))
+        known = {completion.index: completion for completion in self.completions(shard, finished, running)}
+        return [(prompt, known.get(prompt.index)) for prompt in prompts]
+
+    def _results(self, job_id: str, num_shards: int) -> Iterator[Completion]:
+        for first in range(0, num_shards, SHARDS_A_READ):
+            yield from self._read_shards(job_id, range(first, min(first + SHARDS_A_READ, num_shards)))
+
+    def _read_shards(self, job_id: str, indexes: range) -> Iterator[Completion]:
+        # One transaction: a shard that is finished in between would otherwise be missed in both places.
+        keys = JobKeys(job_id)
+        commands = [("HGETALL", keys.meta)]
+        for index in indexes:
+            commands += [("GET", keys.results(index)), ("HGETALL", keys.running(index))]
+        meta, *replies = self._server.replies(commands, atomic=True)
+        if job_of(job_id, sound(meta)) is None:
+            raise JobNotFound(job_id)
+        for index, finished, running in zip(indexes, replies[::2], replies[1::2], strict=True):
+            yield from self.completions(ShardRef(job_id, index), finished, running)
+
+    def completions(self, shard: ShardRef, finished: Any, running: Any) -> list[Completion]:  # noqa: ANN401 - replies
+        """What can be read of a shard's results, in input order."""
+        keys, found = JobKeys(shard.job_id), []
+        with self._server.damage.skipping():
+            if sound(finished) is not None:
+                return unpack_completions(finished, keys.results(shard.index))
+            for line in sound(running).values():
+                with self._server.damage.skipping():
+                    found.append(decode_completion(line, keys.running(shard.index)))
+        return sorted(found, key=lambda completion: completion.index)

@@ -1,0 +1,144 @@
+"""One Redis server as the store uses it: commands, pipelines and Lua scripts, with errors that people can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+from typing import Any
+
+import redis
+from redis.commands.core import Script
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from jobs.errors import RecordDamaged
+from jobs.stores.damage import Damage, sound
+from jobs.stores.redis.errors import translated_errors
+
+Word = str | int | float | bytes
+Command = tuple[Word, ...]  # ("HGET", key, field)
+Call = tuple[Sequence[str], Sequence[Word]]  # a script's keys and arguments
+
+
+class RedisServer:
+    """Thread-safe. Every method raises `StoreUnavailable` or `StoreFull`; strings in replies are bytes.
+
+    A key of another type raises `RecordDamaged`. `damage` lists the damaged records that readers have skipped.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        """`client` must not decode replies (`decode_responses=False`, the default)."""
+        self.damage = Damage()
+        self._client = client
+        self._scripts: dict[str, Script] = {}
+
+    def run(self, *command: Word) -> Any:  # noqa: ANN401 - its type depends on the command
+        """The reply to one command."""
+        with translated_errors(self._client):
+            try:
+                return self._client.execute_command(*command)  # type: ignore[no-untyped-call]
+            except ResponseError as error:
+                _raise_damage(error, str(command[1]))
+                raise
+
+    def pipeline(self, commands: Iterable[Command], atomic: bool = False) -> list[Any]:
+        """The replies to many commands sent together; `atomic` runs them as one transaction."""
+        return [sound(reply) for reply in self.replies(commands, atomic)]
+
+    def replies(self, commands: Iterable[Command], atomic: bool = False) -> list[Any]:
+        """The same, for a reader of many records: a damaged one has its `RecordDamaged` as its reply (`sound`)."""
+        sent = list(commands)
+        with translated_errors(self._client), self._client.pipeline(transaction=atomic) as pipeline:
+            for command in sent:
+                pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+            replies = pipeline.execute(raise_on_error=False)
+            return [_found_damage(reply, str(command[1])) for command, reply in zip(sent, replies, strict=True)]
+
+    def script(self, name: str, keys: Sequence[str], *args: Word) -> Any:  # noqa: ANN401 - depends on the script
+        """The reply of `scripts/{name}.lua`, which runs atomically; a string comes as `str`. Sent by its hash."""
+        with translated_errors(self._client):
+            try:
+                return _text(self._script(name)(keys=keys, args=args))
+            except ResponseError as error:
+                _raise_damage(error, keys[0])
+                raise
+
+    def scripts(self, name: str, calls: Sequence[Call]) -> list[Any]:
+        """The replies of many calls of one script, sent together. Each runs atomically by itself.
+
+        A call that meets a damaged record has its `RecordDamaged` as its reply (`sound`).
+        """
+        digest = self._script(name).sha
+        with translated_errors(self._client), self._client.pipeline(transaction=False) as pipeline:
+            for keys, args in calls:
+                pipeline.execute_command("EVALSHA", digest, len(keys), *keys, *args)  # type: ignore[no-untyped-call]
+            replies = pipeline.execute(raise_on_error=False)
+            replies = [
+                reply if isinstance(reply, NoScriptError) else _found_damage(reply, keys[0])
+                for reply, (keys, _) in zip(replies, calls, strict=True)
+            ]
+        return [
+            self._sent_whole(name, call) if isinstance(reply, NoScriptError) else _text(reply)
+            for reply, call in zip(replies, calls, strict=True)
+        ]
+
+    def _sent_whole(self, name: str, call: Call) -> Any:  # noqa: ANN401 - depends on the script
+        """A call to a server that has not known the script; damage is the reply, as in `scripts`."""
+        keys, args = call
+        try:
+            return self.script(name, keys, *args)
+        except RecordDamaged as error:
+            return error
+
+    def now(self) -> float:
+        """Seconds since the epoch by the server's clock."""
+        seconds, microseconds = self.run("TIME")
+        return int(seconds) + int(microseconds) / 1e6
+
+    def _script(self, name: str) -> Script:
+        if name in self._scripts:
+            return self._scripts[name]
+        folder = files("jobs.stores.redis") / "scripts"
+        source = "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("common", name))
+        return self._scripts.setdefault(name, self._client.register_script(source))
+
+
+# What the server says when a key has another type, or a number is none.
+_SIGNS_OF_DAMAGE = ("WRONGTYPE", "is not an integer", "is not a valid float", "is not a float")
+
+
+def _raise_damage(error: ResponseError, key: str) -> None:
+    """Raise `RecordDamaged` if the reply tells of a damaged record."""
+    text = str(error)
+    if any(sign in text for sign in _SIGNS_OF_DAMAGE):
+        raise RecordDamaged(key, text.partition(" script: ")[0]) from error
+
+
+def _found_damage(reply: Any, key: str) -> Any:  # noqa: ANN401 - any reply but an error stays what it is
+    """Put `RecordDamaged` in the place of an error that tells of one. Raises every other error."""
+    if not isinstance(reply, RedisError):
+        return reply
+    try:
+        if isinstance(reply, ResponseError):
+            _raise_damage(reply, key)
+        raise reply
+    except RecordDamaged as damage:
+        return damage
+
+
+def _text(reply: Any) -> Any:  # noqa: ANN401 - only strings change
+    return reply.decode() if isinstance(reply, bytes) else reply
+
+
+def scored(reply: Sequence[Any]) -> list[tuple[bytes, float]]:
+    """The members and scores of a reply WITHSCORES: pairs in the newer protocol, one flat list in the older one."""
+    if reply and isinstance(reply[0], list | tuple):
+        return [(member, float(score)) for member, score in reply]
+    return [(member, float(score)) for member, score in zip(reply[::2], reply[1::2], strict=True)]
+
+
+def newest_id(reply: Any) -> str | None:  # noqa: ANN401 - a list in the older protocol, a dictionary in the newer one
+    """The id of the one entry that XREAD found in one stream; None if it found nothing."""
+    if not reply:
+        return None
+    entries = next(iter(reply.values()))[0] if isinstance(reply, dict) else reply[0][1]
+    return str(entries[0][0].decode())

@@ -1,0 +1,147 @@
+"""A checkpoint's `config.json`, read strictly: what this model cannot compute is refused by name, never misread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from jobs.errors import ModelUnusable
+from model.checkpoint.config_checks import refuse_unsupported
+from model.checkpoint.config_fields import LARGEST, positive_number, size
+from model.checkpoint.json_file import read_json_object
+
+ModelDtype = Literal["float32", "bfloat16"]
+
+DEFAULT_HEAD_DIM = 128  # every released Qwen3; not hidden_size / num_heads
+
+
+@dataclass(frozen=True)
+class YarnConfig:
+    """YaRN's stretch of the rotary embedding, named as in `rope_parameters`."""
+
+    factor: float  # how far beyond the original context; at least 1
+    original_max_position_embeddings: int  # tokens of context the model was trained with
+    attention_factor: float | None = None  # scales cos and sin; None: from `factor`, or from the two mscales
+    beta_fast: float = 32.0  # rotations in the original context above which a frequency keeps its value
+    beta_slow: float = 1.0  # rotations below which a frequency is divided by `factor`
+    mscale: float | None = None
+    mscale_all_dim: float | None = None
+    truncate: bool = True  # the two bounds become whole dimensions
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The shape of a dense Qwen3."""
+
+    vocab_size: int  # rows of the embedding; more than the tokenizer has
+    hidden_size: int
+    intermediate_size: int
+    num_layers: int
+    num_heads: int  # query heads
+    num_kv_heads: int  # divides num_heads
+    head_dim: int  # even; not hidden_size / num_heads
+    rms_norm_eps: float
+    rope_theta: float
+    yarn: YarnConfig | None
+    max_position_embeddings: int  # tokens of context; under YaRN at least factor x the original context
+    tie_word_embeddings: bool  # the output layer is the embedding
+    dtype: ModelDtype  # of the checkpoint
+
+    @classmethod
+    def from_folder(cls, folder: Path | str) -> Self:
+        """Reads `config.json`, in the spelling of transformers 4 or 5.
+
+        A float16 checkpoint is run in bfloat16: of the two half precisions only bfloat16 holds Qwen3's largest
+        activations, and it is the one that processors multiply. A config without a dtype is run in float32, which
+        loses nothing.
+
+        Raises:
+            ModelUnusable: No readable config, another architecture, a value out of its range, or a feature (experts,
+                quantised weights, sliding windows, biases, another rope scaling) that would change the result.
+        """
+        path = Path(folder) / "config.json"
+        raw = read_json_object(path)
+        refuse_unsupported(raw, path)
+        rope = _rope_parameters(raw)
+        max_positions = size(raw, "max_position_embeddings", path)
+        yarn = _yarn(rope, max_positions, path)
+        if yarn is not None:
+            max_positions = _stretched(max_positions, yarn, path)
+        config = cls(
+            vocab_size=size(raw, "vocab_size", path),
+            hidden_size=size(raw, "hidden_size", path),
+            intermediate_size=size(raw, "intermediate_size", path),
+            num_layers=size(raw, "num_hidden_layers", path),
+            num_heads=size(raw, "num_attention_heads", path),
+            num_kv_heads=size(raw, "num_key_value_heads", path),
+            head_dim=size({"head_dim": DEFAULT_HEAD_DIM} | dict(raw), "head_dim", path),
+            rms_norm_eps=positive_number({"rms_norm_eps": 1e-6} | dict(raw), "rms_norm_eps", path),
+            rope_theta=positive_number(rope, "rope_theta", path),
+            yarn=yarn,
+            max_position_embeddings=max_positions,
+            tie_word_embeddings=bool(raw.get("tie_word_embeddings", False)),
+            dtype=_dtype(raw, path),
+        )
+        config.check_heads(path)
+        return config
+
+    def check_heads(self, path: Path) -> None:
+        """Raises `ModelUnusable` when the heads do not fit together."""
+        if self.num_heads % self.num_kv_heads:
+            raise ModelUnusable(
+                f"{path}: num_attention_heads {self.num_heads} is not a multiple of num_key_value_heads "
+                f"{self.num_kv_heads}."
+            )
+        if self.head_dim % 2:
+            raise ModelUnusable(f"{path}: head_dim {self.head_dim} is odd; rotary embeddings need an even one.")
+
+
+def _rope_parameters(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The rotary settings under transformers 5's names, whichever spelling the file has."""
+    settings = dict(raw.get("rope_parameters") or raw.get("rope_scaling") or {})
+    if "rope_theta" not in settings and "rope_theta" in raw:
+        settings["rope_theta"] = raw["rope_theta"]
+    return settings
+
+
+def _yarn(rope: Mapping[str, Any], max_positions: int, path: Path) -> YarnConfig | None:
+    if rope.get("rope_type", rope.get("type")) != "yarn":
+        return None
+    rope = {key: value for key, value in rope.items() if value is not None}
+    original = size(
+        {"original_max_position_embeddings": max_positions} | rope, "original_max_position_embeddings", path
+    )
+    factor = positive_number({"factor": max_positions / original} | rope, "factor", path)
+    if factor < 1:
+        raise ModelUnusable(f"{path}: YaRN's factor is {factor}; it must be at least 1.")
+    optional = {
+        name: positive_number(rope, name, path) if name in rope else None
+        for name in ("attention_factor", "mscale", "mscale_all_dim")
+    }
+    return YarnConfig(
+        factor=factor,
+        original_max_position_embeddings=original,
+        beta_fast=positive_number({"beta_fast": 32.0} | rope, "beta_fast", path),
+        beta_slow=positive_number({"beta_slow": 1.0} | rope, "beta_slow", path),
+        truncate=bool(rope.get("truncate", True)),
+        **optional,
+    )
+
+
+def _stretched(max_positions: int, yarn: YarnConfig, path: Path) -> int:
+    """Tokens of context under YaRN."""
+    stretched = yarn.factor * yarn.original_max_position_embeddings  # may be infinite
+    most = LARGEST["max_position_embeddings"]
+    if stretched > most:
+        raise ModelUnusable(f"{path}: YaRN's factor {yarn.factor:g} gives a context beyond {most:,} tokens.")
+    return max(max_positions, int(stretched))
+
+
+def _dtype(raw: Mapping[str, Any], path: Path) -> ModelDtype:
+    name = raw.get("dtype") or raw.get("torch_dtype") or "float32"
+    known: dict[str, ModelDtype] = {"float32": "float32", "bfloat16": "bfloat16", "float16": "bfloat16"}
+    if not isinstance(name, str) or name not in known:
+        raise ModelUnusable(f"{path}: dtype {name!r:.80} is not supported; it must be one of {', '.join(known)}.")
+    return known[name]

@@ -1,0 +1,47 @@
+"""What a model's `generation_config.json` says about where a completion ends.
+
+Its sampling defaults are read on the client's side too, without torch: `jobs.records.model_card`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jobs.errors import ModelUnusable
+from model.checkpoint.json_file import read_json_object
+
+
+@dataclass(frozen=True)
+class GenerationConfig:
+    """The tokens that end a completion; empty when the model names none."""
+
+    eos_token_ids: tuple[int, ...]
+
+    @classmethod
+    def from_folder(cls, path: Path | str) -> GenerationConfig:
+        """Read `generation_config.json`, or where it is missing or silent, `config.json`.
+
+        Raises:
+            ModelUnusable: A file is damaged, `config.json` is missing, or `eos_token_id` is no token id and no list of
+                them.
+        """
+        file = Path(path) / "generation_config.json"
+        said = _eos_token_ids(read_json_object(file), file) if file.exists() else ()
+        if said:
+            return cls(said)
+        file = Path(path) / "config.json"
+        return cls(_eos_token_ids(read_json_object(file), file))
+
+
+def _eos_token_ids(config: Mapping[str, Any], file: Path) -> tuple[int, ...]:
+    said = config.get("eos_token_id")
+    ids = said if isinstance(said, list) else [] if said is None else [said]
+    if any(isinstance(token, bool) or not isinstance(token, int) or token < 0 for token in ids):
+        raise ModelUnusable(
+            f"eos_token_id in {file} is {said!r:.80}; it must be a token id or a list of them.",
+            "Download the model again.",
+        )
+    return tuple(dict.fromkeys(ids))

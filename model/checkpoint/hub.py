@@ -1,0 +1,76 @@
+"""Finding a model's files: the bundled demo, a local folder, or the Hugging Face hub and its cache."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.errors import ModelUnusable
+from model.checkpoint.checkpoint_files import missing_files
+
+DEMO = "demo"
+DEMO_FOLDER = Path(__file__).parents[1] / "demo"
+
+_HUB_ID = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
+_NEEDED_FILES = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "model-*.safetensors",
+]
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """Where a model's files are on this machine."""
+
+    path: Path
+    name: str  # as it was asked for
+    revision: str | None  # the hub's commit; None for a folder and for `demo`
+
+
+def resolve_model(name: str, *, show_progress: bool = False, cache_dir: Path | None = None) -> ModelFolder:
+    """Find a model, fetching what the hub's cache lacks. An interrupted download keeps the files that have arrived.
+
+    The hub's own environment variables hold: `HF_HOME`, `HF_HUB_CACHE`, `HF_HUB_OFFLINE`, `HF_ENDPOINT`, `HF_TOKEN`.
+
+    Args:
+        name: `demo`, a folder, or a hub id such as `Qwen/Qwen3-0.6B`, with `@` and a branch, tag or commit if wanted. A
+            folder of that name comes before the hub; `./demo` is a folder of one's own called demo.
+        show_progress: Whether a download draws a progress bar on stderr (only if that is a terminal).
+        cache_dir: Where downloads are kept; None: the hub's usual place.
+
+    Raises:
+        ModelUnusable: There is no such model, it may not be had, the hub cannot be reached, or files are missing.
+    """
+    if name == DEMO:
+        return _complete(ModelFolder(DEMO_FOLDER, name, None))
+    path = Path(name).expanduser()
+    if name and path.is_dir():
+        return _complete(ModelFolder(path, name, None))
+    hub_id = _HUB_ID.fullmatch(name)
+    if hub_id is None or path.is_absolute() or name.startswith((".", "~")):
+        raise ModelUnusable(
+            f"There is no model {name!r}: it is not a folder, and not a hub id.",
+            "Name a folder that holds a model, a hub id such as Qwen/Qwen3-0.6B, or demo.",
+        )
+    from model.checkpoint.hub_download import download  # starts slowly; a local model needs no network client
+
+    snapshot = download(hub_id["repository"], hub_id["revision"], _NEEDED_FILES, show_progress, cache_dir)
+    return _complete(ModelFolder(snapshot, name, snapshot.name))
+
+
+def _complete(folder: ModelFolder) -> ModelFolder:
+    missing = missing_files(folder.path)
+    if missing:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise ModelUnusable(
+            f"The model {folder.name!r} lacks {', '.join(missing[:3])}{more} (looked in {folder.path}).",
+            "Download it again, or name another model.",
+        )
+    return folder

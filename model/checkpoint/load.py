@@ -1,0 +1,142 @@
+"""From a checkpoint's tensors to the model's: fused, converted and packed one by one.
+
+At most one product exists both read and packed, so the peak of memory stays near the size of the weights.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from jobs.errors import ModelUnusable
+from model.checkpoint.config import ModelConfig
+from model.checkpoint.weights import Checkpoint
+from model.layer_weights import LayerShape, LayerWeights, ModelWeights
+from model.ops.linear import Quantization, pack_weight
+from model.ops.packed_rows import has_readable_rows
+from model.sampling.output_screen import OutputScreen
+
+EMBEDDING = "model.embed_tokens.weight"
+FINAL_NORM = "model.norm.weight"
+LM_HEAD = "lm_head.weight"
+
+
+def load_model_weights(
+    folder: Path,
+    config: ModelConfig,
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    vocab_limit: int | None,
+    quantize: Quantization,
+) -> ModelWeights:
+    """Reads every tensor of `folder`. Arguments and errors as in `Qwen3ForCausalLM.from_folder`."""
+    valid_vocab = _valid_vocab(config, vocab_limit)
+    checkpoint = Checkpoint(folder)
+    checkpoint.check(expected_shapes(config), optional=[LM_HEAD] if config.tie_word_embeddings else [])
+    read = _Reader(checkpoint, dtype, device, quantize)
+    embedding = read.tensor(EMBEDDING)
+    lm_head, screen = _output_layer(read, config, embedding, valid_vocab)
+    if config.tie_word_embeddings and has_readable_rows(lm_head):
+        embedding = lm_head  # one copy in memory serves both
+    return ModelWeights(
+        embedding=embedding,
+        layers=[_layer(read, config, index) for index in range(config.num_layers)],
+        final_norm=read.tensor(FINAL_NORM),
+        lm_head=lm_head,
+        valid_vocab=valid_vocab,
+        screen=screen,
+    )
+
+
+def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Every tensor of a checkpoint of this configuration, by transformers' names."""
+    hidden, head_dim, intermediate = config.hidden_size, config.head_dim, config.intermediate_size
+    q_size, kv_size = config.num_heads * head_dim, config.num_kv_heads * head_dim
+    layer = {
+        "input_layernorm.weight": (hidden,),
+        "self_attn.q_proj.weight": (q_size, hidden),
+        "self_attn.k_proj.weight": (kv_size, hidden),
+        "self_attn.v_proj.weight": (kv_size, hidden),
+        "self_attn.q_norm.weight": (head_dim,),
+        "self_attn.k_norm.weight": (head_dim,),
+        "self_attn.o_proj.weight": (hidden, q_size),
+        "post_attention_layernorm.weight": (hidden,),
+        "mlp.gate_proj.weight": (intermediate, hidden),
+        "mlp.up_proj.weight": (intermediate, hidden),
+        "mlp.down_proj.weight": (hidden, intermediate),
+    }
+    shapes: dict[str, tuple[int, ...]] = {EMBEDDING: (config.vocab_size, hidden)}
+    for index in range(config.num_layers):
+        shapes |= {f"model.layers.{index}.{name}": shape for name, shape in layer.items()}
+    return shapes | {FINAL_NORM: (hidden,), LM_HEAD: (config.vocab_size, hidden)}
+
+
+class _Reader:
+    """Reads tensors to their device, converted."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device, quantize: Quantization
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._quantize: Quantization = quantize
+        self._dtype = dtype
+        self._device = device
+
+    def tensor(self, name: str) -> torch.Tensor:
+        return self._stacked(name)
+
+    def product(self, *names: str) -> torch.Tensor:
+        """The weights `names`, one below the other, packed as one product."""
+        return self.packed(self._stacked(*names))
+
+    def packed(self, weight: torch.Tensor) -> torch.Tensor:
+        return pack_weight(weight, self._quantize)
+
+    def _stacked(self, *names: str) -> torch.Tensor:
+        shapes = [self._checkpoint.shape(name) for name in names]
+        heights = [shape[0] for shape in shapes]
+        whole = torch.empty(sum(heights), *shapes[0][1:], dtype=self._dtype, device=self._device)
+        for name, part in zip(names, torch.split(whole, heights), strict=True):
+            self._checkpoint.read_into(name, part)
+        return whole
+
+
+def _layer(read: _Reader, config: ModelConfig, index: int) -> LayerWeights:
+    prefix = f"model.layers.{index}."
+    attention, mlp = prefix + "self_attn.", prefix + "mlp."
+    return LayerWeights(
+        shape=LayerShape.of(config),
+        input_norm=read.tensor(prefix + "input_layernorm.weight"),
+        qkv=read.product(*(f"{attention}{name}_proj.weight" for name in "qkv")),
+        q_norm=read.tensor(attention + "q_norm.weight"),
+        k_norm=read.tensor(attention + "k_norm.weight"),
+        o=read.product(attention + "o_proj.weight"),
+        post_norm=read.tensor(prefix + "post_attention_layernorm.weight"),
+        gate_up=read.product(mlp + "gate_proj.weight", mlp + "up_proj.weight"),
+        down=read.product(mlp + "down_proj.weight"),
+    )
+
+
+def _output_layer(
+    read: _Reader, config: ModelConfig, embedding: torch.Tensor, valid_vocab: int
+) -> tuple[torch.Tensor, OutputScreen | None]:
+    """The output layer without its padding rows.
+
+    A tied checkpoint may hold `lm_head.weight` all the same; the configuration decides, as in transformers.
+    """
+    head = (embedding if config.tie_word_embeddings else read.tensor(LM_HEAD))[:valid_vocab]
+    packed = read.packed(head)
+    return packed, OutputScreen.of(head, packed)
+
+
+def _valid_vocab(config: ModelConfig, vocab_limit: int | None) -> int:
+    if vocab_limit is None:
+        return config.vocab_size
+    if not 1 <= vocab_limit <= config.vocab_size:
+        raise ModelUnusable(
+            f"The tokenizer has {vocab_limit} ids, the model only {config.vocab_size}.",
+            "Tokenizer and weights come from different models: fetch them anew.",
+        )
+    return vocab_limit

@@ -1,0 +1,163 @@
+"""Decode attention on a GPU: one query a sequence over its pages, the context cut into splits of one size.
+
+A long context would otherwise be one program's work while the rest of the card waits (flash-decoding). Splits lie at
+multiples of `SPLIT_TOKENS` whatever the batch is, each is summed by one program from its first token to its last, and
+the splits are added in order: which program takes which split, and how many there are, changes no bit.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import triton
+import triton.language as tl
+
+from model.kernels.triton.splits import SPLIT_TOKENS
+from model.kernels.triton.tiles import dot_precision, launch_options, padded_head_dim
+
+PROGRAMS = 4096  # some times what a large card runs at once: contexts of unlike lengths then even out
+LEAST_ROWS = 16  # of a tile that tensor cores multiply: queries of a group are filled up with zeros
+
+
+@triton.jit(do_not_specialize=["table_width", "num_splits"])
+def _attend_to_splits(
+    sums: tl.tensor,  # [num_seqs, kv heads, splits, GROUP, DIM] float32, weighted sums of values
+    weights: tl.tensor,  # [num_seqs, kv heads, splits, GROUP, 2] float32, largest score and sum of weights
+    q: tl.tensor,  # [num_seqs, kv heads * GROUP, DIM]
+    cache: tl.tensor,  # [pages, 2, kv heads, PAGE, DIM]
+    context_lens: tl.tensor,
+    block_tables: tl.tensor,  # [num_seqs, table_width]
+    table_width: int,
+    num_splits: int,
+    score_scale: float,  # log2(e) included: weights are powers of two
+    GROUP: tl.constexpr,
+    ROWS: tl.constexpr,
+    DIM: tl.constexpr,
+    WIDTH: tl.constexpr,  # DIM filled up to a power of two
+    PAGE: tl.constexpr,
+    SPLIT_PAGES: tl.constexpr,
+    PRECISION: tl.constexpr,
+) -> None:
+    sequence, head, program = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+    kv_heads = tl.num_programs(1)
+    rows, dims, places = tl.arange(0, ROWS), tl.arange(0, WIDTH), tl.arange(0, PAGE)
+    in_head, in_group = dims[None, :] < DIM, rows < GROUP
+    length = tl.load(context_lens + sequence)
+    num_pages = tl.cdiv(length, PAGE)
+    pair = (sequence * kv_heads + head).to(tl.int64)
+    queries = tl.load(
+        q + (pair * GROUP + rows[:, None]) * DIM + dims[None, :], mask=in_group[:, None] & in_head, other=0.0
+    )
+    inside = places[:, None] * DIM + dims[None, :]
+    for split in range(program, tl.cdiv(num_pages, SPLIT_PAGES), tl.num_programs(2)):
+        largest = tl.full([ROWS], float("-inf"), tl.float32)
+        total = tl.zeros([ROWS], tl.float32)
+        summed = tl.zeros([ROWS, WIDTH], tl.float32)
+        for index in range(split * SPLIT_PAGES, tl.minimum((split + 1) * SPLIT_PAGES, num_pages)):
+            page = tl.load(block_tables + sequence * table_width + index).to(tl.int64)
+            start = cache + (page * 2 * kv_heads + head) * (PAGE * DIM)
+            known = index * PAGE + places < length
+            readable = known[:, None] & in_head
+            keys = tl.load(start + inside, mask=readable, other=0.0)
+            values = tl.load(start + kv_heads * (PAGE * DIM) + inside, mask=readable, other=0.0)
+            scores = tl.dot(queries, tl.trans(keys), input_precision=PRECISION) * score_scale
+            scores = tl.where(known[None, :], scores, float("-inf"))
+            now_largest = tl.maximum(largest, tl.max(scores, 1))
+            kept = tl.exp2(largest - now_largest)
+            each = tl.exp2(scores - now_largest[:, None])
+            total = total * kept + tl.sum(each, 1)
+            summed = summed * kept[:, None]
+            summed = tl.dot(each.to(values.dtype), values, summed, input_precision=PRECISION)
+            largest = now_largest
+        row = (pair * num_splits + split) * GROUP + rows
+        tl.store(sums + row[:, None] * DIM + dims[None, :], summed, mask=in_group[:, None] & in_head)
+        tl.store(weights + row * 2, largest, mask=in_group)
+        tl.store(weights + row * 2 + 1, total, mask=in_group)
+
+
+@triton.jit(do_not_specialize=["num_splits"])
+def _add_splits(
+    out: tl.tensor,  # [num_seqs, kv heads * GROUP, DIM]
+    sums: tl.tensor,
+    weights: tl.tensor,
+    context_lens: tl.tensor,
+    num_splits: int,
+    GROUP: tl.constexpr,
+    DIM: tl.constexpr,
+    WIDTH: tl.constexpr,
+    SPLIT: tl.constexpr,  # tokens
+) -> None:
+    sequence, query_head, heads = tl.program_id(0), tl.program_id(1), tl.num_programs(1)
+    dims = tl.arange(0, WIDTH)
+    pair = (sequence * (heads // GROUP) + query_head // GROUP).to(tl.int64)
+    largest = tl.full([1], float("-inf"), tl.float32)
+    total = tl.zeros([1], tl.float32)
+    summed = tl.zeros([WIDTH], tl.float32)
+    one = tl.arange(0, 1)
+    for split in range(0, tl.cdiv(tl.load(context_lens + sequence), SPLIT)):
+        row = (pair * num_splits + split) * GROUP + query_head % GROUP
+        its_largest = tl.load(weights + row * 2 + one)
+        now_largest = tl.maximum(largest, its_largest)
+        kept, added = tl.exp2(largest - now_largest), tl.exp2(its_largest - now_largest)
+        total = total * kept + tl.load(weights + row * 2 + 1 + one) * added
+        summed = summed * kept + tl.load(sums + row * DIM + dims, mask=dims < DIM, other=0.0) * added
+        largest = now_largest
+    target = out + (sequence.to(tl.int64) * heads + query_head) * DIM + dims
+    tl.store(target, (summed / total).to(out.dtype.element_ty), mask=dims < DIM)
+
+
+def decode_attention(
+    q: torch.Tensor,
+    cache: torch.Tensor,
+    context_lens: torch.Tensor,
+    block_tables: torch.Tensor,
+    scale: float,
+) -> torch.Tensor:
+    """One query a sequence against its cache; shapes as in `model.ops.attention.reference_paged_attention`.
+
+    Nothing here waits for the device, and the launch depends on shapes alone: a CUDA graph may hold it.
+    """
+    q, block_tables = q.contiguous(), block_tables.contiguous()
+    num_seqs, num_heads, head_dim = q.shape
+    num_kv_heads, page_size = cache.shape[2:4]
+    group = num_heads // num_kv_heads
+    split_pages = max(1, SPLIT_TOKENS // page_size)
+    num_splits = -(-block_tables.shape[1] // split_pages)
+    pairs = num_seqs * num_kv_heads
+    sums = q.new_empty(pairs * num_splits * group * head_dim, dtype=torch.float32)
+    weights = q.new_empty(pairs * num_splits * group * 2, dtype=torch.float32)
+    out = torch.empty_like(q)
+    width = padded_head_dim(head_dim)
+    _attend_to_splits[num_seqs, num_kv_heads, min(num_splits, max(1, PROGRAMS // pairs))](
+        sums,
+        weights,
+        q,
+        cache,
+        context_lens,
+        block_tables,
+        block_tables.shape[1],
+        num_splits,
+        scale * math.log2(math.e),
+        GROUP=group,
+        ROWS=max(LEAST_ROWS, triton.next_power_of_2(group)),
+        DIM=head_dim,
+        WIDTH=width,
+        PAGE=page_size,
+        SPLIT_PAGES=split_pages,
+        PRECISION=dot_precision(q.dtype),
+        **launch_options(q.dtype),
+    )
+    _add_splits[num_seqs, num_heads](
+        out,
+        sums,
+        weights,
+        context_lens,
+        num_splits,
+        GROUP=group,
+        DIM=head_dim,
+        WIDTH=width,
+        SPLIT=split_pages * page_size,
+        **launch_options(q.dtype),
+    )
+    return out

@@ -1,0 +1,180 @@
+"""Chat templates in a helper process (`model.templates.template_server`), from the side that asks.
+
+A frame is four bytes that hold a length, highest byte first, and then as many bytes. The parent sends frames that hold
+frames: requests that travel together. The very first request is the templates to compile, each later one is a
+conversation. Every request gets one frame as its answer, at once, so that the parent knows which one failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+
+CPU_SECONDS = 2  # for one conversation, and for compiling
+MEMORY_BYTES = 64 << 20  # for one conversation, beside what its own size allows
+MEMORY_PER_REQUEST_BYTE = 32  # parsed JSON takes up to 30 bytes a byte, and a template copies its text a few times
+OUT_OF_MEMORY = 3  # the exit status that says so
+
+RENDERED, FAILED = b"r", b"f"  # the first byte of an answer; the rest is the text, or what went wrong
+
+PATIENCE_SECONDS = 60.0  # real time for one answer: the processor's time ends first, unless the machine stands still
+READ_BYTES = 1 << 20
+
+
+def head(content: bytes) -> bytes:
+    """What stands before the content in a frame."""
+    return len(content).to_bytes(4, "big")
+
+
+class TemplateDamaged(Exception):
+    """A template does not compile."""
+
+
+class RenderFailed(Exception):
+    """A template failed on one conversation."""
+
+
+class TemplateProcess:
+    """A helper that holds compiled templates. It is started at once, used by several threads, and replaced if it ends.
+
+    The helper ends when this object does, and when this process does: then its pipe is closed.
+    """
+
+    def __init__(self, sources: Mapping[str, str]) -> None:
+        """Args:
+            sources: Template text by name.
+
+        Raises:
+            TemplateDamaged: A template does not compile, or not within the limits.
+        """
+        self._sources = json.dumps(dict(sources)).encode()
+        self._lock = threading.Lock()
+        self._helper: _Helper | None = self._start()
+
+    def render(self, requests: Sequence[bytes]) -> list[str | RenderFailed]:
+        """The text of each request, or why there is none. A request is the JSON of `[template's name, variables]`."""
+        answers: list[str | RenderFailed] = []
+        again = False  # whether the next request has taken a helper down with it
+        with self._lock:
+            while len(answers) < len(requests):
+                helper = self._helper or self._start()
+                self._helper = None
+                try:
+                    for answer in helper.ask(islice(requests, len(answers), None)):
+                        text = answer[1:].decode()
+                        answers.append(text if answer[:1] == RENDERED else RenderFailed(text))
+                        again = False
+                    self._helper = helper
+                except _HelperEnded as end:
+                    # Another conversation's leftovers may fill the memory, or a person may have killed the helper.
+                    if end.final or again:
+                        answers.append(RenderFailed(end.reason))
+                    again = not (end.final or again)
+                finally:
+                    if self._helper is None:
+                        helper.stop()
+        return answers
+
+    def _start(self) -> _Helper:
+        helper = _Helper()
+        try:
+            (answer,) = helper.ask([self._sources])
+        except _HelperEnded as end:
+            helper.stop()
+            raise TemplateDamaged(f"while it was compiled {end.reason}") from end
+        if answer:
+            helper.stop()
+            said = json.loads(answer)
+            raise TemplateDamaged(f"{said['message']} (line {said['line']})")
+        return helper
+
+
+class _HelperEnded(Exception):
+    """The helper is gone. `final`: the request that it worked on is to blame, without a second try."""
+
+    def __init__(self, reason: str, final: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.final = final
+
+
+class _Helper:
+    """One process and its pipes. One thread at a time."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "model.templates.template_server"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            process_group=0,  # Ctrl-C in a terminal is for this process alone
+        )
+        self._selector = selectors.DefaultSelector()
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._requests, self._answers = self._process.stdin, self._process.stdout
+        self._selector.register(self._answers, selectors.EVENT_READ)
+        self._unread = bytearray()
+        self.stop = weakref.finalize(self, _stop, self._process, self._selector)
+
+    def ask(self, requests: Iterable[bytes]) -> Iterator[bytes]:
+        """Send requests in one frame, and give their answers in order as they come.
+
+        Raises:
+            _HelperEnded: The helper did not survive the request whose turn it was.
+        """
+        parts = [part for request in requests for part in (head(request), request)]
+        batch = b"".join(parts)
+        try:
+            self._send(head(batch))
+            self._send(batch)
+            for _ in range(len(parts) // 2):
+                yield self._take(int.from_bytes(self._take(4), "big"))
+        except (BrokenPipeError, EOFError):
+            raise self._ended() from None
+        except TimeoutError:
+            raise _HelperEnded(f"it gave no answer for {PATIENCE_SECONDS:.0f} s", final=True) from None
+
+    def _send(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._requests.write(rest) :]
+
+    def _take(self, length: int) -> bytes:
+        while len(self._unread) < length:
+            if not self._selector.select(PATIENCE_SECONDS):
+                raise TimeoutError
+            read = self._answers.read(READ_BYTES)
+            if not read:
+                raise EOFError
+            self._unread += read
+        taken = bytes(self._unread[:length])
+        del self._unread[:length]
+        return taken
+
+    def _ended(self) -> _HelperEnded:
+        status = self._process.wait()
+        if status == -signal.SIGPROF:
+            return _HelperEnded(f"it ran for more than {CPU_SECONDS} s", final=True)
+        if status == OUT_OF_MEMORY:
+            return _HelperEnded(f"it took more than {MEMORY_BYTES >> 20} MiB of memory", final=False)
+        return _HelperEnded(f"the process that runs it ended with the status {status}", final=False)
+
+
+def _stop(process: subprocess.Popen[bytes], selector: selectors.BaseSelector) -> None:
+    """End the helper, which holds nothing worth keeping, and leave no zombie."""
+    selector.close()
+    process.kill()
+    with contextlib.suppress(BrokenPipeError):
+        for pipe in (process.stdin, process.stdout):
+            assert pipe is not None
+            pipe.close()
+    process.wait()

@@ -1,0 +1,168 @@
+"""The helper process that renders chat templates: `python -P -m model.templates.template_server`.
+
+A template comes with a model, so it is not trusted. It runs in jinja2's immutable sandbox, in a process of its own
+that the kernel keeps within a time and a memory. `model.templates.template_process` is the other end of the pipes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO, NoReturn
+
+import jinja2
+from jinja2 import nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from model.templates.template_process import (
+    CPU_SECONDS,
+    FAILED,
+    MEMORY_BYTES,
+    MEMORY_PER_REQUEST_BYTE,
+    OUT_OF_MEMORY,
+    RENDERED,
+    head,
+)
+
+
+def main() -> None:
+    """Answer frames until the parent closes the pipe or dies."""
+    for unwanted in (signal.SIGINT, signal.SIGTERM):  # they are meant for the parent; the end of the pipe is our end
+        signal.signal(unwanted, signal.SIG_IGN)
+    answers, limits = sys.stdout.buffer, Limits()
+    templates: Mapping[str, jinja2.Template] | None = None
+    try:
+        for request in _requests(sys.stdin.buffer):
+            with limits.of(request):
+                if templates is None:
+                    templates, answer = _compile(request)
+                else:
+                    answer = _render(templates, request)
+                answers.write(head(answer))
+                answers.write(answer)
+                answers.flush()
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY)
+    except BrokenPipeError:
+        os._exit(0)
+
+
+def _requests(source: BinaryIO) -> Iterator[bytes]:
+    """Every request, until the parent closes the pipe."""
+    while head := source.read(4):
+        batch = BytesIO(source.read(int.from_bytes(head, "big")))
+        while inner := batch.read(4):
+            yield batch.read(int.from_bytes(inner, "big"))
+
+
+class Limits:
+    """What the kernel enforces: it ends this process after some seconds of computing, and refuses it more memory."""
+
+    def __init__(self) -> None:
+        self._start_bytes = _address_space_bytes()
+
+    @contextmanager
+    def of(self, request: bytes) -> Iterator[None]:
+        """Limit what is done for one request. Afterwards the next one can be read whatever its size."""
+        self._limit_memory(MEMORY_BYTES + MEMORY_PER_REQUEST_BYTE * len(request))
+        # SIGPROF ends the process. It counts the processor's time: a busy machine fails nobody's template.
+        signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+        yield
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        self._limit_memory(None)
+
+    def _limit_memory(self, more_bytes: int | None) -> None:
+        if self._start_bytes is not None:
+            _, hard = resource.getrlimit(resource.RLIMIT_AS)
+            soft = hard if more_bytes is None else self._start_bytes + more_bytes
+            if hard != resource.RLIM_INFINITY:
+                soft = min(soft, hard)  # a person's own limit stays
+            resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _address_space_bytes() -> int | None:
+    """How much this process has mapped, or None where the kernel keeps no such limit (macOS)."""
+    if sys.platform != "linux":
+        return None
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+
+
+def _compile(request: bytes) -> tuple[dict[str, jinja2.Template], bytes]:
+    """The templates by name, from `{name: source}`. The answer is empty, or says what is wrong and in which line."""
+    environment = _environment()
+    try:
+        return {name: environment.from_string(source) for name, source in json.loads(request).items()}, b""
+    except jinja2.TemplateSyntaxError as error:
+        return {}, json.dumps({"message": str(error.message), "line": error.lineno}).encode()
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a template can make jinja2's own compiler fail in many ways
+        return {}, json.dumps({"message": _said(error), "line": 1}).encode()
+
+
+def _render(templates: Mapping[str, jinja2.Template], request: bytes) -> bytes:
+    """The answer to `[name, variables]`."""
+    try:
+        name, variables = json.loads(request)
+        return RENDERED + templates[name].render(variables).encode()
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever operations a template uses can raise
+        return FAILED + _said(error).encode(errors="replace")
+
+
+def _said(error: Exception) -> str:
+    return f"{str(error) or type(error).__name__:.500}"
+
+
+class _GenerationTag(Extension):
+    """`{% generation %}…{% endgeneration %}` marks what a model wrote, for training; here it renders what it holds."""
+
+    tags = {"generation"}  # noqa: RUF012 - jinja2's own declaration
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, loopcontrols]
+    )
+    environment.filters["tojson"] = _tojson
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = _strftime_now
+    return environment
+
+
+def _tojson(
+    value: object,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """Plain JSON: jinja2's own filter escapes for HTML."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _raise_exception(message: str) -> NoReturn:
+    raise jinja2.TemplateError(message)
+
+
+def _strftime_now(format: str) -> str:
+    return datetime.now().strftime(format)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""A conversation to token ids: check, render, encode, with control tokens only where the template wrote them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import tokenizers
+
+from model.templates.chat_template import ChatTemplate, Conversation
+from model.text.control_tokens import ControlTokens
+from model.text.messages import MessagesInvalid, check_json, checked_messages, kind_of
+from model.text.text_encoder import BATCH_CHARS, Encoded, TextEncoder, TooManyTokens
+
+# Names that transformers gives a meaning of its own, or that would shadow the conversation.
+_RESERVED_NAMES = ("messages", "chat_template", "continue_final_message", "tokenize")
+
+
+class ChatEncoder:
+    """Encodes conversations with one model's template and tokenizer."""
+
+    def __init__(self, backend: tokenizers.Tokenizer, encoder: TextEncoder, template: ChatTemplate) -> None:
+        """Args:
+        backend: The tokenizer.
+        encoder: Encodes with the same tokenizer.
+        template: The model's.
+        """
+        added = backend.get_added_tokens_decoder()
+        self._template = template
+        self._encoder = encoder
+        self._ordinary_encoder = encoder.sibling(_without_added_tokens(backend))
+        self._added_ids = {token.content: token_id for token_id, token in added.items()}
+        self._added_tokens = ControlTokens(list(self._added_ids))
+        self._special_tokens = ControlTokens([token.content for token in added.values() if token.special])
+
+    def encode_each(
+        self, conversations: Iterable[tuple[object, Mapping[str, Any]]], most_tokens: int | None = None
+    ) -> Iterator[Encoded]:
+        """The ids of each conversation, a pair of messages and `chat_template_kwargs`, or why it has none.
+
+        Conversations are taken from the iterable a few MB at a time. `Tokenizer.encode_messages` has the contract.
+        """
+        taken: deque[_Checked] = deque()  # on their way through the template
+
+        def to_render() -> Iterator[Conversation | MessagesInvalid]:
+            for messages, kwargs in conversations:
+                checked = self._checked(messages, kwargs)
+                taken.append(checked)
+                yield checked.conversation
+
+        unmarked: list[str | ValueError] = []
+        size = 0
+        for text in self._template.render(to_render()):
+            mark = taken.popleft().mark
+            if mark is None or not isinstance(text, str):
+                unmarked.append(text)
+                size += len(text) if isinstance(text, str) else 0
+            if mark is not None or size >= BATCH_CHARS:
+                yield from self._encoder.encode_each(unmarked, most_tokens)
+                unmarked, size = [], 0
+            if mark is not None and isinstance(text, str):
+                yield self._encode_marked(text, mark, most_tokens)
+        yield from self._encoder.encode_each(unmarked, most_tokens)
+
+    def _checked(self, messages: object, kwargs: Mapping[str, Any]) -> _Checked:
+        try:
+            parts: Any = (checked_messages(messages), *_checked_arguments(kwargs))
+            mark = self._special_tokens.mark_for(*parts)
+        except MessagesInvalid as error:
+            return _Checked(error, None)
+        if mark is not None:
+            parts = [self._special_tokens.break_up(part, mark) for part in parts]
+        return _Checked(Conversation(*parts), mark)
+
+    def _encode_marked(self, text: str, mark: str, most_tokens: int | None) -> Encoded:
+        """Encode a prompt in which control tokens that are not meant have a mark inside."""
+        ids: list[int] = []
+        try:
+            for is_added, piece in self._added_tokens.split(text):
+                room = None if most_tokens is None else most_tokens - len(ids)
+                if is_added:
+                    more: list[int] | TooManyTokens = [self._added_ids[piece]]
+                else:
+                    more = self._ordinary_encoder.encode(piece.replace(mark, ""), room)
+                if isinstance(more, TooManyTokens):
+                    return TooManyTokens(len(ids) + more.at_least, exact=False)
+                ids += more
+                if most_tokens is not None and len(ids) > most_tokens:
+                    return TooManyTokens(len(ids), exact=False)
+        except ValueError as error:
+            return error
+        return ids
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A conversation as the template gets it."""
+
+    conversation: Conversation | MessagesInvalid
+    mark: str | None  # breaks up the control tokens that stand in it; None: there are none
+
+
+def _without_added_tokens(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+    """A tokenizer of the same parts, which it shares, to which a control token's text is ordinary text."""
+    ordinary = tokenizers.Tokenizer(backend.model)
+    if backend.normalizer is not None:
+        ordinary.normalizer = backend.normalizer
+    if backend.pre_tokenizer is not None:
+        ordinary.pre_tokenizer = backend.pre_tokenizer
+    return ordinary
+
+
+def _checked_arguments(kwargs: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The tools, and the template's other variables."""
+    check_json(kwargs, "chat_template_kwargs")
+    for name in _RESERVED_NAMES:
+        if name in kwargs:
+            raise MessagesInvalid(f"`chat_template_kwargs` may not set `{name}`")
+    variables = {"add_generation_prompt": True, **kwargs}
+    tools = variables.pop("tools", None)
+    if tools is None:
+        return None, variables
+    if not isinstance(tools, list | tuple):
+        raise MessagesInvalid(f"`tools` is {kind_of(tools)}; it must be a list of objects")
+    for index, tool in enumerate(tools):
+        if not isinstance(tool, Mapping):
+            raise MessagesInvalid(f"`tools[{index}]` is {kind_of(tool)}; it must be an object")
+    return tools, variables

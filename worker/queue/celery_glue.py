@@ -1,0 +1,112 @@
+"""Where Celery and the worker meet: one task, and what happens at Celery's signals."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from typing import NoReturn
+
+from celery import Celery, signals
+from celery.apps.worker import Worker
+from celery.concurrency.thread import TaskPool
+from celery.utils.functional import noop
+from celery.worker.consumer import Consumer
+
+from jobs.errors import QwenBatchError, StoreFull, StoreUnavailable
+from jobs.harmless import harmless_lines
+from jobs.queue.celery_app import make_app
+from jobs.queue.hints import RUN_SHARD_TASK, queue_name
+from worker.process import WorkerProcess
+from worker.queue.hint_message import MalformedHint
+from worker.queue.tolerant_broker import TolerantAMQP
+from worker.quick_exit import QuickExit
+from worker.signals import exit_at_next_signal
+
+log = logging.getLogger(__name__)
+
+EXIT_UNUSABLE = 2  # a model, a setting or an option that cannot be used: the exit codes are those of the commands
+EXIT_STORE = 4
+EXIT_NOT_LOADED = 7
+
+BUG = "This is a bug, or a library that does not fit this machine. The log above has the traceback."
+
+
+def celery_app_of(process: WorkerProcess) -> Celery:
+    """The application that feeds a worker from its model's queue.
+
+    It acknowledges early and keeps no results: a message is a hint, the store knows what became of it.
+    """
+    app = make_app(process.settings.redis_url)
+    app.amqp_cls = TolerantAMQP
+    app.conf.update(worker_pool="threads", task_default_queue=queue_name(process.model))
+
+    def run_shard(*args: object, **kwargs: object) -> None:
+        """Accepts whatever a message holds, so that the worker itself can refuse it."""
+        process.run_hint(args, kwargs)
+
+    app.task(run_shard, name=RUN_SHARD_TASK, typing=False, ignore_result=True, acks_late=False)
+    _connect_signals(process)
+    return app
+
+
+def _connect_signals(process: WorkerProcess) -> None:
+    """Receivers are kept for the life of the process; keyword arguments that they do not name vary by signal."""
+    quick_exit = QuickExit()
+
+    def open_worker(sender: Worker, **_: object) -> None:
+        """Before the pool exists: the engine decides how many threads it has."""
+        if not _is_threads_pool(sender.pool_cls):
+            _exit("The worker needs Celery's threads pool.", "Start it with `--pool threads`.", EXIT_UNUSABLE)
+        try:
+            sender.concurrency = process.open().num_threads
+        except QwenBatchError as error:
+            of_store = isinstance(error, StoreUnavailable | StoreFull)
+            _exit(error.message, error.hint, EXIT_STORE if of_store else EXIT_UNUSABLE)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic in a tokenizer's Rust code is no `Exception`
+            log.critical("the worker cannot start", exc_info=error)
+            _exit(
+                f"The worker failed while it loaded {process.settings.model}: {_one_line(error)}", BUG, EXIT_NOT_LOADED
+            )
+
+    def consumer_ready(sender: Consumer, **_: object) -> None:
+        """The main loop may sleep for seconds: a stop must wake it."""
+        process.wake_main_loop = lambda: sender.hub.call_soon(noop)
+        process.log_ready()
+
+    def stop_worker(**_: object) -> None:
+        """Runs inside the signal handler."""
+        process.stop.request()
+        exit_at_next_signal()
+
+    def refuse_message(exc: Exception | None = None, **_: object) -> None:
+        told = isinstance(exc, MalformedHint)  # anything else could quote the message
+        process.refusals.add(str(exc) if told else f"it is no message ({type(exc).__name__})")
+
+    def close_worker(sender: Worker, **_: object) -> None:
+        process.close()
+        quick_exit.arm(sender.exitcode or 0)
+
+    signals.worker_init.connect(open_worker, weak=False)
+    signals.worker_ready.connect(consumer_ready, weak=False)
+    signals.worker_shutting_down.connect(stop_worker, weak=False)
+    signals.task_rejected.connect(refuse_message, weak=False)
+    signals.task_unknown.connect(refuse_message, weak=False)
+    signals.worker_shutdown.connect(close_worker, weak=False)
+
+
+def _is_threads_pool(pool: str | type) -> bool:
+    return pool == "threads" or (isinstance(pool, type) and issubclass(pool, TaskPool))
+
+
+def _one_line(error: BaseException) -> str:
+    """The line of a traceback that names the error; PyTorch's messages go on for many lines."""
+    return traceback.format_exception_only(error)[0].partition("\n")[0]
+
+
+def _exit(message: str, hint: str, code: int) -> NoReturn:
+    """Say what is wrong as the commands do, and end: Celery passes on no other exception from here."""
+    sys.stderr.write(harmless_lines(f"Error: {message}\n{hint}\n" if hint else f"Error: {message}\n"))
+    raise SystemExit(code)

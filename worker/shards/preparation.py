@@ -1,0 +1,157 @@
+"""From the lines of a shard to requests for the engine, or to errors: nothing a line holds may harm its neighbours."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from engine.request import Request
+from jobs.records.completion import Completion, ErrorCode
+from jobs.records.job import NewJob
+from jobs.records.model_card import ModelCard
+from jobs.records.prompt import Prompt
+from jobs.records.sampling import SamplingParams, line_seed
+from model.text.text_encoder import Encoded, TooManyTokens
+from worker.shards.failed_line import failed_line
+
+log = logging.getLogger(__name__)
+
+
+class PromptTokenizer(Protocol):
+    """What preparation needs of a tokenizer (`model.text.tokenizer.Tokenizer`). Results keep the inputs' order."""
+
+    def encode_batch(self, texts: Iterable[str], most_tokens: int) -> list[Encoded]:
+        """The ids of each text."""
+
+    def encode_conversations(
+        self, conversations: Iterable[tuple[object, Mapping[str, Any]]], most_tokens: int
+    ) -> list[Encoded]:
+        """The ids of each pair of messages and `chat_template_kwargs`, through the chat template."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The lines of a shard, parted."""
+
+    runnable: tuple[tuple[Prompt, Request], ...]
+    refused: tuple[Completion, ...]  # errors, ready to be stored
+
+
+class LineRefused(Exception):
+    """This line cannot run."""
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Preparation:
+    """Tokenises lines, fills in their settings and refuses what cannot run. Thread-safe.
+
+    Args:
+        tokenizer: The model's.
+        card: The model's limits and sampling defaults.
+    """
+
+    def __init__(self, tokenizer: PromptTokenizer, card: ModelCard) -> None:
+        self._tokenizer = tokenizer
+        self._card = card
+
+    def prepare(
+        self, prompts: Sequence[Prompt], job: NewJob, *, group: str, on_token: Callable[[int], None]
+    ) -> Prepared:
+        """Every line ends up in exactly one of the two parts.
+
+        Args:
+            prompts: Lines of one shard.
+            job: Their job, for its defaults and its seed.
+            group: The requests' statistics group.
+            on_token: The requests' listener.
+        """
+        encoded = self._encode(prompts)
+        runnable: list[tuple[Prompt, Request]] = []
+        refused: list[Completion] = []
+        for prompt in prompts:
+            try:
+                token_ids = self._token_ids(prompt, encoded)
+                params = self._params(prompt, job, self._room(token_ids))
+                runnable.append((prompt, Request(token_ids, params, group, job.id, on_token)))
+            except LineRefused as error:
+                refused.append(failed_line(prompt, error.code, error.message))
+            except Exception as error:
+                log.exception("line %r of job %s could not be prepared", prompt.id, job.id)
+                refused.append(failed_line(prompt, ErrorCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}"))
+        return Prepared(tuple(runnable), tuple(refused))
+
+    def _encode(self, prompts: Sequence[Prompt]) -> dict[int, Encoded]:
+        """What becomes of all texts and conversations, by line index; nothing at all if a bug stops the whole batch."""
+        texts = [prompt for prompt in prompts if prompt.invalid is None and prompt.text is not None]
+        chats = [prompt for prompt in prompts if prompt.invalid is None and prompt.messages is not None]
+        try:
+            of_texts = self._tokenizer.encode_batch((prompt.text or "" for prompt in texts), self._longest)
+            of_chats = self._tokenizer.encode_conversations(
+                ((prompt.messages, prompt.chat_template_kwargs) for prompt in chats), self._longest
+            )
+        except Exception:
+            log.debug("a batch cannot be encoded; encoding one by one", exc_info=True)
+            return {}
+        pairs = zip([*texts, *chats], [*of_texts, *of_chats], strict=True)
+        return {prompt.index: encoded for prompt, encoded in pairs}
+
+    def _token_ids(self, prompt: Prompt, all_encoded: dict[int, Encoded]) -> tuple[int, ...]:
+        if prompt.invalid is not None:
+            raise LineRefused(ErrorCode.INVALID_LINE, prompt.invalid)
+        if prompt.token_ids is not None:
+            return self._inside_vocabulary(prompt.token_ids)
+        if prompt.index not in all_encoded:
+            all_encoded |= self._encode_alone(prompt)
+        encoded = all_encoded.pop(prompt.index)
+        if isinstance(encoded, TooManyTokens):
+            raise self._too_long(encoded.at_least, encoded.exact)
+        if isinstance(encoded, ValueError):
+            kind = "messages" if prompt.messages is not None else "prompt"
+            raise LineRefused(ErrorCode.INVALID_LINE, f"The {kind} cannot be used: {encoded}.") from encoded
+        return tuple(encoded)
+
+    def _encode_alone(self, prompt: Prompt) -> dict[int, Encoded]:
+        if prompt.messages is not None:
+            conversation = (prompt.messages, prompt.chat_template_kwargs)
+            (encoded,) = self._tokenizer.encode_conversations([conversation], self._longest)
+        else:
+            (encoded,) = self._tokenizer.encode_batch([prompt.text or ""], self._longest)
+        return {prompt.index: encoded}
+
+    def _inside_vocabulary(self, token_ids: tuple[int, ...]) -> tuple[int, ...]:
+        outside = next((token for token in token_ids if not 0 <= token < self._card.vocab_size), None)
+        if outside is not None:
+            message = f"The prompt has the token id {outside}; this model takes 0 to {self._card.vocab_size - 1:,}."
+            raise LineRefused(ErrorCode.INVALID_LINE, message)
+        return token_ids
+
+    def _room(self, token_ids: Sequence[int]) -> int:
+        """How many tokens the model's context leaves for the completion; at least one."""
+        if not token_ids:
+            raise LineRefused(ErrorCode.INVALID_LINE, "The prompt is empty: it has no tokens.")
+        if len(token_ids) > self._longest:
+            raise self._too_long(len(token_ids), exact=True)
+        return self._card.max_model_len - len(token_ids)
+
+    @property
+    def _longest(self) -> int:
+        """The most tokens that a prompt can have: one is left for the completion."""
+        return self._card.max_model_len - 1
+
+    def _too_long(self, num_tokens: int, exact: bool) -> LineRefused:
+        return LineRefused(
+            ErrorCode.PROMPT_TOO_LONG,
+            f"The prompt has {'' if exact else 'at least '}{num_tokens:,} tokens; this worker takes at most "
+            f"{self._longest:,}, which its model, `--max-model-len` or `--kv-cache-memory` sets.",
+        )
+
+    def _params(self, prompt: Prompt, job: NewJob, room: int) -> SamplingParams:
+        """The line's settings over the job's over the model's."""
+        said = prompt.settings.over(job.defaults).over(self._card.defaults)
+        return SamplingParams.resolve(said, max_tokens=room, seed=line_seed(job.seed, prompt.index))

@@ -1,0 +1,207 @@
+"""One shard, from store to store."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+
+from jobs.errors import JobNotFound, LeaseLost, RecordDamaged, StoreFull, StoreUnavailable
+from jobs.queue.hints import HintSender
+from jobs.records.job import Lease, NewJob, ShardRef
+from jobs.records.prompt import Prompt
+from jobs.stores.protocol import JobStore
+from worker.facts import WorkerFacts
+from worker.shards.active_shards import ActiveShard, ActiveShards
+from worker.shards.in_flight import InFlight, Interruption
+from worker.shards.inference_engine import InferenceEngine
+from worker.shards.line_result import completion_of
+from worker.shards.outbox import Outbox
+from worker.shards.preparation import Preparation
+from worker.shards.turns import Taken, Turns, interrupter
+from worker.upkeep.lease_keeper import HeldLease, LeaseKeeper
+from worker.upkeep.store_link import StoreLink
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+ABORT_SECONDS = 0.5  # how long aborted lines are waited for: about a step; some turn out to be finished
+
+
+class Outcome(StrEnum):
+    """How running a shard ended, for the log."""
+
+    FINISHED = "finished"
+    NOTHING_TO_DO = "nothing to do"  # finished, held by another worker, cancelled, or gone
+    CANCELLED = "cancelled"
+    PAUSED = "paused"  # given back until its job is resumed
+    LOST = "lost"  # the lease ended, or the job was deleted
+    HANDED_BACK = "handed back"  # the store knows that it needs a worker, and a hint was sent
+    LEFT_TO_HOLDER = "left to its holder"  # a second runner stops; the holder goes on
+    DAMAGED = "damaged"  # given up: its records in the store cannot be read
+    PUT_OFF = "put off"  # the store did not answer; a reaper will find the shard
+
+
+@dataclass(frozen=True)
+class ShardRunner:
+    """Runs shards. Thread-safe: several threads run one each, and all of their lines share the engine's batch."""
+
+    store: JobStore
+    hints: HintSender
+    engine: InferenceEngine
+    preparation: Preparation
+    lease_keeper: LeaseKeeper
+    turns: Turns
+    link: StoreLink
+    active: ActiveShards
+    facts: WorkerFacts
+    flush_seconds: float  # how long a finished line may wait before it is stored
+
+    def run(self, hint: ShardRef) -> Outcome:
+        """Run the shard that is next, which need not be the one that the hint names: the store decides.
+
+        Runs the lines that have no result yet. Returns when the shard is finished or no longer this worker's. Raises
+        `EngineDead`; the lease then expires by itself, so that the attempt counts.
+        """
+        with ExitStack() as until:
+            try:
+                taken = self.turns.take(hint, until)
+            except (StoreUnavailable, StoreFull) as error:
+                self.link.failed(error)
+                return Outcome.PUT_OFF
+            except RecordDamaged as error:
+                self.store.damage().note(error)
+                return Outcome.NOTHING_TO_DO
+            if isinstance(taken, Taken):
+                return self._put_off_if_down(lambda: self._run(taken.held, taken.activity))
+        if self.active.leaving:
+            self._hint(hint)
+            return Outcome.HANDED_BACK
+        if taken is None:
+            return Outcome.NOTHING_TO_DO
+        activity = ActiveShard(taken, InFlight(self.engine))
+        with self.active.entered_alone(activity) as granted:
+            return self._put_off_if_down(lambda: self._run_alone(activity)) if granted else Outcome.NOTHING_TO_DO
+
+    def run_backup(self, least_seconds: float) -> Outcome:
+        """Run the pending lines of a slow shard of another worker (`JobStore.back_up`). Raises as `run` does."""
+        activity = ActiveShard(None, InFlight(self.engine))
+        with self.active.entered(activity):
+            return self._put_off_if_down(lambda: self._run_backup(activity, least_seconds))
+
+    def _run_backup(self, activity: ActiveShard, least_seconds: float) -> Outcome:
+        held = self.lease_keeper.take_backup(self.facts.model, interrupter(activity), least_seconds)
+        if held is None:
+            return Outcome.NOTHING_TO_DO
+        activity.ref = held.lease.shard
+        return self._run(held, activity)
+
+    def _run_alone(self, activity: ActiveShard) -> Outcome:
+        assert activity.ref is not None
+        if self.active.leaving:
+            self._hint(activity.ref)
+            return Outcome.HANDED_BACK
+        held = self.lease_keeper.take(activity.ref, interrupter(activity), alone=True)
+        return Outcome.NOTHING_TO_DO if held is None else self._run(held, activity)
+
+    def _put_off_if_down(self, run: Callable[[], T]) -> T | Outcome:
+        try:
+            return run()
+        except (StoreUnavailable, StoreFull) as error:
+            self.link.failed(error)
+            return Outcome.PUT_OFF
+        except RecordDamaged as error:
+            self.store.damage().note(error)
+            return Outcome.DAMAGED
+
+    def _run(self, held: HeldLease, activity: ActiveShard) -> Outcome:
+        lease = held.lease
+        started_at = time.monotonic()
+        try:
+            outcome = self._run_sound(lease, activity)
+        except (LeaseLost, JobNotFound):
+            outcome = Outcome.LOST
+        finally:
+            activity.in_flight.abort(timeout_seconds=0)
+            self.engine.take_group_stats(_group(lease))
+            self.lease_keeper.let_go(held)
+        seconds = time.monotonic() - started_at
+        log.info("%s: job=%s shard=%d seconds=%.2f", outcome, lease.shard.job_id, lease.shard.index, seconds)
+        return outcome
+
+    def _run_sound(self, lease: Lease, activity: ActiveShard) -> Outcome:
+        """Run a shard, or give it up if the store's records of it are damaged: no other worker could run it, either."""
+        try:
+            return self._run_leased(lease, activity)
+        except RecordDamaged as error:
+            shard, why = lease.shard, f"Shard {lease.shard.index} cannot be run. {error.message}"
+            log.error("given up: job=%s shard=%d: %s", shard.job_id, shard.index, error.message)
+            self.link.insist(lambda: self.store.give_up(lease, why))
+            return Outcome.DAMAGED
+
+    def _run_leased(self, lease: Lease, activity: ActiveShard) -> Outcome:
+        shard, in_flight = lease.shard, activity.in_flight
+        job, prompts = self.link.insist(lambda: (self.store.job(shard.job_id).spec, self.store.pending(lease)))
+        how = "backing up" if lease.backup else "leased"
+        log.info("%s: job=%s shard=%d lines=%d attempt=%d", how, job.id, shard.index, len(prompts), lease.attempt)
+        complete = self._run_lines(prompts, job, lease, activity)
+        while complete and lease.lines_at_a_time is not None:
+            prompts = self.link.insist(lambda: self.store.pending(lease))
+            if not prompts:
+                break
+            complete = self._run_lines(prompts, job, lease, activity)
+        cancelled = in_flight.interruption is Interruption.CANCELLED
+        if not complete and (lease.backup or not cancelled):
+            return self._hand_back(lease, activity)
+        stats = self.facts.shard_stats(self.engine.take_group_stats(_group(lease)))
+        self.link.insist(lambda: self.store.finish_shard(lease, stats))
+        return Outcome.CANCELLED if cancelled else Outcome.FINISHED
+
+    def _run_lines(self, prompts: Sequence[Prompt], job: NewJob, lease: Lease, activity: ActiveShard) -> bool:
+        """Run lines and write what becomes of them; returns whether every line has a result."""
+        outbox = Outbox(store=self.store, lease=lease, flush_seconds=self.flush_seconds, link=self.link)
+        prepared = self.preparation.prepare(prompts, job, group=_group(lease), on_token=activity.count_token)
+        outbox.add(prepared.refused)
+        activity.in_flight.submit(prepared.runnable)
+        activity.preparing = False
+        self.active.stirred.set()  # fewer lines may have come than were counted for it
+        complete = self._collect(activity.in_flight, outbox)
+        self.link.insist(outbox.write_all)
+        return complete
+
+    def _collect(self, in_flight: InFlight, outbox: Outbox) -> bool:
+        """Move finished lines to the outbox until none is left; returns whether every line has a result."""
+        missing = 0
+        while in_flight:
+            before = len(in_flight)
+            if in_flight.interruption is None:
+                done = in_flight.collect(outbox.seconds_until_due())
+            else:
+                done = in_flight.abort(ABORT_SECONDS)
+            completions = [completion for line in done if (completion := completion_of(line)) is not None]
+            missing += before - len(in_flight) - len(completions)
+            outbox.add(completions)
+            outbox.flush_if_due()
+        return missing == 0
+
+    def _hand_back(self, lease: Lease, activity: ActiveShard) -> Outcome:
+        needs_a_worker = self.link.insist(lambda: self.store.release(lease))
+        if lease.backup:
+            return Outcome.LEFT_TO_HOLDER
+        if not needs_a_worker:
+            return Outcome.PAUSED if activity.in_flight.interruption is Interruption.PAUSED else Outcome.LOST
+        self._hint(lease.shard)
+        return Outcome.HANDED_BACK
+
+    def _hint(self, shard: ShardRef) -> None:
+        self.hints.send(self.facts.model, [shard])
+
+
+def _group(lease: Lease) -> str:
+    """The engine's name for this run of the shard; its token tells it from an earlier run in the same process."""
+    return f"{lease.shard.job_id}/{lease.shard.index}/{lease.token}"

@@ -1,0 +1,91 @@
+"""A worker's figures in Prometheus' text format, under the names that vLLM gives them where it has such a figure.
+
+Written by hand: it is a dozen lines of a format that has not changed for ten years.
+https://prometheus.io/docs/instrumenting/exposition_formats/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+
+from engine.request import EngineLoad
+from worker.queue.refusals import Refusals
+from worker.shards.inference_engine import InferenceEngine
+from worker.telemetry.request_meter import Histogram, RequestMeter
+from worker.upkeep.store_link import StoreLink
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_NO_LOAD = EngineLoad(running=0, waiting=0, kv_cache_usage=0.0, output_tokens=0)
+
+
+@dataclass
+class WorkerMetrics:
+    """Reads what other parts of the worker count; thread-safe."""
+
+    model: str  # the served model's name
+    meter: RequestMeter
+    refusals: Refusals
+    link: StoreLink
+    engine: InferenceEngine | None = None  # None until the model is loaded
+
+    def text(self) -> str:
+        """One scrape."""
+        return "".join(f"{line}\n" for line in self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        load = _NO_LOAD if self.engine is None else self.engine.load()
+        yield from self._one("vllm:num_requests_running", "gauge", "Sequences in the batch.", load.running)
+        yield from self._one("vllm:num_requests_waiting", "gauge", "Sequences not yet in the batch.", load.waiting)
+        yield from self._one(
+            "vllm:kv_cache_usage_perc", "gauge", "Used share of the cache; 1 is all.", load.kv_cache_usage
+        )
+        yield from self._one("vllm:generation_tokens_total", "counter", "Tokens generated.", load.output_tokens)
+        meter = self.meter
+        with meter.lock:
+            yield from self._one(
+                "vllm:prompt_tokens_total", "counter", "Prompt tokens of finished requests.", meter.prompt_tokens
+            )
+            yield from _head("vllm:request_success_total", "counter", "Finished requests.")
+            for reason in ("stop", "length"):
+                labels = self._labels(finished_reason=reason)
+                yield f"vllm:request_success_total{labels} {meter.finished[reason]}"
+            yield from self._histogram("vllm:time_to_first_token_seconds", "From arrival.", meter.ttft)
+            yield from self._histogram(
+                "vllm:request_time_per_output_token_seconds", "Mean of a request after its first token.", meter.tpot
+            )
+            yield from self._histogram("vllm:e2e_request_latency_seconds", "From arrival to the last token.", meter.e2e)
+        ready, answers = int(self.engine is not None), int(not self.link.failing)
+        yield from self._one("qwen_batch:ready", "gauge", "1 once the model is loaded.", ready)
+        yield from self._one("qwen_batch:store_answers", "gauge", "0 while the store is in trouble.", answers)
+        yield from self._one(
+            "qwen_batch:refused_messages_total",
+            "counter",
+            "Items on the queue that were no hints.",
+            self.refusals.count,
+        )
+
+    def _one(self, name: str, kind: str, what: str, value: float) -> Iterator[str]:
+        yield from _head(name, kind, what)
+        yield f"{name}{self._labels()} {value}"
+
+    def _histogram(self, name: str, what: str, histogram: Histogram) -> Iterator[str]:
+        yield from _head(name, "histogram", what)
+        borders = [*map(str, histogram.borders), "+Inf"]
+        for border, count in zip(borders, accumulate(histogram.counts), strict=True):
+            yield f"{name}_bucket{self._labels(le=border)} {count}"
+        yield f"{name}_sum{self._labels()} {histogram.sum}"
+        yield f"{name}_count{self._labels()} {sum(histogram.counts)}"
+
+    def _labels(self, **more: str) -> str:
+        labels: Mapping[str, str] = {"model_name": self.model, **more}
+        return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
+
+
+def _head(name: str, kind: str, what: str) -> tuple[str, str]:
+    return f"# HELP {name} {what}", f"# TYPE {name} {kind}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,0 +1,160 @@
+"""Tells the store again and again what this worker is and does."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from engine.request import EngineLoad
+from jobs.errors import JobNotFound, RecordDamaged, StoreFull, StoreUnavailable
+from jobs.records.shard_stats import TimelineSample
+from jobs.records.worker_report import WorkerReport, WorkerState
+from jobs.stats.cache_room import CacheRoom
+from jobs.stores.protocol import JobStore
+from worker.facts import WorkerFacts
+from worker.queue.refusals import Refusals
+from worker.shards.active_shards import ActiveShards
+from worker.shards.inference_engine import InferenceEngine
+from worker.upkeep.cache_watch import CacheWatch
+from worker.upkeep.periodic import Periodic
+from worker.upkeep.store_link import StoreLink
+from worker.upkeep.throughput import Throughput
+
+log = logging.getLogger(__name__)
+
+INTERVAL_SECONDS = 0.5
+LIFE_SECONDS = 1.8  # a worker that is silent for so long is shown as lost: what is shown is wrong for less than 2 s
+LOADING_LIFE_SECONDS = 5.0  # while libraries are loaded no other thread of the process may run for a while
+SAMPLE_SECONDS = 1.0  # between two samples of the timeline
+NO_LOAD = EngineLoad(running=0, waiting=0, kv_cache_usage=0.0, output_tokens=0)
+
+
+class Reporter:
+    """Publishes a `WorkerReport` twice a second, and a timeline sample a job every second, on a thread of its own.
+
+    It starts before the model is loaded and says `loading` until it is told of an engine.
+
+    Args:
+        store: Where reports go.
+        link: Told of every call that failed or worked.
+        active: What the worker is doing.
+        refusals: What it has refused to do.
+        facts: Who it is, as far as it is known before the model is loaded.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: JobStore,
+        link: StoreLink,
+        active: ActiveShards,
+        refusals: Refusals,
+        facts: WorkerFacts,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._link = link
+        self._active = active
+        self._refusals = refusals
+        self._facts = facts
+        self._clock = clock
+        self._engine: InferenceEngine | None = None
+        self._throughput = Throughput()
+        self._cache = CacheWatch()
+        self._sampled_at = clock()
+        self._thread = Periodic("reporter", self.publish, INTERVAL_SECONDS)
+
+    def start(self) -> None:
+        """Announce the worker and go on."""
+        self._thread.start()
+
+    def loaded(self, facts: WorkerFacts, engine: InferenceEngine) -> None:
+        """The model is there: from now on the worker is `idle` or `busy`."""
+        self._facts = facts
+        self._engine = engine
+
+    def stop(self) -> None:
+        """End the reports and take the worker off the list at once, if the store answers."""
+        self._thread.stop()
+        try:
+            self._store.forget_worker(self._facts.worker_id)
+        except (StoreUnavailable, StoreFull) as error:
+            self._link.failed(error)
+
+    def publish(self) -> None:
+        """One report, and samples if it is time. A store in trouble costs these, nothing more."""
+        load = NO_LOAD if self._engine is None else self._engine.load()
+        life = LOADING_LIFE_SECONDS if self._engine is None else LIFE_SECONDS
+        try:
+            self._store.report_worker(self._report(load), life)
+            if self._clock() - self._sampled_at >= SAMPLE_SECONDS:
+                self._publish_timeline(load)
+            self._link.worked()
+        except (StoreUnavailable, StoreFull) as error:
+            self._link.failed(error)
+        except RecordDamaged as error:
+            self._store.damage().note(error)
+
+    def _state(self, jobs: tuple[str, ...]) -> WorkerState:
+        if self._active.stopping.is_set():
+            return "stopping"
+        if self._engine is None:
+            return "loading"
+        if self._active.draining.is_set():
+            return "draining"
+        return "busy" if jobs else "idle"
+
+    def _room(self, load: EngineLoad, jobs: tuple[str, ...]) -> CacheRoom | None:
+        """The cache's room if it is too little; the log hears of it once a job."""
+        room = self._cache.look(load, self._facts.kv_cache_bytes)
+        for job_id in self._cache.untold(jobs) if room else ():
+            log.warning("%s job=%s", room.advice if room else "", job_id)
+        return room
+
+    def _report(self, load: EngineLoad) -> WorkerReport:
+        facts, jobs = self._facts, self._active.job_ids()
+        room = self._room(load, jobs)
+        return WorkerReport(
+            worker_id=facts.worker_id,
+            host=facts.host,
+            pid=facts.pid,
+            model=facts.model,
+            device=facts.device,
+            dtype=facts.dtype,
+            quantize=facts.quantize,
+            compiled=facts.compiled,
+            state=self._state(jobs),
+            started_at=facts.started_at,
+            load_seconds=facts.load_seconds,
+            compile_seconds=facts.compile_seconds,
+            output_throughput=self._throughput.per_second(self._clock(), load.output_tokens),
+            running=load.running,
+            waiting=load.waiting,
+            kv_cache_usage=load.kv_cache_usage,
+            peak_memory_bytes=facts.peak_memory_bytes(),
+            output_tokens=load.output_tokens,
+            jobs=jobs,
+            held_back=round(room.waiting) if room else 0,
+            kv_cache_bytes_wanted=room.wanted_bytes if room else 0,
+            refused_messages=self._refusals.count,
+        )
+
+    def _publish_timeline(self, load: EngineLoad) -> None:
+        now = self._clock()
+        seconds, self._sampled_at = now - self._sampled_at, now
+        work = self._active.take_work()
+        all_lines = sum(job.lines for job in work.values())
+        for job_id, job in work.items():
+            sample = TimelineSample(
+                at=time.time(),
+                worker_id=self._facts.worker_id,
+                output_throughput=job.output_tokens / seconds if seconds > 0 else 0.0,
+                running=round(load.running * job.lines / all_lines) if all_lines else 0,  # the batch knows no jobs
+                kv_cache_usage=load.kv_cache_usage,
+            )
+            try:
+                self._store.add_timeline(job_id, sample)
+            except JobNotFound:
+                continue  # deleted meanwhile
