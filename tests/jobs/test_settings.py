@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cli.options import settings_with
+from cli.options.options import settings_with
 from jobs.errors import InvalidInput
 from jobs.settings import PREFIX, Settings
 

@@ -83,8 +83,7 @@ class Workspace:
 
     def build_kernels(self) -> bool:
         """Fill the cache with the kernels of the sources as they stand. Returns whether there are any now."""
-        program = "import sys; from engine.kernels import load_cpu_kernels; sys.exit(not load_cpu_kernels(print))"
-        command = [self._python, "-c", program]
+        command = [self._python, "-m", "tools.mutation.kernels"]
         return subprocess.run(command, cwd=self.tree, env=self._environment(), check=False).returncode == 0
 
     def kernels(self) -> set[Path]:
