@@ -31,7 +31,7 @@ UNUSED_PLUGINS = (
 # What comes of libraries that are loaded beforehand: they cannot be rewritten, and what they leave open is seen.
 IGNORED = ("pytest.PytestAssertRewriteWarning", "pytest.PytestUnraisableExceptionWarning")
 PYTEST = (
-    *("-x", "-q", "--timeout=90"),
+    *("-x", "-q", "--timeout=300"),
     *(word for name in UNUSED_PLUGINS for word in ("-p", f"no:{name}")),
     *(word for name in IGNORED for word in ("-W", f"ignore::{name}")),
 )
@@ -116,6 +116,7 @@ class Workspace:
         ours = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTEST_ADDOPTS", "CI")}
         return ours | {
             "PYTHONDONTWRITEBYTECODE": "1",  # a mutant may be as long as the original, and as old to the second
+            "OMP_WAIT_POLICY": "passive",  # threads that spin keep others from the processor
             "TMPDIR": str(self._temporary),
             "TRITON_INTERPRET": "1",  # Triton decides when it is loaded, which is before `tests/conftest.py` can say so
             "XDG_CACHE_HOME": str(self.cache),
