@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import shutil
 import sys
 import tempfile
 from collections import Counter
@@ -57,13 +56,11 @@ def _is_meant(mutant: Mutant, texts: list[str]) -> bool:
 
 
 def _workspaces(folder: Path, number: int) -> list[Workspace]:
-    """Copies of the tree; the kernels are built once."""
+    """Copies of the tree. The kernels are built in each: a library belongs to the folder of its sources."""
     workspaces = [Workspace(folder / str(index)) for index in range(number)]
     for workspace in workspaces:
         workspace.make()
-    workspaces[0].build_kernels()
-    for workspace in workspaces[1:]:
-        shutil.copytree(workspaces[0].cache, workspace.cache, dirs_exist_ok=True)
+        workspace.build_kernels()
     return workspaces
 
 

@@ -49,6 +49,27 @@ def test_pace_is_that_of_the_last_seconds() -> None:
     assert pace.seconds_for(50) == pytest.approx(10)
 
 
+def test_pace_looks_back_at_least_as_far_as_it_says() -> None:
+    pace = Pace(window_seconds=10)
+    for now, count in ((0, 0), (4, 60), (8, 60), (12, 60)):
+        pace.add(now, count)
+    assert pace.per_second == pytest.approx(5)
+
+
+def test_two_looks_at_the_same_moment_tell_no_pace() -> None:
+    pace = Pace()
+    pace.add(1, 5)
+    pace.add(1, 6)
+    assert pace.per_second is None
+
+
+def test_a_count_that_falls_tells_no_time_left() -> None:
+    pace = Pace()
+    pace.add(1, 50)
+    pace.add(2, 40)
+    assert pace.seconds_for(10) is None
+
+
 def test_nothing_is_said_of_the_time_left_while_nothing_moves() -> None:
     update = observe((0, job_with(done=5)), (10, job_with(done=5)))
     assert (update.seconds_left, observe((0, job_with())).output_throughput) == (None, None)

@@ -38,6 +38,10 @@ def test_another_file_model_or_option_is_another_run(report: FileReport, model: 
     assert fingerprint_of(report, model, options) != fingerprint_of(REPORT, "demo", OPTIONS)
 
 
+def test_a_run_with_weights_of_8_bits_is_another_run() -> None:
+    assert fingerprint_of(REPORT, "demo", OPTIONS, quantize="int8") != fingerprint_of(REPORT, "demo", OPTIONS)
+
+
 def test_only_the_last_unfinished_runs_are_kept_and_those_in_use(tmp_path: Path) -> None:
     folders = [run_folder(tmp_path, f"run-{number:02}") for number in range(KEPT_RUNS + 3)]
     for age, folder in enumerate(reversed(folders)):

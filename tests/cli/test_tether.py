@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-PROGRAM = "[sys.executable, '-c', 'import time; print(1, flush=True); time.sleep(60)']"
+PROGRAM = "[sys.executable, '-c', 'import time; print(1, flush=True); time.sleep(30); print(2)']"
 START = {
     "as on this system": f"subprocess.Popen(tether.command({PROGRAM}, signal.SIGKILL)).wait()",
     "as where the kernel does not help": (

@@ -217,7 +217,7 @@ def test_a_device_is_written_to_and_never_replaced() -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which is Linux's")
 def test_a_full_disk_is_an_error_that_names_the_file() -> None:
-    with pytest.raises(OutputNotWritable, match="/dev/full cannot be written: No space left on device"):
+    with pytest.raises(OutputNotWritable, match="/dev/full cannot be written: its disk is full"):
         write_results(MIXED * 10_000, job("native"), Path("/dev/full"))
 
 

@@ -25,6 +25,9 @@ class FakeWorkspace(Workspace):
         self.seen: list[str] = []
         self._outcome = outcome
 
+    def build_kernels(self) -> bool:
+        return False
+
     def run(self, tests: Selection, timeout: float) -> Outcome:
         self.seen.append((self.tree / "a.py").read_text())
         return self._outcome
@@ -73,3 +76,4 @@ def test_a_kernel_that_the_compiler_refuses_is_no_survivor(tmp_path: Path) -> No
     workspace = FakeWorkspace(tmp_path, GREEN)
     (workspace.tree / "a.cpp").write_text("x < 1")
     assert try_mutant(workspace, replace(MUTANT, file="a.cpp"), GREEN).verdict is Verdict.NOT_BUILT
+    assert workspace.seen == []

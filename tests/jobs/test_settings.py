@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cli.options.options import settings_with
 from jobs.errors import InvalidInput
 from jobs.settings import PREFIX, Settings
 
@@ -16,6 +17,13 @@ def test_each_variable_sets_its_field_and_an_empty_one_sets_nothing() -> None:
     environ = {"MODEL": "my/model", "THREADS": "3", "COMPILE": "false", "FLUSH_SECONDS": "0.25", "DTYPE": ""}
     settings = Settings.from_env({PREFIX + name: value for name, value in environ.items()})
     assert settings == Settings(model="my/model", threads=3, compile=False, flush_seconds=0.25)
+
+
+def test_an_option_wins_over_its_variable_also_where_it_says_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PREFIX + "COMPILE", "true")
+    monkeypatch.setenv(PREFIX + "THREADS", "3")
+    settings = settings_with(compile=False, threads=None)
+    assert (settings.compile, settings.threads) == (False, 3)
 
 
 def test_a_child_process_gets_the_same_settings() -> None:

@@ -66,6 +66,18 @@ def test_a_decoded_row_has_the_same_bits_among_any_neighbours(threads: int, dtyp
                 assert torch.equal(out, alone[row])
 
 
+@pytest.mark.parametrize("dim", [24, 64, 128])
+def test_a_decoded_value_between_two_bfloat16_values_becomes_the_even_one(dim: int) -> None:
+    step = 2.0**-7  # from 1 to the next bfloat16 value
+    cache = torch.zeros(1, 2, 1, PAGE_SIZE, dim, dtype=torch.bfloat16)
+    cache[0, 1, 0, :2, 0] = torch.tensor([1, 1 + step])
+    cache[0, 1, 0, :2, 1] = torch.tensor([1 + step, 1 + 2 * step])
+    lens, tables = torch.tensor([2], dtype=torch.int32), torch.zeros(1, 1, dtype=torch.int32)
+    query = torch.zeros(1, 1, dim, dtype=torch.bfloat16)
+    out = torch.ops.qwen_batch_cpu.decode_attention(query, cache, lens, tables, 1.0)
+    assert out[0, 0, :2].tolist() == [1, 1 + 2 * step]
+
+
 def test_a_prompt_has_the_same_bits_among_any_neighbours_and_in_any_chunks(threads: int) -> None:
     heads = Heads(16, 8, 128)
     needs_prefill_kernel(heads)

@@ -76,8 +76,9 @@ def test_a_type_that_onednn_refuses_is_found_out(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.usefixtures("kernels")
 @DTYPES
 @pytest.mark.parametrize("num_rows", [0, 1, 2, 64, 65, 130])
-def test_a_product_is_that_of_plain_linear(num_rows: int, dtype: torch.dtype) -> None:
-    weight, x = torch.randn(96, 1024).to(dtype) / 32, torch.randn(num_rows, 1024).to(dtype)
+@pytest.mark.parametrize("in_features", [1024, 70])  # 70: of no kernel's steps a multiple
+def test_a_product_is_that_of_plain_linear(in_features: int, num_rows: int, dtype: torch.dtype) -> None:
+    weight, x = torch.randn(96, in_features).to(dtype) / 32, torch.randn(num_rows, in_features).to(dtype)
     expected = torch.nn.functional.linear(x.double(), weight.double())
     torch.testing.assert_close(linear(x, pack_weight(weight), 96).double(), expected, atol=2e-2, rtol=2e-2)
 

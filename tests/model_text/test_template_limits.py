@@ -31,6 +31,7 @@ TOO_LARGE = [
     "{{ (messages[0].content * 99999) | replace('h', messages[0].content * 9999) }}",
     "{{ messages | tojson(indent=999999999) }}",
     "{{ messages[0].content * 999999999 }}",
+    "{{ messages[0].content * 50000000 }}",
 ]
 
 

@@ -117,10 +117,3 @@ def test_a_job_that_was_cancelled_meanwhile_does_not_expire(client: redis.Redis)
     client.hset(META, "deadline_ms", 1)
     assert RedisServer(client).script("expire_job", [META, OPEN, LEASES]) == 0
     assert store.job("job-1").cancel_requested
-
-
-def test_idle_times_of_several_retries_are_added_up(client: redis.Redis) -> None:
-    store, lease = leased(client)
-    client.hset(META, mapping={"idle_ms": 500, "idle_since_ms": 1_000, "idle_until_ms": 1_700})
-    store.write(lease, [completed(0)])
-    assert client.hget(META, "idle_ms") == b"1200"

@@ -11,7 +11,6 @@ from tools.mutation.mutants import Mutant, Selection
 from tools.mutation.workspace import Outcome, Workspace
 
 BASE_TIMEOUT_SECONDS = 600.0
-BUILD_SECONDS = 180.0  # for the C++ compiler on a busy machine
 SOURCES = (".cpp", ".h")
 
 
@@ -58,15 +57,14 @@ def try_mutant(workspace: Workspace, mutant: Mutant, base: Outcome) -> Trial:
     kernels = workspace.kernels()
     path.write_text(changed, encoding="utf-8")
     try:
-        is_compiled = path.suffix in SOURCES
-        outcome = workspace.run(mutant.tests, 60 + 4 * base.seconds + BUILD_SECONDS * is_compiled)
+        # Before the tests: on a busy machine the compiler takes longer than a test may.
+        if path.suffix in SOURCES and not workspace.build_kernels():
+            return Trial(mutant, Verdict.NOT_BUILT)
+        outcome = workspace.run(mutant.tests, 60 + 4 * base.seconds)
     finally:
         path.write_text(text, encoding="utf-8")
-    built = workspace.kernels() - kernels
-    for library in built:
-        library.unlink()
-    if is_compiled and not built:
-        return Trial(mutant, Verdict.NOT_BUILT, outcome.seconds, outcome.output)
+        for library in workspace.kernels() - kernels:
+            library.unlink()
     verdict = Verdict.SURVIVED if outcome.status == 0 else Verdict.KILLED
     return Trial(mutant, verdict, outcome.seconds, outcome.output)
 

@@ -31,7 +31,7 @@ UNUSED_PLUGINS = (
 # What comes of libraries that are loaded beforehand: they cannot be rewritten, and what they leave open is seen.
 IGNORED = ("pytest.PytestAssertRewriteWarning", "pytest.PytestUnraisableExceptionWarning")
 PYTEST = (
-    *("-x", "-q", "--timeout=90"),
+    *("-x", "-q", "--timeout=300"),
     *(word for name in UNUSED_PLUGINS for word in ("-p", f"no:{name}")),
     *(word for name in IGNORED for word in ("-W", f"ignore::{name}")),
 )
@@ -81,21 +81,10 @@ class Workspace:
         packages = self.folder / "venv" / "lib" / version / "site-packages"
         (packages / "copy.pth").write_text(f"{self.tree}\n{sysconfig.get_path('purelib')}\n")
 
-        self._take_over_kernels()
-
-    def _take_over_kernels(self) -> None:
-        """Copy what the user's own cache has, so that kernels that are built already are not built again."""
-        base = os.environ.get("XDG_CACHE_HOME")
-        built = (Path(base) if base else Path.home() / ".cache") / "qwen-batch" / "kernels"
-        ours = self.cache / "qwen-batch" / "kernels"
-        ours.mkdir(parents=True)
-        for library in built.glob("*.so"):
-            shutil.copy2(library, ours)
-
-    def build_kernels(self) -> None:
-        """Fill the cache with the kernels of the unchanged sources; does nothing without a compiler."""
-        program = "from engine.cpu_kernels import load_cpu_kernels; load_cpu_kernels(print)"
-        subprocess.run([self._python, "-c", program], cwd=self.tree, env=self._environment(), check=False)
+    def build_kernels(self) -> bool:
+        """Fill the cache with the kernels of the sources as they stand. Returns whether there are any now."""
+        command = [self._python, "-m", "tools.mutation.kernels"]
+        return subprocess.run(command, cwd=self.tree, env=self._environment(), check=False).returncode == 0
 
     def kernels(self) -> set[Path]:
         """The libraries in the cache."""
@@ -127,6 +116,7 @@ class Workspace:
         ours = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTEST_ADDOPTS", "CI")}
         return ours | {
             "PYTHONDONTWRITEBYTECODE": "1",  # a mutant may be as long as the original, and as old to the second
+            "OMP_WAIT_POLICY": "passive",  # threads that spin keep others from the processor
             "TMPDIR": str(self._temporary),
             "TRITON_INTERPRET": "1",  # Triton decides when it is loaded, which is before `tests/conftest.py` can say so
             "XDG_CACHE_HOME": str(self.cache),
