@@ -17,13 +17,15 @@ _WORDS = ("JOB", "STATE")
 
 
 @click.command(name="list")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="Jobs at the most.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="Maximum number of jobs."
+)
 @redis_url_option
 @json_option
 @verbosity_options
 @pass_console
 def command(console: Console, limit: int, redis_url: str | None, as_json: bool) -> None:
-    """List jobs, the newest first.
+    """List jobs, newest first.
 
     \b
     Examples:

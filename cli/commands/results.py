@@ -26,7 +26,7 @@ from jobs.errors import JobConflict
 @click.option(
     "--partial",
     is_flag=True,
-    help="Write what there is: of a job that still runs, or whose results are not all there any more.",
+    help="Write the results that exist, of a running job or of a job with lost results.",
 )
 @redis_url_option
 @verbosity_options
@@ -36,13 +36,13 @@ def command(  # one parameter an option
 ) -> None:
     """Write a job's results, in input order, to stdout or a file.
 
-    They have the format of the input: one JSON object a line, each submitted
-    line exactly once (docs/results-format.md). The exit code is 0 when they
-    are written, whatever they say; `watch` reports how a job ended.
+    Results have the format of the input: one JSON object per line. Each
+    submitted line has exactly one result (docs/results-format.md). The exit
+    code is 0 once the results are written, even if lines have failed.
 
-    If the store has lost results of a job that has ended, the command names
-    the missing lines and ends with exit code 6. A file of -o then stays as it
-    was, and stdout has the lines that are left. `retry` runs the others again.
+    If the store has lost results of an ended job, the command names the missing
+    lines and exits with code 6. It then leaves the file of -o as it was. On
+    stdout, it writes the remaining lines. `retry` runs the missing lines again.
 
     \b
     Examples:

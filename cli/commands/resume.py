@@ -15,9 +15,9 @@ from cli.store import open_hints, open_store
 @verbosity_options
 @pass_console
 def command(console: Console, job_id: str, redis_url: str | None) -> None:
-    """Let a paused job go on.
+    """Resume a paused job.
 
-    Its turn among the other jobs comes at once.
+    The job takes its turn among the other jobs at once.
 
     \b
     Examples:

@@ -27,9 +27,9 @@ from cli.store import open_hints, open_store, open_store_to_watch
 def command(console: Console, job_id: str, wait: bool, redis_url: str | None) -> ExitCode:
     """Run the failed lines of an ended job again.
 
-    Completed lines keep their results. The lines of a cancelled job that
-    never ran count as failed, so this also takes a cancelled job up again.
-    Lines whose results the store has lost are run again, too.
+    Completed lines keep their results. Lines of a cancelled job that never ran
+    count as failed: `retry` also resumes a cancelled job. It also runs lines
+    whose results the store has lost.
 
     \b
     Examples:

@@ -94,7 +94,7 @@ def _standing(job: Job) -> str:
     "--idempotency-key",
     metavar="KEY",
     callback=_check_key,
-    help="Submissions with the same key are the same job.  [default: from the file's content and the options]",
+    help="Submissions with the same key are one job.  [default: a key made from the file's content and the options]",
 )
 @click.option(
     "--priority",
@@ -102,18 +102,18 @@ def _standing(job: Job) -> str:
     default=0,
     show_default=True,
     metavar="N",
-    help="Jobs with a higher one go first; those of one priority share the workers.",
+    help="Jobs with a higher priority run first. Jobs of equal priority share the workers.",
 )
 @click.option(
     "--deadline",
     metavar="DURATION",
     callback=_parse_deadline,
-    help="End the job after 90s, 30m, 1h30m or 2d: finished lines stay, the rest is `expired`.",
+    help="End the job after this time, such as 90s, 30m, 1h30m or 2d. Finished lines stay, others become `expired`.",
 )
 @click.option(
-    "--reuse", is_flag=True, help="Take completions of equal lines from earlier jobs of the model; run only the others."
+    "--reuse", is_flag=True, help="Copy completions of equal lines from the model's earlier jobs. Run only the others."
 )
-@click.option("--new", is_flag=True, help="Make another job, even if the same one stands already.")
+@click.option("--new", is_flag=True, help="Make a new job even if the same submission has one.")
 @wait_option
 @output_option
 @overwrite_option
@@ -142,15 +142,15 @@ def command(
 ) -> ExitCode:
     """Store a file of prompts as a job for the workers of its model.
 
-    PROMPTS is a JSONL file, in the native or the OpenAI batch format, or -
-    for standard input. Every line is checked first; if one is bad, nothing is
-    stored. stdout is the job's id and nothing else.
+    PROMPTS is a JSONL file in the native or the OpenAI batch format, or - for
+    standard input. The command checks every line first. If a line is invalid,
+    nothing is stored. The command prints only the job's id to stdout.
 
-    Submitting the same file for the same model with the same options again
-    makes no second job while the first one waits, runs or is completed: its
-    id is printed instead. --new makes one all the same.
+    The same file, model and options make one job. A repeated submission prints
+    the id of the first job while that job waits, runs or is completed. Use
+    --new to make a second job.
 
-    The sampling options are for lines that leave the setting out.
+    The sampling options apply to lines that do not set them.
 
     \b
     Examples:

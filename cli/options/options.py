@@ -42,10 +42,20 @@ def _set_verbosity(ctx: click.Context, param: click.Parameter, wanted: bool) -> 
 def verbosity_options(command: Command) -> Command:
     """`-v` and `-q`, before or after the command's name; they decide the `Console` of the context."""
     quiet = click.option(
-        "-q", "--quiet", is_flag=True, expose_value=False, callback=_set_verbosity, help="Errors and warnings only."
+        "-q",
+        "--quiet",
+        is_flag=True,
+        expose_value=False,
+        callback=_set_verbosity,
+        help="Print only errors and warnings.",
     )
     verbose = click.option(
-        "-v", "--verbose", is_flag=True, expose_value=False, callback=_set_verbosity, help="Say more on stderr."
+        "-v",
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        callback=_set_verbosity,
+        help="Print more messages to stderr.",
     )
     return verbose(quiet(command))
 
@@ -67,36 +77,39 @@ model_option = click.option(
     "-m",
     "--model",
     metavar="MODEL",
-    help="A local folder, a hub id (Qwen/Qwen3-0.6B, also with @REVISION), or demo. [env: QWEN_BATCH_MODEL; "
-    "default: demo]",
+    help="A local folder, a hub id (such as Qwen/Qwen3-0.6B, with or without @REVISION), or demo. "
+    "[env: QWEN_BATCH_MODEL; default: demo]",
 )
 
 served_model_name_option = click.option(
     "--served-model-name",
     metavar="NAME",
-    help="The name of the model's queue, if it shall not be the hub id or the folder's name.",
+    help="Name of the model's queue.  [env: QWEN_BATCH_SERVED_MODEL_NAME; default: the hub id or the folder's name]",
 )
 
-json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, for scripts.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON to stdout, for scripts.")
 
 output_option = click.option(
     "-o",
     "--output",
     metavar="FILE",
-    help="Write the results here: to a file beside it first, so that it is never half-written.",
+    help="Write the results to FILE. A temporary file beside FILE prevents half-written results.",
 )
 
 overwrite_option = click.option(
-    "--overwrite", is_flag=True, help="Let -o replace PROMPTS itself; other existing files it replaces anyway."
+    "--overwrite", is_flag=True, help="Allow -o to replace PROMPTS itself. -o always replaces other existing files."
 )
 
 errors_option = click.option(
     "--errors",
     metavar="FILE",
-    help="Write failed lines here as well; in the OpenAI format here only.  [default there: OUTPUT.errors.jsonl]",
+    help="Also write failed lines to FILE. In the OpenAI format, failed lines go to FILE only.  "
+    "[default in the OpenAI format: OUTPUT.errors.jsonl]",
 )
 
-wait_option = click.option("--wait", is_flag=True, help="Watch the job until it ends; the exit code says how.")
+wait_option = click.option(
+    "--wait", is_flag=True, help="Watch the job until it ends. The exit code tells how it ended."
+)
 
 seed_option = click.option(
     "--seed",
@@ -105,11 +118,11 @@ seed_option = click.option(
     metavar="N",
     default=0,
     show_default=True,
-    help="Decides the random numbers of every line that names no seed of its own.",
+    help="Random seed for every line that does not set its own seed.",
 )
 
 skip_invalid_option = click.option(
-    "--skip-invalid", is_flag=True, help="Run the good lines; a bad line's result is an error."
+    "--skip-invalid", is_flag=True, help="Run the valid lines. An invalid line gets an error as its result."
 )
 
 prompts_argument = click.argument("prompts", metavar="PROMPTS")
