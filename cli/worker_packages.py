@@ -14,6 +14,6 @@ def require_worker_packages() -> None:
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise InvalidInput(
-            f"This installation cannot run a model: {', '.join(missing)} is not installed.",
-            "Install it with `pip install 'qwen-batch[worker]'`.",
+            f"This installation cannot run a model. It lacks these packages: {', '.join(missing)}.",
+            "Install them with `pip install 'qwen-batch[worker]'`.",
         )

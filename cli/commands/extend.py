@@ -52,5 +52,5 @@ def command(
     before = store.job(job_id).spec.num_lines
     with PromptFile.open(prompts, sys.stdin.buffer) as file:
         job = extend_job(store, open_hints(settings), job_id, file, skip_invalid)
-    console.say(f"{job.spec.num_lines - before:,} lines are added; the job has {job.spec.num_lines:,} now.")
+    console.say(f"Added {job.spec.num_lines - before:,} lines. The job now has {job.spec.num_lines:,} lines.")
     return watch_to_the_end(store, job_id, console) if wait else ExitCode.DONE

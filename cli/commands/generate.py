@@ -60,8 +60,8 @@ def command(
 
     if no_cache and (defaults.temperature or 0) > 0:
         raise InvalidInput(
-            f"--no-cache generates greedily; --temperature {defaults.temperature:g} does not go with it.",
-            "Leave one of the two out.",
+            f"--no-cache generates greedily and cannot be combined with --temperature {defaults.temperature:g}.",
+            "Remove one of the two options.",
         )
     settings = settings_with(**options)
     say_if_demo(settings, console)

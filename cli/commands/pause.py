@@ -29,5 +29,5 @@ def command(console: Console, job_id: str, redis_url: str | None) -> None:
     job = open_store(settings_with(redis_url=redis_url)).pause(job_id)
     console.say(
         f"The job is paused; {job.done:,} of {job.spec.num_lines:,} lines are finished. "
-        f"It goes on with `qwen-batch resume {job_id}`."
+        f"Resume it with `qwen-batch resume {job_id}`."
     )

@@ -55,7 +55,7 @@ def command(  # one parameter an option
     if not job.state.ended and not partial:
         raise JobConflict(
             f"The job has not ended: {job.done:,} of {job.spec.num_lines:,} lines are finished.",
-            f"Wait for it with `qwen-batch watch {job_id}`, or take what there is with --partial.",
+            f"Wait for it with `qwen-batch watch {job_id}`, or write the finished lines with --partial.",
         )
     counts = target.write(store, job, partial)
     if counts.missing:

@@ -28,4 +28,4 @@ def command(console: Console, job_id: str, redis_url: str | None) -> None:
     store = open_store(settings)
     shards = store.resume(job_id)
     open_hints(settings).send(store.job(job_id).spec.model, shards)
-    console.say("The job goes on.")
+    console.say("The job is no longer paused.")

@@ -41,7 +41,7 @@ def command(console: Console, job_id: str, wait: bool, redis_url: str | None) ->
     model = store.job(job_id).spec.model
     shards = store.retry(job_id)
     if not shards:
-        console.say("No line of this job has failed and none is missing; there is nothing to retry.")
+        console.say("There is nothing to retry: no line of this job has failed, and no result is missing.")
         return ExitCode.DONE
     open_hints(settings).send(model, shards)
     console.say("The lines without a completion are queued again.")

@@ -44,7 +44,7 @@ MAX_KEY_CHARS = 200
 
 def _check_key(_ctx: click.Context, _param: click.Parameter, key: str | None) -> str | None:
     if key is not None and not (0 < len(key) <= MAX_KEY_CHARS and key.isprintable()):
-        raise click.BadParameter(f"{key!r} is not 1 to {MAX_KEY_CHARS} printable characters.")
+        raise click.BadParameter(f"{key!r} cannot be a key; a key must have 1 to {MAX_KEY_CHARS} printable characters.")
     return key
 
 
@@ -63,19 +63,19 @@ def _refuse_conflicts(
     wait: bool, output: str | None, errors: str | None, idempotency_key: str | None, new: bool
 ) -> None:
     if (output or errors) and not wait:
-        raise click.UsageError("-o and --errors need --wait; without it use `qwen-batch results` later.")
+        raise click.UsageError("-o and --errors need --wait. Without --wait, use `qwen-batch results` later.")
     if idempotency_key and new:
-        raise click.UsageError("--idempotency-key and --new exclude each other.")
+        raise click.UsageError("--idempotency-key and --new cannot be used together.")
     if errors and not output:
-        raise click.UsageError("--errors needs -o: stdout is for the job's id.")
+        raise click.UsageError("--errors needs -o, because stdout holds the job's id.")
 
 
 def _say_what_became_of_it(console: Console, submitted: Submitted, reuse: bool) -> None:
     job = submitted.job
     if not submitted.is_new:
-        console.say(f"This was submitted before; --new makes another job of it. {_standing(job)}")
+        console.say(f"This submission already has a job. Use --new to make another job. {_standing(job)}")
     elif reuse:
-        console.say(f"{job.reused:,} of {job.spec.num_lines:,} lines have their completions from earlier jobs.")
+        console.say(f"{job.reused:,} of {job.spec.num_lines:,} lines reuse completions of earlier jobs.")
     console.detail(f"{job.spec.num_lines:,} lines in {job.spec.num_shards:,} shards, for workers of {job.spec.model}.")
 
 
@@ -181,7 +181,9 @@ def command(
     try:
         console.data(submitted.job.id)
     except OutputNotWritable as error:
-        raise OutputNotWritable(error.message, f"The job is stored all the same: {submitted.job.id}.") from error
+        raise OutputNotWritable(
+            error.message, f"The job is stored nevertheless. Its id is {submitted.job.id}."
+        ) from error
     _say_what_became_of_it(console, submitted, reuse)
     if not wait:
         return ExitCode.DONE

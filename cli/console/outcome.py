@@ -15,8 +15,8 @@ def watch_to_the_end(store: JobStore, job_id: str, console: Console, *, as_json:
     try:
         job = watch_job(store, job_id, console, as_json=as_json)
     except KeyboardInterrupt:
-        console.say(f"The job goes on. See it: `qwen-batch watch {job_id}`.")
-        console.say(f"End it: `qwen-batch cancel {job_id}`.")
+        console.say(f"The job continues. Watch it with `qwen-batch watch {job_id}`.")
+        console.say(f"End it with `qwen-batch cancel {job_id}`.")
         return ExitCode.INTERRUPTED
     if not as_json:
         report_end(store, job, console)

@@ -35,7 +35,7 @@ def _set_verbosity(ctx: click.Context, param: click.Parameter, wanted: bool) -> 
         return
     step = 1 if param.name == "verbose" else -1
     if isinstance(ctx.obj, Console) and ctx.obj.verbosity == -step:
-        raise click.UsageError("-v and -q exclude each other.")
+        raise click.UsageError("-v and -q cannot be used together.")
     ctx.obj = Console(verbosity=step)
 
 
@@ -62,7 +62,7 @@ def verbosity_options(command: Command) -> Command:
 
 def _check_seed(_ctx: click.Context, _param: click.Parameter, seed: int) -> int:
     if seed not in RANGES["seed"]:
-        raise click.BadParameter(f"{seed} is not {RANGES['seed']}.")
+        raise click.BadParameter(f"{seed} is out of range; a seed must be {RANGES['seed']}.")
     return seed
 
 
@@ -158,4 +158,4 @@ def _check_arguments(ctx: click.Context) -> None:
             if param.name not in _FILES and unicode_text(text) != text:
                 raise click.BadParameter("it is not UTF-8.", ctx, param)
             if param.name not in _FREE_TEXTS | {"redis_url"} and has_credentials(text):
-                raise click.BadParameter("a URL with a password belongs into --redis-url only.", ctx, param)
+                raise click.BadParameter("a URL with a password is allowed only in --redis-url.", ctx, param)

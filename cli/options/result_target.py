@@ -18,7 +18,7 @@ from jobs.records.job import Job
 from jobs.stats.stats import JobStats
 from jobs.stores.protocol import JobStore
 
-_OVERWRITE_HINT = "Name another file, or give --overwrite to replace the prompts with their results."
+_OVERWRITE_HINT = "Name another file, or use --overwrite to replace the prompts with their results."
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class ResultTarget:
         for (option, path), (other_option, other) in combinations(named.items(), 2):
             if same_file(path, other):
                 raise InvalidInput(
-                    f"{option} and {other_option} are the same file, {path}.", "Name a file of its own for each."
+                    f"{option} and {other_option} are the same file, {path}.", "Name a different file for each."
                 )
         return target
 
@@ -68,12 +68,12 @@ class ResultTarget:
         source = Path("/dev/stdin" if prompts == "-" else prompts)
         if self.output is None and same_file(Path("/dev/stdout"), source):
             raise InvalidInput(
-                f"Standard output goes to the file of the prompts, {prompts}.", "Name a file for the results with -o."
+                f"Standard output would overwrite the prompt file {prompts}.", "Name a file for the results with -o."
             )
         for option, path in self._named().items():
             if same_file(path, source) and not (overwrite and option == "-o"):
                 raise InvalidInput(
-                    f"{option} is the file of the prompts, {prompts}, which would be lost.",
+                    f"{option} would overwrite the prompt file {prompts}.",
                     _OVERWRITE_HINT if option == "-o" else "Name another file.",
                 )
         return self

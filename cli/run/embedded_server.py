@@ -67,7 +67,7 @@ class EmbeddedServer:
         for _ in range(PORT_ATTEMPTS):
             if self._start(binary):
                 return self
-        raise StoreUnavailable("The embedded server does not start.", f"It said: {self._last_words()}")
+        raise StoreUnavailable("The embedded server does not start.", f"Its log ends with: {self._last_words()}")
 
     def __exit__(self, *_: object) -> None:
         if self._process is None:

@@ -59,7 +59,7 @@ class LocalRun:
             console.detail(f"Server data and worker logs are in {folder}.")
             if self.options.card is None:
                 console.say(
-                    f"A model that is not on this machine is fetched first; progress is in {folder}/worker-1.log."
+                    f"A model that is not on this machine is downloaded first. Progress: {folder}/worker-1.log."
                 )
             with self._server(folder) as server:
                 settings = self._settings(server)
@@ -98,14 +98,14 @@ class LocalRun:
             _forget_if_untouched(store, job.id)
             raise
         except KeyboardInterrupt:
-            console.say("Stopping. Finished lines are kept: the same command goes on from there.")
+            console.say("Stopping. Finished lines are kept. Run the same command to continue.")
             raise
         workers.ask_to_stop()
         try:
             self.target.write(store, ended)
             self.target.write_stats(store.stats(ended.id))
         except ResultsMissing as error:
-            hint = "The same command runs these lines again." if self.embedded else error.hint
+            hint = "Run the same command to run these lines again." if self.embedded else error.hint
             raise StoreDamaged(error.message, hint) from error
         except OutputNotWritable as error:
             raise OutputNotWritable(error.message, f"{error.hint} {self._kept(ended.id)}".strip()) from error
@@ -115,14 +115,14 @@ class LocalRun:
     def _kept(self, job_id: str) -> str:
         """Where the results are that could not be written."""
         if self.embedded:
-            return "The results are kept: the same command writes them."
-        return f"The results are kept: `qwen-batch results {job_id} -o FILE` writes them."
+            return "The results are kept. Run the same command to write them."
+        return f"The results are kept. Write them with `qwen-batch results {job_id} -o FILE`."
 
     def _job(self, store: JobStore, fingerprint: str, settings: Settings, console: Console) -> Job:
         earlier = job_to_resume(store, fingerprint, undelivered=self.embedded)
         if earlier is not None:
             console.say(
-                f"Going on with the interrupted run of this file: {earlier.done:,} of {earlier.spec.num_lines:,} "
+                f"Continuing the interrupted run of this file: {earlier.done:,} of {earlier.spec.num_lines:,} "
                 "lines are finished."
             )
             return earlier

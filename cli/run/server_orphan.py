@@ -34,7 +34,7 @@ def stop_orphan(folder: Path) -> None:
         if time.monotonic() > deadline:
             raise StoreUnavailable(
                 f"The server of an earlier run (process {state.pid}) does not stop.",
-                "End that process, or use another folder with --state-dir.",
+                "End that process, or name another folder with --state-dir.",
             )
         time.sleep(0.05)
 

@@ -37,7 +37,7 @@ class StateDisk:
         return StoreFull(
             f"The disk of the state folder {self._folder} is full: {format_bytes(usage.free)} of "
             f"{format_bytes(usage.total)} are free.",
-            "Make room there, or name a folder on another disk with --state-dir.",
+            "Free space there, or name a folder on another disk with --state-dir.",
         )
 
     @contextmanager
@@ -65,9 +65,9 @@ class StateDisk:
         """Say once that the server cannot save its data, and once that it can again."""
         if cannot_save and not self._was_full:
             full = self.error()
-            console.warn(f"{full.message} {full.hint} The run waits until there is room.")
+            console.warn(f"{full.message} {full.hint} The run waits for free space.")
         if self._was_full and not cannot_save:
-            console.say("There is room on the disk again. The run goes on.")
+            console.say("The disk has free space again. The run continues.")
         self._was_full = cannot_save
 
     def _usage(self) -> shutil._ntuple_diskusage:

@@ -34,8 +34,8 @@ class StateLock:
             os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
         except BlockingIOError:
             raise InvalidInput(
-                f"Another `qwen-batch run` (process {self._holder()}) works on this in {self._folder}.",
-                "Wait for it, or give this one a folder of its own with --state-dir.",
+                f"Another `qwen-batch run` (process {self._holder()}) already runs this file in {self._folder}.",
+                "Wait until it ends, or name another folder with --state-dir.",
             ) from None
         except OSError as error:
             self.__exit__()
@@ -43,7 +43,7 @@ class StateLock:
                 raise  # whoever knows the disk says more of it
             raise InvalidInput(
                 f"The state folder {self._folder} cannot be used: {error.strerror}.",
-                "Name another one with --state-dir.",
+                "Name another folder with --state-dir.",
             ) from error
         return self
 

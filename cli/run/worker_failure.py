@@ -43,7 +43,7 @@ class LocalWorkerFailed(QwenBatchError):
         """It crashed again and again while it ran lines."""
         how = f"signal {-status}" if status < 0 else f"exit code {status}"
         return cls(
-            f"The workers ended {times} times by themselves, the last one with {how}. {_last_line(log)}",
+            f"Workers crashed {times} times, the last one with {how}. {_last_line(log)}",
             f"Its whole log is {log}.",
             ExitCode.JOB_NOT_COMPLETED,
         )
@@ -61,7 +61,7 @@ def _own_words(log: Path) -> tuple[str, str] | None:
 
 def _last_line(log: Path) -> str:
     said = [line for line in _lines(log) if line.strip()]
-    return f"It said last: {said[-1].strip()}" if said else "It said nothing."
+    return f"Its last log line is: {said[-1].strip()}" if said else "Its log is empty."
 
 
 def _lines(log: Path) -> list[str]:

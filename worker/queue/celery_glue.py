@@ -29,7 +29,7 @@ EXIT_UNUSABLE = 2  # a model, a setting or an option that cannot be used: the ex
 EXIT_STORE = 4
 EXIT_NOT_LOADED = 7
 
-BUG = "This is a bug, or a library that does not fit this machine. The log above has the traceback."
+BUG = "This is a bug, or a library does not work on this machine. The log above has the traceback."
 
 
 def celery_app_of(process: WorkerProcess) -> Celery:
