@@ -1,4 +1,4 @@
-"""The one place where an error becomes a message and an exit code. A bug stays a traceback."""
+"""Turns errors into messages and exit codes. Bugs keep their traceback."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run_in_boundary(command: Callable[[], int | None]) -> int:
     """Run a command and return the exit status of the process.
 
     Args:
-        command: Returns an exit code, or None for "done".
+        command: Returns an exit code. None means success.
     """
     try:
         code = command()
@@ -46,5 +46,5 @@ def run_in_boundary(command: Callable[[], int | None]) -> int:
 
 
 def show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """What Python calls for an error that nobody catches: its traceback, without the passwords of URLs."""
+    """Print the traceback of an uncaught error, without the passwords of URLs. Serves as `sys.excepthook`."""
     sys.stderr.write(harmless_lines("".join(traceback.format_exception(kind, error, trace))))

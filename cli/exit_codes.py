@@ -1,4 +1,4 @@
-"""What the exit status of every command means."""
+"""Exit codes of all commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from jobs.records.job import Job, JobState
 
 
 class ExitCode(IntEnum):
-    """The one list of exit codes; 1 and 5 come from the commands that wait for a job: run, watch, submit --wait."""
+    """All exit codes. Only commands that wait for a job use 5 and, for failed lines, 1."""
 
     DONE = 0
     FAILED_LINES = 1  # the job is completed, but some of its lines have an error
@@ -24,7 +24,7 @@ class ExitCode(IntEnum):
 
 
 def code_of_error(error: QwenBatchError) -> ExitCode:
-    """The exit code that tells a script what kind of error this was."""
+    """Return the exit code for an error."""
     if isinstance(error, JobNotFound):
         return ExitCode.NO_SUCH_JOB
     if isinstance(error, StoreUnavailable | StoreFull):
@@ -35,7 +35,7 @@ def code_of_error(error: QwenBatchError) -> ExitCode:
 
 
 def code_of_job(job: Job) -> ExitCode:
-    """How an ended job came out."""
+    """Return the exit code for an ended job."""
     if job.state is not JobState.COMPLETED:
         return ExitCode.JOB_NOT_COMPLETED
     return ExitCode.FAILED_LINES if job.failed else ExitCode.DONE

@@ -1,4 +1,4 @@
-"""Every option that more than one command has, each a named decorator.
+"""Decorators for options that more than one command has.
 
 An option left out is None: the environment, then the built-in default decides (`settings_with`).
 """
@@ -21,7 +21,7 @@ Command = Callable[..., Any]
 
 
 def settings_with(**options: object) -> Settings:
-    """The settings of the environment, with the options that were given over them.
+    """Return the environment's settings, overridden by the given options. None means that an option was not given.
 
     Raises:
         InvalidInput: A `QWEN_BATCH_*` variable is unknown or has a bad value.
@@ -40,7 +40,7 @@ def _set_verbosity(ctx: click.Context, param: click.Parameter, wanted: bool) -> 
 
 
 def verbosity_options(command: Command) -> Command:
-    """`-v` and `-q`, before or after the command's name; they decide the `Console` of the context."""
+    """Add `-v` and `-q`, which set the `Console` of the context. They may stand before or after the command's name."""
     quiet = click.option(
         "-q",
         "--quiet",
@@ -135,10 +135,10 @@ _FREE_TEXTS = frozenset({"prompt", "text", "stop"})  # what a model reads may ho
 
 
 def pass_console(command: Command) -> Command:
-    """Gives a command the `Console` of its context, once its arguments are known to be text that may be shown.
+    """Pass the `Console` of the context to a command, after a check that the command's arguments may be shown.
 
     Raises (when the command runs):
-        click.BadParameter: An argument is not UTF-8, or has a URL with a password where none belongs.
+        click.BadParameter: An argument is not UTF-8, or an option other than --redis-url has a URL with a password.
     """
 
     @functools.wraps(command)

@@ -1,4 +1,4 @@
-"""The sampling settings as options: defaults for the lines of a file that leave them out."""
+"""Sampling options: defaults for lines that do not set them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _flag(name: str) -> str:
 
 
 def sampling_options(command: Command) -> Command:
-    """Adds the options; the command receives them as one `defaults: SamplingSettings`.
+    """Add the sampling options. The command receives them as one argument `defaults: SamplingSettings`.
 
     Raises (when the command runs):
         InvalidInput: A value is outside its range.

@@ -67,7 +67,7 @@ _OPTIONS = [
 
 
 def worker_options(command: Command) -> Command:
-    """`--model`, `--device` and the others, each under the name of its `Settings` field."""
+    """Add the options of a worker. Each has the name of its `Settings` field."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command

@@ -1,4 +1,4 @@
-"""`run`: a server, workers, a job and its results, from beginning to end."""
+"""The whole of `run`: a server, workers, a job and its results."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class LocalRun:
     num_workers: int
 
     def __call__(self, console: Console) -> ExitCode:
-        """Run it. Nothing is started before the file is found to be good.
+        """Run the job. Nothing starts before the file has been checked.
 
         Raises:
-            QwenBatchError: Whatever the file, the server, the workers or the output path have to say.
+            QwenBatchError: The file, the server, a worker or an output path cannot be used.
         """
         report = self.file.check(self.options.card, self.options.model, self.options.skip_invalid)
         fingerprint = fingerprint_of(report, self.settings.model, self.options, self.settings.quantize)
@@ -79,7 +79,7 @@ class LocalRun:
         return EmbeddedServer(folder) if self.embedded else nullcontext()
 
     def _settings(self, server: EmbeddedServer | None) -> Settings:
-        """The settings with the server that is used."""
+        """Return the settings with the URL of the server in use."""
         return self.settings if server is None else msgspec.structs.replace(self.settings, redis_url=server.url)
 
     def _deliver(
@@ -113,7 +113,7 @@ class LocalRun:
         return code_of_job(ended)
 
     def _kept(self, job_id: str) -> str:
-        """Where the results are that could not be written."""
+        """Return a sentence that tells how to write the results that could not be written."""
         if self.embedded:
             return "The results are kept. Run the same command to write them."
         return f"The results are kept. Write them with `qwen-batch results {job_id} -o FILE`."
@@ -132,7 +132,7 @@ class LocalRun:
 
 
 def _forget_if_untouched(store: JobStore, job_id: str) -> None:
-    """A job that no worker could begin, because its model is unusable, is not worth going on with."""
+    """Delete the job if it has no finished line. Its model is unusable: a later `run` must not resume the job."""
     with suppress(QwenBatchError):  # the worker's error is the one to report
         if store.job(job_id).done == 0:
             store.request_cancel(job_id)

@@ -16,13 +16,13 @@ STOP_SECONDS = 30.0
 
 
 def stop_orphan(folder: Path) -> None:
-    """Return when no server works on this folder any more.
+    """Wait until no server uses this folder any more.
 
-    Usually the kernel has ended it together with its `run`, and all there is to do is to wait while it writes its
-    last data.
+    Usually the kernel has already ended the server together with its `run`. Then this function only waits while the
+    server writes its last data.
 
     Raises:
-        StoreUnavailable: It does not end within `STOP_SECONDS`.
+        StoreUnavailable: The server does not end within `STOP_SECONDS`.
     """
     state = read_state(folder)
     if state is None:
@@ -40,7 +40,7 @@ def stop_orphan(folder: Path) -> None:
 
 
 def _ask_to_stop(state: ServerState) -> bool:
-    """False if it is not our server: another program has the port now."""
+    """Ask the server to stop. Returns False if another program has the port now."""
     try:
         with client_of(state) as client:
             client.ping()  # `shutdown` takes every failure for success
