@@ -32,14 +32,14 @@ def run_in_boundary(command: Callable[[], int | None]) -> int:
         flush_or_drop()
         Console().error(error.message, error.hint)
         return error.exit_code if isinstance(error, LocalWorkerFailed) else code_of_error(error)
-    except click.ClickException as error:  # click's own: a mistyped option, say
+    except click.ClickException as error:  # from click itself, for example a mistyped option
         text = io.StringIO()
         error.show(text)
         sys.stderr.write(harmless_lines(text.getvalue()))
         return ExitCode.INVALID_INPUT
     except (KeyboardInterrupt, click.Abort):
         return ExitCode.INTERRUPTED
-    except (ReaderGone, BrokenPipeError):  # BrokenPipeError: by the last flush
+    except (ReaderGone, BrokenPipeError):  # BrokenPipeError comes from the last flush
         flush_or_drop()
         return ExitCode.DONE
     return code or ExitCode.DONE

@@ -14,12 +14,12 @@ class ExitCode(IntEnum):
     DONE = 0
     FAILED_LINES = 1  # the job is completed, but some of its lines have an error
     UNHEALTHY = 1  # `worker --health`: no worker of this machine is alive
-    INVALID_INPUT = 2  # usage, a prompt file, a model, an output path, or a job in the wrong state
+    INVALID_INPUT = 2  # invalid usage, prompt file, model, output path or job state
     NO_SUCH_JOB = 3
-    STORE_UNAVAILABLE = 4  # cannot be reached, refuses the password, is full, or is no Redis server
-    JOB_NOT_COMPLETED = 5  # cancelled, expired or failed; `run`: its workers cannot work
-    STORE_DAMAGED = 6  # a record of the store is damaged, or results are gone from it
-    NOT_LOADED = 7  # `worker`: an unexpected error ended it while it loaded its model
+    STORE_UNAVAILABLE = 4  # not reachable, refuses the password, full, or not a Redis server
+    JOB_NOT_COMPLETED = 5  # cancelled, expired or failed; in `run`, the workers failed
+    STORE_DAMAGED = 6  # the store has a damaged record or has lost results
+    NOT_LOADED = 7  # `worker`: an unexpected error while it loaded its model
     INTERRUPTED = 130  # Ctrl-C
 
 

@@ -34,7 +34,7 @@ def open_standard_streams() -> None:
     sys.stdout = io.TextIOWrapper(
         io.BufferedWriter(_StandardOutput()),
         encoding=told.encoding if told else "utf-8",
-        errors="backslashreplace",  # for a locale that cannot show a character
+        errors="backslashreplace",  # the locale may not have a character
         line_buffering=bool(told and told.line_buffering),
     )
 

@@ -42,7 +42,7 @@ def command(console: Console, limit: int, redis_url: str | None, as_json: bool) 
 
 
 def _table(jobs: list[Job], width: int) -> Table:
-    """Ids, states and counts are never cut, however long the names beside them are."""
+    """Return the table of jobs. Long names are cut, but ids, states and counts are not."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     figures_of = {
         "JOB": [harmless(job.id) for job in jobs],

@@ -31,7 +31,7 @@ from jobs.errors import JobConflict
 @redis_url_option
 @verbosity_options
 @pass_console
-def command(  # one parameter an option
+def command(  # one parameter per option
     console: Console, job_id: str, output: str | None, errors: str | None, partial: bool, redis_url: str | None
 ) -> None:
     """Write a job's results, in input order, to stdout or a file.

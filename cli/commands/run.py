@@ -112,5 +112,5 @@ def command(
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """Being asked to end is the same as Ctrl-C: an orderly end, and the same command goes on later."""
+    """Treat the signal like Ctrl-C: `run` ends in order, and the same command continues later."""
     raise KeyboardInterrupt

@@ -53,7 +53,7 @@ def _parse_deadline(_ctx: click.Context, _param: click.Parameter, text: str | No
 
 
 def _key_of(said: str | None, settings: Settings, options: SubmitOptions) -> Callable[[FileReport], str]:
-    """What names a submission; keys that people say and those made of contents do not meet."""
+    """Return a function that gives the submission's key. A user's key never equals a key made from the content."""
     if said is not None:
         return lambda _: f"said:{said}"
     return lambda report: f"content:{fingerprint_of(report, settings.model, options)}"

@@ -130,8 +130,8 @@ prompts_argument = click.argument("prompts", metavar="PROMPTS")
 job_argument = click.argument("job_id", metavar="JOB")
 
 
-_FILES = frozenset({"prompts", "output", "errors", "stats", "state_dir"})  # a file's name may be any bytes
-_FREE_TEXTS = frozenset({"prompt", "text", "stop"})  # what a model reads may hold any URL
+_FILES = frozenset({"prompts", "output", "errors", "stats", "state_dir"})  # file names may be any bytes
+_FREE_TEXTS = frozenset({"prompt", "text", "stop"})  # a prompt may contain any URL
 
 
 def pass_console(command: Command) -> Command:

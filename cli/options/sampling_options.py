@@ -11,7 +11,7 @@ from cli.options.options import Command
 from jobs.errors import InvalidInput
 from jobs.records.sampling import RANGES, SamplingSettings
 
-# name -> type, metavar, help. Ranges are checked and named by SamplingSettings itself.
+# name -> type, help. SamplingSettings checks the ranges.
 _NUMBERS: dict[str, tuple[type, str]] = {
     "max_tokens": (int, "Maximum new tokens per line. Default: what fits in the context."),
     "min_tokens": (int, "Minimum new tokens per line. End-of-text and stops take effect only after them."),

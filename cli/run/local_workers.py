@@ -18,7 +18,7 @@ from cli.run import tether
 from cli.run.worker_failure import LocalWorkerFailed
 from jobs.settings import PREFIX, Settings
 
-MAX_RESTARTS = 6  # while no line is finished: so many workers can one deadly line take with it before it is found
+MAX_RESTARTS = 6  # without progress: one deadly line can crash this many workers before it is found
 STOP_SECONDS = 20.0
 
 
@@ -34,7 +34,7 @@ class _Worker:
         """Return whether the worker had loaded its model before it ended."""
         try:
             return os.read(self.ready, 1) != b""
-        except BlockingIOError:  # a child of the worker lives on and holds the other end
+        except BlockingIOError:  # a child of the worker is alive and holds the other end
             return False
 
     def close(self) -> None:
@@ -110,7 +110,7 @@ class LocalWorkers:
             worker.process.send_signal(signal.SIGTERM)
 
     def _start(self, log: Path) -> _Worker:
-        # -P: a folder named `cli` or `worker` where the user happens to stand is not ours.
+        # -P: do not import a folder named `cli` or `worker` from the current folder.
         program = [sys.executable, "-P", "-m", "cli.main", "worker"]
         with log.open("ab") as output, _pipe() as (ready, says_ready):
             process = subprocess.Popen(
