@@ -129,7 +129,7 @@ def test_the_same_file_is_one_job_and_submit_says_so(cli: Cli, store: JobStore, 
     renamed.write_bytes(prompts.read_bytes())
     again = cli("submit", renamed, "-v")
     assert again.stdout == first.stdout
-    assert "submitted before" in again.stderr and "--new" in again.stderr
+    assert "already has a job" in again.stderr and "--new" in again.stderr
     job_id = first.stdout.strip()
     run_job(store, job_id, fail=frozenset({"q-3"}))
     done = cli("submit", prompts)
