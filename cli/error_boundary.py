@@ -1,4 +1,4 @@
-"""The one place where an error becomes a message and an exit code. A bug stays a traceback."""
+"""Turns errors into messages and exit codes. Bugs keep their traceback."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run_in_boundary(command: Callable[[], int | None]) -> int:
     """Run a command and return the exit status of the process.
 
     Args:
-        command: Returns an exit code, or None for "done".
+        command: Returns an exit code. None means success.
     """
     try:
         code = command()
@@ -32,19 +32,19 @@ def run_in_boundary(command: Callable[[], int | None]) -> int:
         flush_or_drop()
         Console().error(error.message, error.hint)
         return error.exit_code if isinstance(error, LocalWorkerFailed) else code_of_error(error)
-    except click.ClickException as error:  # click's own: a mistyped option, say
+    except click.ClickException as error:  # from click itself, for example a mistyped option
         text = io.StringIO()
         error.show(text)
         sys.stderr.write(harmless_lines(text.getvalue()))
         return ExitCode.INVALID_INPUT
     except (KeyboardInterrupt, click.Abort):
         return ExitCode.INTERRUPTED
-    except (ReaderGone, BrokenPipeError):  # BrokenPipeError: by the last flush
+    except (ReaderGone, BrokenPipeError):  # BrokenPipeError comes from the last flush
         flush_or_drop()
         return ExitCode.DONE
     return code or ExitCode.DONE
 
 
 def show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """What Python calls for an error that nobody catches: its traceback, without the passwords of URLs."""
+    """Print the traceback of an uncaught error, without the passwords of URLs. Serves as `sys.excepthook`."""
     sys.stderr.write(harmless_lines("".join(traceback.format_exception(kind, error, trace))))

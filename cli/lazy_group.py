@@ -1,4 +1,4 @@
-"""A click group whose commands are imported when they are used, so that each starts as fast as it can."""
+"""A click group that imports a command only when it is used. Each command starts fast that way."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import click
 
 
 class ReaderGone(Exception):
-    """Nobody reads standard output any more: the reader of `results JOB | head` has enough."""
+    """The reader of standard output has closed it, such as `head` in `results JOB | head`."""
 
 
 class LazyGroup(click.Group):
-    """Commands by name, in titled sections; `cli.commands.NAME` holds the command as `command`.
+    """A group with commands in titled sections. The module `cli.commands.NAME` holds each command as `command`.
 
     Args:
         sections: Title of a section in the help -> names of its commands, both in the order shown.
@@ -37,7 +37,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that the first word names. One that does not exist is told the nearest that does."""
+        """Return the command that the first word names. The error for an unknown command suggests the nearest name."""
         name = args[0]
         nearest = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
         if nearest and name not in self.list_commands(ctx) and not name.startswith("-"):
@@ -45,7 +45,10 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command. click would make exit code 1 of a broken pipe, which is not ours for that."""
+        """Run the command. Raises `ReaderGone` for a broken pipe.
+
+        click would exit with 1 on a broken pipe, but here 1 means that lines have failed.
+        """
         try:
             return super().invoke(ctx)
         except BrokenPipeError as error:

@@ -50,18 +50,19 @@ def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) ->
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
 )
 def group() -> None:
-    """Batch inference for Qwen3: a file of prompts in, every line's completion out.
+    """Batch inference for Qwen3: a file of prompts in, a file of completions out.
 
     \b
-    Everything in one command; the demo model needs no download and no server:
+    Run everything with one command. The demo model needs no download, and the
+    command brings its own server:
       qwen-batch run prompts.jsonl -o results.jsonl
     \b
-    With a Redis server, workers on any number of machines, and a real model:
+    Use a Redis server, workers on any number of machines, and a real model:
       qwen-batch worker --model Qwen/Qwen3-0.6B
       qwen-batch submit prompts.jsonl --model Qwen/Qwen3-0.6B
 
-    stdout is data, stderr is talk. Every setting can also stand in the
-    environment: QWEN_BATCH_REDIS_URL for --redis-url, and so on.
+    Results go to stdout, messages to stderr. Environment variables can replace
+    options: QWEN_BATCH_REDIS_URL replaces --redis-url, for example.
     """
 
 

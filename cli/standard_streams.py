@@ -1,4 +1,4 @@
-"""Standard input, output and error of a command, also where one of them is closed or cannot be written."""
+"""Standard input, output and error of a command. Each of them may be closed or not writable."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from jobs.errors import OutputNotWritable
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-# A closed stream is opened the wrong way round: its use fails as before, and no other file gets its number.
+# The stand-in has the wrong mode: use of the stream still fails, and no other file gets its number.
 _STAND_INS = {0: os.O_WRONLY, 1: os.O_RDONLY, 2: os.O_WRONLY}
 
 
 def open_standard_streams() -> None:
     """Make the three streams usable for the rest of this process.
 
-    A closed standard input or output fails when it is used, and what is said on a closed standard error is dropped.
-    Without a stand-in the next file or connection that opens would be taken for the stream. A failed write to standard
-    output raises `OutputNotWritable`, but `BrokenPipeError` where the reader has gone.
+    A closed stream gets a stand-in. Otherwise the next open file or connection would get the stream's number. A closed
+    standard input or output fails when it is used. Output to a closed standard error is dropped. A failed write to
+    standard output raises `OutputNotWritable`, or `BrokenPipeError` if the reader has closed its end.
     """
     for number, wrong_way in _STAND_INS.items():
         try:
@@ -34,13 +34,13 @@ def open_standard_streams() -> None:
     sys.stdout = io.TextIOWrapper(
         io.BufferedWriter(_StandardOutput()),
         encoding=told.encoding if told else "utf-8",
-        errors="backslashreplace",  # for a locale that cannot show a character
+        errors="backslashreplace",  # the locale may not have a character
         line_buffering=bool(told and told.line_buffering),
     )
 
 
 def flush_or_drop() -> None:
-    """Let Python's own flush at exit succeed: what standard output does not take is thrown away."""
+    """Flush standard output, or drop its content if that fails. Python's own flush at exit then succeeds."""
     try:
         sys.stdout.flush()
     except (OutputNotWritable, BrokenPipeError):
@@ -54,7 +54,7 @@ def _drop_standard_output() -> None:
 
 
 def check_standard_output() -> None:
-    """Raises `OutputNotWritable` if standard output is closed."""
+    """Raise `OutputNotWritable` if standard output is closed."""
     _StandardOutput().write(b"")
 
 

@@ -1,4 +1,4 @@
-"""Opening the store and the way to send hints, where a command needs them."""
+"""Opens the store and the hint sender for commands."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ WATCHER_PATIENCE_SECONDS = 1.5
 
 
 def open_store(settings: Settings) -> JobStore:
-    """The store of the settings' server.
+    """Open the store on the settings' server.
 
     Raises:
-        InvalidInput: The URL is not one.
+        InvalidInput: The Redis URL is invalid.
         StoreUnavailable: The server does not answer, refuses the password, or is no Redis server.
     """
     from jobs.stores.connect import connect
@@ -25,14 +25,14 @@ def open_store(settings: Settings) -> JobStore:
 
 
 def open_store_to_watch(settings: Settings) -> JobStore:
-    """The same for a watcher, who wants to know soon that no answer comes, and asks again anyway."""
+    """Open the store for a watcher, with a short time-out and no retries, because a watcher polls anyway."""
     from jobs.stores.connect import connect
 
     return _telling_of_damage(connect(settings.redis_url, reply_timeout_seconds=WATCHER_PATIENCE_SECONDS, retries=0))
 
 
 def _telling_of_damage(store: JobStore) -> JobStore:
-    """At the end of the command that runs, name the damaged records that it skipped."""
+    """Return the store. When the current command ends, warn about the damaged records that the store skipped."""
 
     def tell() -> None:
         for sentence in store.damage().news():
@@ -45,7 +45,7 @@ def _telling_of_damage(store: JobStore) -> JobStore:
 
 
 def open_hints(settings: Settings) -> HintSender:
-    """Sends hints through the settings' server. Loads Celery: only for commands that make work."""
+    """Open the hint sender on the settings' server. It imports Celery, so only commands that create work call it."""
     from jobs.queue.celery_hints import CeleryHints
 
     return CeleryHints(settings.redis_url)

@@ -1,4 +1,4 @@
-"""Whether a worker of this machine is alive, for container runtimes and supervisors."""
+"""Health check of this machine's workers, for container runtimes and supervisors."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from jobs.settings import Settings
 
 
 def check_health(settings: Settings, console: Console) -> ExitCode:
-    """Says on stdout which workers of this machine serve the settings' model. One that loads or is busy is healthy.
+    """Print this machine's live workers of the settings' model. A loading or busy worker is healthy.
 
-    Workers report twice a second; one that is silent for two (five while it loads) is not alive.
+    Workers report twice per second. A worker is dead after 2 s without a report, or 5 s while it loads.
 
     Raises:
-        StoreUnavailable: The store does not answer, so nothing is known.
+        StoreUnavailable: The store does not answer, so the health is unknown.
     """
     model, host = settings.served_model_name or served_name(settings.model), socket.gethostname()
     alive = [worker for worker in open_store(settings).workers() if (worker.model, worker.host) == (model, host)]

@@ -1,4 +1,4 @@
-"""The half of the installation that a machine which only submits need not have."""
+"""Check for the packages that only workers need."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _NEEDED = ("torch", "safetensors", "tokenizers", "huggingface_hub", "numpy", "ps
 
 
 def require_worker_packages() -> None:
-    """Raise `InvalidInput` unless this installation can run a model. Imports none of the packages."""
+    """Raise `InvalidInput` unless this installation can run a model. The check imports none of the packages."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise InvalidInput(
-            f"This installation cannot run a model: {', '.join(missing)} is not installed.",
-            "Install it with `pip install 'qwen-batch[worker]'`.",
+            f"This installation cannot run a model. It lacks these packages: {', '.join(missing)}.",
+            "Install them with `pip install 'qwen-batch[worker]'`.",
         )

@@ -22,7 +22,7 @@ def parse_duration(text: str) -> float:
     seconds = sum(float(number or 0) * unit for number, unit in zip(numbers, _UNIT_SECONDS.values(), strict=False))
     if not 0 < seconds <= LONGEST_SECONDS:
         raise InvalidInput(
-            f"{text!r} is not a length of time of at most ten years.",
+            f"{text!r} is not a duration of more than 0 s and at most ten years.",
             "Write numbers with units, such as 90s, 30m, 1h30m or 2d.",
         )
     return seconds

@@ -1,4 +1,4 @@
-"""Writes docs/cli.md from the commands themselves: python tools/make_cli_reference.py"""
+"""Writes docs/cli.md from the help of the commands: python tools/make_cli_reference.py"""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ TARGET = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
 EXIT_CODES = {
     ExitCode.DONE: "Done.",
     ExitCode.FAILED_LINES: "The job is completed, but some of its lines have an error (`run`, `watch`, `--wait`).",
-    ExitCode.INVALID_INPUT: "Usage, a prompt file, a model, an output path, or a job in the wrong state.",
+    ExitCode.INVALID_INPUT: "Invalid usage, prompt file, model or output path, or a job in the wrong state.",
     ExitCode.NO_SUCH_JOB: "There is no such job.",
-    ExitCode.STORE_UNAVAILABLE: "The server cannot be reached, refuses the password, is full, or is no Redis server.",
+    ExitCode.STORE_UNAVAILABLE: "The server cannot be reached, refuses the password, is full, or is not Redis.",
     ExitCode.JOB_NOT_COMPLETED: "The job was cancelled, expired or failed, or cannot run (`run`, `watch`, `--wait`).",
     ExitCode.STORE_DAMAGED: "The store has lost results of the job, or a record of it in the store is damaged.",
     ExitCode.NOT_LOADED: "An unexpected error while the model was loaded; the log has the traceback (`worker`).",
@@ -40,12 +40,12 @@ Commands and options complete with Tab once the shell has read the script that `
 
 
 def reference() -> str:
-    """The whole page."""
+    """Return the whole page."""
     context = _context(group, "qwen-batch", None)
     parts = [
         "# Command line",
-        "Made from the commands' own help by `make reference`; do not edit it. Every option that is also a setting\n"
-        "can stand in the environment: [operations.md](operations.md#settings) lists the variables.",
+        "`make reference` makes this page from the help of the commands; do not edit it. Environment variables can\n"
+        "replace many options: [operations.md](operations.md#settings) lists the variables.",
         _help(group, context),
     ]
     for name in group.list_commands(context):

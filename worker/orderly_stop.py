@@ -58,7 +58,7 @@ class OrderlyStop:
     def _wait_for_request(self) -> None:
         requested_at = self._requests.get()
         if self._drain is not None:
-            log.info("draining: the shards at hand are finished first")
+            log.info("draining: finishing the current shards first")
             self._drain()
             requested_at = time.monotonic()
         deadline = requested_at + STOP_SECONDS
@@ -67,7 +67,7 @@ class OrderlyStop:
             return
         if self._handed_over.is_set():
             os._exit(0)  # only a long engine step or a closing socket is left, which nobody needs
-        log.warning("not everything could be given back in time; other workers take over when the leases expire")
+        log.warning("some shards could not be given back in time; other workers take them over when the leases expire")
         os._exit(1)
 
     def _run(self) -> None:

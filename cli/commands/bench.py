@@ -13,9 +13,13 @@ from cli.worker_packages import require_worker_packages
 
 @click.command(name="bench")
 @click.option("--only", type=click.Choice(["table", "batch"]), help="Measure only this part.")
-@click.option("--tokens", type=click.IntRange(2), default=41, show_default=True, help="New tokens a run of the table.")
-@click.option("--runs", type=click.IntRange(1), default=3, show_default=True, help="Timed runs a row.")
-@click.option("--requests", type=click.IntRange(1), default=64, show_default=True, help="Requests of the batch.")
+@click.option(
+    "--tokens", type=click.IntRange(2), default=41, show_default=True, help="New tokens per run of the table."
+)
+@click.option("--runs", type=click.IntRange(1), default=3, show_default=True, help="Timed runs per row of the table.")
+@click.option(
+    "--requests", type=click.IntRange(1), default=64, show_default=True, help="Number of requests in the batch."
+)
 @worker_options
 @json_option
 @verbosity_options
@@ -31,13 +35,13 @@ def command(
     as_json: bool,
     **options: object,
 ) -> None:
-    """Measure this machine: the book's table 2.1, and a full batch.
+    """Measure the speed of a model on this machine.
 
-    The table generates greedily for one prompt in four ways; the batch runs
-    many random requests through the engine. The warm-up, which compiles, is
-    reported apart from the timed runs; rates are of the median run. In
-    bfloat16 on a CPU, what the machine's memory and arithmetic allow at most
-    stands beside them.
+    The table is table 2.1 of the book "Build a Reasoning Model (From Scratch)".
+    It generates greedily for one prompt in four ways. The batch runs many
+    random requests through the engine. The warm-up, which compiles, is reported
+    separately. Rates are those of the median run. In bfloat16 on a CPU, the
+    report also shows the maximum that memory and arithmetic allow.
 
     \b
     Examples:

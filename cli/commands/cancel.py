@@ -17,8 +17,8 @@ from cli.store import open_store
 def command(console: Console, job_id: str, redis_url: str | None) -> None:
     """End a job early; finished lines stay and can be read.
 
-    Workers drop the job's lines within a second or two. A job that has ended
-    already stays as it is.
+    Workers drop the job's lines within a second or two. A job that has already
+    ended does not change.
 
     \b
     Examples:

@@ -15,9 +15,9 @@ from cli.store import open_store
 @verbosity_options
 @pass_console
 def command(console: Console, job_ids: tuple[str, ...], redis_url: str | None) -> None:
-    """Remove ended jobs from the server, prompts and results included.
+    """Delete ended jobs with their prompts and results.
 
-    A job that still runs must be cancelled first.
+    Cancel a running job before you delete it.
 
     \b
     Examples:

@@ -37,10 +37,10 @@ def command(
 ) -> ExitCode:
     """Add the lines of a file to a job.
 
-    The job must be queued, run or be completed. The lines come behind its
-    own, have its settings and its seed, and must have its format and ids that
-    it does not have; lines without an id are numbered on. If a line is bad,
-    none is added.
+    The job must be queued, in progress or completed. The new lines follow the
+    job's own lines and get the job's settings and seed. They must have the
+    job's format and new ids. Lines without an id continue the numbering. If a
+    line is invalid, the command adds none.
 
     \b
     Examples:
@@ -52,5 +52,5 @@ def command(
     before = store.job(job_id).spec.num_lines
     with PromptFile.open(prompts, sys.stdin.buffer) as file:
         job = extend_job(store, open_hints(settings), job_id, file, skip_invalid)
-    console.say(f"{job.spec.num_lines - before:,} lines are added; the job has {job.spec.num_lines:,} now.")
+    console.say(f"Added {job.spec.num_lines - before:,} lines. The job now has {job.spec.num_lines:,} lines.")
     return watch_to_the_end(store, job_id, console) if wait else ExitCode.DONE

@@ -21,8 +21,10 @@ from jobs.records.sampling import SamplingSettings
 @click.command(name="generate")
 @click.argument("prompt")
 @click.option("--chat", is_flag=True, help="Send the prompt as a user's message in the model's chat template.")
-@click.option("--no-stream", is_flag=True, help="Print the text when it is whole, not as it comes.")
-@click.option("--no-cache", is_flag=True, help="Without KV cache: the whole text is fed again for every token. Greedy.")
+@click.option("--no-stream", is_flag=True, help="Print the text once it is complete.")
+@click.option(
+    "--no-cache", is_flag=True, help="Use no KV cache: feed the whole text again for every token. Greedy only."
+)
 @sampling_options
 @seed_option
 @worker_options
@@ -40,10 +42,11 @@ def command(
     seed: int | None,
     **options: object,
 ) -> None:
-    """Complete one prompt on this machine, without server or queue.
+    """Complete one prompt on this machine, without a server.
 
-    The text goes to stdout as it comes; speed and memory follow on stderr.
-    A prompt is raw text, as a base model continues it, unless --chat is given.
+    The text goes to stdout as the model generates it. Speed and memory follow
+    on stderr. The prompt is raw text for the model to continue. With --chat, it
+    is a user's message.
 
     \b
     Examples:
@@ -57,8 +60,8 @@ def command(
 
     if no_cache and (defaults.temperature or 0) > 0:
         raise InvalidInput(
-            f"--no-cache generates greedily; --temperature {defaults.temperature:g} does not go with it.",
-            "Leave one of the two out.",
+            f"--no-cache generates greedily and cannot be combined with --temperature {defaults.temperature:g}.",
+            "Remove one of the two options.",
         )
     settings = settings_with(**options)
     say_if_demo(settings, console)

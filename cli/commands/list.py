@@ -17,13 +17,15 @@ _WORDS = ("JOB", "STATE")
 
 
 @click.command(name="list")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="Jobs at the most.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="Maximum number of jobs."
+)
 @redis_url_option
 @json_option
 @verbosity_options
 @pass_console
 def command(console: Console, limit: int, redis_url: str | None, as_json: bool) -> None:
-    """List jobs, the newest first.
+    """List jobs, newest first.
 
     \b
     Examples:
@@ -40,7 +42,7 @@ def command(console: Console, limit: int, redis_url: str | None, as_json: bool) 
 
 
 def _table(jobs: list[Job], width: int) -> Table:
-    """Ids, states and counts are never cut, however long the names beside them are."""
+    """Return the table of jobs. Long names are cut, but ids, states and counts are not."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     figures_of = {
         "JOB": [harmless(job.id) for job in jobs],

@@ -15,11 +15,11 @@ from cli.store import open_store
 @verbosity_options
 @pass_console
 def command(console: Console, job_id: str, redis_url: str | None) -> None:
-    """Let nobody work on a job until it is resumed.
+    """Pause a job.
 
     Finished lines stay and can be read. Workers give unfinished lines back
-    within a second or two; these are started anew later, and become the same
-    text. A deadline goes on.
+    within a second or two. After `resume`, these lines start again from the
+    beginning and give the same text. The job's deadline still applies.
 
     \b
     Examples:
@@ -29,5 +29,5 @@ def command(console: Console, job_id: str, redis_url: str | None) -> None:
     job = open_store(settings_with(redis_url=redis_url)).pause(job_id)
     console.say(
         f"The job is paused; {job.done:,} of {job.spec.num_lines:,} lines are finished. "
-        f"It goes on with `qwen-batch resume {job_id}`."
+        f"Resume it with `qwen-batch resume {job_id}`."
     )

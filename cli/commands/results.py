@@ -26,23 +26,23 @@ from jobs.errors import JobConflict
 @click.option(
     "--partial",
     is_flag=True,
-    help="Write what there is: of a job that still runs, or whose results are not all there any more.",
+    help="Write the results that exist, of a running job or of a job with lost results.",
 )
 @redis_url_option
 @verbosity_options
 @pass_console
-def command(  # one parameter an option
+def command(  # one parameter per option
     console: Console, job_id: str, output: str | None, errors: str | None, partial: bool, redis_url: str | None
 ) -> None:
     """Write a job's results, in input order, to stdout or a file.
 
-    They have the format of the input: one JSON object a line, each submitted
-    line exactly once (docs/results-format.md). The exit code is 0 when they
-    are written, whatever they say; `watch` reports how a job ended.
+    Results have the format of the input: one JSON object per line. Each
+    submitted line has exactly one result (docs/results-format.md). The exit
+    code is 0 once the results are written, even if lines have failed.
 
-    If the store has lost results of a job that has ended, the command names
-    the missing lines and ends with exit code 6. A file of -o then stays as it
-    was, and stdout has the lines that are left. `retry` runs the others again.
+    If the store has lost results of an ended job, the command names the missing
+    lines and exits with code 6. It then leaves the file of -o as it was. On
+    stdout, it writes the remaining lines. `retry` runs the missing lines again.
 
     \b
     Examples:
@@ -55,7 +55,7 @@ def command(  # one parameter an option
     if not job.state.ended and not partial:
         raise JobConflict(
             f"The job has not ended: {job.done:,} of {job.spec.num_lines:,} lines are finished.",
-            f"Wait for it with `qwen-batch watch {job_id}`, or take what there is with --partial.",
+            f"Wait for it with `qwen-batch watch {job_id}`, or write the finished lines with --partial.",
         )
     counts = target.write(store, job, partial)
     if counts.missing:

@@ -15,9 +15,9 @@ from cli.store import open_hints, open_store
 @verbosity_options
 @pass_console
 def command(console: Console, job_id: str, redis_url: str | None) -> None:
-    """Let a paused job go on.
+    """Resume a paused job.
 
-    Its turn among the other jobs comes at once.
+    The job takes its turn among the other jobs at once.
 
     \b
     Examples:
@@ -28,4 +28,4 @@ def command(console: Console, job_id: str, redis_url: str | None) -> None:
     store = open_store(settings)
     shards = store.resume(job_id)
     open_hints(settings).send(store.job(job_id).spec.model, shards)
-    console.say("The job goes on.")
+    console.say("The job is no longer paused.")

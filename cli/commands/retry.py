@@ -27,9 +27,9 @@ from cli.store import open_hints, open_store, open_store_to_watch
 def command(console: Console, job_id: str, wait: bool, redis_url: str | None) -> ExitCode:
     """Run the failed lines of an ended job again.
 
-    Completed lines keep their results. The lines of a cancelled job that
-    never ran count as failed, so this also takes a cancelled job up again.
-    Lines whose results the store has lost are run again, too.
+    Completed lines keep their results. Lines of a cancelled job that never ran
+    count as failed: `retry` also resumes a cancelled job. It also runs lines
+    whose results the store has lost.
 
     \b
     Examples:
@@ -41,7 +41,7 @@ def command(console: Console, job_id: str, wait: bool, redis_url: str | None) ->
     model = store.job(job_id).spec.model
     shards = store.retry(job_id)
     if not shards:
-        console.say("No line of this job has failed and none is missing; there is nothing to retry.")
+        console.say("There is nothing to retry: no line of this job has failed, and no result is missing.")
         return ExitCode.DONE
     open_hints(settings).send(model, shards)
     console.say("The lines without a completion are queued again.")

@@ -38,7 +38,7 @@ from jobs.submission.submission import SubmitOptions
 @output_option
 @overwrite_option
 @errors_option
-@click.option("--stats", metavar="FILE", help="Write the job's statistics here, as `status --json` prints them.")
+@click.option("--stats", metavar="FILE", help="Write the job's statistics to FILE, as `status --json` prints them.")
 @sampling_options
 @seed_option
 @skip_invalid_option
@@ -50,17 +50,17 @@ from jobs.submission.submission import SubmitOptions
     default=1,
     show_default=True,
     metavar="N",
-    help="Worker processes.",
+    help="Number of worker processes.",
 )
 @click.option(
     "--state-dir",
     metavar="FOLDER",
-    help="Unfinished runs are kept here.  [env: QWEN_BATCH_STATE_DIR; default: ~/.local/state/qwen-batch]",
+    help="Folder for unfinished runs.  [env: QWEN_BATCH_STATE_DIR; default: ~/.local/state/qwen-batch]",
 )
 @click.option(
     "--redis-url",
     metavar="URL",
-    help="Use this Redis server instead of a private one; the job stays there.  [env: QWEN_BATCH_REDIS_URL]",
+    help="Use this Redis server instead of a private one. The job stays on the server.  [env: QWEN_BATCH_REDIS_URL]",
 )
 @verbosity_options
 @pass_console
@@ -79,18 +79,18 @@ def command(
     num_workers: int,
     **options: str | None,
 ) -> ExitCode:
-    """Answer a file of prompts on this machine, in one command.
+    """Run a file of prompts on this machine, in one command.
 
-    PROMPTS is a JSONL file, in the native or the OpenAI batch format, or -
-    for standard input. Results go to stdout or the file of -o, in input order.
+    PROMPTS is a JSONL file in the native or the OpenAI batch format, or - for
+    standard input. Results go to stdout or to the file of -o, in input order.
 
-    A private server and the workers start with the command and end with it.
-    If it is interrupted or killed, the same command goes on where it was;
-    once the results are written, nothing is kept.
+    The command starts and stops its own server and workers. After an interrupt
+    or a kill, the same command continues where the run stopped. Once the
+    results are written, the command deletes its own data.
 
     \b
     Exit codes: 0 done, 1 some lines failed, 2 invalid input or model,
-    4 no server, 5 the job could not run, 6 the server has lost results,
+    4 no server, 5 the job could not run, 6 the server lost results,
     130 interrupted.
 
     \b
@@ -112,5 +112,5 @@ def command(
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """Being asked to end is the same as Ctrl-C: an orderly end, and the same command goes on later."""
+    """Treat the signal like Ctrl-C: `run` ends in order, and the same command continues later."""
     raise KeyboardInterrupt

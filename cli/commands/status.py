@@ -26,8 +26,8 @@ from cli.store import open_store
 def command(console: Console, job_id: str, redis_url: str | None, as_json: bool) -> None:
     """Show a job's state, counts and speed.
 
-    Every figure is explained in docs/results-format.md. The exit code is 0
-    whatever the state; `watch` reports how a job ended.
+    docs/results-format.md explains every figure. The exit code is 0 for every
+    state of the job. `watch` has an exit code for each way that a job can end.
 
     \b
     Examples:

@@ -44,7 +44,7 @@ MAX_KEY_CHARS = 200
 
 def _check_key(_ctx: click.Context, _param: click.Parameter, key: str | None) -> str | None:
     if key is not None and not (0 < len(key) <= MAX_KEY_CHARS and key.isprintable()):
-        raise click.BadParameter(f"{key!r} is not 1 to {MAX_KEY_CHARS} printable characters.")
+        raise click.BadParameter(f"{key!r} cannot be a key; a key must have 1 to {MAX_KEY_CHARS} printable characters.")
     return key
 
 
@@ -53,7 +53,7 @@ def _parse_deadline(_ctx: click.Context, _param: click.Parameter, text: str | No
 
 
 def _key_of(said: str | None, settings: Settings, options: SubmitOptions) -> Callable[[FileReport], str]:
-    """What names a submission; keys that people say and those made of contents do not meet."""
+    """Return a function that gives the submission's key. A user's key never equals a key made from the content."""
     if said is not None:
         return lambda _: f"said:{said}"
     return lambda report: f"content:{fingerprint_of(report, settings.model, options)}"
@@ -63,19 +63,19 @@ def _refuse_conflicts(
     wait: bool, output: str | None, errors: str | None, idempotency_key: str | None, new: bool
 ) -> None:
     if (output or errors) and not wait:
-        raise click.UsageError("-o and --errors need --wait; without it use `qwen-batch results` later.")
+        raise click.UsageError("-o and --errors need --wait. Without --wait, use `qwen-batch results` later.")
     if idempotency_key and new:
-        raise click.UsageError("--idempotency-key and --new exclude each other.")
+        raise click.UsageError("--idempotency-key and --new cannot be used together.")
     if errors and not output:
-        raise click.UsageError("--errors needs -o: stdout is for the job's id.")
+        raise click.UsageError("--errors needs -o, because stdout holds the job's id.")
 
 
 def _say_what_became_of_it(console: Console, submitted: Submitted, reuse: bool) -> None:
     job = submitted.job
     if not submitted.is_new:
-        console.say(f"This was submitted before; --new makes another job of it. {_standing(job)}")
+        console.say(f"This submission already has a job. Use --new to make another job. {_standing(job)}")
     elif reuse:
-        console.say(f"{job.reused:,} of {job.spec.num_lines:,} lines have their completions from earlier jobs.")
+        console.say(f"{job.reused:,} of {job.spec.num_lines:,} lines reuse completions of earlier jobs.")
     console.detail(f"{job.spec.num_lines:,} lines in {job.spec.num_shards:,} shards, for workers of {job.spec.model}.")
 
 
@@ -94,7 +94,7 @@ def _standing(job: Job) -> str:
     "--idempotency-key",
     metavar="KEY",
     callback=_check_key,
-    help="Submissions with the same key are the same job.  [default: from the file's content and the options]",
+    help="Submissions with the same key are one job.  [default: a key made from the file's content and the options]",
 )
 @click.option(
     "--priority",
@@ -102,18 +102,18 @@ def _standing(job: Job) -> str:
     default=0,
     show_default=True,
     metavar="N",
-    help="Jobs with a higher one go first; those of one priority share the workers.",
+    help="Jobs with a higher priority run first. Jobs of equal priority share the workers.",
 )
 @click.option(
     "--deadline",
     metavar="DURATION",
     callback=_parse_deadline,
-    help="End the job after 90s, 30m, 1h30m or 2d: finished lines stay, the rest is `expired`.",
+    help="End the job after this time, such as 90s, 30m, 1h30m or 2d. Finished lines stay, others become `expired`.",
 )
 @click.option(
-    "--reuse", is_flag=True, help="Take completions of equal lines from earlier jobs of the model; run only the others."
+    "--reuse", is_flag=True, help="Copy completions of equal lines from the model's earlier jobs. Run only the others."
 )
-@click.option("--new", is_flag=True, help="Make another job, even if the same one stands already.")
+@click.option("--new", is_flag=True, help="Make a new job even if the same submission has one.")
 @wait_option
 @output_option
 @overwrite_option
@@ -142,15 +142,15 @@ def command(
 ) -> ExitCode:
     """Store a file of prompts as a job for the workers of its model.
 
-    PROMPTS is a JSONL file, in the native or the OpenAI batch format, or -
-    for standard input. Every line is checked first; if one is bad, nothing is
-    stored. stdout is the job's id and nothing else.
+    PROMPTS is a JSONL file in the native or the OpenAI batch format, or - for
+    standard input. The command checks every line first. If a line is invalid,
+    nothing is stored. The command prints only the job's id to stdout.
 
-    Submitting the same file for the same model with the same options again
-    makes no second job while the first one waits, runs or is completed: its
-    id is printed instead. --new makes one all the same.
+    The same file, model and options make one job. A repeated submission prints
+    the id of the first job while that job waits, runs or is completed. Use
+    --new to make a second job.
 
-    The sampling options are for lines that leave the setting out.
+    The sampling options apply to lines that do not set them.
 
     \b
     Examples:
@@ -181,7 +181,9 @@ def command(
     try:
         console.data(submitted.job.id)
     except OutputNotWritable as error:
-        raise OutputNotWritable(error.message, f"The job is stored all the same: {submitted.job.id}.") from error
+        raise OutputNotWritable(
+            error.message, f"The job is stored nevertheless. Its id is {submitted.job.id}."
+        ) from error
     _say_what_became_of_it(console, submitted, reuse)
     if not wait:
         return ExitCode.DONE

@@ -14,15 +14,16 @@ from jobs.harmless import harmless
 @click.command(name="tokenize")
 @click.argument("text")
 @model_option
-@click.option("--chat", is_flag=True, help="As a user's message in the model's chat template.")
+@click.option("--chat", is_flag=True, help="Put the text into the model's chat template, as a user's message.")
 @json_option
 @verbosity_options
 @pass_console
 def command(console: Console, text: str, model: str | None, chat: bool, as_json: bool) -> None:
-    """Show how a model sees a text: each token's id beside its text.
+    """Show the tokens of a text: each token's id beside its text.
 
-    A token may hold part of a character; such a part is shown as U+FFFD. A line
-    break is shown as \\n, as is whatever a terminal might obey.
+    A part of a character is shown as U+FFFD, because a token may hold only part
+    of a character. Line breaks and other control characters are escaped, such
+    as \\n.
 
     \b
     Examples:

@@ -27,9 +27,9 @@ from cli.store import open_store_to_watch
 def command(console: Console, job_id: str, redis_url: str | None, as_json: bool) -> ExitCode:
     """Follow a job until it ends.
 
-    Progress goes to stderr: a bar on a terminal, a line every 10 s elsewhere.
-    With --json, each change is one JSON line on stdout. Ctrl-C ends the
-    watching, not the job.
+    Progress goes to stderr: a bar on a terminal, else a line every 10 s. With
+    --json, the command prints a JSON line to stdout for each change. Ctrl-C
+    ends the command, not the job.
 
     \b
     Exit codes: 0 completed, 1 completed with failed lines, 5 cancelled,

@@ -16,26 +16,28 @@ from cli.worker_health import check_health
     "--drain",
     is_flag=True,
     default=None,
-    help="When told to stop, finish the shards at hand first, and take no more.  [env: QWEN_BATCH_DRAIN]",
+    help="On a stop signal, finish the current shards and take no new ones.  [env: QWEN_BATCH_DRAIN]",
 )
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
-    help="How much it writes to stderr.  [env: QWEN_BATCH_LOG_LEVEL; default: info]",
+    help="Lowest level of messages in the log on stderr.  [env: QWEN_BATCH_LOG_LEVEL; default: info]",
 )
 @click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
-    help="How a line of the log looks; json is for collectors.  [env: QWEN_BATCH_LOG_FORMAT; default: text]",
+    help="Format of the log. json is for log collectors.  [env: QWEN_BATCH_LOG_FORMAT; default: text]",
 )
 @click.option(
     "--metrics-port",
     type=click.IntRange(1, 65535),
     metavar="PORT",
-    help="Show Prometheus metrics at http://HOST:PORT/metrics.  [env: QWEN_BATCH_METRICS_PORT; default: nowhere]",
+    help="Serve Prometheus metrics at http://HOST:PORT/metrics.  [env: QWEN_BATCH_METRICS_PORT; default: no metrics]",
 )
 @click.option(
-    "--health", is_flag=True, help="Start nothing; exit with 0 if a worker of this machine is alive, else with 1."
+    "--health",
+    is_flag=True,
+    help="Do not start a worker. Exit with 0 if this machine has a live worker of the model, else with 1.",
 )
 @redis_url_option
 @verbosity_options
@@ -43,16 +45,16 @@ from cli.worker_health import check_health
 def command(console: Console, /, *, health: bool, **options: object) -> int:
     """Serve one model on one device until SIGTERM or Ctrl-C.
 
-    Start as many as there are devices, on as many machines as can reach the
-    server; each takes work when it has room. A worker that is stopped gives
-    its unfinished lines back; one that is killed loses them to the others
-    after a few seconds. With --drain a stop takes as long as the shards at
-    hand need; a second signal ends it at once.
+    Start one worker per device, on all machines that can reach the server. A
+    worker takes work whenever it has room. A stopped worker gives its
+    unfinished lines back at once. When a worker is killed, other workers take
+    over its lines after a few seconds. With --drain, a worker first finishes
+    its current shards; a second signal stops it at once.
 
     \b
-    Exit codes: 0 told to stop, 1 crashed while it ran lines, 2 unusable model
-    or option, 4 no server, 7 an unexpected error while it loaded the model:
-    its traceback is in the log on stderr.
+    Exit codes: 0 stopped by a signal, 1 crashed while running lines,
+    2 unusable model or option, 4 no server, 7 unexpected error while loading
+    the model (the log on stderr has the traceback).
 
     \b
     Examples:

@@ -20,12 +20,12 @@ from jobs.records.worker_report import WorkerReport
 @verbosity_options
 @pass_console
 def command(console: Console, redis_url: str | None, as_json: bool) -> None:
-    """Show which workers there are, on what, doing what.
+    """List workers with their device and current jobs.
 
-    A worker that falls silent without a word is shown as lost for a minute;
-    others go on with its lines. SEQS counts the sequences in the batch and
-    those that wait; CACHE is the share of the KV cache in use. Below stand
-    the jobs that each one works on.
+    A worker that stops reporting is listed as lost for a minute, while other
+    workers continue its lines. SEQS is the number of sequences in the batch
+    plus the number of waiting ones. CACHE is the used share of the KV cache.
+    The jobs of each worker are listed below the table.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""Where a command speaks: stdout is data, stderr is talk."""
+"""Output of a command: data on stdout, messages on stderr."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from jobs.harmless import harmless, harmless_lines
 
 
 def _rich_console(stderr: bool) -> RichConsole:
-    """Markup, emoji names and highlighting are off: nothing inside a text is an instruction."""
+    """Return a rich console that prints text as it is: no markup, emoji names or highlighting."""
     return RichConsole(stderr=stderr, markup=False, highlight=False, emoji=False)
 
 
 def _print_table(console: RichConsole, renderable: RenderableType) -> None:
-    """rich fills the last column with spaces, which are in the way when the text is copied or searched."""
+    """Print a table without the trailing spaces of rich, which disturb copying and searching."""
     with console.capture() as capture:
         console.print(renderable)
     console.file.write("\n".join(line.rstrip() for line in capture.get().split("\n")))
@@ -28,9 +28,9 @@ def _print_table(console: RichConsole, renderable: RenderableType) -> None:
 
 @dataclass(frozen=True)
 class Console:
-    """The two streams of a command. `verbosity` is -1 with `-q`, 0, or 1 with `-v`.
+    """The two output streams of a command. `verbosity` is -1 with `-q`, 1 with `-v`, else 0.
 
-    Texts pass through `harmless`; what is rendered by `show` must have passed through it already.
+    The methods pass texts through `harmless`. The caller of `show` and `say_table` does this itself.
     """
 
     verbosity: int = 0
@@ -42,41 +42,41 @@ class Console:
         return self.verbosity < 0
 
     def data(self, line: str) -> None:
-        """One line of output that a script may read. Not altered: the caller vouches for it."""
+        """Print one line of output for scripts. The line is not altered: the caller must ensure that it is harmless."""
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
     def json(self, value: object) -> None:
-        """One JSON document on one line of stdout, in UTF-8 whatever the locale says."""
+        """Print one JSON document on one line of stdout, always in UTF-8."""
         sys.stdout.flush()
         sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
         sys.stdout.buffer.flush()
 
     def show(self, renderable: RenderableType) -> None:
-        """A table for people, on stdout: what a reading command answers."""
+        """Print a table for people to stdout."""
         _print_table(self.out, renderable)
 
     def say(self, line: str) -> None:
-        """One line of talk on stderr; nothing with `-q`."""
+        """Print one line to stderr. Print nothing with `-q`."""
         if not self.quiet:
             self.err.print(harmless(line), soft_wrap=True)
 
     def say_table(self, renderable: RenderableType) -> None:
-        """A table beside the data, on stderr; nothing with `-q`."""
+        """Print a table to stderr. Print nothing with `-q`."""
         if not self.quiet:
             _print_table(self.err, renderable)
 
     def detail(self, line: str) -> None:
-        """One line of talk for `-v`."""
+        """Print one line to stderr with `-v`."""
         if self.verbosity > 0:
             self.err.print(Text(harmless(line), style="dim"), soft_wrap=True)
 
     def warn(self, message: str) -> None:
-        """Something that should be known even with `-q`."""
+        """Print a warning to stderr, even with `-q`."""
         self._labelled("Warning: ", "bold yellow", message)
 
     def error(self, message: str, hint: str = "") -> None:
-        """Why the command ends, and what to do next."""
+        """Print why the command ends, and what to do next."""
         self._labelled("Error: ", "bold red", message)
         if hint:
             self.err.print(harmless_lines(hint), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Ways to show a job's progress: a bar, plain lines, JSON lines, nothing."""
+"""Displays of a job's progress: a bar, plain lines, JSON lines or nothing."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from jobs.harmless import harmless
 
 
 class Display(Protocol):
-    """A context manager that is shown every update, the last one included.
+    """A context manager that receives every update of a job, including the last one.
 
-    `shows_workers` says whether it does anything with what the workers report; if not, nobody need ask for it.
+    `shows_workers` is False if the display does not use the workers' reports. The caller then need not fetch them.
     """
 
     shows_workers: bool
@@ -32,7 +32,7 @@ class Display(Protocol):
 
 
 class _Plain:
-    """A display that holds nothing open."""
+    """Base of displays that hold no resource."""
 
     shows_workers = True
 
@@ -44,7 +44,7 @@ class _Plain:
 
 
 class BarDisplay:
-    """One line that is redrawn, for a terminal."""
+    """A progress bar on one line of a terminal."""
 
     shows_workers = True
 
@@ -78,7 +78,7 @@ class BarDisplay:
 
 
 class LineDisplay(_Plain):
-    """A plain line when the state changes, and every `interval_seconds`, for log files."""
+    """For log files: a plain line whenever the state changes, and at least every `interval_seconds`."""
 
     def __init__(
         self, console: Console, interval_seconds: float = 10.0, clock: Callable[[], float] = time.monotonic
@@ -96,7 +96,7 @@ class LineDisplay(_Plain):
 
 
 class JsonDisplay(_Plain):
-    """One JSON document a line on stdout, whenever something changed."""
+    """One JSON line on stdout for each change of the job."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -109,16 +109,16 @@ class JsonDisplay(_Plain):
 
 
 class NoDisplay(_Plain):
-    """For `-q`."""
+    """A display for `-q`, which shows nothing."""
 
     shows_workers = False
 
     def show(self, update: JobUpdate) -> None:
-        """Nothing."""
+        """Show nothing."""
 
 
 def display_for(console: Console, as_json: bool = False) -> Display:
-    """What fits these streams and options."""
+    """Return the display that suits the streams and options."""
     if as_json:
         return JsonDisplay(console)
     if console.quiet:

@@ -1,15 +1,15 @@
-"""Numbers as people read them."""
+"""Formats of numbers for people."""
 
 from __future__ import annotations
 
 
 def count(number: float) -> str:
-    """1234567 -> `1,234,567`."""
+    """Format a count: `1,234,567`."""
     return f"{number:,.0f}"
 
 
 def rate(number: float | None) -> str:
-    """Three significant digits or whole numbers: `0.52`, `12.3`, `1,532`; a dash where there is none yet."""
+    """Format a rate with three significant digits, or as a whole number: `0.52`, `12.3`, `1,532`. None is a dash."""
     if number is None:
         return "-"
     if number >= 100:
@@ -18,14 +18,14 @@ def rate(number: float | None) -> str:
 
 
 def milliseconds(number: float | None) -> str:
-    """`0.52 ms`, `812 ms`, `12.4 s`."""
+    """Format a time given in ms: `0.52 ms`, `812 ms`, `12.4 s`. None is a dash."""
     if number is None:
         return "-"
     return f"{rate(number)} ms" if number < 10_000 else seconds(number / 1000)
 
 
 def seconds(number: float | None) -> str:
-    """`0.42 s`, `12.3 s`, `3 min 05 s`, `2 h 07 min`; a dash where there is none yet."""
+    """Format a duration: `0.42 s`, `12.3 s`, `3 min 05 s`, `2 h 07 min`. None is a dash."""
     if number is None:
         return "-"
     if number < 59.95:
@@ -37,23 +37,23 @@ def seconds(number: float | None) -> str:
 
 
 def about(number: float) -> str:
-    """A guess at a time to come: `40 s`, `3 min`, `2 h 07 min`."""
+    """Format an estimate of the remaining seconds: `40 s`, `3 min`, `2 h 07 min`."""
     if number < 100:
         return f"{number:.0f} s"
     return f"{number / 60:.0f} min" if number < 5400 else seconds(number)
 
 
 def size(num_bytes: int) -> str:
-    """`512 MiB`, `1.5 GiB`."""
+    """Format a number of bytes: `512 MiB`, `1.5 GiB`."""
     gib = num_bytes / 2**30
     return f"{gib:.1f} GiB" if gib >= 1 else f"{num_bytes / 2**20:.0f} MiB"
 
 
 def percent(share: float | None) -> str:
-    """0.5 -> `50%`."""
+    """Format a share from 0 to 1 as a percentage: `50%`. None is a dash."""
     return "-" if share is None else f"{share:.0%}"
 
 
 def number_format(dtype: str, quantize: str) -> str:
-    """What a model computes in, in a word: its dtype, or the narrower one that its weights are rounded to."""
+    """Return the number format of a model: its quantisation, or its dtype if it is not quantised."""
     return dtype if quantize == "none" else quantize

@@ -1,4 +1,4 @@
-"""A job on one line: the shape of `list --json` and of each line of `watch --json`."""
+"""The fields of a job in `list --json` and in each line of `watch --json`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jobs.records.job import Job, JobState
 
 
 class JobRow(msgspec.Struct, frozen=True, kw_only=True):
-    """Named as in `status --json`, which has the full statistics."""
+    """A job's main fields. `status --json` has the same names, and the full statistics."""
 
     id: str
     state: JobState
@@ -36,7 +36,7 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def facts_of(job: Job) -> dict[str, Any]:
-    """The fields of a `JobRow`, for rows that add fields of their own."""
+    """Return the fields of a `JobRow`, for subclasses that add fields."""
     return {
         "id": job.id,
         "state": job.state,
@@ -59,7 +59,7 @@ def facts_of(job: Job) -> dict[str, Any]:
 
 
 def state_text(job: Job) -> str:
-    """The state for people: `in_progress`, or what a pending request makes of it."""
+    """Return the job's state for people. A pending request has its own word, such as `cancelling` or `paused`."""
     if job.state.ended:
         return job.state.value
     if job.ending:

@@ -1,4 +1,4 @@
-"""What a watcher sees of a job at one moment."""
+"""The progress of a job at one moment."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from jobs.stats.cache_room import CacheRoom
 class JobUpdate(JobRow, frozen=True, kw_only=True):
     """One line of `watch --json`."""
 
-    output_throughput: float | None  # tokens/s over the last seconds; None while nobody works on it
-    seconds_left: float | None  # the same
-    workers: int  # how many serve the job's model
-    loading_workers: int  # how many of these are still loading it
-    cache_advice: str | None = None  # what to do about a KV cache that is too small on a worker of this job
+    output_throughput: float | None  # tokens/s over the last seconds; None while no worker runs the job
+    seconds_left: float | None  # estimated; None if unknown
+    workers: int  # number that serve the job's model
+    loading_workers: int  # number of these that still load the model
+    cache_advice: str | None = None  # advice if the KV cache of a worker is too small
 
     @property
     def done(self) -> int:
-        """Lines that have a result."""
+        """Number of lines that have a result."""
         return self.completed + self.failed
 
     @property
     def headline(self) -> str:
-        """The state for people, with the reason when nothing moves."""
+        """Return the state for people, with the reason if the job makes no progress."""
         if self.state.ended:
             return self.state.value
         if self.cancel_requested or self.paused:
@@ -43,7 +43,7 @@ class JobUpdate(JobRow, frozen=True, kw_only=True):
 
     @property
     def movement(self) -> str:
-        """Lines, speed and time left: what changes from moment to moment."""
+        """Return the number of finished lines, the speed and the time left."""
         parts = [f"{figures.count(self.done)}/{figures.count(self.total)} lines"]
         if self.failed:
             parts.append(f"{figures.count(self.failed)} failed")
@@ -56,14 +56,14 @@ class JobUpdate(JobRow, frozen=True, kw_only=True):
 
 
 class JobObserver:
-    """Makes updates of one job, remembering how it moved."""
+    """Makes the updates of one job from its earlier progress."""
 
     def __init__(self) -> None:
         self._lines = Pace()
         self._tokens = Pace()
 
     def update(self, job: Job, workers: Sequence[WorkerReport], now: float) -> JobUpdate:
-        """`now` is a monotonic clock's seconds."""
+        """Return the update for a job. `now` is the time of a monotonic clock in seconds."""
         self._lines.add(now, job.done)
         self._tokens.add(now, job.total_output_tokens)
         serving = [worker for worker in workers if worker.model == job.spec.model]
@@ -79,10 +79,10 @@ class JobObserver:
         )
 
     def _throughput(self, job: Job, on_it: Sequence[WorkerReport]) -> float | None:
-        """The workers' own figure while they work for this job alone; else that of the lines that were finished.
+        """Return the job's output tokens per second, or None while no live worker runs the job.
 
-        None when no worker that is alive works on the job: what it did before says nothing of now.
-        A worker counts each token as it comes, but not by job; the store counts by job, but only finished lines.
+        The workers' figure counts each token at once, but over all jobs: it is used if they run only this job.
+        Otherwise the figure comes from the store, which counts tokens per job once their lines are finished.
         """
         if not on_it:
             return None
@@ -92,7 +92,7 @@ class JobObserver:
 
 
 def _cache_advice(workers: Sequence[WorkerReport]) -> str | None:
-    """For the worker that holds most sequences back, if one does."""
+    """Return advice for the worker that holds back most sequences, or None if none holds any back."""
     worst = max(workers, key=lambda worker: worker.held_back)
     if not worst.held_back:
         return None

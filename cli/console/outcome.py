@@ -1,4 +1,4 @@
-"""How the commands that wait for a job report its end."""
+"""The report of a job's end, for commands that wait for a job."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from jobs.stores.protocol import JobStore
 
 
 def watch_to_the_end(store: JobStore, job_id: str, console: Console, *, as_json: bool = False) -> ExitCode:
-    """Watch a job, then say how it ended. Ctrl-C leaves the job running and says how to go on."""
+    """Watch a job until it ends, then report how it ended. Ctrl-C ends only the watching."""
     try:
         job = watch_job(store, job_id, console, as_json=as_json)
     except KeyboardInterrupt:
-        console.say(f"The job goes on. See it: `qwen-batch watch {job_id}`.")
-        console.say(f"End it: `qwen-batch cancel {job_id}`.")
+        console.say(f"The job continues. Watch it with `qwen-batch watch {job_id}`.")
+        console.say(f"End it with `qwen-batch cancel {job_id}`.")
         return ExitCode.INTERRUPTED
     if not as_json:
         report_end(store, job, console)
@@ -24,7 +24,7 @@ def watch_to_the_end(store: JobStore, job_id: str, console: Console, *, as_json:
 
 
 def report_end(store: JobStore, job: Job, console: Console) -> None:
-    """The summary of an ended job on stderr, and a warning if it did not go well."""
+    """Print the summary of an ended job, with a warning if the job or a line of it failed."""
     console.say_table(summary_of(store.stats(job.id)))
     if job.state is not JobState.COMPLETED:
         reason = f": {job.error}" if job.error else ""

@@ -14,11 +14,11 @@ from jobs.records.worker_report import WorkerReport
 from jobs.stores.protocol import JobStore
 
 POLL_SECONDS = 0.25
-PATIENCE_SECONDS = 30.0  # a server that restarts is back by then
+PATIENCE_SECONDS = 30.0  # long enough for a server to restart
 
 
 def nothing_to_check(_job: Job) -> None:
-    """For watchers that depend on nothing but the store."""
+    """Accept every job: the default of `watch_job`'s `check`."""
 
 
 def watch_job(
@@ -29,15 +29,15 @@ def watch_job(
     as_json: bool = False,
     check: Callable[[Job], None] = nothing_to_check,
 ) -> Job:
-    """Show a job's progress until it has ended; returns it as it then stands.
+    """Show a job's progress until the job ends, and return the ended job.
 
     Args:
-        as_json: JSON lines on stdout instead of progress on stderr.
-        check: Called after every look at the store; what it raises ends the watch.
+        as_json: Print JSON lines to stdout instead of progress to stderr.
+        check: Called with the job after every read. An exception from it ends the watch.
 
     Raises:
-        JobNotFound: There is no such job, or it was deleted meanwhile.
-        StoreUnavailable: The store did not answer at first, or not for `PATIENCE_SECONDS` later.
+        JobNotFound: The job does not exist, or it was deleted during the watch.
+        StoreUnavailable: The store did not answer the first read, or later for `PATIENCE_SECONDS`.
     """
     observer, advised = JobObserver(), False
     with display_for(console, as_json) as display:
@@ -56,13 +56,13 @@ def watch_job(
 
 
 class _PatientReader:
-    """Reads job and workers, and bridges a restart of the store: it repeats what it read last."""
+    """Reads the job and its workers. While the store restarts, it returns the last values."""
 
     def __init__(self, store: JobStore, job_id: str, console: Console, *, with_workers: bool) -> None:
         self._store = store
         self._job_id = job_id
         self._console = console
-        self._with_workers = with_workers  # two more round trips a look, for as long as a job takes
+        self._with_workers = with_workers  # costs two more round trips per read
         self._last: tuple[Job, list[WorkerReport]] | None = None
         self._silent_since: float | None = None
 

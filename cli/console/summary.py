@@ -12,10 +12,10 @@ from jobs.stats.stats import JobStats, WorkerShare
 
 
 def summary_of(stats: JobStats, num_serving: int | None = None) -> RenderableType:
-    """Everything of `status --json`, in at most 80 columns.
+    """Return the figures of `status --json` as tables of at most 80 columns.
 
     Args:
-        num_serving: Workers that are alive and serve the job's model, if that is known.
+        num_serving: Number of live workers that serve the job's model. None if it is unknown.
     """
     parts: list[RenderableType] = [_facts(stats, waits=num_serving == 0 and not stats.state.ended)]
     if stats.mean_e2el_ms is not None:
@@ -107,7 +107,7 @@ def _batch(stats: JobStats) -> str:
 
 
 def _cache_advice(stats: JobStats) -> str | None:
-    """What a cache that was too small cost, if it was."""
+    """Return advice if the KV cache was too small, else None."""
     share, running, waiting = stats.cache_short_share, stats.cache_short_running, stats.cache_short_waiting
     if share is None or running is None or waiting is None:
         return None

@@ -1,4 +1,4 @@
-"""Many random requests through the engine of this process: its throughput without queue and store."""
+"""Measures the throughput of many random requests in this process's engine, without queue and store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jobs.records.sampling import SamplingParams
 
 @dataclass(frozen=True)
 class BatchFigures:
-    """One run of a workload."""
+    """Figures of one run of a workload."""
 
     requests: int
     input_tokens: int
@@ -26,14 +26,14 @@ class BatchFigures:
 
     @property
     def output_throughput(self) -> float:
-        """Generated tokens a second, with the prefill in the time."""
+        """Generated tokens per second. The time includes the prefill."""
         return self.output_tokens / self.seconds
 
 
 def random_workload(requests: int, vocab_size: int, seed: int = 0) -> list[tuple[list[int], int]]:
-    """(prompt ids, output length): prompts of 32 to 256 random ids, 32 to 192 tokens out, both uniform.
+    """Return pairs of prompt ids and output length, uniformly random: 32 to 256 ids, 32 to 192 output tokens.
 
-    Fewer requests are the first ones of more. Ids are taken modulo the vocabulary's size.
+    A smaller workload is the beginning of a larger one. Ids are taken modulo the vocabulary's size.
     """
     rng = random.Random(seed)
     return [
@@ -46,7 +46,7 @@ def random_workload(requests: int, vocab_size: int, seed: int = 0) -> list[tuple
 
 
 def measure_batch(loaded: LoadedEngine, workload: list[tuple[list[int], int]]) -> BatchFigures:
-    """Submit everything at once, greedy, past the end of text; wait for all of it."""
+    """Submit all requests at once and wait for them. They run greedily and ignore the end of text."""
     engine = loaded.engine
     requests = [
         Request(tuple(ids), SamplingParams(max_tokens=length, temperature=0, ignore_eos=True), group="bench")

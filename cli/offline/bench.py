@@ -1,4 +1,4 @@
-"""What `qwen-batch bench` measures."""
+"""The measurements of `qwen-batch bench`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHAPTER_PROMPT = "Explain large language models in a single sentence."
 
 @dataclass(frozen=True)
 class BenchReport:
-    """All figures with what they depend on."""
+    """All figures, with the settings and versions that they depend on."""
 
     model: str
     device: str
@@ -44,10 +44,10 @@ class BenchReport:
 def run_bench(
     settings: Settings, console: Console, *, only: str | None, tokens: int, runs: int, requests: int
 ) -> BenchReport:
-    """Measure the parts that are asked for; progress goes to stderr.
+    """Run the requested measurements. Progress goes to stderr.
 
     Raises:
-        InvalidInput: A setting that this machine or model cannot give.
+        InvalidInput: This machine or model does not support a setting.
         ModelUnusable: The model cannot be loaded.
     """
     folder = resolve_model(settings.model, show_progress=not console.quiet)
@@ -67,7 +67,7 @@ def run_bench(
             workload = random_workload(requests, loaded.tokenizer.vocab_size)
             measure_batch(loaded, workload[: max(2, requests // 8)])  # warm-up
             batch, compile_seconds = measure_batch(loaded, workload), loaded.compile_seconds
-        finally:  # a Python that ends under a running step would abort
+        finally:  # Python would abort if it ended during a step
             loaded.engine.shutdown()
     console.say("The machine: memory and matrix products …")
     limits = on_a_short_thread(lambda: measure_limits(model_config, resolved, batch))
@@ -78,7 +78,7 @@ def run_bench(
         quantize=resolved.quantize,
         threads=resolved.threads,
         machine=f"{platform.machine()} {platform.system()}",
-        torch_version=str(torch.__version__),  # a class of its own, which is no JSON
+        torch_version=str(torch.__version__),  # a subclass of str, which msgspec cannot encode
         table=tuple(table),
         batch=batch,
         batch_compile_seconds=compile_seconds,

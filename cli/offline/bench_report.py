@@ -1,4 +1,4 @@
-"""The figures of `qwen-batch bench` as tables, the book's beside this machine's."""
+"""The figures of `qwen-batch bench` as tables, with the book's figures beside them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BOOK = {
 
 
 def bench_tables(report: BenchReport) -> Iterator[Table]:
-    """What was measured, at most 80 columns wide."""
+    """Return the report as tables of at most 80 columns."""
     if report.table:
         yield _chapter_table(report)
     if report.batch is not None:

@@ -1,4 +1,4 @@
-"""Table 2.1 of the book's chapter, measured on this machine: four ways to generate, one prompt."""
+"""Measures table 2.1 of the book on this machine: four ways to generate for one prompt."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MODES: tuple[tuple[str, Generate, bool], ...] = (
 
 @dataclass(frozen=True)
 class ModeFigures:
-    """One row: a mode of generating. Rates are of the median run; the warm-up, compilation included, stands apart."""
+    """One row of the table: a mode. Rates are those of the median run, without the warm-up, which compiles."""
 
     mode: str
     tokens_per_second: float | None  # None where the mode cannot run here
@@ -45,15 +45,15 @@ def measure_modes(
     *,
     may_compile: bool = True,
 ) -> Iterator[ModeFigures]:
-    """Measure each mode in turn, after one warm-up run of it.
+    """Measure each mode in turn. A warm-up run precedes each measurement.
 
     Args:
-        local: The model; its layers end up compiled or not.
+        local: The model. The call may leave its layers compiled.
         token_ids: The prompt.
-        num_tokens: New tokens a run; the end of text is ignored, so that runs are equally long.
-        runs: Timed runs a mode.
-        log: Gets a line for what a person should know.
-        may_compile: Otherwise the compiled modes have no figures.
+        num_tokens: New tokens per run. Runs ignore the end of text, so that all have this length.
+        runs: Timed runs per mode.
+        log: Called with the reason if the layers cannot be compiled.
+        may_compile: If False, the compiled modes have no figures.
     """
     prompt = torch.tensor([token_ids], device=local.model.device)
     for mode, generate, wants_compile in MODES:
@@ -82,7 +82,7 @@ def _compiled_graphs() -> int:
 
 
 def _reset_peak_memory() -> None:
-    """Forget the peak so far: CUDA's allocator can, and so can Linux for a process (proc(5), clear_refs)."""
+    """Reset the peak memory of CUDA's allocator, or of this process on Linux (proc(5), clear_refs)."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     clear_refs = Path("/proc/self/clear_refs")

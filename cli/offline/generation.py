@@ -1,4 +1,4 @@
-"""One prompt through the model in this process, its text as it comes."""
+"""Streams the completion of one prompt in this process."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from model.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class TextPiece:
-    """What one token, or the end, adds: whole characters only, so maybe nothing yet."""
+    """The text that one token or the end adds. It has only whole characters, so it may be empty."""
 
     text: str
     is_token: bool
 
 
 def stream_with_engine(loaded: LoadedEngine, token_ids: list[int], params: SamplingParams) -> Iterator[TextPiece]:
-    """The engine's way: KV cache, sampling, stop strings. Ends with the finished text's last characters.
+    """Generate with the engine: KV cache, sampling and stop strings. The last piece has the remaining characters.
 
     Raises:
         RequestTooLong: The prompt does not fit.
@@ -34,7 +34,7 @@ def stream_with_engine(loaded: LoadedEngine, token_ids: list[int], params: Sampl
     ticket = loaded.engine.submit(Request(tuple(token_ids), params, on_token=tokens.put))
     ticket.future.add_done_callback(lambda _: tokens.put(None))
     stream, shown = loaded.tokenizer.stream(), ""
-    # A stop string may begin in text that would already be shown: hold back as much as it is long.
+    # A stop string may begin in text that is ready to show: hold back the length of the longest one.
     held_back = max((len(stop) - 1 for stop in params.stop), default=0)
     text = ""
     while (token := tokens.get()) is not None:
@@ -48,7 +48,7 @@ def stream_with_engine(loaded: LoadedEngine, token_ids: list[int], params: Sampl
 def stream_without_cache(
     local: LocalModel, token_ids: list[int], max_tokens: int, eos_token_ids: tuple[int, ...]
 ) -> Iterator[TextPiece]:
-    """The chapter's first way: the whole sequence goes through the model for every token. Greedy."""
+    """Generate greedily without a KV cache: run the whole sequence again for every token, as the chapter does first."""
     stream = local.tokenizer.stream()
     prompt = torch.tensor([token_ids], device=local.model.device)
     for ids in generate_text_basic_stream(local.model, prompt, max_tokens):
@@ -60,5 +60,5 @@ def stream_without_cache(
 
 
 def prompt_ids(tokenizer: Tokenizer, prompt: str, chat: bool) -> list[int]:
-    """The prompt as raw text, or as a user's message in the model's chat template."""
+    """Return the token ids of a raw prompt, or of a user's message in the model's chat template."""
     return tokenizer.encode_messages([{"role": "user", "content": prompt}]) if chat else tokenizer.encode(prompt)

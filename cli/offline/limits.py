@@ -1,4 +1,4 @@
-"""What this machine allows a model at most, beside what `bench` measured."""
+"""The maximum speed of a model on this machine, for comparison with the figures of `bench`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from model.checkpoint.config import ModelConfig
 
 @dataclass(frozen=True)
 class Limits:
-    """Tokens a second, from what was measured of the machine."""
+    """Maximum tokens per second, computed from the machine's measured speeds."""
 
     machine: MachineSpeed
     one_stream: float
@@ -21,9 +21,9 @@ class Limits:
 
 
 def measure_limits(model: ModelConfig, resolved: ResolvedConfig, batch: BatchFigures | None) -> Limits | None:
-    """Measure the machine, which takes some seconds. None where the limits do not hold: other devices, other types.
+    """Measure the machine, which takes some seconds. Returns None for other devices and types than the limits hold for.
 
-    Call it where no other parallel work follows on the same thread: it sets PyTorch's number of threads.
+    It sets PyTorch's number of threads, so no other parallel work may follow on the same thread.
     """
     if resolved.device != "cpu" or resolved.dtype != "bfloat16":
         return None

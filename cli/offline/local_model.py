@@ -1,4 +1,4 @@
-"""A model loaded into this process for the local commands, without engine or queue."""
+"""Loads a model into this process for the local commands, without engine or queue."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from model.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class LocalModel:
-    """A model for the chapter's functions (`model.generate`), with what surrounds it."""
+    """A model for the chapter's functions (`model.generate`), with its tokenizer and settings."""
 
     model: Qwen3ForCausalLM
     tokenizer: Tokenizer
@@ -33,9 +33,9 @@ class LocalModel:
     load_seconds: float
 
     def compile_layers(self, wanted: bool, log: Callable[[str], None]) -> bool:
-        """Run the layers compiled from now on, as a worker would, or as they are.
+        """Choose whether the layers run compiled, as in a worker, or uncompiled.
 
-        Returns which; a line says why compiling cannot be.
+        Returns whether they run compiled. If compilation is not possible, a line in the log says why.
         """
         if wanted and can_fuse(self.model.weights.layers):
             self.model.layers_fn = fused_decoder_layers
@@ -49,10 +49,10 @@ class LocalModel:
 
 
 def load_local_model(folder: ModelFolder, config: EngineConfig, log: Callable[[str], None]) -> LocalModel:
-    """Load a checkpoint and its tokenizer; nothing is compiled yet.
+    """Load a checkpoint and its tokenizer. The layers are not compiled yet.
 
     Raises:
-        InvalidInput: The configuration asks for what this machine or model cannot give.
+        InvalidInput: This machine or model does not support the configuration.
         ModelUnusable: The folder cannot be loaded.
     """
     started_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""How fast this machine reads memory and multiplies matrices, found by trying. Takes a few seconds."""
+"""Measures how fast this machine reads memory and multiplies matrices. Takes a few seconds."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from model.ops import onednn
 READ_BYTES = 2**30  # far beyond every cache
 REPEATS = 10
 
-# Rows, depth, columns: large enough for full speed, and of the kind that a model has.
+# Rows, depth, columns: large enough for full speed, and typical of a model.
 PRODUCTS = ((512, 1024, 3072), (1024, 1024, 6144), (1024, 4096, 4096), (2048, 3072, 4096))
 
 
 def measure_machine(threads: int) -> MachineSpeed:
-    """The best of several ways, each tried some times: a limit is what the machine can do, not what it does usually.
+    """Return the best of several measurements, because a limit is the machine's maximum, not its usual speed.
 
     Args:
-        threads: Cores to use. The number of PyTorch's threads is set to it and stays.
+        threads: Cores to use. PyTorch's number of threads stays at this value.
     """
     torch.set_num_threads(threads)
     with torch.inference_mode():
@@ -33,12 +33,12 @@ def measure_machine(threads: int) -> MachineSpeed:
 
 
 def measure_reads() -> float:
-    """Bytes of memory that all of PyTorch's threads together read a second, one after the other."""
+    """Return the bytes per second that PyTorch's threads together read in sequence."""
     return max(READ_BYTES / _least_seconds(read) for read in read_ways(READ_BYTES))
 
 
 def read_ways(size: int) -> Iterator[Callable[[], object]]:
-    """Different ways to read the same `size` bytes of memory once; which is fastest differs with the machine."""
+    """Yield several ways to read `size` bytes of memory once. The fastest way depends on the machine."""
     numbers = zeroed_tensor((size // 4,), torch.float32).fill_(1)  # in huge pages, as weights and cache are
     yield lambda: torch.dot(numbers, numbers)  # both operands are the same memory
     yield numbers.sum
@@ -46,13 +46,13 @@ def read_ways(size: int) -> Iterator[Callable[[], object]]:
 
 
 def fastest_read(size: int) -> Callable[[], float]:
-    """The fastest of the ways to read `size` bytes of memory: each call gives the bytes a second of one such read."""
+    """Return the fastest way to read `size` bytes of memory. Each call returns the bytes per second of a read."""
     read = min(read_ways(size), key=_least_seconds)
     return lambda: size / _seconds(read)
 
 
 def _products() -> Iterator[tuple[float, Callable[[], object]]]:
-    """(operations, product), plain and with weights that oneDNN packed for itself."""
+    """Yield pairs of operations and product: with plain weights, and with weights packed by oneDNN."""
     for rows, depth, columns in PRODUCTS:
         left = torch.ones(rows, depth, dtype=torch.bfloat16)
         right = torch.ones(columns, depth, dtype=torch.bfloat16)

@@ -1,4 +1,4 @@
-"""What a machine's memory and arithmetic allow at most: the roofline of Williams, Waterman and Patterson (2009)."""
+"""Upper bounds from a machine's memory and arithmetic: the roofline of Williams, Waterman and Patterson (2009)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ BFLOAT16_BYTES = 2
 
 @dataclass(frozen=True)
 class MachineSpeed:
-    """Measured, not copied from a data sheet."""
+    """Measured speeds of a machine, not the figures of its data sheet."""
 
     read_bytes_per_second: float  # memory, all cores together
     flop_per_second: float  # bfloat16 matrix products, all cores together
 
     def best_of(self, other: MachineSpeed) -> MachineSpeed:
-        """Of two measurements: what slows a machine for a while does not lower what it can do."""
+        """Return the better of two measurements. A temporary slowdown does not lower a machine's maximum."""
         return MachineSpeed(
             max(self.read_bytes_per_second, other.read_bytes_per_second),
             max(self.flop_per_second, other.flop_per_second),
@@ -30,23 +30,23 @@ class MachineSpeed:
 
 @dataclass(frozen=True)
 class ModelCost:
-    """What a dense model costs. Attention's own products are left out, so limits are on the safe side."""
+    """Cost of a dense model. Attention's own products are left out, so that the limits are never too low."""
 
     parameters: int
-    weight_bytes: int  # read by every step: all matrices, the output layer included, of which 8 bits may be enough
+    weight_bytes: int  # read by every step: all matrices and the output layer, whose 8-bit screen may be enough
     flop_per_decoded_token: float
-    flop_per_prefilled_token: float  # only a prompt's last one goes on from the last layer's keys and values
+    flop_per_prefilled_token: float  # after the last layer's keys and values, only a prompt's last token continues
     cache_bytes_per_token: int  # keys and values of all layers
 
     @classmethod
     def of_model(cls, config: ModelConfig, quantize: QuantizeName = "none", *, screened: bool = True) -> ModelCost:
-        """Counted from the shapes of its tensors.
+        """Count the cost from the shapes of the model's tensors.
 
         Args:
             config: The model.
-            quantize: What became of its weights.
-            screened: Whether 8 bits of the output layer, which are read and multiplied in half the time, may say
-                which few of its logits have to be computed (`model.sampling.output_screen`).
+            quantize: Quantisation of the weights.
+            screened: True if the output layer's 8-bit screen selects the few logits to compute
+                (`model.sampling.output_screen`). The screen takes half the time of the layer.
         """
         shapes = {name: shape for name, shape in expected_shapes(config).items() if len(shape) == 2}
         sizes = {name: prod(shape) for name, shape in shapes.items()}
@@ -73,14 +73,14 @@ def _bytes_of(shapes: list[tuple[int, ...]], quantize: QuantizeName) -> int:
 
 
 def decode_limit(model: ModelCost, machine: MachineSpeed, batch: int, context: int = 0) -> float:
-    """Tokens a second that `batch` sequences of `context` tokens each can decode at most."""
+    """Return the maximum tokens per second that `batch` sequences of `context` tokens each can decode."""
     reads = (model.weight_bytes + batch * context * model.cache_bytes_per_token) / machine.read_bytes_per_second
     products = batch * model.flop_per_decoded_token / machine.flop_per_second
     return batch / max(reads, products)
 
 
 def prefill_limit(model: ModelCost, machine: MachineSpeed, tokens: int) -> float:
-    """Prompt tokens a second of one prompt of `tokens` tokens at most."""
+    """Return the maximum prompt tokens per second for one prompt of `tokens` tokens."""
     products = tokens * model.flop_per_prefilled_token / machine.flop_per_second
     return tokens / max(products, model.weight_bytes / machine.read_bytes_per_second)
 
@@ -88,7 +88,7 @@ def prefill_limit(model: ModelCost, machine: MachineSpeed, tokens: int) -> float
 def batch_limit(
     model: ModelCost, machine: MachineSpeed, *, input_tokens: int, output_tokens: int, longest_output: int
 ) -> float:
-    """Output tokens a second of a job, prefill in the time, at most."""
+    """Return the maximum output tokens per second of a job. The time includes the prefill."""
     return output_tokens / least_seconds(
         model, machine, input_tokens=input_tokens, output_tokens=output_tokens, longest_output=longest_output
     )
@@ -97,10 +97,10 @@ def batch_limit(
 def least_seconds(
     model: ModelCost, machine: MachineSpeed, *, input_tokens: int, output_tokens: int, longest_output: int
 ) -> float:
-    """Seconds that a job takes at least, however it is batched.
+    """Return the minimum seconds that a job takes, for any batching.
 
-    All its products must be computed, and the longest completion takes as many steps as it has tokens, each of which
-    reads all weights.
+    All the job's products must be computed. The longest completion takes one step per token, and each step reads all
+    weights.
     """
     flop = input_tokens * model.flop_per_prefilled_token + output_tokens * model.flop_per_decoded_token
     reads = longest_output * model.weight_bytes / machine.read_bytes_per_second

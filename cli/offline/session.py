@@ -1,4 +1,4 @@
-"""One model in this process for `generate`, with or without KV cache behind the same two calls."""
+"""A model in this process for `generate`, with the same calls with and without a KV cache."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DEFAULT_MAX_TOKENS = 256
 
 @dataclass(frozen=True)
 class LocalSession:
-    """A loaded model: `loaded` runs with the engine, a `LocalModel` by the chapter's first way."""
+    """A loaded model. It runs in the engine, or without a KV cache if `loaded` is a `LocalModel`."""
 
     loaded: LoadedEngine | LocalModel
     defaults: SamplingSettings  # the model's own
@@ -35,10 +35,10 @@ class LocalSession:
     @classmethod
     @contextmanager
     def open(cls, settings: Settings, console: Console, no_cache: bool) -> Iterator[Self]:
-        """Load the model that the settings name; it is freed at the end of the block.
+        """Load the settings' model. It is freed at the end of the block.
 
         Raises:
-            InvalidInput: A setting that this machine or model cannot give.
+            InvalidInput: This machine or model does not support a setting.
             ModelUnusable: The model cannot be loaded.
         """
         folder = resolve_model(settings.model, show_progress=not console.quiet)
@@ -57,12 +57,12 @@ class LocalSession:
 
     @property
     def load_seconds(self) -> float:
-        """From the start to a model that can run, compilation included."""
+        """Seconds to load and compile the model."""
         compile_seconds = 0.0 if isinstance(self.loaded, LocalModel) else self.loaded.compile_seconds
         return self.loaded.load_seconds + compile_seconds
 
     def stream(self, prompt: str, chat: bool, said: SamplingSettings, seed: int) -> Iterator[TextPiece]:
-        """The completion, piece by piece. Raises `InvalidInput` for a prompt that does not fit."""
+        """Generate the completion in pieces. Raises `InvalidInput` if the prompt does not fit."""
         tokenizer, resolved = self.loaded.tokenizer, self.loaded.resolved
         if chat and not tokenizer.has_chat_template:
             raise InvalidInput("This model has no chat template.", "Leave --chat out: a base model continues raw text.")
@@ -81,5 +81,5 @@ class LocalSession:
         return stream_with_engine(self.loaded, token_ids, params)
 
     def peak_memory_bytes(self) -> int:
-        """Of the GPU if there is one, or of this process."""
+        """Return the peak memory of the GPU, or of this process if there is no GPU."""
         return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak_cpu_memory_bytes()

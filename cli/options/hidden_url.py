@@ -1,4 +1,4 @@
-"""A password given on the command line, out of the sight of `ps`."""
+"""Hides a password of the command line from `ps`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ VARIABLE = PREFIX + "REDIS_URL"
 
 
 def hide_password() -> None:
-    """If a URL with a password stands in this process's command line, start again with it in the environment instead.
+    """Restart this process with the Redis URL in the environment if its command line holds a URL with a password.
 
-    Everybody on a machine can read command lines; only the same user can read an environment. Returns if there is
-    nothing to hide.
+    All users of a machine can read command lines, but only the same user can read an environment. Returns if there
+    is nothing to hide.
     """
     hidden = without_password(sys.orig_argv, os.environ)
     if hidden is not None:
@@ -26,7 +26,10 @@ def hide_password() -> None:
 
 
 def without_password(words: Sequence[str], environ: Mapping[str, str]) -> tuple[list[str], dict[str, str]] | None:
-    """The command line without its last URL that holds a password, and the environment with it; None if it has none."""
+    """Return the command line without its Redis URL, and the environment with it; None if the URL has no password.
+
+    If the command line has several Redis URLs, the last one counts.
+    """
     kept: list[str] = []
     url: str | None = None
     rest = iter(words)

@@ -1,4 +1,4 @@
-"""Every option that more than one command has, each a named decorator.
+"""Decorators for options that more than one command has.
 
 An option left out is None: the environment, then the built-in default decides (`settings_with`).
 """
@@ -21,7 +21,7 @@ Command = Callable[..., Any]
 
 
 def settings_with(**options: object) -> Settings:
-    """The settings of the environment, with the options that were given over them.
+    """Return the environment's settings, overridden by the given options. None means that an option was not given.
 
     Raises:
         InvalidInput: A `QWEN_BATCH_*` variable is unknown or has a bad value.
@@ -35,24 +35,34 @@ def _set_verbosity(ctx: click.Context, param: click.Parameter, wanted: bool) -> 
         return
     step = 1 if param.name == "verbose" else -1
     if isinstance(ctx.obj, Console) and ctx.obj.verbosity == -step:
-        raise click.UsageError("-v and -q exclude each other.")
+        raise click.UsageError("-v and -q cannot be used together.")
     ctx.obj = Console(verbosity=step)
 
 
 def verbosity_options(command: Command) -> Command:
-    """`-v` and `-q`, before or after the command's name; they decide the `Console` of the context."""
+    """Add `-v` and `-q`, which set the `Console` of the context. They may stand before or after the command's name."""
     quiet = click.option(
-        "-q", "--quiet", is_flag=True, expose_value=False, callback=_set_verbosity, help="Errors and warnings only."
+        "-q",
+        "--quiet",
+        is_flag=True,
+        expose_value=False,
+        callback=_set_verbosity,
+        help="Print only errors and warnings.",
     )
     verbose = click.option(
-        "-v", "--verbose", is_flag=True, expose_value=False, callback=_set_verbosity, help="Say more on stderr."
+        "-v",
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        callback=_set_verbosity,
+        help="Print more messages to stderr.",
     )
     return verbose(quiet(command))
 
 
 def _check_seed(_ctx: click.Context, _param: click.Parameter, seed: int) -> int:
     if seed not in RANGES["seed"]:
-        raise click.BadParameter(f"{seed} is not {RANGES['seed']}.")
+        raise click.BadParameter(f"{seed} is out of range; a seed must be {RANGES['seed']}.")
     return seed
 
 
@@ -67,36 +77,39 @@ model_option = click.option(
     "-m",
     "--model",
     metavar="MODEL",
-    help="A local folder, a hub id (Qwen/Qwen3-0.6B, also with @REVISION), or demo. [env: QWEN_BATCH_MODEL; "
-    "default: demo]",
+    help="A local folder, a hub id (such as Qwen/Qwen3-0.6B, with or without @REVISION), or demo. "
+    "[env: QWEN_BATCH_MODEL; default: demo]",
 )
 
 served_model_name_option = click.option(
     "--served-model-name",
     metavar="NAME",
-    help="The name of the model's queue, if it shall not be the hub id or the folder's name.",
+    help="Name of the model's queue.  [env: QWEN_BATCH_SERVED_MODEL_NAME; default: the hub id or the folder's name]",
 )
 
-json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, for scripts.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON to stdout, for scripts.")
 
 output_option = click.option(
     "-o",
     "--output",
     metavar="FILE",
-    help="Write the results here: to a file beside it first, so that it is never half-written.",
+    help="Write the results to FILE. A temporary file beside FILE prevents half-written results.",
 )
 
 overwrite_option = click.option(
-    "--overwrite", is_flag=True, help="Let -o replace PROMPTS itself; other existing files it replaces anyway."
+    "--overwrite", is_flag=True, help="Allow -o to replace PROMPTS itself. -o always replaces other existing files."
 )
 
 errors_option = click.option(
     "--errors",
     metavar="FILE",
-    help="Write failed lines here as well; in the OpenAI format here only.  [default there: OUTPUT.errors.jsonl]",
+    help="Also write failed lines to FILE. In the OpenAI format, failed lines go to FILE only.  "
+    "[default in the OpenAI format: OUTPUT.errors.jsonl]",
 )
 
-wait_option = click.option("--wait", is_flag=True, help="Watch the job until it ends; the exit code says how.")
+wait_option = click.option(
+    "--wait", is_flag=True, help="Watch the job until it ends. The exit code tells how it ended."
+)
 
 seed_option = click.option(
     "--seed",
@@ -105,11 +118,11 @@ seed_option = click.option(
     metavar="N",
     default=0,
     show_default=True,
-    help="Decides the random numbers of every line that names no seed of its own.",
+    help="Random seed for every line that does not set its own seed.",
 )
 
 skip_invalid_option = click.option(
-    "--skip-invalid", is_flag=True, help="Run the good lines; a bad line's result is an error."
+    "--skip-invalid", is_flag=True, help="Run the valid lines. An invalid line gets an error as its result."
 )
 
 prompts_argument = click.argument("prompts", metavar="PROMPTS")
@@ -117,15 +130,15 @@ prompts_argument = click.argument("prompts", metavar="PROMPTS")
 job_argument = click.argument("job_id", metavar="JOB")
 
 
-_FILES = frozenset({"prompts", "output", "errors", "stats", "state_dir"})  # a file's name may be any bytes
-_FREE_TEXTS = frozenset({"prompt", "text", "stop"})  # what a model reads may hold any URL
+_FILES = frozenset({"prompts", "output", "errors", "stats", "state_dir"})  # file names may be any bytes
+_FREE_TEXTS = frozenset({"prompt", "text", "stop"})  # a prompt may contain any URL
 
 
 def pass_console(command: Command) -> Command:
-    """Gives a command the `Console` of its context, once its arguments are known to be text that may be shown.
+    """Pass the `Console` of the context to a command, after a check that the command's arguments may be shown.
 
     Raises (when the command runs):
-        click.BadParameter: An argument is not UTF-8, or has a URL with a password where none belongs.
+        click.BadParameter: An argument is not UTF-8, or an option other than --redis-url has a URL with a password.
     """
 
     @functools.wraps(command)
@@ -145,4 +158,4 @@ def _check_arguments(ctx: click.Context) -> None:
             if param.name not in _FILES and unicode_text(text) != text:
                 raise click.BadParameter("it is not UTF-8.", ctx, param)
             if param.name not in _FREE_TEXTS | {"redis_url"} and has_credentials(text):
-                raise click.BadParameter("a URL with a password belongs into --redis-url only.", ctx, param)
+                raise click.BadParameter("a URL with a password is allowed only in --redis-url.", ctx, param)

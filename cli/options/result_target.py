@@ -1,4 +1,4 @@
-"""Where a command's results go."""
+"""The destination of a command's results."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from jobs.records.job import Job
 from jobs.stats.stats import JobStats
 from jobs.stores.protocol import JobStore
 
-_OVERWRITE_HINT = "Name another file, or give --overwrite to replace the prompts with their results."
+_OVERWRITE_HINT = "Name another file, or use --overwrite to replace the prompts with their results."
 
 
 @dataclass(frozen=True)
 class ResultTarget:
-    """A results file, or standard output; and maybe files for failed lines and for the job's statistics."""
+    """A results file or standard output, with optional files for failed lines and for the job's statistics."""
 
     output: Path | None  # None: standard output
     errors: Path | None
@@ -31,7 +31,9 @@ class ResultTarget:
 
     @classmethod
     def of_options(cls, output: str | None, errors: str | None, stats: str | None = None) -> Self:
-        """What `-o`, `--errors` and `--stats` ask for, checked early: hours of work must not end at a missing folder.
+        """Return the target of `-o`, `--errors` and `--stats`.
+
+        The check comes early, because hours of work must not end at a missing folder.
 
         Raises:
             InvalidInput: Two of the files are the same.
@@ -51,16 +53,16 @@ class ResultTarget:
         for (option, path), (other_option, other) in combinations(named.items(), 2):
             if same_file(path, other):
                 raise InvalidInput(
-                    f"{option} and {other_option} are the same file, {path}.", "Name a file of its own for each."
+                    f"{option} and {other_option} are the same file, {path}.", "Name a different file for each."
                 )
         return target
 
     def spare(self, prompts: str, overwrite: bool) -> Self:
-        """This target, if it does not replace the file that the prompts come from.
+        """Return this target, or raise if it would replace the prompt file.
 
         Args:
             prompts: PROMPTS as given: a path, or - for standard input.
-            overwrite: The results may replace that file: it has been read by then.
+            overwrite: True if -o may replace the prompt file, which has been read by then.
 
         Raises:
             InvalidInput: The target would replace the prompts.
@@ -68,33 +70,33 @@ class ResultTarget:
         source = Path("/dev/stdin" if prompts == "-" else prompts)
         if self.output is None and same_file(Path("/dev/stdout"), source):
             raise InvalidInput(
-                f"Standard output goes to the file of the prompts, {prompts}.", "Name a file for the results with -o."
+                f"Standard output would overwrite the prompt file {prompts}.", "Name a file for the results with -o."
             )
         for option, path in self._named().items():
             if same_file(path, source) and not (overwrite and option == "-o"):
                 raise InvalidInput(
-                    f"{option} is the file of the prompts, {prompts}, which would be lost.",
+                    f"{option} would overwrite the prompt file {prompts}.",
                     _OVERWRITE_HINT if option == "-o" else "Name another file.",
                 )
         return self
 
     def _named(self) -> dict[str, Path]:
-        """The files that this target may write, by their options."""
+        """Return the files that this target may write, by option."""
         paths: dict[str, Path | None] = {"-o": self.output, "--errors": self.errors, "--stats": self.stats}
         if self.output is not None and self.errors is None:
             paths["--errors, by default,"] = default_errors_path(self.output)
         return {option: path for option, path in paths.items() if path is not None}
 
     def write(self, store: JobStore, job: Job, partial: bool = False) -> ResultCounts:
-        """Write what the store has of the job's results, in input order.
+        """Write the job's results in input order.
 
         Args:
-            partial: Write what there is, even if the job has ended and lines of it are missing.
+            partial: Write the available results, even if an ended job lacks lines.
 
         Raises:
-            ResultsMissing: The job has ended, and lines of it are missing. No file has changed then.
-            OutputNotWritable: The disk is full, say.
-            BrokenPipeError: Nobody reads standard output any more.
+            ResultsMissing: An ended job lacks results of some lines. No file has changed then.
+            OutputNotWritable: An output cannot be written, for example because the disk is full.
+            BrokenPipeError: The reader has closed standard output.
         """
         completions = store.results(job.id)
         if self.output is not None:
@@ -109,10 +111,10 @@ class ResultTarget:
         return counts
 
     def write_stats(self, stats: JobStats) -> None:
-        """Write a job's statistics as `status --json` prints them, if a file is named for them.
+        """Write a job's statistics in the format of `status --json`, if the target has a file for them.
 
         Raises:
-            OutputNotWritable: The disk is full, say.
+            OutputNotWritable: The file cannot be written, for example because the disk is full.
         """
         if self.stats is not None:
             with OutputFile(self.stats) as file:

@@ -1,4 +1,4 @@
-"""The sampling settings as options: defaults for the lines of a file that leave them out."""
+"""Sampling options: defaults for lines that do not set them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from cli.options.options import Command
 from jobs.errors import InvalidInput
 from jobs.records.sampling import RANGES, SamplingSettings
 
-# name -> type, metavar, help. Ranges are checked and named by SamplingSettings itself.
+# name -> type, help. SamplingSettings checks the ranges.
 _NUMBERS: dict[str, tuple[type, str]] = {
-    "max_tokens": (int, "New tokens at the most; what the model's context leaves, if nobody says."),
-    "min_tokens": (int, "No end of text before this many new tokens."),
-    "temperature": (float, "0 is greedy: the likeliest token, always."),
-    "top_k": (int, "Draw from the K likeliest tokens; 0 keeps all."),
-    "top_p": (float, "Draw from the likeliest tokens that hold this much probability."),
-    "min_p": (float, "Drop tokens less likely than this share of the likeliest."),
-    "presence_penalty": (float, "Against tokens that the completion already has."),
-    "frequency_penalty": (float, "The same, times how often it has them."),
-    "repetition_penalty": (float, "Divides the logits of tokens in prompt or completion."),
+    "max_tokens": (int, "Maximum new tokens per line. Default: what fits in the context."),
+    "min_tokens": (int, "Minimum new tokens per line. End-of-text and stops take effect only after them."),
+    "temperature": (float, "Sampling temperature. 0 is greedy: always the likeliest token."),
+    "top_k": (int, "Sample from the N likeliest tokens. 0 keeps all tokens."),
+    "top_p": (float, "Sample from the likeliest tokens whose total probability reaches N."),
+    "min_p": (float, "Drop tokens whose probability is below N times that of the likeliest token."),
+    "presence_penalty": (float, "Penalise tokens that already occur in the completion."),
+    "frequency_penalty": (float, "Penalise tokens in proportion to how often they occur in the completion."),
+    "repetition_penalty": (
+        float,
+        "Penalise tokens that occur in the prompt or the completion: divide their logits by N.",
+    ),
 }
 
 
@@ -30,7 +33,7 @@ def _flag(name: str) -> str:
 
 
 def sampling_options(command: Command) -> Command:
-    """Adds the options; the command receives them as one `defaults: SamplingSettings`.
+    """Add the sampling options. The command receives them as one argument `defaults: SamplingSettings`.
 
     Raises (when the command runs):
         InvalidInput: A value is outside its range.
@@ -58,10 +61,15 @@ def _options() -> list[Any]:
         for name, (kind, help) in _NUMBERS.items()
     ]
     others = [
-        click.option("--stop", multiple=True, metavar="TEXT", help="End before this text; may be repeated."),
+        click.option("--stop", multiple=True, metavar="TEXT", help="End the completion before this text. Repeatable."),
         click.option(
-            "--stop-token-id", "stop_token_ids", type=int, multiple=True, metavar="ID", help="End at this token too."
+            "--stop-token-id",
+            "stop_token_ids",
+            type=int,
+            multiple=True,
+            metavar="ID",
+            help="End the completion at this token id. Repeatable.",
         ),
-        click.option("--ignore-eos", is_flag=True, default=None, help="Run on past the model's own end of text."),
+        click.option("--ignore-eos", is_flag=True, default=None, help="Continue past the model's end-of-text token."),
     ]
     return [*numbers, *others]

@@ -1,4 +1,4 @@
-"""Which model a job is for, as far as a client can tell without torch."""
+"""The model of a job, as far as a client can tell without torch."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from jobs.settings import Settings
 
 @dataclass(frozen=True)
 class TargetModel:
-    """The name of the model's queue, and its facts if its folder is on this machine."""
+    """The name of the model's queue, and the model's card if its folder is on this machine."""
 
     name: str
     card: ModelCard | None
 
 
 def say_if_demo(settings: Settings, console: Console) -> None:
-    """One line about the demo model: it is what runs when nobody names a model."""
+    """Print a line if the model is the demo model, which is the default."""
     if settings.model == "demo":
         console.say("Using the built-in demo model, a toy. A real one: --model Qwen/Qwen3-0.6B")
 
 
 def target_model(settings: Settings, console: Console) -> TargetModel:
-    """The settings' model. Says so when it is the demo model, which nobody may have meant.
+    """Return the settings' model. Prints a line if it is the demo model.
 
     Raises:
-        ModelUnusable: A local folder does not hold a model, or one that no worker can serve.
+        ModelUnusable: A local folder holds no model, or a model that no worker can serve.
     """
     say_if_demo(settings, console)
     name = settings.served_model_name or served_name(settings.model)

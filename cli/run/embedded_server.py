@@ -1,4 +1,4 @@
-"""The server that `run` brings along: private, on this machine only, its data in the state folder."""
+"""The private server of `run`: it listens on this machine only and keeps its data in the state folder."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ maxmemory-policy noeviction
 
 
 class EmbeddedServer:
-    """A Valkey or Redis of our own, as a context manager. It ends with the block, and when this process dies.
+    """A private Valkey or Redis server as a context manager. It ends with the block, or when this process dies.
 
-    The password is random and never stands in a command line or an environment; the port is whatever is free.
-    The caller holds the folder's `StateLock`, so whatever still runs on its data is an orphan, and is stopped first.
+    The password is random and is never in a command line or an environment. The port is any free one. The caller holds
+    the folder's `StateLock`: a server that still uses the folder is an orphan and is stopped first.
 
     Raises:
-        StoreUnavailable: No server binary is installed, or it does not start; the message has its last words.
+        StoreUnavailable: No server binary is installed, or the server does not start. The hint has the end of its log.
     """
 
     def __init__(self, state_dir: Path) -> None:
@@ -51,13 +51,13 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        """Where clients and workers reach it, password included."""
+        """The server's URL for clients and workers, including the password."""
         if self._state is None:
             raise RuntimeError("the embedded server has not been started")
         return self._state.url
 
     def cannot_save(self) -> bool:
-        """Whether it fails to write its data. It then refuses writes until its disk has room."""
+        """Return whether the server fails to save its data. It then refuses writes until its disk has free space."""
         return self._state is not None and cannot_save(self._state)
 
     def __enter__(self) -> Self:
@@ -67,7 +67,7 @@ class EmbeddedServer:
         for _ in range(PORT_ATTEMPTS):
             if self._start(binary):
                 return self
-        raise StoreUnavailable("The embedded server does not start.", f"It said: {self._last_words()}")
+        raise StoreUnavailable("The embedded server does not start.", f"Its log ends with: {self._last_words()}")
 
     def __exit__(self, *_: object) -> None:
         if self._process is None:
@@ -81,7 +81,7 @@ class EmbeddedServer:
         self._process = None
 
     def _start(self, binary: Path) -> bool:
-        """Whether it came up; it does not when another program took the port first."""
+        """Start the server and return whether it is up. It is not up if another program has just taken the port."""
         port, password = _free_port(), secrets.token_hex(32)
         with _pipe_with(_CONFIG.format(port=port, password=password)) as config:
             self._process = subprocess.Popen(
@@ -118,7 +118,7 @@ def _free_port() -> int:
 
 
 def _pipe_with(text: str) -> IO[bytes]:
-    """A pipe's end to read the text from: no file and no command line ever holds it. It must fit the pipe (4 KiB)."""
+    """Return the reading end of a pipe that holds the text, at most 4 KiB. No file or command line has the text."""
     reader, writer = os.pipe()
     os.write(writer, text.encode())
     os.close(writer)

@@ -1,4 +1,4 @@
-"""`run`: a server, workers, a job and its results, from beginning to end."""
+"""The whole of `run`: a server, workers, a job and its results."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class LocalRun:
     num_workers: int
 
     def __call__(self, console: Console) -> ExitCode:
-        """Run it. Nothing is started before the file is found to be good.
+        """Run the job. Nothing starts before the file has been checked.
 
         Raises:
-            QwenBatchError: Whatever the file, the server, the workers or the output path have to say.
+            QwenBatchError: The file, the server, a worker or an output path cannot be used.
         """
         report = self.file.check(self.options.card, self.options.model, self.options.skip_invalid)
         fingerprint = fingerprint_of(report, self.settings.model, self.options, self.settings.quantize)
@@ -59,7 +59,7 @@ class LocalRun:
             console.detail(f"Server data and worker logs are in {folder}.")
             if self.options.card is None:
                 console.say(
-                    f"A model that is not on this machine is fetched first; progress is in {folder}/worker-1.log."
+                    f"A model that is not on this machine is downloaded first. Progress: {folder}/worker-1.log."
                 )
             with self._server(folder) as server:
                 settings = self._settings(server)
@@ -79,7 +79,7 @@ class LocalRun:
         return EmbeddedServer(folder) if self.embedded else nullcontext()
 
     def _settings(self, server: EmbeddedServer | None) -> Settings:
-        """The settings with the server that is used."""
+        """Return the settings with the URL of the server in use."""
         return self.settings if server is None else msgspec.structs.replace(self.settings, redis_url=server.url)
 
     def _deliver(
@@ -98,14 +98,14 @@ class LocalRun:
             _forget_if_untouched(store, job.id)
             raise
         except KeyboardInterrupt:
-            console.say("Stopping. Finished lines are kept: the same command goes on from there.")
+            console.say("Stopping. Finished lines are kept. Run the same command to continue.")
             raise
         workers.ask_to_stop()
         try:
             self.target.write(store, ended)
             self.target.write_stats(store.stats(ended.id))
         except ResultsMissing as error:
-            hint = "The same command runs these lines again." if self.embedded else error.hint
+            hint = "Run the same command to run these lines again." if self.embedded else error.hint
             raise StoreDamaged(error.message, hint) from error
         except OutputNotWritable as error:
             raise OutputNotWritable(error.message, f"{error.hint} {self._kept(ended.id)}".strip()) from error
@@ -113,16 +113,16 @@ class LocalRun:
         return code_of_job(ended)
 
     def _kept(self, job_id: str) -> str:
-        """Where the results are that could not be written."""
+        """Return a sentence that tells how to write the results that could not be written."""
         if self.embedded:
-            return "The results are kept: the same command writes them."
-        return f"The results are kept: `qwen-batch results {job_id} -o FILE` writes them."
+            return "The results are kept. Run the same command to write them."
+        return f"The results are kept. Write them with `qwen-batch results {job_id} -o FILE`."
 
     def _job(self, store: JobStore, fingerprint: str, settings: Settings, console: Console) -> Job:
         earlier = job_to_resume(store, fingerprint, undelivered=self.embedded)
         if earlier is not None:
             console.say(
-                f"Going on with the interrupted run of this file: {earlier.done:,} of {earlier.spec.num_lines:,} "
+                f"Continuing the interrupted run of this file: {earlier.done:,} of {earlier.spec.num_lines:,} "
                 "lines are finished."
             )
             return earlier
@@ -132,7 +132,7 @@ class LocalRun:
 
 
 def _forget_if_untouched(store: JobStore, job_id: str) -> None:
-    """A job that no worker could begin, because its model is unusable, is not worth going on with."""
+    """Delete the job if it has no finished line. Its model is unusable: a later `run` must not resume the job."""
     with suppress(QwenBatchError):  # the worker's error is the one to report
         if store.job(job_id).done == 0:
             store.request_cancel(job_id)

@@ -18,39 +18,39 @@ from cli.run import tether
 from cli.run.worker_failure import LocalWorkerFailed
 from jobs.settings import PREFIX, Settings
 
-MAX_RESTARTS = 6  # while no line is finished: so many workers can one deadly line take with it before it is found
+MAX_RESTARTS = 6  # without progress: one deadly line can crash this many workers before it is found
 STOP_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
 class _Worker:
-    """One process, and the end of a pipe on which it says that its model is loaded."""
+    """A worker process, and the pipe on which it reports that its model is loaded."""
 
     process: subprocess.Popen[bytes]
     log: Path
     ready: int  # a file descriptor
 
     def was_ready(self) -> bool:
-        """Whether it had loaded its model before it ended."""
+        """Return whether the worker had loaded its model before it ended."""
         try:
             return os.read(self.ready, 1) != b""
-        except BlockingIOError:  # a child of the worker lives on and holds the other end
+        except BlockingIOError:  # a child of the worker is alive and holds the other end
             return False
 
     def close(self) -> None:
-        """End it at once, if it still runs."""
+        """Kill the worker if it still runs, and close the pipe."""
         self.process.kill()
         self.process.wait()
         os.close(self.ready)
 
 
 class LocalWorkers:
-    """Worker processes that live inside a `with` block, and end when this process dies.
+    """Worker processes as a context manager. They end with the block, or when this process dies.
 
     Args:
-        settings: Reach them through their environment; passwords stand in no command line.
-        number: How many. They share the CPU's cores unless `settings.threads` says otherwise.
-        log_folder: Receives what each of them writes, as `worker-N.log`.
+        settings: Passed to the workers in their environment. No command line has a password.
+        number: Number of workers. They share the CPU's cores unless `settings.threads` is set.
+        log_folder: Folder for each worker's output, `worker-N.log`.
     """
 
     def __init__(self, settings: Settings, number: int, log_folder: Path) -> None:
@@ -80,13 +80,13 @@ class LocalWorkers:
             self._workers.clear()
 
     def check(self, lines_done: int) -> None:
-        """Start crashed workers again, at most `MAX_RESTARTS` times while the job stands at the same `lines_done`.
+        """Restart crashed workers, at most `MAX_RESTARTS` times without progress in `lines_done`.
 
-        A worker that crashes while it runs lines is started again: the line that crashes it is found that way.
-        A worker that fails while it loads its model would fail the same way each time.
+        A worker that crashes while it runs lines is restarted, to find the line that crashes it. A worker that fails
+        while it loads its model is not restarted, because it would fail again.
 
         Raises:
-            LocalWorkerFailed: A worker failed before its model was loaded, or workers crash again and again.
+            LocalWorkerFailed: A worker failed before its model was loaded, or workers crashed too often.
         """
         if lines_done > self._lines_done:
             self._lines_done, self._restarts = lines_done, 0
@@ -105,12 +105,12 @@ class LocalWorkers:
             self._workers[index] = self._start(worker.log)
 
     def ask_to_stop(self) -> None:
-        """Let them write their finished lines and end, while this process does something else."""
+        """Ask the workers to store their finished lines and end. Does not wait for them."""
         for worker in self._workers:
             worker.process.send_signal(signal.SIGTERM)
 
     def _start(self, log: Path) -> _Worker:
-        # -P: a folder named `cli` or `worker` where the user happens to stand is not ours.
+        # -P: do not import a folder named `cli` or `worker` from the current folder.
         program = [sys.executable, "-P", "-m", "cli.main", "worker"]
         with log.open("ab") as output, _pipe() as (ready, says_ready):
             process = subprocess.Popen(
@@ -127,7 +127,7 @@ class LocalWorkers:
 
 @contextmanager
 def _pipe() -> Iterator[tuple[int, int]]:
-    """The reading and the writing end of a pipe; reading does not wait. Both are closed at the end of the block."""
+    """Open a pipe whose reading end does not block. Both ends are closed at the end of the block."""
     reader, writer = os.pipe()
     try:
         os.set_blocking(reader, False)

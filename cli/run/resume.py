@@ -1,4 +1,4 @@
-"""Taking up a `run` that was interrupted."""
+"""Resumption of an interrupted `run`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _UNFINISHED = frozenset({JobState.QUEUED, JobState.IN_PROGRESS})
 
 
 def job_to_resume(store: JobStore, fingerprint: str, *, undelivered: bool) -> Job | None:
-    """The job that an earlier, interrupted run made of the same file and options; None to make one anew.
+    """Return the job of an earlier, interrupted run of the same file and options. None if a new job is needed.
 
     Args:
-        undelivered: A completed job counts as well, because its results never reached their file. That is so in a
-            store of our own, which is removed once they have. Lines of it whose results are gone are run again.
+        undelivered: True if a completed job counts as well, because its results never reached their file. This holds
+            for a private store, which is deleted once the results are written. Lines with lost results run again.
     """
     job_id = store.find_run(fingerprint)
     if job_id is None:

@@ -1,4 +1,4 @@
-"""Where one `run` keeps its server's data and its workers' logs until its results are delivered."""
+"""The folder of a `run`: its server's data and its workers' logs until its results are written."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ KEPT_RUNS = 10
 
 
 def fingerprint_of(report: FileReport, model: str, options: SubmitOptions, quantize: str = "none") -> str:
-    """A name for "this file with this model and these options": what makes a repeated `run` the same run.
+    """Return a name for a file with its model and options. Runs with the same name are the same run.
 
     Args:
-        report: Of the file.
-        model: As given; two folders may serve under one name.
-        options: Of the command.
-        quantize: The setting of workers that the run starts: its lines come from one kind of weights.
+        report: Report of the file.
+        model: The model as given, because two folders may have the same served name.
+        options: Options of the command.
+        quantize: Setting of the workers. All lines of a run come from one kind of weights.
     """
     facts = (report.digest, model, quantize, options.model, options.defaults, options.seed, options.skip_invalid)
     return hashlib.blake2b(msgspec.json.encode(facts), digest_size=10).hexdigest()
 
 
 def run_folder(state_folder: Path, fingerprint: str) -> Path:
-    """A folder of its own for each fingerprint: different runs do not meet."""
+    """Return the folder for a fingerprint. Each fingerprint has its own folder."""
     return state_folder / "runs" / fingerprint
 
 
 def prune_runs(state_folder: Path) -> list[Path]:
-    """Remove what unfinished runs left, except the last `KEPT_RUNS` and those that are being worked on.
+    """Remove the folders of unfinished runs, except the last `KEPT_RUNS` and the folders in use.
 
-    Returns the folders that went.
+    Returns the removed folders.
     """
     folders = sorted((state_folder / "runs").glob("*"), key=_last_used, reverse=True)
     return [folder for folder in folders[KEPT_RUNS:] if _remove_if_free(folder)]
 
 
 def _last_used(folder: Path) -> float:
-    """Seconds since the epoch; 0 if another process has just removed the folder."""
+    """Return the time of last use in seconds since the epoch. 0 if another process has just removed the folder."""
     try:
         return (folder / "lock").stat().st_mtime
     except OSError:

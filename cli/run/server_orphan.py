@@ -16,13 +16,13 @@ STOP_SECONDS = 30.0
 
 
 def stop_orphan(folder: Path) -> None:
-    """Return when no server works on this folder any more.
+    """Wait until no server uses this folder any more.
 
-    Usually the kernel has ended it together with its `run`, and all there is to do is to wait while it writes its
-    last data.
+    Usually the kernel has already ended the server together with its `run`. Then this function only waits while the
+    server writes its last data.
 
     Raises:
-        StoreUnavailable: It does not end within `STOP_SECONDS`.
+        StoreUnavailable: The server does not end within `STOP_SECONDS`.
     """
     state = read_state(folder)
     if state is None:
@@ -34,13 +34,13 @@ def stop_orphan(folder: Path) -> None:
         if time.monotonic() > deadline:
             raise StoreUnavailable(
                 f"The server of an earlier run (process {state.pid}) does not stop.",
-                "End that process, or use another folder with --state-dir.",
+                "End that process, or name another folder with --state-dir.",
             )
         time.sleep(0.05)
 
 
 def _ask_to_stop(state: ServerState) -> bool:
-    """False if it is not our server: another program has the port now."""
+    """Ask the server to stop. Returns False if another program has the port now."""
     try:
         with client_of(state) as client:
             client.ping()  # `shutdown` takes every failure for success

@@ -1,4 +1,4 @@
-"""What the embedded server left in its folder for the `run` after it."""
+"""State file of the embedded server, for a later `run`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from redis.retry import Retry
 
 
 class ServerState(msgspec.Struct, frozen=True):
-    """How to reach the server that was started last in a folder."""
+    """Process and address of the last server that was started in a folder."""
 
     pid: int
     port: int
@@ -24,7 +24,7 @@ class ServerState(msgspec.Struct, frozen=True):
 
 
 def write_state(folder: Path, state: ServerState) -> None:
-    """Replace the folder's state file, which only its owner can read."""
+    """Replace the folder's state file. Only its owner can read it."""
     temporary = folder / "server.json.new"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
@@ -33,7 +33,7 @@ def write_state(folder: Path, state: ServerState) -> None:
 
 
 def read_state(folder: Path) -> ServerState | None:
-    """The folder's state; None if there is none or it is damaged (a power cut, say)."""
+    """Return the folder's state, or None if it is missing or damaged, for example after a power cut."""
     try:
         return msgspec.json.decode((folder / "server.json").read_bytes(), type=ServerState)
     except (OSError, msgspec.DecodeError):
@@ -41,23 +41,23 @@ def read_state(folder: Path) -> ServerState | None:
 
 
 def client_of(state: ServerState) -> redis.Redis:
-    """A client that gives up at the first failure."""
+    """Return a client without retries."""
     return redis.Redis(port=state.port, password=state.password, socket_timeout=2, retry=Retry(NoBackoff(), 0))
 
 
 def answers(state: ServerState) -> bool:
-    """Whether the server is up: False while nobody listens, and while it still reads its data."""
+    """Return whether the server is up. It is not while it still reads its data."""
     try:
         with client_of(state) as client:
             return bool(client.ping())
-    except redis.ResponseError:  # its disk is full: it answers reads and refuses the rest, and PING is of the rest
+    except redis.ResponseError:  # its disk is full: it answers reads, but refuses PING
         return True
     except redis.RedisError:
         return False
 
 
 def cannot_save(state: ServerState) -> bool:
-    """Whether the server's last attempt to write its data failed. False for a server that does not answer."""
+    """Return whether the server's last attempt to save its data failed. False if the server does not answer."""
     try:
         with client_of(state) as client:
             return bool(client.info("persistence").get("aof_last_write_status", "ok") != "ok")

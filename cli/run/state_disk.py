@@ -1,4 +1,4 @@
-"""What `run` says when the disk of its state folder is full."""
+"""Messages of `run` about a full disk of its state folder."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ class StateDisk:
         self._was_full = False
 
     def has_no_room(self) -> bool:
-        """Whether a server could not even start here."""
+        """Return whether the disk has too little space to start a server."""
         return self._usage().free < LEAST_FREE_BYTES
 
     def error(self) -> StoreFull:
-        """An error that names the disk, its free bytes and what to do."""
+        """Return an error that names the disk, its free bytes and the next step."""
         usage = self._usage()
         return StoreFull(
             f"The disk of the state folder {self._folder} is full: {format_bytes(usage.free)} of "
             f"{format_bytes(usage.total)} are free.",
-            "Make room there, or name a folder on another disk with --state-dir.",
+            "Free space there, or name a folder on another disk with --state-dir.",
         )
 
     @contextmanager
     def named_in_errors(self, stops_server: Callable[[], bool]) -> Iterator[None]:
-        """Name the disk in place of any error that follows from a full disk.
+        """Replace errors that follow from a full disk by an error that names the disk.
 
         Args:
-            stops_server: Says whether a full disk is why the server does not do what it should.
+            stops_server: Returns whether a full disk stops the server.
 
         Raises:
-            StoreFull: Something failed because the disk is full.
+            StoreFull: An operation failed because the disk is full.
         """
         try:
             yield
@@ -62,12 +62,12 @@ class StateDisk:
             raise self.error() from error
 
     def look(self, cannot_save: bool, console: Console) -> None:
-        """Say once that the server cannot save its data, and once that it can again."""
+        """Report once that the server cannot save its data, and once that it can again."""
         if cannot_save and not self._was_full:
             full = self.error()
-            console.warn(f"{full.message} {full.hint} The run waits until there is room.")
+            console.warn(f"{full.message} {full.hint} The run waits for free space.")
         if self._was_full and not cannot_save:
-            console.say("There is room on the disk again. The run goes on.")
+            console.say("The disk has free space again. The run continues.")
         self._was_full = cannot_save
 
     def _usage(self) -> shutil._ntuple_diskusage:

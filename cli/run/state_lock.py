@@ -1,4 +1,4 @@
-"""One process at a time works in a folder."""
+"""A lock that lets one process at a time use a folder."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from jobs.errors import InvalidInput
 class StateLock:
     """An exclusive lock on a folder, as a context manager. The kernel drops it when its holder dies.
 
-    The lock file names its holder. The folder is made if need be, for its owner alone, and may be removed while the
-    lock is held.
+    The lock file names its holder. A missing folder is created, readable by its owner only. The folder may be removed
+    while the lock is held.
 
     Raises:
-        InvalidInput: A live process holds the folder, or it cannot be made or used.
-        OSError: Its disk is full.
+        InvalidInput: A live process holds the lock, or the folder cannot be created or used.
+        OSError: The disk is full.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,16 +34,16 @@ class StateLock:
             os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
         except BlockingIOError:
             raise InvalidInput(
-                f"Another `qwen-batch run` (process {self._holder()}) works on this in {self._folder}.",
-                "Wait for it, or give this one a folder of its own with --state-dir.",
+                f"Another `qwen-batch run` (process {self._holder()}) already runs this file in {self._folder}.",
+                "Wait until it ends, or name another folder with --state-dir.",
             ) from None
         except OSError as error:
             self.__exit__()
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise  # whoever knows the disk says more of it
+                raise  # the caller names the disk
             raise InvalidInput(
                 f"The state folder {self._folder} cannot be used: {error.strerror}.",
-                "Name another one with --state-dir.",
+                "Name another folder with --state-dir.",
             ) from error
         return self
 
@@ -53,7 +53,7 @@ class StateLock:
             self._file = None
 
     def _acquire(self) -> int:
-        """Lock the file that is at the path: one that was removed between opening and locking guards nothing."""
+        """Open and lock the file at the path. Repeat this if the file was removed before it was locked."""
         while True:
             _make_private(self._folder)
             file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -74,7 +74,7 @@ class StateLock:
 
 
 def _make_private(folder: Path) -> None:
-    """Make a folder and every missing one above it, each for its owner alone."""
+    """Create a folder and its missing parents, each accessible to its owner only."""
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     for each in reversed(missing):
         each.mkdir(mode=0o700, exist_ok=True)

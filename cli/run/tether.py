@@ -1,8 +1,8 @@
-"""Runs a program that ends when its parent does, however the parent ends.
+"""Runs a program that ends together with its parent, however the parent ends.
 
     python tether.py PARENT_PID SIGNAL PROGRAM [ARGUMENT …]
 
-A file of its own that needs only the standard library: it starts in a few milliseconds and imports nothing of ours.
+This file imports only the standard library, and so starts in a few milliseconds.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ POLL_SECONDS = 0.2
 
 
 def command(program: Sequence[str], ending: signal.Signals) -> list[str]:
-    """The command line that runs `program` tethered to this process; `ending` is the signal it gets at the end."""
+    """Return a command line that runs `program` until this process ends. `program` then gets the signal `ending`."""
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(int(ending)), *program]
 
 
 def become(parent: int, ending: signal.Signals, program: Sequence[str]) -> None:
-    """Linux: the kernel sends `ending` when the parent dies; this process turns into the program."""
+    """On Linux: replace this process by the program. The kernel sends it `ending` when the parent dies."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(ending), 0, 0, 0)
     if os.getppid() != parent:  # it died before the kernel knew
         sys.exit(1)
@@ -34,7 +34,7 @@ def become(parent: int, ending: signal.Signals, program: Sequence[str]) -> None:
 
 
 def supervise(parent: int, ending: signal.Signals, program: Sequence[str]) -> int:
-    """Elsewhere: stay, look whether the parent is there, pass signals on. Returns the program's exit status."""
+    """On other systems: watch the parent and forward signals. Returns the program's exit status."""
     child = subprocess.Popen(program, close_fds=False)  # what was passed to this process is meant for the program
 
     def pass_on(number: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""Why `run` cannot go on: its workers do not live."""
+"""The error of `run` when its workers fail."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ERROR = "Error: "
 
 
 class LocalWorkerFailed(QwenBatchError):
-    """A local worker ended by itself. `exit_code` is what `run` exits with."""
+    """A local worker ended by itself. `exit_code` is the exit code of `run`."""
 
     def __init__(self, message: str, hint: str, exit_code: ExitCode) -> None:
         super().__init__(message, hint)
@@ -21,13 +21,13 @@ class LocalWorkerFailed(QwenBatchError):
 
     @classmethod
     def with_its_error(cls, log: Path, exit_code: ExitCode) -> Self:
-        """It said what is wrong (an unusable model, say): its words are the message."""
+        """Return the error that the worker has reported, for example an unusable model."""
         message, hint = _own_words(log) or (f"The worker ended with exit code {int(exit_code)}.", f"Its log is {log}.")
         return cls(message, hint, exit_code)
 
     @classmethod
     def while_loading(cls, log: Path, status: int) -> Self:
-        """It failed before its model was loaded, which it would do again. `status` is below 0 for a signal."""
+        """Return the error for a worker that failed before its model was loaded. A negative `status` is a signal."""
         if status == -signal.SIGKILL:
             message = f"The worker was killed by signal {-status} while it loaded the model: is there enough memory?"
         elif status < 0:
@@ -40,17 +40,17 @@ class LocalWorkerFailed(QwenBatchError):
 
     @classmethod
     def after_crashes(cls, log: Path, status: int, times: int) -> Self:
-        """It crashed again and again while it ran lines."""
+        """Return the error for workers that crashed `times` times while they ran lines."""
         how = f"signal {-status}" if status < 0 else f"exit code {status}"
         return cls(
-            f"The workers ended {times} times by themselves, the last one with {how}. {_last_line(log)}",
+            f"Workers crashed {times} times, the last one with {how}. {_last_line(log)}",
             f"Its whole log is {log}.",
             ExitCode.JOB_NOT_COMPLETED,
         )
 
 
 def _own_words(log: Path) -> tuple[str, str] | None:
-    """The error with which the worker ended, as message and hint; None if it had no time to say one."""
+    """Return the last error in the worker's log as message and hint, or None if the log has none."""
     lines = _lines(log)
     starts = [index for index, line in enumerate(lines) if line.startswith(_ERROR)]
     if not starts:
@@ -61,7 +61,7 @@ def _own_words(log: Path) -> tuple[str, str] | None:
 
 def _last_line(log: Path) -> str:
     said = [line for line in _lines(log) if line.strip()]
-    return f"It said last: {said[-1].strip()}" if said else "It said nothing."
+    return f"Its last log line is: {said[-1].strip()}" if said else "Its log is empty."
 
 
 def _lines(log: Path) -> list[str]:

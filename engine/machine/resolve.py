@@ -94,7 +94,7 @@ def choose_device(config: EngineConfig, machine: Machine) -> str:
     present = {"cpu": True, "cuda": has_cuda, "mps": machine.has_mps}[config.device]
     if not present:
         raise InvalidInput(
-            f"The device {config.device} was asked for, and PyTorch finds none on this machine.",
+            f"The device {config.device} is not available: PyTorch finds none on this machine.",
             "Use `--device auto`, or install the PyTorch build for that device.",
         )
     return "cuda:0" if config.device == "cuda" else config.device
@@ -106,13 +106,13 @@ def _dtype(config: EngineConfig, model: ModelConfig, kind: str, fast_bfloat16: b
         return automatic if config.dtype == "auto" else config.dtype
     if kind != "cpu":
         raise InvalidInput(
-            f"`quantize` is {config.quantize}, which runs on CPUs; the device is {kind}.",
+            f"`quantize` is {config.quantize}, which runs only on CPUs; the device is {kind}.",
             "Leave `--quantize` out, or set `--device cpu`.",
         )
     if config.dtype == "float32":
         raise InvalidInput(
-            f"`quantize` is {config.quantize} and `dtype` float32; 8-bit weights go with bfloat16.",
-            "Leave one of the two out.",
+            f"`quantize` is {config.quantize} and `dtype` is float32; 8-bit weights need bfloat16.",
+            "Remove one of the two options.",
         )
     return "bfloat16"
 
@@ -141,9 +141,9 @@ def _check_memory(kind: str, machine: Machine, weights: int, cache: int, *, wide
     left = _memory_left(kind, machine)
     if weights + cache > left:
         raise ModelUnusable(
-            f"The weights take {format_bytes(weights)} and the KV cache {format_bytes(cache)}; {format_bytes(left)} of "
-            "memory are left.",
-            "Free memory, take a smaller model, or set a smaller `--kv-cache-memory`"
+            f"The weights take {format_bytes(weights)} and the KV cache {format_bytes(cache)}, but only "
+            f"{format_bytes(left)} of memory is free.",
+            "Free memory, use a smaller model, or set a smaller `--kv-cache-memory`"
             + (", or `--dtype bfloat16`, which is slower here and takes half the memory." if widened else "."),
         )
 
@@ -165,9 +165,9 @@ def _fitting_len(
     has, needs = format_bytes(max(0, num_pages) * page_bytes), format_bytes((asked_len // PAGE_SIZE + 2) * page_bytes)
     if fits <= 0:
         raise ModelUnusable(
-            f"{has} are left for the KV cache; a page of {PAGE_SIZE} tokens takes {format_bytes(page_bytes)}, and at "
-            "least 2 are needed.",
-            "Free memory, or set `--kv-cache-memory`.",
+            f"The KV cache can have only {has}, but it needs at least 2 pages of {PAGE_SIZE} tokens, "
+            f"{format_bytes(page_bytes)} each.",
+            "Free memory, or set a larger `--kv-cache-memory`.",
         )
     if config.max_model_len is not None:
         raise InvalidInput(

@@ -71,11 +71,11 @@ class FileReport:
         """
         bad = self.bad_lines.count
         if self.num_lines == 0:
-            raise InvalidInput(f"{self.name} is empty.", "Give a file with one JSON object a line.")
+            raise InvalidInput(f"{self.name} is empty.", "Give a file with one JSON object per line.")
         if bad == 0 or (skip_invalid and bad < self.num_lines):
             return
         some = "the only line is" if self.num_lines == 1 else f"{bad:,} of {self.num_lines:,} lines are"
         hint = "Nothing was stored. Correct the file"
         if bad < self.num_lines:
-            hint += ", or give --skip-invalid to run the good lines and get an error result for each bad one"
+            hint += ", or use --skip-invalid to run the valid lines and get an error result for each invalid line"
         raise InvalidInput(f"{self.name} cannot be submitted: {some} invalid.\n{self.bad_lines.describe()}", f"{hint}.")

@@ -71,7 +71,7 @@ class OutputFile:
             self._stream = self._path.open("wb", buffering=_BUFFER_BYTES)
             return
         if self._path.exists() and not os.access(self._path, os.W_OK):
-            raise PermissionError(errno.EACCES, "it may not be written to")
+            raise PermissionError(errno.EACCES, "Permission denied")
         self._target = self._path.resolve()
         _remove_leftovers(self._target)
         self._stream, self._temporary = _create_locked(self._target)
@@ -90,7 +90,7 @@ class OutputFile:
             free = shutil.disk_usage(self._target.parent).free
             return OutputNotWritable(
                 f"{self._path} cannot be written: its disk is full, {format_bytes(free)} are free.",
-                "Make room there, or name a file on another disk.",
+                "Free space there, or name a file on another disk.",
             )
         return OutputNotWritable(
             f"{self._path} cannot be written: {error.strerror}.", "Name a file in a folder that you may write to."
@@ -123,7 +123,7 @@ def check_writable(path: Path) -> None:
     """
     if not is_replaceable(path) and not path.is_dir():  # the reader of a pipe would notice if it were opened
         if not os.access(path, os.W_OK):
-            raise OutputNotWritable(f"{path} may not be written to.", "Name another file.")
+            raise OutputNotWritable(f"{path} is not writable.", "Name another file.")
         return
     with suppress(_TrialOver), OutputFile(path):
         raise _TrialOver

@@ -151,7 +151,8 @@ def _copy_of(name: str, source: BinaryIO) -> BinaryIO:
             opened.pop_all()  # the copy outlives this function
     except OSError as error:
         raise InvalidInput(
-            f"{name} cannot be copied to a temporary file: {error.strerror}.", "TMPDIR names the folder for it."
+            f"{name} cannot be copied to a temporary file: {error.strerror}.",
+            "Set TMPDIR to a folder with enough space.",
         ) from error
     return copy
 
@@ -171,7 +172,7 @@ def _decoded(lines: RawLines, decoder: LineDecoder) -> Iterator[tuple[int, Promp
     """Iterate over (line number in the file, prompt)."""
     for index, (number, line) in enumerate(lines):
         if line is None:
-            too_long = f"the line is longer than {MAX_LINE_BYTES // 2**20} MiB, the most that a line may have"
+            too_long = f"the line is longer than {MAX_LINE_BYTES // 2**20} MiB, the maximum length"
             yield number, decoder.refused(index, number, too_long)
         else:
             yield number, decoder.decode(line, index, number)

@@ -73,5 +73,5 @@ class RawLines:
         for magic, program in _COMPRESSED.items():
             if line.startswith(magic):
                 raise InvalidInput(
-                    f"{self._name} is compressed.", f"Give the text: `{program} {self._name} | qwen-batch submit -`."
+                    f"{self._name} is compressed.", f"Decompress it: `{program} {self._name} | qwen-batch submit -`."
                 )

@@ -40,7 +40,7 @@ def builtin_demo_folder() -> Path:
         folder = Path(location) / "demo"
         if folder.is_dir():
             return folder
-    raise ModelUnusable("The built-in demo model is not installed.", "Install qwen-batch anew.")
+    raise ModelUnusable("The built-in demo model is not installed.", "Reinstall qwen-batch.")
 
 
 def card_of_folder(folder: Path, name: str) -> ModelCard:
@@ -64,7 +64,7 @@ def card_of_folder(folder: Path, name: str) -> ModelCard:
         raise ModelUnusable(
             f"{folder / 'config.json'}: the context (max_position_embeddings, stretched by YaRN) must be from 1 to "
             f"{MAX_CONTEXT:,} tokens.",
-            "Fetch the model anew.",
+            "Download the model again.",
         )
     tokenizer = _read(folder / "tokenizer.json", _Tokenizer)
     ids = [*tokenizer.model.vocab.values(), *(token.id for token in tokenizer.added_tokens)]
@@ -88,7 +88,7 @@ def check_architecture(folder: Path) -> None:
     if model_type != "qwen3":
         raise ModelUnusable(
             f"{path}: model_type is {model_type!r}; only 'qwen3', the dense Qwen3, is supported.",
-            "Name another model: Qwen/Qwen3-0.6B, say.",
+            "Name another model, such as Qwen/Qwen3-0.6B.",
         )
 
 
@@ -155,10 +155,10 @@ def _read(path: Path, kind: type[T]) -> T:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:
         raise ModelUnusable(
-            f"There is no {path.name} in {path.parent}.", "Name a folder that holds a model's files."
+            f"There is no {path.name} in {path.parent}.", "Name the folder that holds the model's files."
         ) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelUnusable(f"{path} cannot be read: {error}.", "Fetch the model anew.") from error
+        raise ModelUnusable(f"{path} cannot be read: {error}.", "Download the model again.") from error
 
 
 def _has_chat_template(folder: Path) -> bool:

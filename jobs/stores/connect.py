@@ -81,11 +81,13 @@ def _client(url: str, *, reply_timeout_seconds: float, retry: Retry) -> redis.Re
             **tcp_only,
         )
     except ValueError as error:
-        raise bad_url("one of its options has a value that it cannot have") from error
+        raise bad_url("one of its options has an invalid value") from error
     for name in TLS_FILES:
         path = client.get_connection_kwargs().get(name)
         if path is not None and not os.access(path, os.R_OK):
-            raise InvalidInput(f"`{name}` of the Redis URL names {path}, which cannot be read.", "Is the path right?")
+            raise InvalidInput(
+                f"`{name}` of the Redis URL names {path}, which cannot be read.", "Check the path and its permissions."
+            )
     return client
 
 
@@ -99,7 +101,8 @@ def _check_fitness(url: str) -> None:
     if memory.get("maxmemory", 0) and policy != "noeviction":
         raise StoreUnavailable(
             f"Redis at {address} drops keys when its memory is full (maxmemory-policy {policy}): results would vanish.",
-            "Set it with `redis-cli CONFIG SET maxmemory-policy noeviction`, and in its configuration file.",
+            "Set the policy with `redis-cli CONFIG SET maxmemory-policy noeviction`, and in the server's "
+            "configuration file.",
         )
     if replication.get("role") == "slave" and replication.get("slave_read_only", 1):
         raise StoreUnavailable(f"Redis at {address} is a read-only replica.", REPLICA_HINT)
@@ -107,5 +110,5 @@ def _check_fitness(url: str) -> None:
         found = f"format {int(wire_format)}" if wire_format.isdigit() else "an unknown format"
         raise OtherFormat(
             f"The store at {address} has {found}; this version of qwen-batch has format {WIRE_FORMAT}.",
-            "Use the version that its workers have, or another database: redis://HOST:PORT/1.",
+            "Use the version that its workers have, or name another database, such as redis://HOST:PORT/1.",
         )

@@ -34,7 +34,10 @@ def expired_line(prompt: Prompt) -> Completion:
 
 def worker_lost_line(prompt: Prompt) -> Completion:
     """Return the result of a line that crashes its workers."""
-    message = f"{MAX_LONE_EXPIRIES} workers that ran nothing but this line died or fell silent, and others before them."
+    message = (
+        f"{MAX_LONE_EXPIRIES} workers in a row crashed or stopped responding while they ran only this line. "
+        "Other workers had crashed before that."
+    )
     return Completion.failed_prompt(prompt, ErrorCode.WORKER_LOST, message)
 
 
@@ -45,7 +48,7 @@ def lease_lost(lease: Lease) -> LeaseLost:
 
 def id_taken(job_id: str) -> JobConflict:
     """Return the error for a new job whose id another job has."""
-    return JobConflict(f"There is another job {job_id!r} in this store.", "Submit again, for a new id.")
+    return JobConflict(f"There is another job {job_id!r} in this store.", "Submit again to get a new id.")
 
 
 def not_ended(job_id: str, state: str, wish: str) -> JobConflict:
@@ -58,21 +61,21 @@ def not_ended(job_id: str, state: str, wish: str) -> JobConflict:
 
 def never_opened(job_id: str) -> JobConflict:
     """Return the error for retrying a job that was cancelled during its submission: some of its lines are missing."""
-    return JobConflict(f"Job {job_id} was cancelled before it was submitted whole.", "Submit its file again.")
+    return JobConflict(f"Job {job_id} was cancelled before its submission was complete.", "Submit its file again.")
 
 
 def beyond_recovery(job_id: str, num_shards: int) -> StoreDamaged:
     """Return the error for a job whose missing results cannot be computed again. `num_shards` shards lack results."""
     what = "a shard" if num_shards == 1 else f"{num_shards:,} shards"
     return StoreDamaged(
-        f"Job {job_id} lacks results of {what}, and their input is gone from the store, too, or damaged.",
-        "Submit the file again with `qwen-batch submit FILE --new --reuse`: only the missing lines are run.",
+        f"Job {job_id} lacks results of {what}, and the input of these lines is lost or damaged as well.",
+        "Submit the file again with `qwen-batch submit FILE --new --reuse`, which runs only the missing lines.",
     )
 
 
 def retried_at_once(job_id: str) -> JobConflict:
     """Return the error for two clients that retry a job at the same time."""
-    return JobConflict(f"Job {job_id} was changed by somebody else at this moment.", "Try it again.")
+    return JobConflict(f"Another client changed job {job_id} at the same time.", "Run the command again.")
 
 
 def not_running(job_id: str, state: str, wish: str) -> JobConflict:
@@ -98,11 +101,11 @@ def extended(spec: NewJob, shards: Sequence[Sequence[Prompt]]) -> NewJob:
 def not_extensible(job_id: str, state: str) -> JobConflict:
     """Return the error for a job that cannot be extended. `state` is the job's state, or 'ending', or 'changed'."""
     if state == "changed":
-        return JobConflict(f"Job {job_id} was extended by somebody else at this moment.", "Try it again.")
+        return JobConflict(f"Another client extended job {job_id} at the same time.", "Run the command again.")
     why = "is about to end" if state == "ending" else f"is {state.replace('_', ' ')}"
     return JobConflict(
-        f"Job {job_id} {why}; lines can be added to one that is queued, in progress or completed.",
-        "Take it up again with `qwen-batch retry`, or submit the lines as a job of their own.",
+        f"Job {job_id} {why}; only a job that is queued, in progress or completed can be extended.",
+        f"Resume it with `qwen-batch retry {job_id}` first, or submit the lines as a new job.",
     )
 
 
@@ -113,4 +116,4 @@ def not_validating(job_id: str, state: str) -> JobConflict:
     """
     if state == "cancelled":
         return JobConflict(f"Job {job_id} was cancelled while it was being submitted.")
-    return JobConflict(f"Job {job_id} is {state.replace('_', ' ')}: its lines are complete.")
+    return JobConflict(f"Job {job_id} is {state.replace('_', ' ')}: it already has all its lines.")

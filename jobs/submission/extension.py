@@ -31,11 +31,14 @@ def extend_job(store: JobStore, hints: HintSender, job_id: str, file: PromptFile
     before = _lines_before(store, job_id, spec.num_shards)
     report = file.check(store.model(spec.model), spec.model, skip_invalid, before)
     if report.format != spec.format:
-        raise InvalidInput(f"{report.name} is in the {report.format} format, the job in the {spec.format} one.")
+        raise InvalidInput(
+            f"{report.name} is in the {report.format} format, but the job is in the {spec.format} format.",
+            "Submit the file as a new job.",
+        )
     if report.num_lines > MAX_LINES:
         raise InvalidInput(
-            f"{report.name} has {report.num_lines:,} lines; at most {MAX_LINES:,} can be added at a time.",
-            "Submit it as a job of its own, or add it in parts.",
+            f"{report.name} has {report.num_lines:,} lines; one command can add at most {MAX_LINES:,}.",
+            "Submit the file as a new job, or add it in parts.",
         )
     prompts = [msgspec.structs.replace(prompt, index=spec.num_lines + prompt.index) for prompt in file.prompts()]
     size = spec.shard_size

@@ -10,7 +10,7 @@ from jobs.errors import ModelUnusable
 
 ARCHITECTURE = "Qwen3ForCausalLM"
 DENSE_HINT = "Use a dense Qwen3: Qwen/Qwen3-0.6B, -1.7B, -4B, -8B, -14B or -32B."
-UNQUANTISED_HINT = "Use the unquantised checkpoint of the same model, Qwen/Qwen3-0.6B say."
+UNQUANTISED_HINT = "Use the unquantised checkpoint of the same model, such as Qwen/Qwen3-0.6B."
 
 
 def refuse_unsupported(raw: Mapping[str, Any], path: Path) -> None:

@@ -50,7 +50,7 @@ def positive_number(raw: Mapping[str, Any], name: str, path: Path) -> float:
 
 def _present(raw: Mapping[str, Any], name: str, path: Path) -> Any:  # noqa: ANN401 — any JSON value
     if name not in raw:
-        raise ModelUnusable(f"{path} has no {name}.", "Fetch the model anew.")
+        raise ModelUnusable(f"{path} has no {name}.", "Download the model again.")
     return raw[name]
 
 

@@ -41,7 +41,7 @@ def _eos_token_ids(config: Mapping[str, Any], file: Path) -> tuple[int, ...]:
     ids = said if isinstance(said, list) else [] if said is None else [said]
     if any(isinstance(token, bool) or not isinstance(token, int) or token < 0 for token in ids):
         raise ModelUnusable(
-            f"eos_token_id in {file} is {said!r:.80}; it must be a token id or a list of them.",
+            f"eos_token_id in {file} is {said!r:.80}; it must be a token id or a list of token ids.",
             "Download the model again.",
         )
     return tuple(dict.fromkeys(ids))

@@ -37,9 +37,9 @@ _REFUSALS: list[tuple[type[Exception], tuple[str, str]]] = [
     ),
     (
         RevisionNotFoundError,
-        ("The model {repository} has no revision {revision!r}.", "Name a branch, a tag or a commit of it."),
+        ("The model {repository} has no revision {revision!r}.", "Name a branch, a tag or a commit of the model."),
     ),
-    (HFValidationError, ("{repository!r} is not a hub id.", "One looks like Qwen/Qwen3-0.6B.")),
+    (HFValidationError, ("{repository!r} is not a hub id.", "A hub id looks like Qwen/Qwen3-0.6B.")),
 ]
 
 
@@ -82,18 +82,19 @@ def _explained(error: Exception, repository: str, revision: str | None) -> Model
     """Turn an error of the hub's library into one that tells the user what to do."""
     if isinstance(error, LocalEntryNotFoundError) and constants.HF_HUB_OFFLINE:
         return ModelUnusable(
-            f"The model {repository} is not wholly in the cache, and HF_HUB_OFFLINE forbids to fetch it.",
+            f"The model {repository} is not complete in the cache, and HF_HUB_OFFLINE forbids the download.",
             "Unset HF_HUB_OFFLINE for the first run.",
         )
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
         return ModelUnusable(
-            f"The model {repository} cannot be stored: {error}.", "Make room, or set HF_HOME to a disk."
+            f"The model {repository} cannot be stored: {error}.",
+            "Free space, or set HF_HOME to a folder on another disk.",
         )
     refusal = next((said for kind, said in _REFUSALS if isinstance(error, kind)), None)
     if refusal is not None:
         return ModelUnusable(*(text.format(repository=repository, revision=revision) for text in refusal))
     reason = str(error.__cause__ or error) or type(error).__name__
     return ModelUnusable(
-        f"The model {repository} cannot be fetched from {constants.ENDPOINT}: {reason:.300}.",
-        "Check the network and run the command again: files that have arrived are kept.",
+        f"The model {repository} cannot be downloaded from {constants.ENDPOINT}: {reason:.300}.",
+        "Check the network, then run the command again. Downloaded files are kept.",
     )

@@ -137,7 +137,7 @@ def _valid_vocab(config: ModelConfig, vocab_limit: int | None) -> int:
         return config.vocab_size
     if not 1 <= vocab_limit <= config.vocab_size:
         raise ModelUnusable(
-            f"The tokenizer has {vocab_limit} ids, the model only {config.vocab_size}.",
-            "Tokenizer and weights come from different models: fetch them anew.",
+            f"The tokenizer has {vocab_limit} ids, but the model has only {config.vocab_size}.",
+            "Tokenizer and weights come from different models. Download the model again.",
         )
     return vocab_limit

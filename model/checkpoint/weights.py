@@ -19,7 +19,7 @@ SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 FLOAT_DTYPES = ("F32", "F16", "BF16")
 _NAMES_SHOWN = 5
-_FETCH = "Fetch the model anew."
+_FETCH = "Download the model again."
 
 
 class TensorInfo(NamedTuple):
@@ -72,7 +72,7 @@ class Checkpoint:
         except FileNotFoundError:
             raise ModelUnusable(f"{path} is missing, though {INDEX_FILE} names it.", _FETCH) from None
         except (SafetensorError, OSError) as error:
-            raise ModelUnusable(f"{path} is damaged or no safetensors file: {error}.", _FETCH) from error
+            raise ModelUnusable(f"{path} is damaged or not a safetensors file: {error}.", _FETCH) from error
         for name, view in views.items():
             if name in self._tensors:
                 raise ModelUnusable(f"{path} repeats the tensor {name} of {self._tensors[name].path}.", _FETCH)
@@ -108,11 +108,11 @@ def _weight_files(folder: Path) -> list[str]:
     except FileNotFoundError:
         raise ModelUnusable(
             f"There are no weights in {folder}: neither {SINGLE_FILE} nor {INDEX_FILE}.",
-            "Name the folder that holds the model's files; only safetensors are read.",
+            "Name the folder that holds the model's files, in the safetensors format.",
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelUnusable(f"{index} cannot be read: {error!r}.", _FETCH) from error
     for name in names:
         if not isinstance(name, str) or Path(name).name != name:
-            raise ModelUnusable(f"{index} names the file {name!r}, which is not one of its folder.", _FETCH)
+            raise ModelUnusable(f"{index} names the file {name!r}, which is not in the index's folder.", _FETCH)
     return names

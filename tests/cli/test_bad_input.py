@@ -109,7 +109,7 @@ def test_skip_invalid_runs_the_good_lines(cli: Cli, tmp_path: Path) -> None:
         (["--stop", ""], "stop"),
         (["--tempratur", "1"], "--temperature"),
         (["-o", "x.jsonl"], "--wait"),
-        (["-q", "-v"], "exclude"),
+        (["-q", "-v"], "cannot be used together"),
     ],
 )
 def test_a_bad_option_is_refused_with_its_range(

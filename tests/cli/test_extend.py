@@ -24,7 +24,7 @@ def test_lines_are_added_to_a_completed_job_and_only_they_are_run(
         done = cli("extend", job_id, more)
         assert client.llen(queue_name("demo")) == 1
     assert (done.returncode, done.stdout) == (0, "")
-    assert "2 lines are added; the job has 22 now" in done.stderr
+    assert "Added 2 lines. The job now has 22 lines." in done.stderr
     job = store.job(job_id)
     assert (job.state, job.completed, job.spec.num_lines) == ("queued", 20, 22)
     (shard,) = store.stranded("demo", 10)

@@ -61,7 +61,7 @@ def test_a_disk_that_fills_up_while_run_works_is_named_and_run_goes_on_when_ther
     assert said.startswith(f"Warning: The disk of the state folder {disk}/runs/")
     assert "--state-dir" in said and "waits" in said
     small_disk(10_000)
-    assert line_with("on the disk again", process)
+    assert line_with("has free space again", process)
     _, rest = process.communicate(timeout=90)
     assert process.returncode == 0, rest
     assert "is full" not in rest
@@ -77,7 +77,7 @@ def test_results_that_do_not_fit_their_disk_are_kept_and_the_same_command_writes
     assert full.returncode == ExitCode.INVALID_INPUT, full.stderr
     *_, error, hint = full.stderr.splitlines()
     assert error == f"Error: {output} cannot be written: its disk is full, 0 bytes are free."
-    assert hint.endswith("The results are kept: the same command writes them.")
+    assert hint.endswith("The results are kept. Run the same command to write them.")
     small_disk(1_000)
     again = bare_cli(*words, "-o", output)
     assert again.returncode == 0, again.stderr

@@ -35,7 +35,7 @@ def test_generate_says_the_same_whole_or_in_pieces_with_cache_or_without(bare_cl
     ("words", "reason"),
     [
         ([""], "it must have 1 to 2,047"),
-        (["Hi", "--no-cache", "--temperature", "1"], "does not go with it"),
+        (["Hi", "--no-cache", "--temperature", "1"], "cannot be combined with --temperature 1"),
         (["Hi", "--max-tokens", "0"], "it must be from 1 to"),
     ],
 )

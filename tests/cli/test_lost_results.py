@@ -86,7 +86,7 @@ def test_retry_says_so_when_there_is_nothing_to_make_them_from(cli: Cli, job_id:
     client.delete(JobKeys(job_id).input(1))
     done = cli("retry", job_id)
     assert done.returncode == ExitCode.STORE_DAMAGED
-    assert f"Job {job_id} lacks results of a shard, and their input is gone from the store, too" in done.stderr
+    assert f"Job {job_id} lacks results of a shard, and the input of these lines is lost or damaged" in done.stderr
     assert "--reuse" in done.stderr
 
 
@@ -123,7 +123,7 @@ def test_run_counts_before_it_removes_its_state_and_runs_missing_lines_when_repe
     _, said = first.communicate(timeout=PATIENCE_SECONDS)
     assert first.returncode == ExitCode.STORE_DAMAGED, said
     assert f"The store lacks 16 of 64 results of job {job.id}: lines 1 to 16." in said
-    assert "The same command runs these lines again." in said
+    assert "Run the same command to run these lines again." in said
     assert not (tmp_path / "out.jsonl").exists()
     second = start(*words)
     _, said = second.communicate(timeout=3 * PATIENCE_SECONDS)

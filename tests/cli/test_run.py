@@ -125,7 +125,7 @@ def test_a_killed_run_leaves_no_process_and_goes_on_when_repeated(
     second = start(*long_job)
     _, said = second.communicate(timeout=PATIENCE_SECONDS)
     assert second.returncode == 0, said
-    assert "Going on with the interrupted run" in said
+    assert "Continuing the interrupted run" in said
     assert job.id in said
     assert ids_of(tmp_path / "out.jsonl") == [f"q-{number}" for number in range(64)]
 
@@ -150,7 +150,7 @@ def test_an_interrupted_run_ends_in_order_and_a_second_one_meanwhile_is_refused(
         first.send_signal(number)
         _, said = first.communicate(timeout=PATIENCE_SECONDS)
         assert first.returncode == 130
-        assert "the same command goes on from there" in said
+        assert "Run the same command to continue" in said
         assert not answers(server)
         assert not is_alive(worker.pid)
 

@@ -70,7 +70,7 @@ def logs_named_in(text: str) -> list[Path]:
     [
         (FAILS_TO_LOAD, "RuntimeError: bf16 path needs the cpu support avx512bw\n"),
         (IS_KILLED_WHILE_LOADING, "killed by signal 9 while it loaded the model: is there enough memory?"),
-        (DIES_IMPORTING, "ended with exit code 1 while it loaded the model. It said last: ModuleNotFoundError"),
+        (DIES_IMPORTING, "ended with exit code 1 while it loaded the model. Its last log line is: ModuleNotFoundError"),
     ],
     ids=["an error", "a signal", "an import"],
 )

@@ -45,7 +45,7 @@ def test_a_file_that_is_the_input_is_refused_and_keeps_its_prompts(
     done = cli(*command, *words)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(
-        ("Error: -o is the file of the prompts", "Error: --errors is the file of the prompts")
+        ("Error: -o would overwrite the prompt file", "Error: --errors would overwrite the prompt file")
     )
     assert (folder / "in.jsonl").read_text() == LINE
 
@@ -54,7 +54,7 @@ def test_the_default_file_for_failed_lines_and_the_statistics_spare_the_input_to
     (folder / "in.errors.jsonl").write_text(LINE)
     for words in (["in.errors.jsonl", "-o", "in.jsonl"], ["in.jsonl", "--stats", "hard.jsonl"]):
         done = bare_cli("run", *words)
-        assert (done.returncode, "is the file of the prompts" in done.stderr) == (2, True), done.stderr
+        assert (done.returncode, "would overwrite the prompt file" in done.stderr) == (2, True), done.stderr
 
 
 def test_standard_input_and_output_are_files_too(folder: Path, environment: dict[str, str]) -> None:
@@ -70,7 +70,7 @@ def test_standard_input_and_output_are_files_too(folder: Path, environment: dict
                 stderr=subprocess.PIPE,
                 check=False,
             )
-            assert (done.returncode, b"the file of the prompts" in done.stderr) == (2, True), done.stderr
+            assert (done.returncode, b"the prompt file" in done.stderr) == (2, True), done.stderr
     assert (folder / "in.jsonl").read_text() == LINE
 
 

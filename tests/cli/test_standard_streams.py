@@ -63,7 +63,7 @@ def test_a_job_whose_id_cannot_be_written_is_named_in_the_error(
     done = redirected(">&-", "submit", prompts)
     (job,) = store.jobs(10)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == f"The job is stored all the same: {job.id}."
+    assert done.stderr.splitlines()[-1] == f"The job is stored nevertheless. Its id is {job.id}."
 
 
 def test_results_need_no_standard_output_where_a_file_is_named(

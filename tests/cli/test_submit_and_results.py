@@ -129,7 +129,7 @@ def test_the_same_file_is_one_job_and_submit_says_so(cli: Cli, store: JobStore, 
     renamed.write_bytes(prompts.read_bytes())
     again = cli("submit", renamed, "-v")
     assert again.stdout == first.stdout
-    assert "submitted before" in again.stderr and "--new" in again.stderr
+    assert "already has a job" in again.stderr and "--new" in again.stderr
     job_id = first.stdout.strip()
     run_job(store, job_id, fail=frozenset({"q-3"}))
     done = cli("submit", prompts)
@@ -170,7 +170,7 @@ def test_reuse_runs_only_new_lines_and_says_how_many(cli: Cli, store: JobStore, 
     with prompts.open("a") as file:
         file.write('{"id": "new", "prompt": "And now?"}\n')
     done = cli("submit", prompts, "--reuse")
-    assert "20 of 21 lines have their completions from earlier jobs" in done.stderr
+    assert "20 of 21 lines reuse completions of earlier jobs" in done.stderr
     job = store.job(done.stdout.strip())
     assert (job.completed, job.reused, job.state) == (20, 20, "queued")
     assert "20 of 21 completed (20 reused)" in cli("status", job.id).stdout

@@ -72,8 +72,8 @@ def test_a_prompt_that_is_too_long_is_told_both_numbers(results: list[Any]) -> N
     too_long = [line["error"]["message"] for line in results if (line["error"] or {}).get("code") == "prompt_too_long"]
     found = [
         re.fullmatch(
-            r"The prompt has ([\d,]+) tokens; this worker takes at most ([\d,]+), which its model, "
-            r"`--max-model-len` or `--kv-cache-memory` sets\.",
+            r"The prompt has ([\d,]+) tokens; this worker allows at most ([\d,]+)\. The model, "
+            r"`--max-model-len` or `--kv-cache-memory` sets this limit\.",
             it,
         )
         for it in too_long

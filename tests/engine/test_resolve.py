@@ -70,7 +70,7 @@ def test_larger_steps_leave_less_of_a_gpu_to_the_cache() -> None:
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="cuda was asked for"):
+    with pytest.raises(InvalidInput, match="cuda is not available"):
         resolve(EngineConfig(device="cuda"), QWEN3_06B, LAPTOP)
 
 
@@ -95,20 +95,20 @@ def test_a_context_that_was_asked_for_is_never_cut() -> None:
 
 @pytest.mark.parametrize("memory", [0, PAGE_BYTES, 2 * PAGE_BYTES - 1])
 def test_a_cache_without_a_page_for_tokens_is_refused(memory: int) -> None:
-    with pytest.raises(ModelUnusable, match="at least 2 are needed"):
+    with pytest.raises(ModelUnusable, match="at least 2 pages"):
         resolve(EngineConfig(kv_cache_memory_bytes=memory), QWEN3_06B, LAPTOP)
 
 
 def test_a_model_larger_than_the_memory_is_refused() -> None:
     with pytest.raises(
-        ModelUnusable, match=r"weights take 1\.4 GiB and the KV cache 0 bytes; 1 GiB of memory are left"
+        ModelUnusable, match=r"weights take 1\.4 GiB and the KV cache 0 bytes, but only 1 GiB of memory is free"
     ):
         resolve(EngineConfig(), QWEN3_06B, replace(LAPTOP, memory_left_bytes=GIB))
 
 
 def test_a_cache_larger_than_the_memory_is_refused() -> None:
     config = EngineConfig(kv_cache_memory_bytes=11 * GIB)
-    with pytest.raises(ModelUnusable, match="KV cache 11 GiB; 12 GiB of memory are left"):
+    with pytest.raises(ModelUnusable, match="KV cache 11 GiB, but only 12 GiB of memory is free"):
         resolve(config, QWEN3_06B, LAPTOP)
     assert resolve(config, QWEN3_06B, replace(LAPTOP, memory_left_bytes=13 * GIB)).max_model_len == 40_960
 
@@ -131,8 +131,8 @@ def test_a_setting_out_of_its_range_is_refused(config: EngineConfig, says: str) 
 @pytest.mark.parametrize(
     ("config", "machine", "says"),
     [
-        (EngineConfig(quantize="int8", dtype="float32"), LAPTOP, "`quantize` is int8 and `dtype` float32"),
-        (EngineConfig(quantize="int8"), replace(LAPTOP, has_mps=True), "runs on CPUs; the device is mps"),
+        (EngineConfig(quantize="int8", dtype="float32"), LAPTOP, "`quantize` is int8 and `dtype` is float32"),
+        (EngineConfig(quantize="int8"), replace(LAPTOP, has_mps=True), "runs only on CPUs; the device is mps"),
     ],
 )
 def test_eight_bit_weights_go_with_bfloat16_on_a_cpu(config: EngineConfig, machine: Machine, says: str) -> None:

@@ -25,7 +25,7 @@ USER = {"role": "user", "content": "x"}
 
 def test_the_tools_of_a_template_are_not_for_a_line_to_set(why: Why) -> None:
     line = {"messages": [USER], "chat_template_kwargs": {"tools": []}}
-    assert why(line) == '`chat_template_kwargs` has "tools"; that variable is not for a line to set'
+    assert why(line) == '`chat_template_kwargs` has "tools"; a line cannot set this variable'
 
 
 def test_a_content_part_must_say_that_it_is_text() -> None:
@@ -35,7 +35,7 @@ def test_a_content_part_must_say_that_it_is_text() -> None:
 
 def test_without_a_model_card_token_ids_end_below_two_to_the_31(decode: Decode, why: Why) -> None:
     assert decode({"prompt": [2**31 - 1]}, card=None).token_ids == (2**31 - 1,)
-    assert "a token id is from 0 to 2,147,483,647" in why({"prompt": [2**31]}, card=None)
+    assert "a token id must be from 0 to 2,147,483,647" in why({"prompt": [2**31]}, card=None)
 
 
 def test_a_completion_may_be_asked_for_of_one_length_alone(decode: Decode) -> None:

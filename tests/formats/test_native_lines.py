@@ -134,8 +134,8 @@ def test_nan_and_infinity_are_refused(why: Why, number: bytes) -> None:
         ({"prompt": ["a", "b"]}, "`prompt` is a list of 2; it must be a list of token ids"),
         ({"prompt": [1, True]}, "it must be a list of token ids"),
         ({"prompt": [1, 2.0]}, "it must be a list of token ids"),
-        ({"prompt": [1, -1]}, "`prompt` holds -1; a token id is from 0"),
-        ({"prompt": [1, 2**70]}, "`prompt` holds 1180591620717411303424; a token id is from 0"),
+        ({"prompt": [1, -1]}, "`prompt` holds -1; a token id must be from 0"),
+        ({"prompt": [1, 2**70]}, "`prompt` holds 1180591620717411303424; a token id must be from 0"),
         ({"prompt": "x", "stop": 1}, "`stop` is 1; it must be a string or a list of strings"),
         ({"prompt": "x", "stop": [""]}, "a `stop` string has 0 characters; it must have 1 to"),
         ({"prompt": "x", "stop": ["a", None]}, "`stop` is a list of 2; it must be a string or a list of strings"),
@@ -148,12 +148,18 @@ def test_nan_and_infinity_are_refused(why: Why, number: bytes) -> None:
         ({"prompt": "x", "id": 17}, "`id` is 17; it must be a string"),
         ({"prompt": "x", "id": ""}, "`id` has 0 characters; it must have 1 to 512"),
         ({"prompt": "x", "id": "a" * 513}, "`id` has 513 characters; it must have 1 to 512"),
-        ({"prompt": "x", "chat_template_kwargs": {"enable_thinking": False}}, "is for `messages`"),
+        ({"prompt": "x", "chat_template_kwargs": {"enable_thinking": False}}, "applies only to `messages`"),
         ([1, 2], "the line is a list of 2; it must be one JSON object"),
         (None, "the line is null; it must be one JSON object"),
         (b'{"prompt": "x"', "the line is not JSON: it ends too early"),
-        (rb'{"prompt": "\ud800"}', r"the line is not JSON: \ud800 is half of a surrogate pair, which is no text"),
-        (rb'{"prompt": "\udc00"}', r"the line is not JSON: \udc00 is half of a surrogate pair, which is no text"),
+        (
+            rb'{"prompt": "\ud800"}',
+            r"the line is not JSON: \ud800 is half of a surrogate pair, which is not valid text",
+        ),
+        (
+            rb'{"prompt": "\udc00"}',
+            r"the line is not JSON: \udc00 is half of a surrogate pair, which is not valid text",
+        ),
         (rb'{"prompt": "\ud83d\ude00"', "the line is not JSON: it ends too early"),
         (b'{"prompt": "x"} {"prompt": "y"}', "the line is not JSON: "),
         (b"{'prompt': 'x'}", "the line is not JSON: "),
@@ -170,7 +176,7 @@ def test_what_comes_later_is_refused_by_name(why: Why, key: str) -> None:
 
 
 def test_an_unknown_key_that_resembles_none_is_told_them_all(why: Why) -> None:
-    assert "known are `id`, `prompt`, `messages`" in why({"prompt": "x", "zzz": 1})
+    assert "known keys are `id`, `prompt`, `messages`" in why({"prompt": "x", "zzz": 1})
 
 
 def test_a_bad_line_keeps_its_id_where_that_can_be_read_and_else_has_its_number_in_a_field_of_its_own(

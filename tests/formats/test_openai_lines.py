@@ -174,7 +174,7 @@ def test_a_bad_envelope_is_told_what_is_wrong(why: Why, wrong: dict[str, Any], r
         (raw(best_of=2), "`best_of` is 2; it is not supported"),
         (raw(logprobs=0), "`logprobs` is 0; it is not supported"),
         (raw(chat_template_kwargs={}), '"chat_template_kwargs" is not a known key'),
-        (chat(chat_template_kwargs={"messages": []}), 'has "messages"; that variable is not for a line to set'),
+        (chat(chat_template_kwargs={"messages": []}), 'has "messages"; a line cannot set this variable'),
         (chat(chat_template_kwargs=[]), "`chat_template_kwargs` is an empty list; it must be an object"),
         (chat(model="gpt-4o"), '`body.model` is "gpt-4o"; this job runs on "demo"'),
         (chat(model=None), "`body.model` is null; it must name a model"),
@@ -206,4 +206,6 @@ def test_a_file_holds_one_of_the_two_formats() -> None:
     assert decoder.decode(json.dumps(chat()).encode(), 1, 2).invalid is None
     assert decoder.format == "openai"
     mixed = decoder.decode(b'{"prompt": "x"}', 2, 3)
-    assert "the line is in the native format, the file's first line is in the OpenAI Batch one" in str(mixed.invalid)
+    assert "the line is in the native format, but the file's first line is in the OpenAI Batch format" in str(
+        mixed.invalid
+    )

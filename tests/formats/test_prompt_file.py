@@ -134,7 +134,7 @@ def test_a_file_that_is_utf16_is_told_how_to_become_utf8(write: Write) -> None:
 
 def test_a_compressed_file_is_told_how_to_be_given(write: Write) -> None:
     path = write(gzip.compress(b'{"prompt": "a"}\n'))
-    assert f"is compressed. Give the text: `zcat {path} | qwen-batch submit -`." in refusal(path)
+    assert f"is compressed. Decompress it: `zcat {path} | qwen-batch submit -`." in refusal(path)
 
 
 def test_one_bad_line_among_good_ones_refuses_the_file(write: Write) -> None:
@@ -161,18 +161,20 @@ def test_a_file_without_a_good_line_is_refused_even_if_bad_ones_may_be_skipped(w
 
 def test_duplicate_ids_are_refused_with_both_lines(write: Write) -> None:
     lines = ['{"id": "a", "prompt": "x"}', '{"id": "b", "prompt": "x"}', '{"id": "a", "prompt": "y"}']
-    assert 'line 3: the id "a" is also that of line 1' in refusal(write("\n".join(lines)))
+    assert 'line 3: the id "a" is also the id of line 1' in refusal(write("\n".join(lines)))
 
 
 def test_an_id_may_not_be_the_number_of_a_line_that_names_none(write: Write) -> None:
-    assert 'line 2: the id "2" is also that of line 1' in refusal(write('{"id": "2", "prompt": "x"}\n{"prompt": "y"}'))
+    assert 'line 2: the id "2" is also the id of line 1' in refusal(
+        write('{"id": "2", "prompt": "x"}\n{"prompt": "y"}')
+    )
 
 
 def test_every_id_of_a_large_file_is_known_again(write: Write) -> None:
     lines = [f'{{"id": "q-{number}", "prompt": "x"}}' for number in range(5000)]
     assert len(read(write("\n".join(lines)))) == 5000
     message = refusal(write("\n".join(lines * 2)))
-    assert 'line 5,001: the id "q-0" is also that of line 1' in message
+    assert 'line 5,001: the id "q-0" is also the id of line 1' in message
     assert "5,000 of 10,000 lines are invalid" in message
     assert "and 4,980 more: 5021-10000" in message
 

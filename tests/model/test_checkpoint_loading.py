@@ -108,7 +108,7 @@ def test_a_truncated_file_is_named(tmp_path: Path, length: int) -> None:
 def test_a_file_of_another_kind_is_named(tmp_path: Path) -> None:
     path = write_tiny_checkpoint(tmp_path) / WEIGHTS
     path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n" * 4)
-    assert f"{path} is damaged or no safetensors file" in refusal(tmp_path).message
+    assert f"{path} is damaged or not a safetensors file" in refusal(tmp_path).message
 
 
 def test_a_folder_without_weights_is_named(tmp_path: Path) -> None:
@@ -137,5 +137,5 @@ def test_an_index_cannot_name_a_file_outside_its_folder(tmp_path: Path) -> None:
 
 def test_a_tokenizer_larger_than_the_model_is_refused(tmp_path: Path) -> None:
     write_tiny_checkpoint(tmp_path)
-    with pytest.raises(ModelUnusable, match="400 ids, the model only 320"):
+    with pytest.raises(ModelUnusable, match="400 ids, but the model has only 320"):
         Qwen3ForCausalLM.from_folder(tmp_path, dtype=torch.float32, vocab_limit=400)

@@ -154,7 +154,7 @@ def test_a_gated_model_says_what_to_do(hub: HubServer, tmp_path: Path) -> None:
 
 def test_a_hub_out_of_reach_and_a_model_not_cached_are_told_apart(tmp_path: Path) -> None:
     unreachable = resolve("org/tiny", "http://127.0.0.1:9", tmp_path)
-    assert "cannot be fetched from http://127.0.0.1:9" in str(unreachable["error"])
+    assert "cannot be downloaded from http://127.0.0.1:9" in str(unreachable["error"])
     assert "Check the network" in str(unreachable["hint"])
     offline = resolve("org/tiny", "http://127.0.0.1:9", tmp_path, HF_HUB_OFFLINE="1")
     assert "HF_HUB_OFFLINE" in str(offline["error"])

@@ -73,7 +73,7 @@ def test_of_two_at_once_one_is_refused_and_nothing_is_doubled(store: JobStore) -
     spec = new_job(lines=2)
     submit(store, spec)
     store.extend(spec, more(2, 1))
-    with pytest.raises(JobConflict, match="extended by somebody else"):
+    with pytest.raises(JobConflict, match="Another client extended job"):
         store.extend(spec, more(2, 1))
     assert store.job("job-1").spec.num_lines == 3
 

@@ -228,7 +228,7 @@ def test_without_its_input_a_lost_shard_cannot_be_run_again_and_retry_says_so(
     client.delete(keys.results(1), keys.input(1))
     if not gone:
         client.set(keys.input(1), b"damaged")
-    with pytest.raises(StoreDamaged, match="lacks results of a shard, and their input is gone"):
+    with pytest.raises(StoreDamaged, match="lacks results of a shard, and the input of these lines is lost"):
         ended.retry("job-1")
     assert ended.job("job-1") == before
 

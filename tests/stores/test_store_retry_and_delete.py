@@ -81,7 +81,7 @@ def test_a_job_that_was_never_submitted_whole_cannot_be_retried(store: JobStore)
     store.create(spec)
     store.add_shard(ShardRef(spec.id, 0), prompts_of(spec, 0))
     store.request_cancel(spec.id)
-    with pytest.raises(JobConflict, match="submitted whole"):
+    with pytest.raises(JobConflict, match="before its submission was complete"):
         store.retry(spec.id)
 
 

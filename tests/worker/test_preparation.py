@@ -85,8 +85,8 @@ def test_a_prompt_too_long_for_the_model_fails_alone_with_both_numbers() -> None
     code, message = refusal(Prompt(1, "long", text="x" * 50_001))
     assert code is ErrorCode.PROMPT_TOO_LONG
     assert message == (
-        "The prompt has 50,001 tokens; this worker takes at most 1,000, which its model, `--max-model-len` or "
-        "`--kv-cache-memory` sets."
+        "The prompt has 50,001 tokens; this worker allows at most 1,000. The model, `--max-model-len` or "
+        "`--kv-cache-memory` sets this limit."
     )
 
 

@@ -182,7 +182,7 @@ def test_a_worker_that_drains_finishes_its_shards_and_leaves_the_others(cluster:
         cluster.wait_until_done(job_id, 10)
         worker.send(signal.SIGTERM)
         assert worker.exit_code() == 0, worker.log
-        assert "draining: the shards at hand are finished first" in worker.log
+        assert "draining: finishing the current shards first" in worker.log
         assert "handed back: job=" not in worker.log
     job = cluster.store.job(job_id)
     assert 10 < job.done < 400

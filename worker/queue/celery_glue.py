@@ -29,7 +29,7 @@ EXIT_UNUSABLE = 2  # a model, a setting or an option cannot be used; the command
 EXIT_STORE = 4  # the store cannot be used
 EXIT_NOT_LOADED = 7  # loading failed with an unexpected error
 
-BUG = "This is a bug, or a library that does not fit this machine. The log above has the traceback."
+BUG = "This is a bug, or a library does not work on this machine. The log above has the traceback."
 
 
 def celery_app_of(process: WorkerProcess) -> Celery:

@@ -133,7 +133,9 @@ class Preparation:
     def _inside_vocabulary(self, token_ids: tuple[int, ...]) -> tuple[int, ...]:
         outside = next((token for token in token_ids if not 0 <= token < self._card.vocab_size), None)
         if outside is not None:
-            message = f"The prompt has the token id {outside}; this model takes 0 to {self._card.vocab_size - 1:,}."
+            message = (
+                f"The prompt has the token id {outside}; this model has ids from 0 to {self._card.vocab_size - 1:,}."
+            )
             raise LineRefused(ErrorCode.INVALID_LINE, message)
         return token_ids
 
@@ -153,8 +155,8 @@ class Preparation:
     def _too_long(self, num_tokens: int, exact: bool) -> LineRefused:
         return LineRefused(
             ErrorCode.PROMPT_TOO_LONG,
-            f"The prompt has {'' if exact else 'at least '}{num_tokens:,} tokens; this worker takes at most "
-            f"{self._longest:,}, which its model, `--max-model-len` or `--kv-cache-memory` sets.",
+            f"The prompt has {'' if exact else 'at least '}{num_tokens:,} tokens; this worker allows at most "
+            f"{self._longest:,}. The model, `--max-model-len` or `--kv-cache-memory` sets this limit.",
         )
 
     def _params(self, prompt: Prompt, job: NewJob, room: int) -> SamplingParams:

@@ -47,6 +47,6 @@ def serve_metrics(port: int, text: Callable[[], str]) -> None:
     except (OSError, OverflowError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it must be from 1 to 65535"
         raise InvalidInput(
-            f"Metrics cannot be served on port {port}: {reason}.", "Name another one with --metrics-port."
+            f"Metrics cannot be served on port {port}: {reason}.", "Name another port with --metrics-port."
         ) from error
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()

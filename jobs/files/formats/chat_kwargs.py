@@ -23,12 +23,12 @@ def read_chat_template_kwargs(line: dict[str, Json], messages: object | None) ->
         return {}
     if type(value) is not dict:
         raise LineInvalid(
-            f'`chat_template_kwargs` is {shown(value)}; it must be an object, say {{"enable_thinking": false}}'
+            f'`chat_template_kwargs` is {shown(value)}; it must be an object, such as {{"enable_thinking": false}}'
         )
     if messages is None:
-        raise LineInvalid("`chat_template_kwargs` is for `messages`; a raw `prompt` goes through no template")
+        raise LineInvalid("`chat_template_kwargs` applies only to `messages`; a raw `prompt` uses no template")
     reserved = sorted(_RESERVED & value.keys())
     if reserved:
-        raise LineInvalid(f"`chat_template_kwargs` has {shown(reserved[0])}; that variable is not for a line to set")
+        raise LineInvalid(f"`chat_template_kwargs` has {shown(reserved[0])}; a line cannot set this variable")
     check_free_form(value, "chat_template_kwargs")
     return value

@@ -83,7 +83,7 @@ def _not_utf8(line: bytes) -> str:
 
 def _not_json(line: bytes, error: msgspec.DecodeError) -> str:
     if half := _HALF_A_PAIR.search(line):
-        return f"the line is not JSON: {half[0].decode()} is half of a surrogate pair, which is no text"
+        return f"the line is not JSON: {half[0].decode()} is half of a surrogate pair, which is not valid text"
     reason = str(error).removeprefix("JSON is malformed: ").partition(" - at ")[0].lower()
     if reason == "input data was truncated":
         reason = "it ends too early"

@@ -85,7 +85,7 @@ def refuse_key(key: str, value: Json, known: tuple[str, ...]) -> None:
 def unknown_key(key: str, known: tuple[str, ...], where: str = "") -> LineInvalid:
     """Return the error for an unknown key. It names the nearest known key, or all known keys if none is near."""
     nearest = _nearest(key[:MAX_SHOWN_CHARS], known)
-    advice = f"did you mean `{nearest}`?" if nearest else f"known are {', '.join(f'`{name}`' for name in known)}"
+    advice = f"did you mean `{nearest}`?" if nearest else f"known keys are {', '.join(f'`{name}`' for name in known)}"
     return LineInvalid(f"{shown(key)} is not a known key{f' in `{where}`' if where else ''}; {advice}")
 
 

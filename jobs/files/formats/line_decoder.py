@@ -100,8 +100,8 @@ class LineDecoder:
     def _read(self, format: NativeFormat | OpenAIFormat, said: dict[str, Json], index: int, id: str) -> Prompt:
         if format is not self._chosen:
             raise LineInvalid(
-                f"the line is in the {_TITLES[format.name]} format, the file's first line is in the "
-                f"{_TITLES[self.format]} one; a file holds one of the two"
+                f"the line is in the {_TITLES[format.name]} format, but the file's first line is in the "
+                f"{_TITLES[self.format]} format; a file must use one format"
             )
         prompt = format.prompt_of(said, index, id)
         if self._card is not None:
@@ -114,7 +114,7 @@ class LineDecoder:
         if earlier == BEFORE:
             raise LineInvalid(f"the id {shown(id)} is already in the job; ids must be unique in a job")
         if earlier is not None:
-            raise LineInvalid(f"the id {shown(id)} is also that of line {earlier:,}; ids must be unique in a file")
+            raise LineInvalid(f"the id {shown(id)} is also the id of line {earlier:,}; ids must be unique in a file")
 
 
 def _bad(index: int, own_id: str | None, number: int, endpoint: Endpoint, reason: str) -> Prompt:

@@ -59,5 +59,5 @@ def read_prompt(value: Json) -> tuple[str | None, tuple[int, ...] | None]:
     if type(value) is not str and type(value) is not list:
         raise LineInvalid(f"`prompt` is {shown(value)}; it must be a string or a list of token ids")
     if not value:
-        raise LineInvalid(f"`prompt` is {shown(value)}; the model needs at least one token to go on from")
+        raise LineInvalid(f"`prompt` is {shown(value)}; the model needs at least one token to continue from")
     return (value, None) if type(value) is str else (None, values.token_ids("prompt", value))

@@ -58,7 +58,7 @@ def token_ids(key: str, value: Json) -> tuple[int, ...]:
         raise LineInvalid(f"`{key}` is {shown(value)}; it must be a list of token ids, whole numbers")
     if value and not (min(value) >= 0 and max(value) <= MAX_TOKEN_ID):
         wrong = min(value) if min(value) < 0 else max(value)
-        raise LineInvalid(f"`{key}` holds {shown(wrong)}; a token id is from 0 to {MAX_TOKEN_ID:,}")
+        raise LineInvalid(f"`{key}` holds {shown(wrong)}; a token id must be from 0 to {MAX_TOKEN_ID:,}")
     return tuple(value)
 
 

@@ -23,18 +23,19 @@ from redis.exceptions import (
 
 from jobs.errors import QwenBatchError, StoreFull, StoreUnavailable
 
-START_HINT = "Start one with `docker compose up redis`, or name another with --redis-url or QWEN_BATCH_REDIS_URL."
+START_HINT = "Start one with `docker compose up redis`, or name another one with --redis-url or QWEN_BATCH_REDIS_URL."
 PASSWORD_HINT = "Put user and password into the URL: redis://USER:PASSWORD@HOST:PORT/0."  # noqa: S105 - an example
 POLICY_HINT = "Give it more memory, or delete jobs with `qwen-batch delete JOB`."
-DISK_HINT = "Make room on its disk. It takes writes again by itself as soon as it can save."
+DISK_HINT = "Free space on its disk. The server accepts writes again as soon as it can save."
 TYPE_HINT = (
-    "Another program uses the same keys: name another database, redis://HOST:PORT/1, or remove the key. "
-    "`redis-cli --scan --pattern 'qwen-batch*'` lists the keys, `redis-cli TYPE KEY` says what one is."
+    "Another program uses the same keys. Name another database, such as redis://HOST:PORT/1, or remove the key. "
+    "`redis-cli --scan --pattern 'qwen-batch*'` lists the keys, and `redis-cli TYPE KEY` shows a key's type."
 )
 REPLICA_HINT = "Use the address of the primary."
 AUTHORITY_HINT = (
-    "Name the file of the authority that signed it in the URL: rediss://HOST:PORT/0?ssl_ca_certs=/path/to/ca.pem. "
-    "The host must be the one that the certificate names."
+    "Name the file of the authority that signed the certificate in the URL: "
+    "rediss://HOST:PORT/0?ssl_ca_certs=/path/to/ca.pem. "
+    "The certificate must name the host of the URL."
 )
 
 UNBLOCKED = "UNBLOCKED"  # start of the error that a blocked client gets when its server becomes a replica
@@ -42,9 +43,9 @@ UNBLOCKED = "UNBLOCKED"  # start of the error that a blocked client gets when it
 # Text in an exception, in its type's name or in its causes -> the reason that the user reads.
 _REASONS = {
     "refused": "refused the connection",
-    "unreachable": "cannot be reached: this machine has no way to its network",
+    "unreachable": "cannot be reached: this machine has no route to its network",
     "No route to host": "cannot be reached: there is no such host, or its link is down",
-    "SSL": "could not agree on TLS with us: does it expect rediss://?",
+    "SSL": "failed the TLS handshake: does it expect rediss://?",
     "gaierror": "has a host name that does not resolve",
     "FileNotFoundError": "has a socket path that does not exist",
     "Timeout": "does not answer in time",
@@ -89,7 +90,9 @@ def translated(error: RedisError, address: str) -> QwenBatchError | None:
     elif _refuses_user(error, text):
         kind = StoreUnavailable(f"Redis at {address} refuses the user or the password.", PASSWORD_HINT)
     elif isinstance(error, NoPermissionError):
-        kind = StoreUnavailable(f"Redis at {address} does not allow this user what the store needs.", PASSWORD_HINT)
+        kind = StoreUnavailable(
+            f"Redis at {address} does not give this user the permissions that the store needs.", PASSWORD_HINT
+        )
     elif isinstance(error, BusyLoadingError):
         kind = StoreUnavailable(f"Redis at {address} is still loading its data.", "Try again in a moment.")
     elif isinstance(error, InvalidResponse) or text.startswith("Protocol Error"):
@@ -104,9 +107,9 @@ def translated(error: RedisError, address: str) -> QwenBatchError | None:
         why = text.partition("MISCONF ")[2].partition(". ")[0].rstrip(".")
         kind = StoreFull(f"Redis at {address} cannot save its data and refuses writes: {why}.", DISK_HINT)
     elif "WRONGTYPE" in text:
-        kind = StoreUnavailable(f"Redis at {address} has something else {_where(text)}.", TYPE_HINT)
+        kind = StoreUnavailable(f"Redis at {address} holds a value of another type {_where(text)}.", TYPE_HINT)
     elif any(word in text for word in ("MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS")):
-        kind = StoreUnavailable(f"Redis at {address} refuses writes: {text}", "Look into the server's log.")
+        kind = StoreUnavailable(f"Redis at {address} refuses writes: {text}", "See the server's log.")
     return kind
 
 

@@ -21,8 +21,8 @@ TLS_OPTIONS = {
 # Allowed option after the `?` of a URL -> pattern of its value. `db` is for unix:// only.
 OPTIONS = {"db": "[0-9]{1,5}", "protocol": "2|3", **TLS_OPTIONS}
 FORM_HINT = (
-    "It looks like redis://[USER:PASSWORD@]HOST:PORT/DATABASE; rediss:// for TLS, unix:// for a socket.\n"
-    "Inside a password, / is written %2F, @ is %40, # is %23 and ? is %3F."
+    "A Redis URL looks like redis://[USER:PASSWORD@]HOST:PORT/DATABASE; rediss:// for TLS, unix:// for a socket.\n"
+    "In a password, write / as %2F, @ as %40, # as %23 and ? as %3F."
 )
 
 
@@ -40,9 +40,9 @@ def check_url(url: str) -> None:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
-        raise bad_url("its port is not a whole number up to 65535, or its host not a name") from None
+        raise bad_url("its port is not a whole number up to 65535, or its host is not a name") from None
     if parts.fragment:
-        raise bad_url("it has a #, which would end it")
+        raise bad_url("it contains a #, which ends a URL")
     _check_place(scheme, parts)
     _check_options(scheme, parts.query)
 
@@ -70,17 +70,17 @@ def _check_options(scheme: str, query: str) -> None:
     """
     for name, values in parse_qs(query, keep_blank_values=True).items():
         if name == "db" and scheme != "unix":  # kombu would use database 0
-            raise bad_url("its database stands in an option; it belongs after the port, as in redis://HOST:6379/3")
+            raise bad_url("its database is an option; write it after the port, as in redis://HOST:6379/3")
         if name in TLS_OPTIONS and scheme != "rediss":
             raise bad_url(f"its option `{name}` is for rediss:// only")
         allowed = OPTIONS.get(name)
         if allowed is None:
             # A password that contains a question mark looks like an option, but an @ follows it.
             is_a_name = re.fullmatch("[a-z_]{1,50}", name) and "@" not in query
-            what = f"an unknown option, `{name}`" if is_a_name else "a ? that no option follows"
+            what = f"an unknown option, `{name}`" if is_a_name else "a ? without an option after it"
             raise bad_url(f"it has {what}; options are {', '.join(OPTIONS)}")
         if not all(re.fullmatch(allowed, value) for value in values):
-            raise bad_url(f"its option `{name}` has a value that it cannot have")
+            raise bad_url(f"its option `{name}` has an invalid value")
 
 
 def bad_url(reason: str) -> InvalidInput:
