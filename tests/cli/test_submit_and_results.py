@@ -41,10 +41,11 @@ def test_submit_sends_one_message_a_shard_to_the_models_queue(cli: Cli, prompts:
 
 def test_sampling_options_become_the_jobs_defaults(cli: Cli, store: JobStore, prompts: Path) -> None:
     words = ["--max-tokens", "7", "--temperature", "0.5", "--stop", "a", "--stop", "b", "--ignore-eos", "--seed", "3"]
+    words += ["--top-k", "0"]  # 0 is said, too: it keeps all tokens
     spec = store.job(cli("submit", prompts, *words).stdout.strip()).spec
     said = spec.defaults
     assert (said.max_tokens, said.temperature, said.stop, said.ignore_eos) == (7, 0.5, ("a", "b"), True)
-    assert (spec.seed, said.seed, said.top_p) == (3, None, None)
+    assert (spec.seed, said.seed, said.top_p, said.top_k) == (3, None, None, 0)
 
 
 def test_results_come_in_input_order_as_the_input_format_says(cli: Cli, store: JobStore, prompts: Path) -> None:

@@ -30,7 +30,8 @@ def test_the_time_of_a_step_that_decodes_and_prefills_is_divided_by_tokens() -> 
 def test_the_time_of_a_step_that_groups_share_is_divided_by_their_sequences() -> None:
     mine, *others = [grouped("mine"), grouped("others"), grouped("others"), grouped("others")]
     meter = GroupMeter()
-    meter.add(Batch.prefill([mine, *others], [3] * 4), 4.0, 0.5)
+    load = EngineLoad(running=4, waiting=0, kv_cache_usage=0.5, output_tokens=0)
+    meter.add(Batch.prefill([mine, *others], [3] * 4), 4.0, load)
     assert meter.take("mine").prefill_seconds == pytest.approx(1.0)
     assert meter.take("others").prefill_seconds == pytest.approx(3.0)
 
