@@ -56,7 +56,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
 
 
 def test_the_question_before_each_of_them_is_answered(results: list[Any]) -> None:
-    assert [line["id"] for line in results] == [str(number) for number in range(1, 2 * len(NASTY) + 1)]
+    names = [line["id"] or str(line["line"]) for line in results]  # a line that cannot be read has no id
+    assert names == [str(number) for number in range(1, 2 * len(NASTY) + 1)]
     assert [line["completion"] for line in results[::2]] == ["85"] * len(NASTY)
 
 

@@ -244,7 +244,7 @@ def test_an_engine_that_dies_ends_the_worker_at_once_with_an_exit_code(cluster: 
 
 def test_a_bug_at_the_start_ends_the_worker_too(cluster: Cluster) -> None:
     with cluster.worker_of(("-c", WITH_A_BUG_AT_THE_START + RUN_WORKER)) as worker:
-        assert worker.exit_code() == 6
+        assert worker.exit_code() == 7
         assert "the worker cannot start" in worker.log and "Traceback" in worker.log
         assert worker.log.splitlines()[-2].endswith("ZeroDivisionError: division by zero")
 
