@@ -167,5 +167,7 @@ def test_the_helper_starts_without_torch_and_without_this_folder_on_its_path(tmp
     with contextlib.chdir(tmp_path):
         assert render(ChatTemplate({"default": "{{ 1 }}"}, {}), ["hi"]) == ["1"]
     assert Path.cwd() == before
-    script = "import sys, model.templates.template_server; sys.exit('torch' in sys.modules or 'tokenizers' in sys.modules)"
+    script = (
+        "import sys, model.templates.template_server; sys.exit('torch' in sys.modules or 'tokenizers' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-P", "-c", script], env=dict(os.environ), check=False).returncode == 0
