@@ -41,11 +41,16 @@ def store(valkey: ValkeyProcess) -> JobStore:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """This process's environment without our settings, on a plain terminal of 80 columns, with a home of its own."""
+    """This process's environment without our settings, on a plain terminal of 80 columns, with a home of its own.
+
+    The cache stays the user's: each command would build the kernels anew, which takes 25 s of processor time.
+    """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     home = tmp_path / "home"
     home.mkdir()
-    return inherited | {"COLUMNS": "80", "TERM": "dumb", "HOME": str(home), "XDG_STATE_HOME": str(home / "state")}
+    own = {"HOME": str(home), "XDG_STATE_HOME": str(home / "state")}
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return inherited | own | {"COLUMNS": "80", "TERM": "dumb", "XDG_CACHE_HOME": cache}
 
 
 @pytest.fixture
