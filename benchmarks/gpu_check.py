@@ -30,7 +30,7 @@ from cli.offline.chapter_table import measure_modes
 from cli.offline.local_model import load_local_model
 from cli.offline.roofline import ModelCost
 from engine.config import EngineConfig
-from engine.cuda_kernels import load_cuda_kernels
+from engine.execution.kernels import load_kernels_for
 from engine.load import load_engine
 from model.checkpoint.config import ModelConfig
 from model.checkpoint.hub import resolve_model
@@ -43,7 +43,7 @@ WARM_UP_REQUESTS = 16
 
 def run_checks(folder: Path, device: torch.device) -> Iterator[Finding]:
     """All that must hold."""
-    load_cuda_kernels(print)
+    load_kernels_for("cuda:0", print)
     yield from check_operators(device)
     yield from check_model(folder, CONFIG, device)
 

@@ -48,7 +48,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     prompts.write_bytes(
         b"".join((line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n" for line in lines)
     )
-    words = ["--skip-invalid", "--no-compile", "--kv-cache-memory", CACHE]
+    words = ["--skip-invalid", "--no-compile", "--kv-cache-memory", CACHE, "--dtype", "bfloat16"]
     done = qwen_batch("run", prompts, "-o", output, *words, env=environment(folder / "state"))
     assert done.returncode == 1, done.stderr
     assert "\x1b" not in done.stderr
