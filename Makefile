@@ -39,7 +39,7 @@ slow: $(VENV)/.dev ## run the tests that take longer
 	@$(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile -m slow
 
 # CI is unset: there a test fails where the machine lacks what it needs, which these machines do on purpose.
-ENGINE_TESTS := env -u CI $(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile tests/engine tests/end_to_end
+ENGINE_TESTS := env -u CI $(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile -m "not slow" tests/engine tests/end_to_end
 
 machines: $(VENV)/.dev ## run the engine's tests as a processor without AVX-512, and without a C++ compiler
 	@echo "As a processor without AVX-512:"
