@@ -83,6 +83,15 @@ def built_kernels() -> None:
     require(load_cpu_kernels(said.append), " ".join(said))
 
 
+@pytest.fixture
+def compiler() -> None:
+    """A C++ compiler for `torch.compile`."""
+    from engine.execution.compilation import compile_obstacle
+
+    obstacle = compile_obstacle("cpu")
+    require(obstacle is None, f"torch.compile cannot work: {obstacle}")
+
+
 @pytest.fixture(params=[1, 2, 5])
 def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     """Runs a test with so many threads of PyTorch, however many processors there are."""

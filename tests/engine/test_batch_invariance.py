@@ -123,6 +123,7 @@ def test_a_prompt_that_joins_another_flows_decode_steps_gives_the_ids_of_one_alo
     assert any(call.args[0].phase == "mixed" for call in run.call_args_list) == runner.mixes
 
 
+@pytest.mark.usefixtures("compiler")
 def test_compiled_layers_give_a_request_alone_its_ids_among_others(load: Load) -> None:
     loaded = load(compile=True)
     assert loaded.compiled

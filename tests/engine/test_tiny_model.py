@@ -90,6 +90,7 @@ def test_penalties_do_not_depend_on_the_neighbours(load_tiny: LoadTiny) -> None:
     assert ids(run_together(loaded, batch)) != ids(run_together(loaded, requests(40)))
 
 
+@pytest.mark.usefixtures("compiler")
 def test_compiled_gives_the_ids_of_eager(load_tiny: LoadTiny, alone: list[tuple[int, ...]]) -> None:
     compiled = load_tiny(compile=True)
     assert compiled.compiled and compiled.compile_seconds > 0
