@@ -17,8 +17,8 @@ _TRIED_SIZE = 64  # rows and columns of the weight that is tried
 def can_pack(dtype: torch.dtype) -> bool:
     """Return True if oneDNN is fast with weights of this type on this processor.
 
-    Without bfloat16 instructions, oneDNN either raises or emulates bfloat16. Emulated products took five times as long
-    as float32 products (64 rows, Ice Lake, PyTorch 2.13). In that case weights are not packed.
+    Without bfloat16 instructions, oneDNN either raises or emulates bfloat16. Emulated products took about five times
+    as long as float32 products (64 rows, a busy Ice Lake, PyTorch 2.13). In that case weights are not packed.
     """
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
