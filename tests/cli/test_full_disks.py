@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -55,12 +56,14 @@ def test_prompts_that_do_not_fit_the_disk_end_run_with_the_disks_name(
 def test_a_disk_that_fills_up_while_run_works_is_named_and_run_goes_on_when_there_is_room(
     start: Start, words: list[str | Path], small_disk: SmallDisk, tmp_path: Path
 ) -> None:
-    disk = small_disk(48)  # the server starts, and has no room for what workers and lines say
+    disk = small_disk(1_000)
     process = start(*words, "-o", "out.jsonl", "--state-dir", disk)
+    line_with("waiting for a worker", process)  # the job is stored, and no line of it is finished
+    filler = fill(disk)
     said = line_with("is full", process)
     assert said.startswith(f"Warning: The disk of the state folder {disk}/runs/")
     assert "--state-dir" in said and "waits" in said
-    small_disk(10_000)
+    filler.unlink()
     assert line_with("has free space again", process)
     _, rest = process.communicate(timeout=90)
     assert process.returncode == 0, rest
@@ -83,6 +86,15 @@ def test_results_that_do_not_fit_their_disk_are_kept_and_the_same_command_writes
     assert again.returncode == 0, again.stderr
     assert "20 of 20 lines are finished" in again.stderr
     assert len(output.read_text().splitlines()) == 20
+
+
+def fill(disk: Path) -> Path:
+    """Write a file that takes all free space of this disk, and return its path."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+    return filler
 
 
 def line_with(words: str, process: subprocess.Popen[str]) -> str:
