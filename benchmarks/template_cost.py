@@ -19,6 +19,7 @@ TOGETHER = 64
 
 
 def main() -> None:
+    """Measure with the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lines", type=int, default=100_000)
     parser.add_argument("--model", type=Path, default=builtin_demo_folder())

@@ -26,9 +26,11 @@ class LazyGroup(click.Group):
         self.sections = sections
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names of all commands, in the order of the sections."""
         return [name for names in self.sections.values() for name in names]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command's module and return the command. Returns None for an unknown name."""
         if cmd_name not in self.list_commands(ctx):
             return None
         command: click.Command = importlib.import_module(f"cli.commands.{cmd_name}").command
@@ -55,6 +57,7 @@ class LazyGroup(click.Group):
             raise ReaderGone from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the section of each group of commands."""
         width = formatter.width - 6 - max(len(name) for name in self.list_commands(ctx))
         for title, names in self.sections.items():
             commands = {name: self.get_command(ctx, name) for name in names}

@@ -76,38 +76,48 @@ class JobKeys:
 
     @property
     def meta(self) -> str:
+        """Key of the hash of spec, state and counters."""
         return self._key("meta")
 
     @property
     def open(self) -> str:
+        """Key of the sorted set of shards that need a worker."""
         return self._key("open")
 
     @property
     def leases(self) -> str:
+        """Key of the sorted set of shards that a worker holds."""
         return self._key("leases")
 
     @property
     def latency(self) -> str:
+        """Key of the hash of latency histograms and sums."""
         return self._key("latency")
 
     @property
     def engine(self) -> str:
+        """Key of the hash of engine seconds and batch sizes."""
         return self._key("engine")
 
     @property
     def timeline(self) -> str:
+        """Key of the stream of one-second samples."""
         return self._key("timeline")
 
     def shard(self, index: int) -> str:
+        """Return the key of a shard's hash."""
         return self._key(f"shard:{index}")
 
     def input(self, index: int) -> str:
+        """Return the key of a shard's prompts."""
         return self._key(f"input:{index}")
 
     def running(self, index: int) -> str:
+        """Return the key of an unfinished shard's completions."""
         return self._key(f"running:{index}")
 
     def results(self, index: int) -> str:
+        """Return the key of a finished shard's completions."""
         return self._key(f"results:{index}")
 
     @property

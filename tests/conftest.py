@@ -104,7 +104,7 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 @pytest.fixture(params=["C++ kernels", "plain PyTorch"])
-def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Runs a test with the C++ kernels and again as on a machine that cannot build them. Load models after it."""
     name = str(request.param)
     if name == "C++ kernels":
@@ -112,9 +112,11 @@ def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("model.ops.linear.kernels_loaded", lambda: name == "C++ kernels")
     from model.kernels.build import kernels_loaded
 
-    if kernels_loaded():
-        import torch
+    if not kernels_loaded():
+        yield name
+        return
+    import torch
 
-        torch.ops.qwen_batch_cpu.enable_attention(name == "C++ kernels")
-        request.addfinalizer(lambda: torch.ops.qwen_batch_cpu.enable_attention(True))
-    return name
+    torch.ops.qwen_batch_cpu.enable_attention(name == "C++ kernels")
+    yield name
+    torch.ops.qwen_batch_cpu.enable_attention(True)

@@ -39,6 +39,7 @@ class Console:
 
     @property
     def quiet(self) -> bool:
+        """True if only results and errors are to be printed."""
         return self.verbosity < 0
 
     def data(self, line: str) -> None:

@@ -28,7 +28,8 @@ class Display(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None: ...
 
-    def show(self, update: JobUpdate) -> None: ...
+    def show(self, update: JobUpdate) -> None:
+        """Show the job's current state."""
 
 
 class _Plain:

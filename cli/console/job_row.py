@@ -32,6 +32,7 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, job: Job) -> JobRow:
+        """Return the row of one job."""
         return cls(**facts_of(job))
 
 

@@ -20,6 +20,7 @@ class ServerState(msgspec.Struct, frozen=True):
 
     @property
     def url(self) -> str:
+        """URL of the server, with its password."""
         return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
 
 

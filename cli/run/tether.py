@@ -51,6 +51,7 @@ def supervise(parent: int, ending: signal.Signals, program: Sequence[str]) -> in
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Run a program for a parent. `arguments` are the parent's process id, a signal, and the program's words."""
     parent, ending, program = int(arguments[0]), signal.Signals(int(arguments[1])), arguments[2:]
     if sys.platform == "linux":
         become(parent, ending, program)

@@ -40,6 +40,7 @@ class Batch:
 
     @property
     def phase(self) -> Phase:
+        """Kind of step that runs the batch."""
         if self.num_decodes == 0:
             return "prefill"
         return "decode" if self.num_decodes == len(self.sequences) else "mixed"

@@ -65,6 +65,7 @@ class Scheduler:
 
     @property
     def num_waiting(self) -> int:
+        """Number of sequences that wait for admission."""
         return len(self._waiting)
 
     @property

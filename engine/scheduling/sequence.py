@@ -38,6 +38,7 @@ class Sequence:
 
     @property
     def params(self) -> SamplingParams:
+        """Sampling parameters of the request."""
         return self.ticket.request.params
 
     @property
@@ -47,6 +48,7 @@ class Sequence:
 
     @property
     def num_generated(self) -> int:
+        """Number of new tokens so far."""
         return len(self.tokens) - self.num_prompt_tokens
 
     @property

@@ -35,6 +35,7 @@ class SequenceQueue:
         return index < len(self._sequences) and self._sequences[index] is sequence
 
     def add(self, sequence: Sequence) -> None:
+        """Insert a sequence by its priority."""
         insort(self._sequences, sequence, key=_key)
         self.flows[sequence.flow] += 1
 

@@ -59,6 +59,7 @@ class NewJob(msgspec.Struct, frozen=True):
 
     @property
     def num_shards(self) -> int:
+        """Number of shards, those of added lines included."""
         return -(-(self.num_lines - self.added_lines) // self.shard_size) + self.added_shards
 
 
@@ -84,6 +85,7 @@ class Job(msgspec.Struct, frozen=True):
 
     @property
     def id(self) -> str:
+        """Id of the job."""
         return self.spec.id
 
     @property

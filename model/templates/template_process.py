@@ -121,7 +121,8 @@ class _Helper:
             process_group=0,  # keeps Ctrl-C in a terminal from the helper
         )
         self._selector = selectors.DefaultSelector()
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._requests, self._answers = self._process.stdin, self._process.stdout
         self._selector.register(self._answers, selectors.EVENT_READ)
         self._unread = bytearray()

@@ -102,6 +102,12 @@ def test_a_worker_by_itself_ends_with_the_errors_last_line_after_its_traceback(
         assert client.dbsize() == 0
 
 
+def check_until_they_fail(workers: LocalWorkers) -> None:
+    while True:
+        workers.check(lines_done=0)
+        time.sleep(0.01)  # the processes end when they end
+
+
 def test_workers_that_crash_after_loading_are_started_again_until_the_line_at_fault_would_be_found(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, starts: Path
 ) -> None:
@@ -109,9 +115,7 @@ def test_workers_that_crash_after_loading_are_started_again_until_the_line_at_fa
         monkeypatch.setenv(name, value)
     before = open_descriptors()
     with pytest.raises(LocalWorkerFailed) as error, LocalWorkers(Settings(), 1, tmp_path) as workers:
-        while True:
-            workers.check(lines_done=0)
-            time.sleep(0.01)  # the processes end when they end
+        check_until_they_fail(workers)
     assert error.value.exit_code is ExitCode.JOB_NOT_COMPLETED
     assert f"{MAX_RESTARTS + 1} times" in error.value.message
     assert "exit code 9" in error.value.message

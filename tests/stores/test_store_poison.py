@@ -154,12 +154,12 @@ def test_a_worker_that_was_only_cut_off_is_not_counted(under_test: StoreUnderTes
             assert store.renew([lease], LONG) == [LeaseStatus.LOST]
         elif sign_of_life == "release":
             assert not store.release(lease)
+        elif sign_of_life == "write":
+            with pytest.raises(LeaseLost):
+                store.write(lease, [completed(0)])
         else:
             with pytest.raises(LeaseLost):
-                if sign_of_life == "write":
-                    store.write(lease, [completed(0)])
-                else:
-                    store.finish_shard(lease, shard_stats())
+                store.finish_shard(lease, shard_stats())
     assert store.lease(shard, "worker", LONG) is not None
 
 

@@ -119,15 +119,19 @@ class TolerantChannel(kombu_redis.Channel):
         return self._tolerate(super()._receive)
 
     def _tolerate(self, read: Callable[[], bool | None]) -> bool | None:
-        held = set(self.qos._delivered)
+        held = self._tags_held()
         try:
             return read()
         except _NO_MESSAGE as error:
             log.debug("an item on the queue is no message", exc_info=True)
-            for tag in set(self.qos._delivered) - held:  # it took one of this worker's places
+            for tag in self._tags_held() - held:  # it took one of this worker's places
                 self.basic_reject(tag, requeue=False)  # type: ignore[no-untyped-call]
             signals.task_rejected.send(sender=self, message=None, exc=error)
             return None
+
+    def _tags_held(self) -> set[str]:
+        """Return the delivery tags of messages that occupy one of this worker's places."""
+        return set(self.qos._delivered)  # noqa: SLF001 - kombu has no public name for it
 
 
 class TolerantTransport(kombu_redis.Transport):
@@ -148,6 +152,7 @@ class TolerantConnection(Connection):
     """A connection with tolerant channels for each kind of Redis URL."""
 
     def get_transport_cls(self) -> type[TolerantTransport]:
+        """Return the tolerant transport, whatever the URL's scheme."""
         return TolerantTransport
 
 

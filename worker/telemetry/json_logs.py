@@ -29,6 +29,7 @@ class JsonFormatter(logging.Formatter):
         self._worker_id = worker_id
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the record as one line of JSON."""
         message = without_credentials(record.getMessage())
         line: dict[str, object] = {name: _value(text) for name, text in _FACT.findall(message)}
         line |= {

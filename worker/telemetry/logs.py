@@ -22,6 +22,7 @@ class TextFormatter(logging.Formatter):
     """Formats records as text. Quoted text from a line or a server cannot control the reader's terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the record as text without control characters."""
         return harmless_lines(super().format(record))
 
 

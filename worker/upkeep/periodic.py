@@ -36,6 +36,7 @@ class Periodic:
         self._logged_at = 0.0  # by the monotonic clock
 
     def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     def stop(self, timeout_seconds: float = 0.2) -> None:

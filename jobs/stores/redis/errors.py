@@ -79,7 +79,7 @@ def translated_errors(client: redis.Redis) -> Iterator[None]:
         raise known from error
 
 
-def translated(error: RedisError, address: str) -> QwenBatchError | None:
+def translated(error: RedisError, address: str) -> QwenBatchError | None:  # noqa: C901 - a table of cases
     """Return the error for users, or None for an error that only a bug of qwen-batch can cause."""
     text = str(error)
     kind: QwenBatchError | None = None
