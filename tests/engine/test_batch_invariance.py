@@ -100,6 +100,9 @@ def test_pre_empted_sequences_give_the_ids_of_undisturbed_ones(load: Load) -> No
     assert stats.decode_batch_sum > stats.output_tokens, "no token was replayed, so nothing was pre-empted"
 
 
+@pytest.mark.parametrize(
+    "kernels", ["C++ kernels", pytest.param("plain PyTorch", marks=pytest.mark.slow)], indirect=True
+)
 def test_a_prompt_that_joins_another_flows_decode_steps_gives_the_ids_of_one_alone(
     load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
