@@ -18,7 +18,7 @@ CHAPTER_ANSWER = (
 )
 
 
-@pytest.mark.parametrize(("quantize", "least"), [("none", 0.98), ("int8", 0.97)])
+@pytest.mark.parametrize(("quantize", "least"), [("none", 0.98), pytest.param("int8", 0.97, marks=pytest.mark.slow)])
 def test_held_out_prompts_are_answered_exactly(tmp_path: Path, quantize: str, least: float) -> None:
     """At least 98% of all, 95% of each task, a point less with 8-bit weights; the chapter's sentence word for word."""
     held_out = held_out_prompts(1_200)
