@@ -47,7 +47,7 @@ class Engine:
     ) -> None:
         self._scheduler = scheduler
         self._runner = runner
-        cache_len = scheduler.block_manager.num_usable * scheduler.block_manager.page_size
+        cache_len = scheduler.page_allocator.num_usable * scheduler.page_allocator.page_size
         self._intake = Intake(detokenizer, eos_token_ids, min(max_model_len, cache_len))
         self._on_death = on_death
         self._inbox = Inbox()
@@ -108,7 +108,7 @@ class Engine:
         return EngineLoad(
             running=self._scheduler.num_running,
             waiting=self._scheduler.num_waiting + self._inbox.num_new,
-            kv_cache_usage=self._scheduler.block_manager.usage,
+            kv_cache_usage=self._scheduler.page_allocator.usage,
             output_tokens=self._meter.output_tokens,
             held_back=self._scheduler.num_held_back,
         )

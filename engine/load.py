@@ -15,7 +15,7 @@ from engine.execution.model_runner import ModelRunner
 from engine.execution.short_thread import on_a_short_thread
 from engine.machine.machine import Machine
 from engine.machine.resolve import TORCH_DTYPES, choose_device, resolve
-from engine.scheduling.block_manager import BlockManager
+from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.scheduler import Scheduler
 from model.checkpoint.config import ModelConfig
 from model.checkpoint.generation_config import GenerationConfig
@@ -71,9 +71,9 @@ def load_engine(
     )
     loaded_at = time.monotonic()
     compile_seconds = on_a_short_thread(runner.warm_up)
-    block_manager = BlockManager(resolved.num_pages, PAGE_SIZE)
+    page_allocator = PageAllocator(resolved.num_pages, PAGE_SIZE)
     engine = Engine(
-        scheduler=Scheduler(block_manager, resolved.max_num_seqs, resolved.max_batched_tokens, mixes=runner.mixes),
+        scheduler=Scheduler(page_allocator, resolved.max_num_seqs, resolved.max_batched_tokens, mixes=runner.mixes),
         runner=runner,
         detokenizer=tokenizer,
         eos_token_ids=eos_token_ids,

@@ -14,7 +14,7 @@ class AttentionMetadata:
     Sequences that decode come first, with one token each. Prompts follow, each with all of its tokens or with its next
     chunk. Only fused layers can run both kinds in one step (`model.fused_layers`).
 
-    A step has at least two rows, two sequences and two block-table columns. A size of one would make `torch.compile`
+    A step has at least two rows, two sequences and two page-table columns. A size of one would make `torch.compile`
     specialise, and a single row would use another matrix kernel, with different bits. To reach two, the runner adds a
     padding token on page 0, the sink.
     """
@@ -23,7 +23,7 @@ class AttentionMetadata:
     slots: torch.Tensor  # [num_tokens] int64, slot of the token's key and value: page * page_size + offset
     query_start: torch.Tensor  # [num_seqs + 1] int32, index of each sequence's first token in this step
     context_lens: torch.Tensor  # [num_seqs] int32, tokens in the cache after this step, including this step's
-    block_tables: torch.Tensor  # [num_seqs, max_pages] int32, the pages of each sequence; unused entries are 0
+    page_tables: torch.Tensor  # [num_seqs, max_pages] int32, the pages of each sequence; unused entries are 0
     num_decodes: int  # number of sequences that decode; it decides the kernel and with it the bits
 
     @property

@@ -38,7 +38,7 @@ class CompiledLayer:
         slots: torch.Tensor,
         query_start: torch.Tensor,
         context_lens: torch.Tensor,
-        block_tables: torch.Tensor,
+        page_tables: torch.Tensor,
         is_decode: bool,
     ) -> torch.Tensor:
         """Run the layer. Arguments and result are those of `decoder_layer`."""
@@ -46,11 +46,11 @@ class CompiledLayer:
             _declare(tensor, 0, "tokens")
         _declare(query_start, 0, "query_start")
         _declare(context_lens, 0, "sequences")
-        _declare(block_tables, 0, "sequences")
-        _declare(block_tables, 1, "pages_of_a_sequence")
+        _declare(page_tables, 0, "sequences")
+        _declare(page_tables, 1, "pages_of_a_sequence")
         _declare(cache, 0, "pages")
         return self._compiled(
-            hidden, weights, cache, cos, sin, slots, query_start, context_lens, block_tables, is_decode
+            hidden, weights, cache, cos, sin, slots, query_start, context_lens, page_tables, is_decode
         )
 
 

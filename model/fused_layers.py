@@ -47,7 +47,7 @@ def fused_decoder_layers(
         metadata.slots,
         metadata.query_start,
         metadata.context_lens,
-        metadata.block_tables,
+        metadata.page_tables,
         shape.num_heads,
         shape.intermediate_size,
         shape.eps,

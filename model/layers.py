@@ -39,7 +39,7 @@ def layer_by_layer(layer_fn: LayerFn) -> LayersFn:
                 metadata.slots,
                 metadata.query_start,
                 metadata.context_lens,
-                metadata.block_tables,
+                metadata.page_tables,
                 metadata.is_decode,
             )
         return hidden[metadata.query_start[1:] - 1] if last_only else hidden

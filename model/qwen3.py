@@ -34,7 +34,7 @@ def decoder_layer(  # noqa: PLR0913, PLR0917 — every input of the compiled fun
     slots: torch.Tensor,  # [T]
     query_start: torch.Tensor,  # [sequences + 1]
     context_lens: torch.Tensor,  # [sequences]
-    block_tables: torch.Tensor,  # [sequences, pages of the longest]
+    page_tables: torch.Tensor,  # [sequences, pages of the longest]
     is_decode: bool,
 ) -> torch.Tensor:
     """Run one layer, from hidden states [T, E] to [T, E]. Its only side effect is on the cache.
@@ -50,7 +50,7 @@ def decoder_layer(  # noqa: PLR0913, PLR0917 — every input of the compiled fun
     q = apply_rope(rms_norm(q, weights.q_norm, eps), cos, sin)
     k = apply_rope(rms_norm(k, weights.k_norm, eps), cos, sin)
     ops.store_kv(k, v, cache, slots)
-    attended = ops.paged_attention(q, cache, query_start, context_lens, block_tables, head_dim**-0.5, is_decode)
+    attended = ops.paged_attention(q, cache, query_start, context_lens, page_tables, head_dim**-0.5, is_decode)
     hidden = hidden + ops.linear(attended.view(-1, heads * head_dim), weights.o, hidden_size)
 
     x = rms_norm(hidden, weights.post_norm, eps)

@@ -25,7 +25,7 @@ class RectangularBatch:
         num_pages = num_rows * pages_of_a_row
         self._cache = PagedKVCache(model.config, num_pages, PAGE_SIZE, model.device, model.dtype)
         pages = torch.arange(num_pages, dtype=torch.int32, device=model.device)
-        self._block_tables = pages.view(num_rows, pages_of_a_row)
+        self._page_tables = pages.view(num_rows, pages_of_a_row)
 
     @torch.inference_mode()
     def next_logits(self, token_ids: torch.Tensor, start: int) -> torch.Tensor:
@@ -44,15 +44,15 @@ class RectangularBatch:
         return self._model.logits(hidden)
 
     def _metadata(self, num_tokens: int, start: int) -> AttentionMetadata:
-        num_rows = self._block_tables.shape[0]
-        device = self._block_tables.device
+        num_rows = self._page_tables.shape[0]
+        device = self._page_tables.device
         positions = torch.arange(start, start + num_tokens, device=device)
-        slots = self._block_tables[:, positions // PAGE_SIZE] * PAGE_SIZE + positions % PAGE_SIZE
+        slots = self._page_tables[:, positions // PAGE_SIZE] * PAGE_SIZE + positions % PAGE_SIZE
         return AttentionMetadata(
             positions=positions.repeat(num_rows),
             slots=slots.flatten().long(),
             query_start=torch.arange(num_rows + 1, dtype=torch.int32, device=device) * num_tokens,
             context_lens=torch.full((num_rows,), start + num_tokens, dtype=torch.int32, device=device),
-            block_tables=self._block_tables,
+            page_tables=self._page_tables,
             num_decodes=num_rows if num_tokens == 1 and start > 0 else 0,
         )

@@ -49,7 +49,7 @@ class OnDevice:
             self._cache,
             torch.tensor([0, *torch.tensor(counts).cumsum(0).tolist()], dtype=torch.int32, device=self._device),
             torch.tensor([end for *_, end in parts], dtype=torch.int32, device=self._device),
-            self.sequences.block_tables([row for row, *_ in parts], spare_columns).to(self._device),
+            self.sequences.page_tables([row for row, *_ in parts], spare_columns).to(self._device),
             self.sequences.heads.scale,
             is_decode,
         )

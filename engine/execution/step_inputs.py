@@ -9,11 +9,11 @@ import torch
 
 from engine.execution.device_buffer import DeviceBuffer, Fence
 from engine.scheduling.batch import Batch
-from engine.scheduling.block_manager import SINK_PAGE
+from engine.scheduling.page_allocator import SINK_PAGE
 from engine.scheduling.sequence import Sequence
 from model.attention_metadata import AttentionMetadata
 
-PADDING = 2  # minimum rows, sequences and block-table columns of a step
+PADDING = 2  # minimum rows, sequences and page-table columns of a step
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class StepBuffers:
         self._slots = DeviceBuffer(rows, torch.int64, device)
         self._query_start = DeviceBuffer(seqs + 1, torch.int32, device)
         self._context_lens = DeviceBuffer(seqs, torch.int32, device)
-        self._block_tables = DeviceBuffer(seqs * self.max_pages, torch.int32, device)
+        self._page_tables = DeviceBuffer(seqs * self.max_pages, torch.int32, device)
         self._sampling = DeviceBuffer(seqs, torch.int64, device)
 
     def build(self, batch: Batch, *, least_seqs: int = PADDING, least_pages: int = PADDING) -> StepInputs:
@@ -68,11 +68,11 @@ class StepBuffers:
         Args:
             batch: The batch to run.
             least_seqs: Minimum number of rows and of sequences.
-            least_pages: Minimum number of block-table columns.
+            least_pages: Minimum number of page-table columns.
         """
         if self._fence is not None:
             self._fence.synchronize()  # `run` can return before inputs are copied, if a step samples nothing
-        tables = self._fill_block_tables(batch.sequences, least_seqs, least_pages)
+        tables = self._fill_page_tables(batch.sequences, least_seqs, least_pages)
         self._fill_decodes(batch, tables)
         num_rows = self._fill_prompts(batch, tables)
         num_seqs = len(batch.sequences)
@@ -84,7 +84,7 @@ class StepBuffers:
             slots=self._slots.on_device(num_rows),
             query_start=self._query_start.on_device(num_seqs + 1),
             context_lens=self._context_lens.on_device(num_seqs),
-            block_tables=self._block_tables.on_device(*tables.shape),
+            page_tables=self._page_tables.on_device(*tables.shape),
             num_decodes=num_seqs if batch.phase == "decode" else batch.num_decodes,
         )
         inputs = StepInputs(self._token_ids.on_device(num_rows), metadata, self._fill_sampling(batch))
@@ -92,14 +92,14 @@ class StepBuffers:
             self._fence.record()
         return inputs
 
-    def _fill_block_tables(self, sequences: tuple[Sequence, ...], least_seqs: int, least_pages: int) -> np.ndarray:
-        """Return contiguous block tables [sequences, pages of the longest]; unused entries are the sink page."""
-        width = max(least_pages, *(len(sequence.block_table) for sequence in sequences))
+    def _fill_page_tables(self, sequences: tuple[Sequence, ...], least_seqs: int, least_pages: int) -> np.ndarray:
+        """Return contiguous page tables [sequences, pages of the longest]; unused entries are the sink page."""
+        width = max(least_pages, *(len(sequence.page_table) for sequence in sequences))
         shape = (max(least_seqs, len(sequences)), width)
-        tables = self._block_tables.array[: shape[0] * width].reshape(shape)
+        tables = self._page_tables.array[: shape[0] * width].reshape(shape)
         tables.fill(SINK_PAGE)
         for row, sequence in zip(tables, sequences, strict=False):
-            row[: len(sequence.block_table)] = sequence.block_table
+            row[: len(sequence.page_table)] = sequence.page_table
         return tables
 
     def _fill_decodes(self, batch: Batch, tables: np.ndarray) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from engine.scheduling import policy
-from engine.scheduling.block_manager import BlockManager
+from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.sequence import Sequence
 from engine.scheduling.sequence_queue import SequenceQueue
 
@@ -17,13 +17,13 @@ class Admission:
     A newcomer is a flow with no running sequence. Its sequences may enter a full batch (`policy.newcomer_places`).
 
     Args:
-        blocks: Allocates the cache's pages.
+        page_allocator: Allocates the cache's pages.
         max_num_seqs: Maximum sequences of a batch, without newcomers.
         max_batched_tokens: Prompt tokens per prefill step. Admission stops once the chosen prompts reach it.
     """
 
-    def __init__(self, blocks: BlockManager, max_num_seqs: int, max_batched_tokens: int) -> None:
-        self._blocks = blocks
+    def __init__(self, page_allocator: PageAllocator, max_num_seqs: int, max_batched_tokens: int) -> None:
+        self._page_allocator = page_allocator
         self._max_num_seqs = max_num_seqs
         self._max_batched_tokens = max_batched_tokens
         self.short_of_pages = False  # True if the last `choose` left a sequence out for lack of pages
@@ -47,12 +47,12 @@ class Admission:
                 break
             if running_then >= self._max_num_seqs and not self._may_exceed(sequence.flow, newcomers, entering):
                 continue
-            if not policy.may_enter(self._blocks, len(sequence.tokens), reserved, running_then):
+            if not policy.may_enter(self._page_allocator, len(sequence.tokens), reserved, running_then):
                 self.short_of_pages = True
                 break
             chosen.append(sequence)
             entering[sequence.flow] += 1
-            reserved += self._blocks.pages_for(len(sequence.tokens))
+            reserved += self._page_allocator.pages_for(len(sequence.tokens))
             tokens += sequence.num_prompt_tokens
         somebody_new = num_running > 0 and not newcomers.isdisjoint(entering)
         if somebody_new or policy.prefill_is_worthwhile(tokens, num_running, self._max_num_seqs):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.scheduling.block_manager import BlockManager
+from engine.scheduling.page_allocator import PageAllocator
 from jobs.records.sampling import SamplingParams
 
 WORTHWHILE_PREFILL_TOKENS = 128  # from this size on, arithmetic dominates a product's time (measured on a CPU)
@@ -47,19 +47,19 @@ def most_running(max_num_seqs: int) -> int:
     return max_num_seqs + newcomer_places(max_num_seqs)
 
 
-def may_enter(blocks: BlockManager, num_tokens: int, num_reserved: int, num_running: int) -> bool:
+def may_enter(page_allocator: PageAllocator, num_tokens: int, num_reserved: int, num_running: int) -> bool:
     """Return True if enough pages are free for a sequence of `num_tokens` known tokens.
 
     One extra page per running sequence must stay free. Otherwise the new sequence might be pre-empted a few steps
     later.
 
     Args:
-        blocks: Allocates the cache's pages.
+        page_allocator: Allocates the cache's pages.
         num_tokens: Tokens of the sequence's prompt and of its completion so far.
         num_reserved: Pages promised to other sequences that enter in this step.
         num_running: Sequences that already run or enter before this one.
     """
-    return blocks.num_free - num_reserved - num_running >= blocks.pages_for(num_tokens)
+    return page_allocator.num_free - num_reserved - num_running >= page_allocator.pages_for(num_tokens)
 
 
 def prefill_is_worthwhile(num_tokens: int, num_running: int, max_num_seqs: int) -> bool:

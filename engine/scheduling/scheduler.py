@@ -9,7 +9,7 @@ from collections.abc import Sequence as Items
 from engine.scheduling import policy
 from engine.scheduling.admission import Admission
 from engine.scheduling.batch import Batch
-from engine.scheduling.block_manager import BlockManager
+from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.sequence import Sequence
 from engine.scheduling.sequence_queue import SequenceQueue
 from engine.scheduling.short_steps import ShortSteps
@@ -29,7 +29,7 @@ class Scheduler:
     When pages run out, the sequence of lowest priority loses its pages and waits again. `Sequence` says how it resumes.
 
     Args:
-        block_manager: Allocates the cache's pages.
+        page_allocator: Allocates the cache's pages.
         max_num_seqs: Maximum sequences of a batch, without newcomers.
         max_batched_tokens: Maximum prompt tokens of a prefill step.
         mixes: True if a step may both decode and prefill (`ModelRunner.mixes`).
@@ -38,15 +38,15 @@ class Scheduler:
 
     def __init__(
         self,
-        block_manager: BlockManager,
+        page_allocator: PageAllocator,
         max_num_seqs: int,
         max_batched_tokens: int,
         *,
         mixes: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.block_manager = block_manager
-        self._admission = Admission(block_manager, max_num_seqs, max_batched_tokens)
+        self.page_allocator = page_allocator
+        self._admission = Admission(page_allocator, max_num_seqs, max_batched_tokens)
         self._max_num_seqs = max_num_seqs
         self._mixes = mixes
         self._max_batched_tokens = max_batched_tokens
@@ -87,8 +87,8 @@ class Scheduler:
             ValueError: The whole cache is too small for the sequence at its maximum length.
         """
         longest = sequence.num_prompt_tokens + sequence.stop_checker.max_new_tokens - 1  # the last token is never fed
-        if self.block_manager.pages_for(longest) > self.block_manager.num_usable:
-            raise ValueError(f"a sequence of {longest} tokens never fits {self.block_manager.num_usable} pages")
+        if self.page_allocator.pages_for(longest) > self.page_allocator.num_usable:
+            raise ValueError(f"a sequence of {longest} tokens never fits {self.page_allocator.num_usable} pages")
         self._waiting.add(sequence)
 
     def abort(self, sequence: Sequence) -> None:
@@ -100,7 +100,7 @@ class Scheduler:
         for queue in (self._waiting, self._prefilling, self._decoding):
             if sequence in queue:
                 queue.remove(sequence)
-                self.block_manager.release(sequence.block_table)
+                self.page_allocator.release(sequence.page_table)
                 return
         raise KeyError(sequence.priority)
 
@@ -142,14 +142,14 @@ class Scheduler:
                 finished.append(sequence)
         for sequence in finished:
             self._decoding.remove(sequence)
-            self.block_manager.release(sequence.block_table)
+            self.page_allocator.release(sequence.page_table)
         return finished
 
     def _admit(self) -> None:
         """Allocate pages to the waiting sequences that enter now, and move them to the prefilling ones."""
         for sequence in self._admission.choose(self._waiting, (self._prefilling, self._decoding)):
             self._waiting.remove(sequence)
-            self.block_manager.reserve(sequence.block_table, len(sequence.tokens))
+            self.page_allocator.reserve(sequence.page_table, len(sequence.tokens))
             self._prefilling.add(sequence)
             self.turn = max(self.turn, sequence.priority[0])
 
@@ -187,7 +187,7 @@ class Scheduler:
         Returns an empty list if the next step is for all sequences, or if pages are short.
         """
         few = self._short_steps.choose(self._decoding, self._waiting)
-        return few if all(self.block_manager.reserve(each.block_table, each.num_computed + 1) for each in few) else []
+        return few if all(self.page_allocator.reserve(each.page_table, each.num_computed + 1) for each in few) else []
 
     def _all_with_pages(self) -> list[Sequence]:
         """Return the decoding sequences that have a page for their next token, in priority order.
@@ -197,13 +197,13 @@ class Scheduler:
         index = 0
         while index < len(self._decoding):
             sequence = self._decoding[index]
-            if self.block_manager.reserve(sequence.block_table, sequence.num_computed + 1):
+            if self.page_allocator.reserve(sequence.page_table, sequence.num_computed + 1):
                 index += 1
             else:
                 self._preempt(self._decoding.take_last())
         return list(self._decoding)
 
     def _preempt(self, sequence: Sequence) -> None:
-        self.block_manager.release(sequence.block_table)
+        self.page_allocator.release(sequence.page_table)
         sequence.num_computed = 0
         self._waiting.add(sequence)

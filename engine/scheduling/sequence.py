@@ -28,7 +28,7 @@ class Sequence:
     tokens: list[int] = field(init=False)  # the prompt's tokens, then the generated ones
     num_prompt_tokens: int = field(init=False)
     num_computed: int = 0
-    block_table: array[int] = field(default_factory=lambda: array("i"))
+    page_table: array[int] = field(default_factory=lambda: array("i"))
     first_token_at: float | None = None  # `time.monotonic()` seconds
     finish_reason: FinishReason | None = None
 

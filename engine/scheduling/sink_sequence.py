@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 
 from engine.request import Request, Ticket
-from engine.scheduling.block_manager import SINK_PAGE
+from engine.scheduling.page_allocator import SINK_PAGE
 from engine.scheduling.sequence import Sequence
 from engine.stopping.stop_checker import StopChecker
 from jobs.records.sampling import SamplingParams
@@ -18,5 +18,5 @@ def sink_sequence() -> Sequence:
         ticket=Ticket(Request((0, 0, 0), params)),
         stop_checker=StopChecker(params, (), 1),
         priority=(0, False, 0, 0),
-        block_table=array("i", [SINK_PAGE]),
+        page_table=array("i", [SINK_PAGE]),
     )

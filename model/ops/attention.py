@@ -18,21 +18,21 @@ def reference_paged_attention(
     cache: torch.Tensor,
     query_start: torch.Tensor,
     context_lens: torch.Tensor,
-    block_tables: torch.Tensor,
+    page_tables: torch.Tensor,
     scale: float,
     is_decode: bool,
 ) -> torch.Tensor:
     """Compute causal attention: a query attends to its own sequence up to its own position.
 
     A row's bits depend only on its query, position and keys. They do not depend on the other rows, on the width of
-    `block_tables`, or, in prefill, on the split of the prompt into chunks.
+    `page_tables`, or, in prefill, on the split of the prompt into chunks.
 
     Args:
         q: [num_tokens, num_heads, head_dim]. The tokens of a sequence are the last ones of its context.
         cache: [num_pages, 2, num_kv_heads, page_size, head_dim], keys before values, including this step's.
         query_start: [num_seqs + 1] int32, index of each sequence's first token.
         context_lens: [num_seqs] int32, tokens in the cache, at least 1.
-        block_tables: [num_seqs, max_pages] int32. Entries beyond the context are ignored.
+        page_tables: [num_seqs, max_pages] int32. Entries beyond the context are ignored.
         scale: Factor on the dot products, head_dim ** -0.5.
         is_decode: True if each sequence has one token.
 
@@ -40,8 +40,8 @@ def reference_paged_attention(
         [num_tokens, num_heads, head_dim].
     """
     if is_decode:
-        return decode_attention(q, cache, context_lens, block_tables, scale)
-    return prefill_attention(q, cache, query_start, context_lens, block_tables, scale)
+        return decode_attention(q, cache, context_lens, page_tables, scale)
+    return prefill_attention(q, cache, query_start, context_lens, page_tables, scale)
 
 
 def _like_q(q: torch.Tensor, *_: object) -> torch.Tensor:
@@ -49,7 +49,7 @@ def _like_q(q: torch.Tensor, *_: object) -> torch.Tensor:
 
 
 register(
-    "paged_attention(Tensor q, Tensor cache, Tensor query_start, Tensor context_lens, Tensor block_tables, "
+    "paged_attention(Tensor q, Tensor cache, Tensor query_start, Tensor context_lens, Tensor page_tables, "
     "float scale, bool is_decode) -> Tensor",
     reference_paged_attention,
     _like_q,

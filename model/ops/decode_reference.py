@@ -14,7 +14,7 @@ def decode_attention(
     q: torch.Tensor,
     cache: torch.Tensor,
     context_lens: torch.Tensor,
-    block_tables: torch.Tensor,
+    page_tables: torch.Tensor,
     scale: float,
 ) -> torch.Tensor:
     """Compute attention for one query per sequence. Shapes are those of `reference_paged_attention`.
@@ -29,7 +29,7 @@ def decode_attention(
     for rows in _rows_by_page_count(context_lens.tolist(), page_size):
         num_pages = -(-int(context_lens[rows[0]]) // page_size)
         index = torch.tensor(rows, device=q.device)
-        pages = block_tables[index, :num_pages]
+        pages = page_tables[index, :num_pages]
         places = torch.arange(num_pages * page_size, device=q.device)
         valid = places[None, :] < context_lens[index, None]  # [rows, tokens]
         keys, values = gather_pages(cache, pages)

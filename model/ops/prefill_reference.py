@@ -13,7 +13,7 @@ def prefill_attention(
     cache: torch.Tensor,
     query_start: torch.Tensor,
     context_lens: torch.Tensor,
-    block_tables: torch.Tensor,
+    page_tables: torch.Tensor,
     scale: float,
 ) -> torch.Tensor:
     """Compute attention of prompts, one sequence after the other. Shapes are those of `reference_paged_attention`."""
@@ -22,7 +22,7 @@ def prefill_attention(
     starts = query_start.tolist()
     for seq, length in enumerate(context_lens.tolist()):
         begin, end = starts[seq], starts[seq + 1]
-        pages = block_tables[seq : seq + 1, : -(-length // page_size)]
+        pages = page_tables[seq : seq + 1, : -(-length // page_size)]
         keys, values = gather_pages(cache, pages)  # [1, kv heads, tokens, head_dim]
         first = length - (end - begin)  # position of the first query
         out[begin:end] = _attend_in_blocks(q[begin:end], keys, values, first, page_size, scale)

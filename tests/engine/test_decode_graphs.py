@@ -14,7 +14,7 @@ from engine.engine import Engine
 from engine.execution.decode_graphs import DecodeGraphs, Record, RecordedStep, Step, ladder
 from engine.execution.model_runner import ModelRunner
 from engine.request import Request
-from engine.scheduling.block_manager import BlockManager
+from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.scheduler import Scheduler
 from jobs.records.sampling import SamplingParams
 from model.qwen3 import Qwen3ForCausalLM
@@ -71,7 +71,7 @@ def completions(model: Qwen3ForCausalLM, record: Record | None, said: list[str])
     runner = ModelRunner(model, CONFIG, said.append, record)
     runner.warm_up()
     engine = Engine(
-        scheduler=Scheduler(BlockManager(CONFIG.num_pages, PAGE_SIZE), CONFIG.max_num_seqs, CONFIG.max_batched_tokens),
+        scheduler=Scheduler(PageAllocator(CONFIG.num_pages, PAGE_SIZE), CONFIG.max_num_seqs, CONFIG.max_batched_tokens),
         runner=runner,
         detokenizer=ByteTokenizer(),
         eos_token_ids=(),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from engine.scheduling import policy
-from engine.scheduling.block_manager import BlockManager
+from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.scheduler import Scheduler
 from engine.scheduling.sequence import Sequence
 from tests.engine.sequences import sequence
@@ -15,7 +15,7 @@ PAGE = 4
 def make(
     num_pages: int = 100, max_num_seqs: int = 8, max_batched_tokens: int = 32, *, mixes: bool = False
 ) -> Scheduler:
-    return Scheduler(BlockManager(num_pages, PAGE), max_num_seqs, max_batched_tokens, mixes=mixes)
+    return Scheduler(PageAllocator(num_pages, PAGE), max_num_seqs, max_batched_tokens, mixes=mixes)
 
 
 def drain(scheduler: Scheduler, runner: CacheRunner) -> list[Sequence]:
@@ -23,8 +23,8 @@ def drain(scheduler: Scheduler, runner: CacheRunner) -> list[Sequence]:
     finished = []
     while batch := scheduler.schedule():
         finished += scheduler.advance(batch, runner.run(batch))
-        scheduler.block_manager.check_integrity([s.block_table for s in scheduler.sequences()])
-    assert scheduler.block_manager.num_free == scheduler.block_manager.num_usable
+        scheduler.page_allocator.check_integrity([s.page_table for s in scheduler.sequences()])
+    assert scheduler.page_allocator.num_free == scheduler.page_allocator.num_usable
     return finished
 
 
@@ -204,7 +204,7 @@ def test_an_abort_frees_pages_wherever_the_sequence_is() -> None:
     for each in (decoding, prefilling, waiting):
         scheduler.abort(each)
     assert (scheduler.num_running, scheduler.num_waiting) == (0, 0)
-    assert scheduler.block_manager.usage == 0
+    assert scheduler.page_allocator.usage == 0
     assert scheduler.schedule() is None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.scheduling import policy
-from engine.scheduling.block_manager import BlockManager
+from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.scheduler import Scheduler
 from tests.engine.sequences import sequence
 
@@ -13,7 +13,7 @@ PAGE = 4
 
 
 def scheduler_of(usable_pages: int) -> Scheduler:
-    return Scheduler(BlockManager(usable_pages + 1, PAGE), max_num_seqs=8, max_batched_tokens=32)
+    return Scheduler(PageAllocator(usable_pages + 1, PAGE), max_num_seqs=8, max_batched_tokens=32)
 
 
 def test_a_sequence_that_just_fits_the_cache_is_taken_since_its_last_token_is_never_fed() -> None:

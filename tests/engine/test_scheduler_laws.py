@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from engine.scheduling import policy
-from engine.scheduling.block_manager import BlockManager
+from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.scheduler import Scheduler
 from engine.scheduling.sequence import Sequence
 from tests.engine.sequences import sequence
@@ -19,7 +19,7 @@ PAGE, NUM_PAGES, MAX_SEQS, BUDGET, MAX_LEN = 4, 12, 5, 16, 40
 
 
 def make(num_pages: int, *, mixes: bool = False) -> Scheduler:
-    return Scheduler(BlockManager(num_pages, PAGE), MAX_SEQS, BUDGET, mixes=mixes)
+    return Scheduler(PageAllocator(num_pages, PAGE), MAX_SEQS, BUDGET, mixes=mixes)
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -75,13 +75,13 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @invariant()
     def no_page_leaks(self) -> None:
-        self.scheduler.block_manager.check_integrity([each.block_table for each in self.unfinished])
+        self.scheduler.page_allocator.check_integrity([each.page_table for each in self.unfinished])
         assert set(self.scheduler.sequences()) == set(self.unfinished)
 
     def teardown(self) -> None:
         while self.step():
             pass
-        assert self.scheduler.block_manager.usage == 0
+        assert self.scheduler.page_allocator.usage == 0
         for each in self.finished:
             assert list(each.generated) == alone(each)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from engine.scheduling.block_manager import BlockManager
+from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.scheduler import Scheduler
 from tests.engine.sequences import sequence
 
@@ -20,7 +20,7 @@ class Steps:
     def __init__(self, seconds_of: Callable[[int], float]) -> None:
         self._now = 0.0
         self._seconds_of = seconds_of
-        self.scheduler = Scheduler(BlockManager(1000, 4), SEQS, max_batched_tokens=64, clock=lambda: self._now)
+        self.scheduler = Scheduler(PageAllocator(1000, 4), SEQS, max_batched_tokens=64, clock=lambda: self._now)
 
     def add(self, count: int, flow: str, max_tokens: int = 60) -> None:
         for _ in range(count):
@@ -104,7 +104,7 @@ def test_all_of_both_come_to_their_end(seconds_of: Callable[[int], float]) -> No
     steps.add(SMALL, "small", max_tokens=30)
     steps.run(200)
     assert (steps.scheduler.num_running, steps.scheduler.num_waiting) == (0, 0)
-    assert steps.scheduler.block_manager.usage == 0
+    assert steps.scheduler.page_allocator.usage == 0
 
 
 def test_one_short_step_that_the_machine_held_up_does_not_end_them() -> None:

@@ -22,7 +22,7 @@ def placed(
     num_prompt_tokens: int, pages: list[int], num_computed: int = 0, generated: tuple[int, ...] = ()
 ) -> Sequence:
     made = sequence(num_prompt_tokens, 9)
-    made.block_table = array("i", pages)
+    made.page_table = array("i", pages)
     made.num_computed = num_computed
     made.tokens += generated
     return made
@@ -36,7 +36,7 @@ def listed(inputs: StepInputs) -> dict[str, object]:
         "slots": metadata.slots.tolist(),
         "query_start": metadata.query_start.tolist(),
         "context_lens": metadata.context_lens.tolist(),
-        "block_tables": metadata.block_tables.tolist(),
+        "page_tables": metadata.page_tables.tolist(),
         "sampling": inputs.sampling.tolist(),
     }
 
@@ -51,7 +51,7 @@ def test_prompts_are_packed_one_behind_the_other(buffers: StepBuffers) -> None:
         "slots": [12, 13, 14, 15, 4, 8, 9],
         "query_start": [0, 5, 7],
         "context_lens": [5, 2],
-        "block_tables": [[3, 1], [2, 0]],
+        "page_tables": [[3, 1], [2, 0]],
         "sampling": [0, 1],
     }
 
@@ -65,7 +65,7 @@ def test_a_chunk_goes_on_where_the_last_one_ended(buffers: StepBuffers) -> None:
         "slots": [15, 4, 5, 16],
         "query_start": [0, 3, 4],
         "context_lens": [6, 1],
-        "block_tables": [[3, 1, 2], [4, 0, 0]],
+        "page_tables": [[3, 1, 2], [4, 0, 0]],
         "sampling": [1, 1],  # the chunk's prompt goes on, so only the short one is sampled; a lone row is doubled
     }
 
@@ -81,7 +81,7 @@ def test_decoding_feeds_the_token_after_the_last_computed_one(buffers: StepBuffe
         "slots": [12, 7],
         "query_start": [0, 1, 2],
         "context_lens": [5, 4],
-        "block_tables": [[2, 3], [1, 4]],
+        "page_tables": [[2, 3], [1, 4]],
         "sampling": [0, 0],
     }
 
@@ -97,7 +97,7 @@ def test_prompts_follow_what_decodes(buffers: StepBuffers) -> None:
         "slots": [12, 4, 5, 20, 21, 22],
         "query_start": [0, 1, 3, 6],
         "context_lens": [5, 2, 7],
-        "block_tables": [[2, 3, 0], [1, 0, 0], [4, 5, 6]],
+        "page_tables": [[2, 3, 0], [1, 0, 0], [4, 5, 6]],
         "sampling": [0, 1],
     }
 
@@ -110,7 +110,7 @@ def test_a_lone_sequence_gets_a_companion_on_the_sink_page(buffers: StepBuffers)
         "slots": [13, 0],
         "query_start": [0, 1, 2],
         "context_lens": [2, 1],
-        "block_tables": [[3, 0], [0, 0]],
+        "page_tables": [[3, 0], [0, 0]],
         "sampling": [0, 0],
     }
 
@@ -119,9 +119,9 @@ def test_nothing_of_a_larger_step_is_left_in_a_smaller_one(buffers: StepBuffers)
     wide = placed(17, [4, 3, 2, 1, 5])
     buffers.build(Batch.prefill([wide, placed(2, [6])], [17, 2]))
     inputs = buffers.build(Batch.prefill([placed(2, [1])], [2]))
-    assert listed(inputs)["block_tables"] == [[1, 0], [0, 0]]
+    assert listed(inputs)["page_tables"] == [[1, 0], [0, 0]]
     assert listed(inputs)["query_start"] == [0, 2, 3]
-    assert inputs.metadata.block_tables.is_contiguous()
+    assert inputs.metadata.page_tables.is_contiguous()
 
 
 def test_a_step_without_a_sample_samples_from_nothing(buffers: StepBuffers) -> None:
@@ -138,7 +138,7 @@ def test_a_step_is_filled_up_to_the_shape_that_it_was_recorded_with(buffers: Ste
         "slots": [12, 0, 0, 0],
         "query_start": [0, 1, 2, 3, 4],
         "context_lens": [5, 1, 1, 1],
-        "block_tables": [[2, 3, 0, 0, 0], *([[0] * 5] * 3)],
+        "page_tables": [[2, 3, 0, 0, 0], *([[0] * 5] * 3)],
         "sampling": [0, 0],
     }
 

@@ -56,7 +56,7 @@ def launch_everything(dtype: torch.dtype) -> None:
     """Every kernel once, as the operators launch it, on CPU tensors."""
     sequences = PagedSequences([100, 3], HEADS, dtype)
     lens = torch.tensor(sequences.lengths, dtype=torch.int32)
-    tables = sequences.block_tables([0, 1])
+    tables = sequences.page_tables([0, 1])
     for is_decode, counts in ((True, [1, 1]), (False, sequences.lengths)):
         starts = torch.tensor([0, counts[0], sum(counts)], dtype=torch.int32)
         queries = torch.cat([each[-count:] for each, count in zip(sequences.queries, counts, strict=True)])

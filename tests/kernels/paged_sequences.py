@@ -43,7 +43,7 @@ class PagedSequences:
                 self.cache[table[place // PAGE_SIZE], 0, :, place % PAGE_SIZE] = self.keys[-1][place]
                 self.cache[table[place // PAGE_SIZE], 1, :, place % PAGE_SIZE] = self.values[-1][place]
 
-    def block_tables(self, rows: list[int], spare_columns: int = 0) -> torch.Tensor:
+    def page_tables(self, rows: list[int], spare_columns: int = 0) -> torch.Tensor:
         """[rows, pages of the longest + spare]; what is beyond a sequence's own pages is the sink."""
         tables = torch.zeros(len(rows), max(len(self.tables[r]) for r in rows) + spare_columns, dtype=torch.int32)
         for row, sequence in enumerate(rows):
@@ -55,7 +55,7 @@ class PagedSequences:
         lens = torch.tensor([self.lengths[row] for row in rows], dtype=torch.int32)
         queries = torch.stack([self.queries[row][-1] for row in rows])
         out: torch.Tensor = torch.ops.qwen_batch_cpu.decode_attention(
-            queries, self.cache, lens, self.block_tables(rows, spare_columns), self.heads.scale
+            queries, self.cache, lens, self.page_tables(rows, spare_columns), self.heads.scale
         )
         return out
 
@@ -65,7 +65,7 @@ class PagedSequences:
         starts = torch.tensor([0, *torch.tensor(counts).cumsum(0).tolist()], dtype=torch.int32)
         lens = torch.tensor([end for *_, end in parts], dtype=torch.int32)
         queries = torch.cat([self.queries[row][first:end] for row, first, end in parts])
-        tables = self.block_tables([row for row, *_ in parts], spare_columns)
+        tables = self.page_tables([row for row, *_ in parts], spare_columns)
         out: torch.Tensor = torch.ops.qwen_batch_cpu.prefill_attention(
             queries, self.cache, starts, lens, tables, self.heads.scale
         )

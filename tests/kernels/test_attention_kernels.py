@@ -98,14 +98,14 @@ def test_a_prompt_has_the_same_bits_among_any_neighbours_and_in_any_chunks(threa
     [
         ({"context_lens": [0]}, "a context length is outside its pages"),
         ({"context_lens": [65]}, "a context length is outside its pages"),
-        ({"block_tables": [[7]]}, "a page number is outside the cache"),
-        ({"block_tables": [[-1]]}, "a page number is outside the cache"),
+        ({"page_tables": [[7]]}, "a page number is outside the cache"),
+        ({"page_tables": [[-1]]}, "a page number is outside the cache"),
         ({"context_lens": [3, 3]}, "must have one entry per sequence"),
     ],
 )
 def test_indices_outside_the_cache_are_refused_not_read(change: dict[str, list[int]], words: str) -> None:
-    given = {"context_lens": [3], "block_tables": [[1]]} | change
+    given = {"context_lens": [3], "page_tables": [[1]]} | change
     cache = torch.zeros(2, 2, 1, PAGE_SIZE, 32)
-    lens, tables = (torch.tensor(given[name], dtype=torch.int32) for name in ("context_lens", "block_tables"))
+    lens, tables = (torch.tensor(given[name], dtype=torch.int32) for name in ("context_lens", "page_tables"))
     with pytest.raises(RuntimeError, match=words):
         torch.ops.qwen_batch_cpu.decode_attention(torch.zeros(1, 2, 32), cache, lens, tables, 1.0)

@@ -41,7 +41,7 @@ def decoded(triton: Any, sequences: PagedSequences, rows: list[int], spare_colum
         sequences.cache,
         torch.arange(len(rows) + 1, dtype=torch.int32),
         torch.tensor([sequences.lengths[row] for row in rows], dtype=torch.int32),
-        sequences.block_tables(rows, spare_columns),
+        sequences.page_tables(rows, spare_columns),
         sequences.heads.scale,
         True,
     )
@@ -58,7 +58,7 @@ def prefilled(
         sequences.cache,
         torch.tensor([0, *torch.tensor(counts).cumsum(0).tolist()], dtype=torch.int32),
         torch.tensor([end for *_, end in parts], dtype=torch.int32),
-        sequences.block_tables([row for row, *_ in parts], spare_columns),
+        sequences.page_tables([row for row, *_ in parts], spare_columns),
         sequences.heads.scale,
         False,
     )

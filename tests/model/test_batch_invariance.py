@@ -61,7 +61,7 @@ def test_a_prompt_cut_into_chunks_has_the_bits_of_the_whole(
 
 
 @NUMBERS
-def test_spare_columns_of_the_block_tables_change_nothing(
+def test_spare_columns_of_the_page_tables_change_nothing(
     tiny_folder: Path, dtype: torch.dtype, quantize: Quantization
 ) -> None:
     model = Qwen3ForCausalLM.from_folder(tiny_folder, dtype=dtype, quantize=quantize)

@@ -53,7 +53,7 @@ class CacheRunner:
 
     def _slot(self, sequence: Sequence, position: int) -> int:
         page, offset = divmod(position, self._page_size)
-        return sequence.block_table[page] * self._page_size + offset
+        return sequence.page_table[page] * self._page_size + offset
 
     def _next(self, sequence: Sequence) -> int:
         seen = [self._cache[self._slot(sequence, position)] for position in range(len(sequence.tokens))]

@@ -87,7 +87,7 @@ class PackedSteps:
             slots=torch.tensor(slots),
             query_start=torch.tensor(query_start, dtype=torch.int32),
             context_lens=torch.tensor(ends, dtype=torch.int32),
-            block_tables=tables,
+            page_tables=tables,
             num_decodes=num_decodes,
         )
 

@@ -27,7 +27,7 @@ def _attend_to_splits(
     q: tl.tensor,  # [num_seqs, kv heads * GROUP, DIM]
     cache: tl.tensor,  # [pages, 2, kv heads, PAGE, DIM]
     context_lens: tl.tensor,
-    block_tables: tl.tensor,  # [num_seqs, table_width]
+    page_tables: tl.tensor,  # [num_seqs, table_width]
     table_width: int,
     num_splits: int,
     score_scale: float,  # includes log2(e), because weights are powers of two
@@ -55,7 +55,7 @@ def _attend_to_splits(
         total = tl.zeros([ROWS], tl.float32)
         summed = tl.zeros([ROWS, WIDTH], tl.float32)
         for index in range(split * SPLIT_PAGES, tl.minimum((split + 1) * SPLIT_PAGES, num_pages)):
-            page = tl.load(block_tables + sequence * table_width + index).to(tl.int64)
+            page = tl.load(page_tables + sequence * table_width + index).to(tl.int64)
             start = cache + (page * 2 * kv_heads + head) * (PAGE * DIM)
             known = index * PAGE + places < length
             readable = known[:, None] & in_head
@@ -111,7 +111,7 @@ def decode_attention(
     q: torch.Tensor,
     cache: torch.Tensor,
     context_lens: torch.Tensor,
-    block_tables: torch.Tensor,
+    page_tables: torch.Tensor,
     scale: float,
 ) -> torch.Tensor:
     """Compute attention for one query per sequence.
@@ -119,12 +119,12 @@ def decode_attention(
     Shapes are those of `model.ops.attention.reference_paged_attention`. The code never waits for the device, and its
     launches depend only on shapes. Therefore a CUDA graph can record it.
     """
-    q, block_tables = q.contiguous(), block_tables.contiguous()
+    q, page_tables = q.contiguous(), page_tables.contiguous()
     num_seqs, num_heads, head_dim = q.shape
     num_kv_heads, page_size = cache.shape[2:4]
     group = num_heads // num_kv_heads
     split_pages = max(1, SPLIT_TOKENS // page_size)
-    num_splits = -(-block_tables.shape[1] // split_pages)
+    num_splits = -(-page_tables.shape[1] // split_pages)
     pairs = num_seqs * num_kv_heads
     sums = q.new_empty(pairs * num_splits * group * head_dim, dtype=torch.float32)
     weights = q.new_empty(pairs * num_splits * group * 2, dtype=torch.float32)
@@ -136,8 +136,8 @@ def decode_attention(
         q,
         cache,
         context_lens,
-        block_tables,
-        block_tables.shape[1],
+        page_tables,
+        page_tables.shape[1],
         num_splits,
         scale * math.log2(math.e),
         GROUP=group,

@@ -29,7 +29,7 @@ def paged_attention(  # the arguments are those of the operator's schema
     cache: torch.Tensor,
     query_start: torch.Tensor,
     context_lens: torch.Tensor,
-    block_tables: torch.Tensor,
+    page_tables: torch.Tensor,
     scale: float,
     is_decode: bool,
 ) -> torch.Tensor:
@@ -37,9 +37,9 @@ def paged_attention(  # the arguments are those of the operator's schema
 
     For page sizes that cannot be tiles, that function runs instead of the kernels.
     """
-    arguments = (q, cache, query_start, context_lens, block_tables, scale)
+    arguments = (q, cache, query_start, context_lens, page_tables, scale)
     if not page_size_fits(cache.shape[3]):
         return attention.reference_paged_attention(*arguments, is_decode)
     if is_decode:
-        return decode_attention(q, cache, context_lens, block_tables, scale)
+        return decode_attention(q, cache, context_lens, page_tables, scale)
     return prefill_attention(*arguments)

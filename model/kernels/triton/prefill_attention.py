@@ -24,7 +24,7 @@ def _attend_to_block(
     cache: tl.tensor,  # [pages, 2, kv heads, PAGE, DIM]
     query_start: tl.tensor,
     context_lens: tl.tensor,
-    block_tables: tl.tensor,  # [num_seqs, table_width]
+    page_tables: tl.tensor,  # [num_seqs, table_width]
     num_seqs: int,
     table_width: int,
     score_scale: float,  # includes log2(e), because weights are powers of two
@@ -67,7 +67,7 @@ def _attend_to_block(
     total = tl.zeros([QUERIES], tl.float32)
     summed = tl.zeros([QUERIES, WIDTH], tl.float32)
     for index in range(0, tl.cdiv(tl.minimum((block + 1) * QUERIES, length), PAGE)):
-        page = tl.load(block_tables + tl.cast(sequence, tl.int64) * table_width + index).to(tl.int64)
+        page = tl.load(page_tables + tl.cast(sequence, tl.int64) * table_width + index).to(tl.int64)
         start = cache + (page * 2 * kv_heads + head) * (PAGE * DIM)
         tokens = index * PAGE + places
         readable = (tokens < length)[:, None] & in_head
@@ -90,7 +90,7 @@ def prefill_attention(
     cache: torch.Tensor,
     query_start: torch.Tensor,
     context_lens: torch.Tensor,
-    block_tables: torch.Tensor,
+    page_tables: torch.Tensor,
     scale: float,
 ) -> torch.Tensor:
     """Compute attention for many queries per sequence.
@@ -99,7 +99,7 @@ def prefill_attention(
     program finds its sequence and block itself. The number of programs suffices for any lengths with the sum
     `num_tokens`.
     """
-    q, block_tables = q.contiguous(), block_tables.contiguous()
+    q, page_tables = q.contiguous(), page_tables.contiguous()
     num_tokens, num_heads, head_dim = q.shape
     num_seqs = len(context_lens)
     out = torch.empty_like(q)
@@ -109,9 +109,9 @@ def prefill_attention(
         cache,
         query_start,
         context_lens,
-        block_tables,
+        page_tables,
         num_seqs,
-        block_tables.shape[1],
+        page_tables.shape[1],
         scale * math.log2(math.e),
         GROUP=num_heads // cache.shape[2],
         DIM=head_dim,

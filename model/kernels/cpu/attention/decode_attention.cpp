@@ -79,7 +79,7 @@ Tensor decode_attention(const Tensor& q, const Tensor& cache, const Tensor& lens
 }  // namespace qwen_batch
 
 STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
-  m.def("decode_attention(Tensor q, Tensor cache, Tensor context_lens, Tensor block_tables, float scale) -> Tensor");
+  m.def("decode_attention(Tensor q, Tensor cache, Tensor context_lens, Tensor page_tables, float scale) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {

@@ -215,10 +215,10 @@ bool prefill_attention_available(int64_t dim, int64_t page_size) {
 
 // Returns attention [tokens, query heads, dim], like `q`.
 // q [tokens, query heads, dim] and cache [pages, 2, kv heads, page size, dim], both bfloat16;
-// query_start [sequences + 1], context_lens [sequences] and block_tables [sequences, width], all int32.
+// query_start [sequences + 1], context_lens [sequences] and page_tables [sequences, width], all int32.
 // The queries are the last tokens of each context.
 Tensor prefill_attention(const Tensor& q, const Tensor& cache, const Tensor& query_start, const Tensor& context_lens,
-                         const Tensor& block_tables, double scale) {
+                         const Tensor& page_tables, double scale) {
   check(q.is_contiguous() && CachePages::is_cache(cache),
         "prefill_attention: q and a cache [pages, 2, kv heads, page size, dim] must be contiguous");
   for (const Tensor* t : {&q, &cache})
@@ -226,7 +226,7 @@ Tensor prefill_attention(const Tensor& q, const Tensor& cache, const Tensor& que
   const CachePages pages = CachePages::of(cache);
   check(prefill_attention_available(pages.dim, pages.page_size),
         "prefill_attention: this processor or head size is not supported");
-  for (const Tensor* t : {&query_start, &context_lens, &block_tables})
+  for (const Tensor* t : {&query_start, &context_lens, &page_tables})
     check(t->is_contiguous() && t->scalar_type() == ScalarType::Int,
           "prefill_attention: indices must be contiguous int32");
   Tensor out = torch::stable::empty_like(q);
@@ -236,13 +236,13 @@ Tensor prefill_attention(const Tensor& q, const Tensor& cache, const Tensor& que
       .out = static_cast<uint16_t*>(out.mutable_data_ptr()),
       .query_start = static_cast<const int32_t*>(query_start.const_data_ptr()),
       .context = static_cast<const int32_t*>(context_lens.const_data_ptr()),
-      .tables = static_cast<const int32_t*>(block_tables.const_data_ptr()),
+      .tables = static_cast<const int32_t*>(page_tables.const_data_ptr()),
       .sequences = context_lens.size(0),
       .query_heads = q.size(1),
       .heads = pages.heads,
       .dim = pages.dim,
       .page_size = pages.page_size,
-      .width = block_tables.size(1),
+      .width = page_tables.size(1),
       .scale = static_cast<float>(scale),
   };
   step.check_bounds(q.size(0), cache.size(0));
@@ -256,7 +256,7 @@ Tensor prefill_attention(const Tensor& q, const Tensor& cache, const Tensor& que
 STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
   m.def("prefill_attention_available(int dim, int page_size) -> bool");
   m.def(
-      "prefill_attention(Tensor q, Tensor cache, Tensor query_start, Tensor context_lens, Tensor block_tables, float "
+      "prefill_attention(Tensor q, Tensor cache, Tensor query_start, Tensor context_lens, Tensor page_tables, float "
       "scale) -> Tensor");
 }
 

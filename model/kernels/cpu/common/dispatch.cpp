@@ -44,16 +44,16 @@ Tensor linear(const Tensor& x, const Tensor& weight, int64_t out_features) {
 bool attention_is_enabled() { return attention_enabled; }
 
 Tensor paged_attention(const Tensor& q, const Tensor& cache, const Tensor& query_start, const Tensor& context_lens,
-                       const Tensor& block_tables, double scale, bool is_decode) {
+                       const Tensor& page_tables, double scale, bool is_decode) {
   const CachePages pages = CachePages::of(cache);
   if (attention_enabled) {
     if (is_decode && pages.dim <= MAX_DECODE_SIZE && pages.page_size <= MAX_DECODE_SIZE)
-      return decode_attention(torch::stable::contiguous(q), cache, context_lens, block_tables, scale);
+      return decode_attention(torch::stable::contiguous(q), cache, context_lens, page_tables, scale);
     if (!is_decode && q.scalar_type() == ScalarType::BFloat16 &&
         prefill_attention_available(pages.dim, pages.page_size))
-      return prefill_attention(torch::stable::contiguous(q), cache, query_start, context_lens, block_tables, scale);
+      return prefill_attention(torch::stable::contiguous(q), cache, query_start, context_lens, page_tables, scale);
   }
-  return in_python("qwen_batch::paged_attention_in_python", q, cache, query_start, context_lens, block_tables, scale,
+  return in_python("qwen_batch::paged_attention_in_python", q, cache, query_start, context_lens, page_tables, scale,
                    is_decode);
 }
 

@@ -12,7 +12,7 @@ using torch::stable::Tensor;
 Tensor decode_attention(const Tensor& q, const Tensor& cache, const Tensor& lens, const Tensor& tables, double scale);
 bool prefill_attention_available(int64_t dim, int64_t page_size);
 Tensor prefill_attention(const Tensor& q, const Tensor& cache, const Tensor& query_start, const Tensor& context_lens,
-                         const Tensor& block_tables, double scale);
+                         const Tensor& page_tables, double scale);
 
 // Returns whether the attention kernels may be used (dispatch.cpp). The layers ask for this.
 bool attention_is_enabled();

@@ -90,7 +90,7 @@ Model model_of(const Tensors& weights, const Tensors& caches, const LayerSizes& 
 
 // A step's indices, and the number of pages in the cache that they refer to.
 struct Indices {
-  const Tensor &query_start, &context_lens, &block_tables;
+  const Tensor &query_start, &context_lens, &page_tables;
   int64_t pages;
 };
 
@@ -113,9 +113,9 @@ void run(const Model& model, LayerRows rows, const Indices& indices, int64_t dec
   for (int64_t i = 0; i < rows.count; ++i)
     check(rows.slots[i] >= 0 && rows.slots[i] < indices.pages * sizes.page_size,
           "decoder_layers: a slot is outside the cache");
-  const auto *context = data_of<int32_t>(indices.context_lens), *tables = data_of<int32_t>(indices.block_tables),
+  const auto *context = data_of<int32_t>(indices.context_lens), *tables = data_of<int32_t>(indices.page_tables),
              *start = data_of<int32_t>(indices.query_start);
-  const int64_t prompts = indices.context_lens.size(0) - decoding, width = indices.block_tables.size(1);
+  const int64_t prompts = indices.context_lens.size(0) - decoding, width = indices.page_tables.size(1);
   const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(sizes.dim)));
   const DecodeStep<uint16_t> decode{
       .context = context,
@@ -165,8 +165,8 @@ void run(const Model& model, LayerRows rows, const Indices& indices, int64_t dec
 // next chunks of prompts.
 Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors caches, const Tensor& cos,
                       const Tensor& sin, const Tensor& slots, const Tensor& query_start, const Tensor& context_lens,
-                      const Tensor& block_tables, int64_t heads, int64_t intermediate_size, double eps,
-                      int64_t decoding, bool last_only) {
+                      const Tensor& page_tables, int64_t heads, int64_t intermediate_size, double eps, int64_t decoding,
+                      bool last_only) {
   check_tensors(hidden, weights, caches);
   const CachePages pages = CachePages::of(caches[0]);
   const int64_t tokens = hidden.size(0);
@@ -188,11 +188,11 @@ Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors cach
           "decoder_layers: cos and sin must be contiguous float32 [T, D / 2]");
   check(slots.scalar_type() == ScalarType::Long && slots.is_contiguous() && slots.size(0) == tokens,
         "decoder_layers: slots must be contiguous int64, one per token");
-  for (const Tensor* t : {&query_start, &context_lens, &block_tables})
+  for (const Tensor* t : {&query_start, &context_lens, &page_tables})
     check(t->scalar_type() == ScalarType::Int && t->is_contiguous(),
-          "decoder_layers: query starts, context lengths and block tables must be contiguous int32");
-  check(context_lens.size(0) == block_tables.size(0),
-        "decoder_layers: context_lens and block_tables must have one entry per sequence");
+          "decoder_layers: query starts, context lengths and page tables must be contiguous int32");
+  check(context_lens.size(0) == page_tables.size(0),
+        "decoder_layers: context_lens and page_tables must have one entry per sequence");
   check(query_start.size(0) == context_lens.size(0) + 1,
         "decoder_layers: query_start must have one entry per sequence, and one for the end");
   check(0 <= decoding && decoding <= context_lens.size(0) && decoding <= tokens,
@@ -209,7 +209,7 @@ Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors cach
       .slots = data_of<int64_t>(slots),
       .hidden = data_of<uint16_t>(all),
   };
-  run(model_of(weights, caches, sizes), rows, {query_start, context_lens, block_tables, caches[0].size(0)}, decoding,
+  run(model_of(weights, caches, sizes), rows, {query_start, context_lens, page_tables, caches[0].size(0)}, decoding,
       last_only ? data_of<uint16_t>(last) : nullptr);
 #endif
   return last_only ? last : all;
@@ -222,7 +222,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
   m.def("layers_available(int hidden_size, int intermediate_size, int dim) -> bool");
   m.def(
       "decoder_layers(Tensor hidden, Tensor[] weights, Tensor(a!)[] caches, Tensor cos, Tensor sin, Tensor slots, "
-      "Tensor query_start, Tensor context_lens, Tensor block_tables, int heads, int intermediate_size, float eps, int "
+      "Tensor query_start, Tensor context_lens, Tensor page_tables, int heads, int intermediate_size, float eps, int "
       "decoding, bool last_only) -> Tensor");
 }
 

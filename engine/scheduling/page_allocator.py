@@ -8,10 +8,10 @@ from collections.abc import Iterable
 SINK_PAGE = 0  # padded rows of a step write here; no sequence owns it
 
 
-class BlockManager:
+class PageAllocator:
     """Allocates and frees the pages of a cache. Not thread-safe: the engine thread owns it.
 
-    A block table is an `array("i")` of page ids, in the order of the tokens in those pages. The caller owns the table
+    A page table is an `array("i")` of page ids, in the order of the tokens in those pages. The caller owns the table
     and passes it to every call.
     """
 
@@ -66,7 +66,7 @@ class BlockManager:
         """Check that every usable page is either free or stands exactly once in `tables`.
 
         Args:
-            tables: The block tables of all sequences.
+            tables: The page tables of all sequences.
 
         Raises:
             AssertionError: A page is lost, allocated twice, or the sink. This is a bug in this project.
