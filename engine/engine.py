@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Items
 
-from engine.request import EngineDead, EngineLoad, GroupStats, Request, Ticket
+from engine.request import EngineDead, GroupStats, Request, Ticket, Utilization
 from engine.requests import delivery
 from engine.requests.delivery import Delivery
 from engine.requests.detokenizer import Detokenizer
@@ -78,7 +78,7 @@ class Engine:
         """Queue requests that belong together.
 
         Requests whose length is known may start in another order, the longest first (`engine.scheduling.policy`).
-        Flows share the engine fairly, no matter how many requests each has waiting (`engine.scheduling.fair_turns`).
+        Flows share the engine fairly, no matter how many requests each has waiting (`engine.scheduling.fair_queue`).
         """
         tickets, accepted = [], []
         for request in requests:
@@ -103,9 +103,9 @@ class Engine:
         """Cancel several requests at the next step, as `abort` does."""
         self._inbox.abort(tickets)
 
-    def load(self) -> EngineLoad:
+    def utilization(self) -> Utilization:
         """Return how busy the engine is now."""
-        return EngineLoad(
+        return Utilization(
             running=self._scheduler.num_running,
             waiting=self._scheduler.num_waiting + self._inbox.num_new,
             kv_cache_usage=self._scheduler.page_allocator.usage,
@@ -148,11 +148,11 @@ class Engine:
             if self._live:
                 raise RuntimeError("sequences wait and none can run")
             return
-        load = self.load()
+        utilization = self.utilization()
         token_ids = self._runner.run(batch)
         finished = self._scheduler.advance(batch, token_ids)
         finished_at = time.monotonic()
-        self._meter.add(batch, finished_at - started_at, load)
+        self._meter.add(batch, finished_at - started_at, utilization)
         self._announce(batch, token_ids)
         for sequence in finished:
             if self._live.pop(sequence.ticket, None) is not None:

@@ -79,17 +79,17 @@ class GroupStats:
     cache_short_steps: int = 0  # decode steps while sequences waited only for cache pages
     cache_short_running_sum: int = 0  # running sequences, summed over these steps
     cache_short_waiting_sum: int = 0  # sequences that waited only for cache pages, summed over these steps
-    cache_wanted_peak: float = 0.0  # peak over these steps of `EngineLoad.cache_wanted`, in cache sizes
+    cache_wanted_peak: float = 0.0  # peak over these steps of `Utilization.cache_wanted`, in cache sizes
 
 
 @dataclass(frozen=True)
-class EngineLoad:
-    """The engine's current load."""
+class Utilization:
+    """How busy the engine is. Without arguments: an idle engine."""
 
-    running: int  # sequences in the batch
-    waiting: int  # sequences that were submitted and do not run yet
-    kv_cache_usage: float  # 0 to 1
-    output_tokens: int  # new tokens since the start
+    running: int = 0  # sequences in the batch
+    waiting: int = 0  # sequences that were submitted and do not run yet
+    kv_cache_usage: float = 0.0  # 0 to 1
+    output_tokens: int = 0  # new tokens since the start
     held_back: int = 0  # sequences that wait only for cache pages: the batch has free places for them
 
     @property

@@ -47,7 +47,7 @@ class CompiledLayer:
         _declare(query_start, 0, "query_start")
         _declare(context_lens, 0, "sequences")
         _declare(page_tables, 0, "sequences")
-        _declare(page_tables, 1, "pages_of_a_sequence")
+        _declare(page_tables, 1, "pages_per_sequence")
         _declare(cache, 0, "pages")
         return self._compiled(
             hidden, weights, cache, cos, sin, slots, query_start, context_lens, page_tables, is_decode

@@ -21,11 +21,11 @@ class RectangularBatch:
         if max_tokens > limit:
             raise InvalidInput(f"Prompt and completion have {max_tokens} tokens; this model takes at most {limit}.")
         self._model = model
-        pages_of_a_row = -(-max_tokens // PAGE_SIZE)
-        num_pages = num_rows * pages_of_a_row
+        pages_per_row = -(-max_tokens // PAGE_SIZE)
+        num_pages = num_rows * pages_per_row
         self._cache = PagedKVCache(model.config, num_pages, PAGE_SIZE, model.device, model.dtype)
         pages = torch.arange(num_pages, dtype=torch.int32, device=model.device)
-        self._page_tables = pages.view(num_rows, pages_of_a_row)
+        self._page_tables = pages.view(num_rows, pages_per_row)
 
     @torch.inference_mode()
     def next_logits(self, token_ids: torch.Tensor, start: int) -> torch.Tensor:

@@ -57,10 +57,10 @@ class ModelRunner:
         self.mixes = False  # True if a step may both decode and prefill; known after `warm_up`
         self._cache = PagedKVCache(model.config, config.num_pages, PAGE_SIZE, self._device, model.dtype)
         copied = torch.cuda.Event() if self._device.type == "cuda" else None  # type: ignore[no-untyped-call]
-        most_seqs = policy.most_running(config.max_num_seqs)
+        max_seqs = policy.max_running(config.max_num_seqs)
         self._buffers = StepBuffers(
-            max_tokens=config.max_batched_tokens + most_seqs,
-            max_seqs=most_seqs,
+            max_tokens=config.max_batched_tokens + max_seqs,
+            max_seqs=max_seqs,
             max_pages=-(-config.max_model_len // PAGE_SIZE),
             page_size=PAGE_SIZE,
             device=self._device,
@@ -174,14 +174,14 @@ class ModelRunner:
             return lambda: self._model.forward(inputs.token_ids, inputs.metadata, self._cache)
 
         try:
-            return DecodeGraphs.of(ladder(policy.most_running(self._config.max_num_seqs)), step_of, record)
+            return DecodeGraphs.of(ladder(policy.max_running(self._config.max_num_seqs)), step_of, record)
         except Exception as error:  # noqa: BLE001 - drivers have many ways to fail; steps run without recordings
             self._log(f"Running without recorded decode steps, which failed: {_cause(error)}")
             return DecodeGraphs()
 
     def _build_recorded(self, batch: Batch, size: int) -> StepInputs:
         """Return the batch's inputs, padded to the shape of the recorded step of `size` sequences."""
-        return self._buffers.build(batch, least_seqs=size, least_pages=self._buffers.max_pages)
+        return self._buffers.build(batch, min_seqs=size, min_pages=self._buffers.max_pages)
 
     def _run_small_steps(self) -> None:
         for count in (2, 1):

@@ -9,7 +9,7 @@ import torch
 from model.qwen3 import Qwen3ForCausalLM
 from model.sampling.sampling import SamplingBatch, SamplingRow, sample
 
-_MOST_REACH = 64  # maximum of a row's `reach`: below the 64 largest logits, too many lie close together
+_MAX_REACH = 64  # maximum of a row's `reach`: below the 64 largest logits, too many lie close together
 _PAUSE_STEPS = 32  # steps with all logits after a step in which too many logits lay close together
 
 
@@ -48,7 +48,7 @@ class NextTokens:
         if self._model.weights.screen is None:
             return None
         reaches = [row.reach for row in rows]
-        if any(reach is None or reach > _MOST_REACH for reach in reaches):
+        if any(reach is None or reach > _MAX_REACH for reach in reaches):
             return None
         if self._pause > 0:
             self._pause -= 1

@@ -62,21 +62,21 @@ class StepBuffers:
         self._page_tables = DeviceBuffer(seqs * self.max_pages, torch.int32, device)
         self._sampling = DeviceBuffer(seqs, torch.int64, device)
 
-    def build(self, batch: Batch, *, least_seqs: int = PADDING, least_pages: int = PADDING) -> StepInputs:
+    def build(self, batch: Batch, *, min_seqs: int = PADDING, min_pages: int = PADDING) -> StepInputs:
         """Return the inputs of a batch, padded with one-token sequences on the sink page.
 
         Args:
             batch: The batch to run.
-            least_seqs: Minimum number of rows and of sequences.
-            least_pages: Minimum number of page-table columns.
+            min_seqs: Minimum number of rows and of sequences.
+            min_pages: Minimum number of page-table columns.
         """
         if self._fence is not None:
             self._fence.synchronize()  # `run` can return before inputs are copied, if a step samples nothing
-        tables = self._fill_page_tables(batch.sequences, least_seqs, least_pages)
+        tables = self._fill_page_tables(batch.sequences, min_seqs, min_pages)
         self._fill_decodes(batch, tables)
         num_rows = self._fill_prompts(batch, tables)
         num_seqs = len(batch.sequences)
-        while num_rows < least_seqs or num_seqs < least_seqs:
+        while num_rows < min_seqs or num_seqs < min_seqs:
             self._add_padding(num_rows, num_seqs)
             num_rows, num_seqs = num_rows + 1, num_seqs + 1
         metadata = AttentionMetadata(
@@ -92,10 +92,10 @@ class StepBuffers:
             self._fence.record()
         return inputs
 
-    def _fill_page_tables(self, sequences: tuple[Sequence, ...], least_seqs: int, least_pages: int) -> np.ndarray:
+    def _fill_page_tables(self, sequences: tuple[Sequence, ...], min_seqs: int, min_pages: int) -> np.ndarray:
         """Return contiguous page tables [sequences, pages of the longest]; unused entries are the sink page."""
-        width = max(least_pages, *(len(sequence.page_table) for sequence in sequences))
-        shape = (max(least_seqs, len(sequences)), width)
+        width = max(min_pages, *(len(sequence.page_table) for sequence in sequences))
+        shape = (max(min_seqs, len(sequences)), width)
         tables = self._page_tables.array[: shape[0] * width].reshape(shape)
         tables.fill(SINK_PAGE)
         for row, sequence in zip(tables, sequences, strict=False):

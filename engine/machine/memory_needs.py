@@ -13,7 +13,7 @@ from model.kernels.triton.splits import SPLIT_TOKENS
 from model.ops.int8 import quantised_bytes
 
 FLOAT_BYTES = 4
-ROW_BYTES_OF_A_TOKEN = 12  # per row and vocabulary entry: the logit, its float32 copy, and sampling's temporaries
+BYTES_PER_LOGIT = 12  # per row and vocabulary entry: the logit, its float32 copy, and sampling's temporaries
 # Rows that sampling weighs over the whole vocabulary at once (`model.sampling.draw`), and bytes per vocabulary entry.
 WEIGHED_ROWS, WEIGHED_BYTES = 64, 24
 
@@ -57,7 +57,7 @@ def step_bytes(model: ModelConfig, dtype: torch.dtype, max_tokens: int, max_seqs
     heads = (model.num_heads + 2 * model.num_kv_heads) * model.head_dim
     # One layer holds: hidden states in and out, normed ones, Q, K and V before and after norm and rotation, the gate.
     layer = max_tokens * (4 * model.hidden_size + 2 * heads + 3 * model.intermediate_size) * dtype.itemsize
-    sampling = model.vocab_size * (max_seqs * ROW_BYTES_OF_A_TOKEN + min(max_seqs, WEIGHED_ROWS) * WEIGHED_BYTES)
+    sampling = model.vocab_size * (max_seqs * BYTES_PER_LOGIT + min(max_seqs, WEIGHED_ROWS) * WEIGHED_BYTES)
     # Partial sums of GPU attention, one per split of a context, until they are added up.
     splits = max_seqs * -(-max_len // SPLIT_TOKENS) * model.num_heads * (model.head_dim + 2) * FLOAT_BYTES
     return layer + sampling + splits

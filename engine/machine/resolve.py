@@ -59,7 +59,7 @@ def resolve(
         )
     page_bytes = bytes_per_page(model, PAGE_SIZE, TORCH_DTYPES[dtype])
     weights = weight_bytes(model, TORCH_DTYPES[dtype], config.quantize, packed=kind == "cpu")
-    step = step_bytes(model, TORCH_DTYPES[dtype], max_batched_tokens, policy.most_running(max_num_seqs), asked_len)
+    step = step_bytes(model, TORCH_DTYPES[dtype], max_batched_tokens, policy.max_running(max_num_seqs), asked_len)
     budget = _cache_budget(config, kind, machine, weights, step)
     enough = 1 + max_num_seqs * math.ceil(asked_len / PAGE_SIZE)
     num_pages = min(budget // page_bytes, enough)

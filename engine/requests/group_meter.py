@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, defaultdict
 
-from engine.request import EngineLoad, GroupStats
+from engine.request import GroupStats, Utilization
 from engine.scheduling.batch import Batch
 
 
@@ -22,7 +22,7 @@ class GroupMeter:
         """Number of new tokens of all groups since the start."""
         return self._output_tokens
 
-    def add(self, batch: Batch, seconds: float, load: EngineLoad) -> None:
+    def add(self, batch: Batch, seconds: float, utilization: Utilization) -> None:
         """Add a step to the statistics of its groups.
 
         The groups share the step's time in proportion to their sequences. Every group counts the whole step in its
@@ -31,13 +31,13 @@ class GroupMeter:
         Args:
             batch: The batch that ran.
             seconds: Duration of the step.
-            load: The engine's load when the step began.
+            utilization: The engine's utilization when the step began.
         """
         size = len(batch.sequences)
         members = Counter(sequence.ticket.request.group for sequence in batch.sequences)
         sampled = Counter(batch.sequences[index].ticket.request.group for index in batch.sampling)
         decoding = batch.num_decodes > 0
-        short = decoding and load.held_back > 0
+        short = decoding and utilization.held_back > 0
         decode_share = batch.num_decodes / sum(batch.num_tokens)  # prefill and decode tokens take about equal time
         with self._lock:
             self._output_tokens += len(batch.sampling)
@@ -49,12 +49,12 @@ class GroupMeter:
                     decode_seconds=old.decode_seconds + share * decode_share,
                     decode_steps=old.decode_steps + decoding,
                     decode_batch_sum=old.decode_batch_sum + batch.num_decodes,
-                    kv_cache_usage_peak=max(old.kv_cache_usage_peak, load.kv_cache_usage),
+                    kv_cache_usage_peak=max(old.kv_cache_usage_peak, utilization.kv_cache_usage),
                     output_tokens=old.output_tokens + sampled[group],
                     cache_short_steps=old.cache_short_steps + short,
-                    cache_short_running_sum=old.cache_short_running_sum + short * load.running,
-                    cache_short_waiting_sum=old.cache_short_waiting_sum + short * load.held_back,
-                    cache_wanted_peak=max(old.cache_wanted_peak, short * load.cache_wanted),
+                    cache_short_running_sum=old.cache_short_running_sum + short * utilization.running,
+                    cache_short_waiting_sum=old.cache_short_waiting_sum + short * utilization.held_back,
+                    cache_wanted_peak=max(old.cache_wanted_peak, short * utilization.cache_wanted),
                 )
 
     def take(self, group: str) -> GroupStats:

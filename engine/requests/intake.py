@@ -9,7 +9,7 @@ from collections.abc import Sequence as Items
 from engine.request import Request, RequestInvalid, RequestTooLong, Ticket
 from engine.requests.detokenizer import Detokenizer
 from engine.scheduling import policy
-from engine.scheduling.fair_turns import FairTurns
+from engine.scheduling.fair_queue import FairQueue
 from engine.scheduling.sequence import Sequence
 from engine.stopping.stop_checker import StopChecker
 from engine.stopping.stop_strings import StopStringFinder
@@ -28,7 +28,7 @@ class Intake:
         self._detokenizer = detokenizer
         self._eos_token_ids = frozenset(eos_token_ids)
         self._max_len = max_len
-        self._turns = FairTurns()
+        self._fair_queue = FairQueue()
         self._numbers = itertools.count()
 
     def refusal(self, request: Request) -> ValueError | None:
@@ -58,7 +58,7 @@ class Intake:
         for sequence in sorted(arrived, key=lambda sequence: sequence.priority):
             by_flow.setdefault(sequence.ticket.request.flow, []).append(sequence)
         for flow, ordered in by_flow.items():
-            for sequence, turn in zip(ordered, self._turns.take(flow, len(ordered), turn_now), strict=True):
+            for sequence, turn in zip(ordered, self._fair_queue.take(flow, len(ordered), turn_now), strict=True):
                 sequence.priority = (turn, *sequence.priority[1:])
         return arrived
 

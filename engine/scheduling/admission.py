@@ -60,7 +60,7 @@ class Admission:
         return []
 
     def _limit(self, newcomers: set[str]) -> int:
-        return policy.most_running(self._max_num_seqs) if newcomers else self._max_num_seqs
+        return policy.max_running(self._max_num_seqs) if newcomers else self._max_num_seqs
 
     def _may_exceed(self, flow: str, newcomers: set[str], entering: Counter[str]) -> bool:
         """Return True if a newcomer's sequence may enter a full batch.

@@ -18,7 +18,7 @@ Priority = tuple[int, bool, int, int]
 def priority(turn: int, number: int, params: SamplingParams, max_new_tokens: int) -> Priority:
     """Return a sequence's sort key. Admission starts with the smallest key, pre-emption with the largest.
 
-    Turns are served in order, so no flow starves (`engine.scheduling.fair_turns`). Within a turn, sequences of unknown
+    Turns are served in order, so no flow starves (`engine.scheduling.fair_queue`). Within a turn, sequences of unknown
     length come first, in order of arrival. Sequences of known length follow, the longest first: a long sequence that
     starts last would run alone in an almost empty batch. Source: Graham's longest-processing-time rule, 1969.
 
@@ -42,7 +42,7 @@ def newcomer_places(max_num_seqs: int) -> int:
     return max_num_seqs // NEWCOMER_SHARE
 
 
-def most_running(max_num_seqs: int) -> int:
+def max_running(max_num_seqs: int) -> int:
     """Return the maximum number of sequences in a batch, including newcomers."""
     return max_num_seqs + newcomer_places(max_num_seqs)
 

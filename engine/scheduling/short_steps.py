@@ -20,7 +20,7 @@ class ShortSteps:
     """
 
     def __init__(self, max_num_seqs: int) -> None:
-        self._most = policy.newcomer_places(max_num_seqs)
+        self._max_seqs = policy.newcomer_places(max_num_seqs)
         self._whole_seconds = 0.0  # duration of the latest decode step of all sequences
         self._short_seconds: float | None = None  # shortest duration since small flows came; None until measured
         self._latest_was_short = False
@@ -52,11 +52,13 @@ class ShortSteps:
         """
         if len(decoding.flows) < 2:
             return set()
-        small = [flow for flow, count in decoding.flows.items() if count <= self._most and flow not in waiting.flows]
+        small = [
+            flow for flow, count in decoding.flows.items() if count <= self._max_seqs and flow not in waiting.flows
+        ]
         if len(small) == len(decoding.flows):
             return set()
         chosen: set[str] = set()
-        left = self._most
+        left = self._max_seqs
         for flow in sorted(small, key=lambda name: decoding.flows[name]):
             left -= decoding.flows[flow]
             if left >= 0:

@@ -67,7 +67,7 @@ def test_an_aborted_request_is_cancelled_and_its_pages_are_free(make_engine: Mak
     engine = make_engine(runner)
     ticket = engine.submit(Request(HELLO, PARAMS))
     runner.entered.acquire()
-    assert engine.load().running == 1
+    assert engine.utilization().running == 1
     engine.abort(ticket)
     other = engine.submit(Request((9,), PARAMS))
     runner.open()
@@ -75,8 +75,8 @@ def test_an_aborted_request_is_cancelled_and_its_pages_are_free(make_engine: Mak
         ticket.future.result(120)
     assert other.future.result(120).text == "ok"
     engine.shutdown()
-    assert engine.load().kv_cache_usage == 0
-    assert (engine.load().running, engine.load().waiting) == (0, 0)
+    assert engine.utilization().kv_cache_usage == 0
+    assert (engine.utilization().running, engine.utilization().waiting) == (0, 0)
 
 
 def test_aborting_what_has_finished_changes_nothing(make_engine: MakeEngine) -> None:
@@ -122,7 +122,7 @@ def test_a_shutdown_cancels_what_is_unfinished(make_engine: MakeEngine) -> None:
     done, waiting = wait([ticket.future for ticket in tickets], timeout=60)
     assert not waiting
     assert any(future.cancelled() for future in done)
-    assert engine.load().kv_cache_usage == 0
+    assert engine.utilization().kv_cache_usage == 0
     with pytest.raises(CancelledError):
         engine.submit(Request(HELLO, PARAMS)).future.result(120)
 
@@ -196,5 +196,5 @@ def test_group_stats_split_steps_by_sequences_and_begin_again_when_taken(make_en
     assert left.prefill_seconds == pytest.approx(2 * right.prefill_seconds)
     assert left.decode_seconds > 0 and right.decode_seconds > 0
     assert left.kv_cache_usage_peak == pytest.approx(3 / 64)
-    assert engine.load().output_tokens == 10
+    assert engine.utilization().output_tokens == 10
     assert engine.take_group_stats("left").output_tokens == 0

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from engine.request import EngineLoad
+from engine.request import Utilization
 from engine.requests.group_meter import GroupMeter
 from engine.scheduling.batch import Batch
 from engine.scheduling.sequence import Sequence
@@ -20,7 +20,7 @@ def test_the_time_of_a_step_that_decodes_and_prefills_is_divided_by_tokens() -> 
     meter.add(
         Batch.mixed(decoding, [sequence(6, 9)], [6]),
         4.0,
-        EngineLoad(running=3, waiting=0, kv_cache_usage=0.5, output_tokens=0),
+        Utilization(running=3, waiting=0, kv_cache_usage=0.5, output_tokens=0),
     )
     stats = meter.take("")
     assert (stats.prefill_seconds, stats.decode_seconds) == pytest.approx((3.0, 1.0))
@@ -30,8 +30,8 @@ def test_the_time_of_a_step_that_decodes_and_prefills_is_divided_by_tokens() -> 
 def test_the_time_of_a_step_that_groups_share_is_divided_by_their_sequences() -> None:
     mine, *others = [grouped("mine"), grouped("others"), grouped("others"), grouped("others")]
     meter = GroupMeter()
-    load = EngineLoad(running=4, waiting=0, kv_cache_usage=0.5, output_tokens=0)
-    meter.add(Batch.prefill([mine, *others], [3] * 4), 4.0, load)
+    utilization = Utilization(running=4, waiting=0, kv_cache_usage=0.5, output_tokens=0)
+    meter.add(Batch.prefill([mine, *others], [3] * 4), 4.0, utilization)
     assert meter.take("mine").prefill_seconds == pytest.approx(1.0)
     assert meter.take("others").prefill_seconds == pytest.approx(3.0)
 

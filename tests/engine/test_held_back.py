@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.engine import Engine
-from engine.request import EngineLoad, GroupStats, Request
+from engine.request import GroupStats, Request, Utilization
 from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.scheduler import Scheduler
 from jobs.records.sampling import SamplingParams
@@ -67,5 +67,5 @@ def test_only_as_many_are_held_back_as_the_batch_has_places_for() -> None:
 
 @pytest.mark.parametrize(("running", "wanted"), [(2, 4.0), (8, 1.75)])
 def test_the_cache_that_is_wanted_follows_from_the_pages_of_those_that_run(running: int, wanted: float) -> None:
-    load = EngineLoad(running=running, waiting=9, kv_cache_usage=1.0, output_tokens=0, held_back=6)
-    assert load.cache_wanted == wanted
+    utilization = Utilization(running=running, waiting=9, kv_cache_usage=1.0, output_tokens=0, held_back=6)
+    assert utilization.cache_wanted == wanted

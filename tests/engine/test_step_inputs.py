@@ -131,7 +131,7 @@ def test_a_step_without_a_sample_samples_from_nothing(buffers: StepBuffers) -> N
 
 def test_a_step_is_filled_up_to_the_shape_that_it_was_recorded_with(buffers: StepBuffers) -> None:
     placed_once = placed(4, [2, 3], num_computed=4, generated=(77,))
-    inputs = buffers.build(Batch.decode([placed_once]), least_seqs=4, least_pages=5)
+    inputs = buffers.build(Batch.decode([placed_once]), min_seqs=4, min_pages=5)
     assert listed(inputs) == {
         "token_ids": [77, 0, 0, 0],
         "positions": [4, 0, 0, 0],
@@ -144,9 +144,9 @@ def test_a_step_is_filled_up_to_the_shape_that_it_was_recorded_with(buffers: Ste
 
 
 def test_steps_of_one_shape_lie_at_one_place(buffers: StepBuffers) -> None:
-    first = buffers.build(Batch.decode([placed(4, [2], num_computed=3)]), least_seqs=3, least_pages=5)
+    first = buffers.build(Batch.decode([placed(4, [2], num_computed=3)]), min_seqs=3, min_pages=5)
     buffers.build(Batch.prefill([placed(17, [4, 3, 2, 1, 5])], [17]))
-    second = buffers.build(Batch.decode([placed(2, [1], num_computed=1)] * 2), least_seqs=3, least_pages=5)
+    second = buffers.build(Batch.decode([placed(2, [1], num_computed=1)] * 2), min_seqs=3, min_pages=5)
     assert listed(first) | {"sampling": []} == listed(second) | {"sampling": []}
 
 

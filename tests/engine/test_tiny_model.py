@@ -137,8 +137,8 @@ def test_an_abort_in_the_middle_frees_every_page(load_tiny: LoadTiny) -> None:
     for ticket in tickets:
         with pytest.raises(CancelledError):
             ticket.future.result(120)
-    assert loaded.engine.load().running == 0
-    assert loaded.engine.load().kv_cache_usage == 0
+    assert loaded.engine.utilization().running == 0
+    assert loaded.engine.utilization().kv_cache_usage == 0
 
 
 def test_the_text_is_that_of_the_tokens(load_tiny: LoadTiny) -> None:

@@ -6,7 +6,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Iterable
 
-from engine.request import EngineDead, EngineLoad, GroupStats, Request, RequestOutput, Ticket
+from engine.request import EngineDead, GroupStats, Request, RequestOutput, Ticket, Utilization
 from jobs.records.sampling import FinishReason
 
 
@@ -19,7 +19,7 @@ class FakeEngine:
         self._waiting: deque[Ticket] = deque()
         self._group_tokens: Counter[str] = Counter()
         self._output_tokens = 0
-        self.held_back = 0  # what its load says of the cache
+        self.held_back = 0  # sequences that wait only for pages, as `utilization` reports
         self.submitted: list[Request] = []
         self.aborted: list[Request] = []
         self.failures: dict[tuple[int, ...], Exception] = {}  # prompts whose ticket fails, and how
@@ -79,9 +79,9 @@ class FakeEngine:
             ticket.future.cancel()
             ticket.future.set_running_or_notify_cancel()
 
-    def load(self) -> EngineLoad:
+    def utilization(self) -> Utilization:
         usage = 0.5 if self._waiting else 0.0
-        return EngineLoad(len(self._waiting), 0, usage, self._output_tokens, self.held_back)
+        return Utilization(len(self._waiting), 0, usage, self._output_tokens, self.held_back)
 
     def take_group_stats(self, group: str) -> GroupStats:
         tokens = self._group_tokens.pop(group, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from engine.request import EngineLoad, GroupStats, Request, Ticket
+from engine.request import GroupStats, Request, Ticket, Utilization
 
 
 class InferenceEngine(Protocol):
@@ -17,7 +17,7 @@ class InferenceEngine(Protocol):
     def abort_many(self, tickets: Iterable[Ticket]) -> None:
         """End requests at the next step and cancel their futures. Finished requests do not change."""
 
-    def load(self) -> EngineLoad:
+    def utilization(self) -> Utilization:
         """Return how many sequences run and wait, and how full the cache is."""
 
     def take_group_stats(self, group: str) -> GroupStats:

@@ -71,8 +71,8 @@ class Turns:
         return None
 
     def _has_room(self) -> bool:
-        load = self.engine.load()
-        lines = load.running + load.waiting + LINES_TO_COME * self.active.num_preparing()
+        utilization = self.engine.utilization()
+        lines = utilization.running + utilization.waiting + LINES_TO_COME * self.active.num_preparing()
         return lines < self.max_num_seqs + LINES_AHEAD
 
     def _ask(self, hint: ShardRef, activity: ActiveShard, has_room: bool) -> HeldLease | ShardRef | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import Future
 
-from engine.request import EngineLoad, GroupStats, Request, RequestOutput, Ticket
+from engine.request import GroupStats, Request, RequestOutput, Ticket, Utilization
 from worker.shards.inference_engine import InferenceEngine
 from worker.telemetry.request_meter import RequestMeter
 
@@ -26,8 +26,8 @@ class MeteredEngine:
     def abort_many(self, tickets: Iterable[Ticket]) -> None:
         self._engine.abort_many(tickets)
 
-    def load(self) -> EngineLoad:
-        return self._engine.load()
+    def utilization(self) -> Utilization:
+        return self._engine.utilization()
 
     def take_group_stats(self, group: str) -> GroupStats:
         return self._engine.take_group_stats(group)

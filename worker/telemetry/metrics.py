@@ -10,14 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
-from engine.request import EngineLoad
+from engine.request import Utilization
 from worker.queue.refusals import Refusals
 from worker.shards.inference_engine import InferenceEngine
 from worker.telemetry.request_meter import Histogram, RequestMeter
 from worker.upkeep.store_link import StoreLink
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_NO_LOAD = EngineLoad(running=0, waiting=0, kv_cache_usage=0.0, output_tokens=0)
 
 
 @dataclass
@@ -35,13 +34,13 @@ class WorkerMetrics:
         return "".join(f"{line}\n" for line in self._lines())
 
     def _lines(self) -> Iterator[str]:
-        load = _NO_LOAD if self.engine is None else self.engine.load()
-        yield from self._one("vllm:num_requests_running", "gauge", "Sequences in the batch.", load.running)
-        yield from self._one("vllm:num_requests_waiting", "gauge", "Sequences not yet in the batch.", load.waiting)
+        now = Utilization() if self.engine is None else self.engine.utilization()
+        yield from self._one("vllm:num_requests_running", "gauge", "Sequences in the batch.", now.running)
+        yield from self._one("vllm:num_requests_waiting", "gauge", "Sequences not yet in the batch.", now.waiting)
         yield from self._one(
-            "vllm:kv_cache_usage_perc", "gauge", "Used share of the cache; 1 is all.", load.kv_cache_usage
+            "vllm:kv_cache_usage_perc", "gauge", "Used share of the cache; 1 is all.", now.kv_cache_usage
         )
-        yield from self._one("vllm:generation_tokens_total", "counter", "Tokens generated.", load.output_tokens)
+        yield from self._one("vllm:generation_tokens_total", "counter", "Tokens generated.", now.output_tokens)
         meter = self.meter
         with meter.lock:
             yield from self._one(

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from statistics import fmean
 
-from engine.request import EngineLoad
+from engine.request import Utilization
 from jobs.stats.cache_room import CacheRoom
 
 LOOKS = 10  # size of the window: 5 seconds at the reporter's interval; a shorter lack of room is not reported
@@ -14,20 +14,20 @@ SHORT_LOOKS = 8  # min looks with a lack of room; not all, because a sequence th
 
 
 class CacheWatch:
-    """A window over the engine's recent load. Not thread-safe."""
+    """A window over the engine's recent utilization. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._looks: deque[EngineLoad] = deque(maxlen=LOOKS)
+        self._looks: deque[Utilization] = deque(maxlen=LOOKS)
         self._told: set[str] = set()
 
-    def look(self, load: EngineLoad, cache_bytes: int) -> CacheRoom | None:
-        """Add a load, and return the cache's recent room if that was too little for the batch, else None.
+    def look(self, utilization: Utilization, cache_bytes: int) -> CacheRoom | None:
+        """Add a utilization. Return the cache's recent room if that was too little for the batch, else None.
 
         Args:
-            load: The engine's current load.
+            utilization: The engine's current utilization.
             cache_bytes: Size of the engine's cache.
         """
-        self._looks.append(load)
+        self._looks.append(utilization)
         short = [each for each in self._looks if each.held_back > 0]
         if len(short) < SHORT_LOOKS:
             return None

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from engine.request import EngineLoad
+from engine.request import Utilization
 from jobs.errors import JobNotFound, RecordDamaged, StoreFull, StoreUnavailable
 from jobs.records.shard_stats import TimelineSample
 from jobs.records.worker_report import WorkerReport, WorkerState
@@ -27,7 +27,6 @@ INTERVAL_SECONDS = 0.5
 LIFE_SECONDS = 1.8  # time to live of a report: a dead worker is shown as lost within 2 s
 LOADING_LIFE_SECONDS = 5.0  # longer while loading, when other threads of the process may be blocked for a while
 SAMPLE_SECONDS = 1.0  # time between two samples of the timeline
-NO_LOAD = EngineLoad(running=0, waiting=0, kv_cache_usage=0.0, output_tokens=0)
 
 
 class Reporter:
@@ -85,12 +84,12 @@ class Reporter:
 
     def publish(self) -> None:
         """Publish one report, and samples if it is time. Store errors are passed to `link`; the report is lost."""
-        load = NO_LOAD if self._engine is None else self._engine.load()
+        utilization = Utilization() if self._engine is None else self._engine.utilization()
         life = LOADING_LIFE_SECONDS if self._engine is None else LIFE_SECONDS
         try:
-            self._store.report_worker(self._report(load), life)
+            self._store.report_worker(self._report(utilization), life)
             if self._clock() - self._sampled_at >= SAMPLE_SECONDS:
-                self._publish_timeline(load)
+                self._publish_timeline(utilization)
             self._link.worked()
         except (StoreUnavailable, StoreFull) as error:
             self._link.failed(error)
@@ -106,16 +105,16 @@ class Reporter:
             return "draining"
         return "busy" if jobs else "idle"
 
-    def _room(self, load: EngineLoad, jobs: tuple[str, ...]) -> CacheRoom | None:
+    def _room(self, utilization: Utilization, jobs: tuple[str, ...]) -> CacheRoom | None:
         """Return the cache's room if it is too little, else None. Logs a warning once per job."""
-        room = self._cache.look(load, self._facts.kv_cache_bytes)
+        room = self._cache.look(utilization, self._facts.kv_cache_bytes)
         for job_id in self._cache.untold(jobs) if room else ():
             log.warning("%s job=%s", room.advice if room else "", job_id)
         return room
 
-    def _report(self, load: EngineLoad) -> WorkerReport:
+    def _report(self, utilization: Utilization) -> WorkerReport:
         facts, jobs = self._facts, self._active.job_ids()
-        room = self._room(load, jobs)
+        room = self._room(utilization, jobs)
         return WorkerReport(
             worker_id=facts.worker_id,
             host=facts.host,
@@ -129,19 +128,19 @@ class Reporter:
             started_at=facts.started_at,
             load_seconds=facts.load_seconds,
             compile_seconds=facts.compile_seconds,
-            output_throughput=self._throughput.per_second(self._clock(), load.output_tokens),
-            running=load.running,
-            waiting=load.waiting,
-            kv_cache_usage=load.kv_cache_usage,
+            output_throughput=self._throughput.per_second(self._clock(), utilization.output_tokens),
+            running=utilization.running,
+            waiting=utilization.waiting,
+            kv_cache_usage=utilization.kv_cache_usage,
             peak_memory_bytes=facts.peak_memory_bytes(),
-            output_tokens=load.output_tokens,
+            output_tokens=utilization.output_tokens,
             jobs=jobs,
             held_back=round(room.waiting) if room else 0,
             kv_cache_bytes_wanted=room.wanted_bytes if room else 0,
             refused_messages=self._refusals.count,
         )
 
-    def _publish_timeline(self, load: EngineLoad) -> None:
+    def _publish_timeline(self, utilization: Utilization) -> None:
         now = self._clock()
         seconds, self._sampled_at = now - self._sampled_at, now
         work = self._active.take_work()
@@ -151,8 +150,9 @@ class Reporter:
                 at=time.time(),
                 worker_id=self._facts.worker_id,
                 output_throughput=job.output_tokens / seconds if seconds > 0 else 0.0,
-                running=round(load.running * job.lines / all_lines) if all_lines else 0,  # a batch does not know jobs
-                kv_cache_usage=load.kv_cache_usage,
+                # The batch does not know its jobs, so their shares of it are estimated from their lines.
+                running=round(utilization.running * job.lines / all_lines) if all_lines else 0,
+                kv_cache_usage=utilization.kv_cache_usage,
             )
             try:
                 self._store.add_timeline(job_id, sample)

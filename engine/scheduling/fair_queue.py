@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 
-LINES_A_TURN = 4  # lines of one flow per turn: few, because a newcomer waits for the end of the current turn
+LINES_PER_TURN = 4  # lines of one flow per turn: few, because a newcomer waits for the end of the current turn
 FLOWS_KEPT = 256  # once more flows are known, those whose turns have all been served are forgotten
 
 
-class FairTurns:
+class FairQueue:
     """Assigns turn numbers by start-time fair queueing. Smaller numbers are served first. Thread-safe.
 
     The lines of one flow get consecutive turns. A new flow starts at the turn that is being served now, not behind the
@@ -29,8 +29,8 @@ class FairTurns:
         """
         with self._lock:
             if len(self._next_line) > FLOWS_KEPT:
-                present = now * LINES_A_TURN
+                present = now * LINES_PER_TURN
                 self._next_line = {name: line for name, line in self._next_line.items() if line > present}
-            first = max(now * LINES_A_TURN, self._next_line.get(flow, 0))
+            first = max(now * LINES_PER_TURN, self._next_line.get(flow, 0))
             self._next_line[flow] = first + count
-        return [line // LINES_A_TURN for line in range(first, first + count)]
+        return [line // LINES_PER_TURN for line in range(first, first + count)]
