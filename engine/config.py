@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from engine.scheduling.policy import SchedulingPolicy
+
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 DtypeName = Literal["auto", "float32", "bfloat16"]
 QuantizeName = Literal["none", "int8"]
@@ -22,6 +24,7 @@ class EngineConfig:
     compile: bool = True
     max_num_seqs: int | None = None  # sequences per batch; None: default of the device (CPU 64, GPU 256)
     max_batched_tokens: int | None = None  # prompt tokens per prefill step; None: default of the device
+    max_mixed_tokens: int = SchedulingPolicy.max_mixed_tokens  # prompt tokens per mixed step
     max_model_len: int | None = None  # tokens of prompt and completion together; None: the model's limit
     kv_cache_memory_bytes: int | None = None  # None: a share of the memory left (`engine.machine.resolve`)
     threads: int | None = None  # CPU threads of the model's kernels; None: the cores that this process may use
@@ -35,8 +38,7 @@ class ResolvedConfig:
     dtype: Literal["float32", "bfloat16"]
     quantize: QuantizeName
     compile: bool
-    max_num_seqs: int
-    max_batched_tokens: int
+    policy: SchedulingPolicy
     max_model_len: int
     num_pages: int  # includes page 0, the sink for padded rows
     threads: int

@@ -73,7 +73,7 @@ def load_engine(
     compile_seconds = on_a_short_thread(runner.warm_up)
     page_allocator = PageAllocator(resolved.num_pages, PAGE_SIZE)
     engine = Engine(
-        scheduler=Scheduler(page_allocator, resolved.max_num_seqs, resolved.max_batched_tokens, mixes=runner.mixes),
+        scheduler=Scheduler(page_allocator, resolved.policy, mixes=runner.mixes),
         runner=runner,
         detokenizer=tokenizer,
         eos_token_ids=eos_token_ids,

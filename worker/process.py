@@ -86,7 +86,7 @@ class WorkerProcess:
             config.quantize,
             "yes" if loaded.compiled else "no",
             config.threads,
-            config.max_num_seqs,
+            config.policy.max_num_seqs,
             config.max_model_len,
             worker.cache_tokens,
             worker.num_threads,

@@ -38,7 +38,7 @@ class RunningWorker:
     @property
     def num_threads(self) -> int:
         """Number of shards to run at the same time; one per thread."""
-        return MORE_THREADS + math.ceil(self.loaded.resolved.max_num_seqs / SEQUENCES_A_THREAD)
+        return MORE_THREADS + math.ceil(self.loaded.resolved.policy.max_num_seqs / SEQUENCES_A_THREAD)
 
     @property
     def cache_tokens(self) -> int:

@@ -95,7 +95,7 @@ def start_worker(
         engine=engine,
         preparation=Preparation(loaded.tokenizer, card),
         lease_keeper=keeper,
-        turns=Turns(keeper, engine, active, model, loaded.resolved.max_num_seqs),
+        turns=Turns(keeper, engine, active, model, loaded.resolved.policy.max_num_seqs),
         link=link,
         active=active,
         facts=facts,

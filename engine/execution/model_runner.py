@@ -18,7 +18,6 @@ from engine.execution.next_tokens import NextTokens
 from engine.execution.sampling_row import sampling_row
 from engine.execution.step_inputs import StepBuffers, StepInputs
 from engine.machine.resolve import TORCH_DTYPES
-from engine.scheduling import policy
 from engine.scheduling.batch import Batch
 from engine.scheduling.sink_sequence import sink_sequence
 from model.compiled_layer import CompiledLayer
@@ -57,10 +56,9 @@ class ModelRunner:
         self.mixes = False  # True if a step may both decode and prefill; known after `warm_up`
         self._cache = PagedKVCache(model.config, config.num_pages, PAGE_SIZE, self._device, model.dtype)
         copied = torch.cuda.Event() if self._device.type == "cuda" else None  # type: ignore[no-untyped-call]
-        max_seqs = policy.max_running(config.max_num_seqs)
         self._buffers = StepBuffers(
-            max_tokens=config.max_batched_tokens + max_seqs,
-            max_seqs=max_seqs,
+            max_tokens=config.policy.max_batched_tokens + config.policy.max_running,
+            max_seqs=config.policy.max_running,
             max_pages=-(-config.max_model_len // PAGE_SIZE),
             page_size=PAGE_SIZE,
             device=self._device,
@@ -174,7 +172,7 @@ class ModelRunner:
             return lambda: self._model.forward(inputs.token_ids, inputs.metadata, self._cache)
 
         try:
-            return DecodeGraphs.of(ladder(policy.max_running(self._config.max_num_seqs)), step_of, record)
+            return DecodeGraphs.of(ladder(self._config.policy.max_running), step_of, record)
         except Exception as error:  # noqa: BLE001 - drivers have many ways to fail; steps run without recordings
             self._log(f"Running without recorded decode steps, which failed: {_cause(error)}")
             return DecodeGraphs()

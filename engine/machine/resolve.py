@@ -11,7 +11,7 @@ import torch
 from engine.config import PAGE_SIZE, EngineConfig, ResolvedConfig
 from engine.machine.machine import Machine
 from engine.machine.memory_needs import step_bytes, weight_bytes
-from engine.scheduling import policy
+from engine.scheduling.policy import SchedulingPolicy
 from jobs.byte_size import format_bytes
 from jobs.errors import InvalidInput, ModelUnusable
 from model.checkpoint.config import ModelConfig
@@ -50,8 +50,11 @@ def resolve(
     device = choose_device(config, machine)
     kind = device.partition(":")[0]
     dtype = _dtype(config, model, kind, fast_bfloat16)
-    max_num_seqs = _positive("max_num_seqs", config.max_num_seqs, MAX_NUM_SEQS[kind])
-    max_batched_tokens = _positive("max_batched_tokens", config.max_batched_tokens, MAX_BATCHED_TOKENS[kind])
+    policy = SchedulingPolicy(
+        max_num_seqs=_positive("max_num_seqs", config.max_num_seqs, MAX_NUM_SEQS[kind]),
+        max_batched_tokens=_positive("max_batched_tokens", config.max_batched_tokens, MAX_BATCHED_TOKENS[kind]),
+        max_mixed_tokens=config.max_mixed_tokens,
+    )
     asked_len = _positive("max_model_len", config.max_model_len, model.max_position_embeddings)
     if asked_len > model.max_position_embeddings:
         raise InvalidInput(
@@ -59,9 +62,9 @@ def resolve(
         )
     page_bytes = bytes_per_page(model, PAGE_SIZE, TORCH_DTYPES[dtype])
     weights = weight_bytes(model, TORCH_DTYPES[dtype], config.quantize, packed=kind == "cpu")
-    step = step_bytes(model, TORCH_DTYPES[dtype], max_batched_tokens, policy.max_running(max_num_seqs), asked_len)
+    step = step_bytes(model, TORCH_DTYPES[dtype], policy.max_batched_tokens, policy.max_running, asked_len)
     budget = _cache_budget(config, kind, machine, weights, step)
-    enough = 1 + max_num_seqs * math.ceil(asked_len / PAGE_SIZE)
+    enough = 1 + policy.max_num_seqs * math.ceil(asked_len / PAGE_SIZE)
     num_pages = min(budget // page_bytes, enough)
     _check_memory(kind, machine, weights, num_pages * page_bytes, widened=_is_widened(config, model, dtype))
     if _is_widened(config, model, dtype):
@@ -74,8 +77,7 @@ def resolve(
         dtype=dtype,
         quantize=config.quantize,
         compile=config.compile,
-        max_num_seqs=max_num_seqs,
-        max_batched_tokens=max_batched_tokens,
+        policy=policy,
         max_model_len=_fitting_len(config, asked_len, num_pages, page_bytes, log),
         num_pages=num_pages,
         threads=_positive("threads", config.threads, machine.cores),

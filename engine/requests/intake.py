@@ -8,8 +8,8 @@ from collections.abc import Sequence as Items
 
 from engine.request import Request, RequestInvalid, RequestTooLong, Ticket
 from engine.requests.detokenizer import Detokenizer
-from engine.scheduling import policy
 from engine.scheduling.fair_queue import FairQueue
+from engine.scheduling.policy import priority
 from engine.scheduling.sequence import Sequence
 from engine.stopping.stop_checker import StopChecker
 from engine.stopping.stop_strings import StopStringFinder
@@ -69,5 +69,5 @@ class Intake:
         return Sequence(
             ticket=ticket,
             stop_checker=StopChecker(params, self._eos_token_ids, max_new_tokens, finder),
-            priority=policy.priority(0, next(self._numbers), params, max_new_tokens),
+            priority=priority(0, next(self._numbers), params, max_new_tokens),
         )

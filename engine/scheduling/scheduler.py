@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Items
 
-from engine.scheduling import policy
 from engine.scheduling.admission import Admission
 from engine.scheduling.batch import Batch
 from engine.scheduling.page_allocator import PageAllocator
+from engine.scheduling.policy import SchedulingPolicy
 from engine.scheduling.sequence import Sequence
 from engine.scheduling.sequence_queue import SequenceQueue
 from engine.scheduling.short_steps import ShortSteps
@@ -18,10 +18,10 @@ from engine.scheduling.short_steps import ShortSteps
 class Scheduler:
     """Continuous batching within a token budget and a page budget. Not thread-safe: the engine thread owns it.
 
-    A batch has at most `max_num_seqs` sequences, and a few more for new flows (`engine.scheduling.admission`).
+    A batch has at most `policy.max_num_seqs` sequences, and a few more for new flows (`engine.scheduling.admission`).
 
     Prefill comes before decode. A prefill step takes all prompts that fit, and splits longer ones into chunks. A chunk
-    always begins at a multiple of `max_batched_tokens`, so the split depends only on the prompt's length.
+    always begins at a multiple of `policy.max_batched_tokens`, so the split depends only on the prompt's length.
 
     A prefill step may take seconds. If it would delay other flows and the runner supports mixed steps, a few prompt
     tokens join each decode step instead. Kernels of such a runner give a prompt the same bits for every split.
@@ -30,8 +30,7 @@ class Scheduler:
 
     Args:
         page_allocator: Allocates the cache's pages.
-        max_num_seqs: Maximum sequences of a batch, without newcomers.
-        max_batched_tokens: Maximum prompt tokens of a prefill step.
+        policy: Limits and thresholds.
         mixes: True if a step may both decode and prefill (`ModelRunner.mixes`).
         clock: Returns the time in seconds.
     """
@@ -39,19 +38,17 @@ class Scheduler:
     def __init__(
         self,
         page_allocator: PageAllocator,
-        max_num_seqs: int,
-        max_batched_tokens: int,
+        policy: SchedulingPolicy,
         *,
         mixes: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.page_allocator = page_allocator
-        self._admission = Admission(page_allocator, max_num_seqs, max_batched_tokens)
-        self._max_num_seqs = max_num_seqs
+        self._admission = Admission(page_allocator, policy)
+        self._policy = policy
         self._mixes = mixes
-        self._max_batched_tokens = max_batched_tokens
         self._clock = clock
-        self._short_steps = ShortSteps(max_num_seqs)
+        self._short_steps = ShortSteps(policy)
         self._step_began_at = clock()
         self.turn = 0  # highest turn of an admitted sequence; other threads may read it
         self._waiting = SequenceQueue()
@@ -73,7 +70,7 @@ class Scheduler:
         """Number of sequences that wait only for pages: the batch has free places for them."""
         if not self._admission.short_of_pages:
             return 0
-        return max(0, min(self._max_num_seqs - self.num_running, self.num_waiting))
+        return max(0, min(self._policy.max_num_seqs - self.num_running, self.num_waiting))
 
     def sequences(self) -> Iterator[Sequence]:
         """Yield every sequence that is not finished."""
@@ -108,14 +105,14 @@ class Scheduler:
         """Return the next step, with pages allocated for all of its tokens, or None if no sequence can run."""
         self._step_began_at = self._clock()
         self._admit()
-        prompts, counts = self._prompts(self._max_batched_tokens)
+        prompts, counts = self._prompts(self._policy.max_batched_tokens)
         if prompts and not self._would_hold_up_others(sum(counts)):
             return Batch.prefill(prompts, counts)
         if not self._decoding:
             return None
         decoding = self._few() or self._all_with_pages()
         if prompts and len(decoding) == len(self._decoding):
-            return Batch.mixed(decoding, *self._prompts(policy.MIXED_PROMPT_TOKENS))
+            return Batch.mixed(decoding, *self._prompts(self._policy.max_mixed_tokens))
         return Batch.decode(decoding)
 
     def advance(self, batch: Batch, token_ids: Items[int]) -> list[Sequence]:
@@ -156,18 +153,18 @@ class Scheduler:
     def _would_hold_up_others(self, num_tokens: int) -> bool:
         """Return True if a prefill step of `num_tokens` would delay other flows and a mixed step can replace it."""
         flows = self._prefilling.flows.keys() | self._decoding.flows.keys()
-        return self._mixes and len(self._decoding) > 0 and len(flows) > 1 and num_tokens > policy.MIXED_PROMPT_TOKENS
+        return self._mixes and len(self._decoding) > 0 and len(flows) > 1 and num_tokens > self._policy.max_mixed_tokens
 
-    def _prompts(self, most: int) -> tuple[list[Sequence], list[int]]:
-        """Return the prompts, or next chunks of them, that fit in `most` tokens, with the token count of each.
+    def _prompts(self, max_tokens: int) -> tuple[list[Sequence], list[int]]:
+        """Return the prompts, or next chunks of them, that fit in `max_tokens` tokens, with the token count of each.
 
         The lists are not empty while any prompt is prefilling.
         """
         chosen: list[Sequence] = []
         counts: list[int] = []
-        left = most
+        left = max_tokens
         for sequence in self._prefilling:
-            count = min(sequence.num_prompt_tokens - sequence.num_computed, most)
+            count = min(sequence.num_prompt_tokens - sequence.num_computed, max_tokens)
             if count > left:
                 break
             left -= count

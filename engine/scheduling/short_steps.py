@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.scheduling import policy
+from engine.scheduling.policy import SchedulingPolicy
 from engine.scheduling.sequence import Sequence
 from engine.scheduling.sequence_queue import SequenceQueue
 
@@ -16,11 +16,11 @@ class ShortSteps:
     come.
 
     Args:
-        max_num_seqs: Maximum sequences of a batch, without newcomers.
+        policy: Limits and thresholds. A short step has at most `policy.newcomer_places` sequences.
     """
 
-    def __init__(self, max_num_seqs: int) -> None:
-        self._max_seqs = policy.newcomer_places(max_num_seqs)
+    def __init__(self, policy: SchedulingPolicy) -> None:
+        self._policy = policy
         self._whole_seconds = 0.0  # duration of the latest decode step of all sequences
         self._short_seconds: float | None = None  # shortest duration since small flows came; None until measured
         self._latest_was_short = False
@@ -31,7 +31,8 @@ class ShortSteps:
         if not flows:
             self._short_seconds = None
             return []
-        if self._latest_was_short or not policy.short_step_is_worthwhile(self._whole_seconds, self._short_seconds):
+        worthwhile = self._policy.short_step_is_worthwhile(self._whole_seconds, self._short_seconds)
+        if self._latest_was_short or not worthwhile:
             return []
         return [sequence for sequence in decoding if sequence.flow in flows]
 
@@ -52,13 +53,11 @@ class ShortSteps:
         """
         if len(decoding.flows) < 2:
             return set()
-        small = [
-            flow for flow, count in decoding.flows.items() if count <= self._max_seqs and flow not in waiting.flows
-        ]
+        left = self._policy.newcomer_places
+        small = [flow for flow, count in decoding.flows.items() if count <= left and flow not in waiting.flows]
         if len(small) == len(decoding.flows):
             return set()
         chosen: set[str] = set()
-        left = self._max_seqs
         for flow in sorted(small, key=lambda name: decoding.flows[name]):
             left -= decoding.flows[flow]
             if left >= 0:

@@ -15,6 +15,7 @@ from engine.engine import Engine
 from engine.load import LoadedEngine, load_engine
 from engine.requests.runner import Runner
 from engine.scheduling.page_allocator import PageAllocator
+from engine.scheduling.policy import SchedulingPolicy
 from engine.scheduling.scheduler import Scheduler
 from model.checkpoint.config import ModelConfig
 from model.kv_cache import bytes_per_page
@@ -37,7 +38,7 @@ def make_engine() -> Iterator[MakeEngine]:
         on_death: Callable[[BaseException], None] = lambda _: None,
     ) -> Engine:
         engine = Engine(
-            scheduler=Scheduler(PageAllocator(num_pages, page_size=4), max_num_seqs=8, max_batched_tokens=64),
+            scheduler=Scheduler(PageAllocator(num_pages, page_size=4), SchedulingPolicy(8, 64)),
             runner=runner,
             detokenizer=ByteTokenizer(),
             eos_token_ids=(EOS,),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from engine.request import Request, Ticket
-from engine.scheduling import policy
+from engine.scheduling.policy import priority
 from engine.scheduling.sequence import Sequence
 from engine.stopping.stop_checker import StopChecker
 from jobs.records.sampling import SamplingParams
@@ -21,5 +21,5 @@ def sequence(num_prompt_tokens: int, max_tokens: int, *, wave: int = 0, flow: st
     return Sequence(
         ticket=Ticket(Request(prompt, params, flow=flow)),
         stop_checker=StopChecker(params, (), max_tokens),
-        priority=policy.priority(wave, number, params, max_tokens),
+        priority=priority(wave, number, params, max_tokens),
     )

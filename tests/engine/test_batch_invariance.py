@@ -15,7 +15,6 @@ from engine.config import PAGE_SIZE, EngineConfig
 from engine.execution.model_runner import ModelRunner
 from engine.load import LoadedEngine, load_engine
 from engine.request import Request, Ticket
-from engine.scheduling import policy
 from jobs.records.sampling import SamplingParams
 from model.checkpoint.config import ModelConfig
 from model.kv_cache import bytes_per_page
@@ -106,12 +105,11 @@ def test_pre_empted_sequences_give_the_ids_of_undisturbed_ones(load: Load) -> No
 def test_a_prompt_that_joins_another_flows_decode_steps_gives_the_ids_of_one_alone(
     load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded = load(compile=True, max_batched_tokens=150)
+    loaded = load(compile=True, max_batched_tokens=150, max_mixed_tokens=100)
     expected = alone(loaded)
     runner = loaded.engine._runner
     assert isinstance(runner, ModelRunner)
     run = mock.Mock(wraps=runner.run)
-    monkeypatch.setattr(policy, "MIXED_PROMPT_TOKENS", 100)
     monkeypatch.setattr(runner, "run", run)
     first, *others = requests()
     later: list[Ticket] = []

@@ -15,6 +15,7 @@ from engine.execution.decode_graphs import DecodeGraphs, Record, RecordedStep, S
 from engine.execution.model_runner import ModelRunner
 from engine.request import Request
 from engine.scheduling.page_allocator import PageAllocator
+from engine.scheduling.policy import SchedulingPolicy
 from engine.scheduling.scheduler import Scheduler
 from jobs.records.sampling import SamplingParams
 from model.qwen3 import Qwen3ForCausalLM
@@ -25,8 +26,7 @@ CONFIG = ResolvedConfig(
     dtype="float32",
     quantize="none",
     compile=True,
-    max_num_seqs=11,
-    max_batched_tokens=256,
+    policy=SchedulingPolicy(max_num_seqs=11, max_batched_tokens=256),
     max_model_len=400,
     num_pages=40,  # too few for all: sequences are pre-empted and replayed
     threads=1,
@@ -71,7 +71,7 @@ def completions(model: Qwen3ForCausalLM, record: Record | None, said: list[str])
     runner = ModelRunner(model, CONFIG, said.append, record)
     runner.warm_up()
     engine = Engine(
-        scheduler=Scheduler(PageAllocator(CONFIG.num_pages, PAGE_SIZE), CONFIG.max_num_seqs, CONFIG.max_batched_tokens),
+        scheduler=Scheduler(PageAllocator(CONFIG.num_pages, PAGE_SIZE), CONFIG.policy),
         runner=runner,
         detokenizer=ByteTokenizer(),
         eos_token_ids=(),

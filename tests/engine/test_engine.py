@@ -8,6 +8,7 @@ import pytest
 from engine.engine import Engine
 from engine.request import EngineDead, Request, RequestInvalid, RequestTooLong, Ticket
 from engine.scheduling.page_allocator import PageAllocator
+from engine.scheduling.policy import SchedulingPolicy
 from engine.scheduling.scheduler import Scheduler
 from jobs.records.sampling import SamplingParams
 from tests.engine.conftest import MakeEngine
@@ -129,7 +130,7 @@ def test_a_shutdown_cancels_what_is_unfinished(make_engine: MakeEngine) -> None:
 
 def test_an_engine_that_never_started_can_be_shut_down() -> None:
     engine = Engine(
-        scheduler=Scheduler(PageAllocator(9, 4), 4, 16),
+        scheduler=Scheduler(PageAllocator(9, 4), SchedulingPolicy(4, 16)),
         runner=TableRunner({}),
         detokenizer=ByteTokenizer(),
         eos_token_ids=(EOS,),

@@ -9,6 +9,7 @@ from engine.engine import Engine
 from engine.request import Request
 from engine.scheduling.fair_queue import FLOWS_KEPT, LINES_PER_TURN, FairQueue
 from engine.scheduling.page_allocator import PageAllocator
+from engine.scheduling.policy import SchedulingPolicy
 from engine.scheduling.scheduler import Scheduler
 from jobs.records.sampling import SamplingParams
 from tests.support.fake_runner import EOS, ByteTokenizer, TableRunner
@@ -53,7 +54,7 @@ def test_between_two_flows_that_wait_neither_gets_more_than_two_turns_ahead(subm
 
 
 def test_a_few_lines_behind_many_are_done_long_before_these() -> None:
-    scheduler = Scheduler(PageAllocator(num_pages=65, page_size=4), max_num_seqs=4, max_batched_tokens=64)
+    scheduler = Scheduler(PageAllocator(num_pages=65, page_size=4), SchedulingPolicy(4, 64))
     engine = Engine(
         scheduler=scheduler, runner=TableRunner({}), detokenizer=ByteTokenizer(), eos_token_ids=(EOS,), max_model_len=64
     )

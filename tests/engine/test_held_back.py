@@ -7,6 +7,7 @@ import pytest
 from engine.engine import Engine
 from engine.request import GroupStats, Request, Utilization
 from engine.scheduling.page_allocator import PageAllocator
+from engine.scheduling.policy import SchedulingPolicy
 from engine.scheduling.scheduler import Scheduler
 from jobs.records.sampling import SamplingParams
 from tests.engine.conftest import MakeEngine
@@ -50,7 +51,7 @@ def test_a_large_cache_holds_nobody_back_however_many_wait(make_engine: MakeEngi
 
 
 def test_who_waits_for_a_place_in_a_full_batch_is_not_held_back_by_the_cache() -> None:
-    scheduler = Scheduler(PageAllocator(8, page_size=4), max_num_seqs=2, max_batched_tokens=64)
+    scheduler = Scheduler(PageAllocator(8, page_size=4), SchedulingPolicy(2, 64))
     for _ in range(5):
         scheduler.add(sequence(4, 4))
     scheduler.schedule()
@@ -58,7 +59,7 @@ def test_who_waits_for_a_place_in_a_full_batch_is_not_held_back_by_the_cache() -
 
 
 def test_only_as_many_are_held_back_as_the_batch_has_places_for() -> None:
-    scheduler = Scheduler(PageAllocator(6, page_size=4), max_num_seqs=4, max_batched_tokens=64)
+    scheduler = Scheduler(PageAllocator(6, page_size=4), SchedulingPolicy(4, 64))
     for _ in range(9):
         scheduler.add(sequence(4, 8))
     scheduler.schedule()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from engine.scheduling import policy
 from engine.scheduling.batch import Batch
 from engine.scheduling.page_allocator import PageAllocator
+from engine.scheduling.policy import SchedulingPolicy
 from engine.scheduling.scheduler import Scheduler
 from engine.scheduling.sequence import Sequence
 from tests.engine.sequences import sequence
 
 PAGE, SEQS = 4, 16
-PLACES = policy.newcomer_places(SEQS)
+POLICY = SchedulingPolicy(SEQS, max_batched_tokens=64)
+PLACES = POLICY.newcomer_places
 
 
 def add(scheduler: Scheduler, count: int, flow: str, max_tokens: int = 40) -> list[Sequence]:
@@ -32,7 +33,7 @@ def step(scheduler: Scheduler) -> Batch:
 @pytest.fixture
 def full() -> Scheduler:
     """Decodes as many lines of one flow as usually run together; more of them wait."""
-    scheduler = Scheduler(PageAllocator(1000, PAGE), max_num_seqs=SEQS, max_batched_tokens=64)
+    scheduler = Scheduler(PageAllocator(1000, PAGE), POLICY)
     add(scheduler, 2 * SEQS, "huge")
     step(scheduler)
     assert step(scheduler).phase == "decode"
@@ -48,7 +49,7 @@ def test_the_next_step_is_a_newcomers_prefill(full: Scheduler) -> None:
 
 
 def test_newcomers_do_not_wait_for_others_to_make_a_prefill_worthwhile() -> None:
-    scheduler = Scheduler(PageAllocator(1000, PAGE), max_num_seqs=SEQS, max_batched_tokens=64)
+    scheduler = Scheduler(PageAllocator(1000, PAGE), POLICY)
     add(scheduler, SEQS - 1, "huge")
     step(scheduler)
     add(scheduler, 1, "huge")
@@ -84,13 +85,13 @@ def test_nobody_follows_newcomers_until_the_batch_is_back_at_its_size(full: Sche
 
 
 def test_a_flow_alone_fills_a_batch_and_no_more() -> None:
-    scheduler = Scheduler(PageAllocator(1000, PAGE), max_num_seqs=SEQS, max_batched_tokens=1000)
+    scheduler = Scheduler(PageAllocator(1000, PAGE), SchedulingPolicy(SEQS, 1000))
     add(scheduler, 3 * SEQS, "huge")
     assert len(step(scheduler).sequences) == SEQS
 
 
 def test_newcomers_take_no_pages_that_those_who_run_need() -> None:
-    scheduler = Scheduler(PageAllocator(1 + 2 * SEQS, PAGE), max_num_seqs=SEQS, max_batched_tokens=64)
+    scheduler = Scheduler(PageAllocator(1 + 2 * SEQS, PAGE), POLICY)
     add(scheduler, SEQS, "huge", max_tokens=2)
     step(scheduler)
     add(scheduler, 1, "small")

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from engine.scheduling import policy
 from engine.scheduling.page_allocator import PageAllocator
+from engine.scheduling.policy import SchedulingPolicy
 from engine.scheduling.scheduler import Scheduler
 from engine.scheduling.sequence import Sequence
 from tests.engine.sequences import sequence
@@ -15,7 +15,8 @@ PAGE = 4
 def make(
     num_pages: int = 100, max_num_seqs: int = 8, max_batched_tokens: int = 32, *, mixes: bool = False
 ) -> Scheduler:
-    return Scheduler(PageAllocator(num_pages, PAGE), max_num_seqs, max_batched_tokens, mixes=mixes)
+    policy = SchedulingPolicy(max_num_seqs, max_batched_tokens, max_mixed_tokens=10)
+    return Scheduler(PageAllocator(num_pages, PAGE), policy, mixes=mixes)
 
 
 def drain(scheduler: Scheduler, runner: CacheRunner) -> list[Sequence]:
@@ -76,18 +77,11 @@ def phases_of_a_long_prompt_beside(flow: str, *, mixes: bool) -> list[tuple[str,
     return [(batch.phase, batch.num_tokens) for batch in runner.batches[1:] if batch.phase != "decode"]
 
 
-@pytest.fixture
-def ten_mixed_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policy, "MIXED_PROMPT_TOKENS", 10)
-
-
-@pytest.mark.usefixtures("ten_mixed_tokens")
 def test_a_long_prompt_does_not_hold_up_other_flows_where_the_runner_mixes() -> None:
-    rest = ("prefill", (10,))  # no longer than what a mixed step takes
+    rest = ("prefill", (10,))  # no longer than `max_mixed_tokens`
     assert phases_of_a_long_prompt_beside("other", mixes=True) == [("mixed", (1, 10))] * 6 + [rest]
 
 
-@pytest.mark.usefixtures("ten_mixed_tokens")
 @pytest.mark.parametrize(("flow", "mixes"), [("long", True), ("other", False)])
 def test_prompts_come_first_in_a_lone_flow_and_where_the_runner_cannot_mix(flow: str, mixes: bool) -> None:
     apart = [("prefill", (32,)), ("prefill", (32,)), ("prefill", (6,))]

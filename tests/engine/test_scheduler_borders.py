@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engine.scheduling import policy
 from engine.scheduling.page_allocator import PageAllocator
+from engine.scheduling.policy import SchedulingPolicy
 from engine.scheduling.scheduler import Scheduler
 from tests.engine.sequences import sequence
 
@@ -13,7 +13,7 @@ PAGE = 4
 
 
 def scheduler_of(usable_pages: int) -> Scheduler:
-    return Scheduler(PageAllocator(usable_pages + 1, PAGE), max_num_seqs=8, max_batched_tokens=32)
+    return Scheduler(PageAllocator(usable_pages + 1, PAGE), SchedulingPolicy(8, 32))
 
 
 def test_a_sequence_that_just_fits_the_cache_is_taken_since_its_last_token_is_never_fed() -> None:
@@ -59,7 +59,14 @@ def test_a_flow_that_fills_the_batch_up_in_this_step_gets_no_place_beyond_it() -
     assert scheduler.num_running == 8
 
 
+@pytest.mark.parametrize("limit", ["max_num_seqs", "max_batched_tokens", "max_mixed_tokens"])
+def test_a_policy_that_could_never_run_a_step_is_refused(limit: str) -> None:
+    with pytest.raises(ValueError, match=f"at least 1: .*{limit}=0"):
+        SchedulingPolicy(**{"max_num_seqs": 1, "max_batched_tokens": 1, limit: 0})
+
+
 def test_an_eighth_of_the_batch_or_128_tokens_are_just_worth_a_prefill() -> None:
-    assert policy.prefill_is_worthwhile(1, num_running=7, max_num_seqs=8)
-    assert not policy.prefill_is_worthwhile(127, num_running=8, max_num_seqs=8)
-    assert policy.prefill_is_worthwhile(128, num_running=8, max_num_seqs=8)
+    policy = SchedulingPolicy(max_num_seqs=8, max_batched_tokens=32)
+    assert policy.prefill_is_worthwhile(1, num_running=7)
+    assert not policy.prefill_is_worthwhile(127, num_running=8)
+    assert policy.prefill_is_worthwhile(128, num_running=8)

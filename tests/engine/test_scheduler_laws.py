@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from unittest import mock
-
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from engine.scheduling import policy
 from engine.scheduling.page_allocator import PageAllocator
+from engine.scheduling.policy import SchedulingPolicy
 from engine.scheduling.scheduler import Scheduler
 from engine.scheduling.sequence import Sequence
 from tests.engine.sequences import sequence
@@ -19,7 +17,9 @@ PAGE, NUM_PAGES, MAX_SEQS, BUDGET, MAX_LEN = 4, 12, 5, 16, 40
 
 
 def make(num_pages: int, *, mixes: bool = False) -> Scheduler:
-    return Scheduler(PageAllocator(num_pages, PAGE), MAX_SEQS, BUDGET, mixes=mixes)
+    return Scheduler(
+        PageAllocator(num_pages, PAGE), SchedulingPolicy(MAX_SEQS, BUDGET, max_mixed_tokens=5), mixes=mixes
+    )
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -64,7 +64,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert (batch is None) == (not self.unfinished)
         if batch is None:
             return False
-        assert 0 < len(batch.sequences) <= MAX_SEQS + policy.newcomer_places(MAX_SEQS)
+        assert 0 < len(batch.sequences) <= MAX_SEQS + MAX_SEQS // 4
         assert sum(batch.num_tokens[batch.num_decodes :]) <= BUDGET
         assert self.mixes or batch.phase != "mixed"
         done = self.scheduler.advance(batch, self.runner.run(batch))
@@ -97,17 +97,6 @@ def alone(original: Sequence) -> list[int]:
 
 class MixingSchedulerMachine(SchedulerMachine):
     mixes = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._few_tokens = mock.patch.object(policy, "MIXED_PROMPT_TOKENS", 5)
-        self._few_tokens.start()
-
-    def teardown(self) -> None:
-        try:
-            super().teardown()
-        finally:
-            self._few_tokens.stop()
 
 
 SETTINGS = settings(max_examples=60, stateful_step_count=20, deadline=None)

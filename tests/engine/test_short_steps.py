@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from engine.scheduling.page_allocator import PageAllocator
+from engine.scheduling.policy import SchedulingPolicy
 from engine.scheduling.scheduler import Scheduler
 from tests.engine.sequences import sequence
 
@@ -20,7 +21,9 @@ class Steps:
     def __init__(self, seconds_of: Callable[[int], float]) -> None:
         self._now = 0.0
         self._seconds_of = seconds_of
-        self.scheduler = Scheduler(PageAllocator(1000, 4), SEQS, max_batched_tokens=64, clock=lambda: self._now)
+        self.scheduler = Scheduler(
+            PageAllocator(1000, 4), SchedulingPolicy(SEQS, max_batched_tokens=64), clock=lambda: self._now
+        )
 
     def add(self, count: int, flow: str, max_tokens: int = 60) -> None:
         for _ in range(count):
