@@ -20,6 +20,7 @@ from engine.scheduling.scheduler import Scheduler
 from model.checkpoint.config import ModelConfig
 from model.checkpoint.generation_config import GenerationConfig
 from model.kv_cache import bytes_per_page
+from model.memory.peak_memory import peak_memory_bytes
 from model.text.tokenizer import Tokenizer
 
 
@@ -37,7 +38,10 @@ class LoadedEngine:
     load_seconds: float  # without compilation
     compile_seconds: float
     kv_cache_bytes: int
-    peak_memory_bytes: Callable[[], int]  # peak so far: GPU memory on CUDA, else memory of the process
+
+    def peak_memory_bytes(self) -> int:
+        """Return the peak memory so far: GPU memory on CUDA, else memory of the whole process."""
+        return peak_memory_bytes(self.resolved.device)
 
 
 def load_engine(
@@ -92,7 +96,6 @@ def load_engine(
         load_seconds=loaded_at - started_at,
         compile_seconds=compile_seconds,
         kv_cache_bytes=resolved.num_pages * bytes_per_page(model_config, PAGE_SIZE, TORCH_DTYPES[resolved.dtype]),
-        peak_memory_bytes=runner.peak_memory_bytes,
     )
 
 

@@ -13,7 +13,7 @@ from torch._dynamo.utils import counters
 
 from cli.offline.local_model import LocalModel
 from model.generate import generate_text_basic, generate_text_basic_cache
-from model.memory.peak_memory import peak_cpu_memory_bytes
+from model.memory.peak_memory import peak_memory_bytes
 
 Generate = Callable[..., torch.Tensor]
 
@@ -64,9 +64,8 @@ def measure_modes(
         warm_up_seconds = _timed(local, generate, prompt, num_tokens)
         graphs = _compiled_graphs()
         seconds = statistics.median(_timed(local, generate, prompt, num_tokens) for _ in range(runs))
-        yield ModeFigures(
-            mode, num_tokens / seconds, warm_up_seconds, _peak_memory(), recompiles=_compiled_graphs() - graphs
-        )
+        peak = peak_memory_bytes(local.resolved.device)
+        yield ModeFigures(mode, num_tokens / seconds, warm_up_seconds, peak, recompiles=_compiled_graphs() - graphs)
 
 
 def _timed(local: LocalModel, generate: Generate, prompt: torch.Tensor, num_tokens: int) -> float:
@@ -88,13 +87,3 @@ def _reset_peak_memory() -> None:
     clear_refs = Path("/proc/self/clear_refs")
     if clear_refs.exists():
         clear_refs.write_text("5")
-
-
-def _peak_memory() -> int:
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    return peak_cpu_memory_bytes()

@@ -9,16 +9,13 @@ from dataclasses import dataclass
 import torch
 
 from engine.config import EngineConfig, ResolvedConfig
-from engine.execution.compilation import compile_obstacle, keep_compile_cache
+from engine.execution.compilation import compiled_layers, keep_compile_cache
 from engine.load import set_up_machine
 from engine.machine.resolve import TORCH_DTYPES
 from model.checkpoint.config import ModelConfig
 from model.checkpoint.generation_config import GenerationConfig
 from model.checkpoint.hub import ModelFolder
-from model.compiled_layer import CompiledLayer
-from model.fused_layers import can_fuse, fused_decoder_layers
-from model.layers import layer_by_layer
-from model.qwen3 import Qwen3ForCausalLM, decoder_layer, plain_layers
+from model.qwen3 import Qwen3ForCausalLM, plain_layers
 from model.text.tokenizer import Tokenizer
 
 
@@ -35,17 +32,11 @@ class LocalModel:
     def compile_layers(self, wanted: bool, log: Callable[[str], None]) -> bool:
         """Choose whether the layers run compiled, as in a worker, or uncompiled.
 
-        Returns whether they run compiled. If compilation is not possible, a line in the log says why.
+        Returns True if they run compiled. If compilation is not possible, a line in the log says why.
         """
-        if wanted and can_fuse(self.model.weights.layers):
-            self.model.layers_fn = fused_decoder_layers
-            return True
-        obstacle = compile_obstacle(self.resolved.device) if wanted else None
-        if obstacle:
-            log(f"Running without torch.compile: {obstacle}.")
-        compiled = wanted and obstacle is None
-        self.model.layers_fn = layer_by_layer(CompiledLayer(decoder_layer)) if compiled else plain_layers
-        return compiled
+        layers_fn = compiled_layers(self.model, log) if wanted else None
+        self.model.layers_fn = layers_fn or plain_layers
+        return layers_fn is not None
 
 
 def load_local_model(folder: ModelFolder, config: EngineConfig, log: Callable[[str], None]) -> LocalModel:

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
-import torch
-
 from cli.console.console import Console
 from cli.offline.generation import TextPiece, prompt_ids, stream_with_engine, stream_without_cache
 from cli.offline.local_model import LocalModel, load_local_model
@@ -19,7 +17,7 @@ from jobs.records.sampling import SamplingParams, SamplingSettings
 from jobs.records.served_name import served_name
 from jobs.settings import Settings
 from model.checkpoint.hub import resolve_model
-from model.memory.peak_memory import peak_cpu_memory_bytes
+from model.memory.peak_memory import peak_memory_bytes
 from worker.engine_options import engine_config
 
 DEFAULT_MAX_TOKENS = 256
@@ -81,5 +79,5 @@ class LocalSession:
         return stream_with_engine(self.loaded, token_ids, params)
 
     def peak_memory_bytes(self) -> int:
-        """Return the peak memory of the GPU, or of this process if there is no GPU."""
-        return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else peak_cpu_memory_bytes()
+        """Return the peak memory so far: GPU memory on CUDA, else memory of this process."""
+        return peak_memory_bytes(self.loaded.resolved.device)

@@ -1,14 +1,19 @@
-"""Support for `torch.compile`: its cache folder, and checks that it can work on this machine."""
+"""Compiled layers: their choice for this machine, and the cache folder of `torch.compile`."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import shutil
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 
 import torch
+
+from model.compiled_layer import CompiledLayer
+from model.fused_layers import can_fuse, fused_decoder_layers
+from model.layers import LayersFn, layer_by_layer
+from model.qwen3 import Qwen3ForCausalLM, decoder_layer
 
 CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
@@ -26,6 +31,24 @@ def keep_compile_cache(environ: MutableMapping[str, str] = os.environ) -> Path:
     anything is compiled. A folder that the environment variable already names stays in use.
     """
     return Path(environ.setdefault(CACHE_VARIABLE, str(cache_folder(environ) / "inductor")))
+
+
+def compiled_layers(model: Qwen3ForCausalLM, log: Callable[[str], None]) -> LayersFn | None:
+    """Return the fastest compiled function for a model's layers, or None if only plain layers can run.
+
+    Our C++ kernels run all layers in one call. Without them, `torch.compile` compiles a layer in the first step.
+
+    Args:
+        model: The model, with its weights packed.
+        log: Called with the reason if the result is None.
+    """
+    if can_fuse(model.weights.layers):
+        return fused_decoder_layers
+    obstacle = compile_obstacle(model.device.type)
+    if obstacle is not None:
+        log(f"Running without torch.compile: {obstacle}.")
+        return None
+    return layer_by_layer(CompiledLayer(decoder_layer))
 
 
 def compile_obstacle(device: str) -> str | None:

@@ -10,7 +10,7 @@ from typing import Self
 import torch
 
 from engine.config import PAGE_SIZE, ResolvedConfig
-from engine.execution.compilation import compile_obstacle
+from engine.execution.compilation import compiled_layers
 from engine.execution.cuda_graph import CudaRecorder
 from engine.execution.decode_graphs import DecodeGraphs, Record, Step, ladder
 from engine.execution.heap import keep_freed_memory
@@ -20,12 +20,9 @@ from engine.execution.step_inputs import StepBuffers, StepInputs
 from engine.machine.resolve import TORCH_DTYPES
 from engine.scheduling.batch import Batch
 from engine.scheduling.sink_sequence import sink_sequence
-from model.compiled_layer import CompiledLayer
-from model.fused_layers import can_fuse, fused_decoder_layers
+from model.fused_layers import fused_decoder_layers
 from model.kv_cache import PagedKVCache
-from model.layers import layer_by_layer
-from model.memory.peak_memory import peak_cpu_memory_bytes
-from model.qwen3 import Qwen3ForCausalLM, decoder_layer, plain_layers
+from model.qwen3 import Qwen3ForCausalLM, plain_layers
 
 
 class ModelRunner:
@@ -107,12 +104,6 @@ class ModelRunner:
             return f"{self._device} ({torch.cuda.get_device_name(self._device)})"
         return str(self._device)
 
-    def peak_memory_bytes(self) -> int:
-        """Return the peak memory so far: GPU memory on CUDA, else memory of the whole process."""
-        if self._device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self._device)
-        return peak_cpu_memory_bytes()
-
     @torch.inference_mode()
     def run(self, batch: Batch) -> list[int]:
         """Feed the batch's tokens and return the sampled ids (see `Runner.run`)."""
@@ -147,19 +138,16 @@ class ModelRunner:
         return time.monotonic() - started_at if self.compiled else 0.0
 
     def _compile(self) -> bool:
-        if can_fuse(self._model.weights.layers):
-            self._model.layers_fn = fused_decoder_layers
-            self.mixes = True
-            self._run_small_steps()
-            return True
-        obstacle = compile_obstacle(self._device.type)
-        if obstacle is not None:
-            self._log(f"Running without torch.compile: {obstacle}.")
+        layers_fn = compiled_layers(self._model, self._log)
+        if layers_fn is None:
             return False
-        self._model.layers_fn = layer_by_layer(CompiledLayer(decoder_layer))
+        self._model.layers_fn = layers_fn
+        self.mixes = layers_fn is fused_decoder_layers
         try:
             self._run_small_steps()
-        except Exception as error:  # noqa: BLE001 - a compiler has many ways to fail; the model runs without it
+        except Exception as error:  # a compiler has many ways to fail; the model runs without it
+            if self.mixes:
+                raise  # nothing is compiled here, so this error would come again
             self._log(f"Running without torch.compile, which failed: {_cause(error)}")
             self._model.layers_fn = plain_layers
             return False

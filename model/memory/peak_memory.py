@@ -1,4 +1,4 @@
-"""Peak memory of this process."""
+"""Peak memory of this process and of its GPU."""
 
 from __future__ import annotations
 
@@ -6,6 +6,19 @@ import re
 import resource
 import sys
 from pathlib import Path
+
+
+def peak_memory_bytes(device: str) -> int:
+    """Return the peak memory so far, in bytes: memory of the GPU on CUDA, else memory of the whole process.
+
+    Args:
+        device: The model's device: "cpu", "cuda:0" or "mps".
+    """
+    if not device.startswith("cuda"):
+        return peak_cpu_memory_bytes()
+    import torch  # here: the memory of a process without torch can be measured, too
+
+    return torch.cuda.max_memory_allocated(device)
 
 
 def peak_cpu_memory_bytes() -> int:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 BYTES = 256 << 20
-SAY = "from model.memory.peak_memory import peak_cpu_memory_bytes; print(peak_cpu_memory_bytes())"
+SAY = "from model.memory.peak_memory import peak_memory_bytes; print(peak_memory_bytes('cpu'))"
 
 
 def peak_of_a_process(code: str) -> int:
