@@ -10,11 +10,10 @@ from collections.abc import Sequence as Items
 from engine.request import EngineDead, GroupStats, Request, Ticket, Utilization
 from engine.requests import delivery
 from engine.requests.delivery import Delivery
-from engine.requests.detokenizer import Detokenizer
 from engine.requests.group_meter import GroupMeter
 from engine.requests.inbox import Inbox, Mail
 from engine.requests.intake import Intake
-from engine.requests.runner import Runner
+from engine.requests.ports import Detokenizer, Runner
 from engine.scheduling.batch import Batch
 from engine.scheduling.scheduler import Scheduler
 from engine.scheduling.sequence import Sequence

@@ -18,7 +18,7 @@ from engine.machine.machine import Machine
 from engine.machine.resolve import resolve
 from engine.request import Request
 from engine.scheduling.batch import Batch
-from engine.scheduling.sink_sequence import sink_sequence
+from engine.scheduling.sequence import Sequence
 from jobs.records.sampling import SamplingParams
 from model.checkpoint.config import ModelConfig
 from model.generate import generate_text_basic_cache
@@ -83,7 +83,7 @@ def _extra_waits(folder: Path, config: EngineConfig, device: torch.device) -> fl
     resolved = resolve(config, model_config, Machine.inspect())
     runner = ModelRunner.from_folder(folder, resolved, vocab_limit=model_config.vocab_size, log=print)
     runner.warm_up()
-    sequences = [sink_sequence() for _ in range(3)]
+    sequences = [Sequence.on_sink_page() for _ in range(3)]
     for sequence in sequences:
         sequence.num_computed = 2
     batch = Batch.decode(sequences)

@@ -11,22 +11,20 @@ import torch
 
 from engine.config import PAGE_SIZE, ResolvedConfig
 from engine.execution.compilation import compiled_layers
-from engine.execution.cuda_graph import CudaRecorder
-from engine.execution.decode_graphs import DecodeGraphs, Record, Step, ladder
+from engine.execution.decode_graphs import CudaRecorder, DecodeGraphs, Record, Step, ladder
 from engine.execution.heap import keep_freed_memory
-from engine.execution.next_tokens import NextTokens
-from engine.execution.sampling_row import sampling_row
+from engine.execution.next_tokens import NextTokens, sampling_row
 from engine.execution.step_inputs import StepBuffers, StepInputs
 from engine.machine.resolve import TORCH_DTYPES
 from engine.scheduling.batch import Batch
-from engine.scheduling.sink_sequence import sink_sequence
+from engine.scheduling.sequence import Sequence
 from model.fused_layers import fused_decoder_layers
 from model.kv_cache import PagedKVCache
 from model.qwen3 import Qwen3ForCausalLM, plain_layers
 
 
 class ModelRunner:
-    """Feeds a batch's tokens to the model and samples the next ids. Implements `engine.requests.runner.Runner`.
+    """Feeds a batch's tokens to the model and samples the next ids. Implements `engine.requests.ports.Runner`.
 
     Only one thread may use it at a time.
     """
@@ -156,7 +154,7 @@ class ModelRunner:
     @torch.inference_mode()
     def _record_decode(self, record: Record) -> DecodeGraphs:
         def step_of(size: int) -> Step:
-            inputs = self._build_recorded(Batch.decode([sink_sequence()]), size)
+            inputs = self._build_recorded(Batch.decode([Sequence.on_sink_page()]), size)
             return lambda: self._model.forward(inputs.token_ids, inputs.metadata, self._cache)
 
         try:
@@ -171,7 +169,7 @@ class ModelRunner:
 
     def _run_small_steps(self) -> None:
         for count in (2, 1):
-            sequences = [sink_sequence() for _ in range(count)]
+            sequences = [Sequence.on_sink_page() for _ in range(count)]
             self.run(Batch.prefill(sequences, [3] * count))
             for sequence in sequences:
                 sequence.num_computed = 2

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence as Items
 
 import torch
 
+from engine.scheduling.sequence import Sequence
 from model.qwen3 import Qwen3ForCausalLM
 from model.sampling.sampling import SamplingBatch, SamplingRow, sample
 
 _MAX_REACH = 64  # maximum of a row's `reach`: below the 64 largest logits, too many lie close together
 _PAUSE_STEPS = 32  # steps with all logits after a step in which too many logits lay close together
+_GREEDY = SamplingRow()
 
 
 class NextTokens:
@@ -25,7 +27,7 @@ class NextTokens:
         self._model = model
         self._pause = 0  # steps left to compute with all logits
 
-    def choose(self, hidden: torch.Tensor, rows: Sequence[SamplingRow]) -> list[int]:
+    def choose(self, hidden: torch.Tensor, rows: Items[SamplingRow]) -> list[int]:
         """Return one token id per row.
 
         Args:
@@ -43,7 +45,7 @@ class NextTokens:
         found: list[int] = chosen.tolist()
         return found
 
-    def _largest(self, hidden: torch.Tensor, rows: Sequence[SamplingRow]) -> tuple[torch.Tensor, torch.Tensor] | None:
+    def _largest(self, hidden: torch.Tensor, rows: Items[SamplingRow]) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Return each row's largest logits and their ids, or None if all logits are needed or faster."""
         if self._model.weights.screen is None:
             return None
@@ -59,3 +61,31 @@ class NextTokens:
         if largest is None:
             self._pause = _PAUSE_STEPS
         return largest
+
+
+def sampling_row(sequence: Sequence, vocab_size: int) -> SamplingRow:
+    """Return the settings that choose the sequence's next token.
+
+    Args:
+        sequence: A sequence whose known tokens have all been fed.
+        vocab_size: Number of ids that can be sampled. Stop tokens beyond them need no ban.
+    """
+    params = sequence.params
+    split = sequence.num_prompt_tokens
+    barred = sequence.stop_checker.barred_token_ids(sequence.num_generated)
+    if params.greedy and not params.penalised and not barred:
+        return _GREEDY  # one shared object: large greedy batches are built much faster
+    return SamplingRow(
+        temperature=params.temperature,
+        top_k=params.top_k,
+        top_p=params.top_p,
+        min_p=params.min_p,
+        presence_penalty=params.presence_penalty,
+        frequency_penalty=params.frequency_penalty,
+        repetition_penalty=params.repetition_penalty,
+        seed=params.seed,
+        position=len(sequence.tokens),
+        prompt_ids=sequence.tokens[:split] if params.penalised else (),
+        output_ids=sequence.tokens[split:] if params.penalised else (),
+        banned_ids=tuple(token_id for token_id in barred if token_id < vocab_size),
+    )

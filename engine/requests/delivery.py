@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from engine.request import RequestOutput, Ticket
-from engine.requests.detokenizer import Detokenizer
+from engine.requests.ports import Detokenizer
 from engine.scheduling.sequence import Sequence
 
 

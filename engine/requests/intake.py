@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from collections.abc import Sequence as Items
 
 from engine.request import Request, RequestInvalid, RequestTooLong, Ticket
-from engine.requests.detokenizer import Detokenizer
+from engine.requests.ports import Detokenizer
 from engine.scheduling.fair_queue import FairQueue
 from engine.scheduling.policy import priority
 from engine.scheduling.sequence import Sequence

@@ -5,8 +5,10 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
+from typing import Self
 
-from engine.request import Ticket
+from engine.request import Request, Ticket
+from engine.scheduling.page_allocator import SINK_PAGE
 from engine.scheduling.policy import Priority
 from engine.stopping.stop_checker import StopChecker
 from jobs.records.sampling import FinishReason, SamplingParams
@@ -35,6 +37,17 @@ class Sequence:
     def __post_init__(self) -> None:
         self.tokens = list(self.ticket.request.token_ids)
         self.num_prompt_tokens = len(self.tokens)
+
+    @classmethod
+    def on_sink_page(cls) -> Self:
+        """Return a dummy of three tokens that writes to the sink page, for the steps before the first request."""
+        params = SamplingParams(max_tokens=1)
+        return cls(
+            ticket=Ticket(Request((0, 0, 0), params)),
+            stop_checker=StopChecker(params, (), 1),
+            priority=(0, False, 0, 0),
+            page_table=array("i", [SINK_PAGE]),
+        )
 
     @property
     def params(self) -> SamplingParams:

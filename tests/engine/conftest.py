@@ -13,7 +13,7 @@ import torch
 from engine.config import PAGE_SIZE, EngineConfig
 from engine.engine import Engine
 from engine.load import LoadedEngine, load_engine
-from engine.requests.runner import Runner
+from engine.requests.ports import Runner
 from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.policy import SchedulingPolicy
 from engine.scheduling.scheduler import Scheduler

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 
-from engine.execution.sampling_row import sampling_row
+from engine.execution.next_tokens import sampling_row
 from engine.request import Request, Ticket
 from engine.scheduling.sequence import Sequence
 from engine.stopping.stop_checker import StopChecker

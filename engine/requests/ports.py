@@ -1,11 +1,23 @@
-"""The interface through which the engine turns ids into text."""
+"""The interfaces through which the engine runs the model and turns ids into text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence as Items
 from typing import Protocol
 
+from engine.scheduling.batch import Batch
 from engine.stopping.stop_strings import TokenStream
+
+
+class Runner(Protocol):
+    """Runs one step at a time, on the engine thread."""
+
+    def run(self, batch: Batch) -> list[int]:
+        """Feed the batch's tokens to the model and sample.
+
+        Returns the next token id of each sequence in `batch.sampling`, in that order. It does not change the sequences.
+        Any error that it raises ends the engine.
+        """
 
 
 class Detokenizer(Protocol):
