@@ -110,7 +110,7 @@ class Scheduler:
             return Batch.prefill(prompts, counts)
         if not self._decoding:
             return None
-        decoding = self._few() or self._all_with_pages()
+        decoding = self._short_step() or self._all_with_pages()
         if prompts and len(decoding) == len(self._decoding):
             return Batch.mixed(decoding, *self._prompts(self._policy.max_mixed_tokens))
         return Batch.decode(decoding)
@@ -178,7 +178,7 @@ class Scheduler:
                 self._prefilling.remove(sequence)
                 self._decoding.add(sequence)
 
-    def _few(self) -> list[Sequence]:
+    def _short_step(self) -> list[Sequence]:
         """Return the sequences of small flows that decode in a short step now.
 
         Returns an empty list if the next step is for all sequences, or if pages are short.

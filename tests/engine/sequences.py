@@ -13,7 +13,7 @@ from jobs.records.sampling import SamplingParams
 _numbers = itertools.count()
 
 
-def sequence(num_prompt_tokens: int, max_tokens: int, *, wave: int = 0, flow: str = "", **settings: object) -> Sequence:
+def sequence(num_prompt_tokens: int, max_tokens: int, *, turn: int = 0, flow: str = "", **settings: object) -> Sequence:
     """A sequence with a prompt of its own, as `Engine.submit_many` makes them."""
     number = next(_numbers)
     params = SamplingParams(max_tokens=max_tokens, **settings)  # type: ignore[arg-type]
@@ -21,5 +21,5 @@ def sequence(num_prompt_tokens: int, max_tokens: int, *, wave: int = 0, flow: st
     return Sequence(
         ticket=Ticket(Request(prompt, params, flow=flow)),
         stop_checker=StopChecker(params, (), max_tokens),
-        priority=priority(wave, number, params, max_tokens),
+        priority=priority(turn, number, params, max_tokens),
     )

@@ -117,7 +117,7 @@ def test_sequences_of_unknown_length_run_first_come_first_served() -> None:
     assert drain(scheduler, CacheRunner(PAGE)) == sequences
 
 
-def test_the_longest_of_a_wave_start_first_when_their_length_is_known() -> None:
+def test_the_longest_of_a_turn_start_first_when_their_length_is_known() -> None:
     scheduler = make(max_num_seqs=1)
     short, long, middle = (sequence(3, length, ignore_eos=True) for length in (2, 9, 4))
     for each in (short, long, middle):
@@ -125,9 +125,9 @@ def test_the_longest_of_a_wave_start_first_when_their_length_is_known() -> None:
     assert drain(scheduler, CacheRunner(PAGE)) == [long, middle, short]
 
 
-def test_a_later_wave_never_overtakes_an_earlier_one() -> None:
+def test_a_later_turn_never_overtakes_an_earlier_one() -> None:
     scheduler = make(max_num_seqs=1)
-    early, late = sequence(3, 2, wave=0, ignore_eos=True), sequence(3, 50, wave=1, ignore_eos=True)
+    early, late = sequence(3, 2, turn=0, ignore_eos=True), sequence(3, 50, turn=1, ignore_eos=True)
     for each in (late, early):
         scheduler.add(each)
     assert drain(scheduler, CacheRunner(PAGE)) == [early, late]

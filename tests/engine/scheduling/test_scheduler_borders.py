@@ -27,13 +27,13 @@ def test_a_sequence_that_just_fits_the_cache_is_taken_since_its_last_token_is_ne
 def test_the_turn_that_is_served_is_that_of_the_sequence_let_in_last_and_never_goes_back() -> None:
     scheduler = scheduler_of(20)
     assert scheduler.turn == 0
-    for wave in (3, 5):
-        scheduler.add(sequence(3, 2, wave=wave))
+    for turn in (3, 5):
+        scheduler.add(sequence(3, 2, turn=turn))
     batch = scheduler.schedule()
     assert batch is not None
     assert scheduler.turn == 5
     scheduler.advance(batch, [1, 1])
-    scheduler.add(sequence(3, 2, wave=1))
+    scheduler.add(sequence(3, 2, turn=1))
     assert scheduler.schedule() is not None
     assert scheduler.turn == 5
 

@@ -29,7 +29,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         super().__init__()
         self.scheduler = make(NUM_PAGES, mixes=self.mixes)
         self.runner = CacheRunner(PAGE)
-        self.wave = 0
+        self.turn = 0
         self.unfinished: list[Sequence] = []
         self.finished: list[Sequence] = []
 
@@ -40,10 +40,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         flow=st.sampled_from("abc"),
     )
     def submit(self, lengths: list[tuple[int, int, bool]], flow: str) -> None:
-        self.wave += 1
+        self.turn += 1
         for num_prompt_tokens, max_tokens, ignore_eos in lengths:
             max_new = min(max_tokens, MAX_LEN - num_prompt_tokens)
-            new = sequence(num_prompt_tokens, max_new, wave=self.wave, flow=flow, ignore_eos=ignore_eos)
+            new = sequence(num_prompt_tokens, max_new, turn=self.turn, flow=flow, ignore_eos=ignore_eos)
             self.scheduler.add(new)
             self.unfinished.append(new)
 
