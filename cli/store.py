@@ -1,13 +1,17 @@
-"""Opens the store and the hint sender for commands."""
+"""Opens the store and the client of the queue for commands."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import click
 
 from cli.console.console import Console
-from jobs.queue.hints import HintSender
 from jobs.settings import Settings
 from jobs.stores.protocol import JobStore
+
+if TYPE_CHECKING:
+    from jobs.submission.job_client import JobClient
 
 WATCHER_PATIENCE_SECONDS = 1.5
 
@@ -44,8 +48,9 @@ def _telling_of_damage(store: JobStore) -> JobStore:
     return store
 
 
-def open_hints(settings: Settings) -> HintSender:
-    """Open the hint sender on the settings' server. It imports Celery, so only commands that create work call it."""
+def open_client(settings: Settings) -> JobClient:
+    """Open the client on the settings' server, for commands that give work to workers. Raises as `open_store` does."""
     from jobs.queue.celery_hints import CeleryHints
+    from jobs.submission.job_client import JobClient
 
-    return CeleryHints(settings.redis_url)
+    return JobClient(open_store(settings), CeleryHints(settings.redis_url))

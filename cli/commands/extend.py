@@ -19,9 +19,8 @@ from cli.options.options import (
     verbosity_options,
     wait_option,
 )
-from cli.store import open_hints, open_store
+from cli.store import open_client
 from jobs.files.prompt_file import PromptFile
-from jobs.submission.extension import extend_job
 
 
 @click.command(name="extend")
@@ -48,9 +47,9 @@ def command(
       qwen-batch extend JOB more.jsonl --wait
     """
     settings = settings_with(redis_url=redis_url)
-    store = open_store(settings)
-    before = store.job(job_id).spec.num_lines
+    client = open_client(settings)
+    before = client.store.job(job_id).spec.num_lines
     with PromptFile.open(prompts, sys.stdin.buffer) as file:
-        job = extend_job(store, open_hints(settings), job_id, file, skip_invalid)
+        job = client.extend(job_id, file, skip_invalid)
     console.say(f"Added {job.spec.num_lines - before:,} lines. The job now has {job.spec.num_lines:,} lines.")
-    return watch_to_the_end(store, job_id, console) if wait else ExitCode.DONE
+    return watch_to_the_end(client.store, job_id, console) if wait else ExitCode.DONE

@@ -6,7 +6,7 @@ import click
 
 from cli.console.console import Console
 from cli.options.options import job_argument, pass_console, redis_url_option, settings_with, verbosity_options
-from cli.store import open_hints, open_store
+from cli.store import open_client
 
 
 @click.command(name="resume")
@@ -24,8 +24,5 @@ def command(console: Console, job_id: str, redis_url: str | None) -> None:
       qwen-batch resume JOB
       qwen-batch resume JOB && qwen-batch watch JOB
     """
-    settings = settings_with(redis_url=redis_url)
-    store = open_store(settings)
-    shards = store.resume(job_id)
-    open_hints(settings).send(store.job(job_id).spec.model, shards)
+    open_client(settings_with(redis_url=redis_url)).resume(job_id)
     console.say("The job is no longer paused.")

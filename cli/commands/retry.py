@@ -15,7 +15,7 @@ from cli.options.options import (
     verbosity_options,
     wait_option,
 )
-from cli.store import open_hints, open_store, open_store_to_watch
+from cli.store import open_client, open_store_to_watch
 
 
 @click.command(name="retry")
@@ -37,12 +37,8 @@ def command(console: Console, job_id: str, wait: bool, redis_url: str | None) ->
       qwen-batch retry JOB --wait
     """
     settings = settings_with(redis_url=redis_url)
-    store = open_store(settings)
-    model = store.job(job_id).spec.model
-    shards = store.retry(job_id)
-    if not shards:
+    if not open_client(settings).retry(job_id):
         console.say("There is nothing to retry: no line of this job has failed, and no result is missing.")
         return ExitCode.DONE
-    open_hints(settings).send(model, shards)
     console.say("The lines without a completion are queued again.")
     return watch_to_the_end(open_store_to_watch(settings), job_id, console) if wait else ExitCode.DONE

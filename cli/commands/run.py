@@ -26,11 +26,12 @@ from cli.options.sampling_options import sampling_options
 from cli.options.target_model import target_model
 from cli.options.worker_options import worker_options
 from cli.run.local_run import LocalRun
+from cli.store import open_client
 from cli.worker_packages import require_worker_packages
 from jobs.files.prompt_file import PromptFile
 from jobs.records.sampling import SamplingSettings
 from jobs.settings import Settings
-from jobs.submission.submission import SubmitOptions
+from jobs.submission.submit_options import SubmitOptions
 
 
 @click.command(name="run")
@@ -108,7 +109,11 @@ def command(
     with PromptFile.open(prompts, sys.stdin.buffer) as file:
         model = target_model(settings, console)
         submission = SubmitOptions(model.name, defaults, seed, skip_invalid, model.card)
-        return LocalRun(file, submission, target, settings, embedded, num_workers)(console)
+        if embedded:
+            checked = file.check(model.card, model.name, skip_invalid)
+        else:
+            checked = open_client(settings).check(file, submission)
+        return LocalRun(checked, submission, target, settings, embedded, num_workers)(console)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

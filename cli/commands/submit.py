@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 
 import click
 
@@ -28,8 +27,7 @@ from cli.options.options import (
 from cli.options.result_target import ResultTarget
 from cli.options.sampling_options import sampling_options
 from cli.options.target_model import target_model
-from cli.run.run_folder import fingerprint_of
-from cli.store import open_hints, open_store, open_store_to_watch
+from cli.store import open_client, open_store_to_watch
 from jobs.duration import parse_duration
 from jobs.errors import OutputNotWritable
 from jobs.files.file_report import FileReport
@@ -37,7 +35,8 @@ from jobs.files.prompt_file import PromptFile
 from jobs.records.job import Job
 from jobs.records.sampling import SamplingSettings
 from jobs.settings import Settings
-from jobs.submission.submission import SubmitOptions, Submitted, submit_file
+from jobs.submission.submission import Submitted
+from jobs.submission.submit_options import SubmitOptions, fingerprint_of
 
 MAX_KEY_CHARS = 200
 
@@ -52,11 +51,9 @@ def _parse_deadline(_ctx: click.Context, _param: click.Parameter, text: str | No
     return None if text is None else parse_duration(text)
 
 
-def _key_of(said: str | None, settings: Settings, options: SubmitOptions) -> Callable[[FileReport], str]:
-    """Return a function that gives the submission's key. A user's key never equals a key made from the content."""
-    if said is not None:
-        return lambda _: f"said:{said}"
-    return lambda report: f"content:{fingerprint_of(report, settings.model, options)}"
+def _key_of(said: str | None, report: FileReport, settings: Settings, options: SubmitOptions) -> str:
+    """Return the submission's key. A user's key never equals a key made from the content."""
+    return f"said:{said}" if said is not None else f"content:{fingerprint_of(report, settings.model, options)}"
 
 
 def _refuse_conflicts(
@@ -163,7 +160,7 @@ def command(
     settings = settings_with(redis_url=redis_url, model=model)
     target = ResultTarget.of_options(output, errors).spare(prompts, overwrite) if output else None
     with PromptFile.open(prompts, sys.stdin.buffer) as file:
-        store = open_store(settings)
+        client = open_client(settings)
         chosen = target_model(settings, console)
         options = SubmitOptions(
             chosen.name,
@@ -175,9 +172,9 @@ def command(
             deadline_seconds=deadline,
             reuse=reuse,
         )
-        submitted = submit_file(
-            store, open_hints(settings), file, options, None if new else _key_of(idempotency_key, settings, options)
-        )
+        checked = client.check(file, options)
+        key = None if new else _key_of(idempotency_key, checked.report, settings, options)
+        submitted = client.submit(checked, options, key)
     try:
         console.data(submitted.job.id)
     except OutputNotWritable as error:
@@ -189,5 +186,5 @@ def command(
         return ExitCode.DONE
     code = watch_to_the_end(open_store_to_watch(settings), submitted.job.id, console)
     if target is not None and code is not ExitCode.INTERRUPTED:
-        target.write(store, store.job(submitted.job.id))
+        target.write(client.store, client.store.job(submitted.job.id))
     return code

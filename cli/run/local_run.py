@@ -18,24 +18,25 @@ from cli.options.result_target import ResultTarget
 from cli.run.embedded_server import EmbeddedServer
 from cli.run.local_workers import LocalWorkers
 from cli.run.resume import job_to_resume
-from cli.run.run_folder import fingerprint_of, prune_runs, run_folder
+from cli.run.run_folder import prune_runs, run_folder
 from cli.run.state_disk import StateDisk
 from cli.run.state_lock import StateLock
 from cli.run.worker_failure import LocalWorkerFailed
-from cli.store import open_hints, open_store
+from cli.store import open_client
 from jobs.errors import OutputNotWritable, QwenBatchError, ResultsMissing, StoreDamaged
-from jobs.files.prompt_file import PromptFile
+from jobs.files.prompt_file import CheckedFile
 from jobs.records.job import Job
 from jobs.settings import Settings
 from jobs.stores.protocol import JobStore
-from jobs.submission.submission import SubmitOptions, submit_file
+from jobs.submission.job_client import JobClient
+from jobs.submission.submit_options import SubmitOptions, fingerprint_of
 
 
 @dataclass(frozen=True)
 class LocalRun:
     """One call of `run`."""
 
-    file: PromptFile
+    checked: CheckedFile
     options: SubmitOptions
     target: ResultTarget
     settings: Settings
@@ -43,13 +44,12 @@ class LocalRun:
     num_workers: int
 
     def __call__(self, console: Console) -> ExitCode:
-        """Run the job. Nothing starts before the file has been checked.
+        """Run the job.
 
         Raises:
-            QwenBatchError: The file, the server, a worker or an output path cannot be used.
+            QwenBatchError: The server, a worker or an output path cannot be used.
         """
-        report = self.file.check(self.options.card, self.options.model, self.options.skip_invalid)
-        fingerprint = fingerprint_of(report, self.settings.model, self.options, self.settings.quantize)
+        fingerprint = fingerprint_of(self.checked.report, self.settings.model, self.options, self.settings.quantize)
         state_folder = self.settings.state_folder()
         folder = run_folder(state_folder, fingerprint)
         disk = StateDisk(folder)
@@ -90,8 +90,9 @@ class LocalRun:
         check: Callable[[Job], None],
         console: Console,
     ) -> ExitCode:
-        store = open_store(settings)
-        job = self._job(store, fingerprint, settings, console)
+        client = open_client(settings)
+        store = client.store
+        job = self._job(client, fingerprint, console)
         try:
             ended = watch_job(store, job.id, console, check=check)
         except LocalWorkerFailed:
@@ -118,16 +119,16 @@ class LocalRun:
             return "The results are kept. Run the same command to write them."
         return f"The results are kept. Write them with `qwen-batch results {job_id} -o FILE`."
 
-    def _job(self, store: JobStore, fingerprint: str, settings: Settings, console: Console) -> Job:
-        earlier = job_to_resume(store, fingerprint, undelivered=self.embedded)
+    def _job(self, client: JobClient, fingerprint: str, console: Console) -> Job:
+        earlier = job_to_resume(client.store, fingerprint, undelivered=self.embedded)
         if earlier is not None:
             console.say(
                 f"Continuing the interrupted run of this file: {earlier.done:,} of {earlier.spec.num_lines:,} "
                 "lines are finished."
             )
             return earlier
-        job = submit_file(store, open_hints(settings), self.file, self.options).job
-        store.remember_run(fingerprint, job.id)
+        job = client.submit(self.checked, self.options).job
+        client.store.remember_run(fingerprint, job.id)
         return job
 
 

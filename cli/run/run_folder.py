@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from pathlib import Path
 
-import msgspec
-
 from cli.run.state_lock import StateLock
 from jobs.errors import InvalidInput
-from jobs.files.file_report import FileReport
-from jobs.submission.submission import SubmitOptions
 
 KEPT_RUNS = 10
-
-
-def fingerprint_of(report: FileReport, model: str, options: SubmitOptions, quantize: str = "none") -> str:
-    """Return a name for a file with its model and options. Runs with the same name are the same run.
-
-    Args:
-        report: Report of the file.
-        model: The model as given, because two folders may have the same served name.
-        options: Options of the command.
-        quantize: Setting of the workers. All lines of a run come from one kind of weights.
-    """
-    facts = (report.digest, model, quantize, options.model, options.defaults, options.seed, options.skip_invalid)
-    return hashlib.blake2b(msgspec.json.encode(facts), digest_size=10).hexdigest()
 
 
 def run_folder(state_folder: Path, fingerprint: str) -> Path:

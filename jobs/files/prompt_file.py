@@ -7,6 +7,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -20,6 +21,18 @@ from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
 
 _BUFFER_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class CheckedFile:
+    """A prompt file that can be submitted. Made by `PromptFile.check`. It is usable until the file is closed.
+
+    Each call of `prompts` makes another pass over the file and iterates over its prompts in order. It raises
+    `InvalidInput` if the file has changed since the check, after the last line at the latest.
+    """
+
+    report: FileReport
+    prompts: Callable[[], Iterator[Prompt]]
 
 
 class PromptFile:
@@ -37,7 +50,6 @@ class PromptFile:
         self.name = name
         self._open_again = open_again
         self._close = close
-        self._checked: tuple[FileReport, Callable[[], LineDecoder], bool] | None = None
 
     @classmethod
     def open(cls, path: str, stdin: BinaryIO) -> Self:
@@ -89,19 +101,23 @@ class PromptFile:
         model: str | None = None,
         skip_invalid: bool = False,
         after: LinesBefore | None = None,
-    ) -> FileReport:
+    ) -> CheckedFile:
         """Make the first pass: decode and check every line, and keep none.
 
         Args:
             card: Facts of the model, to check lines against. None if unknown.
             model: The job's model, which OpenAI lines must name. None to accept any model.
-            skip_invalid: True to accept bad lines: `prompts` returns them with `invalid` set.
+            skip_invalid: True to accept bad lines: `CheckedFile.prompts` returns them with `invalid` set.
             after: Lines of the job to which these lines are added. None if the file becomes a new job.
 
         Raises:
             InvalidInput: The file cannot be submitted (`FileReport.require_valid`).
         """
-        decoder = LineDecoder(model, card, after)
+
+        def new_decoder() -> LineDecoder:
+            return LineDecoder(model, card, after)
+
+        decoder = new_decoder()
         num_lines, bad_lines = 0, BadLines()
         with self._stream() as stream:
             lines = RawLines(stream, self.name)
@@ -111,21 +127,13 @@ class PromptFile:
                     bad_lines.add(number, prompt.invalid)
         report = FileReport(self.name, decoder.format, num_lines, bad_lines, lines.digest)
         report.require_valid(skip_invalid)
-        self._checked = report, lambda: LineDecoder(model, card, after), skip_invalid
-        return report
+        return CheckedFile(report, lambda: self._prompts(report, new_decoder(), skip_invalid))
 
-    def prompts(self) -> Iterator[Prompt]:
-        """Make the second pass: iterate over the prompts in order, with the arguments of `check`.
-
-        Raises:
-            InvalidInput: The file has changed since `check`. Raised after the last line at the latest.
-        """
-        if self._checked is None:
-            raise RuntimeError("a prompt file is checked before its prompts are read")
-        report, new_decoder, skip_invalid = self._checked
+    def _prompts(self, report: FileReport, decoder: LineDecoder, skip_invalid: bool) -> Iterator[Prompt]:
+        """Make the second pass. Raises `InvalidInput` if the file has changed since `report` was made."""
         with self._stream() as stream:
             lines = RawLines(stream, self.name)
-            for _, prompt in _decoded(lines, new_decoder()):
+            for _, prompt in _decoded(lines, decoder):
                 if prompt.index >= report.num_lines or (prompt.invalid is not None and not skip_invalid):
                     raise self._changed()
                 yield prompt

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import msgspec
 
-from jobs.errors import InvalidInput, StoreUnavailable
+from jobs.errors import InvalidInput
 from jobs.files.formats.line_decoder import LinesBefore
 from jobs.files.prompt_file import PromptFile
-from jobs.queue.hints import HintSender
-from jobs.records.job import Job, ShardRef
+from jobs.records.job import ShardRef
 from jobs.stores.protocol import JobStore
 
 MAX_LINES = 100_000  # max lines per call: one script adds them all, and it blocks the server for other clients
 
 
-def extend_job(store: JobStore, hints: HintSender, job_id: str, file: PromptFile, skip_invalid: bool) -> Job:
+def store_more_lines(store: JobStore, job_id: str, file: PromptFile, skip_invalid: bool) -> list[ShardRef]:
     """Check a file against a job and add its lines after the job's own. Adds all lines or none.
 
-    A line without an id gets the next number as its id. Returns the job after the call.
+    A line without an id gets the next number as its id. Returns the new shards.
 
     Raises:
         InvalidInput: The file cannot be submitted, has another format than the job, or has too many lines. Also raised
@@ -29,7 +26,8 @@ def extend_job(store: JobStore, hints: HintSender, job_id: str, file: PromptFile
     """
     spec = store.job(job_id).spec
     before = _lines_before(store, job_id, spec.num_shards)
-    report = file.check(store.model(spec.model), spec.model, skip_invalid, before)
+    checked = file.check(store.model(spec.model), spec.model, skip_invalid, before)
+    report = checked.report
     if report.format != spec.format:
         raise InvalidInput(
             f"{report.name} is in the {report.format} format, but the job is in the {spec.format} format.",
@@ -40,12 +38,9 @@ def extend_job(store: JobStore, hints: HintSender, job_id: str, file: PromptFile
             f"{report.name} has {report.num_lines:,} lines; one command can add at most {MAX_LINES:,}.",
             "Submit the file as a new job, or add it in parts.",
         )
-    prompts = [msgspec.structs.replace(prompt, index=spec.num_lines + prompt.index) for prompt in file.prompts()]
+    prompts = [msgspec.structs.replace(prompt, index=spec.num_lines + prompt.index) for prompt in checked.prompts()]
     size = spec.shard_size
-    shards = store.extend(spec, [prompts[first : first + size] for first in range(0, len(prompts), size)])
-    with suppress(StoreUnavailable):  # workers also search for shards that nobody holds
-        hints.send(spec.model, shards)
-    return store.job(job_id)
+    return store.extend(spec, [prompts[first : first + size] for first in range(0, len(prompts), size)])
 
 
 def _lines_before(store: JobStore, job_id: str, num_shards: int) -> LinesBefore:

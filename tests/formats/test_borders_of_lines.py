@@ -9,9 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from jobs.files.formats.json_line import check_free_form
+from jobs.files.formats.json_line import LineInvalid, check_free_form
 from jobs.files.formats.line_decoder import LineDecoder
-from jobs.files.formats.line_invalid import LineInvalid
 from jobs.files.formats.messages import read_messages
 from jobs.files.formats.native_results import native_line
 from jobs.records.prompt import Prompt

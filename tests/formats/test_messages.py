@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobs.files.formats.line_invalid import LineInvalid
+from jobs.files.formats.json_line import LineInvalid
 from jobs.files.formats.messages import MAX_MESSAGES, read_messages
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": {"a": 1, "b": [2.5, None]}}}

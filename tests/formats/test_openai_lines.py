@@ -12,7 +12,7 @@ from openai.types import completion_create_params
 from openai.types.chat import completion_create_params as chat_create_params
 
 from jobs.files.formats.line_decoder import LineDecoder
-from jobs.files.formats.model_name import same_model
+from jobs.files.formats.model_checks import same_model
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import SamplingSettings
 

@@ -36,8 +36,7 @@ def write(tmp_path: Path) -> Write:
 
 def read(path: str, *, skip_invalid: bool = False, stdin: bytes = b"") -> list[Prompt]:
     with PromptFile.open(path, io.BytesIO(stdin)) as file:
-        file.check(skip_invalid=skip_invalid)
-        return list(file.prompts())
+        return list(file.check(skip_invalid=skip_invalid).prompts())
 
 
 def refusal(path: str, *, skip_invalid: bool = False, stdin: bytes = b"") -> str:
@@ -87,7 +86,7 @@ def test_a_report_says_what_the_file_is(write: Write) -> None:
     with Path(path).open("a") as file:
         file.write(json.dumps(line))
     with PromptFile.open(path, io.BytesIO()) as file_:
-        report = file_.check(skip_invalid=True)
+        report = file_.check(skip_invalid=True).report
     assert (report.name, report.format, report.num_lines) == (path, "openai", 3)
     assert [bad.number for bad in report.bad_lines.in_full] == [1, 3]
 
@@ -95,7 +94,7 @@ def test_a_report_says_what_the_file_is(write: Write) -> None:
 def test_equal_files_have_equal_digests_and_others_have_not(write: Write) -> None:
     def digest(content: str) -> str:
         with PromptFile.open(write(content), io.BytesIO()) as file:
-            return file.check().digest
+            return file.check().report.digest
 
     assert digest('{"prompt": "a"}\n') == digest('{"prompt": "a"}\n')
     assert digest('{"prompt": "a"}\n') != digest('{"prompt": "b"}\n')
@@ -230,8 +229,7 @@ def test_memory_is_flat_whatever_the_size_of_the_file(write: Write) -> None:
     path = write("\n".join(line % number for number in range(20_000)))
     tracemalloc.start()
     with PromptFile.open(path, io.BytesIO()) as file:
-        file.check()
-        count = sum(1 for _ in file.prompts())
+        count = sum(1 for _ in file.check().prompts())
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert count == 20_000
@@ -242,19 +240,19 @@ def test_memory_is_flat_whatever_the_size_of_the_file(write: Write) -> None:
 def test_a_file_that_changes_between_the_passes_is_refused(write: Write, new: str) -> None:
     path = write('{"prompt": "a"}\n{"prompt": "b"}\n')
     with PromptFile.open(path, io.BytesIO()) as file:
-        file.check()
+        checked = file.check()
         write(new)
         with pytest.raises(InvalidInput, match="changed while it was being read"):
-            list(file.prompts())
+            list(checked.prompts())
 
 
 def test_a_file_that_grows_between_the_passes_is_refused_before_the_new_line(write: Write) -> None:
     path = write('{"prompt": "a"}\n')
     with PromptFile.open(path, io.BytesIO()) as file:
-        file.check()
+        checked = file.check()
         with Path(path).open("a") as more:
             more.write('{"prompt": "b"}\n')
-        prompts = file.prompts()
+        prompts = checked.prompts()
         assert next(prompts).text == "a"
         with pytest.raises(InvalidInput, match="changed while it was being read"):
             next(prompts)
@@ -263,7 +261,7 @@ def test_a_file_that_grows_between_the_passes_is_refused_before_the_new_line(wri
 def test_a_file_that_goes_between_the_passes_is_an_error(write: Write) -> None:
     path = write('{"prompt": "a"}\n')
     with PromptFile.open(path, io.BytesIO()) as file:
-        file.check()
+        checked = file.check()
         Path(path).unlink()
         with pytest.raises(InvalidInput, match="cannot be read: No such file"):
-            list(file.prompts())
+            list(checked.prompts())

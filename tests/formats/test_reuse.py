@@ -21,8 +21,8 @@ from jobs.records.shard_stats import ShardStats
 from jobs.stores.connect import connect
 from jobs.stores.memory.store import MemoryJobStore
 from jobs.stores.protocol import JobStore
-from jobs.submission.submission import SubmitOptions, submit_file
-from tests.formats.test_submission import Hints
+from jobs.submission.submit_options import SubmitOptions
+from tests.formats.test_job_client import Hints, submit_file
 from tests.support.valkey import running_valkey
 
 GREEDY = SamplingSettings(temperature=0.0)

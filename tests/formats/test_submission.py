@@ -6,7 +6,7 @@ import io
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,25 +24,9 @@ from jobs.stores.connect import connect
 from jobs.stores.memory.store import MemoryJobStore
 from jobs.stores.protocol import JobStore
 from jobs.submission.sharding import shard_size
-from jobs.submission.submission import SubmitOptions, submit_file
+from jobs.submission.submit_options import SubmitOptions
+from tests.formats.test_job_client import Hints, submit_file
 from tests.support.valkey import running_valkey
-
-
-class Hints:
-    """Keeps the hints that were sent."""
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.sent: list[tuple[str, ShardRef]] = []
-        self._error = error
-
-    def send(self, model: str, shards: Iterable[ShardRef]) -> int:
-        if self._error is not None:
-            raise self._error
-        self.sent += [(model, shard) for shard in shards]
-        return len(self.sent)
-
-    def depth(self, model: str) -> int:
-        return len(self.sent)
 
 
 @pytest.fixture(scope="module")

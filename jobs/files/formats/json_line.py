@@ -7,8 +7,6 @@ from typing import Any
 
 import msgspec
 
-from jobs.files.formats.line_invalid import LineInvalid
-
 Json = Any  # a decoded JSON value: None, bool, int, float, str, list or dict
 
 MAX_DEPTH = 64  # max nesting of free-form values; far below the recursion limit of every later reader
@@ -20,6 +18,10 @@ _HALF_A_PAIR = re.compile(
 _INT64 = range(-(2**63), 2**63)  # every JSON and MessagePack reader accepts these
 
 _decode = msgspec.json.Decoder().decode
+
+
+class LineInvalid(ValueError):
+    """A line cannot run. The message names the key, its value and the allowed values, but no line number."""
 
 
 def decode_object(line: bytes) -> dict[str, Json]:

@@ -6,8 +6,7 @@ import difflib
 from functools import lru_cache
 from typing import Any
 
-from jobs.files.formats.json_line import MAX_SHOWN_CHARS, Json, shown
-from jobs.files.formats.line_invalid import LineInvalid
+from jobs.files.formats.json_line import MAX_SHOWN_CHARS, Json, LineInvalid, shown
 
 # Keys of the OpenAI API and vLLM that this service does not support. Their listed values have no effect, so they are
 # accepted.

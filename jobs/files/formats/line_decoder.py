@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from jobs.files.formats.card_check import check_against_card
-from jobs.files.formats.json_line import Json, decode_object, shown
-from jobs.files.formats.line_invalid import LineInvalid
+from jobs.files.formats.json_line import Json, LineInvalid, decode_object, shown
+from jobs.files.formats.model_checks import check_against_card
 from jobs.files.formats.native import NativeFormat
 from jobs.files.formats.openai import OpenAIFormat
 from jobs.files.formats.seen_ids import SeenIds

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from jobs.files.formats import values
-from jobs.files.formats.json_line import Json, check_free_form, shown
+from jobs.files.formats.json_line import Json, LineInvalid, check_free_form, shown
 from jobs.files.formats.known_keys import unknown_key
-from jobs.files.formats.line_invalid import LineInvalid
 
 MAX_MESSAGES = 10_000  # more than fit in any context; a template's time grows with the number of messages
 ROLES = ("system", "user", "assistant", "tool")

@@ -8,14 +8,11 @@ the API that is not supported is accepted only with a value that has no effect. 
 from __future__ import annotations
 
 from jobs.files.formats import values
-from jobs.files.formats.chat_kwargs import read_chat_template_kwargs
-from jobs.files.formats.json_line import Json, shown
-from jobs.files.formats.known_keys import refuse_key, unknown_key
-from jobs.files.formats.line_id import read_id
-from jobs.files.formats.line_invalid import LineInvalid
+from jobs.files.formats.fields import make_prompt, read_id, read_settings
+from jobs.files.formats.json_line import Json, LineInvalid, shown
+from jobs.files.formats.known_keys import unknown_key
 from jobs.files.formats.messages import read_messages
-from jobs.files.formats.model_name import same_model
-from jobs.files.formats.native import read_prompt
+from jobs.files.formats.model_checks import same_model
 from jobs.records.prompt import Endpoint, Prompt
 
 KEYS = ("custom_id", "method", "url", "body")
@@ -60,22 +57,9 @@ class OpenAIFormat:
         endpoint, body = ENDPOINTS[line["url"]], line["body"]
         self._check_model(body.get("model"))
         said = _read_settings(body, _BODY_KEYS[endpoint])
-        text, token_ids, messages = None, None, None
         if endpoint == "chat":
-            messages = read_messages(body.get("messages"))
-        else:
-            text, token_ids = read_prompt(_only_prompt(body.get("prompt")))
-        return Prompt(
-            index=index,
-            id=id,
-            text=text,
-            token_ids=token_ids,
-            messages=messages,
-            endpoint=endpoint,
-            settings=values.settings(said),
-            return_token_ids=values.flag(body, "return_token_ids"),
-            chat_template_kwargs=read_chat_template_kwargs(body, messages),
-        )
+            return make_prompt(body, (index, id), endpoint, None, read_messages(body.get("messages")), said)
+        return make_prompt(body, (index, id), endpoint, _only_prompt(body.get("prompt")), None, said)
 
     def _check_model(self, said: Json) -> None:
         if type(said) is not str or not said:
@@ -98,13 +82,7 @@ def _check_envelope(line: dict[str, Json]) -> None:
 
 
 def _read_settings(body: dict[str, Json], known: tuple[str, ...]) -> dict[str, Json]:
-    said: dict[str, Json] = {}
-    for key, value in body.items():
-        if key not in known:
-            if key not in _WITHOUT_EFFECT:
-                refuse_key(key, value, known)
-        elif value is not None and (reader := values.SETTING_READERS.get(key)):
-            said[key] = reader(key, value)
+    said = read_settings(body, known, _WITHOUT_EFFECT)
     newer = body.get("max_completion_tokens")
     if newer is not None:
         newer = values.integer("max_completion_tokens", newer, "max_tokens")

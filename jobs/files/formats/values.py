@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jobs.files.formats.json_line import Json, shown
-from jobs.files.formats.line_invalid import LineInvalid
+from jobs.files.formats.json_line import Json, LineInvalid, shown
 from jobs.records.sampling import NOTHING_SAID, RANGES, SamplingSettings
 
 MAX_TOKEN_ID = 2**31 - 1  # limit for every model; a model card sets a lower one

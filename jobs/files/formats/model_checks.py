@@ -1,10 +1,28 @@
-"""Check a line against the limits of one model."""
+"""Check a line against one model: its name and its limits."""
 
 from __future__ import annotations
 
-from jobs.files.formats.line_invalid import LineInvalid
+from jobs.files.formats.json_line import LineInvalid
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
+
+
+def same_model(said: str, served: str) -> bool:
+    """Return whether a line's `model` names the served model.
+
+    The comparison ignores a revision (`…@main`) and the case of letters. It ignores the owner of a hub id if only one
+    name has an owner. So `qwen3-0.6b` matches `Qwen/Qwen3-0.6B@main`, but `Other/Qwen3-0.6B` does not.
+    """
+    if said == served:
+        return True
+    said_owner, said_name = _parts(said)
+    served_owner, served_name = _parts(served)
+    return said_name == served_name and (not said_owner or not served_owner or said_owner == served_owner)
+
+
+def _parts(name: str) -> tuple[str, str]:
+    owner, _, rest = name.partition("@")[0].lower().rpartition("/")
+    return owner, rest
 
 
 def check_against_card(prompt: Prompt, card: ModelCard) -> None:

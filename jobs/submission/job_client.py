@@ -1,0 +1,80 @@
+"""The client of the queue: whatever gives work to the workers goes through it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from jobs.errors import StoreFull, StoreUnavailable
+from jobs.files.prompt_file import CheckedFile, PromptFile
+from jobs.queue.hints import HintSender
+from jobs.records.job import Job, ShardRef
+from jobs.stores.protocol import JobStore
+from jobs.submission.extension import store_more_lines
+from jobs.submission.submission import Submitted, store_file
+from jobs.submission.submit_options import SubmitOptions
+
+
+@dataclass(frozen=True)
+class JobClient:
+    """Submits, extends, retries and resumes jobs.
+
+    Each method changes the store first and then sends hints to the workers. A hint that is lost fails none of them,
+    because workers also search the store for shards that nobody holds.
+    """
+
+    store: JobStore
+    hints: HintSender
+
+    def check(self, file: PromptFile, options: SubmitOptions) -> CheckedFile:
+        """Check every line of a file. If `options` has no model card, the card that a worker published counts.
+
+        Raises:
+            InvalidInput: The file cannot be submitted.
+            StoreUnavailable: The server cannot be reached.
+        """
+        card = options.card or self.store.model(options.model)
+        return file.check(card, options.model, options.skip_invalid)
+
+    def submit(self, checked: CheckedFile, options: SubmitOptions, key: str | None = None) -> Submitted:
+        """Store a checked file as a job. `store_file` describes the arguments and the errors."""
+        submitted = store_file(self.store, checked, options, key)
+        self._hint(submitted.job.spec.model, submitted.shards or [])
+        return submitted
+
+    def extend(self, job_id: str, file: PromptFile, skip_invalid: bool) -> Job:
+        """Add the lines of a file to a job. Returns the job after the call.
+
+        `store_more_lines` describes the arguments and the errors.
+        """
+        shards = store_more_lines(self.store, job_id, file, skip_invalid)
+        job = self.store.job(job_id)
+        self._hint(job.spec.model, shards)
+        return job
+
+    def retry(self, job_id: str) -> bool:
+        """Queue all lines of an ended job that have no completion. Returns False if there is none.
+
+        Raises:
+            JobConflict: The job has not ended.
+            StoreUnavailable: The server cannot be reached.
+        """
+        model = self.store.job(job_id).spec.model
+        shards = self.store.retry(job_id)
+        self._hint(model, shards)
+        return bool(shards)
+
+    def resume(self, job_id: str) -> None:
+        """Let workers run a paused job again.
+
+        Raises:
+            JobConflict: The job is neither queued nor in progress.
+            StoreUnavailable: The server cannot be reached.
+        """
+        model = self.store.job(job_id).spec.model
+        self._hint(model, self.store.resume(job_id))
+
+    def _hint(self, model: str, shards: list[ShardRef]) -> None:
+        if shards:
+            with suppress(StoreUnavailable, StoreFull):
+                self.hints.send(model, shards)

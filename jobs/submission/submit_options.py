@@ -1,0 +1,40 @@
+"""Options of a submission, and the name of a file that is submitted with them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import msgspec
+
+from jobs.files.file_report import FileReport
+from jobs.records.model_card import ModelCard
+from jobs.records.sampling import SamplingSettings
+
+
+@dataclass(frozen=True)
+class SubmitOptions:
+    """Options of a submission."""
+
+    model: str  # the served model's name
+    defaults: SamplingSettings = field(default_factory=SamplingSettings)  # settings that a line does not set itself
+    seed: int = 0  # source of the seed of each line without its own
+    skip_invalid: bool = False  # True: a bad line becomes an `invalid_line` result; False: the file is refused
+    card: ModelCard | None = None  # the model's facts; None for the card that a worker has published, if any
+    lines_per_shard: int | None = None  # None for `jobs.submission.sharding.shard_size`
+    priority: int = 0  # a job with a higher priority runs first
+    deadline_seconds: float | None = None  # max seconds from the moment at which the whole job is stored
+    reuse: bool = False  # True: lines that an earlier job of the model has completed do not run again
+
+
+def fingerprint_of(report: FileReport, model: str, options: SubmitOptions, quantize: str = "none") -> str:
+    """Return a name for a file with its model and options. Runs with the same name are the same run.
+
+    Args:
+        report: Report of the file.
+        model: The model as given, because two folders may have the same served name.
+        options: Options of the command.
+        quantize: Setting of the workers. All lines of a run come from one kind of weights.
+    """
+    facts = (report.digest, model, quantize, options.model, options.defaults, options.seed, options.skip_invalid)
+    return hashlib.blake2b(msgspec.json.encode(facts), digest_size=10).hexdigest()
