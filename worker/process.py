@@ -12,7 +12,7 @@ from jobs.records.served_name import served_name
 from jobs.settings import Settings
 from worker.facts import new_worker_id
 from worker.orderly_stop import OrderlyStop
-from worker.queue.hint_message import MalformedHint, shard_of_hint
+from worker.queue.front_door import MalformedHint, shard_of_hint
 from worker.queue.refusals import Refusals
 from worker.running_worker import RunningWorker
 from worker.shards.active_shards import ActiveShards

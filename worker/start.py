@@ -27,17 +27,15 @@ from worker.shards.active_shards import ActiveShards
 from worker.shards.preparation import Preparation
 from worker.shards.shard_runner import ShardRunner
 from worker.shards.turns import Turns
-from worker.telemetry.metered_engine import MeteredEngine
 from worker.telemetry.metrics import WorkerMetrics
 from worker.telemetry.metrics_server import serve_metrics
-from worker.telemetry.request_meter import RequestMeter
-from worker.upkeep.backoff import Backoff
+from worker.telemetry.request_meter import MeteredEngine, RequestMeter
 from worker.upkeep.lease_keeper import LeaseKeeper
 from worker.upkeep.news import News
 from worker.upkeep.reaper import Reaper
 from worker.upkeep.reporter import Reporter
 from worker.upkeep.spare_time import SpareTime
-from worker.upkeep.store_link import StoreLink
+from worker.upkeep.store_link import Backoff, StoreLink
 
 if TYPE_CHECKING:
     from engine.load import LoadedEngine

@@ -12,8 +12,7 @@ from cli.console.figures import count, rate, seconds, size
 from cli.options.options import pass_console, seed_option, settings_with, verbosity_options
 from cli.options.sampling_options import sampling_options
 from cli.options.target_model import say_if_demo
-from cli.options.worker_options import worker_options
-from cli.worker_packages import require_worker_packages
+from cli.options.worker_options import require_worker_packages, worker_options
 from jobs.errors import InvalidInput
 from jobs.records.sampling import SamplingSettings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cli.console.console import Console
-from cli.console.outcome import watch_to_the_end
+from cli.console.progress import watch_to_the_end
 from cli.exit_codes import ExitCode
 from cli.options.options import (
     job_argument,

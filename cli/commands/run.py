@@ -24,10 +24,9 @@ from cli.options.options import (
 from cli.options.result_target import ResultTarget
 from cli.options.sampling_options import sampling_options
 from cli.options.target_model import target_model
-from cli.options.worker_options import worker_options
+from cli.options.worker_options import require_worker_packages, worker_options
 from cli.run.local_run import LocalRun
 from cli.store import open_client
-from cli.worker_packages import require_worker_packages
 from jobs.files.prompt_file import PromptFile
 from jobs.records.sampling import SamplingSettings
 from jobs.settings import Settings

@@ -8,7 +8,7 @@ import click
 
 from cli.console.console import Console
 from cli.console.job_row import state_text
-from cli.console.outcome import watch_to_the_end
+from cli.console.progress import watch_to_the_end
 from cli.exit_codes import ExitCode
 from cli.options.options import (
     errors_option,

@@ -7,7 +7,7 @@ import click
 from cli.console.console import Console
 from cli.options.options import json_option, model_option, pass_console, settings_with, verbosity_options
 from cli.options.target_model import say_if_demo
-from cli.worker_packages import require_worker_packages
+from cli.options.worker_options import require_worker_packages
 from jobs.harmless import harmless
 
 

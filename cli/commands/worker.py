@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+
 import click
 
 from cli.console.console import Console
+from cli.exit_codes import ExitCode
 from cli.options.options import pass_console, redis_url_option, settings_with, verbosity_options
 from cli.options.worker_options import worker_options
-from cli.worker_health import check_health
+from cli.store import open_store
+from jobs.records.served_name import served_name
+from jobs.settings import Settings
 
 
 @click.command(name="worker")
@@ -65,9 +70,27 @@ def command(console: Console, /, *, health: bool, **options: object) -> int:
     """
     settings = settings_with(**options)
     if health:
-        return check_health(settings, console)
+        return _check_health(settings, console)
     console.detail(f"Loading {settings.model}.")
     from worker.main import run_worker
 
     exit_code: int = run_worker(settings)
     return exit_code
+
+
+def _check_health(settings: Settings, console: Console) -> ExitCode:
+    """Print this machine's live workers of the settings' model. A loading or busy worker is healthy.
+
+    Workers report twice per second. A worker is dead after 2 s without a report, or 5 s while it loads.
+
+    Raises:
+        StoreUnavailable: The store does not answer, so the health is unknown.
+    """
+    model, host = settings.served_model_name or served_name(settings.model), socket.gethostname()
+    alive = [worker for worker in open_store(settings).workers() if (worker.model, worker.host) == (model, host)]
+    for worker in alive:
+        console.data(f"{worker.worker_id} {worker.state}")
+    if not alive:
+        console.say(f"No worker on {host} that serves {model} is alive.")
+        return ExitCode.UNHEALTHY
+    return ExitCode.DONE

@@ -1,4 +1,4 @@
-"""Watching a job until it has ended."""
+"""Watch a job until it has ended, and report how it ended."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from collections.abc import Callable
 from cli.console.console import Console
 from cli.console.displays import display_for
 from cli.console.job_update import JobObserver
+from cli.console.summary import summary_of
+from cli.exit_codes import ExitCode, code_of_job
 from jobs.errors import StoreUnavailable
-from jobs.records.job import Job
+from jobs.records.job import Job, JobState
 from jobs.records.worker_report import WorkerReport
 from jobs.stores.protocol import JobStore
 
@@ -53,6 +55,29 @@ def watch_job(
             if job.state.ended:
                 return job
             time.sleep(POLL_SECONDS)
+
+
+def watch_to_the_end(store: JobStore, job_id: str, console: Console, *, as_json: bool = False) -> ExitCode:
+    """Watch a job until it ends, then report how it ended. Ctrl-C ends only the watching."""
+    try:
+        job = watch_job(store, job_id, console, as_json=as_json)
+    except KeyboardInterrupt:
+        console.say(f"The job continues. Watch it with `qwen-batch watch {job_id}`.")
+        console.say(f"End it with `qwen-batch cancel {job_id}`.")
+        return ExitCode.INTERRUPTED
+    if not as_json:
+        report_end(store, job, console)
+    return code_of_job(job)
+
+
+def report_end(store: JobStore, job: Job, console: Console) -> None:
+    """Print the summary of an ended job, with a warning if the job or a line of it failed."""
+    console.say_table(summary_of(store.stats(job.id)))
+    if job.state is not JobState.COMPLETED:
+        reason = f": {job.error}" if job.error else ""
+        console.warn(f"The job is {job.state.value}{reason}. It has {job.completed:,} completed lines.")
+    elif job.failed:
+        console.warn(f"{job.failed:,} of {job.spec.num_lines:,} lines failed; their results say why.")
 
 
 class _PatientReader:

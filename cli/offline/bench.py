@@ -13,15 +13,27 @@ from cli.console.console import Console
 from cli.console.figures import rate
 from cli.offline.batch_throughput import BatchFigures, measure_batch, random_workload
 from cli.offline.chapter_table import MODES, ModeFigures, measure_modes
-from cli.offline.limits import Limits, measure_limits
 from cli.offline.local_model import LocalModel, load_local_model
+from cli.offline.machine_speed import measure_machine
+from cli.offline.roofline import MachineSpeed, ModelCost, batch_limit, decode_limit
+from engine.config import ResolvedConfig
 from engine.execution.short_thread import on_a_short_thread
 from engine.load import load_engine
 from jobs.settings import Settings
+from model.checkpoint.config import ModelConfig
 from model.checkpoint.hub import resolve_model
 from worker.engine_options import engine_config
 
 CHAPTER_PROMPT = "Explain large language models in a single sentence."
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Maximum tokens per second, computed from the machine's measured speeds."""
+
+    machine: MachineSpeed
+    one_stream: float
+    batch: float | None  # None: no batch was run, or its products are not in bfloat16, whose speed is measured
 
 
 @dataclass(frozen=True)
@@ -70,7 +82,7 @@ def run_bench(
         finally:  # Python would abort if it ended during a step
             loaded.engine.shutdown()
     console.say("The machine: memory and matrix products …")
-    limits = on_a_short_thread(lambda: measure_limits(model_config, resolved, batch))
+    limits = on_a_short_thread(lambda: _measure_limits(model_config, resolved, batch))
     return BenchReport(
         model=settings.model,
         device=resolved.device,
@@ -94,3 +106,20 @@ def _fill_table(
     for row in measure_modes(local, prompt, tokens, runs, console.say, may_compile=may_compile):
         table.append(row)
         console.say(f"  {row.mode}: {rate(row.tokens_per_second)} tokens/s")
+
+
+def _measure_limits(model: ModelConfig, resolved: ResolvedConfig, batch: BatchFigures | None) -> Limits | None:
+    """Measure the machine, which takes some seconds. Returns None for other devices and types than the limits hold for.
+
+    It sets PyTorch's number of threads, so no other parallel work may follow on the same thread.
+    """
+    if resolved.device != "cpu" or resolved.dtype != "bfloat16":
+        return None
+    machine, cost = measure_machine(resolved.threads), ModelCost.of_model(model, resolved.quantize)
+    of_batch = _of_batch(cost, machine, batch) if batch and resolved.quantize == "none" else None
+    return Limits(machine, decode_limit(cost, machine, batch=1), of_batch)
+
+
+def _of_batch(cost: ModelCost, machine: MachineSpeed, batch: BatchFigures) -> float:
+    lengths = {"input_tokens": batch.input_tokens, "output_tokens": batch.output_tokens}
+    return batch_limit(cost, machine, **lengths, longest_output=batch.longest_output)

@@ -8,8 +8,7 @@ from rich.table import Table
 
 from cli.console.figures import count, number_format, percent, rate, seconds, size
 from cli.offline.batch_throughput import BatchFigures
-from cli.offline.bench import BenchReport
-from cli.offline.limits import Limits
+from cli.offline.bench import BenchReport, Limits
 
 # Table 2.1 of "Build a Reasoning Model (From Scratch)", Qwen3 0.6B, one prompt: tokens/s, and GB on the H100.
 BOOK = {

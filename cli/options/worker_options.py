@@ -1,10 +1,15 @@
-"""The options that decide how a worker runs its model."""
+"""The options that decide how a worker runs its model, and a check that this installation can run one."""
 
 from __future__ import annotations
+
+from importlib.util import find_spec
 
 import click
 
 from cli.options.options import Command, model_option, served_model_name_option
+from jobs.errors import InvalidInput
+
+_WORKER_PACKAGES = ("torch", "safetensors", "tokenizers", "huggingface_hub", "numpy", "psutil")
 
 _OPTIONS = [
     model_option,
@@ -71,3 +76,13 @@ def worker_options(command: Command) -> Command:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def require_worker_packages() -> None:
+    """Raise `InvalidInput` unless this installation can run a model. The check imports none of the packages."""
+    missing = [name for name in _WORKER_PACKAGES if find_spec(name) is None]
+    if missing:
+        raise InvalidInput(
+            f"This installation cannot run a model. It lacks these packages: {', '.join(missing)}.",
+            "Install them with `pip install 'qwen-batch[worker]'`.",
+        )

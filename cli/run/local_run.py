@@ -11,14 +11,12 @@ from pathlib import Path
 import msgspec
 
 from cli.console.console import Console
-from cli.console.outcome import report_end
-from cli.console.progress import watch_job
+from cli.console.progress import report_end, watch_job
 from cli.exit_codes import ExitCode, code_of_job
 from cli.options.result_target import ResultTarget
 from cli.run.embedded_server import EmbeddedServer
 from cli.run.local_workers import LocalWorkers
-from cli.run.resume import job_to_resume
-from cli.run.run_folder import prune_runs, run_folder
+from cli.run.run_folder import job_to_resume, prune_runs, run_folder
 from cli.run.state_disk import StateDisk
 from cli.run.state_lock import StateLock
 from cli.run.worker_failure import LocalWorkerFailed

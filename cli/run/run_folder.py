@@ -1,4 +1,7 @@
-"""The folder of a `run`: its server's data and its workers' logs until its results are written."""
+"""The folder and the job of an unfinished `run`, for the same command later.
+
+The folder holds the server's data and the workers' logs until the results are written.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,38 @@ import shutil
 from pathlib import Path
 
 from cli.run.state_lock import StateLock
-from jobs.errors import InvalidInput
+from jobs.errors import InvalidInput, JobNotFound, StoreDamaged
+from jobs.records.job import Job, JobState
+from jobs.stores.protocol import JobStore
 
 KEPT_RUNS = 10
+_UNFINISHED = frozenset({JobState.QUEUED, JobState.IN_PROGRESS})
 
 
 def run_folder(state_folder: Path, fingerprint: str) -> Path:
     """Return the folder for a fingerprint. Each fingerprint has its own folder."""
     return state_folder / "runs" / fingerprint
+
+
+def job_to_resume(store: JobStore, fingerprint: str, *, undelivered: bool) -> Job | None:
+    """Return the job of an earlier, interrupted run of the same file and options. None if a new job is needed.
+
+    Args:
+        undelivered: True if a completed job counts as well, because its results never reached their file. This holds
+            for a private store, which is deleted once the results are written. Lines with lost results run again.
+    """
+    job_id = store.find_run(fingerprint)
+    if job_id is None:
+        return None
+    try:
+        job = store.job(job_id)
+        if job.cancel_requested or job.state in _UNFINISHED:
+            return None if job.cancel_requested else job
+        if undelivered and job.state is JobState.COMPLETED:
+            return store.job(job_id) if store.reopen_lost(job_id) else job
+    except (JobNotFound, StoreDamaged):  # StoreDamaged: nobody can tell what it was, or make its results again
+        return None
+    return None
 
 
 def prune_runs(state_folder: Path) -> list[Path]:

@@ -1,14 +1,20 @@
-"""State file of the embedded server, for a later `run`."""
+"""State file of the embedded server. A later `run` ends the server that a killed `run` has left."""
 
 from __future__ import annotations
 
 import os
+import socket
+import time
 from pathlib import Path
 
 import msgspec
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+
+from jobs.errors import StoreUnavailable
+
+ORPHAN_STOP_SECONDS = 30.0
 
 
 class ServerState(msgspec.Struct, frozen=True):
@@ -64,3 +70,54 @@ def cannot_save(state: ServerState) -> bool:
             return bool(client.info("persistence").get("aof_last_write_status", "ok") != "ok")
     except redis.RedisError:
         return False
+
+
+def stop_orphan(folder: Path) -> None:
+    """Wait until no server uses this folder any more. Two servers on the same data would damage it.
+
+    Usually the kernel has already ended the server together with its `run`. Then this function only waits while the
+    server writes its last data.
+
+    Raises:
+        StoreUnavailable: The server does not end within `ORPHAN_STOP_SECONDS`.
+    """
+    state = read_state(folder)
+    if state is None:
+        return
+    deadline = time.monotonic() + ORPHAN_STOP_SECONDS
+    while _alive(state.pid) and _listens(state.port):
+        if not _ask_to_stop(state):
+            return
+        if time.monotonic() > deadline:
+            raise StoreUnavailable(
+                f"The server of an earlier run (process {state.pid}) does not stop.",
+                "End that process, or name another folder with --state-dir.",
+            )
+        time.sleep(0.05)
+
+
+def _ask_to_stop(state: ServerState) -> bool:
+    """Ask the server to stop. Returns False if another program has the port now."""
+    try:
+        with client_of(state) as client:
+            client.ping()  # `shutdown` takes every failure for success
+            client.shutdown()
+    except redis.AuthenticationError:
+        return False
+    except redis.RedisError:
+        return True  # busy reading or writing its data, or gone
+    return True
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:  # no such process, or another user's
+        return False
+    return True
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(2)
+        return probe.connect_ex(("127.0.0.1", port)) == 0

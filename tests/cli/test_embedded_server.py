@@ -13,8 +13,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from cli.run.embedded_server import EmbeddedServer
-from cli.run.server_binary import find_server_binary
+from cli.run.embedded_server import EmbeddedServer, find_server_binary
 from cli.run.server_state import ServerState, answers, read_state, write_state
 from cli.run.state_lock import StateLock
 from jobs.errors import InvalidInput, StoreUnavailable

@@ -13,8 +13,7 @@ from rich.console import Console as RichConsole
 from cli.console import figures
 from cli.console.console import Console
 from cli.console.displays import BarDisplay, LineDisplay
-from cli.console.job_update import JobObserver, JobUpdate
-from cli.console.pace import Pace
+from cli.console.job_update import JobObserver, JobUpdate, Pace
 from cli.console.progress import watch_job
 from jobs.errors import StoreUnavailable
 from jobs.harmless import harmless

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from cli.options.worker_options import require_worker_packages
 from cli.run.server_state import ServerState, answers, read_state
-from cli.worker_packages import require_worker_packages
 from jobs.errors import InvalidInput
 from jobs.records.worker_report import WorkerReport
 from jobs.stores.connect import connect

@@ -10,9 +10,8 @@ from jobs.queue.hints import queue_name
 from jobs.records.completion import ErrorCode
 from jobs.records.prompt import Prompt
 from tests.worker.malicious_messages import good_message
-from worker.queue.front_door import MAX_BODY_CHARS, clean_message
-from worker.queue.hint_message import MalformedHint
-from worker.shards.failed_line import failed_line
+from worker.queue.front_door import MAX_BODY_CHARS, MalformedHint, clean_message
+from worker.shards.line_result import failed_line
 
 QUEUE = queue_name("demo")
 

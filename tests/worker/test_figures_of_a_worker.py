@@ -13,9 +13,8 @@ from worker.shards.active_shards import ActiveShard
 from worker.shards.in_flight import InFlight
 from worker.telemetry.metrics import WorkerMetrics
 from worker.telemetry.request_meter import Histogram, RequestMeter
-from worker.upkeep.reporter import LIFE_SECONDS, LOADING_LIFE_SECONDS, Reporter
+from worker.upkeep.reporter import LIFE_SECONDS, LOADING_LIFE_SECONDS, Reporter, Throughput
 from worker.upkeep.store_link import StoreLink
-from worker.upkeep.throughput import Throughput
 
 
 def test_a_token_is_counted_in_one_sample_only(bench: ShardBench) -> None:

@@ -9,15 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jobs.queue.hints import queue_name
+from jobs.records.job import ShardRef
+from tests.worker.bad_messages import NO_HINTS
 from tests.worker.fake_clock import FakeClock
 from tests.worker.malicious_messages import ODD_VALUES, good_message, malicious_messages
-from worker.queue.front_door import clean_message
-from worker.queue.hint_message import MalformedHint
+from worker.queue.front_door import MalformedHint, clean_message, shard_of_hint
 from worker.queue.refusals import LOG_SECONDS, Refusals
 
 QUEUE = queue_name("demo")
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
 
 
 def test_a_hint_passes_and_nothing_of_its_headers_does() -> None:
@@ -61,6 +69,26 @@ def test_whatever_stands_in_a_message_it_is_either_a_hint_or_refused() -> None:
 def _spoil(message: dict[str, Any], luck: random.Random) -> None:
     part = luck.choice((message, message["headers"], message["properties"]))
     part[luck.choice([*part, "compression", "callbacks"])] = luck.choice(ODD_VALUES)
+
+
+def test_both_spellings_of_a_hint_name_the_shard() -> None:
+    assert shard_of_hint(["job", 3], {}) == ShardRef("job", 3)
+    assert shard_of_hint([], {"job_id": "job", "shard_index": 3}) == ShardRef("job", 3)
+
+
+@pytest.mark.parametrize(("args", "kwargs"), NO_HINTS)
+def test_everything_else_is_refused(args: list[Any], kwargs: dict[str, Any]) -> None:
+    with pytest.raises(MalformedHint):
+        shard_of_hint(args, kwargs)
+
+
+@given(st.lists(JSON, max_size=3), st.dictionaries(st.text(), JSON, max_size=3))
+def test_no_json_raises_anything_but_malformed_hint(args: list[Any], kwargs: dict[str, Any]) -> None:
+    try:
+        shard = shard_of_hint(args, kwargs)
+    except MalformedHint:
+        return
+    assert shard == ShardRef(args[0], args[1])
 
 
 def test_a_flood_of_refusals_is_counted_and_logged_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:

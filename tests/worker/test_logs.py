@@ -9,8 +9,7 @@ import sys
 import pytest
 
 from jobs.errors import InvalidInput
-from worker.telemetry.json_logs import JsonFormatter
-from worker.telemetry.logs import FORMAT, TextFormatter, set_up_logs
+from worker.telemetry.logs import FORMAT, JsonFormatter, TextFormatter, set_up_logs
 
 
 def record(message: str, *args: object, error: bool = False) -> logging.LogRecord:

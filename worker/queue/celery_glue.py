@@ -18,10 +18,9 @@ from jobs.harmless import harmless_lines
 from jobs.queue.celery_app import make_app
 from jobs.queue.hints import RUN_SHARD_TASK, queue_name
 from worker.process import WorkerProcess
-from worker.queue.hint_message import MalformedHint
+from worker.process_exit import QuickExit, exit_at_next_signal
+from worker.queue.front_door import MalformedHint
 from worker.queue.tolerant_broker import TolerantAMQP
-from worker.quick_exit import QuickExit
-from worker.signals import exit_at_next_signal
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from celery import Celery
 from celery.apps.worker import Worker
 from celery.worker import state
 
-from worker.signals import exit_at_next_signal
+from worker.process_exit import exit_at_next_signal
 
 
 class CeleryWorker(Worker):  # type: ignore[misc] # Celery has no types

@@ -10,19 +10,25 @@ from __future__ import annotations
 import base64
 import binascii
 import uuid
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from jobs.queue.hints import RUN_SHARD_TASK
 from jobs.records.job import ShardRef
-from worker.queue.hint_message import MalformedHint, shard_of_hint
 
 MAX_BODY_CHARS = 4_000  # a hint has about 150; a longer body is not decoded
 MAX_MESSAGE_ID_CHARS = 100
+MAX_JOB_ID_CHARS = 200
+MAX_SHARD_INDEX = 2**53 - 1  # largest integer that every JSON reader keeps exactly
 
 _MUST_BE = {"content-type": "application/json", "content-encoding": "utf-8"}
 _MUST_BE_UNSAID = ("compression", "eta", "expires", "chord", "group", "shadow", "stamps", "stamped_headers")
+
+
+class MalformedHint(ValueError):
+    """A message is not a valid call of `run_shard(job_id, shard_index)`."""
 
 
 class _Body(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -70,6 +76,21 @@ def _shard(body: object) -> ShardRef:
     if told.embed and any(told.embed.values()):
         raise MalformedHint("it asks for something to be done afterwards")
     return shard_of_hint(told.args, told.kwargs)
+
+
+def shard_of_hint(args: Sequence[object], kwargs: Mapping[str, object]) -> ShardRef:
+    """Return the shard that a message names. Raises `MalformedHint`."""
+    if len(args) == 2 and not kwargs:
+        job_id, index = args
+    elif not args and set(kwargs) == {"job_id", "shard_index"}:
+        job_id, index = kwargs["job_id"], kwargs["shard_index"]
+    else:
+        raise MalformedHint("expected job_id and shard_index")
+    if not isinstance(job_id, str) or not 0 < len(job_id) <= MAX_JOB_ID_CHARS or not job_id.isprintable():
+        raise MalformedHint("job_id is not a short printable text")
+    if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index <= MAX_SHARD_INDEX:
+        raise MalformedHint("shard_index is not a whole number from 0")
+    return ShardRef(job_id, index)
 
 
 def _message_id(said: object) -> str:

@@ -1,4 +1,4 @@
-"""Convert a fulfilled ticket to the completion for the store."""
+"""Make the completion of a line for the store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from concurrent.futures import CancelledError
 from engine.request import EngineDead, RequestInvalid, RequestOutput, RequestTooLong
 from jobs.records.completion import Completion, ErrorCode, Latency, Usage
 from jobs.records.prompt import Prompt
-from worker.shards.failed_line import failed_line
 from worker.shards.in_flight import Line
 
 log = logging.getLogger(__name__)
@@ -30,6 +29,12 @@ def completion_of(line: Line) -> Completion | None:
     except Exception as error:
         log.exception("line %r could not be completed", line.prompt.id)
         return failed_line(line.prompt, ErrorCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+
+
+def failed_line(prompt: Prompt, code: ErrorCode, message: str) -> Completion:
+    """Return an error result. Text in `message` that is not Unicode, quoted from a line, is escaped for the store."""
+    printable = message.encode(errors="backslashreplace").decode()
+    return Completion.failed_prompt(prompt, code, printable)
 
 
 def _completed(prompt: Prompt, output: RequestOutput) -> Completion:

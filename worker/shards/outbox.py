@@ -9,8 +9,7 @@ from jobs.errors import StoreFull, StoreUnavailable
 from jobs.records.completion import Completion
 from jobs.records.job import Lease
 from jobs.stores.protocol import JobStore
-from worker.upkeep.backoff import Backoff
-from worker.upkeep.store_link import StoreLink
+from worker.upkeep.store_link import Backoff, StoreLink
 
 FLUSH_LINES = 128  # number of finished lines that are written without waiting for `flush_seconds`
 WRITE_LINES = 512  # max lines per call: a call is one script, which blocks the server for other clients

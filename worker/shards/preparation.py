@@ -14,7 +14,7 @@ from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import SamplingParams, line_seed
 from model.text.text_encoder import Encoded, TooManyTokens
-from worker.shards.failed_line import failed_line
+from worker.shards.line_result import failed_line
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import bisect
 import threading
 from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from engine.request import RequestOutput
+from engine.request import GroupStats, Request, RequestOutput, Ticket, Utilization
+from worker.shards.inference_engine import InferenceEngine
 
 # Upper bounds of buckets in seconds. A few wide buckets suffice to show a change; `status` has the exact figures.
 TTFT_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -53,3 +56,33 @@ class RequestMeter:
             self.e2e.add(output.finished_at - output.arrived_at)
             if num_tokens > 1:
                 self.tpot.add((output.finished_at - output.first_token_at) / (num_tokens - 1))
+
+
+class MeteredEngine:
+    """Passes each call to `engine`, and each finished request to `meter`. Aborted and failed requests do not count."""
+
+    def __init__(self, engine: InferenceEngine, meter: RequestMeter) -> None:
+        self._engine = engine
+        self._meter = meter
+
+    def submit_many(self, requests: Iterable[Request]) -> list[Ticket]:
+        tickets = self._engine.submit_many(requests)
+        for ticket in tickets:
+            ticket.future.add_done_callback(self._observe)
+        return tickets
+
+    def abort_many(self, tickets: Iterable[Ticket]) -> None:
+        self._engine.abort_many(tickets)
+
+    def utilization(self) -> Utilization:
+        return self._engine.utilization()
+
+    def take_group_stats(self, group: str) -> GroupStats:
+        return self._engine.take_group_stats(group)
+
+    def shutdown(self) -> None:
+        self._engine.shutdown()
+
+    def _observe(self, future: Future[RequestOutput]) -> None:
+        if not future.cancelled() and future.exception() is None:
+            self._meter.observe(future.result())

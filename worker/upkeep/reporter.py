@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 
 from engine.request import Utilization
@@ -19,7 +20,6 @@ from worker.shards.inference_engine import InferenceEngine
 from worker.upkeep.cache_watch import CacheWatch
 from worker.upkeep.periodic import Periodic
 from worker.upkeep.store_link import StoreLink
-from worker.upkeep.throughput import Throughput
 
 log = logging.getLogger(__name__)
 
@@ -158,3 +158,28 @@ class Reporter:
                 self._store.add_timeline(job_id, sample)
             except JobNotFound:
                 continue  # deleted meanwhile
+
+
+class Throughput:
+    """Rate over the last few seconds of a counter that only grows.
+
+    Args:
+        window_seconds: Length of the window.
+    """
+
+    def __init__(self, window_seconds: float = 5.0) -> None:
+        self._window = window_seconds
+        self._readings: deque[tuple[float, int]] = deque()
+
+    def per_second(self, now: float, total: int) -> float:
+        """Add a reading, and return the mean rate over the window in tokens per second. 0 for the first reading.
+
+        Args:
+            now: Monotonic seconds.
+            total: Value of the counter.
+        """
+        self._readings.append((now, total))
+        while len(self._readings) > 2 and now - self._readings[1][0] >= self._window:
+            self._readings.popleft()
+        first_at, first_total = self._readings[0]
+        return (total - first_total) / (now - first_at) if now > first_at else 0.0

@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from jobs.errors import QwenBatchError, StoreFull, StoreUnavailable
-from worker.upkeep.backoff import Backoff
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+
+class Backoff:
+    """Delays that double from `first_seconds` to `longest_seconds`. Each is shortened at random by up to a half.
+
+    Workers usually lose a server at the same time. The random part keeps them from all returning at the same time.
+    """
+
+    def __init__(self, first_seconds: float = 0.1, longest_seconds: float = 2.0) -> None:
+        self._first = first_seconds
+        self._longest = longest_seconds
+        self._next = first_seconds
+
+    def next_delay(self) -> float:
+        """Return the seconds to wait after one more failure."""
+        delay = self._next
+        self._next = min(delay * 2, self._longest)
+        return delay * random.uniform(0.5, 1.0)
+
+    def reset(self) -> None:
+        """Start again at `first_seconds`. Call it after a success."""
+        self._next = self._first
 
 
 class StoreLink:

@@ -1,11 +1,23 @@
-"""End the process quickly when there is nothing left to do."""
+"""End the process at once: at the second signal, or when there is nothing left to do."""
 
 from __future__ import annotations
 
 import atexit
 import logging
 import os
+import signal
 import sys
+from types import FrameType
+
+
+def exit_at_next_signal() -> None:
+    """Make the next SIGTERM or Ctrl-C end the process at once. Safe in a signal handler."""
+    signal.signal(signal.SIGTERM, _exit_now)
+    signal.signal(signal.SIGINT, _exit_now)
+
+
+def _exit_now(number: int, _frame: FrameType | None) -> None:
+    os._exit(128 + number)
 
 
 class QuickExit:
