@@ -11,11 +11,11 @@ from types import TracebackType
 import click
 
 from cli.console.console import Console
-from cli.exit_codes import ExitCode, code_of_error
 from cli.lazy_group import ReaderGone
 from cli.run.worker_failure import LocalWorkerFailed
 from cli.standard_streams import flush_or_drop
 from jobs.errors import QwenBatchError
+from jobs.exit_codes import ExitCode, code_of_error
 from jobs.harmless import harmless_lines
 
 

@@ -6,18 +6,20 @@ from pathlib import Path
 
 import click
 
-from cli.exit_codes import ExitCode
 from cli.main import group
+from jobs.exit_codes import ExitCode
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
 
 EXIT_CODES = {
     ExitCode.DONE: "Done.",
-    ExitCode.FAILED_LINES: "The job is completed, but some of its lines have an error (`run`, `watch`, `--wait`).",
+    ExitCode.FAILED: "Some lines have an error (`run`, `watch`, `--wait`). The engine failed (`worker`). No worker is "
+    "alive (`worker --health`).",
     ExitCode.INVALID_INPUT: "Invalid usage, prompt file, model or output path, or a job in the wrong state.",
     ExitCode.NO_SUCH_JOB: "There is no such job.",
     ExitCode.STORE_UNAVAILABLE: "The server cannot be reached, refuses the password, is full, or is not Redis.",
-    ExitCode.JOB_NOT_COMPLETED: "The job was cancelled, expired or failed, or cannot run (`run`, `watch`, `--wait`).",
+    ExitCode.JOB_NOT_COMPLETED: "The job was cancelled, expired or failed (`run`, `watch`, `--wait`). The workers "
+    "failed while they loaded the model, or again and again (`run`).",
     ExitCode.STORE_DAMAGED: "The store has lost results of the job, or a record of it in the store is damaged.",
     ExitCode.NOT_LOADED: "An unexpected error while the model was loaded; the log has the traceback (`worker`).",
     ExitCode.INTERRUPTED: "Interrupted by Ctrl-C.",

@@ -19,7 +19,7 @@ def run_worker(settings: Settings) -> int:
 
     Returns:
         The exit code. 0: orderly stop. 1: Celery or the engine failed. 2: the model or a setting cannot be used.
-        4: the server cannot be used. 7: loading failed with an unexpected error.
+        4: the server cannot be used. 6: the store is damaged. 7: loading failed with an unexpected error.
 
     Raises:
         InvalidInput: The log's level or format is unknown.

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 
 from engine.request import EngineDead
+from jobs.exit_codes import ExitCode
 from jobs.queue.hints import queue_name
 from jobs.records.served_name import served_name
 from jobs.settings import Settings
@@ -20,8 +21,6 @@ from worker.shards.shard_runner import Outcome
 from worker.start import start_worker
 
 log = logging.getLogger(__name__)
-
-EXIT_ENGINE_DEAD = 1
 
 
 class WorkerProcess:
@@ -117,4 +116,4 @@ def _die(error: BaseException) -> None:
     """End the process now. A device that failed cannot be trusted again, and a supervisor starts a new worker."""
     log.critical("the engine has died, the worker ends: %s", error, exc_info=error)
     logging.shutdown()
-    os._exit(EXIT_ENGINE_DEAD)
+    os._exit(ExitCode.FAILED)

@@ -8,7 +8,6 @@ import click
 
 from cli.console.console import Console
 from cli.console.progress import watch_to_the_end
-from cli.exit_codes import ExitCode
 from cli.options.options import (
     job_argument,
     pass_console,
@@ -20,6 +19,7 @@ from cli.options.options import (
     wait_option,
 )
 from cli.store import open_client
+from jobs.exit_codes import ExitCode
 from jobs.files.prompt_file import PromptFile
 
 

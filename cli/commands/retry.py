@@ -6,7 +6,6 @@ import click
 
 from cli.console.console import Console
 from cli.console.progress import watch_to_the_end
-from cli.exit_codes import ExitCode
 from cli.options.options import (
     job_argument,
     pass_console,
@@ -16,6 +15,7 @@ from cli.options.options import (
     wait_option,
 )
 from cli.store import open_client, open_store_to_watch
+from jobs.exit_codes import ExitCode
 
 
 @click.command(name="retry")

@@ -9,7 +9,6 @@ from types import FrameType
 import click
 
 from cli.console.console import Console
-from cli.exit_codes import ExitCode
 from cli.options.options import (
     errors_option,
     output_option,
@@ -27,6 +26,7 @@ from cli.options.target_model import target_model
 from cli.options.worker_options import require_worker_packages, worker_options
 from cli.run.local_run import LocalRun
 from cli.store import open_client
+from jobs.exit_codes import ExitCode
 from jobs.files.prompt_file import PromptFile
 from jobs.records.sampling import SamplingSettings
 from jobs.settings import Settings

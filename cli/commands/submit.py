@@ -9,7 +9,6 @@ import click
 from cli.console.console import Console
 from cli.console.job_row import state_text
 from cli.console.progress import watch_to_the_end
-from cli.exit_codes import ExitCode
 from cli.options.options import (
     errors_option,
     model_option,
@@ -30,6 +29,7 @@ from cli.options.target_model import target_model
 from cli.store import open_client, open_store_to_watch
 from jobs.duration import parse_duration
 from jobs.errors import OutputNotWritable
+from jobs.exit_codes import ExitCode
 from jobs.files.file_report import FileReport
 from jobs.files.prompt_file import PromptFile
 from jobs.records.job import Job

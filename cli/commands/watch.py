@@ -6,7 +6,6 @@ import click
 
 from cli.console.console import Console
 from cli.console.progress import watch_to_the_end
-from cli.exit_codes import ExitCode
 from cli.options.options import (
     job_argument,
     json_option,
@@ -16,6 +15,7 @@ from cli.options.options import (
     verbosity_options,
 )
 from cli.store import open_store_to_watch
+from jobs.exit_codes import ExitCode
 
 
 @click.command(name="watch")

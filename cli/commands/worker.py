@@ -7,10 +7,10 @@ import socket
 import click
 
 from cli.console.console import Console
-from cli.exit_codes import ExitCode
 from cli.options.options import pass_console, redis_url_option, settings_with, verbosity_options
 from cli.options.worker_options import worker_options
 from cli.store import open_store
+from jobs.exit_codes import ExitCode
 from jobs.records.served_name import served_name
 from jobs.settings import Settings
 
@@ -58,8 +58,8 @@ def command(console: Console, /, *, health: bool, **options: object) -> int:
 
     \b
     Exit codes: 0 stopped by a signal, 1 crashed while running lines,
-    2 unusable model or option, 4 no server, 7 unexpected error while loading
-    the model (the log on stderr has the traceback).
+    2 unusable model or option, 4 no server, 6 damaged store, 7 unexpected
+    error while loading the model (the log on stderr has the traceback).
 
     \b
     Examples:
@@ -92,5 +92,5 @@ def _check_health(settings: Settings, console: Console) -> ExitCode:
         console.data(f"{worker.worker_id} {worker.state}")
     if not alive:
         console.say(f"No worker on {host} that serves {model} is alive.")
-        return ExitCode.UNHEALTHY
+        return ExitCode.FAILED
     return ExitCode.DONE

@@ -9,8 +9,8 @@ from cli.console.console import Console
 from cli.console.displays import display_for
 from cli.console.job_update import JobObserver
 from cli.console.summary import summary_of
-from cli.exit_codes import ExitCode, code_of_job
 from jobs.errors import StoreUnavailable
+from jobs.exit_codes import ExitCode, code_of_job
 from jobs.records.job import Job, JobState
 from jobs.records.worker_report import WorkerReport
 from jobs.stores.protocol import JobStore

@@ -12,7 +12,6 @@ import msgspec
 
 from cli.console.console import Console
 from cli.console.progress import report_end, watch_job
-from cli.exit_codes import ExitCode, code_of_job
 from cli.options.result_target import ResultTarget
 from cli.run.embedded_server import EmbeddedServer
 from cli.run.local_workers import LocalWorkers
@@ -22,6 +21,7 @@ from cli.run.state_lock import StateLock
 from cli.run.worker_failure import LocalWorkerFailed
 from cli.store import open_client
 from jobs.errors import OutputNotWritable, QwenBatchError, ResultsMissing, StoreDamaged
+from jobs.exit_codes import ExitCode, code_of_job
 from jobs.files.prompt_file import CheckedFile
 from jobs.records.job import Job
 from jobs.settings import Settings

@@ -13,13 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from cli.exit_codes import ExitCode
 from cli.run import tether
 from cli.run.worker_failure import LocalWorkerFailed
+from jobs.exit_codes import ExitCode
 from jobs.settings import PREFIX, Settings
 
 MAX_RESTARTS = 6  # without progress: one deadly line can crash this many workers before it is found
 STOP_SECONDS = 20.0
+
+# Exit codes of a worker that has reported an error for the user.
+_REPORTED = (ExitCode.INVALID_INPUT, ExitCode.STORE_UNAVAILABLE, ExitCode.STORE_DAMAGED)
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class LocalWorkers:
             status = worker.process.poll()
             if status is None:
                 continue
-            if status in (ExitCode.INVALID_INPUT, ExitCode.STORE_UNAVAILABLE):
+            if status in _REPORTED:
                 raise LocalWorkerFailed.with_its_error(worker.log, ExitCode(status))
             if not worker.was_ready():
                 raise LocalWorkerFailed.while_loading(worker.log, status)

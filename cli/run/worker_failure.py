@@ -6,8 +6,8 @@ import signal
 from pathlib import Path
 from typing import Self
 
-from cli.exit_codes import ExitCode
 from jobs.errors import QwenBatchError
+from jobs.exit_codes import ExitCode
 
 _ERROR = "Error: "
 

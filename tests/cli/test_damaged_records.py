@@ -12,8 +12,8 @@ import pytest
 import redis
 from msgspec import structs
 
-from cli.exit_codes import ExitCode
 from jobs import keys
+from jobs.exit_codes import ExitCode
 from jobs.keys import JobKeys
 from jobs.stores.protocol import JobStore
 from tests.cli.acting_worker import report, run_job
@@ -66,7 +66,7 @@ def test_a_report_of_another_type_is_skipped(cli: Cli, store: JobStore, client: 
 
 def test_health_is_that_of_the_worker_that_is_asked_for(cli: Cli, store: JobStore, client: redis.Redis) -> None:
     damage_a_report(client)
-    assert cli("worker", "--health").returncode == ExitCode.UNHEALTHY
+    assert cli("worker", "--health").returncode == ExitCode.FAILED
     store.report_worker(structs.replace(report(), host=HOST), ttl_seconds=60)
     done = cli("worker", "--health")
     assert (done.returncode, done.stdout) == (0, "host:42:abc idle\n")

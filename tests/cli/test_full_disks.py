@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.exit_codes import ExitCode
+from jobs.exit_codes import ExitCode
 from tests.cli.conftest import Cli, Start
 
 SmallDisk = Callable[[int], Path]

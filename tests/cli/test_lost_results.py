@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from cli.exit_codes import ExitCode
+from jobs.exit_codes import ExitCode
 from jobs.keys import JobKeys
 from jobs.records.job import JobState
 from jobs.stores.protocol import JobStore

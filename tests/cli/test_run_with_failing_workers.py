@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.exit_codes import ExitCode
 from cli.run.local_workers import MAX_RESTARTS, LocalWorkers
 from cli.run.worker_failure import LocalWorkerFailed
+from jobs.exit_codes import ExitCode
 from jobs.settings import Settings
 from tests.cli.conftest import Cli
 from tests.support.valkey import ValkeyProcess

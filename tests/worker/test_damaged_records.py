@@ -5,16 +5,21 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
 
 from jobs import keys
 from jobs.errors import RecordDamaged
+from jobs.exit_codes import ExitCode
 from jobs.keys import JobKeys
 from jobs.records.job import JobState, ShardRef
 from jobs.stores.connect import connect
+from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
+from tests.support.tiny_checkpoint import write_tiny_checkpoint
 from tests.support.valkey import ValkeyProcess
+from tests.worker.cluster import Cluster
 from tests.worker.shard_bench import MODEL, ShardBench, prompts
 from worker.shards.shard_runner import Outcome
 from worker.upkeep.periodic import Periodic
@@ -171,3 +176,14 @@ def test_the_same_error_of_a_periodic_action_is_logged_once(caplog: pytest.LogCa
         assert calls.acquire(timeout=10)
     thread.stop(timeout_seconds=10)
     assert len(warnings_of(caplog)) == 1
+
+
+def test_a_damaged_list_of_models_is_one_clear_message_and_exit_code_6(
+    empty_valkey: ValkeyProcess, client: redis.Redis, tmp_path: Path
+) -> None:
+    model = write_tiny_checkpoint(write_byte_level_tokenizer(tmp_path / "tiny"), vocab_size=257)
+    client.set(keys.MODELS, "damage")
+    with Cluster(empty_valkey, "tiny", model, tmp_path).worker() as worker:
+        assert worker.exit_code() == ExitCode.STORE_DAMAGED == 6, worker.log
+        assert f"Error: The store's record {keys.MODELS} cannot be read" in worker.log
+        assert "Traceback" not in worker.log

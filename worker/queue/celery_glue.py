@@ -13,7 +13,8 @@ from celery.concurrency.thread import TaskPool
 from celery.utils.functional import noop
 from celery.worker.consumer import Consumer
 
-from jobs.errors import QwenBatchError, StoreFull, StoreUnavailable
+from jobs.errors import QwenBatchError
+from jobs.exit_codes import ExitCode, code_of_error
 from jobs.harmless import harmless_lines
 from jobs.queue.celery_app import make_app
 from jobs.queue.hints import RUN_SHARD_TASK, queue_name
@@ -23,10 +24,6 @@ from worker.queue.front_door import MalformedHint
 from worker.queue.tolerant_broker import TolerantAMQP
 
 log = logging.getLogger(__name__)
-
-EXIT_UNUSABLE = 2  # a model, a setting or an option cannot be used; the commands have the same exit codes
-EXIT_STORE = 4  # the store cannot be used
-EXIT_NOT_LOADED = 7  # loading failed with an unexpected error
 
 BUG = "This is a bug, or a library does not work on this machine. The log above has the traceback."
 
@@ -56,18 +53,19 @@ def _connect_signals(process: WorkerProcess) -> None:
     def open_worker(sender: Worker, **_: object) -> None:
         """Load the model and set the number of threads, before Celery makes its pool."""
         if not _is_threads_pool(sender.pool_cls):
-            _exit("The worker needs Celery's threads pool.", "Start it with `--pool threads`.", EXIT_UNUSABLE)
+            _exit("The worker needs Celery's threads pool.", "Start it with `--pool threads`.", ExitCode.INVALID_INPUT)
         try:
             sender.concurrency = process.open().num_threads
         except QwenBatchError as error:
-            of_store = isinstance(error, StoreUnavailable | StoreFull)
-            _exit(error.message, error.hint, EXIT_STORE if of_store else EXIT_UNUSABLE)
+            _exit(error.message, error.hint, code_of_error(error))
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a panic in a tokenizer's Rust code is not an `Exception`
             log.critical("the worker cannot start", exc_info=error)
             _exit(
-                f"The worker failed while it loaded {process.settings.model}: {_one_line(error)}", BUG, EXIT_NOT_LOADED
+                f"The worker failed while it loaded {process.settings.model}: {_one_line(error)}",
+                BUG,
+                ExitCode.NOT_LOADED,
             )
 
     def consumer_ready(sender: Consumer, **_: object) -> None:
@@ -105,7 +103,7 @@ def _one_line(error: BaseException) -> str:
     return traceback.format_exception_only(error)[0].partition("\n")[0]
 
 
-def _exit(message: str, hint: str, code: int) -> NoReturn:
+def _exit(message: str, hint: str, code: ExitCode) -> NoReturn:
     """Print an error like the commands do, and raise SystemExit. Celery passes on no other exception from here."""
     sys.stderr.write(harmless_lines(f"Error: {message}\n{hint}\n" if hint else f"Error: {message}\n"))
     raise SystemExit(code)

@@ -1,4 +1,4 @@
-"""Exit codes of all commands."""
+"""Exit codes of all commands, and of the worker's process."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from jobs.records.job import Job, JobState
 
 
 class ExitCode(IntEnum):
-    """All exit codes. Only commands that wait for a job use 5 and, for failed lines, 1."""
+    """All exit codes. Only commands that wait for a job use 5."""
 
     DONE = 0
-    FAILED_LINES = 1  # the job is completed, but some of its lines have an error
-    UNHEALTHY = 1  # `worker --health`: no worker of this machine is alive
+    FAILED = 1  # some lines have an error; `worker`: the engine failed; `worker --health`: no worker is alive here
     INVALID_INPUT = 2  # invalid usage, prompt file, model, output path or job state
     NO_SUCH_JOB = 3
     STORE_UNAVAILABLE = 4  # not reachable, refuses the password, full, or not a Redis server
@@ -38,4 +37,4 @@ def code_of_job(job: Job) -> ExitCode:
     """Return the exit code for an ended job."""
     if job.state is not JobState.COMPLETED:
         return ExitCode.JOB_NOT_COMPLETED
-    return ExitCode.FAILED_LINES if job.failed else ExitCode.DONE
+    return ExitCode.FAILED if job.failed else ExitCode.DONE
