@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 from engine.config import PAGE_SIZE
 from worker.shards.active_shards import ActiveShards
 from worker.shards.shard_runner import ShardRunner
+from worker.upkeep.backup_runner import BackupRunner
 from worker.upkeep.lease_keeper import LeaseKeeper
-from worker.upkeep.news import News
-from worker.upkeep.reaper import Reaper
+from worker.upkeep.notification_listener import NotificationListener
+from worker.upkeep.recovery import Recovery
 from worker.upkeep.reporter import Reporter
-from worker.upkeep.spare_time import SpareTime
 
 if TYPE_CHECKING:
     from engine.load import LoadedEngine
 
-SEQUENCES_A_THREAD = 4  # assumed lines per shard; more at its start, but near their end many shards must fill the batch
-MORE_THREADS = 2  # one thread has the next shard ready, and one is free for a new job
+SEQUENCES_PER_THREAD = 4  # assumed lines per shard: near their end, many shards must fill the batch together
+EXTRA_THREADS = 2  # one thread has the next shard ready, and one is free for a new job
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,16 @@ class RunningWorker:
     loaded: LoadedEngine
     shard_runner: ShardRunner
     lease_keeper: LeaseKeeper
-    reaper: Reaper
-    spare_time: SpareTime
-    news: News
+    recovery: Recovery
+    backup_runner: BackupRunner
+    listener: NotificationListener
     reporter: Reporter
     active: ActiveShards
 
     @property
     def num_threads(self) -> int:
         """Number of shards to run at the same time; one per thread."""
-        return MORE_THREADS + math.ceil(self.loaded.resolved.policy.max_num_seqs / SEQUENCES_A_THREAD)
+        return EXTRA_THREADS + math.ceil(self.loaded.resolved.policy.max_num_seqs / SEQUENCES_PER_THREAD)
 
     @property
     def cache_tokens(self) -> int:
@@ -47,9 +47,9 @@ class RunningWorker:
 
     def hand_over(self) -> None:
         """Give all shards back and remove the worker from the list. Takes as long as the store needs to answer."""
-        self.reaper.stop()
-        self.spare_time.stop()
-        self.news.stop()
+        self.recovery.stop()
+        self.backup_runner.stop()
+        self.listener.stop()
         self.active.stop()
         self.active.wait_until_idle()
         self.lease_keeper.stop()

@@ -25,16 +25,16 @@ from worker.queue.refusals import Refusals
 from worker.running_worker import RunningWorker
 from worker.shards.active_shards import ActiveShards
 from worker.shards.preparation import Preparation
+from worker.shards.shard_dispatcher import ShardDispatcher
 from worker.shards.shard_runner import ShardRunner
-from worker.shards.turns import Turns
 from worker.telemetry.metrics import WorkerMetrics
 from worker.telemetry.metrics_server import serve_metrics
 from worker.telemetry.request_meter import MeteredEngine, RequestMeter
+from worker.upkeep.backup_runner import BackupRunner
 from worker.upkeep.lease_keeper import LeaseKeeper
-from worker.upkeep.news import News
-from worker.upkeep.reaper import Reaper
+from worker.upkeep.notification_listener import NotificationListener
+from worker.upkeep.recovery import Recovery
 from worker.upkeep.reporter import Reporter
-from worker.upkeep.spare_time import SpareTime
 from worker.upkeep.store_link import Backoff, StoreLink
 
 if TYPE_CHECKING:
@@ -93,21 +93,21 @@ def start_worker(
         engine=engine,
         preparation=Preparation(loaded.tokenizer, card),
         lease_keeper=keeper,
-        turns=Turns(keeper, engine, active, model, loaded.resolved.policy.max_num_seqs),
+        dispatcher=ShardDispatcher(keeper, engine, active, model, loaded.resolved.policy.max_num_seqs),
         link=link,
         active=active,
         facts=facts,
         flush_seconds=settings.flush_seconds,
     )
-    spare_time = SpareTime(runner, active, on_death)
-    news = News(store, model, active)
-    reaper = Reaper(store=store, hints=hints, model=model, interval_seconds=settings.sweep_seconds, link=link)
+    backup_runner = BackupRunner(runner, active, on_death)
+    listener = NotificationListener(store, model, active)
+    recovery = Recovery(store=store, hints=hints, model=model, interval_seconds=settings.sweep_seconds, link=link)
     keeper.start()
-    reaper.start()
-    spare_time.start()
-    news.start()
+    recovery.start()
+    backup_runner.start()
+    listener.start()
     reporter.loaded(facts, loaded.engine)
-    return RunningWorker(loaded, runner, keeper, reaper, spare_time, news, reporter, active)
+    return RunningWorker(loaded, runner, keeper, recovery, backup_runner, listener, reporter, active)
 
 
 def _load(

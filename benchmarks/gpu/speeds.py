@@ -57,8 +57,8 @@ def measure_card(device: torch.device) -> MachineSpeed:
     target = torch.empty_like(numbers)
     square = torch.ones(PRODUCT, PRODUCT, dtype=torch.bfloat16, device=device)
     return MachineSpeed(
-        read_bytes_per_second=2 * COPIED_BYTES / _least_seconds(lambda: target.copy_(numbers)),
-        flop_per_second=2.0 * PRODUCT**3 / _least_seconds(lambda: square @ square),
+        read_bytes_per_second=2 * COPIED_BYTES / _min_seconds(lambda: target.copy_(numbers)),
+        flop_per_second=2.0 * PRODUCT**3 / _min_seconds(lambda: square @ square),
     )
 
 
@@ -89,7 +89,7 @@ def limit(workload: Workload, model: ModelCost, card: MachineSpeed) -> float:
     return workload.output_tokens / max(reads / card.read_bytes_per_second, flop / card.flop_per_second)
 
 
-def _least_seconds(work: Callable[[], object]) -> float:
+def _min_seconds(work: Callable[[], object]) -> float:
     """Of the quickest of several calls."""
     least = float("inf")
     for _ in range(REPEATS):

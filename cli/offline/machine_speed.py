@@ -28,13 +28,13 @@ def measure_machine(threads: int) -> MachineSpeed:
     with torch.inference_mode():
         return MachineSpeed(
             read_bytes_per_second=measure_reads(),
-            flop_per_second=max(flop / _least_seconds(multiply) for flop, multiply in _products()),
+            flop_per_second=max(flop / _min_seconds(multiply) for flop, multiply in _products()),
         )
 
 
 def measure_reads() -> float:
     """Return the bytes per second that PyTorch's threads together read in sequence."""
-    return max(READ_BYTES / _least_seconds(read) for read in read_ways(READ_BYTES))
+    return max(READ_BYTES / _min_seconds(read) for read in read_ways(READ_BYTES))
 
 
 def read_ways(size: int) -> Iterator[Callable[[], object]]:
@@ -47,7 +47,7 @@ def read_ways(size: int) -> Iterator[Callable[[], object]]:
 
 def fastest_read(size: int) -> Callable[[], float]:
     """Return the fastest way to read `size` bytes of memory. Each call returns the bytes per second of a read."""
-    read = min(read_ways(size), key=_least_seconds)
+    read = min(read_ways(size), key=_min_seconds)
     return lambda: size / _seconds(read)
 
 
@@ -71,7 +71,7 @@ def _products() -> Iterator[tuple[float, Callable[[], object]]]:
             yield flop, by_onednn
 
 
-def _least_seconds(work: Callable[[], object]) -> float:
+def _min_seconds(work: Callable[[], object]) -> float:
     work()
     return min(_seconds(work) for _ in range(REPEATS))
 

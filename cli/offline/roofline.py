@@ -89,12 +89,12 @@ def batch_limit(
     model: ModelCost, machine: MachineSpeed, *, input_tokens: int, output_tokens: int, longest_output: int
 ) -> float:
     """Return the maximum output tokens per second of a job. The time includes the prefill."""
-    return output_tokens / least_seconds(
+    return output_tokens / min_seconds(
         model, machine, input_tokens=input_tokens, output_tokens=output_tokens, longest_output=longest_output
     )
 
 
-def least_seconds(
+def min_seconds(
     model: ModelCost, machine: MachineSpeed, *, input_tokens: int, output_tokens: int, longest_output: int
 ) -> float:
     """Return the minimum seconds that a job takes, for any batching.

@@ -18,7 +18,7 @@ from cli.run.worker_failure import LocalWorkerFailed
 from jobs.exit_codes import ExitCode
 from jobs.settings import PREFIX, Settings
 
-MAX_RESTARTS = 6  # without progress: one deadly line can crash this many workers before it is found
+MAX_RESTARTS = 6  # without progress: one line can crash this many workers before it is found
 STOP_SECONDS = 20.0
 
 # Exit codes of a worker that has reported an error for the user.

@@ -13,7 +13,7 @@ from cli.run.worker_failure import LocalWorkerFailed
 from jobs.byte_size import format_bytes
 from jobs.errors import StoreFull, StoreUnavailable
 
-LEAST_FREE_BYTES = 2**14  # with less, a server cannot even start
+MIN_FREE_BYTES = 2**14  # with less, a server cannot even start
 
 
 class StateDisk:
@@ -29,7 +29,7 @@ class StateDisk:
 
     def has_no_room(self) -> bool:
         """Return whether the disk has too little space to start a server."""
-        return self._usage().free < LEAST_FREE_BYTES
+        return self._usage().free < MIN_FREE_BYTES
 
     def error(self) -> StoreFull:
         """Return an error that names the disk, its free bytes and the next step."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from cli.offline.roofline import MachineSpeed, ModelCost, decode_limit, least_seconds, prefill_limit
+from cli.offline.roofline import MachineSpeed, ModelCost, decode_limit, min_seconds, prefill_limit
 from model.checkpoint.config import ModelConfig
 from tests.benchmarks.measurements import COST, SPEED
 
@@ -70,9 +70,9 @@ def test_a_short_prompt_waits_for_the_weights_and_a_long_one_for_products() -> N
 
 
 def test_a_job_takes_its_products_or_its_longest_completion_whichever_is_longer() -> None:
-    wide = least_seconds(COST, SPEED, input_tokens=1000, output_tokens=100, longest_output=5)
+    wide = min_seconds(COST, SPEED, input_tokens=1000, output_tokens=100, longest_output=5)
     assert wide == pytest.approx(9.0)
-    deep = least_seconds(COST, SPEED, input_tokens=1, output_tokens=100, longest_output=100)
+    deep = min_seconds(COST, SPEED, input_tokens=1, output_tokens=100, longest_output=100)
     assert deep == pytest.approx(10.0)
 
 

@@ -22,8 +22,8 @@ from tests.worker.recorded_hints import RecordedHints
 from worker.facts import WorkerFacts
 from worker.shards.active_shards import ActiveShards
 from worker.shards.preparation import Preparation
+from worker.shards.shard_dispatcher import ShardDispatcher
 from worker.shards.shard_runner import Outcome, ShardRunner
-from worker.shards.turns import Turns
 from worker.upkeep.lease_keeper import LeaseKeeper
 from worker.upkeep.store_link import StoreLink
 
@@ -45,9 +45,12 @@ class ShardBench:
         store: A real one.
         ttl_seconds: Of leases.
         max_num_seqs: Lines that its engine runs together.
+        poll_seconds: Pause between two looks for room.
     """
 
-    def __init__(self, store: JobStore, ttl_seconds: float = 4.0, max_num_seqs: int = 1_000) -> None:
+    def __init__(
+        self, store: JobStore, ttl_seconds: float = 4.0, max_num_seqs: int = 1_000, poll_seconds: float = 0.05
+    ) -> None:
         self.real_store = store
         self.store = FlakyStore(store)
         self.engine = FakeEngine()
@@ -58,14 +61,14 @@ class ShardBench:
         self.keeper = LeaseKeeper(
             store=self.store, worker_id=self.facts.worker_id, ttl_seconds=ttl_seconds, link=self.link
         )
-        self.turns = Turns(self.keeper, self.engine, self.active, MODEL, max_num_seqs)
+        self.dispatcher = ShardDispatcher(self.keeper, self.engine, self.active, MODEL, max_num_seqs, poll_seconds)
         self.runner = ShardRunner(
             store=self.store,
             hints=self.hints,
             engine=self.engine,
             preparation=Preparation(FakeTokenizer(), CARD),
             lease_keeper=self.keeper,
-            turns=self.turns,
+            dispatcher=self.dispatcher,
             link=self.link,
             active=self.active,
             facts=self.facts,

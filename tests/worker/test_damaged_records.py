@@ -23,7 +23,7 @@ from tests.worker.cluster import Cluster
 from tests.worker.shard_bench import MODEL, ShardBench, prompts
 from worker.shards.shard_runner import Outcome
 from worker.upkeep.periodic import Periodic
-from worker.upkeep.reaper import Reaper
+from worker.upkeep.recovery import Recovery
 from worker.upkeep.store_link import StoreLink
 
 
@@ -44,12 +44,12 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def sweep(bench: ShardBench, times: int) -> None:
-    """So many rounds of a reaper's thread."""
+def recover(bench: ShardBench, times: int) -> None:
+    """Search that many times, as the thread of a recovery does."""
     link = StoreLink(threading.Event())
-    reaper = Reaper(store=bench.store, hints=bench.hints, model=MODEL, interval_seconds=1.0, link=link)
+    recovery = Recovery(store=bench.store, hints=bench.hints, model=MODEL, interval_seconds=1.0, link=link)
     for _ in range(times):
-        reaper._sweep_safely()
+        recovery._recover_safely()
 
 
 def bad_id(client: redis.Redis) -> str:
@@ -91,7 +91,7 @@ def test_a_damaged_job_holds_no_other_job_up_and_is_logged_once(
     on_bench = damage in (bad_shard_number, bad_deadline)
     record = damage(redis_bench, client) if on_bench else damage(client)
     (shard,) = redis_bench.add_job(prompts(3), "good")
-    sweep(redis_bench, times=3)
+    recover(redis_bench, times=3)
     assert shard in redis_bench.hints.sent
     redis_bench.engine.finish_from_now_on()
     assert redis_bench.runner.run(shard) is Outcome.FINISHED  # it may be the damaged job's turn first

@@ -20,7 +20,7 @@ from tests.worker.bad_messages import BROKEN, FOREIGN, JUNK, NO_HINTS
 from tests.worker.cluster import SHARD_SIZE, Cluster, num_tokens
 from tests.worker.worker_under_test import RUN_WORKER, WorkerUnderTest
 
-MOST_STOP_SECONDS = 10  # what a container runtime waits; the worker itself sees to it that two are enough
+MAX_STOP_SECONDS = 10  # what a container runtime waits; the worker itself sees to it that two are enough
 
 # The real engine over a device that fails at its 50th step.
 WITH_A_DYING_DEVICE = """
@@ -88,7 +88,7 @@ def test_one_message_is_enough_for_all_shards_that_wait(cluster: Cluster) -> Non
 
 
 def test_damaged_records_are_logged_once_each_and_cost_no_other_job_anything(cluster: Cluster) -> None:
-    """Sweeps come three times a second, looks for a turn twenty times."""
+    """A worker searches for lost shards three times per second, and for the next shard twenty times."""
     with cluster.valkey.client() as client:
         client.zadd(unfinished(cluster.model), {b"\xff\xfe": -1.0, "job-bad": -1.0})
         client.hset(JobKeys("job-bad").meta, mapping={"spec": b"{bad", "state": "queued"})
@@ -160,7 +160,7 @@ def test_sigterm_hands_over_soon_and_no_finished_line_is_redone(cluster: Cluster
         began = time.monotonic()
         first.send(signal.SIGTERM)
         assert first.exit_code() == 0, first.log
-        assert time.monotonic() - began < MOST_STOP_SECONDS
+        assert time.monotonic() - began < MAX_STOP_SECONDS
     assert started.worker_id not in {report.worker_id for report in cluster.store.workers()}
     before = list(cluster.store.results(job_id))
     assert 10 <= cluster.store.job(job_id).done == len(before) < 140
@@ -266,5 +266,5 @@ def test_celerys_own_command_starts_the_same_worker(cluster: Cluster) -> None:
         began = time.monotonic()
         worker.send(signal.SIGTERM)
         assert worker.exit_code() == 0, worker.log
-        assert time.monotonic() - began < MOST_STOP_SECONDS
+        assert time.monotonic() - began < MAX_STOP_SECONDS
         assert cluster.valkey.password not in worker.log

@@ -47,20 +47,20 @@ class ActiveShards:
     def __init__(self) -> None:
         self.stopping = threading.Event()  # set once, when the worker ends
         self.draining = threading.Event()  # set once, when the worker takes no more shards and finishes its own
-        self.stirred = threading.Event()  # set when the thread that waits for room or a new job must look again
+        self.wakeup = threading.Event()  # set when the thread that waits for room or a new job must look again
         self._changed = threading.Condition()
         self._active: list[ActiveShard] = []
-        self._solitude = False  # True while a shard runs alone or waits to run alone
+        self._isolating = False  # True while a shard is isolated or waits for it
         self._left_tokens: Counter[str] = Counter()  # job id -> tokens of shards that ended since the last `take_work`
 
     @contextmanager
     def entered(self, shard: ActiveShard) -> Iterator[None]:
         """Make a shard active for the duration of the context. `stop` interrupts the shard.
 
-        Waits while another shard runs alone or waits to run alone.
+        Waits while another shard is isolated or waits for it.
         """
         with self._changed:
-            self._changed.wait_for(lambda: not self._solitude or self.stopping.is_set())
+            self._changed.wait_for(lambda: not self._isolating or self.stopping.is_set())
             self._enter(shard)
         try:
             yield
@@ -69,15 +69,15 @@ class ActiveShards:
                 self._leave(shard)
 
     @contextmanager
-    def entered_alone(self, shard: ActiveShard) -> Iterator[bool]:
+    def entered_isolated(self, shard: ActiveShard) -> Iterator[bool]:
         """Wait until no other shard is active, then make this one active. No other becomes active in the context.
 
-        Yields True. If another shard already runs alone or waits to, yields False, and the shard is not active.
+        Yields True. If another shard is already isolated or waits for it, yields False, and the shard is not active.
         """
         with self._changed:
-            granted = not self._solitude
+            granted = not self._isolating
             if granted:
-                self._solitude = True
+                self._isolating = True
                 self._changed.wait_for(lambda: not self._active or self.stopping.is_set())
                 self._enter(shard)
         try:
@@ -85,7 +85,7 @@ class ActiveShards:
         finally:
             if granted:
                 with self._changed:
-                    self._solitude = False
+                    self._isolating = False
                     self._leave(shard)
 
     def _enter(self, shard: ActiveShard) -> None:
@@ -97,7 +97,7 @@ class ActiveShards:
         self._active.remove(shard)
         if shard.ref is not None:
             self._left_tokens[shard.ref.job_id] += shard.take_tokens()
-            self.stirred.set()
+            self.wakeup.set()
         self._changed.notify_all()
 
     def num_preparing(self) -> int:
@@ -129,7 +129,7 @@ class ActiveShards:
     def stop(self) -> None:
         """Interrupt all active shards, and each shard that becomes active later."""
         self.stopping.set()
-        self.stirred.set()
+        self.wakeup.set()
         with self._changed:
             for shard in self._active:
                 shard.in_flight.interrupt(Interruption.STOPPING)

@@ -22,7 +22,7 @@ from worker.shards.inference_engine import InferenceEngine
 from worker.shards.line_result import completion_of
 from worker.shards.outbox import Outbox
 from worker.shards.preparation import Preparation
-from worker.shards.turns import Taken, Turns, interrupter
+from worker.shards.shard_dispatcher import ShardDispatcher, Taken, interrupter
 from worker.upkeep.lease_keeper import HeldLease, LeaseKeeper
 from worker.upkeep.store_link import StoreLink
 
@@ -42,9 +42,9 @@ class Outcome(StrEnum):
     PAUSED = "paused"  # given back until its job is resumed
     LOST = "lost"  # the lease ended, or the job was deleted
     HANDED_BACK = "handed back"  # given back to the store and hinted again
-    LEFT_TO_HOLDER = "left to its holder"  # a second runner stopped; the holder continues
+    LEFT_TO_HOLDER = "left to its holder"  # a backup stopped; the holder continues
     DAMAGED = "damaged"  # given up, because its records in the store cannot be read
-    PUT_OFF = "put off"  # the store did not answer; a reaper will find the shard
+    PUT_OFF = "put off"  # the store did not answer; a later recovery finds the shard
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class ShardRunner:
     engine: InferenceEngine
     preparation: Preparation
     lease_keeper: LeaseKeeper
-    turns: Turns
+    dispatcher: ShardDispatcher
     link: StoreLink
     active: ActiveShards
     facts: WorkerFacts
@@ -70,7 +70,7 @@ class ShardRunner:
         """
         with ExitStack() as until:
             try:
-                taken = self.turns.take(hint, until)
+                taken = self.dispatcher.take(hint, until)
             except (StoreUnavailable, StoreFull) as error:
                 self.link.failed(error)
                 return Outcome.PUT_OFF
@@ -85,28 +85,28 @@ class ShardRunner:
         if taken is None:
             return Outcome.NOTHING_TO_DO
         activity = ActiveShard(taken, InFlight(self.engine))
-        with self.active.entered_alone(activity) as granted:
-            return self._put_off_if_down(lambda: self._run_alone(activity)) if granted else Outcome.NOTHING_TO_DO
+        with self.active.entered_isolated(activity) as granted:
+            return self._put_off_if_down(lambda: self._run_isolated(activity)) if granted else Outcome.NOTHING_TO_DO
 
-    def run_backup(self, least_seconds: float) -> Outcome:
+    def run_backup(self, min_seconds: float) -> Outcome:
         """Run the pending lines of another worker's slow shard (`JobStore.back_up`). Raises `EngineDead`."""
         activity = ActiveShard(None, InFlight(self.engine))
         with self.active.entered(activity):
-            return self._put_off_if_down(lambda: self._run_backup(activity, least_seconds))
+            return self._put_off_if_down(lambda: self._run_backup(activity, min_seconds))
 
-    def _run_backup(self, activity: ActiveShard, least_seconds: float) -> Outcome:
-        held = self.lease_keeper.take_backup(self.facts.model, interrupter(activity), least_seconds)
+    def _run_backup(self, activity: ActiveShard, min_seconds: float) -> Outcome:
+        held = self.lease_keeper.take_backup(self.facts.model, interrupter(activity), min_seconds)
         if held is None:
             return Outcome.NOTHING_TO_DO
         activity.ref = held.lease.shard
         return self._run(held, activity)
 
-    def _run_alone(self, activity: ActiveShard) -> Outcome:
+    def _run_isolated(self, activity: ActiveShard) -> Outcome:
         assert activity.ref is not None
         if self.active.leaving:
             self._hint(activity.ref)
             return Outcome.HANDED_BACK
-        held = self.lease_keeper.take(activity.ref, interrupter(activity), alone=True)
+        held = self.lease_keeper.take(activity.ref, interrupter(activity), isolated=True)
         return Outcome.NOTHING_TO_DO if held is None else self._run(held, activity)
 
     def _put_off_if_down(self, run: Callable[[], T]) -> T | Outcome:
@@ -169,7 +169,7 @@ class ShardRunner:
         outbox.add(prepared.refused)
         activity.in_flight.submit(prepared.runnable)
         activity.preparing = False
-        self.active.stirred.set()  # the shard may have fewer lines than `LINES_TO_COME`, so there may be room
+        self.active.wakeup.set()  # there may be room: the shard may have fewer lines than assumed
         complete = self._collect(activity.in_flight, outbox)
         self.link.insist(outbox.write_all)
         return complete

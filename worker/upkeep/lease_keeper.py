@@ -75,17 +75,17 @@ class LeaseKeeper:
         self._watch.stop()
         self._heartbeat.stop()
 
-    def take(self, shard: ShardRef, on_end: OnEnd, alone: bool = False) -> HeldLease | None:
+    def take(self, shard: ShardRef, on_end: OnEnd, isolated: bool = False) -> HeldLease | None:
         """Lease a shard and renew the lease. Returns None when it cannot be leased. Raises as `JobStore.lease`.
 
         Args:
             shard: The shard.
             on_end: Called once, on a thread of the keeper, so it must be quick. CANCELLED and PAUSED mean that the
                 lease is still held and renewed. LOST means that it is not held any more.
-            alone: True if the worker runs no other shard.
+            isolated: True if the worker runs no other shard.
         """
         asked_at = self._clock()
-        lease = self._store.lease(shard, self._worker_id, self._ttl, alone)
+        lease = self._store.lease(shard, self._worker_id, self._ttl, isolated)
         return None if lease is None else self._keep(lease, asked_at, on_end)
 
     def take_next(self, model: str, on_end: OnEnd, passing_over: Collection[str] = ()) -> HeldLease | ShardRef | None:
@@ -94,10 +94,10 @@ class LeaseKeeper:
         found = self._store.lease_next(model, self._worker_id, self._ttl, passing_over)
         return self._keep(found, asked_at, on_end) if isinstance(found, Lease) else found
 
-    def take_backup(self, model: str, on_end: OnEnd, least_seconds: float) -> HeldLease | None:
-        """Lease a slow shard as its second runner and renew the lease (`JobStore.back_up`)."""
+    def take_backup(self, model: str, on_end: OnEnd, min_seconds: float) -> HeldLease | None:
+        """Lease a slow shard as its backup and renew the lease (`JobStore.back_up`)."""
         asked_at = self._clock()
-        lease = self._store.back_up(model, self._worker_id, self._ttl, least_seconds)
+        lease = self._store.back_up(model, self._worker_id, self._ttl, min_seconds)
         return None if lease is None else self._keep(lease, asked_at, on_end)
 
     def _keep(self, lease: Lease, asked_at: float, on_end: OnEnd) -> HeldLease:

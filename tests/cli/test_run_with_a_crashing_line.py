@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import environment, qwen_batch
-from tests.worker.test_poison import WITH_A_DEADLY_LINE
+from tests.worker.test_quarantine import WITH_A_CRASHING_LINE
 
 LINES = 40
 
 
 @pytest.mark.slow
-def test_only_the_deadly_line_is_lost_and_run_goes_on_to_the_end(tiny_model: Path, tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(WITH_A_DEADLY_LINE)  # Python reads it at every start
+def test_only_the_crashing_line_is_lost_and_run_goes_on_to_the_end(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(WITH_A_CRASHING_LINE)  # Python reads it at every start
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text("".join(f'{{"id": "id-{number}", "prompt": "{number}"}}\n' for number in range(LINES)))
     words = ("run", prompts, "-o", tmp_path / "out.jsonl", "--model", tiny_model, "--no-compile", "--max-tokens", "4")

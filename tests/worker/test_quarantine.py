@@ -22,35 +22,35 @@ from worker.shards.in_flight import InFlight
 from worker.shards.shard_runner import Outcome
 
 # The real worker, which dies as soon as it gets to see one certain line.
-WITH_A_DEADLY_LINE = """
+WITH_A_CRASHING_LINE = """
 import os
 from worker.shards.preparation import Preparation
 prepare = Preparation.prepare
-def deadly(self, lines, *args, **kwargs):
+def crash(self, lines, *args, **kwargs):
     if any(line.id == "id-35" for line in lines):
         os._exit(9)
     return prepare(self, lines, *args, **kwargs)
-Preparation.prepare = deadly
+Preparation.prepare = crash
 """
 
 
 def lose_two_workers(bench: ShardBench, shard: ShardRef) -> None:
-    """Two workers take a shard and fall silent; nobody else has anything to do meanwhile."""
+    """Let two workers crash while they hold the shard. No other worker has anything to do meanwhile."""
     for _ in range(2):
         assert bench.real_store.lease(shard, "dead", 0.001) is not None
-        wait_until_stranded(bench, shard)
+        wait_until_recoverable(bench, shard)
 
 
-def wait_until_stranded(bench: ShardBench, shard: ShardRef) -> None:
+def wait_until_recoverable(bench: ShardBench, shard: ShardRef) -> None:
     while shard not in bench.real_store.stranded(bench.facts.model, 10, expired_only=True):
         pass  # a lease ends by the server's clock alone
 
 
-def test_a_suspect_is_run_to_its_end_in_parts(bench: ShardBench) -> None:
+def test_a_quarantined_shard_is_run_to_its_end_in_parts(bench: ShardBench) -> None:
     (shard,) = bench.add_job(prompts(20))
     lose_two_workers(bench, shard)
     assert bench.real_store.lease(shard, "dead", 0.001, alone=True) is not None
-    wait_until_stranded(bench, shard)
+    wait_until_recoverable(bench, shard)
     assert bench.runner.run(shard) is Outcome.FINISHED
     assert bench.texts() == [f"p{line}"[::-1] for line in range(20)]
     assert bench.job().state is JobState.COMPLETED
@@ -75,16 +75,16 @@ def wait_until_held_off(door: Door, bench: ShardBench, lines: int) -> None:
     assert len(bench.engine.submitted) == lines
 
 
-def test_a_suspect_waits_until_its_worker_runs_nothing_else_and_holds_others_off(bench: ShardBench) -> None:
-    suspect, first, later = bench.add_job(prompts(6), shard_size=2)
-    lose_two_workers(bench, suspect)
+def test_an_isolated_shard_waits_until_its_worker_runs_nothing_else_and_holds_others_off(bench: ShardBench) -> None:
+    isolated, first, later = bench.add_job(prompts(6), shard_size=2)
+    lose_two_workers(bench, isolated)
     door = bench.active._changed = Door()
     bench.engine.hold()
     running = bench.start(first)
     bench.engine.wait_for_submitted(2)
     elsewhere = bench.real_store.lease(later, "another", 60.0)
     assert elsewhere is not None
-    alone = bench.start(suspect)
+    isolated_run = bench.start(isolated)
     wait_until_held_off(door, bench, lines=2)
     bench.engine.finish()
     assert running.outcome() is Outcome.FINISHED
@@ -93,14 +93,14 @@ def test_a_suspect_waits_until_its_worker_runs_nothing_else_and_holds_others_off
     held_off = bench.start(later)
     wait_until_held_off(door, bench, lines=4)
     bench.engine.finish_from_now_on()
-    assert alone.outcome() is Outcome.FINISHED
+    assert isolated_run.outcome() is Outcome.FINISHED
     assert held_off.outcome() is Outcome.FINISHED
     assert bench.job().completed == 6
 
 
-def test_who_comes_after_a_suspect_comes_in_after_it(bench: ShardBench) -> None:
-    """A worker that is never idle would keep a suspect waiting for ever."""
-    busy, suspect, later = (ActiveShard(ShardRef("job", index), InFlight(bench.engine)) for index in range(3))
+def test_a_shard_that_comes_after_an_isolated_one_starts_after_it(bench: ShardBench) -> None:
+    """A worker that is never idle would keep the isolated shard waiting for ever."""
+    busy, isolated, later = (ActiveShard(ShardRef("job", index), InFlight(bench.engine)) for index in range(3))
     door = bench.active._changed = Door()
     order: list[str] = []
 
@@ -112,7 +112,7 @@ def test_who_comes_after_a_suspect_comes_in_after_it(bench: ShardBench) -> None:
     with bench.active.entered(busy):
         threads = []
         for name, shard, enter in (
-            ("suspect", suspect, bench.active.entered_alone),
+            ("isolated", isolated, bench.active.entered_isolated),
             ("later", later, bench.active.entered),
         ):
             threads.append(threading.Thread(target=come_in, args=(name, shard, enter)))
@@ -121,28 +121,28 @@ def test_who_comes_after_a_suspect_comes_in_after_it(bench: ShardBench) -> None:
         assert order == []
     for thread in threads:
         thread.join()
-    assert order == ["suspect", "later"]
+    assert order == ["isolated", "later"]
 
 
-def test_a_second_suspect_does_not_queue_up_behind_the_first(bench: ShardBench) -> None:
+def test_a_second_isolated_shard_does_not_queue_up_behind_the_first(bench: ShardBench) -> None:
     one, two = (ActiveShard(ShardRef("job", index), InFlight(bench.engine)) for index in range(2))
-    with bench.active.entered_alone(one) as first, bench.active.entered_alone(two) as second:
+    with bench.active.entered_isolated(one) as first, bench.active.entered_isolated(two) as second:
         assert (first, second) == (True, False)
-    with bench.active.entered_alone(two) as again:
+    with bench.active.entered_isolated(two) as again:
         assert again
 
 
-def test_a_worker_that_stops_lets_nobody_wait_to_be_alone(bench: ShardBench) -> None:
+def test_a_worker_that_stops_lets_no_shard_wait_for_isolation(bench: ShardBench) -> None:
     busy, waits = (ActiveShard(ShardRef("job", index), InFlight(bench.engine)) for index in range(2))
     door = bench.active._changed = Door()
     entered = threading.Event()
 
-    def wait_to_be_alone() -> None:
-        with bench.active.entered_alone(waits):
+    def wait_for_isolation() -> None:
+        with bench.active.entered_isolated(waits):
             entered.set()
 
     with bench.active.entered(busy):
-        thread = threading.Thread(target=wait_to_be_alone)
+        thread = threading.Thread(target=wait_for_isolation)
         thread.start()
         assert door.waits.acquire(timeout=PATIENCE_SECONDS)
         assert not entered.is_set()
@@ -152,20 +152,20 @@ def test_a_worker_that_stops_lets_nobody_wait_to_be_alone(bench: ShardBench) -> 
 
 
 @pytest.mark.slow
-def test_one_deadly_line_among_forty_is_lost_alone(valkey: ValkeyProcess, tmp_path: Path) -> None:
+def test_of_forty_lines_only_the_one_that_crashes_workers_is_lost(valkey: ValkeyProcess, tmp_path: Path) -> None:
     write_byte_level_tokenizer(tmp_path / "tiny")
     model = write_tiny_checkpoint(tmp_path / "tiny", vocab_size=257)
     cluster = Cluster(valkey, tmp_path.name, model, tmp_path)
     job_id = cluster.submit(40)
-    deaths = 0
+    crashes = 0
     while True:
-        with cluster.worker_of(("-c", WITH_A_DEADLY_LINE + RUN_WORKER)) as worker:
+        with cluster.worker_of(("-c", WITH_A_CRASHING_LINE + RUN_WORKER)) as worker:
             while worker.running and not cluster.store.job(job_id).state.ended:
                 threading.Event().wait(0.05)  # neither tells
             if worker.running:
                 break
-            deaths += 1
-            assert deaths <= 5, "two that shared, one alone, two that ran nothing but the line"
+            crashes += 1
+            assert crashes <= 5, "two that shared, one isolated, two that ran nothing but the line"
     results = list(cluster.store.results(job_id))
     assert [line.index for line in results] == list(range(40))
     assert {line.id: line.error.code for line in results if line.error} == {"id-35": ErrorCode.WORKER_LOST}

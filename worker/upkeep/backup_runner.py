@@ -13,10 +13,10 @@ from worker.upkeep.periodic import Periodic
 log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 1.0
-LEAST_SECONDS = 5.0  # min time that a slow shard was held; a shorter one is not worth a second run
+MIN_SECONDS = 5.0  # min time that a slow shard was held; a backup of a shorter one is not worth its work
 
 
-class SpareTime:
+class BackupRunner:
     """Runs the pending lines of slow shards a second time, one shard after the other, on its own thread.
 
     The worker that holds the last shards of a job may be slow, or stuck while its heartbeat continues. Then workers
@@ -27,7 +27,7 @@ class SpareTime:
         shard_runner: This worker's shard runner.
         active: This worker's active shards.
         on_death: Called when the engine has died.
-        least_seconds: Min time that a slow shard must have been held.
+        min_seconds: Min time that a slow shard must have been held.
     """
 
     def __init__(
@@ -35,13 +35,13 @@ class SpareTime:
         shard_runner: ShardRunner,
         active: ActiveShards,
         on_death: Callable[[BaseException], None],
-        least_seconds: float = LEAST_SECONDS,
+        min_seconds: float = MIN_SECONDS,
     ) -> None:
         self._shard_runner = shard_runner
         self._active = active
         self._on_death = on_death
-        self._least_seconds = least_seconds
-        self._thread = Periodic("spare-time", self.help, INTERVAL_SECONDS, jitter=0.2)
+        self._min_seconds = min_seconds
+        self._thread = Periodic("backup-runner", self.run_backups, INTERVAL_SECONDS, jitter=0.2)
 
     def start(self) -> None:
         """Start to search for slow shards."""
@@ -51,11 +51,11 @@ class SpareTime:
         """Stop searching. `ActiveShards.stop` interrupts a shard that runs."""
         self._thread.stop()
 
-    def help(self) -> None:
+    def run_backups(self) -> None:
         """Run slow shards until there is none, or until this worker has other shards."""
         try:
             while not self._active.leaving and not self._active.job_ids():
-                if self._shard_runner.run_backup(self._least_seconds) is not Outcome.FINISHED:
+                if self._shard_runner.run_backup(self._min_seconds) is not Outcome.FINISHED:
                     return
         except EngineDead as error:
             self._on_death(error)

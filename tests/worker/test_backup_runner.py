@@ -17,7 +17,7 @@ from tests.worker.cluster import SHARD_SIZE, Cluster
 from tests.worker.shard_bench import PATIENCE_SECONDS, Running, ShardBench, prompts
 from tests.worker.worker_under_test import RUN_WORKER
 from worker.shards.shard_runner import Outcome
-from worker.upkeep.spare_time import SpareTime
+from worker.upkeep.backup_runner import BackupRunner
 
 LINES = 6
 
@@ -78,33 +78,33 @@ def test_only_lines_without_a_result_are_run_a_second_time(bench: ShardBench, id
     assert bench.job().completed == len(bench.results()) == LINES
 
 
-def test_a_holder_that_is_faster_ends_the_second_run(bench: ShardBench, idle: ShardBench, slow: Running) -> None:
+def test_a_holder_that_is_faster_ends_the_backup(bench: ShardBench, idle: ShardBench, slow: Running) -> None:
     idle.engine.hold()
-    spare = SpareTime(idle.runner, idle.active, on_death=lambda _: None, least_seconds=0.0)
-    spare.start()
+    runner = BackupRunner(idle.runner, idle.active, on_death=lambda _: None, min_seconds=0.0)
+    runner.start()
     idle.engine.wait_for_submitted(LINES)
     bench.engine.finish_from_now_on()
     assert slow.outcome() is Outcome.FINISHED
     idle.engine.wait_for_aborted(LINES // 2)
     assert idle.active.wait_until_idle(PATIENCE_SECONDS)
-    spare.stop()
+    runner.stop()
     assert bench.job().completed == len(bench.results()) == LINES
 
 
 def test_a_worker_that_stops_leaves_the_shard_to_its_holder(bench: ShardBench, idle: ShardBench, slow: Running) -> None:
     idle.engine.hold()
-    spare = SpareTime(idle.runner, idle.active, on_death=lambda _: None, least_seconds=0.0)
-    spare.start()
+    runner = BackupRunner(idle.runner, idle.active, on_death=lambda _: None, min_seconds=0.0)
+    runner.start()
     idle.engine.wait_for_submitted(LINES)
     idle.active.stop()
     assert idle.active.wait_until_idle(PATIENCE_SECONDS)
-    spare.stop()
+    runner.stop()
     assert idle.hints.sent == []
     bench.engine.finish_from_now_on()
     assert slow.outcome() is Outcome.FINISHED
 
 
-def test_a_second_runner_of_a_cancelled_job_leaves_the_shard_to_its_holder(
+def test_a_backup_of_a_cancelled_job_leaves_the_shard_to_its_holder(
     bench: ShardBench, idle: ShardBench, slow: Running
 ) -> None:
     """Only the holder knows which of its lines are finished and not stored yet."""
@@ -131,7 +131,7 @@ def test_a_worker_with_work_of_its_own_runs_nothing_a_second_time(
     (own,) = idle.add_job(prompts(1), job_id="own")
     busy = idle.start(own)
     idle.engine.wait_for_submitted(LINES // 2 + 1)
-    SpareTime(idle.runner, idle.active, on_death=lambda _: None, least_seconds=0.0).help()
+    BackupRunner(idle.runner, idle.active, on_death=lambda _: None, min_seconds=0.0).run_backups()
     assert len(idle.engine.submitted) == LINES // 2 + 1
     idle.engine.finish_from_now_on()
     bench.engine.finish_from_now_on()

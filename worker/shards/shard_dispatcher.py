@@ -12,9 +12,8 @@ from worker.shards.in_flight import InFlight, Interruption
 from worker.shards.inference_engine import InferenceEngine
 from worker.upkeep.lease_keeper import HeldLease, LeaseKeeper, OnEnd
 
-POLL_SECONDS = 0.05  # polling interval while the engine is full, in case no notification comes
 LINES_AHEAD = 16  # lines that wait in the engine, so that its batch stays full while the next shard is fetched
-LINES_TO_COME = 32  # estimated lines of a leased shard whose lines are not in the engine yet
+LINES_PER_PREPARING_SHARD = 32  # estimated lines of a leased shard whose lines are not in the engine yet
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Taken:
 
 
 @dataclass(frozen=True)
-class Turns:
+class ShardDispatcher:
     """Lets one thread at a time take a shard, when the engine has room for its lines.
 
     So no worker keeps shards that other workers could run, and no line waits long behind others. A shard of a job that
@@ -38,6 +37,7 @@ class Turns:
         active: The shards that this worker runs.
         model: The served model's name.
         max_num_seqs: Max lines that the engine runs together.
+        poll_seconds: Polling interval while the engine is full, in case no notification comes.
     """
 
     lease_keeper: LeaseKeeper
@@ -45,17 +45,18 @@ class Turns:
     active: ActiveShards
     model: str
     max_num_seqs: int
-    _turn: threading.Lock = field(default_factory=threading.Lock)  # a thread must see what earlier threads took
+    poll_seconds: float = 0.05
+    _lock: threading.Lock = field(default_factory=threading.Lock)  # a thread must see what earlier threads took
 
     def take(self, hint: ShardRef, until: ExitStack) -> Taken | ShardRef | None:
         """Wait until there is room, and take a shard. The shard is active until `until` is closed.
 
-        Returns a `ShardRef` for a shard that must run alone. Returns None when there is nothing to do, or when the
+        Returns a `ShardRef` for a shard that must run isolated. Returns None when there is nothing to do, or when the
         worker stops. Raises every error of `JobStore.lease_next` and `JobStore.lease`.
         """
-        with self._turn:
+        with self._lock:
             while not self.active.leaving:
-                self.active.stirred.clear()
+                self.active.wakeup.clear()
                 activity = ActiveShard(None, InFlight(self.engine))
                 with ExitStack() as attempt:
                     attempt.enter_context(self.active.entered(activity))
@@ -67,12 +68,12 @@ class Turns:
                         return Taken(activity, found)
                 if found is not None or has_room:
                     return found
-                self.active.stirred.wait(POLL_SECONDS)
+                self.active.wakeup.wait(self.poll_seconds)
         return None
 
     def _has_room(self) -> bool:
         utilization = self.engine.utilization()
-        lines = utilization.running + utilization.waiting + LINES_TO_COME * self.active.num_preparing()
+        lines = utilization.running + utilization.waiting + LINES_PER_PREPARING_SHARD * self.active.num_preparing()
         return lines < self.max_num_seqs + LINES_AHEAD
 
     def _ask(self, hint: ShardRef, activity: ActiveShard, has_room: bool) -> HeldLease | ShardRef | None:

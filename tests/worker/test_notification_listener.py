@@ -8,17 +8,15 @@ import pytest
 
 from jobs.stores.protocol import JobStore
 from tests.worker.shard_bench import MODEL, ShardBench, prompts
-from worker.shards import turns
-from worker.upkeep.news import News
+from worker.upkeep.notification_listener import NotificationListener
 
 NEVER_SECONDS = 600.0
 
 
 @pytest.fixture
-def full(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[ShardBench]:
+def full(store: JobStore) -> Iterator[ShardBench]:
     """A worker that holds more lines than it can run, with a thread that waits and looks when it is told to, only."""
-    monkeypatch.setattr(turns, "POLL_SECONDS", NEVER_SECONDS)
-    with ShardBench(store, max_num_seqs=16) as bench:
+    with ShardBench(store, max_num_seqs=16, poll_seconds=NEVER_SECONDS) as bench:
         bench.engine.hold()
         for shard in bench.add_job(prompts(60), job_id="huge", shard_size=20):
             bench.start(shard)
@@ -28,11 +26,11 @@ def full(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[ShardBenc
 
 
 def test_a_new_job_is_begun_when_it_is_opened(full: ShardBench) -> None:
-    news = News(full.store, MODEL, full.active)
-    news.start()
+    listener = NotificationListener(full.store, MODEL, full.active)
+    listener.start()
     full.add_job(prompts(2), job_id="small")
     full.engine.wait_for_submitted(42)
-    news.stop()
+    listener.stop()
 
 
 def test_a_shard_that_ends_makes_room_at_once(full: ShardBench) -> None:
@@ -40,21 +38,21 @@ def test_a_shard_that_ends_makes_room_at_once(full: ShardBench) -> None:
     full.engine.wait_for_submitted(60)
 
 
-def test_a_worker_that_stops_does_not_wait_for_news(full: ShardBench) -> None:
+def test_a_worker_that_stops_does_not_wait_for_a_notification(full: ShardBench) -> None:
     full.active.stop()
     assert full.active.wait_until_idle(60)
     full.hints.wait_for_sent(3)
 
 
-def test_a_store_in_trouble_is_no_news_and_what_came_meanwhile_is(full: ShardBench) -> None:
-    news = News(full.store, MODEL, full.active)
-    news.listen()  # of the huge job
+def test_a_store_in_trouble_wakes_nobody_and_a_job_added_meanwhile_does(full: ShardBench) -> None:
+    listener = NotificationListener(full.store, MODEL, full.active)
+    listener.listen()  # of the huge job
     full.active.stopping.set()  # pauses after trouble are over at once
-    full.active.stirred.clear()
+    full.active.wakeup.clear()
     full.store.cut()
-    news.listen()
-    assert not full.active.stirred.is_set()
+    listener.listen()
+    assert not full.active.wakeup.is_set()
     full.add_job(prompts(2), job_id="small")
     full.store.mend()
-    news.listen()
-    assert full.active.stirred.is_set()
+    listener.listen()
+    assert full.active.wakeup.is_set()

@@ -12,23 +12,24 @@ REST_SECONDS = 0.05  # pause after a notification, so that many small jobs wake 
 TROUBLE_SECONDS = 1.0  # pause between two calls while the store does not answer
 
 
-class News:
-    """Listens on its own thread for notifications of new jobs, and wakes the thread that waits in `Turns.take`.
+class NotificationListener:
+    """Listens for notifications of new jobs, and wakes the thread that waits in `ShardDispatcher.take`.
 
-    It is only a shortcut, because the waiting thread also polls. Store errors are therefore ignored here.
+    It has its own thread. It is only a shortcut, because the waiting thread also polls. Store errors are therefore
+    ignored here.
 
     Args:
         store: Store that sends the notifications.
         model: The served model's name.
-        active: Its event `stirred` wakes the waiting thread.
+        active: Its event `wakeup` wakes the waiting thread.
     """
 
     def __init__(self, store: JobStore, model: str, active: ActiveShards) -> None:
         self._store = store
         self._model = model
         self._active = active
-        self._heard = NO_NEWS
-        self._thread = Periodic("news", self.listen, REST_SECONDS)
+        self._last_seen = NO_NEWS
+        self._thread = Periodic("notification-listener", self.listen, REST_SECONDS)
 
     def start(self) -> None:
         """Start to listen."""
@@ -41,7 +42,7 @@ class News:
     def listen(self) -> None:
         """Wait for a notification and wake the waiting thread. Returns without one when the worker stops."""
         try:
-            while (heard := self._store.wait_for_news(self._model, self._heard, LISTEN_SECONDS)) == self._heard:
+            while (seen := self._store.wait_for_news(self._model, self._last_seen, LISTEN_SECONDS)) == self._last_seen:
                 if self._active.stopping.is_set():
                     return
         except RecordDamaged as error:
@@ -51,5 +52,5 @@ class News:
         except (StoreUnavailable, StoreFull):
             self._active.stopping.wait(TROUBLE_SECONDS)
             return
-        self._heard = heard
-        self._active.stirred.set()
+        self._last_seen = seen
+        self._active.wakeup.set()

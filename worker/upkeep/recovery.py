@@ -1,4 +1,4 @@
-"""Find shards that nobody holds, and hint them again."""
+"""Find the shards that no worker holds, and hint them again."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from worker.upkeep.store_link import StoreLink
 
 log = logging.getLogger(__name__)
 
-SWEEP_LIMIT = 256  # max shards per sweep, so that a broker that lost all messages is filled in small steps
-SETTLE_SECONDS = 3.0  # longer than each pause of `Backoff`, so workers with finished lines write them before a sweep
+RECOVERY_LIMIT = 256  # max shards per search, so that a broker that lost all messages is filled in small steps
+SETTLE_SECONDS = 3.0  # longer than each pause of `Backoff`, so workers with finished lines write them before a search
 
 
-class Reaper:
-    """Searches the store regularly for stranded shards. Every worker has a reaper, so one live worker is enough.
+class Recovery:
+    """Searches the store regularly for recoverable shards. Every worker does so: one live worker is enough.
 
     A shard whose lease has expired is hinted at once. Other shards that nobody holds are hinted only when the model's
     queue is empty. While it is not, their hints are probably in it, and repeated hints would flood it.
@@ -28,7 +28,7 @@ class Reaper:
         store: Store to search.
         hints: Sends hints, and tells how many wait.
         model: The served model's name.
-        interval_seconds: Mean pause between two sweeps; it varies by up to 20%.
+        interval_seconds: Mean pause between two searches; it varies by up to 20%.
         link: Gets the outcome of each call.
         clock: Returns monotonic seconds.
     """
@@ -48,37 +48,37 @@ class Reaper:
         self._model = model
         self._link = link
         self._clock = clock
-        self._quiet_until = clock()  # until then, sweeps only check that the server answers
-        self._thread = Periodic("reaper", self._sweep_safely, interval_seconds, jitter=0.2)
+        self._quiet_until = clock()  # until then, searches only check that the server answers
+        self._thread = Periodic("recovery", self._recover_safely, interval_seconds, jitter=0.2)
 
     def start(self) -> None:
-        """Start the sweeps."""
+        """Start the searches."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop the sweeps."""
+        """Stop the searches."""
         self._thread.stop()
 
-    def sweep(self) -> int:
-        """Sweep once. Returns the number of hinted shards. Raises `StoreUnavailable` and `StoreFull`."""
+    def recover(self) -> int:
+        """Search once. Returns the number of hinted shards. Raises `StoreUnavailable` and `StoreFull`."""
         queue_is_empty = self._hints.depth(self._model) == 0
-        shards = self._store.stranded(self._model, SWEEP_LIMIT, expired_only=not queue_is_empty)
+        shards = self._store.stranded(self._model, RECOVERY_LIMIT, expired_only=not queue_is_empty)
         if shards:
             self._hints.send(self._model, shards)
             names = ", ".join(f"{shard.job_id}/{shard.index}" for shard in shards[:8])
             more = f" and {len(shards) - 8} more" if len(shards) > 8 else ""
-            log.info("stranded shards hinted again: %s%s", names, more)
+            log.info("shards without a holder hinted again: %s%s", names, more)
         return len(shards)
 
-    def _sweep_safely(self) -> None:
-        """Sweep, unless the store failed a moment ago.
+    def _recover_safely(self) -> None:
+        """Search, unless the store failed a moment ago.
 
-        When a server comes back, every lease has expired. An immediate sweep would drop the leases of workers that hold
-        finished lines, and these lines would be computed again. So workers get time to write them first.
+        When a server comes back, every lease has expired. An immediate search would drop the leases of workers that
+        hold finished lines, and these lines would be computed again. So workers get time to write them first.
         """
         try:
             if self._clock() >= self._quiet_until:
-                self.sweep()
+                self.recover()
                 self._tell_of_damage()
             else:
                 self._hints.depth(self._model)

@@ -10,8 +10,8 @@ from jobs.records.job import NewJob, ShardRef
 from jobs.records.sampling import SamplingSettings
 from jobs.stores.protocol import JobStore
 from tests.worker.shard_bench import MODEL, ShardBench, prompts
+from worker.shards.shard_dispatcher import LINES_AHEAD
 from worker.shards.shard_runner import Outcome
-from worker.shards.turns import LINES_AHEAD
 
 SEQS = 16
 
