@@ -45,6 +45,13 @@ class RunningWorker:
         """Number of tokens that fit in the KV cache. Its first page is not counted: padded rows write to it."""
         return (self.loaded.resolved.num_pages - 1) * PAGE_SIZE
 
+    def start(self) -> None:
+        """Start the threads that renew leases and search for work. The reporter's thread already runs."""
+        self.lease_keeper.start()
+        self.recovery.start()
+        self.backup_runner.start()
+        self.listener.start()
+
     def hand_over(self) -> None:
         """Give all shards back and remove the worker from the list. Takes as long as the store needs to answer."""
         self.recovery.stop()

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -68,23 +68,57 @@ def start_worker(
         ModelUnusable: The model cannot be loaded.
     """
     config = engine_config(settings)
+    early = _connect(settings, model, worker_id, active, refusals)
+    early.reporter.start()
+    try:
+        loaded, card = _load(settings, config, model, on_death)
+        _publish(early.store, card, early.link)
+        _say_ready(settings.ready_fd)
+    except BaseException:
+        early.reporter.stop()
+        raise
+    facts = _facts(early.facts, loaded)
+    worker = _assemble(early, loaded, card, facts, on_death)
+    worker.start()
+    early.reporter.loaded(facts, loaded.engine)
+    return worker
+
+
+@dataclass(frozen=True)
+class _EarlyParts:
+    """The parts of a worker that exist before its model is loaded."""
+
+    settings: Settings
+    facts: WorkerFacts
+    active: ActiveShards
+    store: JobStore
+    link: StoreLink
+    metrics: WorkerMetrics
+    reporter: Reporter
+
+
+def _connect(settings: Settings, model: str, worker_id: str, active: ActiveShards, refusals: Refusals) -> _EarlyParts:
+    """Connect to the store and serve the metrics. Nothing is reported yet."""
     store = connect(settings.redis_url)
     link = StoreLink(active.stopping)
     metrics = WorkerMetrics(model=model, meter=RequestMeter(), refusals=refusals, link=link)
     if settings.metrics_port is not None:
         serve_metrics(settings.metrics_port, metrics.text)
-    asked = WorkerFacts(worker_id, model, settings.device, settings.dtype, settings.quantize)
-    reporter = Reporter(store=store, link=link, active=active, refusals=refusals, facts=asked)
-    reporter.start()
-    try:
-        loaded, card = _load(settings, config, model, on_death)
-        _publish(store, card, link)
-        _say_ready(settings.ready_fd)
-    except BaseException:
-        reporter.stop()
-        raise
-    facts = _facts(asked, loaded)
-    engine = metrics.engine = MeteredEngine(loaded.engine, metrics.meter)
+    facts = WorkerFacts(worker_id, model, settings.device, settings.dtype, settings.quantize)
+    reporter = Reporter(store=store, link=link, active=active, refusals=refusals, facts=facts)
+    return _EarlyParts(settings, facts, active, store, link, metrics, reporter)
+
+
+def _assemble(
+    early: _EarlyParts,
+    loaded: LoadedEngine,
+    card: ModelCard,
+    facts: WorkerFacts,
+    on_death: Callable[[BaseException], None],
+) -> RunningWorker:
+    """Make the parts that need the loaded model. None of their threads runs yet."""
+    settings, store, link, active = early.settings, early.store, early.link, early.active
+    engine = early.metrics.engine = MeteredEngine(loaded.engine, early.metrics.meter)
     hints = CeleryHints(settings.redis_url)
     keeper = LeaseKeeper(store=store, worker_id=facts.worker_id, ttl_seconds=settings.lease_ttl_seconds, link=link)
     runner = ShardRunner(
@@ -93,21 +127,24 @@ def start_worker(
         engine=engine,
         preparation=Preparation(loaded.tokenizer, card),
         lease_keeper=keeper,
-        dispatcher=ShardDispatcher(keeper, engine, active, model, loaded.resolved.policy.max_num_seqs),
+        dispatcher=ShardDispatcher(keeper, engine, active, facts.model, loaded.resolved.policy.max_num_seqs),
         link=link,
         active=active,
         facts=facts,
         flush_seconds=settings.flush_seconds,
     )
-    backup_runner = BackupRunner(runner, active, on_death)
-    listener = NotificationListener(store, model, active)
-    recovery = Recovery(store=store, hints=hints, model=model, interval_seconds=settings.sweep_seconds, link=link)
-    keeper.start()
-    recovery.start()
-    backup_runner.start()
-    listener.start()
-    reporter.loaded(facts, loaded.engine)
-    return RunningWorker(loaded, runner, keeper, recovery, backup_runner, listener, reporter, active)
+    return RunningWorker(
+        loaded=loaded,
+        shard_runner=runner,
+        lease_keeper=keeper,
+        recovery=Recovery(
+            store=store, hints=hints, model=facts.model, interval_seconds=settings.sweep_seconds, link=link
+        ),
+        backup_runner=BackupRunner(runner, active, on_death),
+        listener=NotificationListener(store, facts.model, active),
+        reporter=early.reporter,
+        active=active,
+    )
 
 
 def _load(
@@ -158,9 +195,9 @@ def _say_ready(descriptor: int | None) -> None:
         ) from error
 
 
-def _facts(asked: WorkerFacts, loaded: LoadedEngine) -> WorkerFacts:
+def _facts(early: WorkerFacts, loaded: LoadedEngine) -> WorkerFacts:
     return replace(
-        asked,
+        early,
         device=loaded.device,
         dtype=loaded.resolved.dtype,
         quantize=loaded.resolved.quantize,
