@@ -30,12 +30,14 @@ def watch_job(
     *,
     as_json: bool = False,
     check: Callable[[Job], None] = nothing_to_check,
+    poll_seconds: float = POLL_SECONDS,
 ) -> Job:
     """Show a job's progress until the job ends, and return the ended job.
 
     Args:
         as_json: Print JSON lines to stdout instead of progress to stderr.
         check: Called with the job after every read. An exception from it ends the watch.
+        poll_seconds: Pause between two reads.
 
     Raises:
         JobNotFound: The job does not exist, or it was deleted during the watch.
@@ -54,7 +56,7 @@ def watch_job(
             display.show(update)
             if job.state.ended:
                 return job
-            time.sleep(POLL_SECONDS)
+            time.sleep(poll_seconds)
 
 
 def watch_to_the_end(store: JobStore, job_id: str, console: Console, *, as_json: bool = False) -> ExitCode:

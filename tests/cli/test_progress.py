@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import time
 
 import msgspec
 import pytest
@@ -127,8 +126,10 @@ def test_a_terminal_gets_a_bar_of_its_width() -> None:
 class RestartingStore:
     """Answers, then is away for two looks, then answers again."""
 
-    def __init__(self, answers: list[Job | None]) -> None:
+    def __init__(self, answers: list[Job | None], workers: list[WorkerReport] | None = None) -> None:
         self._answers = iter(answers)
+        self._workers = workers or []
+        self.asked_for_workers = 0
 
     def job(self, job_id: str) -> Job:
         answer = next(self._answers)
@@ -137,27 +138,26 @@ class RestartingStore:
         return answer
 
     def workers(self) -> list[WorkerReport]:
-        return []
+        self.asked_for_workers += 1
+        return self._workers
 
 
-def test_watching_bridges_a_restart_of_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+def test_watching_bridges_a_restart_of_the_store() -> None:
     stream = io.StringIO()
     ended = job_with(done=100, state=JobState.COMPLETED)
     store = RestartingStore([job_with(), None, None, ended])
-    assert watch_job(store, "job-1", console_on(stream)) == ended  # type: ignore[arg-type]
+    assert watch_job(store, "job-1", console_on(stream), poll_seconds=0) == ended  # type: ignore[arg-type]
     said = stream.getvalue()
     assert said.count("Trying again") == 1
     assert "The store answers again." in said
 
 
-def test_a_watcher_is_told_once_of_a_cache_that_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+def test_a_watcher_is_told_once_of_a_cache_that_is_too_small() -> None:
     full = msgspec.structs.replace(report(jobs=("job-1",)), held_back=59, kv_cache_bytes_wanted=5 * 2**29)
     roomy = report(worker_id="other", jobs=("job-1",))
-    monkeypatch.setattr(RestartingStore, "workers", lambda _store: [roomy, full])
     ended, stream = job_with(done=100, state=JobState.COMPLETED), io.StringIO()
-    watch_job(RestartingStore([job_with(), job_with(), ended]), "job-1", console_on(stream))  # type: ignore[arg-type]
+    store = RestartingStore([job_with(), job_with(), ended], [roomy, full])
+    watch_job(store, "job-1", console_on(stream), poll_seconds=0)  # type: ignore[arg-type]
     said = [line for line in stream.getvalue().splitlines() if "cache" in line]
     assert said == [
         "The KV cache has room for 5 of 64 sequences. More run together with `--kv-cache-memory 3GiB` on the worker."
@@ -170,12 +170,12 @@ def test_nothing_is_said_of_the_cache_of_a_worker_that_does_something_else() -> 
     assert observe((0, job_with()), workers=(full,)).cache_advice is None
 
 
-def test_a_quiet_watcher_asks_nothing_of_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
-    monkeypatch.setattr(RestartingStore, "workers", lambda _store: pytest.fail("asked for the workers"))
+def test_a_quiet_watcher_asks_nothing_of_the_workers() -> None:
     ended = job_with(done=100, state=JobState.COMPLETED)
     quiet = Console(verbosity=-1)
-    assert watch_job(RestartingStore([job_with(), ended]), "job-1", quiet) == ended  # type: ignore[arg-type]
+    store = RestartingStore([job_with(), ended])
+    assert watch_job(store, "job-1", quiet, poll_seconds=0) == ended  # type: ignore[arg-type]
+    assert store.asked_for_workers == 0
 
 
 def test_watching_a_store_that_never_answered_is_an_error_at_once() -> None:
