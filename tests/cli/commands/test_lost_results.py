@@ -17,7 +17,7 @@ from jobs.records.job import JobState
 from jobs.stores.protocol import JobStore
 from tests.cli.acting_worker import run_job
 from tests.cli.conftest import Cli, Start
-from tests.cli.run.test_run import PATIENCE_SECONDS, embedded, ids_of, run_of, until
+from tests.cli.running import PATIENCE_SECONDS, embedded, ids_of, run_of, until
 from tests.support.valkey import ValkeyProcess
 
 

@@ -8,23 +8,18 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from cli.options.worker_options import require_worker_packages
-from cli.run.server_state import ServerState, answers, read_state
+from cli.run.server_state import answers
 from jobs.errors import InvalidInput
 from jobs.records.worker_report import WorkerReport
-from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
 from tests.cli.conftest import Cli, Start
+from tests.cli.running import PATIENCE_SECONDS, embedded, ids_of, run_of, until
 from tests.support.valkey import ValkeyProcess
-
-PATIENCE_SECONDS = 120
 
 
 @pytest.fixture
@@ -39,32 +34,6 @@ def endless_job(tmp_path: Path, tiny_model: Path) -> list[str | Path]:
     return run_of(tmp_path, tiny_model, num_lines=5_000, max_tokens=400)
 
 
-def run_of(folder: Path, model: Path, num_lines: int, max_tokens: int) -> list[str | Path]:
-    """Lines of different lengths, so that they end one after the other and not all at once."""
-    path = folder / "long.jsonl"
-    with path.open("w", encoding="utf-8") as file:
-        for number in range(num_lines):
-            length = max(1, max_tokens * (number + 1) // num_lines)
-            file.write(f'{{"id": "q-{number}", "prompt": "What is {number}?", "max_tokens": {length}}}\n')
-    options: list[str | Path] = [
-        "--model",
-        model,
-        "--no-compile",
-        "--threads",
-        "1",
-        "--ignore-eos",
-    ]
-    return ["run", path, "-o", "out.jsonl", *options]
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Wait for something that another process does."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def the_worker(store: JobStore) -> WorkerReport:
     """The only one. On a crowded machine a live worker's reports may be late, and it is missing for a moment."""
     found: list[WorkerReport] = []
@@ -76,26 +45,6 @@ def the_worker(store: JobStore) -> WorkerReport:
     until(is_listed)
     (worker,) = found
     return worker
-
-
-@contextmanager
-def embedded(tmp_path: Path) -> Iterator[tuple[ServerState, JobStore]]:
-    """The server that a starting `run` brings along, and its store with one job in it."""
-    runs = tmp_path / "home" / "state" / "qwen-batch" / "runs"
-
-    def state() -> ServerState | None:
-        return next(filter(None, (read_state(folder / "server") for folder in runs.glob("*"))), None)
-
-    until(lambda: (found := state()) is not None and answers(found))
-    found = state()
-    assert found is not None
-    store = connect(found.url)
-    until(lambda: bool(store.jobs()))
-    yield found, store
-
-
-def ids_of(path: Path) -> list[str]:
-    return [json.loads(line)["id"] for line in path.read_text().splitlines()]
 
 
 def test_run_answers_a_file_and_leaves_nothing_behind(
