@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cli.console.console import Console
-from cli.options.options import json_option, pass_console, settings_with, verbosity_options
+from cli.options.options import console_options, json_option, settings_with
 from cli.options.target_model import say_if_demo
 from cli.options.worker_options import require_worker_packages, worker_options
 
@@ -21,8 +21,7 @@ from cli.options.worker_options import require_worker_packages, worker_options
 )
 @worker_options
 @json_option
-@verbosity_options
-@pass_console
+@console_options
 def command(
     console: Console,
     /,

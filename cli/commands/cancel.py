@@ -5,15 +5,14 @@ from __future__ import annotations
 import click
 
 from cli.console.console import Console
-from cli.options.options import job_argument, pass_console, redis_url_option, settings_with, verbosity_options
+from cli.options.options import console_options, job_argument, redis_url_option, settings_with
 from cli.store import open_store
 
 
 @click.command(name="cancel")
 @job_argument
 @redis_url_option
-@verbosity_options
-@pass_console
+@console_options
 def command(console: Console, job_id: str, redis_url: str | None) -> None:
     """End a job early; finished lines stay and can be read.
 

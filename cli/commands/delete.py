@@ -5,15 +5,14 @@ from __future__ import annotations
 import click
 
 from cli.console.console import Console
-from cli.options.options import pass_console, redis_url_option, settings_with, verbosity_options
+from cli.options.options import console_options, redis_url_option, settings_with
 from cli.store import open_store
 
 
 @click.command(name="delete")
 @click.argument("job_ids", metavar="JOB...", nargs=-1, required=True)
 @redis_url_option
-@verbosity_options
-@pass_console
+@console_options
 def command(console: Console, job_ids: tuple[str, ...], redis_url: str | None) -> None:
     """Delete ended jobs with their prompts and results.
 

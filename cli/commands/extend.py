@@ -9,13 +9,12 @@ import click
 from cli.console.console import Console
 from cli.console.progress import watch_to_the_end
 from cli.options.options import (
+    console_options,
     job_argument,
-    pass_console,
     prompts_argument,
     redis_url_option,
     settings_with,
     skip_invalid_option,
-    verbosity_options,
     wait_option,
 )
 from cli.store import open_client
@@ -29,8 +28,7 @@ from jobs.files.prompt_file import PromptFile
 @skip_invalid_option
 @wait_option
 @redis_url_option
-@verbosity_options
-@pass_console
+@console_options
 def command(
     console: Console, *, job_id: str, prompts: str, skip_invalid: bool, wait: bool, redis_url: str | None
 ) -> ExitCode:

@@ -9,7 +9,7 @@ import click
 
 from cli.console.console import Console
 from cli.console.figures import count, rate, seconds, size
-from cli.options.options import pass_console, seed_option, settings_with, verbosity_options
+from cli.options.options import console_options, seed_option, settings_with
 from cli.options.sampling_options import sampling_options
 from cli.options.target_model import say_if_demo
 from cli.options.worker_options import require_worker_packages, worker_options
@@ -27,8 +27,7 @@ from jobs.records.sampling import SamplingSettings
 @sampling_options
 @seed_option
 @worker_options
-@verbosity_options
-@pass_console
+@console_options
 def command(
     console: Console,
     /,

@@ -8,7 +8,7 @@ from rich.table import Table
 from cli.console import figures
 from cli.console.console import Console
 from cli.console.job_row import JobRow, state_text
-from cli.options.options import json_option, pass_console, redis_url_option, settings_with, verbosity_options
+from cli.options.options import console_options, json_option, redis_url_option, settings_with
 from cli.store import open_store
 from jobs.harmless import harmless
 from jobs.records.job import Job
@@ -22,8 +22,7 @@ _WORDS = ("JOB", "STATE")
 )
 @redis_url_option
 @json_option
-@verbosity_options
-@pass_console
+@console_options
 def command(console: Console, limit: int, redis_url: str | None, as_json: bool) -> None:
     """List jobs, newest first.
 

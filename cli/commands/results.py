@@ -6,13 +6,12 @@ import click
 
 from cli.console.console import Console
 from cli.options.options import (
+    console_options,
     errors_option,
     job_argument,
     output_option,
-    pass_console,
     redis_url_option,
     settings_with,
-    verbosity_options,
 )
 from cli.options.result_target import ResultTarget
 from cli.store import open_store
@@ -29,8 +28,7 @@ from jobs.errors import JobConflict
     help="Write the results that exist, of a running job or of a job with lost results.",
 )
 @redis_url_option
-@verbosity_options
-@pass_console
+@console_options
 def command(  # one parameter per option
     console: Console, job_id: str, output: str | None, errors: str | None, partial: bool, redis_url: str | None
 ) -> None:

@@ -6,14 +6,7 @@ import click
 
 from cli.console.console import Console
 from cli.console.progress import watch_to_the_end
-from cli.options.options import (
-    job_argument,
-    pass_console,
-    redis_url_option,
-    settings_with,
-    verbosity_options,
-    wait_option,
-)
+from cli.options.options import console_options, job_argument, redis_url_option, settings_with, wait_option
 from cli.store import open_client, open_store_to_watch
 from jobs.exit_codes import ExitCode
 
@@ -22,8 +15,7 @@ from jobs.exit_codes import ExitCode
 @job_argument
 @wait_option
 @redis_url_option
-@verbosity_options
-@pass_console
+@console_options
 def command(console: Console, job_id: str, wait: bool, redis_url: str | None) -> ExitCode:
     """Run the failed lines of an ended job again.
 

@@ -10,15 +10,14 @@ import click
 
 from cli.console.console import Console
 from cli.options.options import (
+    console_options,
     errors_option,
     output_option,
     overwrite_option,
-    pass_console,
     prompts_argument,
     seed_option,
     settings_with,
     skip_invalid_option,
-    verbosity_options,
 )
 from cli.options.result_target import ResultTarget
 from cli.options.sampling_options import sampling_options
@@ -62,8 +61,7 @@ from jobs.submission.submit_options import SubmitOptions
     metavar="URL",
     help="Use this Redis server instead of a private one. The job stays on the server.  [env: QWEN_BATCH_REDIS_URL]",
 )
-@verbosity_options
-@pass_console
+@console_options
 def command(
     console: Console,
     /,

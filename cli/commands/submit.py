@@ -10,17 +10,16 @@ from cli.console.console import Console
 from cli.console.job_row import state_text
 from cli.console.progress import watch_to_the_end
 from cli.options.options import (
+    console_options,
     errors_option,
     model_option,
     output_option,
     overwrite_option,
-    pass_console,
     prompts_argument,
     redis_url_option,
     seed_option,
     settings_with,
     skip_invalid_option,
-    verbosity_options,
     wait_option,
 )
 from cli.options.result_target import ResultTarget
@@ -116,8 +115,7 @@ def _standing(job: Job) -> str:
 @overwrite_option
 @errors_option
 @redis_url_option
-@verbosity_options
-@pass_console
+@console_options
 def command(
     console: Console,
     *,

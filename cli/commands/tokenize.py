@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from cli.console.console import Console
-from cli.options.options import json_option, model_option, pass_console, settings_with, verbosity_options
+from cli.options.options import console_options, json_option, model_option, settings_with
 from cli.options.target_model import say_if_demo
 from cli.options.worker_options import require_worker_packages
 from jobs.harmless import harmless
@@ -16,8 +16,7 @@ from jobs.harmless import harmless
 @model_option
 @click.option("--chat", is_flag=True, help="Put the text into the model's chat template, as a user's message.")
 @json_option
-@verbosity_options
-@pass_console
+@console_options
 def command(console: Console, text: str, model: str | None, chat: bool, as_json: bool) -> None:
     """Show the tokens of a text: each token's id beside its text.
 

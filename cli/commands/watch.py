@@ -6,14 +6,7 @@ import click
 
 from cli.console.console import Console
 from cli.console.progress import watch_to_the_end
-from cli.options.options import (
-    job_argument,
-    json_option,
-    pass_console,
-    redis_url_option,
-    settings_with,
-    verbosity_options,
-)
+from cli.options.options import console_options, job_argument, json_option, redis_url_option, settings_with
 from cli.store import open_store_to_watch
 from jobs.exit_codes import ExitCode
 
@@ -22,8 +15,7 @@ from jobs.exit_codes import ExitCode
 @job_argument
 @redis_url_option
 @json_option
-@verbosity_options
-@pass_console
+@console_options
 def command(console: Console, job_id: str, redis_url: str | None, as_json: bool) -> ExitCode:
     """Follow a job until it ends.
 

@@ -7,7 +7,7 @@ import socket
 import click
 
 from cli.console.console import Console
-from cli.options.options import pass_console, redis_url_option, settings_with, verbosity_options
+from cli.options.options import console_options, redis_url_option, settings_with
 from cli.options.worker_options import worker_options
 from cli.store import open_store
 from jobs.exit_codes import ExitCode
@@ -45,8 +45,7 @@ from jobs.settings import Settings
     help="Do not start a worker. Exit with 0 if this machine has a live worker of the model, else with 1.",
 )
 @redis_url_option
-@verbosity_options
-@pass_console
+@console_options
 def command(console: Console, /, *, health: bool, **options: object) -> int:
     """Serve one model on one device until SIGTERM or Ctrl-C.
 

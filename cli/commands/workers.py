@@ -8,7 +8,7 @@ from rich.text import Text
 
 from cli.console import figures
 from cli.console.console import Console
-from cli.options.options import json_option, pass_console, redis_url_option, settings_with, verbosity_options
+from cli.options.options import console_options, json_option, redis_url_option, settings_with
 from cli.store import open_store
 from jobs.harmless import harmless
 from jobs.records.worker_report import WorkerReport
@@ -17,8 +17,7 @@ from jobs.records.worker_report import WorkerReport
 @click.command(name="workers")
 @redis_url_option
 @json_option
-@verbosity_options
-@pass_console
+@console_options
 def command(console: Console, redis_url: str | None, as_json: bool) -> None:
     """List workers with their device and current jobs.
 

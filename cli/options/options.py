@@ -134,8 +134,10 @@ _FILES = frozenset({"prompts", "output", "errors", "stats", "state_dir"})  # fil
 _FREE_TEXTS = frozenset({"prompt", "text", "stop"})  # a prompt may contain any URL
 
 
-def pass_console(command: Command) -> Command:
-    """Pass the `Console` of the context to a command, after a check that the command's arguments may be shown.
+def console_options(command: Command) -> Command:
+    """Add `-v` and `-q`, and pass the `Console` of the context to the command.
+
+    The command's arguments are checked first, because messages may show them.
 
     Raises (when the command runs):
         click.BadParameter: An argument is not UTF-8, or an option other than --redis-url has a URL with a password.
@@ -146,7 +148,7 @@ def pass_console(command: Command) -> Command:
         _check_arguments(click.get_current_context())
         return command(*args, **options)
 
-    return click.make_pass_decorator(Console, ensure=True)(with_checked_arguments)
+    return verbosity_options(click.make_pass_decorator(Console, ensure=True)(with_checked_arguments))
 
 
 def _check_arguments(ctx: click.Context) -> None:
