@@ -1,4 +1,4 @@
-"""A click group that imports a command only when it is used. Each command starts fast that way."""
+"""A click group that imports a command only when the command is used. Each command therefore starts fast."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ class ReaderGone(Exception):
 class LazyGroup(click.Group):
     """A group with commands in titled sections. The module `cli.commands.NAME` holds each command as `command`.
 
-    Args:
-        sections: Title of a section in the help -> names of its commands, both in the order shown.
+    Args: sections: Names of the commands by title of their section in the help, both in the order shown.
     """
 
     def __init__(self, *, sections: Mapping[str, Sequence[str]], **attributes: Any) -> None:  # noqa: ANN401

@@ -19,9 +19,9 @@ _STAND_INS = {0: os.O_WRONLY, 1: os.O_RDONLY, 2: os.O_WRONLY}
 def open_standard_streams() -> None:
     """Make the three streams usable for the rest of this process.
 
-    A closed stream gets a stand-in. Otherwise the next open file or connection would get the stream's number. A closed
-    standard input or output fails when it is used. Output to a closed standard error is dropped. A failed write to
-    standard output raises `OutputNotWritable`, or `BrokenPipeError` if the reader has closed its end.
+    A closed stream is replaced by a stand-in. Otherwise the next file or connection would get the stream's number.
+    Using a closed standard input or output then raises an error. Output to a closed standard error is dropped. A failed
+    write to standard output raises `OutputNotWritable`, or `BrokenPipeError` if the reader has closed its end.
     """
     for number, wrong_way in _STAND_INS.items():
         try:

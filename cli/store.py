@@ -20,8 +20,8 @@ def open_store(settings: Settings) -> JobStore:
     """Open the store on the settings' server.
 
     Raises:
-        InvalidInput: The Redis URL is invalid.
-        StoreUnavailable: The server does not answer, refuses the password, or is no Redis server.
+        InvalidInput: The Redis URL is invalid. StoreUnavailable: The server does not answer, refuses the password, or
+        is not a Redis server.
     """
     from jobs.stores.connect import connect
 
@@ -36,7 +36,7 @@ def open_store_to_watch(settings: Settings) -> JobStore:
 
 
 def _telling_of_damage(store: JobStore) -> JobStore:
-    """Return the store. When the current command ends, warn about the damaged records that the store skipped."""
+    """Return the store, and warn at the end of the command about the damaged records that the store has skipped."""
 
     def tell() -> None:
         for sentence in store.damage().news():

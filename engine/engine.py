@@ -70,7 +70,7 @@ class Engine:
         self._delivery.close()
 
     def submit(self, request: Request) -> Ticket:
-        """Queue one request. Raises nothing: `Ticket` lists the errors that its future may raise."""
+        """Queue one request. Errors arrive through the ticket's future (see `Ticket`); the call itself raises none."""
         return self.submit_many((request,))[0]
 
     def submit_many(self, requests: Iterable[Request]) -> list[Ticket]:

@@ -60,7 +60,7 @@ class Ticket:
 
 
 class EngineDead(RuntimeError):
-    """An error, such as a device error or lack of memory, ended the engine thread. The process must restart."""
+    """The engine thread has ended because of an error, such as lack of memory. The process must restart."""
 
 
 @dataclass(frozen=True)

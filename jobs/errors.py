@@ -72,7 +72,7 @@ class RecordDamaged(StoreDamaged):
     def __init__(self, record: str, why: str, hint: str = "") -> None:
         super().__init__(
             f"The store's record {record} cannot be read: {why}.",
-            hint or f"If nobody needs it, remove it from the server: redis-cli UNLINK '{record}'.",
+            hint or f"If nobody needs the record, remove it from the server: redis-cli UNLINK '{record}'.",
         )
         self.record = record
         self.why = why
@@ -91,7 +91,7 @@ class ResultsMissing(StoreDamaged):
         super().__init__(
             f"The store lacks {how_many} results of job {job_id}: {lines}.",
             f"Run these lines again with `qwen-batch retry {job_id}`, "
-            f"or write what there is with `qwen-batch results {job_id} --partial`.",
+            f"or write the remaining results with `qwen-batch results {job_id} --partial`.",
         )
 
 

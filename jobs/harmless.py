@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 # A URL's user and password end with an @ before the first slash. A Redis URL may contain unescaped slashes and spaces,
-# so there they end with the line's last @. A URL that was made a path has one slash. Our own hints hold the example
+# so there they end with the line's last @. A URL that was used as a path has one slash. Our own hints hold the example
 # PASSWORD, which stays visible.
 _USER_AND_PASSWORD = re.compile(
     r"(?i:\b((?:rediss?|unix):/{1,2})[^\n]*@|\b([a-z][a-z0-9+.-]*://)[^\s/?#]*@)|([?&](?:ssl_)?password=)[^\s&'\"]*"

@@ -27,8 +27,8 @@ _LONGEST_SECONDS = 86_400
 class Settings(msgspec.Struct, frozen=True):
     """Defaults that the environment may set. A command's option overrides them.
 
-    Each variable sets the field of its name: `QWEN_BATCH_REDIS_URL` sets `redis_url`. Where no other meaning of None
-    is given, the worker chooses a value that suits its machine.
+    Each variable sets the field of its name: `QWEN_BATCH_REDIS_URL` sets `redis_url`. None means that the worker
+    chooses a value that suits its machine, unless the field's comment gives another meaning.
     """
 
     redis_url: str = "redis://localhost:6379/0"
@@ -97,7 +97,9 @@ class Settings(msgspec.Struct, frozen=True):
 def _read(name: str, text: str, annotation: str) -> Any:  # noqa: ANN401 - the field's own kind
     """Convert a variable's text to a value of its field. Raises `InvalidInput`."""
     if name != "redis_url" and has_credentials(text):
-        raise InvalidInput(f"{PREFIX}{name.upper()} holds a URL with a password.", f"{PREFIX}REDIS_URL is for that.")
+        raise InvalidInput(
+            f"{PREFIX}{name.upper()} holds a URL with a password.", f"Put the URL into {PREFIX}REDIS_URL."
+        )
     if name != "state_dir" and unicode_text(text) != text:
         raise InvalidInput(f"{PREFIX}{name.upper()} is not UTF-8.")
     kind, in_words = _KINDS[annotation]

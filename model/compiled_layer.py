@@ -12,9 +12,9 @@ from model.layer_weights import LayerFn, LayerWeights
 class CompiledLayer:
     """A decoder layer under `torch.compile`, with all sizes declared dynamic that change between steps.
 
-    The dynamic sizes are "unbacked": the compiler may assume nothing about them. It therefore does not specialise for
-    sizes of one, and does not guard on two sizes that were equal in the first call. Nor does it tune the code, and
-    with it the rounding, to the first call's sizes. All other sizes are constants of the code.
+    The dynamic sizes are "unbacked": the compiler may assume nothing about them. The compiler then does not specialise
+    for sizes of one, or for two sizes that were equal in the first call. It also does not tune the code to the first
+    call's sizes, which would change the rounding. All other sizes are constants of the code.
     """
 
     def __init__(self, layer_fn: LayerFn, *, backend: str | Callable[..., object] = "inductor") -> None:

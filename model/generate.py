@@ -110,7 +110,7 @@ def generate_stats(
 def _batch(model: Qwen3ForCausalLM, token_ids: torch.Tensor, max_new_tokens: int) -> RectangularBatch:
     num_rows, num_tokens = token_ids.shape
     if num_tokens == 0:
-        raise InvalidInput("The prompt is empty; a model needs at least one token to go on from.")
+        raise InvalidInput("The prompt is empty; a model needs at least one token to continue from.")
     return RectangularBatch(model, num_rows, num_tokens + max_new_tokens)
 
 

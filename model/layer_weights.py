@@ -1,4 +1,4 @@
-"""The model's weights in the form that it uses: fused, and packed for the device."""
+"""The model's weights in the form that its layers read: fused, and packed for the device."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LayerFn = Callable[..., torch.Tensor]  # `decoder_layer`, or a compiled version 
 
 
 class LayerShape(NamedTuple):
-    """The sizes of a layer, equal for all layers. They cannot always be read off a packed weight."""
+    """The sizes of a layer, equal for all layers. A packed weight does not always show them."""
 
     hidden_size: int
     num_heads: int

@@ -1,4 +1,4 @@
-"""Running a step through the layers one after the other. `model.fused_layers` does it in one call."""
+"""Running a step through the layers, one call per layer. `model.fused_layers` runs all layers in one call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Give everything back in time when the worker must stop."""
+"""Give the worker's shards back, and end its process in time, when it must stop."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class OrderlyStop:
     A signal handler must not block, so it only wakes the thread that does the work.
 
     Args:
-        hand_over: Gives back the worker's shards.
-        drain: Waits until the worker's shards are finished; it has no time limit. None to finish nothing.
+        hand_over: Gives back the worker's shards. drain: Waits, without a time limit, until the worker's shards are
+        finished. None to give them back unfinished.
     """
 
     def __init__(self, hand_over: Callable[[], None], drain: Callable[[], None] | None = None) -> None:
@@ -66,7 +66,7 @@ class OrderlyStop:
         if self._over.wait(max(0.0, deadline - time.monotonic())):
             return
         if self._handed_over.is_set():
-            os._exit(0)  # only a long engine step or a closing socket is left, which nobody needs
+            os._exit(0)  # nothing important is left: only a long engine step or a closing socket
         log.warning("some shards could not be given back in time; other workers take them over when the leases expire")
         os._exit(1)
 

@@ -57,8 +57,8 @@ class WorkerProcess:
     def run_hint(self, args: Sequence[object], kwargs: Mapping[str, object]) -> None:
         """Run shards until none is left. Ends the process if the engine has died.
 
-        A message only says that there is work. Celery may take a second to pass the next one, so this does not wait
-        for it.
+        A message only says that there is work. Celery may take a second to pass the next message. Therefore this method
+        looks for the next shard in the store.
         """
         try:
             shard = shard_of_hint(args, kwargs)

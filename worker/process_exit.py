@@ -32,7 +32,7 @@ class QuickExit:
         atexit.register(self._leave)
 
     def arm(self, code: int) -> None:
-        """Make the process's end quick from now on, with exit code `code`."""
+        """From now on, let the process end without the teardown, with exit code `code`."""
         self._code = code
 
     def _leave(self) -> None:

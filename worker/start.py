@@ -182,7 +182,7 @@ def _publish(store: JobStore, card: ModelCard, link: StoreLink) -> None:
 def _say_ready(descriptor: int | None) -> None:
     """Tell the parent process that the model is loaded. Raises `InvalidInput`.
 
-    So the parent knows that a later crash is not an error of loading.
+    The parent can then tell a later crash from an error while loading.
     """
     if descriptor is None:
         return

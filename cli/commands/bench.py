@@ -1,4 +1,4 @@
-"""`qwen-batch bench`"""
+"""The command `qwen-batch bench`."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def command(
 ) -> None:
     """Measure the speed of a model on this machine.
 
-    The table is table 2.1 of the book "Build a Reasoning Model (From Scratch)".
-    It generates greedily for one prompt in four ways. The batch runs many
-    random requests through the engine. The warm-up, which compiles, is reported
-    separately. Rates are those of the median run. In bfloat16 on a CPU, the
-    report also shows the maximum that memory and arithmetic allow.
+    The report has two parts. The table is table 2.1 of the book "Build a
+    Reasoning Model (From Scratch)": one prompt is completed greedily, in four
+    ways. The batch is many random requests in the engine. Rates are from the
+    median run; the warm-up, which compiles, is reported separately. In bfloat16
+    on a CPU, the report also has the maximum that memory and arithmetic allow.
 
     \b
     Examples:

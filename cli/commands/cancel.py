@@ -1,4 +1,4 @@
-"""`qwen-batch cancel`"""
+"""The command `qwen-batch cancel`."""
 
 from __future__ import annotations
 

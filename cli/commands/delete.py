@@ -1,4 +1,4 @@
-"""`qwen-batch delete`"""
+"""The command `qwen-batch delete`."""
 
 from __future__ import annotations
 

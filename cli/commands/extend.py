@@ -1,4 +1,4 @@
-"""`qwen-batch extend`"""
+"""The command `qwen-batch extend`."""
 
 from __future__ import annotations
 

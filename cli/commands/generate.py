@@ -1,4 +1,4 @@
-"""`qwen-batch generate`"""
+"""The command `qwen-batch generate`."""
 
 from __future__ import annotations
 

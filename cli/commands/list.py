@@ -1,4 +1,4 @@
-"""`qwen-batch list`"""
+"""The command `qwen-batch list`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`qwen-batch pause`"""
+"""The command `qwen-batch pause`."""
 
 from __future__ import annotations
 

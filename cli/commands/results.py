@@ -1,4 +1,4 @@
-"""`qwen-batch results`"""
+"""The command `qwen-batch results`."""
 
 from __future__ import annotations
 

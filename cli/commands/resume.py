@@ -1,4 +1,4 @@
-"""`qwen-batch resume`"""
+"""The command `qwen-batch resume`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cli.store import open_client
 def command(console: Console, job_id: str, redis_url: str | None) -> None:
     """Resume a paused job.
 
-    The job takes its turn among the other jobs at once.
+    The job comes next among the jobs of its priority. Finished lines keep their results; the other lines start again.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`qwen-batch retry`"""
+"""The command `qwen-batch retry`."""
 
 from __future__ import annotations
 

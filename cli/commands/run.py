@@ -1,4 +1,4 @@
-"""`qwen-batch run`"""
+"""The command `qwen-batch run`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`qwen-batch status`"""
+"""The command `qwen-batch status`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`qwen-batch submit`"""
+"""The command `qwen-batch submit`."""
 
 from __future__ import annotations
 
@@ -90,7 +90,8 @@ def _standing(job: Job) -> str:
     "--idempotency-key",
     metavar="KEY",
     callback=_check_key,
-    help="Submissions with the same key are one job.  [default: a key made from the file's content and the options]",
+    help="Submissions with the same key make only one job.  "
+    "[default: a key made from the file's content and the options]",
 )
 @click.option(
     "--priority",
@@ -107,9 +108,11 @@ def _standing(job: Job) -> str:
     help="End the job after this time, such as 90s, 30m, 1h30m or 2d. Finished lines stay, others become `expired`.",
 )
 @click.option(
-    "--reuse", is_flag=True, help="Copy completions of equal lines from the model's earlier jobs. Run only the others."
+    "--reuse",
+    is_flag=True,
+    help="Copy completions of equal lines from earlier jobs of the model. Run only the other lines.",
 )
-@click.option("--new", is_flag=True, help="Make a new job even if the same submission has one.")
+@click.option("--new", is_flag=True, help="Make a new job even if the same submission has made one already.")
 @wait_option
 @output_option
 @overwrite_option
@@ -141,9 +144,9 @@ def command(
     standard input. The command checks every line first. If a line is invalid,
     nothing is stored. The command prints only the job's id to stdout.
 
-    The same file, model and options make one job. A repeated submission prints
-    the id of the first job while that job waits, runs or is completed. Use
-    --new to make a second job.
+    A repeated submission of the same file, for the same model and with the same
+    options, makes no second job while the first one waits, runs or is completed.
+    It prints the first job's id. Use --new to make a second job.
 
     The sampling options apply to lines that do not set them.
 

@@ -1,4 +1,4 @@
-"""`qwen-batch tokenize`"""
+"""The command `qwen-batch tokenize`."""
 
 from __future__ import annotations
 

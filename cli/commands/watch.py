@@ -1,4 +1,4 @@
-"""`qwen-batch watch`"""
+"""The command `qwen-batch watch`."""
 
 from __future__ import annotations
 

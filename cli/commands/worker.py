@@ -1,4 +1,4 @@
-"""`qwen-batch worker`"""
+"""The command `qwen-batch worker`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`qwen-batch workers`"""
+"""The command `qwen-batch workers`."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from jobs.harmless import harmless
 class Display(Protocol):
     """A context manager that receives every update of a job, including the last one.
 
-    `shows_workers` is False if the display does not use the workers' reports. The caller then need not fetch them.
+    `shows_workers` is False if the display ignores the workers' reports. The caller then need not fetch the reports.
     """
 
     shows_workers: bool

@@ -108,8 +108,8 @@ class JobObserver:
     def _throughput(self, job: Job, on_it: Sequence[WorkerReport]) -> float | None:
         """Return the job's output tokens per second, or None while no live worker runs the job.
 
-        The workers' figure counts each token at once, but over all jobs: it is used if they run only this job.
-        Otherwise the figure comes from the store, which counts tokens per job once their lines are finished.
+        The workers' figure counts each token at once, but for all jobs together. It is used if the workers run only
+        this job. Otherwise the figure comes from the store, which counts a job's tokens when their lines are finished.
         """
         if not on_it:
             return None

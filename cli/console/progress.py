@@ -73,7 +73,7 @@ def watch_to_the_end(store: JobStore, job_id: str, console: Console, *, as_json:
 
 
 def report_end(store: JobStore, job: Job, console: Console) -> None:
-    """Print the summary of an ended job, with a warning if the job or a line of it failed."""
+    """Print the summary of an ended job. Warns if the job failed or has failed lines."""
     console.say_table(summary_of(store.stats(job.id)))
     if job.state is not JobState.COMPLETED:
         reason = f": {job.error}" if job.error else ""

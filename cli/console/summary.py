@@ -1,4 +1,4 @@
-"""The throughput summary: a job's statistics as tables for people."""
+"""The summary at a job's end: the job's statistics as tables."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _before(stats: JobStats) -> str:
     if stats.queue_seconds is None:
         return "-"
     queue = f"{figures.seconds(stats.queue_seconds)} in the queue"
-    if not stats.workers:  # none has finished a shard
+    if not stats.workers:  # no worker has finished a shard
         return queue
     return f"{queue}; load {figures.seconds(stats.load_seconds)}, compile {figures.seconds(stats.compile_seconds)}"
 

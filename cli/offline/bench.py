@@ -109,7 +109,7 @@ def _fill_table(
 
 
 def _measure_limits(model: ModelConfig, resolved: ResolvedConfig, batch: BatchFigures | None) -> Limits | None:
-    """Measure the machine, which takes some seconds. Returns None for other devices and types than the limits hold for.
+    """Measure the machine, which takes some seconds. Returns None if there are no limits for the device or the dtype.
 
     It sets PyTorch's number of threads, so no other parallel work may follow on the same thread.
     """

@@ -27,10 +27,13 @@ MODES: tuple[tuple[str, Generate, bool], ...] = (
 
 @dataclass(frozen=True)
 class ModeFigures:
-    """One row of the table: a mode. Rates are those of the median run, without the warm-up, which compiles."""
+    """One row of the table: a way to generate.
+
+    Rates are from the median run. The warm-up, which compiles, is not counted.
+    """
 
     mode: str
-    tokens_per_second: float | None  # None where the mode cannot run here
+    tokens_per_second: float | None  # None if the mode cannot run on this machine
     warm_up_seconds: float
     peak_memory_bytes: int  # of the device, or of the process on a CPU
     recompiles: int  # graphs compiled after the warm-up

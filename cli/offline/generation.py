@@ -18,7 +18,10 @@ from model.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class TextPiece:
-    """The text that one token or the end adds. It has only whole characters, so it may be empty."""
+    """The text that one token, or the end of the completion, adds.
+
+    A text has only whole characters, so it may be empty.
+    """
 
     text: str
     is_token: bool

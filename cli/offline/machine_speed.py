@@ -11,7 +11,7 @@ from cli.offline.roofline import MachineSpeed
 from model.memory.zeroed_memory import zeroed_tensor
 from model.ops import onednn
 
-READ_BYTES = 2**30  # far beyond every cache
+READ_BYTES = 2**30  # much larger than every cache
 REPEATS = 10
 
 # Rows, depth, columns: large enough for full speed, and typical of a model.

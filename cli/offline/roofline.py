@@ -51,7 +51,7 @@ class ModelCost:
         shapes = {name: shape for name, shape in expected_shapes(config).items() if len(shape) == 2}
         sizes = {name: prod(shape) for name, shape in shapes.items()}
         head = sizes.pop(LM_HEAD)
-        embedding = sizes.pop(EMBEDDING)  # a look-up reads one row of it
+        embedding = sizes.pop(EMBEDDING)  # a look-up reads a single row
         layers = sum(sizes.values())
         last = f"model.layers.{config.num_layers - 1}."
         keys_and_values = {f"{last}self_attn.{name}_proj.weight" for name in "kv"}

@@ -1,4 +1,4 @@
-"""A model in this process for `generate`, with the same calls with and without a KV cache."""
+"""A model in this process for `generate`. Its methods are the same with and without a KV cache."""
 
 from __future__ import annotations
 

@@ -53,4 +53,4 @@ def _has_password(url: str) -> bool:
     try:
         return bool(urlsplit(url).password) or "password=" in url
     except ValueError:
-        return False  # no URL: the command itself says so
+        return False  # not a URL: the command reports that

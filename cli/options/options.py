@@ -1,6 +1,7 @@
 """Decorators for options that more than one command has.
 
-An option left out is None: the environment, then the built-in default decides (`settings_with`).
+The value of an option that the user leaves out is None. Then the environment decides, or else the built-in default
+(`settings_with`).
 """
 
 from __future__ import annotations

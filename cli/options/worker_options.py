@@ -28,7 +28,7 @@ _OPTIONS = [
     click.option(
         "--quantize",
         type=click.Choice(["none", "int8"]),
-        help="int8 rounds weights and their inputs to 8 bits, which is faster. CPU only.  "
+        help="int8 makes matrix products faster: it rounds their weights and inputs to 8 bits. CPU only.  "
         "[env: QWEN_BATCH_QUANTIZE; default: none]",
     ),
     click.option(
@@ -45,7 +45,7 @@ _OPTIONS = [
         "--max-num-seqs",
         type=click.IntRange(1),
         metavar="N",
-        help="Maximum sequences per batch. New jobs may exceed it by a quarter.  "
+        help="Maximum sequences per batch. Lines of new jobs may exceed it by a quarter.  "
         "[env: QWEN_BATCH_MAX_NUM_SEQS; default: depends on the device]",
     ),
     click.option(

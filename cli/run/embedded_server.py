@@ -37,7 +37,7 @@ maxmemory-policy noeviction
 
 
 class EmbeddedServer:
-    """A private Valkey or Redis server as a context manager. It ends with the block, or when this process dies.
+    """A private Valkey or Redis server as a context manager. The server ends with the block, or when this process dies.
 
     The password is random and is never in a command line or an environment. The port is any free one. The caller holds
     the folder's `StateLock`: a server that still uses the folder is an orphan and is stopped first.
@@ -83,7 +83,7 @@ class EmbeddedServer:
         self._process = None
 
     def _start(self, binary: Path) -> bool:
-        """Start the server and return whether it is up. It is not up if another program has just taken the port."""
+        """Start the server. Returns False if another program has just taken the port."""
         port, password = _free_port(), secrets.token_hex(32)
         with _pipe_with(_CONFIG.format(port=port, password=password)) as config:
             self._process = subprocess.Popen(
@@ -92,7 +92,7 @@ class EmbeddedServer:
                 stdin=config,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                process_group=0,  # a Ctrl-C at the terminal is ours to handle
+                process_group=0,  # keeps Ctrl-C at the terminal from the server; this process handles it
             )
         self._state = ServerState(self._process.pid, port, password)
         write_state(self._folder, self._state)

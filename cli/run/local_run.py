@@ -1,4 +1,4 @@
-"""The whole of `run`: a server, workers, a job and its results."""
+"""The steps of `run`: start a server and workers, submit a job, write its results."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class LocalRun:
     options: SubmitOptions
     target: ResultTarget
     settings: Settings
-    embedded: bool  # bring a server along, instead of using the one of the settings
+    embedded: bool  # True to start a private server; False to use the server of the settings
     num_workers: int
 
     def __call__(self, console: Console) -> ExitCode:

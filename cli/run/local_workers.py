@@ -60,7 +60,7 @@ class LocalWorkers:
         self._environment = _environment(settings, number)
         self._logs = [log_folder / f"worker-{index}.log" for index in range(1, number + 1)]
         self._workers: list[_Worker] = []
-        self._restarts = 0  # since a line was finished
+        self._restarts = 0  # restarts since the latest finished line
         self._lines_done = 0
 
     def __enter__(self) -> Self:
@@ -75,7 +75,7 @@ class LocalWorkers:
         try:
             for worker in self._workers:
                 worker.process.wait(max(deadline - time.monotonic(), 0))
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):  # a second Ctrl-C: at once, then
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):  # at a second Ctrl-C, do not wait
             pass
         finally:
             for worker in self._workers:
@@ -117,13 +117,13 @@ class LocalWorkers:
         program = [sys.executable, "-P", "-m", "cli.main", "worker"]
         with log.open("ab") as output, _pipe() as (ready, says_ready):
             process = subprocess.Popen(
-                tether.command(program, signal.SIGKILL),  # its store dies too: nothing could be put in order
+                tether.command(program, signal.SIGKILL),  # the store dies with it, so the worker could save nothing
                 env=self._environment | {PREFIX + "READY_FD": str(says_ready)},
                 pass_fds=(says_ready,),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                process_group=0,  # a Ctrl-C at the terminal is ours to handle
+                process_group=0,  # keeps Ctrl-C at the terminal from the worker; this process handles it
             )
             return _Worker(process, log, os.dup(ready))
 

@@ -38,7 +38,7 @@ def job_to_resume(store: JobStore, fingerprint: str, *, undelivered: bool) -> Jo
             return None if job.cancel_requested else job
         if undelivered and job.state is JobState.COMPLETED:
             return store.job(job_id) if store.reopen_lost(job_id) else job
-    except (JobNotFound, StoreDamaged):  # StoreDamaged: nobody can tell what it was, or make its results again
+    except (JobNotFound, StoreDamaged):  # the job cannot be read, or its lost results cannot be computed again
         return None
     return None
 

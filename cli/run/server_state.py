@@ -53,7 +53,7 @@ def client_of(state: ServerState) -> redis.Redis:
 
 
 def answers(state: ServerState) -> bool:
-    """Return whether the server is up. It is not while it still reads its data."""
+    """Return whether the server answers. A server that is still reading its data does not count as up."""
     try:
         with client_of(state) as client:
             return bool(client.ping())
@@ -100,7 +100,7 @@ def _ask_to_stop(state: ServerState) -> bool:
     """Ask the server to stop. Returns False if another program has the port now."""
     try:
         with client_of(state) as client:
-            client.ping()  # `shutdown` takes every failure for success
+            client.ping()  # redis-py's `shutdown` counts every failure as success
             client.shutdown()
     except redis.AuthenticationError:
         return False

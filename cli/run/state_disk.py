@@ -42,7 +42,7 @@ class StateDisk:
 
     @contextmanager
     def named_in_errors(self, stops_server: Callable[[], bool]) -> Iterator[None]:
-        """Replace errors that follow from a full disk by an error that names the disk.
+        """Replace an error that a full disk causes by an error that names the disk.
 
         Args:
             stops_server: Returns whether a full disk stops the server.

@@ -1,4 +1,4 @@
-"""Runs a program that ends together with its parent, however the parent ends.
+"""Runs a program that ends when its parent ends, even if the parent is killed.
 
     python tether.py PARENT_PID SIGNAL PROGRAM [ARGUMENT …]
 
@@ -28,14 +28,14 @@ def command(program: Sequence[str], ending: signal.Signals) -> list[str]:
 def become(parent: int, ending: signal.Signals, program: Sequence[str]) -> None:
     """On Linux: replace this process by the program. The kernel sends it `ending` when the parent dies."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(ending), 0, 0, 0)
-    if os.getppid() != parent:  # it died before the kernel knew
+    if os.getppid() != parent:  # the parent died before the kernel was told to watch it
         sys.exit(1)
     os.execv(program[0], list(program))  # noqa: S606 - a program of our own, and no shell is wanted
 
 
 def supervise(parent: int, ending: signal.Signals, program: Sequence[str]) -> int:
     """On other systems: watch the parent and forward signals. Returns the program's exit status."""
-    child = subprocess.Popen(program, close_fds=False)  # what was passed to this process is meant for the program
+    child = subprocess.Popen(program, close_fds=False)  # pass on the open files that are meant for the program
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
         child.send_signal(number)

@@ -1,4 +1,4 @@
-"""Recorded decode steps: a GPU gets a replayed step in one launch instead of hundreds.
+"""Recorded decode steps: one launch replays a whole step on a GPU, instead of hundreds of launches.
 
 A recording has a fixed shape and always uses the memory of its recording. Therefore decode steps are recorded for
 several batch sizes. A step runs in the smallest recording that holds it, padded with sequences on the sink page.
@@ -29,8 +29,8 @@ Record = Callable[[Step], RecordedStep]
 def ladder(max_num_seqs: int) -> tuple[int, ...]:
     """Return the batch sizes to record: 2, 4, the multiples of 8 below `max_num_seqs`, and `max_num_seqs`.
 
-    Small sizes double; larger ones pad a step with at most 7 rows. There is no size 1, because every step has at least
-    two rows (`model.attention_metadata`).
+    Small sizes double. Multiples of 8 pad a step with at most 7 rows. There is no size 1, because every step has at
+    least two rows (`model.attention_metadata`).
     """
     sizes = {2, 4, *range(8, max_num_seqs, 8), max_num_seqs}
     return tuple(sorted(size for size in sizes if 2 <= size <= max(2, max_num_seqs)))

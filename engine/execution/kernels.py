@@ -48,7 +48,7 @@ def bfloat16_is_fast(device: str) -> bool:
     """Return True if matrix products in bfloat16 run well on a device. Call this after `load_kernels_for`.
 
     On a CPU, two kinds of kernels are fast: this project's own (AVX-512), and oneDNN's on processors with bfloat16
-    instructions. On other CPUs oneDNN raises or emulates bfloat16, and PyTorch runs a plain loop.
+    instructions. On other CPUs oneDNN refuses or emulates bfloat16, and PyTorch runs a plain loop.
     """
     return device != "cpu" or bfloat16_kernel_available() or onednn.can_pack(torch.bfloat16)
 

@@ -18,8 +18,8 @@ _GREEDY = SamplingRow()
 class NextTokens:
     """Samples the next tokens.
 
-    If only the largest logits can matter, it computes just these. Their bits equal those of the full computation, so
-    the choice is the same.
+    If only the largest logits can be chosen, only these are computed. Their bits equal those of the full computation,
+    so the choice is the same.
     """
 
     def __init__(self, model: Qwen3ForCausalLM) -> None:

@@ -32,7 +32,7 @@ class StepInputs:
 
 
 class Fence(Protocol):
-    """A mark in the device's work queue. `torch.cuda.Event` is one."""
+    """A mark in the device's work queue, such as a `torch.cuda.Event`."""
 
     def record(self) -> None:
         """Set the mark after all work queued on the device so far."""

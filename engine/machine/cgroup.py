@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class Cgroups:
-    """Limits on this process, including those of parent groups. Without control groups there are no limits.
+    """CPU and memory limits of this process and of its parent groups. Without control groups there are no limits.
 
     Args:
         root: Folder in which `proc` and `sys` are mounted.

@@ -1,4 +1,4 @@
-"""Resolving the user's settings for this machine. Every automatic value is decided here, once."""
+"""Resolution of the user's settings for this machine. All automatic values are chosen here, once."""
 
 from __future__ import annotations
 

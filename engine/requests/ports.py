@@ -23,7 +23,7 @@ class Runner(Protocol):
 class Detokenizer(Protocol):
     """Turns ids into text, for finished requests and for stop strings. Implementations are thread-safe.
 
-    `model.text.tokenizer.Tokenizer` is one.
+    `model.text.tokenizer.Tokenizer` implements this interface.
     """
 
     @property

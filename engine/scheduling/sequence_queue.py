@@ -15,7 +15,7 @@ def _key(sequence: Sequence) -> Priority:
 
 
 class SequenceQueue:
-    """A sorted list of sequences, the first to serve in front. Adding and removing take a binary search and a move."""
+    """A sorted list of sequences. The first one is served first."""
 
     def __init__(self) -> None:
         self._sequences: list[Sequence] = []

@@ -12,8 +12,8 @@ class ShortSteps:
 
     With a small model or on a CPU, a step's time grows with its number of sequences. In a full batch, each token of a
     small flow would then wait for the arithmetic of the other flows. Therefore every second step may be a short step,
-    which holds only the small flows. A measurement decides if short steps help: one is tried whenever small flows have
-    come.
+    which holds only the small flows. A measurement decides if short steps help: a short step is tried whenever small
+    flows have arrived.
 
     Args:
         policy: Limits and thresholds. A short step has at most `policy.newcomer_places` sequences.

@@ -9,7 +9,7 @@ from jobs.records.sampling import FinishReason, SamplingParams
 
 
 class StopChecker:
-    """Decides after each new token of one sequence if it was the last one.
+    """Decides after each new token of one sequence whether the sequence has ended.
 
     Args:
         params: The sequence's settings. `max_new_tokens` replaces `params.max_tokens`.

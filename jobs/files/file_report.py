@@ -22,7 +22,7 @@ class BadLine:
 
 
 class BadLines:
-    """Bad lines in order. Keeps the first `MAX_LINES_IN_FULL` with their reasons, and the rest as ranges of numbers."""
+    """A file's bad lines, in order: the first `MAX_LINES_IN_FULL` with their reasons, the rest as ranges of numbers."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -1,7 +1,8 @@
 """The Celery application that clients and workers share, with all settings of the queue.
 
-A message is only a hint and the store is the truth, so a lost or duplicated message does no harm. Workers therefore
-acknowledge messages early, keep no Celery results, and leave no copy of a received message on the server.
+A message is only a hint. The store holds all state, so a lost or duplicated message does no harm. Workers therefore
+acknowledge a message as soon as they receive it. They keep no Celery results, and leave no copy of a received message
+on the server.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Hints: messages that tell workers that a shard may need a worker. The store decides whether it does."""
+"""Hints: messages that tell workers that a shard may need a worker. The store decides whether the shard needs one."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class SamplingSettings(msgspec.Struct, frozen=True, omit_defaults=True, forbid_u
 
     max_tokens: int | None = None  # max new tokens
     min_tokens: int | None = None  # min new tokens before an eos token or a stop may end the completion
-    temperature: float | None = None  # 0 for greedy
+    temperature: float | None = None  # 0 is greedy
     top_k: int | None = None  # 0 for all tokens
     top_p: float | None = None
     min_p: float | None = None

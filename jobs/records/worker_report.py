@@ -13,7 +13,7 @@ LOST_SECONDS = 60.0  # time for which a worker that stopped reporting is listed 
 
 
 class WorkerReport(msgspec.Struct, frozen=True):
-    """The current state of one worker. A worker counts as lost when its last report's time to live ends."""
+    """The current state of one worker. A worker counts as lost when its last report has expired."""
 
     worker_id: str  # host:pid:random, never used again
     host: str

@@ -12,7 +12,7 @@ _MATTERING_SHARE = 0.1  # min share of decode steps in which the cache was short
 
 @dataclass(frozen=True)
 class CacheRoom:
-    """Mean numbers of sequences that ran, and that waited only for room in the cache, in steps with such a wait."""
+    """Mean numbers of running and waiting sequences, over the steps in which sequences waited only for cache room."""
 
     running: float  # sequences that ran
     waiting: float  # sequences that waited; a larger cache lets them run, too

@@ -40,15 +40,15 @@ class JobStats(msgspec.Struct, frozen=True, kw_only=True):
     Reused lines and their tokens count as completed. They count in no rate and no latency, because no worker computed
     them.
 
-    Rates: an amount divided by `duration_seconds`, and never a sum or mean of the workers' rates. A rate is None until
-    a line is written.
+    Rates: each rate is an amount divided by `duration_seconds`. It is never a sum or mean of the workers' rates. A rate
+    is None until a line is written.
 
     Latencies: they are measured from a completed line's arrival at the engine. `ttft` is the time to the first token,
     `e2el` the time to the last token. `tpot` is the mean time per token after the first; lines of one token have none.
     Means are exact to a microsecond. A quantile q is the value at rank floor(q * (lines - 1)), within 1%, from a
     histogram. A latency is None until there is a line.
 
-    Engine figures: sums over the finished shards. The work of a lost worker is unknown.
+    Engine figures: they are sums over the finished shards. The work of a lost worker is unknown.
 
     - `mean_batch_size` is the mean number of sequences per decode step, including sequences of other jobs.
     - `cache_short_` figures describe decode steps in which sequences waited only for room in the KV cache: the batch

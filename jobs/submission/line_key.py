@@ -19,8 +19,8 @@ class LineKeys:
     Equal prompts with equal settings have the same key, independent of their ids and positions.
 
     A sampled line without its own seed gets a seed from the job's seed and its position, so equal lines of one job
-    differ. Their keys contain the job's seed and a running number instead of the position. So the n-th of several equal
-    lines matches the n-th in another job with the same seed. A line that moved keeps its completion.
+    differ. Their keys contain the job's seed and a count of equal lines, but no position. The n-th of several equal
+    lines therefore matches the n-th one in another job with the same seed, even at another position.
 
     Args:
         defaults: The job's settings over the model's. They apply to each setting that a line does not set.

@@ -92,10 +92,13 @@ class ModelConfig:
         if self.num_heads % self.num_kv_heads:
             raise ModelUnusable(
                 f"{path}: num_attention_heads {self.num_heads} is not a multiple of num_key_value_heads "
-                f"{self.num_kv_heads}."
+                f"{self.num_kv_heads}.",
+                "Download the model again.",
             )
         if self.head_dim % 2:
-            raise ModelUnusable(f"{path}: head_dim {self.head_dim} is odd; rotary embeddings need an even one.")
+            raise ModelUnusable(
+                f"{path}: head_dim {self.head_dim} is odd; it must be even.", "Download the model again."
+            )
 
 
 def _rope_parameters(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,7 +118,7 @@ def _yarn(rope: Mapping[str, Any], max_positions: int, path: Path) -> YarnConfig
     )
     factor = positive_number({"factor": max_positions / original} | rope, "factor", path)
     if factor < 1:
-        raise ModelUnusable(f"{path}: YaRN's factor is {factor}; it must be at least 1.")
+        raise ModelUnusable(f"{path}: YaRN's factor is {factor}; it must be at least 1.", "Correct that file.")
     optional = {
         name: positive_number(rope, name, path) if name in rope else None
         for name in ("attention_factor", "mscale", "mscale_all_dim")
@@ -135,7 +138,10 @@ def _stretched(max_positions: int, yarn: YarnConfig, path: Path) -> int:
     stretched = yarn.factor * yarn.original_max_position_embeddings  # the product may be infinite
     most = LARGEST["max_position_embeddings"]
     if stretched > most:
-        raise ModelUnusable(f"{path}: YaRN's factor {yarn.factor:g} gives a context beyond {most:,} tokens.")
+        raise ModelUnusable(
+            f"{path}: YaRN's factor {yarn.factor:g} gives a context beyond {most:,} tokens.",
+            "Use a smaller factor in that file.",
+        )
     return max(max_positions, int(stretched))
 
 
@@ -143,5 +149,8 @@ def _dtype(raw: Mapping[str, Any], path: Path) -> ModelDtype:
     name = raw.get("dtype") or raw.get("torch_dtype") or "float32"
     known: dict[str, ModelDtype] = {"float32": "float32", "bfloat16": "bfloat16", "float16": "bfloat16"}
     if not isinstance(name, str) or name not in known:
-        raise ModelUnusable(f"{path}: dtype {name!r:.80} is not supported; it must be one of {', '.join(known)}.")
+        raise ModelUnusable(
+            f"{path}: dtype {name!r:.80} is not supported; it must be one of {', '.join(known)}.",
+            "Use another checkpoint of the same model.",
+        )
     return known[name]

@@ -31,7 +31,8 @@ def size(raw: Mapping[str, Any], name: str, path: Path) -> int:
     value = _present(raw, name, path)
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST[name]:
         raise ModelUnusable(
-            f"{path}: {name} is {_shown(value)}; it must be a whole number from 1 to {LARGEST[name]:,}."
+            f"{path}: {name} is {_shown(value)}; it must be a whole number from 1 to {LARGEST[name]:,}.",
+            "Download the model again.",
         )
     return value
 
@@ -44,7 +45,9 @@ def positive_number(raw: Mapping[str, Any], name: str, path: Path) -> float:
     """
     value = _present(raw, name, path)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= sys.float_info.max:
-        raise ModelUnusable(f"{path}: {name} is {_shown(value)}; it must be a number above 0.")
+        raise ModelUnusable(
+            f"{path}: {name} is {_shown(value)}; it must be a number above 0.", "Download the model again."
+        )
     return float(value)
 
 

@@ -37,7 +37,7 @@ class ModelFolder:
 def resolve_model(name: str, *, show_progress: bool = False, cache_dir: Path | None = None) -> ModelFolder:
     """Find a model and download the files that the hub's cache lacks. A new attempt resumes an interrupted download.
 
-    These environment variables of the hub apply: `HF_HOME`, `HF_HUB_CACHE`, `HF_HUB_OFFLINE`, `HF_ENDPOINT`,
+    The environment variables of `huggingface_hub` apply: `HF_HOME`, `HF_HUB_CACHE`, `HF_HUB_OFFLINE`, `HF_ENDPOINT`,
     `HF_TOKEN`.
 
     Args:

@@ -93,7 +93,8 @@ class Checkpoint:
         if tensor.dtype not in FLOAT_DTYPES:
             raise ModelUnusable(
                 f"{name} in {self.folder} holds {tensor.dtype}, which is not supported; it must be one of "
-                f"{', '.join(FLOAT_DTYPES)}."
+                f"{', '.join(FLOAT_DTYPES)}.",
+                "Use another checkpoint of the same model.",
             )
 
 

@@ -1,9 +1,9 @@
 """8-bit weights and activations: quantisation, and the matrix product in plain PyTorch.
 
-Weights and activations are split along in_features into groups of 256. Each group has a float32 scale, so a large
-value makes only its own group coarser. A value is byte * scale, with bytes from -127 to 127. The scale is the group's
-largest magnitude divided by 127. Weights are quantised once, at load time. Rows of x are quantised in every product,
-each row on its own.
+Weights and activations are split along in_features into groups of 256. Each group has a float32 scale, so a large value
+makes only its own group coarser. A value is byte * scale, with bytes from -127 to 127. The scale is the group's largest
+magnitude divided by 127. Weights are quantised once, at load time. Each row of x is quantised in every product,
+independent of the other rows.
 
 A quantised weight is one tensor of bytes [out_features, groups, 256 + 4]: the values with 128 added, then the scale.
 `model/kernels/cpu/products/int8_linear.cpp` repacks this tensor for its own use.

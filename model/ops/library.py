@@ -1,6 +1,6 @@
 """The namespace of this project's operators, `torch.ops.qwen_batch`.
 
-To `torch.compile` an operator is one opaque call.
+`torch.compile` does not look inside an operator: it keeps the call.
 """
 
 from __future__ import annotations

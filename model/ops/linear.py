@@ -29,8 +29,8 @@ WIDENED_VALUES = 1 << 18  # values of a weight converted to float32 at once: 1 M
 def pack_weight(weight: torch.Tensor, quantize: Quantization = "none") -> torch.Tensor:
     """Return `weight` in the layout that makes `linear` fastest on its device.
 
-    Only `linear` can use a packed weight. If no kernel packs this type, the weight is returned unchanged. On a CPU the
-    kernel for this shape is tried here, so that no step has to wait for that.
+    Only `linear` can use a packed weight. If no kernel packs this type, the weight is returned unchanged. On a CPU this
+    call also tests the kernel for this shape (`kernel_is_row_invariant`), so that no step has to wait for the test.
 
     Args:
         weight: [out_features, in_features], as in the checkpoint.

@@ -1,6 +1,6 @@
 """oneDNN's packed matrix products. Only this module calls private operators of PyTorch.
 
-Not every build of PyTorch has oneDNN (macOS has none), and oneDNN does not support every type on every processor.
+Some builds of PyTorch lack oneDNN (those for macOS), and oneDNN does not support every type on every processor.
 Therefore each type is tried once before it is used.
 """
 

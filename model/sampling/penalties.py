@@ -22,7 +22,7 @@ class PenaltySettings:
     output_ids: Collection[int]
 
     def output_counts(self) -> dict[int, int]:
-        """Return the occurrences in the output of each token that a penalty applies to."""
+        """Return how often each token occurs in the output, for the tokens that a penalty applies to."""
         counts = dict.fromkeys(self.prompt_ids, 0) if self.repetition != 1 else {}
         counts.update(Counter(self.output_ids))
         return counts

@@ -1,9 +1,9 @@
 """The best tokens of each row, without sorting the vocabulary.
 
-A row's k best elements lie in the k blocks with the largest maxima. The reason: if an element has rank r, at most
-r - 1 blocks come before its block. One pass at memory speed computes the maximum of every block. Then only k blocks
-are read, and within these only k smaller blocks. Equal logits, which are common in bfloat16, rank by id, the lowest
-first. This holds throughout the project.
+A row's k best elements lie in the k blocks with the largest maxima. The reason: if an element has rank r, at most r - 1
+blocks have a larger maximum than its block. One pass over memory computes the maximum of every block. Then only k
+blocks are read, and within these only k smaller blocks. Equal logits, which are common in bfloat16, rank by id, the
+lowest first. This holds throughout the project.
 """
 
 from __future__ import annotations

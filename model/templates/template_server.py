@@ -73,7 +73,10 @@ class Limits:
 
     @contextmanager
     def of(self, request: bytes) -> Iterator[None]:
-        """Limit CPU time and memory for one request. Afterwards a next request of any size can be read."""
+        """Limit CPU time and memory while one request is rendered.
+
+        The limits end with the block, so that a request of any size can be read next.
+        """
         self._limit_memory(MEMORY_BYTES + MEMORY_PER_REQUEST_BYTE * len(request))
         # SIGPROF ends the process. Its timer counts CPU time, so a busy machine causes no failures.
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)

@@ -1,4 +1,4 @@
-"""Encoding conversations: check, render, encode. Only the template can write control tokens."""
+"""Encoding of conversations in three stages: check, render, encode. Only the template can write control tokens."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 class TextStream:
     """The text of one completion, token by token. Create one with `Tokenizer.stream()`.
 
-    All pieces together, including that of `flush`, are equal to `Tokenizer.decode` of all ids. Invalid UTF-8 becomes
-    U+FFFD by the rule of `decode`: one for each maximal part of a broken character.
+    All pieces together, including the result of `flush`, are equal to `Tokenizer.decode` of all ids. Invalid UTF-8
+    becomes U+FFFD by the rule of `decode`: one for each maximal part of a broken character.
     """
 
     def __init__(self, token_bytes: Callable[[int], bytes]) -> None:

@@ -68,8 +68,8 @@ class Tokenizer:
 
         Args:
             texts: The texts, which are taken a few MB at a time.
-            most_tokens: Maximum number of tokens. The result of a longer text is `TooManyTokens`. Such a text is not
-                encoded to its end, and not at all if its length alone shows that it is too long.
+            most_tokens: Maximum number of tokens. The result of a longer text is `TooManyTokens`. Encoding stops as
+                soon as the text is known to be too long, at best before it begins.
         """
         return list(self._encoder.encode_each(texts, most_tokens))
 

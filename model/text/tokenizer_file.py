@@ -60,7 +60,7 @@ def _content(file: Path) -> _File:
         )
     size = file.stat().st_size
     if size > MAX_FILE_BYTES:
-        raise ModelUnusable(f"{file} has {size:,} bytes; it may have {MAX_FILE_BYTES:,}.", DAMAGED)
+        raise ModelUnusable(f"{file} has {size:,} bytes; it may have at most {MAX_FILE_BYTES:,}.", DAMAGED)
     try:
         return msgspec.json.decode(file.read_bytes(), type=_File)
     except (OSError, ValueError, RecursionError) as error:
@@ -76,13 +76,13 @@ def _check(content: _File, file: Path) -> None:
         )
     if len(content.added_tokens) > MAX_ADDED_TOKENS:
         raise ModelUnusable(
-            f"{file} has {len(content.added_tokens):,} added tokens; it may have {MAX_ADDED_TOKENS:,}.",
+            f"{file} has {len(content.added_tokens):,} added tokens; it may have at most {MAX_ADDED_TOKENS:,}.",
             "Name another model.",
         )
     longest = max((len(token.content) for token in content.added_tokens), default=0)
     if longest > MAX_ADDED_TOKEN_CHARS:
         raise ModelUnusable(
-            f"{file} has an added token of {longest:,} characters; it may have {MAX_ADDED_TOKEN_CHARS}.",
+            f"{file} has an added token of {longest:,} characters; it may have at most {MAX_ADDED_TOKEN_CHARS}.",
             "Name another model.",
         )
     known = content.normalizer in (None, {"type": "NFC"}) and all(
@@ -115,6 +115,6 @@ def _probe(content: _File, file: Path) -> None:
     if said or status:
         raise ModelUnusable(
             f"{file} cannot be used: its normalizer or pre-tokenizer "
-            f"{said or 'takes more time or memory for a short text than it may'}.",
+            f"{said or 'takes too much time or memory for a short text'}.",
             "Name another model.",
         )

@@ -16,10 +16,6 @@ BANNED_SHAPE = re.compile(r"(?:Of|The same|What it|Whether it|For that)\b")
 # A line of a section such as `Args:` begins with a name; the text after the name is an entry of its own.
 ENTRY = re.compile(r"^ *(?:\*{0,2}\w+|`[^`]+`): (?P<text>.+)$", re.MULTILINE)
 
-# Packages whose docstrings are still to be rewritten. Take a package off this list once its docstrings pass.
-NOT_YET_REWRITTEN: frozenset[str] = frozenset({"cli", "jobs", "worker"})
-CHECKED = sorted(set(PACKAGES) - NOT_YET_REWRITTEN)
-
 
 def docstrings(source: str) -> Iterator[tuple[int, str]]:
     """Yield the line number and the text of each docstring."""
@@ -48,19 +44,19 @@ def docstrings_of(package: str) -> Iterator[tuple[str, str]]:
             yield f"{path.relative_to(REPOSITORY)}:{line}", text
 
 
-@pytest.mark.parametrize("package", CHECKED)
+@pytest.mark.parametrize("package", PACKAGES)
 def test_the_first_sentence_of_every_docstring_is_short(package: str) -> None:
     first = ((place, first_sentence(text)) for place, text in docstrings_of(package))
     assert [f"{place}: {sentence}" for place, sentence in first if len(sentence.split()) > MAX_WORDS] == []
 
 
-@pytest.mark.parametrize("package", CHECKED)
+@pytest.mark.parametrize("package", PACKAGES)
 def test_no_docstring_leaves_its_subject_to_the_reader(package: str) -> None:
     assert [place for place, text in docstrings_of(package) if has_banned_shape(text)] == []
 
 
 def test_every_checked_package_has_docstrings() -> None:
-    assert [package for package in CHECKED if len(list(docstrings_of(package))) < 50] == []
+    assert [package for package in PACKAGES if len(list(docstrings_of(package))) < 50] == []
 
 
 def test_the_rules_find_what_they_are_for() -> None:

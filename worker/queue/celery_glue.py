@@ -31,7 +31,8 @@ BUG = "This is a bug, or a library does not work on this machine. The log above 
 def celery_app_of(process: WorkerProcess) -> Celery:
     """Return the Celery application that passes hints from the model's queue to a worker.
 
-    It acknowledges messages early and keeps no Celery results, because the store holds all results.
+    The application acknowledges a message before the shard runs. It keeps no Celery results, because the store holds
+    all results.
     """
     app = make_app(process.settings.redis_url)
     app.amqp_cls = TolerantAMQP

@@ -28,8 +28,8 @@ class Taken:
 class ShardDispatcher:
     """Lets one thread at a time take a shard, when the engine has room for its lines.
 
-    So no worker keeps shards that other workers could run, and no line waits long behind others. A shard of a job that
-    this worker does not run yet need not wait for room.
+    Therefore no worker keeps shards that other workers could run, and no line waits long behind others. If this worker
+    runs no shard of a job yet, the job's next shard need not wait for room.
 
     Args:
         lease_keeper: Takes the shard that is next in the store.

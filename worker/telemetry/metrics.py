@@ -1,4 +1,4 @@
-"""A worker's metrics in the text format of Prometheus. A metric that vLLM has too has vLLM's name.
+"""A worker's metrics in the text format of Prometheus. If vLLM has the same metric, it has vLLM's name here.
 
 No library is used, because the format is simple and has not changed for ten years.
 https://prometheus.io/docs/instrumenting/exposition_formats/

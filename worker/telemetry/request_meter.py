@@ -20,7 +20,7 @@ E2E_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 90
 
 @dataclass
 class Histogram:
-    """Counts per bucket. `borders` holds the buckets' upper bounds; the last count is for values above all bounds."""
+    """A count per bucket. `borders` holds the buckets' upper bounds. The last count is for values above all bounds."""
 
     borders: tuple[float, ...]
     counts: list[int] = field(init=False)
@@ -39,7 +39,7 @@ class RequestMeter:
     """Counts finished requests. Thread-safe. `observe` runs on the engine's thread and takes microseconds."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()  # hold it to read several figures of the same moment
+        self.lock = threading.Lock()  # hold it to read several figures at the same moment
         self.finished: Counter[str] = Counter()  # by finish reason
         self.prompt_tokens = 0
         self.ttft = Histogram(TTFT_SECONDS)

@@ -19,9 +19,9 @@ MIN_SECONDS = 5.0  # min time that a slow shard was held; a backup of a shorter 
 class BackupRunner:
     """Runs the pending lines of slow shards a second time, one shard after the other, on its own thread.
 
-    The worker that holds the last shards of a job may be slow, or stuck while its heartbeat continues. Then workers
-    with nothing else to do run the same lines, and the store keeps the first result of each line. New jobs can start on
-    this worker meanwhile. Source: backup tasks in Dean and Ghemawat, "MapReduce", OSDI 2004.
+    The worker that holds the last shards of a job may be slow, or stuck while its heartbeat continues. Then idle
+    workers run the same lines, and the store keeps the first result of each line. An idle worker can still start new
+    jobs meanwhile. Source: backup tasks in Dean and Ghemawat, "MapReduce", OSDI 2004.
 
     Args:
         shard_runner: This worker's shard runner.

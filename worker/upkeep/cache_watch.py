@@ -21,7 +21,7 @@ class CacheWatch:
         self._told: set[str] = set()
 
     def look(self, utilization: Utilization, cache_bytes: int) -> CacheRoom | None:
-        """Add a utilization. Return the cache's recent room if that was too little for the batch, else None.
+        """Add a utilization. Returns the cache's recent room if the cache was too small for the batch, else None.
 
         Args:
             utilization: The engine's current utilization.

@@ -51,7 +51,7 @@ class Periodic:
                 self._action()
             except Exception as error:
                 if self._is_worth_a_line(error):
-                    log.exception("%s: unexpected error, going on", self._thread.name)
+                    log.exception("%s: unexpected error; the thread continues", self._thread.name)
             if self._stopped.wait(self._interval * random.uniform(1 - self._jitter, 1 + self._jitter)):
                 return
 

@@ -19,7 +19,7 @@ SETTLE_SECONDS = 3.0  # longer than each pause of `Backoff`, so workers with fin
 
 
 class Recovery:
-    """Searches the store regularly for recoverable shards. Every worker does so: one live worker is enough.
+    """Searches the store regularly for shards that no worker holds. One live worker is enough to find them.
 
     A shard whose lease has expired is hinted at once. Other shards that nobody holds are hinted only when the model's
     queue is empty. While it is not, their hints are probably in it, and repeated hints would flood it.
@@ -74,7 +74,8 @@ class Recovery:
         """Search, unless the store failed a moment ago.
 
         When a server comes back, every lease has expired. An immediate search would drop the leases of workers that
-        hold finished lines, and these lines would be computed again. So workers get time to write them first.
+        hold finished lines. Other workers would then compute these lines again. Therefore workers first get time to
+        write the lines.
         """
         try:
             if self._clock() >= self._quiet_until:

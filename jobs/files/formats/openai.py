@@ -1,4 +1,4 @@
-"""Read OpenAI Batch input lines, `{"custom_id", "method", "url", "body"}`. Files for that service run unchanged.
+"""Read OpenAI Batch input lines, `{"custom_id", "method", "url", "body"}`. Files for OpenAI's service run unchanged.
 
 The body accepts the API's sampling keys and vLLM's additional ones (`top_k`, `min_tokens`, `ignore_eos`, …). A key of
 the API that is not supported is accepted only with a value that has no effect. One default differs: without

@@ -1,6 +1,7 @@
 """Format result lines like those in the output file and the error file of the OpenAI Batch API.
 
-Ids are derived from the job's id and the line's index. So two calls of `results` give the same bytes.
+The ids in a result line are derived from the job's id and the line's index. Therefore two calls of `results` give the
+same bytes.
 """
 
 from __future__ import annotations

@@ -23,10 +23,12 @@ from redis.exceptions import (
 
 from jobs.errors import QwenBatchError, StoreFull, StoreUnavailable
 
-START_HINT = "Start one with `docker compose up redis`, or name another one with --redis-url or QWEN_BATCH_REDIS_URL."
+START_HINT = (
+    "Start a server with `docker compose up redis`, or name another one with --redis-url or QWEN_BATCH_REDIS_URL."
+)
 PASSWORD_HINT = "Put user and password into the URL: redis://USER:PASSWORD@HOST:PORT/0."  # noqa: S105 - an example
-POLICY_HINT = "Give it more memory, or delete jobs with `qwen-batch delete JOB`."
-DISK_HINT = "Free space on its disk. The server accepts writes again as soon as it can save."
+POLICY_HINT = "Give the server more memory, or delete jobs with `qwen-batch delete JOB`."
+DISK_HINT = "Free space on the server's disk. The server accepts writes again as soon as it can save."
 TYPE_HINT = (
     "Another program uses the same keys. Name another database, such as redis://HOST:PORT/1, or remove the key. "
     "`redis-cli --scan --pattern 'qwen-batch*'` lists the keys, and `redis-cli TYPE KEY` shows a key's type."
@@ -102,7 +104,7 @@ def translated(error: RedisError, address: str) -> QwenBatchError | None:  # noq
     elif isinstance(error, redis.ConnectionError | redis.TimeoutError):
         kind = StoreUnavailable(_sentence(f"Redis at {address} {_why_unreachable(error)}"), START_HINT)
     elif text.startswith("DB index"):
-        kind = StoreUnavailable(f"Redis at {address} has no database of that number.", "Databases count from 0.")
+        kind = StoreUnavailable(f"Redis at {address} has no database of that number.", "Databases are numbered from 0.")
     elif "MISCONF" in text:
         why = text.partition("MISCONF ")[2].partition(". ")[0].rstrip(".")
         kind = StoreFull(f"Redis at {address} cannot save its data and refuses writes: {why}.", DISK_HINT)

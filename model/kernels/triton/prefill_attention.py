@@ -1,7 +1,7 @@
 """Prefill attention on a GPU: blocks of queries attend to the pages of their own sequence.
 
 Blocks of queries and of keys begin at absolute positions of the sequence. Therefore a query's row in its tile, its
-blocks of keys and their order do not depend on the split of the prompt into chunks. Hence its bits do not, either.
+blocks of keys and their order do not depend on the split of the prompt into chunks. Neither do the bits of its result.
 """
 
 from __future__ import annotations
