@@ -111,7 +111,7 @@ def _fill_table(
 def _measure_limits(model: ModelConfig, resolved: ResolvedConfig, batch: BatchFigures | None) -> Limits | None:
     """Measure the machine, which takes some seconds. Returns None if there are no limits for the device or the dtype.
 
-    It sets PyTorch's number of threads, so no other parallel work may follow on the same thread.
+    The call sets PyTorch's number of threads, so no other parallel work may follow on the same thread.
     """
     if resolved.device != "cpu" or resolved.dtype != "bfloat16":
         return None
