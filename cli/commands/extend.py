@@ -17,20 +17,30 @@ from cli.options.options import (
     skip_invalid_option,
     wait_option,
 )
+from cli.options.reading_options import reading_options
 from cli.store import open_client
 from jobs.exit_codes import ExitCode
 from jobs.files.prompt_file import PromptFile
+from jobs.files.reading.row_reader import ReadingOptions
 
 
 @click.command(name="extend")
 @job_argument
 @prompts_argument
+@reading_options
 @skip_invalid_option
 @wait_option
 @redis_url_option
 @console_options
 def command(
-    console: Console, *, job_id: str, prompts: str, skip_invalid: bool, wait: bool, redis_url: str | None
+    console: Console,
+    *,
+    job_id: str,
+    prompts: str,
+    reading: ReadingOptions,
+    skip_invalid: bool,
+    wait: bool,
+    redis_url: str | None,
 ) -> ExitCode:
     """Add the lines of a file to a job.
 
@@ -47,7 +57,7 @@ def command(
     settings = settings_with(redis_url=redis_url)
     client = open_client(settings)
     before = client.store.job(job_id).spec.num_lines
-    with PromptFile.open(prompts, sys.stdin.buffer) as file:
+    with PromptFile.open(prompts, sys.stdin.buffer, reading) as file:
         job = client.extend(job_id, file, skip_invalid)
     console.say(f"Added {job.spec.num_lines - before:,} lines. The job now has {job.spec.num_lines:,} lines.")
     return watch_to_the_end(client.store, job_id, console) if wait else ExitCode.DONE

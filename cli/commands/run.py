@@ -19,6 +19,7 @@ from cli.options.options import (
     settings_with,
     skip_invalid_option,
 )
+from cli.options.reading_options import reading_options
 from cli.options.result_target import ResultTarget
 from cli.options.sampling_options import sampling_options
 from cli.options.target_model import target_model
@@ -27,6 +28,7 @@ from cli.run.local_run import LocalRun
 from cli.store import open_client
 from jobs.exit_codes import ExitCode
 from jobs.files.prompt_file import PromptFile
+from jobs.files.reading.row_reader import ReadingOptions
 from jobs.records.sampling import SamplingSettings
 from jobs.settings import Settings
 from jobs.submission.submit_options import SubmitOptions
@@ -34,6 +36,7 @@ from jobs.submission.submit_options import SubmitOptions
 
 @click.command(name="run")
 @prompts_argument
+@reading_options
 @output_option
 @overwrite_option
 @errors_option
@@ -67,6 +70,7 @@ def command(
     /,
     *,
     prompts: str,
+    reading: ReadingOptions,
     output: str | None,
     overwrite: bool,
     errors: str | None,
@@ -79,8 +83,8 @@ def command(
 ) -> ExitCode:
     """Run a file of prompts on this machine, in one command.
 
-    PROMPTS is a JSONL file in the native or the OpenAI batch format, or - for
-    standard input. Results go to stdout or to the file of -o, in input order.
+    PROMPTS is a file of prompts, or - for standard input: JSONL, JSON, CSV, TSV,
+    Parquet, Arrow or plain text, also compressed. Results go to stdout or to the file of -o, in input order.
 
     The command starts and stops its own server and workers. After an interrupt
     or a kill, the same command continues where the run stopped. Once the
@@ -103,7 +107,7 @@ def command(
     embedded = options["redis_url"] is None and not Settings.server_is_named()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
-    with PromptFile.open(prompts, sys.stdin.buffer) as file:
+    with PromptFile.open(prompts, sys.stdin.buffer, reading) as file:
         model = target_model(settings, console)
         submission = SubmitOptions(model.name, defaults, seed, skip_invalid, model.card)
         if embedded:

@@ -22,6 +22,7 @@ from cli.options.options import (
     skip_invalid_option,
     wait_option,
 )
+from cli.options.reading_options import reading_options
 from cli.options.result_target import ResultTarget
 from cli.options.sampling_options import sampling_options
 from cli.options.target_model import target_model
@@ -31,6 +32,7 @@ from jobs.errors import OutputNotWritable
 from jobs.exit_codes import ExitCode
 from jobs.files.file_report import FileReport
 from jobs.files.prompt_file import PromptFile
+from jobs.files.reading.row_reader import ReadingOptions
 from jobs.records.job import Job
 from jobs.records.sampling import SamplingSettings
 from jobs.settings import Settings
@@ -82,6 +84,7 @@ def _standing(job: Job) -> str:
 
 @click.command(name="submit")
 @prompts_argument
+@reading_options
 @model_option
 @sampling_options
 @seed_option
@@ -123,6 +126,7 @@ def command(
     console: Console,
     *,
     prompts: str,
+    reading: ReadingOptions,
     model: str | None,
     defaults: SamplingSettings,
     seed: int,
@@ -140,8 +144,8 @@ def command(
 ) -> ExitCode:
     """Store a file of prompts as a job for the workers of its model.
 
-    PROMPTS is a JSONL file in the native or the OpenAI batch format, or - for
-    standard input. The command checks every line first. If a line is invalid,
+    PROMPTS is a file of prompts, or - for standard input: JSONL, JSON, CSV, TSV,
+    Parquet, Arrow or plain text, also compressed. The command checks every line first. If a line is invalid,
     nothing is stored. The command prints only the job's id to stdout.
 
     A repeated submission of the same file, for the same model and with the same
@@ -160,7 +164,7 @@ def command(
     _refuse_conflicts(wait, output, errors, idempotency_key, new)
     settings = settings_with(redis_url=redis_url, model=model)
     target = ResultTarget.of_options(output, errors).spare(prompts, overwrite) if output else None
-    with PromptFile.open(prompts, sys.stdin.buffer) as file:
+    with PromptFile.open(prompts, sys.stdin.buffer, reading) as file:
         client = open_client(settings)
         chosen = target_model(settings, console)
         options = SubmitOptions(

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import stat
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from jobs.errors import InvalidInput
 from jobs.files.file_report import BadLines, FileReport
 from jobs.files.formats.line_decoder import LineDecoder, LinesBefore
-from jobs.files.raw_lines import MAX_LINE_BYTES, RawLines
-from jobs.harmless import unicode_text
+from jobs.files.reading.row import RefusedRow, Rows
+from jobs.files.reading.row_reader import ReadingOptions, RowReader
+from jobs.files.reading.source import open_source
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
-
-_BUFFER_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -36,56 +30,38 @@ class CheckedFile:
 
 
 class PromptFile:
-    """A JSONL file in the native or the OpenAI Batch format. Made by `PromptFile.open`.
+    """Prompts in the native or the OpenAI Batch format, in any container. Made by `PromptFile.open`.
 
     It is a context manager: the end of the `with` block removes the copy of standard input.
 
     Args:
-        name: The file's name for messages and for the job.
-        open_again: Opens the file at its start. Called once per pass.
+        reader: Reader of the file's rows.
         close: Frees the file's resources.
     """
 
-    def __init__(self, name: str, open_again: Callable[[], BinaryIO], close: Callable[[], None]) -> None:
-        self.name = name
-        self._open_again = open_again
+    def __init__(self, reader: RowReader, close: Callable[[], None]) -> None:
+        self.name = reader.name  # for messages and for the job
+        self._reader = reader
         self._close = close
 
     @classmethod
-    def open(cls, path: str, stdin: BinaryIO) -> Self:
-        """Open a file, or `stdin` for the path `-`.
+    def open(cls, path: str, stdin: BinaryIO, options: ReadingOptions | None = None) -> Self:
+        """Open a file, or `stdin` for the path `-`, and recognise its container.
 
-        Standard input and pipes can be read only once, so they are copied to an unnamed temporary file first.
+        Args:
+            path: Path of the file.
+            stdin: Standard input. It is read only for the path `-`.
+            options: How to read the file, as far as the user says.
 
         Raises:
-            InvalidInput: The file is missing, a directory, or not readable, or there is no room for the copy.
+            InvalidInput: The file is missing, a directory, or not readable, or it holds no prompts.
         """
-        if path == "-":
-            return cls._copy("standard input", stdin)
+        source = open_source(path, stdin)
         try:
-            mode = Path(path).stat().st_mode
-            if stat.S_ISDIR(mode):
-                raise InvalidInput(f"{path} is a directory, not a file of prompts.")
-            stream = _open(path)
-        except FileNotFoundError:
-            raise InvalidInput(f"There is no file {path}.", "Give a JSONL file, or - for standard input.") from None
-        except OSError as error:
-            raise InvalidInput(f"{path} cannot be read: {error.strerror}.") from error
-        name = unicode_text(path)
-        with stream:
-            if not stat.S_ISREG(mode):
-                return cls._copy(name, stream)
-        return cls(name, lambda: _open(path), lambda: None)
-
-    @classmethod
-    def _copy(cls, name: str, source: BinaryIO) -> Self:
-        copy = _copy_of(name, source)
-
-        def open_again() -> BinaryIO:
-            copy.seek(0)
-            return os.fdopen(os.dup(copy.fileno()), "rb", buffering=_BUFFER_BYTES)
-
-        return cls(name, open_again, copy.close)
+            return cls(RowReader.of(source.name, source.open_again, options or ReadingOptions()), source.close)
+        except BaseException:
+            source.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -119,8 +95,7 @@ class PromptFile:
 
         decoder = new_decoder()
         num_lines, bad_lines = 0, BadLines()
-        with self._stream() as stream:
-            lines = RawLines(stream, self.name)
+        with self._reader.rows() as lines:
             for number, prompt in _decoded(lines, decoder):
                 num_lines += 1
                 if prompt.invalid is not None:
@@ -131,8 +106,7 @@ class PromptFile:
 
     def _prompts(self, report: FileReport, decoder: LineDecoder, skip_invalid: bool) -> Iterator[Prompt]:
         """Make the second pass. Raises `InvalidInput` if the file has changed since `report` was made."""
-        with self._stream() as stream:
-            lines = RawLines(stream, self.name)
+        with self._reader.rows() as lines:
             for _, prompt in _decoded(lines, decoder):
                 if prompt.index >= report.num_lines or (prompt.invalid is not None and not skip_invalid):
                     raise self._changed()
@@ -140,47 +114,14 @@ class PromptFile:
         if lines.digest != report.digest:
             raise self._changed()
 
-    def _stream(self) -> BinaryIO:
-        try:
-            return self._open_again()
-        except OSError as error:
-            raise InvalidInput(f"{self.name} cannot be read: {error.strerror}.") from error
-
     def _changed(self) -> InvalidInput:
         return InvalidInput(f"{self.name} changed while it was being read.", "Submit it again once it is complete.")
 
 
-def _copy_of(name: str, source: BinaryIO) -> BinaryIO:
-    try:
-        with ExitStack() as opened:
-            copy = opened.enter_context(tempfile.TemporaryFile())
-            while piece := _read(name, source):
-                copy.write(piece)
-            opened.pop_all()  # the copy outlives this function
-    except OSError as error:
-        raise InvalidInput(
-            f"{name} cannot be copied to a temporary file: {error.strerror}.",
-            "Set TMPDIR to a folder with enough space.",
-        ) from error
-    return copy
-
-
-def _read(name: str, source: BinaryIO) -> bytes:
-    try:
-        return source.read(_BUFFER_BYTES)
-    except OSError as error:
-        raise InvalidInput(f"{name} cannot be read: {error.strerror}.", "Give a JSONL file.") from error
-
-
-def _open(path: str) -> BinaryIO:
-    return Path(path).open("rb", buffering=_BUFFER_BYTES)
-
-
-def _decoded(lines: RawLines, decoder: LineDecoder) -> Iterator[tuple[int, Prompt]]:
-    """Iterate over (line number in the file, prompt)."""
-    for index, (number, line) in enumerate(lines):
-        if line is None:
-            too_long = f"the line is longer than {MAX_LINE_BYTES // 2**20} MiB, the maximum length"
-            yield number, decoder.refused(index, number, too_long)
+def _decoded(rows: Rows, decoder: LineDecoder) -> Iterator[tuple[int, Prompt]]:
+    """Iterate over (row's number in the source, prompt)."""
+    for index, (number, row) in enumerate(rows):
+        if isinstance(row, RefusedRow):
+            yield number, decoder.refused(index, number, row.reason)
         else:
-            yield number, decoder.decode(line, index, number)
+            yield number, decoder.decode(row, index, number)

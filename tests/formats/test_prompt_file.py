@@ -15,7 +15,7 @@ import pytest
 
 from jobs.errors import InvalidInput
 from jobs.files.prompt_file import PromptFile
-from jobs.files.raw_lines import MAX_LINE_BYTES
+from jobs.files.reading.row import MAX_ROW_BYTES
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
 
@@ -131,9 +131,8 @@ def test_a_file_that_is_utf16_is_told_how_to_become_utf8(write: Write) -> None:
     assert "is UTF-16; it must be UTF-8. Convert it with" in refusal(write('{"prompt": "a"}\n'.encode("utf-16")))
 
 
-def test_a_compressed_file_is_told_how_to_be_given(write: Write) -> None:
-    path = write(gzip.compress(b'{"prompt": "a"}\n'))
-    assert f"is compressed. Decompress it: `zcat {path} | qwen-batch submit -`." in refusal(path)
+def test_a_compressed_file_is_decompressed(write: Write) -> None:
+    assert [prompt.text for prompt in read(write(gzip.compress(b'{"prompt": "a"}\n')))] == ["a"]
 
 
 def test_one_bad_line_among_good_ones_refuses_the_file(write: Write) -> None:
@@ -203,8 +202,8 @@ def test_lines_are_checked_against_the_models_card(write: Write, card: ModelCard
 
 def test_a_line_of_just_the_limit_is_read(write: Write) -> None:
     frame = '{"prompt": ""}'
-    line = f'{{"prompt": "{"x" * (MAX_LINE_BYTES - len(frame))}"}}'
-    assert len(line) == MAX_LINE_BYTES
+    line = f'{{"prompt": "{"x" * (MAX_ROW_BYTES - len(frame))}"}}'
+    assert len(line) == MAX_ROW_BYTES
     assert len(read(write(f"{line}\n{line.replace('x', 'y')}"))) == 2
 
 
@@ -216,11 +215,11 @@ def test_a_line_over_the_limit_is_refused_without_being_held_whole(write: Write)
     tracemalloc.stop()
     assert "1 of 3 lines are invalid" in message
     assert "line 2: the line is longer than 10 MiB" in message
-    assert peak < 3 * MAX_LINE_BYTES
+    assert peak < 3 * MAX_ROW_BYTES
 
 
 def test_a_last_line_over_the_limit_ends_the_file(write: Write) -> None:
-    path = write(b'{"prompt": "a"}\n' + b"x" * (MAX_LINE_BYTES + 1))
+    path = write(b'{"prompt": "a"}\n' + b"x" * (MAX_ROW_BYTES + 1))
     assert "1 of 2 lines are invalid" in refusal(path)
 
 

@@ -25,13 +25,18 @@ def command(*arguments: str | Path) -> list[str]:
 
 
 def qwen_batch(
-    *arguments: str | Path, env: Mapping[str, str], stdin: str = "", timeout: float = 240, prefix: Sequence[str] = ()
+    *arguments: str | Path,
+    env: Mapping[str, str],
+    stdin: str = "",
+    timeout: float = 240,
+    prefix: Sequence[str] = (),
+    folder: Path = REPOSITORY,
 ) -> subprocess.CompletedProcess[str]:
-    """Run one command to its end; the words of `prefix` stand before it."""
+    """Run one command to its end, in `folder`; the words of `prefix` stand before it."""
     return subprocess.run(
         [*prefix, *command(*arguments)],
         env=env,
-        cwd=REPOSITORY,
+        cwd=folder,
         input=stdin,
         capture_output=True,
         text=True,

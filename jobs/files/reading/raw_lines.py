@@ -7,12 +7,12 @@ import hashlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from jobs.errors import InvalidInput
+import msgspec
 
-MAX_LINE_BYTES = 10 * 2**20
+from jobs.errors import InvalidInput
+from jobs.files.reading.row import MAX_ROW_BYTES, RefusedRow, Row, too_long
 
 _READ_BYTES = 2**20
-_COMPRESSED = {b"\x1f\x8b": "zcat", b"\x28\xb5\x2f\xfd": "zstdcat", b"BZh": "bzcat", b"\xfd7zXZ": "xzcat"}
 
 
 class RawLines:
@@ -33,23 +33,22 @@ class RawLines:
         """Hash of all bytes read so far, in hexadecimal."""
         return self._hash.hexdigest()
 
-    def __iter__(self) -> Iterator[tuple[int, bytes | None]]:
-        """Iterate over (line number from 1, bytes). The bytes are None for a line of more than `MAX_LINE_BYTES`.
+    def __iter__(self) -> Iterator[Row]:
+        """Iterate over (line number from 1, bytes). A line of more than `MAX_ROW_BYTES` is a `RefusedRow`.
 
         The bytes include the newline. A byte order mark at the start of the file is removed.
 
         Raises:
-            InvalidInput: The file is compressed or UTF-16, or reading it fails.
+            InvalidInput: Reading the file fails.
         """
         number = 0
-        while line := self._read(MAX_LINE_BYTES + 1):
+        while line := self._read(MAX_ROW_BYTES + 1):
             number += 1
             if number == 1:
-                self._check_start(line)
                 line = line.removeprefix(codecs.BOM_UTF8)
-            if len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
+            if len(line) > MAX_ROW_BYTES and not line.endswith(b"\n"):
                 self._skip_rest()
-                yield number, None
+                yield number, too_long("line")
             elif not line.isspace() and line:
                 yield number, line
 
@@ -65,13 +64,18 @@ class RawLines:
         while (piece := self._read(_READ_BYTES)) and not piece.endswith(b"\n"):
             pass
 
-    def _check_start(self, line: bytes) -> None:
-        if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            raise InvalidInput(
-                f"{self._name} is UTF-16; it must be UTF-8.", "Convert it with `iconv -f UTF-16 -t UTF-8`."
-            )
-        for magic, program in _COMPRESSED.items():
-            if line.startswith(magic):
-                raise InvalidInput(
-                    f"{self._name} is compressed.", f"Decompress it: `{program} {self._name} | qwen-batch submit -`."
-                )
+
+def text_rows(lines: RawLines) -> Iterator[Row]:
+    """Yield each line of plain text as a row `{"prompt": line}`."""
+    encode = msgspec.json.Encoder().encode
+    for number, line in lines:
+        if isinstance(line, RefusedRow):
+            yield number, line
+            continue
+        try:
+            text = line.decode().rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            wrong = f"byte 0x{line[error.start]:02x} at position {error.start + 1:,}"
+            yield number, RefusedRow(f"the line is not UTF-8: {wrong}")
+        else:
+            yield number, encode({"prompt": text})

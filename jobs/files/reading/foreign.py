@@ -1,0 +1,163 @@
+"""Say what a file is that holds no prompts, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterable, Sequence
+from typing import BinaryIO
+
+import msgspec
+
+from jobs.errors import InvalidInput
+
+_BINARY = {
+    b"%PDF-": ("a PDF file", "Copy its text to a CSV or JSONL file."),
+    b"\x89PNG": ("a PNG image", "Images are not supported; give a file of text."),
+    b"\xff\xd8\xff": ("a JPEG image", "Images are not supported; give a file of text."),
+    b"GIF8": ("a GIF image", "Images are not supported; give a file of text."),
+    b"SQLite format 3\x00": ("an SQLite database", "Export a table: sqlite3 -csv -header FILE 'SELECT …'"),
+    b"\x93NUMPY": ("a NumPy array", "Save its rows as CSV or JSONL."),
+    b"\x80\x04": ("a Python pickle", "Pickles are not read, because they can run code. Save the rows as JSONL."),
+    b"\x80\x05": ("a Python pickle", "Pickles are not read, because they can run code. Save the rows as JSONL."),
+    b"Obj\x01": ("an Avro file", "Save it as Parquet or JSONL."),
+    b"ORC": ("an ORC file", "Save it as Parquet or JSONL."),
+    b"\x89HDF": ("an HDF5 file", "Save its rows as Parquet or JSONL."),
+    b"FEA1": ("a Feather file of version 1", "Save it again with a current pyarrow or pandas."),
+    b"GGUF": ("a GGUF model file", "Give the file of prompts here, and the model with --model."),
+    b"7z\xbc\xaf\x27\x1c": ("a 7z archive", "Unpack it and give the file inside."),
+    b"Rar!": ("a RAR archive", "Unpack it and give the file inside."),
+    b"\x04\x22\x4d\x18": ("compressed with lz4", "Decompress it: lz4 -d FILE"),
+    b"\x1f\x9d": ("compressed with compress", "Decompress it: uncompress FILE"),
+    b"\xff\x06\x00\x00sNaPpY": ("compressed with snappy", "Decompress it first."),
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": ("an old Excel or Word file", "Save a table as CSV, or a text as plain text."),
+    b"\x7fELF": ("a program", "Give a file of prompts."),
+}
+_ZIP = b"PK\x03\x04"
+_ZIP_CONTENTS = {
+    "xl/": ("an Excel file", "Save it as CSV."),
+    "word/": ("a Word document", "Save it as plain text."),
+    "ppt/": ("a PowerPoint file", "Save its text as plain text."),
+    "content.xml": ("an OpenDocument file", "Save a table as CSV, or a text as plain text."),
+    "META-INF/": ("a Java or EPUB archive", "Save its text as plain text."),
+}
+_BEFORE_TEXT = b"\xef\xbb\xbf \t\r\n"
+_UTF16 = "Convert it with `iconv -f UTF-16 -t UTF-8`."
+_TEXT = [
+    (
+        re.compile(rb"version https://git-lfs\.github\.com/spec"),
+        ("a git-lfs pointer, not the file itself", "Fetch the file: git lfs pull"),
+    ),
+    (
+        re.compile(rb"(?i)<!doctype html|<html"),
+        ("an HTML page", "Download the data itself, not a page that links to it."),
+    ),
+    (re.compile(rb"<\?xml"), ("an XML file", "Save its records as JSONL or CSV.")),
+    (re.compile(rb"\{\\rtf"), ("an RTF document", "Save it as plain text.")),
+    (re.compile(rb"-----BEGIN "), ("a key or a certificate", "Give a file of prompts.")),
+    (re.compile(rb"%YAML|---[ \r\n]"), ("a YAML file", "Write its entries as JSONL: one JSON object per line.")),
+    (re.compile(rb"#!"), ("a script", "Give the file that it writes.")),
+    (re.compile(rb'\{\s*"cells"\s*:'), ("a Jupyter notebook", "Give a file of prompts.")),
+]
+_LINES = [
+    (re.compile(rb"\{'"), ("text of Python dictionaries, not JSON", "Write each of them with json.dumps.")),
+    (re.compile(rb'\{\s*\n\s+"'), ("pretty-printed JSON", "Put each object on one line: `jq -c . FILE`.")),
+]
+# Keys of the first object of a file -> what such a file is.
+_OBJECTS = [
+    ({"custom_id", "response", "error"}, "results of an OpenAI batch, not requests", "requests"),
+    ({"custom_id", "result"}, "results of an Anthropic batch, not requests", "requests"),
+    ({"recordId", "modelOutput"}, "results of a Bedrock batch, not requests", "requests"),
+    ({"completion", "finish_reason", "usage"}, "results of qwen-batch, not prompts", "prompts"),
+    ({"object", "endpoint", "input_file_id"}, "an OpenAI batch object, not its requests", "requests"),
+]
+_TAR_AT = 257
+_ASCII = frozenset(b"\t\r\n" + bytes(range(32, 127)))
+_FIRST_LINE_BYTES = 2**20
+
+
+def refuse_binary(head: bytes, stream: BinaryIO, name: str) -> None:
+    """Raise if the content is binary and holds no rows.
+
+    Args:
+        head: First bytes of the content, after decompression.
+        stream: The seekable content, whose members are listed if it is a ZIP archive.
+        name: The source's name for messages.
+
+    Raises:
+        InvalidInput: The message says what the file is and what to do.
+    """
+    found = _zip_contents(stream) if head.startswith(_ZIP) else _known(head)
+    _refuse(found, name)
+
+
+def refuse_text(head: bytes, name: str) -> None:
+    """Raise if the content is text of a format that holds no rows.
+
+    Arguments and errors are those of `refuse_binary`.
+    """
+    _refuse(_matching(_TEXT, head), name)
+
+
+def refuse_lines(head: bytes, name: str) -> None:
+    """Raise if the content looks like JSON lines but holds something else than prompts.
+
+    Arguments and errors are those of `refuse_binary`.
+    """
+    _refuse(_matching(_LINES, head), name)
+    try:
+        first = msgspec.json.decode(head[:_FIRST_LINE_BYTES].lstrip(_BEFORE_TEXT).partition(b"\n")[0])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return
+    if not isinstance(first, dict):
+        return
+    for keys, what, wanted in _OBJECTS:
+        if keys <= first.keys():
+            _refuse((what, f"Give the file of {wanted}."), name)
+    if first.keys() == {"error"} and isinstance(first["error"], dict):
+        said = str(first["error"].get("message", ""))[:200]
+        _refuse((f"an error message of a server: {said!r}", "Download the file again."), name)
+
+
+def _refuse(found: tuple[str, str] | None, name: str) -> None:
+    if found is not None:
+        what, hint = found
+        raise InvalidInput(f"{name} is {what}.", hint.replace("FILE", name))
+
+
+def _matching(patterns: Sequence[tuple[re.Pattern[bytes], tuple[str, str]]], head: bytes) -> tuple[str, str] | None:
+    text = head.lstrip(_BEFORE_TEXT)
+    return next((said for pattern, said in patterns if pattern.match(text)), None)
+
+
+def _known(head: bytes) -> tuple[str, str] | None:
+    if head.startswith((b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")):
+        return "UTF-32; it must be UTF-8", "Convert it with `iconv -f UTF-32 -t UTF-8`."
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "UTF-16; it must be UTF-8", _UTF16
+    for magic, said in _BINARY.items():
+        if head.startswith(magic):
+            return said
+    if head[_TAR_AT : _TAR_AT + 5] == b"ustar":
+        return "a tar archive", "Unpack it and give the file inside."
+    if _is_utf16_without_mark(head):
+        return "UTF-16 without a byte order mark; it must be UTF-8", _UTF16.replace("UTF-16 ", "UTF-16LE ")
+    return None
+
+
+def _is_utf16_without_mark(head: bytes) -> bool:
+    sample = head[:64]
+    return len(sample) >= 4 and not any(sample[1::2]) and all(byte in _ASCII for byte in sample[::2])
+
+
+def _zip_contents(stream: BinaryIO) -> tuple[str, str]:
+    try:
+        names: Iterable[str] = zipfile.ZipFile(stream).namelist()
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return "a damaged ZIP archive", "Copy or download it again."
+    for beginning, said in _ZIP_CONTENTS.items():
+        if any(name.startswith(beginning) for name in names):
+            return said
+    if any(name.endswith(".npy") for name in names):
+        return "a NumPy archive", "Save its rows as CSV or JSONL."
+    return "a ZIP archive", "Unpack it and give the file inside."

@@ -1,0 +1,73 @@
+"""Rows of a source: what every reader of a container yields."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from jobs.errors import InvalidInput
+
+MAX_ROW_BYTES = 10 * 2**20
+
+
+@dataclass(frozen=True)
+class RefusedRow:
+    """A row that cannot become a JSON object, and the reason for its author."""
+
+    reason: str
+
+
+Row = tuple[int, bytes | RefusedRow]  # number in the source, from 1; JSON of one object
+
+
+class Rows(Protocol):
+    """One pass over the rows of a source."""
+
+    @property
+    def digest(self) -> str:
+        """Hash of all content that has been read so far, in hexadecimal."""
+        ...
+
+    def __iter__(self) -> Iterator[Row]:
+        """Iterate once over the rows, in order. Blank rows are left out."""
+        ...
+
+
+class HashedRows:
+    """Rows whose digest is a hash of their JSON. A row of more than `MAX_ROW_BYTES` becomes a `RefusedRow`.
+
+    Args:
+        rows: Rows of one pass.
+        name: The source's name for messages.
+    """
+
+    def __init__(self, rows: Iterable[Row], name: str) -> None:
+        self._rows = rows
+        self._name = name
+        self._hash = hashlib.blake2b(digest_size=16)
+
+    @property
+    def digest(self) -> str:
+        """Hash of the rows so far, in hexadecimal."""
+        return self._hash.hexdigest()
+
+    def __iter__(self) -> Iterator[Row]:
+        """Iterate once over the rows. Raises `InvalidInput` if reading fails."""
+        update = self._hash.update
+        try:
+            for number, row in self._rows:
+                if isinstance(row, RefusedRow):
+                    update(f"{number} {row.reason}\n".encode())
+                    yield number, row
+                    continue
+                update(row + b"\n")
+                yield number, row if len(row) <= MAX_ROW_BYTES else too_long("row")
+        except OSError as error:
+            raise InvalidInput(f"{self._name} cannot be read: {error.strerror}.") from error
+
+
+def too_long(what: str) -> RefusedRow:
+    """Return the refusal of a line or row of more than `MAX_ROW_BYTES`."""
+    return RefusedRow(f"the {what} is longer than {MAX_ROW_BYTES // 2**20} MiB, the maximum length")

@@ -1,0 +1,136 @@
+"""Read the rows of one source, whatever its container."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO, Self
+
+from jobs.errors import InvalidInput
+from jobs.files.reading.compressed import MAGIC_BYTES, decompressed
+from jobs.files.reading.container import Container, recognise
+from jobs.files.reading.csv_rows import csv_rows, header_delimiter, sniff_delimiter
+from jobs.files.reading.foreign import refuse_binary, refuse_lines, refuse_text
+from jobs.files.reading.json_items import HEAD_BYTES, json_items
+from jobs.files.reading.raw_lines import RawLines, text_rows
+from jobs.files.reading.row import HashedRows, Row, Rows
+
+MAX_LAYERS = 3  # of compression
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How a source is read, as far as its user says."""
+
+    container: Container | None = None  # None: recognised from the content
+    delimiter: str | None = None  # between the cells of CSV; None: found in the content
+
+
+@dataclass(frozen=True)
+class RowReader:
+    """One source. It can be read several times."""
+
+    name: str  # for messages
+    container: Container
+    delimiter: str  # between the cells of CSV
+    open_again: Callable[[], BinaryIO]  # opens the content at its start, not decompressed
+
+    @classmethod
+    def of(cls, name: str, open_again: Callable[[], BinaryIO], options: ReadingOptions) -> Self:
+        """Recognise the container of a source.
+
+        Args:
+            name: The source's name for messages. Its ending matters only for plain text and CSV of one column.
+            open_again: Opens the source at its start, as a seekable stream.
+            options: What the user said.
+
+        Raises:
+            InvalidInput: The source cannot be read, or holds no prompts. The message says what the source is.
+        """
+        with _opened(name, open_again) as stream:
+            head = _read_head(stream, name)
+            refuse_binary(head, stream, name)
+        container = options.container
+        if container is None:
+            refuse_text(head, name)
+            container = recognise(head, name)
+            if container is Container.JSONL:
+                refuse_lines(head, name)
+        return cls(name, container, _delimiter(container, head, options), open_again)
+
+    @contextmanager
+    def rows(self) -> Iterator[Rows]:
+        """Open the source for one pass. The rows are valid within the `with` block.
+
+        Raises:
+            InvalidInput: The source cannot be opened.
+        """
+        with _opened(self.name, self.open_again) as stream:
+            if self.container is Container.JSONL:
+                yield RawLines(stream, self.name)
+            elif self.container in (Container.PARQUET, Container.ARROW):
+                from jobs.files.reading.arrow_rows import arrow_rows
+
+                with _seekable(stream) as seekable:
+                    yield HashedRows(arrow_rows(seekable, self.name), self.name)
+            else:
+                yield HashedRows(self._text_rows(stream), self.name)
+
+    def _text_rows(self, stream: BinaryIO) -> Iterator[Row]:
+        match self.container:
+            case Container.JSON:
+                return json_items(stream, self.name)
+            case Container.TEXT:
+                return text_rows(RawLines(stream, self.name))
+            case _:
+                return csv_rows(stream, self.name, self.delimiter)
+
+
+def _delimiter(container: Container, head: bytes, options: ReadingOptions) -> str:
+    if options.delimiter is not None:
+        return options.delimiter
+    if container is Container.TSV:
+        return "\t"
+    text = head.decode("utf-8-sig", errors="replace") if container is Container.CSV else ""
+    return sniff_delimiter(text) or header_delimiter(text)
+
+
+@contextmanager
+def _opened(name: str, open_again: Callable[[], BinaryIO]) -> Iterator[BinaryIO]:
+    """Open a source and decompress it, in up to `MAX_LAYERS` layers."""
+    with ExitStack() as opened:
+        try:
+            stream = opened.enter_context(open_again())
+            start = stream.read(MAGIC_BYTES)
+            stream.seek(0)
+            for _ in range(MAX_LAYERS):
+                inner = decompressed(stream, start, name)
+                if inner is None:
+                    break
+                stream = opened.enter_context(inner)
+                start = inner.peek(MAGIC_BYTES)
+        except OSError as error:
+            raise InvalidInput(f"{name} cannot be read: {error.strerror}.") from error
+        yield stream
+
+
+def _read_head(stream: BinaryIO, name: str) -> bytes:
+    try:
+        return stream.read(HEAD_BYTES)
+    except OSError as error:
+        raise InvalidInput(f"{name} cannot be read: {error.strerror}.") from error
+
+
+@contextmanager
+def _seekable(stream: BinaryIO) -> Iterator[BinaryIO]:
+    """Yield the stream, or a temporary copy of it if the stream is being decompressed."""
+    if stream.seekable():
+        yield stream
+        return
+    with tempfile.TemporaryFile() as copy:
+        shutil.copyfileobj(stream, copy)
+        copy.seek(0)
+        yield copy

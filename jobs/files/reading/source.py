@@ -1,0 +1,89 @@
+"""Open a source of rows that can be read several times: a file, standard input or a pipe."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from jobs.errors import InvalidInput
+from jobs.harmless import unicode_text
+
+_BUFFER_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class Source:
+    """Bytes that can be read several times."""
+
+    name: str  # for messages
+    open_again: Callable[[], BinaryIO]  # opens the source at its start, as a seekable stream
+    close: Callable[[], None]  # frees the source's resources
+
+
+def open_source(path: str, stdin: BinaryIO) -> Source:
+    """Open a file, or `stdin` for the path `-`.
+
+    Standard input and pipes can be read only once, so they are copied to an unnamed temporary file first.
+
+    Raises:
+        InvalidInput: The file is missing, a directory, or not readable, or there is no room for the copy.
+    """
+    if path == "-":
+        return _copied("standard input", stdin)
+    try:
+        mode = Path(path).stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise InvalidInput(f"{path} is a directory, not a file of prompts.")
+        stream = _open(path)
+    except FileNotFoundError:
+        raise InvalidInput(f"There is no file {path}.", "Give a JSONL file, or - for standard input.") from None
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}.") from error
+    name = unicode_text(path)
+    with stream:
+        if not stat.S_ISREG(mode):
+            return _copied(name, stream)
+    return Source(name, lambda: _open(path), lambda: None)
+
+
+def _copied(name: str, stream: BinaryIO) -> Source:
+    copy = _copy_of(name, stream)
+
+    def open_again() -> BinaryIO:
+        copy.seek(0)
+        return os.fdopen(os.dup(copy.fileno()), "rb", buffering=_BUFFER_BYTES)
+
+    return Source(name, open_again, copy.close)
+
+
+def _copy_of(name: str, source: BinaryIO) -> BinaryIO:
+    try:
+        with ExitStack() as opened:
+            copy = opened.enter_context(tempfile.TemporaryFile())
+            while piece := _read(name, source):
+                copy.write(piece)
+            copy.flush()
+            opened.pop_all()  # the copy outlives this function
+    except OSError as error:
+        raise InvalidInput(
+            f"{name} cannot be copied to a temporary file: {error.strerror}.",
+            "Set TMPDIR to a folder with enough space.",
+        ) from error
+    return copy
+
+
+def _read(name: str, source: BinaryIO) -> bytes:
+    try:
+        return source.read(_BUFFER_BYTES)
+    except OSError as error:
+        raise InvalidInput(f"{name} cannot be read: {error.strerror}.", "Give a JSONL file.") from error
+
+
+def _open(path: str) -> BinaryIO:
+    return Path(path).open("rb", buffering=_BUFFER_BYTES)
