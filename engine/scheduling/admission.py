@@ -35,13 +35,14 @@ class Admission:
         queues = tuple(running)
         num_running = sum(map(len, queues))
         newcomers = {flow for flow in waiting.flows if not any(flow in queue.flows for queue in queues)}
+        limit = self._policy.max_running if newcomers else self._policy.max_num_seqs
         chosen: list[Sequence] = []
         entering: Counter[str] = Counter()
         reserved = tokens = 0
         self.short_of_pages = False
         for sequence in waiting:
             running_then = num_running + len(chosen)
-            if tokens >= self._policy.max_batched_tokens or running_then >= self._limit(newcomers):
+            if tokens >= self._policy.max_batched_tokens or running_then >= limit:
                 break
             if running_then >= self._policy.max_num_seqs and not self._may_exceed(sequence.flow, newcomers, entering):
                 continue
@@ -56,9 +57,6 @@ class Admission:
         if somebody_new or self._policy.prefill_is_worthwhile(tokens, num_running):
             return chosen
         return []
-
-    def _limit(self, newcomers: set[str]) -> int:
-        return self._policy.max_running if newcomers else self._policy.max_num_seqs
 
     def _has_pages_for(self, sequence: Sequence, num_reserved: int, num_running: int) -> bool:
         """Return True if enough pages are free for the sequence's known tokens.
