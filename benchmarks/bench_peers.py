@@ -1,4 +1,4 @@
-"""Ours and the peers, in turn, on this machine: results as JSON, a page of tables and pictures.
+"""Measure qwen-batch and its peers on this machine. Write the results as JSON, and a page with tables and pictures.
 
     python -m benchmarks.bench_peers                      everything, with a random 0.6B model
     python -m benchmarks.bench_peers --systems run,transformers --measure batch
@@ -37,7 +37,7 @@ DEMO = Path(__file__).resolve().parents[1] / "model" / "demo"
 
 
 def main() -> None:
-    """Measure, save after every measurement, report."""
+    """Measure, save the results after every measurement, and write the report."""
     options = _options()
     options.output.mkdir(parents=True, exist_ok=True)
     if not options.report_only:

@@ -1,11 +1,13 @@
-"""Twenty jobs while everything around them fails: each line must be there once, with the text of an undisturbed run.
+"""Run twenty jobs while processes and network fail.
+
+Each line must have exactly one result, with the text of a run without failures.
 
     make chaos [MINUTES=10] [SEED=…]
     python -m benchmarks.chaos [--minutes 10] [--seed N] [--jobs 20] [--lines 200]
 
 Starts its own server (append-only, every write synced) behind a relay, and real workers with a tiny random model. Until
-the time is up, every second or two something happens: `benchmarks/chaos_troubles.py` lists what. Then all is mended and
-the jobs must end. The seed decides what happens in which order; when exactly is up to the machine.
+the time is up, a failure happens every second or two (`benchmarks/chaos_troubles.py`). Then all failures are mended,
+and the jobs must end. The seed decides the order of failures. Their exact times depend on the machine.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ END_SECONDS = 600.0  # for what is left when all is mended
 
 
 def disturb(client: ChaosClient, troubles: Troubles, jobs: int, seconds: float, luck: random.Random) -> list[str]:
-    """Submit jobs evenly while one trouble follows another; returns their ids."""
+    """Submit jobs at even intervals while failures happen. Returns the jobs' ids."""
     started, submitted = time.monotonic(), list[str]()
     while (now := time.monotonic() - started) < seconds or len(submitted) < jobs:
         if len(submitted) < jobs and now >= len(submitted) * SUBMIT_UNTIL * seconds / jobs:
@@ -46,7 +48,7 @@ def disturb(client: ChaosClient, troubles: Troubles, jobs: int, seconds: float, 
 
 
 def run(folder: Path, minutes: float, jobs: int, lines: int, luck: random.Random) -> tuple[Counter[str], list[str]]:
-    """What happened, and what is wrong with the jobs."""
+    """Run the test. Returns the number of each failure, and the faults found in the jobs."""
     with ExitStack() as running:
         server = running.enter_context(running_valkey(folder, appendonly=True))
         network = running.enter_context(TcpProxy(server.port))
@@ -72,7 +74,7 @@ def run(folder: Path, minutes: float, jobs: int, lines: int, luck: random.Random
 
 
 def main() -> None:
-    """Run the program; exits with 1 if anything is wrong."""
+    """Run the program. Exits with 1 if a fault was found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(2**31))

@@ -1,4 +1,4 @@
-"""What a client does while everything fails: it submits, waits, and compares."""
+"""A client that submits jobs, waits for them and compares their texts while parts of the system fail."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class ChaosClient:
     """Submits the same lines again and again: sampled and greedy ones, long and short ones.
 
     Args:
-        cluster: Its store is reached past the network that is cut.
-        num_lines: Of a job.
+        cluster: The cluster under test. The client reaches its store by a connection that is never cut.
+        num_lines: Lines per job.
     """
 
     def __init__(self, cluster: Cluster, num_lines: int) -> None:
@@ -32,7 +32,7 @@ class ChaosClient:
         self._lines = [_line(index) for index in range(num_lines)]
 
     def submit(self) -> str:
-        """Store a job and hint it; what a server that is down does not take is tried again. Returns its id."""
+        """Store a job and hint its shards. Calls are repeated while the server is down. Returns the job's id."""
         store, size = self._cluster.store, SHARD_SIZE
         spec = NewJob(
             id=f"chaos-{next(_numbers)}",
@@ -54,7 +54,7 @@ class ChaosClient:
         return spec.id
 
     def wait_until_ended(self, job_ids: list[str], limit_seconds: float) -> list[str]:
-        """Return the ids when all of these jobs have ended. Raises `TimeoutError`."""
+        """Wait until all of these jobs have ended, and return their ids. Raises `TimeoutError`."""
         deadline = time.monotonic() + limit_seconds
         for job_id in job_ids:
             while not (job := self._job(job_id)).state.ended:
@@ -64,15 +64,15 @@ class ChaosClient:
         return job_ids
 
     def lines_done(self, job_ids: list[str]) -> int:
-        """Lines of these jobs that have a result by now."""
+        """Return the number of lines of these jobs that have a result."""
         return sum(self._job(job_id).done for job_id in job_ids)
 
     def texts(self, job_id: str) -> list[str | None]:
-        """Of all lines, in order."""
+        """Return the texts of all lines, in order."""
         return [line.text for line in insist(lambda: list(self._cluster.store.results(job_id)))]
 
     def problems(self, job_id: str, reference: list[str | None]) -> Iterator[str]:
-        """What is wrong with an ended job."""
+        """Yield the faults of an ended job."""
         job, lines = self._job(job_id), insist(lambda: list(self._cluster.store.results(job_id)))
         if job.state is not JobState.COMPLETED:
             yield f"{job_id} is {job.state}"

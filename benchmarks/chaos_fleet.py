@@ -1,4 +1,4 @@
-"""Workers that come and go."""
+"""Workers that are started, killed, stopped and frozen."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GOOD_EXITS = (0, 1, 4, -signal.SIGKILL)
 
 
 class ChaosFleet:
-    """The workers that live, and a record of how the others ended. A context: at its end all are killed."""
+    """The live workers, and a record of how the others ended. The end of the context kills all workers."""
 
     def __init__(self, cluster: Cluster, luck: random.Random) -> None:
         self._cluster = cluster
@@ -39,7 +39,7 @@ class ChaosFleet:
         self._running.close()
 
     def start(self) -> str:
-        """One more, unless there are enough."""
+        """Start one more worker, unless enough are alive."""
         self._bury()
         if len(self._living) >= MOST:
             return "nothing"
@@ -47,7 +47,7 @@ class ChaosFleet:
         return "started"
 
     def kill(self) -> str:
-        """End one as a power cut would."""
+        """Kill one worker, as a power cut would."""
         worker = self._any()
         if worker is None:
             return self.start()
@@ -55,7 +55,10 @@ class ChaosFleet:
         return "killed"
 
     def stop(self) -> str:
-        """Ask one to end; it has two seconds. One that is asked again would end at once, whatever it holds."""
+        """Ask one worker to stop.
+
+        It has two seconds. A worker is asked only once, because a second signal ends it at once.
+        """
         self._bury()
         unasked = [worker for worker in self._living if worker not in self._asked]
         if not unasked:
@@ -66,7 +69,7 @@ class ChaosFleet:
         return "stopped"
 
     def freeze(self) -> str:
-        """Stop one in its tracks, for less or longer than a lease lives."""
+        """Freeze one worker, for less or for more than a lease's time to live."""
         worker = self._any()
         if worker is None:
             return self.start()
@@ -78,21 +81,21 @@ class ChaosFleet:
         return "frozen"
 
     def thaw(self) -> None:
-        """Let all go on."""
+        """Let all frozen workers continue."""
         for timer in self._timers:
             timer.cancel()
         for worker in [*self._living, *self._ended]:
             worker.send(signal.SIGCONT)
 
     def at_least(self, number: int) -> None:
-        """So many live."""
+        """Thaw all workers, and start workers until at least `number` are alive."""
         self.thaw()
         self._bury()
         while len(self._living) < number:
             self.start()
 
     def problems(self) -> list[str]:
-        """How workers must not end."""
+        """Return the workers' faults: wrong exit codes and logged tracebacks."""
         self._bury()
         bad = [
             f"a worker ended with {_code(worker)}: {worker.log[-2000:]}"

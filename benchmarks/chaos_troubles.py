@@ -1,4 +1,4 @@
-"""What can go wrong, one thing after another."""
+"""The failures that the chaos test causes, one after the other."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.support.valkey import ValkeyProcess
 
 
 class Troubles:
-    """Each call of `next` does one thing and returns its name.
+    """Causes failures: each call of `next` causes one and returns its name.
 
     Args:
-        server: Is killed and started again.
-        network: Between the workers and the server.
+        server: The server, which is killed and started again.
+        network: The network between the workers and the server.
         fleet: The workers.
         model: The served model, whose queue loses and doubles messages.
-        luck: Decides.
+        luck: Chooses the failures.
     """
 
     def __init__(
@@ -49,14 +49,14 @@ class Troubles:
         ]
 
     def next(self) -> str:
-        """Something goes wrong."""
+        """Cause one failure."""
         kinds, weights = zip(*self._kinds, strict=True)
         name: str = self._luck.choices(kinds, weights)[0]()
         self.happened[name] += 1
         return name
 
     def mend(self) -> None:
-        """The network is whole again."""
+        """Repair the network."""
         if self._mender is not None:
             self._mender.cancel()
         self._network.mend()

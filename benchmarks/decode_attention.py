@@ -1,12 +1,14 @@
-"""How much of the machine's memory bandwidth decode attention reaches, at several batch sizes and contexts.
+"""Measure the share of the memory bandwidth that decode attention reaches, at several batch sizes and contexts.
 
     python -m benchmarks.decode_attention [--threads 2]
 
-Qwen3-0.6B's heads in bfloat16; pages in the order in which an engine hands them out to prompts, and scattered, as they
-are when many sequences came and went. Each pass goes over as many layers as a model has, so that nothing is left in a
-cache from the pass before. What memory gives changes within a second on shared machines: after every few layers a large
-tensor is read, in the way that was found to be the fastest, and what those layers read a second is compared with the
-reads on both sides. Figures are medians.
+The heads are those of Qwen3-0.6B, in bfloat16. Pages are once in the order in which an engine hands them out to
+prompts. They are also scattered, as after many sequences have come and gone. A pass runs as many layers as a model has,
+so the processor's caches keep nothing from the pass before.
+
+On shared machines the memory's speed changes within a second. Therefore the benchmark reads a large tensor after every
+few layers, in the fastest known way. It compares the layers' bytes per second with the reads before and after them.
+Figures are medians.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ CASES = ((1, 4096), (1, 16384), (16, 4096), (64, 230))  # sequences, tokens of c
 
 
 class Heads(NamedTuple):
-    """What attention depends on of a model; Qwen3-0.6B's, if nothing else is said."""
+    """The sizes of a model on which attention depends. The defaults are those of Qwen3-0.6B."""
 
     query: int = 16
     kv: int = 8
@@ -60,11 +62,14 @@ class CachedLayers:
         self._layer_bytes = 2 * sequences * context * heads.kv * heads.dim * 2
 
     def attend(self) -> float:
-        """Seconds that attention takes in all layers."""
+        """Run attention in all layers and return the seconds that it takes."""
         return self._attend(self._layers)
 
     def rates(self) -> Iterator[float]:
-        """Bytes that attention reads a second, of one stretch of layers after the other: measured when asked for."""
+        """Yield the bytes per second that attention reads, for one group of layers after the other.
+
+        Each is measured on demand.
+        """
         count = -(-STRETCH_BYTES // self._layer_bytes)
         for first in range(0, len(self._layers), count):
             stretch = self._layers[first : first + count]

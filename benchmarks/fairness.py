@@ -1,10 +1,10 @@
-"""How long a small job takes behind a huge one of the same priority, beside its time on a worker with nothing to do.
+"""Measure the time of a small job behind a huge one of the same priority, and its time on an idle worker.
 
     python -m benchmarks.fairness [--lines 100000] [--small 10] [--repeats 5] [--tokens 256]
 
-Starts its own server and one worker with the demo model and the default settings. All lines are sums to work out; with
-`--tokens` each completion is exactly so long. Prints medians and the worst; all times are from the moment at which the
-small job was stored.
+Starts its own server and one worker with the demo model and the default settings. All prompts ask for sums. With
+`--tokens`, each completion has exactly this length. Prints medians and maxima. All times start when the small job has
+been stored.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TARGET_RATIO = 3.0
 
 @dataclass(frozen=True)
 class Passage:
-    """Seconds from the moment at which a small job was stored."""
+    """Times of one small job, in seconds since it was stored."""
 
     leased: float
     first_token: float
@@ -52,9 +52,9 @@ class FairnessBench:
     """A server with one worker.
 
     Args:
-        store: Its store.
-        hints: Its queue.
-        tokens: Of each completion; None: until the model ends it.
+        store: The worker's store.
+        hints: The worker's queue.
+        tokens: Length of each completion. None to let the model end it.
     """
 
     def __init__(self, store: JobStore, hints: CeleryHints, tokens: int | None) -> None:
@@ -64,7 +64,7 @@ class FairnessBench:
         self._submitted = 0  # lines so far: no two are the same
 
     def submit(self, num_lines: int) -> tuple[str, float]:
-        """Store a job of new lines and hint it; returns its id, and when workers could see it."""
+        """Store a job of new lines and hint its shards. Returns its id, and the time at which workers could see it."""
         now = time.time()
         size = shard_size(num_lines)
         spec = NewJob(new_job_id(now), MODEL, "native", self._defaults, 1, num_lines, size, "bench", now)
@@ -82,7 +82,7 @@ class FairnessBench:
         return Prompt(place, f"line-{place}", text=f"What is {ones + 10} plus {tens % 90 + 10}?")
 
     def passage(self, num_lines: int) -> Passage:
-        """Take a small job to its end."""
+        """Run a small job and return its times."""
         job_id, stored_at = self.submit(num_lines)
         while not (job := self._store.job(job_id)).state.ended:
             time.sleep(POLL_SECONDS)
@@ -102,19 +102,19 @@ class FairnessBench:
 
     @contextmanager
     def rate(self, name: str) -> Iterator[None]:
-        """Print the worker's tokens a second over the block."""
+        """Print the worker's tokens per second during the block."""
         before, started = self._tokens(), time.monotonic()
         yield
         seconds = time.monotonic() - started
         print(f"{name}: {(self._tokens() - before) / seconds:,.0f} tokens/s in {seconds:.0f} s", flush=True)
 
     def _tokens(self) -> int:
-        """What the worker has computed, as of its last report, at most a second ago."""
+        """Return the number of tokens in the worker's last report, which is at most a second old."""
         return sum(report.output_tokens for report in self._store.workers())
 
 
 def report(alone: list[Passage], behind: list[Passage]) -> str:
-    """Medians and the worst of each moment, and what they are held to."""
+    """Return a table of medians and maxima of each time, alone and behind the huge job."""
     rows = []
     for name in ("leased", "first_token", "first_line", "ended"):
         first, second = ([getattr(passage, name) for passage in passages] for passages in (alone, behind))

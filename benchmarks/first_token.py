@@ -1,9 +1,9 @@
-"""Seconds from a worker's start to its first token: with nothing built or compiled yet, and started again.
+"""Measure the seconds from a worker's start to its first token, at its very first start and at later ones.
 
     python -m benchmarks.first_token --model FOLDER [--repeats 3] [--quantize int8]
 
-A job of one line waits in a server of its own while the worker starts, as it would after a restart. After the first
-start the checkpoint is in the system's file cache, as far as memory allows.
+A job of one line waits in a private server while the worker starts. At the first start nothing is built or compiled
+yet. At later starts the checkpoint is in the system's file cache, if memory suffices.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LIMIT_SECONDS = 600.0
 
 
 def seconds_to_first_token(options: argparse.Namespace, cache: Path, scratch: Path) -> float:
-    """From the start of a worker's process, whose caches lie in `cache`."""
+    """Start a worker whose build caches are in `cache`. Return the seconds until its first token."""
     with running_valkey(scratch) as server:
         store, name = connect(server.url), served_name(str(options.model))
         spec = NewJob(new_job_id(time.time()), name, "native", SamplingSettings(), 1, 1, 1, "bench", time.time())

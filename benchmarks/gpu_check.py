@@ -1,12 +1,13 @@
-"""What to run first on a machine with a CUDA card: is it right, and how fast is it?
+"""Check that results on a CUDA GPU are right, and measure its speed. Run this first on a machine with a GPU.
 
     python -m benchmarks.gpu_check [--model FOLDER] [--only checks|speeds]
 
-Checks every Triton operator against exact attention, and logits, texts and waits of the whole model in float32 against
-the CPU. Then table 2.1 of the book, a lone stream beside what the card's memory allows, and nano-vllm's batch: 256
-requests, 133,966 tokens out. Without --model it writes a model of Qwen3-0.6B's shape with random weights.
+The checks compare every Triton operator with exact attention. They also compare the whole model in float32 with the
+CPU: logits, texts and the number of waits. Three speeds follow: table 2.1 of the book, a single stream beside the limit
+of the GPU's memory, and nano-vllm's batch (256 requests, 133,966 tokens out). Without --model the program writes a
+model of Qwen3-0.6B's shape with random weights.
 
-Exits with 1 if anything is computed wrongly, with 2 if there is no card.
+Exits with 1 if a check fails, and with 2 if there is no GPU.
 """
 
 from __future__ import annotations
@@ -42,14 +43,14 @@ WARM_UP_REQUESTS = 16
 
 
 def run_checks(folder: Path, device: torch.device) -> Iterator[Finding]:
-    """All that must hold."""
+    """Run all checks."""
     load_kernels_for("cuda:0", print)
     yield from check_operators(device)
     yield from check_model(folder, CONFIG, device)
 
 
 def report_checks(findings: Iterator[Finding], console: Console) -> bool:
-    """Prints them; returns whether all are as they should be."""
+    """Print the findings. Returns True if all checks passed."""
     table = Table(title="Checks")
     for name in ("what", "found", "allowed", ""):
         table.add_column(name, justify="left" if name == "what" else "right")
@@ -63,7 +64,7 @@ def report_checks(findings: Iterator[Finding], console: Console) -> bool:
 
 
 def report_chapter(folder: Path, console: Console) -> None:
-    """Table 2.1 of the book."""
+    """Print table 2.1 of the book."""
     local = load_local_model(resolve_model(str(folder)), CONFIG, print)
     prompt = local.tokenizer.encode("Explain large language models in a single sentence.")
     table = Table("mode", "tokens/s", "warm-up, s", title="Table 2.1")
@@ -73,7 +74,7 @@ def report_chapter(folder: Path, console: Console) -> None:
 
 
 def report_engine(folder: Path, device: torch.device, console: Console) -> None:
-    """One stream and a batch beside the card's limits."""
+    """Print the speeds of one stream and of a batch, with the GPU's limits."""
     card, cost = measure_card(device), ModelCost.of_model(ModelConfig.from_folder(folder), screened=False)
     loaded = load_engine(folder, CONFIG, log=print)
     gigabytes, tflop = card.read_bytes_per_second / 1e9, card.flop_per_second / 1e12

@@ -1,8 +1,8 @@
-"""How far 8-bit weights move a model's predictions: `python -m benchmarks.int8_drift MODEL`.
+"""Measure how much 8-bit weights change a model's predictions: `python -m benchmarks.int8_drift MODEL`.
 
-A text is fed token by token to the model in float32, in bfloat16 and with 8-bit weights. For each place: the
-Kullback-Leibler divergence from float32's distribution of the next token, in nats; whether the likeliest token is the
-same; and what the distribution gave to the token that came, from which perplexity follows.
+A text is fed token by token to the model in float32, in bfloat16 and with 8-bit weights. At each place the distribution
+of the next token is compared with that in float32. The table has the mean Kullback-Leibler divergence in nats, the
+share of places with the same likeliest token, and the perplexity of the text.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ VARIANTS = {
 
 @dataclass(frozen=True)
 class Predictions:
-    """A model's over all places of the text."""
+    """A model's predictions at all places of the text."""
 
     log_probabilities: list[torch.Tensor]  # a step: [ROWS, vocabulary] float32
     of_text: torch.Tensor  # [steps, ROWS]: of the token that came next
 
     @property
     def perplexity(self) -> float:
-        """On the text."""
+        """Perplexity of the text."""
         return float((-self.of_text.mean()).exp())
 
     def divergence_of(self, other: Predictions) -> float:
-        """Mean over places of KL(self || other), nats."""
+        """Return the mean of KL(self || other) over all places, in nats."""
         pairs = zip(self.log_probabilities, other.log_probabilities, strict=True)
         return float(torch.stack([(own.exp() * (own - its)).sum(-1).mean() for own, its in pairs]).mean())
 
     def agreement_with(self, other: Predictions) -> float:
-        """The share of places with the same likeliest token."""
+        """Return the share of places with the same likeliest token."""
         pairs = zip(self.log_probabilities, other.log_probabilities, strict=True)
         return float(torch.stack([(own.argmax(-1) == its.argmax(-1)).float().mean() for own, its in pairs]).mean())
 

@@ -1,11 +1,12 @@
-"""How long after `kill -9` of one of two workers the other one goes on with its shards, and whether anything is lost,
-doubled or computed again.
+"""Measure how soon another worker continues the shards of a worker that was killed with -9.
+
+Also check that no line is lost, doubled or computed again.
 
     python -m benchmarks.kill_recovery [--repeats 20] [--lines 2000] [--seed 1]
 
-Starts its own server and workers with the default leases and sweeps, and a tiny random model: what is measured is
-recovery. Each repeat kills one of the two workers at a random moment of a job, and starts a new one in its place.
-Shards that are free again are taken as soon as the survivor's batch has room.
+Starts its own server and two workers, with default settings and a tiny random model. Each repeat kills one of the
+workers at a random moment of a job, and starts a new one in its place. The survivor takes free shards as soon as its
+batch has room.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ JOB_LIMIT_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Recovery:
-    """What one kill did."""
+    """Times and counts of one kill."""
 
     done: int  # lines that had a result at the kill
     held: int  # shards that the dead worker held
@@ -47,7 +48,7 @@ class Recovery:
 
 
 class KillBench:
-    """A server, two workers, and a job a kill."""
+    """A server, two workers, and one job per kill."""
 
     def __init__(self, cluster: Cluster, running: ExitStack, luck: random.Random) -> None:
         self._cluster = cluster
@@ -56,7 +57,7 @@ class KillBench:
         self._workers = [self._start(), self._start()]
 
     def kill_one(self, lines: int) -> Recovery:
-        """Run a job to its end, with one kill on the way. Raises `AssertionError` for a wrong result."""
+        """Run a job, and kill a worker while it runs. Raises `AssertionError` for a wrong result."""
         cluster = self._cluster
         for worker in self._workers:
             worker.wait_until(cluster.store, "idle")
@@ -87,7 +88,7 @@ class KillBench:
         return self._running.enter_context(self._cluster.worker())
 
     def _report(self, worker: WorkerUnderTest) -> tuple[str, int]:
-        """Its id, and the tokens that it has computed."""
+        """Return the worker's id, and the number of tokens that it has computed."""
         (report,) = [report for report in self._cluster.store.workers() if report.pid == worker.pid]
         return report.worker_id, report.output_tokens
 
@@ -105,7 +106,11 @@ class KillBench:
     def _wait_for_takeover(
         self, job_id: str, victim_id: str, orphans: set[int], killed_at: float
     ) -> tuple[float, float, float]:
-        """Seconds from the kill until no orphan was the dead worker's, one was another's, all were; else 0."""
+        """Wait until other workers have taken the dead worker's shards over.
+
+        Returns the seconds from the kill until the dead worker held no shard, until another worker had one of them, and
+        until other workers had all of them. All are 0 if the dead worker held no shard.
+        """
         keys, waiting, freed, first = JobKeys(job_id), set(orphans), 0.0, 0.0
         with self._cluster.valkey.client() as client:
             while waiting:

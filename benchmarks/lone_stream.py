@@ -1,10 +1,10 @@
-"""How much of the memory's bandwidth a lone sequence's decode steps reach.
+"""Measure the share of the memory bandwidth that a single sequence's decode steps reach.
 
     python -m benchmarks.lone_stream --model FOLDER [--quantize int8] [--tokens 128] [--threads 2]
 
-A step of one sequence reads every weight once, so memory bounds it. What memory gives changes from one second to the
-next on shared machines: after every step the engine's own thread reads a large tensor, in the way that was found to be
-the fastest, and each step is compared with the reads on both sides of it.
+A step of one sequence reads every weight once, so memory bandwidth bounds it. On shared machines the memory's speed
+changes from one second to the next. Therefore the engine's thread reads a large tensor after every step, in the fastest
+known way. Each step is compared with the reads before and after it.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class Step(NamedTuple):
 
 
 class StepsAndReads:
-    """Times decode steps of one sequence, and reads in the thread that made the step."""
+    """Times decode steps of one sequence. After each step, times a read in the same thread."""
 
     def __init__(self, read: Callable[[], float]) -> None:
         self.steps: list[Step] = []
         self._read = read
 
     def around(self, run: Callable[..., Any]) -> Callable[..., Any]:
-        """To stand in for `ModelRunner.run`."""
+        """Return a replacement for `ModelRunner.run` that also measures."""
 
         def timed(runner: ModelRunner, batch: Any) -> Any:  # noqa: ANN401 - whatever `run` takes and gives
             started_at = time.perf_counter()
@@ -67,7 +67,7 @@ class StepsAndReads:
 
 
 def measure(options: argparse.Namespace) -> list[Step]:
-    """The steps of one request, the first of which are still cold."""
+    """Return the steps of one request. The first steps are still cold."""
     config = replace(engine_config(Settings(quantize=options.quantize)), threads=options.threads)
     loaded = load_engine(options.model, config, log=lambda line: print(line, file=sys.stderr))
     watched = StepsAndReads(on_a_short_thread(lambda: fastest_read(READ_BYTES // PART)))
@@ -81,7 +81,7 @@ def measure(options: argparse.Namespace) -> list[Step]:
 
 
 def report(steps: list[Step], cost: ModelCost) -> str:
-    """Medians over the steps."""
+    """Return a line with medians over the steps."""
     shares = []
     for context, (before, after) in enumerate(itertools.pairwise(steps), start=PROMPT + 2):
         machine = MachineSpeed((before.bytes_a_second + after.bytes_a_second) / 2, float("inf"))

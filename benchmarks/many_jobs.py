@@ -1,9 +1,9 @@
-"""How long the commands take that look at jobs, on a server that holds many.
+"""Measure the commands `list` and `status` on a server with many jobs.
 
     python -m benchmarks.many_jobs [--jobs 10000] [--repeats 5]
 
-Starts its own server and stores jobs of one line each, which wait for a worker. Prints the median and the worst of each
-command, as processes with their start, beside `--version`, which is the start alone.
+Starts its own server and stores jobs of one line each, which wait for a worker. Prints the median and the maximum time
+of each command, including the start of its process. The time of `--version` is the start alone.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def store_jobs(store: JobStore, num_jobs: int) -> list[str]:
 
 
 def seconds_of(*command: str) -> float:
-    """Of one run of a command of qwen-batch, from its start to its end."""
+    """Return the seconds that one command of qwen-batch takes, from its start to its end."""
     started = time.perf_counter()
     subprocess.run([*COMMAND_LINE, *command], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - started

@@ -1,8 +1,8 @@
-"""A job of a million lines without a model: lines a second, and memory over time, of each part of its life.
+"""Measure a job of a million lines without a model: lines per second, and memory over time, of each stage.
 
     python -m benchmarks.million_lines [--lines 1000000] [--output build/million-lines]
 
-Starts its own server. Writes `results.json` and `memory.png` to the output folder. Each part is a process of its own.
+Starts its own server. Writes `results.json` and `memory.png` to the output folder. Each stage is a process of its own.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PROMPTS = 4096  # different ones
 
 @dataclass
 class Part:
-    """One process of the job's life."""
+    """One stage of the job, which is a process."""
 
     name: str
     lines: int
@@ -37,12 +37,12 @@ class Part:
 
     @property
     def peak(self) -> float:
-        """MB."""
+        """Peak memory in MB."""
         return max((megabytes for _, megabytes in self.memory), default=0.0)
 
 
 def watched(name: str, lines: int, *command: str | Path) -> tuple[Part, str]:
-    """Run a command to its end while its memory is looked at. Returns the part and what it wrote to stdout."""
+    """Run a command and sample its memory. Returns the stage, and what the command wrote to stdout."""
     part = Part(name, lines)
     with tempfile.TemporaryFile("w+") as output:
         started = time.perf_counter()
@@ -62,7 +62,7 @@ def watched(name: str, lines: int, *command: str | Path) -> tuple[Part, str]:
 
 
 def write_prompts(path: Path, num_lines: int) -> None:
-    """A file of English-like prompts of 20 words."""
+    """Write a file of English-like prompts of 20 words."""
     luck = random.Random(1)
     texts = [text(luck, 20) for _ in range(PROMPTS)]
     with path.open("w", encoding="utf-8") as file:
@@ -71,7 +71,7 @@ def write_prompts(path: Path, num_lines: int) -> None:
 
 
 def measure(server: ValkeyProcess, folder: Path, num_lines: int) -> dict[str, object]:
-    """Take a job through its life. Returns the figures."""
+    """Run all stages of a job. Returns the figures."""
     prompts, results = folder / "prompts.jsonl", folder / "results.jsonl"
     write_prompts(prompts, num_lines)
     url = ("--redis-url", server.url)
@@ -96,7 +96,7 @@ def measure(server: ValkeyProcess, folder: Path, num_lines: int) -> dict[str, ob
 
 
 def draw(figures: dict[str, object], path: Path) -> None:
-    """Memory over time, a line a part."""
+    """Draw memory over time, with one line per stage."""
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(8, 3.5), layout="constrained")

@@ -1,10 +1,10 @@
-"""Write a Qwen3 checkpoint with random weights: dense models cost the same time whatever their weights.
+"""Write a Qwen3 checkpoint with random weights. The speed of a dense model does not depend on its weights.
 
     python -m benchmarks.random_model models/qwen3-0.6b --tokenizer FOLDER
 
-The folder given with --tokenizer supplies tokenizer.json and tokenizer_config.json (the vocabulary must not be larger
-than the shape's). Without it the demo model's are used, filled up with meaningless tokens to the size of Qwen3's: the
-output layer has a row a token, so a small vocabulary would make the model faster than it is.
+The folder of --tokenizer supplies tokenizer.json and tokenizer_config.json. Its vocabulary must not be larger than that
+of the shape. Without the option, the demo model's tokenizer is used, with meaningless tokens added up to the size of
+Qwen3's. The output layer has one row per token, so a small vocabulary would make the model too fast.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 def write_random_model(folder: Path, size: str, tokenizer: Path, seed: int = 0) -> None:
-    """A checkpoint in bfloat16 of one of `SIZES`, norms one, all else normal with a deviation of 0.02."""
+    """Write a bfloat16 checkpoint of one of `SIZES`. Norms are one; other weights are normal with deviation 0.02."""
     folder.mkdir(parents=True)
     config = {
         "architectures": ["Qwen3ForCausalLM"],
@@ -85,7 +85,7 @@ def write_random_model(folder: Path, size: str, tokenizer: Path, seed: int = 0) 
 
 
 def fill_vocabulary(tokenizer: dict[str, Any]) -> dict[str, Any]:
-    """The contents of a tokenizer.json with at least `TOKENS` tokens: ids that were free get a text of their own."""
+    """Return the contents of a tokenizer.json with at least `TOKENS` tokens. Each free id gets a text of its own."""
     vocabulary: dict[str, int] = tokenizer["model"]["vocab"]
     taken = {*vocabulary.values(), *(token["id"] for token in tokenizer["added_tokens"])}
     fillers = {f"filler{token_id}": token_id for token_id in range(TOKENS) if token_id not in taken}
@@ -93,7 +93,7 @@ def fill_vocabulary(tokenizer: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Read the command line."""
+    """Write the checkpoint that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder to create")
     parser.add_argument("--size", choices=SIZES, default="0.6b")

@@ -18,7 +18,7 @@ INPUTS, BETWEEN = "filling the inputs", "between steps"
 
 
 class StepClock:
-    """Milliseconds of each part of each full decode step, read by wrapping what the steps call."""
+    """Measures the milliseconds of each part of each full decode step, by wrapping the functions that a step calls."""
 
     def __init__(self, sequences: int) -> None:
         self.parts: dict[str, list[float]] = defaultdict(list)
@@ -29,11 +29,11 @@ class StepClock:
 
     @property
     def model(self) -> Qwen3ForCausalLM:
-        """The one whose steps were timed. Raises `IndexError` before the first."""
+        """The model whose steps were timed. Raises `IndexError` before the first step."""
         return self._models[0]
 
     def installed(self) -> ExitStack:
-        """In force until it is closed."""
+        """Install the clock for the duration of the context."""
         stack = ExitStack()
         stack.enter_context(mock.patch.object(ModelRunner, "run", self._around_step(ModelRunner.run)))
         for owner, name, part in (

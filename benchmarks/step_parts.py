@@ -1,10 +1,10 @@
-"""Where the time of a decode step goes: a table, and a picture if a folder is given.
+"""Measure the parts of a decode step. Print a table, and draw a picture if a folder is given.
 
     python -m benchmarks.step_parts --model FOLDER [--sequences 64] [--output docs/benchmarks]
 
-An engine decodes that many equal requests, with a clock around each part of its steps. The layers are one call into C++
-there, in which threads may multiply and attend at the same time; so products and attention are timed once more by
-themselves, by all threads and over all layers.
+An engine decodes this number of equal requests, with a clock around each part of its steps. The layers are one C++
+call, in which threads may multiply and attend at the same time. Therefore products and attention are also timed alone,
+by all threads and over all layers.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ PRODUCTS, ATTENTION = "products of the layers, by themselves", "attention, by it
 
 @dataclass(frozen=True)
 class StepTimes:
-    """Milliseconds, medians."""
+    """Median milliseconds of each part."""
 
     parts: dict[str, float]  # of a step: together they are all of it
     alone: dict[str, float]  # what is inside the layers
 
 
 def measure(options: argparse.Namespace) -> StepTimes:
-    """Time an engine's steps, and what is inside the layers."""
+    """Time an engine's steps, and the layers' parts alone."""
     config = replace(engine_config(Settings(quantize=options.quantize)), threads=options.threads)
     loaded = load_engine(options.model, config, log=lambda line: print(line, file=sys.stderr))
     settings = SamplingParams(max_tokens=OUTPUT, temperature=0, ignore_eos=True)
@@ -73,7 +73,7 @@ def _heads(model: Qwen3ForCausalLM) -> Heads:
 
 
 def _multiply(model: Qwen3ForCausalLM, rows: int) -> None:
-    """The four products of every layer."""
+    """Time the four products of every layer."""
     shape, dtype = model.weights.layers[0].shape, model.dtype
     heads = shape.num_heads + 2 * shape.num_kv_heads
     hidden = torch.randn(rows, shape.hidden_size).to(dtype)
@@ -97,7 +97,7 @@ def _median_ms(work: Callable[[], object]) -> float:
 
 
 def report(times: StepTimes) -> str:
-    """The parts and their shares; what is inside the layers has none, since it may overlap."""
+    """Return a table of the parts and their shares. Parts of the layers may overlap, so they have no share."""
     whole = sum(times.parts.values())
     rows = [[part, f"{ms:.2f}", f"{ms / whole:.1%}"] for part, ms in times.parts.items()]
     alone = [[part, f"{ms:.2f}", ""] for part, ms in times.alone.items()]

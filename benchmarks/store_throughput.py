@@ -1,8 +1,8 @@
-"""Lines a second through the results store alone, without a model, and what it takes in memory.
+"""Measure the results store without a model: lines per second, and memory.
 
     python -m benchmarks.store_throughput [--lines 100000] [--shard-size 256]
 
-Starts its own server. Texts are made of English words with Zipf's frequencies, about 300 characters a completion.
+Starts its own server. Texts are English words with Zipf's frequencies, about 300 characters per completion.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ WORDS = (
 
 @contextmanager
 def rate(name: str, lines: int) -> Iterator[None]:
-    """Print how many lines a second the block did."""
+    """Print the lines per second of the block."""
     started = time.perf_counter()
     yield
     seconds = time.perf_counter() - started
@@ -50,7 +50,7 @@ def rate(name: str, lines: int) -> Iterator[None]:
 
 
 def text(luck: random.Random, words: int) -> str:
-    """English-like text: word ranks drawn with Zipf's law."""
+    """Return English-like text. Words are drawn by Zipf's law."""
     vocabulary = WORDS.split()
     weights = [1 / rank for rank in range(1, len(vocabulary) + 1)]
     return " ".join(luck.choices(vocabulary, weights, k=words)).capitalize() + "."
@@ -94,7 +94,7 @@ def measure(store: JobStore, client: redis.Redis, num_lines: int, shard_size: in
 
 
 def run_shard(store: JobStore, shard: ShardRef, completions: list[Completion], stats: ShardStats) -> None:
-    """What a worker does with a shard, but for the model."""
+    """Do what a worker does with a shard, but without a model."""
     lease = store.lease(shard, "worker", 60)
     assert lease is not None
     lines = [prompt.index for prompt in store.pending(lease)]

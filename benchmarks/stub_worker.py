@@ -1,4 +1,4 @@
-"""A worker without a model: several threads take shards, as a worker's do, and answer every line with 60 words.
+"""A worker without a model. Several threads take shards, as in a worker, and answer every line with 60 words.
 
 python -m benchmarks.stub_worker REDIS_URL JOB
 """

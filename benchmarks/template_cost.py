@@ -1,8 +1,8 @@
-"""What the helper process for chat templates costs: processor time a conversation, here and in the helper.
+"""Measure the processor time per conversation of the helper process for chat templates, and of this process.
 
     python -m benchmarks.template_cost [--lines 100000] [--model FOLDER]
 
-Two short messages a conversation, and 64 conversations together, as a shard has them.
+A conversation has two short messages. 64 conversations are rendered together, like the lines of a shard.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TOGETHER = 64
 
 
 def main() -> None:
-    """Measure with the options of the command line."""
+    """Measure, and print the times."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lines", type=int, default=100_000)
     parser.add_argument("--model", type=Path, default=builtin_demo_folder())

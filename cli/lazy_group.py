@@ -17,7 +17,8 @@ class ReaderGone(Exception):
 class LazyGroup(click.Group):
     """A group with commands in titled sections. The module `cli.commands.NAME` holds each command as `command`.
 
-    Args: sections: Names of the commands by title of their section in the help, both in the order shown.
+    Args:
+        sections: Names of the commands by title of their section in the help, both in the order shown.
     """
 
     def __init__(self, *, sections: Mapping[str, Sequence[str]], **attributes: Any) -> None:  # noqa: ANN401

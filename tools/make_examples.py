@@ -1,4 +1,4 @@
-"""Writes examples/prompts.jsonl and examples/prompts-openai.jsonl anew: `.venv/bin/python -m tools.make_examples`."""
+"""Writes examples/prompts.jsonl and examples/prompts-openai.jsonl: `.venv/bin/python -m tools.make_examples`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 
 def main() -> None:
-    """Overwrites both files."""
+    """Overwrite both files."""
     (_EXAMPLES / "prompts.jsonl").write_text(as_jsonl(native_examples()), encoding="utf-8")
     (_EXAMPLES / "prompts-openai.jsonl").write_text(as_jsonl(openai_examples()), encoding="utf-8")
 

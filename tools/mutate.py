@@ -1,8 +1,8 @@
-"""Measures how much the tests notice: python -m tools.mutate
+"""Measures the share of small faults that the tests notice: python -m tools.mutate
 
-Each mutant of `tools/mutants/` is a small fault. It is put into a copy of the working tree, and the tests named beside
-it are run there; a mutant that no test notices survives. Exits with 1 if fewer than 95% are killed, or a mutant no
-longer fits the code.
+Each mutant of `tools/mutants/` is a small fault. The program applies it to a copy of the working tree, and runs the
+mutant's tests there. A mutant that no test notices survives. Exits with 1 if fewer than 95% are killed, or if a mutant
+no longer fits the code.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LINES_SHOWN = 25  # of pytest's output where the unchanged tree fails
 
 
 def main() -> int:
-    """Parse the command line, run, report."""
+    """Run the mutants that the command line selects, and print a report."""
     parser = argparse.ArgumentParser(prog="python -m tools.mutate", description=__doc__)
     parser.add_argument(
         "--only", action="append", default=[], metavar="TEXT", help="mutants whose file, tests or words hold it"
@@ -56,7 +56,10 @@ def _is_meant(mutant: Mutant, texts: list[str]) -> bool:
 
 
 def _workspaces(folder: Path, number: int) -> list[Workspace]:
-    """Copies of the tree. The kernels are built in each: a library belongs to the folder of its sources."""
+    """Yield copies of the tree.
+
+    The kernels are built in each copy, because a library depends on its sources' folder.
+    """
     workspaces = [Workspace(folder / str(index)) for index in range(number)]
     for workspace in workspaces:
         workspace.make()
@@ -65,7 +68,7 @@ def _workspaces(folder: Path, number: int) -> list[Workspace]:
 
 
 class _Run:
-    """Tries mutants, as many at a time as there are workspaces. Those of the same tests go one after the other."""
+    """Tries mutants, one per workspace at a time. Mutants with the same tests run one after the other."""
 
     def __init__(self, mutants: list[Mutant], workspaces: list[Workspace]) -> None:
         self._total = len(mutants)
@@ -79,7 +82,7 @@ class _Run:
             self._groups.setdefault(mutant.tests, []).append(mutant)
 
     def trials(self) -> list[Trial]:
-        """Try all mutants; a line for each is printed meanwhile."""
+        """Try all mutants, and print a line for each."""
         with ThreadPoolExecutor(self._free.qsize()) as pool:
             tries = [pool.submit(self._try, tests) for tests in self._groups]
             try:
@@ -91,7 +94,7 @@ class _Run:
         return self._trials
 
     def _try(self, tests: Selection) -> None:
-        """Run tests without a mutant, then with each of theirs."""
+        """Run a group of tests without a mutant, then with each of the group's mutants."""
         workspace = self._free.get()
         try:
             base = run_base(workspace, tests)
@@ -112,7 +115,7 @@ class _Run:
 
 
 def _report(trials: list[Trial]) -> int:
-    """Print the table and what is left to do. Returns the exit status."""
+    """Print the table, the survivors and the mutants that do not fit. Returns the exit status."""
     counts: dict[str, Counter[Verdict]] = {}
     for trial in trials:
         counts.setdefault(_package(trial.mutant), Counter())[trial.verdict] += 1

@@ -1,8 +1,8 @@
-"""Trains the demo model anew: `.venv/bin/python -m tools.train_demo_model` (half an hour on two quiet cores).
+"""Trains the demo model: `.venv/bin/python -m tools.train_demo_model` (half an hour on two idle cores).
 
-The data, the seed and the steps are fixed; another machine rounds differently and so ends at other weights of the same
-worth. `--polish-only` repeats the second, shorter training from the checkpoint that is there,
-`--evaluate-only` measures it.
+Data, seed and steps are fixed. Another machine rounds differently, so the weights differ, but not their quality.
+`--polish-only` repeats the second, shorter training from the existing checkpoint. `--evaluate-only` only measures this
+checkpoint.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _train(folder: Path, plan: TrainingPlan) -> None:
 
 
 def _polish(folder: Path) -> None:
-    """The second training begins with the checkpoint of the first, rounded as it is stored."""
+    """Run the second training. It begins with the stored, rounded checkpoint of the first one."""
     network, tokenizer = load_checkpoint(folder)
     _run(network, tokenizer, POLISH, folder)
 
@@ -56,7 +56,7 @@ def _print_accuracy(folder: Path) -> None:
 
 
 def main() -> None:
-    """Trains unless told not to, then measures."""
+    """Train, unless the options say otherwise, then measure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=_DEFAULT_FOLDER, help="the checkpoint folder")
     parser.add_argument("--steps", type=int, default=TrainingPlan.steps, help="steps of the first training")

@@ -20,8 +20,8 @@ class OrderlyStop:
     A signal handler must not block, so it only wakes the thread that does the work.
 
     Args:
-        hand_over: Gives back the worker's shards. drain: Waits, without a time limit, until the worker's shards are
-        finished. None to give them back unfinished.
+        hand_over: Gives back the worker's shards.
+        drain: Waits, without a time limit, until the worker's shards are finished. None to give them back unfinished.
     """
 
     def __init__(self, hand_over: Callable[[], None], drain: Callable[[], None] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What a check has found."""
+"""The result of a check."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """A figure that must not pass a bound; the smaller the better."""
+    """A figure that must not exceed a bound."""
 
     name: str
     figure: float  # nan, which passes every bound, is what a broken kernel gives
@@ -16,5 +16,5 @@ class Finding:
 
     @property
     def ok(self) -> bool:
-        """Whether the device computes this as it should."""
+        """True if the figure is within its bound."""
         return not math.isnan(self.figure) and self.figure <= self.allowed

@@ -1,4 +1,4 @@
-"""The whole model in float32 on a device against the CPU, and the engine's steps against plain ones."""
+"""Checks of the whole model in float32: a device against the CPU, and the engine's steps against plain ones."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ TEXTS_ALLOWED = 1  # of the prompts may part where two tokens are almost equally
 
 
 def check_model(folder: Path, config: EngineConfig, device: torch.device) -> Iterator[Finding]:
-    """Checks in float32, whatever the checkpoint is in.
+    """Run the checks in float32, for a checkpoint of any type.
 
     Args:
         folder: A checkpoint with its tokenizer.
-        config: What the engine is asked for beside that.
-        device: The one that `config` names.
+        config: The engine's other settings.
+        device: The device that `config` names.
     """
     exact = replace(config, dtype="float32", max_num_seqs=PROMPTS, max_model_len=512)
     vocab = ModelConfig.from_folder(folder).vocab_size
@@ -58,7 +58,7 @@ def check_model(folder: Path, config: EngineConfig, device: torch.device) -> Ite
 
 
 def _logits(model: Qwen3ForCausalLM, prompts: torch.Tensor, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """After the prompts, and after the first of `ids`, which decoding takes."""
+    """Return the logits after the prompts, and after a decode step with the first of `ids`."""
     batch = RectangularBatch(model, PROMPTS, PROMPT_TOKENS + 1)
     after_prompt = batch.next_logits(prompts.to(model.device), start=0)
     return after_prompt.cpu(), batch.next_logits(ids[:, :1].to(model.device), start=PROMPT_TOKENS).cpu()
@@ -76,7 +76,7 @@ def _parted(folder: Path, config: EngineConfig, prompts: torch.Tensor, expected:
 
 
 def _extra_waits(folder: Path, config: EngineConfig, device: torch.device) -> float:
-    """What PyTorch counts in a greedy decode step once it is warm; 0 where no device is waited for."""
+    """Return the number of waits that PyTorch counts in a warm greedy decode step. 0 for a device without waits."""
     if device.type != "cuda":
         return 0
     model_config = ModelConfig.from_folder(folder)

@@ -1,4 +1,4 @@
-"""Each operator on a device against exact attention on the CPU, and the law that a row's bits are its own."""
+"""Checks of each operator on a device: against exact attention on the CPU, and for independence of a row's bits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROWS = list(range(len(LENGTHS)))
 
 
 def check_operators(device: torch.device) -> Iterator[Finding]:
-    """Every operator in every type and shape."""
+    """Check every operator in every type and shape."""
     for dtype in TOLERANCE:
         for heads in SHAPES:
             yield from _attention_findings(OnDevice(PagedSequences(LENGTHS, heads, dtype), device))
@@ -26,7 +26,7 @@ def check_operators(device: torch.device) -> Iterator[Finding]:
 
 
 class OnDevice:
-    """Sequences whose cache is on the device, and its attention over them."""
+    """Sequences whose cache is on the device, and attention over them."""
 
     def __init__(self, sequences: PagedSequences, device: torch.device) -> None:
         self.sequences = sequences
@@ -34,12 +34,12 @@ class OnDevice:
         self._cache = sequences.cache.to(device)
 
     def decode(self, rows: list[int], spare_columns: int = 0) -> torch.Tensor:
-        """The last token of these sequences, [rows, query heads, dim]."""
+        """Return attention of the last token of these sequences, [rows, query heads, dim]."""
         parts = [(row, self.sequences.lengths[row] - 1, self.sequences.lengths[row]) for row in rows]
         return torch.cat(self._attend(parts, spare_columns, is_decode=True))
 
     def prefill(self, parts: list[tuple[int, int, int]], spare_columns: int = 0) -> list[torch.Tensor]:
-        """Tokens `first` to `end` of sequence `row`, for each of `parts` (row, first, end)."""
+        """Return attention of the tokens `first` to `end` of sequence `row`, for each (row, first, end) in `parts`."""
         return self._attend(parts, spare_columns, is_decode=False)
 
     def _attend(self, parts: list[tuple[int, int, int]], spare_columns: int, *, is_decode: bool) -> list[torch.Tensor]:
@@ -73,7 +73,7 @@ def _attention_findings(on: OnDevice) -> Iterator[Finding]:
 
 
 def _misplaced(device: torch.device, dtype: torch.dtype) -> float:
-    """Places of the cache that plain PyTorch fills otherwise."""
+    """Return the number of cache elements that differ from those of plain PyTorch."""
     generator = torch.Generator().manual_seed(0)
     _, k, v = torch.randn(100, 32, 128, generator=generator).to(dtype).split((16, 8, 8), dim=1)
     slots = torch.randperm(5 * PAGE_SIZE, generator=generator)[:100]
@@ -85,7 +85,7 @@ def _misplaced(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def _largest_error(out: torch.Tensor, exact: torch.Tensor) -> float:
-    """Beyond what the type itself costs large numbers: relative above 1."""
+    """Return the largest error: absolute up to 1, relative above 1."""
     return float(((out.double() - exact).abs() / exact.abs().clamp(min=1)).max())
 
 

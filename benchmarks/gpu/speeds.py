@@ -1,4 +1,4 @@
-"""What the card allows, and what the engine reaches of it."""
+"""Speeds of the engine on a GPU, and the limits that the GPU sets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STREAM_TOKENS = 512
 
 @dataclass(frozen=True)
 class Workload:
-    """Prompts and how many tokens each gets, past the end of text."""
+    """Prompts, and the number of new tokens for each. Runs continue past the end of text."""
 
     prompts: list[list[int]]
     lengths: list[int]
@@ -30,29 +30,29 @@ class Workload:
 
     @property
     def output_tokens(self) -> int:
-        """Of all requests."""
+        """Number of new tokens of all requests."""
         return sum(self.lengths)
 
     @classmethod
     def lone_stream(cls) -> Workload:
-        """One prompt of 8 tokens."""
+        """Return one prompt of 8 tokens."""
         return cls([list(range(8))], [STREAM_TOKENS], 0)
 
     @classmethod
     def nano_vllm(cls, requests: int = 256) -> Workload:
-        """The requests of nano-vllm's `bench.py`: 100 to 1,024 random tokens in, as many out, sampled at 0.6."""
+        """Return the requests of nano-vllm's `bench.py`: 100 to 1,024 tokens in, 100 to 1,024 out, temperature 0.6."""
         luck = random.Random(0)
         prompts = [[luck.randint(0, 10_000) for _ in range(luck.randint(100, 1024))] for _ in range(requests)]
         return cls(prompts, [luck.randint(100, 1024) for _ in range(requests)], 0.6)
 
     def within(self, vocab_size: int) -> Workload:
-        """The same with ids modulo the size of a vocabulary."""
+        """Return this workload with ids modulo the size of a vocabulary."""
         prompts = [[token % vocab_size for token in prompt] for prompt in self.prompts]
         return Workload(prompts, self.lengths, self.temperature)
 
 
 def measure_card(device: torch.device) -> MachineSpeed:
-    """Bytes a second by copying (each is read and written), operations a second by one large product in bfloat16."""
+    """Measure the GPU: bytes per second that a copy reads and writes, and operations per second of a large product."""
     numbers = torch.ones(COPIED_BYTES, dtype=torch.uint8, device=device)
     target = torch.empty_like(numbers)
     square = torch.ones(PRODUCT, PRODUCT, dtype=torch.bfloat16, device=device)
@@ -63,7 +63,7 @@ def measure_card(device: torch.device) -> MachineSpeed:
 
 
 def measure(loaded: LoadedEngine, workload: Workload) -> float:
-    """Output tokens a second, prefill in the time."""
+    """Return output tokens per second. The time includes the prefill."""
     requests = [
         Request(
             tuple(prompt), SamplingParams(max_tokens=length, temperature=workload.temperature, seed=i, ignore_eos=True)
@@ -78,7 +78,11 @@ def measure(loaded: LoadedEngine, workload: Workload) -> float:
 
 
 def limit(workload: Workload, model: ModelCost, card: MachineSpeed) -> float:
-    """Output tokens a second at most: all products, or every read of the cache and a read of the weights a step."""
+    """Return the maximum output tokens per second.
+
+    The time is at least that of all products. It is also at least the time of all reads: the weights in every step, and
+    the cache.
+    """
     pairs = list(zip(map(len, workload.prompts), workload.lengths, strict=True))
     if len(pairs) == 1:
         return decode_limit(model, card, batch=1)
@@ -90,7 +94,7 @@ def limit(workload: Workload, model: ModelCost, card: MachineSpeed) -> float:
 
 
 def _min_seconds(work: Callable[[], object]) -> float:
-    """Of the quickest of several calls."""
+    """Return the seconds of the fastest of several calls."""
     least = float("inf")
     for _ in range(REPEATS):
         torch.cuda.synchronize()

@@ -1,7 +1,7 @@
-"""Ours as people use it: `qwen-batch run` on a file, through command line, queue, worker and store.
+"""qwen-batch as people use it: `qwen-batch run` on a file, through command line, queue, worker and store.
 
-The time is the job's `wall_seconds`: from the worker's first step for it to the last line that it wrote. A peer's
-is the time of its `generate` call; loading and compiling are in neither.
+The time is the job's `wall_seconds`: from the first lease of a shard to the last written line. The time of a peer is
+that of its `generate` call. Neither includes loading or compiling.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ STATISTICS = (
 
 
 def main() -> None:
-    """Run each task as a job of its own, with a worker of its own."""
+    """Run each task as a separate job with a new worker."""
     parser = peer_parser(__doc__)
     parser.add_argument("--quantize", default="none")
     options = parser.parse_args()
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def job_statistics(task: Task, options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    """The statistics of the job that `qwen-batch run` makes of a task. Raises `SystemExit` if a token is missing."""
+    """Run a task with `qwen-batch run` and return the job's statistics. Raises `SystemExit` if a token is missing."""
     prompts, results, statistics = scratch / "prompts.jsonl", scratch / "results.jsonl", scratch / "stats.json"
     write_prompts(task, prompts)
     command = [sys.executable, "-m", "cli.main", "run", str(prompts), "-o", str(results), "--stats", str(statistics)]

@@ -1,4 +1,4 @@
-"""Our engine called directly, in this process: no command line, queue or store."""
+"""qwen-batch's engine, called directly in this process, without command line, queue and store."""
 
 from __future__ import annotations
 

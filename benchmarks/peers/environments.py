@@ -13,7 +13,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Environment:
-    """What a peer needs to be installed."""
+    """The packages and build settings of one peer."""
 
     name: str
     packages: tuple[str, ...]
@@ -43,7 +43,7 @@ ENVIRONMENTS = {
 
 
 def python_of(environment: Environment, folder: Path) -> Path:
-    """The interpreter of an environment below `folder`, which is installed on first use.
+    """Return the interpreter of an environment below `folder`. Install the environment if it does not exist.
 
     Raises:
         subprocess.CalledProcessError: The installation failed.

@@ -1,4 +1,4 @@
-"""A Qwen3 checkpoint as one GGUF file without a tokenizer, written with the `gguf` package alone."""
+"""Conversion of a Qwen3 checkpoint to one GGUF file without a tokenizer. It needs only the package `gguf`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ MATRIX_TYPES = {
 
 
 def write_gguf(model: Path, target: Path, weights: str) -> None:
-    """Matrices become `weights` (bf16 or q8_0), norms float32, as llama.cpp's own converter has it.
+    """Write the file. Matrices get the type `weights`, norms float32, as in llama.cpp's own converter.
 
     Args:
         model: Folder of a dense Qwen3 in bfloat16.
-        target: The file to write; a half-written one never bears this name.
+        target: The file to write. It appears only when it is complete.
         weights: A key of `MATRIX_TYPES`.
     """
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))
@@ -67,7 +67,7 @@ def _add_fields(writer: gguf.GGUFWriter, config: dict[str, Any], weights: str) -
 
 
 def _bfloat16_tensors(model: Path) -> Iterator[tuple[str, npt.NDArray[np.uint16]]]:
-    """Name and bits of each tensor, mapped from the files: 8 bytes of header length, the header, the data."""
+    """Yield name and bits of each tensor. A file has 8 bytes of header length, the header, and the data."""
     for path in sorted(model.glob("*.safetensors")):
         with path.open("rb") as file:
             header_bytes = int.from_bytes(file.read(8), "little")
@@ -83,5 +83,5 @@ def _bfloat16_tensors(model: Path) -> Iterator[tuple[str, npt.NDArray[np.uint16]
 
 
 def _as_float32(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
-    """A bfloat16 is the upper half of a float32."""
+    """Convert bfloat16 bits to float32: they are its upper half."""
     return (bits.astype(np.uint32) << 16).view(np.float32)

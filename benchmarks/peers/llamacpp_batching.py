@@ -1,4 +1,4 @@
-"""Continuous batching over a llama.cpp context, as its server does it."""
+"""Continuous batching over a llama.cpp context, as in llama.cpp's own server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ContinuousBatch:
         self._free_positions = context.num_positions
 
     def run(self) -> list[list[int]]:
-        """The new ids of every request."""
+        """Run the task and return the new ids of every request."""
         while self._waiting or self._sequence_of:
             self._admit()
             pieces, predicting = self._next_step()
@@ -48,7 +48,7 @@ class ContinuousBatch:
         self._free_positions += self._task.positions[request]
 
     def _next_step(self) -> tuple[list[Piece], list[int]]:
-        """The pieces of a step, and the requests that it predicts a token of, in their order."""
+        """Return the pieces of the next step, and the requests for which it predicts a token, in the same order."""
         left, pieces, predicting = self._context.batch_tokens, [], []
         for request in sorted(self._sequence_of, key=self._turn):
             prompt, done = self._task.prompts[request], self._computed[request]
@@ -64,5 +64,5 @@ class ContinuousBatch:
         return pieces, predicting
 
     def _turn(self, request: int) -> tuple[bool, int]:
-        """Those that decode come first, each group in the order of its sequences."""
+        """Return a request's sort key: decoding requests come first, each group in the order of its sequences."""
         return self._computed[request] < len(self._task.prompts[request]), self._sequence_of[request]

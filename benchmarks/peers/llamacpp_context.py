@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class ContextSettings:
-    """How a context is set up."""
+    """Settings of a context."""
 
     threads: int
     parallel: int  # sequences at a time at the most
@@ -22,7 +22,7 @@ class ContextSettings:
 
 @dataclass(frozen=True)
 class Piece:
-    """What a step computes of one sequence."""
+    """The part of one sequence that a step computes."""
 
     sequence: int
     token_ids: list[int]
@@ -34,10 +34,10 @@ class LlamaContext:
     """A cache for a number of sequences and one batch to fill. `close` frees both."""
 
     def __init__(self, model: llama_cpp.llama_model_p, settings: ContextSettings, positions: list[int]) -> None:
-        """Make the cache as large as requests of so many `positions` need, within the settings.
+        """Create a context. The cache is as large as requests of so many `positions` need, within the settings.
 
         Raises:
-            SystemExit: It cannot be made.
+            SystemExit: llama.cpp cannot create the context.
         """
         self.num_sequences, self.num_positions = _size(settings, positions)
         parameters = llama_cpp.llama_context_default_params()
@@ -59,7 +59,7 @@ class LlamaContext:
         np.ctypeslib.as_array(self._batch.n_seq_id, (size,))[:] = 1
 
     def step(self, pieces: list[Piece]) -> list[int]:
-        """Compute the pieces; the most likely next token of each that wants one, in their order."""
+        """Compute the pieces. Returns the likeliest next token of each piece that needs one, in order."""
         end = wanted = 0
         for piece in pieces:
             start, end = end, end + len(piece.token_ids)
@@ -85,13 +85,13 @@ class LlamaContext:
         llama_cpp.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
     def close(self) -> None:
-        """Free everything."""
+        """Free the context and its batch."""
         llama_cpp.llama_batch_free(self._batch)
         llama_cpp.llama_free(self._context)
 
 
 def _size(settings: ContextSettings, positions: list[int]) -> tuple[int, int]:
-    """(sequences, positions of the cache)."""
+    """Return the number of sequences and the number of the cache's positions."""
     limit = min(settings.parallel, len(positions), llama_cpp.llama_max_parallel_sequences())
     if settings.split:
         share = _round_up(max(positions))

@@ -1,7 +1,7 @@
 """llama.cpp through llama-cpp-python, compiled for this machine, with a loop that batches continuously.
 
-How many requests run at a time, and whether they share one cache or each have a part, makes a great difference on a
-CPU: the default is the best of the settings that were tried, and both are options.
+On a CPU, two settings matter: how many requests run at a time, and whether they share one cache or each have a part.
+Both are options. The defaults are the best of the settings that were tried.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class LlamaPeer:
         self._context: LlamaContext | None = None
 
     def prepare(self, task: Task) -> None:
-        """Make a context of the right size; not timed."""
+        """Create a context of the right size. This is not timed."""
         if self._context is not None:
             self._context.close()
         self._context = LlamaContext(self._model, self._settings, task.positions)
@@ -43,7 +43,7 @@ class LlamaPeer:
 
 
 def main() -> None:
-    """Convert the model where that is still to be done, load it and measure."""
+    """Convert the model if no converted file exists, load it and measure."""
     parser = peer_parser(__doc__)
     parser.add_argument("--weights", choices=MATRIX_TYPES, default="bf16")
     parser.add_argument("--parallel", type=int, default=24, help="requests at a time at the most")

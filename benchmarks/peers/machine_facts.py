@@ -1,4 +1,4 @@
-"""A description of this machine that names nobody."""
+"""A description of this machine without names of users or hosts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "am
 
 
 def describe_machine(threads: int) -> MachineFacts:
-    """Look around, and measure memory and arithmetic with so many threads, for some seconds."""
+    """Describe this machine, and measure its memory and arithmetic with `threads` threads, for some seconds."""
     fields = _processor_fields(Path("/proc/cpuinfo"))
     flags = fields.get("flags", fields.get("Features", "")).split()
     return MachineFacts(
@@ -31,12 +31,12 @@ def describe_machine(threads: int) -> MachineFacts:
 
 
 def measured_again(facts: MachineFacts) -> MachineFacts:
-    """The same with the best of two measurements: a neighbour on the host can spoil one."""
+    """Measure the machine again and return the facts with the better speeds. Other programs can spoil one result."""
     return msgspec.structs.replace(facts, speed=facts.speed.best_of(measure_machine(facts.cores)))
 
 
 def _processor_fields(path: Path) -> dict[str, str]:
-    """Of the first processor; none where there is no such file."""
+    """Return the fields of the first processor in a file like /proc/cpuinfo, or none if there is no such file."""
     if not path.exists():
         return {}
     first = path.read_text().split("\n\n", maxsplit=1)[0]

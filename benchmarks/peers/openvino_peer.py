@@ -1,9 +1,9 @@
 """OpenVINO GenAI's continuous batching on the CPU.
 
 optimum-intel exports the model once. It has no format for bfloat16 weights: "bf16" stores float16 and computes in
-bfloat16; "int8" compresses the weights alone and computes in bfloat16 too, or with `--precision f32` with rows rounded
-to 8 bits, the plugin's own choice there, with which a lone stream is faster. The cache is 8 bits wide by the plugin's
-own choice; `--kv-cache bf16` gives it the width of the others'.
+bfloat16. "int8" compresses only the weights, and also computes in bfloat16. With `--precision f32` the plugin rounds
+the inputs of products to 8 bits by default; a single stream is then faster. The cache has 8 bits by default, and
+bfloat16 with `--kv-cache bf16`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FORMATS = {"bf16": "fp16", "int8": "int8"}  # ours, and optimum-intel's
 
 
 def main() -> None:
-    """Export the model where that is still to be done, build the pipeline and measure."""
+    """Export the model if no exported one exists, build the pipeline and measure."""
     parser = peer_parser(__doc__)
     parser.add_argument("--weights", choices=FORMATS, default="bf16")
     parser.add_argument("--precision", choices=("bf16", "f32"), default="bf16", help="of products")
@@ -53,7 +53,10 @@ def main() -> None:
 
 
 def greedy(length: int) -> openvino_genai.GenerationConfig:
-    """Exactly `length` tokens. A `min_new_tokens` would bar the ids that end a text, and so change the others."""
+    """Return the settings for exactly `length` greedy tokens.
+
+    `min_new_tokens` would forbid the ids that end a text, and so change the other tokens.
+    """
     config = openvino_genai.GenerationConfig()
     config.max_new_tokens = length
     config.ignore_eos = True
@@ -62,7 +65,7 @@ def greedy(length: int) -> openvino_genai.GenerationConfig:
 
 
 def exported(model: Path, folder: Path, weights: str) -> Path:
-    """The folder with the exported model, made on first use."""
+    """Return the folder of the exported model. Exports the model on first use."""
     if not folder.exists():
         part = folder.with_name(folder.name + ".part")
         tool = Path(sys.executable).with_name("optimum-cli")

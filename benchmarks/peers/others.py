@@ -1,4 +1,4 @@
-"""How much of the machine others used while a system was measured: a figure of a busy machine is worth nothing."""
+"""The share of the machine that other programs used during a measurement. Figures of a busy machine are worthless."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import psutil  # type: ignore[import-untyped]  # it comes without types
 
 
 class OthersWatch:
-    """Begins when it is made, and counts all processors' time that this program's finished children did not use."""
+    """Counts, from its creation on, the processor time that this program's finished children did not use."""
 
     def __init__(self) -> None:
         self._started_at = time.monotonic()
@@ -17,7 +17,10 @@ class OthersWatch:
         self._children = _children_seconds()
 
     def share(self) -> float:
-        """Of all processors since the beginning, 0 to 1; other virtual machines' share of a host counts too."""
+        """Return the share of all processors' time that others used, 0 to 1.
+
+        It includes time stolen by other virtual machines.
+        """
         elsewhere = (_busy_seconds() - self._busy) - (_children_seconds() - self._children)
         available = (time.monotonic() - self._started_at) * (psutil.cpu_count() or 1)
         return min(1.0, max(0.0, elsewhere / available))

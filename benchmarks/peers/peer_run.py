@@ -1,4 +1,4 @@
-"""What all peers share: their command line, the timing, the checks, and a JSON line a measurement.
+"""Code that all peers share: command line, timing, checks, and one JSON line per measurement.
 
 Standard library only: this file runs in the peers' own environments.
 """
@@ -21,7 +21,7 @@ Prepare = Callable[[Task], None]
 
 
 def peer_parser(description: str | None) -> argparse.ArgumentParser:
-    """The options that the suite gives every peer."""
+    """Return a parser of the options that every peer gets."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="folder of a Qwen3 model")
     parser.add_argument("--tasks", type=Path, required=True, help="what to do, as `task.write_tasks` writes it")
@@ -36,7 +36,7 @@ def peer_parser(description: str | None) -> argparse.ArgumentParser:
 
 @dataclass
 class PeerRun:
-    """The tasks of one process of a peer, and where its measurements go."""
+    """The tasks of one process of a peer, and the destination of its measurements."""
 
     tasks: list[Task]
     warm_up_requests: int | None
@@ -45,17 +45,17 @@ class PeerRun:
 
     @classmethod
     def of_options(cls, options: argparse.Namespace) -> PeerRun:
-        """What the command line says."""
+        """Return the run that the command line asks for."""
         config = json.loads((options.model / "config.json").read_text(encoding="utf-8"))
         results = options.results.open("w", encoding="utf-8")
         return cls(read_tasks(options.tasks), options.warm_up_requests, config["vocab_size"], results)
 
     def measure(self, generate: Generate, version: str, prepare: Prepare = lambda _: None) -> None:
-        """Run every task once; the first one of each kind also untimed before that, since later ones find all warm.
+        """Run and time every task. The first task of each kind also runs once untimed, as a warm-up.
 
         Args:
             generate: Decodes a task greedily, past any end of text, and returns the new ids of each prompt.
-            version: Of what is measured.
+            version: Name and version of the measured system.
             prepare: Called untimed with each task before it runs.
         """
         warm: set[Kind] = set()
@@ -72,7 +72,7 @@ class PeerRun:
             self.record(task, seconds, version)
 
     def record(self, task: Task, seconds: float, version: str, **more: Any) -> None:  # noqa: ANN401  # JSON
-        """Write the line of a measurement."""
+        """Write a measurement as one line."""
         line = {
             "kind": task.kind,
             "requests": task.requests,
@@ -89,7 +89,7 @@ class PeerRun:
 
 
 def check_ids(task: Task, ids: list[list[int]], vocab_size: int) -> None:
-    """A system that returns less than it was asked for has no rate. Raises `SystemExit`."""
+    """Raise `SystemExit` unless the system returned exactly the requested number of ids."""
     counts = [len(new) for new in ids]
     if counts != task.lengths:
         raise SystemExit(f"{task.kind}: {task.lengths} tokens were asked for, {counts} came.")

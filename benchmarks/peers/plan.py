@@ -1,4 +1,4 @@
-"""Which tasks a system gets in a round."""
+"""Choice of the tasks that a system gets in a round."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.peers.task import Task
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured."""
+    """The extent of a series."""
 
     measures: tuple[Measure, ...]
     repeat: int  # rounds
@@ -23,7 +23,7 @@ class Plan:
     batch_sizes: tuple[int, ...]
 
     def tasks(self, system: System, round_number: int, vocab_size: int) -> list[Task]:
-        """In the order in which they run. Curves are drawn from the first round alone."""
+        """Return the tasks in the order in which they run. Curves are measured only in the first round."""
         wanted = [measure for measure in self.measures if measure in system.measures]
         if round_number > 0:
             wanted = [measure for measure in wanted if measure not in ("lines", "streams")]

@@ -1,4 +1,4 @@
-"""What was measured, and where: the file that tables and plots are made of."""
+"""The measurements of a series, in the file from which tables and plots are made."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def rate(self) -> float:
-        """Tokens a second: prompt tokens for a prefill, else those that were asked for."""
+        """Tokens per second: prompt tokens for a prefill, else the requested new tokens."""
         return (self.input_tokens if self.kind == "prefill" else self.output_tokens) / self.seconds
 
 
 class MachineFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """Where it was measured."""
+    """The machine of a series."""
 
     processor: str
     cores: int  # physical ones that this process may use
@@ -45,14 +45,14 @@ class MachineFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What was run."""
+    """The model of a series."""
 
     name: str
     cost: ModelCost
 
 
 class Results(msgspec.Struct, kw_only=True):
-    """Everything of one series; measurements are added as they come."""
+    """All results of one series. Measurements are added during the series."""
 
     started_at: str  # ISO 8601, UTC
     threads: int
@@ -63,16 +63,16 @@ class Results(msgspec.Struct, kw_only=True):
     failures: dict[str, str] = {}  # of systems that could not run
 
     def rounds_done(self) -> dict[str, int]:
-        """Of each system."""
+        """Return the number of finished rounds of each system."""
         return {found.system: found.round + 1 for found in sorted(self.measurements, key=lambda found: found.round)}
 
     def save(self, path: Path) -> None:
-        """Write it as JSON, whole or not at all."""
+        """Write the results as JSON. The file appears complete or not at all."""
         part = path.with_name(path.name + ".part")
         part.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
         part.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Results:
-        """What `save` wrote. Raises `msgspec.ValidationError` for another file."""
+        """Read a file that `save` wrote. Raises `msgspec.ValidationError` for another file."""
         return msgspec.json.decode(path.read_bytes(), type=cls)

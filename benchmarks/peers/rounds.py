@@ -1,4 +1,4 @@
-"""Runs the systems in turn, round after round, each time in a process of its own, one at a time."""
+"""Runs the systems one after the other, round after round. Each run is a process of its own."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ FIELDS = set(Measurement.__struct_fields__)
 
 
 class PeerFailed(Exception):
-    """A system could not be installed or did not finish; the text says where its output is."""
+    """A system could not be installed or did not finish. The text says where the system's output is."""
 
 
 @dataclass(frozen=True)
 class Rounds:
-    """What is fixed for all of them."""
+    """The settings that all rounds of a series share."""
 
     plan: Plan
     model: Path
@@ -40,12 +40,14 @@ class Rounds:
     logs: Path
 
     def run(self, systems: list[System], failures: dict[str, str], done: dict[str, int]) -> Iterator[Measurement]:
-        """All measurements as they come. Every second round goes backwards, so that a drift hits all alike.
+        """Run the rounds and yield each measurement.
+
+        Every second round runs in reverse order, so that a drift affects all alike.
 
         Args:
-            systems: What to run; one that fails is left out from then on.
-            failures: Gets the reason of each that failed.
-            done: How many rounds of a system there are; its numbers go on from there. Curves are measured again.
+            systems: The systems to run. A system that fails is left out of later rounds.
+            failures: Receives the reason for each system that failed.
+            done: Number of earlier rounds per system. New rounds continue this number. Curves are measured again.
         """
         for number in range(self.plan.repeat):
             for system in systems if number % 2 == 0 else reversed(systems):
@@ -87,7 +89,7 @@ class Rounds:
         return [_measurement(line, system, number, others_share) for line in lines]
 
     def _converted(self) -> Path:
-        """A folder for this model in the formats of peers."""
+        """Return the folder for this model in the formats of peers."""
         digest = hashlib.sha256(str(self.model.resolve()).encode()).hexdigest()[:8]
         folder = self.environments / "converted" / f"{self.model.name}-{digest}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -104,7 +106,7 @@ def _python(system: System, folder: Path) -> Path:
 
 
 def _environment() -> dict[str, str]:
-    """Ours without what would set threads behind a system's back."""
+    """Return this process's environment without variables that set a number of threads."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "KMP_", "MKL_NUM"))}
 
 

@@ -1,4 +1,4 @@
-"""A series of measurements on one machine: a new one, or one that goes on."""
+"""A series of measurements on one machine, new or continued."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from benchmarks.peers.results import ModelFacts, Results
 
 @dataclass(frozen=True)
 class Setting:
-    """What is the same for all measurements of a series."""
+    """The settings that all measurements of a series share."""
 
     model: ModelFacts
     threads: int
     batch_requests: int
 
     def new_series(self) -> Results:
-        """One without measurements. Measures the machine, for some seconds."""
+        """Return a series without measurements. Measures the machine, which takes some seconds."""
         return Results(
             started_at=datetime.now(UTC).isoformat(timespec="minutes"),
             threads=self.threads,
@@ -31,10 +31,10 @@ class Setting:
         )
 
     def series_to_go_on(self, path: Path) -> Results:
-        """The one that is saved there. Measures the machine, for some seconds.
+        """Return the saved series. Measures the machine, which takes some seconds.
 
         Raises:
-            SystemExit: There is none, or its setting was another one: figures cannot be compared with new ones.
+            SystemExit: There is no saved series, or it has other settings, so that new figures do not compare.
         """
         if not path.exists():
             raise SystemExit(f"{path}: there is no series to add to. Leave --add out, or say --output FOLDER.")

@@ -1,7 +1,8 @@
-"""Ours as a service that stands: a server and a worker run, and each task is submitted as a job and awaited.
+"""qwen-batch as a running service: server and worker run already, and each task is submitted as a job.
 
-The time is that of `qwen-batch submit FILE --wait -o FILE`, from the start of the command to its end: the client's own
-start, checking, storing, waiting and the file of results are in it. The worker's start is not, as a peer's is not.
+The time is that of `qwen-batch submit FILE --wait -o FILE`, from the start of the command to its end. It includes the
+client's start, checking, storing, waiting and writing the results. It does not include the worker's start, because the
+time of a peer does not include its start, either.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ class Service:
     """A worker that waits for jobs, and the commands of its users.
 
     Args:
-        url: Of the server.
-        model: Folder of the model.
-        scratch: Gets files of prompts and results.
+        url: The server's URL.
+        model: The model's folder.
+        scratch: Folder for files of prompts and results.
     """
 
     def __init__(self, url: str, model: Path, scratch: Path) -> None:
@@ -41,7 +42,7 @@ class Service:
         self._scratch = scratch
 
     def seconds(self, task: Task) -> float:
-        """From the submission of a task to its results in a file."""
+        """Run a task. Returns the seconds from its submission to its results in a file."""
         prompts, results = self._scratch / "prompts.jsonl", self._scratch / "results.jsonl"
         write_prompts(task, prompts)
         submit = command("submit", prompts, "--new", "--wait", "-o", results, "--quiet", "--model", self._model)
@@ -54,7 +55,7 @@ class Service:
 
 @contextmanager
 def running_service(options: argparse.Namespace) -> Iterator[Service]:
-    """A server and a worker that has loaded the model."""
+    """Start a server and a worker, and wait until the worker has loaded the model."""
     with tempfile.TemporaryDirectory() as name, running_valkey(Path(name)) as server:
         settings = {
             "redis_url": server.url,
@@ -68,7 +69,7 @@ def running_service(options: argparse.Namespace) -> Iterator[Service]:
 
 
 def main() -> None:
-    """Each task as a job, one after the other; the first also untimed before that, as it is with the peers."""
+    """Run each task as a job, one after the other. The first task also runs once untimed, as with the peers."""
     parser = peer_parser(__doc__)
     parser.add_argument("--quantize", default="none")
     options = parser.parse_args()

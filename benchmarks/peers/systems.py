@@ -1,4 +1,4 @@
-"""What is compared: every peer with the settings that it is known to be fastest with."""
+"""The systems to compare: every peer, with the fastest known settings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class System:
 
     @property
     def is_ours(self) -> bool:
-        """Whether it is this project."""
+        """True if this system is qwen-batch."""
         return self.environment is None
 
 
@@ -40,7 +40,7 @@ _BF16_CACHE = ("--kv-cache", "bf16", "--cache-gib", "8")
 
 
 def _systems() -> list[System]:
-    """In the order in which a round runs them."""
+    """Return all systems in the order in which a round runs them."""
     return [
         System(
             "run",
@@ -119,7 +119,7 @@ def _ours_of_eight_bits() -> list[System]:
 
 
 def _other_settings_of_llamacpp() -> list[System]:
-    """To look for its best setting on another machine."""
+    """Return further settings of llama.cpp, to find the best one on another machine."""
     settings = {
         "llamacpp-16": ("llama.cpp, 16 parallel", ("--parallel", "16")),
         "llamacpp-64": ("llama.cpp, 64 parallel", ("--parallel", "64")),

@@ -1,4 +1,4 @@
-"""What every system is asked to do: requests that arrive together, each a prompt and a number of tokens.
+"""A task for all systems: requests that arrive together, each with a prompt and a number of new tokens.
 
 Standard library only: this file also runs in the peers' own environments.
 """
@@ -24,17 +24,17 @@ class Task:
 
     @property
     def requests(self) -> int:
-        """How many there are."""
+        """Number of requests."""
         return len(self.prompts)
 
     @property
     def input_tokens(self) -> int:
-        """Of all prompts."""
+        """Number of tokens of all prompts."""
         return sum(map(len, self.prompts))
 
     @property
     def output_tokens(self) -> int:
-        """Of all completions."""
+        """Number of tokens of all completions."""
         return sum(self.lengths)
 
     @property
@@ -44,10 +44,10 @@ class Task:
 
 
 def write_tasks(path: Path, tasks: list[Task]) -> None:
-    """One JSON line a task."""
+    """Write one JSON line per task."""
     path.write_text("".join(json.dumps(asdict(task)) + "\n" for task in tasks), encoding="utf-8")
 
 
 def read_tasks(path: Path) -> list[Task]:
-    """What `write_tasks` wrote."""
+    """Read the tasks that `write_tasks` wrote."""
     return [Task(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]

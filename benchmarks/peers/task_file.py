@@ -1,4 +1,4 @@
-"""A task as a file of prompts for our own command line, and the check of what came of it."""
+"""A task as a prompt file for qwen-batch, and the check of its results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.peers.task import Task
 
 
 def write_prompts(task: Task, path: Path) -> None:
-    """One line a request: its prompt's ids, decoded greedily past any end of text."""
+    """Write one line per request: the prompt's ids, to decode greedily past any end of text."""
     lines = [
         {"prompt": prompt, "max_tokens": length, "temperature": 0, "ignore_eos": True}
         for prompt, length in zip(task.prompts, task.lengths, strict=True)
@@ -18,7 +18,7 @@ def write_prompts(task: Task, path: Path) -> None:
 
 
 def check_results(task: Task, path: Path) -> None:
-    """Raises `SystemExit` if a token is missing in the results at `path`."""
+    """Raise `SystemExit` if a token is missing in the results at `path`."""
     usages = [json.loads(line)["usage"] for line in path.read_text(encoding="utf-8").splitlines()]
     counts = [usage["completion_tokens"] for usage in usages]
     if counts != task.lengths:

@@ -1,4 +1,4 @@
-"""transformers' `generate`: one static batch, padded on the left, that runs until its longest completion is done."""
+"""transformers' `generate`: one static batch, padded on the left. It runs until the longest completion is done."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PAD = 0
 
 
 def main() -> None:
-    """Load the model in bfloat16, greedy and without an end of text, and measure."""
+    """Load the model in bfloat16, and measure greedy runs without an end of text."""
     options = peer_parser(__doc__).parse_args()
     torch.set_num_threads(options.threads)
     model = transformers.Qwen3ForCausalLM.from_pretrained(options.model, dtype=torch.bfloat16).eval()

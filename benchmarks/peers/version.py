@@ -1,4 +1,4 @@
-"""Which state of this project is measured."""
+"""The measured version of this project."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def our_version() -> str:
-    """`qwen-batch 0.1.0 (a450ccb)`, with the commit where there is one."""
+    """Return a text such as `qwen-batch 0.1.0 (a450ccb)`, with the commit if there is one."""
     command = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--exclude", "*"]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     name = f"qwen-batch {version('qwen-batch')}"

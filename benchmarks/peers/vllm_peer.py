@@ -1,4 +1,4 @@
-"""vLLM's build for CPUs: continuous batching, in bfloat16, compiled by its own choice."""
+"""vLLM's build for CPUs: continuous batching in bfloat16, with its default compilation."""
 
 from __future__ import annotations
 

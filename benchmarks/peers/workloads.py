@@ -13,24 +13,24 @@ PREFILL_TOKENS = 1024
 
 
 def one_stream(vocab_size: int) -> Task:
-    """A lone prompt of 8 tokens, 64 tokens out."""
+    """Return one prompt of 8 tokens, with 64 tokens out."""
     return Task("one_stream", 0, [_short_prompt(vocab_size, 0)], [STREAM_OUTPUT_TOKENS])
 
 
 def streams(vocab_size: int, batch: int) -> Task:
-    """`batch` such prompts at once: nearly all of the time is decoding at exactly that batch size."""
+    """Return `batch` such prompts at once. Nearly all of the time is decoding at exactly this batch size."""
     prompts = [_short_prompt(vocab_size, number) for number in range(batch)]
     return Task("streams", 0, prompts, [STREAM_OUTPUT_TOKENS] * batch)
 
 
 def prefill(vocab_size: int) -> Task:
-    """One prompt of 1,024 random tokens, one token out."""
+    """Return one prompt of 1,024 random tokens, with one token out."""
     luck = random.Random(0)
     return Task("prefill", 0, [[luck.randrange(1000, 150_000) % vocab_size for _ in range(PREFILL_TOKENS)]], [1])
 
 
 def batch(vocab_size: int, requests: int, seed: int) -> Task:
-    """The batch workload: prompts of 32 to 256 tokens, 32 to 192 tokens out."""
+    """Return the batch workload: prompts of 32 to 256 tokens, with 32 to 192 tokens out."""
     pairs = random_workload(requests, vocab_size, seed)
     return Task("batch", seed, [prompt for prompt, _ in pairs], [length for _, length in pairs])
 

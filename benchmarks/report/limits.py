@@ -1,4 +1,4 @@
-"""What the machine of a series allows at most for a case."""
+"""The limit that the machine of a series sets for a case."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from cli.offline.roofline import batch_limit, decode_limit, prefill_limit
 
 
 def limit_of(results: Results, found: Measurement) -> float:
-    """Tokens a second, with weights and products in bfloat16."""
+    """Return the maximum tokens per second, with weights and products in bfloat16."""
     cost, speed = results.model.cost, results.machine.speed
     if found.kind == "prefill":
         return prefill_limit(cost, speed, found.input_tokens)

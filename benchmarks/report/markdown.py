@@ -4,11 +4,11 @@ from __future__ import annotations
 
 
 def markdown_table(heads: list[str], rows: list[list[str]]) -> str:
-    """The first column to the left, the others to the right.
+    """Return a table whose first column is aligned left, and whose other columns are aligned right.
 
     Args:
-        heads: One a column.
-        rows: As long as `heads`, each.
+        heads: One heading per column.
+        rows: Rows with one cell per column.
     """
     widths = [max(3, *(len(row[column]) for row in (heads, *rows))) for column in range(len(heads))]
     rule = ["-" * width if column == 0 else "-" * (width - 1) + ":" for column, width in enumerate(widths)]

@@ -1,4 +1,4 @@
-"""The figures of a series: medians over its rounds, and how far these lie apart."""
+"""The figures of a series: medians over its rounds, and the spread between rounds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROUNDS_TO_QUOTE = 3  # of which a figure is the median
 
 
 class Case(NamedTuple):
-    """What was asked of a system."""
+    """A task of one system."""
 
     system: str
     kind: Kind
@@ -25,7 +25,7 @@ class Case(NamedTuple):
 
 @dataclass(frozen=True)
 class Figure:
-    """All rounds of one case."""
+    """The rates of all rounds of one case."""
 
     rate: float  # tokens a second, of the median round
     lowest: float
@@ -40,17 +40,17 @@ class Figure:
 
     @property
     def may_be_quoted(self) -> bool:
-        """Whether it is of enough rounds."""
+        """True if the figure has enough rounds to be quoted."""
         return self.rounds >= ROUNDS_TO_QUOTE
 
     @property
     def mark(self) -> str:
-        """What stands behind it where it is shown: an asterisk for too few rounds."""
+        """The mark behind the figure: an asterisk for too few rounds, else nothing."""
         return "" if self.may_be_quoted else "*"
 
 
 def figures(measurements: Iterable[Measurement]) -> dict[Case, Figure]:
-    """One figure a case. Raises `ValueError` if a case was not the same work in every round."""
+    """Return one figure per case. Raises `ValueError` if the work of a case differs between rounds."""
     groups: dict[Case, list[Measurement]] = {}
     for found in measurements:
         groups.setdefault(Case(found.system, found.kind, found.requests, found.seed), []).append(found)
@@ -66,11 +66,11 @@ def _figure(case: Case, group: list[Measurement]) -> Figure:
 
 
 def ratio(ours: Figure | None, theirs: Figure | None) -> float | None:
-    """Of the medians; None where one is missing."""
+    """Return the ratio of the medians, or None if one is missing."""
     return None if ours is None or theirs is None else ours.rate / theirs.rate
 
 
 def systems_of(found: Iterable[Case]) -> list[str]:
-    """Keys of the systems that have a figure: ours first, then as `SYSTEMS` has them."""
+    """Return the keys of the systems that have a figure: ours first, the others in the order of `SYSTEMS`."""
     present = {case.system for case in found}
     return sorted((key for key in SYSTEMS if key in present), key=lambda key: not SYSTEMS[key].is_ours)

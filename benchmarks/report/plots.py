@@ -34,7 +34,7 @@ Points = list[tuple[int, Figure]]
 
 
 def draw(results: Results, folder: Path) -> list[str]:
-    """Write a picture for everything that was measured. Returns the files' names."""
+    """Draw a picture for each kind of measurement in the series. Returns the files' names."""
     plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 150})
     found = figures(results.measurements)
     names = []
@@ -47,7 +47,7 @@ def draw(results: Results, folder: Path) -> list[str]:
 
 
 def _bars(results: Results, found: dict[Case, Figure]) -> bool:
-    """A bar a system, a panel a question, the limit as a line."""
+    """Draw one bar per system, one panel per measurement, and the limit as a line."""
     systems = systems_of(found)
     if not systems:
         return False
@@ -89,7 +89,7 @@ def _panel(results: Results, panel: Axes, bars: dict[str, Figure | None]) -> Non
 
 
 def _lines(results: Results, found: dict[Case, Figure]) -> bool:
-    """Throughput by the number of lines of a job, for those that have more than two."""
+    """Draw throughput over the number of lines of a job, for systems with more than two sizes."""
     curves = dict(_curves(found, "batch"))
     if not curves:
         return False
@@ -104,7 +104,7 @@ def _lines(results: Results, found: dict[Case, Figure]) -> bool:
 
 
 def _batch_sizes(results: Results, found: dict[Case, Figure]) -> bool:
-    """Decoding by batch size under the roofline: memory bounds the slope, arithmetic the level part."""
+    """Draw decoding over batch size, under the roofline. Memory bounds its slope, arithmetic its level part."""
     curves = dict(_curves(found, "streams"))
     if not curves:
         return False

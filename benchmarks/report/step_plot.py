@@ -1,4 +1,4 @@
-"""Where the time of a decode step goes, as a picture."""
+"""A picture of the parts of a decode step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 
 
 def draw_step(parts: dict[str, float], alone: dict[str, float], sequences: int, path: Path) -> None:
-    """A bar a part, the longest first, with milliseconds and share; below them what the layers do."""
+    """Draw one bar per part, the longest first, with milliseconds and share. Bars of the layers' parts follow below."""
     whole = sum(parts.values())
     ordered = [*reversed(alone.items()), *sorted(parts.items(), key=lambda part: part[1])]
     labels = [f"{ms:.1f} ms" + (f", {ms / whole:.1%}" if name in parts else "") for name, ms in ordered]

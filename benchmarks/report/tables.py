@@ -20,24 +20,24 @@ QUESTIONS: tuple[tuple[str, Kind, str], ...] = (  # heading, kind, ours to compa
 
 
 def page(results: Results, plots: list[str]) -> str:
-    """Everything that a reader needs to judge and to repeat it.
+    """Return the page: the figures, the machine, the versions and the commands.
 
     Args:
         results: The series.
-        plots: File names of pictures beside the page.
+        plots: File names of the pictures in the page's folder.
     """
     found = figures(results.measurements)
     parts = [
         "# Against the peers: one series",
-        "Written by `make bench-peers`; [benchmarks.md](../benchmarks.md) says how to read it.",
+        "`make bench-peers` writes this page. [benchmarks.md](../benchmarks.md) explains how to read it.",
         *_warnings(results, found),
         _machine(results, found),
         "## All systems",
         _main_table(results, found),
-        "Tokens a second, medians; in brackets, how many times as fast qwen-batch is: its engine for one stream and "
-        "prefill, `qwen-batch run` for the batch, with 8-bit weights where theirs have 8. Limit: what memory bandwidth "
-        "and matrix speed allow with bfloat16 weights. "
-        f"An asterisk: of fewer than {ROUNDS_TO_QUOTE} rounds, too few to be quoted.",
+        "The tables have tokens per second, medians. Brackets hold how many times as fast qwen-batch is. One stream "
+        "and prefill compare its engine, and the batch compares `qwen-batch run`. 8-bit weights are compared with "
+        "8-bit weights. The limit is what memory bandwidth and matrix speed allow with bfloat16 weights. "
+        f"An asterisk marks figures of fewer than {ROUNDS_TO_QUOTE} rounds, too few to be quoted.",
         *_batches(results, found),
         *(f"![{name.removesuffix('.png')}]({name})" for name in plots),
         "## Versions",
@@ -100,13 +100,13 @@ def _cell(found: dict[Case, Figure], key: str, kind: Kind, ours: str, batch_requ
 
 
 def _rate(figure: Figure, times: float | None) -> str:
-    """With how many times as fast ours is."""
+    """Return a rate, with the number of times that qwen-batch is as fast."""
     shown = f"{figure.rate:.1f}{figure.mark}"
     return shown if times is None else f"{shown} ({times:.2f})"
 
 
 def _batches(results: Results, found: dict[Case, Figure]) -> Iterator[str]:
-    """Every batch, for the systems that ran more than one."""
+    """Return the table of all batches, for the systems that ran more than one."""
     batches = sorted({(case.requests, case.seed) for case in found if case.kind == "batch"})
     systems = [key for key in systems_of(found) if sum(case[:2] == (key, "batch") for case in found) > 1]
     rows = []

@@ -68,7 +68,8 @@ def sampling_row(sequence: Sequence, vocab_size: int) -> SamplingRow:
 
     Args:
         sequence: A sequence whose known tokens have all been fed.
-        vocab_size: Number of ids that can be sampled. Stop tokens beyond them need no ban.
+        vocab_size: Number of ids that can be sampled. Stop tokens from this id on are never sampled and need no
+            ban.
     """
     params = sequence.params
     split = sequence.num_prompt_tokens

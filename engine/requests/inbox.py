@@ -54,7 +54,8 @@ class Inbox:
     def take(self, wait: bool) -> Mail | None:
         """Return everything that has arrived, or None once the inbox is closed.
 
-        Args: wait: True to sleep until something arrives. Use this if the reader has nothing else to do.
+        Args:
+            wait: True to sleep until something arrives. Use this if the reader has nothing else to do.
         """
         with self._changed:
             while wait and self._open and not (self._mail.new or self._mail.aborted):

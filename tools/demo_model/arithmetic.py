@@ -1,4 +1,4 @@
-"""Sums, differences and products."""
+"""Tasks of arithmetic: sums, differences and products."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Qwen3's conversation format as training writes it; `chat_template.jinja` is the whole of it."""
+"""Qwen3's conversation format, as far as training writes it. `chat_template.jinja` has the complete format."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ Message = Mapping[str, str]  # role and content
 
 
 def chat_prompt(messages: Iterable[Message], *, empty_thinking: bool) -> str:
-    """The messages, and the opening of the assistant's turn."""
+    """Return the text of the messages, followed by the start of the assistant's turn."""
     turns = "".join(f"{TURN_START}{message['role']}\n{message['content']}{TURN_END}\n" for message in messages)
     return f"{turns}{TURN_START}assistant\n" + (EMPTY_THINKING if empty_thinking else "")

@@ -1,4 +1,4 @@
-"""The checkpoint folder, as any Qwen3's: written after training, read back for evaluation."""
+"""The demo's checkpoint folder, in Qwen3's layout. Training writes it, and evaluation reads it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def save_checkpoint(network: TrainingQwen3, tokenizer: Tokenizer, folder: Path) -> None:
-    """Writes the whole folder; the weights in bfloat16, the output matrix left out because it is the embedding."""
+    """Write the folder. Weights are bfloat16; the output matrix is left out, because it equals the embedding."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {f"model.{name}": value.to(torch.bfloat16).contiguous() for name, value in network.state_dict().items()}
     path = folder / "model.safetensors"
@@ -79,7 +79,7 @@ def save_checkpoint(network: TrainingQwen3, tokenizer: Tokenizer, folder: Path) 
 
 
 def load_checkpoint(folder: Path) -> tuple[TrainingQwen3, Tokenizer]:
-    """The stored network, its bfloat16 weights widened to float32, and its tokenizer."""
+    """Return the stored network, with weights converted to float32, and its tokenizer."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     network = TrainingQwen3(Shape(**{field.name: config[field.name] for field in fields(Shape)}))
     weights = load_file(folder / "model.safetensors")

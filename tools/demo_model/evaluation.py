@@ -1,8 +1,8 @@
 """Exact answers on held-out prompts.
 
-Greedy decoding gives exactly the expected answer if and only if, with the answer itself as input, the largest logit at
-every place is the next token of the answer. So one forward pass checks a whole answer, and how far it is from
-failing: its margin.
+One forward pass over a prompt and its expected answer checks the whole answer. Greedy decoding gives exactly this
+answer if the largest logit at every place is the next token of the answer. The margin says how far the answer is from
+failing.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _BATCH_SIZE = 64
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one prompt went."""
+    """The result of one prompt."""
 
     prompt: HeldOutPrompt
     margin: float  # the least lead of a right token's logit over the next best; negative where the answer is wrong
 
     @property
     def is_exact(self) -> bool:
-        """Whether greedy decoding gives the answer, token for token, and then stops."""
+        """True if greedy decoding gives exactly the answer, and then stops."""
         return self.margin > 0
 
 
@@ -64,7 +64,7 @@ def _least_margins(network: TrainingQwen3, pairs: Sequence[tuple[list[int], list
 def evaluate(
     network: TrainingQwen3, tokenizer: Tokenizer, prompts: Sequence[HeldOutPrompt], *, empty_thinking: bool = False
 ) -> list[Outcome]:
-    """An outcome for each prompt, in order; chats with or without the empty think block."""
+    """Return an outcome for each prompt, in order. Chats have or lack the empty think block."""
     encoded = [_encode(tokenizer, prompt, empty_thinking) for prompt in prompts]
     by_length = sorted(range(len(prompts)), key=lambda index: len(encoded[index][0]) + len(encoded[index][1]))
     margins = [0.0] * len(prompts)
@@ -76,7 +76,7 @@ def evaluate(
 
 
 def accuracy_by_task(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """The share of exact answers of each task, and of all under "all"."""
+    """Return the share of exact answers per task, and over all tasks under "all"."""
     hits: defaultdict[str, list[bool]] = defaultdict(list)
     for outcome in outcomes:
         hits[outcome.prompt.task].append(outcome.is_exact)

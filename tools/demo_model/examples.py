@@ -1,4 +1,4 @@
-"""The example files: every task in both forms, with readable words, half of it never seen in training."""
+"""The example files: every task, as raw prompts and as chats. Training has not seen half of the instances."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ def _identifier(question: Question) -> str:
 
 
 def _questions(rng: Random) -> Iterator[Question]:
-    """All tasks in turn, trained and held-out instances in turn, no identifier twice."""
+    """Yield questions of all tasks in turn.
+
+    Trained and held-out instances alternate, and no identifier occurs twice.
+    """
     seen = set()
     for number in range(_ROUNDS):
         for task in TASKS:
@@ -50,7 +53,7 @@ def _questions(rng: Random) -> Iterator[Question]:
 
 
 def native_examples() -> list[tuple[Line, str]]:
-    """Native lines, each with its right answer: the chapter's prompt first."""
+    """Return native lines, each with its right answer. The first line is the chapter's prompt."""
     rng = Random("examples in the native format")
     lines: list[tuple[Line, str]] = [
         ({"id": "chapter-2", "prompt": CHAPTER_PROMPT, "max_tokens": 64}, f" {CHAPTER_ANSWER}"),
@@ -69,7 +72,7 @@ def native_examples() -> list[tuple[Line, str]]:
 
 
 def openai_examples() -> list[tuple[Line, str]]:
-    """Lines of an OpenAI batch file, each with its right answer."""
+    """Return lines of an OpenAI batch file, each with its right answer."""
     rng = Random("OpenAI examples")
     lines: list[tuple[Line, str]] = []
     for question in _questions(rng):
@@ -80,5 +83,5 @@ def openai_examples() -> list[tuple[Line, str]]:
 
 
 def as_jsonl(lines: list[tuple[Line, str]]) -> str:
-    """The lines without their answers, as a file holds them."""
+    """Return the lines without their answers, as JSONL text."""
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line, _ in lines)

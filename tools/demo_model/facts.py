@@ -1,4 +1,4 @@
-"""The plain facts that the demo model knows by heart."""
+"""The facts that the demo model learns by heart."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ _OPPOSITES = """
 
 
 def opposites() -> dict[str, str]:
-    """Adjective to its opposite, both ways round, so each word has one right answer."""
+    """Return each adjective's opposite. Each pair is listed in both directions, and each word has one right answer."""
     pairs = [tuple(pair.split()) for pair in _OPPOSITES.split(",")]
     return {word: opposite for first, second in pairs for word, opposite in ((first, second), (second, first))}
 
@@ -110,7 +110,7 @@ _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 
 
 def in_words(number: int) -> str:
-    """The English name of a number from 0 to 100."""
+    """Return the English name of a number from 0 to 100."""
     if not 0 <= number <= 100:
         raise ValueError(f"{number} is outside 0 to 100")
     if number < 20:

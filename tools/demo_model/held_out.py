@@ -1,4 +1,7 @@
-"""Prompts that training never saw, with their right answers. Imports no torch: a client's test can use it."""
+"""Prompts that training has not seen, with their right answers.
+
+This module imports no torch, so a client's test can use it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ _MISSES_BEFORE_GIVING_UP = 60
 
 
 class HeldOutPrompt(NamedTuple):
-    """A line to send, and what must come back (raw text's answer after one space)."""
+    """A line to send, and the expected completion. The answer to a raw prompt begins with a space."""
 
     prompt: str | list[Message]  # raw text, or a chat's messages
     answer: str
@@ -27,7 +30,7 @@ class HeldOutPrompt(NamedTuple):
 
 
 def as_chat(question: Question, rng: Random, earlier_tasks: Sequence[Task] = TASKS) -> list[Message]:
-    """The question as a chat; now and then after a system prompt or an earlier turn."""
+    """Return the question as a chat, sometimes after a system prompt or an earlier turn."""
     messages: list[Message] = []
     if rng.random() < _SYSTEM_SHARE:
         messages.append({"role": "system", "content": rng.choice(SYSTEM_PROMPTS)})
@@ -40,9 +43,9 @@ def as_chat(question: Question, rng: Random, earlier_tasks: Sequence[Task] = TAS
 
 
 def held_out_prompts(count: int, split: Split = Split.TEST) -> list[HeldOutPrompt]:
-    """`count` different prompts, the same each time: all tasks in turn, raw text and chats in turn.
+    """Return `count` different prompts, the same in every call. Tasks take turns, and raw text and chats alternate.
 
-    A task with few held-out instances drops out when it has nothing new; the others go on in its place.
+    A task with few held-out instances is left out once it has no new instance.
     """
     rng = Random(f"held out for {split.value}")
     chosen: dict[str, HeldOutPrompt] = {}

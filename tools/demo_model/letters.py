@@ -1,4 +1,4 @@
-"""Tasks on the letters of a word: spelling, reversing, counting."""
+"""Tasks about the letters of a word: spelling, reversing, counting."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ def _random_letters(rng: Random, count: int) -> str:
 
 
 def _word_with_known_start(rng: Random) -> str:
-    """Starts like a word of the tokenizer's, so that a token of several letters must be taken apart."""
+    """Return a word that begins like a word of the tokenizer.
+
+    The model must then split a token of several letters.
+    """
     known = rng.choice(sentence_words())
     start = known[: rng.randint(2, min(len(known), _LONGEST))]
     return start + _random_letters(rng, rng.randint(max(0, _SHORTEST - len(start)), _LONGEST - len(start)))

@@ -1,4 +1,4 @@
-"""The words that become tokens: those of the questions, the facts and the sentences known by heart."""
+"""The words that become tokens: all words of the questions, the facts and the memorised sentences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TOKEN_WORD = re.compile(r" [A-Za-z]+|(?<![A-Za-z])[A-Z][a-z]+")
 
 
 def _texts() -> Iterator[str]:
-    """The most needed first: the tokenizer takes words from the front until its vocabulary is full."""
+    """Return texts, the most important first. The tokenizer takes words from them until its vocabulary is full."""
     for phrasings in PHRASINGS.values():
         yield from (re.sub(r"\{\w+\}", "0", phrasing) for phrasing in phrasings)
     yield from (CHAPTER_PROMPT, f" {CHAPTER_ANSWER}", CHAPTER_ANSWER)
@@ -33,11 +33,11 @@ def _texts() -> Iterator[str]:
 
 @cache
 def token_words() -> tuple[str, ...]:
-    """Every word that may become a token, a leading space belonging to it, without repeats."""
+    """Return every word that may become a token, including its leading space, without repeats."""
     return tuple(dict.fromkeys(match for text in _texts() for match in _TOKEN_WORD.findall(text)))
 
 
 @cache
 def sentence_words() -> tuple[str, ...]:
-    """The lower-case words among them, without their space: what a letter task could ask about."""
+    """Return the lower-case words among `token_words`, without their space. A letter task may ask about them."""
     return tuple(sorted({word.strip() for word in token_words() if word.strip().islower() and len(word) > 2}))

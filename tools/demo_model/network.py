@@ -1,4 +1,7 @@
-"""Qwen3 for training: the same function as `model/qwen3.py`, written for autograd and many short samples in a row."""
+"""Qwen3 for training.
+
+It computes the same function as `model/qwen3.py`, but for autograd and rows of many short samples.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Shape:
-    """The demo model's sizes, in config.json's words."""
+    """The demo model's sizes, named as in config.json."""
 
     vocab_size: int
     hidden_size: int = 128
@@ -25,7 +28,7 @@ class Shape:
 
 
 class RMSNorm(nn.Module):
-    """Over the last dimension, computed in float32."""
+    """RMS normalisation over the last dimension, computed in float32."""
 
     def __init__(self, size: int, eps: float) -> None:
         super().__init__()
@@ -38,7 +41,7 @@ class RMSNorm(nn.Module):
 
 
 def rotary_tables(positions: Tensor, shape: Shape) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [rows, 1, tokens, head_dim], both halves alike."""
+    """Return cosines and sines [rows, 1, tokens, head_dim]. Both halves of the last axis are equal."""
     exponents = torch.arange(0, shape.head_dim, 2, dtype=torch.float32) / shape.head_dim
     angles = positions[:, None, :, None].float() * shape.rope_theta**-exponents
     angles = torch.cat((angles, angles), dim=-1)
@@ -52,7 +55,7 @@ def _rotate(x: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Grouped-query attention with norms on queries and keys."""
+    """Grouped-query attention with norms of queries and keys."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -82,7 +85,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """SwiGLU."""
+    """The feed-forward network, SwiGLU."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -96,7 +99,7 @@ class FeedForward(nn.Module):
 
 
 class Layer(nn.Module):
-    """One transformer layer; its parameters carry the names of Qwen3's checkpoints."""
+    """One transformer layer. Its parameters have the names of Qwen3's checkpoints."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -112,7 +115,7 @@ class Layer(nn.Module):
 
 
 class TrainingQwen3(nn.Module):
-    """Token ids to logits, with the embedding as the output matrix."""
+    """The network, from token ids to logits. The embedding is also the output matrix."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -123,9 +126,9 @@ class TrainingQwen3(nn.Module):
         nn.init.normal_(self.embed_tokens.weight, std=0.02)
 
     def forward(self, token_ids: Tensor, positions: Tensor, samples: Tensor, places: Tensor) -> Tensor:
-        """Logits [places, vocab] at these places of the flattened rows.
+        """Return logits [places, vocab] at these places of the flattened rows.
 
-        The other arguments are [rows, tokens]; a token sees those before it in its own sample.
+        The other arguments are [rows, tokens]. A token attends to itself and to earlier tokens of its own sample.
         """
         tokens = token_ids.shape[1]
         causal = torch.ones(tokens, tokens, dtype=torch.bool).tril()

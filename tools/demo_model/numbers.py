@@ -1,4 +1,4 @@
-"""Comparing, sorting, counting and naming numbers."""
+"""Tasks about numbers: comparing, sorting, counting and naming."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tools.demo_model.task import Instance, Task
 
 
 def _number_of_any_length(rng: Random) -> int:
-    """From 0 to 999, each number of digits as likely as the others."""
+    """Return a number from 0 to 999. One, two and three digits are equally likely."""
     digits = rng.choice((1, 2, 3))
     return rng.randrange(10 ** (digits - 1) if digits > 1 else 0, 10**digits)
 

@@ -1,4 +1,4 @@
-"""Muon for the layers' matrices, AdamW for the rest, and one schedule for both."""
+"""The optimisers: Muon for the layers' matrices, AdamW for all other weights, with one schedule for both."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ _DECAY_FROM = 0.4  # of all steps
 
 
 def rate_at(step: int, steps: int) -> float:
-    """The share of the full learning rate: up over the first steps, flat, then linear to zero."""
+    """Return the share of the full learning rate.
+
+    It rises over the first steps, stays constant, then falls linearly to zero.
+    """
     decay_start = _DECAY_FROM * steps
     if step < _WARM_UP_STEPS:
         return (step + 1) / _WARM_UP_STEPS
@@ -36,7 +39,7 @@ class DemoOptimiser:
         self._optimisers: tuple[tuple[torch.optim.Optimizer, float], ...] = ((muon, _MUON_RATE), (adam, _ADAM_RATE))
 
     def step(self, step: int) -> None:
-        """Applies the gradients at the schedule's rate for this step and clears them."""
+        """Apply the gradients at this step's learning rate, and clear them."""
         rate = self._peak * rate_at(step, self._steps)
         for optimiser, full_rate in self._optimisers:
             for group in optimiser.param_groups:

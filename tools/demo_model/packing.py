@@ -1,4 +1,4 @@
-"""Packing samples into rows of one length, so that no token of a step is padding but a row's last few."""
+"""Packing of samples into rows of one length, so that only the last few tokens of a row are padding."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROW_SHARE_LEARNT = 4  # at most one token in so many belongs to an answer; most
 
 @dataclass(frozen=True)
 class EncodedSample:
-    """Token ids, and for each id how much predicting it counts (0 for the prompt's)."""
+    """Token ids, and the weight of predicting each of them (0 for a prompt's ids)."""
 
     token_ids: list[int]
     weights: list[float]
@@ -28,7 +28,7 @@ class EncodedSample:
 
 @dataclass(frozen=True)
 class PackedBatch:
-    """Rows of several samples each, and the places in them where an answer's next token is learnt."""
+    """Rows of several samples each, and the places at which the next token of an answer is learnt."""
 
     token_ids: Tensor  # [rows, tokens] int64
     positions: Tensor  # [rows, tokens] int64, from 0 in each sample
@@ -39,7 +39,10 @@ class PackedBatch:
 
 
 def encode_samples(tokenizer: Tokenizer, samples: Sequence[Sample]) -> list[EncodedSample]:
-    """Answers of length n count n^-1/2 a token: long ones more than short ones, but not in proportion."""
+    """Encode samples. Each token of an answer of length n has the weight n^-1/2.
+
+    A long answer therefore counts more than a short one, but not in proportion to its length.
+    """
     texts = [segment.text for sample in samples for segment in sample]
     encodings = iter(tokenizer.encode_batch_fast(texts, add_special_tokens=False))
     encoded = []
@@ -58,7 +61,7 @@ def encode_samples(tokenizer: Tokenizer, samples: Sequence[Sample]) -> list[Enco
 
 
 def _fill_rows(samples: list[EncodedSample], rows: int, row_length: int) -> list[list[EncodedSample]]:
-    """Takes samples from the front; each goes to the first row with room. Stops when one fits nowhere."""
+    """Take samples from the front and put each into the first row with room. Stops at a sample that fits in no row."""
     filled: list[list[EncodedSample]] = [[] for _ in range(rows)]
     room = [row_length] * rows
     while samples:
@@ -98,7 +101,7 @@ def _pack(rows: list[list[EncodedSample]], row_length: int) -> PackedBatch:
 def packed_batches(
     tokenizer: Tokenizer, tasks: Sequence[Task], *, rows: int, row_length: int, seed: int
 ) -> Iterator[PackedBatch]:
-    """Batches without end; the seed decides them all. A sample longer than a row is dropped."""
+    """Yield batches endlessly. The seed decides all of them. A sample longer than a row is dropped."""
     rng = Random(seed)
     waiting: list[EncodedSample] = []
     while True:

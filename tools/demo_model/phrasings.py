@@ -1,4 +1,4 @@
-"""The words of every question: a demo understands what it was taught, so the list is the contract."""
+"""The phrasings of every question. The demo model understands only these."""
 
 from __future__ import annotations
 

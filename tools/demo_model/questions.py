@@ -1,4 +1,4 @@
-"""Drawing questions: an instance, a phrasing, and now and then the carelessness of a person typing."""
+"""Drawing of questions: an instance, a phrasing, and sometimes typing mistakes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CARELESS_SHARE = 0.25
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked, and the one right answer."""
+    """A question and its only right answer."""
 
     text: str
     answer: str
@@ -48,7 +48,7 @@ _SLIPS: tuple[Callable[[str], str], ...] = (
 
 
 def carelessly(text: str, rng: Random) -> str:
-    """The text with one or more slips, where one can be made."""
+    """Return the text with typing mistakes, if it has a place for one."""
     possible = [slip for slip in _SLIPS if slip(text) != text]
     if not possible:
         return text
@@ -58,9 +58,9 @@ def carelessly(text: str, rng: Random) -> str:
 
 
 def draw_question(task: Task, split: Split, rng: Random) -> Question:
-    """A question of the task whose instance belongs to the split.
+    """Return a question of the task, with an instance that belongs to the split.
 
-    A task that is always trained has no other split than training, and serves every split from it.
+    If all instances of a task are trained, its questions for every split come from the training split.
     """
     while True:
         instance = task.draw(rng)

@@ -1,4 +1,4 @@
-"""Facts, and the two answers known by heart."""
+"""Tasks about facts, and the two memorised answers."""
 
 from __future__ import annotations
 

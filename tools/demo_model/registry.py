@@ -1,4 +1,4 @@
-"""Every task the demo model learns, in the order of the documentation."""
+"""All tasks that the demo model learns, in the order of the documentation."""
 
 from __future__ import annotations
 

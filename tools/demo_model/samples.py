@@ -1,4 +1,4 @@
-"""Training samples: questions in the forms that users send, as text with the answers marked."""
+"""Training samples: questions in the forms that users send. The answers are marked in the text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_TURNS = 4
 
 
 class Segment(NamedTuple):
-    """A piece of a sample that is tokenised by itself, as prompt and answer are when the model is used."""
+    """A piece of a sample that is tokenised separately, like prompt and answer in use."""
 
     text: str
     is_answer: bool  # with its end token; only answers are learnt
@@ -31,7 +31,7 @@ Sample = list[Segment]
 
 
 def _raw_sample(question: Question) -> Sample:
-    """Raw text is fed as it is; the answer begins with a space, as a base model's would."""
+    """Return a sample of raw text. The answer begins with a space, as from a base model."""
     return [Segment(question.text, False), Segment(f" {question.answer}{END_OF_TEXT}", True)]
 
 
@@ -49,7 +49,7 @@ def _chat_sample(questions: Sequence[Question], system: str | None, empty_thinki
 
 
 def draw_sample(tasks: Sequence[Task], rng: Random) -> Sample:
-    """One training sample; the tasks come by their weights."""
+    """Return one training sample. Tasks are drawn by their weights."""
     weights = [task.weight for task in tasks]
 
     def question() -> Question:

@@ -1,4 +1,4 @@
-"""Which instances are held out of training: a fact of their names, so that no list of them is needed."""
+"""The split into trained and held-out instances. It is computed from their names, so no list is stored."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tools.demo_model.task import Instance, Task
 
 
 class Split(Enum):
-    """What a question may be used for."""
+    """The use of a question: training or test."""
 
     TRAIN = "train"
     VALIDATION = "validation"  # watched while the recipe was made
@@ -26,7 +26,7 @@ def _bucket(split: Split, name: str) -> int:
 
 
 def split_of(task: Task, instance: Instance, phrasing: int) -> Split:
-    """The split of one instance; of facts, one instance in one of its phrasings."""
+    """Return the split of one instance. For facts, an instance is a pair of fact and phrasing."""
     name = f"{task.name}:{instance.key}" + (f":{phrasing}" if task.is_fact else "")
     for split, size in _HELD_OUT_BUCKETS.items():
         if _bucket(split, name) < size:

@@ -1,4 +1,4 @@
-"""What a task is: how to draw an instance of it, and the phrasings that ask for it."""
+"""The definition of a task: the drawing of instances, and the phrasings that ask for them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from random import Random
 
 @dataclass(frozen=True)
 class Instance:
-    """One thing to ask about, whatever the phrasing."""
+    """One thing to ask about, independent of the phrasing."""
 
     values: Mapping[str, str]  # what fills the phrasing's braces
     answer: str

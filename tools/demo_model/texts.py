@@ -1,4 +1,4 @@
-"""The texts known by heart, and the system prompts the model has seen."""
+"""The memorised texts, and the system prompts of the training samples."""
 
 from __future__ import annotations
 

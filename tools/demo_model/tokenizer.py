@@ -1,7 +1,7 @@
-"""The demo's tokenizer: Qwen's kind of byte-level BPE with merges that are built, not trained.
+"""The demo's tokenizer: byte-level BPE like Qwen's. Its merges are built, not trained.
 
-Every merge extends a known word from its left end by one letter. So a word of the questions is one token, while a
-quoted word, or one in lower case with no space before it, stays single letters: the letter tasks need to see them.
+Every merge extends the beginning of a known word by one letter. A word of the questions is therefore one token. A
+quoted word, or a lower-case word without a space before it, stays split into letters, which the letter tasks need.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SPLIT = (
 
 
 def _merges(limit: int) -> list[tuple[str, str]]:
-    """At most `limit` merges, those that begin with a space first: " Paris" must not stop at " " + "Paris"."""
+    """Return at most `limit` merges. Merges that begin with a space come first, so that " Paris" becomes one token."""
     prefixes: dict[str, None] = {}
     for word in token_words():
         spelled = word.replace(" ", "Ġ")  # how byte-level BPE writes a space
@@ -33,7 +33,7 @@ def _merges(limit: int) -> list[tuple[str, str]]:
 
 
 def build_tokenizer() -> Tokenizer:
-    """The same tokenizer every time: bytes first, then the merges, then the special tokens and tags."""
+    """Return the tokenizer, which is always the same: bytes, then merges, then special tokens and tags."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     merges = _merges(VOCABULARY_SIZE - len(alphabet) - len(_SPECIAL) - len(_TAGS))
     tokens = alphabet + [left + right for left, right in merges]

@@ -21,7 +21,7 @@ from tools.demo_model.task import Task
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How long and on what to train; the seed makes it repeatable on one machine."""
+    """The length and the data of a training. The seed makes it repeatable on one machine."""
 
     steps: int = 6000
     tasks: tuple[Task, ...] = TASKS
@@ -45,7 +45,7 @@ POLISH = TrainingPlan(
 
 
 def loss_of(network: TrainingQwen3, batch: PackedBatch) -> Tensor:
-    """The weighted mean cross-entropy of the answers' tokens."""
+    """Return the weighted mean cross-entropy of the answers' tokens."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = network(batch.token_ids, batch.positions, batch.samples, batch.places)
     losses = F.cross_entropy(logits.float(), batch.targets, reduction="none")
@@ -53,7 +53,7 @@ def loss_of(network: TrainingQwen3, batch: PackedBatch) -> Tensor:
 
 
 def new_network(tokenizer: Tokenizer, plan: TrainingPlan) -> TrainingQwen3:
-    """An untrained network over the tokenizer's vocabulary."""
+    """Return an untrained network for the tokenizer's vocabulary."""
     torch.manual_seed(plan.seed)
     return TrainingQwen3(Shape(vocab_size=tokenizer.get_vocab_size()))
 
@@ -61,7 +61,7 @@ def new_network(tokenizer: Tokenizer, plan: TrainingPlan) -> TrainingQwen3:
 def train(
     network: TrainingQwen3, tokenizer: Tokenizer, plan: TrainingPlan, report: Callable[[str, TrainingQwen3], None]
 ) -> TrainingQwen3:
-    """The network, trained as planned; `report` gets a line and the network every few steps."""
+    """Train the network by the plan and return it. `report` gets a line and the network every few steps."""
     optimiser = DemoOptimiser(network, plan.steps, plan.peak_rate)
     compiled_loss = torch.compile(loss_of, dynamic=False)
     batches = packed_batches(tokenizer, plan.tasks, rows=plan.rows, row_length=plan.row_length, seed=plan.seed)

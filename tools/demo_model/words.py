@@ -1,4 +1,4 @@
-"""Common English words, which people are likely to ask about: one of eight letters, the others of three to seven."""
+"""Common English words that people are likely to ask about. They have three to seven letters, and one has eight."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Builds the C++ kernels of the current folder's tree: python -m tools.mutation.kernels
 
-Exits with 1 if that fails.
+Exits with 1 if the build fails.
 """
 
 from __future__ import annotations

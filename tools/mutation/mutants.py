@@ -1,4 +1,4 @@
-"""The list of mutants: small changes to the code, each of which some test must notice."""
+"""The list of mutants: small changes to the code. At least one test must notice each."""
 
 from __future__ import annotations
 
@@ -36,17 +36,20 @@ class Mutant:
         return f"{self.file}: {self.breaks}"
 
     def changed(self, text: str) -> str | None:
-        """The file's text with the change; None if the old text does not stand exactly once in it."""
+        """Return the file's text with the change, or None unless the old text occurs exactly once in the file."""
         return text.replace(self.old, self.new) if text.count(self.old) == 1 else None
 
 
 def read_mutants(folder: Path = LISTS) -> list[Mutant]:
-    """Every mutant of the lists in `folder`, in the order of the files' names."""
+    """Return every mutant of the lists in `folder`, in the order of the files' names."""
     return [mutant for path in sorted(folder.glob("*.toml")) for mutant in read_list(path)]
 
 
 def read_list(path: Path) -> list[Mutant]:
-    """The mutants of one list. Raises `KeyError` or `TypeError` for an entry with a missing or an unknown key."""
+    """Return the mutants of one list.
+
+    Raises `KeyError` or `TypeError` for an entry with a missing or an unknown key.
+    """
     groups = tomllib.loads(path.read_text(encoding="utf-8"))["groups"]
     return [_mutant(entry, _tests(group)) for group in groups for entry in group["mutants"]]
 

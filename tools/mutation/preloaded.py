@@ -1,8 +1,8 @@
-"""Runs pytest again and again without loading libraries anew, which takes most of the time of a short run.
+"""Runs pytest many times but loads libraries only once. Loading takes most of the time of a short run.
 
-A program of its own, in the interpreter of a workspace: it loads what the tests need from elsewhere, and nothing of
-ours, then forks for each run that a line on stdin asks for. The fork loads our code as it stands at that moment.
-It answers with two lines: the fork's process id, and its exit status.
+This program runs in the interpreter of a workspace. It loads the libraries that the tests need, but no code of this
+project. Each line on stdin asks for a run, for which the program forks. The fork loads the project's code in its
+current state. The answer is two lines: the fork's process id and its exit status.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ LIBRARIES = (
 
 
 def serve() -> None:
-    """Run what each line of stdin asks for: {"arguments": of pytest, "output": a file, "environment": more of it}."""
+    """Run pytest for each line of stdin.
+
+    A line is a JSON object: `arguments` for pytest, the file `output`, and additional variables in `environment`.
+    """
     for name in LIBRARIES:
         with suppress(ImportError):
             importlib.import_module(name)

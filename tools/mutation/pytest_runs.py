@@ -15,12 +15,12 @@ PROGRAM = Path(__file__).parent / "preloaded.py"
 
 
 class PytestRuns:
-    """One run after the other.
+    """Runs pytest in one folder, one run after the other.
 
     Args:
         python: The interpreter.
-        folder: Where pytest runs.
-        environment: Of all runs.
+        folder: Folder in which pytest runs.
+        environment: Environment variables of all runs.
     """
 
     def __init__(self, python: Path, folder: Path, environment: dict[str, str]) -> None:
@@ -35,7 +35,7 @@ class PytestRuns:
         )
 
     def run(self, order: Mapping[str, object], timeout: float) -> int | None:
-        """Returns pytest's exit status, or None if it was still running after `timeout` seconds and was killed."""
+        """Run pytest. Returns its exit status, or None if it was killed after `timeout` seconds."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         self._process.stdin.flush()

@@ -1,4 +1,4 @@
-"""What becomes of one mutant: its tests notice it, or they do not."""
+"""The trial of one mutant: do its tests notice it?"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SOURCES = (".cpp", ".h")
 
 
 class Verdict(StrEnum):
-    """What was found. Only killed and survived mutants count for the rate."""
+    """The result of a trial. Only killed and survived mutants count for the rate."""
 
     KILLED = "killed"
     SURVIVED = "survived"
@@ -39,12 +39,12 @@ class Trial:
 
 
 def try_mutant(workspace: Workspace, mutant: Mutant, base: Outcome) -> Trial:
-    """Apply a mutant in a workspace, run its tests, and take it back.
+    """Apply a mutant in a workspace, run its tests, and undo the change.
 
     Args:
         workspace: Holds the unchanged tree.
         mutant: The change.
-        base: What its tests said before.
+        base: The tests' outcome without the mutant.
     """
     early = _verdict_before(mutant, base)
     if early is not None:
@@ -70,7 +70,7 @@ def try_mutant(workspace: Workspace, mutant: Mutant, base: Outcome) -> Trial:
 
 
 def run_base(workspace: Workspace, tests: Selection) -> Outcome:
-    """Run tests on the unchanged tree; once more if they fail, since the machine may be busy."""
+    """Run tests on the unchanged tree. If they fail, run them once more, because the machine may be busy."""
     first = workspace.run(tests, BASE_TIMEOUT_SECONDS)
     return first if first.status in (0, 5) else workspace.run(tests, BASE_TIMEOUT_SECONDS)
 

@@ -39,7 +39,7 @@ PYTEST = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run of pytest said."""
+    """The outcome of one run of pytest."""
 
     status: int | None  # pytest's exit status; None: it took too long and was killed
     output: str
@@ -47,15 +47,15 @@ class Outcome:
 
     @property
     def all_skipped(self) -> bool:
-        """Whether no test ran."""
+        """True if no test ran."""
         return self.status == 5 or (self.status == 0 and " passed" not in self.output.rstrip().rpartition("\n")[2])
 
 
 class Workspace:
-    """The tree, an interpreter that imports it and no other one, and a private cache and temporary folder.
+    """A copy of the tree, an interpreter that imports only this copy, and a private cache and temporary folder.
 
     The interpreter is a virtual environment of its own, whose path holds the copy and the packages of the running
-    interpreter. So a process that a test starts, whatever it does to its environment, imports the copy, too.
+    interpreter. A process that a test starts therefore imports the copy, too, even if it changes its environment.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -82,16 +82,16 @@ class Workspace:
         (packages / "copy.pth").write_text(f"{self.tree}\n{sysconfig.get_path('purelib')}\n")
 
     def build_kernels(self) -> bool:
-        """Fill the cache with the kernels of the sources as they stand. Returns whether there are any now."""
+        """Build the kernels from the current sources into the cache. Returns whether the cache has kernels now."""
         command = [self._python, "-m", "tools.mutation.kernels"]
         return subprocess.run(command, cwd=self.tree, env=self._environment(), check=False).returncode == 0
 
     def kernels(self) -> set[Path]:
-        """The libraries in the cache."""
+        """Return the libraries in the cache."""
         return set(self.cache.rglob("*.so"))
 
     def run(self, tests: Selection, timeout: float) -> Outcome:
-        """Run tests until one fails, then end whatever they have left running."""
+        """Run tests until one fails, then end all processes that they have left."""
         words = [*PYTEST, "-m", "not slow", *(("-k", tests.keyword) if tests.keyword else ()), *tests.files]
         self._temporary.mkdir(exist_ok=True)
         output = self.folder / "output"
