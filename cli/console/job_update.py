@@ -70,7 +70,7 @@ class Pace:
 
     @property
     def per_second(self) -> float | None:
-        """The rate, or None until there are samples of two different times."""
+        """The rate per second. None until there are samples of two different times."""
         if len(self._samples) < 2:
             return None
         (first_time, first_count), (last_time, last_count) = self._samples[0], self._samples[-1]

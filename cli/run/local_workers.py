@@ -108,7 +108,7 @@ class LocalWorkers:
             self._workers[index] = self._start(worker.log)
 
     def ask_to_stop(self) -> None:
-        """Ask the workers to store their finished lines and end. Does not wait for them."""
+        """Ask the workers to store their finished lines and to end. Does not wait for the workers."""
         for worker in self._workers:
             worker.process.send_signal(signal.SIGTERM)
 

@@ -20,7 +20,10 @@ class Delivery:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine-delivery")
 
     def deliver(self, sequence: Sequence, finished_at: float) -> None:
-        """Queue a finished sequence; its ticket is fulfilled soon. `finished_at` is in `time.monotonic()` seconds."""
+        """Queue a finished sequence, whose ticket the thread will fulfil.
+
+        `finished_at` is in `time.monotonic()` seconds.
+        """
         self._thread.submit(self._deliver, sequence, finished_at)
 
     def close(self) -> None:

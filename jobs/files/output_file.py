@@ -116,7 +116,7 @@ def same_file(one: Path, other: Path) -> bool:
 
 
 def check_writable(path: Path) -> None:
-    """Check early that `OutputFile(path)` can begin. Makes and removes a temporary file.
+    """Check, before any work is done, that `OutputFile(path)` can begin. Makes and removes a temporary file.
 
     Raises:
         OutputNotWritable: The path's folder is missing or not writable, or the path is a directory.

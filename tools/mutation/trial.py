@@ -42,8 +42,8 @@ def try_mutant(workspace: Workspace, mutant: Mutant, base: Outcome) -> Trial:
     """Apply a mutant in a workspace, run its tests, and undo the change.
 
     Args:
-        workspace: Holds the unchanged tree.
-        mutant: The change.
+        workspace: A copy of the unchanged tree.
+        mutant: The change to apply.
         base: The tests' outcome without the mutant.
     """
     early = _verdict_before(mutant, base)
