@@ -45,11 +45,11 @@ class ChaosClient:
             source="chaos",
             created_at=time.time(),
         )
-        insist(lambda: store.create(spec))
+        insist(lambda: store.submissions.create(spec))
         for index in range(spec.num_shards):
             shard = ShardRef(spec.id, index)
-            insist(lambda shard=shard: store.add_shard(shard, self._lines[shard.index * size :][:size]))  # type: ignore[misc]
-        shards = insist(lambda: store.open(spec.id))
+            insist(lambda shard=shard: store.submissions.add_shard(shard, self._lines[shard.index * size :][:size]))  # type: ignore[misc]
+        shards = insist(lambda: store.submissions.open(spec.id))
         insist(lambda: self._cluster.hints.send(spec.model, shards))
         return spec.id
 
@@ -69,11 +69,11 @@ class ChaosClient:
 
     def texts(self, job_id: str) -> list[str | None]:
         """Return the texts of all lines, in order."""
-        return [line.text for line in insist(lambda: list(self._cluster.store.results(job_id)))]
+        return [line.text for line in insist(lambda: list(self._cluster.store.jobs.results(job_id)))]
 
     def problems(self, job_id: str, reference: list[str | None]) -> Iterator[str]:
         """Yield the faults of an ended job."""
-        job, lines = self._job(job_id), insist(lambda: list(self._cluster.store.results(job_id)))
+        job, lines = self._job(job_id), insist(lambda: list(self._cluster.store.jobs.results(job_id)))
         if job.state is not JobState.COMPLETED:
             yield f"{job_id} is {job.state}"
         if [line.index for line in lines] != list(range(len(self._lines))):
@@ -91,7 +91,7 @@ class ChaosClient:
                 yield f"{job_id} line {line.index} has another text"
 
     def _job(self, job_id: str) -> Job:
-        return insist(lambda: self._cluster.store.job(job_id))
+        return insist(lambda: self._cluster.store.jobs.get(job_id))
 
 
 def insist(call: Callable[[], T]) -> T:

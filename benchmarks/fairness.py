@@ -68,13 +68,13 @@ class FairnessBench:
         now = time.time()
         size = shard_size(num_lines)
         spec = NewJob(new_job_id(now), MODEL, "native", self._defaults, 1, num_lines, size, "bench", now)
-        self._store.create(spec)
+        self._store.submissions.create(spec)
         for shard in range(spec.num_shards):
             places = range(shard * size, min((shard + 1) * size, num_lines))
-            self._store.add_shard(ShardRef(spec.id, shard), [self._prompt(place) for place in places])
+            self._store.submissions.add_shard(ShardRef(spec.id, shard), [self._prompt(place) for place in places])
         self._submitted += num_lines
         opened_at = time.time()
-        self._hints.send(MODEL, self._store.open(spec.id))
+        self._hints.send(MODEL, self._store.submissions.open(spec.id))
         return spec.id, opened_at
 
     def _prompt(self, place: int) -> Prompt:
@@ -84,12 +84,12 @@ class FairnessBench:
     def passage(self, num_lines: int) -> Passage:
         """Run a small job and return its times."""
         job_id, stored_at = self.submit(num_lines)
-        while not (job := self._store.job(job_id)).state.ended:
+        while not (job := self._store.jobs.get(job_id)).state.ended:
             time.sleep(POLL_SECONDS)
         ended_at = time.time()
         assert job.completed == num_lines and job.first_step_at is not None, job
         first_tokens, last_tokens = [], []
-        for line in self._store.results(job_id):
+        for line in self._store.jobs.results(job_id):
             assert line.latency is not None
             last_tokens.append(line.finished_at)
             first_tokens.append(line.finished_at - (line.latency.e2el_ms - line.latency.ttft_ms) / 1000)
@@ -110,7 +110,7 @@ class FairnessBench:
 
     def _tokens(self) -> int:
         """Return the number of tokens in the worker's last report, which is at most a second old."""
-        return sum(report.output_tokens for report in self._store.workers())
+        return sum(report.output_tokens for report in self._store.fleet.workers())
 
 
 def report(alone: list[Passage], behind: list[Passage]) -> str:

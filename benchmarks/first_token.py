@@ -35,20 +35,20 @@ def seconds_to_first_token(options: argparse.Namespace, cache: Path, scratch: Pa
     with running_valkey(scratch) as server:
         store, name = connect(server.url), served_name(str(options.model))
         spec = NewJob(new_job_id(time.time()), name, "native", SamplingSettings(), 1, 1, 1, "bench", time.time())
-        store.create(spec)
+        store.submissions.create(spec)
         line = SamplingSettings(max_tokens=1, temperature=0, ignore_eos=True)
-        store.add_shard(ShardRef(spec.id, 0), [Prompt(0, "line", text="What is a worker?", settings=line)])
-        CeleryHints(server.url).send(name, store.open(spec.id))
+        store.submissions.add_shard(ShardRef(spec.id, 0), [Prompt(0, "line", text="What is a worker?", settings=line)])
+        CeleryHints(server.url).send(name, store.submissions.open(spec.id))
         settings = {"redis_url": server.url, "model": str(options.model), "quantize": options.quantize}
         own_cache = ("env", "-u", CACHE_VARIABLE, f"XDG_CACHE_HOME={cache}")
         started_at = time.time()
         with WorkerUnderTest(settings, scratch / "worker.log", prefix=own_cache) as worker:
-            while not (job := store.job(spec.id)).state.ended:
+            while not (job := store.jobs.get(spec.id)).state.ended:
                 if worker.has_ended or time.time() - started_at > LIMIT_SECONDS:
                     raise SystemExit(worker.log)
                 time.sleep(POLL_SECONDS)
         assert job.completed == 1, job
-        return next(iter(store.results(spec.id))).finished_at - started_at
+        return next(iter(store.jobs.results(spec.id))).finished_at - started_at
 
 
 def main() -> None:

@@ -69,15 +69,15 @@ class KillBench:
         time.sleep(self._luck.uniform(0, 0.5))  # not only just after a flush
         victim.kill()
         killed_at = time.monotonic()
-        done = {line.index for line in cluster.store.results(job_id)}
+        done = {line.index for line in cluster.store.jobs.results(job_id)}
         orphans = self._shards_of(job_id, victim_id)
         freed, first, every = self._wait_for_takeover(job_id, victim_id, orphans, killed_at)
         cluster.wait_until_ended(job_id, JOB_LIMIT_SECONDS)
         cluster.check_results(job_id, lines)
         survivor.wait_until(cluster.store, "idle")
         computed = self._report(survivor)[1] - before
-        spec = cluster.store.job(job_id).spec
-        shares = {share.worker_id: share.output_tokens for share in cluster.store.stats(job_id).workers}
+        spec = cluster.store.jobs.get(job_id).spec
+        shares = {share.worker_id: share.output_tokens for share in cluster.store.jobs.stats(job_id).workers}
         kept = sum(num_tokens(index) for index in done if index // spec.shard_size in orphans)
         needed = sum(map(num_tokens, range(lines))) - shares.get(victim_id, 0) - kept
         assert survivor_id in shares
@@ -89,7 +89,7 @@ class KillBench:
 
     def _report(self, worker: WorkerUnderTest) -> tuple[str, int]:
         """Return the worker's id, and the number of tokens that it has computed."""
-        (report,) = [report for report in self._cluster.store.workers() if report.pid == worker.pid]
+        (report,) = [report for report in self._cluster.store.fleet.workers() if report.pid == worker.pid]
         return report.worker_id, report.output_tokens
 
     def _shards_of(self, job_id: str, worker_id: str) -> set[int]:

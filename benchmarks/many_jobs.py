@@ -32,9 +32,9 @@ def store_jobs(store: JobStore, num_jobs: int) -> list[str]:
     for number in range(num_jobs):
         now = oldest + number  # an id shows its second
         spec = NewJob(new_job_id(now), "someone/stub", "native", SamplingSettings(), 1, 1, 1, f"{number}.jsonl", now)
-        store.create(spec)
-        store.add_shard(ShardRef(spec.id, 0), [Prompt(0, "line-0", text=f"Prompt {number}")])
-        store.open(spec.id)
+        store.submissions.create(spec)
+        store.submissions.add_shard(ShardRef(spec.id, 0), [Prompt(0, "line-0", text=f"Prompt {number}")])
+        store.submissions.open(spec.id)
         ids.append(spec.id)
     return ids
 

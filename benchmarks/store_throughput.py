@@ -77,30 +77,30 @@ def measure(store: JobStore, client: redis.Redis, num_lines: int, shard_size: in
     before = client.info("memory")["used_memory"]
 
     with rate("add_shard", num_lines):
-        store.create(spec)
+        store.submissions.create(spec)
         for shard in range(spec.num_shards):
-            store.add_shard(ShardRef("job", shard), prompts[shard * shard_size : (shard + 1) * shard_size])
-        store.open("job")
+            store.submissions.add_shard(ShardRef("job", shard), prompts[shard * shard_size : (shard + 1) * shard_size])
+        store.submissions.open("job")
     stats = ShardStats("worker", "cpu", "float32", "none", True, 0.0, 0.0)
     with rate("run", num_lines):
         for shard in range(spec.num_shards):
             run_shard(store, ShardRef("job", shard), completions, stats)
     with rate("results", num_lines):
-        assert sum(1 for _ in store.results("job")) == num_lines
+        assert sum(1 for _ in store.jobs.results("job")) == num_lines
     used = client.info("memory")["used_memory"] - before
     print(f"memory     {used / 1e6:,.1f} MB for {json_bytes / 1e6:,.1f} MB of JSON: {used / json_bytes:.2f}")
     with rate("delete", num_lines):
-        store.delete("job")
+        store.control.delete("job")
 
 
 def run_shard(store: JobStore, shard: ShardRef, completions: list[Completion], stats: ShardStats) -> None:
     """Do what a worker does with a shard, but without a model."""
-    lease = store.lease(shard, "worker", 60)
+    lease = store.work.lease(shard, "worker", 60)
     assert lease is not None
-    lines = [prompt.index for prompt in store.pending(lease)]
+    lines = [prompt.index for prompt in store.work.pending(lease)]
     for start in range(0, len(lines), FLUSH_LINES):
-        store.write(lease, [completions[line] for line in lines[start : start + FLUSH_LINES]])
-    store.finish_shard(lease, stats)
+        store.work.write(lease, [completions[line] for line in lines[start : start + FLUSH_LINES]])
+    store.work.finish_shard(lease, stats)
 
 
 def main() -> None:

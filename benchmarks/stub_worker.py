@@ -13,12 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks.store_throughput import text
 from jobs.records.completion import Completion, Latency, Usage
-from jobs.records.job import Lease
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import FinishReason
 from jobs.records.shard_stats import ShardStats
 from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
+from jobs.stores.worker_facets import Leased
 from worker.shards.outbox import FLUSH_LINES
 
 THREADS = 4
@@ -34,7 +34,7 @@ def main() -> None:
     luck = random.Random(1)
     answers = [text(luck, 60) for _ in range(ANSWERS)]
     store = connect(options.redis_url)
-    model = store.job(options.job).spec.model
+    model = store.jobs.get(options.job).spec.model
     with ThreadPoolExecutor(THREADS) as pool:
         for done in [pool.submit(_work, store, model, answers) for _ in range(THREADS)]:
             done.result()
@@ -42,11 +42,12 @@ def main() -> None:
 
 def _work(store: JobStore, model: str, answers: Sequence[str]) -> None:
     stats = ShardStats("stub", "cpu", "float32", "none", True, 0.0, 0.0)
-    while isinstance(lease := store.lease_next(model, "stub", 60, ()), Lease):
-        completions = [_completion(prompt, answers[prompt.index % ANSWERS]) for prompt in store.pending(lease)]
+    while isinstance(found := store.work.lease_next(model, "stub", 60), Leased):
+        lease = found.lease
+        completions = [_completion(prompt, answers[prompt.index % ANSWERS]) for prompt in store.work.pending(lease)]
         for start in range(0, len(completions), FLUSH_LINES):
-            store.write(lease, completions[start : start + FLUSH_LINES])
-        store.finish_shard(lease, stats)
+            store.work.write(lease, completions[start : start + FLUSH_LINES])
+        store.work.finish_shard(lease, stats)
 
 
 def _completion(prompt: Prompt, answer: str) -> Completion:

@@ -7,9 +7,9 @@ these commands makes a crash in between harmless (`jobs/stores/redis/index.py`).
 | key | type | holds |
 |---|---|---|
 | `qwen-batch:{JOB}:meta` | hash | the spec, the state and every counter of lines and tokens |
-| `qwen-batch:{JOB}:open` | sorted set | shards that need a worker, scored by index, plus 2^40 if they must run alone |
+| `qwen-batch:{JOB}:open` | sorted set | shards that need a worker, scored by index, plus 2^40 if they are quarantined |
 | `qwen-batch:{JOB}:leases` | sorted set | shards that a worker holds, scored by expiry (ms, the server's clock) |
-| `qwen-batch:{JOB}:shard:N` | hash | lines, token, holder, second runner, attempts, failed lines, expired leases |
+| `qwen-batch:{JOB}:shard:N` | hash | lines, token, holder, backup, attempts, failed lines, crash counts |
 | `qwen-batch:{JOB}:input:N` | string | the shard's prompts: a JSON array, zstd |
 | `qwen-batch:{JOB}:running:N` | hash | line index -> completion (JSON), until the shard is finished |
 | `qwen-batch:{JOB}:results:N` | string | a finished shard's completions in input order: a JSON array, zstd |
@@ -27,9 +27,14 @@ from dataclasses import dataclass
 
 PREFIX = "qwen-batch:"
 
+# Version number of the data that processes exchange and store. Increase it when the previous version could misread data
+# of this version, or the other way round. Examples are another layout of keys, another meaning of a field, or another
+# hint. A new field with a default needs no increase.
+WIRE_FORMAT = 2
+
 # --- Indexes ---------------------------------------------------------------------------------------------------
 
-FORMAT = PREFIX + "format"  # string: the number of `jobs/wire_format.py`; the first process to use the store sets it
+FORMAT = PREFIX + "format"  # string: the number of `WIRE_FORMAT`; the first process to use the store sets it
 JOBS = PREFIX + "jobs"  # sorted set: job id, scored by creation time in seconds
 RUNS = PREFIX + "runs"  # hash: fingerprint of a `run` -> job id
 WORKERS = PREFIX + "workers"  # sorted set: worker id, scored by its start in seconds
@@ -37,19 +42,19 @@ MODELS = PREFIX + "models"  # hash: served model -> model card (JSON)
 
 
 def unfinished(model: str) -> str:
-    """Return the key of the model's unfinished jobs: a sorted set, next in turn first.
+    """Return the key of the model's unfinished jobs: a sorted set, next to serve first.
 
     A score is minus 10^13 times the priority, plus the time of the latest lease in ms (0 before the first lease).
     """
     return f"{PREFIX}unfinished:{model}"
 
 
-def news(model: str) -> str:
-    """Return the key of the model's notifications: a stream of one entry, which names a job. It expires.
+def notification(model: str) -> str:
+    """Return the key of the model's latest notification: a stream of one entry, which names a job. It expires.
 
     The entry is the job to which a client gave shards to run most recently.
     """
-    return f"{PREFIX}news:{model}"
+    return f"{PREFIX}notification:{model}"
 
 
 def submission(key: str) -> str:

@@ -18,6 +18,7 @@ from jobs.records.model_card import ModelCard, card_of_folder
 from jobs.settings import Settings
 from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
+from jobs.stores.worker_facets import Fleet
 from model.checkpoint.hub import resolve_model
 from worker.engine_options import engine_config
 from worker.facts import WorkerFacts
@@ -72,7 +73,7 @@ def start_worker(
     early.reporter.start()
     try:
         loaded, card = _load(settings, config, model, on_death)
-        _publish(early.store, card, early.link)
+        _publish(early.store.fleet, card, early.link)
         _say_ready(settings.ready_fd)
     except BaseException:
         early.reporter.stop()
@@ -120,7 +121,7 @@ def _assemble(
     settings, store, link, active = early.settings, early.store, early.link, early.active
     engine = early.metrics.engine = MeteredEngine(loaded.engine, early.metrics.meter)
     hints = CeleryHints(settings.redis_url)
-    keeper = LeaseKeeper(store=store, worker_id=facts.worker_id, ttl_seconds=settings.lease_ttl_seconds, link=link)
+    keeper = LeaseKeeper(work=store.work, worker_id=facts.worker_id, ttl_seconds=settings.lease_ttl_seconds, link=link)
     runner = ShardRunner(
         store=store,
         hints=hints,
@@ -165,12 +166,12 @@ def _load(
     return replace(loaded, load_seconds=load_seconds), msgspec.structs.replace(card, max_model_len=max_model_len)
 
 
-def _publish(store: JobStore, card: ModelCard, link: StoreLink) -> None:
+def _publish(fleet: Fleet, card: ModelCard, link: StoreLink) -> None:
     """Store the model's card. Waits while the server is full, because a restart would load the model again."""
     backoff = Backoff()
     while True:
         try:
-            store.publish_model(card)
+            fleet.publish_model(card)
         except StoreFull as error:
             link.failed(error)
             time.sleep(backoff.next_delay())

@@ -24,7 +24,7 @@ def command(console: Console, job_id: str, redis_url: str | None) -> None:
       qwen-batch cancel JOB
       qwen-batch results JOB -o finished-so-far.jsonl
     """
-    job = open_store(settings_with(redis_url=redis_url)).request_cancel(job_id)
+    job = open_store(settings_with(redis_url=redis_url)).control.request_cancel(job_id)
     if job.state.ended:
         console.say(f"The job is {job.state.value}; it has {job.completed:,} completed lines.")
     else:

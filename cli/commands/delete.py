@@ -25,5 +25,5 @@ def command(console: Console, job_ids: tuple[str, ...], redis_url: str | None) -
     """
     store = open_store(settings_with(redis_url=redis_url))
     for job_id in job_ids:
-        store.delete(job_id)
+        store.control.delete(job_id)
         console.say(f"Deleted {job_id}.")

@@ -56,7 +56,7 @@ def command(
     """
     settings = settings_with(redis_url=redis_url)
     client = open_client(settings)
-    before = client.store.job(job_id).spec.num_lines
+    before = client.store.jobs.get(job_id).spec.num_lines
     with PromptFile.open(prompts, sys.stdin.buffer, reading) as file:
         job = client.extend(job_id, file, skip_invalid)
     console.say(f"Added {job.spec.num_lines - before:,} lines. The job now has {job.spec.num_lines:,} lines.")

@@ -31,7 +31,7 @@ def command(console: Console, limit: int, redis_url: str | None, as_json: bool) 
       qwen-batch list
       qwen-batch list --json | jq -r '.[] | select(.failed > 0) | .id'
     """
-    jobs = open_store(settings_with(redis_url=redis_url)).jobs(limit)
+    jobs = open_store(settings_with(redis_url=redis_url)).jobs.newest(limit)
     if as_json:
         console.json([JobRow.of(job) for job in jobs])
     elif jobs:

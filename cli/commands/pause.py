@@ -25,7 +25,7 @@ def command(console: Console, job_id: str, redis_url: str | None) -> None:
       qwen-batch pause JOB
       qwen-batch results JOB --partial -o finished-so-far.jsonl
     """
-    job = open_store(settings_with(redis_url=redis_url)).pause(job_id)
+    job = open_store(settings_with(redis_url=redis_url)).control.pause(job_id)
     console.say(
         f"The job is paused; {job.done:,} of {job.spec.num_lines:,} lines are finished. "
         f"Resume it with `qwen-batch resume {job_id}`."

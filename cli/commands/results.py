@@ -49,7 +49,7 @@ def command(  # one parameter per option
     """
     target = ResultTarget.of_options(output, errors)
     store = open_store(settings_with(redis_url=redis_url))
-    job = store.job(job_id)
+    job = store.jobs.get(job_id)
     if not job.state.ended and not partial:
         raise JobConflict(
             f"The job has not ended: {job.done:,} of {job.spec.num_lines:,} lines are finished.",

@@ -27,8 +27,8 @@ def command(console: Console, job_id: str, redis_url: str | None, as_json: bool)
       qwen-batch status JOB --json | jq .output_throughput
     """
     store = open_store(settings_with(redis_url=redis_url))
-    stats = store.stats(job_id)
+    stats = store.jobs.stats(job_id)
     if as_json:
         console.json(stats)
     else:
-        console.show(summary_of(stats, sum(worker.model == stats.model for worker in store.workers())))
+        console.show(summary_of(stats, sum(worker.model == stats.model for worker in store.fleet.workers())))

@@ -191,5 +191,5 @@ def command(
         return ExitCode.DONE
     code = watch_to_the_end(open_store_to_watch(settings), submitted.job.id, console)
     if target is not None and code is not ExitCode.INTERRUPTED:
-        target.write(client.store, client.store.job(submitted.job.id))
+        target.write(client.store, client.store.jobs.get(submitted.job.id))
     return code

@@ -86,7 +86,7 @@ def _check_health(settings: Settings, console: Console) -> ExitCode:
         StoreUnavailable: The store does not answer, so the health is unknown.
     """
     model, host = settings.served_model_name or served_name(settings.model), socket.gethostname()
-    alive = [worker for worker in open_store(settings).workers() if (worker.model, worker.host) == (model, host)]
+    alive = [worker for worker in open_store(settings).fleet.workers() if (worker.model, worker.host) == (model, host)]
     for worker in alive:
         console.data(f"{worker.worker_id} {worker.state}")
     if not alive:

@@ -32,7 +32,7 @@ def command(console: Console, redis_url: str | None, as_json: bool) -> None:
       qwen-batch workers --json | jq 'map(.output_throughput) | add'
     """
     store = open_store(settings_with(redis_url=redis_url))
-    workers = store.workers() + store.lost_workers()
+    workers = store.fleet.workers() + store.fleet.lost_workers()
     if as_json:
         console.json(workers)
     elif workers:

@@ -74,7 +74,7 @@ def watch_to_the_end(store: JobStore, job_id: str, console: Console, *, as_json:
 
 def report_end(store: JobStore, job: Job, console: Console) -> None:
     """Print the summary of an ended job. Warns if the job failed or has failed lines."""
-    console.say_table(summary_of(store.stats(job.id)))
+    console.say_table(summary_of(store.jobs.stats(job.id)))
     if job.state is not JobState.COMPLETED:
         reason = f": {job.error}" if job.error else ""
         console.warn(f"The job is {job.state.value}{reason}. It has {job.completed:,} completed lines.")
@@ -95,7 +95,7 @@ class _PatientReader:
 
     def __call__(self) -> tuple[Job, list[WorkerReport]]:
         try:
-            found = self._store.job(self._job_id), self._store.workers() if self._with_workers else []
+            found = self._store.jobs.get(self._job_id), self._store.fleet.workers() if self._with_workers else []
         except StoreUnavailable as error:
             return self._bridge(error)
         if self._silent_since is not None:

@@ -98,7 +98,7 @@ class ResultTarget:
             OutputNotWritable: An output cannot be written, for example because the disk is full.
             BrokenPipeError: The reader has closed standard output.
         """
-        completions = store.results(job.id)
+        completions = store.jobs.results(job.id)
         if self.output is not None:
             return write_results(completions, job, self.output, self.errors, partial)
         try:

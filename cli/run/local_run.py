@@ -102,7 +102,7 @@ class LocalRun:
         workers.ask_to_stop()
         try:
             self.target.write(store, ended)
-            self.target.write_stats(store.stats(ended.id))
+            self.target.write_stats(store.jobs.stats(ended.id))
         except ResultsMissing as error:
             hint = "Run the same command to run these lines again." if self.embedded else error.hint
             raise StoreDamaged(error.message, hint) from error
@@ -126,13 +126,13 @@ class LocalRun:
             )
             return earlier
         job = client.submit(self.checked, self.options).job
-        client.store.remember_run(fingerprint, job.id)
+        client.store.submissions.remember_run(fingerprint, job.id)
         return job
 
 
 def _forget_if_untouched(store: JobStore, job_id: str) -> None:
     """Delete the job if it has no finished line. Its model is unusable: a later `run` must not resume the job."""
     with suppress(QwenBatchError):  # the worker's error is the one to report
-        if store.job(job_id).done == 0:
-            store.request_cancel(job_id)
-            store.delete(job_id)
+        if store.jobs.get(job_id).done == 0:
+            store.control.request_cancel(job_id)
+            store.control.delete(job_id)

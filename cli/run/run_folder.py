@@ -29,15 +29,15 @@ def job_to_resume(store: JobStore, fingerprint: str, *, undelivered: bool) -> Jo
         undelivered: True if a completed job counts as well, because its results never reached their file. This holds
             for a private store, which is deleted once the results are written. Lines with lost results run again.
     """
-    job_id = store.find_run(fingerprint)
+    job_id = store.submissions.find_run(fingerprint)
     if job_id is None:
         return None
     try:
-        job = store.job(job_id)
+        job = store.jobs.get(job_id)
         if job.cancel_requested or job.state in _UNFINISHED:
             return None if job.cancel_requested else job
         if undelivered and job.state is JobState.COMPLETED:
-            return store.job(job_id) if store.reopen_lost(job_id) else job
+            return store.jobs.get(job_id) if store.control.reopen_lost(job_id) else job
     except (JobNotFound, StoreDamaged):  # the job cannot be read, or its lost results cannot be computed again
         return None
     return None

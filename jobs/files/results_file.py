@@ -49,7 +49,7 @@ def write_results(
     file is written only if a line failed or the file exists already.
 
     Args:
-        completions: Completions in input order, from `JobStore.results`.
+        completions: Completions in input order, from `JobReader.results`.
         job: The job. It determines the format.
         output: A file, or a binary stream that stays open.
         errors: File for failed lines.

@@ -13,7 +13,7 @@ from typing import Any
 from celery import Celery
 from redis.connection import parse_url
 
-from jobs.stores.redis.url import check_url
+from jobs.stores.redis.connection.url import check_url
 
 
 def make_app(redis_url: str) -> Celery:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from jobs.queue.hints import RUN_SHARD_TASK, queue_name
 from jobs.records.job import ShardRef
-from jobs.stores.redis.errors import address_of_url, translated
+from jobs.stores.redis.connection.errors import address_of_url, translated
 
 if TYPE_CHECKING:
     from celery import Celery

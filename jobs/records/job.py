@@ -55,7 +55,7 @@ class NewJob(msgspec.Struct, frozen=True):
     deadline_seconds: float | None = None  # max seconds from `open` to the end; then the job ends as `expired`
     added_lines: int = 0  # number of lines in `num_lines` that `extend` added; they are in shards of their own
     added_shards: int = 0
-    key: str | None = None  # submission key: submissions with the same key are one job (`JobStore.claim`)
+    key: str | None = None  # submission key: submissions with the same key are one job (`Submissions.claim`)
 
     @property
     def num_shards(self) -> int:
@@ -108,7 +108,7 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """A worker's expiring right to run one shard. A shard has one holder, and may have a second runner beside it.
+    """A worker's expiring right to run one shard. A shard has one holder, and may have a backup beside it.
 
     `token` is a fencing token: it rises with every lease of the shard, and a write with an outdated token changes
     nothing. Source: Kleppmann, "How to do distributed locking", 2016.
@@ -118,8 +118,8 @@ class Lease(msgspec.Struct, frozen=True):
     worker_id: str
     token: int
     attempt: int  # number of the shard's leases, including this one
-    lines_at_a_time: int | None = None  # max lines to run together in a shard that must run alone; None for no limit
-    backup: bool = False  # True for a second runner: this lease ends with the holder's, and releases no shard
+    lines_at_a_time: int | None = None  # max lines to run together of a quarantined shard; None for no limit
+    backup: bool = False  # True: this lease ends with the holder's, and releases no shard
 
 
 class LeaseStatus(StrEnum):

@@ -12,11 +12,10 @@ from redis.retry import Retry
 
 from jobs import keys
 from jobs.errors import InvalidInput, OtherFormat, StoreUnavailable
-from jobs.stores.redis.errors import REPLICA_HINT, address_of
-from jobs.stores.redis.server import RedisServer
+from jobs.stores.redis.connection.errors import REPLICA_HINT, address_of
+from jobs.stores.redis.connection.server import RedisServer
+from jobs.stores.redis.connection.url import bad_url, check_url
 from jobs.stores.redis.store import RedisJobStore
-from jobs.stores.redis.url import bad_url, check_url
-from jobs.wire_format import WIRE_FORMAT
 
 TIMEOUT_SECONDS = 5.0  # for each connection attempt, and for the replies to the first checks
 REPLY_TIMEOUT_SECONDS = 20.0  # for every later reply: the largest shard must fit through a slow network
@@ -53,7 +52,7 @@ def connect(
     while True:
         try:
             _check_fitness(url)
-            return RedisJobStore(redis_client(url, reply_timeout_seconds, retries))
+            return RedisJobStore(RedisServer(redis_client(url, reply_timeout_seconds, retries)))
         except StoreUnavailable:
             if time.monotonic() + pause > deadline:
                 raise
@@ -106,9 +105,9 @@ def _check_fitness(url: str) -> None:
         )
     if replication.get("role") == "slave" and replication.get("slave_read_only", 1):
         raise StoreUnavailable(f"Redis at {address} is a read-only replica.", REPLICA_HINT)
-    if wire_format not in (None, str(WIRE_FORMAT).encode()):
+    if wire_format not in (None, str(keys.WIRE_FORMAT).encode()):
         found = f"format {int(wire_format)}" if wire_format.isdigit() else "an unknown format"
         raise OtherFormat(
-            f"The store at {address} has {found}; this version of qwen-batch has format {WIRE_FORMAT}.",
+            f"The store at {address} has {found}; this version of qwen-batch has format {keys.WIRE_FORMAT}.",
             "Use the version that its workers have, or name another database, such as redis://HOST:PORT/1.",
         )

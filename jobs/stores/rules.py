@@ -11,11 +11,12 @@ from jobs.records.completion import Completion, ErrorCode
 from jobs.records.job import Lease, NewJob
 from jobs.records.prompt import Prompt
 
-# Limits for a shard that may crash its workers. `scripts/common.lua` has the same numbers.
-MAX_SHARED_EXPIRIES = 2  # expired leases after which a shard runs alone: then it causes the next loss for certain
-MAX_LONE_EXPIRIES = 2  # lost workers that ran only this line; then the line gets a `worker_lost` error
-LAST_LEASES = 5  # factor for the last lease before that error: its worker may only be frozen
+# Limits for a shard that may crash its workers.
+MAX_CRASHES = 2  # expired leases after which a shard is quarantined: alone in a worker, it surely causes the next loss
+MAX_ISOLATED_CRASHES = 2  # lost workers that ran only this line; then the line gets a `worker_lost` error
+LAST_LEASE_FACTOR = 5  # lengthens the last lease before that error: its worker may only be frozen
 PART = 8  # an eighth of the lines that crashed a worker runs at a time
+QUARANTINE_SCORE = 2**40  # added to a quarantined shard's score in `open` (Redis), so that it comes after all others
 SLOW_FACTOR = 2  # a shard is slow when it has been held this many times as long as the job's finished shards
 TIMELINE_SECONDS = 3600  # time for which a sample is kept
 
@@ -35,7 +36,7 @@ def expired_line(prompt: Prompt) -> Completion:
 def worker_lost_line(prompt: Prompt) -> Completion:
     """Return the result of a line that crashes its workers."""
     message = (
-        f"{MAX_LONE_EXPIRIES} workers in a row crashed or stopped responding while they ran only this line. "
+        f"{MAX_ISOLATED_CRASHES} workers in a row crashed or stopped responding while they ran only this line. "
         "Other workers had crashed before that."
     )
     return Completion.failed_prompt(prompt, ErrorCode.WORKER_LOST, message)

@@ -24,9 +24,9 @@ def store_more_lines(store: JobStore, job_id: str, file: PromptFile, skip_invali
         JobConflict: The job is being submitted, is ending, or ended early.
         StoreUnavailable: The server cannot be reached.
     """
-    spec = store.job(job_id).spec
+    spec = store.jobs.get(job_id).spec
     before = _lines_before(store, job_id, spec.num_shards)
-    checked = file.check(store.model(spec.model), spec.model, skip_invalid, before)
+    checked = file.check(store.fleet.model(spec.model), spec.model, skip_invalid, before)
     report = checked.report
     if report.format != spec.format:
         raise InvalidInput(
@@ -40,13 +40,13 @@ def store_more_lines(store: JobStore, job_id: str, file: PromptFile, skip_invali
         )
     prompts = [msgspec.structs.replace(prompt, index=spec.num_lines + prompt.index) for prompt in checked.prompts()]
     size = spec.shard_size
-    return store.extend(spec, [prompts[first : first + size] for first in range(0, len(prompts), size)])
+    return store.submissions.extend(spec, [prompts[first : first + size] for first in range(0, len(prompts), size)])
 
 
 def _lines_before(store: JobStore, job_id: str, num_shards: int) -> LinesBefore:
     before = LinesBefore()
     for index in range(num_shards):
-        for prompt, _ in store.lines(ShardRef(job_id, index)):
+        for prompt, _ in store.jobs.lines(ShardRef(job_id, index)):
             if prompt.line is None:
                 before.add(prompt.id)
     return before

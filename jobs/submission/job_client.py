@@ -33,7 +33,7 @@ class JobClient:
             InvalidInput: The file cannot be submitted.
             StoreUnavailable: The server cannot be reached.
         """
-        card = options.card or self.store.model(options.model)
+        card = options.card or self.store.fleet.model(options.model)
         return file.check(card, options.model, options.skip_invalid)
 
     def submit(self, checked: CheckedFile, options: SubmitOptions, key: str | None = None) -> Submitted:
@@ -48,7 +48,7 @@ class JobClient:
         `store_more_lines` describes the arguments and the errors.
         """
         shards = store_more_lines(self.store, job_id, file, skip_invalid)
-        job = self.store.job(job_id)
+        job = self.store.jobs.get(job_id)
         self._hint(job.spec.model, shards)
         return job
 
@@ -59,8 +59,8 @@ class JobClient:
             JobConflict: The job has not ended.
             StoreUnavailable: The server cannot be reached.
         """
-        model = self.store.job(job_id).spec.model
-        shards = self.store.retry(job_id)
+        model = self.store.jobs.get(job_id).spec.model
+        shards = self.store.control.retry(job_id)
         self._hint(model, shards)
         return bool(shards)
 
@@ -71,8 +71,8 @@ class JobClient:
             JobConflict: The job is neither queued nor in progress.
             StoreUnavailable: The server cannot be reached.
         """
-        model = self.store.job(job_id).spec.model
-        self._hint(model, self.store.resume(job_id))
+        model = self.store.jobs.get(job_id).spec.model
+        self._hint(model, self.store.control.resume(job_id))
 
     def _hint(self, model: str, shards: list[ShardRef]) -> None:
         if shards:

@@ -48,7 +48,7 @@ class EarlierLines:
         """Search the earlier jobs, newest first, until every key has a place or no job is left."""
         self._places = dict.fromkeys(key for key in keys if key is not None)
         missing = len(self._places)
-        for job in self._store.jobs(JOBS_LOOKED_AT):
+        for job in self._store.jobs.newest(JOBS_LOOKED_AT):
             if missing and job.spec.model == self._model and job.completed and job.state is not JobState.VALIDATING:
                 line_keys = self.keys(job.spec.defaults, job.spec.seed)
                 for index in range(job.spec.num_shards):
@@ -82,8 +82,8 @@ class EarlierLines:
             self._shards.move_to_end(shard)
             return self._shards[shard]
         lines: list[tuple[Prompt, Completion | None]] = []
-        with suppress(JobNotFound), self._store.damage().skipping():  # deleted or damaged: these lines run again
-            lines = self._store.lines(shard)
+        with suppress(JobNotFound), self._store.damage.skipping():  # deleted or damaged: these lines run again
+            lines = self._store.jobs.lines(shard)
         self._shards[shard] = lines
         if len(self._shards) > SHARDS_KEPT:
             self._shards.popitem(last=False)

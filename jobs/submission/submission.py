@@ -55,28 +55,28 @@ def store_file(store: JobStore, checked: CheckedFile, options: SubmitOptions, ke
         StoreUnavailable: The server cannot be reached.
         StoreFull: The job does not fit in the server's memory.
     """
-    earlier = store.submitted(key) if key is not None else None
+    earlier = store.submissions.find(key) if key is not None else None
     if earlier is not None:
         return Submitted(earlier, None)
     spec = _create(store, _spec(checked.report, options, key))
     try:
         _store_shards(store, checked, spec, _earlier_lines(store, checked, options) if options.reuse else None)
-        holder = store.claim(spec.id)
+        holder = store.submissions.claim(spec.id)
         if holder != spec.id:
-            store.delete(spec.id)
-            return Submitted(store.job(holder), None)
-        shards = store.open(spec.id)
+            store.control.delete(spec.id)
+            return Submitted(store.jobs.get(holder), None)
+        shards = store.submissions.open(spec.id)
     except BaseException:
         _take_back(store, spec)
         raise
-    return Submitted(store.job(spec.id), shards)
+    return Submitted(store.jobs.get(spec.id), shards)
 
 
 def _create(store: JobStore, spec: NewJob) -> NewJob:
     """Create a job without shards. If another job has the id, try a new id. Returns the spec that was stored."""
     for attempts_left in reversed(range(ID_ATTEMPTS)):
         try:
-            store.create(spec)
+            store.submissions.create(spec)
             break
         except JobConflict:  # the stored job belongs to another submission, so it must stay
             if attempts_left == 0:
@@ -90,12 +90,12 @@ def _create(store: JobStore, spec: NewJob) -> NewJob:
 
 def _take_back(store: JobStore, spec: NewJob) -> None:
     with suppress(QwenBatchError):  # the caller reports the first error
-        store.delete(spec.id)
+        store.control.delete(spec.id)
 
 
 def _earlier_lines(store: JobStore, checked: CheckedFile, options: SubmitOptions) -> EarlierLines:
     """Find completions of earlier jobs for the file's lines."""
-    card = options.card or store.model(options.model)
+    card = options.card or store.fleet.model(options.model)
     earlier = EarlierLines(store, options.model, card.defaults if card is not None else SamplingSettings())
     keys = earlier.keys(options.defaults, options.seed)
     earlier.look_for(map(keys.key, checked.prompts()))
@@ -109,7 +109,7 @@ def _store_shards(store: JobStore, checked: CheckedFile, spec: NewJob, earlier: 
         if earlier is not None and keys is not None:
             found = (earlier.completion(keys.key(prompt), prompt) for prompt in prompts)
             known = [completion for completion in found if completion is not None]
-        store.add_shard(ShardRef(spec.id, index), prompts, known)
+        store.submissions.add_shard(ShardRef(spec.id, index), prompts, known)
 
 
 def _spec(report: FileReport, options: SubmitOptions, key: str | None) -> NewJob:

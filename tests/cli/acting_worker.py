@@ -19,14 +19,14 @@ def run_job(
     store: JobStore, job_id: str, fail: frozenset[str] = frozenset(), shards: int | None = None, first: int = 0
 ) -> None:
     """Finish a job's shards from `first` on, up to the `shards`-th: lines whose id is in `fail` fail."""
-    number = store.job(job_id).spec.num_shards if shards is None else shards
+    number = store.jobs.get(job_id).spec.num_shards if shards is None else shards
     for index in range(first, number):
-        lease = store.lease(ShardRef(job_id, index), WORKER, ttl_seconds=60)
+        lease = store.work.lease(ShardRef(job_id, index), WORKER, ttl_seconds=60)
         assert lease is not None
-        pending = store.pending(lease)
-        store.write(lease, [_completion(prompt, prompt.id in fail) for prompt in pending])
+        pending = store.work.pending(lease)
+        store.work.write(lease, [_completion(prompt, prompt.id in fail) for prompt in pending])
         tokens = sum(prompt.id not in fail for prompt in pending)
-        store.finish_shard(
+        store.work.finish_shard(
             lease,
             ShardStats(
                 WORKER,

@@ -53,7 +53,7 @@ def embedded(tmp_path: Path) -> Iterator[tuple[ServerState, JobStore]]:
     found = state()
     assert found is not None
     store = connect(found.url)
-    until(lambda: bool(store.jobs()))
+    until(lambda: bool(store.jobs.newest()))
     yield found, store
 
 

@@ -19,7 +19,7 @@ def stored(cli: Cli, store: JobStore, *arguments: str | Path, stdin: bytes = b""
     """The ids and texts of the job that `submit` with these arguments makes."""
     done = cli("submit", *arguments, stdin=stdin)
     assert done.returncode == 0, done.stderr
-    return [(prompt.id, prompt.text) for prompt, _ in store.lines(ShardRef(done.stdout.strip(), 0))]
+    return [(prompt.id, prompt.text) for prompt, _ in store.jobs.lines(ShardRef(done.stdout.strip(), 0))]
 
 
 CONTENTS = {

@@ -110,7 +110,7 @@ def test_ctrl_c_while_watching_leaves_the_job_running(
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=120) == 130
     assert f"qwen-batch watch {job_id}" in process.stderr.read()
-    assert store.job(job_id).state == "queued"
+    assert store.jobs.get(job_id).state == "queued"
 
 
 def test_a_running_job_cannot_be_deleted_or_retried(cli: Cli, prompts: Path) -> None:
@@ -123,9 +123,9 @@ def test_retry_runs_failed_lines_again(cli: Cli, store: JobStore, prompts: Path)
     job_id = cli("submit", prompts).stdout.strip()
     run_job(store, job_id, fail=frozenset({"q-3"}))
     assert cli("retry", job_id).returncode == 0
-    assert (store.job(job_id).state, store.job(job_id).completed) == ("queued", 19)
+    assert (store.jobs.get(job_id).state, store.jobs.get(job_id).completed) == ("queued", 19)
     run_job(store, job_id, shards=1)
-    assert (cli("watch", job_id).returncode, store.job(job_id).completed) == (0, 20)
+    assert (cli("watch", job_id).returncode, store.jobs.get(job_id).completed) == (0, 20)
     assert "nothing to retry" in cli("retry", job_id).stderr
 
 

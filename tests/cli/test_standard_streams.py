@@ -41,7 +41,7 @@ def test_with_standard_input_closed_a_file_is_submitted_and_a_dash_is_refused(
     redirected: Redirected, store: JobStore, prompts: Path
 ) -> None:
     submitted, refused = redirected("<&-", "submit", prompts), redirected("<&-", "submit", "-")
-    assert (submitted.returncode, len(store.jobs(10))) == (0, 1)
+    assert (submitted.returncode, len(store.jobs.newest(10))) == (0, 1)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.startswith("Error: standard input cannot be read: ")
 
@@ -61,7 +61,7 @@ def test_a_job_whose_id_cannot_be_written_is_named_in_the_error(
     redirected: Redirected, store: JobStore, prompts: Path
 ) -> None:
     done = redirected(">&-", "submit", prompts)
-    (job,) = store.jobs(10)
+    (job,) = store.jobs.newest(10)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == f"The job is stored nevertheless. Its id is {job.id}."
 

@@ -143,7 +143,7 @@ def test_times_are_what_a_bystander_sees(job: WatchedJob) -> None:
 
 
 def test_latencies_are_those_of_the_lines(job: WatchedJob, deployment: Deployment) -> None:
-    for field, (value, error) in latencies_of(list(connect(deployment.server.url).results(job.id))).items():
+    for field, (value, error) in latencies_of(list(connect(deployment.server.url).jobs.results(job.id))).items():
         assert job.figures[field] == pytest.approx(value, rel=error), field
 
 

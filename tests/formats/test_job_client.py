@@ -82,11 +82,11 @@ def job(store: JobStore, model: str, file: PromptFile) -> Job:
 def fail_every_line(store: JobStore, job: Job) -> None:
     """Play the worker that fails each line of a job."""
     for index in range(job.spec.num_shards):
-        lease = store.lease(ShardRef(job.id, index), "worker", 60)
+        lease = store.work.lease(ShardRef(job.id, index), "worker", 60)
         assert lease is not None
-        failed = [Completion.failed_prompt(p, ErrorCode.INTERNAL_ERROR, "Broken.") for p in store.pending(lease)]
-        store.write(lease, failed)
-        store.finish_shard(lease, ShardStats("worker", "cpu", "float32", "none", True, 0.0, 0.0))
+        failed = [Completion.failed_prompt(p, ErrorCode.INTERNAL_ERROR, "Broken.") for p in store.work.pending(lease)]
+        store.work.write(lease, failed)
+        store.work.finish_shard(lease, ShardStats("worker", "cpu", "float32", "none", True, 0.0, 0.0))
 
 
 Step = Callable[[JobClient, Job, PromptFile], object]
@@ -110,7 +110,7 @@ def retry(client: JobClient, job: Job, _file: PromptFile) -> None:
 
 
 def resume(client: JobClient, job: Job, _file: PromptFile) -> None:
-    client.store.pause(job.id)
+    client.store.control.pause(job.id)
     client.resume(job.id)
 
 
@@ -130,9 +130,9 @@ def test_a_lost_hint_fails_no_step_because_workers_look_in_the_store(
     store: JobStore, job: Job, file: PromptFile, step: Step, error: QwenBatchError
 ) -> None:
     step(JobClient(store, Hints(error)), job, file)
-    assert store.job(job.id).state is JobState.QUEUED
-    assert not store.job(job.id).paused
-    assert len(store.stranded(job.spec.model, 10)) >= 2
+    assert store.jobs.get(job.id).state is JobState.QUEUED
+    assert not store.jobs.get(job.id).paused
+    assert len(store.recovery.recoverable_shards(job.spec.model, 10)) >= 2
 
 
 def test_a_step_that_the_store_refuses_sends_no_hint(store: JobStore, job: Job) -> None:
@@ -140,7 +140,7 @@ def test_a_step_that_the_store_refuses_sends_no_hint(store: JobStore, job: Job) 
     client = JobClient(store, hints)
     with pytest.raises(JobConflict):
         client.retry(job.id)
-    store.request_cancel(job.id)
+    store.control.request_cancel(job.id)
     with pytest.raises(JobConflict):
         client.resume(job.id)
     assert hints.sent == []
@@ -148,10 +148,10 @@ def test_a_step_that_the_store_refuses_sends_no_hint(store: JobStore, job: Job) 
 
 def test_a_job_without_failed_lines_has_nothing_to_retry(store: JobStore, job: Job) -> None:
     for index in range(job.spec.num_shards):
-        lease = store.lease(ShardRef(job.id, index), "worker", 60)
+        lease = store.work.lease(ShardRef(job.id, index), "worker", 60)
         assert lease is not None
-        store.write(lease, [Completion(p.index, p.id, "x", "stop") for p in store.pending(lease)])  # type: ignore[arg-type]
-        store.finish_shard(lease, ShardStats("worker", "cpu", "float32", "none", True, 0.0, 0.0))
+        store.work.write(lease, [Completion(p.index, p.id, "x", "stop") for p in store.work.pending(lease)])  # type: ignore[arg-type]
+        store.work.finish_shard(lease, ShardStats("worker", "cpu", "float32", "none", True, 0.0, 0.0))
     hints = Hints()
     assert not JobClient(store, hints).retry(job.id)
     assert hints.sent == []

@@ -13,7 +13,7 @@ import pytest
 
 from jobs.files.prompt_file import PromptFile
 from jobs.records.completion import Completion, ErrorCode, Usage
-from jobs.records.job import Job, Lease
+from jobs.records.job import Job
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import FinishReason, SamplingSettings
@@ -21,6 +21,7 @@ from jobs.records.shard_stats import ShardStats
 from jobs.stores.connect import connect
 from jobs.stores.memory.store import MemoryJobStore
 from jobs.stores.protocol import JobStore
+from jobs.stores.worker_facets import Leased
 from jobs.submission.submit_options import SubmitOptions
 from tests.formats.test_job_client import Hints, submit_file
 from tests.support.valkey import running_valkey
@@ -58,12 +59,12 @@ def submit(store: JobStore, folder: Path, lines: Sequence[Any], options: SubmitO
 def run(store: JobStore, job: Job, failing: frozenset[str] = frozenset()) -> list[str]:
     """Play the worker to the job's end; returns the ids of the lines that were run."""
     ran = []
-    for shard in store.stranded(job.spec.model, 10_000):
-        lease = store.lease(shard, "worker", 60)
+    for shard in store.recovery.recoverable_shards(job.spec.model, 10_000):
+        lease = store.work.lease(shard, "worker", 60)
         assert lease is not None
-        prompts = store.pending(lease)
-        store.write(lease, [_answer(prompt, job.id, prompt.id in failing) for prompt in prompts])
-        store.finish_shard(lease, ShardStats("worker", "cpu", "float32", "none", True, 0.0, 0.0))
+        prompts = store.work.pending(lease)
+        store.work.write(lease, [_answer(prompt, job.id, prompt.id in failing) for prompt in prompts])
+        store.work.finish_shard(lease, ShardStats("worker", "cpu", "float32", "none", True, 0.0, 0.0))
         ran += [prompt.id for prompt in prompts]
     return ran
 
@@ -76,7 +77,7 @@ def _answer(prompt: Prompt, job_id: str, fails: bool) -> Completion:
 
 
 def texts(store: JobStore, job: Job) -> list[str | None]:
-    return [line.text for line in store.results(job.id)]
+    return [line.text for line in store.jobs.results(job.id)]
 
 
 def questions(count: int) -> list[dict[str, str]]:
@@ -95,7 +96,7 @@ def test_ten_new_lines_in_ten_thousand_cost_ten_lines(
     second = submit(store, tmp_path, lines, SubmitOptions(model, defaults, reuse=True))
     assert (second.reused, second.completed, second.total_output_tokens) == (10_000, 10_000, 70_000)
     assert run(store, second) == [f"new-{place}" for place in range(0, 10_000, 1000)]
-    results = list(store.results(second.id))
+    results = list(store.jobs.results(second.id))
     assert [line.id for line in results] == [line["id"] for line in lines]
     assert [line.index for line in results] == list(range(10_010))
     assert results[1].text == f"What is 0? by {first.id} at 0"
@@ -155,7 +156,8 @@ def test_completions_come_from_several_jobs_and_from_unfinished_ones(
 ) -> None:
     run(store, submit(store, tmp_path, questions(2), SubmitOptions(model, GREEDY)))
     unfinished = submit(store, tmp_path, questions(40)[20:], SubmitOptions(model, GREEDY, lines_per_shard=5))
-    lease = store.lease_next(model, "worker", 60)
-    assert isinstance(lease, Lease)
-    store.write(lease, [_answer(prompt, unfinished.id, False) for prompt in store.pending(lease)])
+    found = store.work.lease_next(model, "worker", 60)
+    assert isinstance(found, Leased)
+    pending = store.work.pending(found.lease)
+    store.work.write(found.lease, [_answer(prompt, unfinished.id, False) for prompt in pending])
     assert submit(store, tmp_path, questions(40), SubmitOptions(model, GREEDY, reuse=True)).reused == 7

@@ -13,9 +13,9 @@ from tests.support.sample_jobs import completed, new_job, prompts_of, submit
 def test_a_reused_line_has_no_latency_of_its_own() -> None:
     store, spec = MemoryJobStore(time.time), new_job(lines=1)
     (shard,) = submit(store, spec)
-    lease = store.lease(shard, "worker", 60.0)
+    lease = store.work.lease(shard, "worker", 60.0)
     assert lease is not None
-    store.write(lease, [completed(0)])
+    store.work.write(lease, [completed(0)])
     earlier = EarlierLines(store, spec.model, SamplingSettings())
     (prompt,) = prompts_of(spec, 0)
     key = earlier.keys(spec.defaults, spec.seed).key(prompt)

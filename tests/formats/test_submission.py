@@ -20,6 +20,7 @@ from jobs.records.job_id import new_job_id
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import FinishReason, SamplingSettings
+from jobs.stores.client_facets import Submissions
 from jobs.stores.connect import connect
 from jobs.stores.memory.store import MemoryJobStore
 from jobs.stores.protocol import JobStore
@@ -52,15 +53,15 @@ def file(tmp_path: Path) -> Iterator[PromptFile]:
 
 
 def jobs_of(store: JobStore, model: str) -> list[Job]:
-    return [job for job in store.jobs() if job.spec.model == model]
+    return [job for job in store.jobs.newest() if job.spec.model == model]
 
 
 def pending_of(store: JobStore, job: Job) -> list[Prompt]:
     prompts: list[Prompt] = []
     for index in range(job.spec.num_shards):
-        lease = store.lease(ShardRef(job.id, index), "worker", 60)
+        lease = store.work.lease(ShardRef(job.id, index), "worker", 60)
         assert lease is not None
-        prompts += store.pending(lease)
+        prompts += store.work.pending(lease)
     return prompts
 
 
@@ -99,7 +100,7 @@ def test_skipped_lines_are_stored_with_what_is_wrong_and_counted(store: JobStore
 
 
 def test_lines_are_checked_against_the_card_that_a_worker_published(store: JobStore, tmp_path: Path) -> None:
-    store.publish_model(ModelCard("m4", vocab_size=10, max_model_len=100, has_chat_template=False))
+    store.fleet.publish_model(ModelCard("m4", vocab_size=10, max_model_len=100, has_chat_template=False))
     path = tmp_path / "ids.jsonl"
     path.write_text('{"prompt": [10]}\n')
     with PromptFile.open(str(path), io.BytesIO()) as file:
@@ -113,44 +114,55 @@ def test_a_job_whose_id_is_taken_takes_another_and_leaves_the_holder_alone(
     store: JobStore, file: PromptFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     holder = submit_file(store, Hints(), file, SubmitOptions("taken")).job
-    store.request_cancel(holder.id)  # only a job that has ended could be deleted
+    store.control.request_cancel(holder.id)  # only a job that has ended could be deleted
     ids = iter([holder.id, holder.id, "job-20260101-000000-free"])
     monkeypatch.setattr("jobs.submission.submission.new_job_id", lambda _: next(ids))
     second = submit_file(store, Hints(), file, SubmitOptions("taken", seed=1)).job
     assert second.id == "job-20260101-000000-free"
     assert (second.spec.seed, len(pending_of(store, second))) == (1, 40)
-    assert store.job(holder.id).spec == holder.spec
+    assert store.jobs.get(holder.id).spec == holder.spec
 
 
 def test_when_every_id_is_taken_the_holder_stays_and_the_error_says_so(
     store: JobStore, file: PromptFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     holder = submit_file(store, Hints(), file, SubmitOptions("all-taken")).job
-    store.request_cancel(holder.id)
+    store.control.request_cancel(holder.id)
     monkeypatch.setattr("jobs.submission.submission.new_job_id", lambda _: holder.id)
     with pytest.raises(JobConflict, match="There is another job"):
         submit_file(store, Hints(), file, SubmitOptions("all-taken", seed=1))
-    assert store.job(holder.id).spec == holder.spec
+    assert store.jobs.get(holder.id).spec == holder.spec
 
 
 class Breaking:
-    """A store whose method `name` breaks with `error` on its third call, or its first if that is `open`."""
+    """Submissions whose `name` breaks with `error` on its third call, or on its first if it is not `add_shard`."""
 
-    def __init__(self, store: JobStore, name: str, error: BaseException) -> None:
-        self._store = store
+    def __init__(self, submissions: Submissions, name: str, error: BaseException) -> None:
+        self._submissions = submissions
         self._name = name
         self._error = error
         self._calls = 0
 
     def __getattr__(self, name: str) -> Callable[..., object]:
-        method: Callable[..., object] = getattr(self._store, name)
+        method: Callable[..., object] = getattr(self._submissions, name)
         return self._break if name == self._name else method
 
     def _break(self, *arguments: object) -> object:
         self._calls += 1
         if self._calls == 3 or self._name != "add_shard":
             raise self._error
-        return getattr(self._store, self._name)(*arguments)
+        return getattr(self._submissions, self._name)(*arguments)
+
+
+class WithSubmissions:
+    """A store with another facet for submissions."""
+
+    def __init__(self, store: JobStore, submissions: Breaking) -> None:
+        self._store = store
+        self.submissions = submissions
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
 
 
 @pytest.mark.parametrize("name", ["create", "add_shard", "open"])
@@ -159,8 +171,9 @@ def test_whatever_ends_a_submission_early_leaves_nothing_behind(
     store: JobStore, file: PromptFile, name: str, error: BaseException
 ) -> None:
     hints = Hints()
+    broken = WithSubmissions(store, Breaking(store.submissions, name, error))
     with pytest.raises(type(error)):
-        submit_file(Breaking(store, name, error), hints, file, SubmitOptions("m5"))  # type: ignore[arg-type]
+        submit_file(broken, hints, file, SubmitOptions("m5"))  # type: ignore[arg-type]
     assert jobs_of(store, "m5") == []
     assert hints.sent == []
 
@@ -169,31 +182,32 @@ def test_a_file_that_changes_while_it_is_stored_leaves_nothing_behind(store: Job
     class Changing(Breaking):
         def _break(self, *arguments: object) -> object:
             Path(file.name).write_text('{"prompt": "other"}\n')
-            return getattr(self._store, self._name)(*arguments)
+            return getattr(self._submissions, self._name)(*arguments)
 
+    changing = WithSubmissions(store, Changing(store.submissions, "create", KeyboardInterrupt()))
     with pytest.raises(InvalidInput, match="changed while it was being read"):
-        submit_file(Changing(store, "create", KeyboardInterrupt()), Hints(), file, SubmitOptions("m6"))  # type: ignore[arg-type]
+        submit_file(changing, Hints(), file, SubmitOptions("m6"))  # type: ignore[arg-type]
     assert jobs_of(store, "m6") == []
 
 
 def test_hints_that_do_not_get_out_do_not_undo_the_job(store: JobStore, file: PromptFile) -> None:
     job = submit_file(store, Hints(StoreUnavailable("Gone.")), file, SubmitOptions("m7")).job
     assert job.state is JobState.QUEUED
-    assert len(store.stranded("m7", 10)) == 3
+    assert len(store.recovery.recoverable_shards("m7", 10)) == 3
 
 
 def test_every_submitted_line_comes_back_once_and_in_order(store: JobStore, file: PromptFile, tmp_path: Path) -> None:
     job = submit_file(store, Hints(), file, SubmitOptions("m8")).job
     for index in reversed(range(job.spec.num_shards)):
-        lease = store.lease(ShardRef(job.id, index), "worker", 60)
+        lease = store.work.lease(ShardRef(job.id, index), "worker", 60)
         assert lease is not None
-        store.write(lease, [result_of(prompt) for prompt in reversed(store.pending(lease))])
-    counts = write_results(store.results(job.id), store.job(job.id), tmp_path / "results.jsonl")
+        store.work.write(lease, [result_of(prompt) for prompt in reversed(store.work.pending(lease))])
+    counts = write_results(store.jobs.results(job.id), store.jobs.get(job.id), tmp_path / "results.jsonl")
     assert (counts.completed, counts.failed) == (30, 10)
     lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
     assert [line["id"] for line in lines] == [f"q-{n}" for n in range(40)]
     with pytest.raises(JobConflict):
-        store.delete(job.id)
+        store.control.delete(job.id)
 
 
 def result_of(prompt: Prompt) -> Completion:

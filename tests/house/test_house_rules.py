@@ -105,8 +105,8 @@ def test_files_stay_small() -> None:
     assert long == {}
 
 
-# One file per command is the point of the first; the second waits for the store's facets.
-LARGE_ROOMS = {"cli/commands": 17, "jobs/stores/redis": 21}
+# One file per command is the point of this room.
+LARGE_ROOMS = {"cli/commands": 17}
 
 
 def test_no_room_holds_more_than_a_dozen_modules() -> None:

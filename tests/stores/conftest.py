@@ -14,6 +14,7 @@ from jobs.records.job import Lease
 from jobs.stores.connect import redis_client
 from jobs.stores.memory.store import MemoryJobStore
 from jobs.stores.protocol import JobStore
+from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.store import RedisJobStore
 from tests.support.valkey import ValkeyProcess, running_valkey
 
@@ -64,11 +65,11 @@ def memory_under_test() -> StoreUnderTest:
     store = MemoryJobStore(clock)
 
     def pass_deadline(job_id: str) -> None:
-        store._jobs[job_id].deadline_at = clock()
+        store.table.get(job_id).deadline_at = clock()
 
     def expire(lease: Lease) -> None:
-        shard = store._held(lease)
-        if shard is not None and shard.lease == lease:
+        shard = store.table.get(lease.shard.job_id).shards[lease.shard.index]
+        if shard.lease == lease:
             shard.expires_at = clock()
 
     return StoreUnderTest(store, 10.0, clock.advance, clock, pass_deadline, expire)
@@ -118,7 +119,7 @@ def redis_under_test(client: redis.Redis) -> StoreUnderTest:
         if client.hget(keys.shard(index), "held") == str(lease.token).encode():
             client.zadd(keys.leases, {str(index): int(now() * 1000) - 1}, xx=True)
 
-    return StoreUnderTest(RedisJobStore(client), 10.0, let_pass, now, pass_deadline, expire)
+    return StoreUnderTest(RedisJobStore(RedisServer(client)), 10.0, let_pass, now, pass_deadline, expire)
 
 
 @pytest.fixture(params=["memory", "redis"])

@@ -22,7 +22,7 @@ from jobs.queue.celery_hints import CeleryHints
 from jobs.queue.hints import queue_name
 from jobs.records.job import ShardRef
 from jobs.stores.connect import connect
-from jobs.stores.redis.errors import translated
+from jobs.stores.redis.connection.errors import translated
 from tests.support.sample_jobs import new_job, prompts_of
 from tests.support.valkey import ValkeyProcess, free_port, running_valkey
 
@@ -156,14 +156,14 @@ def test_a_key_of_another_type_is_named_or_counted_among_ours(valkey: ValkeyProc
     with valkey.client() as client:
         client.flushall()
         store, spec = connect(valkey.url), new_job()
-        store.create(spec)
+        store.submissions.create(spec)
         client.delete(keys.JOBS, JobKeys(spec.id).meta)
         for name in (keys.JOBS, JobKeys(spec.id).meta, queue_name("demo")):
             client.set(name, "something else")
         for what, name in (
-            (lambda: store.jobs(1), keys.JOBS),
-            (lambda: store.create(new_job("job-2")), keys.JOBS),
-            (lambda: store.request_cancel(spec.id), JobKeys(spec.id).meta),
+            (lambda: store.jobs.newest(1), keys.JOBS),
+            (lambda: store.submissions.create(new_job("job-2")), keys.JOBS),
+            (lambda: store.control.request_cancel(spec.id), JobKeys(spec.id).meta),
             (lambda: CeleryHints(valkey.url).send("demo", [ShardRef(spec.id, 0)]), queue_name("demo")),
         ):
             with pytest.raises((StoreUnavailable, RecordDamaged)) as caught:
@@ -199,19 +199,19 @@ def test_a_primary_that_becomes_a_replica_says_so_at_the_next_write(tmp_path: Pa
         store = connect(server.url)
         client.execute_command("REPLICAOF", "127.0.0.1", free_port())
         with pytest.raises(StoreUnavailable, match="read-only replica"):
-            store.create(new_job())
+            store.submissions.create(new_job())
 
 
 def test_a_full_server_refuses_writes_loudly(tmp_path: Path) -> None:
     with running_valkey(tmp_path) as server, server.client() as client:
         store, spec = connect(server.url), new_job(lines=2)
-        store.create(spec)
+        store.submissions.create(spec)
         client.config_set("maxmemory", 1)
         with pytest.raises(StoreFull, match="memory limit"):
-            store.add_shard(ShardRef(spec.id, 0), prompts_of(spec, 0))
-        assert store.job(spec.id).spec == spec
+            store.submissions.add_shard(ShardRef(spec.id, 0), prompts_of(spec, 0))
+        assert store.jobs.get(spec.id).spec == spec
         client.config_set("maxmemory", 0)
-        store.add_shard(ShardRef(spec.id, 0), prompts_of(spec, 0))
+        store.submissions.add_shard(ShardRef(spec.id, 0), prompts_of(spec, 0))
 
 
 def test_a_server_whose_disk_is_full_refuses_writes_loudly_can_be_read_and_goes_on_when_there_is_room(
@@ -219,17 +219,17 @@ def test_a_server_whose_disk_is_full_refuses_writes_loudly_can_be_read_and_goes_
 ) -> None:
     with running_valkey(small_disk(100), appendonly=True, options=("--appendfsync", "everysec")) as server:
         store, spec = connect(server.url), new_job(lines=2)
-        store.create(spec)
+        store.submissions.create(spec)
         with server.client() as client, suppress(redis.ResponseError):
             client.zadd(keys.WORKERS, {"host:1:gone": 1})  # whoever reads the list removes it
             for number in range(100):
                 client.set(f"large-{number}", "x" * 10_000)
         with pytest.raises(StoreFull, match=r"cannot save its data and refuses writes: .*No space left on device"):
-            store.add_shard(ShardRef(spec.id, 0), prompts_of(spec, 0))
-        assert store.job(spec.id).spec == spec
-        assert store.workers() == []
+            store.submissions.add_shard(ShardRef(spec.id, 0), prompts_of(spec, 0))
+        assert store.jobs.get(spec.id).spec == spec
+        assert store.fleet.workers() == []
         small_disk(10_000)
-        until_it_works(lambda: store.add_shard(ShardRef(spec.id, 0), prompts_of(spec, 0)))
+        until_it_works(lambda: store.submissions.add_shard(ShardRef(spec.id, 0), prompts_of(spec, 0)))
 
 
 def until_it_works(call: Callable[[], object]) -> None:
@@ -258,23 +258,23 @@ def test_a_server_that_comes_up_meanwhile_can_be_waited_for(tmp_path: Path) -> N
 def test_a_store_goes_on_after_a_restart_with_its_data(tmp_path: Path) -> None:
     with running_valkey(tmp_path, appendonly=True) as server:
         store = connect(server.url)
-        store.create(new_job())
+        store.submissions.create(new_job())
         server.kill()
         with pytest.raises(StoreUnavailable, match="refused the connection"):
             store.ping()
         server.start()
-        assert store.job("job-1").spec == new_job()
+        assert store.jobs.get("job-1").spec == new_job()
 
 
 def test_a_server_that_vanished_in_mid_call_is_retried(tmp_path: Path) -> None:
     with running_valkey(tmp_path, appendonly=True) as server:
         store = connect(server.url)
-        store.create(new_job())
+        store.submissions.create(new_job())
         server.kill()
         restart = threading.Timer(0.1, server.start)
         restart.start()
         try:
-            assert store.job("job-1").id == "job-1"  # within the client's own retries
+            assert store.jobs.get("job-1").id == "job-1"  # within the client's own retries
         finally:
             restart.join()
 

@@ -13,11 +13,8 @@ from jobs.keys import JobKeys
 from jobs.records.completion import Completion
 from jobs.records.job import JobState, Lease, LeaseStatus, ShardRef
 from jobs.stores.redis.closing import ShardCloser
-from jobs.stores.redis.ending import Retry
-from jobs.stores.redis.poison import SilentWorkers
-from jobs.stores.redis.server import RedisServer, Word
+from jobs.stores.redis.connection.server import RedisServer, Word
 from jobs.stores.redis.store import RedisJobStore
-from jobs.stores.redis.submission import Submission
 from tests.stores.conftest import redis_under_test
 from tests.support.sample_jobs import completed, failed, new_job, prompts_of, shard_stats, submit
 
@@ -42,24 +39,24 @@ class InterruptedServer(RedisServer):
 @pytest.fixture
 def redis_store(client: redis.Redis) -> RedisJobStore:
     """The store on the emptied server."""
-    return RedisJobStore(client)
+    return RedisJobStore(RedisServer(client))
 
 
 def leased(store: RedisJobStore, shard: ShardRef) -> Lease:
-    lease = store.lease(shard, "worker-1", LONG)
+    lease = store.work.lease(shard, "worker-1", LONG)
     assert lease is not None
     return lease
 
 
 def texts(store: RedisJobStore) -> list[str | None]:
-    return [line.text for line in store.results("job-1")]
+    return [line.text for line in store.jobs.results("job-1")]
 
 
 def expired_and_cancelled(store: RedisJobStore, client: redis.Redis) -> Lease:
     """The lease of a silent worker on the only shard of a job that is to be cancelled."""
     (shard,) = submit(store, new_job(lines=2))
     lease = leased(store, shard)
-    store.request_cancel("job-1")
+    store.control.request_cancel("job-1")
     redis_under_test(client).let_pass(LONG)
     return lease
 
@@ -69,11 +66,11 @@ def test_a_line_written_while_its_cancelled_shard_is_finished_keeps_its_completi
 ) -> None:
     (shard,) = submit(redis_store, new_job(lines=2))
     lease = leased(redis_store, shard)
-    redis_store.request_cancel("job-1")
-    server = InterruptedServer(client, "finish_shard", lambda: redis_store.write(lease, [completed(0, "in time")]))
-    assert ShardCloser(server).finish(lease, shard_stats())
+    redis_store.control.request_cancel("job-1")
+    server = InterruptedServer(client, "finish_shard", lambda: redis_store.work.write(lease, [completed(0, "in time")]))
+    assert ShardCloser(server).close_held(lease, shard_stats())
     assert texts(redis_store) == ["in time", None]
-    job = redis_store.job("job-1")
+    job = redis_store.jobs.get("job-1")
     assert (job.completed, job.failed) == (1, 1)
 
 
@@ -82,25 +79,25 @@ def test_a_shard_lost_while_it_is_finished_stays_with_its_new_worker(
 ) -> None:
     (shard,) = submit(redis_store, new_job(lines=2))
     old = leased(redis_store, shard)
-    redis_store.write(old, [completed(0), completed(1)])
+    redis_store.work.write(old, [completed(0), completed(1)])
 
     def hand_over() -> None:
-        redis_store.release(old)
+        redis_store.work.release(old)
         leased(redis_store, shard)
 
     with pytest.raises(LeaseLost):
-        ShardCloser(InterruptedServer(client, "finish_shard", hand_over)).finish(old, shard_stats())
-    job = redis_store.job("job-1")
+        ShardCloser(InterruptedServer(client, "finish_shard", hand_over)).close_held(old, shard_stats())
+    job = redis_store.jobs.get("job-1")
     assert (job.state, job.shards_done) == (JobState.IN_PROGRESS, 0)
-    assert redis_store.stats("job-1").workers == ()
+    assert redis_store.jobs.stats("job-1").workers == ()
 
 
 def test_a_line_written_while_the_sweep_closes_its_shard_keeps_its_completion(
     redis_store: RedisJobStore, client: redis.Redis
 ) -> None:
     lease = expired_and_cancelled(redis_store, client)
-    server = InterruptedServer(client, "close_unheld", lambda: redis_store.write(lease, [completed(1, "in time")]))
-    assert ShardCloser(server).close_cancelled(lease.shard)
+    server = InterruptedServer(client, "close_unheld", lambda: redis_store.work.write(lease, [completed(1, "in time")]))
+    assert ShardCloser(server).close_unheld(lease.shard)
     assert texts(redis_store) == [None, "in time"]
 
 
@@ -108,10 +105,10 @@ def test_a_worker_that_wakes_up_while_the_sweep_closes_its_shard_keeps_it(
     redis_store: RedisJobStore, client: redis.Redis
 ) -> None:
     lease = expired_and_cancelled(redis_store, client)
-    server = InterruptedServer(client, "close_unheld", lambda: redis_store.renew([lease], LONG))
-    assert not ShardCloser(server).close_cancelled(lease.shard)
-    assert redis_store.renew([lease], LONG) == [LeaseStatus.CANCELLED]
-    assert redis_store.finish_shard(lease, shard_stats())
+    server = InterruptedServer(client, "close_unheld", lambda: redis_store.work.renew([lease], LONG))
+    assert not ShardCloser(server).close_unheld(lease.shard)
+    assert redis_store.work.renew([lease], LONG) == [LeaseStatus.CANCELLED]
+    assert redis_store.work.finish_shard(lease, shard_stats())
 
 
 def test_a_worker_that_wakes_up_while_the_sweep_drops_its_lease_keeps_it(
@@ -120,19 +117,19 @@ def test_a_worker_that_wakes_up_while_the_sweep_drops_its_lease_keeps_it(
     (shard,) = submit(redis_store, new_job(lines=2))
     lease = leased(redis_store, shard)
     redis_under_test(client).expire(lease)
-    server = InterruptedServer(client, "drop_expired", lambda: redis_store.renew([lease], LONG))
-    assert not SilentWorkers(server).drop(shard)
-    assert redis_store.renew([lease], LONG) == [LeaseStatus.HELD]
-    assert redis_store.lease(shard, "worker-2", LONG) is None
+    server = InterruptedServer(client, "drop_expired", lambda: redis_store.work.renew([lease], LONG))
+    assert RedisJobStore(server).recovery.recoverable_shards("demo", 10) == []
+    assert redis_store.work.renew([lease], LONG) == [LeaseStatus.HELD]
+    assert redis_store.work.lease(shard, "worker-2", LONG) is None
 
 
 def guilty(store: RedisJobStore, client: redis.Redis) -> Lease:
     """The expired lease of a worker that ran one line alone, as another one did before it."""
     (shard,) = submit(store, new_job(lines=2))
     for _ in range(4):
-        assert store.lease(shard, "worker-1", LONG, alone=True) is not None
+        assert store.work.lease(shard, "worker-1", LONG, isolated=True) is not None
         redis_under_test(client).let_pass(LONG)
-    lease = store.lease(shard, "worker-1", LONG, alone=True)
+    lease = store.work.lease(shard, "worker-1", LONG, isolated=True)
     assert lease is not None
     redis_under_test(client).expire(lease)
     return lease
@@ -142,33 +139,33 @@ def test_a_worker_that_wakes_up_while_its_line_is_given_up_keeps_it(
     redis_store: RedisJobStore, client: redis.Redis
 ) -> None:
     lease = guilty(redis_store, client)
-    server = InterruptedServer(client, "lose_line", lambda: redis_store.renew([lease], LONG))
-    assert not SilentWorkers(server).drop(lease.shard)
-    assert redis_store.write(lease, [completed(0), completed(1)]) == 2
+    server = InterruptedServer(client, "fail_line", lambda: redis_store.work.renew([lease], LONG))
+    assert RedisJobStore(server).recovery.recoverable_shards("demo", 10) == []
+    assert redis_store.work.write(lease, [completed(0), completed(1)]) == 2
 
 
 def test_a_line_written_while_it_is_given_up_keeps_its_completion(
     redis_store: RedisJobStore, client: redis.Redis
 ) -> None:
     lease = guilty(redis_store, client)
-    server = InterruptedServer(client, "lose_line", lambda: redis_store.write(lease, [completed(0, "in time")]))
-    assert SilentWorkers(server).drop(lease.shard)
+    server = InterruptedServer(client, "fail_line", lambda: redis_store.work.write(lease, [completed(0, "in time")]))
+    assert RedisJobStore(server).recovery.recoverable_shards("demo", 10) == [lease.shard]
     assert texts(redis_store) == ["in time"]
 
 
 def test_two_sweeps_at_once_give_a_line_up_once(redis_store: RedisJobStore, client: redis.Redis) -> None:
     lease = guilty(redis_store, client)
-    server = InterruptedServer(client, "lose_line", lambda: redis_store.stranded("demo", 10))
-    assert not SilentWorkers(server).drop(lease.shard)
-    assert (redis_store.job("job-1").failed, texts(redis_store)) == (1, [None])
-    assert redis_store.stranded("demo", 10) == [lease.shard]
+    server = InterruptedServer(client, "fail_line", lambda: redis_store.recovery.recoverable_shards("demo", 10))
+    assert RedisJobStore(server).recovery.recoverable_shards("demo", 10) == []
+    assert (redis_store.jobs.get("job-1").failed, texts(redis_store)) == (1, [None])
+    assert redis_store.recovery.recoverable_shards("demo", 10) == [lease.shard]
 
 
 def test_two_sweeps_at_once_close_a_shard_once(redis_store: RedisJobStore, client: redis.Redis) -> None:
     lease = expired_and_cancelled(redis_store, client)
-    server = InterruptedServer(client, "close_unheld", lambda: redis_store.stranded("demo", 10))
-    assert not ShardCloser(server).close_cancelled(lease.shard)
-    job = redis_store.job("job-1")
+    server = InterruptedServer(client, "close_unheld", lambda: redis_store.recovery.recoverable_shards("demo", 10))
+    assert not ShardCloser(server).close_unheld(lease.shard)
+    job = redis_store.jobs.get("job-1")
     assert (job.state, job.failed, job.shards_done) == (JobState.CANCELLED, 2, 1)
 
 
@@ -178,13 +175,13 @@ def test_a_late_second_retry_undoes_nothing(redis_store: RedisJobStore, client: 
     run(redis_store, shard, [failed(0), failed(1)])
 
     def retried_and_run() -> None:
-        redis_store.retry("job-1")
+        redis_store.control.retry("job-1")
         run(redis_store, shard, [completed(0, "second run"), failed(1)])
 
-    retry = Retry(InterruptedServer(client, "reopen_shard", retried_and_run), redis_store._index, redis_store._reader)
-    assert retry.retry("job-1") == []
+    late = RedisJobStore(InterruptedServer(client, "reopen_failed", retried_and_run))
+    assert late.control.retry("job-1") == []
     assert texts(redis_store) == ["second run", None]
-    job = redis_store.job("job-1")
+    job = redis_store.jobs.get("job-1")
     assert (job.completed, job.failed) == (1, 1)
 
 
@@ -192,20 +189,20 @@ def test_a_late_closing_undoes_nothing(redis_store: RedisJobStore, client: redis
     """While it reads, the shard is closed, retried, run with another result, lost and cancelled again."""
     (shard,) = submit(redis_store, new_job(lines=2))
     lease = leased(redis_store, shard)
-    redis_store.write(lease, [failed(0)])
-    redis_store.request_cancel("job-1")
+    redis_store.work.write(lease, [failed(0)])
+    redis_store.control.request_cancel("job-1")
     redis_under_test(client).let_pass(LONG)
 
     def a_whole_life() -> None:
-        redis_store.request_cancel("job-1")
-        redis_store.retry("job-1")
-        redis_store.write(leased(redis_store, shard), [completed(0, "second run")])
+        redis_store.control.request_cancel("job-1")
+        redis_store.control.retry("job-1")
+        redis_store.work.write(leased(redis_store, shard), [completed(0, "second run")])
         redis_under_test(client).let_pass(LONG)
         client.hset(JobKeys("job-1").meta, "cancel_requested", "1")  # as far as `request_cancel` gets before a crash
 
-    assert ShardCloser(InterruptedServer(client, "close_unheld", a_whole_life)).close_cancelled(shard)
+    assert ShardCloser(InterruptedServer(client, "close_unheld", a_whole_life)).close_unheld(shard)
     assert texts(redis_store) == ["second run", None]
-    job = redis_store.job("job-1")
+    job = redis_store.jobs.get("job-1")
     assert (job.completed, job.failed) == (1, 1)
 
 
@@ -214,42 +211,42 @@ def test_a_late_closing_leaves_a_retried_job_alone(redis_store: RedisJobStore, c
     lease = expired_and_cancelled(redis_store, client)
 
     def cancelled_and_retried() -> None:
-        redis_store.request_cancel("job-1")
-        assert redis_store.retry("job-1") == [lease.shard]
+        redis_store.control.request_cancel("job-1")
+        assert redis_store.control.retry("job-1") == [lease.shard]
 
     server = InterruptedServer(client, "close_unheld", cancelled_and_retried)
-    assert not ShardCloser(server).close_cancelled(lease.shard)
-    job = redis_store.job("job-1")
+    assert not ShardCloser(server).close_unheld(lease.shard)
+    job = redis_store.jobs.get("job-1")
     assert (job.state, job.failed, job.shards_done) == (JobState.QUEUED, 0, 0)
-    assert redis_store.stranded("demo", 10) == [lease.shard]
+    assert redis_store.recovery.recoverable_shards("demo", 10) == [lease.shard]
 
 
 def test_a_job_listed_while_it_is_created_stays_in_the_lists(redis_store: RedisJobStore, client: redis.Redis) -> None:
     """The reader finds an entry without a job, and removes it."""
 
     def read_lists() -> None:
-        assert redis_store.jobs() == []
-        assert redis_store.stranded("demo", 10) == []
+        assert redis_store.jobs.newest() == []
+        assert redis_store.recovery.recoverable_shards("demo", 10) == []
 
     server = InterruptedServer(client, "create_job", read_lists)
-    Submission(server, redis_store._index, redis_store._reader).create(new_job(lines=2))
-    assert [job.id for job in redis_store.jobs()] == ["job-1"]
-    redis_store.add_shard(ShardRef("job-1", 0), prompts_of(new_job(lines=2), 0))
-    redis_store.open("job-1")
-    assert redis_store.stranded("demo", 10) == [ShardRef("job-1", 0)]
+    RedisJobStore(server).submissions.create(new_job(lines=2))
+    assert [job.id for job in redis_store.jobs.newest()] == ["job-1"]
+    redis_store.submissions.add_shard(ShardRef("job-1", 0), prompts_of(new_job(lines=2), 0))
+    redis_store.submissions.open("job-1")
+    assert redis_store.recovery.recoverable_shards("demo", 10) == [ShardRef("job-1", 0)]
 
 
 def test_a_job_swept_while_it_is_retried_stays_in_the_lists(redis_store: RedisJobStore, client: redis.Redis) -> None:
     """The sweep finds an ended job among the unfinished ones, and removes it."""
     (shard,) = submit(redis_store, new_job(lines=2))
     run(redis_store, shard, [failed(0), completed(1)])
-    server = InterruptedServer(client, "reopen_shard", lambda: redis_store.stranded("demo", 10))
-    assert Retry(server, redis_store._index, redis_store._reader).retry("job-1") == [shard]
-    assert redis_store.stranded("demo", 10) == [shard]
+    server = InterruptedServer(client, "reopen_failed", lambda: redis_store.recovery.recoverable_shards("demo", 10))
+    assert RedisJobStore(server).control.retry("job-1") == [shard]
+    assert redis_store.recovery.recoverable_shards("demo", 10) == [shard]
 
 
 def run(store: RedisJobStore, shard: ShardRef, lines: list[Completion]) -> None:
     """A worker that gets these results."""
     lease = leased(store, shard)
-    store.write(lease, lines)
-    store.finish_shard(lease, shard_stats())
+    store.work.write(lease, lines)
+    store.work.finish_shard(lease, shard_stats())

@@ -9,8 +9,8 @@ from redis.exceptions import ResponseError
 from jobs.errors import StoreFull, StoreUnavailable
 from jobs.keys import JobKeys
 from jobs.stores.connect import connect
-from jobs.stores.protocol import NO_NEWS
-from jobs.stores.redis.errors import translated
+from jobs.stores.redis.connection.errors import translated
+from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.store import RedisJobStore
 from tests.support.sample_jobs import new_job, submit
 from tests.support.valkey import ValkeyProcess
@@ -36,13 +36,13 @@ def test_a_server_that_is_full_where_a_script_writes_says_so() -> None:
 
 
 def test_a_run_whose_job_is_gone_is_made_anew(client: redis.Redis) -> None:
-    store = RedisJobStore(client)
+    store = RedisJobStore(RedisServer(client))
     submit(store, new_job(lines=2))
-    store.remember_run("fingerprint", "job-1")
-    assert store.find_run("fingerprint") == "job-1"
+    store.submissions.remember_run("fingerprint", "job-1")
+    assert store.submissions.find_run("fingerprint") == "job-1"
     client.delete(JobKeys("job-1").meta)
-    assert store.find_run("fingerprint") is None
+    assert store.submissions.find_run("fingerprint") is None
 
 
 def test_a_wait_for_news_of_no_time_ends_at_once(client: redis.Redis) -> None:
-    assert RedisJobStore(client).wait_for_news("demo", NO_NEWS, 0.0) == NO_NEWS
+    assert RedisJobStore(RedisServer(client)).work.wait_for_notification("demo", None, 0.0) is None

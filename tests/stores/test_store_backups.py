@@ -7,6 +7,7 @@ import pytest
 from jobs.errors import LeaseLost
 from jobs.records.job import JobState, Lease, LeaseStatus
 from jobs.stores.protocol import JobStore
+from jobs.stores.worker_facets import Leased
 from tests.stores.conftest import StoreUnderTest
 from tests.support.sample_jobs import completed, new_job, shard_stats, submit
 
@@ -18,17 +19,17 @@ def slow_shard(under_test: StoreUnderTest, its_time: float = 3 * USUAL) -> Lease
     """One of two shards of a job: the other one was finished after the usual time, and this one is still held."""
     store = under_test.store
     submit(store, new_job(lines=4))
-    quick, slow = (store.lease_next("demo", worker, LONG) for worker in ("quick", "slow"))
-    assert isinstance(quick, Lease) and isinstance(slow, Lease)
+    quick, slow = (store.work.lease_next("demo", worker, LONG) for worker in ("quick", "slow"))
+    assert isinstance(quick, Leased) and isinstance(slow, Leased)
     under_test.let_pass(USUAL)
-    store.write(quick, [completed(0), completed(1)])
-    store.finish_shard(quick, shard_stats("quick"))
+    store.work.write(quick.lease, [completed(0), completed(1)])
+    store.work.finish_shard(quick.lease, shard_stats("quick"))
     under_test.let_pass(its_time - USUAL)
-    return slow
+    return slow.lease
 
 
 def second_of(under_test: StoreUnderTest, ttl_seconds: float = LONG) -> Lease:
-    lease = under_test.store.back_up("demo", "quick", ttl_seconds, 0.0)
+    lease = under_test.store.work.try_backup("demo", "quick", ttl_seconds, 0.0)
     assert lease is not None and lease.backup
     return lease
 
@@ -36,12 +37,12 @@ def second_of(under_test: StoreUnderTest, ttl_seconds: float = LONG) -> Lease:
 def test_both_write_and_the_first_write_of_a_line_wins(under_test: StoreUnderTest) -> None:
     store, holder = under_test.store, slow_shard(under_test)
     second = second_of(under_test)
-    assert store.write(holder, [completed(2, "holder")]) == 1
-    assert [prompt.index for prompt in store.pending(second)] == [3]
-    assert store.write(second, [completed(2, "second"), completed(3, "second")]) == 1
-    assert store.write(holder, [completed(3, "holder")]) == 0
-    assert [line.text for line in store.results("job-1")][2:] == ["holder", "second"]
-    assert store.job("job-1").completed == 4
+    assert store.work.write(holder, [completed(2, "holder")]) == 1
+    assert [prompt.index for prompt in store.work.pending(second)] == [3]
+    assert store.work.write(second, [completed(2, "second"), completed(3, "second")]) == 1
+    assert store.work.write(holder, [completed(3, "holder")]) == 0
+    assert [line.text for line in store.jobs.results("job-1")][2:] == ["holder", "second"]
+    assert store.jobs.get("job-1").completed == 4
 
 
 @pytest.mark.parametrize("second_is_faster", [True, False])
@@ -49,38 +50,38 @@ def test_whoever_finishes_first_ends_the_shard_for_both(under_test: StoreUnderTe
     store, holder = under_test.store, slow_shard(under_test)
     second = second_of(under_test)
     first, late = (second, holder) if second_is_faster else (holder, second)
-    store.write(first, [completed(2), completed(3)])
-    assert store.finish_shard(first, shard_stats(first.worker_id))
-    assert store.job("job-1").state is JobState.COMPLETED
-    assert store.renew([late], LONG) == [LeaseStatus.LOST]
-    for act in (lambda: store.write(late, [completed(3)]), lambda: store.finish_shard(late, shard_stats())):
+    store.work.write(first, [completed(2), completed(3)])
+    assert store.work.finish_shard(first, shard_stats(first.worker_id))
+    assert store.jobs.get("job-1").state is JobState.COMPLETED
+    assert store.work.renew([late], LONG) == [LeaseStatus.LOST]
+    for act in (lambda: store.work.write(late, [completed(3)]), lambda: store.work.finish_shard(late, shard_stats())):
         with pytest.raises(LeaseLost):
             act()
-    assert [line.index for line in store.results("job-1")] == [0, 1, 2, 3]
+    assert [line.index for line in store.jobs.results("job-1")] == [0, 1, 2, 3]
 
 
 def test_the_holder_keeps_its_lease_whatever_the_second_runner_does(under_test: StoreUnderTest) -> None:
     store, holder = under_test.store, slow_shard(under_test)
     second = second_of(under_test)
-    assert store.renew([second], LONG) == [LeaseStatus.HELD]
-    assert not store.release(second)
-    assert store.renew([second], LONG) == [LeaseStatus.LOST]
-    assert store.renew([holder], LONG) == [LeaseStatus.HELD]
-    assert store.stranded("demo", 10) == []
-    assert [prompt.index for prompt in store.pending(holder)] == [2, 3]
+    assert store.work.renew([second], LONG) == [LeaseStatus.HELD]
+    assert not store.work.release(second)
+    assert store.work.renew([second], LONG) == [LeaseStatus.LOST]
+    assert store.work.renew([holder], LONG) == [LeaseStatus.HELD]
+    assert store.recovery.recoverable_shards("demo", 10) == []
+    assert [prompt.index for prompt in store.work.pending(holder)] == [2, 3]
 
 
 def test_a_second_runners_lease_ends_with_the_holders(under_test: StoreUnderTest) -> None:
     store, holder = under_test.store, slow_shard(under_test)
     second = second_of(under_test)
     under_test.expire(holder)
-    assert store.stranded("demo", 10) == [holder.shard]
-    assert store.renew([second], LONG) == [LeaseStatus.LOST]
-    again = store.lease(holder.shard, "quick", LONG)
+    assert store.recovery.recoverable_shards("demo", 10) == [holder.shard]
+    assert store.work.renew([second], LONG) == [LeaseStatus.LOST]
+    again = store.work.lease(holder.shard, "quick", LONG)
     assert again is not None
     with pytest.raises(LeaseLost):
-        store.write(second, [completed(2)])
-    assert store.write(again, [completed(2)]) == 1
+        store.work.write(second, [completed(2)])
+    assert store.work.write(again, [completed(2)]) == 1
 
 
 def test_there_is_one_second_runner_until_it_falls_silent(under_test: StoreUnderTest) -> None:
@@ -88,86 +89,86 @@ def test_there_is_one_second_runner_until_it_falls_silent(under_test: StoreUnder
     slow_shard(under_test)
     silent = second_of(under_test, under_test.ttl_seconds)
     under_test.let_pass(under_test.ttl_seconds / 2)
-    assert store.back_up("demo", "third", LONG, 0.0) is None
+    assert store.work.try_backup("demo", "third", LONG, 0.0) is None
     under_test.let_pass(under_test.ttl_seconds)
-    third = store.back_up("demo", "third", LONG, 0.0)
+    third = store.work.try_backup("demo", "third", LONG, 0.0)
     assert third is not None
     with pytest.raises(LeaseLost):
-        store.write(silent, [completed(2)])
-    assert store.write(third, [completed(2)]) == 1
+        store.work.write(silent, [completed(2)])
+    assert store.work.write(third, [completed(2)]) == 1
 
 
 def test_a_second_runner_is_told_of_a_cancellation(under_test: StoreUnderTest) -> None:
     store = under_test.store
     slow_shard(under_test)
     second = second_of(under_test)
-    store.request_cancel("job-1")
-    assert store.renew([second], LONG) == [LeaseStatus.CANCELLED]
+    store.control.request_cancel("job-1")
+    assert store.work.renew([second], LONG) == [LeaseStatus.CANCELLED]
 
 
 def test_a_cancelled_job_gets_no_second_runner(under_test: StoreUnderTest) -> None:
     slow_shard(under_test)
-    under_test.store.request_cancel("job-1")
-    assert under_test.store.back_up("demo", "quick", LONG, 0.0) is None
+    under_test.store.control.request_cancel("job-1")
+    assert under_test.store.work.try_backup("demo", "quick", LONG, 0.0) is None
 
 
 def test_a_job_past_its_deadline_gets_no_second_runner(under_test: StoreUnderTest) -> None:
     slow_shard(under_test)
     under_test.pass_deadline("job-1")
-    assert under_test.store.back_up("demo", "quick", LONG, 0.0) is None
+    assert under_test.store.work.try_backup("demo", "quick", LONG, 0.0) is None
 
 
 def test_a_paused_job_gets_no_second_runner_before_it_is_resumed(under_test: StoreUnderTest) -> None:
     slow_shard(under_test)
-    under_test.store.pause("job-1")
-    assert under_test.store.back_up("demo", "quick", LONG, 0.0) is None
-    under_test.store.resume("job-1")
+    under_test.store.control.pause("job-1")
+    assert under_test.store.work.try_backup("demo", "quick", LONG, 0.0) is None
+    under_test.store.control.resume("job-1")
     second_of(under_test)
 
 
 def test_a_shard_whose_holder_has_fallen_silent_gets_no_second_runner(under_test: StoreUnderTest) -> None:
     """It needs a new holder, and has none until the sweep has found it."""
     under_test.expire(slow_shard(under_test))
-    assert under_test.store.back_up("demo", "quick", LONG, 0.0) is None
+    assert under_test.store.work.try_backup("demo", "quick", LONG, 0.0) is None
 
 
 def test_a_shard_is_not_slow_before_its_time(under_test: StoreUnderTest) -> None:
     store = under_test.store
     slow_shard(under_test)
-    assert store.back_up("demo", "quick", LONG, LONG) is None
-    assert store.back_up("demo", "slow", LONG, 0.0) is None  # its own
-    assert store.back_up("other", "quick", LONG, 0.0) is None
+    assert store.work.try_backup("demo", "quick", LONG, LONG) is None
+    assert store.work.try_backup("demo", "slow", LONG, 0.0) is None  # its own
+    assert store.work.try_backup("other", "quick", LONG, 0.0) is None
 
 
 def test_a_shard_is_slow_after_twice_the_usual_time(under_test: StoreUnderTest) -> None:
     slow_shard(under_test, its_time=1.5 * USUAL)
-    assert under_test.store.back_up("demo", "quick", LONG, 0.0) is None
+    assert under_test.store.work.try_backup("demo", "quick", LONG, 0.0) is None
     under_test.let_pass(USUAL)
     second_of(under_test)
 
 
 def test_where_no_shard_is_finished_nobody_knows_what_is_slow(under_test: StoreUnderTest) -> None:
     submit(under_test.store, new_job(lines=2))
-    assert isinstance(under_test.store.lease_next("demo", "slow", LONG), Lease)
+    assert isinstance(under_test.store.work.lease_next("demo", "slow", LONG), Leased)
     under_test.let_pass(USUAL)
-    assert under_test.store.back_up("demo", "quick", LONG, 0.0) is None
+    assert under_test.store.work.try_backup("demo", "quick", LONG, 0.0) is None
 
 
 def test_while_shards_wait_nobody_runs_one_twice(under_test: StoreUnderTest) -> None:
     holder = slow_shard(under_test)
-    spec = under_test.store.job(holder.shard.job_id).spec
-    under_test.store.extend(spec, [[]])
-    assert under_test.store.back_up("demo", "quick", LONG, 0.0) is None
+    spec = under_test.store.jobs.get(holder.shard.job_id).spec
+    under_test.store.submissions.extend(spec, [[]])
+    assert under_test.store.work.try_backup("demo", "quick", LONG, 0.0) is None
 
 
 def test_a_shard_that_has_lost_a_worker_is_not_given_to_two(under_test: StoreUnderTest) -> None:
     store, holder = under_test.store, slow_shard(under_test)
     under_test.expire(holder)
-    again = store.lease(holder.shard, "slow", LONG)
+    again = store.work.lease(holder.shard, "slow", LONG)
     assert again is not None
     under_test.let_pass(4 * USUAL)
-    assert store.back_up("demo", "quick", LONG, 0.0) is None
+    assert store.work.try_backup("demo", "quick", LONG, 0.0) is None
 
 
 def test_a_job_that_is_gone_has_no_slow_shards(store: JobStore) -> None:
-    assert store.back_up("demo", "quick", LONG, 0.0) is None
+    assert store.work.try_backup("demo", "quick", LONG, 0.0) is None

@@ -27,71 +27,71 @@ def more(first: int, *sizes: int) -> list[list[Prompt]]:
 
 
 def run(store: JobStore) -> None:
-    for shard in store.stranded("demo", 10):
-        lease = store.lease(shard, "worker", LONG)
+    for shard in store.recovery.recoverable_shards("demo", 10):
+        lease = store.work.lease(shard, "worker", LONG)
         assert lease is not None
-        store.write(lease, [completed(prompt.index) for prompt in store.pending(lease)])
-        store.finish_shard(lease, shard_stats())
+        store.work.write(lease, [completed(prompt.index) for prompt in store.work.pending(lease)])
+        store.work.finish_shard(lease, shard_stats())
 
 
 def test_added_lines_come_behind_the_jobs_own_and_are_run(store: JobStore) -> None:
     spec = new_job(lines=3)
     submit(store, spec)
-    assert store.extend(spec, more(3, 2, 1)) == [ShardRef("job-1", 2), ShardRef("job-1", 3)]
-    assert (store.job("job-1").spec.num_lines, store.job("job-1").spec.num_shards) == (6, 4)
+    assert store.submissions.extend(spec, more(3, 2, 1)) == [ShardRef("job-1", 2), ShardRef("job-1", 3)]
+    assert (store.jobs.get("job-1").spec.num_lines, store.jobs.get("job-1").spec.num_shards) == (6, 4)
     run(store)
-    job = store.job("job-1")
+    job = store.jobs.get("job-1")
     assert (job.state, job.completed, job.shards_done) == (JobState.COMPLETED, 6, 4)
-    assert [line.index for line in store.results("job-1")] == list(range(6))
+    assert [line.index for line in store.jobs.results("job-1")] == list(range(6))
 
 
 def test_a_job_can_be_extended_again_and_again(store: JobStore) -> None:
     submit(store, new_job(lines=1))
     for lines in range(1, 4):
-        store.extend(store.job("job-1").spec, more(lines, 1))
+        store.submissions.extend(store.jobs.get("job-1").spec, more(lines, 1))
     run(store)
-    assert store.job("job-1").completed == 4
+    assert store.jobs.get("job-1").completed == 4
 
 
 def test_a_completed_job_is_queued_again_without_its_deadline(under_test: StoreUnderTest) -> None:
     store = under_test.store
     submit(store, msgspec.structs.replace(new_job(lines=2), deadline_seconds=LONG))
     run(store)
-    ended = store.job("job-1")
-    store.extend(ended.spec, more(2, 2))
-    job = store.job("job-1")
+    ended = store.jobs.get("job-1")
+    store.submissions.extend(ended.spec, more(2, 2))
+    job = store.jobs.get("job-1")
     assert (job.state, job.completed, job.ended_at, job.deadline_at) == (JobState.QUEUED, 2, None, None)
-    assert store.stranded("demo", 10) == [ShardRef("job-1", 1)]
+    assert store.recovery.recoverable_shards("demo", 10) == [ShardRef("job-1", 1)]
     under_test.let_pass(LONG)
     run(store)
-    assert store.job("job-1").state is JobState.COMPLETED
-    duration = store.stats("job-1").duration_seconds
+    assert store.jobs.get("job-1").state is JobState.COMPLETED
+    duration = store.jobs.stats("job-1").duration_seconds
     assert duration is not None and duration < LONG  # the time between does not count
 
 
 def test_of_two_at_once_one_is_refused_and_nothing_is_doubled(store: JobStore) -> None:
     spec = new_job(lines=2)
     submit(store, spec)
-    store.extend(spec, more(2, 1))
+    store.submissions.extend(spec, more(2, 1))
     with pytest.raises(JobConflict, match="Another client extended job"):
-        store.extend(spec, more(2, 1))
-    assert store.job("job-1").spec.num_lines == 3
+        store.submissions.extend(spec, more(2, 1))
+    assert store.jobs.get("job-1").spec.num_lines == 3
 
 
 def test_a_job_that_is_submitted_ends_or_ended_early_takes_no_lines(store: JobStore) -> None:
     spec = new_job(lines=2)
     with pytest.raises(JobNotFound):
-        store.extend(spec, more(2, 1))
-    store.create(spec)
+        store.submissions.extend(spec, more(2, 1))
+    store.submissions.create(spec)
     with pytest.raises(JobConflict, match="is validating"):
-        store.extend(spec, more(2, 1))
-    store.delete("job-1")
+        store.submissions.extend(spec, more(2, 1))
+    store.control.delete("job-1")
     (shard,) = submit(store, spec)
-    lease = store.lease(shard, "worker", LONG)
+    lease = store.work.lease(shard, "worker", LONG)
     assert lease is not None
-    store.request_cancel("job-1")
+    store.control.request_cancel("job-1")
     with pytest.raises(JobConflict, match="is about to end"):
-        store.extend(spec, more(2, 1))
-    store.finish_shard(lease, shard_stats())
+        store.submissions.extend(spec, more(2, 1))
+    store.work.finish_shard(lease, shard_stats())
     with pytest.raises(JobConflict, match="is cancelled"):
-        store.extend(spec, more(2, 1))
+        store.submissions.extend(spec, more(2, 1))

@@ -22,6 +22,7 @@ from jobs.records.completion import Completion
 from jobs.records.job import JobState, Lease, LeaseStatus, ShardRef
 from jobs.records.prompt import Prompt
 from jobs.stores.protocol import JobStore
+from jobs.stores.worker_facets import Leased, RunAlone
 from tests.stores.conftest import StoreUnderTest, memory_under_test, redis_under_test
 from tests.support.sample_jobs import completed, failed, new_job, shard_stats, submit
 
@@ -62,33 +63,34 @@ class StoreMachine(RuleBasedStateMachine):
 
     # --- what workers and clients do ---------------------------------------------------------------------------
 
-    @rule(shard=SHARDS, worker=WORKERS, dies_soon=st.booleans(), alone=st.booleans())
-    def lease(self, shard: int, worker: str, dies_soon: bool, alone: bool) -> None:
-        lease = self.store.lease(ShardRef("job-1", shard), worker, LONG, alone)
+    @rule(shard=SHARDS, worker=WORKERS, dies_soon=st.booleans(), isolated=st.booleans())
+    def lease(self, shard: int, worker: str, dies_soon: bool, isolated: bool) -> None:
+        lease = self.store.work.lease(ShardRef("job-1", shard), worker, LONG, isolated)
         if lease is not None:
-            assert alone or lease.lines_at_a_time is None
+            assert isolated or lease.lines_at_a_time is None
             self._got(lease, dies_soon)
 
     @rule(worker=WORKERS, dies_soon=st.booleans())
     def lease_next(self, worker: str, dies_soon: bool) -> None:
-        found = self.store.lease_next("demo", worker, LONG)
-        if isinstance(found, ShardRef):
-            found = self.store.lease(found, worker, LONG, alone=True)
-            assert found is not None
-        if found is not None:
-            self._got(found, dies_soon)
+        match self.store.work.lease_next("demo", worker, LONG):
+            case Leased(lease):
+                self._got(lease, dies_soon)
+            case RunAlone(shard):
+                isolated = self.store.work.lease(shard, worker, LONG, isolated=True)
+                assert isolated is not None
+                self._got(isolated, dies_soon)
 
     @rule(worker=WORKERS)
     def back_up(self, worker: str) -> None:
-        lease = self.store.back_up("demo", worker, LONG, 0.0)
+        lease = self.store.work.try_backup("demo", worker, LONG, 0.0)
         if lease is not None:
-            assert lease.backup and not self.store.job("job-1").ending
+            assert lease.backup and not self.store.jobs.get("job-1").ending
             self._got(lease, dies_soon=False)
 
     @rule(worker=WORKERS)
     def lose_a_worker(self, worker: str) -> None:
-        for shard in self.store.stranded("demo", 10):
-            lease = self.store.lease(shard, worker, LONG, alone=True)
+        for shard in self.store.recovery.recoverable_shards("demo", 10):
+            lease = self.store.work.lease(shard, worker, LONG, isolated=True)
             assert lease is not None
             self._got(lease, dies_soon=True)
         self.time_passes()
@@ -109,7 +111,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.writes += 1
         made = [completed(index, f"write {self.writes}") if works else failed(index) for index in indexes]
         try:
-            new = self.store.write(lease, made)
+            new = self.store.work.write(lease, made)
         except LeaseLost:
             assert self._results() == self.seen, "a fenced worker changed something"
             return
@@ -121,47 +123,49 @@ class StoreMachine(RuleBasedStateMachine):
         if lease is None:
             return
         try:
-            while pending := self.store.pending(lease):
-                self.store.write(lease, [completed(prompt.index, "finished") for prompt in pending])
-            ended = self.store.finish_shard(lease, shard_stats(lease.worker_id))
+            while pending := self.store.work.pending(lease):
+                self.store.work.write(lease, [completed(prompt.index, "finished") for prompt in pending])
+            ended = self.store.work.finish_shard(lease, shard_stats(lease.worker_id))
         except LeaseLost:
             assert self._results() == self.seen, "a fenced worker changed something"
             return
-        assert ended == self.store.job("job-1").state.ended
+        assert ended == self.store.jobs.get("job-1").state.ended
 
     @rule(data=st.data())
     def finish_after_a_cancellation(self, data: st.DataObject) -> None:
         lease = self._any_lease(data)
-        if lease is not None and self.store.renew([lease], LONG) == [LeaseStatus.CANCELLED]:
-            self.store.finish_shard(lease, shard_stats(lease.worker_id))
+        if lease is not None and self.store.work.renew([lease], LONG) == [LeaseStatus.CANCELLED]:
+            self.store.work.finish_shard(lease, shard_stats(lease.worker_id))
 
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
         lease = self._any_lease(data)
-        if lease is not None and self.store.release(lease):
-            assert lease.shard in self.store.stranded("demo", 10) or self.store.job("job-1").ending
+        if lease is not None and self.store.work.release(lease):
+            assert (
+                lease.shard in self.store.recovery.recoverable_shards("demo", 10) or self.store.jobs.get("job-1").ending
+            )
 
     @rule(expired_only=st.booleans())
     def sweep(self, expired_only: bool) -> None:
-        self.store.stranded("demo", 10, expired_only)
+        self.store.recovery.recoverable_shards("demo", 10, expired_only)
 
     @rule()
     def cancel(self) -> None:
-        before = self.store.job("job-1")
-        after = self.store.request_cancel("job-1")
+        before = self.store.jobs.get("job-1")
+        after = self.store.control.request_cancel("job-1")
         assert after == before if before.state.ended else after.ending
 
     @rule(pauses=st.booleans())
     def pause_or_resume(self, pauses: bool) -> None:
         try:
             if pauses:
-                assert self.store.pause("job-1").paused
-                assert self.store.stranded("demo", 10) == []
-                assert self.store.lease_next("demo", "worker-1", LONG) is None
+                assert self.store.control.pause("job-1").paused
+                assert self.store.recovery.recoverable_shards("demo", 10) == []
+                assert self.store.work.lease_next("demo", "worker-1", LONG) is None
             else:
-                self.store.resume("job-1")
+                self.store.control.resume("job-1")
         except JobConflict:
-            job = self.store.job("job-1")
+            job = self.store.jobs.get("job-1")
             assert job.state.ended or job.ending
 
     @rule()
@@ -173,9 +177,11 @@ class StoreMachine(RuleBasedStateMachine):
     def extend(self) -> None:
         line = LINES + self.added
         try:
-            added = self.store.extend(self.store.job("job-1").spec, [[Prompt(line, f"line-{line}", text="More?")]])
+            added = self.store.submissions.extend(
+                self.store.jobs.get("job-1").spec, [[Prompt(line, f"line-{line}", text="More?")]]
+            )
         except JobConflict:
-            job = self.store.job("job-1")
+            job = self.store.jobs.get("job-1")
             assert job.ending or job.state is JobState.EXPIRED
             return
         assert added == [ShardRef("job-1", 3 + self.added)]
@@ -184,11 +190,11 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def retry(self) -> None:
         try:
-            shards = self.store.retry("job-1")
+            shards = self.store.control.retry("job-1")
         except JobConflict:
-            assert not self.store.job("job-1").state.ended
+            assert not self.store.jobs.get("job-1").state.ended
             return
-        assert self.store.job("job-1").failed == 0
+        assert self.store.jobs.get("job-1").failed == 0
         assert {shard.index for shard in shards} == {shard_of(i) for i, line in self.seen.items() if line.error}
         self.seen = {index: line for index, line in self.seen.items() if line.error is None}
 
@@ -202,11 +208,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def counters_equal_lines(self) -> None:
-        job, lines = self.store.job("job-1"), self._results().values()
+        job, lines = self.store.jobs.get("job-1"), self._results().values()
         good = [line for line in lines if line.error is None]
         assert (job.completed, job.failed) == (len(good), len(lines) - len(good))
         assert job.total_output_tokens == 4 * len(good)
-        stats = self.store.stats("job-1")
+        stats = self.store.jobs.stats("job-1")
         assert stats.finish_reasons == ({"stop": len(good)} if good else {})
         if job.state.ended:
             assert (job.done, job.shards_done) == (LINES + self.added, 3 + self.added)
@@ -216,17 +222,17 @@ class StoreMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Whatever happened: one more worker and a sweep bring the job to its end, with every line once."""
         with suppress(JobConflict):
-            self.store.resume("job-1")
+            self.store.control.resume("job-1")
         for _ in range(4):
-            for shard in self.store.stranded("demo", 10):
-                lease = self.store.lease(shard, "last", LONG, alone=True)
+            for shard in self.store.recovery.recoverable_shards("demo", 10):
+                lease = self.store.work.lease(shard, "last", LONG, isolated=True)
                 assert lease is not None
-                while pending := self.store.pending(lease):
-                    self.store.write(lease, [completed(prompt.index) for prompt in pending])
-                self.store.finish_shard(lease, shard_stats("last"))
+                while pending := self.store.work.pending(lease):
+                    self.store.work.write(lease, [completed(prompt.index) for prompt in pending])
+                self.store.work.finish_shard(lease, shard_stats("last"))
             for lease in self.leases:
-                self.store.release(lease)
-        assert self.store.job("job-1").state.ended
+                self.store.work.release(lease)
+        assert self.store.jobs.get("job-1").state.ended
         assert sorted(self._results()) == list(range(LINES + self.added))
 
     def _got(self, lease: Lease, dies_soon: bool) -> None:
@@ -240,7 +246,7 @@ class StoreMachine(RuleBasedStateMachine):
         return data.draw(st.sampled_from(self.leases)) if self.leases else None
 
     def _results(self) -> dict[int, Completion]:
-        lines = list(self.store.results("job-1"))
+        lines = list(self.store.jobs.results("job-1"))
         indexes = [line.index for line in lines]
         assert indexes == sorted(set(indexes)), "not in input order, or twice"
         return dict(zip(indexes, lines, strict=True))

@@ -18,6 +18,7 @@ from jobs.records.job import Job, JobState, ShardRef
 from jobs.stores.memory.store import MemoryJobStore
 from jobs.stores.packing import pack_completions
 from jobs.stores.protocol import JobStore
+from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.store import RedisJobStore
 from tests.stores.conftest import StoreUnderTest
 from tests.support.sample_jobs import completed, failed, new_job, prompts_of, shard_stats, submit
@@ -28,15 +29,15 @@ Lose = Callable[[int], None]
 
 def run(store: JobStore, failing: frozenset[int] = frozenset(), worker_id: str = "worker-1") -> None:
     """Finish all shards that wait; later lines take longer."""
-    for shard in store.stranded("demo", 100):
-        lease = store.lease(shard, worker_id, LONG)
+    for shard in store.recovery.recoverable_shards("demo", 100):
+        lease = store.work.lease(shard, worker_id, LONG)
         assert lease is not None
-        for prompt in store.pending(lease):
+        for prompt in store.work.pending(lease):
             took = 10.0 * (prompt.index + 1)
             latency = Latency(ttft_ms=took, tpot_ms=took / 10, e2el_ms=5 * took)
             line = completed(prompt.index, worker_id, tokens=prompt.index + 1, latency=latency)
-            store.write(lease, [failed(prompt.index) if prompt.index in failing else line])
-        store.finish_shard(lease, shard_stats(worker_id))
+            store.work.write(lease, [failed(prompt.index) if prompt.index in failing else line])
+        store.work.finish_shard(lease, shard_stats(worker_id))
 
 
 @pytest.fixture
@@ -44,14 +45,14 @@ def lose(under_test: StoreUnderTest, request: pytest.FixtureRequest) -> Lose:
     """Takes the results of a shard of job-1 out of the store."""
     store = under_test.store
     if isinstance(store, MemoryJobStore):
-        return lambda index: store._jobs["job-1"].shards[index].results.clear()
+        return lambda index: store.table.get("job-1").shards[index].results.clear()
     client = request.getfixturevalue("client")
     return lambda index: client.delete(JobKeys("job-1").results(index))
 
 
 def written(store: JobStore, output: Path | BytesIO, partial: bool = False) -> list[int]:
-    write_results(store.results("job-1"), store.job("job-1"), output, partial=partial)
-    return [completion.index for completion in store.results("job-1")]
+    write_results(store.jobs.results("job-1"), store.jobs.get("job-1"), output, partial=partial)
+    return [completion.index for completion in store.jobs.results("job-1")]
 
 
 def counts(job: Job) -> tuple[int, int, int, int, int]:
@@ -94,24 +95,24 @@ def test_retry_runs_the_missing_lines_and_no_others(store: JobStore, lose: Lose)
     submit(store, new_job(lines=7))
     run(store)
     lose(1)
-    assert store.retry("job-1") == [ShardRef("job-1", 1)]
-    job = store.job("job-1")
+    assert store.control.retry("job-1") == [ShardRef("job-1", 1)]
+    job = store.jobs.get("job-1")
     assert (job.state, counts(job)) == (JobState.QUEUED, (5, 0, 15, 1 + 2 + 5 + 6 + 7, 3))
     run(store, worker_id="worker-2")
-    assert store.job("job-1").state is JobState.COMPLETED
+    assert store.jobs.get("job-1").state is JobState.COMPLETED
     assert written(store, BytesIO()) == list(range(7))
-    assert [line.index for line in store.results("job-1") if line.text == "worker-2"] == [2, 3]
+    assert [line.index for line in store.jobs.results("job-1") if line.text == "worker-2"] == [2, 3]
 
 
 def test_lines_that_are_run_a_second_time_are_counted_once(store: JobStore, lose: Lose) -> None:
     submit(store, new_job(lines=7))
     run(store, failing=frozenset({3}))
-    before = store.job("job-1"), store.stats("job-1")
+    before = store.jobs.get("job-1"), store.jobs.stats("job-1")
     lose(0)
     lose(1)
-    store.retry("job-1")
+    store.control.retry("job-1")
     run(store, failing=frozenset({3}))
-    after = store.job("job-1"), store.stats("job-1")
+    after = store.jobs.get("job-1"), store.jobs.stats("job-1")
     assert counts(after[0]) == counts(before[0])
     assert after[1].finish_reasons == before[1].finish_reasons == {"stop": 6}
     for name in ("mean_ttft_ms", "mean_tpot_ms", "mean_e2el_ms", "p99_e2el_ms"):
@@ -122,38 +123,38 @@ def test_retry_opens_failed_and_missing_lines_together(store: JobStore, lose: Lo
     submit(store, new_job(lines=6))
     run(store, failing=frozenset({0, 3}))
     lose(1)
-    assert store.retry("job-1") == [ShardRef("job-1", 0), ShardRef("job-1", 1)]
-    assert counts(store.job("job-1"))[:2] == (3, 0)
+    assert store.control.retry("job-1") == [ShardRef("job-1", 0), ShardRef("job-1", 1)]
+    assert counts(store.jobs.get("job-1"))[:2] == (3, 0)
     run(store)
-    assert counts(store.job("job-1"))[:2] == (6, 0)
+    assert counts(store.jobs.get("job-1"))[:2] == (6, 0)
     assert written(store, BytesIO()) == list(range(6))
 
 
 def test_reopening_what_is_lost_leaves_failed_lines_alone(store: JobStore, lose: Lose) -> None:
     submit(store, new_job(lines=6))
     run(store, failing=frozenset({0, 5}))
-    assert store.reopen_lost("job-1") == []
-    assert store.job("job-1").state is JobState.COMPLETED
+    assert store.control.reopen_lost("job-1") == []
+    assert store.jobs.get("job-1").state is JobState.COMPLETED
     lose(1)
-    assert store.reopen_lost("job-1") == [ShardRef("job-1", 1)]
+    assert store.control.reopen_lost("job-1") == [ShardRef("job-1", 1)]
     run(store)
-    assert counts(store.job("job-1"))[:2] == (4, 2)
+    assert counts(store.jobs.get("job-1"))[:2] == (4, 2)
 
 
 def test_reused_lines_that_are_lost_are_run_and_count_as_reused_no_more(store: JobStore, lose: Lose) -> None:
     spec = new_job(lines=6)
-    store.create(spec)
+    store.submissions.create(spec)
     known = [msgspec.structs.replace(completed(line), latency=None) for line in (0, 4)]
-    store.add_shard(ShardRef("job-1", 0), prompts_of(spec, 0), known[:1])
-    store.add_shard(ShardRef("job-1", 1), prompts_of(spec, 1))
-    store.add_shard(ShardRef("job-1", 2), prompts_of(spec, 2), known[1:])
-    store.open("job-1")
+    store.submissions.add_shard(ShardRef("job-1", 0), prompts_of(spec, 0), known[:1])
+    store.submissions.add_shard(ShardRef("job-1", 1), prompts_of(spec, 1))
+    store.submissions.add_shard(ShardRef("job-1", 2), prompts_of(spec, 2), known[1:])
+    store.submissions.open("job-1")
     run(store)
     lose(0)
-    store.retry("job-1")
-    assert store.job("job-1").reused == 1
+    store.control.retry("job-1")
+    assert store.jobs.get("job-1").reused == 1
     run(store)
-    job, stats = store.job("job-1"), store.stats("job-1")
+    job, stats = store.jobs.get("job-1"), store.jobs.stats("job-1")
     assert (job.completed, job.reused) == (6, 1)
     if stats.duration_seconds:
         assert stats.request_throughput == pytest.approx(5 / stats.duration_seconds)
@@ -165,7 +166,7 @@ def test_reused_lines_that_are_lost_are_run_and_count_as_reused_no_more(store: J
 @pytest.fixture
 def ended(client: redis.Redis) -> RedisJobStore:
     """A store with a completed job of seven lines."""
-    store = RedisJobStore(client)
+    store = RedisJobStore(RedisServer(client))
     submit(store, new_job(lines=7))
     run(store)
     return store
@@ -213,31 +214,31 @@ def test_damaged_results_are_missing_and_are_made_again(
     left = BytesIO()
     written(ended, left, partial=True)
     assert len(left.getvalue().splitlines()) == 5  # each line at most once, also if another shard holds its copy
-    assert ended.retry("job-1") == [ShardRef("job-1", 1)]
-    assert counts(ended.job("job-1"))[:2] == (5, 0)
+    assert ended.control.retry("job-1") == [ShardRef("job-1", 1)]
+    assert counts(ended.jobs.get("job-1"))[:2] == (5, 0)
     run(ended)
     assert written(ended, BytesIO()) == list(range(7))
-    assert counts(ended.job("job-1")) == (7, 0, 21, 28, 4)
+    assert counts(ended.jobs.get("job-1")) == (7, 0, 21, 28, 4)
 
 
 @pytest.mark.parametrize("gone", [True, False])
 def test_without_its_input_a_lost_shard_cannot_be_run_again_and_retry_says_so(
     client: redis.Redis, ended: RedisJobStore, gone: bool
 ) -> None:
-    keys, before = JobKeys("job-1"), ended.job("job-1")
+    keys, before = JobKeys("job-1"), ended.jobs.get("job-1")
     client.delete(keys.results(1), keys.input(1))
     if not gone:
         client.set(keys.input(1), b"damaged")
     with pytest.raises(StoreDamaged, match="lacks results of a shard, and the input of these lines is lost"):
-        ended.retry("job-1")
-    assert ended.job("job-1") == before
+        ended.control.retry("job-1")
+    assert ended.jobs.get("job-1") == before
 
 
 def test_of_two_lost_shards_the_one_with_an_input_is_run_again(client: redis.Redis, ended: RedisJobStore) -> None:
     keys = JobKeys("job-1")
     client.delete(keys.results(1), keys.input(1), keys.results(2))
-    assert ended.retry("job-1") == [ShardRef("job-1", 2)]
-    (sentence,) = ended.damage().news()
+    assert ended.control.retry("job-1") == [ShardRef("job-1", 2)]
+    (sentence,) = ended.damage.news()
     assert keys.input(1) in sentence
     run(ended)
     with pytest.raises(ResultsMissing, match="lacks 2 of 7 results"):
@@ -246,11 +247,11 @@ def test_of_two_lost_shards_the_one_with_an_input_is_run_again(client: redis.Red
 
 def test_of_two_retries_at_once_the_second_destroys_nothing(client: redis.Redis, ended: RedisJobStore) -> None:
     client.delete(JobKeys("job-1").results(1))
-    late = ended._retry._lost
-    survey = late._survey(ended.job("job-1"))
-    ended.retry("job-1")
+    late = ended.control._reopening
+    survey = late._survey(ended.jobs.get("job-1"))
+    ended.control.retry("job-1")
     run(ended)
-    assert [late._open(lost, 2) for lost in survey.lost] == [False]
+    assert [late._open_lost(lost, 2) for lost in survey.lost] == [False]
     assert written(ended, BytesIO()) == list(range(7))
 
 
@@ -258,12 +259,12 @@ def test_a_late_retry_takes_no_line_from_a_shard_that_was_opened_and_given_up_si
     client: redis.Redis, ended: RedisJobStore
 ) -> None:
     client.delete(JobKeys("job-1").results(1))
-    late = ended._retry._lost
-    survey = late._survey(ended.job("job-1"))
-    (shard,) = ended.retry("job-1")
-    lease = ended.lease(shard, "worker-2", LONG)
+    late = ended.control._reopening
+    survey = late._survey(ended.jobs.get("job-1"))
+    (shard,) = ended.control.retry("job-1")
+    lease = ended.work.lease(shard, "worker-2", LONG)
     assert lease is not None
-    ended.write(lease, [completed(2)])
-    ended.give_up(lease, "It cannot be run.")
-    assert [late._open(lost, 2) for lost in survey.lost] == [False]
-    assert [line.index for line in ended.results("job-1")] == [0, 1, 2, 4, 5, 6]
+    ended.work.write(lease, [completed(2)])
+    ended.work.give_up(lease, "It cannot be run.")
+    assert [late._open_lost(lost, 2) for lost in survey.lost] == [False]
+    assert [line.index for line in ended.jobs.results("job-1")] == [0, 1, 2, 4, 5, 6]

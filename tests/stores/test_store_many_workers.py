@@ -24,8 +24,8 @@ def test_workers_that_run_at_once_and_die_at_random_leave_every_line_once(
 
     def work(number: int) -> None:
         luck = random.Random(1000 * seed + number)
-        while not store.job("job-1").state.ended:
-            for shard in store.stranded("demo", 20):
+        while not store.jobs.get("job-1").state.ended:
+            for shard in store.recovery.recoverable_shards("demo", 20):
                 accepted.append(_run_carelessly(store, shard, f"worker-{number}", luck, under_test.ttl_seconds))
             if number == 0:
                 under_test.let_pass(under_test.ttl_seconds / 2)
@@ -33,9 +33,9 @@ def test_workers_that_run_at_once_and_die_at_random_leave_every_line_once(
     with ThreadPoolExecutor(4) as pool:
         for done in [pool.submit(work, number) for number in range(4)]:
             done.result()
-    job = store.job("job-1")
+    job = store.jobs.get("job-1")
     assert (job.state, job.done) == (JobState.COMPLETED, lines)
-    results = list(store.results("job-1"))
+    results = list(store.jobs.results("job-1"))
     assert [line.index for line in results] == list(range(lines))
     assert sum(accepted) == job.completed
     assert sum(line.error is None for line in results) == job.completed
@@ -43,17 +43,17 @@ def test_workers_that_run_at_once_and_die_at_random_leave_every_line_once(
 
 def _run_carelessly(store: JobStore, shard: ShardRef, worker_id: str, luck: random.Random, ttl: float) -> int:
     """Run a shard, line by line, and maybe fall silent on the way; returns how many lines were ours."""
-    lease = store.lease(shard, worker_id, ttl, alone=True)
+    lease = store.work.lease(shard, worker_id, ttl, isolated=True)
     if lease is None:
         return 0
     new = 0
     try:
-        while pending := store.pending(lease):
+        while pending := store.work.pending(lease):
             for prompt in pending:
                 if luck.random() < 0.05:
                     return new
-                new += store.write(lease, [completed(prompt.index, worker_id)])
-        store.finish_shard(lease, shard_stats(worker_id))
+                new += store.work.write(lease, [completed(prompt.index, worker_id)])
+        store.work.finish_shard(lease, shard_stats(worker_id))
     except LeaseLost:
         pass
     return new

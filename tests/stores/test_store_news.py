@@ -13,9 +13,9 @@ from jobs.errors import StoreUnavailable
 from jobs.records.job import ShardRef
 from jobs.records.prompt import Prompt
 from jobs.stores.connect import redis_client
-from jobs.stores.protocol import NO_NEWS, JobStore
+from jobs.stores.protocol import JobStore
+from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.index import JobIndex
-from jobs.stores.redis.server import RedisServer
 from jobs.stores.redis.store import RedisJobStore
 from tests.support.sample_jobs import failed, new_job, shard_stats, submit
 from tests.support.valkey import ValkeyProcess, free_port, running_valkey
@@ -28,10 +28,10 @@ Act = Callable[[JobStore], object]
 
 def end_with_a_failed_line(store: JobStore) -> None:
     submit(store, new_job(lines=1))
-    lease = store.lease(ShardRef("job-1", 0), "worker", LONG)
+    lease = store.work.lease(ShardRef("job-1", 0), "worker", LONG)
     assert lease is not None
-    store.write(lease, [failed(0)])
-    store.finish_shard(lease, shard_stats())
+    store.work.write(lease, [failed(0)])
+    store.work.finish_shard(lease, shard_stats())
 
 
 def prepare_nothing(store: JobStore) -> None:
@@ -40,54 +40,54 @@ def prepare_nothing(store: JobStore) -> None:
 
 def pause(store: JobStore) -> None:
     submit(store, new_job(lines=1))
-    store.pause("job-1")
+    store.control.pause("job-1")
 
 
 def extend(store: JobStore) -> None:
-    store.extend(store.job("job-1").spec, [[Prompt(index=1, id="more", text="More?")]])
+    store.submissions.extend(store.jobs.get("job-1").spec, [[Prompt(index=1, id="more", text="More?")]])
 
 
 WORK = {
     "open": (prepare_nothing, lambda store: submit(store, new_job(lines=1))),
     "extend": (lambda store: submit(store, new_job(lines=1)), extend),
-    "resume": (pause, lambda store: store.resume("job-1")),
-    "retry": (end_with_a_failed_line, lambda store: store.retry("job-1")),
+    "resume": (pause, lambda store: store.control.resume("job-1")),
+    "retry": (end_with_a_failed_line, lambda store: store.control.retry("job-1")),
 }
 
 
 @pytest.mark.parametrize(("before", "act"), WORK.values(), ids=WORK)
 def test_whoever_waits_hears_of_it_once(store: JobStore, before: Act, act: Act) -> None:
     before(store)
-    since = store.wait_for_news("demo", NO_NEWS, AT_ONCE)
+    since = store.work.wait_for_notification("demo", None, AT_ONCE)
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(store.wait_for_news, "demo", since, LONG)
+        waiting = pool.submit(store.work.wait_for_notification, "demo", since, LONG)
         act(store)
         heard = waiting.result(120)
     assert heard != since
-    assert store.wait_for_news("demo", heard, AT_ONCE) == heard
+    assert store.work.wait_for_notification("demo", heard, AT_ONCE) == heard
 
 
 @pytest.mark.parametrize(("before", "act"), WORK.values(), ids=WORK)
 def test_news_that_came_before_the_wait_are_not_missed(store: JobStore, before: Act, act: Act) -> None:
     before(store)
-    since = store.wait_for_news("demo", NO_NEWS, AT_ONCE)
+    since = store.work.wait_for_notification("demo", None, AT_ONCE)
     act(store)
-    assert store.wait_for_news("demo", since, LONG) != since
+    assert store.work.wait_for_notification("demo", since, LONG) != since
 
 
 def test_other_models_and_jobs_without_lines_are_no_news(store: JobStore) -> None:
     submit(store, new_job(lines=1, model="other"))
     submit(store, new_job("empty", lines=0))
-    assert store.wait_for_news("demo", NO_NEWS, AT_ONCE) == NO_NEWS
+    assert store.work.wait_for_notification("demo", None, AT_ONCE) is None
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_news_are_read_in_both_protocols(valkey: ValkeyProcess, client: redis.Redis, protocol: int) -> None:
-    submit(RedisJobStore(client), new_job(lines=1))
+    submit(RedisJobStore(RedisServer(client)), new_job(lines=1))
     with redis_client(f"{valkey.url}?protocol={protocol}") as other:
-        store = RedisJobStore(other)
-        heard = store.wait_for_news("demo", NO_NEWS, LONG)
-        assert heard != NO_NEWS and store.wait_for_news("demo", heard, AT_ONCE) == heard
+        store = RedisJobStore(RedisServer(other))
+        heard = store.work.wait_for_notification("demo", None, LONG)
+        assert heard is not None and store.work.wait_for_notification("demo", heard, AT_ONCE) == heard
 
 
 @pytest.fixture
@@ -100,13 +100,13 @@ def server(tmp_path: Path) -> Iterator[ValkeyProcess]:
 def test_a_server_that_has_become_full_keeps_no_news(server: ValkeyProcess) -> None:
     with redis_client(server.url) as client:
         client.config_set("maxmemory", 1)
-        JobIndex(RedisServer(client)).announce(new_job())
-        assert RedisJobStore(client).wait_for_news("demo", NO_NEWS, AT_ONCE) == NO_NEWS
+        JobIndex(RedisServer(client)).notify(new_job())
+        assert RedisJobStore(RedisServer(client)).work.wait_for_notification("demo", None, AT_ONCE) is None
 
 
 def test_whoever_waits_is_told_that_the_server_becomes_a_replica(server: ValkeyProcess) -> None:
     with redis_client(server.url) as client, ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(RedisJobStore(client).wait_for_news, "demo", NO_NEWS, LONG)
+        waiting = pool.submit(RedisJobStore(RedisServer(client)).work.wait_for_notification, "demo", None, LONG)
         while client.info("clients")["blocked_clients"] == 0:
             pass  # until it waits
         client.execute_command("REPLICAOF", "127.0.0.1", free_port())

@@ -15,11 +15,11 @@ def test_the_line_behind_a_deadly_one_is_not_blamed_for_its_workers_deaths(under
 
     def failed_after(deaths: int) -> int:
         for _ in range(deaths):
-            lease = store.lease(shard, "worker", under_test.ttl_seconds, alone=True)
+            lease = store.work.lease(shard, "worker", under_test.ttl_seconds, isolated=True)
             assert lease is not None
             under_test.expire(lease)
-            store.stranded("demo", 10)
-        return store.job("job-1").failed
+            store.recovery.recoverable_shards("demo", 10)
+        return store.jobs.get("job-1").failed
 
     assert failed_after(DEATHS_UNTIL_LOST) == 1
     assert failed_after(1) == 1
@@ -31,15 +31,15 @@ def test_a_worker_that_shows_up_twice_takes_only_its_own_silence_back(under_test
     (shard,) = submit(store, new_job(lines=2))
 
     def die() -> Lease:
-        lease = store.lease(shard, "worker", under_test.ttl_seconds)
+        lease = store.work.lease(shard, "worker", under_test.ttl_seconds)
         assert lease is not None
         under_test.expire(lease)
-        store.stranded("demo", 10)
+        store.recovery.recoverable_shards("demo", 10)
         return lease
 
     first = die()
-    store.renew([first], 60.0)
+    store.work.renew([first], 60.0)
     die()
-    store.renew([first], 60.0)
+    store.work.renew([first], 60.0)
     die()
-    assert store.lease(shard, "worker", 60.0) is None  # two were silent: it is to be run alone
+    assert store.work.lease(shard, "worker", 60.0) is None  # two were silent: it is to be run alone

@@ -8,6 +8,7 @@ from jobs.errors import LeaseLost
 from jobs.records.completion import ErrorCode
 from jobs.records.job import JobState, Lease, LeaseStatus, ShardRef
 from jobs.stores.protocol import JobStore
+from jobs.stores.worker_facets import Leased, RunAlone
 from tests.stores.conftest import StoreUnderTest
 from tests.support.sample_jobs import completed, new_job, shard_stats, submit
 
@@ -25,32 +26,36 @@ class Fleet:
         self._poison = poison
 
     def run_to_the_end(self) -> None:
-        while self.store.stranded("demo", 10):
-            found = self.store.lease_next("demo", "worker", LONG)
-            if isinstance(found, ShardRef):
-                found = self.store.lease(found, "worker", LONG, alone=True)
-            assert found is not None
-            self._run(found)
+        while self.store.recovery.recoverable_shards("demo", 10):
+            match self.store.work.lease_next("demo", "worker", LONG):
+                case Leased(lease):
+                    self._run(lease)
+                case RunAlone(shard):
+                    isolated = self.store.work.lease(shard, "worker", LONG, isolated=True)
+                    assert isolated is not None
+                    self._run(isolated)
+                case None:
+                    raise AssertionError("a shard waits")
 
     def _run(self, lease: Lease) -> None:
-        while lines := [prompt.index for prompt in self.store.pending(lease)]:
+        while lines := [prompt.index for prompt in self.store.work.pending(lease)]:
             self.runs.append(lines)
             if self._poison & set(lines):
                 self.deaths += 1
-                self.store.renew([lease], self._under_test.ttl_seconds)
+                self.store.work.renew([lease], self._under_test.ttl_seconds)
                 self._under_test.expire(lease)
                 return
-            self.store.write(lease, [completed(line) for line in lines])
-        self.store.finish_shard(lease, shard_stats())
+            self.store.work.write(lease, [completed(line) for line in lines])
+        self.store.work.finish_shard(lease, shard_stats())
 
 
 def errors(store: JobStore) -> dict[int, ErrorCode]:
-    return {line.index: line.error.code for line in store.results("job-1") if line.error is not None}
+    return {line.index: line.error.code for line in store.jobs.results("job-1") if line.error is not None}
 
 
-def die(under_test: StoreUnderTest, shard: ShardRef, *, alone: bool = False) -> Lease:
+def die(under_test: StoreUnderTest, shard: ShardRef, *, isolated: bool = False) -> Lease:
     """A worker takes a shard and falls silent."""
-    lease = under_test.store.lease(shard, "worker", under_test.ttl_seconds, alone)
+    lease = under_test.store.work.lease(shard, "worker", under_test.ttl_seconds, isolated)
     assert lease is not None
     under_test.expire(lease)
     return lease
@@ -63,7 +68,7 @@ def test_only_the_lines_that_kill_are_lost(under_test: StoreUnderTest, lines: in
     fleet = Fleet(under_test, poison)
     fleet.run_to_the_end()
     assert errors(store) == dict.fromkeys(poison, ErrorCode.WORKER_LOST)
-    job = store.job("job-1")
+    job = store.jobs.get("job-1")
     assert (job.state, job.completed, job.failed) == (JobState.COMPLETED, lines - len(poison), len(poison))
 
 
@@ -81,14 +86,14 @@ def test_a_suspect_is_run_only_by_a_worker_that_runs_nothing_else(under_test: St
     (shard,) = submit(store, new_job(lines=2))
     for _ in range(2):
         die(under_test, shard)
-    assert store.lease(shard, "worker", LONG) is None
-    assert store.stranded("demo", 10) == [shard]
-    assert store.lease(shard, "worker", LONG) is None
-    assert store.lease_next("demo", "worker", LONG) == shard
-    lease = store.lease(shard, "worker", LONG, alone=True)
+    assert store.work.lease(shard, "worker", LONG) is None
+    assert store.recovery.recoverable_shards("demo", 10) == [shard]
+    assert store.work.lease(shard, "worker", LONG) is None
+    assert store.work.lease_next("demo", "worker", LONG) == RunAlone(shard)
+    lease = store.work.lease(shard, "worker", LONG, isolated=True)
     assert lease is not None
     assert lease.lines_at_a_time == 2
-    assert store.lease_next("demo", "worker", LONG) is None
+    assert store.work.lease_next("demo", "worker", LONG) is None
 
 
 def test_shards_that_are_no_suspects_come_first(under_test: StoreUnderTest) -> None:
@@ -96,11 +101,11 @@ def test_shards_that_are_no_suspects_come_first(under_test: StoreUnderTest) -> N
     suspect, other = submit(store, new_job(lines=4))
     for _ in range(2):
         die(under_test, suspect)
-    assert store.stranded("demo", 10) == [suspect, other]  # its worker has just been lost
-    assert store.stranded("demo", 10) == [other, suspect]
-    found = store.lease_next("demo", "worker", LONG)
-    assert isinstance(found, Lease)
-    assert found.shard == other
+    assert store.recovery.recoverable_shards("demo", 10) == [suspect, other]  # its worker has just been lost
+    assert store.recovery.recoverable_shards("demo", 10) == [other, suspect]
+    found = store.work.lease_next("demo", "worker", LONG)
+    assert isinstance(found, Leased)
+    assert found.lease.shard == other
 
 
 def test_neighbours_that_died_with_a_poisonous_shard_are_run_again_and_finish(under_test: StoreUnderTest) -> None:
@@ -108,27 +113,27 @@ def test_neighbours_that_died_with_a_poisonous_shard_are_run_again_and_finish(un
     shards = submit(store, new_job(lines=6))
     for _ in range(2):
         for shard in shards:
-            store.lease(shard, "worker", under_test.ttl_seconds)
+            store.work.lease(shard, "worker", under_test.ttl_seconds)
         under_test.let_pass(under_test.ttl_seconds)
     fleet = Fleet(under_test, {2})
     fleet.run_to_the_end()
     assert errors(store) == {2: ErrorCode.WORKER_LOST}
-    assert store.job("job-1").completed == 5
+    assert store.jobs.get("job-1").completed == 5
 
 
 def test_a_worker_whose_silence_would_seal_a_lines_fate_has_more_time_to_come_back(under_test: StoreUnderTest) -> None:
     store, ttl = under_test.store, under_test.ttl_seconds
     (shard,) = submit(store, new_job(lines=2))
     for _ in range(4):
-        die(under_test, shard, alone=True)
-    lease = store.lease(shard, "frozen", ttl, alone=True)
+        die(under_test, shard, isolated=True)
+    lease = store.work.lease(shard, "frozen", ttl, isolated=True)
     assert lease is not None
     for _ in range(2):
         under_test.let_pass(ttl)
-        assert store.stranded("demo", 10) == []
-        assert store.renew([lease], ttl) == [LeaseStatus.HELD]
+        assert store.recovery.recoverable_shards("demo", 10) == []
+        assert store.work.renew([lease], ttl) == [LeaseStatus.HELD]
     under_test.expire(lease)
-    assert store.stranded("demo", 10) == [shard]
+    assert store.recovery.recoverable_shards("demo", 10) == [shard]
     assert errors(store) == {0: ErrorCode.WORKER_LOST}
 
 
@@ -137,10 +142,10 @@ def test_a_shard_to_be_run_alone_is_offered_to_nobody_past_its_jobs_deadline(und
     (shard,) = submit(store, new_job(lines=2))
     for _ in range(2):
         die(under_test, shard)
-    assert store.stranded("demo", 10) == [shard]
-    assert store.lease_next("demo", "worker", LONG) == shard
+    assert store.recovery.recoverable_shards("demo", 10) == [shard]
+    assert store.work.lease_next("demo", "worker", LONG) == RunAlone(shard)
     under_test.pass_deadline("job-1")
-    assert store.lease_next("demo", "worker", LONG) is None
+    assert store.work.lease_next("demo", "worker", LONG) is None
 
 
 @pytest.mark.parametrize("sign_of_life", ["renew", "release", "write", "finish"])
@@ -149,31 +154,31 @@ def test_a_worker_that_was_only_cut_off_is_not_counted(under_test: StoreUnderTes
     (shard,) = submit(store, new_job(lines=2))
     for _ in range(4):
         lease = die(under_test, shard)
-        store.stranded("demo", 10)
+        store.recovery.recoverable_shards("demo", 10)
         if sign_of_life == "renew":
-            assert store.renew([lease], LONG) == [LeaseStatus.LOST]
+            assert store.work.renew([lease], LONG) == [LeaseStatus.LOST]
         elif sign_of_life == "release":
-            assert not store.release(lease)
+            assert not store.work.release(lease)
         elif sign_of_life == "write":
             with pytest.raises(LeaseLost):
-                store.write(lease, [completed(0)])
+                store.work.write(lease, [completed(0)])
         else:
             with pytest.raises(LeaseLost):
-                store.finish_shard(lease, shard_stats())
-    assert store.lease(shard, "worker", LONG) is not None
+                store.work.finish_shard(lease, shard_stats())
+    assert store.work.lease(shard, "worker", LONG) is not None
 
 
 def test_one_sign_of_life_takes_one_silence_back(under_test: StoreUnderTest) -> None:
     store = under_test.store
     (shard,) = submit(store, new_job(lines=2))
     lease = die(under_test, shard)
-    store.stranded("demo", 10)
+    store.recovery.recoverable_shards("demo", 10)
     for _ in range(3):
-        store.renew([lease], LONG)
+        store.work.renew([lease], LONG)
     for _ in range(2):
         die(under_test, shard)
-    store.stranded("demo", 10)
-    assert store.lease(shard, "worker", LONG) is None
+    store.recovery.recoverable_shards("demo", 10)
+    assert store.work.lease(shard, "worker", LONG) is None
 
 
 def test_a_line_that_finishes_clears_the_next_one_of_suspicion(under_test: StoreUnderTest) -> None:
@@ -182,14 +187,14 @@ def test_a_line_that_finishes_clears_the_next_one_of_suspicion(under_test: Store
     for _ in range(2):
         die(under_test, shard)
     for _ in range(2):
-        die(under_test, shard, alone=True)
-    lease = store.lease(shard, "worker", LONG, alone=True)
+        die(under_test, shard, isolated=True)
+    lease = store.work.lease(shard, "worker", LONG, isolated=True)
     assert lease is not None
     assert lease.lines_at_a_time == 1
-    store.write(lease, [completed(0)])
-    store.release(lease)
-    die(under_test, shard, alone=True)
-    store.stranded("demo", 10)
+    store.work.write(lease, [completed(0)])
+    store.work.release(lease)
+    die(under_test, shard, isolated=True)
+    store.recovery.recoverable_shards("demo", 10)
     assert errors(store) == {}
 
 
@@ -197,5 +202,5 @@ def test_a_retry_forgets_what_was_known(under_test: StoreUnderTest) -> None:
     store = under_test.store
     (shard,) = submit(store, new_job(lines=1))
     Fleet(under_test, {0}).run_to_the_end()
-    assert store.retry("job-1") == [shard]
-    assert store.lease(shard, "worker", LONG) is not None
+    assert store.control.retry("job-1") == [shard]
+    assert store.work.lease(shard, "worker", LONG) is not None

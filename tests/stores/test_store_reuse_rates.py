@@ -11,11 +11,11 @@ from tests.support.sample_jobs import completed, new_job, submit
 def test_tokens_and_lines_that_were_reused_raise_no_rate(under_test: StoreUnderTest) -> None:
     store = under_test.store
     (shard,) = submit(store, new_job(lines=2), known={0})
-    lease = store.lease(shard, "worker", 60.0)
+    lease = store.work.lease(shard, "worker", 60.0)
     assert lease is not None
     under_test.let_pass(0.05)
-    store.write(lease, [completed(1, tokens=6)])
-    stats = store.stats("job-1")
+    store.work.write(lease, [completed(1, tokens=6)])
+    stats = store.jobs.stats("job-1")
     assert (stats.reused, stats.total_output_tokens, stats.duration_seconds is not None) == (1, 4 + 6, True)
     seconds = stats.duration_seconds or 0.0
     assert stats.output_throughput == pytest.approx(6 / seconds)

@@ -18,14 +18,14 @@ LATENCIES = [Latency(ttft_ms=10.0 * n, tpot_ms=0.5 * n, e2el_ms=100.0 * n) for n
 
 
 def leased(store: JobStore, shard: ShardRef, worker_id: str = "worker-1") -> Lease:
-    lease = store.lease(shard, worker_id, LONG)
+    lease = store.work.lease(shard, worker_id, LONG)
     assert lease is not None
     return lease
 
 
 def test_a_job_that_nobody_began_has_no_rates(store: JobStore) -> None:
     submit(store, new_job())
-    stats = store.stats("job-1")
+    stats = store.jobs.stats("job-1")
     assert (stats.total, stats.completed, stats.failed) == (5, 0, 0)
     assert (stats.duration_seconds, stats.output_throughput, stats.queue_seconds) == (None, None, None)
     assert (stats.mean_ttft_ms, stats.p99_e2el_ms, stats.mean_batch_size) == (None, None, None)
@@ -38,14 +38,14 @@ def test_rates_are_totals_over_the_time_from_first_lease_to_last_line(under_test
     under_test.let_pass(0.02)
     lease = leased(store, first)
     under_test.let_pass(0.03)
-    store.write(lease, [completed(0, tokens=5), completed(1, tokens=6)])
+    store.work.write(lease, [completed(0, tokens=5), completed(1, tokens=6)])
     other = leased(store, second, "worker-2")
-    store.write(other, [completed(2, tokens=7), failed(3)])
+    store.work.write(other, [completed(2, tokens=7), failed(3)])
     under_test.let_pass(0.02)  # finishing later than the last line does not slow the rates
-    store.finish_shard(lease, shard_stats())
-    store.finish_shard(other, shard_stats("worker-2"))
+    store.work.finish_shard(lease, shard_stats())
+    store.work.finish_shard(other, shard_stats("worker-2"))
 
-    stats, job = store.stats("job-1"), store.job("job-1")
+    stats, job = store.jobs.stats("job-1"), store.jobs.get("job-1")
     assert job.first_step_at is not None and job.last_line_at is not None
     seconds = stats.duration_seconds
     assert seconds == pytest.approx(job.last_line_at - job.first_step_at, abs=1e-5)
@@ -61,11 +61,11 @@ def test_rates_are_totals_over_the_time_from_first_lease_to_last_line(under_test
 def test_lines_that_a_cancellation_closed_do_not_stretch_the_duration(under_test: StoreUnderTest) -> None:
     store = under_test.store
     first, _ = submit(store, new_job(lines=4))
-    store.write(leased(store, first), [completed(0)])
-    before = store.stats("job-1").duration_seconds
+    store.work.write(leased(store, first), [completed(0)])
+    before = store.jobs.stats("job-1").duration_seconds
     under_test.let_pass(0.02)
-    store.request_cancel("job-1")
-    assert store.stats("job-1").duration_seconds == before
+    store.control.request_cancel("job-1")
+    assert store.jobs.stats("job-1").duration_seconds == before
 
 
 def test_the_time_an_ended_job_waits_for_its_retry_is_no_part_of_its_duration(under_test: StoreUnderTest) -> None:
@@ -73,17 +73,17 @@ def test_the_time_an_ended_job_waits_for_its_retry_is_no_part_of_its_duration(un
     (shard,) = submit(store, new_job(lines=2))
     lease = leased(store, shard)
     under_test.let_pass(0.03)
-    store.write(lease, [completed(0), failed(1)])
-    store.finish_shard(lease, shard_stats())
-    first_run = store.stats("job-1").duration_seconds
+    store.work.write(lease, [completed(0), failed(1)])
+    store.work.finish_shard(lease, shard_stats())
+    first_run = store.jobs.stats("job-1").duration_seconds
     assert first_run is not None
     under_test.let_pass(100)
-    store.retry("job-1")
+    store.control.retry("job-1")
     lease = leased(store, shard)
-    assert store.stats("job-1").duration_seconds == first_run
+    assert store.jobs.stats("job-1").duration_seconds == first_run
     under_test.let_pass(0.03)
-    store.write(lease, [completed(1)])
-    both_runs = store.stats("job-1").duration_seconds
+    store.work.write(lease, [completed(1)])
+    both_runs = store.jobs.stats("job-1").duration_seconds
     assert both_runs is not None
     assert first_run + 0.029 <= both_runs < first_run + 100
 
@@ -92,8 +92,8 @@ def test_latencies_are_exact_in_the_mean_and_within_one_percent_in_quantiles(sto
     shards = submit(store, new_job(lines=100, shard_size=50))
     for shard, latencies in zip(shards, (LATENCIES[:50], LATENCIES[50:]), strict=True):
         lines = enumerate(latencies, start=50 * shard.index)
-        store.write(leased(store, shard), [completed(line, latency=latency) for line, latency in lines])
-    stats = store.stats("job-1")
+        store.work.write(leased(store, shard), [completed(line, latency=latency) for line, latency in lines])
+    stats = store.jobs.stats("job-1")
     for name in ("ttft_ms", "tpot_ms", "e2el_ms"):
         values = [getattr(latency, name) for latency in LATENCIES]
         assert getattr(stats, f"mean_{name}") == pytest.approx(statistics.mean(values), rel=1e-9)
@@ -104,8 +104,8 @@ def test_latencies_are_exact_in_the_mean_and_within_one_percent_in_quantiles(sto
 def test_a_completion_of_one_token_has_no_time_per_output_token(store: JobStore) -> None:
     (shard,) = submit(store, new_job(lines=2))
     one_token = Latency(ttft_ms=10.0, tpot_ms=None, e2el_ms=10.0)
-    store.write(leased(store, shard), [completed(0, latency=one_token), failed(1)])
-    stats = store.stats("job-1")
+    store.work.write(leased(store, shard), [completed(0, latency=one_token), failed(1)])
+    stats = store.jobs.stats("job-1")
     assert (stats.mean_tpot_ms, stats.median_tpot_ms) == (None, None)
     assert stats.mean_ttft_ms == stats.mean_e2el_ms == 10.0
 
@@ -113,17 +113,19 @@ def test_a_completion_of_one_token_has_no_time_per_output_token(store: JobStore)
 def test_a_line_delivered_twice_is_measured_once(store: JobStore) -> None:
     (shard,) = submit(store, new_job(lines=2))
     lease = leased(store, shard)
-    store.write(lease, [completed(0, latency=LATENCIES[0])])
-    store.write(lease, [completed(0, latency=LATENCIES[99])])
-    assert store.stats("job-1").mean_ttft_ms == 10.0
+    store.work.write(lease, [completed(0, latency=LATENCIES[0])])
+    store.work.write(lease, [completed(0, latency=LATENCIES[99])])
+    assert store.jobs.stats("job-1").mean_ttft_ms == 10.0
 
 
 def test_engine_figures_add_up_over_shards_and_workers(store: JobStore) -> None:
     for shard, worker in zip(submit(store, new_job()), ("worker-1", "worker-2", "worker-1"), strict=True):
         lease = leased(store, shard, worker)
-        store.write(lease, [completed(prompt.index) for prompt in store.pending(lease)])
-        store.finish_shard(lease, msgspec.structs.replace(shard_stats(worker), peak_memory_bytes=1000 - shard.index))
-    stats = store.stats("job-1")
+        store.work.write(lease, [completed(prompt.index) for prompt in store.work.pending(lease)])
+        store.work.finish_shard(
+            lease, msgspec.structs.replace(shard_stats(worker), peak_memory_bytes=1000 - shard.index)
+        )
+    stats = store.jobs.stats("job-1")
     assert (stats.prefill_seconds, stats.decode_seconds) == (0.75, 2.25)
     assert (stats.mean_batch_size, stats.kv_cache_usage_peak) == (8.0, 0.5)
     assert (stats.load_seconds, stats.compile_seconds) == (1.5, 2.5)
@@ -138,7 +140,7 @@ def test_the_steps_in_which_the_cache_was_short_add_up_over_shards_and_the_large
     assert_no_short_steps(store)
     for shard, worker in zip(submit(store, new_job()), ("worker-1", "worker-2", "worker-1"), strict=True):
         lease = leased(store, shard, worker)
-        store.write(lease, [completed(prompt.index) for prompt in store.pending(lease)])
+        store.work.write(lease, [completed(prompt.index) for prompt in store.work.pending(lease)])
         measured = msgspec.structs.replace(
             shard_stats(worker),
             decode_steps=10,
@@ -147,8 +149,8 @@ def test_the_steps_in_which_the_cache_was_short_add_up_over_shards_and_the_large
             cache_short_waiting_sum=60 + shard.index,
             kv_cache_bytes_wanted=1000 - shard.index,
         )
-        store.finish_shard(lease, measured)
-    stats = store.stats("job-1")
+        store.work.finish_shard(lease, measured)
+    stats = store.jobs.stats("job-1")
     assert stats.cache_short_share == 15 / 30
     assert (stats.cache_short_running, stats.cache_short_waiting) == (90 / 15, 183 / 15)
     assert stats.kv_cache_bytes_wanted == 1000
@@ -158,9 +160,9 @@ def assert_no_short_steps(store: JobStore) -> None:
     """Run a job of its own whose cache was large enough."""
     for shard in submit(store, msgspec.structs.replace(new_job(), id="roomy")):
         lease = leased(store, shard)
-        store.write(lease, [completed(prompt.index) for prompt in store.pending(lease)])
-        store.finish_shard(lease, shard_stats())
-    stats = store.stats("roomy")
+        store.work.write(lease, [completed(prompt.index) for prompt in store.work.pending(lease)])
+        store.work.finish_shard(lease, shard_stats())
+    stats = store.jobs.stats("roomy")
     assert (stats.cache_short_share, stats.cache_short_running, stats.cache_short_waiting) == (0.0, None, None)
     assert stats.kv_cache_bytes_wanted is None
 
@@ -168,11 +170,11 @@ def assert_no_short_steps(store: JobStore) -> None:
 def test_a_shard_that_needed_more_than_one_lease_counts_as_retried_once(store: JobStore) -> None:
     shard, other = submit(store, new_job(lines=4))
     for _ in range(3):
-        store.release(leased(store, shard))
+        store.work.release(leased(store, shard))
     leased(store, other)
-    assert store.stats("job-1").retried_shards == 1
+    assert store.jobs.stats("job-1").retried_shards == 1
 
 
 def test_every_statistic_can_be_written_as_json(store: JobStore) -> None:
     submit(store, new_job())
-    assert msgspec.json.decode(msgspec.json.encode(store.stats("job-1")))["state"] == "queued"
+    assert msgspec.json.decode(msgspec.json.encode(store.jobs.stats("job-1")))["state"] == "queued"

@@ -9,6 +9,7 @@ import pytest
 
 from jobs.records.job import Lease
 from jobs.stores.protocol import JobStore
+from jobs.stores.worker_facets import Leased
 from tests.stores.conftest import StoreUnderTest
 from tests.support.sample_jobs import completed, new_job, shard_stats, submit
 
@@ -17,10 +18,10 @@ LONG = 60.0
 
 def take(under_test: StoreUnderTest, passing_over: tuple[str, ...] = ()) -> str | None:
     """The job whose turn it is; its shard is leased."""
-    found = under_test.store.lease_next("demo", "worker", LONG, passing_over)
+    found = under_test.store.work.lease_next("demo", "worker", LONG, passing_over)
     under_test.let_pass(0.002)  # turns are told apart by milliseconds
-    assert found is None or isinstance(found, Lease)
-    return found.shard.job_id if found else None
+    assert found is None or isinstance(found, Leased)
+    return found.lease.shard.job_id if found else None
 
 
 def test_jobs_take_turns(under_test: StoreUnderTest) -> None:
@@ -52,8 +53,8 @@ def test_a_higher_priority_goes_first_and_a_lower_one_last(under_test: StoreUnde
 
 def test_a_jobs_shards_come_in_their_order_and_each_once(under_test: StoreUnderTest) -> None:
     shards = submit(under_test.store, new_job(lines=20))
-    found = [under_test.store.lease_next("demo", "worker", LONG) for _ in range(11)]
-    assert [lease.shard for lease in found if isinstance(lease, Lease)] == shards
+    found = [under_test.store.work.lease_next("demo", "worker", LONG) for _ in range(11)]
+    assert [taken.lease.shard for taken in found if isinstance(taken, Leased)] == shards
 
 
 def test_jobs_that_are_passed_over_are_not_served(under_test: StoreUnderTest) -> None:
@@ -78,18 +79,18 @@ def test_jobs_of_other_models_cancelled_and_ended_ones_have_no_turn(under_test: 
     submit(store, new_job("other", model="other"))
     submit(store, new_job("cancelled", lines=4))
     assert take(under_test) == "cancelled"
-    store.request_cancel("cancelled")
-    store.create(new_job("validating"))
+    store.control.request_cancel("cancelled")
+    store.submissions.create(new_job("validating"))
     assert take(under_test) is None
 
 
 def test_a_shard_that_was_given_back_is_next_again(store: JobStore) -> None:
     submit(store, new_job(lines=2))
-    lease = store.lease_next("demo", "worker", LONG)
-    assert isinstance(lease, Lease)
-    assert store.lease_next("demo", "worker", LONG) is None
-    store.release(lease)
-    assert isinstance(store.lease_next("demo", "worker", LONG), Lease)
+    found = store.work.lease_next("demo", "worker", LONG)
+    assert isinstance(found, Leased)
+    assert store.work.lease_next("demo", "worker", LONG) is None
+    store.work.release(found.lease)
+    assert isinstance(store.work.lease_next("demo", "worker", LONG), Leased)
 
 
 def test_many_workers_at_once_get_every_shard_once_and_none_goes_away_empty_handed(store: JobStore) -> None:
@@ -97,10 +98,10 @@ def test_many_workers_at_once_get_every_shard_once_and_none_goes_away_empty_hand
 
     def work() -> list[Lease]:
         taken = []
-        while isinstance(lease := store.lease_next("demo", "worker", LONG), Lease):
-            taken.append(lease)
-            store.write(lease, [completed(lease.shard.index)])
-            store.finish_shard(lease, shard_stats())
+        while isinstance(found := store.work.lease_next("demo", "worker", LONG), Leased):
+            taken.append(found.lease)
+            store.work.write(found.lease, [completed(found.lease.shard.index)])
+            store.work.finish_shard(found.lease, shard_stats())
         return taken
 
     with ThreadPoolExecutor(6) as pool:

@@ -73,8 +73,10 @@ class Onlooker:
     def _look(self) -> None:
         while not self._ended.wait(LOOK_SECONDS):
             try:
-                reports = self._store.workers() + self._store.lost_workers()
-                view = View(time.monotonic(), {one.pid: one.state for one in reports}, self._store.job(self._job_id))
+                reports = self._store.fleet.workers() + self._store.fleet.lost_workers()
+                view = View(
+                    time.monotonic(), {one.pid: one.state for one in reports}, self._store.jobs.get(self._job_id)
+                )
             except StoreUnavailable:
                 continue
             self._views.append(view)

@@ -37,12 +37,12 @@ def prompts_of(spec: NewJob, shard: int) -> list[Prompt]:
 
 def submit(store: JobStore, spec: NewJob, known: Collection[int] = ()) -> list[ShardRef]:
     """Store a job whole, and open it. The lines of `known` have completions already."""
-    store.create(spec)
+    store.submissions.create(spec)
     for shard in range(spec.num_shards):
         prompts = prompts_of(spec, shard)
         reused = [completed(prompt.index, "reused") for prompt in prompts if prompt.index in known]
-        store.add_shard(ShardRef(spec.id, shard), prompts, reused)
-    return store.open(spec.id)
+        store.submissions.add_shard(ShardRef(spec.id, shard), prompts, reused)
+    return store.submissions.open(spec.id)
 
 
 def completed(line: int, text: str = "", *, tokens: int = 4, latency: Latency | None = None) -> Completion:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from redis.cluster import RedisCluster
 
-from jobs.keys import FORMAT, JobKeys, news
+from jobs.keys import FORMAT, JobKeys, notification
 from jobs.records.job import JobState, ShardRef
-from jobs.stores.protocol import NO_NEWS
+from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.store import RedisJobStore
 from tests.support.sample_jobs import completed, failed, new_job, shard_stats, submit
 from tests.support.valkey import ValkeyProcess, free_port, running_valkey
@@ -71,34 +71,34 @@ def client(nodes: list[ValkeyProcess]) -> Iterator[ClusterClient]:
 def live_through_everything(store: RedisJobStore, job_id: str) -> None:
     """Every script runs: a shard is finished, one given back, one left to expire, the rest cancelled; then a retry."""
     submit(store, new_job(job_id, lines=8))
-    leases = [store.lease(ShardRef(job_id, index), "worker", 60.0) for index in range(2)]
-    short = store.lease(ShardRef(job_id, 2), "worker", 0.001)
+    leases = [store.work.lease(ShardRef(job_id, index), "worker", 60.0) for index in range(2)]
+    short = store.work.lease(ShardRef(job_id, 2), "worker", 0.001)
     for index, lease in enumerate(leases):
         assert lease is not None and short is not None
-        store.renew([lease], 60.0)
-        assert store.write(lease, [completed(2 * index), failed(2 * index + 1)]) == 2
-        assert len(store.pending(lease)) == 0
-    store.finish_shard(leases[0], shard_stats())
-    store.release(leases[1])
-    while ShardRef(job_id, 2) not in store.stranded("demo", 1000):
+        store.work.renew([lease], 60.0)
+        assert store.work.write(lease, [completed(2 * index), failed(2 * index + 1)]) == 2
+        assert len(store.work.pending(lease)) == 0
+    store.work.finish_shard(leases[0], shard_stats())
+    store.work.release(leases[1])
+    while ShardRef(job_id, 2) not in store.recovery.recoverable_shards("demo", 1000):
         time.sleep(0.001)  # the short lease ends by the server's clock
-    assert store.request_cancel(job_id).state is JobState.CANCELLED
-    assert len(list(store.results(job_id))) == 8
-    store.stats(job_id)
-    heard = store.wait_for_news("demo", NO_NEWS, 0.001)
-    assert store.retry(job_id)
-    assert store.wait_for_news("demo", heard, 10.0) != heard
-    assert store.request_cancel(job_id).state.ended
+    assert store.control.request_cancel(job_id).state is JobState.CANCELLED
+    assert len(list(store.jobs.results(job_id))) == 8
+    store.jobs.stats(job_id)
+    heard = store.work.wait_for_notification("demo", None, 0.001)
+    assert store.control.retry(job_id)
+    assert store.work.wait_for_notification("demo", heard, 10.0) != heard
+    assert store.control.request_cancel(job_id).state.ended
 
 
 def test_every_script_runs_on_a_cluster_and_jobs_spread_over_its_nodes(client: ClusterClient) -> None:
-    store = RedisJobStore(client)  # type: ignore[arg-type]
+    store = RedisJobStore(RedisServer(client))  # type: ignore[arg-type]
     names = [f"job-{number}" for number in range(JOBS)]
     for name in names:
         live_through_everything(store, name)
-    assert {job.id for job in store.jobs()} == set(names)
+    assert {job.id for job in store.jobs.newest()} == set(names)
     homes = {client.get_node_from_key(JobKeys(name).meta).port for name in names}
     assert len(homes) == NODES
     for name in names:
-        store.delete(name)
-    assert {key.decode() for key in client.scan_iter()} - {news("demo")} == {FORMAT}
+        store.control.delete(name)
+    assert {key.decode() for key in client.scan_iter()} - {notification("demo")} == {FORMAT}

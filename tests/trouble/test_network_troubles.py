@@ -53,7 +53,7 @@ def test_a_watcher_behind_a_cut_cable_is_told_and_goes_on_when_it_is_mended(
         assert "does not answer in time. Trying again" in watcher.stderr.readline()
         network.mend()
         assert "The store answers again." in watcher.stderr.readline()
-        cluster.store.request_cancel(job_id)
+        cluster.store.control.request_cancel(job_id)
         assert watcher.wait(120) == 5
 
 

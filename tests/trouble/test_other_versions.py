@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import OtherFormat
-from jobs.keys import FORMAT
+from jobs.keys import FORMAT, WIRE_FORMAT
 from jobs.stores.connect import connect
-from jobs.wire_format import WIRE_FORMAT
 from tests.support.command_line import environment, qwen_batch, write_jsonl
 from tests.support.sample_jobs import new_job
 from tests.trouble.conftest import StartServer
@@ -21,7 +20,7 @@ def test_the_first_who_writes_sets_the_stores_format(start_server: StartServer) 
     with server.client() as client:
         store = connect(server.url)
         assert client.get(FORMAT) is None
-        store.create(new_job())
+        store.submissions.create(new_job())
         assert client.get(FORMAT) == str(WIRE_FORMAT).encode()
         connect(server.url)
 

@@ -54,7 +54,7 @@ def test_a_server_that_goes_away_and_comes_back_loses_nothing_and_a_watcher_is_t
         ) as watcher:
             assert watcher.stderr is not None
             assert f"/{LINES} lines" in watcher.stderr.readline()
-            before = {line.index: line for line in cluster.store.results(job_id)}
+            before = {line.index: line for line in cluster.store.jobs.results(job_id)}
             end(cluster.valkey)
             assert "Trying again" in watcher.stderr.readline()
             worker.wait_for_log(TROUBLE)

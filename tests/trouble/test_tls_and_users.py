@@ -80,5 +80,5 @@ def test_a_user_without_the_rights_is_told_so(tls_server: TlsServer) -> None:
     with tls_server.plain.client() as client:
         client.execute_command("ACL", "SETUSER", "reader", "on", ">sEcReT", "~*", "&*", "+@read", "+info", "+ping")
     with pytest.raises(StoreUnavailable, match="does not give this user the permissions") as caught:
-        connect(f"redis://reader:sEcReT@127.0.0.1:{tls_server.plain.port}/0").create(new_job("of-a-reader"))
+        connect(f"redis://reader:sEcReT@127.0.0.1:{tls_server.plain.port}/0").submissions.create(new_job("of-a-reader"))
     assert "sEcReT" not in str(caught.value)

@@ -63,9 +63,9 @@ def prompts(tmp_path: Path) -> Path:
 
 def check_status(client: Client, cluster: Cluster, job_id: str) -> None:
     """The client is told what the store holds: while it asks, lines may only be added."""
-    before = cluster.store.job(job_id).completed
+    before = cluster.store.jobs.get(job_id).completed
     shown = json.loads(client("status", job_id, "--json"))
-    assert before <= shown["completed"] <= cluster.store.job(job_id).completed
+    assert before <= shown["completed"] <= cluster.store.jobs.get(job_id).completed
     assert (shown["total"], shown["failed"]) == (LINES, 0)
     assert shown["state"] == ("completed" if shown["completed"] == LINES else "in_progress")
 
@@ -82,7 +82,7 @@ def test_a_worker_whose_link_is_down_for_20_seconds_loses_and_doubles_nothing_an
         far.wait_for_log(f"leased: job={job_id}")
         with hosts["far"].cut_off():
             mended_at = time.monotonic() + CUT_SECONDS
-            assert cluster.store.job(job_id).done < LINES
+            assert cluster.store.jobs.get(job_id).done < LINES
             check_status(client, cluster, job_id)
             far.wait_for_log("the store is in trouble")
             time.sleep(max(0.0, mended_at - time.monotonic()))  # the length of the cut is what is tested

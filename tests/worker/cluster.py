@@ -78,32 +78,32 @@ class Cluster:
         job_id = f"job-{next(_numbers)}"
         settings = SamplingSettings(temperature=0, ignore_eos=True)
         spec = NewJob(job_id, self.model, "native", settings, 5, num_lines, SHARD_SIZE, "file", created_at=time.time())
-        self.store.create(spec)
+        self.store.submissions.create(spec)
         lines = [_line(index) for index in range(num_lines)]
         for index in range(spec.num_shards):
             shard = ShardRef(job_id, index)
-            self.store.add_shard(shard, lines[index * SHARD_SIZE : (index + 1) * SHARD_SIZE])
-        self.hints.send(self.model, self.store.open(job_id)[:num_hints])
+            self.store.submissions.add_shard(shard, lines[index * SHARD_SIZE : (index + 1) * SHARD_SIZE])
+        self.hints.send(self.model, self.store.submissions.open(job_id)[:num_hints])
         return job_id
 
     def wait_until_done(self, job_id: str, count: int, timeout_seconds: float = 120) -> Job:
         """Return as soon as so many lines of the job have a result."""
         deadline = time.monotonic() + timeout_seconds
-        while (job := self.store.job(job_id)).done < count:
+        while (job := self.store.jobs.get(job_id)).done < count:
             assert time.monotonic() < deadline, job
             time.sleep(0.01)  # the store has no way to tell
         return job
 
     def wait_until_ended(self, job_id: str, timeout_seconds: float = 240) -> Job:
         deadline = time.monotonic() + timeout_seconds
-        while not (job := self.store.job(job_id)).state.ended:
+        while not (job := self.store.jobs.get(job_id)).state.ended:
             assert time.monotonic() < deadline, job
             time.sleep(0.01)
         return job
 
     def check_results(self, job_id: str, num_lines: int) -> list[Completion]:
         """Every line exactly once, in order; equal prompts have equal completions; counters equal lines."""
-        job, results = self.store.job(job_id), list(self.store.results(job_id))
+        job, results = self.store.jobs.get(job_id), list(self.store.jobs.results(job_id))
         assert job.state is JobState.COMPLETED
         assert [result.index for result in results] == list(range(num_lines))
         assert (job.completed, job.failed) == (num_lines, 0)

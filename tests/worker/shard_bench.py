@@ -59,7 +59,7 @@ class ShardBench:
         self.facts = WorkerFacts(f"host:1:{next(_numbers)}", MODEL, "cpu", "float32", "none")
         self.link = StoreLink(self.active.stopping)
         self.keeper = LeaseKeeper(
-            store=self.store, worker_id=self.facts.worker_id, ttl_seconds=ttl_seconds, link=self.link
+            work=self.store.work, worker_id=self.facts.worker_id, ttl_seconds=ttl_seconds, link=self.link
         )
         self.dispatcher = ShardDispatcher(self.keeper, self.engine, self.active, MODEL, max_num_seqs, poll_seconds)
         self.runner = ShardRunner(
@@ -91,10 +91,10 @@ class ShardBench:
         """Submit a job; returns its shards."""
         size = shard_size or max(1, len(lines))
         spec = NewJob(job_id, MODEL, "native", SamplingSettings(), 5, len(lines), size, "file", created_at=time.time())
-        self.real_store.create(spec)
+        self.real_store.submissions.create(spec)
         for index in range(spec.num_shards):
-            self.real_store.add_shard(ShardRef(job_id, index), lines[index * size : (index + 1) * size])
-        return self.real_store.open(job_id)
+            self.real_store.submissions.add_shard(ShardRef(job_id, index), lines[index * size : (index + 1) * size])
+        return self.real_store.submissions.open(job_id)
 
     def run_when_free(self, shard: ShardRef, timeout_seconds: float = PATIENCE_SECONDS) -> None:
         """Run a shard to its end as soon as nobody holds it any more."""
@@ -108,10 +108,10 @@ class ShardBench:
         return Running(lambda: self.runner.run(shard))
 
     def job(self, job_id: str = "job") -> Job:
-        return self.real_store.job(job_id)
+        return self.real_store.jobs.get(job_id)
 
     def results(self, job_id: str = "job") -> list[Completion]:
-        return list(self.real_store.results(job_id))
+        return list(self.real_store.jobs.results(job_id))
 
     def texts(self, job_id: str = "job") -> list[str | None]:
         return [completion.text for completion in self.results(job_id)]

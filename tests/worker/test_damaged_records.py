@@ -100,7 +100,7 @@ def test_a_damaged_job_holds_no_other_job_up_and_is_logged_once(
     said = warnings_of(caplog)
     assert [line for line in said if "Traceback" in line] == []
     assert len([line for line in said if record in line]) == 1
-    assert redis_bench.real_store.damage().count == 1
+    assert redis_bench.real_store.damage.count == 1
 
 
 def test_a_shard_without_input_is_given_up_and_the_job_ends_as_failed(
@@ -127,7 +127,7 @@ def test_a_given_up_shard_is_run_again_once_its_input_is_back(redis_bench: Shard
     redis_bench.engine.finish_from_now_on()
     assert redis_bench.runner.run(shard) is Outcome.DAMAGED
     client.set(key, whole)
-    assert redis_bench.real_store.retry("job") == [shard]
+    assert redis_bench.real_store.control.retry("job") == [shard]
     assert redis_bench.job().error is None
     assert redis_bench.runner.run(shard) is Outcome.FINISHED
     assert redis_bench.job().state is JobState.COMPLETED
@@ -136,31 +136,31 @@ def test_a_given_up_shard_is_run_again_once_its_input_is_back(redis_bench: Shard
 def test_a_damaged_job_costs_no_other_lease(redis_bench: ShardBench, client: redis.Redis) -> None:
     bad, good = redis_bench.add_job(prompts(2), "bad"), redis_bench.add_job(prompts(2), "good")
     store = redis_bench.real_store
-    leases = [store.lease(shard, "worker", 60.0) for shard in (*bad, *good)]
+    leases = [store.work.lease(shard, "worker", 60.0) for shard in (*bad, *good)]
     client.delete(JobKeys("bad").leases)
     client.set(JobKeys("bad").leases, "x")
-    assert store.renew([lease for lease in leases if lease is not None], 60.0) == ["lost", "held"]
+    assert store.work.renew([lease for lease in leases if lease is not None], 60.0) == ["lost", "held"]
 
 
 def test_a_cancelled_job_whose_input_is_gone_still_ends(redis_bench: ShardBench, client: redis.Redis) -> None:
     redis_bench.add_job(prompts(4), shard_size=2)
     client.delete(JobKeys("job").input(1))
-    job = redis_bench.real_store.request_cancel("job")
+    job = redis_bench.real_store.control.request_cancel("job")
     assert (job.state, job.failed) == (JobState.CANCELLED, 2)
 
 
 def test_giving_up_needs_the_lease(bench: ShardBench) -> None:
     first, second = bench.add_job(prompts(4), shard_size=2)
-    lease = bench.real_store.lease(first, "worker", 60.0)
+    lease = bench.real_store.work.lease(first, "worker", 60.0)
     assert lease is not None
-    assert bench.real_store.give_up(lease, "It is damaged.") is False
-    assert bench.real_store.lease(first, "worker", 60.0) is None
-    other = bench.real_store.lease(second, "worker", 60.0)
+    assert bench.real_store.work.give_up(lease, "It is damaged.") is False
+    assert bench.real_store.work.lease(first, "worker", 60.0) is None
+    other = bench.real_store.work.lease(second, "worker", 60.0)
     assert other is not None
-    assert bench.real_store.give_up(other, "Another reason.") is True
+    assert bench.real_store.work.give_up(other, "Another reason.") is True
     job = bench.job()
     assert (job.state, job.error, job.shards_done) == (JobState.FAILED, "It is damaged.", 2)
-    assert bench.real_store.retry("job") == [ShardRef("job", 0), ShardRef("job", 1)]
+    assert bench.real_store.control.retry("job") == [ShardRef("job", 0), ShardRef("job", 1)]
 
 
 def test_the_same_error_of_a_periodic_action_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -71,7 +71,7 @@ def test_a_job_runs_from_the_queue_to_its_results(shared_cluster: Cluster, share
     cluster.wait_until_ended(job_id)
     results = cluster.check_results(job_id, 100)
     assert all(result.usage is not None and result.latency is not None for result in results)
-    stats = cluster.store.stats(job_id)
+    stats = cluster.store.jobs.stats(job_id)
     (share,) = stats.workers
     assert (share.device, share.dtype, share.compiled) == ("cpu", "float32", False)
     assert share.output_tokens == stats.total_output_tokens
@@ -109,7 +109,7 @@ def test_damaged_records_are_logged_once_each_and_cost_no_other_job_anything(clu
 def test_a_worker_announces_itself_and_its_model(shared_cluster: Cluster, shared_worker: WorkerUnderTest) -> None:
     report = shared_worker.wait_until(shared_cluster.store, "idle")
     assert (report.model, report.device, report.dtype, report.jobs) == ("shared", "cpu", "float32", ())
-    card = shared_cluster.store.model("shared")
+    card = shared_cluster.store.fleet.model("shared")
     assert card is not None
     assert (card.vocab_size, card.max_model_len, card.has_chat_template) == (257, 512, False)
     assert "ready: model=shared queue=qwen-batch.shared device=cpu" in shared_worker.log
@@ -143,9 +143,9 @@ def test_a_small_job_behind_a_huge_one_is_done_long_before_it(
     before = cluster.wait_until_done(huge, 50).done
     small = cluster.submit(10)
     job = cluster.wait_until_ended(small)
-    after = cluster.store.job(huge).done
+    after = cluster.store.jobs.get(huge).done
     cluster.check_results(small, 10)
-    cluster.store.request_cancel(huge)
+    cluster.store.control.request_cancel(huge)
     cluster.wait_until_ended(huge)
     assert job.first_step_at is not None and job.ended_at is not None
     record_property("seconds", {"start": job.first_step_at - job.spec.created_at, "lines": after - before})
@@ -161,9 +161,9 @@ def test_sigterm_hands_over_soon_and_no_finished_line_is_redone(cluster: Cluster
         first.send(signal.SIGTERM)
         assert first.exit_code() == 0, first.log
         assert time.monotonic() - began < MAX_STOP_SECONDS
-    assert started.worker_id not in {report.worker_id for report in cluster.store.workers()}
-    before = list(cluster.store.results(job_id))
-    assert 10 <= cluster.store.job(job_id).done == len(before) < 140
+    assert started.worker_id not in {report.worker_id for report in cluster.store.fleet.workers()}
+    before = list(cluster.store.jobs.results(job_id))
+    assert 10 <= cluster.store.jobs.get(job_id).done == len(before) < 140
     assert "Traceback" not in first.log
     with cluster.worker() as second:
         report = second.wait_until(cluster.store, "idle", "busy")
@@ -171,7 +171,7 @@ def test_sigterm_hands_over_soon_and_no_finished_line_is_redone(cluster: Cluster
     after = cluster.check_results(job_id, 140)
     assert [after[result.index] for result in before] == before
     computed = sum(num_tokens(index) for index in range(140)) - sum(num_tokens(line.index) for line in before)
-    shares = {share.worker_id: share.output_tokens for share in cluster.store.stats(job_id).workers}
+    shares = {share.worker_id: share.output_tokens for share in cluster.store.jobs.stats(job_id).workers}
     assert shares[report.worker_id] == computed
 
 
@@ -184,10 +184,10 @@ def test_a_worker_that_drains_finishes_its_shards_and_leaves_the_others(cluster:
         assert worker.exit_code() == 0, worker.log
         assert "draining: finishing the current shards first" in worker.log
         assert "handed back: job=" not in worker.log
-    job = cluster.store.job(job_id)
+    job = cluster.store.jobs.get(job_id)
     assert 10 < job.done < 400
     assert job.done == SHARD_SIZE * job.shards_done
-    assert worker.pid not in {report.pid for report in cluster.store.workers()}
+    assert worker.pid not in {report.pid for report in cluster.store.fleet.workers()}
 
 
 def test_a_second_signal_ends_the_worker_at_once(cluster: Cluster) -> None:
@@ -211,11 +211,11 @@ def test_a_killed_workers_shards_are_finished_by_another_and_each_line_is_there_
         survivor.wait_for_log("leased: ")
         cluster.wait_until_done(job_id, 50)
         victim.kill()
-        done = cluster.store.job(job_id).done
+        done = cluster.store.jobs.get(job_id).done
         assert done < 400
         cluster.wait_until_ended(job_id)
         cluster.check_results(job_id, 400)
-        assert cluster.store.stats(job_id).retried_shards > 0
+        assert cluster.store.jobs.stats(job_id).retried_shards > 0
 
 
 def test_a_model_that_cannot_be_used_is_one_clear_message_and_exit_code_2(cluster: Cluster, tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_a_model_that_cannot_be_used_is_one_clear_message_and_exit_code_2(cluste
         assert worker.exit_code() == 2
         assert "Error: " in worker.log and "model.safetensors" in worker.log
         assert "Traceback" not in worker.log
-        assert worker.pid not in {report.pid for report in cluster.store.workers()}
+        assert worker.pid not in {report.pid for report in cluster.store.fleet.workers()}
 
 
 def test_an_engine_that_dies_ends_the_worker_at_once_with_an_exit_code(cluster: Cluster) -> None:

@@ -73,7 +73,7 @@ class WorkerUnderTest:
         """Return the first report of it that is as wanted."""
         deadline = time.monotonic() + timeout_seconds
         while True:
-            for report in store.workers():
+            for report in store.fleet.workers():
                 if report.pid == self.pid and wanted(report):
                     return report
             assert self._process.poll() is None, self.log

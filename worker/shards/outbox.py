@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from jobs.errors import StoreFull, StoreUnavailable
 from jobs.records.completion import Completion
 from jobs.records.job import Lease
-from jobs.stores.protocol import JobStore
+from jobs.stores.worker_facets import ShardWork
 from worker.upkeep.store_link import Backoff, StoreLink
 
 FLUSH_LINES = 128  # number of finished lines that are written without waiting for `flush_seconds`
@@ -31,13 +31,13 @@ class Outbox:
     def __init__(
         self,
         *,
-        store: JobStore,
+        work: ShardWork,
         lease: Lease,
         flush_seconds: float,
         link: StoreLink,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store = store
+        self._work = work
         self._lease = lease
         self._flush_seconds = flush_seconds
         self._link = link
@@ -77,9 +77,9 @@ class Outbox:
             self._due_at = self._clock() + self._backoff.next_delay()
 
     def write_all(self) -> None:
-        """Write all lines now. Raises every error of `JobStore.write`; lines that are not written stay here."""
+        """Write all lines now. Raises every error of `ShardWork.write`; lines that are not written stay here."""
         while self._held:
-            self._store.write(self._lease, self._held[:WRITE_LINES])
+            self._work.write(self._lease, self._held[:WRITE_LINES])
             del self._held[:WRITE_LINES]
             self._link.worked()
         self._failing = False

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from jobs.records.job import ShardRef
+from jobs.stores.worker_facets import RunAlone
 from worker.shards.active_shards import ActiveShard, ActiveShards
 from worker.shards.in_flight import InFlight, Interruption
 from worker.shards.inference_engine import InferenceEngine
@@ -48,12 +50,17 @@ class ShardDispatcher:
     poll_seconds: float = 0.05
     _lock: threading.Lock = field(default_factory=threading.Lock)  # a thread must see what earlier threads took
 
-    def take(self, hint: ShardRef, until: ExitStack) -> Taken | ShardRef | None:
-        """Wait until there is room, and take a shard. The shard is active until `until` is closed.
+    @contextmanager
+    def taken(self, hint: ShardRef) -> Iterator[Taken | RunAlone | None]:
+        """Wait until there is room, and take a shard. It is active for the duration of the context.
 
-        Returns a `ShardRef` for a shard that must run isolated. Returns None when there is nothing to do, or when the
-        worker stops. Raises every error of `JobStore.lease_next` and `JobStore.lease`.
+        Yields `RunAlone` for a quarantined shard, which is neither leased nor active. Yields None when there is nothing
+        to do, or when the worker stops. Raises every error of `ShardWork.lease_next` and `ShardWork.lease`.
         """
+        with ExitStack() as until:
+            yield self._take(hint, until)
+
+    def _take(self, hint: ShardRef, until: ExitStack) -> Taken | RunAlone | None:
         with self._lock:
             while not self.active.leaving:
                 self.active.wakeup.clear()
@@ -76,7 +83,7 @@ class ShardDispatcher:
         lines = utilization.running + utilization.waiting + LINES_PER_PREPARING_SHARD * self.active.num_preparing()
         return lines < self.max_num_seqs + LINES_AHEAD
 
-    def _ask(self, hint: ShardRef, activity: ActiveShard, has_room: bool) -> HeldLease | ShardRef | None:
+    def _ask(self, hint: ShardRef, activity: ActiveShard, has_room: bool) -> HeldLease | RunAlone | None:
         on_end = interrupter(activity)
         if not has_room:
             return self.lease_keeper.take_next(self.model, on_end, passing_over=self.active.job_ids())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
@@ -68,28 +67,27 @@ class ShardRunner:
         Returns when the shard is finished or this worker no longer holds it. Raises `EngineDead`. Then the lease is not
         released but expires, so that the store counts a lost worker.
         """
-        with ExitStack() as until:
-            try:
-                taken = self.dispatcher.take(hint, until)
-            except (StoreUnavailable, StoreFull) as error:
-                self.link.failed(error)
-                return Outcome.PUT_OFF
-            except RecordDamaged as error:
-                self.store.damage().note(error)
-                return Outcome.NOTHING_TO_DO
-            if isinstance(taken, Taken):
-                return self._put_off_if_down(lambda: self._run(taken.held, taken.activity))
+        try:
+            with self.dispatcher.taken(hint) as taken:
+                if isinstance(taken, Taken):
+                    return self._put_off_if_down(lambda: self._run(taken.held, taken.activity))
+        except (StoreUnavailable, StoreFull) as error:
+            self.link.failed(error)
+            return Outcome.PUT_OFF
+        except RecordDamaged as error:
+            self.store.damage.note(error)
+            return Outcome.NOTHING_TO_DO
         if self.active.leaving:
             self._hint(hint)
             return Outcome.HANDED_BACK
         if taken is None:
             return Outcome.NOTHING_TO_DO
-        activity = ActiveShard(taken, InFlight(self.engine))
+        activity = ActiveShard(taken.shard, InFlight(self.engine))
         with self.active.entered_isolated(activity) as granted:
             return self._put_off_if_down(lambda: self._run_isolated(activity)) if granted else Outcome.NOTHING_TO_DO
 
     def run_backup(self, min_seconds: float) -> Outcome:
-        """Run the pending lines of another worker's slow shard (`JobStore.back_up`). Raises `EngineDead`."""
+        """Run the pending lines of another worker's slow shard (`ShardWork.try_backup`). Raises `EngineDead`."""
         activity = ActiveShard(None, InFlight(self.engine))
         with self.active.entered(activity):
             return self._put_off_if_down(lambda: self._run_backup(activity, min_seconds))
@@ -116,7 +114,7 @@ class ShardRunner:
             self.link.failed(error)
             return Outcome.PUT_OFF
         except RecordDamaged as error:
-            self.store.damage().note(error)
+            self.store.damage.note(error)
             return Outcome.DAMAGED
 
     def _run(self, held: HeldLease, activity: ActiveShard) -> Outcome:
@@ -141,17 +139,18 @@ class ShardRunner:
         except RecordDamaged as error:
             shard, why = lease.shard, f"Shard {lease.shard.index} cannot be run. {error.message}"
             log.error("given up: job=%s shard=%d: %s", shard.job_id, shard.index, error.message)
-            self.link.insist(lambda: self.store.give_up(lease, why))
+            self.link.insist(lambda: self.store.work.give_up(lease, why))
             return Outcome.DAMAGED
 
     def _run_leased(self, lease: Lease, activity: ActiveShard) -> Outcome:
         shard, in_flight = lease.shard, activity.in_flight
-        job, prompts = self.link.insist(lambda: (self.store.job(shard.job_id).spec, self.store.pending(lease)))
+        job = self.link.insist(lambda: self.store.jobs.get(shard.job_id)).spec
+        prompts = self.link.insist(lambda: self.store.work.pending(lease))
         how = "backing up" if lease.backup else "leased"
         log.info("%s: job=%s shard=%d lines=%d attempt=%d", how, job.id, shard.index, len(prompts), lease.attempt)
         complete = self._run_lines(prompts, job, lease, activity)
         while complete and lease.lines_at_a_time is not None:
-            prompts = self.link.insist(lambda: self.store.pending(lease))
+            prompts = self.link.insist(lambda: self.store.work.pending(lease))
             if not prompts:
                 break
             complete = self._run_lines(prompts, job, lease, activity)
@@ -159,12 +158,12 @@ class ShardRunner:
         if not complete and (lease.backup or not cancelled):
             return self._hand_back(lease, activity)
         stats = self.facts.shard_stats(self.engine.take_group_stats(_group(lease)))
-        self.link.insist(lambda: self.store.finish_shard(lease, stats))
+        self.link.insist(lambda: self.store.work.finish_shard(lease, stats))
         return Outcome.CANCELLED if cancelled else Outcome.FINISHED
 
     def _run_lines(self, prompts: Sequence[Prompt], job: NewJob, lease: Lease, activity: ActiveShard) -> bool:
         """Run lines and write their results. Returns whether every line has a result."""
-        outbox = Outbox(store=self.store, lease=lease, flush_seconds=self.flush_seconds, link=self.link)
+        outbox = Outbox(work=self.store.work, lease=lease, flush_seconds=self.flush_seconds, link=self.link)
         prepared = self.preparation.prepare(prompts, job, group=_group(lease), on_token=activity.count_token)
         outbox.add(prepared.refused)
         activity.in_flight.submit(prepared.runnable)
@@ -190,7 +189,7 @@ class ShardRunner:
         return missing == 0
 
     def _hand_back(self, lease: Lease, activity: ActiveShard) -> Outcome:
-        needs_a_worker = self.link.insist(lambda: self.store.release(lease))
+        needs_a_worker = self.link.insist(lambda: self.store.work.release(lease))
         if lease.backup:
             return Outcome.LEFT_TO_HOLDER
         if not needs_a_worker:

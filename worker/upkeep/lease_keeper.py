@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 
 from jobs.errors import StoreFull, StoreUnavailable
 from jobs.records.job import Lease, LeaseStatus, ShardRef
-from jobs.stores.protocol import JobStore
+from jobs.stores.worker_facets import Leased, RunAlone, ShardWork
 from worker.upkeep.periodic import Periodic
 from worker.upkeep.store_link import StoreLink
 
@@ -39,7 +39,7 @@ class LeaseKeeper:
     server's clock cannot be read then.
 
     Args:
-        store: Store of the leases.
+        work: The store's facet for leases.
         worker_id: Id of the worker that takes the leases.
         ttl_seconds: Time to live of a lease without a renewal.
         link: Gets the outcome of each call.
@@ -49,13 +49,13 @@ class LeaseKeeper:
     def __init__(
         self,
         *,
-        store: JobStore,
+        work: ShardWork,
         worker_id: str,
         ttl_seconds: float,
         link: StoreLink,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store = store
+        self._work = work
         self._worker_id = worker_id
         self._ttl = ttl_seconds
         self._link = link
@@ -76,7 +76,7 @@ class LeaseKeeper:
         self._heartbeat.stop()
 
     def take(self, shard: ShardRef, on_end: OnEnd, isolated: bool = False) -> HeldLease | None:
-        """Lease a shard and renew the lease. Returns None when it cannot be leased. Raises as `JobStore.lease`.
+        """Lease a shard and renew the lease. Returns None when it cannot be leased. Raises as `ShardWork.lease`.
 
         Args:
             shard: The shard.
@@ -85,19 +85,19 @@ class LeaseKeeper:
             isolated: True if the worker runs no other shard.
         """
         asked_at = self._clock()
-        lease = self._store.lease(shard, self._worker_id, self._ttl, isolated)
+        lease = self._work.lease(shard, self._worker_id, self._ttl, isolated)
         return None if lease is None else self._keep(lease, asked_at, on_end)
 
-    def take_next(self, model: str, on_end: OnEnd, passing_over: Collection[str] = ()) -> HeldLease | ShardRef | None:
-        """Lease the next shard and renew the lease. The result and errors are those of `JobStore.lease_next`."""
+    def take_next(self, model: str, on_end: OnEnd, passing_over: Collection[str] = ()) -> HeldLease | RunAlone | None:
+        """Lease the next shard and renew the lease, or return as `ShardWork.lease_next`. Raises its errors, too."""
         asked_at = self._clock()
-        found = self._store.lease_next(model, self._worker_id, self._ttl, passing_over)
-        return self._keep(found, asked_at, on_end) if isinstance(found, Lease) else found
+        found = self._work.lease_next(model, self._worker_id, self._ttl, passing_over)
+        return self._keep(found.lease, asked_at, on_end) if isinstance(found, Leased) else found
 
     def take_backup(self, model: str, on_end: OnEnd, min_seconds: float) -> HeldLease | None:
-        """Lease a slow shard as its backup and renew the lease (`JobStore.back_up`)."""
+        """Lease a slow shard as its backup and renew the lease (`ShardWork.try_backup`)."""
         asked_at = self._clock()
-        lease = self._store.back_up(model, self._worker_id, self._ttl, min_seconds)
+        lease = self._work.try_backup(model, self._worker_id, self._ttl, min_seconds)
         return None if lease is None else self._keep(lease, asked_at, on_end)
 
     def _keep(self, lease: Lease, asked_at: float, on_end: OnEnd) -> HeldLease:
@@ -125,7 +125,7 @@ class LeaseKeeper:
             return
         asked_at = self._clock()
         try:
-            statuses = self._store.renew([held.lease for held in round_], self._ttl)
+            statuses = self._work.renew([held.lease for held in round_], self._ttl)
         except (StoreUnavailable, StoreFull) as error:
             self._link.failed(error)
             return

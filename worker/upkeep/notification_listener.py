@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobs.errors import RecordDamaged, StoreFull, StoreUnavailable
-from jobs.stores.protocol import NO_NEWS, JobStore
+from jobs.stores.protocol import JobStore
 from worker.shards.active_shards import ActiveShards
 from worker.upkeep.periodic import Periodic
 
@@ -13,7 +13,7 @@ TROUBLE_SECONDS = 1.0  # pause between two calls while the store does not answer
 
 
 class NotificationListener:
-    """Listens for notifications of new jobs, and wakes the thread that waits in `ShardDispatcher.take`.
+    """Listens for notifications of new jobs, and wakes the thread that waits in `ShardDispatcher.taken`.
 
     It has its own thread. It is only a shortcut, because the waiting thread also polls. Store errors are therefore
     ignored here.
@@ -28,7 +28,7 @@ class NotificationListener:
         self._store = store
         self._model = model
         self._active = active
-        self._last_seen = NO_NEWS
+        self._last_seen: str | None = None
         self._thread = Periodic("notification-listener", self.listen, REST_SECONDS)
 
     def start(self) -> None:
@@ -42,11 +42,11 @@ class NotificationListener:
     def listen(self) -> None:
         """Wait for a notification and wake the waiting thread. Returns without one when the worker stops."""
         try:
-            while (seen := self._store.wait_for_news(self._model, self._last_seen, LISTEN_SECONDS)) == self._last_seen:
+            while (seen := self._wait()) == self._last_seen:
                 if self._active.stopping.is_set():
                     return
         except RecordDamaged as error:
-            self._store.damage().note(error)
+            self._store.damage.note(error)
             self._active.stopping.wait(TROUBLE_SECONDS)
             return
         except (StoreUnavailable, StoreFull):
@@ -54,3 +54,6 @@ class NotificationListener:
             return
         self._last_seen = seen
         self._active.wakeup.set()
+
+    def _wait(self) -> str | None:
+        return self._store.work.wait_for_notification(self._model, self._last_seen, LISTEN_SECONDS)

@@ -62,7 +62,7 @@ class Recovery:
     def recover(self) -> int:
         """Search once. Returns the number of hinted shards. Raises `StoreUnavailable` and `StoreFull`."""
         queue_is_empty = self._hints.depth(self._model) == 0
-        shards = self._store.stranded(self._model, RECOVERY_LIMIT, expired_only=not queue_is_empty)
+        shards = self._store.recovery.recoverable_shards(self._model, RECOVERY_LIMIT, expired_only=not queue_is_empty)
         if shards:
             self._hints.send(self._model, shards)
             names = ", ".join(f"{shard.job_id}/{shard.index}" for shard in shards[:8])
@@ -84,7 +84,7 @@ class Recovery:
             else:
                 self._hints.depth(self._model)
         except RecordDamaged as error:
-            self._store.damage().note(error)
+            self._store.damage.note(error)
             self._tell_of_damage()
         except (StoreUnavailable, StoreFull) as error:
             self._link.failed(error)
@@ -92,5 +92,5 @@ class Recovery:
 
     def _tell_of_damage(self) -> None:
         """Log each damaged record that this worker has skipped, once."""
-        for sentence in self._store.damage().news():
+        for sentence in self._store.damage.news():
             log.warning("%s", sentence)

@@ -78,7 +78,7 @@ class Reporter:
         """Stop the reports, and remove the worker from the list if the store answers."""
         self._thread.stop()
         try:
-            self._store.forget_worker(self._facts.worker_id)
+            self._store.fleet.forget_worker(self._facts.worker_id)
         except (StoreUnavailable, StoreFull) as error:
             self._link.failed(error)
 
@@ -87,14 +87,14 @@ class Reporter:
         utilization = Utilization() if self._engine is None else self._engine.utilization()
         life = LOADING_LIFE_SECONDS if self._engine is None else LIFE_SECONDS
         try:
-            self._store.report_worker(self._report(utilization), life)
+            self._store.fleet.report_worker(self._report(utilization), life)
             if self._clock() - self._sampled_at >= SAMPLE_SECONDS:
                 self._publish_timeline(utilization)
             self._link.worked()
         except (StoreUnavailable, StoreFull) as error:
             self._link.failed(error)
         except RecordDamaged as error:
-            self._store.damage().note(error)
+            self._store.damage.note(error)
 
     def _state(self, jobs: tuple[str, ...]) -> WorkerState:
         if self._active.stopping.is_set():
@@ -155,7 +155,7 @@ class Reporter:
                 kv_cache_usage=utilization.kv_cache_usage,
             )
             try:
-                self._store.add_timeline(job_id, sample)
+                self._store.fleet.add_timeline(job_id, sample)
             except JobNotFound:
                 continue  # deleted meanwhile
 

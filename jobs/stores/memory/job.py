@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -13,7 +14,7 @@ from jobs.records.shard_stats import TimelineSample
 from jobs.stats.stats_counters import JobCounters
 from jobs.stores.memory.shard import MemoryShard
 from jobs.stores.recount import Recount
-from jobs.stores.rules import cancelled_line, expired_line, extended
+from jobs.stores.rules import SLOW_FACTOR, cancelled_line, expired_line, extended
 
 
 @dataclass
@@ -21,7 +22,7 @@ class MemoryJob:
     """A job, its shards and its counters."""
 
     spec: NewJob
-    served_at: float = 0.0  # time of its latest lease; of jobs with one priority, the smallest is next
+    served_at: float = 0.0  # time of its latest lease; of the jobs with one priority, the one with the smallest is next
     state: JobState = JobState.VALIDATING
     cancel_requested: bool = False
     paused: bool = False
@@ -58,9 +59,9 @@ class MemoryJob:
         return expired_line(prompt) if self.deadline_passed else cancelled_line(prompt)
 
     def waiting(self) -> list[int]:
-        """Return the shards that need a worker. Shards that must run alone come last."""
+        """Return the shards that need a worker. Quarantined shards come last."""
         unheld = [(index, shard) for index, shard in self.shards.items() if shard.lease is None and not shard.closed]
-        return [index for index, _ in sorted(unheld, key=lambda item: (item[1].lines_at_a_time is not None, item[0]))]
+        return [index for index, _ in sorted(unheld, key=lambda item: (item[1].quarantined, item[0]))]
 
     def snapshot(self) -> Job:
         """Return the job in its current state. Its counts are computed from its lines."""
@@ -104,7 +105,7 @@ class MemoryJob:
                 self.counters.reused_input_tokens += completion.usage.prompt_tokens
                 self.counters.reused_output_tokens += completion.usage.completion_tokens
 
-    def take(self, index: int, worker_id: str, now: float, ttl_seconds: float, alone: bool) -> Lease | None:
+    def take(self, index: int, worker_id: str, now: float, ttl_seconds: float, isolated: bool) -> Lease | None:
         """Lease a shard. Returns None if it cannot be leased now."""
         shard = self.shards.get(index)
         if (
@@ -118,7 +119,7 @@ class MemoryJob:
         self.count_time(now)
         if shard.lease is not None:
             shard.drop_expired()
-        if shard.lines_at_a_time is not None and not alone:
+        if shard.quarantined and not isolated:
             return None
         shard.token += 1
         shard.attempts += 1
@@ -130,6 +131,24 @@ class MemoryJob:
         self.state = JobState.IN_PROGRESS
         self.first_step_at = now if self.first_step_at is None else self.first_step_at
         return shard.lease
+
+    def is_slow(self, index: int, worker_id: str, now: float, min_seconds: float) -> bool:
+        """Return whether another worker has held a shard for so long that this worker may run a backup."""
+        shard = self.shards[index]
+        if shard.lease is None or shard.expired(now) or shard.lease.worker_id == worker_id:
+            return False
+        if shard.quarantined or shard.crashes or (shard.backup and shard.backup_until > now):
+            return False
+        usual = sum(self.held_seconds) / len(self.held_seconds) if self.held_seconds else math.inf
+        return now - shard.leased_at >= max(min_seconds, SLOW_FACTOR * usual)
+
+    def drop_expired(self, limit: int, now: float) -> list[int]:
+        """Take up to `limit` shards from lost workers. Returns their indexes."""
+        self.count_time(now)
+        dropped = [index for index, shard in sorted(self.shards.items()) if shard.expired(now)][:limit]
+        for index in dropped:
+            self.shards[index].drop_expired()
+        return dropped
 
     def count_time(self, now: float) -> None:
         """Add the time since the previous call to `busy_seconds`, as far as at least one lease was held.
@@ -151,7 +170,7 @@ class MemoryJob:
                 self.counters.add_finish(completion)
         new = len(shard.results) - before
         if new:
-            shard.lone_expiries = 0  # they counted for the line that was the first without a result
+            shard.isolated_crashes.clear()  # they counted for the line that was the first without a result
             self.count_time(now)
             self.counters.working_seconds = self.busy_seconds
             self.last_line_at = now
@@ -164,6 +183,13 @@ class MemoryJob:
         shard.unhold()
         shard.closed = True
         return self.end_if_all_done(now)
+
+    def close_unheld(self, now: float) -> None:
+        """Close the shards that no live worker holds, with an error for each line without a result."""
+        for shard in self.shards.values():
+            if not shard.closed and (shard.lease is None or shard.expired(now)):
+                self.close(shard, [self.ending_line(prompt) for prompt in shard.pending()], now)
+        self.end_if_all_done(now)
 
     def end_if_all_done(self, now: float) -> bool:
         """End the job if all its shards are closed. Returns whether this ended the job."""

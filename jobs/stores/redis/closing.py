@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from jobs.errors import LeaseLost
 from jobs.keys import JobKeys
 from jobs.records.job import Lease, ShardRef
 from jobs.records.prompt import Prompt
@@ -14,11 +15,26 @@ from jobs.records.shard_stats import ShardStats
 from jobs.stats.stats_counters import EngineTotals, worker_share
 from jobs.stores.damage import numbers, reading
 from jobs.stores.packing import encode_completion, pack_completions, unpack_prompts
-from jobs.stores.redis.backups import may_work
+from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.job_record import DELETING
-from jobs.stores.redis.poison import late_lease
-from jobs.stores.redis.server import RedisServer
-from jobs.stores.rules import cancelled_line, expired_line
+from jobs.stores.rules import cancelled_line, expired_line, lease_lost
+
+
+def may_work(held: bytes | None, backup: bytes | None, token: int) -> bool:
+    """Return whether a token is the holder's, or the backup's while there is a holder.
+
+    `scripts/common.lua` has the same rule.
+    """
+    return held is not None and token in (int(held), int(backup or 0))
+
+
+def late_lease(server: RedisServer, lease: Lease) -> LeaseLost:
+    """Return the error for a worker that uses a lease it no longer has.
+
+    The worker is alive, so the shard did not crash it. The call therefore undoes the count of this crash.
+    """
+    server.script("uncount_crash", [JobKeys(lease.shard.job_id).shard(lease.shard.index)], lease.token)
+    return lease_lost(lease)
 
 
 @dataclass(frozen=True)
@@ -36,11 +52,11 @@ class ShardCloser:
     def __init__(self, server: RedisServer) -> None:
         self._server = server
 
-    def finish(self, lease: Lease, stats: ShardStats) -> bool:
+    def close_held(self, lease: Lease, stats: ShardStats) -> bool:
         """Close a shard that the worker holds. Returns whether this ended the job. Raises `LeaseLost`."""
         reply = "changed"
         while reply == "changed":
-            closing = self._prepare_finish(lease)
+            closing = self._prepare(lease)
             args = (lease.shard.index, lease.token, closing.lines_read, closing.packed, closing.errors)
             names = [*self._names(lease.shard), JobKeys(lease.shard.job_id).engine]
             reply = self._server.script("finish_shard", names, *args, *_engine_args(stats))
@@ -48,7 +64,7 @@ class ShardCloser:
             raise late_lease(self._server, lease)
         return bool(reply == "ended")
 
-    def close_cancelled(self, shard: ShardRef) -> bool:
+    def close_unheld(self, shard: ShardRef) -> bool:
         """Close a shard that no live worker holds, in a job that ends early. Returns whether this ended the job."""
         keys, reply = JobKeys(shard.job_id), "changed"
         while reply == "changed":
@@ -68,7 +84,7 @@ class ShardCloser:
             reply = self._server.script("close_unheld", self._names(shard), *args)
         return bool(reply == "ended")
 
-    def _prepare_finish(self, lease: Lease) -> _Closing:
+    def _prepare(self, lease: Lease) -> _Closing:
         keys, index = JobKeys(lease.shard.job_id), lease.shard.index
         running, (held, backup, lines), (cancel, expired) = self._server.pipeline(
             [
@@ -87,15 +103,6 @@ class ShardCloser:
         if cancel != b"1":
             raise ValueError(f"shard {index} of job {lease.shard.job_id} has {len(running)} of {num_lines} results")
         return self._closing(lease.shard, running, self._server.run("GET", keys.input(index)), expired is not None)
-
-    def give_up(self, lease: Lease, why: str) -> bool:
-        """Take a shard that cannot run out of its job. Returns whether this ended the job. Raises `LeaseLost`."""
-        keys, index = JobKeys(lease.shard.job_id), lease.shard.index
-        names = [keys.meta, keys.shard(index), keys.open, keys.leases]
-        reply = self._server.script("give_up", names, index, lease.token, why)
-        if reply == "lost":
-            raise late_lease(self._server, lease)
-        return bool(reply == "ended")
 
     def _closing(
         self, shard: ShardRef, running: Mapping[bytes, bytes], source: bytes | None, expired: bool

@@ -1,4 +1,4 @@
-"""Worker reports and model cards in Redis, and the jobs that `qwen-batch run` made."""
+"""What workers report: their states, their models, and samples of their jobs."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from contextlib import suppress
 import msgspec
 
 from jobs import keys
-from jobs.errors import JobNotFound, StoreFull
-from jobs.keys import JobKeys
+from jobs.errors import StoreFull
+from jobs.keys import WIRE_FORMAT, JobKeys
 from jobs.records.model_card import ModelCard
+from jobs.records.shard_stats import TimelineSample
 from jobs.records.worker_report import LOST_SECONDS, WorkerReport, as_lost, in_order
 from jobs.stores.damage import reading, sound
-from jobs.stores.redis.server import RedisServer
-from jobs.wire_format import WIRE_FORMAT
+from jobs.stores.redis.connection.server import RedisServer
+from jobs.stores.rules import TIMELINE_SECONDS
 
 _report = msgspec.json.Decoder(WorkerReport)
 _card = msgspec.json.Decoder(ModelCard)
 
 
-class Fleet:
-    """Worker reports and model cards.
+class RedisFleet:
+    """Implements `Fleet`.
 
     Reports are keys that expire. The list of workers may name expired ones; the next reader removes them.
     """
@@ -78,24 +79,8 @@ class Fleet:
                 return _card.decode(value)
         return None
 
-
-class RunMemory:
-    """Maps a file's fingerprint to the job that `qwen-batch run` made of the file."""
-
-    def __init__(self, server: RedisServer) -> None:
-        self._server = server
-
-    def find(self, fingerprint: str) -> str | None:
-        value = self._server.run("HGET", keys.RUNS, fingerprint)
-        if value is None:
-            return None
-        job_id = str(value.decode(errors="replace"))
-        if self._server.run("HGET", JobKeys(job_id).meta, "state") in (None, b"deleting"):
-            self._server.run("HDEL", keys.RUNS, fingerprint)
-            return None
-        return job_id
-
-    def remember(self, fingerprint: str, job_id: str) -> None:
-        if not self._server.script("note_run", [JobKeys(job_id).meta], fingerprint):
-            raise JobNotFound(job_id)
-        self._server.run("HSET", keys.RUNS, fingerprint, job_id)
+    def add_timeline(self, job_id: str, sample: TimelineSample) -> None:
+        job = JobKeys(job_id)
+        self._server.script(
+            "add_timeline", [job.meta, job.timeline], msgspec.json.encode(sample), TIMELINE_SECONDS * 1000
+        )

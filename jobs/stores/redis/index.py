@@ -13,15 +13,15 @@ from jobs.errors import StoreFull, StoreUnavailable
 from jobs.keys import JobKeys
 from jobs.records.job import NewJob
 from jobs.stores.damage import reading
+from jobs.stores.redis.connection.server import Command, RedisServer, scored
 from jobs.stores.redis.job_record import job_of
-from jobs.stores.redis.server import Command, RedisServer, newest_id, scored
 
 PRIORITY_STEP = 1e13  # larger than any time in ms since 1970, so scores of two priorities never overlap
-NEWS_LIFE_MS = 10_000  # time to live of a notification; much longer than a worker's polling interval
+NOTIFICATION_LIFE_MS = 10_000  # time to live of a notification; much longer than a worker's polling interval
 
 
 class JobIndex:
-    """The keys `qwen-batch:jobs`, `qwen-batch:unfinished:MODEL` and `qwen-batch:news:MODEL`."""
+    """The keys `qwen-batch:jobs`, `qwen-batch:unfinished:MODEL` and `qwen-batch:notification:MODEL`."""
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
@@ -32,18 +32,18 @@ class JobIndex:
         The first call makes sure that a crash cannot hide the job. The second one is needed because a reader may have
         removed the entry as stale in between.
         """
-        self._server.pipeline([("ZADD", keys.JOBS, spec.created_at, spec.id), _first_turn(spec)])
+        self._server.pipeline([("ZADD", keys.JOBS, spec.created_at, spec.id), _list_unserved(spec)])
 
     def newest(self, limit: int) -> list[str]:
         """Return the ids of the newest jobs, newest first. Some may have been deleted."""
         return self._ids(keys.JOBS, self._server.run("ZREVRANGE", keys.JOBS, 0, limit - 1))
 
     def unfinished(self, model: str) -> list[str]:
-        """Return the ids of a model's unfinished jobs, next in turn first. Some may have ended or been deleted."""
+        """Return the ids of a model's unfinished jobs, next to serve first. Some may have ended or been deleted."""
         key = keys.unfinished(model)
         return self._ids(key, self._server.run("ZRANGE", key, 0, -1))
 
-    def turns(self, model: str, first: int, count: int) -> list[tuple[str, float]]:
+    def next_jobs(self, model: str, first: int, count: int) -> list[tuple[str, float]]:
         """Return up to `count` entries of `unfinished` from position `first` on, each with its score."""
         key = keys.unfinished(model)
         found = scored(self._server.run("ZRANGE", key, first, first + count - 1, "WITHSCORES"))
@@ -57,21 +57,18 @@ class JobIndex:
                 ids.append(entry.decode())
         return ids
 
-    def had_its_turn(self, model: str, job_id: str, score: float) -> None:
-        """Put a job behind the others of its priority. `score` is the job's score from `turns`."""
-        of_its_priority = score // PRIORITY_STEP * PRIORITY_STEP
-        self._server.script("had_its_turn", [keys.unfinished(model)], job_id, of_its_priority)
+    def mark_served(self, model: str, job_id: str, score: float) -> None:
+        """Put a job behind the others of its priority. `score` is the job's score from `next_jobs`."""
+        min_score = score // PRIORITY_STEP * PRIORITY_STEP
+        self._server.script("mark_served", [keys.unfinished(model)], job_id, min_score)
 
-    def announce(self, spec: NewJob) -> None:
-        """Wake the workers that wait in `wait_for_news`. Ignores store errors, because these workers also poll."""
-        key = keys.news(spec.model)
-        with suppress(StoreFull, StoreUnavailable):  # the announced change itself has succeeded
-            self._server.pipeline([("XADD", key, "MAXLEN", 1, "*", "job", spec.id), ("PEXPIRE", key, NEWS_LIFE_MS)])
-
-    def wait_for_news(self, model: str, since: str, timeout_seconds: float) -> str:
-        """Implement `JobStore.wait_for_news`. The returned value is an entry's id in the model's stream."""
-        block_ms = max(1, round(timeout_seconds * 1000))  # 0 would block for ever
-        return newest_id(self._server.run("XREAD", "BLOCK", block_ms, "STREAMS", keys.news(model), since)) or since
+    def notify(self, spec: NewJob) -> None:
+        """Wake the workers in `wait_for_notification`. Ignores store errors, because these workers also poll."""
+        key = keys.notification(spec.model)
+        with suppress(StoreFull, StoreUnavailable):  # the change itself has succeeded
+            self._server.pipeline(
+                [("XADD", key, "MAXLEN", 1, "*", "job", spec.id), ("PEXPIRE", key, NOTIFICATION_LIFE_MS)]
+            )
 
     def drop_gone(self, job_id: str) -> None:
         """Remove a deleted job from the list of all jobs."""
@@ -86,9 +83,9 @@ class JobIndex:
         self._server.run("ZREM", keys.unfinished(model), job_id)
         job = job_of(job_id, self._server.run("HGETALL", JobKeys(job_id).meta))
         if job is not None and not job.state.ended:
-            self._server.run(*_first_turn(job.spec))
+            self._server.run(*_list_unserved(job.spec))
 
 
-def _first_turn(spec: NewJob) -> Command:
+def _list_unserved(spec: NewJob) -> Command:
     """Return the command that lists a new job before all served jobs of its priority. A listed job keeps its score."""
     return ("ZADD", keys.unfinished(spec.model), "NX", -spec.priority * PRIORITY_STEP, spec.id)

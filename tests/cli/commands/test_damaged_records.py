@@ -45,7 +45,7 @@ def assert_named_once(done: subprocess.CompletedProcess[str], record: str) -> No
 def test_workers_shows_the_others_when_one_report_is_damaged(
     cli: Cli, store: JobStore, client: redis.Redis, value: str
 ) -> None:
-    store.report_worker(report(), ttl_seconds=60)
+    store.fleet.report_worker(report(), ttl_seconds=60)
     client.set(BAD_WORKER, value.encode(errors="surrogateescape"), px=60_000)
     client.zadd(keys.WORKERS, {"x": 1.0, b"\xff": 2.0})
     done = cli("workers", "--json")
@@ -56,7 +56,7 @@ def test_workers_shows_the_others_when_one_report_is_damaged(
 
 
 def test_a_report_of_another_type_is_skipped(cli: Cli, store: JobStore, client: redis.Redis) -> None:
-    store.report_worker(report(), ttl_seconds=60)
+    store.fleet.report_worker(report(), ttl_seconds=60)
     client.hset(BAD_WORKER, "a", "b")
     client.zadd(keys.WORKERS, {"x": 1.0})
     done = cli("workers", "--json")
@@ -67,7 +67,7 @@ def test_a_report_of_another_type_is_skipped(cli: Cli, store: JobStore, client: 
 def test_health_is_that_of_the_worker_that_is_asked_for(cli: Cli, store: JobStore, client: redis.Redis) -> None:
     damage_a_report(client)
     assert cli("worker", "--health").returncode == ExitCode.FAILED
-    store.report_worker(structs.replace(report(), host=HOST), ttl_seconds=60)
+    store.fleet.report_worker(structs.replace(report(), host=HOST), ttl_seconds=60)
     done = cli("worker", "--health")
     assert (done.returncode, done.stdout) == (0, "host:42:abc idle\n")
     assert_named_once(done, BAD_WORKER)
@@ -161,7 +161,7 @@ def test_a_damaged_job_keeps_nobody_from_submitting_its_file_again(
     client.hset(JobKeys(bad).meta, "spec", b"{bad")
     done = cli("submit", prompts)
     assert done.returncode == 0, done.stderr
-    assert store.job(done.stdout.strip()).state == "queued"
+    assert store.jobs.get(done.stdout.strip()).state == "queued"
     assert_named_once(done, JobKeys(bad).meta)
 
 
@@ -173,7 +173,7 @@ def test_damaged_lines_of_an_earlier_job_are_run_again_by_reuse(
     client.set(JobKeys(first).results(1), b"nothing that was ever compressed")
     done = cli("submit", prompts, "--reuse", "--new")
     assert done.returncode == 0, done.stderr
-    assert store.job(done.stdout.strip()).reused == 16
+    assert store.jobs.get(done.stdout.strip()).reused == 16
     assert_named_once(done, JobKeys(first).results(1))
 
 

@@ -25,10 +25,10 @@ def test_lines_are_added_to_a_completed_job_and_only_they_are_run(
         assert client.llen(queue_name("demo")) == 1
     assert (done.returncode, done.stdout) == (0, "")
     assert "Added 2 lines. The job now has 22 lines." in done.stderr
-    job = store.job(job_id)
+    job = store.jobs.get(job_id)
     assert (job.state, job.completed, job.spec.num_lines) == ("queued", 20, 22)
-    (shard,) = store.stranded("demo", 10)
-    assert [prompt.id for prompt, _ in store.lines(shard)] == ["x", "3"]
+    (shard,) = store.recovery.recoverable_shards("demo", 10)
+    assert [prompt.id for prompt, _ in store.jobs.lines(shard)] == ["x", "3"]
 
 
 def test_lines_that_do_not_fit_the_job_are_refused_and_none_is_added(
@@ -46,4 +46,4 @@ def test_lines_that_do_not_fit_the_job_are_refused_and_none_is_added(
     assert other_format.returncode == 2
     assert "openai format" in other_format.stderr
     assert cli("extend", "no-such-job", taken).returncode == 3
-    assert store.job(job_id).spec.num_lines == 20
+    assert store.jobs.get(job_id).spec.num_lines == 20

@@ -76,7 +76,7 @@ def test_results_that_are_damaged_are_named_as_such(cli: Cli, job_id: str, clien
 
 def test_retry_makes_them_again(cli: Cli, store: JobStore, job_id: str) -> None:
     assert cli("retry", job_id).returncode == 0
-    assert (store.job(job_id).state, store.job(job_id).completed) == ("queued", 16)
+    assert (store.jobs.get(job_id).state, store.jobs.get(job_id).completed) == ("queued", 16)
     run_job(store, job_id, first=1)
     done = cli("results", job_id)
     assert (done.returncode, ids(done.stdout)) == (0, [f"q-{number}" for number in range(20)])
@@ -111,11 +111,11 @@ def test_run_counts_before_it_removes_its_state_and_runs_missing_lines_when_repe
     words = run_of(tmp_path, tiny_model, num_lines=64, max_tokens=8)
     first = start(*words)
     with embedded(tmp_path) as (server, store), redis.Redis.from_url(server.url) as private:
-        (job,) = store.jobs()
-        until(lambda: store.job(job.id).state is not JobState.VALIDATING)
+        (job,) = store.jobs.newest()
+        until(lambda: store.jobs.get(job.id).state is not JobState.VALIDATING)
         first.send_signal(signal.SIGSTOP)  # so that it finds the job ended and a shard gone
         deadline = time.monotonic() + 3 * PATIENCE_SECONDS
-        while not store.job(job.id).state.ended:
+        while not store.jobs.get(job.id).state.ended:
             assert time.monotonic() < deadline
             time.sleep(0.05)  # the worker tells nobody
         private.delete(JobKeys(job.id).results(0))

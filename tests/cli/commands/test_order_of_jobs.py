@@ -17,7 +17,7 @@ from tests.support.valkey import ValkeyProcess
 def test_priority_and_deadline_reach_the_store(cli: Cli, store: JobStore, prompts: Path) -> None:
     before = time.time()
     done = cli("submit", prompts, "--priority", "5", "--deadline", "1h30m")
-    job = store.job(done.stdout.strip())
+    job = store.jobs.get(done.stdout.strip())
     assert (job.spec.priority, job.spec.deadline_seconds) == (5, 5400)
     assert job.deadline_at is not None
     assert before + 5399 < job.deadline_at < time.time() + 5401
@@ -47,7 +47,7 @@ def test_a_job_is_paused_and_goes_on(cli: Cli, store: JobStore, prompts: Path, v
         assert cli("resume", job_id).returncode == 0
         assert client.llen(queue_name("demo")) == 2
     run_job(store, job_id)
-    assert store.job(job_id).state is JobState.COMPLETED
+    assert store.jobs.get(job_id).state is JobState.COMPLETED
     assert cli("pause", job_id).returncode == 2
     assert cli("resume", job_id).returncode == 2
     assert cli("pause", "no-such-job").returncode == 3

@@ -34,11 +34,13 @@ def test_status_says_that_the_cache_was_too_small_for_the_batch(cli: Cli, store:
     job_id = cli("submit", prompts).stdout.strip()
     run_job(store, job_id, shards=1)
     assert "Cache" not in cli("status", job_id).stdout
-    lease = store.lease(ShardRef(job_id, 1), WORKER, ttl_seconds=60)
+    lease = store.work.lease(ShardRef(job_id, 1), WORKER, ttl_seconds=60)
     assert lease is not None
     too_long = ErrorCode.PROMPT_TOO_LONG
-    store.write(lease, [Completion.failed(line.index, line.id, too_long, "too long") for line in store.pending(lease)])
-    store.finish_shard(
+    store.work.write(
+        lease, [Completion.failed(line.index, line.id, too_long, "too long") for line in store.work.pending(lease)]
+    )
+    store.work.finish_shard(
         lease,
         ShardStats(
             *(WORKER, "cpu", "bfloat16", "none", True, 1.0, 1.0),
@@ -100,8 +102,8 @@ def test_an_empty_list_is_empty_on_stdout(cli: Cli) -> None:
 
 
 def test_workers_shows_who_is_alive_on_what(cli: Cli, store: JobStore) -> None:
-    store.report_worker(report(), ttl_seconds=60)
-    store.report_worker(report("Qwen/Qwen3-0.6B", "host:43:def", jobs=("job-1",)), ttl_seconds=60)
+    store.fleet.report_worker(report(), ttl_seconds=60)
+    store.fleet.report_worker(report("Qwen/Qwen3-0.6B", "host:43:def", jobs=("job-1",)), ttl_seconds=60)
     done = cli("workers")
     assert_fits_80_columns(done.stdout)
     assert all(word in done.stdout for word in ("host:42", "job-1", "demo", "busy", "123", "5+3", "50%", "1.0 GiB"))
@@ -110,9 +112,9 @@ def test_workers_shows_who_is_alive_on_what(cli: Cli, store: JobStore) -> None:
 
 
 def test_workers_shows_a_worker_that_fell_silent_as_lost_after_the_living(cli: Cli, store: JobStore) -> None:
-    store.report_worker(report(), ttl_seconds=0.001)
-    store.report_worker(report(worker_id="host:43:def", jobs=("job-1",)), ttl_seconds=60)
-    while len(store.workers()) > 1:
+    store.fleet.report_worker(report(), ttl_seconds=0.001)
+    store.fleet.report_worker(report(worker_id="host:43:def", jobs=("job-1",)), ttl_seconds=60)
+    while len(store.fleet.workers()) > 1:
         pass  # the server's clock alone
     states = [row["state"] for row in json.loads(cli("workers", "--json").stdout)]
     assert states == ["busy", "lost"]

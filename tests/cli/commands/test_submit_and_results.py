@@ -18,7 +18,7 @@ def test_submit_prints_the_job_id_and_nothing_else(cli: Cli, store: JobStore, pr
     done = cli("submit", prompts)
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
-    job = store.job(line)
+    job = store.jobs.get(line)
     assert (job.spec.num_lines, job.spec.source, job.state) == (20, str(prompts), "queued")
 
 
@@ -30,7 +30,7 @@ def test_submit_says_in_one_line_that_it_uses_the_demo_model(cli: Cli, prompts: 
 
 def test_submit_reads_standard_input(cli: Cli, store: JobStore) -> None:
     done = cli("submit", "-", stdin='{"prompt": "Hello"}\n')
-    assert store.job(done.stdout.strip()).spec.num_lines == 1
+    assert store.jobs.get(done.stdout.strip()).spec.num_lines == 1
 
 
 def test_submit_sends_one_message_a_shard_to_the_models_queue(cli: Cli, prompts: Path, valkey: ValkeyProcess) -> None:
@@ -42,7 +42,7 @@ def test_submit_sends_one_message_a_shard_to_the_models_queue(cli: Cli, prompts:
 def test_sampling_options_become_the_jobs_defaults(cli: Cli, store: JobStore, prompts: Path) -> None:
     words = ["--max-tokens", "7", "--temperature", "0.5", "--stop", "a", "--stop", "b", "--ignore-eos", "--seed", "3"]
     words += ["--top-k", "0"]  # 0 is said, too: it keeps all tokens
-    spec = store.job(cli("submit", prompts, *words).stdout.strip()).spec
+    spec = store.jobs.get(cli("submit", prompts, *words).stdout.strip()).spec
     said = spec.defaults
     assert (said.max_tokens, said.temperature, said.stop, said.ignore_eos) == (7, 0.5, ("a", "b"), True)
     assert (spec.seed, said.seed, said.top_p, said.top_k) == (3, None, None, 0)
@@ -172,7 +172,7 @@ def test_reuse_runs_only_new_lines_and_says_how_many(cli: Cli, store: JobStore, 
         file.write('{"id": "new", "prompt": "And now?"}\n')
     done = cli("submit", prompts, "--reuse")
     assert "20 of 21 lines reuse completions of earlier jobs" in done.stderr
-    job = store.job(done.stdout.strip())
+    job = store.jobs.get(done.stdout.strip())
     assert (job.completed, job.reused, job.state) == (20, 20, "queued")
     assert "20 of 21 completed (20 reused)" in cli("status", job.id).stdout
 

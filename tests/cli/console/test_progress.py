@@ -124,18 +124,28 @@ def test_a_terminal_gets_a_bar_of_its_width() -> None:
 
 
 class RestartingStore:
-    """Answers, then is away for two looks, then answers again."""
+    """Gives these answers, and is away where one is None."""
 
     def __init__(self, answers: list[Job | None], workers: list[WorkerReport] | None = None) -> None:
-        self._answers = iter(answers)
-        self._workers = workers or []
-        self.asked_for_workers = 0
+        self.jobs = RestartingReader(answers)
+        self.fleet = AskedFleet(workers or [])
 
-    def job(self, job_id: str) -> Job:
+
+class RestartingReader:
+    def __init__(self, answers: list[Job | None]) -> None:
+        self._answers = iter(answers)
+
+    def get(self, job_id: str) -> Job:
         answer = next(self._answers)
         if answer is None:
             raise StoreUnavailable("The server is restarting.")
         return answer
+
+
+class AskedFleet:
+    def __init__(self, workers: list[WorkerReport]) -> None:
+        self._workers = workers
+        self.asked_for_workers = 0
 
     def workers(self) -> list[WorkerReport]:
         self.asked_for_workers += 1
@@ -175,7 +185,7 @@ def test_a_quiet_watcher_asks_nothing_of_the_workers() -> None:
     quiet = Console(verbosity=-1)
     store = RestartingStore([job_with(), ended])
     assert watch_job(store, "job-1", quiet, poll_seconds=0) == ended  # type: ignore[arg-type]
-    assert store.asked_for_workers == 0
+    assert store.fleet.asked_for_workers == 0
 
 
 def test_watching_a_store_that_never_answered_is_an_error_at_once() -> None:

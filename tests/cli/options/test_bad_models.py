@@ -72,7 +72,7 @@ def left_in(valkey: ValkeyProcess) -> list[bytes]:
     Celery's are not ours: it remembers a queue that was used.
     """
     with valkey.client() as client:
-        kept = [key for key in client.scan_iter("qwen-batch:*") if not key.startswith(keys.news("").encode())]
+        kept = [key for key in client.scan_iter("qwen-batch:*") if not key.startswith(keys.notification("").encode())]
         return [key for key in kept if key != keys.FORMAT.encode()]
 
 

@@ -39,7 +39,7 @@ def the_worker(store: JobStore) -> WorkerReport:
     found: list[WorkerReport] = []
 
     def is_listed() -> bool:
-        found[:] = store.workers()
+        found[:] = store.fleet.workers()
         return bool(found)
 
     until(is_listed)
@@ -64,8 +64,8 @@ def test_a_killed_run_leaves_no_process_and_goes_on_when_repeated(
 ) -> None:
     first = start(*long_job)
     with embedded(tmp_path) as (server, store):
-        (job,) = store.jobs()
-        until(lambda: store.job(job.id).done > 0)
+        (job,) = store.jobs.newest()
+        until(lambda: store.jobs.get(job.id).done > 0)
         worker = the_worker(store)
         first.kill()
         first.wait()
@@ -111,7 +111,7 @@ def test_run_on_a_named_server_uses_it_and_keeps_the_job_there(
     done = cli("run", prompts, *words)
     assert done.returncode == 0, done.stderr
     assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == [f"q-{number}" for number in range(20)]
-    (job,) = store.jobs()
+    (job,) = store.jobs.newest()
     assert (job.state, job.completed) == ("completed", 20)
     assert cli("results", job.id).stdout == done.stdout
 
@@ -120,8 +120,8 @@ def test_run_on_a_named_server_uses_it_and_keeps_the_job_there(
 def test_a_worker_that_dies_is_started_again(start: Start, long_job: list[str | Path], tmp_path: Path) -> None:
     process = start(*long_job)
     with embedded(tmp_path) as (_, store):
-        (job,) = store.jobs()
-        until(lambda: store.job(job.id).done > 0)
+        (job,) = store.jobs.newest()
+        until(lambda: store.jobs.get(job.id).done > 0)
         worker = the_worker(store)
         os.kill(worker.pid, signal.SIGKILL)
     _, said = process.communicate(timeout=PATIENCE_SECONDS)

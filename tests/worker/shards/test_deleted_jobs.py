@@ -18,6 +18,6 @@ def test_a_job_that_is_gone_right_after_its_lease_is_a_lost_shard(
     def gone(job_id: str) -> Job:
         raise JobNotFound(job_id)
 
-    monkeypatch.setattr(bench.real_store, "job", gone)
+    monkeypatch.setattr(bench.real_store.jobs, "get", gone)
     assert bench.runner.run(shard) is Outcome.LOST
     assert bench.keeper.leases() == []

@@ -24,11 +24,11 @@ class OutboxBench:
 
     def __init__(self, bench: ShardBench) -> None:
         (shard,) = bench.add_job(prompts(3 * FLUSH_LINES))
-        lease = bench.real_store.lease(shard, "w", 60.0)
+        lease = bench.real_store.work.lease(shard, "w", 60.0)
         assert lease is not None
         self.bench, self.lease, self.clock = bench, lease, FakeClock()
         link = StoreLink(threading.Event(), self.clock)
-        self.outbox = Outbox(store=bench.store, lease=lease, flush_seconds=1.0, link=link, clock=self.clock)
+        self.outbox = Outbox(work=bench.store.work, lease=lease, flush_seconds=1.0, link=link, clock=self.clock)
 
     @property
     def stored(self) -> int:
@@ -90,7 +90,7 @@ def test_new_lines_do_not_shorten_the_pause(outboxes: OutboxBench) -> None:
 
 
 def test_lines_of_a_lost_lease_are_refused(outboxes: OutboxBench) -> None:
-    outboxes.bench.real_store.release(outboxes.lease)
+    outboxes.bench.real_store.work.release(outboxes.lease)
     outboxes.outbox.add(done(0))
     with pytest.raises(LeaseLost):
         outboxes.outbox.write_all()

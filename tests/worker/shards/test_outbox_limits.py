@@ -14,10 +14,10 @@ from worker.upkeep.store_link import StoreLink
 
 def outbox_of(bench: ShardBench, lines: int, clock: FakeClock) -> Outbox:
     (shard,) = bench.add_job(prompts(lines))
-    lease = bench.real_store.lease(shard, "w", 60.0)
+    lease = bench.real_store.work.lease(shard, "w", 60.0)
     assert lease is not None
     link = StoreLink(threading.Event(), clock)
-    return Outbox(store=bench.store, lease=lease, flush_seconds=1.0, link=link, clock=clock)
+    return Outbox(work=bench.store.work, lease=lease, flush_seconds=1.0, link=link, clock=clock)
 
 
 def done(lines: range) -> list[Completion]:

@@ -15,13 +15,13 @@ def test_a_pause_gives_running_shards_back_with_their_finished_lines_and_without
     running = bench.start(shard)
     bench.engine.wait_for_submitted(3)
     bench.engine.finish(1)
-    bench.real_store.pause("job")
+    bench.real_store.control.pause("job")
     assert running.outcome() is Outcome.PAUSED
     assert bench.texts() == ["0p"]
     assert bench.hints.sent == []
     assert bench.runner.run(shard) is Outcome.NOTHING_TO_DO
     bench.engine.finish_from_now_on()
-    assert bench.real_store.resume("job") == [shard]
+    assert bench.real_store.control.resume("job") == [shard]
     assert bench.runner.run(shard) is Outcome.FINISHED
     assert bench.texts() == ["0p", "1p", "2p"]
     assert len(bench.engine.submitted) == 5

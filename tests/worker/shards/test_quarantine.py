@@ -37,19 +37,19 @@ Preparation.prepare = crash
 def lose_two_workers(bench: ShardBench, shard: ShardRef) -> None:
     """Let two workers crash while they hold the shard. No other worker has anything to do meanwhile."""
     for _ in range(2):
-        assert bench.real_store.lease(shard, "dead", 0.001) is not None
+        assert bench.real_store.work.lease(shard, "dead", 0.001) is not None
         wait_until_recoverable(bench, shard)
 
 
 def wait_until_recoverable(bench: ShardBench, shard: ShardRef) -> None:
-    while shard not in bench.real_store.stranded(bench.facts.model, 10, expired_only=True):
+    while shard not in bench.real_store.recovery.recoverable_shards(bench.facts.model, 10, expired_only=True):
         pass  # a lease ends by the server's clock alone
 
 
 def test_a_quarantined_shard_is_run_to_its_end_in_parts(bench: ShardBench) -> None:
     (shard,) = bench.add_job(prompts(20))
     lose_two_workers(bench, shard)
-    assert bench.real_store.lease(shard, "dead", 0.001, alone=True) is not None
+    assert bench.real_store.work.lease(shard, "dead", 0.001, isolated=True) is not None
     wait_until_recoverable(bench, shard)
     assert bench.runner.run(shard) is Outcome.FINISHED
     assert bench.texts() == [f"p{line}"[::-1] for line in range(20)]
@@ -82,14 +82,14 @@ def test_an_isolated_shard_waits_until_its_worker_runs_nothing_else_and_holds_ot
     bench.engine.hold()
     running = bench.start(first)
     bench.engine.wait_for_submitted(2)
-    elsewhere = bench.real_store.lease(later, "another", 60.0)
+    elsewhere = bench.real_store.work.lease(later, "another", 60.0)
     assert elsewhere is not None
     isolated_run = bench.start(isolated)
     wait_until_held_off(door, bench, lines=2)
     bench.engine.finish()
     assert running.outcome() is Outcome.FINISHED
     bench.engine.wait_for_submitted(4)
-    bench.real_store.release(elsewhere)
+    bench.real_store.work.release(elsewhere)
     held_off = bench.start(later)
     wait_until_held_off(door, bench, lines=4)
     bench.engine.finish_from_now_on()
@@ -160,14 +160,14 @@ def test_of_forty_lines_only_the_one_that_crashes_workers_is_lost(valkey: Valkey
     crashes = 0
     while True:
         with cluster.worker_of(("-c", WITH_A_CRASHING_LINE + RUN_WORKER)) as worker:
-            while worker.running and not cluster.store.job(job_id).state.ended:
+            while worker.running and not cluster.store.jobs.get(job_id).state.ended:
                 threading.Event().wait(0.05)  # neither tells
             if worker.running:
                 break
             crashes += 1
             assert crashes <= 5, "two that shared, one isolated, two that ran nothing but the line"
-    results = list(cluster.store.results(job_id))
+    results = list(cluster.store.jobs.results(job_id))
     assert [line.index for line in results] == list(range(40))
     assert {line.id: line.error.code for line in results if line.error} == {"id-35": ErrorCode.WORKER_LOST}
-    job = cluster.store.job(job_id)
+    job = cluster.store.jobs.get(job_id)
     assert (job.state, job.completed, job.failed) == (JobState.COMPLETED, 39, 1)

@@ -65,10 +65,10 @@ def test_a_new_job_is_begun_although_there_is_no_room(small: ShardBench) -> None
 
 def test_a_new_job_of_a_lower_priority_waits_for_its_turn(small: ShardBench) -> None:
     spec = NewJob("high", MODEL, "native", SamplingSettings(), 5, 60, 20, "file", created_at=1.0, priority=1)
-    small.real_store.create(spec)
+    small.real_store.submissions.create(spec)
     for index in range(3):
-        small.real_store.add_shard(ShardRef("high", index), prompts(60)[20 * index : 20 * index + 20])
-    running = [small.start(shard) for shard in small.real_store.open("high")]
+        small.real_store.submissions.add_shard(ShardRef("high", index), prompts(60)[20 * index : 20 * index + 20])
+    running = [small.start(shard) for shard in small.real_store.submissions.open("high")]
     submitted(small, 40)
     (shard,) = small.add_job(prompts(2), job_id="low")
     late = small.start(shard)

@@ -41,7 +41,7 @@ def test_a_completion_has_usage_latency_reason_and_the_token_ids_that_were_asked
 def test_the_engines_share_of_work_becomes_the_jobs_statistics(bench: ShardBench) -> None:
     (shard,) = bench.add_job(prompts(3))
     bench.runner.run(shard)
-    stats = bench.real_store.stats("job")
+    stats = bench.real_store.jobs.stats("job")
     assert (stats.prefill_seconds, stats.decode_seconds) == (pytest.approx(0.1), pytest.approx(0.2))
     assert stats.mean_batch_size == pytest.approx(4)
     (share,) = stats.workers
@@ -70,7 +70,7 @@ def test_a_hint_for_a_shard_that_is_being_run_is_dropped(bench: ShardBench) -> N
 def test_a_hint_for_a_deleted_job_is_dropped(bench: ShardBench) -> None:
     (shard,) = bench.add_job(prompts(1))
     bench.runner.run(shard)
-    bench.real_store.delete("job")
+    bench.real_store.control.delete("job")
     assert bench.runner.run(shard) in {Outcome.NOTHING_TO_DO, Outcome.LOST}
 
 
@@ -157,7 +157,7 @@ def test_cancel_aborts_the_sequences_keeps_finished_lines_and_ends_the_job(bench
     bench.engine.wait_for_submitted(4)
     bench.engine.finish(1)
     bench.wait_until_done(1)
-    bench.real_store.request_cancel("job")
+    bench.real_store.control.request_cancel("job")
     assert running.outcome() is Outcome.CANCELLED
     assert len(bench.engine.aborted) == 3
     job = bench.job()
@@ -176,7 +176,7 @@ def test_a_stop_writes_finished_lines_gives_the_shard_back_and_hints_it(bench: S
     assert running.outcome() is Outcome.HANDED_BACK
     assert bench.job().completed == 2
     assert bench.hints.sent == [shard]
-    assert bench.real_store.lease(shard, "another", 4.0) is not None
+    assert bench.real_store.work.lease(shard, "another", 4.0) is not None
 
 
 def test_a_hint_that_comes_while_the_worker_stops_is_passed_on(bench: ShardBench) -> None:
@@ -274,4 +274,4 @@ def test_a_dead_engine_is_passed_on_and_the_lease_left_to_expire(bench: ShardBen
     with pytest.raises(EngineDead):
         running.outcome()
     assert bench.keeper.leases() == []
-    assert bench.real_store.lease(shard, "another", 4.0) is None
+    assert bench.real_store.work.lease(shard, "another", 4.0) is None

@@ -23,14 +23,14 @@ def submit_uneven(cluster: Cluster) -> str:
     defaults = SamplingSettings(temperature=0, ignore_eos=True)
     num_lines = SHARDS * SHARD_SIZE
     spec = NewJob("uneven", cluster.model, "native", defaults, 5, num_lines, SHARD_SIZE, "file", time.time())
-    cluster.store.create(spec)
+    cluster.store.submissions.create(spec)
     for shard in range(SHARDS):
         lines = [
             Prompt(index, f"id-{index}", text="Why?", settings=SamplingSettings(max_tokens=SHORT if place else LONG))
             for place, index in enumerate(range(shard * SHARD_SIZE, (shard + 1) * SHARD_SIZE))
         ]
-        cluster.store.add_shard(ShardRef(spec.id, shard), lines)
-    cluster.hints.send(cluster.model, cluster.store.open(spec.id))
+        cluster.store.submissions.add_shard(ShardRef(spec.id, shard), lines)
+    cluster.hints.send(cluster.model, cluster.store.submissions.open(spec.id))
     return spec.id
 
 
@@ -42,7 +42,7 @@ def test_a_worker_runs_as_many_shards_as_it_takes_to_fill_its_batch(
     with cluster.worker(max_num_seqs=str(SHARD_SIZE)) as worker, empty_valkey.client() as client:
         worker.wait_until(cluster.store, "idle")
         job_id, most = submit_uneven(cluster), 0
-        while not cluster.store.job(job_id).state.ended:
+        while not cluster.store.jobs.get(job_id).state.ended:
             most = max(most, client.zcard(JobKeys(job_id).leases))
         assert most >= SHARDS // 2 + 1
-        assert cluster.store.job(job_id).completed == SHARDS * SHARD_SIZE
+        assert cluster.store.jobs.get(job_id).completed == SHARDS * SHARD_SIZE

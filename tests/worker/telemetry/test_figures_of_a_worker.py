@@ -28,7 +28,7 @@ def test_a_token_is_counted_in_one_sample_only(bench: ShardBench) -> None:
 
 def test_a_worker_that_loads_may_be_silent_for_longer(bench: ShardBench, monkeypatch: pytest.MonkeyPatch) -> None:
     lives: list[float] = []
-    monkeypatch.setattr(bench.real_store, "report_worker", lambda _, ttl_seconds: lives.append(ttl_seconds))
+    monkeypatch.setattr(bench.real_store.fleet, "report_worker", lambda _, ttl_seconds: lives.append(ttl_seconds))
     reporter = Reporter(store=bench.store, link=bench.link, active=bench.active, refusals=Refusals(), facts=bench.facts)
     reporter.publish()
     reporter.loaded(bench.facts, bench.engine)
@@ -48,7 +48,7 @@ def test_a_timeline_has_a_sample_a_second(bench: ShardBench) -> None:
     for _ in range(4):
         clock.advance(0.5)
         reporter.publish()
-    assert len(bench.real_store.timeline("job")) == 2
+    assert len(bench.real_store.jobs.timeline("job")) == 2
     bench.engine.finish()
     assert running.outcome() == "finished"
 

@@ -53,10 +53,10 @@ def slow(bench: ShardBench, idle: ShardBench) -> Running:
 
 def wait_until_slow(bench: ShardBench) -> None:
     """Until the store would let somebody back it up."""
-    while (lease := bench.real_store.back_up(bench.facts.model, "somebody", 0.001, 0.0)) is None:
+    while (lease := bench.real_store.work.try_backup(bench.facts.model, "somebody", 0.001, 0.0)) is None:
         time.sleep(0.001)  # only the store's clock tells
-    while bench.real_store.renew([lease], 0.001) != [LeaseStatus.LOST]:
-        bench.real_store.release(lease)
+    while bench.real_store.work.renew([lease], 0.001) != [LeaseStatus.LOST]:
+        bench.real_store.work.release(lease)
 
 
 def test_an_idle_worker_finishes_a_slow_shard_and_its_holder_is_told(
@@ -112,7 +112,7 @@ def test_a_backup_of_a_cancelled_job_leaves_the_shard_to_its_holder(
     idle.engine.hold()
     second = Running(lambda: idle.runner.run_backup(0.0))
     idle.engine.wait_for_submitted(LINES)
-    bench.real_store.request_cancel("job")
+    bench.real_store.control.request_cancel("job")
     idle.keeper.renew_all()
     assert second.outcome() is Outcome.LEFT_TO_HOLDER
     assert bench.job().state is JobState.IN_PROGRESS

@@ -10,7 +10,7 @@ import pytest
 
 from jobs.errors import StoreFull
 from jobs.records.job import Lease, LeaseStatus, ShardRef
-from jobs.stores.protocol import JobStore
+from jobs.stores.worker_facets import Leased, ShardWork
 from tests.worker.fake_clock import FakeClock
 from tests.worker.shard_bench import ShardBench, prompts
 from worker.upkeep.lease_keeper import LeaseKeeper
@@ -26,7 +26,7 @@ def clock() -> FakeClock:
 def keeper(bench: ShardBench, clock: FakeClock) -> LeaseKeeper:
     """A keeper whose rounds the test runs itself: it is never started."""
     link = StoreLink(threading.Event(), clock)
-    return LeaseKeeper(store=bench.store, worker_id="w", ttl_seconds=4.0, link=link, clock=clock)
+    return LeaseKeeper(work=bench.store.work, worker_id="w", ttl_seconds=4.0, link=link, clock=clock)
 
 
 class SlowStore:
@@ -39,7 +39,10 @@ class SlowStore:
         self._clock.advance(3)
         return Lease(ShardRef("job", 0), "w", 1, 1)
 
-    lease_next = back_up = lease
+    try_backup = lease
+
+    def lease_next(self, *_: Any) -> Leased:
+        return Leased(self.lease())
 
     def renew(self, leases: Sequence[Lease], _ttl_seconds: float) -> list[LeaseStatus]:
         self._clock.advance(3)
@@ -61,7 +64,7 @@ def test_a_held_lease_is_renewed_and_nobody_is_told(bench: ShardBench, keeper: L
 
 def test_a_shard_that_another_worker_holds_is_not_taken(bench: ShardBench, keeper: LeaseKeeper) -> None:
     (shard,) = bench.add_job(prompts(1))
-    assert bench.real_store.lease(shard, "another", 4.0) is not None
+    assert bench.real_store.work.lease(shard, "another", 4.0) is not None
     assert keeper.take(shard, lambda _: None) is None
     assert keeper.leases() == []
 
@@ -70,7 +73,7 @@ def test_a_cancelled_job_is_told_once_and_the_lease_is_kept(bench: ShardBench, k
     (shard,) = bench.add_job(prompts(1))
     ends: list[LeaseStatus] = []
     keeper.take(shard, ends.append)
-    bench.real_store.request_cancel("job")
+    bench.real_store.control.request_cancel("job")
     keeper.renew_all()
     keeper.renew_all()
     assert ends == [LeaseStatus.CANCELLED]
@@ -82,7 +85,7 @@ def test_a_lease_that_was_given_back_counts_as_lost(bench: ShardBench, keeper: L
     ends: list[LeaseStatus] = []
     held = keeper.take(shard, ends.append)
     assert held is not None
-    bench.real_store.release(held.lease)
+    bench.real_store.work.release(held.lease)
     keeper.renew_all()
     assert ends == [LeaseStatus.LOST]
     assert keeper.leases() == []
@@ -93,9 +96,9 @@ def test_a_lease_of_a_deleted_job_counts_as_lost(bench: ShardBench, keeper: Leas
     ends: list[LeaseStatus] = []
     held = keeper.take(shard, ends.append)
     assert held is not None
-    bench.real_store.request_cancel("job")
-    bench.real_store.release(held.lease)
-    bench.real_store.delete("job")
+    bench.real_store.control.request_cancel("job")
+    bench.real_store.work.release(held.lease)
+    bench.real_store.control.delete("job")
     keeper.renew_all()
     assert ends == [LeaseStatus.LOST]
 
@@ -154,7 +157,7 @@ def test_a_lease_that_was_let_go_is_not_renewed(bench: ShardBench, keeper: Lease
 def slow(clock: FakeClock) -> LeaseKeeper:
     """A keeper over a store that takes three of the four seconds that a lease lives for every answer."""
     link = StoreLink(threading.Event(), clock)
-    return LeaseKeeper(store=cast(JobStore, SlowStore(clock)), worker_id="w", ttl_seconds=4.0, link=link, clock=clock)
+    return LeaseKeeper(work=cast(ShardWork, SlowStore(clock)), worker_id="w", ttl_seconds=4.0, link=link, clock=clock)
 
 
 @pytest.mark.parametrize("way", ["take", "take_next", "take_backup"])

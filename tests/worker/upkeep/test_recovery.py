@@ -36,13 +36,13 @@ def test_shards_whose_messages_still_wait_are_left_alone(bench: ShardBench, reco
 
 def test_a_shard_that_a_live_worker_holds_is_left_alone(bench: ShardBench, recovery: Recovery) -> None:
     (shard,) = bench.add_job(prompts(2))
-    bench.real_store.lease(shard, "another", 60.0)
+    bench.real_store.work.lease(shard, "another", 60.0)
     assert recovery.recover() == 0
 
 
 def test_an_expired_lease_is_hinted_at_once_however_long_the_queue_is(bench: ShardBench, recovery: Recovery) -> None:
     first, *_ = bench.add_job(prompts(6), shard_size=2)
-    bench.real_store.lease(first, "crashed", 0.05)
+    bench.real_store.work.lease(first, "crashed", 0.05)
     bench.hints.waiting = 5_000
     deadline = time.monotonic() + 60
     while not recovery.recover():
@@ -72,7 +72,7 @@ def test_a_store_that_comes_back_is_searched_only_when_workers_have_had_time_to_
         store=bench.store, hints=bench.hints, model=MODEL, interval_seconds=0.01, link=link, clock=clock
     )
     recovery.start()
-    bench.store.wait_for_refused("stranded", 1)
+    bench.store.wait_for_refused("recoverable_shards", 1)
     bench.store.mend()
     bench.hints.wait_for_looks(3)
     assert bench.hints.sent == []

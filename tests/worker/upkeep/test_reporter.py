@@ -28,7 +28,7 @@ def reporter(bench: ShardBench, clock: FakeClock) -> Reporter:
 
 
 def report(bench: ShardBench) -> WorkerReport:
-    (report,) = bench.real_store.workers()
+    (report,) = bench.real_store.fleet.workers()
     return report
 
 
@@ -70,7 +70,7 @@ def test_a_worker_that_ends_says_so_and_then_disappears(bench: ShardBench, repor
     reporter.publish()
     assert report(bench).state == "stopping"
     reporter.stop()
-    assert bench.real_store.workers() == []
+    assert bench.real_store.fleet.workers() == []
 
 
 def test_each_job_gets_its_own_samples(bench: ShardBench, reporter: Reporter, clock: FakeClock) -> None:
@@ -85,10 +85,10 @@ def test_each_job_gets_its_own_samples(bench: ShardBench, reporter: Reporter, cl
     clock.advance(2)
     bench.wait_until_done(4, "a")
     reporter.publish()
-    (sample,) = bench.real_store.timeline("a")
+    (sample,) = bench.real_store.jobs.timeline("a")
     assert (sample.worker_id, sample.output_throughput) == (bench.facts.worker_id, pytest.approx(4))
     assert (sample.running, sample.kv_cache_usage) == (6, 0.5)
-    (sample,) = bench.real_store.timeline("b")
+    (sample,) = bench.real_store.jobs.timeline("b")
     assert (sample.output_throughput, sample.running) == (0, 6)
     bench.engine.finish()
     assert [shard.outcome() for shard in running] == ["finished", "finished"]
@@ -103,17 +103,17 @@ def test_tokens_of_a_shard_that_ended_between_two_samples_are_counted(
     clock.advance(1)
     reporter.publish()
     reporter.publish()
-    (sample,) = bench.real_store.timeline("job")
+    (sample,) = bench.real_store.jobs.timeline("job")
     assert sample.output_throughput == pytest.approx(20)
 
 
 def test_a_job_deleted_meanwhile_costs_its_sample_only(bench: ShardBench, reporter: Reporter, clock: FakeClock) -> None:
     for job_id in ("a", "b"):
         bench.runner.run(bench.add_job(prompts(2), job_id)[0])
-    bench.real_store.delete("a")
+    bench.real_store.control.delete("a")
     clock.advance(1)
     reporter.publish()
-    assert len(bench.real_store.timeline("b")) == 1
+    assert len(bench.real_store.jobs.timeline("b")) == 1
 
 
 def test_a_store_that_is_down_costs_a_report_and_nothing_more(bench: ShardBench, reporter: Reporter) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -18,34 +18,36 @@ from jobs.stats.stats import JobStats
 from jobs.stats.stats_from_counters import job_stats
 from jobs.stores.damage import reading, sound
 from jobs.stores.packing import decode_completion, unpack_completions, unpack_prompts
-from jobs.stores.redis.deletion import Deletion
+from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.index import JobIndex
-from jobs.stores.redis.job_record import counters_of, job_of
-from jobs.stores.redis.server import RedisServer
+from jobs.stores.redis.job_record import Hash, counters_of, job_of
 
-SHARDS_A_READ = 4  # max shards in memory at once in `results`, for a job of any size
+SHARDS_PER_READ = 4  # max shards in memory at once in `results`, for a job of any size
 
 _sample = msgspec.json.Decoder(TimelineSample)
 
 
-class JobReader:
-    """Reads jobs. Every method except `jobs` raises `JobNotFound`, and `RecordDamaged` if the job cannot be read.
+class RedisJobReader:
+    """Implements `JobReader`. A result that cannot be read is skipped and noted in `damage`.
 
-    A result that cannot be read is skipped and noted in `damage`.
+    Args:
+        server: The server to read from.
+        index: The lists of jobs.
+        remove: Completes a deletion that broke off, given the job's id and the rest of its `meta`.
     """
 
-    def __init__(self, server: RedisServer, index: JobIndex, deletion: Deletion) -> None:
+    def __init__(self, server: RedisServer, index: JobIndex, remove: Callable[[str, Hash], None]) -> None:
         self._server = server
         self._index = index
-        self._deletion = deletion
+        self._remove = remove
 
-    def job(self, job_id: str) -> Job:
+    def get(self, job_id: str) -> Job:
         job = job_of(job_id, self._server.run("HGETALL", JobKeys(job_id).meta))
         if job is None:
             raise JobNotFound(job_id)
         return job
 
-    def jobs(self, limit: int) -> list[Job]:
+    def newest(self, limit: int = 100) -> list[Job]:
         ids = self._index.newest(limit)
         metas = self._server.replies(("HGETALL", JobKeys(job_id).meta) for job_id in ids)
         jobs: list[Job] = []
@@ -56,7 +58,7 @@ class JobReader:
                     jobs.append(job)
                     continue
                 with suppress(StoreFull):  # a server that refuses writes can still be read
-                    self._deletion.clear_away(job_id, meta)
+                    self._remove(job_id, meta)
         return jobs
 
     def stats(self, job_id: str) -> JobStats:
@@ -80,7 +82,7 @@ class JobReader:
         return samples
 
     def results(self, job_id: str) -> Iterator[Completion]:
-        return self._results(job_id, self.job(job_id).spec.num_shards)
+        return self._results(job_id, self.get(job_id).spec.num_shards)
 
     def lines(self, shard: ShardRef) -> list[tuple[Prompt, Completion | None]]:
         keys, index = JobKeys(shard.job_id), shard.index
@@ -98,8 +100,8 @@ class JobReader:
         return [(prompt, known.get(prompt.index)) for prompt in prompts]
 
     def _results(self, job_id: str, num_shards: int) -> Iterator[Completion]:
-        for first in range(0, num_shards, SHARDS_A_READ):
-            yield from self._read_shards(job_id, range(first, min(first + SHARDS_A_READ, num_shards)))
+        for first in range(0, num_shards, SHARDS_PER_READ):
+            yield from self._read_shards(job_id, range(first, min(first + SHARDS_PER_READ, num_shards)))
 
     def _read_shards(self, job_id: str, indexes: range) -> Iterator[Completion]:
         # One transaction: otherwise a shard that finishes between two reads would be missing from both replies.
@@ -112,6 +114,12 @@ class JobReader:
             raise JobNotFound(job_id)
         for index, finished, running in zip(indexes, replies[::2], replies[1::2], strict=True):
             yield from self.completions(ShardRef(job_id, index), finished, running)
+
+    def open_shards(self, job_id: str) -> list[ShardRef]:
+        """Return the shards that wait for a worker: quarantined shards last, otherwise in order."""
+        key = JobKeys(job_id).open
+        indexes = self._server.damage.numbers(key, self._server.run("ZRANGE", key, 0, -1))
+        return [ShardRef(job_id, index) for index in indexes]
 
     def completions(self, shard: ShardRef, finished: Any, running: Any) -> list[Completion]:  # noqa: ANN401 - replies
         """Return a shard's readable results in input order.

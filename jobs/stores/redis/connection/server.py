@@ -12,7 +12,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from jobs.errors import RecordDamaged
 from jobs.stores.damage import Damage, sound
-from jobs.stores.redis.errors import translated_errors
+from jobs.stores.redis.connection.errors import translated_errors
 
 Word = str | int | float | bytes
 Command = tuple[Word, ...]  # ("HGET", key, field)

@@ -1,4 +1,4 @@
-"""Find missing or damaged results of an ended job, and open their lines again."""
+"""Open lines of an ended job again: failed lines, and lines whose results are missing or damaged."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from jobs.records.completion import Completion
 from jobs.records.job import Job, ShardRef
 from jobs.stats.latency_histogram import LatencyHistogram
 from jobs.stores.damage import reading, sound
-from jobs.stores.packing import encode_completion, unpack_prompts
+from jobs.stores.packing import encode_completion, unpack_completions, unpack_prompts
 from jobs.stores.recount import Recount
+from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.index import JobIndex
-from jobs.stores.redis.reading import SHARDS_A_READ, JobReader
-from jobs.stores.redis.server import RedisServer
+from jobs.stores.redis.job_reader import SHARDS_PER_READ, RedisJobReader
 from jobs.stores.rules import beyond_recovery, retried_at_once
 
 
@@ -50,15 +50,18 @@ class _Survey:
     lost: list[_Lost] = field(default_factory=list)
 
 
-class LostResults:
-    """Reads all results of a job, in constant memory, to find the lines without a result."""
+class Reopening:
+    """Opens shards of an ended job, one after the other. After a crash, the next `retry` opens the rest.
 
-    def __init__(self, server: RedisServer, index: JobIndex, reader: JobReader) -> None:
+    To find lines without a result, it reads all results of the job in constant memory.
+    """
+
+    def __init__(self, server: RedisServer, index: JobIndex, reader: RedisJobReader) -> None:
         self._server = server
         self._index = index
         self._reader = reader
 
-    def reopen(self, job: Job) -> list[ShardRef]:
+    def reopen_lost(self, job: Job) -> list[ShardRef]:
         """Open the shards of an ended job that lack results, and return them. Sets the counters to the results left.
 
         A shard whose input cannot be read does not change; it is noted as damaged.
@@ -75,7 +78,9 @@ class LostResults:
             raise beyond_recovery(job.id, len(survey.lost))
         self._index.add(job.spec)
         self._recount(job, survey.recount)
-        opened = [lost.shard for lost in survey.lost if lost.shard in sizes and self._open(lost, sizes[lost.shard])]
+        opened = [
+            lost.shard for lost in survey.lost if lost.shard in sizes and self._open_lost(lost, sizes[lost.shard])
+        ]
         self._index.add(job.spec)
         return opened
 
@@ -93,8 +98,8 @@ class LostResults:
         return survey
 
     def _read(self, job: Job) -> Iterator[_Read]:
-        for first in range(0, job.spec.num_shards, SHARDS_A_READ):
-            yield from self._read_some(job.id, range(first, min(first + SHARDS_A_READ, job.spec.num_shards)))
+        for first in range(0, job.spec.num_shards, SHARDS_PER_READ):
+            yield from self._read_some(job.id, range(first, min(first + SHARDS_PER_READ, job.spec.num_shards)))
 
     def _read_some(self, job_id: str, indexes: range) -> Iterator[_Read]:
         keys, commands = JobKeys(job_id), []
@@ -136,19 +141,48 @@ class LostResults:
         fields |= {f"finish_reason:{reason}": count for reason, count in counters.finish_reasons.items()}
         latency: dict[str, int] = {}
         for name, histogram in (("ttft", counters.ttft), ("tpot", counters.tpot), ("e2el", counters.e2el)):
-            latency |= _fields(name, histogram)
+            latency |= _latency_fields(name, histogram)
         args = [msgspec.msgpack.encode(values) for values in (fields, latency)]
         if self._server.script("recount", [keys.meta, keys.latency], job.completed, job.failed, *args) != "ok":
             raise retried_at_once(job.id)
 
-    def _open(self, lost: _Lost, num_lines: int) -> bool:
+    def _open_lost(self, lost: _Lost, num_lines: int) -> bool:
         keys, index = JobKeys(lost.shard.job_id), lost.shard.index
         names = [keys.meta, keys.shard(index), keys.running(index), keys.results(index), keys.open, keys.leases]
-        kept = [value for line in lost.kept for value in (line.index, encode_completion(line))]
-        return bool(self._server.script("reopen_lost", names, index, lost.token, lost.digest, num_lines, *kept) == "ok")
+        args = (index, lost.token, lost.digest, num_lines, *_line_fields(lost.kept))
+        return bool(self._server.script("reopen_lost", names, *args) == "ok")
+
+    def reopen_failed(self, job: Job) -> list[ShardRef]:
+        """Open the failed lines of an ended job, and return their shards."""
+        self._index.add(job.spec)
+        opened = [shard for shard in self._failed_shards(job) if self._open_failed(shard)]
+        self._index.add(job.spec)
+        return opened
+
+    def _failed_shards(self, job: Job) -> list[ShardRef]:
+        keys = JobKeys(job.id)
+        shards = range(job.spec.num_shards)
+        failed = self._server.pipeline(("HGET", keys.shard(index), "failed") for index in shards)
+        return [ShardRef(job.id, index) for index, count in zip(shards, failed, strict=True) if count and int(count)]
+
+    def _open_failed(self, shard: ShardRef) -> bool:
+        keys, index = JobKeys(shard.job_id), shard.index
+        packed = self._server.run("GET", keys.results(index))
+        if packed is None:  # another client's `retry` has opened it already
+            return False
+        completions = unpack_completions(packed, keys.results(index))
+        kept = [completion for completion in completions if completion.error is None]
+        names = [keys.meta, keys.shard(index), keys.running(index), keys.results(index), keys.open]
+        args = (index, len(completions) - len(kept), *_line_fields(kept))
+        return bool(self._server.script("reopen_failed", names, *args) == "ok")
 
 
-def _fields(name: str, histogram: LatencyHistogram) -> dict[str, int]:
+def _line_fields(completions: list[Completion]) -> list[int | bytes]:
+    """Return index and encoded completion of each line, as the scripts take the results that stay."""
+    return [value for completion in completions for value in (completion.index, encode_completion(completion))]
+
+
+def _latency_fields(name: str, histogram: LatencyHistogram) -> dict[str, int]:
     """Return a histogram as fields of the job's `latency` hash."""
     if not histogram.counts:
         return {}

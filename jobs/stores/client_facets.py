@@ -1,0 +1,134 @@
+"""The facets of the store that clients use: submit jobs, read jobs, control jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from jobs.records.completion import Completion
+from jobs.records.job import Job, NewJob, ShardRef
+from jobs.records.prompt import Prompt
+from jobs.records.shard_stats import TimelineSample
+from jobs.stats.stats import JobStats
+
+
+class Submissions(Protocol):
+    """Submits jobs, and remembers which job a submission key or a `run` belongs to."""
+
+    def create(self, spec: NewJob) -> None:
+        """Store a new job in state `validating`. Call `add_shard` for each shard next, then `open`."""
+
+    def add_shard(self, shard: ShardRef, prompts: Sequence[Prompt], known: Sequence[Completion] = ()) -> None:
+        """Store one shard's lines, compressed.
+
+        Args:
+            known: Completions (no errors) of lines that need not run. They count as `completed` and as `reused`.
+        """
+
+    def open(self, job_id: str) -> list[ShardRef]:
+        """Put a job whose shards are all stored in state `queued`. A job without lines becomes `completed`.
+
+        Returns the shards to hint.
+        """
+
+    def find(self, key: str) -> Job | None:
+        """Return the job that holds this submission key, or None if it no longer stands (`Job.stands`)."""
+
+    def claim(self, job_id: str) -> str:
+        """Claim the submission key in the job's spec; call before `open`. Returns the id of the job that holds the key.
+
+        If that is another job, delete this one and do not open it.
+
+        One job gets the key when several claim it at once. If the holder is still being submitted, the call waits
+        for it. After two seconds the holder's client counts as gone, and the holder is deleted.
+        """
+
+    def extend(self, spec: NewJob, shards: Sequence[Sequence[Prompt]]) -> list[ShardRef]:
+        """Add all shards to a job, or none. A completed job is queued again, without a deadline.
+
+        Raises `JobConflict` if the job has been extended since `spec` was read. Also raises `JobConflict` unless the
+        job is queued, in progress or completed.
+
+        Args:
+            spec: The job's spec as the caller read it.
+            shards: Lines of each new shard. Shard indexes continue from the job's last one.
+
+        Returns the new shards, to hint.
+        """
+
+    def find_run(self, fingerprint: str) -> str | None:
+        """Return the id that `remember_run` stored under this fingerprint, or None if that job no longer exists."""
+
+    def remember_run(self, fingerprint: str, job_id: str) -> None:
+        """Store which job `qwen-batch run` made of a file, so that it can continue a killed run."""
+
+
+class JobReader(Protocol):
+    """Reads jobs, their statistics and their results."""
+
+    def get(self, job_id: str) -> Job:
+        """Return the job in its current state."""
+
+    def newest(self, limit: int = 100) -> list[Job]:
+        """Return the newest `limit` jobs, newest first."""
+
+    def stats(self, job_id: str) -> JobStats:
+        """Return every figure of the statistics table. They come from counters: no result is read."""
+
+    def timeline(self, job_id: str) -> list[TimelineSample]:
+        """Return samples of about one second each, oldest first, for plots."""
+
+    def results(self, job_id: str) -> Iterator[Completion]:
+        """Iterate over the finished lines in input order, in constant memory. Works while the job runs, too."""
+
+    def lines(self, shard: ShardRef) -> list[tuple[Prompt, Completion | None]]:
+        """Return a shard's lines in input order, each with its result, or None if it has no result yet."""
+
+
+class JobControl(Protocol):
+    """Changes the course of jobs: cancels, pauses, resumes, retries and deletes them."""
+
+    def request_cancel(self, job_id: str) -> Job:
+        """Ask for the end of a job. Returns the job after the call; a job that has ended does not change.
+
+        Running shards learn of it at their next renewal. Lines of shards that nobody runs become `cancelled` errors at
+        once. When no shard is leased, the job ends at once.
+        """
+
+    def pause(self, job_id: str) -> Job:
+        """Stop leasing a job's shards until `resume`. Workers give running shards back at their next renewal.
+
+        Finished lines stay. Raises `JobConflict` unless the job is queued or in progress.
+        """
+
+    def resume(self, job_id: str) -> list[ShardRef]:
+        """Resume a paused job. Returns the shards to hint.
+
+        Raises `JobConflict` unless the job is queued or in progress.
+        """
+
+    def retry(self, job_id: str) -> list[ShardRef]:
+        """Open the failed lines of an ended job again.
+
+        Their results are deleted, the counters are adjusted, and the job is `queued` without a deadline. Lines whose
+        results are gone or damaged are opened as well (`reopen_lost`).
+
+        Returns the shards to hint. The list is empty, and nothing changes, when no line has failed and none is missing.
+        Raises `JobConflict` while the job has not ended, and every error that `reopen_lost` raises.
+        """
+
+    def reopen_lost(self, job_id: str) -> list[ShardRef]:
+        """Open an ended job again, for the lines whose results are gone from the store or damaged.
+
+        Reads all results, and sets the counters to the results that are left.
+
+        Returns the shards to hint. The list is empty, and nothing changes, when each line has its result.
+        Raises `JobConflict` while the job has not ended. Raises `StoreDamaged` if results are missing and the input of
+        none of these lines can be read.
+        """
+
+    def delete(self, job_id: str) -> None:
+        """Free all memory of a job that has ended or was never opened.
+
+        Raises `JobConflict` while the job is queued or in progress.
+        """

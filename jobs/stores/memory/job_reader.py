@@ -1,0 +1,47 @@
+"""Read jobs of the memory store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from jobs.records.completion import Completion
+from jobs.records.job import Job, ShardRef
+from jobs.records.prompt import Prompt
+from jobs.records.shard_stats import TimelineSample
+from jobs.stats.stats import JobStats
+from jobs.stats.stats_from_counters import job_stats
+from jobs.stores.memory.table import JobTable
+
+
+class MemoryJobReader:
+    """Implements `JobReader`."""
+
+    def __init__(self, table: JobTable) -> None:
+        self._table = table
+
+    def get(self, job_id: str) -> Job:
+        with self._table.lock:
+            return self._table.get(job_id).snapshot()
+
+    def newest(self, limit: int = 100) -> list[Job]:
+        with self._table.lock:
+            newest = sorted(self._table.jobs.values(), key=lambda job: (job.spec.created_at, job.spec.id), reverse=True)
+            return [job.snapshot() for job in newest[:limit]]
+
+    def stats(self, job_id: str) -> JobStats:
+        with self._table.lock:
+            job = self._table.get(job_id)
+            return job_stats(job.snapshot(), job.counters)
+
+    def timeline(self, job_id: str) -> list[TimelineSample]:
+        with self._table.lock:
+            return list(self._table.get(job_id).timeline)
+
+    def results(self, job_id: str) -> Iterator[Completion]:
+        with self._table.lock:
+            return iter(self._table.get(job_id).results())
+
+    def lines(self, shard: ShardRef) -> list[tuple[Prompt, Completion | None]]:
+        with self._table.lock:
+            lines = self._table.get(shard.job_id).shards[shard.index]
+            return [(prompt, lines.results.get(prompt.index)) for prompt in lines.prompts]
