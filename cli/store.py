@@ -20,8 +20,8 @@ def open_store(settings: Settings) -> JobStore:
     """Open the store on the settings' server.
 
     Raises:
-        InvalidInput: The Redis URL is invalid. StoreUnavailable: The server does not answer, refuses the password, or
-        is not a Redis server.
+        InvalidInput: The Redis URL is invalid.
+        StoreUnavailable: The server does not answer, refuses the password, or is not a Redis server.
     """
     from jobs.stores.connect import connect
 

@@ -16,7 +16,8 @@ from cli.store import open_client
 def command(console: Console, job_id: str, redis_url: str | None) -> None:
     """Resume a paused job.
 
-    The job comes next among the jobs of its priority. Finished lines keep their results; the other lines start again.
+    The job comes next among the jobs of its priority. Finished lines keep their
+    results; the other lines start again.
 
     \b
     Examples:

@@ -84,7 +84,8 @@ def command(
     """Run a file of prompts on this machine, in one command.
 
     PROMPTS is a file of prompts, or - for standard input: JSONL, JSON, CSV, TSV,
-    Parquet, Arrow or plain text, also compressed. Results go to stdout or to the file of -o, in input order.
+    Parquet, Arrow or plain text, also compressed. Results go to stdout or to the
+    file of -o, in input order.
 
     The command starts and stops its own server and workers. After an interrupt
     or a kill, the same command continues where the run stopped. Once the

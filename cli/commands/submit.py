@@ -145,8 +145,9 @@ def command(
     """Store a file of prompts as a job for the workers of its model.
 
     PROMPTS is a file of prompts, or - for standard input: JSONL, JSON, CSV, TSV,
-    Parquet, Arrow or plain text, also compressed. The command checks every line first. If a line is invalid,
-    nothing is stored. The command prints only the job's id to stdout.
+    Parquet, Arrow or plain text, also compressed. The command checks every line
+    first. If a line is invalid, nothing is stored. The command prints only the
+    job's id to stdout.
 
     A repeated submission of the same file, for the same model and with the same
     options, makes no second job while the first one waits, runs or is completed.

@@ -1,4 +1,4 @@
-"""Options that tell how PROMPTS is read."""
+"""Options for reading PROMPTS."""
 
 from __future__ import annotations
 

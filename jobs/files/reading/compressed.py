@@ -1,4 +1,4 @@
-"""Decompress a stream while it is read. The first bytes tell the method, not the file's name."""
+"""Decompress a stream while it is read. The first bytes decide the method, not the file's name."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Container(StrEnum):
 
 
 def recognise(head: bytes, name: str) -> Container:
-    """Return the container. Plain text cannot be told from CSV of one column, so there the name's ending decides.
+    """Return the container. The name's ending decides only between plain text and CSV of one column.
 
     Args:
         head: The first `HEAD_BYTES` of the content, after decompression.

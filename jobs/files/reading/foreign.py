@@ -1,4 +1,4 @@
-"""Say what a file is that holds no prompts, and what to do about it."""
+"""Errors for files that hold no prompts. Each says what the file is and what to do."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def refuse_text(head: bytes, name: str) -> None:
 
 
 def refuse_lines(head: bytes, name: str) -> None:
-    """Raise if the content looks like JSON lines but holds something else than prompts.
+    """Raise if the content looks like JSON lines but holds no prompts.
 
     Arguments and errors are those of `refuse_binary`.
     """

@@ -23,7 +23,7 @@ MAX_LAYERS = 3  # of compression
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """How a source is read, as far as its user says."""
+    """The user's options for reading a source."""
 
     container: Container | None = None  # None: recognised from the content
     delimiter: str | None = None  # between the cells of CSV; None: found in the content
@@ -31,7 +31,7 @@ class ReadingOptions:
 
 @dataclass(frozen=True)
 class RowReader:
-    """One source. It can be read several times."""
+    """One source, which can be read several times."""
 
     name: str  # for messages
     container: Container
@@ -45,7 +45,7 @@ class RowReader:
         Args:
             name: The source's name for messages. Its ending matters only for plain text and CSV of one column.
             open_again: Opens the source at its start, as a seekable stream.
-            options: What the user said.
+            options: The user's options.
 
         Raises:
             InvalidInput: The source cannot be read, or holds no prompts. The message says what the source is.

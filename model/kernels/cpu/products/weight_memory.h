@@ -1,5 +1,5 @@
-// Memory for a packed weight, in huge pages where Linux provides them. Every step reads the weight from end to end. In
-// pages of 4 KiB that stream would stop for the page table again and again.
+// Memory for a packed weight, in huge pages where Linux provides them. Every step reads the weight from end to end.
+// With pages of 4 KiB, this stream would stall at the end of each page.
 #pragma once
 
 #include <torch/csrc/stable/ops.h>
