@@ -29,7 +29,7 @@ namespace {
 #if QWEN_BATCH_HAS_VNNI
 
 constexpr int64_t WORTHWHILE = 32;  // if more than one strip in WORTHWHILE is picked, the whole product is as fast
-constexpr int64_t CHAINS = 4;       // sums computed together; each addition to a single sum would wait for the previous one
+constexpr int64_t CHAINS = 4;       // sums computed together, so that an addition need not wait for the one before
 constexpr uint16_t NEGATIVE_INFINITY = 0xff80;
 
 // Returns a bound: every float below it rounds to a bfloat16 that is less than `value`.
