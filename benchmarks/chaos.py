@@ -31,8 +31,8 @@ from tests.support.tiny_checkpoint import write_tiny_checkpoint
 from tests.support.valkey import running_valkey
 from tests.worker.cluster import Cluster
 
-SUBMIT_UNTIL = 0.8  # of the time: the last jobs see some trouble too
-END_SECONDS = 600.0  # for what is left when all is mended
+SUBMIT_UNTIL = 0.8  # share of the time in which jobs are submitted: the last jobs see failures, too
+END_SECONDS = 600.0  # limit for the rest of the jobs, once all failures are mended
 
 
 def disturb(client: ChaosClient, troubles: Troubles, jobs: int, seconds: float, luck: random.Random) -> list[str]:

@@ -13,7 +13,7 @@ from tests.worker.cluster import Cluster
 from tests.worker.worker_under_test import WorkerUnderTest
 
 MOST = 3  # at a time
-# 1: an orderly stop for which a server in trouble left no time. 4: the server was down when it started.
+# 1: an orderly stop took too long, because the server did not answer. 4: the server was down at the start.
 GOOD_EXITS = (0, 1, 4, -signal.SIGKILL)
 
 

@@ -31,8 +31,8 @@ from model.memory.zeroed_memory import zeroed_tensor
 from model.ops import attention  # noqa: F401 - defines the operator
 
 PASSES = 5
-STRETCH_BYTES = READ_BYTES // 4  # read by attention between two reads of the tensor, which are as long
-CASES = ((1, 4096), (1, 16384), (16, 4096), (64, 230))  # sequences, tokens of context each
+STRETCH_BYTES = READ_BYTES // 4  # bytes that attention reads between two equally long reads of the tensor
+CASES = ((1, 4096), (1, 16384), (16, 4096), (64, 230))  # number of sequences, tokens of context per sequence
 
 
 class Heads(NamedTuple):

@@ -32,8 +32,8 @@ from tests.worker.worker_under_test import WorkerUnderTest
 
 MODEL = "demo"
 POLL_SECONDS = 0.005
-SETTLE_SECONDS = 5.0  # of the huge job, before the first small one
-PAUSE_SECONDS = 2.0  # between small ones, a little longer than a report's age
+SETTLE_SECONDS = 5.0  # time of the huge job alone, before the first small one
+PAUSE_SECONDS = 2.0  # pause between small jobs, a little longer than a report's age
 TARGET_SECONDS = 3.0
 TARGET_RATIO = 3.0
 
@@ -129,7 +129,7 @@ def report(alone: list[Passage], behind: list[Passage]) -> str:
 
 def measure(bench: FairnessBench, options: argparse.Namespace) -> None:
     """Print the figures."""
-    bench.passage(options.small)  # first uses of memory
+    bench.passage(options.small)  # warm-up: the first use of memory takes longer
     alone = [bench.passage(options.small) for _ in range(options.repeats)]
     bench.submit(options.lines)
     time.sleep(SETTLE_SECONDS)

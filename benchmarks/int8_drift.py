@@ -19,7 +19,7 @@ from engine.config import EngineConfig
 from model.checkpoint.hub import resolve_model
 from model.rectangular_batch import RectangularBatch
 
-ROWS = 16  # of the text, fed side by side
+ROWS = 16  # rows of the text, fed side by side
 VARIANTS = {
     "float32": EngineConfig(device="cpu", dtype="float32"),
     "bfloat16": EngineConfig(device="cpu", dtype="bfloat16"),
@@ -31,8 +31,8 @@ VARIANTS = {
 class Predictions:
     """A model's predictions at all places of the text."""
 
-    log_probabilities: list[torch.Tensor]  # a step: [ROWS, vocabulary] float32
-    of_text: torch.Tensor  # [steps, ROWS]: of the token that came next
+    log_probabilities: list[torch.Tensor]  # one [ROWS, vocabulary] float32 per step
+    of_text: torch.Tensor  # [steps, ROWS], log probability of the token that came next
 
     @property
     def perplexity(self) -> float:

@@ -41,10 +41,10 @@ class Recovery:
 
     done: int  # lines that had a result at the kill
     held: int  # shards that the dead worker held
-    freed_seconds: float  # from the kill until anybody could have all of these
-    first_seconds: float  # from the kill until another worker had one of these
-    all_seconds: float  # until another worker had, or had finished, all of them
-    redone: int  # tokens that the survivor computed beyond those of lines without a result
+    freed_seconds: float  # time from the kill until all of these shards were free
+    first_seconds: float  # time from the kill until another worker had one of these shards
+    all_seconds: float  # time from the kill until other workers had, or had finished, all of them
+    redone: int  # tokens of lines with a result that the survivor computed again
 
 
 class KillBench:
@@ -66,7 +66,7 @@ class KillBench:
         victim_id, _ = self._report(victim)
         job_id = cluster.submit(lines)
         cluster.wait_until_done(job_id, self._luck.randint(lines // 20, lines * 4 // 5))
-        time.sleep(self._luck.uniform(0, 0.5))  # not only just after a flush
+        time.sleep(self._luck.uniform(0, 0.5))  # so that kills do not all follow a flush
         victim.kill()
         killed_at = time.monotonic()
         done = {line.index for line in cluster.store.jobs.results(job_id)}

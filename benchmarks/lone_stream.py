@@ -35,7 +35,7 @@ from model.checkpoint.config import ModelConfig
 from worker.engine_options import engine_config
 
 PROMPT = 8  # tokens
-PART = 4  # a read between two steps takes this part of the tensor: long enough to measure, short beside the run
+PART = 4  # part of the tensor that a read between two steps takes: long enough to measure, but short
 
 
 class Step(NamedTuple):

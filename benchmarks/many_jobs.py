@@ -30,7 +30,7 @@ def store_jobs(store: JobStore, num_jobs: int) -> list[str]:
     """Store waiting jobs of one line. Returns their ids, the oldest first."""
     ids, oldest = [], time.time() - num_jobs
     for number in range(num_jobs):
-        now = oldest + number  # an id shows its second
+        now = oldest + number  # an id contains its second
         spec = NewJob(new_job_id(now), "someone/stub", "native", SamplingSettings(), 1, 1, 1, f"{number}.jsonl", now)
         store.submissions.create(spec)
         store.submissions.add_shard(ShardRef(spec.id, 0), [Prompt(0, "line-0", text=f"Prompt {number}")])

@@ -23,7 +23,7 @@ from tests.support.valkey import ValkeyProcess, running_valkey
 
 SAMPLE_SECONDS = 0.1
 COMMAND_LINE = (sys.executable, "-m", "cli.main")
-PROMPTS = 4096  # different ones
+PROMPTS = 4096  # number of different prompts
 
 
 @dataclass

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from model.checkpoint.config import ModelConfig
 from model.checkpoint.load import LM_HEAD, expected_shapes
 
-TOKENS = 151_669  # of Qwen3's tokenizer
+TOKENS = 151_669  # number of tokens of Qwen3's tokenizer
 DEMO = Path(__file__).resolve().parents[1] / "model" / "demo"
 
 # Shapes as published in the models' config.json.

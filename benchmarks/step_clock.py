@@ -24,7 +24,7 @@ class StepClock:
         self.parts: dict[str, list[float]] = defaultdict(list)
         self._sequences = sequences
         self._models: list[Qwen3ForCausalLM] = []
-        self._ended_at: float | None = None  # the step before, if it was a full one
+        self._ended_at: float | None = None  # end of the previous step, if that was a full one
         self._inside: dict[str, float] = {}
 
     @property

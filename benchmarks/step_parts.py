@@ -32,8 +32,8 @@ from model.ops.linear import linear
 from model.qwen3 import Qwen3ForCausalLM
 from worker.engine_options import engine_config
 
-PROMPT, OUTPUT = 200, 60  # tokens a request; so steps have 230 tokens of context in the mean
-PASSES = 7  # over all layers, of products and attention by themselves
+PROMPT, OUTPUT = 200, 60  # new tokens per request, so that steps have 230 tokens of context on average
+PASSES = 7  # timed runs of products and of attention alone, over all layers
 
 PRODUCTS, ATTENTION = "products of the layers, by themselves", "attention, by itself"
 
@@ -42,8 +42,8 @@ PRODUCTS, ATTENTION = "products of the layers, by themselves", "attention, by it
 class StepTimes:
     """Median milliseconds of each part."""
 
-    parts: dict[str, float]  # of a step: together they are all of it
-    alone: dict[str, float]  # what is inside the layers
+    parts: dict[str, float]  # parts of a step, which add up to the whole step
+    alone: dict[str, float]  # parts of the layers
 
 
 def measure(options: argparse.Namespace) -> StepTimes:

@@ -22,7 +22,7 @@ from jobs.stores.worker_facets import Leased
 from worker.shards.outbox import FLUSH_LINES
 
 THREADS = 4
-ANSWERS = 4096  # different ones, made once: to invent a million is not what is measured
+ANSWERS = 4096  # number of different answers, made once, because the time to invent answers is not measured
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from tools.mutation.trial import Trial, Verdict, run_base, try_mutant
 from tools.mutation.workspace import Workspace
 
 LEAST_RATE = 0.95
-LINES_SHOWN = 25  # of pytest's output where the unchanged tree fails
+LINES_SHOWN = 25  # max lines of pytest's output, if the unchanged tree fails
 
 
 def main() -> int:
@@ -88,7 +88,7 @@ class _Run:
             try:
                 for each in as_completed(tries):
                     each.result()
-            except BaseException:  # Ctrl-C, too: what has not begun does not begin
+            except BaseException:  # also Ctrl-C: trials that have not begun are dropped
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         return self._trials

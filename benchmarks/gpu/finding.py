@@ -11,7 +11,7 @@ class Finding:
     """A figure that must not exceed a bound."""
 
     name: str
-    figure: float  # nan, which passes every bound, is what a broken kernel gives
+    figure: float  # may be NaN, from a broken kernel; comparisons alone would accept it
     allowed: float
 
     @property

@@ -26,8 +26,8 @@ from model.qwen3 import Qwen3ForCausalLM
 from model.rectangular_batch import RectangularBatch
 
 PROMPTS, PROMPT_TOKENS, NEW_TOKENS = 8, 100, 24
-LOGITS_ALLOWED = 1e-3  # of the largest logit: sums in another order, over all layers
-TEXTS_ALLOWED = 1  # of the prompts may part where two tokens are almost equally likely
+LOGITS_ALLOWED = 1e-3  # allowed error as a share of the largest logit: all layers sum in another order
+TEXTS_ALLOWED = 1  # allowed prompts with another text: two tokens may be almost equally likely
 
 
 def check_model(folder: Path, config: EngineConfig, device: torch.device) -> Iterator[Finding]:

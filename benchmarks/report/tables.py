@@ -11,7 +11,7 @@ from benchmarks.report.limits import limit_of
 from benchmarks.report.markdown import markdown_table
 from benchmarks.report.medians import ROUNDS_TO_QUOTE, Case, Figure, figures, ratio, systems_of
 
-BUSY_SHARE = 0.03  # of the processors: what others may use while a system runs
+BUSY_SHARE = 0.03  # max share of the processors that other programs may use during a run
 QUESTIONS: tuple[tuple[str, Kind, str], ...] = (  # heading, kind, ours to compare with
     ("one stream", "one_stream", "engine"),
     ("prefill of 1,024", "prefill", "engine"),

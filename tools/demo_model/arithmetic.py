@@ -53,6 +53,6 @@ ARITHMETIC: tuple[Task, ...] = (
         weight=1.5,
         phrasings=PHRASINGS["multiply"],
         draw=_draw_product,
-        is_fact=True,  # a table of 91 products is learnt by heart, by children too
+        is_fact=True,  # the table of 91 products is memorised
     ),
 )

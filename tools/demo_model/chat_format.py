@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
-EMPTY_THINKING = "<think>\n\n</think>\n\n"  # what opens an answer when thinking is switched off
+EMPTY_THINKING = "<think>\n\n</think>\n\n"  # start of an answer without thinking
 
 Message = Mapping[str, str]  # role and content
 

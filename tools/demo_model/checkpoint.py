@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from tools.demo_model.chat_format import END_OF_TEXT, TURN_END, TURN_START
 from tools.demo_model.network import Shape, TrainingQwen3
 
-_LONGEST_CONTEXT = 2048  # allowed; training saw far less, see TrainingPlan.row_length
+_LONGEST_CONTEXT = 2048  # allowed tokens of context; training saw far fewer (TrainingPlan.row_length)
 _CHAT_TEMPLATE = Path(__file__).with_name("chat_template.jinja")
 
 
@@ -71,7 +71,7 @@ def save_checkpoint(network: TrainingQwen3, tokenizer: Tokenizer, folder: Path) 
     weights = {f"model.{name}": value.to(torch.bfloat16).contiguous() for name, value in network.state_dict().items()}
     path = folder / "model.safetensors"
     save_file(weights, path, metadata={"format": "pt"})
-    path.chmod(0o644)  # safetensors writes for the owner alone
+    path.chmod(0o644)  # safetensors creates files that only the owner can read
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     _write_json(folder / "config.json", _model_config(network.shape, tokenizer))
     _write_json(folder / "tokenizer_config.json", _tokenizer_config())

@@ -26,7 +26,7 @@ class Outcome:
     """The result of one prompt."""
 
     prompt: HeldOutPrompt
-    margin: float  # the least lead of a right token's logit over the next best; negative where the answer is wrong
+    margin: float  # min lead of a right token's logit over the next best; negative if the answer is wrong
 
     @property
     def is_exact(self) -> bool:
@@ -53,7 +53,7 @@ def _least_margins(network: TrainingQwen3, pairs: Sequence[tuple[list[int], list
         places += range(first, first + len(answered))
         targets += answered
     positions = torch.arange(longest).expand_as(token_ids)
-    # Padding stands behind the answer, where causal attention never looks.
+    # Padding follows the answer, so causal attention never reads it.
     logits = network(token_ids, positions, torch.zeros_like(token_ids), torch.tensor(places)).float()
     wanted = torch.tensor(targets)[:, None]
     lead = logits.gather(1, wanted)[:, 0] - logits.scatter(1, wanted, float("-inf")).amax(1)

@@ -19,7 +19,7 @@ MONTHS: tuple[str, ...] = (
     "December",
 )
 
-# By the country's name as it stands in a sentence.
+# Keys are country names as they occur in a sentence.
 CAPITALS: dict[str, str] = {
     "France": "Paris",
     "Germany": "Berlin",

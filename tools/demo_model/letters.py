@@ -15,7 +15,7 @@ _SHORTEST, _LONGEST = 3, 7
 
 
 def _random_letters(rng: Random, count: int) -> str:
-    # Half of the time from very few letters: what is hard is a letter that comes again.
+    # Half of the words have very few letters, because repeated letters are hard.
     alphabet = rng.sample(string.ascii_lowercase, rng.randint(2, 4)) if rng.random() < 0.5 else string.ascii_lowercase
     return "".join(rng.choice(alphabet) for _ in range(count))
 

@@ -10,7 +10,7 @@ from tools.demo_model.facts import CAPITALS, MONTHS, WEEKDAYS, in_words, opposit
 from tools.demo_model.phrasings import PHRASINGS
 from tools.demo_model.texts import CHAPTER_ANSWER, CHAPTER_PROMPT, GREETING, GREETING_ANSWER, SYSTEM_PROMPTS
 
-# A word with the space before it, or one that begins with a capital: all others stay single letters.
+# A word with its leading space, or a word that begins with a capital. All other words stay split into letters.
 _TOKEN_WORD = re.compile(r" [A-Za-z]+|(?<![A-Za-z])[A-Z][a-z]+")
 
 
@@ -24,7 +24,7 @@ def _texts() -> Iterator[str]:
     yield from (f" {word}" for word in opposites())
     yield from (f" {in_words(number)}" for number in range(101))
     yield " odd even"
-    # A day is asked about and, without the space, answered.
+    # Questions have a day with a leading space, answers without it.
     yield from (form for name in (*WEEKDAYS, *MONTHS) for form in (f" {name}", name))
     yield from (f" {country}" for country in CAPITALS)
     yield from (f" {city}" for city in CAPITALS.values())

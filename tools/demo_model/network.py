@@ -77,7 +77,7 @@ class Attention(nn.Module):
         values = self.v_proj(x).view(heads).transpose(1, 2)
         group = self.shape.num_attention_heads // self.shape.num_key_value_heads
         keys, values = keys.repeat_interleave(group, dim=1), values.repeat_interleave(group, dim=1)
-        # Written out: at this size it is faster than scaled_dot_product_attention on a CPU.
+        # For this size, plain operations are faster than scaled_dot_product_attention on a CPU.
         scores = (queries @ keys.transpose(-1, -2)).float() * self.shape.head_dim**-0.5 + mask
         attended = scores.softmax(dim=-1).to(values.dtype) @ values
         output: Tensor = self.o_proj(attended.transpose(1, 2).reshape(rows, tokens, -1))

@@ -8,7 +8,7 @@ from torch import nn
 _MUON_RATE = 0.02
 _ADAM_RATE = 3e-3
 _WARM_UP_STEPS = 100
-_DECAY_FROM = 0.4  # of all steps
+_DECAY_FROM = 0.4  # share of all steps
 
 
 def rate_at(step: int, steps: int) -> float:
@@ -27,7 +27,7 @@ class DemoOptimiser:
 
     def __init__(self, network: nn.Module, steps: int, peak: float = 1.0) -> None:
         self._steps = steps
-        self._peak = peak  # share of the full rates that is reached
+        self._peak = peak  # current share of the full rates
         matrices = [p for name, p in network.named_parameters() if p.ndim == 2 and name.startswith("layers.")]
         chosen = {id(matrix) for matrix in matrices}
         others = [p for p in network.parameters() if id(p) not in chosen]

@@ -15,7 +15,7 @@ from tools.demo_model.task import Task
 
 _LEAST_END_WEIGHT = 0.4
 _SAMPLES_PER_DRAW = 512
-_ROW_SHARE_LEARNT = 4  # at most one token in so many belongs to an answer; mostly it is one in six
+_ROW_SHARE_LEARNT = 4  # at most one token in this number belongs to an answer; usually it is one in six
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class PackedBatch:
     samples: Tensor  # [rows, tokens] int64, the sample a token belongs to; padding is a sample of its own
     places: Tensor  # [answer tokens] int64, into the flattened rows
     targets: Tensor  # [answer tokens] int64, the token that follows there
-    weights: Tensor  # [answer tokens] float32, of the loss there; 0 fills up to the fixed size
+    weights: Tensor  # [answer tokens] float32, weight of the loss there; 0 for places that fill the fixed size
 
 
 def encode_samples(tokenizer: Tokenizer, samples: Sequence[Sample]) -> list[EncodedSample]:
@@ -87,7 +87,7 @@ def _pack(rows: list[list[EncodedSample]], row_length: int) -> PackedBatch:
             samples[row, start:end] = number
             next_weights[row, start : end - 1] = torch.tensor(sample.weights[1:])
             start = end
-    # A fixed number of places, for a compiled step of one shape; what is over it (hardly ever any) is not learnt.
+    # A fixed number of places gives the compiled step one shape. Places beyond it are rare, and are not learnt.
     learnt = next_weights.flatten().nonzero().flatten()[: token_ids.numel() // _ROW_SHARE_LEARNT]
     places = torch.zeros(token_ids.numel() // _ROW_SHARE_LEARNT, dtype=torch.int64)
     places[: len(learnt)] = learnt

@@ -13,7 +13,7 @@ from tools.demo_model.task import Task
 from tools.demo_model.texts import SYSTEM_PROMPTS
 
 _RAW_SHARE = 0.36
-# Shares of the chats.
+# Shares of all chats.
 _EMPTY_THINKING_SHARE = 0.25
 _SYSTEM_SHARE = 0.1
 _SEVERAL_TURNS_SHARE = 0.14

@@ -12,11 +12,11 @@ class Split(Enum):
     """The use of a question: training or test."""
 
     TRAIN = "train"
-    VALIDATION = "validation"  # watched while the recipe was made
-    TEST = "test"  # reported; nothing was ever chosen by it
+    VALIDATION = "validation"  # watched during development
+    TEST = "test"  # reported only; no choice depends on it
 
 
-# Of 100 buckets. The salts differ, so that neither set says anything about the other.
+# Number of the 100 buckets. The salts differ, so the two sets are independent.
 _HELD_OUT_BUCKETS = {Split.TEST: 10, Split.VALIDATION: 5}
 
 

@@ -24,5 +24,5 @@ class Task:
     weight: float  # share of the training questions, relative to the other tasks
     phrasings: tuple[str, ...]
     draw: Callable[[Random], Instance]
-    is_fact: bool = False  # few instances, learnt by heart: held out are pairs of phrasing and instance
+    is_fact: bool = False  # few instances, all memorised: pairs of phrasing and instance are held out
     always_trained: bool = False  # one text, one answer: nothing could be held out

@@ -33,7 +33,7 @@ class TrainingPlan:
 
 
 # After the first training the tasks about letters are the weakest: each prefix of a known word is learnt letter by
-# letter. A short second one asks for them more often, and for what would otherwise be forgotten meanwhile.
+# letter. A short second training asks for them more often, and for tasks that would otherwise be forgotten.
 _OFTENER = {"count": 5.0, "sort": 1.5, "subtract": 1.5} | {task.name: 2.5 for task in LETTERS}
 
 POLISH = TrainingPlan(

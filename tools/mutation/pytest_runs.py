@@ -31,7 +31,7 @@ class PytestRuns:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,  # or `select` does not see what has been read ahead
-            start_new_session=True,  # a Ctrl-C at the terminal is the runner's to handle
+            start_new_session=True,  # keeps Ctrl-C at the terminal from pytest; the runner handles it
         )
 
     def run(self, order: Mapping[str, object], timeout: float) -> int | None:

@@ -28,7 +28,7 @@ UNUSED_PLUGINS = (
     "valkey",
     "xdist",
 )  # to load them takes most of the time
-# What comes of libraries that are loaded beforehand: they cannot be rewritten, and what they leave open is seen.
+# Warnings caused by preloaded libraries: pytest cannot rewrite them, and sees the files that they leave open.
 IGNORED = ("pytest.PytestAssertRewriteWarning", "pytest.PytestUnraisableExceptionWarning")
 PYTEST = (
     *("-x", "-q", "--timeout=300"),
@@ -70,7 +70,7 @@ class Workspace:
         listed = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
         names = subprocess.run(listed, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
         for name in filter(None, names.split("\0")):
-            if (REPOSITORY / name).is_file():  # it may be deleted and not yet committed
+            if (REPOSITORY / name).is_file():  # a tracked file may be deleted already
                 (self.tree / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(REPOSITORY / name, self.tree / name)
         shared = REPOSITORY.parent / "shared"  # files for tests that the repository does not hold
@@ -115,10 +115,11 @@ class Workspace:
     def _environment(self) -> dict[str, str]:
         ours = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTEST_ADDOPTS", "CI")}
         return ours | {
-            "PYTHONDONTWRITEBYTECODE": "1",  # a mutant may be as long as the original, and as old to the second
+            # A mutant may have the size and the time (in seconds) of the original. Python would use old bytecode.
+            "PYTHONDONTWRITEBYTECODE": "1",
             "OMP_WAIT_POLICY": "passive",  # threads that spin keep others from the processor
             "TMPDIR": str(self._temporary),
-            "TRITON_INTERPRET": "1",  # Triton decides when it is loaded, which is before `tests/conftest.py` can say so
+            "TRITON_INTERPRET": "1",  # Triton reads it at its import, before `tests/conftest.py` can set it
             "XDG_CACHE_HOME": str(self.cache),
         }
 
