@@ -68,8 +68,13 @@ def _refuse_conflicts(
         raise click.UsageError("--errors needs -o, because stdout holds the job's id.")
 
 
-def _say_what_became_of_it(console: Console, submitted: Submitted, reuse: bool) -> None:
+def _report(console: Console, submitted: Submitted, reuse: bool) -> None:
+    """Print the job's id to stdout, and to stderr whether the job is new and which lines it reuses."""
     job = submitted.job
+    try:
+        console.data(job.id)
+    except OutputNotWritable as error:
+        raise OutputNotWritable(error.message, f"The job is stored nevertheless. Its id is {job.id}.") from error
     if not submitted.is_new:
         console.say(f"This submission already has a job. Use --new to make another job. {_standing(job)}")
     elif reuse:
@@ -181,13 +186,7 @@ def command(
         checked = client.check(file, options)
         key = None if new else _key_of(idempotency_key, checked.report, settings, options)
         submitted = client.submit(checked, options, key)
-    try:
-        console.data(submitted.job.id)
-    except OutputNotWritable as error:
-        raise OutputNotWritable(
-            error.message, f"The job is stored nevertheless. Its id is {submitted.job.id}."
-        ) from error
-    _say_what_became_of_it(console, submitted, reuse)
+    _report(console, submitted, reuse)
     if not wait:
         return ExitCode.DONE
     code = watch_to_the_end(open_store_to_watch(settings), submitted.job.id, console)
