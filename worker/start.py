@@ -28,8 +28,7 @@ from worker.shards.active_shards import ActiveShards
 from worker.shards.preparation import Preparation
 from worker.shards.shard_dispatcher import ShardDispatcher
 from worker.shards.shard_runner import ShardRunner
-from worker.telemetry.metrics import WorkerMetrics
-from worker.telemetry.metrics_server import serve_metrics
+from worker.telemetry.metrics import WorkerMetrics, serve_metrics
 from worker.telemetry.request_meter import MeteredEngine, RequestMeter
 from worker.upkeep.backup_runner import BackupRunner
 from worker.upkeep.lease_keeper import LeaseKeeper

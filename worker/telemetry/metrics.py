@@ -1,16 +1,20 @@
-"""A worker's metrics in the text format of Prometheus. If vLLM has the same metric, it has vLLM's name here.
+"""A worker's metrics in the text format of Prometheus, and the HTTP server for them.
 
-No library is used, because the format is simple and has not changed for ten years.
+If vLLM has the same metric, it has vLLM's name here. No library is used, because the format is simple and has not
+changed for ten years.
 https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import accumulate
 
 from engine.request import Utilization
+from jobs.errors import InvalidInput
 from worker.queue.refusals import Refusals
 from worker.shards.inference_engine import InferenceEngine
 from worker.telemetry.request_meter import Histogram, RequestMeter
@@ -88,3 +92,45 @@ def _head(name: str, kind: str, what: str) -> tuple[str, str]:
 
 def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+
+def serve_metrics(port: int, text: Callable[[], str]) -> None:
+    """Answer `GET /metrics` on a port of every interface, on a thread that lives as long as the process.
+
+    Args:
+        port: Port from 1 to 65535.
+        text: Returns the answer. Called for each scrape.
+
+    Raises:
+        InvalidInput: The port is not available or not valid.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = 5.0  # max seconds to read a request
+
+        def do_GET(self) -> None:
+            if self.path != "/metrics":
+                self.send_error(404, explain="There is only /metrics.")
+                return
+            body = text().encode()
+            self.send_response(200)
+            self.send_header("Content-Type", CONTENT_TYPE)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Log nothing: there is a scrape every few seconds."""
+
+    try:
+        server = _Server(("", port), Handler)
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it must be from 1 to 65535"
+        raise InvalidInput(
+            f"Metrics cannot be served on port {port}: {reason}.", "Name another port with --metrics-port."
+        ) from error
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()

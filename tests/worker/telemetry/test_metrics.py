@@ -15,8 +15,7 @@ from jobs.records.sampling import SamplingParams
 from tests.support.valkey import free_port
 from tests.worker.fake_engine import FakeEngine
 from worker.queue.refusals import Refusals
-from worker.telemetry.metrics import WorkerMetrics
-from worker.telemetry.metrics_server import serve_metrics
+from worker.telemetry.metrics import WorkerMetrics, serve_metrics
 from worker.telemetry.request_meter import MeteredEngine, RequestMeter
 from worker.upkeep.store_link import StoreLink
 
