@@ -24,12 +24,13 @@ run: $(VENV)/.run ## answer examples/prompts.jsonl with the demo model (PROMPTS=
 test: $(VENV)/.dev ## run the tests
 	@$(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile -m "not slow"
 
-check: $(VENV)/.dev ## formatting, lint, types, import contracts
+check: $(VENV)/.dev ## formatting, lint, types, import contracts, dead code
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror $(KERNELS)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/vulture
 
 format: $(VENV)/.dev ## format the Python code and the C++ kernels
 	$(BIN)/ruff format .

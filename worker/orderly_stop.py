@@ -32,11 +32,6 @@ class OrderlyStop:
         self._over = threading.Event()
         self._requested = False
 
-    @property
-    def requested(self) -> bool:
-        """True if a stop was requested."""
-        return self._requested
-
     def start(self) -> None:
         """Start to wait for a request."""
         threading.Thread(target=self._wait_for_request, name="orderly-stop", daemon=True).start()

@@ -44,12 +44,6 @@ class LatencyHistogram:
         self.counts[bucket] = self.counts.get(bucket, 0) + 1
         self.sum_us += microseconds(latency_ms)
 
-    def merge(self, other: LatencyHistogram) -> None:
-        """Add the counts and the sum of another histogram."""
-        for bucket, count in other.counts.items():
-            self.counts[bucket] = self.counts.get(bucket, 0) + count
-        self.sum_us += other.sum_us
-
     @property
     def count(self) -> int:
         """Number of counted lines."""

@@ -37,14 +37,6 @@ def test_the_mean_is_exact_to_a_microsecond(latencies: list[float]) -> None:
     assert histogram_of(latencies).mean_ms() == pytest.approx(exact, abs=0.0006, rel=1e-12)
 
 
-@given(LATENCIES, LATENCIES)
-def test_merging_is_the_same_as_counting_everything_in_one(left: list[float], right: list[float]) -> None:
-    merged = histogram_of(left)
-    merged.merge(histogram_of(right))
-    assert merged == histogram_of(left + right)
-    assert merged.count == len(left) + len(right)
-
-
 def test_an_empty_histogram_has_no_figures() -> None:
     assert LatencyHistogram().mean_ms() is None
     assert LatencyHistogram().quantile_ms(0.5) is None

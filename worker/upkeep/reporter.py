@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from engine.request import Utilization
-from jobs.errors import JobNotFound, RecordDamaged, StoreFull, StoreUnavailable
+from jobs.errors import RecordDamaged, StoreFull, StoreUnavailable
 from jobs.records.shard_stats import TimelineSample
 from jobs.records.worker_report import WorkerReport, WorkerState
 from jobs.stats.cache_room import CacheRoom
@@ -154,10 +154,7 @@ class Reporter:
                 running=round(utilization.running * job.lines / all_lines) if all_lines else 0,
                 kv_cache_usage=utilization.kv_cache_usage,
             )
-            try:
-                self._store.fleet.add_timeline(job_id, sample)
-            except JobNotFound:
-                continue  # deleted meanwhile
+            self._store.fleet.add_timeline(job_id, sample)
 
 
 class Throughput:
