@@ -16,7 +16,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]  # it comes without types
+import psutil
 
 from benchmarks.store_throughput import text
 from tests.support.valkey import ValkeyProcess, running_valkey

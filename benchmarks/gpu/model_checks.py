@@ -13,9 +13,7 @@ import torch
 from benchmarks.gpu.finding import Finding
 from engine.config import EngineConfig
 from engine.execution.model_runner import ModelRunner
-from engine.load import load_engine
-from engine.machine.machine import Machine
-from engine.machine.resolve import resolve
+from engine.load import load_engine, set_up_machine
 from engine.request import Request
 from engine.scheduling.batch import Batch
 from engine.scheduling.sequence import Sequence
@@ -80,8 +78,10 @@ def _extra_waits(folder: Path, config: EngineConfig, device: torch.device) -> fl
     if device.type != "cuda":
         return 0
     model_config = ModelConfig.from_folder(folder)
-    resolved = resolve(config, model_config, Machine.inspect())
-    runner = ModelRunner.from_folder(folder, resolved, vocab_limit=model_config.vocab_size, log=print)
+    resolved, has_kernels = set_up_machine(config, model_config, print)
+    runner = ModelRunner.from_folder(
+        folder, resolved, vocab_limit=model_config.vocab_size, has_kernels=has_kernels, log=print
+    )
     runner.warm_up()
     sequences = [Sequence.on_sink_page() for _ in range(3)]
     for sequence in sequences:

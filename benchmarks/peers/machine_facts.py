@@ -6,7 +6,7 @@ import platform
 from pathlib import Path
 
 import msgspec
-import psutil  # type: ignore[import-untyped]  # it comes without types
+import psutil
 
 from benchmarks.peers.results import MachineFacts
 from cli.offline.machine_speed import measure_machine

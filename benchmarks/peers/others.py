@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import time
 
-import psutil  # type: ignore[import-untyped]  # it comes without types
+import psutil
 
 
 class OthersWatch:

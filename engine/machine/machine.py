@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import psutil  # type: ignore[import-untyped]  # it comes without types
+import psutil
 import torch
 
 from engine.machine.cgroup import Cgroups

@@ -16,7 +16,7 @@ from benchmarks.gpu.model_checks import check_model
 from benchmarks.gpu.speeds import Workload, limit
 from cli.offline.roofline import MachineSpeed, ModelCost
 from engine.config import EngineConfig
-from tests.kernels.paged_sequences import Heads
+from tests.kernels.paged_sequences import Heads, PagedSequences
 from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
 from tests.support.tiny_checkpoint import write_tiny_checkpoint
 
@@ -52,8 +52,8 @@ def test_the_checks_find_nothing_wrong_with_a_cpu(tmp_path: Path, monkeypatch: p
 
 def test_an_operator_that_mixes_pages_up_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operator_checks, "SHAPES", (Heads(4, 2, 32),))
-    tables = operator_checks.PagedSequences.page_tables
-    monkeypatch.setattr(operator_checks.PagedSequences, "page_tables", lambda *a: tables(*a).flip(1).contiguous())
+    tables = PagedSequences.page_tables
+    monkeypatch.setattr(PagedSequences, "page_tables", lambda *a: tables(*a).flip(1).contiguous())
     assert any(not finding.ok for finding in operator_checks.check_operators(CPU))
 
 

@@ -138,7 +138,7 @@ def test_training_never_sees_a_held_out_question(task: Task) -> None:
 
 def test_both_orders_of_a_sum_are_held_out_together() -> None:
     add = ARITHMETIC[0]
-    splits = {}
+    splits: dict[frozenset[int], Split] = {}
     for seed in range(3000):
         instance = add.draw(Random(seed))
         pair = frozenset(_numbers(" ".join(instance.values.values())))

@@ -19,7 +19,7 @@ HELLO = (1, 2, 3)
 
 
 def test_requests_of_many_threads_all_get_their_own_completion(make_engine: MakeEngine) -> None:
-    table = {(number, 7): b"%d" % number for number in range(200)}
+    table: dict[tuple[int, ...], bytes] = {(number, 7): b"%d" % number for number in range(200)}
     engine = make_engine(TableRunner(table))
     tickets: dict[int, Ticket] = {}
 
@@ -93,7 +93,12 @@ def test_a_step_that_raises_fails_every_ticket_and_reports_the_death(make_engine
     runner = GatedRunner(BrokenRunner({}))
     deaths: list[BaseException] = []
     dead = threading.Event()
-    engine = make_engine(runner, on_death=lambda error: (deaths.append(error), dead.set()))
+
+    def on_death(error: BaseException) -> None:
+        deaths.append(error)
+        dead.set()
+
+    engine = make_engine(runner, on_death=on_death)
     running = engine.submit(Request(HELLO, PARAMS))
     runner.entered.acquire()
     submitted = engine.submit(Request(HELLO, PARAMS))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.load import LoadedEngine
-from engine.request import Request, RequestOutput, RequestTooLong
+from engine.request import Request, RequestOutput, RequestTooLong, Ticket
 from jobs.records.sampling import FinishReason, SamplingParams
 
 LoadTiny = Callable[..., LoadedEngine]
@@ -115,7 +115,7 @@ def test_a_completion_ends_where_the_context_does(load_tiny: LoadTiny) -> None:
 def test_min_tokens_bars_eos(load_tiny: LoadTiny) -> None:
     loaded = load_tiny()
     (eos,) = loaded.eos_token_ids
-    hot = {"max_tokens": 250, "temperature": 10.0}
+    hot: dict[str, Any] = {"max_tokens": 250, "temperature": 10.0}
     free = [Request((9,), SamplingParams(seed=seed, **hot)) for seed in range(8)]
     barred = [Request((9,), SamplingParams(seed=seed, min_tokens=200, **hot)) for seed in range(8)]
     assert min(map(len, ids(run_together(loaded, free)))) < 100, "eos never came, so nothing is shown"
@@ -126,7 +126,7 @@ def test_min_tokens_bars_eos(load_tiny: LoadTiny) -> None:
 def test_an_abort_in_the_middle_frees_every_page(load_tiny: LoadTiny) -> None:
     loaded = load_tiny()
     endless = SamplingParams(max_tokens=500, ignore_eos=True, temperature=0)
-    tickets = []
+    tickets: list[Ticket] = []
 
     def abort(_: int) -> None:
         loaded.engine.abort_many(tickets)

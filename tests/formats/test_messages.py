@@ -42,7 +42,13 @@ def test_an_assistant_that_only_calls_tools_needs_no_content() -> None:
 
 
 def test_a_message_that_the_api_returned_may_be_sent_back() -> None:
-    empty = {"refusal": None, "audio": None, "function_call": None, "tool_calls": None, "annotations": []}
+    empty: dict[str, object] = {
+        "refusal": None,
+        "audio": None,
+        "function_call": None,
+        "tool_calls": None,
+        "annotations": [],
+    }
     returned = {"role": "assistant", "content": "Hello", **empty}
     assert read_messages([returned]) == ({"role": "assistant", "content": "Hello"},)
 

@@ -64,7 +64,7 @@ def test_the_newer_name_of_max_tokens_means_the_same(decode: Decode, why: Why) -
 
 
 def test_the_further_settings_of_vllm_are_taken(decode: Decode) -> None:
-    said = {"top_k": 5, "min_p": 0.1, "repetition_penalty": 1.2, "ignore_eos": True, "min_tokens": 1}
+    said: dict[str, Any] = {"top_k": 5, "min_p": 0.1, "repetition_penalty": 1.2, "ignore_eos": True, "min_tokens": 1}
     prompt = decode(
         chat(stop_token_ids=[7], return_token_ids=True, chat_template_kwargs={"enable_thinking": False}, **said)
     )

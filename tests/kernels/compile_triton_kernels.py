@@ -17,7 +17,8 @@ from triton.runtime.jit import JITFunction
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from model.kernels.triton.operators import paged_attention, store_kv
+from model.kernels.triton.operators import paged_attention
+from model.kernels.triton.store_kv import store_kv
 from tests.kernels.paged_sequences import PAGE_SIZE, Heads, PagedSequences
 
 HEADS = Heads(16, 8, 128)  # of Qwen3-0.6B

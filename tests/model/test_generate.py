@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from model.generate import (
 from model.qwen3 import Qwen3ForCausalLM
 from tests.support.packed_steps import CachedSequence, PackedSteps
 
+Generate = Callable[..., torch.Tensor]
 WHOLE = pytest.mark.parametrize("generate", [generate_text_basic, generate_text_basic_cache])
 PROMPTS = torch.tensor([[5, 9, 200, 31], [7, 7, 7, 7]])
 
@@ -30,7 +31,7 @@ def model(tiny_folder: Path) -> Qwen3ForCausalLM:
 
 
 @WHOLE
-def test_only_new_ids_come_back_and_each_is_the_likeliest(model: Qwen3ForCausalLM, generate) -> None:  # noqa: ANN001
+def test_only_new_ids_come_back_and_each_is_the_likeliest(model: Qwen3ForCausalLM, generate: Generate) -> None:
     new = generate(model, PROMPTS, 80)  # past a page's end
     assert new.shape == (2, 80)
     sequences = [CachedSequence([*p, *n]) for p, n in zip(PROMPTS.tolist(), new.tolist(), strict=True)]
@@ -51,14 +52,14 @@ def test_streams_yield_the_same_ids_one_step_at_a_time(model: Qwen3ForCausalLM) 
 
 
 @WHOLE
-def test_one_row_stops_before_its_end_token(model: Qwen3ForCausalLM, generate) -> None:  # noqa: ANN001
+def test_one_row_stops_before_its_end_token(model: Qwen3ForCausalLM, generate: Generate) -> None:
     free = generate(model, PROMPTS[:1], 20)[0].tolist()
     end = free[6]
     assert generate(model, PROMPTS[:1], 20, end)[0].tolist() == free[: free.index(end)]
 
 
 @WHOLE
-def test_several_rows_stop_only_when_all_end_in_the_same_step(model: Qwen3ForCausalLM, generate) -> None:  # noqa: ANN001
+def test_several_rows_stop_only_when_all_end_in_the_same_step(model: Qwen3ForCausalLM, generate: Generate) -> None:
     first, second = generate(model, PROMPTS, 20).tolist()
     of_one_row = next(token for step, token in enumerate(first) if token != second[step])
     assert generate(model, PROMPTS, 20, of_one_row).tolist() == [first, second]
@@ -67,12 +68,12 @@ def test_several_rows_stop_only_when_all_end_in_the_same_step(model: Qwen3ForCau
 
 
 @WHOLE
-def test_no_new_tokens_are_an_empty_answer(model: Qwen3ForCausalLM, generate) -> None:  # noqa: ANN001
+def test_no_new_tokens_are_an_empty_answer(model: Qwen3ForCausalLM, generate: Generate) -> None:
     assert generate(model, PROMPTS, 0).shape == (2, 0)
 
 
 @WHOLE
-def test_what_does_not_fit_the_context_is_refused(model: Qwen3ForCausalLM, generate) -> None:  # noqa: ANN001
+def test_what_does_not_fit_the_context_is_refused(model: Qwen3ForCausalLM, generate: Generate) -> None:
     assert generate(model, torch.ones(1, 508, dtype=torch.long), 4).shape == (1, 4)
     with pytest.raises(InvalidInput, match="513 tokens; this model takes at most 512"):
         generate(model, torch.ones(1, 509, dtype=torch.long), 4)

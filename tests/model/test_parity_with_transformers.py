@@ -53,7 +53,7 @@ CASES: dict[str, tuple[dict[str, Any], str, Callable[[dict[str, Any]], dict[str,
 }
 
 
-@pytest.fixture(params=CASES.values(), ids=CASES.keys())
+@pytest.fixture(params=list(CASES.values()), ids=list(CASES))
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     shape, shard_size, spelling = request.param
     write_transformers_checkpoint(tmp_path, max_shard_size=shard_size, **shape)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -41,7 +41,7 @@ def nested(depth: int) -> Any:
         ([user(["a", 7])], r"content\[1\]` is a number without text"),
         ([user("half \ud83d")], r"`messages\[0\]\.content` has a lone surrogate.* at position 5 \(U\+D83D\)"),
         ([{**user("x"), "na\udc00me": 1}], "lone surrogate"),
-        ([{**user("x"), 3: 1}], "has the key 3; keys must be text"),
+        ([cast("dict[object, object]", user("x")) | {3: 1}], "has the key 3; keys must be text"),
         ([{**user("x"), "extra": {1, 2}}], r"`messages\[0\]\.extra` is a set, which JSON cannot hold"),
         ([{**user("x"), "extra": nested(100)}], "nested more than 64 levels deep"),
         ([{**user("x"), "extra": nested(50_000)}], "nested more than 64 levels deep"),

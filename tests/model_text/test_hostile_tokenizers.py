@@ -20,8 +20,9 @@ Load = Callable[..., Tokenizer]
 
 def added(*contents: str) -> list[dict[str, Any]]:
     """The demo's added tokens and these."""
-    like = DEMO["added_tokens"][0]
-    return DEMO["added_tokens"] + [like | {"id": 2_000 + n, "content": text} for n, text in enumerate(contents)]
+    present: list[dict[str, Any]] = DEMO["added_tokens"]
+    like = present[0]
+    return present + [like | {"id": 2_000 + n, "content": text} for n, text in enumerate(contents)]
 
 
 def split(pattern: str) -> dict[str, Any]:

@@ -46,7 +46,8 @@ def render(template: ChatTemplate, contents: Sequence[str]) -> list[str]:
 
 def helpers(process: psutil.Process | None = None) -> list[psutil.Process]:
     """The helper processes of this process or another one, zombies included."""
-    return (process or psutil.Process()).children()
+    children: list[psutil.Process] = (process or psutil.Process()).children()
+    return children
 
 
 @pytest.fixture(autouse=True)

@@ -43,7 +43,8 @@ def kept(logits: Sequence[float], row: SamplingRow) -> dict[int, float]:
     if row.top_k:
         ranked = ranked[: row.top_k]
     total = sum(weights[token] for token in ranked)
-    nucleus, mass = [], 0.0
+    nucleus: list[int] = []
+    mass = 0.0
     for token in ranked:
         if nucleus and mass >= row.top_p * total:
             break

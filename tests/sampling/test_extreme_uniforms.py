@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -44,7 +46,7 @@ def test_the_seeds_reach_both_ends() -> None:
 
 
 @pytest.mark.parametrize("filters", FILTERS, ids=str)
-def test_a_token_of_no_weight_is_not_drawn_at_either_end(filters: dict[str, float]) -> None:
+def test_a_token_of_no_weight_is_not_drawn_at_either_end(filters: dict[str, Any]) -> None:
     logits = torch.full((1, 3000), -torch.inf)
     logits[0, [700, 1500]] = 1.0
     lowest, highest = draw(
@@ -68,7 +70,7 @@ def test_a_draw_on_the_border_belongs_to_the_next_token() -> None:
 
 @pytest.mark.parametrize("filters", [{}, {"top_k": 4}, {"top_k": 2000}], ids=str)
 @pytest.mark.parametrize(("top_p", "kept"), [(0.25, 1), (0.5, 2), (0.500001, 3), (0.75, 3), (0.750001, 4)])
-def test_a_top_p_that_is_reached_exactly_keeps_nothing_more(filters: dict[str, float], top_p: float, kept: int) -> None:
+def test_a_top_p_that_is_reached_exactly_keeps_nothing_more(filters: dict[str, Any], top_p: float, kept: int) -> None:
     """Four equal logits weigh a quarter each: the first ones that reach `top_p` together are kept."""
     rows = [SamplingRow(temperature=1.0, top_p=top_p, seed=seed, **filters) for seed in (LOWEST, HIGHEST)]
     logits = torch.full((2, 3000), -torch.inf)

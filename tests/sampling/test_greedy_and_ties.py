@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -48,15 +50,18 @@ def test_the_twenty_best_of_qwen3s_vocabulary_are_those_of_a_full_sort() -> None
 def test_a_token_of_minus_infinity_is_never_drawn() -> None:
     logits = torch.full((1, 700), -torch.inf)
     logits[0, [5, 650]] = torch.tensor([1.0, 0.9])
-    for setting in ({}, {"top_k": 20}, {"top_p": 0.99}, {"top_k": 300}, {"top_k": 9999}):
+    settings: list[dict[str, Any]] = [{}, {"top_k": 20}, {"top_p": 0.99}, {"top_k": 300}, {"top_k": 9999}]
+    for setting in settings:
         rows = [SamplingRow(temperature=1.0, seed=seed, **setting) for seed in range(40)]
         assert set(draw(logits.expand(40, -1), rows)) == {5, 650}
 
 
 def test_a_row_of_minus_infinity_alone_gives_token_zero() -> None:
     logits = torch.full((1, 700), -torch.inf)
-    for setting in ({"temperature": 0.0}, {}, {"top_k": 20}, {"top_p": 0.9}, {"top_k": 300}, {"min_p": 0.1}):
-        assert draw(logits, [SamplingRow(**{"temperature": 1.0, **setting})]) == [0]
+    settings: list[dict[str, Any]] = [{}, {"top_k": 20}, {"top_p": 0.9}, {"top_k": 300}, {"min_p": 0.1}]
+    for setting in settings:
+        assert draw(logits, [SamplingRow(temperature=1.0, **setting)]) == [0]
+    assert draw(logits, [SamplingRow(temperature=0.0)]) == [0]
 
 
 def test_a_top_k_beyond_the_vocabulary_keeps_all_of_it() -> None:

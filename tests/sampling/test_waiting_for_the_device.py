@@ -33,7 +33,8 @@ class Waits(TorchDispatchMode):
 def waits_of(*rows: SamplingRow) -> list[str]:
     logits = torch.randn(len(rows), 5000, generator=torch.Generator().manual_seed(0))
     batch = SamplingBatch.from_rows(rows, "cpu")
-    with Waits() as waits:
+    waits = Waits()
+    with waits:
         sample(logits, batch)
     return waits.operations
 

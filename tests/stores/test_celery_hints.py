@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from kombu import Queue
+from kombu.entity import Queue
 
 from jobs.errors import StoreFull, StoreUnavailable
 from jobs.queue.celery_app import make_app

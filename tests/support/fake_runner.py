@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import threading
 import zlib
+from collections.abc import Mapping
 from collections.abc import Sequence as Items
 
 from engine.scheduling.batch import Batch
@@ -17,7 +18,7 @@ EOS = 257
 class TableRunner:
     """Gives each prompt the completion that stands in a table, then `EOS` for ever."""
 
-    def __init__(self, table: dict[tuple[int, ...], Items[int]]) -> None:
+    def __init__(self, table: Mapping[tuple[int, ...], Items[int]]) -> None:
         self.table = table
         self.batches: list[Batch] = []
 

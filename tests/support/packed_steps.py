@@ -69,7 +69,9 @@ class PackedSteps:
         self, sequences: list[CachedSequence], counts: list[int], spare_columns: int, num_decodes: int
     ) -> AttentionMetadata:
         size = self.page_size
-        positions, slots, query_start = [], [], [0]
+        positions: list[int] = []
+        slots: list[int] = []
+        query_start = [0]
         for sequence, count in zip(sequences, counts, strict=True):
             end = sequence.num_cached + count
             while len(sequence.pages) * size < end:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from model.checkpoint.config import ModelConfig
 from model.checkpoint.load import LM_HEAD, expected_shapes
 
-TINY = {
+TINY: dict[str, Any] = {
     "vocab_size": 320,
     "hidden_size": 64,
     "intermediate_size": 96,
@@ -67,7 +67,7 @@ def write_tensors(folder: Path, tensors: dict[str, torch.Tensor], *, shards: int
         save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
         return
     names = list(tensors)
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for index in range(shards):
         file = f"model-{index + 1:05d}-of-{shards:05d}.safetensors"
         part = {name: tensors[name] for name in names[index::shards]}

@@ -53,6 +53,7 @@ class PytestRuns:
         self._process.wait()
 
     def _answers_within(self, timeout: float) -> bool:
+        assert self._process.stdout is not None
         return bool(select.select([self._process.stdout], [], [], timeout)[0])
 
     def _line(self) -> bytes:

@@ -83,7 +83,7 @@ class Workspace:
 
     def build_kernels(self) -> bool:
         """Build the kernels from the current sources into the cache. Returns whether the cache has kernels now."""
-        command = [self._python, "-m", "tools.mutation.kernels"]
+        command = [str(self._python), "-m", "tools.mutation.kernels"]
         return subprocess.run(command, cwd=self.tree, env=self._environment(), check=False).returncode == 0
 
     def kernels(self) -> set[Path]:

@@ -47,7 +47,7 @@ def test_workers_shows_the_others_when_one_report_is_damaged(
 ) -> None:
     store.fleet.report_worker(report(), ttl_seconds=60)
     client.set(BAD_WORKER, value.encode(errors="surrogateescape"), px=60_000)
-    client.zadd(keys.WORKERS, {"x": 1.0, b"\xff": 2.0})
+    client.zadd(keys.WORKERS, {b"x": 1.0, b"\xff": 2.0})
     done = cli("workers", "--json")
     assert done.returncode == 0
     assert [row["worker_id"] for row in json.loads(done.stdout)] == ["host:42:abc"]

@@ -42,7 +42,7 @@ def ids(text: str) -> list[str]:
 
 def test_a_missing_shard_is_named_and_results_exits_nonzero(cli: Cli, job_id: str) -> None:
     done = cli("results", job_id)
-    assert done.returncode == ExitCode.STORE_DAMAGED == 6
+    assert done.returncode == ExitCode.STORE_DAMAGED.value == 6
     assert done.stderr.startswith(f"Error: The store lacks 4 of 20 results of job {job_id}: lines 17 to 20.\n")
     assert f"qwen-batch retry {job_id}" in done.stderr and "--partial" in done.stderr
     assert ids(done.stdout) == [f"q-{number}" for number in range(16)]

@@ -75,7 +75,7 @@ def test_nothing_is_said_of_the_time_left_while_nothing_moves() -> None:
 
 def test_time_left_and_speed_follow_from_what_was_seen() -> None:
     update = observe((0, job_with()), (10, job_with(done=20, tokens=400)), workers=(SHARED,))
-    assert (update.seconds_left, update.output_throughput) == (pytest.approx(40), pytest.approx(40))
+    assert (update.seconds_left, update.output_throughput) == pytest.approx((40, 40))
     assert update.movement == "20/100 lines, 40.0 tok/s, 40 s left"
 
 

@@ -45,13 +45,13 @@ def change_config(folder: Path, **fields: object) -> None:
 
 
 Damage = Callable[[Path], None]
-NO_WORKER_CAN_LOAD = {  # found by every command, from the small files
+NO_WORKER_CAN_LOAD: dict[Damage, str] = {  # found by every command, from the small files
     another_architecture: "model_type is 'llama'",
     with_experts: "model_type is 'qwen3_moe'",
     without_config: "config.json",
     with_a_damaged_tokenizer: "tokenizer.json",
 }
-WEIGHTS = {without_weights: "lacks model.safetensors", truncated: "model.safetensors is damaged"}
+WEIGHTS: dict[Damage, str] = {without_weights: "lacks model.safetensors", truncated: "model.safetensors is damaged"}
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,7 +47,7 @@ class Counted(NextTokens):
 
     screened = 0
 
-    def _largest(self, hidden: torch.Tensor, rows: list[SamplingRow]) -> tuple[torch.Tensor, torch.Tensor] | None:
+    def _largest(self, hidden: torch.Tensor, rows: Sequence[SamplingRow]) -> tuple[torch.Tensor, torch.Tensor] | None:
         largest = super()._largest(hidden, rows)
         self.screened += largest is not None
         return largest

@@ -53,6 +53,7 @@ def test_the_cache_is_no_larger_than_a_full_batch_needs() -> None:
 def test_a_gpu_is_the_best_there_is_and_gets_larger_batches() -> None:
     resolved = resolve(EngineConfig(), QWEN3_06B, SERVER)
     assert (resolved.device, resolved.policy.max_num_seqs, resolved.policy.max_batched_tokens) == ("cuda:0", 256, 8192)
+    assert SERVER.cuda_memory_left_bytes is not None
     left = int(SERVER.cuda_memory_left_bytes * 0.9) - 596_049_920 * 2  # the tied output layer is the embedding
     step = step_bytes(QWEN3_06B, torch.bfloat16, 8192, 256 + 64, 40_960)  # newcomers included
     assert resolved.num_pages == (left - step) // PAGE_BYTES

@@ -42,7 +42,7 @@ def test_the_engines_share_of_work_becomes_the_jobs_statistics(bench: ShardBench
     (shard,) = bench.add_job(prompts(3))
     bench.runner.run(shard)
     stats = bench.real_store.jobs.stats("job")
-    assert (stats.prefill_seconds, stats.decode_seconds) == (pytest.approx(0.1), pytest.approx(0.2))
+    assert (stats.prefill_seconds, stats.decode_seconds) == pytest.approx((0.1, 0.2))
     assert stats.mean_batch_size == pytest.approx(4)
     (share,) = stats.workers
     assert (share.worker_id, share.output_tokens) == (bench.facts.worker_id, 6)
