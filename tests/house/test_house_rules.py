@@ -7,6 +7,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from pathlib import Path
 
@@ -132,9 +133,8 @@ def test_no_pickle_and_no_evaluation_of_text_as_code() -> None:
                     assert node.func.id not in {"eval", "exec"}, path
 
 
-def test_every_packaged_folder_is_listed_for_installation() -> None:
-    text = (REPOSITORY / "pyproject.toml").read_text()
-    for package in PACKAGES:
-        for marker in (REPOSITORY / package).rglob("__init__.py"):
-            name = ".".join(marker.parent.relative_to(REPOSITORY).parts)
-            assert f'"{name}"' in text, name
+def test_every_folder_with_a_module_is_listed_for_installation_and_no_other() -> None:
+    listed = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {path.parent for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py")}
+    assert sorted(listed) == sorted(".".join(folder.relative_to(REPOSITORY).parts) for folder in folders)
+    assert [str(folder) for folder in folders if not (folder / "__init__.py").exists()] == []

@@ -184,6 +184,6 @@ def test_a_damaged_list_of_models_is_one_clear_message_and_exit_code_6(
     model = write_tiny_checkpoint(write_byte_level_tokenizer(tmp_path / "tiny"), vocab_size=257)
     client.set(keys.MODELS, "damage")
     with Cluster(empty_valkey, "tiny", model, tmp_path).worker() as worker:
-        assert worker.exit_code() == ExitCode.STORE_DAMAGED == 6, worker.log
+        assert worker.exit_code() == ExitCode.STORE_DAMAGED.value == 6, worker.log
         assert f"Error: The store's record {keys.MODELS} cannot be read" in worker.log
         assert "Traceback" not in worker.log
