@@ -9,6 +9,7 @@ import io
 import json
 import lzma
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -123,7 +124,7 @@ def test_damaged_compressed_data_is_refused(method: str) -> None:
 def test_the_digest_tells_two_files_apart() -> None:
     digests = set()
     for rows in (ROWS, ROWS[:2], [*ROWS[:2], {"id": "c", "prompt": "d"}]):
-        with RowReader.of("file", lambda rows=rows: io.BytesIO(as_csv(rows)), ReadingOptions()).rows() as found:
+        with RowReader.of("file", partial(io.BytesIO, as_csv(rows)), ReadingOptions()).rows() as found:
             assert len(list(found)) == len(rows)
             digests.add(found.digest)
     assert len(digests) == 3

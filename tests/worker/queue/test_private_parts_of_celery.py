@@ -9,8 +9,8 @@ import pytest
 from celery import Celery
 from celery.apps.worker import Worker
 from celery.worker import state
-from kombu.connection import Connection
 from kombu.asynchronous.hub import Hub
+from kombu.connection import Connection
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 
