@@ -27,9 +27,7 @@ class EngineConfig:
     max_model_len: int | None = None  # tokens of prompt and completion together; None: the model's limit
     kv_cache_memory_bytes: int | None = None  # None: a share of the memory left (`engine.machine.resolve`)
     threads: int | None = None  # CPU threads of the model's kernels; None: the cores that this process may use
-    max_mixed_tokens: int = (
-        SchedulingPolicy.max_mixed_tokens
-    )  # prompt tokens per mixed step; no option of the command line sets it
+    max_mixed_tokens: int = SchedulingPolicy.max_mixed_tokens  # prompt tokens per mixed step; no option sets it
 
 
 @dataclass(frozen=True)
