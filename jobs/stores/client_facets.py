@@ -37,9 +37,9 @@ class Submissions(Protocol):
     def claim(self, job_id: str) -> str:
         """Claim the submission key in the job's spec; call before `open`. Returns the id of the job that holds the key.
 
-        If that is another job, delete this one and do not open it.
+        If another job holds the key, delete this job and do not open it.
 
-        One job gets the key when several claim it at once. If the holder is still being submitted, the call waits
+        If several jobs claim a key at once, one of them gets it. If the holder is still being submitted, the call waits
         for it. After two seconds the holder's client counts as gone, and the holder is deleted.
         """
 
@@ -73,7 +73,7 @@ class JobReader(Protocol):
         """Return the newest `limit` jobs, newest first."""
 
     def stats(self, job_id: str) -> JobStats:
-        """Return every figure of the statistics table. They come from counters: no result is read."""
+        """Return the job's statistics. They come from counters, so no result is read."""
 
     def timeline(self, job_id: str) -> list[TimelineSample]:
         """Return samples of about one second each, oldest first, for plots."""
@@ -91,8 +91,8 @@ class JobControl(Protocol):
     def request_cancel(self, job_id: str) -> Job:
         """Ask for the end of a job. Returns the job after the call; a job that has ended does not change.
 
-        Running shards learn of it at their next renewal. Lines of shards that nobody runs become `cancelled` errors at
-        once. When no shard is leased, the job ends at once.
+        Workers notice the request when they renew their leases. Lines of shards that nobody runs become `cancelled`
+        errors at once. When no shard is leased, the job ends at once.
         """
 
     def pause(self, job_id: str) -> Job:

@@ -84,7 +84,7 @@ class Damage:
     def news(self) -> list[str]:
         """Return a sentence for each record that was skipped for the first time since the last call.
 
-        If there are more than `MAX_NAMED`, the last sentence gives the number of the others.
+        If there are more than `MAX_NAMED`, the last sentence gives the number of the other records.
         """
         with self._lock:
             untold, self._untold = self._untold, []

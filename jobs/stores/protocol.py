@@ -1,4 +1,4 @@
-"""The results store, which is the truth about every job. A Celery message is only a hint that work exists."""
+"""The interface of the results store, which holds all state of jobs. A Celery message is only a hint of work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class JobStore(Protocol):
     shard raises `RecordDamaged` when it cannot read a record that it needs. A method that reads many records skips
     a damaged record and notes it in `damage`.
 
-    "To hint" a shard means to send a Celery message that names it. The caller does that, not the store.
+    "To hint" a shard means to send a Celery message that names the shard. Callers send hints; the store does not.
     """
 
     @property
@@ -51,4 +51,4 @@ class JobStore(Protocol):
         """The damaged records that this object has skipped. The caller reports them to the user."""
 
     def ping(self) -> None:
-        """Return if the store answers, else raise."""
+        """Return if the store answers. Raises `StoreUnavailable` otherwise."""

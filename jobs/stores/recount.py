@@ -1,4 +1,4 @@
-"""Count a job again, from the completions that are left in the store."""
+"""Count a job's lines and tokens again, from the completions that are left in the store."""
 
 from __future__ import annotations
 

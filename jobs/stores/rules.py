@@ -43,7 +43,7 @@ def worker_lost_line(prompt: Prompt) -> Completion:
 
 
 def lease_lost(lease: Lease) -> LeaseLost:
-    """Return the error for a worker that uses a lease it no longer has."""
+    """Return the error for a worker that uses a lease which it no longer has."""
     return LeaseLost(f"{lease.worker_id} no longer holds shard {lease.shard.index} of job {lease.shard.job_id}")
 
 

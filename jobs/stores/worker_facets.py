@@ -50,8 +50,9 @@ class ShardWork(Protocol):
     ) -> Leased | RunAlone | None:
         """Take the next shard of this model, from the job that was served longest ago at the highest priority.
 
-        Returns `RunAlone` when the next shard is quarantined. That counts as serving the job. Returns None when no
-        shard waits. A shard with an expired lease does not wait before `recoverable_shards` has dropped that lease.
+        Returns `RunAlone` when the next shard is quarantined. The job then counts as served. Returns None when no shard
+        waits. A shard with an expired lease does not count as waiting until `recoverable_shards` has dropped that
+        lease.
 
         Args:
             passing_over: Ids of jobs to skip. While one of them has a shard that waits, no job of a lower priority is
@@ -59,14 +60,14 @@ class ShardWork(Protocol):
         """
 
     def try_backup(self, model: str, worker_id: str, ttl_seconds: float, min_seconds: float) -> Lease | None:
-        """Take a slow shard of this model as its backup. Call it when the worker has nothing else to do.
+        """Become the backup of a slow shard of this model. Call it when the worker has nothing else to do.
 
         A shard is slow when another live worker has held it for at least `min_seconds`. It must also have been held
         for twice as long as finished shards of its job were. Returns None when there is no slow shard. A job with
         waiting shards has none. A shard that has lost a worker never gets a backup.
 
-        The caller renews this lease, writes under it and finishes under it like the holder. The first of the two to
-        finish the shard finishes it for both. The lease ends when the holder's lease ends in any way.
+        The caller uses this lease like the holder: it renews the lease, writes lines and finishes the shard. The first
+        of the two to finish the shard finishes it for both. The lease ends when the holder's lease ends in any way.
 
         Args:
             min_seconds: Minimum time in seconds that the holder must have held the shard.
@@ -75,11 +76,11 @@ class ShardWork(Protocol):
     def wait_for_notification(self, model: str, since: str | None, timeout_seconds: float) -> str | None:
         """Sleep until a client gives a job of this model shards to run, or until `timeout_seconds` have passed.
 
-        `open`, `extend`, `resume` and `retry` send such a notification. One that was sent before this call, but after
-        `since`, ends the wait too. So none is lost between a look at the jobs and this call.
+        `open`, `extend`, `resume` and `retry` send such a notification. A notification that was sent before this call,
+        but after `since`, also ends the wait. Therefore none is lost between a look at the jobs and this call.
 
-        Notifications only make a worker react faster. A server may lose some at a failover. A shard that becomes free
-        in another way sends none. So the caller must also poll.
+        Notifications only make a worker react faster. A server may lose some at a failover. No notification is sent
+        when a shard becomes free in another way. Therefore the caller must also poll.
 
         Args:
             since: The value that the previous call returned; None in the first call.
@@ -111,7 +112,7 @@ class ShardWork(Protocol):
         """
 
     def finish_shard(self, lease: Lease, stats: ShardStats) -> bool:
-        """Close a shard: compact its results, drop its lease, add its statistics to the job's.
+        """Close a shard: compress its results, drop its lease, add its statistics to the job's.
 
         Call it when every line has a result. In a job that ends early, the remaining lines get `cancelled` or `expired`
         errors. The last shard ends the job in the same step. Returns True if this call ended the job.

@@ -1,4 +1,4 @@
-"""What workers report to the memory store: their states, their models, and samples of their jobs."""
+"""The reports of workers in the memory store: their states, their models, and samples of their jobs."""
 
 from __future__ import annotations
 

@@ -42,16 +42,16 @@ class MemoryJob:
 
     @property
     def runnable(self) -> bool:
-        """True if workers may lease its shards."""
+        """True if workers may lease the job's shards."""
         return self.state in (JobState.QUEUED, JobState.IN_PROGRESS) and not self.ending and not self.paused
 
     @property
     def ending(self) -> bool:
-        """True if its missing lines will not run any more."""
+        """True if the job ends early: its missing lines will not run."""
         return self.cancel_requested or self.deadline_passed
 
     def late(self, now: float) -> bool:
-        """Return whether its deadline has passed."""
+        """Return whether the job's deadline has passed."""
         return self.deadline_at is not None and self.deadline_at <= now
 
     def ending_line(self, prompt: Prompt) -> Completion:
@@ -151,7 +151,7 @@ class MemoryJob:
         return dropped
 
     def count_time(self, now: float) -> None:
-        """Add the time since the previous call to `busy_seconds`, as far as at least one lease was held.
+        """Add to `busy_seconds` the time since the previous call in which at least one lease was held.
 
         Call it before every change of the leases: it assumes that none has changed since the previous call. A lease
         that nobody renewed counts up to its expiry.

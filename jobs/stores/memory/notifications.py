@@ -1,4 +1,4 @@
-"""Notifications of the memory store: a client gave a model's workers something to do."""
+"""Notifications of the memory store that a client has given a job shards to run."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class MemoryShard:
 
     @property
     def quarantined(self) -> bool:
-        """True if it has crashed so many workers that it must run alone in one."""
+        """True if the shard has crashed so many workers that it must run isolated."""
         return self.lines_at_a_time is not None
 
     def pending(self) -> list[Prompt]:
@@ -39,7 +39,7 @@ class MemoryShard:
         return [prompt for prompt in self.prompts if prompt.index not in self.results]
 
     def expired(self, now: float) -> bool:
-        """Return whether its lease has expired, because the worker no longer renews it."""
+        """Return whether the holder's lease has expired, because the worker no longer renews it."""
         return self.lease is not None and self.expires_at <= now
 
     def unhold(self) -> None:
@@ -47,7 +47,7 @@ class MemoryShard:
         self.lease = self.backup = None
 
     def may_work(self, lease: Lease) -> bool:
-        """Return whether a lease is the holder's, or the backup's while there is a holder."""
+        """Return whether a lease permits work: the holder's does, and the backup's does while there is a holder."""
         tokens = [known.token for known in (self.lease, self.backup) if known is not None]
         return self.lease is not None and lease.token in tokens
 

@@ -21,7 +21,7 @@ from jobs.stores.rules import cancelled_line, expired_line, lease_lost
 
 
 def may_work(held: bytes | None, backup: bytes | None, token: int) -> bool:
-    """Return whether a token is the holder's, or the backup's while there is a holder.
+    """Return whether a token permits work: the holder's does, and the backup's does while there is a holder.
 
     `scripts/common.lua` has the same rule.
     """
@@ -31,7 +31,7 @@ def may_work(held: bytes | None, backup: bytes | None, token: int) -> bool:
 def late_lease(server: RedisServer, lease: Lease) -> LeaseLost:
     """Return the error for a worker that uses a lease it no longer has.
 
-    The worker is alive, so the shard did not crash it. The call therefore undoes the count of this crash.
+    The worker is alive, so the shard did not crash it. The call therefore decrements the shard's count of crashes.
     """
     server.script("uncount_crash", [JobKeys(lease.shard.job_id).shard(lease.shard.index)], lease.token)
     return lease_lost(lease)
@@ -39,7 +39,7 @@ def late_lease(server: RedisServer, lease: Lease) -> LeaseLost:
 
 @dataclass(frozen=True)
 class _Closing:
-    """The compacted results of a shard, made from the results that were read."""
+    """The compressed results of a shard, made from the results that were read."""
 
     lines_read: int  # number of results read; the script refuses if more have come in since
     packed: bytes

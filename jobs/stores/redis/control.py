@@ -18,7 +18,10 @@ SHARDS_PER_COMMAND = 250  # max shards per UNLINK: a larger command would block 
 
 
 class JobRemover:
-    """Frees the keys of a job that is marked as deleted. `meta` goes last, so a removal that breaks off can go on."""
+    """Frees the keys of a job that is marked as deleted.
+
+    `meta` is freed last, so that an interrupted removal can continue.
+    """
 
     def __init__(self, server: RedisServer, index: JobIndex) -> None:
         self._server = server
@@ -62,7 +65,7 @@ class JobRemover:
 
 
 class RedisJobControl:
-    """Implements `JobControl`. A change of many shards that breaks off is completed by the next call, or by recovery.
+    """Implements `JobControl`. The next call, or recovery, completes a change of many shards that was interrupted.
 
     Cancelling sets a flag, then closes one open shard after the other. Retrying opens one shard after the other.
     Pausing sets a flag that leases and renewals check. Deleting first marks the job, which hides it.

@@ -1,4 +1,4 @@
-"""What workers report: their states, their models, and samples of their jobs."""
+"""The reports of workers: their states, their models, and samples of their jobs."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class JobIndex:
         self._server = server
 
     def add(self, spec: NewJob) -> None:
-        """Add a job to the list of all jobs and to its model's list. Call it before the job's keys change, and after.
+        """Add a job to the list of all jobs and to its model's list. Call this before and after the job's keys change.
 
         The first call makes sure that a crash cannot hide the job. The second one is needed because a reader may have
         removed the entry as stale in between.

@@ -33,7 +33,7 @@ class RedisJobReader:
     Args:
         server: The server to read from.
         index: The lists of jobs.
-        remove: Completes a deletion that broke off, given the job's id and the rest of its `meta`.
+        remove: Completes an interrupted deletion, given the job's id and the rest of its `meta`.
     """
 
     def __init__(self, server: RedisServer, index: JobIndex, remove: Callable[[str, Hash], None]) -> None:

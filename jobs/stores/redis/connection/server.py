@@ -46,7 +46,10 @@ class RedisServer:
         return [sound(reply) for reply in self.replies(commands, atomic)]
 
     def replies(self, commands: Iterable[Command], atomic: bool = False) -> list[Any]:
-        """Do as `pipeline`, but return `RecordDamaged` in place of a damaged record's reply. `sound` raises it."""
+        """Send commands like `pipeline`, but return `RecordDamaged` as the reply of a damaged record.
+
+        `sound` raises it.
+        """
         sent = list(commands)
         with translated_errors(self._client), self._client.pipeline(transaction=atomic) as pipeline:
             for command in sent:
