@@ -20,6 +20,16 @@ QUARANTINE_SCORE = 2**40  # added to a quarantined shard's score in `open` (Redi
 SLOW_FACTOR = 2  # a shard is slow when it has been held this many times as long as the job's finished shards
 TIMELINE_SECONDS = 3600  # time for which a sample is kept
 
+# The limits that Lua scripts need, too. They find them as local variables of these names.
+LUA_LIMITS = {
+    "MAX_CRASHES": MAX_CRASHES,
+    "MAX_ISOLATED_CRASHES": MAX_ISOLATED_CRASHES,
+    "LAST_LEASE_FACTOR": LAST_LEASE_FACTOR,
+    "PART": PART,
+    "QUARANTINE_SCORE": QUARANTINE_SCORE,
+    "SLOW_FACTOR": SLOW_FACTOR,
+}
+
 
 def cancelled_line(prompt: Prompt) -> Completion:
     """Return the result of a line that was not finished when its job was cancelled."""

@@ -13,6 +13,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from jobs.errors import RecordDamaged
 from jobs.stores.damage import Damage, sound
 from jobs.stores.redis.connection.errors import translated_errors
+from jobs.stores.rules import LUA_LIMITS
 
 Word = str | int | float | bytes
 Command = tuple[Word, ...]  # ("HGET", key, field)
@@ -105,9 +106,12 @@ class RedisServer:
         if name in self._scripts:
             return self._scripts[name]
         folder = files("jobs.stores.redis") / "scripts"
-        source = "\n".join((folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("common", name))
-        return self._scripts.setdefault(name, self._client.register_script(source))
+        parts = [(folder / f"{part}.lua").read_text(encoding="utf-8") for part in ("common", name)]
+        return self._scripts.setdefault(name, self._client.register_script("\n".join([_LIMITS, *parts])))
 
+
+# The shared limits of every store, as the first lines of each script.
+_LIMITS = "\n".join(f"local {name} = {value}" for name, value in LUA_LIMITS.items())
 
 # Texts of the server's errors for a key of a wrong type, or for a text where a number must be.
 _SIGNS_OF_DAMAGE = ("WRONGTYPE", "is not an integer", "is not a valid float", "is not a float")

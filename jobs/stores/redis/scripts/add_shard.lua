@@ -1,10 +1,10 @@
 -- Store a shard of a job that is being submitted. Storing it again changes nothing.
--- KEYS: 1 meta, 2 shard, 3 input, 4 running, 5 results, 6 open.
--- ARGV: 1 index of the shard, 2 number of its lines, 3 its packed prompts, 4 known completions (MessagePack, below),
---   5 packed results if the completion of every line is known, else ''.
--- The MessagePack array holds {line index, completion, finish reason, prompt tokens, completion tokens} per known line.
+-- `prompts` is packed. `known` is a MessagePack array with {line index, completion, finish reason, prompt tokens,
+-- completion tokens} per known completion. `packed_results` is '' unless the completion of every line is known.
 -- Returns 'ok', 'cancelled', 'missing', or the state that forbids it.
-local state, cancel = unpack(redis.call('HMGET', KEYS[1], 'state', 'cancel_requested'))
+local meta, shard, input, running, results, open = unpack(KEYS)
+local index, num_lines, prompts, known, packed_results = unpack(ARGV)
+local state, cancel = unpack(redis.call('HMGET', meta, 'state', 'cancel_requested'))
 if not state or state == 'deleting' then
   return 'missing'
 end
@@ -14,15 +14,15 @@ end
 if state ~= 'validating' then
   return state
 end
-if redis.call('EXISTS', KEYS[2]) == 1 then
+if redis.call('EXISTS', shard) == 1 then
   return 'ok'
 end
-redis.call('SET', KEYS[3], ARGV[3])
-redis.call('HSET', KEYS[2], 'lines', ARGV[2], 'failed', 0)
-for _, line in ipairs(cmsgpack.unpack(ARGV[4])) do
-  local index, completion, reason, prompt_tokens, completion_tokens = unpack(line)
-  if ARGV[5] == '' then
-    redis.call('HSET', KEYS[4], index, completion)
+redis.call('SET', input, prompts)
+redis.call('HSET', shard, 'lines', num_lines, 'failed', 0)
+for _, line in ipairs(cmsgpack.unpack(known)) do
+  local line_index, completion, reason, prompt_tokens, completion_tokens = unpack(line)
+  if packed_results == '' then
+    redis.call('HSET', running, line_index, completion)
   end
   for field, amount in pairs({
     completed = 1,
@@ -33,13 +33,13 @@ for _, line in ipairs(cmsgpack.unpack(ARGV[4])) do
     total_output_tokens = completion_tokens,
     reused_output_tokens = completion_tokens,
   }) do
-    redis.call('HINCRBY', KEYS[1], field, amount)
+    redis.call('HINCRBY', meta, field, amount)
   end
 end
-if ARGV[5] == '' then
-  redis.call('ZADD', KEYS[6], ARGV[1], ARGV[1])
+if packed_results == '' then
+  redis.call('ZADD', open, index, index)
 else
-  redis.call('SET', KEYS[5], ARGV[5])
-  redis.call('HINCRBY', KEYS[1], 'shards_done', 1)
+  redis.call('SET', results, packed_results)
+  redis.call('HINCRBY', meta, 'shards_done', 1)
 end
 return 'ok'

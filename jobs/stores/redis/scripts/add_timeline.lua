@@ -1,8 +1,9 @@
 -- Append a sample to a job's timeline, and drop old samples. Drops the new sample if the job is gone.
--- KEYS: 1 meta, 2 timeline.
--- ARGV: 1 sample (JSON), 2 milliseconds for which samples are kept.
-local state = redis.call('HGET', KEYS[1], 'state')
+-- `sample` is JSON. Samples are kept for `keep_ms` milliseconds.
+local meta, timeline = KEYS[1], KEYS[2]
+local sample, keep_ms = ARGV[1], ARGV[2]
+local state = redis.call('HGET', meta, 'state')
 if state and state ~= 'deleting' then
-  redis.call('XADD', KEYS[2], '*', 'sample', ARGV[1])
-  redis.call('XTRIM', KEYS[2], 'MINID', string.format('%.0f', now_ms() - ARGV[2]))
+  redis.call('XADD', timeline, '*', 'sample', sample)
+  redis.call('XTRIM', timeline, 'MINID', string.format('%.0f', now_ms() - keep_ms))
 end

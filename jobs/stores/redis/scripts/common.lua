@@ -1,5 +1,12 @@
--- Functions for all scripts: the client puts this file in front of each script.
+-- Functions for all scripts. The client puts this file in front of each script, and the limits of `rules.py`, such as
+-- MAX_CRASHES, in front of this file.
 -- A script touches only the keys of one job, or one list of jobs. It gets all their names in KEYS.
+
+-- Fields of a shard's hash. Their values are the names that version 0.2.0 stored, so that its jobs stay readable.
+local CRASH_COUNT = 'expiries' -- leases that expired while the worker ran other shards, too
+local LINES_AT_A_TIME = 'alone' -- set if the shard is quarantined: max pending lines that run together
+local ISOLATED_CRASH_COUNT = 'lone' -- leases that expired while the worker ran only the first pending line
+local COUNTED_AS = 'lost:' -- followed by the token of an expired lease: the field that counted it
 
 -- Returns milliseconds since the epoch by the server's clock. Leases expire by no other clock.
 local function now_ms()
@@ -7,63 +14,62 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- Adds a shard to `open`. Shards that must run alone come after all others.
+-- Adds a shard to `open`. Quarantined shards come after all others.
 local function open_shard(shard, open, index)
-  local suspect = redis.call('HEXISTS', shard, 'alone')
-  redis.call('ZADD', open, index + suspect * 2 ^ 40, index)
+  local quarantined = redis.call('HEXISTS', shard, LINES_AT_A_TIME)
+  redis.call('ZADD', open, index + quarantined * QUARANTINE_SCORE, index)
 end
 
--- Counts an expired lease, because its shard may have crashed the worker. After `MAX_SHARED` of them the shard runs
--- alone in a worker, with `alone` lines at a time. These are first all pending lines, then 1 / `PART` of the lines that
--- crashed the worker, and in the end one line. Returns false, and changes nothing, when one line has run alone in
--- `MAX_LONE` lost workers.
-local MAX_SHARED, MAX_LONE, LAST_LEASES, PART = 2, 2, 5, 8
-local function book_expiry(shard, running)
-  local token, alone, lines = unpack(redis.call('HMGET', shard, 'held', 'alone', 'lines'))
+-- Counts an expired lease, because its shard may have crashed the worker. After `MAX_CRASHES` of them the shard is
+-- quarantined: it runs alone in a worker, a limited number of lines at a time. These are first all pending lines, then
+-- 1 / `PART` of the lines that crashed the worker, and in the end one line. Returns false, and changes nothing, when
+-- one line has run isolated in `MAX_ISOLATED_CRASHES` lost workers.
+local function count_crash(shard, running)
+  local token, lines_at_a_time, lines = unpack(redis.call('HMGET', shard, 'held', LINES_AT_A_TIME, 'lines'))
   local pending = lines - redis.call('HLEN', running)
-  local ran = math.min(tonumber(alone or pending), pending)
-  if not alone then
-    redis.call('HSET', shard, 'lost:' .. token, 'expiries')
-    if redis.call('HINCRBY', shard, 'expiries', 1) >= MAX_SHARED then
-      redis.call('HSET', shard, 'alone', math.max(pending, 1))
+  local ran = math.min(tonumber(lines_at_a_time or pending), pending)
+  if not lines_at_a_time then
+    redis.call('HSET', shard, COUNTED_AS .. token, CRASH_COUNT)
+    if redis.call('HINCRBY', shard, CRASH_COUNT, 1) >= MAX_CRASHES then
+      redis.call('HSET', shard, LINES_AT_A_TIME, math.max(pending, 1))
     end
   elseif ran > 1 then
-    redis.call('HSET', shard, 'alone', math.ceil(ran / PART))
+    redis.call('HSET', shard, LINES_AT_A_TIME, math.ceil(ran / PART))
   elseif ran == 1 then
-    if tonumber(redis.call('HGET', shard, 'lone') or 0) + 1 >= MAX_LONE then
+    if tonumber(redis.call('HGET', shard, ISOLATED_CRASH_COUNT) or 0) + 1 >= MAX_ISOLATED_CRASHES then
       return false
     end
-    redis.call('HSET', shard, 'lost:' .. token, 'lone')
-    redis.call('HINCRBY', shard, 'lone', 1)
+    redis.call('HSET', shard, COUNTED_AS .. token, ISOLATED_CRASH_COUNT)
+    redis.call('HINCRBY', shard, ISOLATED_CRASH_COUNT, 1)
   end
   return true
 end
 
 -- Returns a lease's time to live in ms. The last lease before a line's `worker_lost` error lives longer. So a worker
--- that is only frozen or cut off for a while can return before the line is blamed.
+-- that is only frozen or cut off for a while can return before the line fails.
 local function time_to_live(shard, usual)
-  local lone = tonumber(redis.call('HGET', shard, 'lone') or 0)
-  return lone + 1 >= MAX_LONE and usual * LAST_LEASES or tonumber(usual)
+  local crashes = tonumber(redis.call('HGET', shard, ISOLATED_CRASH_COUNT) or 0)
+  return crashes + 1 >= MAX_ISOLATED_CRASHES and usual * LAST_LEASE_FACTOR or tonumber(usual)
 end
 
--- Undoes the count of an expired lease. Its worker is alive: it was cut off or frozen, and the lines did not crash it.
-local function absolve(shard, token)
-  local counter = redis.call('HGET', shard, 'lost:' .. token)
+-- Undoes `count_crash` for an expired lease. Its worker is alive: it was cut off or frozen, and no line crashed it.
+local function uncount_crash(shard, token)
+  local counter = redis.call('HGET', shard, COUNTED_AS .. token)
   if counter then
-    redis.call('HDEL', shard, 'lost:' .. token)
+    redis.call('HDEL', shard, COUNTED_AS .. token)
     if tonumber(redis.call('HGET', shard, counter) or 0) > 0 then
       redis.call('HINCRBY', shard, counter, -1)
     end
   end
 end
 
--- Returns whether a token is valid for work on a shard: the holder's, or the second runner's while there is a holder.
+-- Returns whether a token is valid for work on a shard: the holder's, or the backup's while there is a holder.
 local function may_work(shard, token)
   local held, backup = unpack(redis.call('HMGET', shard, 'held', 'backup'))
   return held == token or (held and backup == token)
 end
 
--- Ends the holder's lease, and with it the second runner's.
+-- Ends the holder's lease, and with it the backup's.
 local function unhold(shard)
   redis.call('HDEL', shard, 'held', 'worker', 'backup', 'backup_until_ms')
 end
@@ -85,11 +91,10 @@ local function count_time(meta, leases, now)
   return busy
 end
 
--- Returns whether a shard that has been held for `ms` is slow: at least `least_ms`, and `SLOW_FACTOR` times as long as
+-- Returns whether a shard that has been held for `ms` is slow: at least `min_ms`, and `SLOW_FACTOR` times as long as
 -- the job's finished shards on average.
-local SLOW_FACTOR = 2
-local function is_slow(ms, held_ms, held_shards, least_ms)
-  return held_shards and ms >= tonumber(least_ms) and ms >= SLOW_FACTOR * held_ms / held_shards
+local function is_slow(ms, held_ms, held_shards, min_ms)
+  return held_shards and ms >= tonumber(min_ms) and ms >= SLOW_FACTOR * held_ms / held_shards
 end
 
 local function has_ended(state)
@@ -115,8 +120,8 @@ local function reopen(meta, shard, running, open, args, first)
   for i = first, #args, 2 do
     redis.call('HSET', running, args[i], args[i + 1])
   end
-  redis.call('HSET', shard, 'failed', 0, 'attempts', 0, 'expiries', 0)
-  redis.call('HDEL', shard, 'alone', 'lone')
+  redis.call('HSET', shard, 'failed', 0, 'attempts', 0, CRASH_COUNT, 0)
+  redis.call('HDEL', shard, LINES_AT_A_TIME, ISOLATED_CRASH_COUNT)
   redis.call('ZADD', open, index, index)
   redis.call('HINCRBY', meta, 'shards_done', -1)
   if has_ended(redis.call('HGET', meta, 'state')) then

@@ -1,10 +1,11 @@
 -- Create a job in state `validating`.
--- KEYS: 1 meta.
--- ARGV: 1 spec (JSON).
+-- `spec` is JSON.
 -- Returns 'ok', also when the same job exists already, or 'conflict' when another job has this id.
-local known = redis.call('HGET', KEYS[1], 'spec')
+local meta = KEYS[1]
+local spec = ARGV[1]
+local known = redis.call('HGET', meta, 'spec')
 if known then
-  return known == ARGV[1] and 'ok' or 'conflict'
+  return known == spec and 'ok' or 'conflict'
 end
-redis.call('HSET', KEYS[1], 'spec', ARGV[1], 'state', 'validating')
+redis.call('HSET', meta, 'spec', spec, 'state', 'validating')
 return 'ok'

@@ -1,41 +1,42 @@
 -- Lease a shard to a worker.
--- KEYS: 1 meta, 2 shard, 3 running, 4 open, 5 leases.
--- ARGV: 1 index of the shard, 2 worker id, 3 time to live in ms, 4 '1' if the worker runs no other shard.
+-- `isolated` is '1' if the worker runs no other shard.
 -- Returns {token, attempt, max lines at a time (0 for all)}, or false when the shard cannot be leased now.
-local index, now = ARGV[1], now_ms()
+local meta, shard, running, open, leases = unpack(KEYS)
+local index, worker_id, ttl_ms, isolated = unpack(ARGV)
+local now = now_ms()
 local state, cancel, paused, deadline =
-  unpack(redis.call('HMGET', KEYS[1], 'state', 'cancel_requested', 'paused', 'deadline_ms'))
+  unpack(redis.call('HMGET', meta, 'state', 'cancel_requested', 'paused', 'deadline_ms'))
 if (state ~= 'queued' and state ~= 'in_progress') or cancel == '1' or paused == '1' then
   return false
 end
 if deadline and tonumber(deadline) <= now then
-  return false -- `stranded` ends it
+  return false -- recovery ends it
 end
-count_time(KEYS[1], KEYS[5], now)
-if not redis.call('ZSCORE', KEYS[4], index) then
-  local expires = redis.call('ZSCORE', KEYS[5], index)
+count_time(meta, leases, now)
+if not redis.call('ZSCORE', open, index) then
+  local expires = redis.call('ZSCORE', leases, index)
   if not expires or tonumber(expires) > now then
     return false -- finished, or held
   end
-  if not book_expiry(KEYS[2], KEYS[3]) then
-    return false -- `stranded` gives its line an error
+  if not count_crash(shard, running) then
+    return false -- recovery gives its line an error
   end
-  unhold(KEYS[2])
-  redis.call('ZREM', KEYS[5], index)
-  open_shard(KEYS[2], KEYS[4], index)
+  unhold(shard)
+  redis.call('ZREM', leases, index)
+  open_shard(shard, open, index)
 end
-local alone = redis.call('HGET', KEYS[2], 'alone')
-if alone and ARGV[4] ~= '1' then
+local lines_at_a_time = redis.call('HGET', shard, LINES_AT_A_TIME)
+if lines_at_a_time and isolated ~= '1' then
   return false
 end
-redis.call('ZREM', KEYS[4], index)
-redis.call('ZADD', KEYS[5], now + time_to_live(KEYS[2], ARGV[3]), index)
-local token = redis.call('HINCRBY', KEYS[2], 'token', 1)
-local attempt = redis.call('HINCRBY', KEYS[2], 'attempts', 1)
-redis.call('HSET', KEYS[2], 'held', token, 'worker', ARGV[2], 'leased_at_ms', now)
+redis.call('ZREM', open, index)
+redis.call('ZADD', leases, now + time_to_live(shard, ttl_ms), index)
+local token = redis.call('HINCRBY', shard, 'token', 1)
+local attempt = redis.call('HINCRBY', shard, 'attempts', 1)
+redis.call('HSET', shard, 'held', token, 'worker', worker_id, 'leased_at_ms', now)
 if attempt == 2 then
-  redis.call('HINCRBY', KEYS[1], 'retried_shards', 1)
+  redis.call('HINCRBY', meta, 'retried_shards', 1)
 end
-redis.call('HSETNX', KEYS[1], 'first_step_at_ms', now)
-redis.call('HSET', KEYS[1], 'state', 'in_progress')
-return {token, attempt, tonumber(alone or 0)}
+redis.call('HSETNX', meta, 'first_step_at_ms', now)
+redis.call('HSET', meta, 'state', 'in_progress')
+return {token, attempt, tonumber(lines_at_a_time or 0)}

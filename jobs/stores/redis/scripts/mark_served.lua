@@ -1,4 +1,5 @@
 -- Put a job behind the others of its priority, if it is still listed.
--- KEYS: 1 list of a model's unfinished jobs.
--- ARGV: 1 job id, 2 lowest score of the job's priority.
-redis.call('ZADD', KEYS[1], 'XX', string.format('%.0f', ARGV[2] + now_ms()), ARGV[1])
+-- `unfinished` is the list of a model's unfinished jobs, `min_score` the lowest score of the job's priority.
+local unfinished = KEYS[1]
+local job_id, min_score = ARGV[1], ARGV[2]
+redis.call('ZADD', unfinished, 'XX', string.format('%.0f', min_score + now_ms()), job_id)

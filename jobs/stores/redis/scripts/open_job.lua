@@ -1,8 +1,9 @@
 -- Queue a job whose shards are all stored. Opening it again changes nothing.
--- KEYS: 1 meta, 2 open, 3 leases.
--- ARGV: 1 number of shards, 2 seconds until the deadline ('' for none).
+-- `deadline_seconds` is '' for a job without a deadline.
 -- Returns 'ok', 'cancelled', 'missing', or 'incomplete' when shards are missing.
-local state, cancel = unpack(redis.call('HMGET', KEYS[1], 'state', 'cancel_requested'))
+local meta, open, leases = KEYS[1], KEYS[2], KEYS[3]
+local num_shards, deadline_seconds = ARGV[1], ARGV[2]
+local state, cancel = unpack(redis.call('HMGET', meta, 'state', 'cancel_requested'))
 if not state or state == 'deleting' then
   return 'missing'
 end
@@ -12,13 +13,13 @@ end
 if state ~= 'validating' then
   return 'ok'
 end
-if redis.call('ZCARD', KEYS[2]) + (redis.call('HGET', KEYS[1], 'shards_done') or 0) ~= tonumber(ARGV[1]) then
+if redis.call('ZCARD', open) + (redis.call('HGET', meta, 'shards_done') or 0) ~= tonumber(num_shards) then
   return 'incomplete'
 end
 local now = now_ms()
-redis.call('HSET', KEYS[1], 'state', 'queued', 'opened_at_ms', now)
-if ARGV[2] ~= '' then
-  redis.call('HSET', KEYS[1], 'deadline_ms', math.floor(now + ARGV[2] * 1000))
+redis.call('HSET', meta, 'state', 'queued', 'opened_at_ms', now)
+if deadline_seconds ~= '' then
+  redis.call('HSET', meta, 'deadline_ms', math.floor(now + deadline_seconds * 1000))
 end
-end_if_all_done(KEYS[1], KEYS[2], KEYS[3], now)
+end_if_all_done(meta, open, leases, now)
 return 'ok'

@@ -1,8 +1,9 @@
 -- Pause or resume a job.
--- KEYS: 1 meta.
--- ARGV: 1 '1' to pause, '0' to resume.
+-- `paused` is '1' to pause, '0' to resume.
 -- Returns 'ok', 'missing', 'ending', or the state that forbids it.
-local state, cancel = unpack(redis.call('HMGET', KEYS[1], 'state', 'cancel_requested'))
+local meta = KEYS[1]
+local paused = ARGV[1]
+local state, cancel = unpack(redis.call('HMGET', meta, 'state', 'cancel_requested'))
 if not state or state == 'deleting' then
   return 'missing'
 end
@@ -12,5 +13,5 @@ end
 if cancel == '1' then
   return 'ending'
 end
-redis.call('HSET', KEYS[1], 'paused', ARGV[1])
+redis.call('HSET', meta, 'paused', paused)
 return 'ok'

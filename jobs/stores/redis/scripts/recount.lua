@@ -1,18 +1,19 @@
 -- Set the counters of an ended job that has lost results.
--- KEYS: 1 meta, 2 latency.
--- ARGV: 1 and 2 number of completed and of failed lines when the caller read the job, 3 new counters in `meta`
---   (MessagePack map), 4 all new fields of `latency` (MessagePack map).
+-- `completed_read` and `failed_read` are the job's numbers of lines when the caller read it. The other two arguments
+-- are MessagePack maps: new counters in `meta`, and all new fields of `latency`.
 -- Returns 'ok', or 'changed' when the job has changed since the caller read it.
-local state, completed, failed = unpack(redis.call('HMGET', KEYS[1], 'state', 'completed', 'failed'))
-if not has_ended(state) or (completed or '0') ~= ARGV[1] or (failed or '0') ~= ARGV[2] then
+local meta, latency = KEYS[1], KEYS[2]
+local completed_read, failed_read = ARGV[1], ARGV[2]
+local state, completed, failed = unpack(redis.call('HMGET', meta, 'state', 'completed', 'failed'))
+if not has_ended(state) or (completed or '0') ~= completed_read or (failed or '0') ~= failed_read then
   return 'changed'
 end
-for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+for _, field in ipairs(redis.call('HKEYS', meta)) do
   if string.find(field, 'finish_reason:', 1, true) == 1 then
-    redis.call('HDEL', KEYS[1], field)
+    redis.call('HDEL', meta, field)
   end
 end
-redis.call('DEL', KEYS[2])
+redis.call('DEL', latency)
 for place, key in ipairs(KEYS) do
   for field, value in pairs(cmsgpack.unpack(ARGV[2 + place])) do
     redis.call('HSET', key, field, value)

@@ -1,18 +1,18 @@
--- Give an unfinished shard back. A second runner's lease only ends; the holder continues.
--- KEYS: 1 meta, 2 shard, 3 open, 4 leases.
--- ARGV: 1 index of the shard, 2 token.
+-- Give an unfinished shard back. A backup's lease only ends; the holder continues.
 -- Returns 'open' when the shard waits for a worker again, or 'paused' when its job is paused. Returns 'cancelled' when
 -- the caller must close the shard, or 'lost' when the token is not the holder's.
-if redis.call('HGET', KEYS[2], 'held') ~= ARGV[2] then
-  absolve(KEYS[2], ARGV[2])
-  if redis.call('HGET', KEYS[2], 'backup') == ARGV[2] then
-    redis.call('HDEL', KEYS[2], 'backup', 'backup_until_ms') -- its holder goes on
+local meta, shard, open, leases = unpack(KEYS)
+local index, token = ARGV[1], ARGV[2]
+if redis.call('HGET', shard, 'held') ~= token then
+  uncount_crash(shard, token)
+  if redis.call('HGET', shard, 'backup') == token then
+    redis.call('HDEL', shard, 'backup', 'backup_until_ms') -- its holder goes on
   end
   return 'lost'
 end
-count_time(KEYS[1], KEYS[4], now_ms())
-unhold(KEYS[2])
-redis.call('ZREM', KEYS[4], ARGV[1])
-open_shard(KEYS[2], KEYS[3], ARGV[1])
-local cancel, paused = unpack(redis.call('HMGET', KEYS[1], 'cancel_requested', 'paused'))
+count_time(meta, leases, now_ms())
+unhold(shard)
+redis.call('ZREM', leases, index)
+open_shard(shard, open, index)
+local cancel, paused = unpack(redis.call('HMGET', meta, 'cancel_requested', 'paused'))
 return cancel == '1' and 'cancelled' or paused == '1' and 'paused' or 'open'

@@ -1,16 +1,16 @@
 -- Prolong a lease. A lease that has expired is still valid until another worker takes the shard.
--- KEYS: 1 meta, 2 shard, 3 leases.
--- ARGV: 1 index of the shard, 2 token, 3 time to live in ms.
 -- Returns 'held', 'paused', 'cancelled' (also past the deadline), or 'lost' when the token is outdated.
-if not may_work(KEYS[2], ARGV[2]) then
-  absolve(KEYS[2], ARGV[2])
+local meta, shard, leases = KEYS[1], KEYS[2], KEYS[3]
+local index, token, ttl_ms = ARGV[1], ARGV[2], ARGV[3]
+if not may_work(shard, token) then
+  uncount_crash(shard, token)
   return 'lost'
 end
-if redis.call('HGET', KEYS[2], 'held') == ARGV[2] then
-  count_time(KEYS[1], KEYS[3], now_ms())
-  redis.call('ZADD', KEYS[3], now_ms() + time_to_live(KEYS[2], ARGV[3]), ARGV[1])
+if redis.call('HGET', shard, 'held') == token then
+  count_time(meta, leases, now_ms())
+  redis.call('ZADD', leases, now_ms() + time_to_live(shard, ttl_ms), index)
 else
-  redis.call('HSET', KEYS[2], 'backup_until_ms', now_ms() + ARGV[3])
+  redis.call('HSET', shard, 'backup_until_ms', now_ms() + ttl_ms)
 end
-local cancel, paused = unpack(redis.call('HMGET', KEYS[1], 'cancel_requested', 'paused'))
+local cancel, paused = unpack(redis.call('HMGET', meta, 'cancel_requested', 'paused'))
 return cancel == '1' and 'cancelled' or paused == '1' and 'paused' or 'held'

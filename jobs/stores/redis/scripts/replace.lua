@@ -1,13 +1,14 @@
 -- Replace or remove a string, if it has an expected value.
--- KEYS: 1 the string.
--- ARGV: 1 expected value, 2 new value ('' to remove the key).
+-- `new` is '' to remove the key.
 -- Returns 1 if it was replaced or removed, else 0.
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+local key = KEYS[1]
+local expected, new = ARGV[1], ARGV[2]
+if redis.call('GET', key) ~= expected then
   return 0
 end
-if ARGV[2] == '' then
-  redis.call('DEL', KEYS[1])
+if new == '' then
+  redis.call('DEL', key)
 else
-  redis.call('SET', KEYS[1], ARGV[2])
+  redis.call('SET', key, new)
 end
 return 1

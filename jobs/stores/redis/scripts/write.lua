@@ -1,11 +1,12 @@
 -- Store results of a shard's lines, and update the job's counters. A line that has a result keeps it.
--- KEYS: 1 meta, 2 shard, 3 running, 4 latency, 5 leases.
--- ARGV: 1 token, 2 facts of the lines (MessagePack, below), then the completion (JSON) of each line.
--- The MessagePack array holds per line {line index, finish reason ('' for an error), prompt tokens, completion tokens},
--- followed by bucket and microseconds of each of `MEASURES` (nil if not measured).
+-- `facts` is a MessagePack array with {line index, finish reason ('' for an error), prompt tokens, completion tokens}
+-- per line, followed by bucket and microseconds of each of `MEASURES` (nil if not measured). Further arguments: the
+-- completion (JSON) of each line.
 -- Returns the number of new results, or 'lost' when the token is outdated.
-if not may_work(KEYS[2], ARGV[1]) then
-  absolve(KEYS[2], ARGV[1])
+local meta, shard, running, latency, leases = unpack(KEYS)
+local token, facts = ARGV[1], ARGV[2]
+if not may_work(shard, token) then
+  uncount_crash(shard, token)
   return 'lost'
 end
 local MEASURES = {'ttft', 'tpot', 'e2el'}
@@ -16,8 +17,8 @@ local function add_one(counters, field)
   counters[field] = (counters[field] or 0) + 1
 end
 
-for place, line in ipairs(cmsgpack.unpack(ARGV[2])) do
-  if redis.call('HSETNX', KEYS[3], line[1], ARGV[2 + place]) == 1 then
+for place, line in ipairs(cmsgpack.unpack(facts)) do
+  if redis.call('HSETNX', running, line[1], ARGV[2 + place]) == 1 then
     if line[2] == '' then
       failed = failed + 1
     else
@@ -40,22 +41,22 @@ if completed + failed == 0 then
 end
 
 local now = now_ms()
-redis.call('HSET', KEYS[1], 'duration_ms', count_time(KEYS[1], KEYS[5], now), 'last_line_at_ms', now)
-redis.call('HINCRBY', KEYS[1], 'completed', completed)
-redis.call('HINCRBY', KEYS[1], 'failed', failed)
-redis.call('HINCRBY', KEYS[1], 'total_input_tokens', prompt_tokens)
-redis.call('HINCRBY', KEYS[1], 'total_output_tokens', completion_tokens)
+redis.call('HSET', meta, 'duration_ms', count_time(meta, leases, now), 'last_line_at_ms', now)
+redis.call('HINCRBY', meta, 'completed', completed)
+redis.call('HINCRBY', meta, 'failed', failed)
+redis.call('HINCRBY', meta, 'total_input_tokens', prompt_tokens)
+redis.call('HINCRBY', meta, 'total_output_tokens', completion_tokens)
 for reason, count in pairs(reasons) do
-  redis.call('HINCRBY', KEYS[1], 'finish_reason:' .. reason, count)
+  redis.call('HINCRBY', meta, 'finish_reason:' .. reason, count)
 end
 for measure, name in ipairs(MEASURES) do
   for bucket, count in pairs(counts[measure]) do
-    redis.call('HINCRBY', KEYS[4], name .. ':' .. bucket, count)
+    redis.call('HINCRBY', latency, name .. ':' .. bucket, count)
   end
   if next(counts[measure]) then
-    redis.call('HINCRBY', KEYS[4], name .. ':sum_us', sums[measure])
+    redis.call('HINCRBY', latency, name .. ':sum_us', sums[measure])
   end
 end
-redis.call('HINCRBY', KEYS[2], 'failed', failed)
-redis.call('HDEL', KEYS[2], 'lone') -- it counted for the line that was the first without a result
+redis.call('HINCRBY', shard, 'failed', failed)
+redis.call('HDEL', shard, ISOLATED_CRASH_COUNT) -- it counted for the line that was the first without a result
 return completed + failed
