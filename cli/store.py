@@ -39,7 +39,7 @@ def _telling_of_damage(store: JobStore) -> JobStore:
     """Return the store, and warn at the end of the command about the damaged records that the store has skipped."""
 
     def tell() -> None:
-        for sentence in store.damage.news():
+        for sentence in store.damage.unreported():
             Console().warn(sentence)
 
     context = click.get_current_context(silent=True)

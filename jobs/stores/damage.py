@@ -14,7 +14,7 @@ import zstandard
 from jobs.errors import RecordDamaged
 
 MAX_KNOWN = 1_000  # max records to remember: a store full of damaged records must not fill the client's memory
-MAX_NAMED = 5  # max records that one call of `news` names; it counts the others
+MAX_NAMED = 5  # max records that one call of `unreported` names; it counts the others
 
 # Errors of decoding and arithmetic for a value that no version of qwen-batch writes.
 _SIGNS = (msgspec.MsgspecError, zstandard.ZstdError, ValueError, KeyError, ArithmeticError)
@@ -55,7 +55,7 @@ class Damage:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: set[str] = set()
-        self._untold: list[str] = []
+        self._unreported: list[str] = []
 
     @property
     def count(self) -> int:
@@ -79,18 +79,18 @@ class Damage:
         with self._lock:
             if error.record not in self._known and len(self._known) < MAX_KNOWN:
                 self._known.add(error.record)
-                self._untold.append(error.message)
+                self._unreported.append(error.message)
 
-    def news(self) -> list[str]:
+    def unreported(self) -> list[str]:
         """Return a sentence for each record that was skipped for the first time since the last call.
 
         If there are more than `MAX_NAMED`, the last sentence gives the number of the other records.
         """
         with self._lock:
-            untold, self._untold = self._untold, []
-        sentences = [f"Skipped: {message}" for message in untold[:MAX_NAMED]]
-        if len(untold) > MAX_NAMED:
-            sentences.append(f"Skipped these and {len(untold) - MAX_NAMED:,} more damaged records.")
+            unreported, self._unreported = self._unreported, []
+        sentences = [f"Skipped: {message}" for message in unreported[:MAX_NAMED]]
+        if len(unreported) > MAX_NAMED:
+            sentences.append(f"Skipped these and {len(unreported) - MAX_NAMED:,} more damaged records.")
         return sentences
 
 

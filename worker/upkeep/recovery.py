@@ -92,5 +92,5 @@ class Recovery:
 
     def _tell_of_damage(self) -> None:
         """Log each damaged record that this worker has skipped, once."""
-        for sentence in self._store.damage.news():
+        for sentence in self._store.damage.unreported():
             log.warning("%s", sentence)

@@ -20,7 +20,7 @@ from jobs.stores.packing import pack_completions
 from jobs.stores.protocol import JobStore
 from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.store import RedisJobStore
-from tests.stores.conftest import StoreUnderTest
+from tests.jobs.stores.conftest import StoreUnderTest
 from tests.support.sample_jobs import completed, failed, new_job, prompts_of, shard_stats, submit
 
 LONG = 60.0
@@ -238,7 +238,7 @@ def test_of_two_lost_shards_the_one_with_an_input_is_run_again(client: redis.Red
     keys = JobKeys("job-1")
     client.delete(keys.results(1), keys.input(1), keys.results(2))
     assert ended.control.retry("job-1") == [ShardRef("job-1", 2)]
-    (sentence,) = ended.damage.news()
+    (sentence,) = ended.damage.unreported()
     assert keys.input(1) in sentence
     run(ended)
     with pytest.raises(ResultsMissing, match="lacks 2 of 7 results"):

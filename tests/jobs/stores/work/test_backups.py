@@ -1,4 +1,4 @@
-"""A second runner of a slow shard: it may write and finish, and can take nothing from the holder but the work."""
+"""A backup of a slow shard: it may write and finish, and can take nothing from the holder but the work."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from jobs.errors import LeaseLost
 from jobs.records.job import JobState, Lease, LeaseStatus
 from jobs.stores.protocol import JobStore
 from jobs.stores.worker_facets import Leased
-from tests.stores.conftest import StoreUnderTest
+from tests.jobs.stores.conftest import StoreUnderTest
 from tests.support.sample_jobs import completed, new_job, shard_stats, submit
 
 LONG = 60.0
@@ -60,7 +60,7 @@ def test_whoever_finishes_first_ends_the_shard_for_both(under_test: StoreUnderTe
     assert [line.index for line in store.jobs.results("job-1")] == [0, 1, 2, 3]
 
 
-def test_the_holder_keeps_its_lease_whatever_the_second_runner_does(under_test: StoreUnderTest) -> None:
+def test_the_holder_keeps_its_lease_whatever_the_backup_does(under_test: StoreUnderTest) -> None:
     store, holder = under_test.store, slow_shard(under_test)
     second = second_of(under_test)
     assert store.work.renew([second], LONG) == [LeaseStatus.HELD]
@@ -71,7 +71,7 @@ def test_the_holder_keeps_its_lease_whatever_the_second_runner_does(under_test: 
     assert [prompt.index for prompt in store.work.pending(holder)] == [2, 3]
 
 
-def test_a_second_runners_lease_ends_with_the_holders(under_test: StoreUnderTest) -> None:
+def test_the_lease_of_a_backup_ends_with_the_holders(under_test: StoreUnderTest) -> None:
     store, holder = under_test.store, slow_shard(under_test)
     second = second_of(under_test)
     under_test.expire(holder)
@@ -84,21 +84,21 @@ def test_a_second_runners_lease_ends_with_the_holders(under_test: StoreUnderTest
     assert store.work.write(again, [completed(2)]) == 1
 
 
-def test_there_is_one_second_runner_until_it_falls_silent(under_test: StoreUnderTest) -> None:
+def test_there_is_one_backup_until_its_lease_expires(under_test: StoreUnderTest) -> None:
     store = under_test.store
     slow_shard(under_test)
-    silent = second_of(under_test, under_test.ttl_seconds)
+    lost = second_of(under_test, under_test.ttl_seconds)
     under_test.let_pass(under_test.ttl_seconds / 2)
     assert store.work.try_backup("demo", "third", LONG, 0.0) is None
     under_test.let_pass(under_test.ttl_seconds)
     third = store.work.try_backup("demo", "third", LONG, 0.0)
     assert third is not None
     with pytest.raises(LeaseLost):
-        store.work.write(silent, [completed(2)])
+        store.work.write(lost, [completed(2)])
     assert store.work.write(third, [completed(2)]) == 1
 
 
-def test_a_second_runner_is_told_of_a_cancellation(under_test: StoreUnderTest) -> None:
+def test_a_backup_is_told_of_a_cancellation(under_test: StoreUnderTest) -> None:
     store = under_test.store
     slow_shard(under_test)
     second = second_of(under_test)
@@ -106,19 +106,19 @@ def test_a_second_runner_is_told_of_a_cancellation(under_test: StoreUnderTest) -
     assert store.work.renew([second], LONG) == [LeaseStatus.CANCELLED]
 
 
-def test_a_cancelled_job_gets_no_second_runner(under_test: StoreUnderTest) -> None:
+def test_a_cancelled_job_gets_no_backup(under_test: StoreUnderTest) -> None:
     slow_shard(under_test)
     under_test.store.control.request_cancel("job-1")
     assert under_test.store.work.try_backup("demo", "quick", LONG, 0.0) is None
 
 
-def test_a_job_past_its_deadline_gets_no_second_runner(under_test: StoreUnderTest) -> None:
+def test_a_job_past_its_deadline_gets_no_backup(under_test: StoreUnderTest) -> None:
     slow_shard(under_test)
     under_test.pass_deadline("job-1")
     assert under_test.store.work.try_backup("demo", "quick", LONG, 0.0) is None
 
 
-def test_a_paused_job_gets_no_second_runner_before_it_is_resumed(under_test: StoreUnderTest) -> None:
+def test_a_paused_job_gets_no_backup_before_it_is_resumed(under_test: StoreUnderTest) -> None:
     slow_shard(under_test)
     under_test.store.control.pause("job-1")
     assert under_test.store.work.try_backup("demo", "quick", LONG, 0.0) is None
@@ -126,8 +126,8 @@ def test_a_paused_job_gets_no_second_runner_before_it_is_resumed(under_test: Sto
     second_of(under_test)
 
 
-def test_a_shard_whose_holder_has_fallen_silent_gets_no_second_runner(under_test: StoreUnderTest) -> None:
-    """It needs a new holder, and has none until the sweep has found it."""
+def test_a_shard_whose_holder_is_lost_gets_no_backup(under_test: StoreUnderTest) -> None:
+    """It needs a new holder, and has none until a recovery has found it."""
     under_test.expire(slow_shard(under_test))
     assert under_test.store.work.try_backup("demo", "quick", LONG, 0.0) is None
 

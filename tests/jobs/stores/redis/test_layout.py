@@ -32,7 +32,7 @@ def redis_store(client: redis.Redis) -> RedisJobStore:
 
 
 def names_in(client: redis.Redis) -> set[str]:
-    """But for the number of the store's format, which stays, and news, which go by themselves."""
+    """But for the number of the store's format, which stays, and notifications, which expire."""
     return {key.decode() for key in client.scan_iter()} - {keys.FORMAT, keys.notification("demo")}
 
 
@@ -41,8 +41,8 @@ def leased(store: RedisJobStore, shards: list[ShardRef]) -> list[Lease]:
     return [lease for lease in leases if lease is not None]
 
 
-def back_up(store: RedisJobStore, shard: ShardRef) -> None:
-    """Give the last shard that waits a holder, and one of those that are held a second runner for a while."""
+def hold_twice(store: RedisJobStore, shard: ShardRef) -> None:
+    """Give the last shard that waits a holder, and one of those that are held a backup for a while."""
     holder = store.work.lease(shard, "worker-1", LONG)
     assert holder is not None
     while (second := store.work.try_backup("demo", "worker-2", LONG, 0.0)) is None:
@@ -68,7 +68,7 @@ def live_through_everything(store: RedisJobStore, job_id: str) -> None:
         elif shard.index < 3:
             store.work.finish_shard(lease, shard_stats())
         else:
-            back_up(store, ShardRef(job_id, 0))
+            hold_twice(store, ShardRef(job_id, 0))
             store.control.request_cancel(job_id)
             store.work.finish_shard(lease, shard_stats())
     assert store.jobs.get(job_id).state is JobState.CANCELLED
@@ -229,7 +229,7 @@ def test_an_ended_job_leaves_the_list_of_unfinished_ones_when_that_is_read(
     assert client.zcard(keys.unfinished("demo")) == 0
 
 
-def test_a_cancellation_that_broke_off_is_finished_by_the_sweep(
+def test_a_cancellation_that_broke_off_is_finished_by_the_recovery(
     client: redis.Redis, redis_store: RedisJobStore, restored: RedisJobStore
 ) -> None:
     shards = submit(redis_store, new_job())
@@ -267,8 +267,8 @@ def test_a_retry_that_broke_off_is_completed_by_the_next_one(
     assert restored.control.retry("job-1") == shards[2:]
 
 
-def test_the_end_of_a_job_never_hides_its_retry_from_the_sweep(client: redis.Redis, redis_store: RedisJobStore) -> None:
-    """A sweep saw the job ended; before it takes it from the list, another client's retry opens it again."""
+def test_the_end_of_a_job_never_hides_its_retry_from_recovery(client: redis.Redis, redis_store: RedisJobStore) -> None:
+    """A recovery saw the job ended; before it takes it from the list, another client's retry opens it again."""
     submit(redis_store, new_job())
     redis_store.control.request_cancel("job-1")
     redis_store.control.retry("job-1")

@@ -10,7 +10,7 @@ import pytest
 from jobs.records.completion import Latency
 from jobs.records.job import Lease, ShardRef
 from jobs.stores.protocol import JobStore
-from tests.stores.conftest import StoreUnderTest
+from tests.jobs.stores.conftest import StoreUnderTest
 from tests.support.sample_jobs import completed, failed, new_job, shard_stats, submit
 
 LONG = 60.0

@@ -1,4 +1,4 @@
-"""Workers that run at once and fall silent at random."""
+"""Workers that run at once and are lost at random."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from jobs.errors import LeaseLost
 from jobs.records.job import JobState, ShardRef
 from jobs.stores.protocol import JobStore
-from tests.stores.conftest import StoreUnderTest
+from tests.jobs.stores.conftest import StoreUnderTest
 from tests.support.sample_jobs import completed, new_job, shard_stats, submit
 
 
@@ -42,7 +42,7 @@ def test_workers_that_run_at_once_and_die_at_random_leave_every_line_once(
 
 
 def _run_carelessly(store: JobStore, shard: ShardRef, worker_id: str, luck: random.Random, ttl: float) -> int:
-    """Run a shard, line by line, and maybe fall silent on the way; returns how many lines were ours."""
+    """Run a shard, line by line, and maybe stop responding on the way; returns how many lines were ours."""
     lease = store.work.lease(shard, worker_id, ttl, isolated=True)
     if lease is None:
         return 0

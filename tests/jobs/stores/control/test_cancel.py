@@ -8,7 +8,7 @@ from jobs.errors import JobConflict
 from jobs.records.completion import ErrorCode
 from jobs.records.job import JobState, LeaseStatus, ShardRef
 from jobs.stores.protocol import JobStore
-from tests.stores.conftest import StoreUnderTest
+from tests.jobs.stores.conftest import StoreUnderTest
 from tests.support.sample_jobs import completed, new_job, prompts_of, shard_stats, submit
 
 LONG = 60.0
@@ -63,7 +63,7 @@ def test_a_released_shard_of_a_cancelled_job_is_closed(store: JobStore) -> None:
     assert errors_of(store) == [ErrorCode.CANCELLED] * 2
 
 
-def test_a_shard_whose_worker_died_while_cancelling_is_closed_by_the_sweep(under_test: StoreUnderTest) -> None:
+def test_a_shard_whose_worker_died_while_cancelling_is_closed_by_the_recovery(under_test: StoreUnderTest) -> None:
     store = under_test.store
     (shard,) = submit(store, new_job(lines=2))
     lease = store.work.lease(shard, "worker-1", under_test.ttl_seconds)

@@ -102,7 +102,7 @@ def test_a_shard_that_is_stored_again_counts_its_known_lines_once(client: redis.
     assert (job.completed, job.reused, job.total_output_tokens) == (1, 1, 4)
 
 
-def test_no_line_is_blamed_on_what_was_read_before_its_worker_wrote(client: redis.Redis) -> None:
+def test_no_line_fails_by_what_was_read_before_its_worker_wrote(client: redis.Redis) -> None:
     store, lease = leased(client)
     store.work.write(lease, [completed(0)])
     client.zadd(LEASES, {"0": 1})

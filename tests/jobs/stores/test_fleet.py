@@ -18,7 +18,7 @@ from jobs.stores.connect import redis_client
 from jobs.stores.protocol import JobStore
 from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.store import RedisJobStore
-from tests.stores.conftest import StoreUnderTest, memory_under_test, redis_under_test
+from tests.jobs.stores.conftest import StoreUnderTest, memory_under_test, redis_under_test
 from tests.support.sample_jobs import new_job, submit, worker_report
 from tests.support.valkey import running_valkey
 
@@ -38,16 +38,16 @@ def test_a_later_report_replaces_the_earlier_one(store: JobStore) -> None:
     assert store.fleet.workers() == [later]
 
 
-def test_a_silent_worker_disappears(under_test: StoreUnderTest) -> None:
-    under_test.store.fleet.report_worker(worker_report("silent"), under_test.ttl_seconds)
+def test_a_lost_worker_disappears(under_test: StoreUnderTest) -> None:
+    under_test.store.fleet.report_worker(worker_report("lost"), under_test.ttl_seconds)
     under_test.store.fleet.report_worker(worker_report("alive"), 60)
     under_test.let_pass(under_test.ttl_seconds)
     for _ in range(2):
         assert [report.worker_id for report in under_test.store.fleet.workers()] == ["alive"]
 
 
-def test_a_silent_worker_is_remembered_as_lost_with_its_last_report(under_test: StoreUnderTest) -> None:
-    store, last = under_test.store, worker_report("silent")
+def test_a_lost_worker_is_remembered_with_its_last_report(under_test: StoreUnderTest) -> None:
+    store, last = under_test.store, worker_report("lost")
     store.fleet.report_worker(last, under_test.ttl_seconds)
     store.fleet.report_worker(worker_report("alive"), 60)
     assert store.fleet.lost_workers() == []
@@ -58,7 +58,7 @@ def test_a_silent_worker_is_remembered_as_lost_with_its_last_report(under_test: 
     assert store.fleet.lost_workers() == []
     store.fleet.report_worker(last, under_test.ttl_seconds)
     under_test.let_pass(under_test.ttl_seconds)
-    store.fleet.forget_worker("silent")
+    store.fleet.forget_worker("lost")
     assert store.fleet.lost_workers() == []
 
 

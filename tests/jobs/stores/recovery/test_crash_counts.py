@@ -1,15 +1,15 @@
-"""The line behind one that took its workers down begins without blame."""
+"""The line behind one that crashed its workers begins with no crash counted."""
 
 from __future__ import annotations
 
 from jobs.records.job import Lease
-from tests.stores.conftest import StoreUnderTest
+from tests.jobs.stores.conftest import StoreUnderTest
 from tests.support.sample_jobs import new_job, submit
 
 DEATHS_UNTIL_LOST = 2 + 1 + 2  # two beside others, one with both lines, two of the first line alone
 
 
-def test_the_line_behind_a_deadly_one_is_not_blamed_for_its_workers_deaths(under_test: StoreUnderTest) -> None:
+def test_crashes_of_one_line_do_not_count_for_the_line_behind_it(under_test: StoreUnderTest) -> None:
     store = under_test.store
     (shard,) = submit(store, new_job(lines=2))
 
@@ -26,7 +26,7 @@ def test_the_line_behind_a_deadly_one_is_not_blamed_for_its_workers_deaths(under
     assert failed_after(1) == 2
 
 
-def test_a_worker_that_shows_up_twice_takes_only_its_own_silence_back(under_test: StoreUnderTest) -> None:
+def test_a_worker_that_shows_up_twice_uncounts_only_its_own_crash(under_test: StoreUnderTest) -> None:
     store = under_test.store
     (shard,) = submit(store, new_job(lines=2))
 
@@ -42,4 +42,4 @@ def test_a_worker_that_shows_up_twice_takes_only_its_own_silence_back(under_test
     die()
     store.work.renew([first], 60.0)
     die()
-    assert store.work.lease(shard, "worker", 60.0) is None  # two were silent: it is to be run alone
+    assert store.work.lease(shard, "worker", 60.0) is None  # two were lost: it is quarantined

@@ -23,7 +23,7 @@ from jobs.records.job import JobState, Lease, LeaseStatus, ShardRef
 from jobs.records.prompt import Prompt
 from jobs.stores.protocol import JobStore
 from jobs.stores.worker_facets import Leased, RunAlone
-from tests.stores.conftest import StoreUnderTest, memory_under_test, redis_under_test
+from tests.jobs.stores.conftest import StoreUnderTest, memory_under_test, redis_under_test
 from tests.support.sample_jobs import completed, failed, new_job, shard_stats, submit
 
 LONG = 60.0
@@ -57,7 +57,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.store: JobStore = self.under_test.store
         submit(self.store, new_job(lines=LINES, shard_size=SHARD_SIZE), known)
         self.leases: list[Lease] = []
-        self.dying: list[Lease] = []  # of workers that will have fallen silent when time has passed
+        self.dying: list[Lease] = []  # of workers that will be lost when time has passed
         self.seen: dict[int, Completion] = {}  # the results as they were after the last step
         self.writes = self.added = 0
 
@@ -81,7 +81,7 @@ class StoreMachine(RuleBasedStateMachine):
                 self._got(isolated, dies_soon)
 
     @rule(worker=WORKERS)
-    def back_up(self, worker: str) -> None:
+    def try_backup(self, worker: str) -> None:
         lease = self.store.work.try_backup("demo", worker, LONG, 0.0)
         if lease is not None:
             assert lease.backup and not self.store.jobs.get("job-1").ending
@@ -146,7 +146,7 @@ class StoreMachine(RuleBasedStateMachine):
             )
 
     @rule(expired_only=st.booleans())
-    def sweep(self, expired_only: bool) -> None:
+    def recover(self, expired_only: bool) -> None:
         self.store.recovery.recoverable_shards("demo", 10, expired_only)
 
     @rule()
@@ -220,7 +220,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert job.state is (early if job.ending else JobState.COMPLETED)
 
     def teardown(self) -> None:
-        """Whatever happened: one more worker and a sweep bring the job to its end, with every line once."""
+        """Whatever happened: one more worker and a recovery bring the job to its end, with every line once."""
         with suppress(JobConflict):
             self.store.control.resume("job-1")
         for _ in range(4):

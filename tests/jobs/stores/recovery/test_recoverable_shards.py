@@ -1,23 +1,23 @@
-"""The sweep: shards that nobody holds."""
+"""Shards that nobody holds can be recovered."""
 
 from __future__ import annotations
 
 from jobs.records.job import LeaseStatus, ShardRef
 from jobs.stores.protocol import JobStore
-from tests.stores.conftest import StoreUnderTest
+from tests.jobs.stores.conftest import StoreUnderTest
 from tests.support.sample_jobs import completed, new_job, prompts_of, shard_stats, submit
 
 LONG = 60.0
 
 
-def test_shards_that_were_never_leased_are_stranded(store: JobStore) -> None:
+def test_shards_that_were_never_leased_are_recoverable(store: JobStore) -> None:
     shards = submit(store, new_job())
     assert store.recovery.recoverable_shards("demo", 10) == shards
     assert store.recovery.recoverable_shards("demo", 2) == shards[:2]
     assert store.recovery.recoverable_shards("another model", 10) == []
 
 
-def test_held_and_finished_shards_are_not_stranded(store: JobStore) -> None:
+def test_held_and_finished_shards_are_not_recoverable(store: JobStore) -> None:
     finished, held, waiting = submit(store, new_job())
     lease = store.work.lease(finished, "worker-1", LONG)
     assert lease is not None
@@ -27,7 +27,7 @@ def test_held_and_finished_shards_are_not_stranded(store: JobStore) -> None:
     assert store.recovery.recoverable_shards("demo", 10) == [waiting]
 
 
-def test_a_job_that_is_still_submitted_has_no_stranded_shards(store: JobStore) -> None:
+def test_a_job_that_is_still_submitted_has_no_recoverable_shards(store: JobStore) -> None:
     spec = new_job()
     store.submissions.create(spec)
     store.submissions.add_shard(ShardRef(spec.id, 0), prompts_of(spec, 0))
@@ -45,7 +45,7 @@ def test_jobs_that_were_never_served_come_by_name(store: JobStore) -> None:
     assert [shard.job_id for shard in store.recovery.recoverable_shards("demo", 10)] == ["job-1", "job-2"]
 
 
-def test_a_released_shard_is_stranded(store: JobStore) -> None:
+def test_a_released_shard_is_recoverable(store: JobStore) -> None:
     (shard,) = submit(store, new_job(lines=2))
     lease = store.work.lease(shard, "worker-1", LONG)
     assert lease is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -11,27 +11,10 @@ import redis
 
 from jobs.keys import JobKeys
 from jobs.records.job import Lease
-from jobs.stores.connect import redis_client
 from jobs.stores.memory.store import MemoryJobStore
 from jobs.stores.protocol import JobStore
 from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.store import RedisJobStore
-from tests.support.valkey import ValkeyProcess, running_valkey
-
-
-@pytest.fixture(scope="session")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyProcess]:
-    """One real server for all of these tests."""
-    with running_valkey(tmp_path_factory.mktemp("valkey")) as server:
-        yield server
-
-
-@pytest.fixture
-def client(valkey: ValkeyProcess) -> Iterator[redis.Redis]:
-    """A client of the emptied server."""
-    with redis_client(valkey.url) as client:
-        client.flushall()
-        yield client
 
 
 @dataclass

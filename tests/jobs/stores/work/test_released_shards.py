@@ -1,4 +1,4 @@
-"""What a return, a renewal and a second runner leave of a lease, and what a job keeps."""
+"""What a return, a renewal and a backup leave of a lease, and what a job keeps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from jobs.errors import JobConflict
 from jobs.records.job import LeaseStatus
 from jobs.records.shard_stats import TimelineSample
 from jobs.stores.worker_facets import Leased
-from tests.stores.conftest import StoreUnderTest
+from tests.jobs.stores.conftest import StoreUnderTest
 from tests.support.sample_jobs import completed, new_job, shard_stats, submit
 
 
@@ -23,7 +23,7 @@ def test_a_shard_that_was_given_back_is_not_lost_by_its_worker_later(under_test:
     assert store.recovery.recoverable_shards("demo", 10) == [shard]
 
 
-def test_a_second_runner_does_not_keep_the_holders_lease_alive(under_test: StoreUnderTest) -> None:
+def test_a_backup_does_not_keep_the_holders_lease_alive(under_test: StoreUnderTest) -> None:
     store = under_test.store
     submit(store, new_job(lines=4))
     quick, slow = (store.work.lease_next("demo", worker, 60.0) for worker in ("quick", "slow"))

@@ -9,21 +9,21 @@ from jobs.records.completion import ErrorCode
 from jobs.records.job import JobState, Lease, LeaseStatus, ShardRef
 from jobs.stores.protocol import JobStore
 from jobs.stores.worker_facets import Leased, RunAlone
-from tests.stores.conftest import StoreUnderTest
+from tests.jobs.stores.conftest import StoreUnderTest
 from tests.support.sample_jobs import completed, new_job, shard_stats, submit
 
 LONG = 60.0
 
 
 class Fleet:
-    """Workers of a model, one after the other, that die while they run one of the poisonous lines."""
+    """Workers of a model, one after the other, that die while they run one of the crashing lines."""
 
-    def __init__(self, under_test: StoreUnderTest, poison: set[int]) -> None:
+    def __init__(self, under_test: StoreUnderTest, crashing: set[int]) -> None:
         self.store = under_test.store
         self.deaths = 0
         self.runs: list[list[int]] = []  # lines that were run together
         self._under_test = under_test
-        self._poison = poison
+        self._crashing = crashing
 
     def run_to_the_end(self) -> None:
         while self.store.recovery.recoverable_shards("demo", 10):
@@ -40,7 +40,7 @@ class Fleet:
     def _run(self, lease: Lease) -> None:
         while lines := [prompt.index for prompt in self.store.work.pending(lease)]:
             self.runs.append(lines)
-            if self._poison & set(lines):
+            if self._crashing & set(lines):
                 self.deaths += 1
                 self.store.work.renew([lease], self._under_test.ttl_seconds)
                 self._under_test.expire(lease)
@@ -54,22 +54,22 @@ def errors(store: JobStore) -> dict[int, ErrorCode]:
 
 
 def die(under_test: StoreUnderTest, shard: ShardRef, *, isolated: bool = False) -> Lease:
-    """A worker takes a shard and falls silent."""
+    """A worker takes a shard and is lost."""
     lease = under_test.store.work.lease(shard, "worker", under_test.ttl_seconds, isolated)
     assert lease is not None
     under_test.expire(lease)
     return lease
 
 
-@pytest.mark.parametrize(("lines", "poison"), [(1, {0}), (4, {0}), (4, {3}), (64, {40}), (64, {0, 63}), (9, {2, 4})])
-def test_only_the_lines_that_kill_are_lost(under_test: StoreUnderTest, lines: int, poison: set[int]) -> None:
+@pytest.mark.parametrize(("lines", "crashing"), [(1, {0}), (4, {0}), (4, {3}), (64, {40}), (64, {0, 63}), (9, {2, 4})])
+def test_only_the_lines_that_kill_are_lost(under_test: StoreUnderTest, lines: int, crashing: set[int]) -> None:
     store = under_test.store
     submit(store, new_job(lines=lines, shard_size=64))
-    fleet = Fleet(under_test, poison)
+    fleet = Fleet(under_test, crashing)
     fleet.run_to_the_end()
-    assert errors(store) == dict.fromkeys(poison, ErrorCode.WORKER_LOST)
+    assert errors(store) == dict.fromkeys(crashing, ErrorCode.WORKER_LOST)
     job = store.jobs.get("job-1")
-    assert (job.state, job.completed, job.failed) == (JobState.COMPLETED, lines - len(poison), len(poison))
+    assert (job.state, job.completed, job.failed) == (JobState.COMPLETED, lines - len(crashing), len(crashing))
 
 
 def test_a_line_in_sixty_four_costs_six_workers(under_test: StoreUnderTest) -> None:
@@ -81,7 +81,7 @@ def test_a_line_in_sixty_four_costs_six_workers(under_test: StoreUnderTest) -> N
     assert len(fleet.runs) < 25
 
 
-def test_a_suspect_is_run_only_by_a_worker_that_runs_nothing_else(under_test: StoreUnderTest) -> None:
+def test_a_quarantined_shard_is_run_only_by_a_worker_that_runs_nothing_else(under_test: StoreUnderTest) -> None:
     store = under_test.store
     (shard,) = submit(store, new_job(lines=2))
     for _ in range(2):
@@ -96,19 +96,19 @@ def test_a_suspect_is_run_only_by_a_worker_that_runs_nothing_else(under_test: St
     assert store.work.lease_next("demo", "worker", LONG) is None
 
 
-def test_shards_that_are_no_suspects_come_first(under_test: StoreUnderTest) -> None:
+def test_quarantined_shards_come_last(under_test: StoreUnderTest) -> None:
     store = under_test.store
-    suspect, other = submit(store, new_job(lines=4))
+    quarantined, other = submit(store, new_job(lines=4))
     for _ in range(2):
-        die(under_test, suspect)
-    assert store.recovery.recoverable_shards("demo", 10) == [suspect, other]  # its worker has just been lost
-    assert store.recovery.recoverable_shards("demo", 10) == [other, suspect]
+        die(under_test, quarantined)
+    assert store.recovery.recoverable_shards("demo", 10) == [quarantined, other]  # its worker has just been lost
+    assert store.recovery.recoverable_shards("demo", 10) == [other, quarantined]
     found = store.work.lease_next("demo", "worker", LONG)
     assert isinstance(found, Leased)
     assert found.lease.shard == other
 
 
-def test_neighbours_that_died_with_a_poisonous_shard_are_run_again_and_finish(under_test: StoreUnderTest) -> None:
+def test_neighbours_that_died_with_a_crashing_shard_are_run_again_and_finish(under_test: StoreUnderTest) -> None:
     store = under_test.store
     shards = submit(store, new_job(lines=6))
     for _ in range(2):
@@ -121,7 +121,7 @@ def test_neighbours_that_died_with_a_poisonous_shard_are_run_again_and_finish(un
     assert store.jobs.get("job-1").completed == 5
 
 
-def test_a_worker_whose_silence_would_seal_a_lines_fate_has_more_time_to_come_back(under_test: StoreUnderTest) -> None:
+def test_a_worker_whose_loss_would_fail_a_line_has_more_time_to_come_back(under_test: StoreUnderTest) -> None:
     store, ttl = under_test.store, under_test.ttl_seconds
     (shard,) = submit(store, new_job(lines=2))
     for _ in range(4):
@@ -168,7 +168,7 @@ def test_a_worker_that_was_only_cut_off_is_not_counted(under_test: StoreUnderTes
     assert store.work.lease(shard, "worker", LONG) is not None
 
 
-def test_one_sign_of_life_takes_one_silence_back(under_test: StoreUnderTest) -> None:
+def test_one_sign_of_life_uncounts_one_crash(under_test: StoreUnderTest) -> None:
     store = under_test.store
     (shard,) = submit(store, new_job(lines=2))
     lease = die(under_test, shard)
@@ -181,7 +181,7 @@ def test_one_sign_of_life_takes_one_silence_back(under_test: StoreUnderTest) -> 
     assert store.work.lease(shard, "worker", LONG) is None
 
 
-def test_a_line_that_finishes_clears_the_next_one_of_suspicion(under_test: StoreUnderTest) -> None:
+def test_a_line_that_finishes_counts_no_crash_for_the_next_one(under_test: StoreUnderTest) -> None:
     store = under_test.store
     (shard,) = submit(store, new_job(lines=2))
     for _ in range(2):

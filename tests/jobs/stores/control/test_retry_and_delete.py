@@ -48,7 +48,7 @@ def test_a_retried_job_ends_again_with_every_line_once(store: JobStore) -> None:
     assert [line.index for line in store.jobs.results("job-1")] == list(range(6))
 
 
-def test_a_retried_job_is_seen_by_the_sweep(store: JobStore) -> None:
+def test_a_retried_job_is_seen_by_the_recovery(store: JobStore) -> None:
     run_with_failures(store, {1})
     assert store.recovery.recoverable_shards("demo", 10) == []
     store.control.retry("job-1")

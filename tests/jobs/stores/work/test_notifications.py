@@ -1,4 +1,4 @@
-"""Who waits for news is woken when a client gives a job shards to run."""
+"""Workers that wait for a notification wake up when a client gives a job shards to run."""
 
 from __future__ import annotations
 
@@ -68,21 +68,21 @@ def test_whoever_waits_hears_of_it_once(store: JobStore, before: Act, act: Act) 
 
 
 @pytest.mark.parametrize(("before", "act"), WORK.values(), ids=WORK)
-def test_news_that_came_before_the_wait_are_not_missed(store: JobStore, before: Act, act: Act) -> None:
+def test_a_notification_that_came_before_the_wait_is_not_missed(store: JobStore, before: Act, act: Act) -> None:
     before(store)
     since = store.work.wait_for_notification("demo", None, AT_ONCE)
     act(store)
     assert store.work.wait_for_notification("demo", since, LONG) != since
 
 
-def test_other_models_and_jobs_without_lines_are_no_news(store: JobStore) -> None:
+def test_other_models_and_jobs_without_lines_send_no_notification(store: JobStore) -> None:
     submit(store, new_job(lines=1, model="other"))
     submit(store, new_job("empty", lines=0))
     assert store.work.wait_for_notification("demo", None, AT_ONCE) is None
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_news_are_read_in_both_protocols(valkey: ValkeyProcess, client: redis.Redis, protocol: int) -> None:
+def test_notifications_are_read_in_both_protocols(valkey: ValkeyProcess, client: redis.Redis, protocol: int) -> None:
     submit(RedisJobStore(RedisServer(client)), new_job(lines=1))
     with redis_client(f"{valkey.url}?protocol={protocol}") as other:
         store = RedisJobStore(RedisServer(other))
@@ -97,7 +97,7 @@ def server(tmp_path: Path) -> Iterator[ValkeyProcess]:
         yield server
 
 
-def test_a_server_that_has_become_full_keeps_no_news(server: ValkeyProcess) -> None:
+def test_a_server_that_has_become_full_keeps_no_notification(server: ValkeyProcess) -> None:
     with redis_client(server.url) as client:
         client.config_set("maxmemory", 1)
         JobIndex(RedisServer(client)).notify(new_job())

@@ -15,7 +15,7 @@ from jobs.records.job import JobState, Lease, LeaseStatus, ShardRef
 from jobs.stores.redis.closing import ShardCloser
 from jobs.stores.redis.connection.server import RedisServer, Word
 from jobs.stores.redis.store import RedisJobStore
-from tests.stores.conftest import redis_under_test
+from tests.jobs.stores.conftest import redis_under_test
 from tests.support.sample_jobs import completed, failed, new_job, prompts_of, shard_stats, submit
 
 LONG = 60.0
@@ -53,7 +53,7 @@ def texts(store: RedisJobStore) -> list[str | None]:
 
 
 def expired_and_cancelled(store: RedisJobStore, client: redis.Redis) -> Lease:
-    """The lease of a silent worker on the only shard of a job that is to be cancelled."""
+    """The lease of a lost worker on the only shard of a job that is to be cancelled."""
     (shard,) = submit(store, new_job(lines=2))
     lease = leased(store, shard)
     store.control.request_cancel("job-1")
@@ -92,7 +92,7 @@ def test_a_shard_lost_while_it_is_finished_stays_with_its_new_worker(
     assert redis_store.jobs.stats("job-1").workers == ()
 
 
-def test_a_line_written_while_the_sweep_closes_its_shard_keeps_its_completion(
+def test_a_line_written_while_the_recovery_closes_its_shard_keeps_its_completion(
     redis_store: RedisJobStore, client: redis.Redis
 ) -> None:
     lease = expired_and_cancelled(redis_store, client)
@@ -101,7 +101,7 @@ def test_a_line_written_while_the_sweep_closes_its_shard_keeps_its_completion(
     assert texts(redis_store) == [None, "in time"]
 
 
-def test_a_worker_that_wakes_up_while_the_sweep_closes_its_shard_keeps_it(
+def test_a_worker_that_wakes_up_while_the_recovery_closes_its_shard_keeps_it(
     redis_store: RedisJobStore, client: redis.Redis
 ) -> None:
     lease = expired_and_cancelled(redis_store, client)
@@ -111,7 +111,7 @@ def test_a_worker_that_wakes_up_while_the_sweep_closes_its_shard_keeps_it(
     assert redis_store.work.finish_shard(lease, shard_stats())
 
 
-def test_a_worker_that_wakes_up_while_the_sweep_drops_its_lease_keeps_it(
+def test_a_worker_that_wakes_up_while_the_recovery_drops_its_lease_keeps_it(
     redis_store: RedisJobStore, client: redis.Redis
 ) -> None:
     (shard,) = submit(redis_store, new_job(lines=2))
@@ -123,7 +123,7 @@ def test_a_worker_that_wakes_up_while_the_sweep_drops_its_lease_keeps_it(
     assert redis_store.work.lease(shard, "worker-2", LONG) is None
 
 
-def guilty(store: RedisJobStore, client: redis.Redis) -> Lease:
+def twice_crashed(store: RedisJobStore, client: redis.Redis) -> Lease:
     """The expired lease of a worker that ran one line alone, as another one did before it."""
     (shard,) = submit(store, new_job(lines=2))
     for _ in range(4):
@@ -138,7 +138,7 @@ def guilty(store: RedisJobStore, client: redis.Redis) -> Lease:
 def test_a_worker_that_wakes_up_while_its_line_is_given_up_keeps_it(
     redis_store: RedisJobStore, client: redis.Redis
 ) -> None:
-    lease = guilty(redis_store, client)
+    lease = twice_crashed(redis_store, client)
     server = InterruptedServer(client, "fail_line", lambda: redis_store.work.renew([lease], LONG))
     assert RedisJobStore(server).recovery.recoverable_shards("demo", 10) == []
     assert redis_store.work.write(lease, [completed(0), completed(1)]) == 2
@@ -147,21 +147,21 @@ def test_a_worker_that_wakes_up_while_its_line_is_given_up_keeps_it(
 def test_a_line_written_while_it_is_given_up_keeps_its_completion(
     redis_store: RedisJobStore, client: redis.Redis
 ) -> None:
-    lease = guilty(redis_store, client)
+    lease = twice_crashed(redis_store, client)
     server = InterruptedServer(client, "fail_line", lambda: redis_store.work.write(lease, [completed(0, "in time")]))
     assert RedisJobStore(server).recovery.recoverable_shards("demo", 10) == [lease.shard]
     assert texts(redis_store) == ["in time"]
 
 
-def test_two_sweeps_at_once_give_a_line_up_once(redis_store: RedisJobStore, client: redis.Redis) -> None:
-    lease = guilty(redis_store, client)
+def test_two_recoveries_at_once_give_a_line_up_once(redis_store: RedisJobStore, client: redis.Redis) -> None:
+    lease = twice_crashed(redis_store, client)
     server = InterruptedServer(client, "fail_line", lambda: redis_store.recovery.recoverable_shards("demo", 10))
     assert RedisJobStore(server).recovery.recoverable_shards("demo", 10) == []
     assert (redis_store.jobs.get("job-1").failed, texts(redis_store)) == (1, [None])
     assert redis_store.recovery.recoverable_shards("demo", 10) == [lease.shard]
 
 
-def test_two_sweeps_at_once_close_a_shard_once(redis_store: RedisJobStore, client: redis.Redis) -> None:
+def test_two_recoveries_at_once_close_a_shard_once(redis_store: RedisJobStore, client: redis.Redis) -> None:
     lease = expired_and_cancelled(redis_store, client)
     server = InterruptedServer(client, "close_unheld", lambda: redis_store.recovery.recoverable_shards("demo", 10))
     assert not ShardCloser(server).close_unheld(lease.shard)
@@ -236,8 +236,8 @@ def test_a_job_listed_while_it_is_created_stays_in_the_lists(redis_store: RedisJ
     assert redis_store.recovery.recoverable_shards("demo", 10) == [ShardRef("job-1", 0)]
 
 
-def test_a_job_swept_while_it_is_retried_stays_in_the_lists(redis_store: RedisJobStore, client: redis.Redis) -> None:
-    """The sweep finds an ended job among the unfinished ones, and removes it."""
+def test_a_job_retried_during_a_recovery_stays_listed(redis_store: RedisJobStore, client: redis.Redis) -> None:
+    """The recovery finds an ended job among the unfinished ones, and removes it."""
     (shard,) = submit(redis_store, new_job(lines=2))
     run(redis_store, shard, [failed(0), completed(1)])
     server = InterruptedServer(client, "reopen_failed", lambda: redis_store.recovery.recoverable_shards("demo", 10))

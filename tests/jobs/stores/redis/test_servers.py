@@ -44,5 +44,5 @@ def test_a_run_whose_job_is_gone_is_made_anew(client: redis.Redis) -> None:
     assert store.submissions.find_run("fingerprint") is None
 
 
-def test_a_wait_for_news_of_no_time_ends_at_once(client: redis.Redis) -> None:
+def test_a_wait_for_a_notification_of_no_time_ends_at_once(client: redis.Redis) -> None:
     assert RedisJobStore(RedisServer(client)).work.wait_for_notification("demo", None, 0.0) is None

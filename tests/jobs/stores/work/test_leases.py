@@ -7,7 +7,7 @@ import pytest
 from jobs.errors import LeaseLost
 from jobs.records.job import LeaseStatus, ShardRef
 from jobs.stores.protocol import JobStore
-from tests.stores.conftest import StoreUnderTest
+from tests.jobs.stores.conftest import StoreUnderTest
 from tests.support.sample_jobs import completed, new_job, shard_stats, submit
 
 LONG = 60.0

@@ -10,7 +10,7 @@ import pytest
 from jobs.records.job import Lease
 from jobs.stores.protocol import JobStore
 from jobs.stores.worker_facets import Leased
-from tests.stores.conftest import StoreUnderTest
+from tests.jobs.stores.conftest import StoreUnderTest
 from tests.support.sample_jobs import completed, new_job, shard_stats, submit
 
 LONG = 60.0

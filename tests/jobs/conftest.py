@@ -1,0 +1,26 @@
+"""A real server for the tests of the store and the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from jobs.stores.connect import redis_client
+from tests.support.valkey import ValkeyProcess, running_valkey
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyProcess]:
+    """One real server for all of these tests."""
+    with running_valkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def client(valkey: ValkeyProcess) -> Iterator[redis.Redis]:
+    """A client of the emptied server."""
+    with redis_client(valkey.url) as client:
+        client.flushall()
+        yield client
