@@ -29,7 +29,7 @@ from tests.support.sample_jobs import completed, failed, new_job, shard_stats, s
 LONG = 60.0
 LINES, SHARD_SIZE = 7, 3
 SHARDS = st.integers(0, 4)  # the last two are there once the job has been extended
-MOST_ADDED = 2
+MAX_ADDED = 2
 WORKERS = st.sampled_from(["worker-1", "worker-2", "worker-3"])
 
 
@@ -172,7 +172,7 @@ class StoreMachine(RuleBasedStateMachine):
     def the_deadline_passes(self) -> None:
         self.under_test.pass_deadline("job-1")
 
-    @precondition(lambda self: self.added < MOST_ADDED)
+    @precondition(lambda self: self.added < MAX_ADDED)
     @rule()
     def extend(self) -> None:
         line = LINES + self.added
