@@ -40,7 +40,7 @@ class Batch:
 
     @property
     def phase(self) -> Phase:
-        """Kind of step that runs the batch."""
+        """Kind of the batch's step: prefill, decode or mixed."""
         if self.num_decodes == 0:
             return "prefill"
         return "decode" if self.num_decodes == len(self.sequences) else "mixed"

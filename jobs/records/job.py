@@ -59,7 +59,7 @@ class NewJob(msgspec.Struct, frozen=True):
 
     @property
     def num_shards(self) -> int:
-        """Number of shards, those of added lines included."""
+        """Number of shards, including those of added lines."""
         return -(-(self.num_lines - self.added_lines) // self.shard_size) + self.added_shards
 
 
