@@ -14,7 +14,7 @@ from model.text.least_tokens import LeastTokens, pre_tokenizer_steps, state_of
 BATCH_CHARS = 1 << 19  # maximum characters that the library gets at a time: at most 2 MB
 
 # Qwen's pre-tokenizer ends a word between these two characters, and NFC joins nothing there. Therefore the two parts of
-# the text can be encoded separately. `tests/model_text/test_text_encoder.py` compares the ids.
+# the text can be encoded separately. `tests/model/text/test_text_encoder.py` compares the ids.
 _LETTER = "A-Za-zА-Яа-я\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fff\uac00-\ud7a3"
 _MARK = r" \n.,;:!?\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f"
 _CUT = re.compile(f"(?<=[{_LETTER}])(?=[{_MARK}])")

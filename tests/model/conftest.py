@@ -1,4 +1,4 @@
-"""Tiny checkpoints and a fixed number of threads for the model's tests."""
+"""Tiny checkpoints, tokenizers and a fixed number of threads for the model's tests."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from model.text.tokenizer import Tokenizer
+from tests.conftest import REPOSITORY
 from tests.support.tiny_checkpoint import write_tiny_checkpoint
 
 
@@ -37,3 +39,23 @@ def wide_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         num_key_value_heads=4,
         head_dim=128,
     )
+
+
+@pytest.fixture(scope="session")
+def qwen3_tokenizer(qwen3_tokenizer_folder: Path) -> Tokenizer:
+    return Tokenizer.from_folder(qwen3_tokenizer_folder)
+
+
+@pytest.fixture(scope="session", params=["demo", "Qwen3"])
+def chat_folder(request: pytest.FixtureRequest) -> Path:
+    """A tokenizer with a chat template: the demo model's, which is always there, and Qwen3's own."""
+    if request.param == "demo":
+        return REPOSITORY / "model" / "demo"
+    folder: Path = request.getfixturevalue("qwen3_tokenizer_folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chat_tokenizer(chat_folder: Path) -> Tokenizer:
+    """Each of them in turn."""
+    return Tokenizer.from_folder(chat_folder)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.sampling.sampling import SamplingBatch, SamplingRow, sample
-from tests.sampling.naive_sampling import draw
+from tests.model.sampling.naive_sampling import draw
 
 ROWS = st.builds(
     SamplingRow,

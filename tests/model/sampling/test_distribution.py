@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from model.sampling.sampling import SamplingRow
-from tests.sampling.naive_sampling import draw, kept
+from tests.model.sampling.naive_sampling import draw, kept
 
 DRAWS = 20_000
 

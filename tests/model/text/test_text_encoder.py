@@ -16,7 +16,7 @@ from tokenizers import AddedToken
 from jobs.records.model_card import builtin_demo_folder
 from model.text.least_tokens import LeastTokens
 from model.text.text_encoder import TextEncoder, TooManyTokens
-from tests.model_text.conversations import SNIPPETS
+from tests.model.text.conversations import SNIPPETS
 
 WORDS = [
     *SNIPPETS,

@@ -15,11 +15,11 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from model.kernels.triton.operators import paged_attention
 from model.kernels.triton.store_kv import store_kv
-from tests.kernels.paged_sequences import PAGE_SIZE, Heads, PagedSequences
+from tests.model.kernels.paged_sequences import PAGE_SIZE, Heads, PagedSequences
 
 HEADS = Heads(16, 8, 128)  # of Qwen3-0.6B
 

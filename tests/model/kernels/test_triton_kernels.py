@@ -15,8 +15,8 @@ import torch
 from model.ops.attention import reference_paged_attention
 from model.ops.kv_store import store_kv as plain_store_kv
 from tests.conftest import require
-from tests.kernels.paged_sequences import Heads, PagedSequences
-from tests.kernels.triton_interpreter import interpret_bfloat16_products
+from tests.model.kernels.paged_sequences import Heads, PagedSequences
+from tests.model.kernels.triton_interpreter import interpret_bfloat16_products
 
 LENGTHS = [1, 2, 63, 64, 65, 17, 130]
 LONG = [1100, 513, 3, 512]  # of several splits

@@ -13,7 +13,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from tools.demo_model.chat_format import chat_prompt
 
-_TEMPLATE = Path(__file__).resolve().parents[2] / "tools" / "demo_model" / "chat_template.jinja"
+_TEMPLATE = Path(__file__).resolve().parents[3] / "tools" / "demo_model" / "chat_template.jinja"
 _CONTENTS = (
     "Hi",
     "",

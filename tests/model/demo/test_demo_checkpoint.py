@@ -18,7 +18,7 @@ from tools.demo_model.held_out import HeldOutPrompt, held_out_prompts
 from tools.demo_model.network import TrainingQwen3
 from tools.demo_model.texts import CHAPTER_ANSWER, CHAPTER_PROMPT, GREETING, GREETING_ANSWER
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from model.sampling.sampling import SamplingRow
-from tests.sampling.naive_sampling import draw
+from tests.model.sampling.naive_sampling import draw
 
 GREEDY = SamplingRow()
 QWEN3_VOCABULARY = 151_936

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.conftest import require
-from tests.kernels.paged_sequences import PAGE_SIZE, Heads, PagedSequences
+from tests.model.kernels.paged_sequences import PAGE_SIZE, Heads, PagedSequences
 
 pytestmark = pytest.mark.usefixtures("built_kernels")
 

@@ -9,7 +9,7 @@ import torch
 
 from model.sampling.sampling import SamplingRow
 from model.sampling.uniform import uniform_bits
-from tests.sampling.naive_sampling import draw
+from tests.model.sampling.naive_sampling import draw
 
 MASK = 2**64 - 1
 GOLDEN = 0x9E3779B97F4A7C15

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.model_text.hub_server import COMMITS, HubServer
+from tests.model.checkpoint.hub_server import COMMITS, HubServer
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 SCRIPT = """
 import json, sys
 from jobs.errors import ModelUnusable

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.sampling.sampling import SamplingBatch, SamplingRow, sample
-from tests.sampling.naive_sampling import draw, penalised, possible_draws
+from tests.model.sampling.naive_sampling import draw, penalised, possible_draws
 
 TEMPERATURES = st.sampled_from([0.1, 0.6, 1.0, 2.5])
 SEEDS = st.integers(0, 2**63 - 1)
