@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 import torch
+from torch.nn.functional import silu
 
 from model.attention_metadata import AttentionMetadata
 from model.checkpoint.config import ModelConfig
@@ -17,12 +18,12 @@ from model.checkpoint.load import load_model_weights
 from model.kv_cache import PagedKVCache
 from model.layer_weights import LayerWeights, ModelWeights
 from model.layers import LayersFn, layer_by_layer
-from model.norm import rms_norm
 from model.ops import attention, kv_store  # noqa: F401 — registers the operators
 from model.ops.linear import Quantization, linear
 from model.ops.packed_rows import rows_of
 from model.rope import apply_rope, rope_tables
-from model.swiglu import swiglu
+
+SERIAL_ELEMENTS = 32_767  # PyTorch gives element-wise work below 32,768 elements to one thread
 
 
 def decoder_layer(  # noqa: PLR0913, PLR0917 — every input of the compiled function is explicit
@@ -57,6 +58,40 @@ def decoder_layer(  # noqa: PLR0913, PLR0917 — every input of the compiled fun
     gated = swiglu(ops.linear(x, weights.gate_up, 2 * intermediate))  # [T, I]
     out: torch.Tensor = hidden + ops.linear(gated, weights.down, hidden_size)
     return out
+
+
+def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+    """Return x / rms(x) over the last axis, scaled by `weight`.
+
+    The quotient is computed in float32 and rounded to x's dtype before the scaling. transformers rounds in this order.
+
+    Args:
+        x: [..., n]
+        weight: [n]
+        eps: Added to the mean square.
+    """
+    exact = x.float()
+    normalised = exact * torch.rsqrt(exact.square().mean(-1, keepdim=True) + eps)
+    return weight * normalised.to(x.dtype)
+
+
+def swiglu(gate_up: torch.Tensor) -> torch.Tensor:
+    """Return silu(gate) * up: [num_tokens, 2 * n] to [num_tokens, n].
+
+    Eager PyTorch on a CPU divides the elements evenly among threads. If a thread's share ends inside a row, its last
+    elements are computed one by one, with a different exponential function. The place of these elements depends on the
+    number of rows. Eager rows are therefore run in blocks that are small enough for one thread. Compiled code needs no
+    blocks, because it divides the work between rows.
+    """
+    if torch.compiler.is_compiling() or gate_up.device.type != "cpu":
+        return _swiglu(gate_up)
+    rows = max(1, SERIAL_ELEMENTS // gate_up.shape[1])
+    return torch.cat([_swiglu(block) for block in torch.split(gate_up, rows)])
+
+
+def _swiglu(gate_up: torch.Tensor) -> torch.Tensor:
+    gate, up = gate_up.chunk(2, dim=-1)
+    return silu(gate) * up
 
 
 plain_layers: LayersFn = layer_by_layer(decoder_layer)

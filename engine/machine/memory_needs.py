@@ -9,7 +9,7 @@ import torch
 from engine.config import QuantizeName
 from model.checkpoint.config import ModelConfig
 from model.checkpoint.load import EMBEDDING, LM_HEAD, expected_shapes
-from model.kernels.triton.splits import SPLIT_TOKENS
+from model.kernels.triton.tiles import SPLIT_TOKENS
 from model.ops.int8 import quantised_bytes
 
 FLOAT_BYTES = 4

@@ -11,7 +11,7 @@ import msgspec
 from jobs.errors import ModelUnusable
 from jobs.records.sampling import SamplingSettings
 
-MAX_CONTEXT = 100_000_000  # tokens; the worker has the same limit (`model.checkpoint.config_fields`)
+MAX_CONTEXT = 100_000_000  # tokens; the worker has the same limit (`model.checkpoint.config_checks`)
 
 
 class ModelCard(msgspec.Struct, frozen=True):

@@ -1,11 +1,15 @@
-"""The check that a model folder has all files of a checkpoint."""
+"""The files of a checkpoint: which there are, and what a JSON file holds. Reading them needs no tensor library."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from jobs.errors import ModelUnusable
-from model.checkpoint.json_file import read_json_object
+
+SINGLE_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
 
 
 def missing_files(folder: Path) -> list[str]:
@@ -15,12 +19,51 @@ def missing_files(folder: Path) -> list[str]:
         ModelUnusable: The index of a sharded checkpoint is damaged.
     """
     missing = [name for name in ("config.json", "tokenizer.json") if not (folder / name).is_file()]
-    index = folder / "model.safetensors.index.json"
-    if (folder / "model.safetensors").is_file():
-        return missing
+    if not any((folder / name).is_file() for name in (SINGLE_FILE, INDEX_FILE)):
+        return [*missing, SINGLE_FILE]
+    return missing + [name for name in weight_files(folder) if not (folder / name).is_file()]
+
+
+def weight_files(folder: Path) -> list[str]:
+    """Return the names of the safetensors files in `folder`. A single file takes precedence, as in transformers.
+
+    Raises:
+        ModelUnusable: There are no weights, or the index of a sharded checkpoint is damaged.
+    """
+    if (folder / SINGLE_FILE).is_file():
+        return [SINGLE_FILE]
+    index = folder / INDEX_FILE
     if not index.is_file():
-        return [*missing, "model.safetensors"]
+        raise ModelUnusable(
+            f"There are no weights in {folder}: neither {SINGLE_FILE} nor {INDEX_FILE}.",
+            "Name the folder that holds the model's files, in the safetensors format.",
+        )
     weight_map = read_json_object(index).get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
         raise ModelUnusable(f"{index} has no weight_map of file names.", "Download the model again.")
-    return missing + [name for name in sorted(set(weight_map.values())) if not (folder / name).is_file()]
+    names = sorted(set(weight_map.values()))
+    for name in names:
+        if Path(name).name != name:
+            raise ModelUnusable(
+                f"{index} names the file {name!r}, which is not in the index's folder.", "Download the model again."
+            )
+    return names
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a model's JSON file and return its object.
+
+    Raises:
+        ModelUnusable: The file is missing, not readable, or holds no JSON object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelUnusable(
+            f"There is no {path.name} in {path.parent}.", "Name the folder that holds the model's files."
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelUnusable(f"{path} cannot be read: {error}.", "Download the model again.") from error
+    if not isinstance(value, dict):
+        raise ModelUnusable(f"{path} holds no JSON object.", "Download the model again.")
+    return value

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from jobs.errors import ModelUnusable
-from model.checkpoint.config_checks import refuse_unsupported
-from model.checkpoint.config_fields import LARGEST, positive_number, size
-from model.checkpoint.json_file import read_json_object
+from model.checkpoint.checkpoint_files import read_json_object
+from model.checkpoint.config_checks import MAX_SIZES, positive_number, refuse_unsupported, size
 
 ModelDtype = Literal["float32", "bfloat16"]
 
@@ -136,7 +135,7 @@ def _yarn(rope: Mapping[str, Any], max_positions: int, path: Path) -> YarnConfig
 def _stretched(max_positions: int, yarn: YarnConfig, path: Path) -> int:
     """Return the tokens of context with YaRN. Raises `ModelUnusable` if there are too many."""
     stretched = yarn.factor * yarn.original_max_position_embeddings  # the product may be infinite
-    most = LARGEST["max_position_embeddings"]
+    most = MAX_SIZES["max_position_embeddings"]
     if stretched > most:
         raise ModelUnusable(
             f"{path}: YaRN's factor {yarn.factor:g} gives a context beyond {most:,} tokens.",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.errors import ModelUnusable
-from model.checkpoint.json_file import read_json_object
+from model.checkpoint.checkpoint_files import read_json_object
 
 
 @dataclass(frozen=True)

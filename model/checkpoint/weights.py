@@ -5,7 +5,6 @@ Errors name the tensors that are missing, unknown or damaged, or that have a wro
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -14,9 +13,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from jobs.errors import ModelUnusable
+from model.checkpoint.checkpoint_files import INDEX_FILE, weight_files
 
-SINGLE_FILE = "model.safetensors"
-INDEX_FILE = "model.safetensors.index.json"
 FLOAT_DTYPES = ("F32", "F16", "BF16")
 _NAMES_SHOWN = 5
 _FETCH = "Download the model again."
@@ -37,7 +35,7 @@ class Checkpoint:
         """Read the headers. Raises `ModelUnusable` if there are no weights, or if a file is missing or damaged."""
         self.folder = folder
         self._tensors: dict[str, TensorInfo] = {}
-        for name in _weight_files(folder):
+        for name in weight_files(folder):
             self._read_header(folder / name)
 
     def check(self, expected: Mapping[str, tuple[int, ...]], optional: Iterable[str] = ()) -> None:
@@ -96,24 +94,3 @@ class Checkpoint:
                 f"{', '.join(FLOAT_DTYPES)}.",
                 "Use another checkpoint of the same model.",
             )
-
-
-def _weight_files(folder: Path) -> list[str]:
-    """Return the names of the safetensors files in `folder`. A single file takes precedence, as in transformers."""
-    if (folder / SINGLE_FILE).is_file():
-        return [SINGLE_FILE]
-    index = folder / INDEX_FILE
-    try:
-        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        names = sorted(set(weight_map.values()))
-    except FileNotFoundError:
-        raise ModelUnusable(
-            f"There are no weights in {folder}: neither {SINGLE_FILE} nor {INDEX_FILE}.",
-            "Name the folder that holds the model's files, in the safetensors format.",
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelUnusable(f"{index} cannot be read: {error!r}.", _FETCH) from error
-    for name in names:
-        if not isinstance(name, str) or Path(name).name != name:
-            raise ModelUnusable(f"{index} names the file {name!r}, which is not in the index's folder.", _FETCH)
-    return names

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import torch
 
-from model.ops.decode_reference import decode_attention
 from model.ops.library import register
-from model.ops.prefill_reference import prefill_attention
+from model.ops.reference_attention import decode_attention, prefill_attention
 
 
 def reference_paged_attention(

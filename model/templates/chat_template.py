@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.errors import ModelUnusable
-from model.checkpoint.json_file import read_json_object
+from model.checkpoint.checkpoint_files import read_json_object
 from model.templates.template_process import RenderFailed, TemplateDamaged, TemplateProcess
 from model.text.messages import Message, MessagesInvalid
 

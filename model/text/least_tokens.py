@@ -12,7 +12,7 @@ from typing import Any
 import tokenizers
 from tokenizers.models import BPE
 
-from model.text.byte_alphabet import byte_letters, token_to_bytes
+from model.text.byte_level import byte_letters, token_to_bytes
 
 _ASCII_BEFORE_ASCII = re.compile(r"[\x00-\x7f]+(?=[\x00-\x7f])")
 

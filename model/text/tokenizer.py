@@ -9,11 +9,10 @@ from typing import Any
 import tokenizers
 
 from model.templates.chat_template import ChatTemplate
-from model.text.byte_alphabet import token_to_bytes
+from model.text.byte_level import TextStream, token_to_bytes
 from model.text.chat_encoder import ChatEncoder
 from model.text.messages import MessagesInvalid
 from model.text.text_encoder import Encoded, TextEncoder
-from model.text.text_stream import TextStream
 from model.text.tokenizer_file import load_backend
 
 

@@ -13,11 +13,10 @@ import torch
 import triton
 import triton.language as tl
 
-from model.kernels.triton.splits import SPLIT_TOKENS
-from model.kernels.triton.tiles import dot_precision, launch_options, padded_head_dim
+from model.kernels.triton.tiles import SPLIT_TOKENS, dot_precision, launch_options, padded_head_dim
 
 PROGRAMS = 4096  # several times the number that a large GPU runs at once, so that contexts of different length balance
-LEAST_ROWS = 16  # minimum rows of a tile for tensor cores; a group's queries are padded with zeros
+MIN_ROWS = 16  # minimum rows of a tile for tensor cores; a group's queries are padded with zeros
 
 
 @triton.jit(do_not_specialize=["table_width", "num_splits"])
@@ -141,7 +140,7 @@ def decode_attention(
         num_splits,
         scale * math.log2(math.e),
         GROUP=group,
-        ROWS=max(LEAST_ROWS, triton.next_power_of_2(group)),
+        ROWS=max(MIN_ROWS, triton.next_power_of_2(group)),
         DIM=head_dim,
         WIDTH=width,
         PAGE=page_size,

@@ -1,11 +1,14 @@
-"""Settings shared by the kernels: compile options, rounding of products, and sizes of tiles."""
+"""Settings shared by the kernels: compile options, rounding of products, and sizes of tiles and splits.
+
+This module must not import Triton, because the engine's memory estimate needs the sizes without Triton, too.
+"""
 
 from __future__ import annotations
 
 import torch
-import triton
 
-LEAST_WIDTH = 16  # minimum length of the axis that `tl.dot` sums over
+SPLIT_TOKENS = 512  # context tokens per split; one split keeps a program busy for some microseconds
+MIN_WIDTH = 16  # minimum length of the axis that `tl.dot` sums over
 
 
 def dot_precision(dtype: torch.dtype) -> str:
@@ -27,9 +30,9 @@ def launch_options(dtype: torch.dtype) -> dict[str, int | bool]:
 
 def padded_head_dim(head_dim: int) -> int:
     """Return the power of two to which a head is padded. Elements beyond the head are masked."""
-    return max(LEAST_WIDTH, int(triton.next_power_of_2(head_dim)))
+    return max(MIN_WIDTH, 1 << (head_dim - 1).bit_length())
 
 
 def page_size_fits(page_size: int) -> bool:
     """Return True if pages of this size can be the tiles of the attention kernels."""
-    return page_size >= LEAST_WIDTH and page_size == triton.next_power_of_2(page_size)
+    return page_size >= MIN_WIDTH and page_size.bit_count() == 1

@@ -11,7 +11,7 @@ from engine.scheduling.sequence import Sequence
 from engine.stopping.stop_checker import StopChecker
 from engine.stopping.stop_strings import TokenStream
 from jobs.records.sampling import SamplingParams
-from model.text.text_stream import TextStream
+from model.text.byte_level import TextStream
 
 BYTES = {1: b"a", 2: b"b", 3: "ü".encode()[:1]}
 

@@ -12,7 +12,7 @@ import torch
 from jobs.errors import ModelUnusable
 from jobs.records.model_card import MAX_CONTEXT, card_of_folder
 from model.checkpoint.config import ModelConfig
-from model.checkpoint.config_fields import LARGEST
+from model.checkpoint.config_checks import MAX_SIZES
 from model.qwen3 import Qwen3ForCausalLM
 from tests.support.tiny_checkpoint import write_tiny_checkpoint
 
@@ -28,7 +28,7 @@ def folder_with(folder: Path, **fields: Any) -> Path:
 
 
 @pytest.mark.parametrize("value", HUGE)
-@pytest.mark.parametrize("name", [name for name in LARGEST if not name.startswith("original")])
+@pytest.mark.parametrize("name", [name for name in MAX_SIZES if not name.startswith("original")])
 def test_a_size_that_no_model_has_is_refused_in_one_line(tmp_path: Path, name: str, value: int) -> None:
     folder = folder_with(tmp_path, **{name: value})
     with pytest.raises(ModelUnusable, match=rf"{name} is .*; it must be a whole number from 1 to") as refused:
@@ -69,7 +69,7 @@ def test_a_number_of_any_length_is_an_error_of_the_file(tmp_path: Path, digits: 
     "fields", [{"max_position_embeddings": 10**9}, {"max_position_embeddings": 10**400}, {"rope_parameters": YARN}]
 )
 def test_submit_refuses_the_same_contexts_as_a_worker(tmp_path: Path, fields: dict[str, Any]) -> None:
-    assert LARGEST["max_position_embeddings"] == MAX_CONTEXT
+    assert MAX_SIZES["max_position_embeddings"] == MAX_CONTEXT
     with pytest.raises(ModelUnusable, match="must be from 1 to 100,000,000"):
         card_of_folder(folder_with(tmp_path, **fields), "m")
 

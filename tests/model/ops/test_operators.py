@@ -9,14 +9,13 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from model.norm import rms_norm
 from model.ops import onednn
 from model.ops.attention import reference_paged_attention
 from model.ops.kv_store import store_kv
 from model.ops.linear import linear, pack_weight
 from model.ops.row_invariance import is_row_invariant
+from model.qwen3 import rms_norm, swiglu
 from model.rope import apply_rope
-from model.swiglu import swiglu
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 ROW_COUNTS = (1, 2, 3, 9, 16, 33, 64, 65, 100, 127, 200, 1030)

@@ -1,7 +1,7 @@
 // Operations on rows between the matrix products, in bfloat16: norms, rotation, gating. Each row's bits depend on that
 // row alone.
 //
-// Values are rounded where the model's own operations round them (model/norm.py, model/rope.py, model/swiglu.py).
+// Values are rounded where the model's own operations round them (model/qwen3.py, model/rope.py).
 #pragma once
 
 #include <algorithm>
