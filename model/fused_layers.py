@@ -8,7 +8,7 @@ from model.attention_metadata import AttentionMetadata
 from model.kernels.build import kernels_loaded
 from model.kv_cache import PagedKVCache
 from model.layer_weights import LayerWeights
-from model.ops.linear import is_packed_for_own_kernel
+from model.ops.packed_weight import is_packed_for_own_kernel
 
 
 def can_fuse(layers: list[LayerWeights]) -> bool:

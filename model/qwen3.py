@@ -20,7 +20,7 @@ from model.layer_weights import LayerWeights, ModelWeights
 from model.layers import LayersFn, layer_by_layer
 from model.ops import attention, kv_store  # noqa: F401 — registers the operators
 from model.ops.linear import Quantization, linear
-from model.ops.packed_rows import rows_of
+from model.ops.packed_weight import rows_of
 from model.rope import apply_rope, rope_tables
 
 SERIAL_ELEMENTS = 32_767  # PyTorch gives element-wise work below 32,768 elements to one thread

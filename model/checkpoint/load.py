@@ -14,7 +14,7 @@ from model.checkpoint.config import ModelConfig
 from model.checkpoint.weights import Checkpoint
 from model.layer_weights import LayerShape, LayerWeights, ModelWeights
 from model.ops.linear import Quantization, pack_weight
-from model.ops.packed_rows import has_readable_rows
+from model.ops.packed_weight import has_readable_rows
 from model.sampling.output_screen import OutputScreen
 
 EMBEDDING = "model.embed_tokens.weight"

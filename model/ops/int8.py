@@ -14,7 +14,6 @@ from __future__ import annotations
 import torch
 
 GROUP = 256  # values that share a scale
-PLAIN_AXES, PACKED_AXES = 3, 5  # axes of a weight from `quantise_weight`, and of one repacked by the kernel
 _SCALE_BYTES = 4
 _LARGEST = 127
 _SMALLEST = 1e-30  # a group without larger magnitudes becomes zero: the inverse of its scale could be infinite

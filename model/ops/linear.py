@@ -16,12 +16,12 @@ import torch.nn.functional as F  # noqa: N812 - PyTorch's own name for it
 from model.kernels.build import kernels_loaded
 from model.ops import int8, onednn
 from model.ops.library import register
+from model.ops.packed_weight import WeightForm, form_of
 from model.ops.row_invariance import MOST_ROWS, is_row_invariant
 
 Quantization = Literal["none", "int8"]
 
 BLOCK_ROWS = 64  # fixed number of rows per product, if a kernel's bits depend on the number of rows
-AMX_AXES, DOT_AXES = 6, 4  # axes of weights packed for these kernels (model/kernels/cpu/common/dispatch.cpp)
 AMX_STEP, DOT_STEP = 32, 2  # in_features must be a multiple of this: on AMX tiles, and in pairs by AVX-512
 WIDENED_VALUES = 1 << 18  # values of a weight converted to float32 at once: 1 MiB, which stays in a cache
 
@@ -71,16 +71,6 @@ def int8_kernel_available() -> bool:
     return kernels_loaded() and bool(torch.ops.qwen_batch_cpu.int8_available())
 
 
-def is_packed_for_own_kernel(weight: torch.Tensor) -> bool:
-    """Return True if this project's own kernels multiply this weight from `pack_weight`."""
-    return not weight.is_mkldnn and weight.dim() in {AMX_AXES, DOT_AXES, int8.PACKED_AXES}
-
-
-def is_packed_for_dot_products(weight: torch.Tensor) -> bool:
-    """Return True if a weight from `pack_weight` is multiplied in pairs by AVX-512, not on AMX tiles."""
-    return not weight.is_mkldnn and weight.dim() == DOT_AXES
-
-
 def _pack(weight: torch.Tensor) -> torch.Tensor:
     return onednn.pack(weight) if onednn.can_pack(weight.dtype) else weight
 
@@ -101,7 +91,7 @@ def plain_linear(x: torch.Tensor, weight: torch.Tensor, out_features: int) -> to
     On a CPU a row's bits do not depend on the number of rows or on the other rows. If the kernel does not guarantee
     that on this machine (`kernel_is_row_invariant`), it gets only blocks of `BLOCK_ROWS` rows.
     """
-    if weight.dim() == int8.PLAIN_AXES:
+    if form_of(weight) is WeightForm.INT8:
         return int8.int8_linear(x, weight)
     if x.device.type != "cpu":
         return F.linear(x, weight)
@@ -118,7 +108,7 @@ def kernel_is_row_invariant(in_features: int, out_features: int, dtype: torch.dt
 
 
 def _product(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    if weight.is_mkldnn:
+    if form_of(weight) is WeightForm.ONEDNN:
         return onednn.product(x, weight)
     if weight.dtype == torch.bfloat16:
         return _widened_product(x, weight).to(x.dtype)

@@ -10,7 +10,8 @@ from typing import Self
 
 import torch
 
-from model.ops.linear import int8_kernel_available, is_packed_for_dot_products
+from model.ops.linear import int8_kernel_available
+from model.ops.packed_weight import WeightForm, form_of
 
 _LARGEST_NORM = 1e18  # maximum norm of a row, as in model/kernels/cpu/output/screen_errors.h
 
@@ -32,7 +33,7 @@ class OutputScreen:
             head: The output layer [valid_vocab, hidden_size].
             packed: `head` after `pack_weight`.
         """
-        if not is_packed_for_dot_products(packed) or not int8_kernel_available():
+        if form_of(packed) is not WeightForm.DOT or not int8_kernel_available():
             return None
         weight, errors = torch.ops.qwen_batch_cpu.screen_pack(head.contiguous())
         return cls(weight, errors) if (errors < _LARGEST_NORM).all() else None

@@ -11,7 +11,7 @@ import torch
 
 from engine.execution.next_tokens import NextTokens
 from model.ops.linear import int8_kernel_available
-from model.ops.packed_rows import rows_of
+from model.ops.packed_weight import rows_of
 from model.qwen3 import Qwen3ForCausalLM
 from model.sampling.output_screen import OutputScreen
 from model.sampling.sampling import SamplingRow

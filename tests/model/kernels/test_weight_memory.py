@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from model.memory.zeroed_memory import HUGE_PAGE
-from model.ops.linear import Quantization, int8_kernel_available, is_packed_for_own_kernel, pack_weight
+from model.ops.linear import Quantization, int8_kernel_available, pack_weight
+from model.ops.packed_weight import is_packed_for_own_kernel
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere weights lie in the heap")
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from model.ops.linear import Quantization, pack_weight
-from model.ops.packed_rows import has_readable_rows, rows_of
+from model.ops.packed_weight import has_readable_rows, rows_of
 from model.qwen3 import Qwen3ForCausalLM
 from tests.support.tiny_checkpoint import write_tiny_checkpoint
 
