@@ -29,11 +29,11 @@ def layer_by_layer(layer_fn: LayerFn) -> LayersFn:
         metadata: AttentionMetadata,
         last_only: bool,
     ) -> torch.Tensor:
-        for weights, of_layer in zip(layers, cache.layers, strict=True):
+        for weights, layer_cache in zip(layers, cache.layers, strict=True):
             hidden = layer_fn(
                 hidden,
                 weights,
-                of_layer,
+                layer_cache,
                 cos,
                 sin,
                 metadata.slots,

@@ -135,10 +135,10 @@ def _yarn(rope: Mapping[str, Any], max_positions: int, path: Path) -> YarnConfig
 def _stretched(max_positions: int, yarn: YarnConfig, path: Path) -> int:
     """Return the tokens of context with YaRN. Raises `ModelUnusable` if there are too many."""
     stretched = yarn.factor * yarn.original_max_position_embeddings  # the product may be infinite
-    most = MAX_SIZES["max_position_embeddings"]
-    if stretched > most:
+    limit = MAX_SIZES["max_position_embeddings"]
+    if stretched > limit:
         raise ModelUnusable(
-            f"{path}: YaRN's factor {yarn.factor:g} gives a context beyond {most:,} tokens.",
+            f"{path}: YaRN's factor {yarn.factor:g} gives a context beyond {limit:,} tokens.",
             "Use a smaller factor in that file.",
         )
     return max(max_positions, int(stretched))

@@ -29,19 +29,19 @@ class GenerationConfig:
                 list of token ids.
         """
         file = Path(path) / "generation_config.json"
-        said = _eos_token_ids(read_json_object(file), file) if file.exists() else ()
-        if said:
-            return cls(said)
+        eos_ids = _eos_token_ids(read_json_object(file), file) if file.exists() else ()
+        if eos_ids:
+            return cls(eos_ids)
         file = Path(path) / "config.json"
         return cls(_eos_token_ids(read_json_object(file), file))
 
 
 def _eos_token_ids(config: Mapping[str, Any], file: Path) -> tuple[int, ...]:
-    said = config.get("eos_token_id")
-    ids = said if isinstance(said, list) else [] if said is None else [said]
+    value = config.get("eos_token_id")
+    ids = value if isinstance(value, list) else [] if value is None else [value]
     if any(isinstance(token, bool) or not isinstance(token, int) or token < 0 for token in ids):
         raise ModelUnusable(
-            f"eos_token_id in {file} is {said!r:.80}; it must be a token id or a list of token ids.",
+            f"eos_token_id in {file} is {value!r:.80}; it must be a token id or a list of token ids.",
             "Download the model again.",
         )
     return tuple(dict.fromkeys(ids))

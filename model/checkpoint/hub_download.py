@@ -90,7 +90,7 @@ def _explained(error: Exception, repository: str, revision: str | None) -> Model
             f"The model {repository} cannot be stored: {error}.",
             "Free space, or set HF_HOME to a folder on another disk.",
         )
-    refusal = next((said for kind, said in _REFUSALS if isinstance(error, kind)), None)
+    refusal = next((texts for kind, texts in _REFUSALS if isinstance(error, kind)), None)
     if refusal is not None:
         return ModelUnusable(*(text.format(repository=repository, revision=revision) for text in refusal))
     reason = str(error.__cause__ or error) or type(error).__name__

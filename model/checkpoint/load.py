@@ -97,10 +97,10 @@ class _Reader:
     def _stacked(self, *names: str) -> torch.Tensor:
         shapes = [self._checkpoint.shape(name) for name in names]
         heights = [shape[0] for shape in shapes]
-        whole = torch.empty(sum(heights), *shapes[0][1:], dtype=self._dtype, device=self._device)
-        for name, part in zip(names, torch.split(whole, heights), strict=True):
+        stacked = torch.empty(sum(heights), *shapes[0][1:], dtype=self._dtype, device=self._device)
+        for name, part in zip(names, torch.split(stacked, heights), strict=True):
             self._checkpoint.read_into(name, part)
-        return whole
+        return stacked
 
 
 def _layer(read: _Reader, config: ModelConfig, index: int) -> LayerWeights:

@@ -15,8 +15,8 @@ import torch
 
 GROUP = 256  # values that share a scale
 _SCALE_BYTES = 4
-_LARGEST = 127
-_SMALLEST = 1e-30  # a group without larger magnitudes becomes zero: the inverse of its scale could be infinite
+_MAX_VALUE = 127
+_MIN_MAGNITUDE = 1e-30  # a group without larger magnitudes becomes zero: the inverse of its scale could be infinite
 _OFFSET = 128  # the kernels multiply unsigned by signed bytes
 _ROWS_AT_ONCE = 4096  # rows of a weight quantised at once, to bound the memory for their float32 copies
 
@@ -46,9 +46,9 @@ def quantise(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     groups = -(-rows.shape[1] // GROUP)
     padded = torch.nn.functional.pad(rows.float(), (0, groups * GROUP - rows.shape[1])).view(-1, groups, GROUP)
     largest = padded.abs().amax(-1)
-    # Not `_LARGEST / largest`: PyTorch would multiply by the rounded reciprocal, and the kernels divide.
-    inverse = torch.where(largest > _SMALLEST, torch.full_like(largest, _LARGEST) / largest, 0.0)
-    return (padded * inverse.unsqueeze(-1)).round_(), largest / _LARGEST
+    # Not `_MAX_VALUE / largest`: PyTorch would multiply by the rounded reciprocal, and the kernels divide.
+    inverse = torch.where(largest > _MIN_MAGNITUDE, torch.full_like(largest, _MAX_VALUE) / largest, 0.0)
+    return (padded * inverse.unsqueeze(-1)).round_(), largest / _MAX_VALUE
 
 
 def int8_linear(x: torch.Tensor, plain: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ from model.kernels.build import kernels_loaded
 from model.ops import int8, onednn
 from model.ops.library import register
 from model.ops.packed_weight import WeightForm, form_of
-from model.ops.row_invariance import MOST_ROWS, is_row_invariant
+from model.ops.row_invariance import MAX_ROWS, is_row_invariant
 
 Quantization = Literal["none", "int8"]
 
@@ -129,9 +129,9 @@ def _product_of_any_rows(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     num_rows = x.shape[0]
     if num_rows == 1:  # a single row would run in a matrix-vector kernel, which rounds differently
         return _product(_padded(x, 2), weight)[:1]
-    if num_rows <= MOST_ROWS:
+    if num_rows <= MAX_ROWS:
         return _product(x, weight)
-    return torch.cat([_product_of_any_rows(part, weight) for part in torch.split(x, MOST_ROWS)])
+    return torch.cat([_product_of_any_rows(part, weight) for part in torch.split(x, MAX_ROWS)])
 
 
 def _product_in_blocks(x: torch.Tensor, weight: torch.Tensor, out_features: int) -> torch.Tensor:
@@ -139,11 +139,11 @@ def _product_in_blocks(x: torch.Tensor, weight: torch.Tensor, out_features: int)
     if num_rows == BLOCK_ROWS:
         return _product(x, weight)
     out = x.new_empty(num_rows, out_features)
-    whole = num_rows - num_rows % BLOCK_ROWS
-    for start in range(0, whole, BLOCK_ROWS):
+    num_full = num_rows - num_rows % BLOCK_ROWS
+    for start in range(0, num_full, BLOCK_ROWS):
         out[start : start + BLOCK_ROWS] = _product(x[start : start + BLOCK_ROWS], weight)
-    if whole < num_rows:
-        out[whole:] = _product(_padded(x[whole:], BLOCK_ROWS), weight)[: num_rows - whole]
+    if num_full < num_rows:
+        out[num_full:] = _product(_padded(x[num_full:], BLOCK_ROWS), weight)[: num_rows - num_full]
     return out
 
 

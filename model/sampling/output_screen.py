@@ -13,7 +13,7 @@ import torch
 from model.ops.linear import int8_kernel_available
 from model.ops.packed_weight import WeightForm, form_of
 
-_LARGEST_NORM = 1e18  # maximum norm of a row, as in model/kernels/cpu/output/screen_errors.h
+_MAX_NORM = 1e18  # maximum norm of a row, as in model/kernels/cpu/output/screen_errors.h
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class OutputScreen:
         if form_of(packed) is not WeightForm.DOT or not int8_kernel_available():
             return None
         weight, errors = torch.ops.qwen_batch_cpu.screen_pack(head.contiguous())
-        return cls(weight, errors) if (errors < _LARGEST_NORM).all() else None
+        return cls(weight, errors) if (errors < _MAX_NORM).all() else None
 
     def largest(
         self, hidden: torch.Tensor, packed: torch.Tensor, counts: torch.Tensor, valid_vocab: int

@@ -23,8 +23,8 @@ class BlockedLogits:
     """Logits divided into blocks, without a copy. An incomplete last block is padded with -inf."""
 
     logits: torch.Tensor  # [n, vocab]
-    whole: torch.Tensor  # [n, vocab // block, block], a view
-    last: torch.Tensor | None  # [n, 1, block], the incomplete block
+    full: torch.Tensor  # the complete blocks, [n, vocab // block, block], a view
+    partial: torch.Tensor | None  # [n, 1, block], the incomplete block
     maxima: torch.Tensor  # [n, ceil(vocab / block)]
 
     @classmethod
@@ -33,28 +33,28 @@ class BlockedLogits:
         rows, vocab = logits.shape
         if vocab < block:
             return cls.from_logits(pad(logits, (0, block - vocab), value=-torch.inf), block)
-        num_whole, rest = divmod(vocab, block)
-        whole = logits[:, : num_whole * block].view(rows, num_whole, block)
+        num_full, rest = divmod(vocab, block)
+        full = logits[:, : num_full * block].view(rows, num_full, block)
         if rest == 0:
-            return cls(logits, whole, None, whole.amax(-1))
-        last = pad(logits[:, -rest:], (0, block - rest), value=-torch.inf).view(rows, 1, block)
-        return cls(logits, whole, last, torch.cat((whole.amax(-1), last.amax(-1)), dim=1))
+            return cls(logits, full, None, full.amax(-1))
+        partial = pad(logits[:, -rest:], (0, block - rest), value=-torch.inf).view(rows, 1, block)
+        return cls(logits, full, partial, torch.cat((full.amax(-1), partial.amax(-1)), dim=1))
 
-    def look_into(self, rows: torch.Tensor, blocks: torch.Tensor) -> torch.Tensor:
+    def gather_blocks(self, rows: torch.Tensor, blocks: torch.Tensor) -> torch.Tensor:
         """Return the logits [m, b, block] of the blocks [m, b] of the rows [m]."""
         rows = rows[:, None]
-        if self.last is None:
-            return self.whole[rows, blocks]
-        num_whole = self.whole.shape[1]
-        inside = self.whole[rows, blocks.clamp(max=num_whole - 1)]
-        return torch.where((blocks == num_whole)[:, :, None], self.last[rows.squeeze(1)], inside)
+        if self.partial is None:
+            return self.full[rows, blocks]
+        num_full = self.full.shape[1]
+        inside = self.full[rows, blocks.clamp(max=num_full - 1)]
+        return torch.where((blocks == num_full)[:, :, None], self.partial[rows.squeeze(1)], inside)
 
 
 def best_token(blocked: BlockedLogits, rows: torch.Tensor) -> torch.Tensor:
     """Return the id [m] int64 of the largest logit in each of the rows [m] int64; on ties, the lowest id."""
     block = blocked.maxima[rows].argmax(-1, keepdim=True)
-    inside = blocked.look_into(rows, block).squeeze(1)
-    return block.squeeze(1) * blocked.whole.shape[2] + inside.argmax(-1)
+    inside = blocked.gather_blocks(rows, block).squeeze(1)
+    return block.squeeze(1) * blocked.full.shape[2] + inside.argmax(-1)
 
 
 def best_tokens(blocked: BlockedLogits, rows: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -72,14 +72,12 @@ def best_tokens(blocked: BlockedLogits, rows: torch.Tensor, count: int) -> tuple
     """
     starts = torch.arange(0, blocked.maxima.shape[1] * BLOCK, BLOCK, device=rows.device).expand(len(rows), -1)
     block = _top(blocked.maxima[rows], starts, count)
-    values, ids = _look_into_small_blocks(blocked.look_into(rows, block), starts.gather(1, block), count)
+    values, ids = _gather_small_blocks(blocked.gather_blocks(rows, block), starts.gather(1, block), count)
     best = _top(values, ids, count, ordered=True)
     return ids.gather(1, best), values.gather(1, best)
 
 
-def _look_into_small_blocks(
-    values: torch.Tensor, starts: torch.Tensor, count: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _gather_small_blocks(values: torch.Tensor, starts: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the logits of the best small blocks, and their ids, from blocks [m, b, 64] with first ids [m, b]."""
     small = values.view(len(values), -1, _SMALL_BLOCK)
     small_starts = starts[:, :, None] + torch.arange(0, BLOCK, _SMALL_BLOCK, device=starts.device)

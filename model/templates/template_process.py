@@ -94,8 +94,8 @@ class TemplateProcess:
             raise TemplateDamaged(f"while it was compiled {end.reason}") from end
         if answer:
             helper.stop()
-            said = json.loads(answer)
-            raise TemplateDamaged(f"{said['message']} (line {said['line']})")
+            error = json.loads(answer)
+            raise TemplateDamaged(f"{error['message']} (line {error['line']})")
         return helper
 
 

@@ -113,7 +113,7 @@ def _compile(request: bytes) -> tuple[dict[str, jinja2.Template], bytes]:
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - a template can make jinja2's own compiler fail in many ways
-        return {}, json.dumps({"message": _said(error), "line": 1}).encode()
+        return {}, json.dumps({"message": _message(error), "line": 1}).encode()
 
 
 def _render(templates: Mapping[str, jinja2.Template], request: bytes) -> bytes:
@@ -124,10 +124,10 @@ def _render(templates: Mapping[str, jinja2.Template], request: bytes) -> bytes:
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - a template's operations can raise any error
-        return FAILED + _said(error).encode(errors="replace")
+        return FAILED + _message(error).encode(errors="replace")
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return f"{str(error) or type(error).__name__:.500}"
 
 

@@ -38,7 +38,7 @@ class ChatEncoder:
         self._special_tokens = ControlTokens([token.content for token in added.values() if token.special])
 
     def encode_each(
-        self, conversations: Iterable[tuple[object, Mapping[str, Any]]], most_tokens: int | None = None
+        self, conversations: Iterable[tuple[object, Mapping[str, Any]]], max_tokens: int | None = None
     ) -> Iterator[Encoded]:
         """Yield the ids of each conversation, or its error.
 
@@ -61,11 +61,11 @@ class ChatEncoder:
                 unmarked.append(text)
                 size += len(text) if isinstance(text, str) else 0
             if mark is not None or size >= BATCH_CHARS:
-                yield from self._encoder.encode_each(unmarked, most_tokens)
+                yield from self._encoder.encode_each(unmarked, max_tokens)
                 unmarked, size = [], 0
             if mark is not None and isinstance(text, str):
-                yield self._encode_marked(text, mark, most_tokens)
-        yield from self._encoder.encode_each(unmarked, most_tokens)
+                yield self._encode_marked(text, mark, max_tokens)
+        yield from self._encoder.encode_each(unmarked, max_tokens)
 
     def _checked(self, messages: object, kwargs: Mapping[str, Any]) -> _Checked:
         try:
@@ -77,12 +77,12 @@ class ChatEncoder:
             parts = [self._special_tokens.break_up(part, mark) for part in parts]
         return _Checked(Conversation(*parts), mark)
 
-    def _encode_marked(self, text: str, mark: str, most_tokens: int | None) -> Encoded:
+    def _encode_marked(self, text: str, mark: str, max_tokens: int | None) -> Encoded:
         """Encode a prompt in which a mark breaks up the control tokens of messages."""
         ids: list[int] = []
         try:
             for is_added, piece in self._added_tokens.split(text):
-                room = None if most_tokens is None else most_tokens - len(ids)
+                room = None if max_tokens is None else max_tokens - len(ids)
                 if is_added:
                     more: list[int] | TooManyTokens = [self._added_ids[piece]]
                 else:
@@ -90,7 +90,7 @@ class ChatEncoder:
                 if isinstance(more, TooManyTokens):
                     return TooManyTokens(len(ids) + more.at_least, exact=False)
                 ids += more
-                if most_tokens is not None and len(ids) > most_tokens:
+                if max_tokens is not None and len(ids) > max_tokens:
                     return TooManyTokens(len(ids), exact=False)
         except ValueError as error:
             return error

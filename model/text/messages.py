@@ -103,8 +103,8 @@ def _checked_message(message: object, where: str) -> Message:
 def _checked_role(role: object, where: str) -> str:
     known = _SAME_ROLE.get(role, role) if isinstance(role, str) else role
     if known not in ROLES:
-        said = "is missing" if role is None else f"is {role!r:.60}"
-        raise MessagesInvalid(f"`{where}.role` {said}; it must be one of {', '.join(ROLES)}")
+        fault = "is missing" if role is None else f"is {role!r:.60}"
+        raise MessagesInvalid(f"`{where}.role` {fault}; it must be one of {', '.join(ROLES)}")
     return str(known)
 
 
@@ -127,8 +127,8 @@ def _text_of(part: object, where: str) -> str:
     if isinstance(part, Mapping) and part.get("type", "text") == "text" and isinstance(part.get("text"), str):
         return str(part["text"])
     kind = part.get("type") if isinstance(part, Mapping) else None
-    said = f"has the type {kind!r:.60}" if kind is not None and kind != "text" else f"is {kind_of(part)} without text"
-    raise MessagesInvalid(f'`{where}` {said}; this model reads text alone: {{"type": "text", "text": "…"}}')
+    fault = f"has the type {kind!r:.60}" if kind is not None and kind != "text" else f"is {kind_of(part)} without text"
+    raise MessagesInvalid(f'`{where}` {fault}; this model reads only text: {{"type": "text", "text": "…"}}')
 
 
 def _check_tool_calls(calls: object, where: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import tokenizers
 
-from model.text.least_tokens import LeastTokens, pre_tokenizer_steps, state_of
+from model.text.token_lower_bound import TokenLowerBound, pre_tokenizer_steps, state_of
 
 BATCH_CHARS = 1 << 19  # maximum characters that the library gets at a time: at most 2 MB
 
@@ -56,38 +56,38 @@ class TextEncoder:
         self._batch_chars = batch_chars
         self._backend = backend
         self._lock = lock or threading.Lock()
-        self._least_tokens = LeastTokens(backend)
+        self._lower_bound = TokenLowerBound(backend)
         self._can_cut = _can_cut(backend)
 
     def sibling(self, backend: tokenizers.Tokenizer) -> TextEncoder:
         """Return an encoder for another tokenizer. Both share a lock, so that their memory does not add up."""
         return TextEncoder(backend, self._lock, self._batch_chars)
 
-    def encode(self, text: str, most_tokens: int | None = None) -> list[int] | TooManyTokens:
+    def encode(self, text: str, max_tokens: int | None = None) -> list[int] | TooManyTokens:
         """Return the ids of one text of any length.
 
         Args:
             text: The text. Special tokens spelled out in it become these tokens, if the backend knows them.
-            most_tokens: Maximum number of tokens. A text with more is not encoded to its end.
+            max_tokens: Maximum number of tokens. A text with more is not encoded to its end.
 
         Raises:
             ValueError: The text has a lone surrogate, or the tokenizer fails on it.
         """
         text.encode()  # raises UnicodeEncodeError, a ValueError; the backend would only say "must be str"
-        if most_tokens is not None and len(text) > max(self._batch_chars, most_tokens):
-            least = self._least_tokens.of(text)
-            if least > most_tokens:
-                return TooManyTokens(least, exact=False)
+        if max_tokens is not None and len(text) > max(self._batch_chars, max_tokens):
+            lower_bound = self._lower_bound.of(text)
+            if lower_bound > max_tokens:
+                return TooManyTokens(lower_bound, exact=False)
         ids: list[int] = []
         for piece, is_last in self._pieces(text):
             (encoding,) = self._encode_batch([piece])
             count = len(ids) + len(encoding)
-            if most_tokens is not None and count > most_tokens:
+            if max_tokens is not None and count > max_tokens:
                 return TooManyTokens(count, exact=is_last)
             ids += encoding.ids
         return ids
 
-    def encode_each(self, texts: Iterable[str | ValueError], most_tokens: int | None = None) -> Iterator[Encoded]:
+    def encode_each(self, texts: Iterable[str | ValueError], max_tokens: int | None = None) -> Iterator[Encoded]:
         """Encode many texts and yield the result of each. Short texts are encoded together.
 
         A failure yields an error instead of ids. Errors in the input are yielded unchanged.
@@ -97,32 +97,32 @@ class TextEncoder:
         for text in texts:
             length = len(text) if isinstance(text, str) else 0
             if size + length > self._batch_chars:
-                yield from self._encode_together(batch, most_tokens)
+                yield from self._encode_together(batch, max_tokens)
                 batch, size = [], 0
             batch.append(text)
             size += length
-        yield from self._encode_together(batch, most_tokens)
+        yield from self._encode_together(batch, max_tokens)
 
-    def _encode_together(self, batch: Sequence[str | ValueError], most_tokens: int | None) -> Iterator[Encoded]:
+    def _encode_together(self, batch: Sequence[str | ValueError], max_tokens: int | None) -> Iterator[Encoded]:
         texts = [text for text in batch if isinstance(text, str)]
         try:
             encodings = iter(self._encode_batch(texts)) if sum(map(len, texts)) <= self._batch_chars else None
         except ValueError:
             encodings = None
         if encodings is None:
-            yield from (self._encode_or_error(text, most_tokens) for text in batch)
+            yield from (self._encode_or_error(text, max_tokens) for text in batch)
             return
         for text in batch:
             if not isinstance(text, str):
                 yield text
                 continue
             encoding = next(encodings)
-            too_many = most_tokens is not None and len(encoding) > most_tokens
+            too_many = max_tokens is not None and len(encoding) > max_tokens
             yield TooManyTokens(len(encoding), exact=True) if too_many else encoding.ids
 
-    def _encode_or_error(self, text: str | ValueError, most_tokens: int | None) -> Encoded:
+    def _encode_or_error(self, text: str | ValueError, max_tokens: int | None) -> Encoded:
         try:
-            return self.encode(text, most_tokens) if isinstance(text, str) else text
+            return self.encode(text, max_tokens) if isinstance(text, str) else text
         except ValueError as error:
             return error
 

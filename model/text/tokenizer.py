@@ -62,15 +62,15 @@ class Tokenizer:
         """
         return _ids(self._encoder.encode(text))
 
-    def encode_batch(self, texts: Iterable[str], most_tokens: int | None = None) -> list[Encoded]:
+    def encode_batch(self, texts: Iterable[str], max_tokens: int | None = None) -> list[Encoded]:
         """Encode many texts on all processors. The result of a failed text is its error.
 
         Args:
             texts: The texts, which are taken a few MB at a time.
-            most_tokens: Maximum number of tokens. The result of a longer text is `TooManyTokens`. Encoding stops as
+            max_tokens: Maximum number of tokens. The result of a longer text is `TooManyTokens`. Encoding stops as
                 soon as the text is known to be too long, at best before it begins.
         """
-        return list(self._encoder.encode_each(texts, most_tokens))
+        return list(self._encoder.encode_each(texts, max_tokens))
 
     def encode_messages(self, messages: object, /, **chat_template_kwargs: object) -> list[int]:
         """Return the ids of a conversation, rendered by the chat template up to the start of the assistant's answer.
@@ -91,16 +91,16 @@ class Tokenizer:
         return _ids(encoded)
 
     def encode_conversations(
-        self, conversations: Iterable[tuple[object, Mapping[str, Any]]], most_tokens: int | None = None
+        self, conversations: Iterable[tuple[object, Mapping[str, Any]]], max_tokens: int | None = None
     ) -> list[Encoded]:
         """Encode many conversations, each a pair of messages and `chat_template_kwargs` (see `encode_messages`).
 
-        The result of a failed conversation is its error. `most_tokens` has the meaning of `encode_batch`.
+        The result of a failed conversation is its error. `max_tokens` has the meaning of `encode_batch`.
         """
         if self._chat_encoder is None:
             missing = MessagesInvalid("this model has no chat template; give `prompt` instead of `messages`")
             return [missing for _ in conversations]
-        return list(self._chat_encoder.encode_each(conversations, most_tokens))
+        return list(self._chat_encoder.encode_each(conversations, max_tokens))
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         """Return the text of token ids. Invalid UTF-8 becomes U+FFFD. Unknown ids are skipped."""

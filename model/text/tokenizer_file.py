@@ -12,8 +12,8 @@ import msgspec
 import tokenizers
 
 from jobs.errors import ModelUnusable
-from model.text.least_tokens import pre_tokenizer_steps
 from model.text.text_encoder import QWEN_PATTERN, is_panic
+from model.text.token_lower_bound import pre_tokenizer_steps
 from model.text.tokenizer_probe import PATIENCE_SECONDS
 
 MAX_FILE_BYTES = 256 << 20  # Qwen3's file has 11 MB
@@ -109,12 +109,12 @@ def _probe(content: _File, file: Path) -> None:
             timeout=PATIENCE_SECONDS,
             check=False,
         )
-        said, status = done.stdout.strip(), done.returncode
+        fault, status = done.stdout.strip(), done.returncode
     except subprocess.TimeoutExpired:
-        said, status = "", -1
-    if said or status:
+        fault, status = "", -1
+    if fault or status:
         raise ModelUnusable(
             f"{file} cannot be used: its normalizer or pre-tokenizer "
-            f"{said or 'takes too much time or memory for a short text'}.",
+            f"{fault or 'takes too much time or memory for a short text'}.",
             "Name another model.",
         )

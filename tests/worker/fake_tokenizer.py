@@ -16,14 +16,14 @@ class FakeTokenizer:
     def __init__(self) -> None:
         self.calls = 0  # of `encode_batch`
 
-    def encode_batch(self, texts: Iterable[str], most_tokens: int) -> list[Encoded]:
+    def encode_batch(self, texts: Iterable[str], max_tokens: int) -> list[Encoded]:
         self.calls += 1
-        return [_encoded(text, most_tokens) for text in texts]
+        return [_encoded(text, max_tokens) for text in texts]
 
     def encode_conversations(
-        self, conversations: Iterable[tuple[Any, Mapping[str, Any]]], most_tokens: int
+        self, conversations: Iterable[tuple[Any, Mapping[str, Any]]], max_tokens: int
     ) -> list[Encoded]:
-        return [_encoded(_rendered(messages), most_tokens) for messages, _ in conversations]
+        return [_encoded(_rendered(messages), max_tokens) for messages, _ in conversations]
 
 
 def _rendered(messages: Sequence[dict[str, Any]]) -> str | ValueError:
@@ -32,11 +32,11 @@ def _rendered(messages: Sequence[dict[str, Any]]) -> str | ValueError:
     return "".join(f"<{message['role']}>{message['content']}" for message in messages)
 
 
-def _encoded(text: str | ValueError, most_tokens: int) -> Encoded:
+def _encoded(text: str | ValueError, max_tokens: int) -> Encoded:
     if isinstance(text, ValueError):
         return text
     try:
         text.encode()
     except ValueError as error:
         return error
-    return [ord(char) for char in text] if len(text) <= most_tokens else TooManyTokens(len(text), exact=True)
+    return [ord(char) for char in text] if len(text) <= max_tokens else TooManyTokens(len(text), exact=True)

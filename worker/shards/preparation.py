@@ -22,14 +22,14 @@ log = logging.getLogger(__name__)
 class PromptTokenizer(Protocol):
     """The tokenizer's interface for `Preparation` (`model.text.tokenizer.Tokenizer`). Results keep the inputs' order.
 
-    An input of more than `most_tokens` tokens gives `TooManyTokens`, and one that cannot be encoded gives a ValueError.
+    An input of more than `max_tokens` tokens gives `TooManyTokens`, and one that cannot be encoded gives a ValueError.
     """
 
-    def encode_batch(self, texts: Iterable[str], most_tokens: int) -> list[Encoded]:
+    def encode_batch(self, texts: Iterable[str], max_tokens: int) -> list[Encoded]:
         """Return the token ids of each text."""
 
     def encode_conversations(
-        self, conversations: Iterable[tuple[object, Mapping[str, Any]]], most_tokens: int
+        self, conversations: Iterable[tuple[object, Mapping[str, Any]]], max_tokens: int
     ) -> list[Encoded]:
         """Render each pair of messages and `chat_template_kwargs` with the chat template. Returns the token ids."""
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken
 
 from jobs.records.model_card import builtin_demo_folder
-from model.text.least_tokens import LeastTokens
 from model.text.text_encoder import TextEncoder, TooManyTokens
+from model.text.token_lower_bound import TokenLowerBound
 from tests.model.text.conversations import SNIPPETS
 
 WORDS = [
@@ -58,8 +58,8 @@ def backend(request: pytest.FixtureRequest) -> tokenizers.Tokenizer:
 
 
 @pytest.fixture(scope="module")
-def least(backend: tokenizers.Tokenizer) -> LeastTokens:
-    return LeastTokens(backend)
+def lower_bound(backend: tokenizers.Tokenizer) -> TokenLowerBound:
+    return TokenLowerBound(backend)
 
 
 def whole(backend: tokenizers.Tokenizer, text: str) -> list[int]:
@@ -84,7 +84,7 @@ def test_a_text_in_pieces_has_the_ids_of_the_whole_text(backend: tokenizers.Toke
 def test_a_long_text_is_indeed_cut(backend: tokenizers.Tokenizer) -> None:
     encoder = TextEncoder(backend, batch_chars=20)
     text = "Hello world, this is a text. " * 50
-    few = encoder.encode(text, most_tokens=30)
+    few = encoder.encode(text, max_tokens=30)
     assert isinstance(few, TooManyTokens)
     assert 30 < few.at_least < len(whole(backend, text))
     assert not few.exact
@@ -96,19 +96,19 @@ def test_a_long_text_is_indeed_cut(backend: tokenizers.Tokenizer) -> None:
 @example("e\u0301" * 50)
 @example(" " * 1_000)
 @example("=" * 1_000)
-def test_no_text_has_fewer_tokens_than_its_length_says(
-    backend: tokenizers.Tokenizer, least: LeastTokens, text: str
+def test_no_text_has_fewer_tokens_than_its_lower_bound(
+    backend: tokenizers.Tokenizer, lower_bound: TokenLowerBound, text: str
 ) -> None:
-    assert least.of(text) <= len(whole(backend, text))
+    assert lower_bound.of(text) <= len(whole(backend, text))
 
 
-def test_the_floor_is_reached_by_the_longest_token(qwen3_tokenizer_folder: Path) -> None:
+def test_a_text_of_the_longest_token_reaches_the_lower_bound(qwen3_tokenizer_folder: Path) -> None:
     backend = backend_of(qwen3_tokenizer_folder)
-    assert LeastTokens(backend).of(" " * 12_800) == len(whole(backend, " " * 12_800)) == 100
+    assert TokenLowerBound(backend).of(" " * 12_800) == len(whole(backend, " " * 12_800)) == 100
 
 
-def test_every_character_that_nfc_shortens_stays_above_the_floor(
-    backend: tokenizers.Tokenizer, least: LeastTokens
+def test_every_character_that_nfc_shortens_keeps_the_lower_bound(
+    backend: tokenizers.Tokenizer, lower_bound: TokenLowerBound
 ) -> None:
     changed = [
         text
@@ -120,15 +120,15 @@ def test_every_character_that_nfc_shortens_stays_above_the_floor(
     assert len(changed) > 10_000
     for start in range(0, len(changed), 500):
         text = "".join(changed[start : start + 500])
-        assert least.of(text) <= len(whole(backend, text))
+        assert lower_bound.of(text) <= len(whole(backend, text))
 
 
 @pytest.mark.parametrize("flag", ["lstrip", "rstrip"])
-def test_a_token_that_swallows_spaces_leaves_no_floor_and_no_cuts(flag: str) -> None:
+def test_a_token_that_swallows_spaces_leaves_no_lower_bound_and_no_cuts(flag: str) -> None:
     backend = backend_of(builtin_demo_folder())
-    assert LeastTokens(backend).of("a" * 100) > 0
+    assert TokenLowerBound(backend).of("a" * 100) > 0
     backend.add_special_tokens([AddedToken("<gap>", special=True, **{flag: True})])
-    assert LeastTokens(backend).of("a" * 100) == 0
+    assert TokenLowerBound(backend).of("a" * 100) == 0
     text = "a " * 500 + "<gap>" + " a" * 500
     assert TextEncoder(backend, batch_chars=2).encode(text) == whole(backend, text)
 
@@ -142,7 +142,7 @@ def test_other_parts_than_qwens_are_never_cut(qwen3_tokenizer_folder: Path) -> N
 
 @pytest.mark.parametrize("text", [" " * 12_000_000, "a" * 12_000_000, "<|im_end|>" * 990_000])
 def test_what_cannot_fit_is_refused_before_it_is_encoded(backend: tokenizers.Tokenizer, text: str) -> None:
-    refused = TextEncoder(backend).encode(text, most_tokens=2_000)
+    refused = TextEncoder(backend).encode(text, max_tokens=2_000)
     assert isinstance(refused, TooManyTokens)
     assert not refused.exact
     assert refused.at_least > 2_000
@@ -150,6 +150,6 @@ def test_what_cannot_fit_is_refused_before_it_is_encoded(backend: tokenizers.Tok
 
 def test_a_long_text_that_fits_is_encoded(qwen3_tokenizer_folder: Path) -> None:
     backend = backend_of(qwen3_tokenizer_folder)
-    ids = TextEncoder(backend).encode(" " * 1_280_000, most_tokens=10_000)
+    ids = TextEncoder(backend).encode(" " * 1_280_000, max_tokens=10_000)
     assert isinstance(ids, list)
     assert len(ids) == 10_000

@@ -17,7 +17,7 @@ from model.text.byte_level import byte_letters, token_to_bytes
 _ASCII_BEFORE_ASCII = re.compile(r"[\x00-\x7f]+(?=[\x00-\x7f])")
 
 
-class LeastTokens:
+class TokenLowerBound:
     """Computes a lower bound of the number of tokens in a text. Thread-safe.
 
     A token covers only its own bytes. Let L be the length of the longest token that contains a given byte: then each
