@@ -6,6 +6,7 @@
 #include "vector_attention.h"
 
 namespace qwen_batch {
+namespace attention_run_detail {
 namespace {
 
 template <typename T>
@@ -92,10 +93,12 @@ std::unique_ptr<RunAttention> vector_run(const DecodeStep<uint16_t>& step, const
 #endif
 
 }  // namespace
+}  // namespace attention_run_detail
 
 template <typename T>
 std::unique_ptr<RunAttention> run_at(const DecodeStep<T>& step, int64_t item, int64_t heads, int64_t round,
                                      int64_t end) {
+  using namespace attention_run_detail;
   const Item sequence = step.sequence_of(item);
   const Run<T> run = step.run(item, heads);
 #if QWEN_BATCH_HAS_AVX512

@@ -22,6 +22,7 @@ using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
 namespace qwen_batch {
+namespace decode_attention_detail {
 namespace {
 
 template <typename T>
@@ -50,6 +51,7 @@ void decode_as(const Tensor& q, const Tensor& cache, const Tensor& lens, const T
 }
 
 }  // namespace
+}  // namespace decode_attention_detail
 
 // Returns attention [sequences, query heads, dim], like `q`.
 // q [sequences, query heads, dim]; cache [pages, 2, kv heads, page size, dim];
@@ -68,10 +70,10 @@ Tensor decode_attention(const Tensor& q, const Tensor& cache, const Tensor& lens
   check(pages.dim <= 512 && pages.page_size <= 512, "decode_attention: head size and page size must be at most 512");
   Tensor out = torch::stable::empty_like(q);
   if (q.scalar_type() == ScalarType::BFloat16) {
-    decode_as<uint16_t>(q, cache, lens, tables, scale, out);
+    decode_attention_detail::decode_as<uint16_t>(q, cache, lens, tables, scale, out);
   } else {
     check(q.scalar_type() == ScalarType::Float, "decode_attention: q must be float32 or bfloat16");
-    decode_as<float>(q, cache, lens, tables, scale, out);
+    decode_attention_detail::decode_as<float>(q, cache, lens, tables, scale, out);
   }
   return out;
 }

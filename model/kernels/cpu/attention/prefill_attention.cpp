@@ -21,6 +21,7 @@ using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
 namespace qwen_batch {
+namespace prefill_attention_detail {
 namespace {
 
 #if QWEN_BATCH_HAS_AVX512
@@ -127,6 +128,7 @@ class QueryBlock {
 #endif  // QWEN_BATCH_HAS_AVX512
 
 }  // namespace
+}  // namespace prefill_attention_detail
 
 void PrefillStep::check_bounds(int64_t tokens, int64_t pages) const {
   check(query_start[0] == 0 && query_start[sequences] == tokens, "prefill_attention: query_start does not cover q");
@@ -174,6 +176,7 @@ int64_t PrefillPlan::place(const PrefillStep& step, int64_t sequence, int64_t he
 }
 
 void PrefillPlan::attend(const Member& member, const PrefillStep& step) const {
+  using namespace prefill_attention_detail;
   const int64_t group = step.query_heads / step.heads;
   auto* keys = static_cast<uint16_t*>(packed_.mutable_data_ptr());
   auto* values = keys + packed_.size(1);
@@ -207,7 +210,7 @@ bool prefill_attention_available(int64_t dim, int64_t page_size) {
 #if QWEN_BATCH_HAS_AMX
   if (!amx_granted()) return false;
 #endif
-  return dim % 32 == 0 && dim <= MAX_DIM && page_size % KEY_BLOCK == 0;
+  return dim % 32 == 0 && dim <= prefill_attention_detail::MAX_DIM && page_size % KEY_BLOCK == 0;
 #else
   return false;
 #endif

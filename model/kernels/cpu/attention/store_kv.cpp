@@ -14,6 +14,7 @@ using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
 namespace qwen_batch {
+namespace store_kv_detail {
 namespace {
 
 // Copies x [tokens, heads, dim] into the cache. x may be a view whose tokens lie further apart. `behind` is the offset
@@ -49,6 +50,7 @@ void store_kv(const Tensor& k, const Tensor& v, Tensor cache, const Tensor& slot
 }
 
 }  // namespace
+}  // namespace store_kv_detail
 }  // namespace qwen_batch
 
-STABLE_TORCH_LIBRARY_IMPL(qwen_batch, CPU, m) { m.impl("store_kv", TORCH_BOX(&qwen_batch::store_kv)); }
+STABLE_TORCH_LIBRARY_IMPL(qwen_batch, CPU, m) { m.impl("store_kv", TORCH_BOX(&qwen_batch::store_kv_detail::store_kv)); }

@@ -17,6 +17,7 @@
 using torch::headeronly::ScalarType;
 
 namespace qwen_batch {
+namespace dispatch_detail {
 namespace {
 
 constexpr int64_t MAX_DECODE_SIZE = 512;  // max head size and max page size of the decode kernel
@@ -34,14 +35,10 @@ Tensor in_python(const char* name, const Args&... args) {
   return torch::stable::detail::to<Tensor>(stack[0]);
 }
 
-}  // namespace
-
 Tensor linear(const Tensor& x, const Tensor& weight, int64_t out_features) {
   if (PackedWeight::is_packed(weight)) return product_of(x, weight, out_features);
   return in_python("qwen_batch::linear_in_python", x, weight, out_features);
 }
-
-bool attention_is_enabled() { return attention_enabled; }
 
 Tensor paged_attention(const Tensor& q, const Tensor& cache, const Tensor& query_start, const Tensor& context_lens,
                        const Tensor& page_tables, double scale, bool is_decode) {
@@ -57,15 +54,20 @@ Tensor paged_attention(const Tensor& q, const Tensor& cache, const Tensor& query
                    is_decode);
 }
 
+}  // namespace
+}  // namespace dispatch_detail
+
+bool attention_is_enabled() { return dispatch_detail::attention_enabled; }
+
 }  // namespace qwen_batch
 
 STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) { m.def("enable_attention(bool enabled) -> ()"); }
 
 STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {
-  m.impl("enable_attention", TORCH_BOX(&qwen_batch::enable_attention));
+  m.impl("enable_attention", TORCH_BOX(&qwen_batch::dispatch_detail::enable_attention));
 }
 
 STABLE_TORCH_LIBRARY_IMPL(qwen_batch, CPU, m) {
-  m.impl("linear", TORCH_BOX(&qwen_batch::linear));
-  m.impl("paged_attention", TORCH_BOX(&qwen_batch::paged_attention));
+  m.impl("linear", TORCH_BOX(&qwen_batch::dispatch_detail::linear));
+  m.impl("paged_attention", TORCH_BOX(&qwen_batch::dispatch_detail::paged_attention));
 }

@@ -9,6 +9,7 @@
 #if QWEN_BATCH_HAS_AVX512
 
 namespace qwen_batch {
+namespace layer_detail {
 namespace {
 
 // Calls `row(i)` for each of the member's rows.
@@ -41,9 +42,11 @@ void rotate_and_store(const LayerWeights& weights, const LayerSizes& sizes, cons
 }
 
 }  // namespace
+}  // namespace layer_detail
 
 void project(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows,
              uint16_t* cache, Overlap* overlap) {
+  using namespace layer_detail;
   const int64_t n = sizes.hidden;
   for_rows(member, rows.count, [&](int64_t i) {
     rms_norm_row(rows.hidden + i * n, weights.input_norm, rows.normed + i * n, n, sizes.eps);
@@ -56,6 +59,7 @@ void project(const Member& member, const LayerWeights& weights, const LayerSizes
 
 void finish(const Member& member, const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows,
             Overlap* overlap) {
+  using namespace layer_detail;
   const int64_t n = sizes.hidden;
   const auto add = [&](int64_t i) { add_row(rows.hidden + i * n, rows.projected + i * n, rows.hidden + i * n, n); };
   multiply_and_wait(member, rows, rows.narrow, weights.o, rows.projected, overlap);

@@ -12,6 +12,7 @@
 #if QWEN_BATCH_HAS_AVX512
 
 namespace qwen_batch {
+namespace layer_steps_detail {
 namespace {
 
 constexpr int64_t ROWS_PER_THREAD = 20;  // half of them take longer to multiply than the weights take to read
@@ -92,8 +93,10 @@ bool halves_pay(const Model& model, int64_t rows_of_the_smaller) {
 }
 
 }  // namespace
+}  // namespace layer_steps_detail
 
 void run_step(const Model& model, const StepRows& step) {
+  using namespace layer_steps_detail;
   const int64_t middle = std::min(step.decode.sequences, (step.rows.count + 1) / 2);
   if (halves_pay(model, std::min(middle, step.rows.count - middle))) return run_in_halves(model, step, middle);
   run_whole(model, step);

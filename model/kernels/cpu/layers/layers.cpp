@@ -18,6 +18,7 @@
 using torch::headeronly::ScalarType;
 
 namespace qwen_batch {
+namespace layers_detail {
 namespace {
 
 using Tensors = std::vector<Tensor>;
@@ -216,6 +217,7 @@ Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors cach
 }
 
 }  // namespace
+}  // namespace layers_detail
 }  // namespace qwen_batch
 
 STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
@@ -227,6 +229,6 @@ STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
 }
 
 STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {
-  m.impl("layers_available", TORCH_BOX(&qwen_batch::layers_available));
-  m.impl("decoder_layers", TORCH_BOX(&qwen_batch::decoder_layers));
+  m.impl("layers_available", TORCH_BOX(&qwen_batch::layers_detail::layers_available));
+  m.impl("decoder_layers", TORCH_BOX(&qwen_batch::layers_detail::decoder_layers));
 }

@@ -24,6 +24,7 @@ using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
 namespace qwen_batch {
+namespace screen_detail {
 namespace {
 
 #if QWEN_BATCH_HAS_VNNI
@@ -208,6 +209,7 @@ std::tuple<Tensor, Tensor> largest_logits(const Tensor& hidden, const Tensor& we
 }
 
 }  // namespace
+}  // namespace screen_detail
 }  // namespace qwen_batch
 
 STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
@@ -217,5 +219,5 @@ STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
 }
 
 STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {
-  m.impl("largest_logits", TORCH_BOX(&qwen_batch::largest_logits));
+  m.impl("largest_logits", TORCH_BOX(&qwen_batch::screen_detail::largest_logits));
 }

@@ -20,6 +20,7 @@ using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
 namespace qwen_batch {
+namespace screen_pack_detail {
 namespace {
 
 using namespace int8;
@@ -83,10 +84,11 @@ std::tuple<Tensor, Tensor> screen_pack(const Tensor& w) {
 }
 
 }  // namespace
+}  // namespace screen_pack_detail
 }  // namespace qwen_batch
 
 STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) { m.def("screen_pack(Tensor w) -> (Tensor, Tensor)"); }
 
 STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {
-  m.impl("screen_pack", TORCH_BOX(&qwen_batch::screen_pack));
+  m.impl("screen_pack", TORCH_BOX(&qwen_batch::screen_pack_detail::screen_pack));
 }

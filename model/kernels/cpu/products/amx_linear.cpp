@@ -25,6 +25,7 @@ using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
 namespace qwen_batch {
+namespace amx_linear_detail {
 namespace {
 
 constexpr int64_t TILE_K = 32;
@@ -170,13 +171,15 @@ Tensor amx_pack(const Tensor& w) {
 int64_t row_tiles(int64_t rows) { return (rows + TILE_ROWS - 1) / TILE_ROWS; }
 
 }  // namespace
+}  // namespace amx_linear_detail
 
 int64_t amx_scratch_bytes(int64_t rows, int64_t k) {
-  return row_tiles(rows) * TILE_ROWS * k * static_cast<int64_t>(sizeof(uint16_t));
+  return amx_linear_detail::row_tiles(rows) * TILE_ROWS * k * static_cast<int64_t>(sizeof(uint16_t));
 }
 
 void amx_multiply(const Member& member, const Product& product) {
 #if QWEN_BATCH_HAS_AMX
+  using namespace amx_linear_detail;
   const int64_t n = product.weight.n, k = product.weight.k, rows = product.rows, tiles = row_tiles(rows);
   auto* packed = static_cast<uint16_t*>(product.scratch);
   pack_rows(product.x, packed, rows, k, member.begin(tiles), member.end(tiles));
@@ -192,6 +195,7 @@ void amx_multiply(const Member& member, const Product& product) {
 }
 
 bool amx_fits(const Tensor& packed, int64_t n, int64_t k) {
+  using namespace amx_linear_detail;
   return amx_available() && packed.size(1) * TILE_K == k && packed.size(0) == (n + BLOCK_N - 1) / BLOCK_N;
 }
 
@@ -203,6 +207,6 @@ STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
 }
 
 STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {
-  m.impl("amx_available", TORCH_BOX(&qwen_batch::amx_available));
-  m.impl("amx_pack", TORCH_BOX(&qwen_batch::amx_pack));
+  m.impl("amx_available", TORCH_BOX(&qwen_batch::amx_linear_detail::amx_available));
+  m.impl("amx_pack", TORCH_BOX(&qwen_batch::amx_linear_detail::amx_pack));
 }

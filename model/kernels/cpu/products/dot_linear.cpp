@@ -25,6 +25,7 @@ using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
 namespace qwen_batch {
+namespace dot_linear_detail {
 namespace {
 
 constexpr int REGISTERS = DOT_COLUMNS / 16;    // registers of sums per row
@@ -163,9 +164,11 @@ Tensor dot_pack(const Tensor& w) {
 }
 
 }  // namespace
+}  // namespace dot_linear_detail
 
 void dot_multiply(const Member& member, const Product& product, Overlap* overlap) {
 #if QWEN_BATCH_HAS_AVX512
+  using namespace dot_linear_detail;
   const Units units(product);
   if (product.rows <= PIECE_ROWS)
     return multiply_stream(product, units, member.begin(units.count()), member.end(units.count()), overlap);
@@ -179,6 +182,7 @@ void dot_multiply(const Member& member, const Product& product, Overlap* overlap
 bool dot_gates(const Product& product) { return product.gated != nullptr && product.weight.n / 2 % DOT_COLUMNS == 0; }
 
 bool dot_fits(const Tensor& packed, int64_t n, int64_t k) {
+  using namespace dot_linear_detail;
   return dot_available() && packed.size(1) * 2 == k && packed.size(0) == blocks_of(n);
 }
 
@@ -190,6 +194,6 @@ STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
 }
 
 STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {
-  m.impl("dot_available", TORCH_BOX(&qwen_batch::dot_available));
-  m.impl("dot_pack", TORCH_BOX(&qwen_batch::dot_pack));
+  m.impl("dot_available", TORCH_BOX(&qwen_batch::dot_linear_detail::dot_available));
+  m.impl("dot_pack", TORCH_BOX(&qwen_batch::dot_linear_detail::dot_pack));
 }

@@ -25,6 +25,7 @@ using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
 namespace qwen_batch {
+namespace int8_linear_detail {
 namespace {
 
 using namespace int8;
@@ -90,12 +91,14 @@ Tensor int8_pack(const Tensor& plain) {
 }
 
 }  // namespace
+}  // namespace int8_linear_detail
 
 #if QWEN_BATCH_HAS_VNNI
 
-int64_t int8_scratch_bytes(int64_t rows, int64_t k) { return QuantisedRows::bytes(rows, k); }
+int64_t int8_scratch_bytes(int64_t rows, int64_t k) { return int8::QuantisedRows::bytes(rows, k); }
 
 void int8_multiply(const Member& member, const Product& product, Overlap* overlap) {
+  using namespace int8_linear_detail;
   QuantisedRows rows(product.scratch, product.rows, product.weight.k);
   for (int64_t row = member.begin(rows.padded()); row < member.end(rows.padded()); ++row) rows.quantise(product.x, row);
   member.wait();
@@ -114,6 +117,7 @@ void int8_multiply(const Member&, const Product&, Overlap*) {}
 #endif
 
 bool int8_fits(const Tensor& packed, int64_t n, int64_t k) {
+  using namespace int8_linear_detail;
   return int8_available() && packed.size(1) == (k + GROUP - 1) / GROUP &&
          packed.size(0) == (n + COLUMNS - 1) / COLUMNS && packed.size(2) == GROUP_ROWS_OF_64;
 }
@@ -127,7 +131,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
 }
 
 STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {
-  m.impl("int8_available", TORCH_BOX(&qwen_batch::int8_available));
-  m.impl("int8_enable_tiles", TORCH_BOX(&qwen_batch::int8_enable_tiles));
-  m.impl("int8_pack", TORCH_BOX(&qwen_batch::int8_pack));
+  m.impl("int8_available", TORCH_BOX(&qwen_batch::int8_linear_detail::int8_available));
+  m.impl("int8_enable_tiles", TORCH_BOX(&qwen_batch::int8_linear_detail::int8_enable_tiles));
+  m.impl("int8_pack", TORCH_BOX(&qwen_batch::int8_linear_detail::int8_pack));
 }

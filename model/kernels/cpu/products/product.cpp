@@ -12,6 +12,7 @@ using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
 namespace qwen_batch {
+namespace product_detail {
 namespace {
 
 // Returns the kernel that `packed` is packed for. Each kernel's form has its own number of axes.
@@ -36,11 +37,12 @@ void gate(const Member& member, const Product& product) {
 }
 
 }  // namespace
+}  // namespace product_detail
 
-bool PackedWeight::is_packed(const Tensor& packed) { return kernel_of(packed).has_value(); }
+bool PackedWeight::is_packed(const Tensor& packed) { return product_detail::kernel_of(packed).has_value(); }
 
 bool PackedWeight::fits(const Tensor& packed, int64_t n, int64_t k) {
-  const auto kernel = kernel_of(packed);
+  const auto kernel = product_detail::kernel_of(packed);
   if (!kernel) return false;
   switch (*kernel) {
     case Kernel::AMX: return amx_fits(packed, n, k);
@@ -52,7 +54,7 @@ bool PackedWeight::fits(const Tensor& packed, int64_t n, int64_t k) {
 
 PackedWeight PackedWeight::of(const Tensor& packed, int64_t n, int64_t k) {
   return {
-      .kernel = kernel_of(packed).value(),
+      .kernel = product_detail::kernel_of(packed).value(),
       .data = packed.const_data_ptr(),
       .n = n,
       .k = k,
@@ -76,7 +78,7 @@ void multiply(const Member& member, const Product& product, Overlap* overlap) {
   }
   if (product.gated != nullptr && !(product.weight.kernel == PackedWeight::Kernel::DOT && dot_gates(product))) {
     member.wait();
-    gate(member, product);
+    product_detail::gate(member, product);
   }
 }
 
