@@ -22,7 +22,7 @@ MIN_ROWS = 16  # minimum rows of a tile for tensor cores; a group's queries are 
 @triton.jit(do_not_specialize=["table_width", "num_splits"])
 def _attend_to_splits(
     sums: tl.tensor,  # output [num_seqs, kv heads, splits, GROUP, DIM] float32, weighted sums of values
-    weights: tl.tensor,  # output [num_seqs, kv heads, splits, GROUP, 2] float32, largest score and sum of weights
+    stats: tl.tensor,  # output [num_seqs, kv heads, splits, GROUP, 2] float32, largest score and sum of weights
     q: tl.tensor,  # [num_seqs, kv heads * GROUP, DIM]
     cache: tl.tensor,  # [pages, 2, kv heads, PAGE, DIM]
     context_lens: tl.tensor,
@@ -50,9 +50,9 @@ def _attend_to_splits(
     )
     inside = places[:, None] * DIM + dims[None, :]
     for split in range(program, tl.cdiv(num_pages, SPLIT_PAGES), tl.num_programs(2)):
-        largest = tl.full([ROWS], float("-inf"), tl.float32)
-        total = tl.zeros([ROWS], tl.float32)
-        summed = tl.zeros([ROWS, WIDTH], tl.float32)
+        row_max = tl.full([ROWS], float("-inf"), tl.float32)
+        row_sum = tl.zeros([ROWS], tl.float32)
+        acc = tl.zeros([ROWS, WIDTH], tl.float32)
         for index in range(split * SPLIT_PAGES, tl.minimum((split + 1) * SPLIT_PAGES, num_pages)):
             page = tl.load(page_tables + sequence * table_width + index).to(tl.int64)
             start = cache + (page * 2 * kv_heads + head) * (PAGE * DIM)
@@ -62,24 +62,24 @@ def _attend_to_splits(
             values = tl.load(start + kv_heads * (PAGE * DIM) + inside, mask=readable, other=0.0)
             scores = tl.dot(queries, tl.trans(keys), input_precision=PRECISION) * score_scale
             scores = tl.where(known[None, :], scores, float("-inf"))
-            now_largest = tl.maximum(largest, tl.max(scores, 1))
-            kept = tl.exp2(largest - now_largest)
-            each = tl.exp2(scores - now_largest[:, None])
-            total = total * kept + tl.sum(each, 1)
-            summed = summed * kept[:, None]
-            summed = tl.dot(each.to(values.dtype), values, summed, input_precision=PRECISION)
-            largest = now_largest
+            new_max = tl.maximum(row_max, tl.max(scores, 1))
+            rescale = tl.exp2(row_max - new_max)
+            weights = tl.exp2(scores - new_max[:, None])
+            row_sum = row_sum * rescale + tl.sum(weights, 1)
+            acc = acc * rescale[:, None]
+            acc = tl.dot(weights.to(values.dtype), values, acc, input_precision=PRECISION)
+            row_max = new_max
         row = (pair * num_splits + split) * GROUP + rows
-        tl.store(sums + row[:, None] * DIM + dims[None, :], summed, mask=in_group[:, None] & in_head)
-        tl.store(weights + row * 2, largest, mask=in_group)
-        tl.store(weights + row * 2 + 1, total, mask=in_group)
+        tl.store(sums + row[:, None] * DIM + dims[None, :], acc, mask=in_group[:, None] & in_head)
+        tl.store(stats + row * 2, row_max, mask=in_group)
+        tl.store(stats + row * 2 + 1, row_sum, mask=in_group)
 
 
 @triton.jit(do_not_specialize=["num_splits"])
 def _add_splits(
     out: tl.tensor,  # [num_seqs, kv heads * GROUP, DIM]
     sums: tl.tensor,
-    weights: tl.tensor,
+    stats: tl.tensor,
     context_lens: tl.tensor,
     num_splits: int,
     GROUP: tl.constexpr,
@@ -90,20 +90,20 @@ def _add_splits(
     sequence, query_head, heads = tl.program_id(0), tl.program_id(1), tl.num_programs(1)
     dims = tl.arange(0, WIDTH)
     pair = (sequence * (heads // GROUP) + query_head // GROUP).to(tl.int64)
-    largest = tl.full([1], float("-inf"), tl.float32)
-    total = tl.zeros([1], tl.float32)
-    summed = tl.zeros([WIDTH], tl.float32)
+    row_max = tl.full([1], float("-inf"), tl.float32)
+    row_sum = tl.zeros([1], tl.float32)
+    acc = tl.zeros([WIDTH], tl.float32)
     one = tl.arange(0, 1)
     for split in range(0, tl.cdiv(tl.load(context_lens + sequence), SPLIT)):
         row = (pair * num_splits + split) * GROUP + query_head % GROUP
-        its_largest = tl.load(weights + row * 2 + one)
-        now_largest = tl.maximum(largest, its_largest)
-        kept, added = tl.exp2(largest - now_largest), tl.exp2(its_largest - now_largest)
-        total = total * kept + tl.load(weights + row * 2 + 1 + one) * added
-        summed = summed * kept + tl.load(sums + row * DIM + dims, mask=dims < DIM, other=0.0) * added
-        largest = now_largest
+        split_max = tl.load(stats + row * 2 + one)
+        new_max = tl.maximum(row_max, split_max)
+        rescale, split_scale = tl.exp2(row_max - new_max), tl.exp2(split_max - new_max)
+        row_sum = row_sum * rescale + tl.load(stats + row * 2 + 1 + one) * split_scale
+        acc = acc * rescale + tl.load(sums + row * DIM + dims, mask=dims < DIM, other=0.0) * split_scale
+        row_max = new_max
     target = out + (sequence.to(tl.int64) * heads + query_head) * DIM + dims
-    tl.store(target, (summed / total).to(out.dtype.element_ty), mask=dims < DIM)
+    tl.store(target, (acc / row_sum).to(out.dtype.element_ty), mask=dims < DIM)
 
 
 def decode_attention(
@@ -126,12 +126,12 @@ def decode_attention(
     num_splits = -(-page_tables.shape[1] // split_pages)
     pairs = num_seqs * num_kv_heads
     sums = q.new_empty(pairs * num_splits * group * head_dim, dtype=torch.float32)
-    weights = q.new_empty(pairs * num_splits * group * 2, dtype=torch.float32)
+    stats = q.new_empty(pairs * num_splits * group * 2, dtype=torch.float32)
     out = torch.empty_like(q)
     width = padded_head_dim(head_dim)
     _attend_to_splits[num_seqs, num_kv_heads, min(num_splits, max(1, PROGRAMS // pairs))](
         sums,
-        weights,
+        stats,
         q,
         cache,
         context_lens,
@@ -151,7 +151,7 @@ def decode_attention(
     _add_splits[num_seqs, num_heads](
         out,
         sums,
-        weights,
+        stats,
         context_lens,
         num_splits,
         GROUP=group,

@@ -63,9 +63,9 @@ def _attend_to_block(
     numbers = rows[:, None] * DIM + dims[None, :]
     queries = tl.load(q + numbers, mask=in_step[:, None] & in_head, other=0.0)
     inside = places[:, None] * DIM + dims[None, :]
-    largest = tl.full([QUERIES], float("-inf"), tl.float32)
-    total = tl.zeros([QUERIES], tl.float32)
-    summed = tl.zeros([QUERIES, WIDTH], tl.float32)
+    row_max = tl.full([QUERIES], float("-inf"), tl.float32)
+    row_sum = tl.zeros([QUERIES], tl.float32)
+    acc = tl.zeros([QUERIES, WIDTH], tl.float32)
     for index in range(0, tl.cdiv(tl.minimum((block + 1) * QUERIES, length), PAGE)):
         page = tl.load(page_tables + tl.cast(sequence, tl.int64) * table_width + index).to(tl.int64)
         start = cache + (page * 2 * kv_heads + head) * (PAGE * DIM)
@@ -75,14 +75,14 @@ def _attend_to_block(
         values = tl.load(start + kv_heads * (PAGE * DIM) + inside, mask=readable, other=0.0)
         scores = tl.dot(queries, tl.trans(keys), input_precision=PRECISION) * score_scale
         scores = tl.where(tokens[None, :] <= positions[:, None], scores, float("-inf"))
-        now_largest = tl.maximum(largest, tl.max(scores, 1))
-        kept = tl.exp2(largest - now_largest)
-        each = tl.exp2(scores - now_largest[:, None])
-        total = total * kept + tl.sum(each, 1)
-        summed = summed * kept[:, None]
-        summed = tl.dot(each.to(values.dtype), values, summed, input_precision=PRECISION)
-        largest = now_largest
-    tl.store(out + numbers, (summed / total[:, None]).to(out.dtype.element_ty), mask=in_step[:, None] & in_head)
+        new_max = tl.maximum(row_max, tl.max(scores, 1))
+        rescale = tl.exp2(row_max - new_max)
+        weights = tl.exp2(scores - new_max[:, None])
+        row_sum = row_sum * rescale + tl.sum(weights, 1)
+        acc = acc * rescale[:, None]
+        acc = tl.dot(weights.to(values.dtype), values, acc, input_precision=PRECISION)
+        row_max = new_max
+    tl.store(out + numbers, (acc / row_sum[:, None]).to(out.dtype.element_ty), mask=in_step[:, None] & in_head)
 
 
 def prefill_attention(
