@@ -110,7 +110,8 @@ def _build(compile_command: list[str], link_command: list[str], library: Path) -
 def _translation_units(folder: Path) -> list[Path]:
     """Write two translation units: one includes the attention sources, the other one all others.
 
-    Both take about equal time to compile. As sources share a unit, they must not use one name for two things.
+    Both take about equal time to compile. Sources that share a unit see each other's names. Each therefore keeps its
+    private names in a namespace of its own.
     """
     attention = set(SOURCES.glob("attention/*.cpp"))
     sources = {"attention": attention, "others": set(SOURCES.glob("*/*.cpp")) - attention}

@@ -44,9 +44,9 @@ class VectorRun final : public RunAttention {
   }
 
   bool block() override {
-    const Seen seen{static_cast<int>(work_.count()), 0};
+    const VisibleKeys visible{.first_row = static_cast<int>(work_.count()), .more_per_row = 0};
     for (int64_t h = 0; h < run_.heads; ++h) heads_[h]->score(work_.next(), ahead_.next(), score_ + h * GROUP * BLOCK);
-    softmax_.online_softmax(score_, weight_, static_cast<int>(run_.heads) * GROUP, seen, scale_);
+    softmax_.online_softmax(score_, weight_, static_cast<int>(run_.heads) * GROUP, visible, scale_);
     for (int64_t h = 0; h < run_.heads; ++h)
       heads_[h]->accumulate(work_.next(), ahead_.next(), weight_ + h * GROUP * BLOCK,
                             softmax_.rescale_factors() + h * GROUP);
@@ -83,10 +83,10 @@ std::unique_ptr<RunAttention> vector_run_of(int64_t now, const Item& item, const
 
 std::unique_ptr<RunAttention> vector_run(const DecodeStep<uint16_t>& step, const Item& sequence,
                                          const Run<uint16_t>& run, int64_t now, KvTile next) {
-  switch (step.dim) {
-    case 32: return vector_run_of<32>(now, sequence, run, step.group(), next);
-    case 64: return vector_run_of<64>(now, sequence, run, step.group(), next);
-    default: return vector_run_of<128>(now, sequence, run, step.group(), next);
+  switch (step.batch.dim) {
+    case 32: return vector_run_of<32>(now, sequence, run, step.batch.group(), next);
+    case 64: return vector_run_of<64>(now, sequence, run, step.batch.group(), next);
+    default: return vector_run_of<128>(now, sequence, run, step.batch.group(), next);
   }
 }
 
@@ -99,19 +99,20 @@ template <typename T>
 std::unique_ptr<RunAttention> run_at(const DecodeStep<T>& step, int64_t item, int64_t heads, int64_t round,
                                      int64_t end) {
   using namespace attention_run_detail;
-  const Item sequence = step.sequence_of(item);
+  const DecodeBatch& batch = step.batch;
+  const Item sequence = batch.sequence_of(item);
   const Run<T> run = step.run(item, heads);
 #if QWEN_BATCH_HAS_AVX512
   if constexpr (std::is_same_v<T, uint16_t>) {
-    if (attends_by_vectors<T>(step.dim, step.page_size)) {
-      const int64_t now = std::min(MAX_GROUP, step.group() - round), after = item + heads;
+    if (attends_by_vectors<T>(batch.dim, batch.page_size)) {
+      const int64_t now = std::min(MAX_GROUP, batch.group() - round), after = item + heads;
       const KvTile next =
-          after < end ? KvTile{step.first_key(after), std::min<int64_t>(BLOCK, step.context_of(after))} : KvTile{};
-      return vector_run(step, sequence, run.from_query(round * step.dim), now, next);
+          after < end ? KvTile{step.first_key(after), std::min<int64_t>(BLOCK, batch.context_of(after))} : KvTile{};
+      return vector_run(step, sequence, run.from_query(round * batch.dim), now, next);
     }
   }
 #endif
-  return std::make_unique<PlainRun<T>>(sequence, run, step.group(), step.dim);
+  return std::make_unique<PlainRun<T>>(sequence, run, batch.group(), batch.dim);
 }
 
 template std::unique_ptr<RunAttention> run_at(const DecodeStep<uint16_t>&, int64_t, int64_t, int64_t, int64_t);

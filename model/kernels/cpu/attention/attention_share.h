@@ -54,16 +54,16 @@ class AttentionShare {
 
   // Returns how many calls of `block` remain from the start of the current item.
   int64_t blocks() const {
-    const int64_t rounds = (step_.group() + MAX_GROUP - 1) / MAX_GROUP;
+    const int64_t rounds = (batch().group() + MAX_GROUP - 1) / MAX_GROUP;
     int64_t count = 0;
     for (int64_t item = item_; item < end_; item += heads_from(item))
-      count += by_vectors() ? rounds * ((step_.context_of(item) + BLOCK - 1) / BLOCK) : 1;
+      count += by_vectors() ? rounds * ((batch().context_of(item) + BLOCK - 1) / BLOCK) : 1;
     return count;
   }
 
   void block() {
     if (run_->block()) return;
-    if (round_ += MAX_GROUP; !by_vectors() || round_ >= step_.group()) {
+    if (round_ += MAX_GROUP; !by_vectors() || round_ >= batch().group()) {
       item_ += heads_from(item_);
       round_ = 0;
     }
@@ -73,9 +73,13 @@ class AttentionShare {
   std::optional<KvTiles> upcoming() const { return done() ? std::nullopt : run_->upcoming(); }
 
  private:
-  bool by_vectors() const { return attends_by_vectors<T>(step_.dim, step_.page_size); }
+  const DecodeBatch& batch() const { return step_.batch; }
 
-  int64_t heads_from(int64_t item) const { return std::min({MAX_RUN, step_.heads - item % step_.heads, end_ - item}); }
+  bool by_vectors() const { return attends_by_vectors<T>(batch().dim, batch().page_size); }
+
+  int64_t heads_from(int64_t item) const {
+    return std::min({MAX_RUN, batch().heads - item % batch().heads, end_ - item});
+  }
 
   void start() {
     run_.reset();

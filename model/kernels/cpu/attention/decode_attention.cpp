@@ -29,10 +29,7 @@ template <typename T>
 void decode_as(const Tensor& q, const Tensor& cache, const Tensor& lens, const Tensor& tables, double scale,
                Tensor& out) {
   const CachePages pages = CachePages::of(cache);
-  const DecodeStep<T> step{
-      .queries = static_cast<const T*>(q.const_data_ptr()),
-      .cache = static_cast<const T*>(cache.const_data_ptr()),
-      .out = static_cast<T*>(out.mutable_data_ptr()),
+  const DecodeBatch batch{
       .context = static_cast<const int32_t*>(lens.const_data_ptr()),
       .pages = static_cast<const int32_t*>(tables.const_data_ptr()),
       .sequences = lens.size(0),
@@ -43,8 +40,14 @@ void decode_as(const Tensor& q, const Tensor& cache, const Tensor& lens, const T
       .width = tables.size(1),
       .scale = static_cast<float>(scale),
   };
-  step.check_bounds(cache.size(0));
-  const auto borders = step.borders(torch::stable::get_num_threads());
+  batch.check_bounds(cache.size(0));
+  const DecodeStep<T> step{
+      .batch = batch,
+      .queries = static_cast<const T*>(q.const_data_ptr()),
+      .cache = static_cast<const T*>(cache.const_data_ptr()),
+      .out = static_cast<T*>(out.mutable_data_ptr()),
+  };
+  const auto borders = batch.borders(torch::stable::get_num_threads());
   as_team([&](const Member& member) {
     for (AttentionShare<T> share(step, borders[member.first], borders[member.last]); !share.done();) share.block();
   });

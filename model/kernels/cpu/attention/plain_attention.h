@@ -31,7 +31,7 @@ struct Run {
   int64_t heads;
 
   Run from_query(int64_t values_further) const {
-    return {q + values_further, keys, values, out + values_further, heads};
+    return {.q = q + values_further, .keys = keys, .values = values, .out = out + values_further, .heads = heads};
   }
 };
 

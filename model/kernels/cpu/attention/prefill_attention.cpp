@@ -31,12 +31,13 @@ constexpr int MAX_DIM = 256;
 // Packs one block of keys and values of a (sequence, kv head) into pairs: keys [dim / 2][64][2], values [32][dim][2].
 void pack_keys_and_values(const PrefillStep& step, int64_t sequence, int64_t head, int64_t block, uint16_t* keys,
                           uint16_t* values) {
-  const int64_t first = block * KEY_BLOCK, dim = step.dim;
-  const int64_t count = std::min<int64_t>(KEY_BLOCK, step.context[sequence] - first);
-  const int64_t page = step.tables[sequence * step.width + first / step.page_size];
+  const PrefillBatch& batch = step.batch;
+  const int64_t first = block * KEY_BLOCK, dim = batch.dim;
+  const int64_t count = std::min<int64_t>(KEY_BLOCK, batch.context[sequence] - first);
+  const int64_t page = batch.tables[sequence * batch.width + first / batch.page_size];
   const uint16_t* key_rows =
-      step.cache + step.cache_pages().key_at(page * step.page_size + first % step.page_size, head);
-  const uint16_t* value_rows = key_rows + step.cache_pages().values();
+      step.cache + batch.cache_pages().key_at(page * batch.page_size + first % batch.page_size, head);
+  const uint16_t* value_rows = key_rows + batch.cache_pages().values();
   const auto row = [&](const uint16_t* rows, int64_t t, int64_t d) {
     return t < count ? _mm512_loadu_si512(rows + t * dim + d) : _mm512_setzero_si512();
   };
@@ -58,28 +59,30 @@ void pack_keys_and_values(const PrefillStep& step, int64_t sequence, int64_t hea
 // Up to 32 queries of one head, which attend to all their keys.
 class QueryBlock {
  public:
-  QueryBlock(const PrefillStep& step, int64_t sequence, int64_t head, int64_t first_row) : step_(step) {
-    const int64_t begin = step.query_start[sequence], fresh = step.query_start[sequence + 1] - begin;
+  QueryBlock(const PrefillStep& step, int64_t sequence, int64_t head, int64_t first_row)
+      : step_(step), batch_(step.batch) {
+    const int64_t begin = batch_.query_start[sequence], fresh = batch_.query_start[sequence + 1] - begin;
     rows_ = static_cast<int>(std::min<int64_t>(QUERY_ROWS, fresh - first_row));
-    position_ = step.context[sequence] - fresh + first_row;
-    origin_ = ((begin + first_row) * step.query_heads + head) * step.dim;
+    position_ = batch_.context[sequence] - fresh + first_row;
+    origin_ = ((begin + first_row) * batch_.query_heads + head) * batch_.dim;
     std::memset(query_, 0, sizeof query_);
     for (int r = 0; r < rows_; ++r)
-      std::memcpy(query_ + r * step.dim, step.q + origin_ + r * step.query_heads * step.dim, step.dim * 2);
-    std::fill(sum_v_, sum_v_ + QUERY_ROWS * step.dim, 0.0f);
+      std::memcpy(query_ + r * batch_.dim, step.q + origin_ + r * batch_.query_heads * batch_.dim, batch_.dim * 2);
+    std::fill(sum_v_, sum_v_ + QUERY_ROWS * batch_.dim, 0.0f);
   }
 
   void run(const uint16_t* keys, const uint16_t* values) {
-    const int64_t block_values = step_.dim * KEY_BLOCK;
+    const int64_t block_values = batch_.dim * KEY_BLOCK;
     for (int64_t first = 0; first < position_ + rows_; first += KEY_BLOCK) {
       const int64_t block = first / KEY_BLOCK * block_values;
-      multiply<false>(query_, static_cast<int>(step_.dim), keys + block, KEY_BLOCK, score_,
-                      static_cast<int>(step_.dim / 2));
-      softmax_.online_softmax(score_, weight_, rows_,
-                              {static_cast<int>(std::min<int64_t>(KEY_BLOCK, position_ + 1 - first)), 1},
-                              step_.scale * LOG2_E);
+      multiply<false>(query_, static_cast<int>(batch_.dim), keys + block, KEY_BLOCK, score_,
+                      static_cast<int>(batch_.dim / 2));
+      softmax_.online_softmax(
+          score_, weight_, rows_,
+          {.first_row = static_cast<int>(std::min<int64_t>(KEY_BLOCK, position_ + 1 - first)), .more_per_row = 1},
+          batch_.scale * LOG2_E);
       rescale_sums();
-      multiply<true>(weight_, KEY_BLOCK, values + block, static_cast<int>(step_.dim), sum_v_, KEY_BLOCK / 2);
+      multiply<true>(weight_, KEY_BLOCK, values + block, static_cast<int>(batch_.dim), sum_v_, KEY_BLOCK / 2);
     }
     store();
   }
@@ -97,8 +100,8 @@ class QueryBlock {
     for (int r = 0; r < rows_; ++r) {
       const float rescale = softmax_.rescale_factors()[r];
       if (rescale == 1.0f) continue;
-      float* sums = sum_v_ + r * step_.dim;
-      for (int64_t d = 0; d < step_.dim; d += 16)
+      float* sums = sum_v_ + r * batch_.dim;
+      for (int64_t d = 0; d < batch_.dim; d += 16)
         _mm512_storeu_ps(sums + d, _mm512_mul_ps(_mm512_loadu_ps(sums + d), _mm512_set1_ps(rescale)));
     }
   }
@@ -106,15 +109,16 @@ class QueryBlock {
   void store() const {
     for (int r = 0; r < rows_; ++r) {
       const __m512 inverse = _mm512_set1_ps(1.0f / softmax_.sums()[r]);
-      uint16_t* out = step_.out + origin_ + r * step_.query_heads * step_.dim;
-      for (int64_t d = 0; d < step_.dim; d += 16) {
-        const __m512 value = _mm512_mul_ps(_mm512_loadu_ps(sum_v_ + r * step_.dim + d), inverse);
+      uint16_t* out = step_.out + origin_ + r * batch_.query_heads * batch_.dim;
+      for (int64_t d = 0; d < batch_.dim; d += 16) {
+        const __m512 value = _mm512_mul_ps(_mm512_loadu_ps(sum_v_ + r * batch_.dim + d), inverse);
         _mm256_storeu_si256((__m256i*)(out + d), to_bfloat16(value));
       }
     }
   }
 
   const PrefillStep& step_;
+  const PrefillBatch& batch_;
   int rows_;
   int64_t position_;  // position of the first row in its sequence, from 0
   int64_t origin_;    // offset of the first row in q and out
@@ -130,7 +134,7 @@ class QueryBlock {
 }  // namespace
 }  // namespace prefill_attention_detail
 
-void PrefillStep::check_bounds(int64_t tokens, int64_t pages) const {
+void PrefillBatch::check_bounds(int64_t tokens, int64_t pages) const {
   check(query_start[0] == 0 && query_start[sequences] == tokens, "prefill_attention: query_start does not cover q");
   for (int64_t s = 0; s < sequences; ++s) {
     const int64_t fresh = query_start[s + 1] - query_start[s];
@@ -142,46 +146,48 @@ void PrefillStep::check_bounds(int64_t tokens, int64_t pages) const {
 
 #if QWEN_BATCH_HAS_AVX512
 
-PrefillPlan::PrefillPlan(const PrefillStep& step) {
-  for (int64_t s = 0; s < step.sequences; ++s) {
-    const int64_t count = (step.context[s] + KEY_BLOCK - 1) / KEY_BLOCK;
+PrefillPlan::PrefillPlan(const PrefillBatch& batch) {
+  for (int64_t s = 0; s < batch.sequences; ++s) {
+    const int64_t count = (batch.context[s] + KEY_BLOCK - 1) / KEY_BLOCK;
     first_block_.push_back(first_block_.back() + count);
-    for (int64_t h = 0; h < step.heads; ++h)
-      for (int64_t b = 0; b < count; ++b) keys_.push_back({s, h, b});
+    for (int64_t h = 0; h < batch.heads; ++h)
+      for (int64_t b = 0; b < count; ++b) keys_.push_back({.sequence = s, .head = h, .block = b});
   }
-  cut_queries(step);
+  cut_queries(batch);
   packed_ =
-      torch::stable::empty({2, first_block_.back() * step.heads * step.dim * KEY_BLOCK + 32}, ScalarType::BFloat16);
+      torch::stable::empty({2, first_block_.back() * batch.heads * batch.dim * KEY_BLOCK + 32}, ScalarType::BFloat16);
 }
 
 // Queries of the same head follow each other, because the keys and values of one head fit into the second-level cache.
-void PrefillPlan::cut_queries(const PrefillStep& step) {
+void PrefillPlan::cut_queries(const PrefillBatch& batch) {
   queries_.clear();
-  for (int64_t s = 0; s < step.sequences; ++s) {
-    const int64_t fresh = step.query_start[s + 1] - step.query_start[s];
-    for (int64_t h = 0; h < step.query_heads; ++h)
-      for (int64_t b = (fresh + QUERY_ROWS - 1) / QUERY_ROWS - 1; b >= 0; --b) queries_.push_back({s, h, b});
+  for (int64_t s = 0; s < batch.sequences; ++s) {
+    const int64_t fresh = batch.query_start[s + 1] - batch.query_start[s];
+    for (int64_t h = 0; h < batch.query_heads; ++h)
+      for (int64_t b = (fresh + QUERY_ROWS - 1) / QUERY_ROWS - 1; b >= 0; --b)
+        queries_.push_back({.sequence = s, .head = h, .block = b});
   }
 }
 
-PrefillPlan PrefillPlan::with_queries_of(const PrefillStep& step) const {
+PrefillPlan PrefillPlan::with_queries_of(const PrefillBatch& batch) const {
   PrefillPlan plan = *this;
-  plan.cut_queries(step);
+  plan.cut_queries(batch);
   return plan;
 }
 
-int64_t PrefillPlan::place(const PrefillStep& step, int64_t sequence, int64_t head) const {
+int64_t PrefillPlan::place(const PrefillBatch& batch, int64_t sequence, int64_t head) const {
   const int64_t blocks = first_block_[sequence + 1] - first_block_[sequence];
-  return (first_block_[sequence] * step.heads + head * blocks) * step.dim * KEY_BLOCK;
+  return (first_block_[sequence] * batch.heads + head * blocks) * batch.dim * KEY_BLOCK;
 }
 
 void PrefillPlan::attend(const Member& member, const PrefillStep& step) const {
   using namespace prefill_attention_detail;
-  const int64_t group = step.query_heads / step.heads;
+  const PrefillBatch& batch = step.batch;
+  const int64_t group = batch.query_heads / batch.heads;
   auto* keys = static_cast<uint16_t*>(packed_.mutable_data_ptr());
   auto* values = keys + packed_.size(1);
   for (int64_t i = member.begin(keys_.size()); i < member.end(keys_.size()); ++i) {
-    const int64_t at = place(step, keys_[i].sequence, keys_[i].head) + keys_[i].block * step.dim * KEY_BLOCK;
+    const int64_t at = place(batch, keys_[i].sequence, keys_[i].head) + keys_[i].block * batch.dim * KEY_BLOCK;
     pack_keys_and_values(step, keys_[i].sequence, keys_[i].head, keys_[i].block, keys + at, values + at);
   }
   member.wait();
@@ -190,7 +196,7 @@ void PrefillPlan::attend(const Member& member, const PrefillStep& step) const {
 #endif
   const auto count = static_cast<int64_t>(queries_.size());
   for (int64_t i = member.team.take(); i < count; i = member.team.take()) {
-    const int64_t at = place(step, queries_[i].sequence, queries_[i].head / group);
+    const int64_t at = place(batch, queries_[i].sequence, queries_[i].head / group);
     QueryBlock(step, queries_[i].sequence, queries_[i].head, queries_[i].block * QUERY_ROWS)
         .run(keys + at, values + at);
   }
@@ -198,8 +204,8 @@ void PrefillPlan::attend(const Member& member, const PrefillStep& step) const {
 
 #else
 
-PrefillPlan::PrefillPlan(const PrefillStep&) {}
-PrefillPlan PrefillPlan::with_queries_of(const PrefillStep&) const { return *this; }
+PrefillPlan::PrefillPlan(const PrefillBatch&) {}
+PrefillPlan PrefillPlan::with_queries_of(const PrefillBatch&) const { return *this; }
 void PrefillPlan::attend(const Member&, const PrefillStep&) const {}
 
 #endif
@@ -233,10 +239,7 @@ Tensor prefill_attention(const Tensor& q, const Tensor& cache, const Tensor& que
     check(t->is_contiguous() && t->scalar_type() == ScalarType::Int,
           "prefill_attention: indices must be contiguous int32");
   Tensor out = torch::stable::empty_like(q);
-  const PrefillStep step{
-      .q = static_cast<const uint16_t*>(q.const_data_ptr()),
-      .cache = static_cast<const uint16_t*>(cache.const_data_ptr()),
-      .out = static_cast<uint16_t*>(out.mutable_data_ptr()),
+  const PrefillBatch batch{
       .query_start = static_cast<const int32_t*>(query_start.const_data_ptr()),
       .context = static_cast<const int32_t*>(context_lens.const_data_ptr()),
       .tables = static_cast<const int32_t*>(page_tables.const_data_ptr()),
@@ -248,8 +251,14 @@ Tensor prefill_attention(const Tensor& q, const Tensor& cache, const Tensor& que
       .width = page_tables.size(1),
       .scale = static_cast<float>(scale),
   };
-  step.check_bounds(q.size(0), cache.size(0));
-  PrefillPlan plan(step);
+  batch.check_bounds(q.size(0), cache.size(0));
+  const PrefillStep step{
+      .batch = batch,
+      .q = static_cast<const uint16_t*>(q.const_data_ptr()),
+      .cache = static_cast<const uint16_t*>(cache.const_data_ptr()),
+      .out = static_cast<uint16_t*>(out.mutable_data_ptr()),
+  };
+  const PrefillPlan plan(batch);
   as_team([&](const Member& member) { plan.attend(member, step); });
   return out;
 }

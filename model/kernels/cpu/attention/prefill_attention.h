@@ -11,30 +11,37 @@
 
 namespace qwen_batch {
 
-// A step's sizes and arrays, in bfloat16 and int32. The queries are the last tokens of each context.
-struct PrefillStep {
-  const uint16_t *q = nullptr, *cache = nullptr;
-  uint16_t* out = nullptr;
+// The sequences of a step that have new tokens. The queries are the last tokens of each context.
+struct PrefillBatch {
+  // [sequences + 1] first query of each sequence, [sequences] tokens in the cache, [sequences, width] page numbers
   const int32_t *query_start, *context, *tables;
   int64_t sequences, query_heads, heads, dim, page_size, width;
   float scale;
 
-  CachePages cache_pages() const { return {heads, page_size, dim}; }
+  CachePages cache_pages() const { return {.heads = heads, .page_size = page_size, .dim = dim}; }
 
-  // Raises `std::runtime_error` if the step reads outside a `q` of `tokens` tokens or a cache of `pages` pages.
+  // Raises `std::runtime_error` if the batch reads outside `tokens` queries or a cache of `pages` pages.
   void check_bounds(int64_t tokens, int64_t pages) const;
 };
 
-// Cuts a step into pieces, which are the same for all layers. Also holds memory for keys and values, packed in the
+// Prefill attention of a batch in one layer, in bfloat16.
+struct PrefillStep {
+  PrefillBatch batch;
+  const uint16_t *q, *cache;  // q [tokens, query heads, dim]
+  uint16_t* out;              // shaped like q
+};
+
+// Cuts a batch into pieces, which are the same for all layers. Also holds memory for keys and values, packed in the
 // order in which the products read them.
 class PrefillPlan {
  public:
-  explicit PrefillPlan(const PrefillStep& step);
+  explicit PrefillPlan(const PrefillBatch& batch);
 
   // Returns a plan for other queries of the same sequences. Both plans share the memory for keys and values.
-  PrefillPlan with_queries_of(const PrefillStep& step) const;
+  PrefillPlan with_queries_of(const PrefillBatch& batch) const;
 
-  // Does the member's share. The other members' results are complete after the next wait.
+  // Does the member's share of a step with the plan's batch. The other members' results are complete after the next
+  // wait.
   void attend(const Member& member, const PrefillStep& step) const;
 
  private:
@@ -43,8 +50,8 @@ class PrefillPlan {
     int64_t sequence, head, block;
   };
 
-  void cut_queries(const PrefillStep& step);
-  int64_t place(const PrefillStep& step, int64_t sequence, int64_t head) const;
+  void cut_queries(const PrefillBatch& batch);
+  int64_t place(const PrefillBatch& batch, int64_t sequence, int64_t head) const;
 
   std::vector<int64_t> first_block_{0};  // number of the first block of each sequence
   std::vector<Piece> keys_, queries_;

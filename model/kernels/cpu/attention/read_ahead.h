@@ -65,7 +65,7 @@ enum class Cache { NONE, FIRST_LEVEL, SECOND_LEVEL };
 // - Zen 4 (32 KiB): none. In huge pages its hardware prefetcher alone is faster than hints for all rows.
 // - Xeons with AMX (two threads share 48 KiB): into the second level. This was measured before sums stayed in
 //   registers, and not since.
-inline Cache fetched_to() {
+inline Cache prefetch_level() {
 #if defined(__AMX_TILE__)
   return Cache::SECOND_LEVEL;
 #elif defined(_SC_LEVEL1_DCACHE_SIZE)
@@ -79,12 +79,12 @@ inline Cache fetched_to() {
 // Prefetches the rows of `next`, spread over the steps of the work on `now`. A hardware prefetcher follows adjacent
 // rows by itself. Where only that is used, hints cover just the first rows of a tile that lies elsewhere.
 template <int DIM>
-class Fetch {
+class TilePrefetcher {
  public:
-  Fetch(KvTile now, KvTile next, int64_t steps)
-      : to_(fetched_to()),
+  TilePrefetcher(KvTile now, KvTile next, int64_t steps)
+      : to_(prefetch_level()),
         row_(next.rows),
-        left_(rows_to_ask_for(now, next)),
+        left_(rows_to_prefetch(now, next)),
         rows_per_step_((left_ + steps - 1) / steps) {}
 
   void step() {
@@ -99,7 +99,7 @@ class Fetch {
  private:
   static constexpr int64_t FIRST_ROWS = 16;
 
-  int64_t rows_to_ask_for(KvTile now, KvTile next) const {
+  int64_t rows_to_prefetch(KvTile now, KvTile next) const {
     if (to_ != Cache::NONE) return next.count;
     return next.rows == now.rows + now.count * DIM ? 0 : std::min(FIRST_ROWS, next.count);
   }

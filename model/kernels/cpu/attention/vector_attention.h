@@ -24,7 +24,7 @@ class Attention {
 
   // Multiplies the queries with `keys`. Meanwhile `next` is prefetched.
   void score(KvTile keys, KvTile next, float* scores) const {
-    Fetch<DIM> fetch(keys, next, keys.count);
+    TilePrefetcher<DIM> fetch(keys, next, keys.count);
     for (int64_t t = 0; t < keys.count; t += 16) {
       __m512 dots[GROUP];
       dots_of<16>(keys, t, fetch, dots);
@@ -36,7 +36,7 @@ class Attention {
   // them and multiplies by a pair of weights.
   void accumulate(KvTile values, KvTile next, const uint16_t* weights, const float* rescale) {
     const int count = static_cast<int>(values.count);
-    Fetch<DIM> fetch(values, next, (count + 1) / 2);
+    TilePrefetcher<DIM> fetch(values, next, (count + 1) / 2);
     // Local sums, which unrolled loops copy from and to the members. Without this the compiler writes the sums to
     // memory in every step, which takes longer than the step itself.
     __m512 sums[GROUP][2 * CHUNKS];
@@ -89,7 +89,7 @@ class Attention {
   // Multiplies with N keys, starting at the t-th. Two halves are combined as soon as both are done, so that they stay
   // in registers.
   template <int N>
-  [[gnu::always_inline]] void dots_of(KvTile keys, int64_t t, Fetch<DIM>& fetch, __m512* dots) const {
+  [[gnu::always_inline]] void dots_of(KvTile keys, int64_t t, TilePrefetcher<DIM>& fetch, __m512* dots) const {
     if constexpr (N == 1) {
       const uint16_t* key =
           keys.rows + std::min(t, keys.count - 1) * DIM;  // past the end: any valid row, the softmax ignores it

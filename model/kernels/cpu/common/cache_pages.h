@@ -12,7 +12,9 @@ struct CachePages {
   int64_t heads, page_size, dim;
 
   // `cache` must satisfy `is_cache`.
-  static CachePages of(const torch::stable::Tensor& cache) { return {cache.size(2), cache.size(3), cache.size(4)}; }
+  static CachePages of(const torch::stable::Tensor& cache) {
+    return {.heads = cache.size(2), .page_size = cache.size(3), .dim = cache.size(4)};
+  }
 
   static bool is_cache(const torch::stable::Tensor& tensor) {
     return tensor.dim() == 5 && tensor.size(1) == 2 && tensor.is_contiguous();

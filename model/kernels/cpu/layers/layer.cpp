@@ -68,7 +68,15 @@ void finish(const Member& member, const LayerWeights& weights, const LayerSizes&
     rms_norm_row(rows.hidden + i * n, weights.post_norm, rows.normed + i * n, n, sizes.eps);
   });
   member.wait();
-  multiply(member, {rows.normed, weights.gate_up, rows.wide, rows.count, rows.scratch, rows.narrow}, overlap);
+  const Product gated{
+      .x = rows.normed,
+      .weight = weights.gate_up,
+      .out = rows.wide,
+      .rows = rows.count,
+      .scratch = rows.scratch,
+      .gated = rows.narrow,
+  };
+  multiply(member, gated, overlap);
   member.wait();
   multiply_and_wait(member, rows, rows.narrow, weights.down, rows.projected, overlap);
   for_rows(member, rows.count, add);

@@ -20,7 +20,7 @@ struct LayerSizes {
   int64_t hidden, heads, kv_heads, dim, intermediate, page_size;
   float eps;
 
-  CachePages cache_pages() const { return {kv_heads, page_size, dim}; }
+  CachePages cache_pages() const { return {.heads = kv_heads, .page_size = page_size, .dim = dim}; }
   int64_t qkv() const { return (heads + 2 * kv_heads) * dim; }
   int64_t wide() const { return std::max(qkv(), 2 * intermediate); }
   int64_t narrow() const { return std::max(heads * dim, intermediate); }

@@ -21,7 +21,7 @@ constexpr int64_t ROWS_PER_THREAD = 20;  // half of them take longer to multiply
 // for a page at its first write, which takes milliseconds if a virtual machine must ask its host for it. If the layers
 // wrote first, one thread would wait for all of it: a step's rows lie side by side in a huge page. Here each thread
 // does its share of the caches. A wait precedes the layers' writes.
-void begin_pages(const Member& member, const Model& model, const LayerRows& rows) {
+void touch_new_pages(const Member& member, const Model& model, const LayerRows& rows) {
   const CachePages pages = model.sizes.cache_pages();
   const int64_t layers = model.num_layers();
   for (int64_t i = 0; i < rows.count; ++i) {
@@ -54,7 +54,7 @@ void run_in_halves(const Model& model, const StepRows& step, int64_t middle) {
   const RowGroup first(model, step.first(middle, model.sizes)), second(model, step.from(middle, model.sizes));
   as_team([&](const Member& member) {
     const RowGroup* halves[] = {&first, &second};
-    begin_pages(member, model, step.rows);
+    touch_new_pages(member, model, step.rows);
     advance(member, model, first.rows(), -1, nullptr);
     for (int64_t layer = 0; layer < model.num_layers(); ++layer)
       for (int half = 0; half < 2; ++half) {
@@ -70,10 +70,10 @@ void run_in_halves(const Model& model, const StepRows& step, int64_t middle) {
   });
 }
 
-void run_whole(const Model& model, const StepRows& step) {
+void run_at_once(const Model& model, const StepRows& step) {
   const RowGroup all(model, step);
   as_team([&](const Member& member) {
-    begin_pages(member, model, step.rows);
+    touch_new_pages(member, model, step.rows);
     advance(member, model, all.rows(), -1, nullptr);
     for (int64_t layer = 0; layer < model.num_layers(); ++layer) {
       const RowGroup& group = all.to_attend(member, layer);
@@ -86,10 +86,9 @@ void run_whole(const Model& model, const StepRows& step) {
 
 // Returns whether halves are faster, although they read the step's weights twice. They are if both halves take longer
 // to multiply than to read the weights, so that attention can overlap the products.
-bool halves_pay(const Model& model, int64_t rows_of_the_smaller) {
+bool halves_are_faster(const Model& model, int64_t rows_of_the_smaller) {
   return 2 * rows_of_the_smaller >= torch::stable::get_num_threads() * ROWS_PER_THREAD &&
-         bound_by_arithmetic(model.layers[0].qkv) &&
-         attends_by_vectors<uint16_t>(model.sizes.dim, model.sizes.page_size);
+         is_compute_bound(model.layers[0].qkv) && attends_by_vectors<uint16_t>(model.sizes.dim, model.sizes.page_size);
 }
 
 }  // namespace
@@ -98,8 +97,8 @@ bool halves_pay(const Model& model, int64_t rows_of_the_smaller) {
 void run_step(const Model& model, const StepRows& step) {
   using namespace layer_steps_detail;
   const int64_t middle = std::min(step.decode.sequences, (step.rows.count + 1) / 2);
-  if (halves_pay(model, std::min(middle, step.rows.count - middle))) return run_in_halves(model, step, middle);
-  run_whole(model, step);
+  if (halves_are_faster(model, std::min(middle, step.rows.count - middle))) return run_in_halves(model, step, middle);
+  run_at_once(model, step);
 }
 
 }  // namespace qwen_batch

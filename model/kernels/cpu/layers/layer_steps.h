@@ -28,23 +28,27 @@ struct Model {
 };
 
 // The input of a step. First come the sequences that decode, with one row each, then the prompts of `prefill`. Either
-// kind may be absent. `prefill.query_start` counts from the prompts' first row. The pointers to queries, results and
-// caches in `decode` and `prefill` are ignored; RowGroup sets them.
+// kind may be absent. `prefill.query_start` counts from the prompts' first row.
 struct StepRows {
   LayerRows rows;
-  DecodeStep<uint16_t> decode;
-  PrefillStep prefill;
-  std::optional<LayerRows> last;  // set if only the last row of each sequence is wanted: memory for these rows
+  DecodeBatch decode;
+  PrefillBatch prefill;
+  std::optional<LayerRows> last =
+      std::nullopt;  // set if only each sequence's last row is wanted: memory for these rows
 
   // Return the step of the first `count` sequences, all of which decode, and the step of the sequences after them.
   StepRows first(int64_t count, const LayerSizes& sizes) const {
-    StepRows part{rows.part(0, count, sizes), decode.part(0, count), prefill};
+    StepRows part{.rows = rows.part(0, count, sizes), .decode = decode.part(0, count), .prefill = prefill};
     part.prefill.sequences = 0;
     if (last) part.last = last->part(0, count, sizes);
     return part;
   }
   StepRows from(int64_t begin, const LayerSizes& sizes) const {
-    StepRows part{rows.part(begin, rows.count - begin, sizes), decode.part(begin, decode.sequences - begin), prefill};
+    StepRows part{
+        .rows = rows.part(begin, rows.count - begin, sizes),
+        .decode = decode.part(begin, decode.sequences - begin),
+        .prefill = prefill,
+    };
     if (last) part.last = last->part(begin, last->count - begin, sizes);
     return part;
   }

@@ -118,7 +118,7 @@ void run(const Model& model, LayerRows rows, const Indices& indices, int64_t dec
              *start = data_of<int32_t>(indices.query_start);
   const int64_t prompts = indices.context_lens.size(0) - decoding, width = indices.page_tables.size(1);
   const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(sizes.dim)));
-  const DecodeStep<uint16_t> decode{
+  const DecodeBatch decode{
       .context = context,
       .pages = tables,
       .sequences = decoding,
@@ -132,7 +132,7 @@ void run(const Model& model, LayerRows rows, const Indices& indices, int64_t dec
   decode.check_bounds(indices.pages);
   std::vector<int32_t> starts;
   for (int64_t s = decoding; s <= decoding + prompts; ++s) starts.push_back(start[s] - static_cast<int32_t>(decoding));
-  const PrefillStep prefill{
+  const PrefillBatch prefill{
       .query_start = starts.data(),
       .context = context + decoding,
       .tables = tables + decoding * width,
@@ -145,7 +145,7 @@ void run(const Model& model, LayerRows rows, const Indices& indices, int64_t dec
       .scale = scale,
   };
   prefill.check_bounds(rows.count - decoding, indices.pages);
-  StepRows step{rows, decode, prefill};
+  StepRows step{.rows = rows, .decode = decode, .prefill = prefill};
   if (last == nullptr) return run_step(model, step);
   for (int64_t s = 0; s < prompts; ++s)
     check(starts[s] < starts[s + 1], "decoder_layers: a sequence without tokens has no last token");
@@ -210,8 +210,13 @@ Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors cach
       .slots = data_of<int64_t>(slots),
       .hidden = data_of<uint16_t>(all),
   };
-  run(model_of(weights, caches, sizes), rows, {query_start, context_lens, page_tables, caches[0].size(0)}, decoding,
-      last_only ? data_of<uint16_t>(last) : nullptr);
+  const Indices indices{
+      .query_start = query_start,
+      .context_lens = context_lens,
+      .page_tables = page_tables,
+      .pages = caches[0].size(0),
+  };
+  run(model_of(weights, caches, sizes), rows, indices, decoding, last_only ? data_of<uint16_t>(last) : nullptr);
 #endif
   return last_only ? last : all;
 }

@@ -47,7 +47,7 @@ class Overlap {
  public:
   Overlap(const DecodeStep<uint16_t>& step, int64_t begin, int64_t end, int64_t bytes)
       : share_(step, begin, end),
-        dim_(step.dim),
+        dim_(step.batch.dim),
         bytes_per_block_(std::max<int64_t>(1, bytes / std::max<int64_t>(1, share_.blocks()))) {
     look_ahead();
   }

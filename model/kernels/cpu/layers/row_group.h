@@ -35,31 +35,28 @@ class RowGroup {
 
   // Returns the member's share of decode attention, to be done while all members multiply with `bytes` of weights.
   Overlap decoding(const Member& member, int64_t layer, int64_t bytes) const {
-    return {at_layer(decode_, layer), borders_[member.first], borders_[member.last],
+    return {decode_step(layer), borders_[member.first], borders_[member.last],
             bytes * (member.last - member.first) / member.team.parts()};
   }
 
   void attend(const Member& member, int64_t layer) const {
-    for (AttentionShare<uint16_t> share(at_layer(decode_, layer), borders_[member.first], borders_[member.last]);
+    for (AttentionShare<uint16_t> share(decode_step(layer), borders_[member.first], borders_[member.last]);
          !share.done();)
       share.block();
     attend_to_prompts(member, layer);
   }
 
   void attend_to_prompts(const Member& member, int64_t layer) const {
-    if (plan_) plan_->attend(member, at_layer(prefill_, layer));
+    if (plan_) plan_->attend(member, prefill_step(layer));
   }
 
  private:
-  RowGroup(const Model& model, const LayerRows& rows, const DecodeStep<uint16_t>& decode, const PrefillStep& prefill)
-      : model_(model), rows_(rows), decode_(decode), prefill_(prefill) {
-    const int64_t prompts_at = decode.sequences * model.sizes.heads * model.sizes.dim;
-    decode_.queries = rows.queries;
-    decode_.out = rows.narrow;
-    prefill_.q = rows.queries + prompts_at;
-    prefill_.out = rows.narrow + prompts_at;
-    borders_ = decode_.borders(torch::stable::get_num_threads());
-  }
+  RowGroup(const Model& model, const LayerRows& rows, const DecodeBatch& decode, const PrefillBatch& prefill)
+      : model_(model),
+        rows_(rows),
+        decode_(decode),
+        prefill_(prefill),
+        borders_(decode.borders(torch::stable::get_num_threads())) {}
 
   // The group of the last rows of the sequences in `all`.
   RowGroup(const RowGroup& all, const LayerRows& rows) : RowGroup(all.model_, rows, all.decode_, all.prefill_) {
@@ -80,19 +77,26 @@ class RowGroup {
     }
   }
 
-  // Returns `step` with the cache of one layer.
-  template <typename Step>
-  Step at_layer(Step step, int64_t layer) const {
-    step.cache = model_.caches[layer];
-    return step;
+  DecodeStep<uint16_t> decode_step(int64_t layer) const {
+    return {.batch = decode_, .queries = rows_.queries, .cache = model_.caches[layer], .out = rows_.narrow};
+  }
+
+  PrefillStep prefill_step(int64_t layer) const {
+    const int64_t prompts_at = decode_.sequences * model_.sizes.heads * model_.sizes.dim;
+    return {
+        .batch = prefill_,
+        .q = rows_.queries + prompts_at,
+        .cache = model_.caches[layer],
+        .out = rows_.narrow + prompts_at,
+    };
   }
 
   const Model& model_;
   const LayerRows rows_;
-  DecodeStep<uint16_t> decode_;
-  PrefillStep prefill_;
+  const DecodeBatch decode_;
+  PrefillBatch prefill_;
+  const std::vector<int64_t> borders_;
   std::optional<PrefillPlan> plan_;
-  std::vector<int64_t> borders_;
   std::vector<int32_t> one_row_each_;
   std::unique_ptr<RowGroup> last_;
 };

@@ -66,7 +66,7 @@ class Screening {
   // bounds gets no strips.
   void pick(const Member& member, const int64_t* counts) {
     for (int64_t row = member.begin(rows_); row < member.end(rows_); ++row) {
-      if (!bounds_.known(row)) continue;
+      if (!bounds_.valid(row)) continue;
       const float* upper = bounds_.of_row(row);
       const float bound = min_of_largest(row, counts[row]);
       for (int64_t strip = 0; strip < bounds_.strips(); ++strip)
@@ -87,10 +87,10 @@ class Screening {
     std::vector<Pick> all;
     const int64_t logits_per_row = width();
     for (int64_t row = 0; row < rows_; ++row) {
-      if (!bounds_.known(row)) return {};
+      if (!bounds_.valid(row)) return {};
       int64_t place = row * logits_per_row;
       for (const int64_t strip : picked_[row]) {
-        all.push_back({strip, row, place});
+        all.push_back({.strip = strip, .row = row, .place = place});
         place += STRIP;
       }
     }
@@ -128,7 +128,7 @@ class Screening {
   float min_of_largest(int64_t row, int64_t count) const {
     std::vector<Pick> picks;
     for (const int64_t strip : highest(bounds_.of_row(row), std::min(count, bounds_.strips())))
-      picks.push_back({strip, row, static_cast<int64_t>(picks.size()) * STRIP});
+      picks.push_back({.strip = strip, .row = row, .place = static_cast<int64_t>(picks.size()) * STRIP});
     const auto computed = static_cast<int64_t>(picks.size());
     std::vector<uint16_t> values(computed * STRIP, NEGATIVE_INFINITY);
     std::vector<int64_t> columns(computed * STRIP);
@@ -186,7 +186,7 @@ std::tuple<Tensor, Tensor> largest_logits(const Tensor& hidden, const Tensor& we
                       static_cast<const float*>(errors.const_data_ptr()));
   Screening screening(hidden, weight, bounds);
   as_team([&](const Member& member) {
-    bounds.find(member);
+    bounds.compute(member);
     screening.pick(member, wanted);
   });
   const std::vector<Pick> picks = screening.picks();

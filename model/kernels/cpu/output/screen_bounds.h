@@ -27,22 +27,23 @@ class ScreenBounds {
         strips_(strips_of(weight.n)),
         weight_(weight),
         errors_(errors),
-        rough_(torch::stable::empty({rows, weight.n}, torch::headeronly::ScalarType::BFloat16)),
+        approximate_(torch::stable::empty({rows, weight.n}, torch::headeronly::ScalarType::BFloat16)),
         upper_(torch::stable::empty({rows, strips_}, torch::headeronly::ScalarType::Float)),
         scratch_(scratch_bytes(weight, rows)),
         norms_(rows) {}
 
   // Computes the member's share of the bounds, then waits for all members.
-  void find(const Member& member) {
-    auto* rough = static_cast<uint16_t*>(rough_.mutable_data_ptr());
-    multiply(member, {x_, weight_, rough, rows_, scratch_.data()}, nullptr);
+  void compute(const Member& member) {
+    auto* approximate = static_cast<uint16_t*>(approximate_.mutable_data_ptr());
+    multiply(member, {.x = x_, .weight = weight_, .out = approximate, .rows = rows_, .scratch = scratch_.data()},
+             nullptr);
     for (int64_t row = member.begin(rows_); row < member.end(rows_); ++row) norms_[row] = norms_of(row);
     member.wait();
     const int64_t chunks = (strips_ + CHUNK - 1) / CHUNK;
     for (int64_t chunk = member.begin(chunks); chunk < member.end(chunks); ++chunk)
       for (int64_t row = 0; row < rows_; ++row)
         for (int64_t strip = chunk * CHUNK; strip < std::min((chunk + 1) * CHUNK, strips_); ++strip)
-          bound_strip(rough, row, strip);
+          bound_strip(approximate, row, strip);
     member.wait();
   }
 
@@ -52,7 +53,7 @@ class ScreenBounds {
   int64_t strips() const { return strips_; }
 
   // Returns whether a row's bounds are valid, that is, whether no product can overflow.
-  bool known(int64_t row) const { return norms_[row].hidden < LARGEST_NORM; }
+  bool valid(int64_t row) const { return norms_[row].hidden < MAX_NORM; }
 
   // Returns a mask of the strip's logits that exist.
   __mmask16 present(int64_t strip) const { return first_lanes(weight_.n - strip * STRIP); }
@@ -61,29 +62,32 @@ class ScreenBounds {
   static constexpr int64_t CHUNK = 256;  // number of strips whose errors stay in the first-level cache for all rows
 
   struct Norms {
-    float hidden, lost;  // |h|, |h - h'|
+    float hidden, rounding_error;  // |h|, |h - h'|
   };
 
   Norms norms_of(int64_t row) const {
     const int8::QuantisedRows quantised(scratch_.data(), rows_, weight_.k);
-    __m512 all = _mm512_setzero_ps(), lost = _mm512_setzero_ps();
+    __m512 hidden = _mm512_setzero_ps(), rounding_error = _mm512_setzero_ps();
     for (int64_t first = 0; first < weight_.k; first += LANES) {
       const __m512 values = load_some(x_ + row * weight_.k + first, weight_.k - first);
       const __m512 difference =
           _mm512_sub_ps(values, quantised.restored(row, first / int8::GROUP, first % int8::GROUP / LANES));
-      all = _mm512_fmadd_ps(values, values, all);
-      lost = _mm512_fmadd_ps(difference, difference, lost);
+      hidden = _mm512_fmadd_ps(values, values, hidden);
+      rounding_error = _mm512_fmadd_ps(difference, difference, rounding_error);
     }
-    return {SLACK * std::sqrt(_mm512_reduce_add_ps(all)), SLACK * std::sqrt(_mm512_reduce_add_ps(lost))};
+    return {
+        .hidden = SLACK * std::sqrt(_mm512_reduce_add_ps(hidden)),
+        .rounding_error = SLACK * std::sqrt(_mm512_reduce_add_ps(rounding_error)),
+    };
   }
 
-  void bound_strip(const uint16_t* rough, int64_t row, int64_t strip) {
-    const __m512 value = load_some(rough + row * weight_.n + strip * STRIP, weight_.n - strip * STRIP);
+  void bound_strip(const uint16_t* approximate, int64_t row, int64_t strip) {
+    const __m512 value = load_some(approximate + row * weight_.n + strip * STRIP, weight_.n - strip * STRIP);
     __m512 bound = _mm512_fmadd_ps(_mm512_abs_ps(value), _mm512_set1_ps(BFLOAT16_ROUNDING),
                                    _mm512_add_ps(value, _mm512_set1_ps(TINY)));
     bound = _mm512_fmadd_ps(_mm512_loadu_ps(errors_ + strip * STRIP), _mm512_set1_ps(norms_[row].hidden), bound);
-    bound =
-        _mm512_fmadd_ps(_mm512_loadu_ps(errors_ + (strips_ + strip) * STRIP), _mm512_set1_ps(norms_[row].lost), bound);
+    bound = _mm512_fmadd_ps(_mm512_loadu_ps(errors_ + (strips_ + strip) * STRIP),
+                            _mm512_set1_ps(norms_[row].rounding_error), bound);
     static_cast<float*>(upper_.mutable_data_ptr())[row * strips_ + strip] =
         _mm512_mask_reduce_max_ps(present(strip), bound);
   }
@@ -92,7 +96,7 @@ class ScreenBounds {
   const int64_t rows_, strips_;
   const PackedWeight weight_;
   const float* errors_;
-  const torch::stable::Tensor rough_, upper_;
+  const torch::stable::Tensor approximate_, upper_;
   const Scratch scratch_;
   std::vector<Norms> norms_;
 };

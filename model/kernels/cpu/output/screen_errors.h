@@ -16,18 +16,20 @@ constexpr int64_t STRIP = 16;  // logits that are bounded, and computed, togethe
 constexpr float SLACK = 1.0f + 0x1p-10f;
 constexpr float BFLOAT16_ROUNDING = SLACK * 0x1p-8f;
 constexpr float TINY = 1e-30f;  // what sums may lose where floats are denormal
-constexpr float LARGEST_NORM =
-    1e18f;  // no product of two overflows; model/sampling/output_screen.py keeps weights below it
+// No product of two norms below it overflows. model/sampling/output_screen.py keeps weights below it.
+constexpr float MAX_NORM = 1e18f;
 
 inline int64_t strips_of(int64_t n) { return (n + STRIP - 1) / STRIP; }
 
 // Errors of one row of the weight.
 struct RowErrors {
-  float off, kept;  // |w - w'|, |w'|
+  float error, approximate;  // |w - w'|, |w'|
 
   // The factors for |h| and for |h - h'|.
-  float of_hidden(int64_t k) const { return SLACK * (off + static_cast<float>(k) * 0x1p-21f * (kept + off)); }
-  float of_rounding() const { return SLACK * kept; }
+  float hidden_factor(int64_t k) const {
+    return SLACK * (error + static_cast<float>(k) * 0x1p-21f * (approximate + error));
+  }
+  float rounding_factor() const { return SLACK * approximate; }
 };
 
 }  // namespace qwen_batch

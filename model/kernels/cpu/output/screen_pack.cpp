@@ -31,7 +31,7 @@ using namespace int8;
 // vectors.
 RowErrors quantise_row(const uint16_t* row, int64_t k, uint8_t* plain) {
   alignas(64) int8_t bytes[STEPS * TILE];
-  __m512 off = _mm512_setzero_ps(), kept = _mm512_setzero_ps();
+  __m512 error = _mm512_setzero_ps(), approximate = _mm512_setzero_ps();
   for (int64_t first = 0; first < k; first += GROUP, plain += PLAIN_BYTES) {
     float scale;
     int32_t offset;
@@ -42,12 +42,12 @@ RowErrors quantise_row(const uint16_t* row, int64_t k, uint8_t* plain) {
                        _mm_xor_si128(_mm_loadu_si128((const __m128i*)values), _mm_set1_epi8(-128)));
       const __m512 restored = restore(values, scale);
       const __m512 difference = _mm512_sub_ps(load_some(row + first + i * LANES, k - first - i * LANES), restored);
-      off = _mm512_fmadd_ps(difference, difference, off);
-      kept = _mm512_fmadd_ps(restored, restored, kept);
+      error = _mm512_fmadd_ps(difference, difference, error);
+      approximate = _mm512_fmadd_ps(restored, restored, approximate);
     }
     std::memcpy(plain + GROUP, &scale, sizeof scale);
   }
-  return {std::sqrt(_mm512_reduce_add_ps(off)), std::sqrt(_mm512_reduce_add_ps(kept))};
+  return {.error = std::sqrt(_mm512_reduce_add_ps(error)), .approximate = std::sqrt(_mm512_reduce_add_ps(approximate))};
 }
 
 #endif
@@ -73,8 +73,8 @@ std::tuple<Tensor, Tensor> screen_pack(const Tensor& w) {
       const int64_t first = block * COLUMNS, columns = std::min(COLUMNS, n - first);
       for (int64_t c = 0; c < columns; ++c) {
         const RowErrors found = quantise_row(rows + (first + c) * k, k, plain.data() + c * groups * PLAIN_BYTES);
-        factors[first + c] = found.of_hidden(k);
-        factors[padded + first + c] = found.of_rounding();
+        factors[first + c] = found.hidden_factor(k);
+        factors[padded + first + c] = found.rounding_factor();
       }
       pack_block(plain.data(), columns, groups, out + block * groups * GROUP_BYTES);
     }

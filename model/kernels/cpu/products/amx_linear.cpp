@@ -184,7 +184,14 @@ void amx_multiply(const Member& member, const Product& product) {
   auto* packed = static_cast<uint16_t*>(product.scratch);
   pack_rows(product.x, packed, rows, k, member.begin(tiles), member.end(tiles));
   member.wait();
-  const Tiles work{packed, static_cast<const uint16_t*>(product.weight.data), product.out, rows, n, k};
+  const Tiles work{
+      .x_tiles = packed,
+      .weight = static_cast<const uint16_t*>(product.weight.data),
+      .out = product.out,
+      .rows = rows,
+      .n = n,
+      .k = k,
+  };
   const int64_t blocks = (n + BLOCK_N - 1) / BLOCK_N,
                 panel = std::max<int64_t>(2 * TILE_ROWS, PANEL_VALUES / k / 32 * 32);
   const TileScope scope(std::min(rows, TILE_ROWS));

@@ -102,12 +102,15 @@ class Units {
   void multiply(int64_t unit, int64_t begin, int64_t end, int64_t next, Overlap* overlap) const {
     const int64_t n = product_.weight.n;
     if (!gated_)
-      return column_block(product_, unit, {begin, end, product_.out + begin * n + unit * DOT_COLUMNS, n}, next,
-                          overlap);
+      return column_block(
+          product_, unit,
+          {.begin = begin, .end = end, .out = product_.out + begin * n + unit * DOT_COLUMNS, .stride = n}, next,
+          overlap);
     alignas(64) uint16_t both[PIECE_ROWS * 2 * DOT_COLUMNS];
-    column_block(product_, unit, {begin, end, both, 2 * DOT_COLUMNS}, next == NONE ? NONE : unit + blocks_ / 2,
-                 overlap);
-    column_block(product_, unit + blocks_ / 2, {begin, end, both + DOT_COLUMNS, 2 * DOT_COLUMNS}, next, overlap);
+    const Piece gates{.begin = begin, .end = end, .out = both, .stride = 2 * DOT_COLUMNS};
+    const Piece values{.begin = begin, .end = end, .out = both + DOT_COLUMNS, .stride = 2 * DOT_COLUMNS};
+    column_block(product_, unit, gates, next == NONE ? NONE : unit + blocks_ / 2, overlap);
+    column_block(product_, unit + blocks_ / 2, values, next, overlap);
     for (int64_t row = begin; row < end; ++row) {
       const uint16_t* gate = both + (row - begin) * 2 * DOT_COLUMNS;
       swiglu_row(gate, gate + DOT_COLUMNS, product_.gated + row * (n / 2) + unit * DOT_COLUMNS, DOT_COLUMNS);

@@ -43,7 +43,8 @@ std::atomic<bool> tiles_enabled{true};
 void int8_enable_tiles(bool enabled) { tiles_enabled = enabled; }
 
 Target target_of(const Product& product, int64_t block) {
-  return {product.out + block * COLUMNS, product.weight.n, product.weight.n - block * COLUMNS};
+  const int64_t n = product.weight.n;
+  return {.out = product.out + block * COLUMNS, .stride = n, .columns = n - block * COLUMNS};
 }
 
 const uint8_t* weights_of(const Product& product, const Rows& x, int64_t block) {

@@ -12,7 +12,7 @@
 
 namespace qwen_batch::int8 {
 
-constexpr float SMALLEST = 1e-30f;  // smaller groups become zero: the inverse of their scale could be infinite
+constexpr float MIN_MAGNITUDE = 1e-30f;  // smaller groups become zero: the inverse of their scale could be infinite
 
 // Returns the offset of the i-th 16 values in a row's group.
 inline int64_t place_in_group(int64_t i) { return i * LANES / STEP * TILE + i * LANES % STEP; }
@@ -27,7 +27,7 @@ inline void quantise_group(const uint16_t* x, int64_t values, int8_t* out, float
   }
   const float max_abs = _mm512_reduce_max_ps(largest);
   scale = max_abs / 127.0f;
-  const __m512 inverse = _mm512_set1_ps(max_abs > SMALLEST ? 127.0f / max_abs : 0.0f);
+  const __m512 inverse = _mm512_set1_ps(max_abs > MIN_MAGNITUDE ? 127.0f / max_abs : 0.0f);
   __m512i sum = _mm512_setzero_si512();
   for (int64_t i = 0; i < GROUP / LANES; ++i) {
     const __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(parts[i], inverse));
@@ -74,7 +74,9 @@ class QuantisedRows {
     return restore(bytes, scales_[row * groups_ + group]);
   }
 
-  Rows view() const { return {values_, scales_, offsets_, rows_, groups_}; }
+  Rows view() const {
+    return {.tiles = values_, .scales = scales_, .offsets = offsets_, .count = rows_, .groups = groups_};
+  }
 
  private:
   static int64_t groups_of(int64_t k) { return (k + GROUP - 1) / GROUP; }

@@ -83,7 +83,7 @@ void multiply(const Member& member, const Product& product, Overlap* overlap) {
 }
 
 // Products on AMX tiles are memory-bound.
-bool bound_by_arithmetic(const PackedWeight& weight) {
+bool is_compute_bound(const PackedWeight& weight) {
   return weight.kernel == PackedWeight::Kernel::DOT || (weight.kernel == PackedWeight::Kernel::INT8 && !amx_granted());
 }
 
@@ -94,10 +94,10 @@ Tensor product_of(const Tensor& x, const Tensor& packed, int64_t n) {
   const PackedWeight weight = PackedWeight::of(packed, n, k);
   Tensor out = torch::stable::empty({rows, n}, ScalarType::BFloat16);
   if (rows == 0) return out;
-  const Tensor in_order = torch::stable::contiguous(x);
+  const Tensor contiguous_x = torch::stable::contiguous(x);
   Scratch scratch(scratch_bytes(weight, rows));
   const Product product{
-      .x = static_cast<const uint16_t*>(in_order.const_data_ptr()),
+      .x = static_cast<const uint16_t*>(contiguous_x.const_data_ptr()),
       .weight = weight,
       .out = static_cast<uint16_t*>(out.mutable_data_ptr()),
       .rows = rows,

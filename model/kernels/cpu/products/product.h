@@ -45,7 +45,7 @@ int64_t scratch_bytes(const PackedWeight& weight, int64_t rows);
 
 // Returns whether the product is compute-bound: with some dozens of rows, a thread multiplies more slowly than it reads
 // the weight from memory.
-bool bound_by_arithmetic(const PackedWeight& weight);
+bool is_compute_bound(const PackedWeight& weight);
 
 // Does the member's share. The other members' results are complete after the next wait. `overlap` may be nullptr;
 // kernels that do not support it ignore it.
