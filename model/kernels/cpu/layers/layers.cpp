@@ -46,6 +46,15 @@ T* data_of(const Tensor& tensor) {
   return static_cast<T*>(const_cast<void*>(tensor.const_data_ptr()));
 }
 
+// A step's indices. The first `decoding` sequences decode, with one token each; the others are prompts.
+struct Indices {
+  const Tensor &query_start, &context_lens, &page_tables;
+  int64_t decoding;
+  int64_t num_pages;  // of the cache that `page_tables` refers to
+
+  int64_t sequences() const { return context_lens.size(0); }
+};
+
 void check_tensors(const Tensor& hidden, const Tensors& weights, const Tensors& caches) {
   check(!caches.empty() && weights.size() == caches.size() * WEIGHTS_PER_LAYER,
         "decoder_layers: every layer has a cache and eight weights");
@@ -66,6 +75,18 @@ void check_products(const Tensors& weights, const LayerSizes& sizes) {
               PackedWeight::fits(weights[i + WeightIndex::GATE_UP], 2 * sizes.intermediate, sizes.hidden) &&
               PackedWeight::fits(weights[i + WeightIndex::DOWN], sizes.hidden, sizes.intermediate),
           "decoder_layers: a packed weight has another shape");
+}
+
+void check_indices(const Indices& indices, int64_t tokens) {
+  for (const Tensor* t : {&indices.query_start, &indices.context_lens, &indices.page_tables})
+    check(t->scalar_type() == ScalarType::Int && t->is_contiguous(),
+          "decoder_layers: query starts, context lengths and page tables must be contiguous int32");
+  check(indices.sequences() == indices.page_tables.size(0),
+        "decoder_layers: context_lens and page_tables must have one entry per sequence");
+  check(indices.query_start.size(0) == indices.sequences() + 1,
+        "decoder_layers: query_start must have one entry per sequence, and one for the end");
+  check(0 <= indices.decoding && indices.decoding <= indices.sequences() && indices.decoding <= tokens,
+        "decoder_layers: decoding must be between 0 and the number of sequences");
 }
 
 #if QWEN_BATCH_HAS_AVX512
@@ -89,69 +110,104 @@ Model model_of(const Tensors& weights, const Tensors& caches, const LayerSizes& 
   return model;
 }
 
-// A step's indices, and the number of pages in the cache that they refer to.
-struct Indices {
-  const Tensor &query_start, &context_lens, &page_tables;
-  int64_t pages;
+// Memory for the intermediate results of a step's rows.
+class Buffers {
+ public:
+  Buffers(const Model& model, int64_t rows)
+      : normed_(bfloat16(rows, model.sizes.hidden)),
+        wide_(bfloat16(rows, model.sizes.wide())),
+        queries_(bfloat16(rows, model.sizes.heads * model.sizes.dim)),
+        narrow_(bfloat16(rows, model.sizes.narrow())),
+        projected_(bfloat16(rows, model.sizes.hidden)),
+        scratch_(model.max_scratch(rows)) {}
+
+  // Returns `rows` with these buffers.
+  LayerRows assigned_to(LayerRows rows) const {
+    rows.normed = data_of<uint16_t>(normed_);
+    rows.wide = data_of<uint16_t>(wide_);
+    rows.queries = data_of<uint16_t>(queries_);
+    rows.narrow = data_of<uint16_t>(narrow_);
+    rows.projected = data_of<uint16_t>(projected_);
+    rows.scratch = scratch_.data();
+    return rows;
+  }
+
+ private:
+  static Tensor bfloat16(int64_t rows, int64_t columns) {
+    return torch::stable::empty({rows, columns}, ScalarType::BFloat16);
+  }
+
+  const Tensor normed_, wide_, queries_, narrow_, projected_;
+  const Scratch scratch_;
 };
 
-// `rows`: complete but for the buffers. `last`: where the hidden states of the last rows go, if only they are wanted;
-// otherwise nullptr.
-void run(const Model& model, LayerRows rows, const Indices& indices, int64_t decoding, uint16_t* last) {
-  const LayerSizes& sizes = model.sizes;
-  const auto values = [&](int64_t columns) {
-    return torch::stable::empty({rows.count, columns}, ScalarType::BFloat16);
-  };
-  const Tensor normed = values(sizes.hidden), wide = values(sizes.wide()), queries = values(sizes.heads * sizes.dim),
-               narrow = values(sizes.narrow()), projected = values(sizes.hidden);
-  Scratch scratch(model.max_scratch(rows.count));
-  rows.normed = data_of<uint16_t>(normed);
-  rows.wide = data_of<uint16_t>(wide);
-  rows.queries = data_of<uint16_t>(queries);
-  rows.narrow = data_of<uint16_t>(narrow);
-  rows.projected = data_of<uint16_t>(projected);
-  rows.scratch = scratch.data();
-  for (int64_t i = 0; i < rows.count; ++i)
-    check(rows.slots[i] >= 0 && rows.slots[i] < indices.pages * sizes.page_size,
-          "decoder_layers: a slot is outside the cache");
-  const auto *context = data_of<int32_t>(indices.context_lens), *tables = data_of<int32_t>(indices.page_tables),
-             *start = data_of<int32_t>(indices.query_start);
-  const int64_t prompts = indices.context_lens.size(0) - decoding, width = indices.page_tables.size(1);
-  const float scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(sizes.dim)));
-  const DecodeBatch decode{
-      .context = context,
-      .pages = tables,
-      .sequences = decoding,
+float attention_scale(const LayerSizes& sizes) {
+  return static_cast<float>(1.0 / std::sqrt(static_cast<double>(sizes.dim)));
+}
+
+DecodeBatch decode_batch(const Indices& indices, const LayerSizes& sizes) {
+  return {
+      .context = data_of<int32_t>(indices.context_lens),
+      .pages = data_of<int32_t>(indices.page_tables),
+      .sequences = indices.decoding,
       .query_heads = sizes.heads,
       .heads = sizes.kv_heads,
       .dim = sizes.dim,
       .page_size = sizes.page_size,
-      .width = width,
-      .scale = scale,
+      .width = indices.page_tables.size(1),
+      .scale = attention_scale(sizes),
   };
-  decode.check_bounds(indices.pages);
+}
+
+// Returns the first row of each prompt, and the end of the last one, counted from the first prompt's first row.
+std::vector<int32_t> prompt_starts(const Indices& indices) {
+  const auto* start = data_of<int32_t>(indices.query_start);
   std::vector<int32_t> starts;
-  for (int64_t s = decoding; s <= decoding + prompts; ++s) starts.push_back(start[s] - static_cast<int32_t>(decoding));
-  const PrefillBatch prefill{
+  for (int64_t s = indices.decoding; s <= indices.sequences(); ++s)
+    starts.push_back(start[s] - static_cast<int32_t>(indices.decoding));
+  return starts;
+}
+
+// `starts`: from `prompt_starts`. The batch points to them.
+PrefillBatch prefill_batch(const Indices& indices, const LayerSizes& sizes, const std::vector<int32_t>& starts) {
+  const int64_t width = indices.page_tables.size(1);
+  return {
       .query_start = starts.data(),
-      .context = context + decoding,
-      .tables = tables + decoding * width,
-      .sequences = prompts,
+      .context = data_of<int32_t>(indices.context_lens) + indices.decoding,
+      .tables = data_of<int32_t>(indices.page_tables) + indices.decoding * width,
+      .sequences = indices.sequences() - indices.decoding,
       .query_heads = sizes.heads,
       .heads = sizes.kv_heads,
       .dim = sizes.dim,
       .page_size = sizes.page_size,
       .width = width,
-      .scale = scale,
+      .scale = attention_scale(sizes),
   };
-  prefill.check_bounds(rows.count - decoding, indices.pages);
-  StepRows step{.rows = rows, .decode = decode, .prefill = prefill};
+}
+
+// `input`: complete but for the buffers. `last`: where the hidden states of the last rows go, if only they are wanted;
+// otherwise nullptr.
+void run(const Model& model, const LayerRows& input, const Indices& indices, uint16_t* last) {
+  const LayerSizes& sizes = model.sizes;
+  for (int64_t i = 0; i < input.count; ++i)
+    check(input.slots[i] >= 0 && input.slots[i] < indices.num_pages * sizes.page_size,
+          "decoder_layers: a slot is outside the cache");
+  const Buffers buffers(model, input.count);
+  const std::vector<int32_t> starts = prompt_starts(indices);
+  StepRows step{
+      .rows = buffers.assigned_to(input),
+      .decode = decode_batch(indices, sizes),
+      .prefill = prefill_batch(indices, sizes, starts),
+  };
+  step.decode.check_bounds(indices.num_pages);
+  step.prefill.check_bounds(input.count - indices.decoding, indices.num_pages);
   if (last == nullptr) return run_step(model, step);
-  for (int64_t s = 0; s < prompts; ++s)
-    check(starts[s] < starts[s + 1], "decoder_layers: a sequence without tokens has no last token");
-  const Tensor last_queries = torch::stable::empty({decoding + prompts, sizes.heads * sizes.dim}, ScalarType::BFloat16);
-  step.last = rows;  // shares its other buffers with `rows`, which no longer needs them by then
-  step.last->count = decoding + prompts;
+  for (size_t s = 1; s < starts.size(); ++s)
+    check(starts[s - 1] < starts[s], "decoder_layers: a sequence without tokens has no last token");
+  const Tensor last_queries =
+      torch::stable::empty({indices.sequences(), sizes.heads * sizes.dim}, ScalarType::BFloat16);
+  step.last = step.rows;  // shares its other buffers with `step.rows`, which no longer needs them by then
+  step.last->count = indices.sequences();
   step.last->hidden = last;
   step.last->queries = data_of<uint16_t>(last_queries);
   run_step(model, step);
@@ -189,34 +245,27 @@ Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors cach
           "decoder_layers: cos and sin must be contiguous float32 [T, D / 2]");
   check(slots.scalar_type() == ScalarType::Long && slots.is_contiguous() && slots.size(0) == tokens,
         "decoder_layers: slots must be contiguous int64, one per token");
-  for (const Tensor* t : {&query_start, &context_lens, &page_tables})
-    check(t->scalar_type() == ScalarType::Int && t->is_contiguous(),
-          "decoder_layers: query starts, context lengths and page tables must be contiguous int32");
-  check(context_lens.size(0) == page_tables.size(0),
-        "decoder_layers: context_lens and page_tables must have one entry per sequence");
-  check(query_start.size(0) == context_lens.size(0) + 1,
-        "decoder_layers: query_start must have one entry per sequence, and one for the end");
-  check(0 <= decoding && decoding <= context_lens.size(0) && decoding <= tokens,
-        "decoder_layers: decoding must be between 0 and the number of sequences");
+  const Indices indices{
+      .query_start = query_start,
+      .context_lens = context_lens,
+      .page_tables = page_tables,
+      .decoding = decoding,
+      .num_pages = caches[0].size(0),
+  };
+  check_indices(indices, tokens);
   Tensor all = torch::stable::empty_like(hidden);
-  if (context_lens.size(0) == tokens) last_only = false;  // every token is a last one
-  Tensor last = torch::stable::empty({last_only ? context_lens.size(0) : 0, sizes.hidden}, ScalarType::BFloat16);
+  if (indices.sequences() == tokens) last_only = false;  // every token is a last one
+  Tensor last = torch::stable::empty({last_only ? indices.sequences() : 0, sizes.hidden}, ScalarType::BFloat16);
 #if QWEN_BATCH_HAS_AVX512
   std::memcpy(data_of<uint16_t>(all), hidden.const_data_ptr(), tokens * sizes.hidden * sizeof(uint16_t));
-  LayerRows rows{
+  const LayerRows rows{
       .count = tokens,
       .cos = data_of<float>(cos),
       .sin = data_of<float>(sin),
       .slots = data_of<int64_t>(slots),
       .hidden = data_of<uint16_t>(all),
   };
-  const Indices indices{
-      .query_start = query_start,
-      .context_lens = context_lens,
-      .page_tables = page_tables,
-      .pages = caches[0].size(0),
-  };
-  run(model_of(weights, caches, sizes), rows, indices, decoding, last_only ? data_of<uint16_t>(last) : nullptr);
+  run(model_of(weights, caches, sizes), rows, indices, last_only ? data_of<uint16_t>(last) : nullptr);
 #endif
   return last_only ? last : all;
 }
