@@ -71,9 +71,9 @@ class VectorRun final : public RunAttention {
 };
 
 template <int DIM>
-std::unique_ptr<RunAttention> vector_run_of(int64_t now, const Item& item, const Run<uint16_t>& run, int64_t group,
-                                            KvTile next) {
-  switch (now) {
+std::unique_ptr<RunAttention> vector_run_of(int64_t query_heads, const Item& item, const Run<uint16_t>& run,
+                                            int64_t group, KvTile next) {
+  switch (query_heads) {
     case 1: return std::make_unique<VectorRun<DIM, 1>>(item, run, group, next);
     case 2: return std::make_unique<VectorRun<DIM, 2>>(item, run, group, next);
     case 3: return std::make_unique<VectorRun<DIM, 3>>(item, run, group, next);
@@ -82,11 +82,11 @@ std::unique_ptr<RunAttention> vector_run_of(int64_t now, const Item& item, const
 }
 
 std::unique_ptr<RunAttention> vector_run(const DecodeStep<uint16_t>& step, const Item& sequence,
-                                         const Run<uint16_t>& run, int64_t now, KvTile next) {
+                                         const Run<uint16_t>& run, int64_t query_heads, KvTile next) {
   switch (step.batch.dim) {
-    case 32: return vector_run_of<32>(now, sequence, run, step.batch.group(), next);
-    case 64: return vector_run_of<64>(now, sequence, run, step.batch.group(), next);
-    default: return vector_run_of<128>(now, sequence, run, step.batch.group(), next);
+    case 32: return vector_run_of<32>(query_heads, sequence, run, step.batch.group(), next);
+    case 64: return vector_run_of<64>(query_heads, sequence, run, step.batch.group(), next);
+    default: return vector_run_of<128>(query_heads, sequence, run, step.batch.group(), next);
   }
 }
 
@@ -105,10 +105,10 @@ std::unique_ptr<RunAttention> run_at(const DecodeStep<T>& step, int64_t item, in
 #if QWEN_BATCH_HAS_AVX512
   if constexpr (std::is_same_v<T, uint16_t>) {
     if (attends_by_vectors<T>(batch.dim, batch.page_size)) {
-      const int64_t now = std::min(MAX_GROUP, batch.group() - round), after = item + heads;
+      const int64_t query_heads = std::min(MAX_GROUP, batch.group() - round), after = item + heads;
       const KvTile next =
           after < end ? KvTile{step.first_key(after), std::min<int64_t>(BLOCK, batch.context_of(after))} : KvTile{};
-      return vector_run(step, sequence, run.from_query(round * batch.dim), now, next);
+      return vector_run(step, sequence, run.from_query(round * batch.dim), query_heads, next);
     }
   }
 #endif

@@ -47,13 +47,13 @@ template <bool ADD>
 void multiply_vectors(const uint16_t* a, int a_stride, const uint16_t* b, int columns, float* out, int rows,
                       int pairs) {
   while (rows > 0) {
-    const int now = rows >= 6 && rows != 8 ? 6 : rows >= 4 ? 4 : 1;
-    if (now == 6) rows_by_columns<6, ADD>(a, a_stride, b, columns, out, pairs);
-    else if (now == 4) rows_by_columns<4, ADD>(a, a_stride, b, columns, out, pairs);
+    const int count = rows >= 6 && rows != 8 ? 6 : rows >= 4 ? 4 : 1;
+    if (count == 6) rows_by_columns<6, ADD>(a, a_stride, b, columns, out, pairs);
+    else if (count == 4) rows_by_columns<4, ADD>(a, a_stride, b, columns, out, pairs);
     else rows_by_columns<1, ADD>(a, a_stride, b, columns, out, pairs);
-    a += now * a_stride;
-    out += now * columns;
-    rows -= now;
+    a += count * a_stride;
+    out += count * columns;
+    rows -= count;
   }
 }
 

@@ -61,9 +61,9 @@ class QueryBlock {
  public:
   QueryBlock(const PrefillStep& step, int64_t sequence, int64_t head, int64_t first_row)
       : step_(step), batch_(step.batch) {
-    const int64_t begin = batch_.query_start[sequence], fresh = batch_.query_start[sequence + 1] - begin;
-    rows_ = static_cast<int>(std::min<int64_t>(QUERY_ROWS, fresh - first_row));
-    position_ = batch_.context[sequence] - fresh + first_row;
+    const int64_t begin = batch_.query_start[sequence], new_tokens = batch_.query_start[sequence + 1] - begin;
+    rows_ = static_cast<int>(std::min<int64_t>(QUERY_ROWS, new_tokens - first_row));
+    position_ = batch_.context[sequence] - new_tokens + first_row;
     origin_ = ((begin + first_row) * batch_.query_heads + head) * batch_.dim;
     std::memset(query_, 0, sizeof query_);
     for (int r = 0; r < rows_; ++r)
@@ -137,8 +137,8 @@ class QueryBlock {
 void PrefillBatch::check_bounds(int64_t tokens, int64_t pages) const {
   check(query_start[0] == 0 && query_start[sequences] == tokens, "prefill_attention: query_start does not cover q");
   for (int64_t s = 0; s < sequences; ++s) {
-    const int64_t fresh = query_start[s + 1] - query_start[s];
-    check(fresh >= 0 && fresh <= context[s] && context[s] >= 1 && context[s] <= width * page_size,
+    const int64_t new_tokens = query_start[s + 1] - query_start[s];
+    check(new_tokens >= 0 && new_tokens <= context[s] && context[s] >= 1 && context[s] <= width * page_size,
           "prefill_attention: a context length or a number of new tokens is outside its range");
   }
   check_page_numbers(tables, sequences * width, pages, "prefill_attention: a page number is outside the cache");
@@ -162,9 +162,9 @@ PrefillPlan::PrefillPlan(const PrefillBatch& batch) {
 void PrefillPlan::cut_queries(const PrefillBatch& batch) {
   queries_.clear();
   for (int64_t s = 0; s < batch.sequences; ++s) {
-    const int64_t fresh = batch.query_start[s + 1] - batch.query_start[s];
+    const int64_t new_tokens = batch.query_start[s + 1] - batch.query_start[s];
     for (int64_t h = 0; h < batch.query_heads; ++h)
-      for (int64_t b = (fresh + QUERY_ROWS - 1) / QUERY_ROWS - 1; b >= 0; --b)
+      for (int64_t b = (new_tokens + QUERY_ROWS - 1) / QUERY_ROWS - 1; b >= 0; --b)
         queries_.push_back({.sequence = s, .head = h, .block = b});
   }
 }

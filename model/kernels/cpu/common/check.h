@@ -6,13 +6,13 @@
 
 namespace qwen_batch {
 
-inline void check(bool holds, const char* otherwise) {
-  if (!holds) throw std::runtime_error(otherwise);
+inline void check(bool holds, const char* message) {
+  if (!holds) throw std::runtime_error(message);
 }
 
 // Checks that `count` page numbers lie within a cache of `pages` pages.
-inline void check_page_numbers(const int32_t* numbers, int64_t count, int64_t pages, const char* otherwise) {
-  for (int64_t i = 0; i < count; ++i) check(numbers[i] >= 0 && numbers[i] < pages, otherwise);
+inline void check_page_numbers(const int32_t* numbers, int64_t count, int64_t pages, const char* message) {
+  for (int64_t i = 0; i < count; ++i) check(numbers[i] >= 0 && numbers[i] < pages, message);
 }
 
 }  // namespace qwen_batch

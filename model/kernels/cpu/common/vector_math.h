@@ -47,15 +47,15 @@ constexpr float LOG2_E = 1.44269504f;
 
 // Returns 2^x for x <= 0, accurate enough for bfloat16 (about 2 ulp). Uses the Taylor terms of 2^f with |f| <= 1/2.
 inline __m512 exp2_of_negative(__m512 x) {
-  const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const __m512 f = _mm512_sub_ps(x, whole);
+  const __m512 nearest = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const __m512 f = _mm512_sub_ps(x, nearest);
   __m512 p = _mm512_set1_ps(1.33335581e-3f);
   p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(9.61812911e-3f));
   p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(5.55041087e-2f));
   p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.40226507e-1f));
   p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.93147181e-1f));
   p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.0f));
-  return _mm512_scalef_ps(p, whole);
+  return _mm512_scalef_ps(p, nearest);
 }
 
 // Returns e^x for x <= 0.
