@@ -76,6 +76,7 @@ class GroupStats:
     decode_batch_sum: int = 0  # decoding sequences of all groups, summed over these steps
     kv_cache_usage_peak: float = 0.0  # 0 to 1
     output_tokens: int = 0
+    cached_tokens: int = 0  # prompt tokens that were in the cache already
     cache_short_steps: int = 0  # decode steps while sequences waited only for cache pages
     cache_short_running_sum: int = 0  # running sequences, summed over these steps
     cache_short_waiting_sum: int = 0  # sequences that waited only for cache pages, summed over these steps

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from model.checkpoint.config import ModelConfig
@@ -29,6 +31,18 @@ class PagedKVCache:
         self.page_size = page_size
         shape = (num_pages, 2, config.num_kv_heads, page_size, config.head_dim)
         self.layers = [_zeros(shape, device, dtype) for _ in range(config.num_layers)]
+
+    def copy_pages(self, sources: Sequence[int], targets: Sequence[int]) -> None:
+        """Copy pages in every layer. All sources are read before any target is written.
+
+        Args:
+            sources: The pages to read, as many as targets.
+            targets: The pages to write, each at most once.
+        """
+        device = self.layers[0].device
+        read, written = torch.tensor(sources, device=device), torch.tensor(targets, device=device)
+        for layer in self.layers:
+            layer[written] = layer[read]
 
 
 def bytes_per_page(config: ModelConfig, page_size: int, dtype: torch.dtype) -> int:

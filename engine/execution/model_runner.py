@@ -105,6 +105,9 @@ class ModelRunner:
     @torch.inference_mode()
     def run(self, batch: Batch) -> list[int]:
         """Feed the batch's tokens and return the sampled ids (see `Runner.run`)."""
+        if batch.copies:
+            sources, targets = zip(*batch.copies, strict=True)
+            self._cache.copy_pages(sources, targets)
         size = self._graphs.size_for(len(batch.sequences)) if batch.phase == "decode" else None
         if size is None:
             inputs = self._buffers.build(batch)

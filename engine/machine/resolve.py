@@ -54,6 +54,7 @@ def resolve(
         max_num_seqs=_positive("max_num_seqs", config.max_num_seqs, MAX_NUM_SEQS[kind]),
         max_batched_tokens=_positive("max_batched_tokens", config.max_batched_tokens, MAX_BATCHED_TOKENS[kind]),
         max_mixed_tokens=config.max_mixed_tokens,
+        prefix_caching=config.prefix_caching,
     )
     asked_len = _positive("max_model_len", config.max_model_len, model.max_position_embeddings)
     if asked_len > model.max_position_embeddings:

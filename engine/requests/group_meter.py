@@ -36,6 +36,10 @@ class GroupMeter:
         size = len(batch.sequences)
         members = Counter(sequence.ticket.request.group for sequence in batch.sequences)
         sampled = Counter(batch.sequences[index].ticket.request.group for index in batch.sampling)
+        cached: Counter[str] = Counter()
+        for index in batch.sampling:
+            if index >= batch.num_decodes:  # the step that completes a prompt
+                cached[batch.sequences[index].ticket.request.group] += batch.sequences[index].num_cached
         decoding = batch.num_decodes > 0
         short = decoding and utilization.held_back > 0
         decode_share = batch.num_decodes / sum(batch.num_tokens)  # prefill and decode tokens take about equal time
@@ -51,6 +55,7 @@ class GroupMeter:
                     decode_batch_sum=old.decode_batch_sum + batch.num_decodes,
                     kv_cache_usage_peak=max(old.kv_cache_usage_peak, utilization.kv_cache_usage),
                     output_tokens=old.output_tokens + sampled[group],
+                    cached_tokens=old.cached_tokens + cached[group],
                     cache_short_steps=old.cache_short_steps + short,
                     cache_short_running_sum=old.cache_short_running_sum + short * utilization.running,
                     cache_short_waiting_sum=old.cache_short_waiting_sum + short * utilization.held_back,

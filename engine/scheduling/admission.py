@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 
 from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.policy import SchedulingPolicy
+from engine.scheduling.prefix_cache import PrefixCache
 from engine.scheduling.sequence import Sequence
 from engine.scheduling.sequence_queue import SequenceQueue
 
@@ -17,25 +17,31 @@ class Admission:
     A newcomer is a flow with no running sequence. Its sequences may enter a full batch
     (`SchedulingPolicy.newcomer_places`).
 
+    Of several prompts with the same beginning, one enters first. The others wait until the cache has that beginning.
+    They do not hold up the sequences behind them.
+
     Args:
         page_allocator: Allocates the cache's pages.
-        policy: Limits and thresholds. Admission stops once the chosen prompts reach `policy.max_batched_tokens`.
+        prefix_cache: Knows the parts of prompts that need not be computed.
+        policy: Limits and thresholds. Admission stops once `policy.max_batched_tokens` are to be computed.
     """
 
-    def __init__(self, page_allocator: PageAllocator, policy: SchedulingPolicy) -> None:
+    def __init__(self, page_allocator: PageAllocator, prefix_cache: PrefixCache, policy: SchedulingPolicy) -> None:
         self._page_allocator = page_allocator
+        self._prefix_cache = prefix_cache
         self._policy = policy
         self.short_of_pages = False  # True if the last `choose` left a sequence out for lack of pages
 
-    def choose(self, waiting: SequenceQueue, running: Iterable[SequenceQueue]) -> list[Sequence]:
+    def choose(self, waiting: SequenceQueue, prefilling: SequenceQueue, decoding: SequenceQueue) -> list[Sequence]:
         """Return the sequences that enter now. Enough pages are free for all of them.
 
         The list is empty if a prefill would not be worthwhile (`SchedulingPolicy.prefill_is_worthwhile`).
         """
-        queues = tuple(running)
+        queues = (prefilling, decoding)
         num_running = sum(map(len, queues))
         newcomers = {flow for flow in waiting.flows if not any(flow in queue.flows for queue in queues)}
         limit = self._policy.max_running if newcomers else self._policy.max_num_seqs
+        coming = {digest for sequence in prefilling for digest in self._prefix_cache.missing(sequence)}
         chosen: list[Sequence] = []
         entering: Counter[str] = Counter()
         reserved = tokens = 0
@@ -46,31 +52,34 @@ class Admission:
                 break
             if running_then >= self._policy.max_num_seqs and not self._may_exceed(sequence.flow, newcomers, entering):
                 continue
-            if not self._has_pages_for(sequence, reserved, running_then):
+            match = self._prefix_cache.match(sequence)
+            if match.next_digest in coming:
+                continue
+            needed = self._prefix_cache.pages_needed(sequence, match)
+            if not self._are_free(reserved + needed, running_then):
                 self.short_of_pages = True
                 break
             chosen.append(sequence)
+            coming.update(sequence.page_digests[len(match.pages) :])
             entering[sequence.flow] += 1
-            reserved += self._page_allocator.pages_for(len(sequence.tokens))
-            tokens += sequence.num_prompt_tokens
+            reserved += needed
+            tokens += sequence.num_prompt_tokens - match.num_cached
         somebody_new = num_running > 0 and not newcomers.isdisjoint(entering)
         if somebody_new or self._policy.prefill_is_worthwhile(tokens, num_running):
             return chosen
         return []
 
-    def _has_pages_for(self, sequence: Sequence, num_reserved: int, num_running: int) -> bool:
-        """Return True if enough pages are free for the sequence's known tokens.
+    def _are_free(self, num_pages: int, num_running: int) -> bool:
+        """Return True if so many pages are free for the sequences that enter.
 
-        One extra page per running sequence must stay free. Otherwise the new sequence might be pre-empted a few steps
+        One extra page per running sequence must stay free. Otherwise a new sequence might be pre-empted a few steps
         later.
 
         Args:
-            sequence: A waiting sequence.
-            num_reserved: Pages promised to other sequences that enter in this step.
-            num_running: Sequences that already run or enter before this one.
+            num_pages: Pages for the sequences that enter in this step.
+            num_running: Sequences that already run or enter before the last of them.
         """
-        free = self._page_allocator.num_free - num_reserved - num_running
-        return free >= self._page_allocator.pages_for(len(sequence.tokens))
+        return self._page_allocator.num_free - num_running >= num_pages
 
     def _may_exceed(self, flow: str, newcomers: set[str], entering: Counter[str]) -> bool:
         """Return True if a newcomer's sequence may enter a full batch.

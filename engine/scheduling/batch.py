@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from engine.scheduling.sequence import Sequence
 
 Phase = Literal["prefill", "decode", "mixed"]
+
+
+class PageCopy(NamedTuple):
+    """A page whose contents another page gets."""
+
+    source: int
+    target: int
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,7 @@ class Batch:
     sequences: tuple[Sequence, ...]
     num_tokens: tuple[int, ...]
     sampling: tuple[int, ...]  # indices into `sequences` of those whose last known token is in this step
+    copies: tuple[PageCopy, ...] = ()  # to be done before the step writes to any page, as if all at once
 
     @classmethod
     def prefill(cls, sequences: Items[Sequence], num_tokens: Items[int]) -> Batch:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Items
+from dataclasses import replace
 
 from engine.scheduling.admission import Admission
-from engine.scheduling.batch import Batch
+from engine.scheduling.batch import Batch, PageCopy
 from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.policy import SchedulingPolicy
+from engine.scheduling.prefix_cache import PrefixCache
 from engine.scheduling.sequence import Sequence
 from engine.scheduling.sequence_queue import SequenceQueue
 from engine.scheduling.short_steps import ShortSteps
@@ -20,11 +22,12 @@ class Scheduler:
 
     A batch has at most `policy.max_num_seqs` sequences, and a few more for new flows (`engine.scheduling.admission`).
 
-    Prefill comes before decode. A prefill step takes all prompts that fit, and splits longer ones into chunks. A chunk
-    always begins at a multiple of `policy.max_batched_tokens`, so the split depends only on the prompt's length.
+    Prefill comes before decode. A prefill step takes all prompts that fit, and splits longer ones into chunks. Kernels
+    give a prompt the same bits for every split. The part of a prompt that is in the cache already is not computed
+    (`engine.scheduling.prefix_cache`).
 
     A prefill step may take seconds. If it would delay other flows and the runner supports mixed steps, a few prompt
-    tokens join each decode step instead. Kernels of such a runner give a prompt the same bits for every split.
+    tokens join each decode step instead.
 
     When pages run out, the sequence of lowest priority loses its pages and waits again. `Sequence` says how it resumes.
 
@@ -44,7 +47,8 @@ class Scheduler:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.page_allocator = page_allocator
-        self._admission = Admission(page_allocator, policy)
+        self._prefix_cache = PrefixCache(page_allocator, policy)
+        self._admission = Admission(page_allocator, self._prefix_cache, policy)
         self._policy = policy
         self._mixes = mixes
         self._clock = clock
@@ -86,6 +90,7 @@ class Scheduler:
         longest = sequence.num_prompt_tokens + sequence.stop_checker.max_new_tokens - 1  # the last token is never fed
         if self.page_allocator.pages_for(longest) > self.page_allocator.num_usable:
             raise ValueError(f"a sequence of {longest} tokens never fits {self.page_allocator.num_usable} pages")
+        self._prefix_cache.prepare(sequence)
         self._waiting.add(sequence)
 
     def abort(self, sequence: Sequence) -> None:
@@ -104,7 +109,11 @@ class Scheduler:
     def schedule(self) -> Batch | None:
         """Return the next step, with pages allocated for all of its tokens, or None if no sequence can run."""
         self._step_began_at = self._clock()
-        self._admit()
+        copies = self._admit()
+        batch = self._next_batch()
+        return replace(batch, copies=tuple(copies)) if batch is not None and copies else batch
+
+    def _next_batch(self) -> Batch | None:
         prompts, counts = self._prompts(self._policy.max_batched_tokens)
         if prompts and not self._would_hold_up_others(sum(counts)):
             return Batch.prefill(prompts, counts)
@@ -142,13 +151,19 @@ class Scheduler:
             self.page_allocator.release(sequence.page_table)
         return finished
 
-    def _admit(self) -> None:
-        """Allocate pages to the waiting sequences that enter now, and move them to the prefilling ones."""
-        for sequence in self._admission.choose(self._waiting, (self._prefilling, self._decoding)):
+    def _admit(self) -> list[PageCopy]:
+        """Allocate pages to the waiting sequences that enter now, and move them to the prefilling ones.
+
+        Returns:
+            The copies of pages that the next step begins with.
+        """
+        entering = self._admission.choose(self._waiting, self._prefilling, self._decoding)
+        copies = self._prefix_cache.enter(entering)
+        for sequence in entering:
             self._waiting.remove(sequence)
-            self.page_allocator.reserve(sequence.page_table, len(sequence.tokens))
             self._prefilling.add(sequence)
             self.turn = max(self.turn, sequence.priority[0])
+        return copies
 
     def _would_hold_up_others(self, num_tokens: int) -> bool:
         """Return True if a prefill step of `num_tokens` would delay other flows and a mixed step can replace it."""
@@ -173,7 +188,9 @@ class Scheduler:
         return chosen, counts
 
     def _start_decoding(self, prompts: Items[Sequence]) -> None:
+        """Remember the pages that a step has filled with prompts, and let the sequences decode that are complete."""
         for sequence in prompts:
+            self._prefix_cache.learn(sequence)
             if sequence.prefilled:
                 self._prefilling.remove(sequence)
                 self._decoding.add(sequence)

@@ -31,6 +31,9 @@ class Sequence:
     num_prompt_tokens: int = field(init=False)
     num_computed: int = 0
     page_table: array[int] = field(default_factory=lambda: array("i"))
+    page_digests: tuple[bytes, ...] = ()  # one per page of the prompt (`engine.scheduling.prefix_cache`)
+    num_indexed: int = 0  # pages of the table that the prefix index knows
+    num_cached: int = 0  # prompt tokens that were in the cache when the sequence entered the batch
     first_token_at: float | None = None  # `time.monotonic()` seconds
     finish_reason: FinishReason | None = None
 

@@ -13,11 +13,17 @@ from jobs.records.sampling import SamplingParams
 _numbers = itertools.count()
 
 
-def sequence(num_prompt_tokens: int, max_tokens: int, *, turn: int = 0, flow: str = "", **settings: object) -> Sequence:
-    """A sequence with a prompt of its own, as `Engine.submit_many` makes them."""
+def sequence(
+    num_prompt_tokens: int, max_tokens: int, *, turn: int = 0, flow: str = "", num_shared: int = 0, **settings: object
+) -> Sequence:
+    """A sequence as `Engine.submit_many` makes them.
+
+    Its prompt begins with as many tokens of a common prompt as `num_shared` says; the others are its own.
+    """
     number = next(_numbers)
     params = SamplingParams(max_tokens=max_tokens, **settings)  # type: ignore[arg-type]
-    prompt = tuple((number * 7 + place) % 256 for place in range(num_prompt_tokens))
+    shared = tuple(place * 5 % 256 for place in range(min(num_shared, num_prompt_tokens)))
+    prompt = shared + tuple((number * 7 + place) % 256 for place in range(len(shared), num_prompt_tokens))
     return Sequence(
         ticket=Ticket(Request(prompt, params, flow=flow)),
         stop_checker=StopChecker(params, (), max_tokens),

@@ -124,6 +124,24 @@ def test_a_prompt_that_joins_another_flows_decode_steps_gives_the_ids_of_one_alo
     assert any(call.args[0].phase == "mixed" for call in run.call_args_list) == runner.mixes
 
 
+def test_a_prompt_has_the_ids_it_has_alone_wherever_it_parts_from_a_cached_one(load: Load) -> None:
+    base = tuple(place * 31 % 256 for place in range(140))
+    prompts = [
+        Request(
+            token_ids=(*base[:split], *((split * 7 + place) % 256 for place in range(4))),
+            params=SamplingParams(max_tokens=6, temperature=split % 2, seed=split, ignore_eos=True),
+        )
+        for split in range(131)
+    ]
+    plain, caching = load(num_pages=300, prefix_caching=False), load(num_pages=300)
+    expected = [ticket.future.result(120).token_ids for ticket in plain.engine.submit_many(prompts)]
+    caching.engine.submit(replace(prompts[0], token_ids=base)).future.result(120)
+    assert [ticket.future.result(120).token_ids for ticket in caching.engine.submit_many(prompts)] == expected
+    assert caching.engine.take_group_stats("").cached_tokens > sum(range(20, 131))
+    later = [caching.engine.submit(prompt) for prompt in prompts[::9]]
+    assert [ticket.future.result(120).token_ids for ticket in later] == expected[::9]
+
+
 @pytest.mark.usefixtures("compiler")
 def test_compiled_layers_give_a_request_alone_its_ids_among_others(load: Load) -> None:
     loaded = load(compile=True)

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Mapping
 from collections.abc import Sequence as Items
 
-from engine.scheduling.batch import Batch
+from engine.scheduling.batch import Batch, PageCopy
 from engine.scheduling.sequence import Sequence
 
 VOCAB_SIZE = 260
@@ -46,11 +46,19 @@ class CacheRunner:
 
     def run(self, batch: Batch) -> list[int]:
         self.batches.append(batch)
+        self._copy(batch.copies)
         for index, (sequence, count) in enumerate(zip(batch.sequences, batch.num_tokens, strict=True)):
             kernel = "decode" if index < batch.num_decodes else "prefill"
             for position in range(sequence.num_computed, sequence.num_computed + count):
                 self._cache[self._slot(sequence, position)] = (sequence.tokens[position], kernel)
         return [self._next(batch.sequences[index]) for index in batch.sampling]
+
+    def _copy(self, copies: Items[PageCopy]) -> None:
+        before = dict(self._cache)
+        for source, target in copies:
+            for offset in range(self._page_size):
+                if (seen := before.get(source * self._page_size + offset)) is not None:
+                    self._cache[target * self._page_size + offset] = seen
 
     def _slot(self, sequence: Sequence, position: int) -> int:
         page, offset = divmod(position, self._page_size)

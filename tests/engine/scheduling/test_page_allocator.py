@@ -61,14 +61,14 @@ def test_the_sink_page_is_never_given_out() -> None:
 def test_the_integrity_check_finds_a_page_in_two_tables() -> None:
     allocator, table = PageAllocator(num_pages=5, page_size=2), array("i")
     allocator.reserve(table, 4)
-    with pytest.raises(AssertionError, match="pages held"):
+    with pytest.raises(AssertionError, match="owners of each page"):
         allocator.check_integrity([table, array("i", table[:1])])
 
 
 def test_the_integrity_check_finds_a_lost_page() -> None:
     allocator, table = PageAllocator(num_pages=5, page_size=2), array("i")
     allocator.reserve(table, 4)
-    with pytest.raises(AssertionError, match="pages held"):
+    with pytest.raises(AssertionError, match="owners of each page"):
         allocator.check_integrity([])
 
 

@@ -17,9 +17,8 @@ PAGE, NUM_PAGES, MAX_SEQS, BUDGET, MAX_LEN = 4, 12, 5, 16, 40
 
 
 def make(num_pages: int, *, mixes: bool = False) -> Scheduler:
-    return Scheduler(
-        PageAllocator(num_pages, PAGE), SchedulingPolicy(MAX_SEQS, BUDGET, max_mixed_tokens=5), mixes=mixes
-    )
+    policy = SchedulingPolicy(MAX_SEQS, BUDGET, max_mixed_tokens=5, min_copied_tokens=2)
+    return Scheduler(PageAllocator(num_pages, PAGE), policy, mixes=mixes)
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -35,15 +34,19 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @rule(
         lengths=st.lists(
-            st.tuples(st.integers(1, MAX_LEN - 1), st.integers(1, MAX_LEN), st.booleans()), min_size=1, max_size=4
+            st.tuples(st.integers(1, MAX_LEN - 1), st.integers(0, MAX_LEN), st.integers(1, MAX_LEN), st.booleans()),
+            min_size=1,
+            max_size=4,
         ),
         flow=st.sampled_from("abc"),
     )
-    def submit(self, lengths: list[tuple[int, int, bool]], flow: str) -> None:
+    def submit(self, lengths: list[tuple[int, int, int, bool]], flow: str) -> None:
         self.turn += 1
-        for num_prompt_tokens, max_tokens, ignore_eos in lengths:
+        for num_prompt_tokens, shared, max_tokens, ignore_eos in lengths:
             max_new = min(max_tokens, MAX_LEN - num_prompt_tokens)
-            new = sequence(num_prompt_tokens, max_new, turn=self.turn, flow=flow, ignore_eos=ignore_eos)
+            new = sequence(
+                num_prompt_tokens, max_new, turn=self.turn, flow=flow, num_shared=shared, ignore_eos=ignore_eos
+            )
             self.scheduler.add(new)
             self.unfinished.append(new)
 
@@ -83,7 +86,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             pass
         assert self.scheduler.page_allocator.usage == 0
         for each in self.finished:
-            assert list(each.generated) == alone(each)
+            assert list(each.generated) == alone(each)  # whoever ran beside it, and whatever it found in the cache
 
 
 def alone(original: Sequence) -> list[int]:

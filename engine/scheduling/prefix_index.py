@@ -1,0 +1,140 @@
+"""The prefix index: finds the page that holds the keys and values of given prompt tokens."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from bisect import bisect_left
+from collections.abc import Sequence as Items
+from dataclasses import dataclass
+from hashlib import blake2b
+from operator import attrgetter
+
+ROOT = b""  # digest of the empty prefix
+DIGEST_BYTES = 16
+
+_KEY = attrgetter("key")
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    """A page whose rows hold prompt tokens."""
+
+    page: int
+    parent: bytes  # digest of the pages before this one
+    digest: bytes | None  # None if the page is not full: no page can follow it
+    key: bytes  # the page's token ids, big-endian, so that keys sort as the ids do
+
+
+class PrefixIndex:
+    """Knows pages by the tokens in them and in all pages before them. Not thread-safe: the engine thread owns it.
+
+    A digest names a whole prefix: the tokens of a page and of all pages before it. The pages of a prefix therefore form
+    a chain, and each page has one parent.
+    """
+
+    def __init__(self) -> None:
+        self._by_digest: dict[bytes, _Entry] = {}  # full pages
+        self._by_page: dict[int, _Entry] = {}
+        self._children: dict[bytes, list[_Entry]] = {}  # by the parent's digest, sorted by key
+
+    def __contains__(self, page: int) -> bool:
+        return page in self._by_page
+
+    def __len__(self) -> int:
+        return len(self._by_page)
+
+    def page_of(self, digest: bytes) -> int | None:
+        """Return the full page that ends this prefix, or None if no page does."""
+        entry = self._by_digest.get(digest)
+        return None if entry is None else entry.page
+
+    def chain(self, digests: Items[bytes]) -> list[int]:
+        """Return the pages of the longest known prefix.
+
+        Args:
+            digests: A prompt's digests, page by page.
+        """
+        pages = []
+        for digest in digests:
+            entry = self._by_digest.get(digest)
+            if entry is None:
+                break
+            pages.append(entry.page)
+        return pages
+
+    def nearest(self, parent: bytes, token_ids: Items[int]) -> tuple[int, int]:
+        """Return the page that follows `parent` and begins with most of these tokens, and how many tokens agree.
+
+        In a sorted list, a neighbour of the place where the tokens belong agrees with most of them. The count is 0 if
+        no page follows `parent`.
+
+        Args:
+            parent: Digest of the pages before.
+            token_ids: At most a page of ids.
+        """
+        children = self._children.get(parent, ())
+        key = _key_of(token_ids)
+        place = bisect_left(children, key, key=_KEY)
+        neighbours = children[max(place - 1, 0) : place + 1]
+        counts = [(_num_common(key, entry.key), entry.page) for entry in neighbours]
+        count, page = max(counts, default=(0, 0))
+        return page, count
+
+    def add(self, page: int, parent: bytes, token_ids: Items[int], digest: bytes | None) -> None:
+        """Remember a page.
+
+        Args:
+            page: The page.
+            parent: Digest of the pages before it.
+            token_ids: The prompt tokens in its first rows.
+            digest: Digest of the prefix that ends with this page; None if the page is not full.
+        """
+        assert page not in self._by_page and (digest is None or digest not in self._by_digest)
+        entry = _Entry(page, parent, digest, _key_of(token_ids))
+        self._by_page[page] = entry
+        if digest is not None:
+            self._by_digest[digest] = entry
+        siblings = self._children.setdefault(parent, [])
+        siblings.insert(bisect_left(siblings, entry.key, key=_KEY), entry)
+
+    def forget(self, page: int) -> None:
+        """Forget a page that will get other contents. Pages that follow it must have been forgotten before."""
+        entry = self._by_page.pop(page)
+        if entry.digest is not None:
+            assert entry.digest not in self._children, "a page that follows would never be found again"
+            del self._by_digest[entry.digest]
+        siblings = self._children[entry.parent]
+        siblings.remove(entry)
+        if not siblings:
+            del self._children[entry.parent]
+
+
+def prefix_digests(token_ids: Items[int], page_size: int) -> tuple[bytes, ...]:
+    """Return one digest per page of a prompt. The last one may be that of a page that is not full.
+
+    A digest covers the page's ids and the digest before it. Two different prefixes with one digest are out of reach:
+    that would take about 2**64 attempts.
+    """
+    ids = memoryview(array("i", token_ids)).cast("B")
+    width = page_size * 4
+    digests, parent = [], ROOT
+    for start in range(0, len(ids), width):
+        parent = blake2b(parent + ids[start : start + width], digest_size=DIGEST_BYTES).digest()
+        digests.append(parent)
+    return tuple(digests)
+
+
+def _key_of(token_ids: Items[int]) -> bytes:
+    ids = array("i", token_ids)
+    if sys.byteorder == "little":
+        ids.byteswap()
+    return ids.tobytes()
+
+
+def _num_common(first: bytes, second: bytes) -> int:
+    """Return the number of ids that both keys begin with."""
+    length = min(len(first), len(second))
+    if first[:length] == second[:length]:
+        return length // 4
+    return next(index for index in range(length) if first[index] != second[index]) // 4
