@@ -26,6 +26,7 @@ def engine_config(settings: Settings) -> EngineConfig:
         dtype=_one_of(dtypes, "dtype", settings.dtype),
         quantize=_one_of(quantizations, "quantize", settings.quantize),
         compile=settings.compile,
+        prefix_caching=settings.prefix_caching,
         max_num_seqs=settings.max_num_seqs,
         max_batched_tokens=settings.max_batched_tokens,
         max_model_len=settings.max_model_len,

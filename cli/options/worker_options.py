@@ -37,6 +37,12 @@ _OPTIONS = [
         help="Compile the model's layers, or run them uncompiled.  [env: QWEN_BATCH_COMPILE; default: compile]",
     ),
     click.option(
+        "--prefix-caching/--no-prefix-caching",
+        default=None,
+        help="Compute the common beginning of prompts once, or with every prompt. The text is the same.  "
+        "[env: QWEN_BATCH_PREFIX_CACHING; default: prefix-caching]",
+    ),
+    click.option(
         "--kv-cache-memory",
         metavar="SIZE",
         help="Memory for the KV cache, such as 4GiB.  [env: QWEN_BATCH_KV_CACHE_MEMORY; default: from free memory]",

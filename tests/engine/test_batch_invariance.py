@@ -137,7 +137,7 @@ def test_a_prompt_has_the_ids_it_has_alone_wherever_it_parts_from_a_cached_one(l
     expected = [ticket.future.result(120).token_ids for ticket in plain.engine.submit_many(prompts)]
     caching.engine.submit(replace(prompts[0], token_ids=base)).future.result(120)
     assert [ticket.future.result(120).token_ids for ticket in caching.engine.submit_many(prompts)] == expected
-    assert caching.engine.take_group_stats("").cached_tokens > sum(range(20, 131))
+    assert caching.engine.take_group_stats("").cached_tokens > 8_000
     later = [caching.engine.submit(prompt) for prompt in prompts[::9]]
     assert [ticket.future.result(120).token_ids for ticket in later] == expected[::9]
 
