@@ -17,7 +17,7 @@ class Admission:
     A newcomer is a flow with no running sequence. Its sequences may enter a full batch
     (`SchedulingPolicy.newcomer_places`).
 
-    Of several prompts with the same beginning, one enters first. The others wait until the cache has that beginning.
+    One prompt enters first if several have the same beginning. The others wait until the cache has that beginning.
     They do not hold up the sequences behind them.
 
     Args:

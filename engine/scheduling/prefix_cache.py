@@ -29,8 +29,8 @@ class PrefixCache:
     token's keys are not those of an equal prompt token. A row's bits depend on its own tokens before it and on nothing
     else (`model.ops.attention`). Sharing therefore changes no bit of any completion.
 
-    A full page is shared. Of the first page that is not there as a whole, its known beginning is copied. The last token
-    of a prompt is always computed, because its hidden state gives the first new token.
+    A full page is shared. The known beginning of the page after it is copied. The last token of a prompt is always
+    computed, because its hidden state gives the first new token.
 
     Args:
         page_allocator: Allocates the cache's pages.
@@ -95,14 +95,14 @@ class PrefixCache:
         return copies
 
     def learn(self, sequence: Sequence) -> None:
-        """Remember the pages that a sequence's prompt has filled so far.
+        """Remember the pages that a sequence's prompt has filled so far. Call it after each prefill step of the sequence.
 
         If another sequence has filled an equal page meanwhile, the sequence takes that one and gives up its own.
         """
         digests, size = sequence.page_digests, self._page_size
         if not digests:
             return
-        num_full = min(sequence.num_computed, sequence.num_prompt_tokens) // size
+        num_full = sequence.num_computed // size
         for index in range(sequence.num_indexed, num_full):
             known = self._index.page_of(digests[index])
             if known is None:

@@ -20,13 +20,25 @@ def test_every_setting_of_the_engine_is_passed_on() -> None:
         dtype="bfloat16",
         quantize="int8",
         compile=False,
+        prefix_caching=False,
         max_num_seqs=7,
         max_batched_tokens=300,
         max_model_len=1_000,
         kv_cache_memory="2GiB",
         threads=3,
     )
-    assert engine_config(settings) == EngineConfig("cpu", "bfloat16", "int8", False, 7, 300, 1_000, 2 * 2**30, 3)
+    assert engine_config(settings) == EngineConfig(
+        device="cpu",
+        dtype="bfloat16",
+        quantize="int8",
+        compile=False,
+        prefix_caching=False,
+        max_num_seqs=7,
+        max_batched_tokens=300,
+        max_model_len=1_000,
+        kv_cache_memory_bytes=2 * 2**30,
+        threads=3,
+    )
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,10 @@ def test_a_pre_empted_sequence_finds_its_prompt_again() -> None:
     steps.drain()
     assert group[1].num_cached > 0
     assert 10 + 10 < steps.computed < 10 + 10 + 10
+    continued = of(group[1].tokens)
+    steps.add(continued)
+    steps.step()
+    assert continued.num_cached <= 10, "it has found tokens that decode steps have replayed"
 
 
 @pytest.mark.parametrize("length", [0, 1, 4, 5, 130])
