@@ -95,7 +95,7 @@ class PrefixCache:
         return copies
 
     def learn(self, sequence: Sequence) -> None:
-        """Remember the pages that a sequence's prompt has filled so far. Call it after each prefill step of the sequence.
+        """Remember the pages that a sequence's prompt has filled so far. Call it after each of its prefill steps.
 
         If another sequence has filled an equal page meanwhile, the sequence takes that one and gives up its own.
         """
