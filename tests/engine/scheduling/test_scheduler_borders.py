@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from engine.scheduling.page_allocator import PageAllocator
@@ -61,10 +59,14 @@ def test_a_flow_that_fills_the_batch_up_in_this_step_gets_no_place_beyond_it() -
     assert scheduler.num_running == 8
 
 
+def make_policy(max_num_seqs: int = 1, max_batched_tokens: int = 1, max_mixed_tokens: int = 1) -> SchedulingPolicy:
+    return SchedulingPolicy(max_num_seqs, max_batched_tokens, max_mixed_tokens)
+
+
 @pytest.mark.parametrize("limit", ["max_num_seqs", "max_batched_tokens", "max_mixed_tokens"])
 def test_a_policy_that_could_never_run_a_step_is_refused(limit: str) -> None:
     with pytest.raises(ValueError, match=f"at least 1: .*{limit}=0"):
-        replace(SchedulingPolicy(1, 1), **{limit: 0})
+        make_policy(**{limit: 0})
 
 
 def test_an_eighth_of_the_batch_or_128_tokens_are_just_worth_a_prefill() -> None:
