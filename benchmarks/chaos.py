@@ -25,11 +25,11 @@ from pathlib import Path
 from benchmarks.chaos_client import ChaosClient
 from benchmarks.chaos_fleet import ChaosFleet
 from benchmarks.chaos_troubles import Troubles
-from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
-from tests.support.tcp_proxy import TcpProxy
-from tests.support.tiny_checkpoint import write_tiny_checkpoint
-from tests.support.valkey import running_valkey
-from tests.worker.cluster import Cluster
+from testing.byte_level_tokenizer import write_byte_level_tokenizer
+from testing.cluster import Cluster
+from testing.tcp_proxy import TcpProxy
+from testing.tiny_checkpoint import write_tiny_checkpoint
+from testing.valkey import running_valkey
 
 SUBMIT_UNTIL = 0.8  # share of the time in which jobs are submitted: the last jobs see failures, too
 END_SECONDS = 600.0  # limit for the rest of the jobs, once all failures are mended

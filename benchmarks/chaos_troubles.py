@@ -12,8 +12,8 @@ import redis
 
 from benchmarks.chaos_fleet import ChaosFleet
 from jobs.queue.hints import queue_name
-from tests.support.tcp_proxy import TcpProxy
-from tests.support.valkey import ValkeyProcess
+from testing.tcp_proxy import TcpProxy
+from testing.valkey import ValkeyProcess
 
 
 class Troubles:

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.store_throughput import text
-from tests.support.valkey import ValkeyProcess, running_valkey
+from testing.valkey import ValkeyProcess, running_valkey
 
 SAMPLE_SECONDS = 0.1
 COMMAND_LINE = (sys.executable, "-m", "cli.main")

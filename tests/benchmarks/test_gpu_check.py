@@ -16,9 +16,9 @@ from benchmarks.gpu.model_checks import check_model
 from benchmarks.gpu.speeds import Workload, limit
 from cli.offline.roofline import MachineSpeed, ModelCost
 from engine.config import EngineConfig
-from tests.model.kernels.paged_sequences import Heads, PagedSequences
-from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
-from tests.support.tiny_checkpoint import write_tiny_checkpoint
+from testing.byte_level_tokenizer import write_byte_level_tokenizer
+from testing.paged_sequences import Heads, PagedSequences
+from testing.tiny_checkpoint import write_tiny_checkpoint
 
 CPU = torch.device("cpu")
 

@@ -10,8 +10,8 @@ import torch
 
 from benchmarks.step_clock import BETWEEN, HEAD, INPUTS, LAYERS, SAMPLING
 from benchmarks.step_parts import ATTENTION, PRODUCTS, StepTimes, measure, report
-from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
-from tests.support.tiny_checkpoint import write_tiny_checkpoint
+from testing.byte_level_tokenizer import write_byte_level_tokenizer
+from testing.tiny_checkpoint import write_tiny_checkpoint
 
 
 @pytest.mark.parametrize("quantize", ["none", "int8"])

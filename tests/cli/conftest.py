@@ -13,7 +13,7 @@ import pytest
 from jobs.settings import PREFIX
 from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
-from tests.support.valkey import ValkeyProcess, running_valkey
+from testing.valkey import ValkeyProcess, running_valkey
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
@@ -123,8 +123,8 @@ def prompts(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that answers nonsense, quickly. It has no chat template."""
-    from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
-    from tests.support.tiny_checkpoint import (
+    from testing.byte_level_tokenizer import write_byte_level_tokenizer
+    from testing.tiny_checkpoint import (
         write_tiny_checkpoint,
     )  # brings torch, which most of these tests do not need
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from testing.valkey import ValkeyProcess
 from tests.cli.conftest import Cli
-from tests.support.valkey import ValkeyProcess
 
 GOOD = '{"prompt": "Hello"}'
 CHAT = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions"}

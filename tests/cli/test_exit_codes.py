@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from jobs.stores.protocol import JobStore
+from testing.valkey import ValkeyProcess, free_port
 from tests.cli.acting_worker import run_job
 from tests.cli.conftest import Cli, Start
-from tests.support.valkey import ValkeyProcess, free_port
 
 NEED_A_JOB = ["status", "watch", "results", "cancel", "retry", "delete"]
 

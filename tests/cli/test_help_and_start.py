@@ -16,9 +16,9 @@ from click.testing import CliRunner
 
 from cli.main import group
 from jobs.stores.protocol import JobStore
+from testing.valkey import ValkeyProcess
 from tests.cli.acting_worker import run_job
 from tests.cli.conftest import Cli
-from tests.support.valkey import ValkeyProcess
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONTEXT = click.Context(group, info_name="qwen-batch")

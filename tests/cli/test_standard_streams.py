@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from jobs.stores.protocol import JobStore
+from testing.valkey import ValkeyProcess
 from tests.cli.conftest import Cli
-from tests.support.valkey import ValkeyProcess
 
 Redirected = Callable[..., subprocess.CompletedProcess[str]]
 NOT_WRITABLE = "Error: Standard output cannot be written: "

@@ -10,8 +10,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.support.command_line import REPOSITORY, command, environment, qwen_batch
-from tests.support.valkey import ValkeyProcess
+from testing.command_line import REPOSITORY, command, environment, qwen_batch
+from testing.valkey import ValkeyProcess
 
 PATIENCE_SECONDS = 120
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.support.command_line import environment, qwen_batch, read_jsonl, write_jsonl
+from testing.command_line import environment, qwen_batch, read_jsonl, write_jsonl
 
 CACHE_BYTES = 64 << 20
 CHARS = 5_000_000

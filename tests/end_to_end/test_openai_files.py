@@ -11,9 +11,9 @@ from openai.types import BatchError, Completion
 from openai.types.chat import ChatCompletion
 from openai.types.shared import ErrorObject
 
+from testing.command_line import environment, qwen_batch, read_jsonl, write_jsonl
+from testing.valkey import running_valkey
 from tests.end_to_end.deployment import Deployment
-from tests.support.command_line import environment, qwen_batch, read_jsonl, write_jsonl
-from tests.support.valkey import running_valkey
 
 TOO_LONG = "word " * 5_000  # the demo model takes 2,048 tokens
 QUESTION = [{"role": "user", "content": "What is 37 + 48?"}]

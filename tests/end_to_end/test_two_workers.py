@@ -14,10 +14,10 @@ import pytest
 
 from engine.execution.kernels import bfloat16_is_fast, load_cpu_kernels
 from jobs.stores.connect import connect
+from testing.command_line import write_jsonl
+from testing.valkey import running_valkey
 from tests.end_to_end.deployment import PATIENCE_SECONDS, Deployment
 from tests.end_to_end.recomputed_statistics import FIELDS, WORKER_FIELDS, counts_of, latencies_of
-from tests.support.command_line import write_jsonl
-from tests.support.valkey import running_valkey
 
 NUM_LINES, NUM_LONG = 2_000, 16
 CANCEL_SECONDS = 2.0

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command_line import REPOSITORY, environment, write_jsonl
+from testing.command_line import REPOSITORY, environment, write_jsonl
 
 PACKAGES = ("cli", "engine", "jobs", "model", "worker")
 OURS = ("qwen_batch", "__editable__")  # an installed copy would hide the wheel

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.random_model import DEMO, write_random_model
-from tests.support.command_line import environment, qwen_batch, write_jsonl
+from testing.command_line import environment, qwen_batch, write_jsonl
 
 CACHE_BYTES = 512 << 20
 NUM_LINES = 48

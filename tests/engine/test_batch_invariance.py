@@ -18,8 +18,8 @@ from engine.request import Request, Ticket
 from jobs.records.sampling import SamplingParams
 from model.checkpoint.config import ModelConfig
 from model.kv_cache import bytes_per_page
-from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
-from tests.support.tiny_checkpoint import write_tiny_checkpoint
+from testing.byte_level_tokenizer import write_byte_level_tokenizer
+from testing.tiny_checkpoint import write_tiny_checkpoint
 
 Load = Callable[..., LoadedEngine]
 

@@ -11,8 +11,8 @@ from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.policy import SchedulingPolicy
 from engine.scheduling.scheduler import Scheduler
 from jobs.records.sampling import SamplingParams
+from testing.fake_runner import EOS, ByteTokenizer, CacheRunner, GatedRunner, TableRunner
 from tests.engine.conftest import MakeEngine
-from tests.support.fake_runner import EOS, ByteTokenizer, CacheRunner, GatedRunner, TableRunner
 
 PARAMS = SamplingParams(max_tokens=20)
 HELLO = (1, 2, 3)

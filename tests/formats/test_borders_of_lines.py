@@ -14,7 +14,7 @@ from jobs.files.formats.line_decoder import LineDecoder
 from jobs.files.formats.messages import read_messages
 from jobs.files.formats.native_results import native_line
 from jobs.records.prompt import Prompt
-from tests.support.sample_jobs import completed
+from testing.sample_jobs import completed
 
 Why = Callable[..., str]
 Decode = Callable[..., Prompt]

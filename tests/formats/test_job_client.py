@@ -20,7 +20,7 @@ from jobs.stores.protocol import JobStore
 from jobs.submission.job_client import JobClient
 from jobs.submission.submission import Submitted
 from jobs.submission.submit_options import SubmitOptions
-from tests.support.valkey import running_valkey
+from testing.valkey import running_valkey
 
 
 class Hints:

@@ -23,8 +23,8 @@ from jobs.stores.memory.store import MemoryJobStore
 from jobs.stores.protocol import JobStore
 from jobs.stores.worker_facets import Leased
 from jobs.submission.submit_options import SubmitOptions
+from testing.valkey import running_valkey
 from tests.formats.test_job_client import Hints, submit_file
-from tests.support.valkey import running_valkey
 
 GREEDY = SamplingSettings(temperature=0.0)
 SAMPLED = SamplingSettings(temperature=0.7)

@@ -26,8 +26,8 @@ from jobs.stores.memory.store import MemoryJobStore
 from jobs.stores.protocol import JobStore
 from jobs.submission.sharding import shard_size
 from jobs.submission.submit_options import SubmitOptions
+from testing.valkey import running_valkey
 from tests.formats.test_job_client import Hints, submit_file
-from tests.support.valkey import running_valkey
 
 
 @pytest.fixture(scope="module")

@@ -99,11 +99,21 @@ def test_package_markers_are_empty(package: str) -> None:
 def test_files_stay_small() -> None:
     long = {
         str(path.relative_to(REPOSITORY)): lines
-        for folder in (*PACKAGES, "tools", "benchmarks", "tests")
+        for folder in (*PACKAGES, "tools", "benchmarks", "testing", "tests")
         for path in (REPOSITORY / folder).rglob("*")
         if path.suffix in {".py", ".cpp", ".h", ".lua"} and (lines := len(path.read_text().splitlines())) > 300
     }
     assert long == {}
+
+
+def test_benchmarks_and_shared_doubles_import_nothing_from_the_tests() -> None:
+    importers = [
+        str(path.relative_to(REPOSITORY))
+        for folder in ("benchmarks", "testing", "tools")
+        for path in (REPOSITORY / folder).rglob("*.py")
+        if re.search(r"^\s*(from|import) tests\b", path.read_text(), re.MULTILINE)
+    ]
+    assert importers == []
 
 
 # One file per command is the point of this room.

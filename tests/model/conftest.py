@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from model.text.tokenizer import Tokenizer
+from testing.tiny_checkpoint import write_tiny_checkpoint
 from tests.conftest import REPOSITORY
-from tests.support.tiny_checkpoint import write_tiny_checkpoint
 
 
 @pytest.fixture(autouse=True)

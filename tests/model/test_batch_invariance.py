@@ -9,8 +9,8 @@ import torch
 
 from model.ops.linear import Quantization
 from model.qwen3 import Qwen3ForCausalLM
-from tests.support.packed_steps import CachedSequence, PackedSteps, ragged_prompts
-from tests.support.tiny_checkpoint import TINY, write_tiny_checkpoint
+from testing.packed_steps import CachedSequence, PackedSteps, ragged_prompts
+from testing.tiny_checkpoint import TINY, write_tiny_checkpoint
 
 pytestmark = pytest.mark.usefixtures("kernels")
 

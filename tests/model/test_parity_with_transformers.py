@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from model.qwen3 import Qwen3ForCausalLM
-from tests.support.packed_steps import CachedSequence, PackedSteps, ragged_prompts
-from tests.support.tiny_checkpoint import TINY, write_transformers_checkpoint
+from testing.packed_steps import CachedSequence, PackedSteps, ragged_prompts
+from testing.tiny_checkpoint import TINY, write_transformers_checkpoint
 
 YARN = {
     "rope_type": "yarn",

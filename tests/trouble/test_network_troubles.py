@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command_line import REPOSITORY, command
-from tests.support.tcp_proxy import TcpProxy
-from tests.support.valkey import ValkeyProcess
+from testing.cluster import Cluster, num_tokens
+from testing.command_line import REPOSITORY, command
+from testing.tcp_proxy import TcpProxy
+from testing.valkey import ValkeyProcess
 from tests.trouble.conftest import StartServer
-from tests.worker.cluster import Cluster, num_tokens
 
 LINES = 150
 MANY_LINES = 500  # seconds of work for two workers

@@ -9,10 +9,10 @@ import pytest
 from jobs.errors import OtherFormat
 from jobs.keys import FORMAT, WIRE_FORMAT
 from jobs.stores.connect import connect
-from tests.support.command_line import environment, qwen_batch, write_jsonl
-from tests.support.sample_jobs import new_job
+from testing.cluster import Cluster
+from testing.command_line import environment, qwen_batch, write_jsonl
+from testing.sample_jobs import new_job
 from tests.trouble.conftest import StartServer
-from tests.worker.cluster import Cluster
 
 
 def test_the_first_who_writes_sets_the_stores_format(start_server: StartServer) -> None:

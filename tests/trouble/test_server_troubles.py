@@ -12,10 +12,10 @@ import pytest
 import redis
 
 from jobs.keys import JobKeys
-from tests.support.command_line import REPOSITORY, command, qwen_batch, write_jsonl
-from tests.support.valkey import ValkeyProcess, free_port, running_valkey
+from testing.cluster import Cluster
+from testing.command_line import REPOSITORY, command, qwen_batch, write_jsonl
+from testing.valkey import ValkeyProcess, free_port, running_valkey
 from tests.trouble.conftest import StartServer
-from tests.worker.cluster import Cluster
 
 LINES = 150
 TROUBLE = "the store is in trouble"

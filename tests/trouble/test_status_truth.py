@@ -14,13 +14,13 @@ import pytest
 
 from cli.console.progress import POLL_SECONDS
 from jobs.records.job import JobState
-from tests.support.command_line import REPOSITORY, command, qwen_batch
-from tests.support.onlooker import Onlooker, View
-from tests.support.tcp_proxy import TcpProxy
-from tests.support.valkey import ValkeyProcess, free_port
+from testing.cluster import Cluster
+from testing.command_line import REPOSITORY, command, qwen_batch
+from testing.onlooker import Onlooker, View
+from testing.tcp_proxy import TcpProxy
+from testing.valkey import ValkeyProcess, free_port
+from testing.worker_under_test import WorkerUnderTest
 from tests.trouble.conftest import StartServer
-from tests.worker.cluster import Cluster
-from tests.worker.worker_under_test import WorkerUnderTest
 from worker.upkeep.reporter import LIFE_SECONDS
 
 pytestmark = pytest.mark.slow

@@ -10,11 +10,11 @@ from jobs.errors import InvalidInput, StoreUnavailable
 from jobs.queue.celery_hints import CeleryHints
 from jobs.records.job import ShardRef
 from jobs.stores.connect import connect
-from tests.support.certificates import make_certificates
-from tests.support.command_line import qwen_batch, write_jsonl
-from tests.support.sample_jobs import new_job
+from testing.certificates import make_certificates
+from testing.cluster import Cluster
+from testing.command_line import qwen_batch, write_jsonl
+from testing.sample_jobs import new_job
 from tests.trouble.conftest import TlsServer
-from tests.worker.cluster import Cluster
 
 
 def test_a_worker_serves_a_job_over_tls_as_a_user_of_few_rights(

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from testing.cluster import NUM_TEXTS, Cluster, num_tokens
+from testing.command_line import qwen_batch, write_jsonl
+from testing.network_namespaces import Host, can_make_hosts, hosts_on_one_switch
+from testing.valkey import running_valkey
 from tests.conftest import require
-from tests.support.command_line import qwen_batch, write_jsonl
-from tests.support.network_namespaces import Host, can_make_hosts, hosts_on_one_switch
-from tests.support.valkey import running_valkey
-from tests.worker.cluster import NUM_TEXTS, Cluster, num_tokens
 
 LINES = 500  # seconds of work for two workers
 CUT_SECONDS = 20

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
-from tests.support.command_line import environment, qwen_batch
-from tests.support.tiny_checkpoint import write_tiny_checkpoint
-from tests.support.valkey import ValkeyProcess, free_port
-from tests.worker.cluster import Cluster
+from testing.byte_level_tokenizer import write_byte_level_tokenizer
+from testing.cluster import Cluster
+from testing.command_line import environment, qwen_batch
+from testing.tiny_checkpoint import write_tiny_checkpoint
+from testing.valkey import ValkeyProcess, free_port
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ from jobs.keys import WORKERS, JobKeys, unfinished
 from jobs.keys import worker as worker_key
 from jobs.queue.celery_app import make_app
 from jobs.queue.hints import RUN_SHARD_TASK, queue_name
-from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
-from tests.support.tiny_checkpoint import write_tiny_checkpoint
-from tests.support.valkey import ValkeyProcess
+from testing.byte_level_tokenizer import write_byte_level_tokenizer
+from testing.cluster import SHARD_SIZE, Cluster, num_tokens
+from testing.tiny_checkpoint import write_tiny_checkpoint
+from testing.valkey import ValkeyProcess
+from testing.worker_under_test import RUN_WORKER, WorkerUnderTest
 from tests.worker.bad_messages import BROKEN, FOREIGN, JUNK, NO_HINTS
-from tests.worker.cluster import SHARD_SIZE, Cluster, num_tokens
-from tests.worker.worker_under_test import RUN_WORKER, WorkerUnderTest
 
 MAX_STOP_SECONDS = 10  # what a container runtime waits; the worker itself sees to it that two are enough
 

@@ -16,9 +16,9 @@ from jobs import keys
 from jobs.exit_codes import ExitCode
 from jobs.keys import JobKeys
 from jobs.stores.protocol import JobStore
+from testing.valkey import ValkeyProcess
 from tests.cli.acting_worker import report, run_job
 from tests.cli.conftest import Cli
-from tests.support.valkey import ValkeyProcess
 
 BAD_WORKER = keys.worker("x")
 HOST = socket.gethostname()

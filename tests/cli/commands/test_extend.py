@@ -7,9 +7,9 @@ from pathlib import Path
 
 from jobs.queue.hints import queue_name
 from jobs.stores.protocol import JobStore
+from testing.valkey import ValkeyProcess
 from tests.cli.acting_worker import run_job
 from tests.cli.conftest import Cli
-from tests.support.valkey import ValkeyProcess
 
 
 def test_lines_are_added_to_a_completed_job_and_only_they_are_run(

@@ -9,9 +9,9 @@ from pathlib import Path
 from jobs.queue.hints import queue_name
 from jobs.records.job import JobState
 from jobs.stores.protocol import JobStore
+from testing.valkey import ValkeyProcess
 from tests.cli.acting_worker import run_job
 from tests.cli.conftest import Cli
-from tests.support.valkey import ValkeyProcess
 
 
 def test_priority_and_deadline_reach_the_store(cli: Cli, store: JobStore, prompts: Path) -> None:

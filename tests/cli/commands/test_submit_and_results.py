@@ -9,9 +9,9 @@ import pytest
 
 from jobs.queue.hints import queue_name
 from jobs.stores.protocol import JobStore
+from testing.valkey import ValkeyProcess
 from tests.cli.acting_worker import run_job
 from tests.cli.conftest import Cli, Start
-from tests.support.valkey import ValkeyProcess
 
 
 def test_submit_prints_the_job_id_and_nothing_else(cli: Cli, store: JobStore, prompts: Path) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from jobs import keys
+from testing.valkey import ValkeyProcess
 from tests.cli.conftest import Cli
-from tests.support.valkey import ValkeyProcess
 
 
 def without_weights(folder: Path) -> None:

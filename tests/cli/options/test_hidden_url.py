@@ -9,8 +9,8 @@ import pytest
 
 from cli.options.hidden_url import without_password
 from jobs.harmless import harmless, harmless_lines
+from testing.valkey import ValkeyProcess
 from tests.cli.conftest import Cli, Start
-from tests.support.valkey import ValkeyProcess
 
 SECRET = "redis://someuser:sEcReT@host:6379/0"
 

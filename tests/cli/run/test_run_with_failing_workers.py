@@ -11,8 +11,8 @@ from cli.run.local_workers import MAX_RESTARTS, LocalWorkers
 from cli.run.worker_failure import LocalWorkerFailed
 from jobs.exit_codes import ExitCode
 from jobs.settings import Settings
+from testing.valkey import ValkeyProcess
 from tests.cli.conftest import Cli
-from tests.support.valkey import ValkeyProcess
 
 # Python reads `sitecustomize` at every start. This one notes each start of a worker, which then goes wrong somewhere.
 NOTES_STARTS = """

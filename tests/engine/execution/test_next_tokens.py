@@ -15,8 +15,8 @@ from model.ops.packed_weight import rows_of
 from model.qwen3 import Qwen3ForCausalLM
 from model.sampling.output_screen import OutputScreen
 from model.sampling.sampling import SamplingRow
+from testing.tiny_checkpoint import write_tiny_checkpoint
 from tests.conftest import require
-from tests.support.tiny_checkpoint import write_tiny_checkpoint
 
 VOCAB = 9001
 

@@ -10,9 +10,9 @@ from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.policy import SchedulingPolicy
 from engine.scheduling.scheduler import Scheduler
 from jobs.records.sampling import SamplingParams
+from testing.fake_runner import CacheRunner
 from tests.engine.conftest import MakeEngine
 from tests.engine.sequences import sequence
-from tests.support.fake_runner import CacheRunner
 
 TOKENS = 40  # of a completion: ten pages of four, and one for its prompt
 SEQUENCES = 8

@@ -15,8 +15,8 @@ from engine.scheduling.scheduler import Scheduler
 from engine.scheduling.sequence import Sequence
 from engine.stopping.stop_checker import StopChecker
 from jobs.records.sampling import SamplingParams
+from testing.fake_runner import CacheRunner
 from tests.engine.sequences import sequence
-from tests.support.fake_runner import CacheRunner
 
 PAGE = 4
 

@@ -18,9 +18,9 @@ from jobs.stores.connect import redis_client
 from jobs.stores.protocol import JobStore
 from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.store import RedisJobStore
+from testing.sample_jobs import new_job, submit, worker_report
+from testing.valkey import running_valkey
 from tests.jobs.stores.conftest import StoreUnderTest, memory_under_test, redis_under_test
-from tests.support.sample_jobs import new_job, submit, worker_report
-from tests.support.valkey import running_valkey
 
 CARD = ModelCard("demo", vocab_size=512, max_model_len=1024, has_chat_template=True)
 

@@ -10,8 +10,8 @@ import pytest
 from jobs.records.completion import Latency
 from jobs.records.job import Lease, ShardRef
 from jobs.stores.protocol import JobStore
+from testing.sample_jobs import completed, failed, new_job, shard_stats, submit
 from tests.jobs.stores.conftest import StoreUnderTest
-from tests.support.sample_jobs import completed, failed, new_job, shard_stats, submit
 
 LONG = 60.0
 LATENCIES = [Latency(ttft_ms=10.0 * n, tpot_ms=0.5 * n, e2el_ms=100.0 * n) for n in range(1, 101)]

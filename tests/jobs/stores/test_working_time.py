@@ -11,8 +11,8 @@ from jobs.stats.stats import JobStats
 from jobs.stores.protocol import JobStore
 from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.store import RedisJobStore
+from testing.sample_jobs import completed, failed, new_job, shard_stats, submit
 from tests.jobs.stores.conftest import StoreUnderTest
-from tests.support.sample_jobs import completed, failed, new_job, shard_stats, submit
 
 LONG = 60.0
 WORK = 0.02  # seconds

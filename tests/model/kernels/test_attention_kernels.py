@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from testing.paged_sequences import PAGE_SIZE, Heads, PagedSequences
 from tests.conftest import require
-from tests.model.kernels.paged_sequences import PAGE_SIZE, Heads, PagedSequences
 
 pytestmark = pytest.mark.usefixtures("built_kernels")
 

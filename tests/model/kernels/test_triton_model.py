@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from model.qwen3 import Qwen3ForCausalLM
+from testing.packed_steps import CachedSequence, PackedSteps, ragged_prompts
+from testing.tiny_checkpoint import TINY, write_tiny_checkpoint
 from tests.conftest import require
-from tests.support.packed_steps import CachedSequence, PackedSteps, ragged_prompts
-from tests.support.tiny_checkpoint import TINY, write_tiny_checkpoint
 
 
 class Operators:

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from jobs.queue.hints import queue_name
-from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
-from tests.support.command_line import environment, qwen_batch
-from tests.support.tiny_checkpoint import write_tiny_checkpoint
-from tests.support.valkey import ValkeyProcess
-from tests.worker.cluster import Cluster
+from testing.byte_level_tokenizer import write_byte_level_tokenizer
+from testing.cluster import Cluster
+from testing.command_line import environment, qwen_batch
+from testing.tiny_checkpoint import write_tiny_checkpoint
+from testing.valkey import ValkeyProcess
+from testing.worker_under_test import WorkerUnderTest
 from tests.worker.malicious_messages import malicious_messages
-from tests.worker.worker_under_test import WorkerUnderTest
 
 MESSAGES = 10_000
 

@@ -16,7 +16,7 @@ from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import SamplingSettings
 from model.text.tokenizer import Tokenizer
-from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
+from testing.byte_level_tokenizer import write_byte_level_tokenizer
 from worker.shards.preparation import Preparation, Prepared
 
 TEMPLATE = (

@@ -11,12 +11,12 @@ import pytest
 
 from jobs.records.completion import ErrorCode
 from jobs.records.job import JobState, ShardRef
-from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
-from tests.support.tiny_checkpoint import write_tiny_checkpoint
-from tests.support.valkey import ValkeyProcess
-from tests.worker.cluster import Cluster
+from testing.byte_level_tokenizer import write_byte_level_tokenizer
+from testing.cluster import Cluster
+from testing.tiny_checkpoint import write_tiny_checkpoint
+from testing.valkey import ValkeyProcess
+from testing.worker_under_test import RUN_WORKER
 from tests.worker.shard_bench import PATIENCE_SECONDS, ShardBench, prompts
-from tests.worker.worker_under_test import RUN_WORKER
 from worker.shards.active_shards import ActiveShard
 from worker.shards.in_flight import InFlight
 from worker.shards.shard_runner import Outcome

@@ -9,10 +9,10 @@ from jobs.keys import JobKeys
 from jobs.records.job import NewJob, ShardRef
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import SamplingSettings
-from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
-from tests.support.tiny_checkpoint import write_tiny_checkpoint
-from tests.support.valkey import ValkeyProcess
-from tests.worker.cluster import SHARD_SIZE, Cluster
+from testing.byte_level_tokenizer import write_byte_level_tokenizer
+from testing.cluster import SHARD_SIZE, Cluster
+from testing.tiny_checkpoint import write_tiny_checkpoint
+from testing.valkey import ValkeyProcess
 
 SHARDS = 8
 LONG, SHORT = 400, 1  # tokens

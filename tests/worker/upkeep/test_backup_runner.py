@@ -10,12 +10,12 @@ import pytest
 
 from jobs.records.job import JobState, LeaseStatus
 from jobs.stores.protocol import JobStore
-from tests.support.byte_level_tokenizer import write_byte_level_tokenizer
-from tests.support.tiny_checkpoint import write_tiny_checkpoint
-from tests.support.valkey import ValkeyProcess
-from tests.worker.cluster import SHARD_SIZE, Cluster
+from testing.byte_level_tokenizer import write_byte_level_tokenizer
+from testing.cluster import SHARD_SIZE, Cluster
+from testing.tiny_checkpoint import write_tiny_checkpoint
+from testing.valkey import ValkeyProcess
+from testing.worker_under_test import RUN_WORKER
 from tests.worker.shard_bench import PATIENCE_SECONDS, Running, ShardBench, prompts
-from tests.worker.worker_under_test import RUN_WORKER
 from worker.shards.shard_runner import Outcome
 from worker.upkeep.backup_runner import BackupRunner
 

@@ -8,8 +8,8 @@ from jobs.errors import JobConflict
 from jobs.records.completion import ErrorCode
 from jobs.records.job import JobState, LeaseStatus, ShardRef
 from jobs.stores.protocol import JobStore
+from testing.sample_jobs import completed, new_job, prompts_of, shard_stats, submit
 from tests.jobs.stores.conftest import StoreUnderTest
-from tests.support.sample_jobs import completed, new_job, prompts_of, shard_stats, submit
 
 LONG = 60.0
 

@@ -20,8 +20,8 @@ from jobs.stores.packing import pack_completions
 from jobs.stores.protocol import JobStore
 from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.store import RedisJobStore
+from testing.sample_jobs import completed, failed, new_job, prompts_of, shard_stats, submit
 from tests.jobs.stores.conftest import StoreUnderTest
-from tests.support.sample_jobs import completed, failed, new_job, prompts_of, shard_stats, submit
 
 LONG = 60.0
 Lose = Callable[[int], None]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from jobs.records.job import Lease
+from testing.sample_jobs import new_job, submit
 from tests.jobs.stores.conftest import StoreUnderTest
-from tests.support.sample_jobs import new_job, submit
 
 DEATHS_UNTIL_LOST = 2 + 1 + 2  # two beside others, one with both lines, two of the first line alone
 

@@ -9,8 +9,8 @@ from jobs.records.completion import ErrorCode
 from jobs.records.job import JobState, Lease, LeaseStatus, ShardRef
 from jobs.stores.protocol import JobStore
 from jobs.stores.worker_facets import Leased, RunAlone
+from testing.sample_jobs import completed, new_job, shard_stats, submit
 from tests.jobs.stores.conftest import StoreUnderTest
-from tests.support.sample_jobs import completed, new_job, shard_stats, submit
 
 LONG = 60.0
 

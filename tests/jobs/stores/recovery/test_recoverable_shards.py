@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from jobs.records.job import LeaseStatus, ShardRef
 from jobs.stores.protocol import JobStore
+from testing.sample_jobs import completed, new_job, prompts_of, shard_stats, submit
 from tests.jobs.stores.conftest import StoreUnderTest
-from tests.support.sample_jobs import completed, new_job, prompts_of, shard_stats, submit
 
 LONG = 60.0
 

@@ -12,8 +12,8 @@ from jobs.stores.connect import connect
 from jobs.stores.redis.connection.errors import translated
 from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.store import RedisJobStore
-from tests.support.sample_jobs import new_job, submit
-from tests.support.valkey import ValkeyProcess
+from testing.sample_jobs import new_job, submit
+from testing.valkey import ValkeyProcess
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lfu", "volatile-ttl"])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from testing.sample_jobs import completed, new_job, submit
 from tests.jobs.stores.conftest import StoreUnderTest
-from tests.support.sample_jobs import completed, new_job, submit
 
 
 def test_tokens_and_lines_that_were_reused_raise_no_rate(under_test: StoreUnderTest) -> None:

@@ -8,8 +8,8 @@ from jobs.errors import LeaseLost
 from jobs.records.job import JobState, Lease, LeaseStatus
 from jobs.stores.protocol import JobStore
 from jobs.stores.worker_facets import Leased
+from testing.sample_jobs import completed, new_job, shard_stats, submit
 from tests.jobs.stores.conftest import StoreUnderTest
-from tests.support.sample_jobs import completed, new_job, shard_stats, submit
 
 LONG = 60.0
 USUAL = 10.0  # seconds that the first shard is held

@@ -10,8 +10,8 @@ import pytest
 from jobs.errors import LeaseLost
 from jobs.records.job import JobState, ShardRef
 from jobs.stores.protocol import JobStore
+from testing.sample_jobs import completed, new_job, shard_stats, submit
 from tests.jobs.stores.conftest import StoreUnderTest
-from tests.support.sample_jobs import completed, new_job, shard_stats, submit
 
 
 @pytest.mark.parametrize("seed", range(3))

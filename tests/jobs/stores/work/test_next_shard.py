@@ -10,8 +10,8 @@ import pytest
 from jobs.records.job import Lease
 from jobs.stores.protocol import JobStore
 from jobs.stores.worker_facets import Leased
+from testing.sample_jobs import completed, new_job, shard_stats, submit
 from tests.jobs.stores.conftest import StoreUnderTest
-from tests.support.sample_jobs import completed, new_job, shard_stats, submit
 
 LONG = 60.0
 

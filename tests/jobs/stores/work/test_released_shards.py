@@ -8,8 +8,8 @@ from jobs.errors import JobConflict
 from jobs.records.job import LeaseStatus
 from jobs.records.shard_stats import TimelineSample
 from jobs.stores.worker_facets import Leased
+from testing.sample_jobs import completed, new_job, shard_stats, submit
 from tests.jobs.stores.conftest import StoreUnderTest
-from tests.support.sample_jobs import completed, new_job, shard_stats, submit
 
 
 def test_a_shard_that_was_given_back_is_not_lost_by_its_worker_later(under_test: StoreUnderTest) -> None:

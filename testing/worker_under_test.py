@@ -17,7 +17,7 @@ from jobs.stores.protocol import JobStore
 
 RUN_WORKER = "import sys; from jobs.settings import Settings; from worker.main import run_worker; "
 RUN_WORKER += "sys.exit(run_worker(Settings.from_env()))"
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 class WorkerUnderTest:
