@@ -109,6 +109,8 @@ class Engine:
             waiting=self._scheduler.num_waiting + self._inbox.num_new,
             kv_cache_usage=self._scheduler.page_allocator.usage,
             output_tokens=self._meter.output_tokens,
+            prompt_tokens=self._meter.prompt_tokens,
+            cached_tokens=self._meter.cached_tokens,
             held_back=self._scheduler.num_held_back,
         )
 

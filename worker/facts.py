@@ -54,6 +54,7 @@ class WorkerFacts:
             kv_cache_usage_peak=engine_share.kv_cache_usage_peak,
             output_tokens=engine_share.output_tokens,
             peak_memory_bytes=self.peak_memory_bytes(),
+            cached_tokens=engine_share.cached_tokens,
             cache_short_steps=engine_share.cache_short_steps,
             cache_short_running_sum=engine_share.cache_short_running_sum,
             cache_short_waiting_sum=engine_share.cache_short_waiting_sum,

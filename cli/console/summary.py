@@ -41,7 +41,7 @@ def _fact_rows(stats: JobStats, waits: bool) -> list[tuple[str, str]]:
         ("Model", harmless(stats.model)),
         ("Prompts", harmless(stats.source)),
         ("Lines", _lines(stats)),
-        ("Tokens", f"{figures.count(stats.total_input_tokens)} in, {figures.count(stats.total_output_tokens)} out"),
+        ("Tokens", _tokens(stats)),
         ("Throughput", _throughput(stats)),
         ("Duration", _duration(stats)),
         ("Before that", _before(stats)),
@@ -97,6 +97,11 @@ def _before(stats: JobStats) -> str:
     if not stats.workers:  # no worker has finished a shard
         return queue
     return f"{queue}; load {figures.seconds(stats.load_seconds)}, compile {figures.seconds(stats.compile_seconds)}"
+
+
+def _tokens(stats: JobStats) -> str:
+    cached = f" ({figures.count(stats.cached_tokens)} from the prefix cache)" if stats.cached_tokens else ""
+    return f"{figures.count(stats.total_input_tokens)} in{cached}, {figures.count(stats.total_output_tokens)} out"
 
 
 def _batch(stats: JobStats) -> str:

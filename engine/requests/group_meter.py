@@ -16,11 +16,23 @@ class GroupMeter:
         self._lock = threading.Lock()
         self._stats: defaultdict[str, GroupStats] = defaultdict(GroupStats)
         self._output_tokens = 0
+        self._prompt_tokens = 0
+        self._cached_tokens = 0
 
     @property
     def output_tokens(self) -> int:
         """Number of new tokens of all groups since the start."""
         return self._output_tokens
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Number of tokens of completed prompts since the start."""
+        return self._prompt_tokens
+
+    @property
+    def cached_tokens(self) -> int:
+        """Number of those prompt tokens that were in the prefix cache."""
+        return self._cached_tokens
 
     def add(self, batch: Batch, seconds: float, utilization: Utilization) -> None:
         """Add a step to the statistics of its groups.
@@ -36,15 +48,17 @@ class GroupMeter:
         size = len(batch.sequences)
         members = Counter(sequence.ticket.request.group for sequence in batch.sequences)
         sampled = Counter(batch.sequences[index].ticket.request.group for index in batch.sampling)
+        completed = [batch.sequences[index] for index in batch.sampling if index >= batch.num_decodes]  # their prompts
         cached: Counter[str] = Counter()
-        for index in batch.sampling:
-            if index >= batch.num_decodes:  # the step that completes a prompt
-                cached[batch.sequences[index].ticket.request.group] += batch.sequences[index].num_cached
+        for sequence in completed:
+            cached[sequence.ticket.request.group] += sequence.num_cached
         decoding = batch.num_decodes > 0
         short = decoding and utilization.held_back > 0
         decode_share = batch.num_decodes / sum(batch.num_tokens)  # prefill and decode tokens take about equal time
         with self._lock:
             self._output_tokens += len(batch.sampling)
+            self._prompt_tokens += sum(sequence.num_prompt_tokens for sequence in completed)
+            self._cached_tokens += sum(cached.values())
             for group, count in members.items():
                 old = self._stats[group]
                 share = seconds * count / size

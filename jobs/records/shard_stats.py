@@ -26,6 +26,7 @@ class ShardStats(msgspec.Struct, frozen=True):
     cache_short_running_sum: float = 0.0  # sum of running sequences over these steps
     cache_short_waiting_sum: float = 0.0  # sum of sequences that waited for room, over these steps
     kv_cache_bytes_wanted: int = 0  # max over these steps of the cache size that holds all these sequences; 0 if none
+    cached_tokens: int = 0  # prompt tokens that were in the prefix cache
 
 
 class TimelineSample(msgspec.Struct, frozen=True):

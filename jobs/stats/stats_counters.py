@@ -27,6 +27,7 @@ class EngineTotals:
     cache_short_running_sum_e6: int = 0
     cache_short_waiting_sum_e6: int = 0
     kv_cache_bytes_wanted: int = 0  # bytes, not millionths
+    cached_tokens: int = 0  # tokens, not millionths
 
     def add(self, stats: ShardStats) -> None:
         """Count a finished shard."""
@@ -39,6 +40,7 @@ class EngineTotals:
         self.cache_short_running_sum_e6 += round(stats.cache_short_running_sum * MICRO)
         self.cache_short_waiting_sum_e6 += round(stats.cache_short_waiting_sum * MICRO)
         self.kv_cache_bytes_wanted = max(self.kv_cache_bytes_wanted, stats.kv_cache_bytes_wanted)
+        self.cached_tokens += stats.cached_tokens
 
 
 @dataclass

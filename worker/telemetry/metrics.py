@@ -45,6 +45,12 @@ class WorkerMetrics:
             "vllm:kv_cache_usage_perc", "gauge", "Used share of the cache; 1 is all.", now.kv_cache_usage
         )
         yield from self._one("vllm:generation_tokens_total", "counter", "Tokens generated.", now.output_tokens)
+        yield from self._one(
+            "vllm:prefix_cache_queries_total", "counter", "Prompt tokens looked up in the cache.", now.prompt_tokens
+        )
+        yield from self._one(
+            "vllm:prefix_cache_hits_total", "counter", "Prompt tokens found in the cache.", now.cached_tokens
+        )
         meter = self.meter
         with meter.lock:
             yield from self._one(

@@ -49,6 +49,7 @@ def test_status_says_that_the_cache_was_too_small_for_the_batch(cli: Cli, store:
             cache_short_running_sum=100,
             cache_short_waiting_sum=1180,
             kv_cache_bytes_wanted=5 * 2**29,
+            cached_tokens=1_234,
         ),
     )
     shown = " ".join(cli("status", job_id).stdout.split())
@@ -56,6 +57,7 @@ def test_status_says_that_the_cache_was_too_small_for_the_batch(cli: Cli, store:
         "Cache The KV cache has room for 5 of 64 sequences. More run together with `--kv-cache-memory 3GiB` on the "
         "worker. It was short in 50% of the steps."
     ) in shown
+    assert "in (1,234 from the prefix cache), " in shown
 
 
 def test_status_shows_the_figures_to_people(cli: Cli, store: JobStore, prompts: Path) -> None:

@@ -148,12 +148,14 @@ def test_the_steps_in_which_the_cache_was_short_add_up_over_shards_and_the_large
             cache_short_running_sum=30,
             cache_short_waiting_sum=60 + shard.index,
             kv_cache_bytes_wanted=1000 - shard.index,
+            cached_tokens=600 + shard.index,
         )
         store.work.finish_shard(lease, measured)
     stats = store.jobs.stats("job-1")
     assert stats.cache_short_share == 15 / 30
     assert (stats.cache_short_running, stats.cache_short_waiting) == (90 / 15, 183 / 15)
     assert stats.kv_cache_bytes_wanted == 1000
+    assert stats.cached_tokens == 1803
 
 
 def assert_no_short_steps(store: JobStore) -> None:
