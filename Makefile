@@ -55,7 +55,7 @@ chaos: $(VENV)/.dev ## 20 jobs while workers, server and network fail (MINUTES=1
 	@$(BIN)/python -m benchmarks.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 bench-peers: $(VENV)/.bench ## ours beside vLLM, OpenVINO, llama.cpp and transformers (BENCH='--systems …')
-	@$(BIN)/python -m benchmarks.bench_peers --output $(BENCH_OUTPUT) $(BENCH)
+	@$(BIN)/python -m benchmarks.peers --output $(BENCH_OUTPUT) $(BENCH)
 
 mutants: $(VENV)/.dev ## how many small faults the tests notice (MUTANTS='--only worker/')
 	@$(BIN)/python -m tools.mutate $(MUTANTS)

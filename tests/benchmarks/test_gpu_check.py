@@ -9,7 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from benchmarks import gpu_check
+from benchmarks.gpu import check as gpu_check
 from benchmarks.gpu import operator_checks
 from benchmarks.gpu.finding import Finding
 from benchmarks.gpu.model_checks import check_model

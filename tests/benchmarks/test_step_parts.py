@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.step_clock import BETWEEN, HEAD, INPUTS, LAYERS, SAMPLING
-from benchmarks.step_parts import ATTENTION, PRODUCTS, StepTimes, measure, report
+from benchmarks.kernels.step_clock import BETWEEN, HEAD, INPUTS, LAYERS, SAMPLING
+from benchmarks.kernels.step_parts import ATTENTION, PRODUCTS, StepTimes, measure, report
 from testing.byte_level_tokenizer import write_byte_level_tokenizer
 from testing.tiny_checkpoint import write_tiny_checkpoint
 

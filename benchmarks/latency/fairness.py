@@ -1,6 +1,6 @@
 """Measure the time of a small job behind a huge one of the same priority, and its time on an idle worker.
 
-    python -m benchmarks.fairness [--lines 100000] [--small 10] [--repeats 5] [--tokens 256]
+    python -m benchmarks.latency.fairness [--lines 100000] [--small 10] [--repeats 5] [--tokens 256]
 
 Starts its own server and one worker with the demo model and the default settings. All prompts ask for sums. With
 `--tokens`, each completion has exactly this length. Prints medians and maxima. All times start when the small job has

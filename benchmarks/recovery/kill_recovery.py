@@ -2,7 +2,7 @@
 
 Also check that no line is lost, doubled or computed again.
 
-    python -m benchmarks.kill_recovery [--repeats 20] [--lines 2000] [--seed 1]
+    python -m benchmarks.recovery.kill_recovery [--repeats 20] [--lines 2000] [--seed 1]
 
 Starts its own server and two workers, with default settings and a tiny random model. Each repeat kills one of the
 workers at a random moment of a job, and starts a new one in its place. The survivor takes free shards as soon as its

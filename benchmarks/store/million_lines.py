@@ -1,6 +1,6 @@
 """Measure a job of a million lines without a model: lines per second, and memory over time, of each stage.
 
-    python -m benchmarks.million_lines [--lines 1000000] [--output build/million-lines]
+    python -m benchmarks.store.million_lines [--lines 1000000] [--output build/million-lines]
 
 Starts its own server. Writes `results.json` and `memory.png` to the output folder. Each stage is a process of its own.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.store_throughput import text
+from benchmarks.store.throughput import text
 from testing.valkey import ValkeyProcess, running_valkey
 
 SAMPLE_SECONDS = 0.1
@@ -79,7 +79,7 @@ def measure(server: ValkeyProcess, folder: Path, num_lines: int) -> dict[str, ob
         before = client.info("memory")["used_memory"]
         submit, job = watched("submit", num_lines, *COMMAND_LINE, "submit", prompts, "--model", "someone/stub", *url)
         job = job.strip()
-        worker, _ = watched("worker", num_lines, sys.executable, "-m", "benchmarks.stub_worker", server.url, job)
+        worker, _ = watched("worker", num_lines, sys.executable, "-m", "benchmarks.store.stub_worker", server.url, job)
         fetch, _ = watched("results", num_lines, *COMMAND_LINE, "results", job, "-o", results, *url)
         with results.open(encoding="utf-8") as file:
             ids = sum(json.loads(line)["id"] == f"line-{number}" for number, line in enumerate(file))

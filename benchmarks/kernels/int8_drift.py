@@ -1,4 +1,4 @@
-"""Measure how much 8-bit weights change a model's predictions: `python -m benchmarks.int8_drift MODEL`.
+"""Measure how much 8-bit weights change a model's predictions: `python -m benchmarks.kernels.int8_drift MODEL`.
 
 A text is fed token by token to the model in float32, in bfloat16 and with 8-bit weights. At each place the distribution
 of the next token is compared with that in float32. The table has the mean Kullback-Leibler divergence in nats, the

@@ -1,6 +1,6 @@
 """Measure the share of the memory bandwidth that a single sequence's decode steps reach.
 
-    python -m benchmarks.lone_stream --model FOLDER [--quantize int8] [--tokens 128] [--threads 2]
+    python -m benchmarks.latency.lone_stream --model FOLDER [--quantize int8] [--tokens 128] [--threads 2]
 
 A step of one sequence reads every weight once, so memory bandwidth bounds it. On shared machines the memory's speed
 changes from one second to the next. Therefore the engine's thread reads a large tensor after every step, in the fastest

@@ -1,6 +1,6 @@
 """Measure the share of the memory bandwidth that decode attention reaches, at several batch sizes and contexts.
 
-    python -m benchmarks.decode_attention [--threads 2]
+    python -m benchmarks.kernels.decode_attention [--threads 2]
 
 The heads are those of Qwen3-0.6B, in bfloat16. Pages are once in the order in which an engine hands them out to
 prompts. They are also scattered, as after many sequences have come and gone. A pass runs as many layers as a model has,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import redis
 
-from benchmarks.chaos_fleet import ChaosFleet
+from benchmarks.chaos.fleet import ChaosFleet
 from jobs.queue.hints import queue_name
 from testing.tcp_proxy import TcpProxy
 from testing.valkey import ValkeyProcess

@@ -1,6 +1,6 @@
 """Measure the processor time per conversation of the helper process for chat templates, and of this process.
 
-    python -m benchmarks.template_cost [--lines 100000] [--model FOLDER]
+    python -m benchmarks.store.template_cost [--lines 100000] [--model FOLDER]
 
 A conversation has two short messages. 64 conversations are rendered together, like the lines of a shard.
 """

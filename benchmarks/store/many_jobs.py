@@ -1,6 +1,6 @@
 """Measure the commands `list` and `status` on a server with many jobs.
 
-    python -m benchmarks.many_jobs [--jobs 10000] [--repeats 5]
+    python -m benchmarks.store.many_jobs [--jobs 10000] [--repeats 5]
 
 Starts its own server and stores jobs of one line each, which wait for a worker. Prints the median and the maximum time
 of each command, including the start of its process. The time of `--version` is the start alone.
@@ -15,8 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.million_lines import COMMAND_LINE
 from benchmarks.report.markdown import markdown_table
+from benchmarks.store.million_lines import COMMAND_LINE
 from jobs.records.job import NewJob, ShardRef
 from jobs.records.job_id import new_job_id
 from jobs.records.prompt import Prompt

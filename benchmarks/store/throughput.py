@@ -1,6 +1,6 @@
 """Measure the results store without a model: lines per second, and memory.
 
-    python -m benchmarks.store_throughput [--lines 100000] [--shard-size 256]
+    python -m benchmarks.store.throughput [--lines 100000] [--shard-size 256]
 
 Starts its own server. Texts are English words with Zipf's frequencies, about 300 characters per completion.
 """

@@ -1,6 +1,6 @@
 """Check that results on a CUDA GPU are right, and measure its speed. Run this first on a machine with a GPU.
 
-    python -m benchmarks.gpu_check [--model FOLDER] [--only checks|speeds]
+    python -m benchmarks.gpu.check [--model FOLDER] [--only checks|speeds]
 
 The checks compare every Triton operator with exact attention. They also compare the whole model in float32 with the
 CPU: logits, texts and the number of waits. Three speeds follow: table 2.1 of the book, a single stream beside the limit

@@ -1,6 +1,6 @@
 """Measure the parts of a decode step. Print a table, and draw a picture if a folder is given.
 
-    python -m benchmarks.step_parts --model FOLDER [--sequences 64] [--output docs/benchmarks]
+    python -m benchmarks.kernels.step_parts --model FOLDER [--sequences 64] [--output docs/benchmarks]
 
 An engine decodes this number of equal requests, with a clock around each part of its steps. The layers are one C++
 call, in which threads may multiply and attend at the same time. Therefore products and attention are also timed alone,
@@ -20,9 +20,9 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.decode_attention import CachedLayers, Heads
+from benchmarks.kernels.decode_attention import CachedLayers, Heads
+from benchmarks.kernels.step_clock import StepClock
 from benchmarks.report.markdown import markdown_table
-from benchmarks.step_clock import StepClock
 from engine.load import load_engine
 from engine.machine.machine import Machine
 from engine.request import Request

@@ -6,7 +6,7 @@ Each line must have exactly one result, with the text of a run without failures.
     python -m benchmarks.chaos [--minutes 10] [--seed N] [--jobs 20] [--lines 200]
 
 Starts its own server (append-only, every write synced) behind a relay, and real workers with a tiny random model. Until
-the time is up, a failure happens every second or two (`benchmarks/chaos_troubles.py`). Then all failures are mended,
+the time is up, a failure happens every second or two (`benchmarks/chaos/troubles.py`). Then all failures are mended,
 and the jobs must end. The seed decides the order of failures. Their exact times depend on the machine.
 """
 
@@ -22,9 +22,9 @@ from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.chaos_client import ChaosClient
-from benchmarks.chaos_fleet import ChaosFleet
-from benchmarks.chaos_troubles import Troubles
+from benchmarks.chaos.client import ChaosClient
+from benchmarks.chaos.fleet import ChaosFleet
+from benchmarks.chaos.troubles import Troubles
 from testing.byte_level_tokenizer import write_byte_level_tokenizer
 from testing.cluster import Cluster
 from testing.tcp_proxy import TcpProxy

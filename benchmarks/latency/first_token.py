@@ -1,6 +1,6 @@
 """Measure the seconds from a worker's start to its first token, at its very first start and at later ones.
 
-    python -m benchmarks.first_token --model FOLDER [--repeats 3] [--quantize int8]
+    python -m benchmarks.latency.first_token --model FOLDER [--repeats 3] [--quantize int8]
 
 A job of one line waits in a private server while the worker starts. At the first start nothing is built or compiled
 yet. At later starts the checkpoint is in the system's file cache, if memory suffices.

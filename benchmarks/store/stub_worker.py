@@ -1,6 +1,6 @@
 """A worker without a model. Several threads take shards, as in a worker, and answer every line with 60 words.
 
-python -m benchmarks.stub_worker REDIS_URL JOB
+python -m benchmarks.store.stub_worker REDIS_URL JOB
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from benchmarks.store_throughput import text
+from benchmarks.store.throughput import text
 from jobs.records.completion import Completion, Latency, Usage
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import FinishReason

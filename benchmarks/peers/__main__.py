@@ -1,9 +1,9 @@
 """Measure qwen-batch and its peers on this machine. Write the results as JSON, and a page with tables and pictures.
 
-    python -m benchmarks.bench_peers                      everything, with a random 0.6B model
-    python -m benchmarks.bench_peers --systems run,transformers --measure batch
-    python -m benchmarks.bench_peers --add --repeat 1     one more round of a series, interrupted or not
-    python -m benchmarks.bench_peers --report-only        the page and pictures anew from the JSON file
+    python -m benchmarks.peers                      everything, with a random 0.6B model
+    python -m benchmarks.peers --systems run,transformers --measure batch
+    python -m benchmarks.peers --add --repeat 1     one more round of a series, interrupted or not
+    python -m benchmarks.peers --report-only        the page and pictures anew from the JSON file
 
 Each peer is installed into an environment of its own on first use. Quote figures of a quiet machine only.
 """
@@ -31,9 +31,9 @@ from engine.machine.machine import Machine
 from model.checkpoint.config import ModelConfig
 from model.text.tokenizer import Tokenizer
 
-BUILD = Path(__file__).resolve().parents[1] / "build"
+BUILD = Path(__file__).resolve().parents[2] / "build"
 RESULTS = "results.json"
-DEMO = Path(__file__).resolve().parents[1] / "model" / "demo"
+DEMO = Path(__file__).resolve().parents[2] / "model" / "demo"
 
 
 def main() -> None:
