@@ -77,6 +77,11 @@ class Settings(msgspec.Struct, frozen=True):
         """Return whether the environment names a Redis server. If not, `run` starts its own."""
         return bool(environ.get(f"{PREFIX}REDIS_URL"))
 
+    @staticmethod
+    def model_is_named(environ: Mapping[str, str] = os.environ) -> bool:
+        """Return whether the environment names a model. If not, the lines of a file may name it."""
+        return any(environ.get(f"{PREFIX}{name}") for name in ("MODEL", "SERVED_MODEL_NAME"))
+
     def as_env(self) -> dict[str, str]:
         """Return these settings as environment variables for a child process, which reads them with `from_env`."""
         values = {name: getattr(self, name) for name in self.__struct_fields__}

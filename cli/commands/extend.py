@@ -8,6 +8,7 @@ import click
 
 from cli.console.console import Console
 from cli.console.progress import watch_to_the_end
+from cli.options.line_options import line_options
 from cli.options.options import (
     console_options,
     job_argument,
@@ -18,10 +19,12 @@ from cli.options.options import (
     wait_option,
 )
 from cli.options.reading_options import reading_options
+from cli.options.target_model import say_notices
 from cli.store import open_client
 from jobs.exit_codes import ExitCode
 from jobs.files.prompt_file import PromptFile
 from jobs.files.reading.row_reader import ReadingOptions
+from jobs.submission.submit_options import LineOptions
 
 
 @click.command(name="extend")
@@ -29,6 +32,7 @@ from jobs.files.reading.row_reader import ReadingOptions
 @prompts_argument
 @reading_options
 @skip_invalid_option
+@line_options
 @wait_option
 @redis_url_option
 @console_options
@@ -39,6 +43,7 @@ def command(
     prompts: str,
     reading: ReadingOptions,
     skip_invalid: bool,
+    lines: LineOptions,
     wait: bool,
     redis_url: str | None,
 ) -> ExitCode:
@@ -58,6 +63,7 @@ def command(
     client = open_client(settings)
     before = client.store.jobs.get(job_id).spec.num_lines
     with PromptFile.open(prompts, sys.stdin.buffer, reading) as file:
-        job = client.extend(job_id, file, skip_invalid)
+        job, report = client.extend(job_id, file, skip_invalid, lines)
+    say_notices(report, job.spec.model, console)
     console.say(f"Added {job.spec.num_lines - before:,} lines. The job now has {job.spec.num_lines:,} lines.")
     return watch_to_the_end(client.store, job_id, console) if wait else ExitCode.DONE

@@ -9,6 +9,7 @@ from types import FrameType
 import click
 
 from cli.console.console import Console
+from cli.options.line_options import line_options
 from cli.options.options import (
     console_options,
     errors_option,
@@ -22,7 +23,7 @@ from cli.options.options import (
 from cli.options.reading_options import reading_options
 from cli.options.result_target import ResultTarget
 from cli.options.sampling_options import sampling_options
-from cli.options.target_model import target_model
+from cli.options.target_model import say_notices, target_model, with_model_of_lines
 from cli.options.worker_options import require_worker_packages, worker_options
 from cli.run.local_run import LocalRun
 from cli.store import open_client
@@ -31,7 +32,8 @@ from jobs.files.prompt_file import PromptFile
 from jobs.files.reading.row_reader import ReadingOptions
 from jobs.records.sampling import SamplingSettings
 from jobs.settings import Settings
-from jobs.submission.submit_options import SubmitOptions
+from jobs.submission.checking import check_file
+from jobs.submission.submit_options import LineOptions, SubmitOptions
 
 
 @click.command(name="run")
@@ -44,6 +46,7 @@ from jobs.submission.submit_options import SubmitOptions
 @sampling_options
 @seed_option
 @skip_invalid_option
+@line_options
 @worker_options
 @click.option(
     "--workers",
@@ -78,6 +81,7 @@ def command(
     defaults: SamplingSettings,
     seed: int,
     skip_invalid: bool,
+    lines: LineOptions,
     num_workers: int,
     **options: str | None,
 ) -> ExitCode:
@@ -109,12 +113,13 @@ def command(
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     with PromptFile.open(prompts, sys.stdin.buffer, reading) as file:
+        client = None if embedded else open_client(settings)
+        named = options["model"] or options["served_model_name"]
+        settings = with_model_of_lines(settings, named, file, client.served_models if client else tuple)
         model = target_model(settings, console)
-        submission = SubmitOptions(model.name, defaults, seed, skip_invalid, model.card)
-        if embedded:
-            checked = file.check(model.card, model.name, skip_invalid)
-        else:
-            checked = open_client(settings).check(file, submission)
+        submission = SubmitOptions(model.name, defaults, seed, skip_invalid, model.card, lines=lines)
+        checked = client.check(file, submission) if client else check_file(file, submission)
+        say_notices(checked.report, submission.model, console)
         return LocalRun(checked, submission, target, settings, embedded, num_workers)(console)
 
 

@@ -9,6 +9,7 @@ import click
 from cli.console.console import Console
 from cli.console.job_row import state_text
 from cli.console.progress import watch_to_the_end
+from cli.options.line_options import line_options
 from cli.options.options import (
     console_options,
     errors_option,
@@ -25,7 +26,7 @@ from cli.options.options import (
 from cli.options.reading_options import reading_options
 from cli.options.result_target import ResultTarget
 from cli.options.sampling_options import sampling_options
-from cli.options.target_model import target_model
+from cli.options.target_model import say_notices, target_model, with_model_of_lines
 from cli.store import open_client, open_store_to_watch
 from jobs.duration import parse_duration
 from jobs.errors import OutputNotWritable
@@ -37,7 +38,7 @@ from jobs.records.job import Job
 from jobs.records.sampling import SamplingSettings
 from jobs.settings import Settings
 from jobs.submission.submission import Submitted
-from jobs.submission.submit_options import SubmitOptions, fingerprint_of
+from jobs.submission.submit_options import LineOptions, SubmitOptions, fingerprint_of
 
 MAX_KEY_CHARS = 200
 
@@ -94,6 +95,7 @@ def _standing(job: Job) -> str:
 @sampling_options
 @seed_option
 @skip_invalid_option
+@line_options
 @click.option(
     "--idempotency-key",
     metavar="KEY",
@@ -136,6 +138,7 @@ def command(
     defaults: SamplingSettings,
     seed: int,
     skip_invalid: bool,
+    lines: LineOptions,
     idempotency_key: str | None,
     priority: int,
     deadline: float | None,
@@ -172,6 +175,7 @@ def command(
     target = ResultTarget.of_options(output, errors).spare(prompts, overwrite) if output else None
     with PromptFile.open(prompts, sys.stdin.buffer, reading) as file:
         client = open_client(settings)
+        settings = with_model_of_lines(settings, model, file, client.served_models)
         chosen = target_model(settings, console)
         options = SubmitOptions(
             chosen.name,
@@ -182,8 +186,10 @@ def command(
             priority=priority,
             deadline_seconds=deadline,
             reuse=reuse,
+            lines=lines,
         )
         checked = client.check(file, options)
+        say_notices(checked.report, options.model, console)
         key = None if new else _key_of(idempotency_key, checked.report, settings, options)
         submitted = client.submit(checked, options, key)
     _report(console, submitted, reuse)

@@ -12,8 +12,9 @@ import msgspec
 
 from cli.standard_streams import check_standard_output
 from jobs.errors import InvalidInput, OutputNotWritable
-from jobs.files.output_file import OutputFile, check_writable, same_file
-from jobs.files.results_file import ResultCounts, default_errors_path, write_results
+from jobs.files.results.kept_columns import KeptColumns
+from jobs.files.results.output_file import OutputFile, check_writable, same_file
+from jobs.files.results.results_file import ResultCounts, default_errors_path, write_results
 from jobs.records.job import Job
 from jobs.stats.stats import JobStats
 from jobs.stores.protocol import JobStore
@@ -99,10 +100,11 @@ class ResultTarget:
             BrokenPipeError: The reader has closed standard output.
         """
         completions = store.jobs.results(job.id)
+        columns_of = KeptColumns(store, job).of if job.spec.has_columns or job.spec.added_lines else None
         if self.output is not None:
-            return write_results(completions, job, self.output, self.errors, partial)
+            return write_results(completions, job, self.output, self.errors, partial, columns_of)
         try:
-            counts = write_results(completions, job, sys.stdout.buffer, self.errors, partial)
+            counts = write_results(completions, job, sys.stdout.buffer, self.errors, partial, columns_of)
             sys.stdout.buffer.flush()
         except BrokenPipeError:
             raise

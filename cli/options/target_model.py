@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from cli.console.console import Console
+from jobs.errors import InvalidInput
+from jobs.files.file_report import FileReport
+from jobs.files.formats.model_checks import same_model
+from jobs.files.prompt_file import PromptFile
 from jobs.records.model_card import ModelCard, builtin_demo_folder, card_of_folder, check_architecture
 from jobs.records.served_name import served_name
 from jobs.settings import Settings
+from jobs.submission.checking import notices_of
+
+_HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}(@[\w./-]+)?")
 
 
 @dataclass(frozen=True)
@@ -38,3 +49,36 @@ def target_model(settings: Settings, console: Console) -> TargetModel:
         return TargetModel(name, None)
     check_architecture(folder)
     return TargetModel(name, card_of_folder(folder, name))
+
+
+def with_model_of_lines(
+    settings: Settings, said: str | None, file: PromptFile, served: Callable[[], Iterable[str]]
+) -> Settings:
+    """Return the settings with the model that a file's lines name, if the user has named none.
+
+    Args:
+        settings: The settings, which hold the default if nobody has named a model.
+        said: The value of `--model`, or None.
+        file: The prompt file.
+        served: Returns the models that workers serve.
+
+    Raises:
+        InvalidInput: The lines name a model that cannot be had.
+    """
+    if said is not None or Settings.model_is_named() or (name := file.first_model()) is None:
+        return settings
+    if name == "demo" or _HUB_ID.fullmatch(name) or Path(name).expanduser().is_dir():
+        return msgspec.structs.replace(settings, model=name)
+    for model in served():
+        if same_model(name, model):
+            return msgspec.structs.replace(settings, model=model)
+    raise InvalidInput(
+        f"{file.name} names the model {name!r}, which is no folder, no hub id and no model that a worker serves.",
+        "Say which model answers: --model Qwen/Qwen3-4B.",
+    )
+
+
+def say_notices(report: FileReport, model: str, console: Console) -> None:
+    """Print what the author of a file should know: one line per notice."""
+    for notice in notices_of(report, model):
+        console.say(notice)

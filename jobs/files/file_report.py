@@ -2,49 +2,69 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from jobs.errors import InvalidInput
+from jobs.files.formats.fields import Notes
 from jobs.records.job import Format
 
-MAX_LINES_IN_FULL = 20
+MAX_ENTRIES = 20
+MAX_CHARS = 4000  # max characters of all entries together
+_MAX_RANGES = 5  # max ranges of lines that an entry names
 
 
-@dataclass(frozen=True)
-class BadLine:
-    """A line that cannot run, and the reason."""
+@dataclass
+class LineNumbers:
+    """Numbers of lines in rising order, kept as ranges. It names the first ranges and counts the other lines."""
 
-    number: int  # line number in the file, from 1
-    reason: str
+    count: int = 0
+    _ranges: list[tuple[int, int]] = field(default_factory=list)  # first and last number of each range
+    _last: int = 0
+
+    def add(self, number: int) -> None:
+        """Add the next number. A number that comes again counts once."""
+        if number == self._last:
+            return
+        self.count += 1
+        if self._ranges and self._last == number - 1 == self._ranges[-1][1]:
+            self._ranges[-1] = (self._ranges[-1][0], number)
+        elif len(self._ranges) < _MAX_RANGES:
+            self._ranges.append((number, number))
+        self._last = number
 
     def __str__(self) -> str:
-        return f"line {self.number:,}: {self.reason}"
+        """Return a text such as `1-50, 73 and 8 more`."""
+        names = ", ".join(f"{first:,}" if first == last else f"{first:,}-{last:,}" for first, last in self._ranges)
+        more = self.count - sum(last - first + 1 for first, last in self._ranges)
+        return f"{names} and {more:,} more" if more else names
 
 
 class BadLines:
-    """A file's bad lines, in order: the first `MAX_LINES_IN_FULL` with their reasons, the rest as ranges of numbers."""
+    """Bad lines in order. Equal faults are one entry. It keeps `MAX_ENTRIES` entries, and the other lines' numbers."""
 
     def __init__(self) -> None:
         self.count = 0
-        self.in_full: list[BadLine] = []
-        self._rest: list[tuple[int, int]] = []  # first and last number of each range
+        self._entries: dict[str, LineNumbers] = {}  # fault -> the lines that have it
+        self._other = LineNumbers()  # lines with a fault that has no entry
+        self._chars = 0
 
-    def add(self, number: int, reason: str) -> None:
-        """Add the next bad line."""
+    def add(self, number: int, faults: str) -> None:
+        """Add the next bad line with its faults, one per text line."""
         self.count += 1
-        if len(self.in_full) < MAX_LINES_IN_FULL:
-            self.in_full.append(BadLine(number, reason))
-        elif self._rest and self._rest[-1][1] == number - 1:
-            self._rest[-1] = (self._rest[-1][0], number)
-        else:
-            self._rest.append((number, number))
+        for fault in faults.split("\n"):
+            entry = self._entries.get(fault)
+            if entry is None and len(self._entries) < MAX_ENTRIES and self._chars + len(fault) <= MAX_CHARS:
+                self._chars += len(fault)
+                entry = self._entries[fault] = LineNumbers()
+            (entry or self._other).add(number)
 
     def describe(self) -> str:
-        """Return a text with one bad line per text line. The last line gives the numbers of the rest."""
-        lines = [f"  {line}" for line in self.in_full]
-        if self._rest:
-            numbers = ", ".join(f"{first}-{last}" if last > first else f"{first}" for first, last in self._rest)
-            lines.append(f"  and {self.count - len(self.in_full):,} more: {numbers}")
+        """Return a text with one entry per text line. The last line gives the numbers of lines without an entry."""
+        lines = [
+            f"  line{'s' if numbers.count > 1 else ''} {numbers}: {fault}" for fault, numbers in self._entries.items()
+        ]
+        if self._other.count:
+            lines.append(f"  and other faults of {self._other.count:,} lines: {self._other}")
         return "\n".join(lines)
 
 
@@ -57,6 +77,14 @@ class FileReport:
     num_lines: int  # number of lines that are not blank, including bad ones
     bad_lines: BadLines
     digest: str  # hash of the file's bytes, hexadecimal
+    notes: Notes = field(default_factory=Notes)
+
+    def notices(self) -> list[str]:
+        """Return one sentence per field that has no effect."""
+        return [
+            f"`{name}` has no effect here: {count:,} {'line' if count == 1 else 'lines'}."
+            for name, count in sorted(self.notes.ignored.items())
+        ]
 
     def require_valid(self, skip_invalid: bool) -> None:
         """Raise unless the file can be submitted.
@@ -67,7 +95,7 @@ class FileReport:
 
         Raises:
             InvalidInput: The file has no line, or a bad line (with `skip_invalid`: no good line). The message lists the
-                number of each bad line.
+                faults with the numbers of their lines.
         """
         bad = self.bad_lines.count
         if self.num_lines == 0:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from jobs.errors import InvalidInput
 from jobs.files.file_report import BadLines, FileReport
-from jobs.files.formats.line_decoder import LineDecoder, LinesBefore
+from jobs.files.formats.line_decoder import LineDecoder, LineRules
 from jobs.files.reading.row import RefusedRow, Rows
 from jobs.files.reading.row_reader import ReadingOptions, RowReader
 from jobs.files.reading.source import open_source
-from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
+
+_FIRST_LINES = 100
 
 
 @dataclass(frozen=True)
@@ -71,38 +73,35 @@ class PromptFile:
     ) -> None:
         self._close()
 
-    def check(
-        self,
-        card: ModelCard | None = None,
-        model: str | None = None,
-        skip_invalid: bool = False,
-        after: LinesBefore | None = None,
-    ) -> CheckedFile:
+    def check(self, rules: LineRules = LineRules(), skip_invalid: bool = False) -> CheckedFile:  # noqa: B008 - frozen
         """Make the first pass: decode and check every line, and keep none.
 
         Args:
-            card: Facts of the model, to check lines against. None if unknown.
-            model: The job's model, which OpenAI lines must name. None to accept any model.
+            rules: What the lines are checked against.
             skip_invalid: True to accept bad lines: `CheckedFile.prompts` returns them with `invalid` set.
-            after: Lines of the job to which these lines are added. None if the file becomes a new job.
 
         Raises:
             InvalidInput: The file cannot be submitted (`FileReport.require_valid`).
         """
-
-        def new_decoder() -> LineDecoder:
-            return LineDecoder(model, card, after)
-
-        decoder = new_decoder()
+        decoder = LineDecoder(rules)
         num_lines, bad_lines = 0, BadLines()
         with self._reader.rows() as lines:
             for number, prompt in _decoded(lines, decoder):
                 num_lines += 1
                 if prompt.invalid is not None:
                     bad_lines.add(number, prompt.invalid)
-        report = FileReport(self.name, decoder.format, num_lines, bad_lines, lines.digest)
+        report = FileReport(self.name, decoder.format, num_lines, bad_lines, lines.digest, decoder.notes)
         report.require_valid(skip_invalid)
-        return CheckedFile(report, lambda: self._prompts(report, new_decoder(), skip_invalid))
+        return CheckedFile(report, lambda: self._prompts(report, LineDecoder(rules), skip_invalid))
+
+    def first_model(self) -> str | None:
+        """Return the model that the first lines name, or None. Raises `InvalidInput` if the file cannot be read."""
+        decoder = LineDecoder()
+        with self._reader.rows() as rows:
+            for _ in islice(_decoded(rows, decoder), _FIRST_LINES):
+                if decoder.notes.models:
+                    return next(iter(decoder.notes.models))
+        return None
 
     def _prompts(self, report: FileReport, decoder: LineDecoder, skip_invalid: bool) -> Iterator[Prompt]:
         """Make the second pass. Raises `InvalidInput` if the file has changed since `report` was made."""

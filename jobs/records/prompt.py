@@ -8,6 +8,7 @@ import msgspec
 
 from jobs.records.sampling import NOTHING_SAID, SamplingSettings
 
+NO_COLUMNS = msgspec.Raw(b"")
 Endpoint = Literal["native", "chat", "completions"]
 
 
@@ -28,4 +29,5 @@ class Prompt(msgspec.Struct, frozen=True, omit_defaults=True):
     return_token_ids: bool = False
     chat_template_kwargs: dict[str, Any] = {}
     invalid: str | None = None  # the line's fault, for its author
+    columns: msgspec.Raw = NO_COLUMNS  # the line's further keys with their values, one JSON object
     line: int | None = None  # the line's number in the file, from 1; only for a bad line without its own id

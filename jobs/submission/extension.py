@@ -5,18 +5,23 @@ from __future__ import annotations
 import msgspec
 
 from jobs.errors import InvalidInput
+from jobs.files.file_report import FileReport
 from jobs.files.formats.line_decoder import LinesBefore
 from jobs.files.prompt_file import PromptFile
 from jobs.records.job import ShardRef
 from jobs.stores.protocol import JobStore
+from jobs.submission.checking import check_file
+from jobs.submission.submit_options import LineOptions, SubmitOptions
 
 MAX_LINES = 100_000  # max lines per call: one script adds them all, and it blocks the server for other clients
 
 
-def store_more_lines(store: JobStore, job_id: str, file: PromptFile, skip_invalid: bool) -> list[ShardRef]:
+def store_more_lines(
+    store: JobStore, job_id: str, file: PromptFile, skip_invalid: bool, lines: LineOptions
+) -> tuple[FileReport, list[ShardRef]]:
     """Check a file against a job and add its lines after the job's own. Adds all lines or none.
 
-    A line without an id gets the next number as its id. Returns the new shards.
+    A line without an id gets the next number as its id. Returns the file's report and the new shards.
 
     Raises:
         InvalidInput: The file cannot be submitted, has another format than the job, or has too many lines. Also raised
@@ -26,7 +31,8 @@ def store_more_lines(store: JobStore, job_id: str, file: PromptFile, skip_invali
     """
     spec = store.jobs.get(job_id).spec
     before = _lines_before(store, job_id, spec.num_shards)
-    checked = file.check(store.fleet.model(spec.model), spec.model, skip_invalid, before)
+    options = SubmitOptions(spec.model, skip_invalid=skip_invalid, card=store.fleet.model(spec.model), lines=lines)
+    checked = check_file(file, options, before)
     report = checked.report
     if report.format != spec.format:
         raise InvalidInput(
@@ -40,7 +46,8 @@ def store_more_lines(store: JobStore, job_id: str, file: PromptFile, skip_invali
         )
     prompts = [msgspec.structs.replace(prompt, index=spec.num_lines + prompt.index) for prompt in checked.prompts()]
     size = spec.shard_size
-    return store.submissions.extend(spec, [prompts[first : first + size] for first in range(0, len(prompts), size)])
+    parts = [prompts[first : first + size] for first in range(0, len(prompts), size)]
+    return report, store.submissions.extend(spec, parts)
 
 
 def _lines_before(store: JobStore, job_id: str, num_shards: int) -> LinesBefore:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jobs.errors import StoreFull, StoreUnavailable
+from jobs.files.file_report import FileReport
 from jobs.files.prompt_file import CheckedFile, PromptFile
 from jobs.queue.hints import HintSender
 from jobs.records.job import Job, ShardRef
 from jobs.stores.protocol import JobStore
+from jobs.submission.checking import check_file
 from jobs.submission.extension import store_more_lines
 from jobs.submission.submission import Submitted, store_file
-from jobs.submission.submit_options import SubmitOptions
+from jobs.submission.submit_options import LineOptions, SubmitOptions
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,10 @@ class JobClient:
     store: JobStore
     hints: HintSender
 
+    def served_models(self) -> list[str]:
+        """Return the models that live workers serve. Raises `StoreUnavailable`."""
+        return sorted({worker.model for worker in self.store.fleet.workers()})
+
     def check(self, file: PromptFile, options: SubmitOptions) -> CheckedFile:
         """Check every line of a file. If `options` has no model card, the card that a worker published counts.
 
@@ -34,7 +40,7 @@ class JobClient:
             StoreUnavailable: The server cannot be reached.
         """
         card = options.card or self.store.fleet.model(options.model)
-        return file.check(card, options.model, options.skip_invalid)
+        return check_file(file, replace(options, card=card))
 
     def submit(self, checked: CheckedFile, options: SubmitOptions, key: str | None = None) -> Submitted:
         """Store a checked file as a job. `store_file` describes the arguments and the errors."""
@@ -42,15 +48,17 @@ class JobClient:
         self._hint(submitted.job.spec.model, submitted.shards or [])
         return submitted
 
-    def extend(self, job_id: str, file: PromptFile, skip_invalid: bool) -> Job:
-        """Add the lines of a file to a job. Returns the job after the call.
+    def extend(
+        self, job_id: str, file: PromptFile, skip_invalid: bool = False, lines: LineOptions | None = None
+    ) -> tuple[Job, FileReport]:
+        """Add the lines of a file to a job. Returns the job after the call and the file's report.
 
         `store_more_lines` describes the arguments and the errors.
         """
-        shards = store_more_lines(self.store, job_id, file, skip_invalid)
+        report, shards = store_more_lines(self.store, job_id, file, skip_invalid, lines or LineOptions())
         job = self.store.jobs.get(job_id)
         self._hint(job.spec.model, shards)
-        return job
+        return job, report
 
     def retry(self, job_id: str) -> bool:
         """Queue all lines of an ended job that have no completion. Returns False if there is none.

@@ -126,6 +126,7 @@ def _spec(report: FileReport, options: SubmitOptions, key: str | None) -> NewJob
         created_at=created_at,
         priority=options.priority,
         deadline_seconds=options.deadline_seconds,
+        has_columns=bool(report.notes.columns),
         key=key,
     )
 

@@ -13,6 +13,15 @@ from jobs.records.sampling import SamplingSettings
 
 
 @dataclass(frozen=True)
+class LineOptions:
+    """What the lines of a file may say, beside what their format says."""
+
+    strict_model: bool = False  # True: a line that names another model than the job's is bad
+    any_model: bool = False  # True: lines may name several models
+    keep: tuple[str, ...] | None = None  # columns to keep; None for all of them
+
+
+@dataclass(frozen=True)
 class SubmitOptions:
     """Options of a submission."""
 
@@ -25,6 +34,7 @@ class SubmitOptions:
     priority: int = 0  # a job with a higher priority runs first
     deadline_seconds: float | None = None  # max seconds from the moment at which the whole job is stored
     reuse: bool = False  # True: lines that an earlier job of the model has completed do not run again
+    lines: LineOptions = LineOptions()
 
 
 def fingerprint_of(report: FileReport, model: str, options: SubmitOptions, quantize: str = "none") -> str:
@@ -36,5 +46,7 @@ def fingerprint_of(report: FileReport, model: str, options: SubmitOptions, quant
         options: Options of the command.
         quantize: Setting of the workers. All lines of a run come from one kind of weights.
     """
-    facts = (report.digest, model, quantize, options.model, options.defaults, options.seed, options.skip_invalid)
+    facts = [report.digest, model, quantize, options.model, options.defaults, options.seed, options.skip_invalid]
+    if options.lines.strict_model or options.lines.keep is not None:
+        facts += [options.lines.strict_model, options.lines.keep]
     return hashlib.blake2b(msgspec.json.encode(facts), digest_size=10).hexdigest()

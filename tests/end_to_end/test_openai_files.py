@@ -41,7 +41,11 @@ LINES = [
     chat("chat-2", temperature=1.2, top_p=0.9, stop=["\n"], metadata={"any": "thing"}),
 ]
 GOOD = ["chat-1", "text-1", "ids-1", "chat-2"]
-FAILED = {"too-long-chat": "prompt_too_long", "refused": "invalid_line", "too-long-text": "prompt_too_long"}
+FAILED = {
+    "too-long-chat": "context_length_exceeded",
+    "refused": "invalid_line",
+    "too-long-text": "context_length_exceeded",
+}
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jobs.files.formats.line_decoder import LineDecoder
+from jobs.files.formats.line_decoder import LineDecoder, LineRules
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
 
@@ -27,7 +27,7 @@ def decode(card: ModelCard) -> Decode:
 
     def decode(line: Any, card: ModelCard | None = card, number: int = 1) -> Prompt:
         data = line if isinstance(line, bytes) else json.dumps(line).encode()
-        return LineDecoder(model="demo", card=card).decode(data, number - 1, number)
+        return LineDecoder(LineRules("demo", card)).decode(data, number - 1, number)
 
     return decode
 

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from jobs.files.formats.json_line import LineInvalid, check_free_form
-from jobs.files.formats.line_decoder import LineDecoder
+from jobs.files.formats.line_decoder import LineDecoder, LineRules
 from jobs.files.formats.messages import read_messages
-from jobs.files.formats.native_results import native_line
+from jobs.files.results.native_lines import native_line
 from jobs.records.prompt import Prompt
 from testing.sample_jobs import completed
 
@@ -55,7 +55,7 @@ def test_free_form_integers_of_more_than_64_bits_are_refused(number: int) -> Non
 
 @pytest.mark.parametrize("line", [{"custom_id": "a"}, {"body": {}}])
 def test_one_key_of_the_openai_format_is_enough_to_know_it(line: dict[str, Any]) -> None:
-    decoder = LineDecoder(model="demo")
+    decoder = LineDecoder(LineRules("demo"))
     assert decoder.decode(json.dumps(line).encode(), 0, 1).invalid is not None
     assert decoder.format == "openai"
 

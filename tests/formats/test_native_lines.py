@@ -62,8 +62,9 @@ def test_every_sampling_setting_may_stand_on_a_line(decode: Decode) -> None:
 
 
 def test_the_known_keys_are_the_settings_and_the_lines_own() -> None:
-    own = {"id", "prompt", "messages", "return_token_ids", "chat_template_kwargs"}
-    assert set(KEYS) == own | set(SamplingSettings.__struct_fields__)
+    own = {"id", "prompt", "messages", "return_token_ids", "chat_template_kwargs", "enable_thinking"}
+    spellings = {"max_completion_tokens", "max_output_tokens", "max_new_tokens"}
+    assert set(KEYS) == own | spellings | set(SamplingSettings.__struct_fields__)
 
 
 def test_a_line_without_an_id_is_called_by_its_number(decode: Decode) -> None:
@@ -91,7 +92,8 @@ def test_both_ends_of_a_range_are_taken_and_what_lies_outside_is_not(decode: Dec
     allowed = RANGES[key]
     assert decode({"prompt": "x", key: allowed.high}).invalid is None
     assert (decode({"prompt": "x", key: allowed.low}).invalid is None) == allowed.inclusive_low
-    for outside in (allowed.low - 1, allowed.high + 1):
+    below = allowed.low - (2 if key in ("top_k", "seed") else 1)  # -1 means "off" there
+    for outside in (below, allowed.high + 1):
         reason = why({"prompt": "x", key: outside})
         assert reason.startswith(f"`{key}` is ")
         assert str(allowed) in reason
@@ -145,7 +147,8 @@ def test_nan_and_infinity_are_refused(why: Why, number: bytes) -> None:
         ({"prompt": "x", "return_token_ids": "yes"}, '`return_token_ids` is "yes"; it must be true or false'),
         ({"prompt": "x", "return_token_ids": 0}, "`return_token_ids` is 0; it must be true or false"),
         ({"prompt": "x", "min_tokens": 9, "max_tokens": 8}, "`min_tokens` is 9; it must be at most `max_tokens`"),
-        ({"prompt": "x", "id": 17}, "`id` is 17; it must be a string"),
+        ({"prompt": "x", "id": 1.5}, "`id` is 1.5; it must be a string or a whole number"),
+        ({"prompt": "x", "id": 2**63}, "`id` is 9223372036854775808; it must be a string or a whole number"),
         ({"prompt": "x", "id": ""}, "`id` has 0 characters; it must have 1 to 512"),
         ({"prompt": "x", "id": "a" * 513}, "`id` has 513 characters; it must have 1 to 512"),
         ({"prompt": "x", "chat_template_kwargs": {"enable_thinking": False}}, "applies only to `messages`"),
@@ -175,15 +178,16 @@ def test_what_comes_later_is_refused_by_name(why: Why, key: str) -> None:
     assert why({"prompt": "x", key: 5}).startswith(f"`{key}` is 5; it is not supported")
 
 
-def test_an_unknown_key_that_resembles_none_is_told_them_all(why: Why) -> None:
-    assert "known keys are `id`, `prompt`, `messages`" in why({"prompt": "x", "zzz": 1})
+def test_an_unknown_key_of_a_body_that_resembles_none_is_told_them_all(why: Why) -> None:
+    line = {"custom_id": "a", "body": {"messages": [{"role": "user", "content": "x"}], "zzz": 1}}
+    assert "known keys are `messages`, `model`, `max_tokens`" in why(line)
 
 
 def test_a_bad_line_keeps_its_id_where_that_can_be_read_and_else_has_its_number_in_a_field_of_its_own(
     decode: Decode,
 ) -> None:
     assert decode({"id": "q-1", "prompt": 7}).id == "q-1"
-    for without_id in ({"id": 5, "prompt": "x"}, {"prompt": 7}, b"{"):
+    for without_id in ({"id": [5], "prompt": "x"}, {"prompt": 7}, b"{"):
         prompt = decode(without_id, number=3)
         assert (prompt.id, prompt.line) == ("", 3)
 

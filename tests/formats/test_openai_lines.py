@@ -11,7 +11,7 @@ import pytest
 from openai.types import completion_create_params
 from openai.types.chat import completion_create_params as chat_create_params
 
-from jobs.files.formats.line_decoder import LineDecoder
+from jobs.files.formats.line_decoder import LineDecoder, LineRules
 from jobs.files.formats.model_checks import same_model
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import SamplingSettings
@@ -90,6 +90,9 @@ HARMLESS = {
     "service_tier": "auto",
     "seed": None,
     "audio": None,
+    "anything": None,
+    "web_search_options": {},
+    "extra_body": {},
 }
 
 
@@ -111,7 +114,7 @@ def test_a_field_that_asks_for_nothing_is_taken(decode: Decode, key: str) -> Non
         ("tool_choice", "required"),
         ("reasoning_effort", "low"),
         ("audio", {"voice": "alloy"}),
-        ("web_search_options", {}),
+        ("web_search_options", {"search_context_size": "low"}),
         ("prediction", {"type": "content"}),
         ("guided_json", {}),
         ("structured_outputs", {}),
@@ -140,14 +143,15 @@ def test_every_field_that_the_api_defines_is_known(decode: Decode, endpoint: Cal
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [
-        ({"custom_id": None}, "`custom_id` is null; it must be a string"),
-        ({"custom_id": 5}, "`custom_id` is 5; it must be a string"),
+        ({"custom_id": [5]}, "`custom_id` is a list of 1; it must be a string or a whole number"),
+        ({"custom_id": True}, "`custom_id` is true; it must be a string or a whole number"),
+        ({"custom_id": 1.5}, "`custom_id` is 1.5; it must be a string or a whole number"),
         ({"method": "GET"}, '`method` is "GET"; it must be "POST"'),
-        ({"method": None}, '`method` is null; it must be "POST"'),
+        ({"method": 5}, '`method` is 5; it must be "POST"'),
         ({"url": "/v1/embeddings"}, "it must be /v1/chat/completions or /v1/completions"),
         ({"url": ["/v1/completions"]}, "`url` is a list of 1"),
         ({"body": "x"}, '`body` is "x"; it must be an object'),
-        ({"bdy": {}}, '"bdy" is not a known key; did you mean `body`?'),
+        ({"bodi": {}}, '"bodi" is not a known key; did you mean `body`?'),
     ],
 )
 def test_a_bad_envelope_is_told_what_is_wrong(why: Why, wrong: dict[str, Any], reason: str) -> None:
@@ -177,7 +181,7 @@ def test_a_bad_envelope_is_told_what_is_wrong(why: Why, wrong: dict[str, Any], r
         (chat(chat_template_kwargs={"messages": []}), 'has "messages"; a line cannot set this variable'),
         (chat(chat_template_kwargs=[]), "`chat_template_kwargs` is an empty list; it must be an object"),
         (chat(model="gpt-4o"), '`body.model` is "gpt-4o"; this job runs on "demo"'),
-        (chat(model=None), "`body.model` is null; it must name a model"),
+        (chat(model=5), "`body.model` is 5; it must name a model"),
     ],
 )
 def test_a_bad_body_is_told_what_is_wrong(why: Why, bad: dict[str, Any], reason: str) -> None:
@@ -201,7 +205,7 @@ def test_two_names_of_one_model_are_the_same(said: str, served: str, same: bool)
 
 
 def test_a_file_holds_one_of_the_two_formats() -> None:
-    decoder = LineDecoder(model="demo")
+    decoder = LineDecoder(LineRules("demo"))
     assert decoder.decode(b"not json", 0, 1).invalid
     assert decoder.decode(json.dumps(chat()).encode(), 1, 2).invalid is None
     assert decoder.format == "openai"

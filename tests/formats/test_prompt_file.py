@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import InvalidInput
+from jobs.files.formats.line_decoder import LineRules
 from jobs.files.prompt_file import PromptFile
 from jobs.files.reading.row import MAX_ROW_BYTES
 from jobs.records.model_card import ModelCard
@@ -88,7 +89,7 @@ def test_a_report_says_what_the_file_is(write: Write) -> None:
     with PromptFile.open(path, io.BytesIO()) as file_:
         report = file_.check(skip_invalid=True).report
     assert (report.name, report.format, report.num_lines) == (path, "openai", 3)
-    assert [bad.number for bad in report.bad_lines.in_full] == [1, 3]
+    assert report.bad_lines.describe().startswith("  lines 1, 3: ")
 
 
 def test_equal_files_have_equal_digests_and_others_have_not(write: Write) -> None:
@@ -142,13 +143,36 @@ def test_one_bad_line_among_good_ones_refuses_the_file(write: Write) -> None:
     assert "--skip-invalid" in message
 
 
-def test_twenty_bad_lines_are_reported_in_full_and_the_rest_by_number(write: Write) -> None:
-    lines = ["{" if number not in (23, 24, 29) else '{"prompt": "x"}' for number in range(1, 33)]
+def test_twenty_faults_are_reported_in_full_and_the_lines_of_the_rest_by_number(write: Write) -> None:
+    good = '{"prompt": "x"}'
+    lines = [good if number in (23, 24, 29) else f'{{"prompt": {number}}}' for number in range(1, 33)]
     message = refusal(write("\n".join(lines)))
     assert "29 of 32 lines are invalid" in message
-    assert message.count(": the line is not JSON") == 20
-    assert "line 20: the line" in message
-    assert "  and 9 more: 21-22, 25-28, 30-32 " in message
+    assert message.count(": `prompt` is ") == 20
+    assert "line 20: `prompt` is 20" in message
+    assert "  and other faults of 9 lines: 21-22, 25-28, 30-32 " in message
+
+
+def test_equal_faults_of_several_lines_are_one_entry(write: Write) -> None:
+    bad = {*range(1, 51), 73, *range(80, 96, 2)}
+    lines = ["{" if number in bad else '{"prompt": "x"}' for number in range(1, 101)]
+    message = refusal(write("\n".join(lines)))
+    assert "59 of 100 lines are invalid" in message
+    assert "\n  lines 1-50, 73, 80, 82, 84 and 5 more: the line is not JSON" in message
+
+
+def test_each_fault_of_a_line_is_an_entry(write: Write) -> None:
+    line = '{"prompt": 5, "max_tokens": 0, "id": [1], "temprature": 1}'
+    message = refusal(write('{"prompt": "x"}\n' + line))
+    assert "1 of 2 lines are invalid" in message
+    for fault in ("`prompt` is 5", "`max_tokens` is 0", "`id` is a list of 1", '"temprature" is not a known key'):
+        assert f"\n  line 2: {fault}" in message
+
+
+def test_a_message_about_a_file_has_at_most_four_kilobytes_of_faults(write: Write) -> None:
+    lines = [json.dumps({"prompt": "x", f"{'k' * 58}{number}": 1, "stop": "x" * 2000}) for number in range(20)]
+    lines += [json.dumps({"messages": [{"role": f"{'r' * 50}{n}-{m}"} for m in range(20)]}) for n in range(20)]
+    assert len(refusal(write("\n".join(lines)))) < 5500
 
 
 def test_a_file_without_a_good_line_is_refused_even_if_bad_ones_may_be_skipped(write: Write) -> None:
@@ -174,7 +198,7 @@ def test_every_id_of_a_large_file_is_known_again(write: Write) -> None:
     message = refusal(write("\n".join(lines * 2)))
     assert 'line 5,001: the id "q-0" is also the id of line 1' in message
     assert "5,000 of 10,000 lines are invalid" in message
-    assert "and 4,980 more: 5021-10000" in message
+    assert "and other faults of 4,980 lines: 5,021-10,000" in message
 
 
 def test_skipped_lines_stay_in_their_place_and_say_why(write: Write) -> None:
@@ -197,7 +221,7 @@ def test_lines_are_checked_against_the_models_card(write: Write, card: ModelCard
     with PromptFile.open(write('{"prompt": [5, 1000]}\n'), io.BytesIO()) as file:
         file.check()
         with pytest.raises(InvalidInput, match="the vocabulary of demo is from 0 to 999"):
-            file.check(card)
+            file.check(LineRules(card=card))
 
 
 def test_a_line_of_just_the_limit_is_read(write: Write) -> None:

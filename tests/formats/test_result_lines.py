@@ -9,8 +9,8 @@ import pytest
 from openai.types import Completion as OpenAICompletion
 from openai.types.chat import ChatCompletion
 
-from jobs.files.formats.native_results import native_line
-from jobs.files.formats.openai_results import openai_line
+from jobs.files.results.native_lines import native_line
+from jobs.files.results.openai_lines import openai_line
 from jobs.records.completion import Completion, ErrorCode, Usage
 from jobs.records.job import Format, Job, JobState, NewJob
 from jobs.records.prompt import Endpoint, Prompt
@@ -114,21 +114,21 @@ def test_ids_differ_between_lines_and_not_between_readings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "status", "kind"),
+    ("code", "status", "kind", "name"),
     [
-        (ErrorCode.INVALID_LINE, 400, "invalid_request_error"),
-        (ErrorCode.PROMPT_TOO_LONG, 400, "invalid_request_error"),
-        (ErrorCode.WORKER_LOST, 500, "server_error"),
-        (ErrorCode.INTERNAL_ERROR, 500, "server_error"),
+        (ErrorCode.INVALID_LINE, 400, "invalid_request_error", "invalid_line"),
+        (ErrorCode.PROMPT_TOO_LONG, 400, "invalid_request_error", "context_length_exceeded"),
+        (ErrorCode.WORKER_LOST, 500, "server_error", "worker_lost"),
+        (ErrorCode.INTERNAL_ERROR, 500, "server_error", "internal_error"),
     ],
 )
 def test_an_openai_line_that_ran_and_failed_looks_like_a_failed_request(
-    code: ErrorCode, status: int, kind: str
+    code: ErrorCode, status: int, kind: str, name: str
 ) -> None:
     line = parsed(openai_line(Completion.failed(3, "q-17", code, "Why.", "chat"), job("openai")))
     assert line["error"] is None
     assert line["response"]["status_code"] == status
-    assert line["response"]["body"] == {"error": {"message": "Why.", "type": kind, "param": None, "code": code.value}}
+    assert line["response"]["body"] == {"error": {"message": "Why.", "type": kind, "param": None, "code": name}}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 
 from jobs.errors import InvalidInput, JobConflict, StoreFull, StoreUnavailable
 from jobs.files.prompt_file import PromptFile
-from jobs.files.results_file import write_results
+from jobs.files.results.results_file import write_results
 from jobs.records.completion import Completion, ErrorCode
 from jobs.records.job import Job, JobState, ShardRef
 from jobs.records.job_id import new_job_id

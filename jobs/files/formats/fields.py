@@ -1,13 +1,24 @@
-"""Read the fields that all formats share: ids, prompts, settings, variables of the chat template."""
+"""Read the fields that all formats share, and name every fault of a line."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
 from jobs.files.formats import values
 from jobs.files.formats.json_line import Json, LineInvalid, check_free_form, shown
-from jobs.files.formats.known_keys import refuse_key
+from jobs.files.formats.known_fields import FIELDS, Setting, WithoutEffect, check_refused
 from jobs.records.prompt import Endpoint, Prompt
+from jobs.records.sampling import NOTHING_SAID
 
 MAX_ID_CHARS = 512
+MAX_FAULT_CHARS = 1500  # max characters of a line's faults together
+MAX_NAMES = 1000  # max different models or columns that a report names
+MAX_NAME_CHARS = 200
+TEMPLATE_KEYS = ("chat_template_kwargs", "enable_thinking", "reasoning_effort")
+_RARE_KEYS = frozenset({"return_token_ids", *TEMPLATE_KEYS})
 
 # Variables that the worker sets, and names that the renderer itself uses.
 _RESERVED = frozenset(
@@ -15,14 +26,69 @@ _RESERVED = frozenset(
     | {"tools"}
 )
 
+_Value = TypeVar("_Value")
+_Default = TypeVar("_Default")
 
-def read_id(key: str, value: Json) -> str:
-    """Return a line's id. Raises `LineInvalid` if it is not a string of 1 to `MAX_ID_CHARS` characters."""
-    if type(value) is not str:
-        raise LineInvalid(f"`{key}` is {shown(value)}; it must be a string")
-    if not 0 < len(value) <= MAX_ID_CHARS:
-        raise LineInvalid(f"`{key}` has {len(value):,} characters; it must have 1 to {MAX_ID_CHARS}")
-    return value
+
+@dataclass
+class Notes:
+    """What a file has that deserves a notice: number of lines per name."""
+
+    ignored: Counter[str] = field(default_factory=Counter)  # fields that have no effect
+    models: Counter[str] = field(default_factory=Counter)  # models that lines name
+    columns: Counter[str] = field(default_factory=Counter)  # kept columns
+
+    def count(self, names: Counter[str], name: str) -> None:
+        """Count one line under a name that the file's author chose. Only the first `MAX_NAMES` names are counted."""
+        name = name[:MAX_NAME_CHARS]
+        if name in names or len(names) < MAX_NAMES:
+            names[name] += 1
+
+
+@dataclass
+class Faults:
+    """The faults of one line."""
+
+    found: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """Return one fault per text line. The text has at most about `MAX_FAULT_CHARS` characters."""
+        shown_faults: list[str] = []
+        for fault in self.found:
+            if shown_faults and sum(map(len, shown_faults)) + len(fault) > MAX_FAULT_CHARS:
+                return "\n".join([*shown_faults, f"and {len(self.found) - len(shown_faults)} more faults"])
+            shown_faults.append(fault)
+        return "\n".join(shown_faults)
+
+    def catch(
+        self,
+        read: Callable[..., _Value],
+        *arguments: Any,  # noqa: ANN401 - those of `read`
+        default: _Default,
+    ) -> _Value | _Default:
+        """Return the value that `read` returns. If it raises `LineInvalid`, keep the fault and return the default."""
+        try:
+            return read(*arguments)
+        except LineInvalid as error:
+            self.found.append(str(error))
+            return default
+
+
+def read_id(key: str, value: Json) -> str | None:
+    """Return a line's id, or None for null. A whole number is an id, too: 1 and "1" are the same id.
+
+    Raises:
+        LineInvalid: The id is not a string of 1 to `MAX_ID_CHARS` characters, and no whole number.
+    """
+    if type(value) is str:
+        if not 0 < len(value) <= MAX_ID_CHARS:
+            raise LineInvalid(f"`{key}` has {len(value):,} characters; it must have 1 to {MAX_ID_CHARS}")
+        return value
+    if value is None:
+        return None
+    if type(value) is not int or abs(value) >= 2**63:
+        raise LineInvalid(f"`{key}` is {shown(value)}; it must be a string or a whole number")
+    return str(value)
 
 
 def read_prompt(value: Json) -> tuple[str | None, tuple[int, ...] | None]:
@@ -36,81 +102,131 @@ def read_prompt(value: Json) -> tuple[str | None, tuple[int, ...] | None]:
     return (value, None) if type(value) is str else (None, values.token_ids("prompt", value))
 
 
+def with_extra_body(body: dict[str, Json]) -> dict[str, Json]:
+    """Return the body with the keys of its `extra_body`, which the clients of the API merge. Raises `LineInvalid`."""
+    extra = body.get("extra_body")
+    if extra is None:
+        return body
+    if type(extra) is not dict:
+        raise LineInvalid(f"`extra_body` is {shown(extra)}; it must be an object")
+    return {key: value for key, value in (body | extra).items() if key != "extra_body"}
+
+
 def read_settings(
-    fields: dict[str, Json], known: tuple[str, ...], ignored: frozenset[str] = frozenset()
-) -> dict[str, Json]:
-    """Return the sampling settings among the fields of a line or of its body, each with its value.
+    fields: dict[str, Json], own: Collection[str], faults: Faults, notes: Notes
+) -> tuple[dict[str, Json], list[str]]:
+    """Read the fields that are not the format's own. A null field counts as absent.
 
     Args:
-        fields: Key and value of each field.
-        known: The allowed keys.
-        ignored: Further keys that are accepted and have no effect.
+        fields: Key and value of each field of a line or of its body.
+        own: Keys that the format reads itself.
+        faults: Gets the faults of the fields.
+        notes: Gets the fields that have no effect.
 
-    Raises:
-        LineInvalid: A key is unknown or unsupported, or a setting has a wrong value.
+    Returns the sampling settings and the unknown keys.
     """
     said: dict[str, Json] = {}
+    unknown: list[str] = []
     for key, value in fields.items():
-        if key not in known:
-            if key not in ignored:
-                refuse_key(key, value, known)
-        elif value is not None and (reader := values.SETTING_READERS.get(key)):
-            said[key] = reader(key, value)
-    return said
+        if key in own or value is None:
+            continue
+        known = FIELDS.get(key)
+        if known is None:
+            unknown.append(key)
+        elif type(known) is Setting:
+            try:  # not `catch`: most lines of a file have settings
+                read = known.read(key, value)
+            except LineInvalid as error:
+                faults.found.append(str(error))
+                continue
+            if read is not None and said.setdefault(known.name, read) != read:
+                faults.found.append(_contradiction(known.name, fields))
+        elif type(known) is WithoutEffect:
+            notes.ignored[key] += 1
+        else:
+            faults.catch(check_refused, key, value, known, default=None)
+    return said, unknown
+
+
+def _contradiction(setting: str, fields: dict[str, Json]) -> str:
+    spellings = [key for key in fields if type(known := FIELDS.get(key)) is Setting and known.name == setting]
+    one, other = sorted(spellings, key=lambda key: key != setting)[:2]
+    return f"`{one}` is {shown(fields[one])} but `{other}` is {shown(fields[other])}"
 
 
 def make_prompt(
     fields: dict[str, Json],
     place: tuple[int, str],
     endpoint: Endpoint,
-    prompt: Json,
-    messages: tuple[dict[str, Json], ...] | None,
     said: dict[str, Json],
-) -> Prompt:
-    """Make a prompt from the fields of a line or of its body.
+    faults: Faults,
+    prompt: Json = None,
+    messages: tuple[dict[str, Json], ...] | None = None,
+) -> Prompt | None:
+    """Make a prompt from the fields of a line or of its body. Returns None if the line has a fault.
 
     Args:
-        fields: Key and value of each field. This function reads `return_token_ids` and `chat_template_kwargs`.
+        fields: Key and value of each field. This function reads `return_token_ids` and `TEMPLATE_KEYS`.
         place: The line's index and id.
         endpoint: The line's endpoint.
-        prompt: The raw prompt as the line says it. None if the line has messages.
-        messages: The messages. None if the line has a raw prompt.
         said: The line's settings (`read_settings`).
+        faults: The faults that are known already. Gets the faults of the fields.
+        prompt: The raw prompt: a text or token ids. None for a conversation.
+        messages: The conversation. None for a raw prompt, or if it has a fault.
+    """
+    text, token_ids = prompt, None
+    if type(prompt) is not str or not prompt:
+        text, token_ids = faults.catch(read_prompt, prompt, default=(None, None))
+    settings = faults.catch(values.settings, said, default=NOTHING_SAID) if said else NOTHING_SAID
+    index, id = place
+    if _RARE_KEYS.isdisjoint(fields):
+        return None if faults.found else Prompt(index, id, text, token_ids, messages, endpoint, settings)
+    return_token_ids = faults.catch(values.flag, fields, "return_token_ids", default=False)
+    template_kwargs: dict[str, Json] = faults.catch(_read_template_kwargs, fields, prompt is None, default={})
+    if faults.found:
+        return None
+    return Prompt(index, id, text, token_ids, messages, endpoint, settings, return_token_ids, template_kwargs)
+
+
+def _read_template_kwargs(fields: dict[str, Json], is_chat: bool) -> dict[str, Json]:
+    """Return the variables of the chat template that the line sets. Their other spellings count as well.
 
     Raises:
-        LineInvalid: A field has a wrong value.
+        LineInvalid: A value is wrong or a name is reserved, two spellings differ, or the line uses no template.
     """
-    text, token_ids = read_prompt(prompt)
-    return Prompt(
-        index=place[0],
-        id=place[1],
-        text=text,
-        token_ids=token_ids,
-        messages=messages,
-        endpoint=endpoint,
-        settings=values.settings(said),
-        return_token_ids=values.flag(fields, "return_token_ids"),
-        chat_template_kwargs=_read_chat_template_kwargs(fields, messages),
-    )
-
-
-def _read_chat_template_kwargs(fields: dict[str, Json], messages: object | None) -> dict[str, Json]:
-    """Return the line's `chat_template_kwargs`, or an empty dictionary if it has none.
-
-    Raises:
-        LineInvalid: The value is not an object or has a reserved name, or the line uses no template.
-    """
-    value = fields.get("chat_template_kwargs")
-    if value is None:
+    kwargs, thinking = fields.get("chat_template_kwargs"), _read_thinking(fields)
+    if kwargs is None and thinking is None:
         return {}
-    if type(value) is not dict:
+    if kwargs is not None and type(kwargs) is not dict:
         raise LineInvalid(
-            f'`chat_template_kwargs` is {shown(value)}; it must be an object, such as {{"enable_thinking": false}}'
+            f'`chat_template_kwargs` is {shown(kwargs)}; it must be an object, such as {{"enable_thinking": false}}'
         )
-    if messages is None:
-        raise LineInvalid("`chat_template_kwargs` applies only to `messages`; a raw `prompt` uses no template")
-    reserved = sorted(_RESERVED & value.keys())
+    if not is_chat:
+        key = next(key for key in TEMPLATE_KEYS if fields.get(key) is not None)
+        raise LineInvalid(f"`{key}` applies only to `messages`; a raw `prompt` uses no template")
+    kwargs = kwargs or {}
+    reserved = sorted(_RESERVED & kwargs.keys())
     if reserved:
         raise LineInvalid(f"`chat_template_kwargs` has {shown(reserved[0])}; a line cannot set this variable")
-    check_free_form(value, "chat_template_kwargs")
-    return value
+    check_free_form(kwargs, "chat_template_kwargs")
+    if thinking is None:
+        return kwargs
+    if kwargs.get("enable_thinking", thinking) is not thinking:
+        raise LineInvalid("`chat_template_kwargs` and another key of the line disagree about `enable_thinking`")
+    return kwargs | {"enable_thinking": thinking}
+
+
+def _read_thinking(fields: dict[str, Json]) -> bool | None:
+    """Return what `enable_thinking` or `reasoning_effort` says about thinking. None if the line has neither."""
+    thinking, effort = fields.get("enable_thinking"), fields.get("reasoning_effort")
+    said = None if thinking is None else values.boolean("enable_thinking", thinking)
+    if effort is None:
+        return said
+    if effort != "none":
+        raise LineInvalid(
+            f"`reasoning_effort` is {shown(effort)}; it is not supported: switch thinking with `enable_thinking`, or "
+            'use "none"'
+        )
+    if said is True:
+        raise LineInvalid('`enable_thinking` is true but `reasoning_effort` is "none"')
+    return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -18,6 +19,8 @@ _HALF_A_PAIR = re.compile(
 _INT64 = range(-(2**63), 2**63)  # every JSON and MessagePack reader accepts these
 
 _decode = msgspec.json.Decoder().decode
+_decode_raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode = msgspec.json.Encoder().encode
 
 
 class LineInvalid(ValueError):
@@ -41,6 +44,17 @@ def decode_object(line: bytes) -> dict[str, Json]:
     if type(value) is not dict:
         raise LineInvalid(f"the line is {shown(value)}; it must be one JSON object")
     return value
+
+
+def raw_columns(line: bytes, keys: Iterable[str]) -> msgspec.Raw:
+    """Return a JSON object of some of a line's keys, with their values byte for byte as in the line.
+
+    Args:
+        line: A line that `decode_object` accepts.
+        keys: Keys of the line.
+    """
+    values = _decode_raw(line)
+    return msgspec.Raw(b"{" + b",".join(_encode(key) + b":" + bytes(values[key]) for key in keys) + b"}")
 
 
 def shown(value: object) -> str:

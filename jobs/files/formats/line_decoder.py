@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from jobs.files.formats.json_line import Json, LineInvalid, decode_object, shown
-from jobs.files.formats.model_checks import check_against_card
+from dataclasses import dataclass
+
+import msgspec
+
+from jobs.files.formats.fields import Faults, Notes
+from jobs.files.formats.json_line import Json, LineInvalid, decode_object, raw_columns, shown
+from jobs.files.formats.model_checks import check_against_card, same_model
 from jobs.files.formats.native import NativeFormat
 from jobs.files.formats.openai import OpenAIFormat
 from jobs.files.formats.seen_ids import SeenIds
@@ -31,24 +36,32 @@ class LinesBefore:
             self.highest_number = max(self.highest_number, int(id))
 
 
+@dataclass(frozen=True)
+class LineRules:
+    """What the lines of a file are checked against."""
+
+    model: str | None = None  # the job's model, if a line may name no other model
+    card: ModelCard | None = None  # facts of the model; None if unknown
+    after: LinesBefore | None = None  # the job's existing lines; None for a new job
+    keep: tuple[str, ...] | None = None  # columns to keep; None for all of them
+
+
 class LineDecoder:
     """Decodes the lines of one file, in order. The first line that is a JSON object decides the file's format.
 
     Args:
-        model: The job's model, which OpenAI lines must name. None to accept any model.
-        card: Facts of the model, to check lines against. None if unknown.
-        after: The job's existing lines. None for a new job.
+        rules: What the lines are checked against.
     """
 
-    def __init__(
-        self, model: str | None = None, card: ModelCard | None = None, after: LinesBefore | None = None
-    ) -> None:
-        self._native = NativeFormat()
-        self._openai = OpenAIFormat(model)
+    def __init__(self, rules: LineRules = LineRules()) -> None:
+        self.notes = Notes()
+        self._rules = rules
+        self._faults = Faults()  # of the current line
+        self._native = NativeFormat(self.notes, rules.keep or ())
+        self._openai = OpenAIFormat(self.notes, rules.keep or ())
         self._chosen: NativeFormat | OpenAIFormat | None = None
-        self._card = card
-        self._seen = after.ids.copy() if after is not None else SeenIds()
-        self._names_from = after.highest_number if after is not None else 0
+        self._seen = rules.after.ids.copy() if rules.after is not None else SeenIds()
+        self._names_from = rules.after.highest_number if rules.after is not None else 0
 
     @property
     def format(self) -> Format:
@@ -56,7 +69,7 @@ class LineDecoder:
         return "openai" if self._chosen is self._openai else "native"
 
     def decode(self, line: bytes, index: int, number: int) -> Prompt:
-        """Decode one line. If the line is bad, the prompt's `invalid` gives the reason. Never raises.
+        """Decode one line. If the line is bad, the prompt's `invalid` has one fault per text line. Never raises.
 
         Args:
             line: Bytes of the line. White space around the JSON is ignored.
@@ -69,15 +82,20 @@ class LineDecoder:
         except LineInvalid as error:
             return self.refused(index, number, str(error))
         format = self._format_of(said)
-        own_id: str | None = None
+        faults = self._faults
+        if faults.found:
+            faults.found.clear()
+        own_id = None
         try:
             own_id = self._own_id(format, said, number)
-            prompt = self._read(format, said, index, own_id or str(number + self._names_from))
-            if own_id is None:  # after decoding, so that a bad line's number stays free as an id for other lines
-                self._take(prompt.id, number)
         except LineInvalid as error:
-            return _bad(index, own_id, number, format.endpoint_of(said), str(error))
-        return prompt
+            faults.found.append(str(error))
+        prompt = self._read(format, said, (index, own_id or str(number + self._names_from)), faults)
+        if prompt is not None and own_id is None:  # a bad line's number stays free as an id for other lines
+            faults.catch(self._take, prompt.id, number, default=None)
+        if prompt is None or faults.found:
+            return _bad(index, own_id, number, format.endpoint_of(said), str(faults))
+        return prompt if format.no_columns.issuperset(said) else self._with_columns(prompt, format, said, line)
 
     def refused(self, index: int, number: int, reason: str) -> Prompt:
         """Return the prompt for a line that cannot be decoded at all."""
@@ -96,16 +114,39 @@ class LineDecoder:
             self._take(id, number)
         return id
 
-    def _read(self, format: NativeFormat | OpenAIFormat, said: dict[str, Json], index: int, id: str) -> Prompt:
+    def _read(
+        self, format: NativeFormat | OpenAIFormat, said: dict[str, Json], place: tuple[int, str], faults: Faults
+    ) -> Prompt | None:
         if format is not self._chosen:
-            raise LineInvalid(
+            faults.found.append(
                 f"the line is in the {_TITLES[format.name]} format, but the file's first line is in the "
                 f"{_TITLES[self.format]} format; a file must use one format"
             )
-        prompt = format.prompt_of(said, index, id)
-        if self._card is not None:
-            check_against_card(prompt, self._card)
+            return None
+        if (model := format.model_of(said)) is not None:
+            faults.catch(self._check_model, format.model_key, model, default=None)
+        prompt = format.prompt_of(said, place, faults)
+        if prompt is not None and self._rules.card is not None:
+            faults.catch(check_against_card, prompt, self._rules.card, default=None)
         return prompt
+
+    def _check_model(self, key: str, said: Json) -> None:
+        if type(said) is not str or not said:
+            raise LineInvalid(f"`{key}` is {shown(said)}; it must name a model")
+        self.notes.count(self.notes.models, said)
+        if self._rules.model is not None and not same_model(said, self._rules.model):
+            raise LineInvalid(f"`{key}` is {shown(said)}; this job runs on {shown(self._rules.model)}")
+
+    def _with_columns(
+        self, prompt: Prompt, format: NativeFormat | OpenAIFormat, said: dict[str, Json], line: bytes
+    ) -> Prompt:
+        keep = self._rules.keep
+        columns = [key for key in said if key not in format.no_columns and (keep is None or key in keep)]
+        if not columns:
+            return prompt
+        for name in columns:
+            self.notes.count(self.notes.columns, name)
+        return msgspec.structs.replace(prompt, columns=raw_columns(line, columns))
 
     def _take(self, id: str, number: int) -> None:
         """Register a line's id. Raises `LineInvalid` if another line has the id."""

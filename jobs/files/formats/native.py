@@ -1,35 +1,86 @@
-"""Read native input lines: `{"id": …, "prompt" or "messages": …, settings}`, see docs/results-format.md."""
+"""Read native input lines: `{"id": …, "prompt" or "messages": …, settings, columns}`, see docs/results-format.md.
+
+The body of an OpenAI line alone is a native line, too: it has the same fields.
+"""
 
 from __future__ import annotations
 
-from jobs.files.formats import values
-from jobs.files.formats.fields import make_prompt, read_id, read_settings
-from jobs.files.formats.json_line import Json, LineInvalid
+from jobs.files.formats.fields import (
+    TEMPLATE_KEYS,
+    Faults,
+    Notes,
+    make_prompt,
+    read_id,
+    read_settings,
+    with_extra_body,
+)
+from jobs.files.formats.json_line import Json, shown
+from jobs.files.formats.known_fields import FIELDS, SETTING_KEYS, WithoutEffect, misspelled_key
 from jobs.files.formats.messages import read_messages
 from jobs.records.prompt import Endpoint, Prompt
 
-KEYS = ("id", "prompt", "messages", *values.SETTING_READERS, "return_token_ids", "chat_template_kwargs")
+_OWN = frozenset({"id", "prompt", "messages", "model", "return_token_ids", "extra_body", *TEMPLATE_KEYS})
+_NO_COLUMNS = _OWN | {key for key, known in FIELDS.items() if type(known) is not WithoutEffect}
+KEYS = ("id", "prompt", "messages", *SETTING_KEYS, "return_token_ids", "chat_template_kwargs", "enable_thinking")
 
 
 class NativeFormat:
-    """Reads native lines. Stateless."""
+    """Reads native lines.
+
+    Args:
+        notes: Gets what deserves a notice.
+        kept: Names of columns that are kept even if they resemble a key of ours.
+    """
 
     name = "native"
+    model_key = "model"
+    no_columns = _NO_COLUMNS
+
+    def __init__(self, notes: Notes, kept: tuple[str, ...] = ()) -> None:
+        self._notes = notes
+        self._kept = kept
 
     def id_of(self, line: dict[str, Json]) -> str | None:
         """Return the line's `id`, or None if it has none. Raises `LineInvalid`."""
-        return None if line.get("id") is None else read_id("id", line["id"])
+        return read_id("id", line.get("id"))
+
+    def model_of(self, line: dict[str, Json]) -> Json:
+        """Return the model that the line names, or None."""
+        return line.get("model")
 
     def endpoint_of(self, _line: dict[str, Json]) -> Endpoint:
         """Return the line's endpoint. Never raises, because the error of a bad line needs an endpoint, too."""
         return "native"
 
-    def prompt_of(self, line: dict[str, Json], index: int, id: str) -> Prompt:
-        """Convert the line to a prompt. Raises `LineInvalid`."""
-        said = read_settings(line, KEYS)
-        prompt = line.get("prompt")
-        messages = None if line.get("messages") is None else read_messages(line["messages"])
-        if (prompt is None) == (messages is None):
-            given = "neither `prompt` nor" if messages is None else "both `prompt` and"
-            raise LineInvalid(f"the line has {given} `messages`; it must have exactly one of the two")
-        return make_prompt(line, (index, id), "native", prompt, messages, said)
+    def prompt_of(self, line: dict[str, Json], place: tuple[int, str], faults: Faults) -> Prompt | None:
+        """Convert the line to a prompt. Adds to `faults`, and returns None if the line has any."""
+        if "extra_body" in line:
+            line = faults.catch(with_extra_body, line, default=line)
+        said, unknown = read_settings(line, _OWN, faults, self._notes)
+        resembling = self._resembling(unknown) if unknown else []
+        prompt, messages = line.get("prompt"), line.get("messages")
+        if (prompt is None) == (messages is None) and not resembling:
+            faults.found.append(_not_one_prompt(line, unknown))
+        faults.found += resembling
+        if messages is not None:
+            messages = faults.catch(read_messages, messages, self._notes.ignored, default=None)
+        return make_prompt(line, place, "native", said, faults, prompt, messages)
+
+    def _resembling(self, unknown: list[str]) -> list[str]:
+        """Return a fault for each unknown key that resembles a key of ours."""
+        faults = []
+        for key in unknown:
+            nearest = None if key in self._kept else misspelled_key(key, KEYS)
+            if nearest is not None:
+                faults.append(
+                    f"{shown(key)} is not a known key; did you mean `{nearest}`? If it is a column, add --keep {key}"
+                )
+        return faults
+
+
+def _not_one_prompt(line: dict[str, Json], unknown: list[str]) -> str:
+    if line.get("prompt") is not None:
+        return "the line has both `prompt` and `messages`; it must have exactly one of the two"
+    fault = "the line has neither `prompt` nor `messages`; it must have exactly one of the two"
+    column = next((key for key in unknown if type(line[key]) is str and key.isidentifier()), None)
+    return fault if column is None else f"{fault}. Is {shown(column)} the prompt? Try --template '{{{{ {column} }}}}'"

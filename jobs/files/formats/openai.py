@@ -2,31 +2,34 @@
 
 The body accepts the API's sampling keys and vLLM's additional ones (`top_k`, `min_tokens`, `ignore_eos`, …). A key of
 the API that is not supported is accepted only with a value that has no effect. One default differs: without
-`max_tokens`, a completion may use the whole context on both endpoints. The API stops `/v1/completions` at 16 tokens.
+`max_tokens`, a completion may use the whole context on each endpoint. The API stops `/v1/completions` at 16 tokens.
 """
 
 from __future__ import annotations
 
-from jobs.files.formats import values
-from jobs.files.formats.fields import make_prompt, read_id, read_settings
+from jobs.files.formats.fields import (
+    TEMPLATE_KEYS,
+    Faults,
+    Notes,
+    make_prompt,
+    read_id,
+    read_settings,
+    with_extra_body,
+)
 from jobs.files.formats.json_line import Json, LineInvalid, shown
-from jobs.files.formats.known_keys import unknown_key
+from jobs.files.formats.known_fields import SETTING_KEYS, misspelled_key, unknown_key
 from jobs.files.formats.messages import read_messages
-from jobs.files.formats.model_checks import same_model
 from jobs.records.prompt import Endpoint, Prompt
 
 KEYS = ("custom_id", "method", "url", "body")
-ENDPOINTS: dict[str, Endpoint] = {"/v1/chat/completions": "chat", "/v1/completions": "completions"}
-
-# Keys about accounts, storage and caches. They do not change the completion, so they are ignored.
-_WITHOUT_EFFECT = frozenset(
-    {"metadata", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "safety_identifier"}
-    | {"service_tier", "store", "user"}
-)
-_SHARED_KEYS = ("model", *values.SETTING_READERS, "return_token_ids")
-_BODY_KEYS: dict[Endpoint, tuple[str, ...]] = {
-    "chat": ("messages", "max_completion_tokens", "chat_template_kwargs", *_SHARED_KEYS),
-    "completions": ("prompt", *_SHARED_KEYS),
+_ENDPOINTS: dict[str, Endpoint] = {"/v1/chat/completions": "chat", "/v1/completions": "completions"}
+_OWN: dict[Endpoint, frozenset[str]] = {
+    "chat": frozenset({"messages", "model", "return_token_ids", *TEMPLATE_KEYS}),
+    "completions": frozenset({"prompt", "model", "return_token_ids"}),
+}
+_KNOWN: dict[Endpoint, tuple[str, ...]] = {
+    "chat": ("messages", "model", *SETTING_KEYS, "return_token_ids", *TEMPLATE_KEYS),
+    "completions": ("prompt", "model", *SETTING_KEYS, "return_token_ids"),
 }
 
 
@@ -34,61 +37,74 @@ class OpenAIFormat:
     """Reads lines of an OpenAI Batch file.
 
     Args:
-        model: The job's model, which every `body.model` must name. None to accept any model.
+        notes: Gets what deserves a notice.
+        kept: Names of columns that are kept even if they resemble a key of ours.
     """
 
     name = "openai"
+    model_key = "body.model"
+    no_columns = frozenset(KEYS)
 
-    def __init__(self, model: str | None) -> None:
-        self._model = model
+    def __init__(self, notes: Notes, kept: tuple[str, ...] = ()) -> None:
+        self._notes = notes
+        self._kept = kept
 
-    def id_of(self, line: dict[str, Json]) -> str:
-        """Return the line's `custom_id`, which every line must have. Raises `LineInvalid`."""
+    def id_of(self, line: dict[str, Json]) -> str | None:
+        """Return the line's `custom_id`, or None if it has none. Raises `LineInvalid`."""
         return read_id("custom_id", line.get("custom_id"))
+
+    def model_of(self, line: dict[str, Json]) -> Json:
+        """Return the model that the line names, or None."""
+        body = line.get("body")
+        return body.get("model") if type(body) is dict else None
 
     def endpoint_of(self, line: dict[str, Json]) -> Endpoint:
         """Return the line's endpoint. Never raises, because the error of a bad line needs an endpoint, too."""
-        url = line.get("url")
-        return ENDPOINTS.get(url, "chat") if type(url) is str else "chat"
+        url, body = line.get("url"), line.get("body")
+        if url is None and type(body) is dict:
+            return "completions" if "prompt" in body and "messages" not in body else "chat"
+        return (type(url) is str and _endpoint(url)) or "chat"
 
-    def prompt_of(self, line: dict[str, Json], index: int, id: str) -> Prompt:
-        """Convert the line to a prompt. Raises `LineInvalid`."""
-        _check_envelope(line)
-        endpoint, body = ENDPOINTS[line["url"]], line["body"]
-        self._check_model(body.get("model"))
-        said = _read_settings(body, _BODY_KEYS[endpoint])
-        if endpoint == "chat":
-            return make_prompt(body, (index, id), endpoint, None, read_messages(body.get("messages")), said)
-        return make_prompt(body, (index, id), endpoint, _only_prompt(body.get("prompt")), None, said)
+    def prompt_of(self, line: dict[str, Json], place: tuple[int, str], faults: Faults) -> Prompt | None:
+        """Convert the line to a prompt. Adds to `faults`, and returns None if the line has any."""
+        body = self._body(line, faults)
+        if body is None:
+            return None
+        endpoint = self.endpoint_of(line)
+        said, unknown = read_settings(body, _OWN[endpoint], faults, self._notes)
+        faults.found += [str(unknown_key(key, _KNOWN[endpoint])) for key in unknown]
+        if endpoint == "completions":
+            prompt = faults.catch(_only_prompt, body.get("prompt"), default=None)
+            return make_prompt(body, place, endpoint, said, faults, prompt)
+        messages = faults.catch(read_messages, body.get("messages"), self._notes.ignored, default=None)
+        return make_prompt(body, place, endpoint, said, faults, None, messages)
 
-    def _check_model(self, said: Json) -> None:
-        if type(said) is not str or not said:
-            raise LineInvalid(f"`body.model` is {shown(said)}; it must name a model")
-        if self._model is not None and not same_model(said, self._model):
-            raise LineInvalid(f"`body.model` is {shown(said)}; this job runs on {shown(self._model)}")
+    def _body(self, line: dict[str, Json], faults: Faults) -> dict[str, Json] | None:
+        """Return the line's body after a check of the envelope around it. None if there is no body to read."""
+        for key in line:
+            if key not in KEYS and key not in self._kept and misspelled_key(key, KEYS) is not None:
+                faults.found.append(str(unknown_key(key, KEYS)))
+        method, url, body = line.get("method"), line.get("url"), line.get("body")
+        if method is not None and not (type(method) is str and method.upper() == "POST"):
+            faults.found.append(f'`method` is {shown(method)}; it must be "POST"')
+        if url is not None and not (type(url) is str and _endpoint(url)):
+            faults.found.append(f"`url` is {shown(url)}; it must be {' or '.join(_ENDPOINTS)}")
+        if type(body) is not dict:
+            faults.found.append(f"`body` is {shown(body)}; it must be an object")
+            return None
+        return faults.catch(with_extra_body, body, default={})
 
 
-def _check_envelope(line: dict[str, Json]) -> None:
-    for key in line:
-        if key not in KEYS:
-            raise unknown_key(key, KEYS)
-    if line.get("method") != "POST":
-        raise LineInvalid(f'`method` is {shown(line.get("method"))}; it must be "POST"')
-    url = line.get("url")
-    if type(url) is not str or url not in ENDPOINTS:
-        raise LineInvalid(f"`url` is {shown(url)}; it must be {' or '.join(ENDPOINTS)}")
-    if type(line.get("body")) is not dict:
-        raise LineInvalid(f"`body` is {shown(line.get('body'))}; it must be an object")
+def _endpoint(url: str) -> Endpoint | None:
+    """Return the endpoint of a URL or of a path. None if it names no endpoint that is supported.
 
-
-def _read_settings(body: dict[str, Json], known: tuple[str, ...]) -> dict[str, Json]:
-    said = read_settings(body, known, _WITHOUT_EFFECT)
-    newer = body.get("max_completion_tokens")
-    if newer is not None:
-        newer = values.integer("max_completion_tokens", newer, "max_tokens")
-        if said.setdefault("max_tokens", newer) != newer:
-            raise LineInvalid(f"`max_tokens` is {said['max_tokens']:,} but `max_completion_tokens` is {newer:,}")
-    return said
+    The service's host, its version (`/v4`), a query and a slash at the end do not matter.
+    """
+    endpoint = _ENDPOINTS.get(url)
+    if endpoint is None:
+        path = url.partition("?")[0].rstrip("/")
+        endpoint = next((end for name, end in _ENDPOINTS.items() if path.endswith(name.removeprefix("/v1"))), None)
+    return endpoint
 
 
 def _only_prompt(value: Json) -> Json:

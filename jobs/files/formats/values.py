@@ -6,7 +6,7 @@ and 1 as the number 1.0. true and false are never numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from jobs.files.formats.json_line import Json, LineInvalid, shown
@@ -68,23 +68,6 @@ def stop(key: str, value: Json) -> tuple[str, ...]:
     if type(value) is not list or not set(map(type, value)) <= {str}:
         raise LineInvalid(f"`{key}` is {shown(value)}; it must be a string or a list of strings")
     return tuple(value)
-
-
-SETTING_READERS: Mapping[str, Callable[[str, Any], Any]] = {
-    "max_tokens": integer,
-    "min_tokens": integer,
-    "temperature": number,
-    "top_k": integer,
-    "top_p": number,
-    "min_p": number,
-    "presence_penalty": number,
-    "frequency_penalty": number,
-    "repetition_penalty": number,
-    "seed": integer,
-    "stop": stop,
-    "stop_token_ids": token_ids,
-    "ignore_eos": boolean,
-}
 
 
 def settings(said: Mapping[str, Any]) -> SamplingSettings:

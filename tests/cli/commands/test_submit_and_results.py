@@ -179,7 +179,7 @@ def test_reuse_runs_only_new_lines_and_says_how_many(cli: Cli, store: JobStore, 
 
 def test_no_two_results_of_a_file_with_bad_lines_have_one_id(cli: Cli, tmp_path: Path) -> None:
     path = tmp_path / "mixed.jsonl"
-    path.write_text('oops\n{"id": "1", "prompt": "Hello"}\n{"id": "1", "prompt": "Hello"}\n{"id": 7}\n')
+    path.write_text('oops\n{"id": "1", "prompt": "Hello"}\n{"id": "1", "prompt": "Hello"}\n{"id": [7]}\n')
     job_id = cli("submit", path, "--skip-invalid").stdout.strip()
     cli("cancel", job_id)
     results = [json.loads(line) for line in cli("results", job_id).stdout.splitlines()]

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from jobs.errors import ResultsMissing, StoreDamaged
-from jobs.files.results_file import write_results
+from jobs.files.results.results_file import write_results
 from jobs.keys import JobKeys
 from jobs.records.completion import Latency
 from jobs.records.job import Job, JobState, ShardRef

@@ -7,14 +7,16 @@ from typing import Any
 import msgspec
 
 from jobs.records.completion import Completion
+from jobs.records.prompt import NO_COLUMNS
 
 _encode = msgspec.json.Encoder().encode
 
 
-def native_line(completion: Completion) -> bytes:
+def native_line(completion: Completion, columns: msgspec.Raw = NO_COLUMNS) -> bytes:
     """Format one result as a line of JSON, including the newline.
 
-    It has `token_ids` only if the line requested them, and `line` only for a bad line without its own id.
+    It has `token_ids` only if the line requested them, and `line` only for a bad line without its own id. `input` has
+    the line's columns, if there are any.
     """
     result: dict[str, Any] = {
         "id": completion.id if completion.line is None else None,
@@ -27,4 +29,6 @@ def native_line(completion: Completion) -> bytes:
         result["token_ids"] = completion.token_ids
     if completion.line is not None:
         result["line"] = completion.line
+    if columns != NO_COLUMNS:
+        result["input"] = columns
     return _encode(result) + b"\n"

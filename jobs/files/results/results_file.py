@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
+
 from jobs.errors import InvalidInput, ResultsMissing
-from jobs.files.formats.native_results import native_line
-from jobs.files.formats.openai_results import openai_line
-from jobs.files.missing_lines import MissingLines
-from jobs.files.output_file import OutputFile, is_replaceable
+from jobs.files.results.missing_lines import MissingLines
+from jobs.files.results.native_lines import native_line
+from jobs.files.results.openai_lines import openai_line
+from jobs.files.results.output_file import OutputFile, is_replaceable
 from jobs.records.completion import Completion
 from jobs.records.job import Job
+from jobs.records.prompt import NO_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ def write_results(
     output: Path | BinaryIO,
     errors: Path | None = None,
     partial: bool = False,
+    columns_of: Callable[[int], msgspec.Raw] | None = None,
 ) -> ResultCounts:
     """Write results in the order of `completions`, in constant memory. A file appears complete or not at all.
 
@@ -54,6 +58,7 @@ def write_results(
         output: A file, or a binary stream that stays open.
         errors: File for failed lines.
         partial: True to write the results that exist, even if the job has ended and lines are missing.
+        columns_of: Returns the columns of the line with an index, which go into `input`. None if no line has columns.
 
     Raises:
         ResultsMissing: The job has ended, and `completions` lacks some of its lines.
@@ -63,7 +68,6 @@ def write_results(
     After any of these errors, a file that existed before is unchanged.
     """
     native = job.spec.format == "native"
-    render: Callable[[Completion], bytes] = native_line if native else lambda completion: openai_line(completion, job)
     errors_path = errors
     if isinstance(output, Path):
         _check_different(output, errors)
@@ -77,7 +81,8 @@ def write_results(
             bad = files.enter_context(OutputFile(errors_path))
         missing = MissingLines(job.spec.num_lines)
         for completion in missing.watch(completions):
-            line = render(completion)
+            columns = NO_COLUMNS if columns_of is None else columns_of(completion.index)
+            line = native_line(completion, columns) if native else openai_line(completion, job, columns)
             if completion.error is None:
                 completed += 1
                 results.write(line)

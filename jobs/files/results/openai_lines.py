@@ -13,6 +13,7 @@ import msgspec
 
 from jobs.records.completion import Completion, ErrorCode, LineError
 from jobs.records.job import Job
+from jobs.records.prompt import NO_COLUMNS
 
 _encode = msgspec.json.Encoder().encode
 
@@ -24,12 +25,14 @@ _STATUS_CODES = {
     ErrorCode.WORKER_LOST: 500,
     ErrorCode.INTERNAL_ERROR: 500,
 }
+_CODES = {ErrorCode.PROMPT_TOO_LONG: "context_length_exceeded"}  # the service's own names
 
 
-def openai_line(completion: Completion, job: Job) -> bytes:
+def openai_line(completion: Completion, job: Job, columns: msgspec.Raw = NO_COLUMNS) -> bytes:
     """Format one result, a completion or an error, as a line of JSON, including the newline.
 
-    A bad line without its own `custom_id` has null as `custom_id`, and its line number in `line`.
+    A bad line without its own `custom_id` has null as `custom_id`, and its line number in `line`. `input` has the keys
+    that stood beside those of the format, if there are any.
     """
     key = hashlib.blake2b(f"{job.id}/{completion.index}".encode(), digest_size=12).hexdigest()
     response: dict[str, Any] | None = None
@@ -44,6 +47,8 @@ def openai_line(completion: Completion, job: Job) -> bytes:
     result: dict[str, Any] = {"id": f"batch_req_{key}", "custom_id": custom_id, "response": response, "error": error}
     if completion.line is not None:
         result["line"] = completion.line
+    if columns != NO_COLUMNS:
+        result["input"] = columns
     return _encode(result) + b"\n"
 
 
@@ -53,7 +58,8 @@ def _response(key: str, status_code: int, body: dict[str, Any]) -> dict[str, Any
 
 def _error_body(error: LineError) -> dict[str, Any]:
     kind = "invalid_request_error" if _STATUS_CODES[error.code] < 500 else "server_error"
-    return {"error": {"message": error.message, "type": kind, "param": None, "code": error.code}}
+    code = _CODES.get(error.code, error.code)
+    return {"error": {"message": error.message, "type": kind, "param": None, "code": code}}
 
 
 def _body(completion: Completion, job: Job, key: str) -> dict[str, Any]:

@@ -1,0 +1,51 @@
+"""Options for what the lines of a file may say."""
+
+from __future__ import annotations
+
+import functools
+
+import click
+
+from cli.options.options import Command
+from jobs.submission.submit_options import LineOptions
+
+_NONE = "none"
+
+
+def line_options(command: Command) -> Command:
+    """Add --keep, --any-model and --strict-model. The command receives them as one argument `lines: LineOptions`.
+
+    Raises (when the command runs):
+        click.UsageError: --any-model and --strict-model are both given.
+    """
+
+    @functools.wraps(command)
+    def with_lines(
+        *args: object, keep: tuple[str, ...] | None, any_model: bool, strict_model: bool, **options: object
+    ) -> object:
+        if any_model and strict_model:
+            raise click.UsageError("--any-model and --strict-model cannot be used together.")
+        return command(*args, lines=LineOptions(strict_model, any_model, keep), **options)
+
+    decorated: Command = with_lines
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated
+
+
+def _read_names(_ctx: click.Context, _param: click.Parameter, text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    return () if text == _NONE else tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+_OPTIONS = (
+    click.option(
+        "--keep",
+        metavar="COLUMNS",
+        callback=_read_names,
+        help="Further keys of the lines that come back in the results: a,b or none.  [default: all of them]",
+    ),
+    click.option("--any-model", is_flag=True, help="Let one model answer lines that name several models."),
+    click.option("--strict-model", is_flag=True, help="Refuse lines that name another model than --model."),
+)

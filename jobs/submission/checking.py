@@ -1,0 +1,70 @@
+"""Check a file against a job's options, and say what its author should know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from jobs.errors import InvalidInput
+from jobs.files.file_report import FileReport
+from jobs.files.formats.line_decoder import LineRules, LinesBefore
+from jobs.files.formats.model_checks import same_model
+from jobs.files.prompt_file import CheckedFile, PromptFile
+from jobs.submission.submit_options import SubmitOptions
+
+_NAMES_SHOWN = 10
+
+
+def check_file(file: PromptFile, options: SubmitOptions, after: LinesBefore | None = None) -> CheckedFile:
+    """Check every line of a file.
+
+    Args:
+        file: The prompt file.
+        options: Options of the job. Lines are checked against `options.card`, if there is one.
+        after: Lines of the job to which these lines are added. None if the file becomes a new job.
+
+    Raises:
+        InvalidInput: The file cannot be submitted, or its lines name several models.
+    """
+    lines = options.lines
+    rules = LineRules(options.model if lines.strict_model else None, options.card, after, lines.keep)
+    checked = file.check(rules, options.skip_invalid)
+    names = distinct_models(checked.report.notes.models)
+    if len(names) > 1 and not lines.any_model:
+        raise InvalidInput(
+            f"{file.name} names {len(names):,} models: {_shown(names)}.",
+            "Nothing was stored. Split the file by model, or use --any-model to let one model answer all lines.",
+        )
+    return checked
+
+
+def notices_of(report: FileReport, model: str) -> list[str]:
+    """Return what the author of a file should know: lines that name another model, and fields without effect.
+
+    Args:
+        report: Report of the file.
+        model: The job's model.
+    """
+    names = distinct_models(report.notes.models)
+    others = {name: count for name, count in names.items() if not same_model(name, model)}
+    if not others:
+        return report.notices()
+    count = sum(others.values())
+    verb = "line names" if count == 1 else "lines name"
+    name = next(iter(others)) if len(others) == 1 else _shown(others)
+    return [f"{count:,} {verb} {name}; {model} answers {'it' if count == 1 else 'them'}.", *report.notices()]
+
+
+def distinct_models(models: Mapping[str, int]) -> dict[str, int]:
+    """Return the number of lines per model. Two spellings of one model count together, under the first of them."""
+    counts: dict[str, int] = {}
+    for name, count in models.items():
+        known = next((other for other in counts if same_model(name, other)), name)
+        counts[known] = counts.get(known, 0) + count
+    return counts
+
+
+def _shown(counts: Mapping[str, int]) -> str:
+    largest = sorted(counts.items(), key=lambda item: -item[1])
+    names = [f"{name} ({count:,} {'line' if count == 1 else 'lines'})" for name, count in largest[:_NAMES_SHOWN]]
+    more = len(largest) - _NAMES_SHOWN
+    return ", ".join(names) + (f" and {more:,} more" if more > 0 else "")
