@@ -13,6 +13,7 @@ from jobs.errors import StoreUnavailable
 from jobs.exit_codes import ExitCode, code_of_job
 from jobs.records.job import Job, JobState
 from jobs.records.worker_report import WorkerReport
+from jobs.stores.client_facets import JobReader
 from jobs.stores.protocol import JobStore
 
 POLL_SECONDS = 0.25
@@ -68,13 +69,13 @@ def watch_to_the_end(store: JobStore, job_id: str, console: Console, *, as_json:
         console.say(f"End it with `qwen-batch cancel {job_id}`.")
         return ExitCode.INTERRUPTED
     if not as_json:
-        report_end(store, job, console)
+        report_end(store.jobs, job, console)
     return code_of_job(job)
 
 
-def report_end(store: JobStore, job: Job, console: Console) -> None:
+def report_end(reader: JobReader, job: Job, console: Console) -> None:
     """Print the summary of an ended job. Warns if the job failed or has failed lines."""
-    console.say_table(summary_of(store.jobs.stats(job.id)))
+    console.say_table(summary_of(reader.stats(job.id)))
     if job.state is not JobState.COMPLETED:
         reason = f": {job.error}" if job.error else ""
         console.warn(f"The job is {job.state.value}{reason}. It has {job.completed:,} completed lines.")

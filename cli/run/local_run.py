@@ -108,7 +108,7 @@ class LocalRun:
             raise StoreDamaged(error.message, hint) from error
         except OutputNotWritable as error:
             raise OutputNotWritable(error.message, f"{error.hint} {self._kept(ended.id)}".strip()) from error
-        report_end(store, ended, console)
+        report_end(store.jobs, ended, console)
         return code_of_job(ended)
 
     def _kept(self, job_id: str) -> str:

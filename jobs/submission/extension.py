@@ -9,6 +9,7 @@ from jobs.files.file_report import FileReport
 from jobs.files.formats.line_decoder import LinesBefore
 from jobs.files.prompt_file import PromptFile
 from jobs.records.job import ShardRef
+from jobs.stores.client_facets import JobReader
 from jobs.stores.protocol import JobStore
 from jobs.submission.checking import check_file
 from jobs.submission.submit_options import LineOptions, SubmitOptions
@@ -30,7 +31,7 @@ def store_more_lines(
         StoreUnavailable: The server cannot be reached.
     """
     spec = store.jobs.get(job_id).spec
-    before = _lines_before(store, job_id, spec.num_shards)
+    before = _lines_before(store.jobs, job_id, spec.num_shards)
     options = SubmitOptions(spec.model, skip_invalid=skip_invalid, card=store.fleet.model(spec.model), lines=lines)
     checked = check_file(file, options, before)
     report = checked.report
@@ -50,10 +51,10 @@ def store_more_lines(
     return report, store.submissions.extend(spec, parts)
 
 
-def _lines_before(store: JobStore, job_id: str, num_shards: int) -> LinesBefore:
+def _lines_before(reader: JobReader, job_id: str, num_shards: int) -> LinesBefore:
     before = LinesBefore()
     for index in range(num_shards):
-        for prompt, _ in store.jobs.lines(ShardRef(job_id, index)):
+        for prompt, _ in reader.lines(ShardRef(job_id, index)):
             if prompt.line is None:
                 before.add(prompt.id)
     return before

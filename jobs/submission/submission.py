@@ -17,6 +17,7 @@ from jobs.records.job import Job, NewJob, ShardRef
 from jobs.records.job_id import new_job_id
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import SamplingSettings
+from jobs.stores.client_facets import JobControl, Submissions
 from jobs.stores.protocol import JobStore
 from jobs.submission.reuse import EarlierLines
 from jobs.submission.sharding import shard_size
@@ -60,14 +61,15 @@ def store_file(store: JobStore, checked: CheckedFile, options: SubmitOptions, ke
         return Submitted(earlier, None)
     spec = _create(store, _spec(checked.report, options, key))
     try:
-        _store_shards(store, checked, spec, _earlier_lines(store, checked, options) if options.reuse else None)
+        earlier_lines = _earlier_lines(store, checked, options) if options.reuse else None
+        _store_shards(store.submissions, checked, spec, earlier_lines)
         holder = store.submissions.claim(spec.id)
         if holder != spec.id:
             store.control.delete(spec.id)
             return Submitted(store.jobs.get(holder), None)
         shards = store.submissions.open(spec.id)
     except BaseException:
-        _take_back(store, spec)
+        _take_back(store.control, spec)
         raise
     return Submitted(store.jobs.get(spec.id), shards)
 
@@ -83,14 +85,14 @@ def _create(store: JobStore, spec: NewJob) -> NewJob:
                 raise
             spec = structs.replace(spec, id=new_job_id(spec.created_at))
         except BaseException:
-            _take_back(store, spec)
+            _take_back(store.control, spec)
             raise
     return spec
 
 
-def _take_back(store: JobStore, spec: NewJob) -> None:
+def _take_back(control: JobControl, spec: NewJob) -> None:
     with suppress(QwenBatchError):  # the caller reports the first error
-        store.control.delete(spec.id)
+        control.delete(spec.id)
 
 
 def _earlier_lines(store: JobStore, checked: CheckedFile, options: SubmitOptions) -> EarlierLines:
@@ -102,14 +104,14 @@ def _earlier_lines(store: JobStore, checked: CheckedFile, options: SubmitOptions
     return earlier
 
 
-def _store_shards(store: JobStore, checked: CheckedFile, spec: NewJob, earlier: EarlierLines | None) -> None:
+def _store_shards(submissions: Submissions, checked: CheckedFile, spec: NewJob, earlier: EarlierLines | None) -> None:
     keys = earlier.keys(spec.defaults, spec.seed) if earlier is not None else None
     for index, prompts in enumerate(_chunks(checked.prompts(), spec.shard_size)):
         known = []
         if earlier is not None and keys is not None:
             found = (earlier.completion(keys.key(prompt), prompt) for prompt in prompts)
             known = [completion for completion in found if completion is not None]
-        store.submissions.add_shard(ShardRef(spec.id, index), prompts, known)
+        submissions.add_shard(ShardRef(spec.id, index), prompts, known)
 
 
 def _spec(report: FileReport, options: SubmitOptions, key: str | None) -> NewJob:
