@@ -1,0 +1,81 @@
+"""Measure a job whose prompts begin alike, with the prefix cache and without it, in turn.
+
+    python -m benchmarks.shared_prompts --model FOLDER [--shared 600] [--requests 128] [--rounds 3] [--seed 0]
+
+Each prompt has the shared tokens, 20 to 80 tokens of its own, and 8 to 24 new tokens. The cache is empty when a round
+begins. The completions of both runs must be equal. The last column is a job without shared tokens, whose time the cache
+must not change.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import time
+from pathlib import Path
+
+from benchmarks.report.markdown import markdown_table
+from engine.config import EngineConfig
+from engine.load import load_engine
+from engine.request import Request
+from jobs.records.sampling import SamplingParams
+
+
+def requests_of(options: argparse.Namespace, num_shared: int, seed: int) -> list[Request]:
+    """Return a job's requests. Every prompt has the same first `num_shared` tokens."""
+    draw = random.Random(seed)
+    shared = tuple(draw.randrange(options.vocab) for _ in range(num_shared))
+    return [
+        Request(
+            token_ids=(*shared, *(draw.randrange(options.vocab) for _ in range(draw.randint(20, 80)))),
+            params=SamplingParams(max_tokens=draw.randint(8, 24), temperature=0, ignore_eos=True),
+            group="job",
+        )
+        for _ in range(options.requests)
+    ]
+
+
+def run(options: argparse.Namespace, requests: list[Request], *, caching: bool) -> tuple[float, int, list[object]]:
+    """Run a job on a fresh engine. Return its seconds, its cached tokens and its completions."""
+    config = EngineConfig(prefix_caching=caching, threads=options.threads, quantize=options.quantize)
+    loaded = load_engine(options.model, config, log=lambda _: None)
+    started_at = time.monotonic()
+    tickets = loaded.engine.submit_many(requests)
+    completions: list[object] = [ticket.future.result().token_ids for ticket in tickets]
+    seconds = time.monotonic() - started_at
+    cached = loaded.engine.take_group_stats("job").cached_tokens
+    loaded.engine.shutdown()
+    return seconds, cached, completions
+
+
+def main() -> None:
+    """Run the rounds and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--shared", type=int, default=600, help="tokens that all prompts begin with (default: 600)")
+    parser.add_argument("--requests", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--vocab", type=int, default=100_000, help="token ids are below this number")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--quantize", default="none")
+    options = parser.parse_args()
+    rows = []
+    ratios: dict[int, list[float]] = {options.shared: [], 0: []}
+    for number in range(options.rounds):
+        for num_shared, found in ratios.items():
+            requests = requests_of(options, num_shared, options.seed + number)
+            cold, _, expected = run(options, requests, caching=False)
+            warm, cached, completions = run(options, requests, caching=True)
+            assert completions == expected, "the prefix cache has changed a completion"
+            found.append(cold / warm)
+            share = cached / sum(len(request.token_ids) for request in requests)
+            rows.append([str(num_shared), f"{cold:.1f} s", f"{warm:.1f} s", f"{cold / warm:.2f}", f"{share:.0%}"])
+    print(markdown_table(["shared tokens", "without the cache", "with it", "times as fast", "found"], rows))
+    for num_shared, found in ratios.items():
+        print(f"{num_shared} shared tokens: {statistics.median(found):.2f} times as fast (median)")
+
+
+if __name__ == "__main__":
+    main()
