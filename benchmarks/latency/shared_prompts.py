@@ -1,6 +1,6 @@
 """Measure a job whose prompts begin alike, with the prefix cache and without it, in turn.
 
-    python -m benchmarks.shared_prompts --model FOLDER [--shared 600] [--requests 128] [--rounds 3] [--seed 0]
+    python -m benchmarks.latency.shared_prompts --model FOLDER [--shared 600] [--requests 128] [--rounds 3] [--seed 0]
 
 Each prompt has the shared tokens, 20 to 80 tokens of its own, and 8 to 24 new tokens. The cache is empty when a round
 begins. The completions of both runs must be equal. The last column is a job without shared tokens, whose time the cache
