@@ -42,7 +42,7 @@ class Step(NamedTuple):
     """One decode step and the reads after it."""
 
     seconds: float
-    bytes_a_second: float
+    bytes_per_second: float
 
 
 class StepsAndReads:
@@ -84,9 +84,9 @@ def report(steps: list[Step], cost: ModelCost) -> str:
     """Return a line with medians over the steps."""
     shares = []
     for context, (before, after) in enumerate(itertools.pairwise(steps), start=PROMPT + 2):
-        machine = MachineSpeed((before.bytes_a_second + after.bytes_a_second) / 2, float("inf"))
+        machine = MachineSpeed((before.bytes_per_second + after.bytes_per_second) / 2, float("inf"))
         shares.append(1 / after.seconds / decode_limit(cost, machine, 1, context))
-    reads = statistics.median(step.bytes_a_second for step in steps)
+    reads = statistics.median(step.bytes_per_second for step in steps)
     rate = 1 / statistics.median(step.seconds for step in steps)
     return (
         f"{rate:.1f} tokens/s, {statistics.median(shares):.0%} of what memory allows"

@@ -14,7 +14,7 @@ from jobs.stores.redis.connection.errors import address_of_url, translated
 if TYPE_CHECKING:
     from celery import Celery
 
-MESSAGES_A_BATCH = 500  # max messages that are sent to the server together
+MESSAGES_PER_BATCH = 500  # max messages that are sent to the server together
 
 
 class CeleryHints:
@@ -35,7 +35,7 @@ class CeleryHints:
         with (
             self._translated_errors(),
             self._app.producer_pool.acquire(block=True) as producer,
-            producer.batch(max_size=MESSAGES_A_BATCH),
+            producer.batch(max_size=MESSAGES_PER_BATCH),
         ):
             for shard in shards:
                 args = (shard.job_id, shard.index)

@@ -67,7 +67,7 @@ def damaged(tiny_model: Path, tmp_path: Path) -> Callable[[Damage], Path]:
 
 
 def left_in(valkey: ValkeyProcess) -> list[bytes]:
-    """The store's keys but its format's number and the news, which end by themselves after seconds.
+    """The store's keys but its format's number and the notifications, which expire after seconds.
 
     Celery's are not ours: it remembers a queue that was used.
     """
