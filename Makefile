@@ -12,7 +12,7 @@ MUTANTS ?=
 KERNELS := $(wildcard model/kernels/cpu/*/*.cpp model/kernels/cpu/*/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format slow machines bench bench-peers chaos mutants reference clean
+.PHONY: help run test check format coverage slow machines bench bench-peers chaos mutants reference clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | awk -F '\t' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -35,6 +35,10 @@ check: $(VENV)/.dev ## formatting, lint, types, import contracts, dead code
 format: $(VENV)/.dev ## format the Python code and the C++ kernels
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(KERNELS)
+
+coverage: $(VENV)/.dev ## which lines and branches the tests run (build/coverage/html)
+	@mkdir -p build/coverage
+	@$(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile -m "not slow" --cov --cov-report=term --cov-report=html
 
 slow: $(VENV)/.dev ## run the tests that take longer
 	@$(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile -m slow
