@@ -47,7 +47,8 @@ def load(folder: Path, kernels: str, quantize: str) -> Iterator[Load]:
 
     def load(num_pages: int = 100, **settings: object) -> LoadedEngine:
         page = bytes_per_page(ModelConfig.from_folder(folder), PAGE_SIZE, torch.bfloat16)
-        asked: dict[str, object] = {"compile": False, "threads": 2, "quantize": quantize, **settings}
+        asked: dict[str, object] = {"compile": False, "prefix_caching": False, "threads": 2, "quantize": quantize}
+        asked |= settings
         config = EngineConfig(device="cpu", kv_cache_memory_bytes=num_pages * page, **asked)  # type: ignore[arg-type]
         with warnings.catch_warnings():  # PyTorch's compiler uses parts of PyTorch that warn
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -133,7 +134,7 @@ def test_a_prompt_has_the_ids_it_has_alone_wherever_it_parts_from_a_cached_one(l
         )
         for split in range(131)
     ]
-    plain, caching = load(num_pages=300, prefix_caching=False), load(num_pages=300)
+    plain, caching = load(num_pages=300), load(num_pages=300, prefix_caching=True)
     expected = [ticket.future.result(120).token_ids for ticket in plain.engine.submit_many(prompts)]
     caching.engine.submit(replace(prompts[0], token_ids=base)).future.result(120)
     assert [ticket.future.result(120).token_ids for ticket in caching.engine.submit_many(prompts)] == expected
