@@ -91,9 +91,9 @@ class Utilization:
     waiting: int = 0  # sequences that were submitted and do not run yet
     kv_cache_usage: float = 0.0  # 0 to 1
     output_tokens: int = 0  # new tokens since the start
+    held_back: int = 0  # sequences that wait only for cache pages: the batch has free places for them
     prompt_tokens: int = 0  # tokens of completed prompts since the start, looked up in the prefix cache
     cached_tokens: int = 0  # those of them that were in the prefix cache
-    held_back: int = 0  # sequences that wait only for cache pages: the batch has free places for them
 
     @property
     def cache_wanted(self) -> float:

@@ -18,6 +18,7 @@ NOT_WORK = {
     "id": "another",
     "endpoint": "chat",  # only the shape of the result
     "line": 7,  # only lines that cannot run have it
+    "columns": msgspec.Raw(b'{"gold": "yes"}'),  # results take them from the job's own lines
 }
 # Two values of each field. A field without an entry here fails the test below: say what it means for the key.
 WORK: dict[str, tuple[Any, Any]] = {
