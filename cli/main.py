@@ -36,7 +36,7 @@ SECTIONS = {
         "delete",
     ],
     "Workers": ["worker", "workers"],
-    "On this machine, without a queue": ["generate", "tokenize", "bench"],
+    "On this machine, without a queue": ["check", "generate", "tokenize", "bench"],
 }
 
 

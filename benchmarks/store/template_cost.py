@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from jobs.records.model_card import builtin_demo_folder
-from model.templates.chat_template import ChatTemplate, Conversation
+from model.text.chat_template import ChatTemplate, Conversation
 
 TOGETHER = 64
 

@@ -12,6 +12,7 @@ from cli.console.console import Console
 from cli.options.line_options import line_options
 from cli.options.options import (
     console_options,
+    dry_run_option,
     errors_option,
     output_option,
     overwrite_option,
@@ -47,6 +48,7 @@ from jobs.submission.submit_options import LineOptions, SubmitOptions
 @seed_option
 @skip_invalid_option
 @line_options
+@dry_run_option
 @worker_options
 @click.option(
     "--workers",
@@ -82,6 +84,7 @@ def command(
     seed: int,
     skip_invalid: bool,
     lines: LineOptions,
+    dry_run: bool,
     num_workers: int,
     **options: str | None,
 ) -> ExitCode:
@@ -104,6 +107,7 @@ def command(
     Examples:
       qwen-batch run prompts.jsonl -o results.jsonl
       qwen-batch run prompts.jsonl --model Qwen/Qwen3-0.6B --max-tokens 256
+      qwen-batch run reviews.csv --template 'Good or bad? {{ text }}' -o out.jsonl
       echo '{"prompt": "What is 2 + 3?"}' | qwen-batch run - | jq .completion
     """
     require_worker_packages()
@@ -120,6 +124,9 @@ def command(
         submission = SubmitOptions(model.name, defaults, seed, skip_invalid, model.card, lines=lines)
         checked = client.check(file, submission) if client else check_file(file, submission)
         say_notices(checked.report, submission.model, console)
+        if dry_run:
+            console.say(f"{checked.report.num_lines:,} lines can be run. Nothing was run.")
+            return ExitCode.DONE
         return LocalRun(checked, submission, target, settings, embedded, num_workers)(console)
 
 

@@ -12,6 +12,7 @@ from cli.console.progress import watch_to_the_end
 from cli.options.line_options import line_options
 from cli.options.options import (
     console_options,
+    dry_run_option,
     errors_option,
     model_option,
     output_option,
@@ -96,6 +97,7 @@ def _standing(job: Job) -> str:
 @seed_option
 @skip_invalid_option
 @line_options
+@dry_run_option
 @click.option(
     "--idempotency-key",
     metavar="KEY",
@@ -139,6 +141,7 @@ def command(
     seed: int,
     skip_invalid: bool,
     lines: LineOptions,
+    dry_run: bool,
     idempotency_key: str | None,
     priority: int,
     deadline: float | None,
@@ -190,6 +193,9 @@ def command(
         )
         checked = client.check(file, options)
         say_notices(checked.report, options.model, console)
+        if dry_run:
+            console.say(f"{checked.report.num_lines:,} lines can be submitted. Nothing was stored.")
+            return ExitCode.DONE
         key = None if new else _key_of(idempotency_key, checked.report, settings, options)
         submitted = client.submit(checked, options, key)
     _report(console, submitted, reuse)

@@ -126,13 +126,15 @@ skip_invalid_option = click.option(
     "--skip-invalid", is_flag=True, help="Run the valid lines. An invalid line gets an error as its result."
 )
 
+dry_run_option = click.option("--dry-run", is_flag=True, help="Check PROMPTS and stop. Store and run nothing.")
+
 prompts_argument = click.argument("prompts", metavar="PROMPTS")
 
 job_argument = click.argument("job_id", metavar="JOB")
 
 
 _FILES = frozenset({"prompts", "output", "errors", "stats", "state_dir"})  # file names may be any bytes
-_FREE_TEXTS = frozenset({"prompt", "text", "stop"})  # a prompt may contain any URL
+_FREE_TEXTS = frozenset({"prompt", "text", "stop", "template", "system"})  # a prompt may contain any URL
 
 
 def console_options(command: Command) -> Command:

@@ -1,13 +1,16 @@
-"""Options for reading PROMPTS."""
+"""Options for reading PROMPTS, and for making prompts of its rows."""
 
 from __future__ import annotations
 
 import functools
+from pathlib import Path
+from typing import Any
 
 import click
 
 from cli.options.options import Command
 from jobs.files.reading.container import Container
+from jobs.files.reading.row_prompts import PromptOptions
 from jobs.files.reading.row_reader import ReadingOptions
 
 
@@ -21,20 +24,35 @@ def _check_delimiter(_ctx: click.Context, _param: click.Parameter, delimiter: st
     return delimiter
 
 
+def _text_or_file(_ctx: click.Context, _param: click.Parameter, said: str | None) -> str | None:
+    """Return the text, or the content of FILE for `@FILE`."""
+    if said is None or not said.startswith("@"):
+        return said
+    try:
+        return Path(said[1:]).read_text(encoding="utf-8-sig").removesuffix("\n")
+    except OSError as error:
+        raise click.BadParameter(f"{said[1:]} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise click.BadParameter(f"{said[1:]} is not UTF-8.") from error
+
+
 def reading_options(command: Command) -> Command:
     """Add the options of reading. The command receives them as one argument `reading: ReadingOptions`."""
 
     @functools.wraps(command)
-    def with_reading(*args: object, **options: object) -> object:
+    def with_reading(*args: object, **options: Any) -> object:  # noqa: ANN401 - click's values
         said, lines, delimiter = (options.pop(name) for name in ("input_format", "lines", "delimiter"))
         if lines and said not in (None, Container.TEXT):
             raise click.UsageError("--lines means --input-format text; leave one of the two out.")
-        container = Container.TEXT if lines else Container(said) if isinstance(said, str) else None
+        container = Container.TEXT if lines else Container(said) if said else None
         if delimiter and container not in (None, Container.CSV):
             raise click.UsageError("--delimiter applies only to CSV.")
-        if isinstance(delimiter, str):
+        if delimiter:
             container = Container.CSV
-        reading = ReadingOptions(container, delimiter if isinstance(delimiter, str) else None)
+        prompts = PromptOptions(**{name: options.pop(name) for name in ("template", "system", "raw", "id_column")})
+        if prompts.raw and (prompts.template is None or prompts.system is not None):
+            raise click.UsageError("--raw needs --template and no --system: a raw prompt has no messages.")
+        reading = ReadingOptions(container, delimiter, prompts)
         return command(*args, reading=reading, **options)
 
     decorated: Command = with_reading
@@ -56,4 +74,18 @@ _OPTIONS = (
         help="Character between the cells of CSV, such as ; or \\t.  [default: found in the content]",
     ),
     click.option("--lines", is_flag=True, help="Read PROMPTS as plain text: each line is a prompt."),
+    click.option(
+        "--template",
+        metavar="TEXT|@FILE",
+        callback=_text_or_file,
+        help="Make a user's message of each row: a jinja2 template whose variables are the row's columns.",
+    ),
+    click.option(
+        "--system",
+        metavar="TEXT|@FILE",
+        callback=_text_or_file,
+        help="Put this system message before messages that have none.",
+    ),
+    click.option("--raw", is_flag=True, help="Send the template's text as a raw prompt, without the chat template."),
+    click.option("--id-column", metavar="NAME", help="Column with the id of each row.  [default: id]"),
 )

@@ -11,6 +11,7 @@ from typing import BinaryIO, Self
 from jobs.errors import InvalidInput
 from jobs.files.file_report import BadLines, FileReport
 from jobs.files.formats.line_decoder import LineDecoder, LineRules
+from jobs.files.reading.container import Container
 from jobs.files.reading.row import RefusedRow, Rows
 from jobs.files.reading.row_reader import ReadingOptions, RowReader
 from jobs.files.reading.source import open_source
@@ -64,6 +65,15 @@ class PromptFile:
         except BaseException:
             source.close()
             raise
+
+    @property
+    def container(self) -> Container:
+        """Format of the file that holds the rows."""
+        return self._reader.container
+
+    def columns(self) -> list[str]:
+        """Return the keys of the file's first row, before a template is applied. Empty if that row is no object."""
+        return self._reader.columns()
 
     def __enter__(self) -> Self:
         return self

@@ -9,7 +9,7 @@ from typing import Any
 
 import tokenizers
 
-from model.templates.chat_template import ChatTemplate, Conversation
+from model.text.chat_template import ChatTemplate, Conversation
 from model.text.control_tokens import ControlTokens
 from model.text.messages import MessagesInvalid, check_json, checked_messages, kind_of
 from model.text.text_encoder import BATCH_CHARS, Encoded, TextEncoder, TooManyTokens

@@ -8,9 +8,9 @@ from typing import Any
 
 import tokenizers
 
-from model.templates.chat_template import ChatTemplate
 from model.text.byte_level import TextStream, token_to_bytes
 from model.text.chat_encoder import ChatEncoder
+from model.text.chat_template import ChatTemplate
 from model.text.messages import MessagesInvalid
 from model.text.text_encoder import Encoded, TextEncoder
 from model.text.tokenizer_file import load_backend

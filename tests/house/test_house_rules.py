@@ -117,7 +117,7 @@ def test_benchmarks_and_shared_doubles_import_nothing_from_the_tests() -> None:
 
 
 # One file per command is the point of this room.
-LARGE_ROOMS = {"cli/commands": 17}
+LARGE_ROOMS = {"cli/commands": 18}
 
 
 def test_no_room_holds_more_than_a_dozen_modules() -> None:

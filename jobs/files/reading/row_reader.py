@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
+
+import msgspec
 
 from jobs.errors import InvalidInput
 from jobs.files.reading.compressed import MAGIC_BYTES, decompressed
@@ -16,7 +18,8 @@ from jobs.files.reading.csv_rows import csv_rows, header_delimiter, sniff_delimi
 from jobs.files.reading.foreign import refuse_binary, refuse_lines, refuse_text
 from jobs.files.reading.json_items import HEAD_BYTES, json_items
 from jobs.files.reading.raw_lines import RawLines, text_rows
-from jobs.files.reading.row import HashedRows, Row, Rows
+from jobs.files.reading.row import HashedRows, RefusedRow, Row, Rows
+from jobs.files.reading.row_prompts import PromptOptions, RowPrompts
 
 MAX_LAYERS = 3  # of compression
 
@@ -27,6 +30,7 @@ class ReadingOptions:
 
     container: Container | None = None  # None: recognised from the content
     delimiter: str | None = None  # between the cells of CSV; None: found in the content
+    prompts: PromptOptions = PromptOptions()  # noqa: RUF009 - frozen
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class RowReader:
     container: Container
     delimiter: str  # between the cells of CSV
     open_again: Callable[[], BinaryIO]  # opens the content at its start, not decompressed
+    row_prompts: RowPrompts | None  # None: the rows are lines of prompts already
 
     @classmethod
     def of(cls, name: str, open_again: Callable[[], BinaryIO], options: ReadingOptions) -> Self:
@@ -49,6 +54,7 @@ class RowReader:
 
         Raises:
             InvalidInput: The source cannot be read, or holds no prompts. The message says what the source is.
+                Or the template has a fault of syntax.
         """
         with _opened(name, open_again) as stream:
             head = _read_head(stream, name)
@@ -57,17 +63,32 @@ class RowReader:
         if container is None:
             refuse_text(head, name)
             container = recognise(head, name)
-            if container is Container.JSONL:
+            if container is Container.JSONL and options.prompts.template is None:
                 refuse_lines(head, name)
-        return cls(name, container, _delimiter(container, head, options), open_again)
+        row_prompts = RowPrompts(options.prompts) if options.prompts.changes_rows else None
+        return cls(name, container, _delimiter(container, head, options), open_again, row_prompts)
 
     @contextmanager
     def rows(self) -> Iterator[Rows]:
-        """Open the source for one pass. The rows are valid within the `with` block.
+        """Open the source for one pass. The rows are lines of prompts, and valid within the `with` block.
 
         Raises:
             InvalidInput: The source cannot be opened.
         """
+        with self._container_rows() as rows:
+            yield rows if self.row_prompts is None else HashedRows(self.row_prompts.lines(rows), self.name)
+
+    def columns(self) -> list[str]:
+        """Return the keys of the first row. Empty if there is no row, or the row is no object."""
+        with self._container_rows() as rows:
+            for _, row in rows:
+                with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                    return [] if isinstance(row, RefusedRow) else list(msgspec.json.decode(row, type=dict[str, Any]))
+                break
+        return []
+
+    @contextmanager
+    def _container_rows(self) -> Iterator[Rows]:
         with _opened(self.name, self.open_again) as stream:
             if self.container is Container.JSONL:
                 yield RawLines(stream, self.name)

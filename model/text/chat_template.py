@@ -1,7 +1,7 @@
 """Rendering conversations with the model's own chat template. The text is exactly that of transformers.
 
 Templates come with a model and are not trusted. They run in a helper process with limits
-(`model.templates.template_server`).
+(`jobs.templates.template_server`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from jobs.errors import ModelUnusable
+from jobs.templates.template_process import RenderFailed, TemplateDamaged, TemplateProcess
 from model.checkpoint.checkpoint_files import read_json_object
-from model.templates.template_process import RenderFailed, TemplateDamaged, TemplateProcess
 from model.text.messages import Message, MessagesInvalid
 
 BATCH_BYTES = 4 << 20  # size from which collected conversations are sent to the helper together

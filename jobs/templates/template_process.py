@@ -1,8 +1,8 @@
-"""The parent's side of the helper process for chat templates (`model.templates.template_server`).
+"""The parent's side of the helper process for templates (`jobs.templates.template_server`).
 
 A frame is a length of four bytes, big-endian, followed by that number of bytes. The parent sends frames that contain
-frames: a batch of requests. The first request holds the templates to compile, and each later one holds a conversation.
-The helper answers each request at once with one frame, so the parent knows which request failed.
+frames: a batch of requests. The first request holds the templates to compile. Each later one holds a conversation or a
+list of rows. The helper answers each request at once with one frame, so the parent knows which request failed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-CPU_SECONDS = 2  # limit for one conversation, and for compilation
+CPU_SECONDS = 2.0  # default limit for one request, and for compilation
 MEMORY_BYTES = 64 << 20  # fixed part of the memory limit for one conversation
 MEMORY_PER_REQUEST_BYTE = 32  # parsed JSON takes up to 30 bytes per byte, and a template copies its text a few times
 OUT_OF_MEMORY = 3  # exit status after the memory limit was reached
@@ -48,21 +48,28 @@ class TemplateProcess:
     The helper also ends when this object is deleted, or when this process ends, because its pipe is then closed.
     """
 
-    def __init__(self, sources: Mapping[str, str]) -> None:
+    def __init__(self, sources: Mapping[str, str], strict: bool = False, cpu_seconds: float = CPU_SECONDS) -> None:
         """Start the helper and compile the templates.
 
         Args:
             sources: Template texts by name.
+            strict: True if a variable that does not exist is an error.
+            cpu_seconds: CPU time limit for one request, and for compilation.
 
         Raises:
             TemplateDamaged: A template does not compile, or exceeds the limits.
         """
-        self._sources = json.dumps(dict(sources)).encode()
+        self._setup = json.dumps({"sources": dict(sources), "strict": strict, "cpu_seconds": cpu_seconds}).encode()
+        self._cpu_seconds = cpu_seconds
         self._lock = threading.Lock()
         self._helper: _Helper | None = self._start()
 
     def render(self, requests: Sequence[bytes]) -> list[str | RenderFailed]:
-        """Return the text of each request, or the error. A request is the JSON of `[template's name, variables]`."""
+        """Return the text of each request, or the error.
+
+        A request is the JSON of `[template's name, variables]`. Where the variables are a list of objects, the text is
+        the JSON of a list: for each object `[true, text]` or `[false, error]`.
+        """
         answers: list[str | RenderFailed] = []
         again = False  # True if a helper has already ended during the next request
         with self._lock:
@@ -86,9 +93,9 @@ class TemplateProcess:
         return answers
 
     def _start(self) -> _Helper:
-        helper = _Helper()
+        helper = _Helper(self._cpu_seconds)
         try:
-            (answer,) = helper.ask([self._sources])
+            (answer,) = helper.ask([self._setup])
         except _HelperEnded as end:
             helper.stop()
             raise TemplateDamaged(f"while it was compiled {end.reason}") from end
@@ -111,9 +118,10 @@ class _HelperEnded(Exception):
 class _Helper:
     """One helper process and its pipes. Only one thread may use it at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, cpu_seconds: float) -> None:
+        self._cpu_seconds = cpu_seconds
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "model.templates.template_server"],
+            [sys.executable, "-P", "-m", "jobs.templates.template_server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -166,7 +174,7 @@ class _Helper:
     def _ended(self) -> _HelperEnded:
         status = self._process.wait()
         if status == -signal.SIGPROF:
-            return _HelperEnded(f"it ran for more than {CPU_SECONDS} s", final=True)
+            return _HelperEnded(f"it ran for more than {self._cpu_seconds:g} s", final=True)
         if status == OUT_OF_MEMORY:
             return _HelperEnded(f"it took more than {MEMORY_BYTES >> 20} MiB of memory", final=False)
         return _HelperEnded(f"the process that runs it ended with the status {status}", final=False)

@@ -1,7 +1,8 @@
-"""The helper process that renders chat templates: `python -P -m model.templates.template_server`.
+"""The helper process that renders templates: `python -P -m jobs.templates.template_server`.
 
-A template comes with a model, so it is not trusted. It runs in jinja2's immutable sandbox, in a separate process. The
-kernel limits that process's CPU time and memory. The parent's side is `model.templates.template_process`.
+A chat template comes with a model, so it is not trusted. A template for rows may be wrong. Both run in jinja2's
+immutable sandbox, in a separate process. The kernel limits that process's CPU time and memory. The parent's side is
+`jobs.templates.template_process`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from io import BytesIO
@@ -24,7 +25,7 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from model.templates.template_process import (
+from jobs.templates.template_process import (
     CPU_SECONDS,
     FAILED,
     MEMORY_BYTES,
@@ -41,11 +42,14 @@ def main() -> None:
         signal.signal(unwanted, signal.SIG_IGN)
     answers, limits = sys.stdout.buffer, Limits()
     templates: Mapping[str, jinja2.Template] | None = None
+    cpu_seconds = CPU_SECONDS
     try:
         for request in _requests(sys.stdin.buffer):
-            with limits.of(request):
+            with limits.of(request, cpu_seconds):
                 if templates is None:
-                    templates, answer = _compile(request)
+                    setup = json.loads(request)
+                    cpu_seconds = setup["cpu_seconds"]
+                    templates, answer = _compile(setup["sources"], setup["strict"])
                 else:
                     answer = _render(templates, request)
                 answers.write(head(answer))
@@ -72,14 +76,14 @@ class Limits:
         self._start_bytes = _address_space_bytes()
 
     @contextmanager
-    def of(self, request: bytes) -> Iterator[None]:
+    def of(self, request: bytes, cpu_seconds: float) -> Iterator[None]:
         """Limit CPU time and memory while one request is rendered.
 
         The limits end with the block, so that a request of any size can be read next.
         """
         self._limit_memory(MEMORY_BYTES + MEMORY_PER_REQUEST_BYTE * len(request))
         # SIGPROF ends the process. Its timer counts CPU time, so a busy machine causes no failures.
-        signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
         yield
         signal.setitimer(signal.ITIMER_PROF, 0)
         self._limit_memory(None)
@@ -100,14 +104,16 @@ def _address_space_bytes() -> int | None:
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
 
 
-def _compile(request: bytes) -> tuple[dict[str, jinja2.Template], bytes]:
+def _compile(sources: Mapping[str, str], strict: bool) -> tuple[dict[str, jinja2.Template], bytes]:
     """Compile the templates in `{name: source}`. Returns them by name, with the answer to the parent.
 
     The answer is empty, or JSON with the error's message and line.
     """
     environment = _environment()
+    if strict:
+        environment.undefined = jinja2.StrictUndefined
     try:
-        return {name: environment.from_string(source) for name, source in json.loads(request).items()}, b""
+        return {name: environment.from_string(source) for name, source in sources.items()}, b""
     except jinja2.TemplateSyntaxError as error:
         return {}, json.dumps({"message": str(error.message), "line": error.lineno}).encode()
     except MemoryError:
@@ -120,11 +126,26 @@ def _render(templates: Mapping[str, jinja2.Template], request: bytes) -> bytes:
     """Render the template of the request `[name, variables]` and return the answer."""
     try:
         name, variables = json.loads(request)
+        if isinstance(variables, list):
+            return RENDERED + _render_rows(templates[name], variables)
         return RENDERED + templates[name].render(variables).encode()
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - a template's operations can raise any error
         return FAILED + _message(error).encode(errors="replace")
+
+
+def _render_rows(template: jinja2.Template, rows: Sequence[Mapping[str, object]]) -> bytes:
+    """Render the template for each row. Returns JSON: for each row `[true, text]` or `[false, error]`."""
+    answers: list[tuple[bool, str]] = []
+    for row in rows:
+        try:
+            answers.append((True, template.render(row)))
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a template's operations can raise any error
+            answers.append((False, _message(error)))
+    return json.dumps(answers).encode()
 
 
 def _message(error: Exception) -> str:

@@ -16,9 +16,9 @@ from typing import Any
 import psutil
 import pytest
 
+from jobs.templates.template_process import TemplateDamaged
 from model.memory.peak_memory import peak_cpu_memory_bytes
-from model.templates.chat_template import ChatTemplate, Conversation
-from model.templates.template_process import TemplateDamaged
+from model.text.chat_template import ChatTemplate, Conversation
 
 DOUBLE = "{% set ns = namespace(v='ab') %}{% for i in range(29) %}{% set ns.v = ns.v ~ ns.v %}{% endfor %}"
 LOOP = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
@@ -136,7 +136,7 @@ def test_a_helper_outlives_the_signals_that_ask_its_parent_to_finish(number: int
 
 PARENT = """
 import sys
-from model.templates.chat_template import ChatTemplate, Conversation
+from model.text.chat_template import ChatTemplate, Conversation
 template = ChatTemplate({"default": sys.argv[1]}, {})
 print("ready", flush=True)
 list(template.render([Conversation([{"role": "user", "content": "hi"}], None, {})]))
@@ -169,6 +169,6 @@ def test_the_helper_starts_without_torch_and_without_this_folder_on_its_path(tmp
         assert render(ChatTemplate({"default": "{{ 1 }}"}, {}), ["hi"]) == ["1"]
     assert Path.cwd() == before
     script = (
-        "import sys, model.templates.template_server; sys.exit('torch' in sys.modules or 'tokenizers' in sys.modules)"
+        "import sys, jobs.templates.template_server; sys.exit('torch' in sys.modules or 'tokenizers' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-P", "-c", script], env=dict(os.environ), check=False).returncode == 0

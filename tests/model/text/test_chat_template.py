@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobs.errors import ModelUnusable
-from model.templates.chat_template import ChatTemplate, Conversation
+from model.text.chat_template import ChatTemplate, Conversation
 from model.text.messages import MessagesInvalid
 
 MESSAGES = [{"role": "user", "content": "hi"}]

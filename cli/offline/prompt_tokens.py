@@ -1,0 +1,75 @@
+"""Count the tokens of a file's prompts with the model's tokenizer, without the model's weights."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from statistics import median_low
+
+from jobs.records.prompt import Prompt
+from model.text.tokenizer import Tokenizer
+
+_PROMPTS_AT_A_TIME = 512
+
+
+@dataclass(frozen=True)
+class TokenCounts:
+    """Lengths of prompts, in tokens."""
+
+    total: int
+    median: int
+    longest: int
+    too_long: int  # number of prompts that leave no token of the context for a completion
+    failed: int  # number of prompts that cannot be encoded
+
+
+class PromptTokens:
+    """Encodes prompts exactly as a worker does.
+
+    Args:
+        folder: The model's folder. Its weights are not read.
+
+    Raises:
+        ModelUnusable: The tokenizer or the chat template is damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._tokenizer = Tokenizer.from_folder(folder)
+
+    def count(self, prompts: Iterable[Prompt], max_model_len: int) -> TokenCounts:
+        """Return the lengths of all prompts. Invalid lines do not count."""
+        lengths = array("L")
+        failed = 0
+        rest = (prompt for prompt in prompts if prompt.invalid is None)
+        while some := list(islice(rest, _PROMPTS_AT_A_TIME)):
+            for encoded in self._encoded(some):
+                if isinstance(encoded, ValueError):
+                    failed += 1
+                else:
+                    lengths.append(len(encoded))
+        longest = max(lengths, default=0)
+        middle = median_low(lengths) if lengths else 0
+        return TokenCounts(sum(lengths), middle, longest, sum(each >= max_model_len for each in lengths), failed)
+
+    def shown(self, prompt: Prompt) -> str:
+        """Return the text that the model sees, with special tokens, or why the prompt cannot be encoded."""
+        (encoded,) = self._encoded([prompt])
+        return str(encoded) if isinstance(encoded, ValueError) else self._tokenizer.decode(encoded, False)
+
+    def _encoded(self, prompts: Sequence[Prompt]) -> Iterator[Sequence[int] | ValueError]:
+        texts = [prompt.text for prompt in prompts if prompt.text is not None]
+        conversations = [
+            (prompt.messages, prompt.chat_template_kwargs) for prompt in prompts if prompt.messages is not None
+        ]
+        of_texts = iter(self._tokenizer.encode_batch(texts))
+        of_conversations = iter(self._tokenizer.encode_conversations(conversations))
+        for prompt in prompts:
+            if prompt.token_ids is not None:
+                yield prompt.token_ids
+                continue
+            encoded = next(of_texts if prompt.text is not None else of_conversations)
+            assert isinstance(encoded, list | ValueError)  # no limit was given
+            yield encoded

@@ -1,0 +1,163 @@
+"""Make prompts of rows: with a template, a system message and a column of ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from jobs.files.reading.row import RefusedRow, Row
+from jobs.templates.row_template import RowTemplate
+
+_ROWS_PER_REQUEST = 256
+_BYTES_PER_REQUEST = 2**20
+_PROMPT_KEYS = frozenset({"prompt", "messages"})  # a template takes the place of these
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True)
+class PromptOptions:
+    """How a row becomes a prompt, as far as its user says."""
+
+    template: str | None = None  # jinja2 text; its variables are the row's columns
+    system: str | None = None  # text of the system message
+    raw: bool = False  # True: the template's text is a raw prompt, not a user's message
+    id_column: str | None = None  # column whose value is the row's id
+
+    @property
+    def changes_rows(self) -> bool:
+        """True if rows differ from the prompts that are made of them."""
+        return (self.template, self.system, self.id_column) != (None, None, None)
+
+
+class RowPrompts:
+    """Makes a line of prompts from each row.
+
+    Args:
+        options: What the user said.
+
+    Raises:
+        InvalidInput: The template has a fault of syntax.
+    """
+
+    def __init__(self, options: PromptOptions) -> None:
+        self._options = options
+        self._template = None if options.template is None else RowTemplate(options.template)
+
+    def lines(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Yield the rows as lines with `prompt` or `messages`, in order.
+
+        A row that is no JSON object is passed on unchanged; the decoder of lines refuses it.
+
+        Raises:
+            InvalidInput: The template takes too much time or memory.
+        """
+        with ThreadPoolExecutor(max_workers=1) as helper:
+            before: _Batch | None = None
+            for some in _batches(rows):
+                batch = _Batch(some, _decoded(some), helper)
+                batch.render(self._template)
+                if before is not None:  # its lines are made while the helper process renders the next batch
+                    yield from self._lines_of(before)
+                before = batch
+            if before is not None:
+                yield from self._lines_of(before)
+
+    def _lines_of(self, batch: _Batch) -> Iterator[Row]:
+        texts = batch.texts()
+        for number, row in batch.rows:
+            if number not in batch.decoded:
+                yield number, row
+                continue
+            columns = batch.decoded[number][1]
+            is_good, text = texts.get(number, (True, ""))
+            yield number, self._line(columns, text) if is_good else _failure(text, columns)
+
+    def _line(self, columns: dict[str, Any], text: str) -> bytes | RefusedRow:
+        id_column = self._options.id_column
+        line = columns
+        if self._template is not None:
+            line = {key: value for key, value in columns.items() if key not in _PROMPT_KEYS}
+            if self._options.raw:
+                line["prompt"] = text
+            else:
+                line["messages"] = [{"role": "user", "content": text}]
+        if id_column is not None:
+            id = columns.get(id_column)
+            if id is None:
+                return RefusedRow(f"the row has no column `{id_column}` for its id; {_named(columns)}")
+            line.pop(id_column, None)
+            line["id"] = id
+        if self._options.system is not None:
+            _put_before(line, self._options.system)
+        return _encode(line)
+
+
+class _Batch:
+    """Some rows, while a thread waits for their texts."""
+
+    def __init__(self, rows: list[Row], decoded: dict[int, tuple[bytes, dict[str, Any]]], helper: Executor) -> None:
+        self.rows = rows
+        self.decoded = decoded  # number -> the row as JSON and as an object
+        self._helper = helper
+        self._rendered: Future[list[tuple[bool, str]]] | None = None
+
+    def render(self, template: RowTemplate | None) -> None:
+        """Begin to render the rows. Does nothing without a template."""
+        if template is not None and self.decoded:
+            rows = [row for row, _ in self.decoded.values()]
+            self._rendered = self._helper.submit(template.render, rows, list(self.decoded))
+
+    def texts(self) -> dict[int, tuple[bool, str]]:
+        """Return for each number (True, text) or (False, error), once they are there. Raises what rendering raised."""
+        return {} if self._rendered is None else dict(zip(self.decoded, self._rendered.result(), strict=True))
+
+
+def _decoded(rows: Iterable[Row]) -> dict[int, tuple[bytes, dict[str, Any]]]:
+    said = {}
+    for number, row in rows:
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            if isinstance(row, bytes):
+                said[number] = row, _decode(row)
+    return said
+
+
+def _put_before(line: dict[str, Any], system: str) -> None:
+    """Put a system message before the line's messages, or before those of an OpenAI line, if they have none."""
+    body = line.get("body")
+    holder = body if isinstance(body, dict) else line
+    messages = holder.get("messages")
+    if isinstance(messages, list) and not any(_role(message) in ("system", "developer") for message in messages[:1]):
+        holder["messages"] = [{"role": "system", "content": system}, *messages]
+
+
+def _role(message: object) -> object:
+    return message.get("role") if isinstance(message, dict) else None
+
+
+def _failure(reason: str, columns: dict[str, Any]) -> RefusedRow:
+    return RefusedRow(f"the template fails: {reason}; {_named(columns)}")
+
+
+def _named(columns: dict[str, Any]) -> str:
+    names = ", ".join(f"`{name[:60]}`" for name in list(columns)[:20])
+    return f"the row's columns are {names or 'none'}"
+
+
+def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    batch: list[Row] = []
+    size = 0
+    for row in rows:
+        batch.append(row)
+        size += len(row[1]) if isinstance(row[1], bytes) else 0
+        if len(batch) == _ROWS_PER_REQUEST or size >= _BYTES_PER_REQUEST:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,114 @@
+"""`check` reads what `submit` reads, without a server, and shows what the model will see."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from jobs.files.prompt_file import PromptFile
+from jobs.records.job import NewJob
+from jobs.records.model_card import builtin_demo_folder, card_of_folder
+from jobs.records.sampling import SamplingSettings
+from jobs.stores.protocol import JobStore
+from model.text.tokenizer import Tokenizer
+from tests.cli.conftest import Cli
+from worker.shards.preparation import Preparation
+
+LINES = [
+    {"id": "a", "prompt": "Raw <|im_end|> text"},
+    {"id": "b", "messages": [{"role": "user", "content": "Grüße <|im_end|>, 世界"}], "temperature": 0},
+    {"id": "c", "prompt": [5, 6, 7]},
+]
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> Path:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in LINES))
+    return path
+
+
+def test_a_good_file_is_described(bare_cli: Cli, prompts: Path) -> None:
+    done = bare_cli("check", prompts, "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    counts = said.pop("prompt_tokens")
+    assert said == {
+        "file": str(prompts),
+        "container": "jsonl",
+        "format": "native",
+        "lines": 3,
+        "invalid_lines": 0,
+        "columns": ["id", "prompt"],
+        "notices": [],
+        "model": "demo",
+    }
+    assert counts["longest"] >= counts["median"] >= 3
+    assert (counts["too_long"], counts["failed"]) == (0, 0)
+
+
+def test_the_prompts_shown_are_those_that_the_engine_gets(bare_cli: Cli, prompts: Path) -> None:
+    done = bare_cli("check", prompts, "--show", "3", "--json")
+    shown = {each["id"]: each["prompt"] for each in json.loads(done.stdout)["prompts"]}
+    folder = builtin_demo_folder()
+    tokenizer, card = Tokenizer.from_folder(folder), card_of_folder(folder, "demo")
+    with PromptFile.open(str(prompts), io.BytesIO()) as file:
+        lines = list(file.check().prompts())
+    job = NewJob(
+        id="j",
+        model="demo",
+        format="native",
+        defaults=SamplingSettings(),
+        seed=0,
+        num_lines=3,
+        shard_size=3,
+        source="f",
+        created_at=0.0,
+    )
+    prepared = Preparation(tokenizer, card).prepare(lines, job, group="", on_token=lambda _: None)
+    engine = {prompt.id: tokenizer.decode(request.token_ids, False) for prompt, request in prepared.runnable}
+    assert shown == engine
+
+
+def test_people_read_prompts_with_their_special_tokens(bare_cli: Cli, prompts: Path) -> None:
+    done = bare_cli("check", prompts, "--show", "2")
+    assert done.returncode == 0, done.stderr
+    assert "3 lines, container jsonl, format native" in done.stdout
+    assert "--- b ---\n<|im_start|>user\nGrüße <|im_end|>, 世界<|im_end|>\n<|im_start|>assistant\n" in done.stdout
+
+
+def test_a_prompt_longer_than_the_context_is_counted(bare_cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "long.jsonl"
+    path.write_text(json.dumps({"prompt": "a b " * 100_000}) + "\n")
+    assert json.loads(bare_cli("check", path, "--json").stdout)["prompt_tokens"]["too_long"] == 1
+
+
+def test_a_bad_file_is_refused_as_submit_refuses_it(bare_cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_text('{"prompt": "a"}\n{"prompt": 5}\n')
+    done = bare_cli("check", path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "line 2: `prompt` is 5" in done.stderr
+    said = json.loads(bare_cli("check", path, "--skip-invalid", "--json").stdout)
+    assert (said["lines"], said["invalid_lines"]) == (2, 1)
+
+
+def test_without_the_model_there_are_no_tokens_but_the_lines_are_checked(bare_cli: Cli, prompts: Path) -> None:
+    done = bare_cli("check", prompts, "--model", "Qwen/Qwen3-0.6B", "--show", "1")
+    assert done.returncode == 0, done.stderr
+    assert "prompt tokens: unknown" in done.stdout
+    assert "--- a ---\nRaw <|im_end|> text\n" in done.stdout
+
+
+def test_a_dry_run_checks_and_stores_nothing(cli: Cli, store: JobStore, prompts: Path, tmp_path: Path) -> None:
+    submitted, run = cli("submit", prompts, "--dry-run"), cli("run", prompts, "-o", tmp_path / "o", "--dry-run")
+    assert [(done.returncode, done.stdout) for done in (submitted, run)] == [(0, ""), (0, "")]
+    assert "3 lines can be submitted. Nothing was stored." in submitted.stderr
+    assert "3 lines can be run. Nothing was run." in run.stderr
+    assert list(store.jobs.newest(1)) == []
+    assert not (tmp_path / "o").exists()
+    prompts.write_text("{}")
+    assert [cli(name, prompts, "--dry-run").returncode for name in ("submit", "run")] == [2, 2]

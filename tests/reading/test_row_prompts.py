@@ -1,0 +1,126 @@
+"""A template makes prompts of rows. It cannot run for ever, fill the memory or reach into Python."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from typing import Any
+
+import pytest
+
+from jobs.errors import InvalidInput
+from jobs.files.reading.row import RefusedRow
+from jobs.files.reading.row_prompts import PromptOptions
+from jobs.files.reading.row_reader import ReadingOptions, RowReader
+
+LOOP = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+ROWS: list[dict[str, Any]] = [
+    {"id": "x", "question": "Why?", "answer": "So."},
+    {"id": "y", "question": "How?", "temperature": 0.5},
+]
+
+
+def lines(rows: list[Any], **options: Any) -> list[Any]:
+    """The lines that are made of the rows. A refused row is its reason."""
+    content = "".join(f"{json.dumps(row)}\n" for row in rows).encode()
+    reader = RowReader.of("file", lambda: io.BytesIO(content), ReadingOptions(prompts=PromptOptions(**options)))
+    with reader.rows() as found:
+        return [row.reason if isinstance(row, RefusedRow) else json.loads(row) for _, row in found]
+
+
+def user(text: str) -> dict[str, str]:
+    return {"role": "user", "content": text}
+
+
+def test_the_template_makes_a_message_of_each_row_and_the_other_columns_stay() -> None:
+    assert lines(ROWS, template="Q: {{ question }}") == [
+        ROWS[0] | {"messages": [user("Q: Why?")]},
+        ROWS[1] | {"messages": [user("Q: How?")]},
+    ]
+    assert lines([{"prompt": "a", "messages": "b"}], template="{{ prompt }}{{ messages }}", raw=True) == [
+        {"prompt": "ab"}
+    ]
+
+
+def test_more_rows_than_one_request_holds_keep_their_order() -> None:
+    rows = [{"n": number, "text": "x" * (number % 7)} for number in range(1000)]
+    assert [line["prompt"] for line in lines(rows, template="{{ n }}{{ text }}", raw=True)] == [
+        f"{row['n']}{row['text']}" for row in rows
+    ]
+
+
+def test_a_system_message_stands_before_messages_that_have_none() -> None:
+    system = {"role": "system", "content": "Be brief."}
+    assert lines(ROWS[:1], template="{{ question }}", system="Be brief.") == [
+        ROWS[0] | {"messages": [system, user("Why?")]}
+    ]
+    other = {"messages": [{"role": "system", "content": "Rhyme."}, user("Hi")]}
+    openai = {"custom_id": "a", "body": {"messages": [user("Hi")]}}
+    assert lines([{"messages": [user("Hi")]}, other, openai], system="Be brief.") == [
+        {"messages": [system, user("Hi")]},
+        other,
+        {"custom_id": "a", "body": {"messages": [system, user("Hi")]}},
+    ]
+
+
+def test_a_column_can_be_the_id() -> None:
+    assert lines([{"key": 7, "prompt": "a"}], id_column="key") == [{"id": 7, "prompt": "a"}]
+    (reason,) = lines([{"prompt": "a"}], id_column="key")
+    assert reason == "the row has no column `key` for its id; the row's columns are `prompt`"
+
+
+def test_a_missing_column_is_refused_with_the_columns_there_are() -> None:
+    first, second = lines(ROWS, template="{{ question }} {{ answer }}")
+    assert first["messages"] == [user("Why? So.")]
+    assert second == (
+        "the template fails: 'answer' is undefined; the row's columns are `id`, `question`, `temperature`"
+    )
+
+
+def test_a_row_that_is_no_object_is_passed_on() -> None:
+    assert lines([["list"], ROWS[0]], template="{{ question }}")[0] == ["list"]
+
+
+@pytest.mark.parametrize("source", ["{{ question", "{% if %}", "{% nothing %}", "{{ question | nofilter }}"])
+def test_a_template_with_a_fault_of_syntax_is_refused_at_once(source: str) -> None:
+    with pytest.raises(InvalidInput, match="The template cannot be used"):
+        lines(ROWS, template=source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ question.__class__.__mro__ }}",
+        "{{ ''.__class__.__base__.__subclasses__() }}",
+        "{{ lipsum.__globals__['os'].popen('id').read() }}",
+        "{{ cycler.__init__.__globals__ }}",
+        "{{ '{0.__class__}'.format(question) }}",
+        "{% include '/etc/passwd' %}",
+    ],
+)
+def test_a_template_cannot_reach_into_python(source: str) -> None:
+    (reason,) = lines(ROWS[:1], template=source)
+    assert isinstance(reason, str)
+    assert reason.startswith("the template fails: ")
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (LOOP, "it ran for more than 0.5 s"),
+        ("{{ question * 9999999999 }}", "it took more than 64 MiB of memory"),
+        ("{% for i in range(99999) %}{{ question * 99999 }}{% endfor %}", "it "),
+    ],
+)
+def test_a_template_without_end_is_refused_with_the_row(source: str, said: str) -> None:
+    started_at = time.process_time()
+    with pytest.raises(InvalidInput, match=f"The template cannot be used for row 1: {said}"):
+        lines(ROWS, template=source)
+    assert time.process_time() - started_at < 2
+
+
+def test_an_endless_row_among_good_ones_is_named() -> None:
+    rows = [{"n": 0}] * 300 + [{"n": 99999}]
+    with pytest.raises(InvalidInput, match="row 301: it ran for more than"):
+        lines(rows, template="{% for i in range(n) %}{% for j in range(n) %}{% endfor %}{% endfor %}")
