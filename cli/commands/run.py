@@ -122,7 +122,10 @@ def command(
         settings = with_model_of_lines(settings, named, file, client.served_models if client else tuple)
         model = target_model(settings, console)
         submission = SubmitOptions(model.name, defaults, seed, skip_invalid, model.card, lines=lines)
-        checked = client.check(file, submission) if client else check_file(file, submission)
+        if client is not None:
+            checked = client.check(file, submission, target.errors)
+        else:
+            checked = check_file(file, submission, errors=target.errors)
         say_notices(checked.report, submission.model, console)
         if dry_run:
             console.say(f"{checked.report.num_lines:,} lines can be run. Nothing was run.")

@@ -191,7 +191,7 @@ def command(
             reuse=reuse,
             lines=lines,
         )
-        checked = client.check(file, options)
+        checked = client.check(file, options, target.errors if target else None)
         say_notices(checked.report, options.model, console)
         if dry_run:
             console.say(f"{checked.report.num_lines:,} lines can be submitted. Nothing was stored.")

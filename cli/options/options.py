@@ -104,7 +104,8 @@ overwrite_option = click.option(
 errors_option = click.option(
     "--errors",
     metavar="FILE",
-    help="Also write failed lines to FILE. In the OpenAI format, failed lines go to FILE only.  "
+    help="Also write failed lines to FILE. In the OpenAI format, failed lines go to FILE only. "
+    "If PROMPTS is refused, FILE gets every fault.  "
     "[default in the OpenAI format: OUTPUT.errors.jsonl]",
 )
 

@@ -13,6 +13,10 @@ MAX_CHARS = 4000  # max characters of all entries together
 _MAX_RANGES = 5  # max ranges of lines that an entry names
 
 
+class FileRefused(InvalidInput):
+    """A prompt file has bad lines."""
+
+
 @dataclass
 class LineNumbers:
     """Numbers of lines in rising order, kept as ranges. It names the first ranges and counts the other lines."""
@@ -94,7 +98,8 @@ class FileReport:
                 results.
 
         Raises:
-            InvalidInput: The file has no line, or a bad line (with `skip_invalid`: no good line). The message lists the
+            InvalidInput: The file has no line.
+            FileRefused: The file has a bad line (with `skip_invalid`: no good line). The message lists the
                 faults with the numbers of their lines.
         """
         bad = self.bad_lines.count
@@ -106,4 +111,4 @@ class FileReport:
         hint = "Nothing was stored. Correct the file"
         if bad < self.num_lines:
             hint += ", or use --skip-invalid to run the valid lines and get an error result for each invalid line"
-        raise InvalidInput(f"{self.name} cannot be submitted: {some} invalid.\n{self.bad_lines.describe()}", f"{hint}.")
+        raise FileRefused(f"{self.name} cannot be submitted: {some} invalid.\n{self.bad_lines.describe()}", f"{hint}.")

@@ -104,6 +104,17 @@ class PromptFile:
         report.require_valid(skip_invalid)
         return CheckedFile(report, lambda: self._prompts(report, LineDecoder(rules), skip_invalid))
 
+    def faults(self, rules: LineRules) -> Iterator[tuple[int, list[str]]]:
+        """Make another pass, and iterate over the bad lines: number in the file, faults.
+
+        Raises:
+            InvalidInput: The file cannot be read.
+        """
+        with self._reader.rows() as rows:
+            for number, prompt in _decoded(rows, LineDecoder(rules)):
+                if prompt.invalid is not None:
+                    yield number, prompt.invalid.split("\n")
+
     def first_model(self) -> str | None:
         """Return the model that the first lines name, or None. Raises `InvalidInput` if the file cannot be read."""
         decoder = LineDecoder()

@@ -9,7 +9,7 @@ import msgspec
 from jobs.records.sampling import NOTHING_SAID, SamplingSettings
 
 NO_COLUMNS = msgspec.Raw(b"")
-Endpoint = Literal["native", "chat", "completions"]
+Endpoint = Literal["native", "chat", "completions", "responses"]
 
 
 class Prompt(msgspec.Struct, frozen=True, omit_defaults=True):

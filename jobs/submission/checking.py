@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
 
 from jobs.errors import InvalidInput
-from jobs.files.file_report import FileReport
+from jobs.files.file_report import FileRefused, FileReport
 from jobs.files.formats.line_decoder import LineRules, LinesBefore
 from jobs.files.formats.model_checks import same_model
 from jobs.files.prompt_file import CheckedFile, PromptFile
+from jobs.files.results.output_file import OutputFile
 from jobs.submission.submit_options import SubmitOptions
 
 _NAMES_SHOWN = 10
 
 
-def check_file(file: PromptFile, options: SubmitOptions, after: LinesBefore | None = None) -> CheckedFile:
+def check_file(
+    file: PromptFile, options: SubmitOptions, after: LinesBefore | None = None, errors: Path | None = None
+) -> CheckedFile:
     """Check every line of a file.
 
     Args:
         file: The prompt file.
         options: Options of the job. Lines are checked against `options.card`, if there is one.
         after: Lines of the job to which these lines are added. None if the file becomes a new job.
+        errors: File that gets every fault if the file is refused: one JSON object per bad line.
 
     Raises:
         InvalidInput: The file cannot be submitted, or its lines name several models.
     """
     lines = options.lines
     rules = LineRules(options.model if lines.strict_model else None, options.card, after, lines.keep)
-    checked = file.check(rules, options.skip_invalid)
+    try:
+        checked = file.check(rules, options.skip_invalid)
+    except FileRefused as refusal:
+        if errors is None:
+            raise
+        _write_faults(file, rules, errors)
+        raise FileRefused(refusal.message, f"{refusal.hint} All faults are in {errors}.") from None
     names = distinct_models(checked.report.notes.models)
     if len(names) > 1 and not lines.any_model:
         raise InvalidInput(
@@ -35,6 +48,12 @@ def check_file(file: PromptFile, options: SubmitOptions, after: LinesBefore | No
             "Nothing was stored. Split the file by model, or use --any-model to let one model answer all lines.",
         )
     return checked
+
+
+def _write_faults(file: PromptFile, rules: LineRules, errors: Path) -> None:
+    with OutputFile(errors) as output:
+        for number, faults in file.faults(rules):
+            output.write(msgspec.json.encode({"line": number, "errors": faults}) + b"\n")
 
 
 def notices_of(report: FileReport, model: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from jobs.errors import StoreFull, StoreUnavailable
 from jobs.files.file_report import FileReport
@@ -32,15 +33,17 @@ class JobClient:
         """Return the models that live workers serve. Raises `StoreUnavailable`."""
         return sorted({worker.model for worker in self.store.fleet.workers()})
 
-    def check(self, file: PromptFile, options: SubmitOptions) -> CheckedFile:
+    def check(self, file: PromptFile, options: SubmitOptions, errors: Path | None = None) -> CheckedFile:
         """Check every line of a file. If `options` has no model card, the card that a worker published counts.
+
+        If the file is refused, the file `errors` gets every fault.
 
         Raises:
             InvalidInput: The file cannot be submitted.
             StoreUnavailable: The server cannot be reached.
         """
         card = options.card or self.store.fleet.model(options.model)
-        return check_file(file, replace(options, card=card))
+        return check_file(file, replace(options, card=card), errors=errors)
 
     def submit(self, checked: CheckedFile, options: SubmitOptions, key: str | None = None) -> Submitted:
         """Store a checked file as a job. `store_file` describes the arguments and the errors."""

@@ -56,6 +56,7 @@ def _completion(prompt: Prompt, failed: bool) -> Completion:
         text=f"answer to {prompt.id}",
         finish_reason=FinishReason.STOP,
         usage=Usage(prompt_tokens=4, completion_tokens=1),
+        endpoint=prompt.endpoint,
         finished_at=time.time(),
         latency=Latency(ttft_ms=12.0, tpot_ms=3.0, e2el_ms=40.0),
     )

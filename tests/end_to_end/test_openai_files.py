@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from openai.types import BatchError, Completion
 from openai.types.chat import ChatCompletion
+from openai.types.responses import Response
 from openai.types.shared import ErrorObject
 
 from testing.command_line import environment, qwen_batch, read_jsonl, write_jsonl
@@ -39,8 +40,10 @@ LINES = [
     completion("ids-1", prompt=[1, 2, 3], temperature=0.8, seed=3, user="someone"),
     completion("too-long-text", prompt=TOO_LONG),
     chat("chat-2", temperature=1.2, top_p=0.9, stop=["\n"], metadata={"any": "thing"}),
+    line("response-1", "/v1/responses", {"input": "What is 37 + 48?", "max_output_tokens": 16}),
+    line("response-2", "/v1/responses", {"input": QUESTION, "max_output_tokens": 1, "ignore_eos": True}),
 ]
-GOOD = ["chat-1", "text-1", "ids-1", "chat-2"]
+GOOD = ["chat-1", "text-1", "ids-1", "chat-2", "response-1", "response-2"]
 FAILED = {
     "too-long-chat": "context_length_exceeded",
     "refused": "invalid_line",
@@ -55,7 +58,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Any], list[Any
     prompts, output = write_jsonl(folder / "prompts.jsonl", LINES), folder / "results.jsonl"
     done = qwen_batch("run", prompts, "-o", output, "--skip-invalid", "--no-compile", env=environment(folder / "state"))
     assert done.returncode == 1, done.stderr
-    assert "3 of 7 lines failed" in done.stderr
+    assert "3 of 9 lines failed" in done.stderr
     return read_jsonl(output), read_jsonl(folder / "results.errors.jsonl")
 
 
@@ -86,6 +89,11 @@ def test_completed_lines_parse_with_openais_types(files: tuple[list[Any], list[A
         text = Completion.model_validate(bodies[name], strict=True)
         assert text.object == "text_completion"
         assert text.usage is not None
+    response = Response.model_validate(bodies["response-1"], strict=True)
+    assert (response.output_text, response.status, response.object) == ("85", "completed", "response")
+    cut = Response.model_validate(bodies["response-2"], strict=True)
+    assert cut.incomplete_details is not None
+    assert (cut.status, cut.incomplete_details.reason) == ("incomplete", "max_output_tokens")
     text = Completion.model_validate(bodies["text-1"], strict=True)
     assert (text.choices[0].finish_reason, text.usage and text.usage.completion_tokens) == ("length", 4)
 

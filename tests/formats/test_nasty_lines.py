@@ -108,21 +108,40 @@ PROMPT = st.text() | st.lists(st.integers(-1, 1001)) | JSON
 FIELDS = dict.fromkeys(NATIVE_KEYS, JSON) | {"prompt": PROMPT, "messages": st.lists(MESSAGE, max_size=3) | JSON}
 LINES = st.fixed_dictionaries({}, optional=FIELDS)
 BODIES = st.fixed_dictionaries(
-    {"model": st.just("demo")}, optional=FIELDS | dict.fromkeys(("stream", "n", "user"), JSON)
+    {"model": st.just("demo")},
+    optional=FIELDS
+    | dict.fromkeys(("stream", "n", "user", "extra_body", "text", "reasoning", "instructions", "system"), JSON)
+    | {"input": st.text() | st.lists(MESSAGE, max_size=3) | JSON},
 )
 ENVELOPES = st.fixed_dictionaries(
     {
         "custom_id": st.text() | JSON,
         "method": st.just("POST"),
-        "url": st.sampled_from(["/v1/chat/completions", "/v1/completions"]) | JSON,
+        "url": st.sampled_from(["/v1/chat/completions", "/v1/completions", "/v1/responses", None]) | JSON,
         "body": BODIES | JSON,
     },
     optional={"extra": JSON, "model": JSON},
 )
 
+TURNS = st.lists(st.fixed_dictionaries({"from": st.sampled_from(["human", "gpt"]) | JSON, "value": JSON}), max_size=2)
+CONTENT = st.fixed_dictionaries({"role": JSON, "parts": st.lists(st.fixed_dictionaries({"text": JSON}) | JSON)})
+OTHER_SERVICES = st.one_of(
+    st.fixed_dictionaries({"custom_id": JSON, "params": BODIES | JSON}),
+    st.fixed_dictionaries({"recordId": JSON, "modelInput": BODIES | JSON}),
+    st.fixed_dictionaries({"conversations": TURNS | JSON}),
+    st.fixed_dictionaries(
+        {
+            "request": st.fixed_dictionaries(
+                {"contents": st.lists(CONTENT, max_size=2) | JSON},
+                optional={"generationConfig": JSON, "systemInstruction": CONTENT | JSON, "tools": JSON},
+            )
+        }
+    ),
+)
+
 
 @settings(max_examples=400, deadline=None)
-@given(st.one_of(JSON, LINES, BODIES, ENVELOPES))
+@given(st.one_of(JSON, LINES, BODIES, ENVELOPES, OTHER_SERVICES))
 @example({"prompt": "x", "stop": [["a"]]})
 @example({"prompt": [[]]})
 @example({"messages": [{"role": {}, "content": []}]})

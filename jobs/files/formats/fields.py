@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from jobs.files.formats import values
 from jobs.files.formats.json_line import Json, LineInvalid, check_free_form, shown
-from jobs.files.formats.known_fields import FIELDS, Setting, WithoutEffect, check_refused
+from jobs.files.formats.known_fields import FIELDS, Refused, Setting, WithoutEffect, check_refused
 from jobs.records.prompt import Endpoint, Prompt
 from jobs.records.sampling import NOTHING_SAID
 
@@ -113,7 +113,11 @@ def with_extra_body(body: dict[str, Json]) -> dict[str, Json]:
 
 
 def read_settings(
-    fields: dict[str, Json], own: Collection[str], faults: Faults, notes: Notes
+    fields: dict[str, Json],
+    own: Collection[str],
+    faults: Faults,
+    notes: Notes,
+    table: Mapping[str, Setting | WithoutEffect | Refused] = FIELDS,
 ) -> tuple[dict[str, Json], list[str]]:
     """Read the fields that are not the format's own. A null field counts as absent.
 
@@ -122,6 +126,7 @@ def read_settings(
         own: Keys that the format reads itself.
         faults: Gets the faults of the fields.
         notes: Gets the fields that have no effect.
+        table: What happens to each field.
 
     Returns the sampling settings and the unknown keys.
     """
@@ -130,7 +135,7 @@ def read_settings(
     for key, value in fields.items():
         if key in own or value is None:
             continue
-        known = FIELDS.get(key)
+        known = table.get(key)
         if known is None:
             unknown.append(key)
         elif type(known) is Setting:

@@ -123,6 +123,18 @@ FIELDS: Mapping[str, Setting | WithoutEffect | Refused] = {
 
 SETTING_KEYS = tuple(_SETTINGS)
 
+# Further fields of `/v1/responses`. In a native line, these names are columns.
+RESPONSES_FIELDS: Mapping[str, Setting | WithoutEffect | Refused] = {
+    **FIELDS,
+    "background": Refused((False,)),
+    "conversation": Refused((), "put the earlier messages into `input`"),
+    "include": Refused(([],)),
+    "max_tool_calls": Refused(),
+    "previous_response_id": Refused((), "put the earlier messages into `input`"),
+    "prompt": Refused(),
+    "truncation": Refused(("disabled",)),
+}
+
 
 def check_refused(key: str, value: Json, refused: Refused) -> None:
     """Accept an unsupported field only with a value that asks for nothing. Raises `LineInvalid`."""

@@ -11,6 +11,7 @@ from jobs.files.formats.json_line import Json, LineInvalid, decode_object, raw_c
 from jobs.files.formats.model_checks import check_against_card, same_model
 from jobs.files.formats.native import NativeFormat
 from jobs.files.formats.openai import OpenAIFormat
+from jobs.files.formats.other_services import OWN_KEYS, converted
 from jobs.files.formats.seen_ids import SeenIds
 from jobs.records.job import Format
 from jobs.records.model_card import ModelCard
@@ -78,9 +79,11 @@ class LineDecoder:
                 highest number of `after`. A bad line without its own id gets `number` as its `line`.
         """
         try:
-            said = decode_object(line)
+            original = decode_object(line)
         except LineInvalid as error:
             return self.refused(index, number, str(error))
+        service = converted(original) if OWN_KEYS.isdisjoint(original) else None
+        said = original if service is None else service.line
         format = self._format_of(said)
         faults = self._faults
         if faults.found:
@@ -90,12 +93,19 @@ class LineDecoder:
             own_id = self._own_id(format, said, number)
         except LineInvalid as error:
             faults.found.append(str(error))
-        prompt = self._read(format, said, (index, own_id or str(number + self._names_from)), faults)
+        if service is not None and service.fault is not None:
+            faults.found.append(service.fault)
+            prompt = None
+        else:
+            prompt = self._read(format, said, (index, own_id or str(number + self._names_from)), faults)
         if prompt is not None and own_id is None:  # a bad line's number stays free as an id for other lines
             faults.catch(self._take, prompt.id, number, default=None)
         if prompt is None or faults.found:
+            if service is not None:
+                faults.found[:] = map(service.named, faults.found)
             return _bad(index, own_id, number, format.endpoint_of(said), str(faults))
-        return prompt if format.no_columns.issuperset(said) else self._with_columns(prompt, format, said, line)
+        no_columns = format.no_columns if service is None else format.no_columns | service.used
+        return prompt if no_columns.issuperset(original) else self._with_columns(prompt, no_columns, original, line)
 
     def refused(self, index: int, number: int, reason: str) -> Prompt:
         """Return the prompt for a line that cannot be decoded at all."""
@@ -137,11 +147,9 @@ class LineDecoder:
         if self._rules.model is not None and not same_model(said, self._rules.model):
             raise LineInvalid(f"`{key}` is {shown(said)}; this job runs on {shown(self._rules.model)}")
 
-    def _with_columns(
-        self, prompt: Prompt, format: NativeFormat | OpenAIFormat, said: dict[str, Json], line: bytes
-    ) -> Prompt:
+    def _with_columns(self, prompt: Prompt, no_columns: frozenset[str], said: dict[str, Json], line: bytes) -> Prompt:
         keep = self._rules.keep
-        columns = [key for key in said if key not in format.no_columns and (keep is None or key in keep)]
+        columns = [key for key in said if key not in no_columns and (keep is None or key in keep)]
         if not columns:
             return prompt
         for name in columns:

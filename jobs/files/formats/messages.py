@@ -22,21 +22,24 @@ _CALL_KEYS = ("id", "type", "function", "index")
 _FUNCTION_KEYS = ("name", "arguments")
 
 
-def read_messages(value: Json, ignored: Counter[str] | None = None) -> tuple[dict[str, Json], ...]:
+def read_messages(
+    value: Json, ignored: Counter[str] | None = None, name: str = "messages"
+) -> tuple[dict[str, Json], ...]:
     """Return the messages with `content` as one string. Text parts are joined by a newline, as in vLLM.
 
     Args:
         value: The line's messages.
         ignored: Gets the keys of messages that have no effect.
+        name: The key of the messages, for the errors.
 
     Raises:
         LineInvalid: The value is not a list of messages, a role or key is unknown, or content is not text. The message
             has one fault per text line, and at most one fault per message.
     """
     if type(value) is not list or not value:
-        raise LineInvalid(f"`messages` is {shown(value)}; it must be a list of at least one message")
+        raise LineInvalid(f"`{name}` is {shown(value)}; it must be a list of at least one message")
     if len(value) > MAX_MESSAGES:
-        raise LineInvalid(f"`messages` has {len(value):,} messages; at most {MAX_MESSAGES:,} are allowed")
+        raise LineInvalid(f"`{name}` has {len(value):,} messages; at most {MAX_MESSAGES:,} are allowed")
     ignored = Counter() if ignored is None else ignored
     messages, faults = [], []
     for position, message in enumerate(value):
@@ -44,7 +47,7 @@ def read_messages(value: Json, ignored: Counter[str] | None = None) -> tuple[dic
             messages.append(message)
             continue
         try:
-            messages.append(_read_message(message, f"messages[{position}]", ignored))
+            messages.append(_read_message(message, f"{name}[{position}]", ignored))
         except LineInvalid as error:
             faults.append(str(error))
     if faults:

@@ -7,6 +7,7 @@ the API that is not supported is accepted only with a value that has no effect. 
 
 from __future__ import annotations
 
+from jobs.files.formats import responses
 from jobs.files.formats.fields import (
     TEMPLATE_KEYS,
     Faults,
@@ -17,19 +18,26 @@ from jobs.files.formats.fields import (
     with_extra_body,
 )
 from jobs.files.formats.json_line import Json, LineInvalid, shown
-from jobs.files.formats.known_fields import SETTING_KEYS, misspelled_key, unknown_key
+from jobs.files.formats.known_fields import FIELDS, RESPONSES_FIELDS, SETTING_KEYS, misspelled_key, unknown_key
 from jobs.files.formats.messages import read_messages
 from jobs.records.prompt import Endpoint, Prompt
 
 KEYS = ("custom_id", "method", "url", "body")
-_ENDPOINTS: dict[str, Endpoint] = {"/v1/chat/completions": "chat", "/v1/completions": "completions"}
+_ENDPOINTS: dict[str, Endpoint] = {
+    "/v1/chat/completions": "chat",
+    "/v1/completions": "completions",
+    "/v1/responses": "responses",
+}
+_NAMES = f"{', '.join([*_ENDPOINTS][:-1])} or {[*_ENDPOINTS][-1]}"
 _OWN: dict[Endpoint, frozenset[str]] = {
     "chat": frozenset({"messages", "model", "return_token_ids", *TEMPLATE_KEYS}),
     "completions": frozenset({"prompt", "model", "return_token_ids"}),
+    "responses": responses.OWN,
 }
 _KNOWN: dict[Endpoint, tuple[str, ...]] = {
     "chat": ("messages", "model", *SETTING_KEYS, "return_token_ids", *TEMPLATE_KEYS),
     "completions": ("prompt", "model", *SETTING_KEYS, "return_token_ids"),
+    "responses": ("input", "instructions", "model", "text", "reasoning", *SETTING_KEYS, "return_token_ids"),
 }
 
 
@@ -62,7 +70,7 @@ class OpenAIFormat:
         """Return the line's endpoint. Never raises, because the error of a bad line needs an endpoint, too."""
         url, body = line.get("url"), line.get("body")
         if url is None and type(body) is dict:
-            return "completions" if "prompt" in body and "messages" not in body else "chat"
+            return _endpoint_of_body(body)
         return (type(url) is str and _endpoint(url)) or "chat"
 
     def prompt_of(self, line: dict[str, Json], place: tuple[int, str], faults: Faults) -> Prompt | None:
@@ -71,12 +79,17 @@ class OpenAIFormat:
         if body is None:
             return None
         endpoint = self.endpoint_of(line)
-        said, unknown = read_settings(body, _OWN[endpoint], faults, self._notes)
+        table = RESPONSES_FIELDS if endpoint == "responses" else FIELDS
+        said, unknown = read_settings(body, _OWN[endpoint], faults, self._notes, table)
         faults.found += [str(unknown_key(key, _KNOWN[endpoint])) for key in unknown]
         if endpoint == "completions":
             prompt = faults.catch(_only_prompt, body.get("prompt"), default=None)
             return make_prompt(body, place, endpoint, said, faults, prompt)
-        messages = faults.catch(read_messages, body.get("messages"), self._notes.ignored, default=None)
+        if endpoint == "responses":
+            messages = responses.read_responses_messages(body, faults, self._notes.ignored)
+            body = faults.catch(responses.template_fields, body, default=body)
+        else:
+            messages = faults.catch(read_messages, body.get("messages"), self._notes.ignored, default=None)
         return make_prompt(body, place, endpoint, said, faults, None, messages)
 
     def _body(self, line: dict[str, Json], faults: Faults) -> dict[str, Json] | None:
@@ -88,11 +101,18 @@ class OpenAIFormat:
         if method is not None and not (type(method) is str and method.upper() == "POST"):
             faults.found.append(f'`method` is {shown(method)}; it must be "POST"')
         if url is not None and not (type(url) is str and _endpoint(url)):
-            faults.found.append(f"`url` is {shown(url)}; it must be {' or '.join(_ENDPOINTS)}")
+            faults.found.append(f"`url` is {shown(url)}; it must be {_NAMES}")
         if type(body) is not dict:
             faults.found.append(f"`body` is {shown(body)}; it must be an object")
             return None
         return faults.catch(with_extra_body, body, default={})
+
+
+def _endpoint_of_body(body: dict[str, Json]) -> Endpoint:
+    """Return the endpoint of a body without a URL: the one whose main key the body has."""
+    if "messages" in body:
+        return "chat"
+    return "completions" if "prompt" in body else "responses" if "input" in body else "chat"
 
 
 def _endpoint(url: str) -> Endpoint | None:

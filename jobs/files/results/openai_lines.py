@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from jobs.files.results.response_objects import response_object
 from jobs.records.completion import Completion, ErrorCode, LineError
 from jobs.records.job import Job
 from jobs.records.prompt import NO_COLUMNS
@@ -63,7 +64,9 @@ def _error_body(error: LineError) -> dict[str, Any]:
 
 
 def _body(completion: Completion, job: Job, key: str) -> dict[str, Any]:
-    """Return a `chat.completion` or `text_completion` object. `token_ids` is in the choice, as in vLLM."""
+    """Return a `chat.completion`, `text_completion` or `response` object. `token_ids` is in the choice, as in vLLM."""
+    if completion.endpoint == "responses":
+        return response_object(completion, job.spec.model, key)
     chat = completion.endpoint != "completions"
     choice: dict[str, Any] = {"index": 0, "logprobs": None, "finish_reason": completion.finish_reason}
     if chat:

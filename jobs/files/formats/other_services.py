@@ -1,0 +1,162 @@
+"""Convert lines of other services' batch files to native lines, as far as they hold only text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.files.formats.json_line import Json, LineInvalid, shown
+
+OWN_KEYS = frozenset({"prompt", "messages", "body"})  # a line with one of these keys is ours or OpenAI's
+
+_GEMINI_SETTINGS = {
+    "temperature": "temperature",
+    "topP": "top_p",
+    "topK": "top_k",
+    "maxOutputTokens": "max_tokens",
+    "stopSequences": "stop",
+    "seed": "seed",
+    "presencePenalty": "presence_penalty",
+    "frequencyPenalty": "frequency_penalty",
+}
+_GEMINI_HARMLESS = {"candidateCount": 1, "responseMimeType": "text/plain"}
+_GEMINI_KEYS = frozenset({"model", "contents", "systemInstruction", "generationConfig", "safetySettings", "labels"})
+_SHAREGPT_ROLES = {
+    **dict.fromkeys(("human", "user"), "user"),
+    **dict.fromkeys(("gpt", "assistant", "chatgpt", "bing", "bard"), "assistant"),
+    "system": "system",
+}
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A line of another service as a native line."""
+
+    service: str  # name of the service's format, for messages
+    line: dict[str, Json]  # without prompt and messages if the line has a fault
+    used: frozenset[str]  # keys of the original line that the native line replaces
+    fault: str | None = None  # reason why the line cannot be converted
+
+    def named(self, fault: str) -> str:
+        """Return a fault with the name of the service's format."""
+        return f"this is a line of the {self.service} format; {fault}"
+
+
+def converted(line: dict[str, Json]) -> Converted | None:
+    """Convert a line that has none of `OWN_KEYS`. Returns None if it is no line of another service."""
+    for key, (service, id_key, is_of_service, convert) in _SERVICES.items():
+        value = line.get(key)
+        if value is None or not is_of_service(value):
+            continue
+        used = frozenset({key, id_key})
+        rest = {name: said for name, said in line.items() if name not in used}
+        if line.get(id_key) is not None:
+            rest["id"] = line[id_key]
+        try:
+            return Converted(service, rest | convert(value), used)
+        except LineInvalid as error:
+            return Converted(service, rest, used, str(error))
+    return None
+
+
+def _anthropic(params: dict[str, Json]) -> dict[str, Json]:
+    if type(params.get("messages")) is not list:
+        raise LineInvalid("it has no list of `messages`")
+    native: dict[str, Json] = {}
+    messages = list(params["messages"])
+    for key, value in params.items():
+        if value is None or key in ("messages", "anthropic_version"):
+            continue
+        if key == "system":
+            messages.insert(0, {"role": "system", "content": value})
+        elif key == "stop_sequences":
+            native["stop"] = value
+        elif key == "thinking":
+            native["enable_thinking"] = type(value) is dict and value.get("type") != "disabled"
+        else:
+            native[key] = value  # the other keys have the same names
+    return native | {"messages": messages}
+
+
+def _gemini(request: dict[str, Json]) -> dict[str, Json]:
+    request = _camel(request)
+    for key in request.keys() - _GEMINI_KEYS:
+        if request[key]:
+            raise LineInvalid(f"`{key}` is {shown(request[key])}; it is not supported: leave it out")
+    messages = [_gemini_message(content) for content in _list(request.get("contents"), "contents")]
+    if request.get("systemInstruction") is not None:
+        messages.insert(0, _gemini_message(request["systemInstruction"]) | {"role": "system"})
+    native: dict[str, Json] = {"messages": messages}
+    if request.get("model") is not None:
+        native["model"] = request["model"]
+    for key, value in _camel(request.get("generationConfig") or {}).items():
+        if key in _GEMINI_SETTINGS:
+            native[_GEMINI_SETTINGS[key]] = value
+        elif key == "thinkingConfig":
+            native["enable_thinking"] = not (type(value) is dict and _camel(value).get("thinkingBudget") == 0)
+        elif value is not None and value != _GEMINI_HARMLESS.get(key):
+            raise LineInvalid(f"`generationConfig.{key}` is {shown(value)}; it is not supported: leave it out")
+    return native
+
+
+def _gemini_message(content: Json) -> dict[str, Json]:
+    if type(content) is not dict:
+        raise LineInvalid(f"{shown(content)} must be an object with `parts`")
+    texts = [_gemini_text(part) for part in _list(content.get("parts"), "parts")]
+    role = content.get("role") or "user"
+    return {"role": "assistant" if role == "model" else role, "content": "\n".join(texts)}
+
+
+def _gemini_text(part: Json) -> str:
+    if type(part) is not dict or type(part.get("text")) is not str:
+        raise LineInvalid(f"a part is {shown(part)}; only parts with `text` are supported")
+    return str(part["text"])
+
+
+def _sharegpt(turns: list[Json]) -> dict[str, Json]:
+    messages = []
+    for position, turn in enumerate(turns):
+        said = turn.get("from") if type(turn) is dict else None
+        role = _SHAREGPT_ROLES.get(said) if type(said) is str else None
+        if role is None or type(turn.get("value")) is not str:
+            raise LineInvalid(
+                f"`conversations[{position}]` must have `from`, such as human or gpt, and a text as `value`"
+            )
+        messages.append({"role": role, "content": turn["value"]})
+    return {"messages": messages}
+
+
+def _list(value: Json, name: str) -> list[Json]:
+    if type(value) is not list or not value:
+        raise LineInvalid(f"`{name}` is {shown(value)}; it must be a list")
+    return value
+
+
+def _camel(fields: Json) -> dict[str, Json]:
+    """Return the fields with names such as `topP`, which may be spelled `top_p`. Null counts as absent."""
+    if type(fields) is not dict:
+        raise LineInvalid(f"{shown(fields)} must be an object")
+    named = {}
+    for key, value in fields.items():
+        first, *rest = key.split("_")
+        if value is not None:
+            named[first + "".join(map(str.capitalize, rest))] = value
+    return named
+
+
+def _has(key: str) -> Callable[[Json], bool]:
+    return lambda value: type(value) is dict and key in value
+
+
+def _is_sharegpt(turns: Json) -> bool:
+    return type(turns) is list and bool(turns) and type(turns[0]) is dict and "from" in turns[0]
+
+
+# key of the line -> name of the format, key of the id, test of the key's value, converter of the key's value
+_SERVICES: dict[str, tuple[str, str, Callable[[Json], bool], Callable[[Any], dict[str, Json]]]] = {
+    "params": ("Anthropic Message Batches", "custom_id", _has("messages"), _anthropic),
+    "request": ("Gemini Batch", "key", _has("contents"), _gemini),
+    "modelInput": ("Bedrock batch inference", "recordId", lambda value: type(value) is dict, _anthropic),
+    "conversations": ("ShareGPT", "id", _is_sharegpt, _sharegpt),
+}
