@@ -1,0 +1,33 @@
+"""Every command of docs/recipes.md prints what the page says."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from testing.command_line import environment
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def blocks() -> list[tuple[str, str]]:
+    """The commands of the page, in order, each with the output that follows it."""
+    page = (REPOSITORY / "docs" / "recipes.md").read_text()
+    code = "\n".join(line[4:] for line in page.splitlines() if line.startswith("    ") or not line)
+    parts = re.split(r"^\$ ", code, flags=re.MULTILINE)[1:]
+    return [(command, output.strip("\n")) for command, _, output in (part.partition("\n") for part in parts)]
+
+
+def test_every_command_of_the_recipes_prints_what_the_page_says(tmp_path: Path) -> None:
+    (tmp_path / "examples").symlink_to(REPOSITORY / "examples")
+    variables = environment(tmp_path / "state") | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    assert len(blocks()) >= 6
+    for command, expected in blocks():
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert [line.rstrip() for line in done.stdout.rstrip().splitlines()] == expected.splitlines(), command
