@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import json
 import os
 import subprocess
@@ -65,6 +67,16 @@ def resolve(name: str, url: str, home: Path, *options: str, **environment: str) 
     return {**json.loads(output), "stderr": errors}
 
 
+def files_in(folder: Path, pattern: str) -> dict[str, int]:
+    """The size of each file that matches, by its name. Files that another process removes meanwhile are left out."""
+    found = {}
+    # `Path.rglob` fails where a folder disappears while it is read.
+    for name in glob.glob(f"**/{pattern}", root_dir=folder, recursive=True, include_hidden=True):  # noqa: PTH207
+        with contextlib.suppress(FileNotFoundError):
+            found[Path(name).name] = (folder / name).stat().st_size
+    return found
+
+
 def wait_until(reached: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     """Watch the files of another process; it must not end before."""
     deadline = time.monotonic() + 120
@@ -120,12 +132,13 @@ def test_a_killed_download_leaves_no_usable_half_and_the_next_fetches_what_is_mi
 ) -> None:
     hub.files["main"]["model.safetensors"] = WEIGHTS
     hub.stall_after = len(WEIGHTS) - 1
-    process = start("org/tiny", hub.url, tmp_path)
     small = set(FILES) - {"model.safetensors"}
-    wait_until(lambda: small <= {found.name for found in tmp_path.rglob("snapshots/*/*")}, process)
-    wait_until(lambda: any(part.stat().st_size for part in tmp_path.rglob("*.incomplete")), process)
-    process.kill()
-    process.communicate()
+    with start("org/tiny", hub.url, tmp_path) as process:
+        try:
+            wait_until(lambda: small <= files_in(tmp_path, "snapshots/*/*").keys(), process)
+            wait_until(lambda: any(files_in(tmp_path, "*.incomplete").values()), process)
+        finally:
+            process.kill()
 
     offline = resolve("org/tiny", hub.url, tmp_path, HF_HUB_OFFLINE="1")
     assert "HF_HUB_OFFLINE" in str(offline["error"])
