@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.random_model import DEMO, write_random_model
 from testing.command_line import environment, qwen_batch, write_jsonl
+from testing.pytorch_memory import pytorch_bytes
 
 CACHE_BYTES = 512 << 20
 NUM_LINES = 48
@@ -16,7 +17,7 @@ NUM_LINES = 48
 
 @pytest.mark.slow
 @pytest.mark.parametrize("quantize", ["none", "int8"])
-def test_the_peak_is_a_quarter_above_the_weights_and_600_megabytes_above_the_cache(
+def test_the_peak_is_a_quarter_above_the_weights_and_370_megabytes_above_the_cache_and_pytorch(
     tmp_path: Path, quantize: str
 ) -> None:
     model = tmp_path / "qwen3-0.6b"
@@ -35,4 +36,4 @@ def test_the_peak_is_a_quarter_above_the_weights_and_600_megabytes_above_the_cac
     assert figures["completed"] == NUM_LINES
     (worker,) = figures["workers"]
     assert weights > 1.1e9
-    assert weights / 2 < worker["peak_memory_bytes"] < 1.25 * weights + CACHE_BYTES + 600e6
+    assert weights / 2 < worker["peak_memory_bytes"] < 1.25 * weights + CACHE_BYTES + pytorch_bytes() + 370e6

@@ -31,6 +31,7 @@ from worker.upkeep.store_link import StoreLink
 def client(empty_valkey: ValkeyProcess) -> Iterator[redis.Redis]:
     with empty_valkey.client() as client:
         yield client
+        client.flushall()  # no other test meets the damage
 
 
 @pytest.fixture
