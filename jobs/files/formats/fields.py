@@ -38,11 +38,16 @@ class Notes:
     models: Counter[str] = field(default_factory=Counter)  # models that lines name
     columns: Counter[str] = field(default_factory=Counter)  # kept columns
 
-    def count(self, names: Counter[str], name: str) -> None:
-        """Count one line under a name that the file's author chose. Only the first `MAX_NAMES` names are counted."""
-        name = name[:MAX_NAME_CHARS]
-        if name in names or len(names) < MAX_NAMES:
-            names[name] += 1
+    def count(self, names: Counter[str], name: str) -> bool:
+        """Count one line under a name that the file's author chose. Only the first `MAX_NAMES` names are counted.
+
+        Returns whether the name is counted as it is. A long name is cut to `MAX_NAME_CHARS` characters.
+        """
+        cut = name[:MAX_NAME_CHARS]
+        if cut not in names and len(names) >= MAX_NAMES:
+            return False
+        names[cut] += 1
+        return cut == name
 
 
 @dataclass

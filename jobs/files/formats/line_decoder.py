@@ -11,7 +11,7 @@ from jobs.files.formats.json_line import Json, LineInvalid, decode_object, raw_c
 from jobs.files.formats.model_checks import check_against_card, same_model
 from jobs.files.formats.native import NativeFormat
 from jobs.files.formats.openai import OpenAIFormat
-from jobs.files.formats.other_services import OWN_KEYS, converted
+from jobs.files.formats.other_services import converted
 from jobs.files.formats.seen_ids import SeenIds
 from jobs.records.job import Format
 from jobs.records.model_card import ModelCard
@@ -58,6 +58,7 @@ class LineDecoder:
         self.notes = Notes()
         self._rules = rules
         self._faults = Faults()  # of the current line
+        self._last_model: str | None = None  # the name that was checked last, because most files name one model
         self._native = NativeFormat(self.notes, rules.keep or ())
         self._openai = OpenAIFormat(self.notes, rules.keep or ())
         self._chosen: NativeFormat | OpenAIFormat | None = None
@@ -82,16 +83,21 @@ class LineDecoder:
             original = decode_object(line)
         except LineInvalid as error:
             return self.refused(index, number, str(error))
-        service = converted(original) if OWN_KEYS.isdisjoint(original) else None
-        said = original if service is None else service.line
+        said, service = original, None
+        if not ("prompt" in original or "messages" in original or "body" in original):
+            service = converted(original)
+            said = original if service is None else service.line
         format = self._format_of(said)
         faults = self._faults
         if faults.found:
             faults.found.clear()
         own_id = None
         try:
-            own_id = self._own_id(format, said, number)
-        except LineInvalid as error:
+            own_id = format.id_of(said)
+            if own_id is not None:
+                self._take(own_id, number)
+        except LineInvalid as error:  # the id cannot be used, or another line has it
+            own_id = None
             faults.found.append(str(error))
         if service is not None and service.fault is not None:
             faults.found.append(service.fault)
@@ -117,13 +123,6 @@ class LineDecoder:
         self._chosen = self._chosen or found
         return found
 
-    def _own_id(self, format: NativeFormat | OpenAIFormat, said: dict[str, Json], number: int) -> str | None:
-        """Return the line's own id, or None. Raises `LineInvalid` if another line has the id."""
-        id = format.id_of(said)
-        if id is not None:
-            self._take(id, number)
-        return id
-
     def _read(
         self, format: NativeFormat | OpenAIFormat, said: dict[str, Json], place: tuple[int, str], faults: Faults
     ) -> Prompt | None:
@@ -133,8 +132,11 @@ class LineDecoder:
                 f"{_TITLES[self.format]} format; a file must use one format"
             )
             return None
-        if (model := format.model_of(said)) is not None:
+        model = format.model_of(said)
+        if model is not None and model != self._last_model:
             faults.catch(self._check_model, format.model_key, model, default=None)
+        elif model is not None:
+            self.notes.models[model] += 1
         prompt = format.prompt_of(said, place, faults)
         if prompt is not None and self._rules.card is not None:
             faults.catch(check_against_card, prompt, self._rules.card, default=None)
@@ -143,9 +145,10 @@ class LineDecoder:
     def _check_model(self, key: str, said: Json) -> None:
         if type(said) is not str or not said:
             raise LineInvalid(f"`{key}` is {shown(said)}; it must name a model")
-        self.notes.count(self.notes.models, said)
+        counted = self.notes.count(self.notes.models, said)
         if self._rules.model is not None and not same_model(said, self._rules.model):
             raise LineInvalid(f"`{key}` is {shown(said)}; this job runs on {shown(self._rules.model)}")
+        self._last_model = said if counted else None
 
     def _with_columns(self, prompt: Prompt, no_columns: frozenset[str], said: dict[str, Json], line: bytes) -> Prompt:
         keep = self._rules.keep

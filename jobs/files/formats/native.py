@@ -56,7 +56,10 @@ class NativeFormat:
         """Convert the line to a prompt. Adds to `faults`, and returns None if the line has any."""
         if "extra_body" in line:
             line = faults.catch(with_extra_body, line, default=line)
-        said, unknown = read_settings(line, _OWN, faults, self._notes)
+        said: dict[str, Json] = {}
+        unknown: list[str] = []
+        if not _OWN.issuperset(line):
+            said, unknown = read_settings(line, _OWN, faults, self._notes)
         resembling = self._resembling(unknown) if unknown else []
         prompt, messages = line.get("prompt"), line.get("messages")
         if (prompt is None) == (messages is None) and not resembling:

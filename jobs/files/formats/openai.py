@@ -81,7 +81,8 @@ class OpenAIFormat:
         endpoint = self.endpoint_of(line)
         table = RESPONSES_FIELDS if endpoint == "responses" else FIELDS
         said, unknown = read_settings(body, _OWN[endpoint], faults, self._notes, table)
-        faults.found += [str(unknown_key(key, _KNOWN[endpoint])) for key in unknown]
+        if unknown:
+            faults.found += [str(unknown_key(key, _KNOWN[endpoint])) for key in unknown]
         if endpoint == "completions":
             prompt = faults.catch(_only_prompt, body.get("prompt"), default=None)
             return make_prompt(body, place, endpoint, said, faults, prompt)
@@ -94,18 +95,18 @@ class OpenAIFormat:
 
     def _body(self, line: dict[str, Json], faults: Faults) -> dict[str, Json] | None:
         """Return the line's body after a check of the envelope around it. None if there is no body to read."""
-        for key in line:
+        for key in () if self.no_columns.issuperset(line) else line:
             if key not in KEYS and key not in self._kept and misspelled_key(key, KEYS) is not None:
                 faults.found.append(str(unknown_key(key, KEYS)))
         method, url, body = line.get("method"), line.get("url"), line.get("body")
-        if method is not None and not (type(method) is str and method.upper() == "POST"):
+        if method != "POST" and method is not None and not (type(method) is str and method.upper() == "POST"):
             faults.found.append(f'`method` is {shown(method)}; it must be "POST"')
         if url is not None and not (type(url) is str and _endpoint(url)):
             faults.found.append(f"`url` is {shown(url)}; it must be {_NAMES}")
         if type(body) is not dict:
             faults.found.append(f"`body` is {shown(body)}; it must be an object")
             return None
-        return faults.catch(with_extra_body, body, default={})
+        return faults.catch(with_extra_body, body, default={}) if "extra_body" in body else body
 
 
 def _endpoint_of_body(body: dict[str, Json]) -> Endpoint:

@@ -8,8 +8,6 @@ from typing import Any
 
 from jobs.files.formats.json_line import Json, LineInvalid, shown
 
-OWN_KEYS = frozenset({"prompt", "messages", "body"})  # a line with one of these keys is ours or OpenAI's
-
 _GEMINI_SETTINGS = {
     "temperature": "temperature",
     "topP": "top_p",
@@ -44,7 +42,7 @@ class Converted:
 
 
 def converted(line: dict[str, Json]) -> Converted | None:
-    """Convert a line that has none of `OWN_KEYS`. Returns None if it is no line of another service."""
+    """Convert a line without `prompt`, `messages` and `body`. Returns None if it is no line of another service."""
     for key, (service, id_key, is_of_service, convert) in _SERVICES.items():
         value = line.get(key)
         if value is None or not is_of_service(value):
