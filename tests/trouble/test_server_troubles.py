@@ -112,7 +112,7 @@ def test_a_server_whose_disk_is_full_holds_the_work_up_and_says_so_until_it_has_
             worker.wait_for_log("cannot save its data and refuses writes")
             full = qwen_batch("submit", prompts, env=plain_environment | {"QWEN_BATCH_REDIS_URL": server.url})
             assert (full.returncode, full.stdout) == (4, "")
-            assert "cannot save its data and refuses writes" in full.stderr and "Free space on its disk" in full.stderr
+            assert "cannot save its data and refuses writes" in full.stderr and "Free space on the server's disk" in full.stderr
             worker.wait_for_log("MISCONF")  # Celery's own connection was refused, too
             (disk / "taken").unlink()
             cluster.wait_until_ended(job_id)
