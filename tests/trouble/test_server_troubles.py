@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import redis
 from jobs.keys import JobKeys
 from testing.cluster import Cluster
 from testing.command_line import REPOSITORY, command, qwen_batch, write_jsonl
+from testing.full_disk import fill
 from testing.valkey import ValkeyProcess, free_port, running_valkey
 from tests.trouble.conftest import StartServer
 
@@ -108,20 +108,19 @@ def test_a_server_whose_disk_is_full_holds_the_work_up_and_says_so_until_it_has_
             worker.wait_until(cluster.store, "idle")
             job_id = cluster.submit(LINES)
             cluster.wait_until_done(job_id, LINES // 10)
-            (disk / "taken").write_bytes(bytes(free_bytes(disk)))
+            filler = fill(disk)
             worker.wait_for_log("cannot save its data and refuses writes")
             full = qwen_batch("submit", prompts, env=plain_environment | {"QWEN_BATCH_REDIS_URL": server.url})
             assert (full.returncode, full.stdout) == (4, "")
-            assert "cannot save its data and refuses writes" in full.stderr and "Free space on the server's disk" in full.stderr
+            assert (
+                "cannot save its data and refuses writes" in full.stderr
+                and "Free space on the server's disk" in full.stderr
+            )
             worker.wait_for_log("MISCONF")  # Celery's own connection was refused, too
-            (disk / "taken").unlink()
+            filler.unlink()
             cluster.wait_until_ended(job_id)
             cluster.check_results(job_id, LINES)
             assert worker.running and "Traceback" not in worker.log
-
-
-def free_bytes(disk: Path) -> int:
-    return shutil.disk_usage(disk).free
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobs.exit_codes import ExitCode
+from testing.full_disk import fill
 from tests.cli.conftest import Cli, Start
 
 SmallDisk = Callable[[int], Path]
@@ -86,15 +86,6 @@ def test_results_that_do_not_fit_their_disk_are_kept_and_the_same_command_writes
     assert again.returncode == 0, again.stderr
     assert "20 of 20 lines are finished" in again.stderr
     assert len(output.read_text().splitlines()) == 20
-
-
-def fill(disk: Path) -> Path:
-    """Write a file that takes all free space of this disk, and return its path."""
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(b"x" * 4096)
-    return filler
 
 
 def line_with(words: str, process: subprocess.Popen[str]) -> str:
