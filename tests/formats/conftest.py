@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +12,10 @@ import pytest
 from jobs.files.formats.line_decoder import LineDecoder, LineRules
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
+from jobs.stores.connect import connect
+from jobs.stores.memory.store import MemoryJobStore
+from jobs.stores.protocol import JobStore
+from testing.valkey import running_valkey
 
 Decode = Callable[..., Prompt]
 
@@ -42,3 +47,22 @@ def why(decode: Decode) -> Callable[..., str]:
         return reason
 
     return why
+
+
+@pytest.fixture(scope="module")
+def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_valkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server.url
+
+
+@pytest.fixture(params=["memory", "redis"])
+def store(request: pytest.FixtureRequest) -> JobStore:
+    if request.param == "memory":
+        return MemoryJobStore(time.time)
+    return connect(request.getfixturevalue("valkey_url"))
+
+
+@pytest.fixture
+def model(request: pytest.FixtureRequest) -> str:
+    """A model per test, because tests share the server."""
+    return str(request.node.name)

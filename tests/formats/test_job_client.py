@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,55 +13,10 @@ from jobs.files.prompt_file import PromptFile
 from jobs.records.completion import Completion, ErrorCode
 from jobs.records.job import Job, JobState, ShardRef
 from jobs.records.shard_stats import ShardStats
-from jobs.stores.connect import connect
-from jobs.stores.memory.store import MemoryJobStore
 from jobs.stores.protocol import JobStore
 from jobs.submission.job_client import JobClient
-from jobs.submission.submission import Submitted
 from jobs.submission.submit_options import SubmitOptions
-from testing.valkey import running_valkey
-
-
-class Hints:
-    """Keeps the hints that were sent."""
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.sent: list[tuple[str, ShardRef]] = []
-        self._error = error
-
-    def send(self, model: str, shards: Iterable[ShardRef]) -> int:
-        if self._error is not None:
-            raise self._error
-        self.sent += [(model, shard) for shard in shards]
-        return len(self.sent)
-
-    def depth(self, model: str) -> int:
-        return len(self.sent)
-
-
-def submit_file(store: JobStore, hints: Hints, file: PromptFile, options: SubmitOptions) -> Submitted:
-    """Check a file and submit it, without a submission key."""
-    client = JobClient(store, hints)
-    return client.submit(client.check(file, options), options)
-
-
-@pytest.fixture(scope="module")
-def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_valkey(tmp_path_factory.mktemp("valkey")) as server:
-        yield server.url
-
-
-@pytest.fixture(params=["memory", "redis"])
-def store(request: pytest.FixtureRequest) -> JobStore:
-    if request.param == "memory":
-        return MemoryJobStore(time.time)
-    return connect(request.getfixturevalue("valkey_url"))
-
-
-@pytest.fixture
-def model(request: pytest.FixtureRequest) -> str:
-    """A model per test, because tests share the server."""
-    return str(request.node.name)
+from tests.formats.submitting import Hints, submit_file
 
 
 @pytest.fixture

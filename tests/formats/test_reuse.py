@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,35 +17,13 @@ from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import FinishReason, SamplingSettings
 from jobs.records.shard_stats import ShardStats
-from jobs.stores.connect import connect
-from jobs.stores.memory.store import MemoryJobStore
 from jobs.stores.protocol import JobStore
 from jobs.stores.worker_facets import Leased
 from jobs.submission.submit_options import SubmitOptions
-from testing.valkey import running_valkey
-from tests.formats.test_job_client import Hints, submit_file
+from tests.formats.submitting import Hints, submit_file
 
 GREEDY = SamplingSettings(temperature=0.0)
 SAMPLED = SamplingSettings(temperature=0.7)
-
-
-@pytest.fixture(scope="module")
-def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_valkey(tmp_path_factory.mktemp("valkey")) as server:
-        yield server.url
-
-
-@pytest.fixture(params=["memory", "redis"])
-def store(request: pytest.FixtureRequest) -> JobStore:
-    if request.param == "memory":
-        return MemoryJobStore(time.time)
-    return connect(request.getfixturevalue("valkey_url"))
-
-
-@pytest.fixture
-def model(request: pytest.FixtureRequest) -> str:
-    """A model a test: jobs of other tests are not looked at."""
-    return str(request.node.name)
 
 
 def submit(store: JobStore, folder: Path, lines: Sequence[Any], options: SubmitOptions) -> Job:

@@ -21,26 +21,11 @@ from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import FinishReason, SamplingSettings
 from jobs.stores.client_facets import Submissions
-from jobs.stores.connect import connect
 from jobs.stores.memory.store import MemoryJobStore
 from jobs.stores.protocol import JobStore
 from jobs.submission.sharding import shard_size
 from jobs.submission.submit_options import SubmitOptions
-from testing.valkey import running_valkey
-from tests.formats.test_job_client import Hints, submit_file
-
-
-@pytest.fixture(scope="module")
-def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_valkey(tmp_path_factory.mktemp("valkey")) as server:
-        yield server.url
-
-
-@pytest.fixture(params=["memory", "redis"])
-def store(request: pytest.FixtureRequest) -> JobStore:
-    if request.param == "memory":
-        return MemoryJobStore(time.time)
-    return connect(request.getfixturevalue("valkey_url"))
+from tests.formats.submitting import Hints, submit_file
 
 
 @pytest.fixture
