@@ -41,7 +41,7 @@ class SchedulingPolicy:
     min_free_share: float = 1 / 8  # if this share of the batch is free, that costs more than interrupting the decoding
     newcomer_share: float = 1 / 4  # newcomers may exceed `max_num_seqs` by at most this share
     prefix_caching: bool = True  # prompts that begin alike share the pages of their beginning
-    min_copied_tokens: int = 16  # copying a page takes about as long as computing one token, but delays a step
+    min_copied_tokens: int = 16  # equal tokens from which on a page is copied; the number is not tuned by measurement
     min_short_step_gain: float = 2.0  # short steps pay if a step of all sequences takes more than this times as long
 
     def __post_init__(self) -> None:
