@@ -12,7 +12,7 @@ from jobs.errors import InvalidInput
 from jobs.files.file_report import BadLines, FileReport
 from jobs.files.formats.line_decoder import LineDecoder, LineRules
 from jobs.files.reading.container import Container
-from jobs.files.reading.row import RefusedRow, Rows
+from jobs.files.reading.row import RefusedRow, Rows, TemplatedRow
 from jobs.files.reading.row_reader import ReadingOptions, RowReader
 from jobs.files.reading.source import open_source
 from jobs.records.prompt import Prompt
@@ -143,5 +143,7 @@ def _decoded(rows: Rows, decoder: LineDecoder) -> Iterator[tuple[int, Prompt]]:
     for index, (number, row) in enumerate(rows):
         if isinstance(row, RefusedRow):
             yield number, decoder.refused(index, number, row.reason)
+        elif isinstance(row, TemplatedRow):
+            yield number, decoder.with_columns(decoder.decode(row.line, index, number), row.columns, row.row)
         else:
             yield number, decoder.decode(row, index, number)

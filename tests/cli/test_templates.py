@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from jobs.records.job import ShardRef
+from jobs.records.sampling import NOTHING_SAID
 from jobs.stores.protocol import JobStore
 from tests.cli.conftest import Cli
 
@@ -43,6 +45,32 @@ def test_another_template_is_another_job_and_raw_text_uses_no_messages(
     other = cli("submit", reviews, "--template", "{{ text }}!", "--raw")
     assert again.stdout == first.stdout
     assert other.stdout != first.stdout
+
+
+def test_the_columns_of_a_templated_row_are_kept_whatever_their_names(
+    cli: Cli, store: JobStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "data.jsonl"
+    row = {
+        "id": 1,
+        "prompt": "a",
+        "messages": 2,
+        "n": 3,
+        "stop": 4,
+        "temperature": "hot",
+        "temprature": 5,
+        "model": "x",
+    }
+    path.write_text(json.dumps(row) + "\n")
+    done = cli("submit", path, "--template", "{{ prompt }}", "--temperature", "0.5")
+    assert (done.returncode, "has no effect" in done.stderr) == (0, False), done.stderr
+    [(prompt, _)] = store.jobs.lines(ShardRef(done.stdout.strip(), 0))
+    assert prompt.messages == ({"role": "user", "content": "a"},)
+    assert prompt.settings == NOTHING_SAID
+    assert json.loads(bytes(prompt.columns)) == {name: value for name, value in row.items() if name != "id"}
+    chosen = cli("submit", path, "--template", "{{ prompt }}", "--keep", "prompt,n")
+    [(prompt, _)] = store.jobs.lines(ShardRef(chosen.stdout.strip(), 0))
+    assert json.loads(bytes(prompt.columns)) == {"prompt": "a", "n": 3}
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ CONTAINERS: dict[str, Callable[[list[dict[str, Any]]], bytes]] = {
 def read(content: bytes, name: str = "file", **options: Any) -> list[tuple[int, Any]]:
     reader = RowReader.of(name, lambda: io.BytesIO(content), ReadingOptions(**options))
     with reader.rows() as rows:
-        return [(number, row if isinstance(row, RefusedRow) else json.loads(row)) for number, row in rows]
+        return [(number, json.loads(row) if isinstance(row, bytes) else row) for number, row in rows]
 
 
 def refusal(content: bytes, name: str = "file", **options: Any) -> str:

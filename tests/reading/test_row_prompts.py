@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jobs.errors import InvalidInput
-from jobs.files.reading.row import RefusedRow
+from jobs.files.reading.row import RefusedRow, TemplatedRow
 from jobs.files.reading.row_prompts import PromptOptions
 from jobs.files.reading.row_reader import ReadingOptions, RowReader
 
@@ -21,26 +21,53 @@ ROWS: list[dict[str, Any]] = [
 ]
 
 
-def lines(rows: list[Any], **options: Any) -> list[Any]:
-    """The lines that are made of the rows. A refused row is its reason."""
+def made(rows: list[Any], **options: Any) -> list[bytes | TemplatedRow | RefusedRow]:
     content = "".join(f"{json.dumps(row)}\n" for row in rows).encode()
     reader = RowReader.of("file", lambda: io.BytesIO(content), ReadingOptions(prompts=PromptOptions(**options)))
     with reader.rows() as found:
-        return [row.reason if isinstance(row, RefusedRow) else json.loads(row) for _, row in found]
+        return [row for _, row in found]
+
+
+def lines(rows: list[Any], **options: Any) -> list[Any]:
+    """The lines that are made of the rows. A refused row is its reason."""
+    return [
+        row.reason if isinstance(row, RefusedRow) else json.loads(row.line if isinstance(row, TemplatedRow) else row)
+        for row in made(rows, **options)
+    ]
+
+
+def columns(rows: list[Any], **options: Any) -> list[Any]:
+    """The columns of the rows that a template made, as far as they may be kept."""
+    found = [row for row in made(rows, **options) if isinstance(row, TemplatedRow)]
+    return [{name: json.loads(row.row)[name] for name in row.columns} for row in found]
 
 
 def user(text: str) -> dict[str, str]:
     return {"role": "user", "content": text}
 
 
-def test_the_template_makes_a_message_of_each_row_and_the_other_columns_stay() -> None:
+def test_the_template_makes_a_message_of_each_row_and_the_columns_stay_beside_it() -> None:
     assert lines(ROWS, template="Q: {{ question }}") == [
-        ROWS[0] | {"messages": [user("Q: Why?")]},
-        ROWS[1] | {"messages": [user("Q: How?")]},
+        {"id": "x", "messages": [user("Q: Why?")]},
+        {"id": "y", "messages": [user("Q: How?")]},
     ]
-    assert lines([{"prompt": "a", "messages": "b"}], template="{{ prompt }}{{ messages }}", raw=True) == [
-        {"prompt": "ab"}
+    assert columns(ROWS, template="Q: {{ question }}") == [
+        {"question": "Why?", "answer": "So."},
+        {"question": "How?", "temperature": 0.5},
     ]
+
+
+def test_with_a_template_a_row_is_data_even_if_its_columns_are_named_like_keys() -> None:
+    row = {"prompt": "a", "messages": "b", "stop": 7, "seed": "x", "model": "gpt", "body": {}, "custom_id": 1}
+    options = {"template": "{{ prompt }}{{ messages }}", "raw": True}
+    assert lines([row], **options) == [{"prompt": "ab"}]
+    assert columns([row], **options) == [row]
+
+
+def test_with_a_column_of_ids_the_column_named_id_is_data() -> None:
+    row = {"id": 5, "key": "k", "text": "a"}
+    assert lines([row], template="{{ text }}", raw=True, id_column="key") == [{"prompt": "a", "id": "k"}]
+    assert columns([row], template="{{ text }}", id_column="key") == [{"id": 5, "text": "a"}]
 
 
 def test_more_rows_than_one_request_holds_keep_their_order() -> None:
@@ -53,7 +80,7 @@ def test_more_rows_than_one_request_holds_keep_their_order() -> None:
 def test_a_system_message_stands_before_messages_that_have_none() -> None:
     system = {"role": "system", "content": "Be brief."}
     assert lines(ROWS[:1], template="{{ question }}", system="Be brief.") == [
-        ROWS[0] | {"messages": [system, user("Why?")]}
+        {"id": "x", "messages": [system, user("Why?")]}
     ]
     other = {"messages": [{"role": "system", "content": "Rhyme."}, user("Hi")]}
     openai = {"custom_id": "a", "body": {"messages": [user("Hi")]}}

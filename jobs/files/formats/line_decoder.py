@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import filterfalse
 
 import msgspec
 
@@ -111,7 +113,24 @@ class LineDecoder:
                 faults.found[:] = map(service.named, faults.found)
             return _bad(index, own_id, number, format.endpoint_of(said), str(faults))
         no_columns = format.no_columns if service is None else format.no_columns | service.used
-        return prompt if no_columns.issuperset(original) else self._with_columns(prompt, no_columns, original, line)
+        columns = () if no_columns.issuperset(original) else filterfalse(no_columns.__contains__, original)
+        return self.with_columns(prompt, columns, line)
+
+    def with_columns(self, prompt: Prompt, columns: Iterable[str], row: bytes) -> Prompt:
+        """Return the prompt with those of its row's columns that the rules keep. A bad line has no columns.
+
+        Args:
+            prompt: The prompt.
+            columns: Names of columns.
+            row: JSON object with the columns.
+        """
+        keep = self._rules.keep
+        kept = list(columns) if keep is None else [name for name in columns if name in keep]
+        if not kept or prompt.invalid is not None:
+            return prompt
+        for name in kept:
+            self.notes.count(self.notes.columns, name)
+        return msgspec.structs.replace(prompt, columns=raw_columns(row, kept))
 
     def refused(self, index: int, number: int, reason: str) -> Prompt:
         """Return the prompt for a line that cannot be decoded at all."""
@@ -149,15 +168,6 @@ class LineDecoder:
         if self._rules.model is not None and not same_model(said, self._rules.model):
             raise LineInvalid(f"`{key}` is {shown(said)}; this job runs on {shown(self._rules.model)}")
         self._last_model = said if counted else None
-
-    def _with_columns(self, prompt: Prompt, no_columns: frozenset[str], said: dict[str, Json], line: bytes) -> Prompt:
-        keep = self._rules.keep
-        columns = [key for key in said if key not in no_columns and (keep is None or key in keep)]
-        if not columns:
-            return prompt
-        for name in columns:
-            self.notes.count(self.notes.columns, name)
-        return msgspec.structs.replace(prompt, columns=raw_columns(line, columns))
 
     def _take(self, id: str, number: int) -> None:
         """Register a line's id. Raises `LineInvalid` if another line has the id."""

@@ -69,7 +69,7 @@ def text_rows(lines: RawLines) -> Iterator[Row]:
     """Yield each line of plain text as a row `{"prompt": line}`."""
     encode = msgspec.json.Encoder().encode
     for number, line in lines:
-        if isinstance(line, RefusedRow):
+        if not isinstance(line, bytes):
             yield number, line
             continue
         try:

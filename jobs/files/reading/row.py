@@ -19,7 +19,16 @@ class RefusedRow:
     reason: str
 
 
-Row = tuple[int, bytes | RefusedRow]  # number in the source, from 1; JSON of one object
+@dataclass(frozen=True)
+class TemplatedRow:
+    """A line of prompts that a template made of a row. The row is data: none of its columns is a key of the line."""
+
+    line: bytes  # JSON of the line, which has only an id and the prompt
+    row: bytes  # JSON of the row
+    columns: tuple[str, ...]  # the row's columns, without the column of ids
+
+
+Row = tuple[int, bytes | TemplatedRow | RefusedRow]  # number in the source, from 1; JSON of one object
 
 
 class Rows(Protocol):
@@ -62,8 +71,11 @@ class HashedRows:
                     update(f"{number} {row.reason}\n".encode())
                     yield number, row
                     continue
-                update(row + b"\n")
-                yield number, row if len(row) <= MAX_ROW_BYTES else too_long("row")
+                line = row.line if isinstance(row, TemplatedRow) else row
+                update(line + b"\n")
+                if isinstance(row, TemplatedRow):
+                    update(row.row + b"\n")
+                yield number, row if len(line) <= MAX_ROW_BYTES else too_long("row")
         except OSError as error:
             raise InvalidInput(f"{self._name} cannot be read: {error.strerror}.") from error
 

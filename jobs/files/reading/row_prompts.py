@@ -10,12 +10,11 @@ from typing import Any
 
 import msgspec
 
-from jobs.files.reading.row import RefusedRow, Row
+from jobs.files.reading.row import RefusedRow, Row, TemplatedRow
 from jobs.templates.row_template import RowTemplate
 
 _ROWS_PER_REQUEST = 256
 _BYTES_PER_REQUEST = 2**20
-_PROMPT_KEYS = frozenset({"prompt", "messages"})  # a template takes the place of these
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder().encode
@@ -53,6 +52,9 @@ class RowPrompts:
     def lines(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Yield the rows as lines with `prompt` or `messages`, in order.
 
+        A template makes a `TemplatedRow`: the line says only what the template, the system message and the id say.
+        Without a template the row itself is the line.
+
         A row that is no JSON object is passed on unchanged; the decoder of lines refuses it.
 
         Raises:
@@ -75,28 +77,32 @@ class RowPrompts:
             if number not in batch.decoded:
                 yield number, row
                 continue
-            columns = batch.decoded[number][1]
+            original, columns = batch.decoded[number]
             is_good, text = texts.get(number, (True, ""))
-            yield number, self._line(columns, text) if is_good else _failure(text, columns)
-
-    def _line(self, columns: dict[str, Any], text: str) -> bytes | RefusedRow:
-        id_column = self._options.id_column
-        line = columns
-        if self._template is not None:
-            line = {key: value for key, value in columns.items() if key not in _PROMPT_KEYS}
-            if self._options.raw:
-                line["prompt"] = text
+            if not is_good:
+                yield number, RefusedRow(f"the template fails: {text}; {_named(columns)}")
+            elif (id_column := self._options.id_column) is not None and columns.get(id_column) is None:
+                yield number, RefusedRow(f"the row has no column `{id_column}` for its id; {_named(columns)}")
+            elif self._template is None:
+                yield number, self._line(columns)
             else:
-                line["messages"] = [{"role": "user", "content": text}]
-        if id_column is not None:
-            id = columns.get(id_column)
-            if id is None:
-                return RefusedRow(f"the row has no column `{id_column}` for its id; {_named(columns)}")
-            line.pop(id_column, None)
-            line["id"] = id
+                yield number, self._templated(original, columns, text)
+
+    def _templated(self, row: bytes, columns: dict[str, Any], text: str) -> TemplatedRow:
+        line: dict[str, Any] = {"prompt": text} if self._options.raw else {"messages": [_message("user", text)]}
+        id_column = self._options.id_column or "id"
+        if id_column in columns:
+            line["id"] = columns[id_column]
         if self._options.system is not None:
             _put_before(line, self._options.system)
-        return _encode(line)
+        return TemplatedRow(_encode(line), row, tuple(name for name in columns if name != id_column))
+
+    def _line(self, columns: dict[str, Any]) -> bytes:
+        if self._options.id_column is not None:
+            columns["id"] = columns.pop(self._options.id_column)
+        if self._options.system is not None:
+            _put_before(columns, self._options.system)
+        return _encode(columns)
 
 
 class _Batch:
@@ -134,15 +140,15 @@ def _put_before(line: dict[str, Any], system: str) -> None:
     holder = body if isinstance(body, dict) else line
     messages = holder.get("messages")
     if isinstance(messages, list) and not any(_role(message) in ("system", "developer") for message in messages[:1]):
-        holder["messages"] = [{"role": "system", "content": system}, *messages]
+        holder["messages"] = [_message("system", system), *messages]
+
+
+def _message(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
 
 
 def _role(message: object) -> object:
     return message.get("role") if isinstance(message, dict) else None
-
-
-def _failure(reason: str, columns: dict[str, Any]) -> RefusedRow:
-    return RefusedRow(f"the template fails: {reason}; {_named(columns)}")
 
 
 def _named(columns: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from jobs.files.reading.csv_rows import csv_rows, header_delimiter, sniff_delimi
 from jobs.files.reading.foreign import refuse_binary, refuse_lines, refuse_text
 from jobs.files.reading.json_items import HEAD_BYTES, json_items
 from jobs.files.reading.raw_lines import RawLines, text_rows
-from jobs.files.reading.row import HashedRows, RefusedRow, Row, Rows
+from jobs.files.reading.row import HashedRows, Row, Rows
 from jobs.files.reading.row_prompts import PromptOptions, RowPrompts
 
 MAX_LAYERS = 3  # of compression
@@ -83,7 +83,7 @@ class RowReader:
         with self._container_rows() as rows:
             for _, row in rows:
                 with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                    return [] if isinstance(row, RefusedRow) else list(msgspec.json.decode(row, type=dict[str, Any]))
+                    return list(msgspec.json.decode(row, type=dict[str, Any])) if isinstance(row, bytes) else []
                 break
         return []
 
