@@ -13,8 +13,8 @@ import msgspec
 from cli.standard_streams import check_standard_output
 from jobs.errors import InvalidInput, OutputNotWritable
 from jobs.files.results.kept_columns import KeptColumns
-from jobs.files.results.output_file import OutputFile, check_writable, same_file
 from jobs.files.results.results_file import ResultCounts, default_errors_path, write_results
+from jobs.files.writing.output_file import OutputFile, check_writable, same_file
 from jobs.records.job import Job
 from jobs.stats.stats import JobStats
 from jobs.stores.protocol import JobStore

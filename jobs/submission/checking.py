@@ -12,7 +12,7 @@ from jobs.files.file_report import FileRefused, FileReport
 from jobs.files.formats.line_decoder import LineRules, LinesBefore
 from jobs.files.formats.model_checks import same_model
 from jobs.files.prompt_file import CheckedFile, PromptFile
-from jobs.files.results.output_file import OutputFile
+from jobs.files.writing.output_file import OutputFile
 from jobs.submission.submit_options import SubmitOptions
 
 _NAMES_SHOWN = 10

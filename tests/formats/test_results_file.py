@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import InvalidInput, OutputNotWritable
-from jobs.files.results.output_file import OutputFile, check_writable
 from jobs.files.results.results_file import ResultCounts, default_errors_path, write_results
+from jobs.files.writing.output_file import OutputFile, check_writable
 from jobs.records.completion import Completion, ErrorCode, Usage
 from jobs.records.job import Format, Job, JobState, NewJob
 from jobs.records.sampling import FinishReason, SamplingSettings
@@ -120,7 +120,7 @@ def test_a_broken_off_writing_leaves_the_old_file_whole_and_nothing_else(
 WRITER = """
 import sys, time
 from pathlib import Path
-from jobs.files.results.output_file import OutputFile
+from jobs.files.writing.output_file import OutputFile
 with OutputFile(Path(sys.argv[1])) as file:
     file.write(b"half")
     print("writing", flush=True)
@@ -173,7 +173,7 @@ def test_the_temporary_file_of_a_living_writer_is_left_alone(
 
 def test_many_processes_that_write_one_file_at_once_all_succeed(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from jobs.files.results.output_file import OutputFile\n"
+        "import sys; from pathlib import Path; from jobs.files.writing.output_file import OutputFile\n"
         "for _ in range(100):\n"
         "    with OutputFile(Path(sys.argv[1])) as file: file.write(sys.argv[2].encode() * 1000)"
     )

@@ -14,7 +14,7 @@ from jobs.errors import InvalidInput, ResultsMissing
 from jobs.files.results.missing_lines import MissingLines
 from jobs.files.results.native_lines import native_line
 from jobs.files.results.openai_lines import openai_line
-from jobs.files.results.output_file import OutputFile, is_replaceable
+from jobs.files.writing.output_file import OutputFile, is_replaceable
 from jobs.records.completion import Completion
 from jobs.records.job import Job
 from jobs.records.prompt import NO_COLUMNS
