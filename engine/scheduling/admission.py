@@ -37,7 +37,8 @@ class Admission:
     ) -> list[tuple[Sequence, Match]]:
         """Return the sequences that enter now, each with the part of its prompt that is in the cache.
 
-        Enough pages are free for all of them. The list is empty if a prefill would not be worthwhile (`SchedulingPolicy.prefill_is_worthwhile`).
+        Enough pages are free for all of them. The list is empty if a prefill would not be worthwhile
+        (`SchedulingPolicy.prefill_is_worthwhile`).
         """
         queues = (prefilling, decoding)
         num_running = sum(map(len, queues))
