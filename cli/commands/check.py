@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 def command(
     console: Console,
     *,
-    prompts: str,
+    prompts: tuple[str, ...],
     reading: ReadingOptions,
     model: str | None,
     skip_invalid: bool,
@@ -85,7 +85,7 @@ def command(
         tokenizer = _tokenizer(settings, target.card)
         report: dict[str, Any] = {
             "file": checked.report.name,
-            "container": str(file.container),
+            "container": ", ".join(file.containers),
             "format": checked.report.format,
             "lines": checked.report.num_lines,
             "invalid_lines": checked.report.bad_lines.count,
@@ -94,6 +94,8 @@ def command(
             "model": target.name,
             "prompt_tokens": _counts(tokenizer, checked, target.card),
         }
+        if len(file.names) > 1:
+            report["files"] = file.names
         shown = [_shown(tokenizer, prompt) for prompt in islice(checked.prompts(), show)]
     if as_json:
         console.json(report | ({"prompts": shown} if show else {}))

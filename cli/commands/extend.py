@@ -40,14 +40,14 @@ def command(
     console: Console,
     *,
     job_id: str,
-    prompts: str,
+    prompts: tuple[str, ...],
     reading: ReadingOptions,
     skip_invalid: bool,
     lines: LineOptions,
     wait: bool,
     redis_url: str | None,
 ) -> ExitCode:
-    """Add the lines of a file to a job.
+    """Add the lines of a file, or of several, to a job.
 
     The job must be queued, in progress or completed. The new lines follow the
     job's own lines and get the job's settings and seed. They must have the

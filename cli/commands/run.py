@@ -74,7 +74,7 @@ def command(
     console: Console,
     /,
     *,
-    prompts: str,
+    prompts: tuple[str, ...],
     reading: ReadingOptions,
     output: str | None,
     overwrite: bool,
@@ -91,7 +91,8 @@ def command(
     """Run a file of prompts on this machine, in one command.
 
     PROMPTS is a file of prompts, or - for standard input: JSONL, JSON, CSV, TSV,
-    Parquet, Arrow or plain text, also compressed. Results go to stdout or to the
+    Parquet, Arrow or plain text, also compressed. Several files, or a quoted
+    pattern such as 'more/*.csv', are one job. Results go to stdout or to the
     file of -o, in input order.
 
     The command starts and stops its own server and workers. After an interrupt
@@ -112,11 +113,12 @@ def command(
     """
     require_worker_packages()
     settings = settings_with(**options)
-    target = ResultTarget.of_options(output, errors, stats).spare(prompts, overwrite)
+    target = ResultTarget.of_options(output, errors, stats)
     embedded = options["redis_url"] is None and not Settings.server_is_named()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     with PromptFile.open(prompts, sys.stdin.buffer, reading) as file:
+        target.spare(file.paths, overwrite)
         client = None if embedded else open_client(settings)
         named = options["model"] or options["served_model_name"]
         settings = with_model_of_lines(settings, named, file, client.served_models if client else tuple)

@@ -134,7 +134,7 @@ def _standing(job: Job) -> str:
 def command(
     console: Console,
     *,
-    prompts: str,
+    prompts: tuple[str, ...],
     reading: ReadingOptions,
     model: str | None,
     defaults: SamplingSettings,
@@ -156,7 +156,8 @@ def command(
     """Store a file of prompts as a job for the workers of its model.
 
     PROMPTS is a file of prompts, or - for standard input: JSONL, JSON, CSV, TSV,
-    Parquet, Arrow or plain text, also compressed. The command checks every line
+    Parquet, Arrow or plain text, also compressed. Several files, or a quoted
+    pattern such as 'more/*.csv', are one job. The command checks every line
     first. If a line is invalid, nothing is stored. The command prints only the
     job's id to stdout.
 
@@ -175,8 +176,10 @@ def command(
     """
     _refuse_conflicts(wait, output, errors, idempotency_key, new)
     settings = settings_with(redis_url=redis_url, model=model)
-    target = ResultTarget.of_options(output, errors).spare(prompts, overwrite) if output else None
+    target = ResultTarget.of_options(output, errors) if output else None
     with PromptFile.open(prompts, sys.stdin.buffer, reading) as file:
+        if target is not None:
+            target.spare(file.paths, overwrite)
         client = open_client(settings)
         settings = with_model_of_lines(settings, model, file, client.served_models)
         chosen = target_model(settings, console)

@@ -129,7 +129,7 @@ skip_invalid_option = click.option(
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Check PROMPTS and stop. Store and run nothing.")
 
-prompts_argument = click.argument("prompts", metavar="PROMPTS")
+prompts_argument = click.argument("prompts", metavar="PROMPTS...", nargs=-1, required=True)
 
 job_argument = click.argument("job_id", metavar="JOB")
 

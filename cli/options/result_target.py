@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -13,8 +14,8 @@ import msgspec
 from cli.standard_streams import check_standard_output
 from jobs.errors import InvalidInput, OutputNotWritable
 from jobs.files.results.kept_columns import KeptColumns
-from jobs.files.results.results_file import ResultCounts, default_errors, write_results
-from jobs.files.writing.destination import Destination, LocalFile, destination_of
+from jobs.files.results.output_file import OutputFile, check_writable, same_file
+from jobs.files.results.results_file import ResultCounts, default_errors_path, write_results
 from jobs.records.job import Job
 from jobs.stats.stats import JobStats
 from jobs.stores.protocol import JobStore
@@ -26,9 +27,9 @@ _OVERWRITE_HINT = "Name another file, or use --overwrite to replace the prompts 
 class ResultTarget:
     """A results file or standard output, with optional files for failed lines and for the job's statistics."""
 
-    output: Destination | None  # None: standard output
-    errors: Destination | None
-    stats: Destination | None = None
+    output: Path | None  # None: standard output
+    errors: Path | None
+    stats: Path | None = None
 
     @classmethod
     def of_options(cls, output: str | None, errors: str | None, stats: str | None = None) -> Self:
@@ -41,52 +42,55 @@ class ResultTarget:
             OutputNotWritable: One of the files cannot be written, or standard output is closed.
         """
         target = cls(
-            output=None if output is None or output == "-" else destination_of(output),
-            errors=destination_of(errors) if errors else None,
-            stats=destination_of(stats) if stats else None,
+            output=Path(output) if output not in (None, "-") else None,
+            errors=Path(errors) if errors else None,
+            stats=Path(stats) if stats else None,
         )
         if target.output is None:
             check_standard_output()
         for said in (target.output, target.errors, target.stats):
             if said is not None:
-                said.check()
+                check_writable(said)
         named = target._named()
-        for (option, place), (other_option, other) in combinations(named.items(), 2):
-            if place.is_same(other):
+        for (option, path), (other_option, other) in combinations(named.items(), 2):
+            if same_file(path, other):
                 raise InvalidInput(
-                    f"{option} and {other_option} are the same file, {place.name}.", "Name a different file for each."
+                    f"{option} and {other_option} are the same file, {path}.", "Name a different file for each."
                 )
         return target
 
-    def spare(self, prompts: str, overwrite: bool) -> Self:
-        """Return this target, or raise if it would replace the prompt file.
+    def spare(self, prompts: Iterable[str], overwrite: bool) -> None:
+        """Raise if this target would replace a prompt file.
 
         Args:
-            prompts: PROMPTS as given: a path, or - for standard input.
-            overwrite: True if -o may replace the prompt file, which has been read by then.
+            prompts: Paths of the prompt files, or - for standard input.
+            overwrite: True if -o may replace a prompt file, which has been read by then.
 
         Raises:
             InvalidInput: The target would replace the prompts.
         """
-        source = LocalFile(Path("/dev/stdin")) if prompts == "-" else destination_of(prompts)
-        if self.output is None and source.is_same(LocalFile(Path("/dev/stdout"))):
+        for path in prompts:
+            self._spare(path, overwrite)
+
+    def _spare(self, prompts: str, overwrite: bool) -> None:
+        source = Path("/dev/stdin" if prompts == "-" else prompts)
+        if self.output is None and same_file(Path("/dev/stdout"), source):
             raise InvalidInput(
                 f"Standard output would overwrite the prompt file {prompts}.", "Name a file for the results with -o."
             )
-        for option, place in self._named().items():
-            if place.is_same(source) and not (overwrite and option == "-o"):
+        for option, path in self._named().items():
+            if same_file(path, source) and not (overwrite and option == "-o"):
                 raise InvalidInput(
                     f"{option} would overwrite the prompt file {prompts}.",
                     _OVERWRITE_HINT if option == "-o" else "Name another file.",
                 )
-        return self
 
-    def _named(self) -> dict[str, Destination]:
+    def _named(self) -> dict[str, Path]:
         """Return the files that this target may write, by option."""
-        places: dict[str, Destination | None] = {"-o": self.output, "--errors": self.errors, "--stats": self.stats}
+        paths: dict[str, Path | None] = {"-o": self.output, "--errors": self.errors, "--stats": self.stats}
         if self.output is not None and self.errors is None:
-            places["--errors, by default,"] = default_errors(self.output)
-        return {option: place for option, place in places.items() if place is not None}
+            paths["--errors, by default,"] = default_errors_path(self.output)
+        return {option: path for option, path in paths.items() if path is not None}
 
     def write(self, store: JobStore, job: Job, partial: bool = False) -> ResultCounts:
         """Write the job's results in input order.
@@ -100,11 +104,11 @@ class ResultTarget:
             BrokenPipeError: The reader has closed standard output.
         """
         completions = store.jobs.results(job.id)
-        columns_of = KeptColumns(store, job).of if job.spec.has_columns or job.spec.added_lines else None
+        input_of = KeptColumns(store, job).of if job.spec.has_columns or job.spec.added_lines else None
         if self.output is not None:
-            return write_results(completions, job, self.output, self.errors, partial, columns_of)
+            return write_results(completions, job, self.output, self.errors, partial, input_of)
         try:
-            counts = write_results(completions, job, sys.stdout.buffer, self.errors, partial, columns_of)
+            counts = write_results(completions, job, sys.stdout.buffer, self.errors, partial, input_of)
             sys.stdout.buffer.flush()
         except BrokenPipeError:
             raise
@@ -119,5 +123,5 @@ class ResultTarget:
             OutputNotWritable: The file cannot be written, for example because the disk is full.
         """
         if self.stats is not None:
-            with self.stats.open() as file:
+            with OutputFile(self.stats) as file:
                 file.write(msgspec.json.encode(stats) + b"\n")

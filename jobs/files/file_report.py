@@ -1,10 +1,11 @@
-"""Result of the check of a prompt file."""
+"""Result of the check of prompt files."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from jobs.errors import InvalidInput
+from jobs.files.file_places import FilePlaces
 from jobs.files.formats.fields import Notes
 from jobs.records.job import Format
 
@@ -19,8 +20,13 @@ class FileRefused(InvalidInput):
 
 @dataclass
 class LineNumbers:
-    """Numbers of lines in rising order, kept as ranges. It names the first ranges and counts the other lines."""
+    """Numbers of lines in rising order, kept as ranges. It names the first ranges and counts the other lines.
 
+    Args:
+        places: Places of the lines. None if there is only one file.
+    """
+
+    places: FilePlaces | None = None
     count: int = 0
     _ranges: list[tuple[int, int]] = field(default_factory=list)  # first and last number of each range
     _last: int = 0
@@ -30,26 +36,42 @@ class LineNumbers:
         if number == self._last:
             return
         self.count += 1
-        if self._ranges and self._last == number - 1 == self._ranges[-1][1]:
+        if self._ranges and self._last == number - 1 == self._ranges[-1][1] and self._same_file(number):
             self._ranges[-1] = (self._ranges[-1][0], number)
         elif len(self._ranges) < _MAX_RANGES:
             self._ranges.append((number, number))
         self._last = number
 
     def __str__(self) -> str:
-        """Return a text such as `1-50, 73 and 8 more`."""
-        names = ", ".join(f"{first:,}" if first == last else f"{first:,}-{last:,}" for first, last in self._ranges)
+        """Return a text such as `1-50, 73 and 8 more`. With several files: `1-50 of a.jsonl, 3 of b.csv`."""
+        names = ", ".join(self._range_name(first, last) for first, last in self._ranges)
         more = self.count - sum(last - first + 1 for first, last in self._ranges)
         return f"{names} and {more:,} more" if more else names
 
+    def _same_file(self, number: int) -> bool:
+        """Return whether a line is in the file of the line before it."""
+        return self.places is None or self.places.of(number)[1] > 1
+
+    def _range_name(self, first: int, last: int) -> str:
+        file = ""
+        if self.places is not None:
+            file = f" of {self.places.file_of(first)}"
+            first, last = self.places.of(first)[1], self.places.of(last)[1]
+        return (f"{first:,}" if first == last else f"{first:,}-{last:,}") + file
+
 
 class BadLines:
-    """Bad lines in order. Equal faults are one entry. It keeps `MAX_ENTRIES` entries, and the other lines' numbers."""
+    """Bad lines in order. Equal faults are one entry. It keeps `MAX_ENTRIES` entries, and the other lines' numbers.
 
-    def __init__(self) -> None:
+    Args:
+        places: Places of the lines. None if there is only one file.
+    """
+
+    def __init__(self, places: FilePlaces | None = None) -> None:
         self.count = 0
+        self._places = places
         self._entries: dict[str, LineNumbers] = {}  # fault -> the lines that have it
-        self._other = LineNumbers()  # lines with a fault that has no entry
+        self._other = LineNumbers(places)  # lines with a fault that has no entry
         self._chars = 0
 
     def add(self, number: int, faults: str) -> None:
@@ -59,7 +81,7 @@ class BadLines:
             entry = self._entries.get(fault)
             if entry is None and len(self._entries) < MAX_ENTRIES and self._chars + len(fault) <= MAX_CHARS:
                 self._chars += len(fault)
-                entry = self._entries[fault] = LineNumbers()
+                entry = self._entries[fault] = LineNumbers(self._places)
             (entry or self._other).add(number)
 
     def describe(self) -> str:
@@ -74,14 +96,15 @@ class BadLines:
 
 @dataclass(frozen=True)
 class FileReport:
-    """Result of the first pass over a prompt file."""
+    """Result of the first pass over a prompt file, or over several files that become one job."""
 
-    name: str  # the file's name for messages
+    name: str  # the file's name for messages; of several files, the first one's name and their number
     format: Format
     num_lines: int  # number of lines that are not blank, including bad ones
     bad_lines: BadLines
-    digest: str  # hash of the file's bytes, hexadecimal
+    digest: str  # hash of the content, hexadecimal; with several files, of their names too
     notes: Notes = field(default_factory=Notes)
+    num_files: int = 1
 
     def notices(self) -> list[str]:
         """Return one sentence per field that has no effect."""

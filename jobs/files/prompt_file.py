@@ -1,20 +1,22 @@
-"""Read a prompt file twice in constant memory: first to check every line, then to return the prompts."""
+"""Read prompt files twice in constant memory: first to check every line, then to return the prompts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from jobs.errors import InvalidInput
+from jobs.files.file_pass import FilePass
 from jobs.files.file_report import BadLines, FileReport
-from jobs.files.formats.line_decoder import LineDecoder, LineRules
+from jobs.files.formats.line_decoder import LineRules
 from jobs.files.reading.container import Container
-from jobs.files.reading.row import RefusedRow, Rows, TemplatedRow
 from jobs.files.reading.row_reader import ReadingOptions, RowReader
-from jobs.files.reading.source import open_source
+from jobs.files.sources.source import open_source
+from jobs.files.sources.source_names import source_names
 from jobs.records.prompt import Prompt
 
 _FIRST_LINES = 100
@@ -35,45 +37,54 @@ class CheckedFile:
 class PromptFile:
     """Prompts in the native or the OpenAI Batch format, in any container. Made by `PromptFile.open`.
 
-    It is a context manager: the end of the `with` block removes the copy of standard input.
+    Several files count as one, in their order. It is a context manager: the end of the `with` block removes the copy of
+    standard input.
 
     Args:
-        reader: Reader of the file's rows.
-        close: Frees the file's resources.
+        paths: Paths of the files.
+        readers: One reader of rows per file.
+        close: Frees the files' resources.
     """
 
-    def __init__(self, reader: RowReader, close: Callable[[], None]) -> None:
-        self.name = reader.name  # for messages and for the job
-        self._reader = reader
+    def __init__(self, paths: Sequence[str], readers: Sequence[RowReader], close: Callable[[], None]) -> None:
+        self.paths = tuple(paths)  # as opened; `-` is standard input
+        self.names = tuple(reader.name for reader in readers)  # for messages
+        self.name = _name_of(self.names)  # for messages and for the job
+        self._readers = tuple(readers)
         self._close = close
 
     @classmethod
-    def open(cls, path: str, stdin: BinaryIO, options: ReadingOptions | None = None) -> Self:
-        """Open a file, or `stdin` for the path `-`, and recognise its container.
+    def open(cls, said: str | Sequence[str], stdin: BinaryIO, options: ReadingOptions | None = None) -> Self:
+        """Open files, or `stdin` for the path `-`, and recognise their containers.
 
         Args:
-            path: Path of the file.
+            said: A path, or several. A path may be a pattern such as `more/*.csv` (`source_names`).
             stdin: Standard input. It is read only for the path `-`.
-            options: How to read the file, as far as the user says.
+            options: How to read the files, as far as the user says.
 
         Raises:
-            InvalidInput: The file is missing, a directory, or not readable, or it holds no prompts.
+            InvalidInput: A file is missing, a directory, or not readable, or it holds no prompts. Or a pattern matches
+                no file, or a file is named twice.
         """
-        source = open_source(path, stdin)
-        try:
-            return cls(RowReader.of(source.name, source.open_again, options or ReadingOptions()), source.close)
-        except BaseException:
-            source.close()
-            raise
+        options = options or ReadingOptions()
+        paths = source_names([said] if isinstance(said, str) else said)
+        readers: list[RowReader] = []
+        with ExitStack() as opened:
+            for path in paths:
+                source = open_source(path, stdin)
+                opened.callback(source.close)
+                row_prompts = readers[0].row_prompts if readers else None
+                readers.append(RowReader.of(source.name, source.open_again, options, row_prompts))
+            return cls(paths, readers, opened.pop_all().close)
 
     @property
-    def container(self) -> Container:
-        """Format of the file that holds the rows."""
-        return self._reader.container
+    def containers(self) -> list[Container]:
+        """Formats of the files that hold the rows, each once, in the files' order."""
+        return list(dict.fromkeys(reader.container for reader in self._readers))
 
     def columns(self) -> list[str]:
-        """Return the keys of the file's first row, before a template is applied. Empty if that row is no object."""
-        return self._reader.columns()
+        """Return the keys of the first file's first row, before a template is applied. Empty if it is no object."""
+        return self._readers[0].columns()
 
     def __enter__(self) -> Self:
         return self
@@ -93,57 +104,60 @@ class PromptFile:
         Raises:
             InvalidInput: The file cannot be submitted (`FileReport.require_valid`).
         """
-        decoder = LineDecoder(rules)
-        num_lines, bad_lines = 0, BadLines()
-        with self._reader.rows() as lines:
-            for number, prompt in _decoded(lines, decoder):
-                num_lines += 1
-                if prompt.invalid is not None:
-                    bad_lines.add(number, prompt.invalid)
-        report = FileReport(self.name, decoder.format, num_lines, bad_lines, lines.digest, decoder.notes)
+        lines = FilePass(self._readers, rules)
+        num_lines, bad_lines = 0, BadLines(lines.places)
+        for number, prompt in lines:
+            num_lines += 1
+            if prompt.invalid is not None:
+                bad_lines.add(number, prompt.invalid)
+        report = FileReport(
+            self.name, lines.decoder.format, num_lines, bad_lines, lines.digest, lines.decoder.notes, len(self._readers)
+        )
         report.require_valid(skip_invalid)
-        return CheckedFile(report, lambda: self._prompts(report, LineDecoder(rules), skip_invalid))
+        return CheckedFile(
+            report, lambda: self._prompts(report, lines.digests, FilePass(self._readers, rules), skip_invalid)
+        )
 
-    def faults(self, rules: LineRules) -> Iterator[tuple[int, list[str]]]:
-        """Make another pass, and iterate over the bad lines: number in the file, faults.
+    def faults(self, rules: LineRules) -> Iterator[tuple[str | None, int, list[str]]]:
+        """Make another pass, and iterate over the bad lines: file, number in the file, faults.
+
+        The file is None if there is only one.
 
         Raises:
-            InvalidInput: The file cannot be read.
+            InvalidInput: A file cannot be read.
         """
-        with self._reader.rows() as rows:
-            for number, prompt in _decoded(rows, LineDecoder(rules)):
-                if prompt.invalid is not None:
-                    yield number, prompt.invalid.split("\n")
+        lines = FilePass(self._readers, rules)
+        for number, prompt in lines:
+            if prompt.invalid is not None:
+                file, in_file = (None, number) if lines.places is None else lines.places.of(number)
+                yield file, in_file, prompt.invalid.split("\n")
 
     def first_model(self) -> str | None:
-        """Return the model that the first lines name, or None. Raises `InvalidInput` if the file cannot be read."""
-        decoder = LineDecoder()
-        with self._reader.rows() as rows:
-            for _ in islice(_decoded(rows, decoder), _FIRST_LINES):
-                if decoder.notes.models:
-                    return next(iter(decoder.notes.models))
+        """Return the model that the first lines name, or None. Raises `InvalidInput` if a file cannot be read."""
+        lines = FilePass(self._readers, LineRules())
+        for _ in islice(lines, _FIRST_LINES):
+            if lines.decoder.notes.models:
+                return next(iter(lines.decoder.notes.models))
         return None
 
-    def _prompts(self, report: FileReport, decoder: LineDecoder, skip_invalid: bool) -> Iterator[Prompt]:
-        """Make the second pass. Raises `InvalidInput` if the file has changed since `report` was made."""
-        with self._reader.rows() as lines:
-            for _, prompt in _decoded(lines, decoder):
-                if prompt.index >= report.num_lines or (prompt.invalid is not None and not skip_invalid):
-                    raise self._changed()
-                yield prompt
-        if lines.digest != report.digest:
-            raise self._changed()
+    def _prompts(
+        self, report: FileReport, digests: Sequence[str], lines: FilePass, skip_invalid: bool
+    ) -> Iterator[Prompt]:
+        """Make the second pass. Raises `InvalidInput` if a file has changed since `report` was made."""
+        for _, prompt in lines:
+            if prompt.index >= report.num_lines or (prompt.invalid is not None and not skip_invalid):
+                raise _changed(lines.file)
+            yield prompt
+        for reader, before, now in zip(self._readers, digests, lines.digests, strict=True):
+            if now != before:
+                raise _changed(reader.name)
 
-    def _changed(self) -> InvalidInput:
-        return InvalidInput(f"{self.name} changed while it was being read.", "Submit it again once it is complete.")
+
+def _name_of(files: Sequence[str]) -> str:
+    """Return one name for files: `a.jsonl`, or `a.jsonl and 2 more files`."""
+    more = len(files) - 1
+    return f"{files[0]} and {more:,} more file{'s' if more > 1 else ''}" if more else files[0]
 
 
-def _decoded(rows: Rows, decoder: LineDecoder) -> Iterator[tuple[int, Prompt]]:
-    """Iterate over (row's number in the source, prompt)."""
-    for index, (number, row) in enumerate(rows):
-        if isinstance(row, RefusedRow):
-            yield number, decoder.refused(index, number, row.reason)
-        elif isinstance(row, TemplatedRow):
-            yield number, decoder.with_columns(decoder.decode(row.line, index, number), row.columns, row.row)
-        else:
-            yield number, decoder.decode(row, index, number)
+def _changed(name: str) -> InvalidInput:
+    return InvalidInput(f"{name} changed while it was being read.", "Submit it again once it is complete.")

@@ -55,7 +55,7 @@ class NewJob(msgspec.Struct, frozen=True):
     deadline_seconds: float | None = None  # max seconds from `open` to the end; then the job ends as `expired`
     added_lines: int = 0  # number of lines in `num_lines` that `extend` added; they are in shards of their own
     added_shards: int = 0
-    has_columns: bool = False  # True if lines have columns, which results bring back
+    has_columns: bool = False  # True if lines have columns or a source, which results bring back
     key: str | None = None  # submission key: submissions with the same key are one job (`Submissions.claim`)
 
     @property

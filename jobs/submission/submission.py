@@ -128,7 +128,7 @@ def _spec(report: FileReport, options: SubmitOptions, key: str | None) -> NewJob
         created_at=created_at,
         priority=options.priority,
         deadline_seconds=options.deadline_seconds,
-        has_columns=bool(report.notes.columns),
+        has_columns=bool(report.notes.columns) or report.num_files > 1,
         key=key,
     )
 

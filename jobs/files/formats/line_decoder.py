@@ -8,6 +8,7 @@ from itertools import filterfalse
 
 import msgspec
 
+from jobs.files.file_places import FilePlaces
 from jobs.files.formats.fields import Faults, Notes
 from jobs.files.formats.json_line import Json, LineInvalid, decode_object, raw_columns, shown
 from jobs.files.formats.model_checks import check_against_card, same_model
@@ -20,7 +21,6 @@ from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Endpoint, Prompt
 
 MAX_NUMBER_DIGITS = 12  # an id with this many digits or more is not taken for a line number
-
 
 BEFORE = 0  # line number for a line of the job that is not in the file
 
@@ -54,10 +54,12 @@ class LineDecoder:
 
     Args:
         rules: What the lines are checked against.
+        places: Places of lines whose numbers run on over several files. None if there is one file.
     """
 
-    def __init__(self, rules: LineRules = LineRules()) -> None:
+    def __init__(self, rules: LineRules = LineRules(), places: FilePlaces | None = None) -> None:
         self.notes = Notes()
+        self._places = places
         self._rules = rules
         self._faults = Faults()  # of the current line
         self._last_model: str | None = None  # the name that was checked last, because most files name one model
@@ -78,8 +80,9 @@ class LineDecoder:
         Args:
             line: Bytes of the line. White space around the JSON is ignored.
             index: Position of the line among the non-blank lines, from 0.
-            number: Line number in the file, from 1. A good native line without an id gets `number` as its id, plus the
-                highest number of `after`. A bad line without its own id gets `number` as its `line`.
+            number: Line number in the file, from 1. With several files, it runs on over them. A good native line
+                without an id gets `number` as its id, plus the highest number of `after`. A bad line without its own
+                id gets `number` as its `line`.
         """
         try:
             original = decode_object(line)
@@ -146,10 +149,7 @@ class LineDecoder:
         self, format: NativeFormat | OpenAIFormat, said: dict[str, Json], place: tuple[int, str], faults: Faults
     ) -> Prompt | None:
         if format is not self._chosen:
-            faults.found.append(
-                f"the line is in the {_TITLES[format.name]} format, but the file's first line is in the "
-                f"{_TITLES[self.format]} format; a file must use one format"
-            )
+            faults.found.append(self._two_formats(format.name))
             return None
         model = format.model_of(said)
         if model is not None and model != self._last_model:
@@ -175,7 +175,20 @@ class LineDecoder:
         if earlier == BEFORE:
             raise LineInvalid(f"the id {shown(id)} is already in the job; ids must be unique in a job")
         if earlier is not None:
-            raise LineInvalid(f"the id {shown(id)} is also the id of line {earlier:,}; ids must be unique in a file")
+            place, whole = f"line {earlier:,}", "a file"
+            if self._places is not None:
+                place = f"line {self._places.of(earlier)[1]:,} of {self._places.file_of(earlier)}"
+                whole = "the files of a job"
+            raise LineInvalid(f"the id {shown(id)} is also the id of {place}; ids must be unique in {whole}")
+
+    def _two_formats(self, found: str) -> str:
+        first, whole = "the file's first line", "a file"
+        if self._places is not None:
+            first, whole = f"the first line of {self._places.file_of(1)}", "the files of a job"
+        return (
+            f"the line is in the {_TITLES[found]} format, but {first} is in the {_TITLES[self.format]} format; "
+            f"{whole} must use one format"
+        )
 
 
 def _bad(index: int, own_id: str | None, number: int, endpoint: Endpoint, reason: str) -> Prompt:

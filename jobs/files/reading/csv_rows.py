@@ -6,6 +6,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import BinaryIO
 
 import msgspec
@@ -48,7 +49,7 @@ def csv_rows(stream: BinaryIO, name: str, delimiter: str) -> Iterator[Row]:
     """Yield each row after the header, with its number from 1. Every value is text.
 
     Args:
-        stream: UTF-8, with or without a byte order mark.
+        stream: UTF-8, with or without a byte order mark. It stays open.
         name: The source's name for messages.
         delimiter: Character between cells.
 
@@ -80,6 +81,9 @@ def csv_rows(stream: BinaryIO, name: str, delimiter: str) -> Iterator[Row]:
             f"{name} is not valid CSV after row {number:,}: {_reason(error)}.",
             "Correct the row, or name the format with --input-format.",
         ) from None
+    finally:
+        with suppress(ValueError):  # the caller has closed the stream already
+            text.detach()  # so that the stream stays open
 
 
 def _reason(error: csv.Error) -> str:

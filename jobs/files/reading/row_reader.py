@@ -44,13 +44,21 @@ class RowReader:
     row_prompts: RowPrompts | None  # None: the rows are lines of prompts already
 
     @classmethod
-    def of(cls, name: str, open_again: Callable[[], BinaryIO], options: ReadingOptions) -> Self:
+    def of(
+        cls,
+        name: str,
+        open_again: Callable[[], BinaryIO],
+        options: ReadingOptions,
+        row_prompts: RowPrompts | None = None,
+    ) -> Self:
         """Recognise the container of a source.
 
         Args:
             name: The source's name for messages. Its ending matters only for plain text and CSV of one column.
             open_again: Opens the source at its start, as a seekable stream.
             options: The user's options.
+            row_prompts: Makes prompts of the rows. None to make it of `options`. Files of one job share it, because it
+                has a helper process.
 
         Raises:
             InvalidInput: The source cannot be read, or holds no prompts. The message says what the source is.
@@ -65,7 +73,8 @@ class RowReader:
             container = recognise(head, name)
             if container is Container.JSONL and options.prompts.template is None:
                 refuse_lines(head, name)
-        row_prompts = RowPrompts(options.prompts) if options.prompts.changes_rows else None
+        if row_prompts is None and options.prompts.changes_rows:
+            row_prompts = RowPrompts(options.prompts)
         return cls(name, container, _delimiter(container, head, options), open_again, row_prompts)
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Find the columns of a job's lines, to bring them back beside the results."""
+"""Find what a job's lines said beside their prompts, to bring it back beside the results."""
 
 from __future__ import annotations
 
@@ -12,8 +12,18 @@ from jobs.records.prompt import NO_COLUMNS
 from jobs.stores.protocol import JobStore
 
 
+class LineInput(msgspec.Struct, frozen=True):
+    """What a line said beside its prompt."""
+
+    columns: msgspec.Raw = NO_COLUMNS  # its columns as one JSON object
+    source: str | None = None  # its file, if the job was made of several
+
+
+NO_INPUT = LineInput()
+
+
 class KeptColumns:
-    """Reads the columns of a job's lines, one shard at a time. Call `of` with rising indexes.
+    """Reads the columns and sources of a job's lines, one shard at a time. Call `of` with rising indexes.
 
     Args:
         store: Store of the job.
@@ -23,18 +33,19 @@ class KeptColumns:
     def __init__(self, store: JobStore, job: Job) -> None:
         self._store = store
         self._job = job
-        self._columns: dict[int, msgspec.Raw] = {}  # of the current shard: line index -> columns
+        self._inputs: dict[int, LineInput] = {}  # of the current shard: line index -> input
         self._next_shard = 0
         self._last_line = -1  # highest index of a line that has been read
 
-    def of(self, index: int) -> msgspec.Raw:
-        """Return a line's columns as one JSON object. `NO_COLUMNS` if the line has none, or its input is lost."""
+    def of(self, index: int) -> LineInput:
+        """Return a line's columns and source. `NO_INPUT` if the line's input is lost."""
         while self._last_line < index and self._next_shard < self._job.spec.num_shards:
             self._read(ShardRef(self._job.id, self._next_shard))
             self._next_shard += 1
-        return self._columns.get(index, NO_COLUMNS)
+        return self._inputs.get(index, NO_INPUT)
 
     def _read(self, shard: ShardRef) -> None:
         with suppress(JobNotFound), self._store.damage.skipping():
-            self._columns = {prompt.index: prompt.columns for prompt, _ in self._store.jobs.lines(shard)}
-            self._last_line = max(self._columns, default=self._last_line)
+            lines = self._store.jobs.lines(shard)
+            self._inputs = {prompt.index: LineInput(prompt.columns, prompt.source) for prompt, _ in lines}
+            self._last_line = max(self._inputs, default=self._last_line)

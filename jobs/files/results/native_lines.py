@@ -6,17 +6,18 @@ from typing import Any
 
 import msgspec
 
+from jobs.files.results.kept_columns import NO_INPUT, LineInput
 from jobs.records.completion import Completion
 from jobs.records.prompt import NO_COLUMNS
 
 _encode = msgspec.json.Encoder().encode
 
 
-def native_line(completion: Completion, columns: msgspec.Raw = NO_COLUMNS) -> bytes:
+def native_line(completion: Completion, kept: LineInput = NO_INPUT) -> bytes:
     """Format one result as a line of JSON, including the newline.
 
-    It has `token_ids` only if the line requested them, and `line` only for a bad line without its own id. `input` has
-    the line's columns, if there are any.
+    It has `token_ids` only if the line requested them, and `line` only for a bad line without its own id. `source`
+    has the line's file, if the job was made of several files. `input` has the line's columns, if there are any.
     """
     result: dict[str, Any] = {
         "id": completion.id if completion.line is None else None,
@@ -29,6 +30,8 @@ def native_line(completion: Completion, columns: msgspec.Raw = NO_COLUMNS) -> by
         result["token_ids"] = completion.token_ids
     if completion.line is not None:
         result["line"] = completion.line
-    if columns != NO_COLUMNS:
-        result["input"] = columns
+    if kept.source is not None:
+        result["source"] = kept.source
+    if kept.columns != NO_COLUMNS:
+        result["input"] = kept.columns
     return _encode(result) + b"\n"

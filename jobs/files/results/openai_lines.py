@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from jobs.files.results.kept_columns import NO_INPUT, LineInput
 from jobs.files.results.response_objects import response_object
 from jobs.records.completion import Completion, ErrorCode, LineError
 from jobs.records.job import Job
@@ -29,11 +30,11 @@ _STATUS_CODES = {
 _CODES = {ErrorCode.PROMPT_TOO_LONG: "context_length_exceeded"}  # the service's own names
 
 
-def openai_line(completion: Completion, job: Job, columns: msgspec.Raw = NO_COLUMNS) -> bytes:
+def openai_line(completion: Completion, job: Job, kept: LineInput = NO_INPUT) -> bytes:
     """Format one result, a completion or an error, as a line of JSON, including the newline.
 
-    A bad line without its own `custom_id` has null as `custom_id`, and its line number in `line`. `input` has the keys
-    that stood beside those of the format, if there are any.
+    A bad line without its own `custom_id` has null as `custom_id`, and its line number in `line`. `source` has the
+    line's file, if the job was made of several files. `input` has the keys that stood beside those of the format.
     """
     key = hashlib.blake2b(f"{job.id}/{completion.index}".encode(), digest_size=12).hexdigest()
     response: dict[str, Any] | None = None
@@ -48,8 +49,10 @@ def openai_line(completion: Completion, job: Job, columns: msgspec.Raw = NO_COLU
     result: dict[str, Any] = {"id": f"batch_req_{key}", "custom_id": custom_id, "response": response, "error": error}
     if completion.line is not None:
         result["line"] = completion.line
-    if columns != NO_COLUMNS:
-        result["input"] = columns
+    if kept.source is not None:
+        result["source"] = kept.source
+    if kept.columns != NO_COLUMNS:
+        result["input"] = kept.columns
     return _encode(result) + b"\n"
 
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
-
 from jobs.errors import InvalidInput, ResultsMissing
+from jobs.files.results.kept_columns import NO_INPUT, LineInput
 from jobs.files.results.missing_lines import MissingLines
 from jobs.files.results.native_lines import native_line
 from jobs.files.results.openai_lines import openai_line
-from jobs.files.writing.destination import Destination, Output
+from jobs.files.results.output_file import OutputFile, is_replaceable
 from jobs.records.completion import Completion
 from jobs.records.job import Job
-from jobs.records.prompt import NO_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -30,18 +28,18 @@ class ResultCounts:
     missing_lines: str = ""  # the missing lines as text, such as `lines 17 to 32`
 
 
-def default_errors(output: Destination) -> Destination:
+def default_errors_path(output: Path) -> Path:
     """Return the default file for failed lines of an OpenAI job: `results.jsonl` gives `results.errors.jsonl`."""
-    return output.sibling(PurePosixPath(output.name).name.removesuffix(".jsonl") + ".errors.jsonl")
+    return output.with_name(output.name.removesuffix(".jsonl") + ".errors.jsonl")
 
 
 def write_results(
     completions: Iterable[Completion],
     job: Job,
-    output: Destination | BinaryIO,
-    errors: Destination | None = None,
+    output: Path | BinaryIO,
+    errors: Path | None = None,
     partial: bool = False,
-    columns_of: Callable[[int], msgspec.Raw] | None = None,
+    input_of: Callable[[int], LineInput] | None = None,
 ) -> ResultCounts:
     """Write results in the order of `completions`, in constant memory. A file appears complete or not at all.
 
@@ -49,7 +47,7 @@ def write_results(
     once more.
 
     In the OpenAI format, `output` gets the completed lines and `errors` the failed ones, as in OpenAI's service.
-    Without `errors`, failed lines go to the stream if `output` is a stream, else to `default_errors`. The default
+    Without `errors`, failed lines go to the stream if `output` is a stream, else to `default_errors_path`. The default
     file is written only if a line failed or the file exists already.
 
     Args:
@@ -58,7 +56,8 @@ def write_results(
         output: A file, or a binary stream that stays open.
         errors: File for failed lines.
         partial: True to write the results that exist, even if the job has ended and lines are missing.
-        columns_of: Returns the columns of the line with an index, which go into `input`. None if no line has columns.
+        input_of: Returns the columns of the line with an index, which go into `input`, and its file, which goes into
+            `source`. None if no line has either.
 
     Raises:
         ResultsMissing: The job has ended, and `completions` lacks some of its lines.
@@ -68,30 +67,30 @@ def write_results(
     After any of these errors, a file that existed before is unchanged.
     """
     native = job.spec.format == "native"
-    bad_to = errors
-    if isinstance(output, Destination):
+    errors_path = errors
+    if isinstance(output, Path):
         _check_different(output, errors)
         if errors is None and not native:
-            bad_to = default_errors(output)
+            errors_path = default_errors_path(output)
     completed = failed = 0
     with ExitStack() as files:
-        results = files.enter_context(output.open()) if isinstance(output, Destination) else output
-        bad: Output | None = None
-        if bad_to is not None and (errors is not None or bad_to.exists()):
-            bad = files.enter_context(bad_to.open())
+        results = files.enter_context(OutputFile(output)) if isinstance(output, Path) else output
+        bad: OutputFile | None = None
+        if errors_path is not None and (errors is not None or errors_path.exists()):
+            bad = files.enter_context(OutputFile(errors_path))
         missing = MissingLines(job.spec.num_lines)
         for completion in missing.watch(completions):
-            columns = NO_COLUMNS if columns_of is None else columns_of(completion.index)
-            line = native_line(completion, columns) if native else openai_line(completion, job, columns)
+            kept = NO_INPUT if input_of is None else input_of(completion.index)
+            line = native_line(completion, kept) if native else openai_line(completion, job, kept)
             if completion.error is None:
                 completed += 1
                 results.write(line)
                 continue
             failed += 1
-            if native or bad_to is None:
+            if native or errors_path is None:
                 results.write(line)
-            if bad_to is not None:
-                bad = bad or files.enter_context(bad_to.open())
+            if errors_path is not None:
+                bad = bad or files.enter_context(OutputFile(errors_path))
                 bad.write(line)
         lost = missing.count if job.state.ended else 0
         if lost and not partial:
@@ -99,6 +98,6 @@ def write_results(
     return ResultCounts(completed, failed, lost, str(missing) if lost else "")
 
 
-def _check_different(output: Destination, errors: Destination | None) -> None:
-    if errors is not None and errors.is_same(output):
-        raise InvalidInput(f"Results and errors cannot both go to {output.name}.", "Give --errors another file.")
+def _check_different(output: Path, errors: Path | None) -> None:
+    if errors is not None and errors.resolve() == output.resolve() and is_replaceable(output):
+        raise InvalidInput(f"Results and errors cannot both go to {output}.", "Give --errors another file.")

@@ -39,7 +39,8 @@ def open_source(path: str, stdin: BinaryIO) -> Source:
     try:
         mode = Path(path).stat().st_mode
         if stat.S_ISDIR(mode):
-            raise InvalidInput(f"{path} is a directory, not a file of prompts.")
+            hint = f"Name the files in it, such as '{path.rstrip('/')}/*.jsonl'."
+            raise InvalidInput(f"{path} is a directory, not a file of prompts.", hint)
         stream = _open(path)
     except FileNotFoundError:
         raise InvalidInput(f"There is no file {path}.", "Give a JSONL file, or - for standard input.") from None

@@ -1,0 +1,70 @@
+"""One pass over the lines of one or several files, which become the lines of one job."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from jobs.files.file_places import FilePlaces
+from jobs.files.formats.line_decoder import LineDecoder, LineRules
+from jobs.files.reading.row import RefusedRow, TemplatedRow
+from jobs.files.reading.row_reader import RowReader
+from jobs.records.prompt import Prompt
+
+
+class FilePass:
+    """Decodes the lines of files. Iterate over it once.
+
+    The numbers of lines run on over the files: if the first file ends with line 10, the second begins with number 11.
+
+    Args:
+        readers: Readers of the files, at least one.
+        rules: What the lines are checked against.
+    """
+
+    def __init__(self, readers: Sequence[RowReader], rules: LineRules) -> None:
+        self.places = FilePlaces() if len(readers) > 1 else None
+        self.decoder = LineDecoder(rules, self.places)
+        self.digests: list[str] = []  # one hash per file that has been read to its end
+        self.file = ""  # name of the file that is being read
+        self._readers = readers
+
+    def __iter__(self) -> Iterator[tuple[int, Prompt]]:
+        """Iterate over (number, prompt). With several files, each prompt names its file in `source`.
+
+        Raises:
+            InvalidInput: A file cannot be read.
+        """
+        index = number = 0
+        for reader in self._readers:
+            start, self.file = number, reader.name
+            if self.places is not None:
+                self.places.begin(reader.name, start)
+            with reader.rows() as rows:
+                for in_file, row in rows:
+                    number = start + in_file
+                    if isinstance(row, RefusedRow):
+                        prompt = self.decoder.refused(index, number, row.reason)
+                    elif isinstance(row, TemplatedRow):
+                        prompt = self.decoder.decode(row.line, index, number)
+                        prompt = self.decoder.with_columns(prompt, row.columns, row.row)
+                    else:
+                        prompt = self.decoder.decode(row, index, number)
+                    index += 1
+                    yield number, prompt if self.places is None else _with_source(prompt, reader.name, in_file)
+            self.digests.append(rows.digest)
+
+    @property
+    def digest(self) -> str:
+        """Hash of all files that have been read, in hexadecimal. With several files, it includes their names."""
+        if self.places is None:
+            return "".join(self.digests)
+        facts = [(reader.name, digest) for reader, digest in zip(self._readers, self.digests, strict=True)]
+        return hashlib.blake2b(msgspec.json.encode(facts), digest_size=16).hexdigest()
+
+
+def _with_source(prompt: Prompt, source: str, number: int) -> Prompt:
+    line = None if prompt.line is None else number
+    return msgspec.structs.replace(prompt, source=source, line=line)
