@@ -72,6 +72,18 @@ class Settings(msgspec.Struct, frozen=True):
             raise InvalidInput(f"Unknown setting in the environment: {names}.", f"Known: {', '.join(cls.env_names())}.")
         return cls(**{name: _read(name, text, cls.__annotations__[name]) for name, text in given.items()})
 
+    def with_values(self, values: Mapping[str, object]) -> Settings:
+        """Return these settings with other values of some fields.
+
+        Raises:
+            InvalidInput: A value is not of its field's type.
+        """
+        for name, value in values.items():
+            kind, in_words = _KINDS[self.__annotations__[name]]
+            if type(value) is not kind:
+                raise InvalidInput(f"`{name}` is {value!r}; it must be {in_words}.")
+        return msgspec.structs.replace(self, **values)
+
     @staticmethod
     def server_is_named(environ: Mapping[str, str] = os.environ) -> bool:
         """Return whether the environment names a Redis server. If not, `run` starts its own."""

@@ -32,14 +32,12 @@ from cli.store import open_client, open_store_to_watch
 from jobs.duration import parse_duration
 from jobs.errors import OutputNotWritable
 from jobs.exit_codes import ExitCode
-from jobs.files.file_report import FileReport
 from jobs.files.prompt_file import PromptFile
 from jobs.files.reading.row_reader import ReadingOptions
 from jobs.records.job import Job
 from jobs.records.sampling import SamplingSettings
-from jobs.settings import Settings
 from jobs.submission.submission import Submitted
-from jobs.submission.submit_options import LineOptions, SubmitOptions, fingerprint_of
+from jobs.submission.submit_options import LineOptions, SubmitOptions, submission_key
 
 MAX_KEY_CHARS = 200
 
@@ -52,11 +50,6 @@ def _check_key(_ctx: click.Context, _param: click.Parameter, key: str | None) ->
 
 def _parse_deadline(_ctx: click.Context, _param: click.Parameter, text: str | None) -> float | None:
     return None if text is None else parse_duration(text)
-
-
-def _key_of(said: str | None, report: FileReport, settings: Settings, options: SubmitOptions) -> str:
-    """Return the submission's key. A user's key never equals a key made from the content."""
-    return f"said:{said}" if said is not None else f"content:{fingerprint_of(report, settings.model, options)}"
 
 
 def _refuse_conflicts(
@@ -199,7 +192,7 @@ def command(
         if dry_run:
             console.say(f"{checked.report.num_lines:,} lines can be submitted. Nothing was stored.")
             return ExitCode.DONE
-        key = None if new else _key_of(idempotency_key, checked.report, settings, options)
+        key = None if new else submission_key(idempotency_key, checked.report, settings.model, options)
         submitted = client.submit(checked, options, key)
     _report(console, submitted, reuse)
     if not wait:

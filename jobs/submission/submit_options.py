@@ -50,3 +50,11 @@ def fingerprint_of(report: FileReport, model: str, options: SubmitOptions, quant
     if options.lines.strict_model or options.lines.keep is not None:
         facts += [options.lines.strict_model, options.lines.keep]
     return hashlib.blake2b(msgspec.json.encode(facts), digest_size=10).hexdigest()
+
+
+def submission_key(said: str | None, report: FileReport, model: str, options: SubmitOptions) -> str:
+    """Return the key of a submission: the user's own, or else one of its content (`fingerprint_of`).
+
+    A user's key never equals a key made from the content.
+    """
+    return f"said:{said}" if said is not None else f"content:{fingerprint_of(report, model, options)}"

@@ -11,7 +11,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TOUR = REPOSITORY / "docs" / "tour.md"
-PACKAGES = ("cli", "engine", "jobs", "model", "worker")
+PACKAGES = ("cli", "engine", "jobs", "model", "qwen_batch", "worker")
 STOP = re.compile(r"^\| `([^`]+)` \| (?:`([^`]+)`|the script) \| (.+) \|$")
 NAME = re.compile(r"`(\w+(?:\.\w+)?)`")
 STOPS = [match.groups() for line in TOUR.read_text(encoding="utf-8").splitlines() if (match := STOP.match(line))]

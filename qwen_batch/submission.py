@@ -1,0 +1,90 @@
+"""The arguments of `submit`, and what they mean to the client of the queue."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+from jobs.errors import InvalidInput
+from jobs.files.formats import values
+from jobs.files.formats.fields import Faults, Notes, read_settings
+from jobs.files.reading.container import Container
+from jobs.files.reading.row_prompts import PromptOptions
+from jobs.files.reading.row_reader import ReadingOptions
+from jobs.records.sampling import SamplingSettings
+
+
+class Sampling(TypedDict, total=False):
+    """Sampling settings of rows that set none themselves. docs/results-format.md has the ranges."""
+
+    max_tokens: int
+    min_tokens: int
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    presence_penalty: float
+    frequency_penalty: float
+    repetition_penalty: float
+    stop: str | Sequence[str]
+    stop_token_ids: Sequence[int]
+    ignore_eos: bool
+
+
+class SubmitArguments(Sampling, total=False):
+    """Arguments of `submit`, beside the rows. Each is an option of `qwen-batch submit` with the same meaning."""
+
+    model: str | None  # folder, hub id or name of a queue; None for the model that the rows or the environment name
+    template: str | None  # jinja2 text that makes a user's message of each row
+    system: str | None  # system message before messages that have none
+    raw: bool  # True: the template's text is a raw prompt
+    id_column: str | None  # column with the id of each row
+    keep: Sequence[str] | None  # columns that come back in the results; None for all of them
+    input_format: str | None  # format of a file, such as csv; None to recognise it
+    delimiter: str | None  # character between the cells of CSV; None to find it
+    seed: int  # random seed of rows without their own
+    skip_invalid: bool  # True: a bad row gets an error as its result
+    any_model: bool  # True: one model answers rows that name several models
+    strict_model: bool  # True: a row that names another model is bad
+    priority: int  # jobs with a higher priority run first
+    deadline_seconds: float | None  # max seconds until the job ends
+    reuse: bool  # True: copy completions of equal rows from earlier jobs
+    key: str | None  # submissions with the same key make only one job; None for a key made from the content
+    new: bool  # True: make a new job even if the same submission has made one
+
+
+def check_names(arguments: Mapping[str, object]) -> None:
+    """Raise `TypeError` if `submit` has no argument of a name. The message names the nearest one."""
+    known = SubmitArguments.__annotations__ | Sampling.__annotations__
+    for name in arguments:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            advice = f"Did you mean {near[0]!r}?" if near else f"Its arguments are {', '.join(known)}."
+            raise TypeError(f"submit() has no argument {name!r}. {advice}")
+
+
+def reading_of(arguments: SubmitArguments) -> ReadingOptions:
+    """Return how the rows are read. Raises `InvalidInput`."""
+    prompts = PromptOptions(
+        arguments.get("template"), arguments.get("system"), arguments.get("raw", False), arguments.get("id_column")
+    )
+    if prompts.raw and (prompts.template is None or prompts.system is not None):
+        raise InvalidInput("`raw` needs `template` and no `system`: a raw prompt has no messages.")
+    said = arguments.get("input_format")
+    if said is not None and said not in list(Container):
+        raise InvalidInput(f"`input_format` is {said!r}; it must be one of {', '.join(Container)}.")
+    return ReadingOptions(None if said is None else Container(said), arguments.get("delimiter"), prompts)
+
+
+def defaults_of(arguments: SubmitArguments) -> SamplingSettings:
+    """Return the sampling settings. Raises `InvalidInput` if a value is of another type or outside its range."""
+    fields: Mapping[str, Any] = arguments
+    said = {name: fields[name] for name in Sampling.__annotations__ if fields.get(name) is not None}
+    lists = {name: list(value) for name, value in said.items() if isinstance(value, tuple)}
+    faults = Faults()
+    settings, _ = read_settings(said | lists, (), faults, Notes())
+    defaults = faults.catch(values.settings, settings, default=SamplingSettings())
+    if faults.found:
+        raise InvalidInput(f"An argument cannot be used: {faults.found[0]}.")
+    return defaults

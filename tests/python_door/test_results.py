@@ -1,0 +1,128 @@
+"""Results come while the job runs: in the order of the rows, or as the rows finish."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from jobs.errors import ResultsMissing
+from jobs.records.job import Job, ShardRef
+from jobs.stores.memory.store import MemoryJobStore
+from jobs.stores.protocol import JobStore
+from qwen_batch.results import Result, ResultReader
+from testing.sample_jobs import completed, new_job, submit
+from tests.cli.acting_worker import WORKER, run_job
+
+Step = Callable[[], object]
+
+
+@pytest.fixture
+def store() -> JobStore:
+    """A store with a job of 40 lines in 20 shards."""
+    store = MemoryJobStore(time.time)
+    submit(store, new_job(lines=40, shard_size=2))
+    return store
+
+
+def finish(store: JobStore, shard: int) -> Step:
+    return lambda: run_job(store, "job-1", shards=shard + 1, first=shard)
+
+
+def finish_line(store: JobStore, line: int) -> Step:
+    """Write one line of a shard that is not finished."""
+
+    def write() -> None:
+        lease = store.work.lease(ShardRef("job-1", line // 2), WORKER, ttl_seconds=60)
+        assert lease is not None
+        store.work.write(lease, [completed(line)])
+        store.work.release(lease)
+
+    return write
+
+
+def reader(store: JobStore, steps: list[Step]) -> tuple[ResultReader, list[int]]:
+    """A reader whose every look at the job is followed by the next step. Returns the number of steps so far, too."""
+    taken = [0]
+
+    def check(_job: Job) -> None:
+        if taken[0] < len(steps):
+            steps[taken[0]]()
+            taken[0] += 1
+
+    return ResultReader(store.jobs, "job-1", check, poll_seconds=0.001), taken
+
+
+def lines_of(results: Iterator[Result]) -> list[int]:
+    return [int((result.id or "").removeprefix("line-")) for result in results]
+
+
+def test_results_in_order_wait_for_the_earlier_rows(store: JobStore) -> None:
+    order = [1, 0, *range(19, 1, -1)]
+    reading, taken = reader(store, [finish(store, shard) for shard in order])
+    results = reading.in_order()
+    assert next(results).id == "line-0"
+    assert taken == [2]
+    assert lines_of(results) == list(range(1, 40))
+
+
+def test_results_come_as_their_rows_finish(store: JobStore) -> None:
+    steps = [finish_line(store, 5), finish_line(store, 1), *(finish(store, shard) for shard in range(20))]
+    reading, taken = reader(store, steps)
+    results = reading.as_they_finish()
+    assert next(results).id == "line-5"
+    assert taken == [1]
+    assert next(results).id == "line-1"
+    assert taken == [2]
+    assert sorted(lines_of(results)) == sorted(set(range(40)) - {5, 1})
+
+
+def test_a_row_that_finishes_far_ahead_of_the_others_is_not_lost(store: JobStore) -> None:
+    reading, _ = reader(store, [finish(store, shard) for shard in (19, *range(19))])
+    assert sorted(lines_of(reading.as_they_finish())) == list(range(40))
+
+
+@pytest.mark.parametrize("order", ["in_order", "as_they_finish"])
+def test_a_cancelled_job_gives_an_error_for_each_row_that_did_not_run(store: JobStore, order: str) -> None:
+    reading, _ = reader(store, [finish(store, 0), lambda: store.control.request_cancel("job-1")])
+    results = list(getattr(reading, order)())
+    assert sorted(result.id for result in results) == sorted(f"line-{line}" for line in range(40))
+    done = [result for result in results if result.error is None]
+    assert [(result.id, result.completion) for result in done] == [
+        ("line-0", "answer to line-0"),
+        ("line-1", "answer to line-1"),
+    ]
+    assert {result.error.code for result in results if result.error} == {"cancelled"}
+
+
+@pytest.mark.parametrize("order", ["in_order", "as_they_finish"])
+def test_results_that_the_store_has_lost_are_named_at_the_end(store: JobStore, order: str) -> None:
+    run_job(store, "job-1")
+    kept = store.jobs.lines
+
+    class Lossy:
+        """A store that has lost two results."""
+
+        get = store.jobs.get
+
+        def lines(self, shard: ShardRef) -> object:
+            return [(prompt, None if prompt.index in (4, 9) else found) for prompt, found in kept(shard)]
+
+    results = getattr(ResultReader(Lossy(), "job-1", lambda _: None), order)()  # type: ignore[arg-type]
+    seen: list[str | None] = []
+    with pytest.raises(ResultsMissing, match="lacks 2 of 40 results of job job-1: lines 5, 10"):
+        seen.extend(result.id for result in results)
+    assert len(seen) == 38
+
+
+def test_a_result_has_the_fields_of_a_line_of_the_results(store: JobStore) -> None:
+    run_job(store, "job-1", fail=frozenset({"line-1"}))
+    good, bad = list(ResultReader(store.jobs, "job-1", lambda _: None).in_order())[:2]
+    assert (good.completion, good.finish_reason, good.usage and good.usage.completion_tokens, good.error) == (
+        "answer to line-0",
+        "stop",
+        1,
+        None,
+    )
+    assert (bad.completion, bad.error and bad.error.code, bad.input) == (None, "prompt_too_long", {})
