@@ -24,7 +24,8 @@ def command(console: Console, redis_url: str | None, as_json: bool) -> None:
     A worker that stops reporting is listed as lost for a minute, while other
     workers continue its lines. SEQS is the number of sequences in the batch
     plus the number of waiting ones. CACHE is the used share of the KV cache.
-    The jobs of each worker are listed below the table.
+    HITS is the share of prompt tokens that the prefix cache had, since the
+    worker's start. The jobs of each worker are listed below the table.
 
     \b
     Examples:
@@ -50,7 +51,7 @@ def _table(workers: list[WorkerReport]) -> Table:
     table.add_column("MODEL", overflow="fold")
     table.add_column("DEVICE", overflow="fold")
     table.add_column("STATE", no_wrap=True)
-    for name in ("TOK/S", "SEQS", "CACHE", "MEMORY"):
+    for name in ("TOK/S", "SEQS", "CACHE", "HITS", "MEMORY"):
         table.add_column(name, justify="right", no_wrap=True)
     for worker in workers:
         table.add_row(
@@ -64,6 +65,7 @@ def _table(workers: list[WorkerReport]) -> Table:
             figures.rate(worker.output_throughput),
             f"{worker.running}+{worker.waiting}",
             figures.percent(worker.kv_cache_usage),
+            figures.percent(worker.prefix_cache_hit_rate),
             figures.size(worker.peak_memory_bytes),
         )
     return table

@@ -14,8 +14,8 @@ import msgspec
 from cli.standard_streams import check_standard_output
 from jobs.errors import InvalidInput, OutputNotWritable
 from jobs.files.results.kept_columns import KeptColumns
-from jobs.files.results.output_file import OutputFile, check_writable, same_file
-from jobs.files.results.results_file import ResultCounts, default_errors_path, write_results
+from jobs.files.results.results_file import ResultCounts, default_errors, write_results
+from jobs.files.writing.destination import Destination, LocalFile, destination_of
 from jobs.records.job import Job
 from jobs.stats.stats import JobStats
 from jobs.stores.protocol import JobStore
@@ -27,9 +27,9 @@ _OVERWRITE_HINT = "Name another file, or use --overwrite to replace the prompts 
 class ResultTarget:
     """A results file or standard output, with optional files for failed lines and for the job's statistics."""
 
-    output: Path | None  # None: standard output
-    errors: Path | None
-    stats: Path | None = None
+    output: Destination | None  # None: standard output
+    errors: Destination | None
+    stats: Destination | None = None
 
     @classmethod
     def of_options(cls, output: str | None, errors: str | None, stats: str | None = None) -> Self:
@@ -42,20 +42,20 @@ class ResultTarget:
             OutputNotWritable: One of the files cannot be written, or standard output is closed.
         """
         target = cls(
-            output=Path(output) if output not in (None, "-") else None,
-            errors=Path(errors) if errors else None,
-            stats=Path(stats) if stats else None,
+            output=None if output is None or output == "-" else destination_of(output),
+            errors=destination_of(errors) if errors else None,
+            stats=destination_of(stats) if stats else None,
         )
         if target.output is None:
             check_standard_output()
         for said in (target.output, target.errors, target.stats):
             if said is not None:
-                check_writable(said)
+                said.check()
         named = target._named()
-        for (option, path), (other_option, other) in combinations(named.items(), 2):
-            if same_file(path, other):
+        for (option, place), (other_option, other) in combinations(named.items(), 2):
+            if place.is_same(other):
                 raise InvalidInput(
-                    f"{option} and {other_option} are the same file, {path}.", "Name a different file for each."
+                    f"{option} and {other_option} are the same file, {place.name}.", "Name a different file for each."
                 )
         return target
 
@@ -73,24 +73,24 @@ class ResultTarget:
             self._spare(path, overwrite)
 
     def _spare(self, prompts: str, overwrite: bool) -> None:
-        source = Path("/dev/stdin" if prompts == "-" else prompts)
-        if self.output is None and same_file(Path("/dev/stdout"), source):
+        source = LocalFile(Path("/dev/stdin")) if prompts == "-" else destination_of(prompts)
+        if self.output is None and source.is_same(LocalFile(Path("/dev/stdout"))):
             raise InvalidInput(
                 f"Standard output would overwrite the prompt file {prompts}.", "Name a file for the results with -o."
             )
-        for option, path in self._named().items():
-            if same_file(path, source) and not (overwrite and option == "-o"):
+        for option, place in self._named().items():
+            if place.is_same(source) and not (overwrite and option == "-o"):
                 raise InvalidInput(
                     f"{option} would overwrite the prompt file {prompts}.",
                     _OVERWRITE_HINT if option == "-o" else "Name another file.",
                 )
 
-    def _named(self) -> dict[str, Path]:
+    def _named(self) -> dict[str, Destination]:
         """Return the files that this target may write, by option."""
-        paths: dict[str, Path | None] = {"-o": self.output, "--errors": self.errors, "--stats": self.stats}
+        places: dict[str, Destination | None] = {"-o": self.output, "--errors": self.errors, "--stats": self.stats}
         if self.output is not None and self.errors is None:
-            paths["--errors, by default,"] = default_errors_path(self.output)
-        return {option: path for option, path in paths.items() if path is not None}
+            places["--errors, by default,"] = default_errors(self.output)
+        return {option: place for option, place in places.items() if place is not None}
 
     def write(self, store: JobStore, job: Job, partial: bool = False) -> ResultCounts:
         """Write the job's results in input order.
@@ -123,5 +123,5 @@ class ResultTarget:
             OutputNotWritable: The file cannot be written, for example because the disk is full.
         """
         if self.stats is not None:
-            with OutputFile(self.stats) as file:
+            with self.stats.open() as file:
                 file.write(msgspec.json.encode(stats) + b"\n")

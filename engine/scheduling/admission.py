@@ -6,7 +6,7 @@ from collections import Counter
 
 from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.policy import SchedulingPolicy
-from engine.scheduling.prefix_cache import PrefixCache
+from engine.scheduling.prefix_cache import Match, PrefixCache
 from engine.scheduling.sequence import Sequence
 from engine.scheduling.sequence_queue import SequenceQueue
 
@@ -32,17 +32,20 @@ class Admission:
         self._policy = policy
         self.short_of_pages = False  # True if the last `choose` left a sequence out for lack of pages
 
-    def choose(self, waiting: SequenceQueue, prefilling: SequenceQueue, decoding: SequenceQueue) -> list[Sequence]:
-        """Return the sequences that enter now. Enough pages are free for all of them.
+    def choose(
+        self, waiting: SequenceQueue, prefilling: SequenceQueue, decoding: SequenceQueue
+    ) -> list[tuple[Sequence, Match]]:
+        """Return the sequences that enter now, each with the part of its prompt that is in the cache.
 
-        The list is empty if a prefill would not be worthwhile (`SchedulingPolicy.prefill_is_worthwhile`).
+        Enough pages are free for all of them. The list is empty if a prefill would not be worthwhile
+        (`SchedulingPolicy.prefill_is_worthwhile`).
         """
         queues = (prefilling, decoding)
         num_running = sum(map(len, queues))
         newcomers = {flow for flow in waiting.flows if not any(flow in queue.flows for queue in queues)}
         limit = self._policy.max_running if newcomers else self._policy.max_num_seqs
         coming = {digest for sequence in prefilling for digest in self._prefix_cache.missing(sequence)}
-        chosen: list[Sequence] = []
+        chosen: list[tuple[Sequence, Match]] = []
         entering: Counter[str] = Counter()
         reserved = tokens = 0
         self.short_of_pages = False
@@ -59,7 +62,7 @@ class Admission:
             if not self._are_free(reserved + needed, running_then):
                 self.short_of_pages = True
                 break
-            chosen.append(sequence)
+            chosen.append((sequence, match))
             coming.update(sequence.page_digests[len(match.pages) :])
             entering[sequence.flow] += 1
             reserved += needed

@@ -76,18 +76,21 @@ class PrefixCache:
         """Return the digests of the pages that a prefilling sequence will fill."""
         return sequence.page_digests[sequence.num_computed // self._page_size :]
 
-    def enter(self, sequences: Items[Sequence]) -> list[PageCopy]:
+    def enter(self, entering: Items[tuple[Sequence, Match]]) -> list[PageCopy]:
         """Give pages to sequences that enter the batch, and set how many of their tokens are computed.
 
         Pages of the cache are shared before new ones are taken. A new page may be one whose contents another sequence
         still copies, so all copies must be done at once and before the step writes to any page.
 
         Args:
-            sequences: Waiting sequences for all of which enough pages are free.
+            entering: Waiting sequences for all of which enough pages are free, each with its present match.
         """
-        matches = [self._share(sequence) for sequence in sequences]
+        for sequence, match in entering:
+            self._page_allocator.share(sequence.page_table, match.pages)
+            sequence.num_computed = sequence.num_cached = match.num_cached
+            sequence.num_indexed = len(match.pages)
         copies = []
-        for sequence, match in zip(sequences, matches, strict=True):
+        for sequence, match in entering:
             fits = self._page_allocator.reserve(sequence.page_table, len(sequence.tokens))
             assert fits, "admission counted more free pages than there are"
             if match.source is not None:
@@ -112,13 +115,6 @@ class PrefixCache:
         sequence.num_indexed = max(sequence.num_indexed, num_full)
         if sequence.prefilled and num_full < len(digests) and sequence.num_indexed == num_full:
             self._add_last(sequence, num_full)
-
-    def _share(self, sequence: Sequence) -> Match:
-        match = self.match(sequence)
-        self._page_allocator.share(sequence.page_table, match.pages)
-        sequence.num_computed = sequence.num_cached = match.num_cached
-        sequence.num_indexed = len(match.pages)
-        return match
 
     def _add_last(self, sequence: Sequence, index: int) -> None:
         """Remember a prompt's last page, which is not full, so that its rows can be copied."""

@@ -159,7 +159,7 @@ class Scheduler:
         """
         entering = self._admission.choose(self._waiting, self._prefilling, self._decoding)
         copies = self._prefix_cache.enter(entering)
-        for sequence in entering:
+        for sequence, _ in entering:
             self._waiting.remove(sequence)
             self._prefilling.add(sequence)
             self.turn = max(self.turn, sequence.priority[0])

@@ -37,6 +37,13 @@ class WorkerReport(msgspec.Struct, frozen=True):
     held_back: int = 0  # mean number of sequences that waited only for room in the cache, over the last seconds
     kv_cache_bytes_wanted: int = 0  # cache size for these and the running sequences together; 0 if none waits for room
     refused_messages: int = 0  # items on the queue that were not hints, since the worker's start
+    prompt_tokens: int = 0  # tokens of computed prompts, since the worker's start
+    cached_tokens: int = 0  # those of them that were in the prefix cache
+
+    @property
+    def prefix_cache_hit_rate(self) -> float | None:
+        """Share of the prompt tokens that were in the prefix cache, 0 to 1. None before the first prompt."""
+        return self.cached_tokens / self.prompt_tokens if self.prompt_tokens else None
 
 
 def as_lost(report: WorkerReport) -> WorkerReport:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import msgspec
 
@@ -12,14 +11,14 @@ from jobs.files.file_report import FileRefused, FileReport
 from jobs.files.formats.line_decoder import LineRules, LinesBefore
 from jobs.files.formats.model_checks import same_model
 from jobs.files.prompt_file import CheckedFile, PromptFile
-from jobs.files.results.output_file import OutputFile
+from jobs.files.writing.destination import Destination
 from jobs.submission.submit_options import SubmitOptions
 
 _NAMES_SHOWN = 10
 
 
 def check_file(
-    file: PromptFile, options: SubmitOptions, after: LinesBefore | None = None, errors: Path | None = None
+    file: PromptFile, options: SubmitOptions, after: LinesBefore | None = None, errors: Destination | None = None
 ) -> CheckedFile:
     """Check every line of a file.
 
@@ -40,7 +39,7 @@ def check_file(
         if errors is None:
             raise
         _write_faults(file, rules, errors)
-        raise FileRefused(refusal.message, f"{refusal.hint} All faults are in {errors}.") from None
+        raise FileRefused(refusal.message, f"{refusal.hint} All faults are in {errors.name}.") from None
     names = distinct_models(checked.report.notes.models)
     if len(names) > 1 and not lines.any_model:
         raise InvalidInput(
@@ -50,8 +49,8 @@ def check_file(
     return checked
 
 
-def _write_faults(file: PromptFile, rules: LineRules, errors: Path) -> None:
-    with OutputFile(errors) as output:
+def _write_faults(file: PromptFile, rules: LineRules, errors: Destination) -> None:
+    with errors.open() as output:
         for source, number, faults in file.faults(rules):
             place = {"line": number} if source is None else {"source": source, "line": number}
             output.write(msgspec.json.encode(place | {"errors": faults}) + b"\n")

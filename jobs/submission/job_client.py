@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from jobs.errors import StoreFull, StoreUnavailable
 from jobs.files.file_report import FileReport
 from jobs.files.prompt_file import CheckedFile, PromptFile
+from jobs.files.writing.destination import Destination
 from jobs.queue.hints import HintSender
 from jobs.records.job import Job, ShardRef
 from jobs.stores.protocol import JobStore
@@ -33,10 +33,10 @@ class JobClient:
         """Return the models that live workers serve. Raises `StoreUnavailable`."""
         return sorted({worker.model for worker in self.store.fleet.workers()})
 
-    def check(self, file: PromptFile, options: SubmitOptions, errors: Path | None = None) -> CheckedFile:
+    def check(self, file: PromptFile, options: SubmitOptions, errors: Destination | None = None) -> CheckedFile:
         """Check every line of a file. If `options` has no model card, the card that a worker published counts.
 
-        If the file is refused, the file `errors` gets every fault.
+        If the file is refused, `errors` gets every fault.
 
         Raises:
             InvalidInput: The file cannot be submitted.

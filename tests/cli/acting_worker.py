@@ -83,5 +83,7 @@ def report(model: str = "demo", worker_id: str = WORKER, jobs: tuple[str, ...] =
         kv_cache_usage=0.5,
         peak_memory_bytes=2**30,
         output_tokens=1000,
+        prompt_tokens=400,
+        cached_tokens=168,
         jobs=jobs,
     )

@@ -175,6 +175,26 @@ def test_two_workers_give_the_ids_that_one_gives(deployment: Deployment, tmp_pat
     assert len({tuple(line["token_ids"]) for line in of_one}) > 60
 
 
+@pytest.mark.slow
+def test_a_worker_killed_while_its_lines_share_pages_changes_no_text(deployment: Deployment, tmp_path: Path) -> None:
+    system = {"role": "system", "content": "Answer in one short sentence, and never mention the weather. " * 4}
+    lines = [
+        {"id": f"k-{n}", "messages": [system, {"role": "user", "content": f"Write about {n}."}]}
+        | {"max_tokens": 60, "ignore_eos": True, **KINDS[n % len(KINDS)]}
+        for n in range(96)
+    ]
+    prompts = write_jsonl(tmp_path / "prompts.jsonl", lines)
+    undisturbed = deployment.submit(prompts, "--wait")
+    assert deployment.json("status", undisturbed)["cached_tokens"] > 0
+    with deployment.workers(1, "--served-model-name", "killed"):
+        with deployment.terminal("worker", "--served-model-name", "killed"):  # killed at the end of this block
+            job_id = deployment.submit(prompts, "--model", "killed")
+            with deployment.terminal("watch", job_id, "--json") as watch:
+                read_until(watch, num_completed=10)
+        assert deployment("watch", job_id).returncode == 0
+    assert deployment.results(job_id) == deployment.results(undisturbed)
+
+
 def test_a_cancelled_job_ends_at_once_and_keeps_its_finished_lines(deployment: Deployment, tmp_path: Path) -> None:
     short, long = {"max_tokens": 2}, {"max_tokens": 2_000, "ignore_eos": True}
     lines = [{"id": f"c-{n}", "prompt": "Count to ten.", **(short if n % 8 == 0 else long)} for n in range(400)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -69,6 +70,22 @@ def requests() -> list[Request]:
         )
         for number, length in enumerate(PROMPT_LENGTHS)
     ]
+
+
+def sharing(first: int = 0) -> list[Request]:
+    """Requests whose prompts share two pages and 12 tokens of the next one, and then differ."""
+    beginning = tuple((first + place * 31) % 256 for place in range(140))
+    return [
+        Request(
+            token_ids=(*beginning, number, *range(number * 9 % 40)),
+            params=SamplingParams(max_tokens=NEW_TOKENS, temperature=number % 2, seed=number, ignore_eos=True),
+        )
+        for number in range(5)
+    ]
+
+
+def ids_of(tickets: list[Ticket]) -> list[tuple[int, ...]]:
+    return [ticket.future.result(120).token_ids for ticket in tickets]
 
 
 def together(loaded: LoadedEngine, copies: int = 1) -> list[tuple[int, ...]]:
@@ -143,8 +160,37 @@ def test_a_prompt_has_the_ids_it_has_alone_wherever_it_parts_from_a_cached_one(l
     assert [ticket.future.result(120).token_ids for ticket in later] == expected[::9]
 
 
+@pytest.mark.parametrize("quantize", ["none"], indirect=True)
+def test_sequences_that_share_pages_have_their_own_ids_when_pages_run_out(load: Load) -> None:
+    jobs = [sharing(first) for first in (0, 99)]
+    plain = load(dtype="bfloat16")
+    expected = [ids_of(plain.engine.submit_many(job)) for job in jobs]
+    tight = load(num_pages=10, max_model_len=256, dtype="bfloat16", prefix_caching=True)
+    for index in (0, 1, 0):  # the second job takes the pages of the first one's beginning
+        assert ids_of(tight.engine.submit_many(jobs[index])) == expected[index]
+    stats = tight.engine.take_group_stats("")
+    assert stats.decode_batch_sum > stats.output_tokens, "no token was replayed, so nothing was pre-empted"
+    assert stats.cached_tokens > 1_000
+
+
+@pytest.mark.parametrize("quantize", ["none"], indirect=True)
+def test_pages_whose_first_owner_is_aborted_still_serve_the_others(load: Load) -> None:
+    leader, *others = sharing()
+    plain, caching = load(), load(prefix_caching=True)
+    began = threading.Event()
+    first = caching.engine.submit(replace(leader, on_token=lambda _: began.set()))
+    assert began.wait(120)
+    followers = caching.engine.submit_many(others)
+    caching.engine.abort(first)
+    assert ids_of(followers) == ids_of(plain.engine.submit_many(others))
+    assert caching.engine.take_group_stats("").cached_tokens >= 128 * len(others)
+
+
 @pytest.mark.usefixtures("compiler")
 def test_compiled_layers_give_a_request_alone_its_ids_among_others(load: Load) -> None:
-    loaded = load(compile=True)
+    loaded = load(compile=True, prefix_caching=True)
     assert loaded.compiled
-    assert together(loaded, copies=3) == alone(loaded) * 3
+    expected = alone(loaded)
+    cached_before = loaded.engine.take_group_stats("").cached_tokens
+    assert together(loaded, copies=3) == expected * 3
+    assert cached_before == 0 < loaded.engine.take_group_stats("").cached_tokens

@@ -8,15 +8,16 @@ import os
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from jobs.errors import InvalidInput, OutputNotWritable
-from jobs.files.results.output_file import OutputFile, check_writable
-from jobs.files.results.results_file import ResultCounts, default_errors_path, write_results
+from jobs.files.results.results_file import ResultCounts, default_errors, write_results
+from jobs.files.writing.destination import LocalFile
+from jobs.files.writing.output_file import OutputFile, check_writable
 from jobs.records.completion import Completion, ErrorCode, Usage
 from jobs.records.job import Format, Job, JobState, NewJob
 from jobs.records.sampling import FinishReason, SamplingSettings
@@ -42,42 +43,46 @@ def ids(path: Path, key: str = "id") -> list[str]:
     return [json.loads(line)[key] for line in path.read_text().splitlines()]
 
 
+def write(completions: Iterable[Completion], job: Job, output: Path, errors: Path | None = None) -> ResultCounts:
+    return write_results(completions, job, LocalFile(output), LocalFile(errors) if errors is not None else None)
+
+
 def test_native_results_hold_every_line_in_order_and_errors_once_more(tmp_path: Path) -> None:
     output, errors = tmp_path / "results.jsonl", tmp_path / "errors.jsonl"
-    assert write_results(MIXED, job("native"), output, errors) == ResultCounts(completed=2, failed=1)
+    assert write(MIXED, job("native"), output, errors) == ResultCounts(completed=2, failed=1)
     assert ids(output) == ["q-0", "q-1", "q-2"]
     assert ids(errors) == ["q-1"]
 
 
 def test_native_results_make_no_error_file_unless_it_is_asked_for(tmp_path: Path) -> None:
-    write_results(MIXED, job("native"), tmp_path / "results.jsonl")
+    write(MIXED, job("native"), tmp_path / "results.jsonl")
     assert [path.name for path in tmp_path.iterdir()] == ["results.jsonl"]
 
 
 def test_an_error_file_that_is_asked_for_is_there_even_if_it_is_empty(tmp_path: Path) -> None:
-    write_results([done(0)], job("native", 1), tmp_path / "results.jsonl", tmp_path / "errors.jsonl")
+    write([done(0)], job("native", 1), tmp_path / "results.jsonl", tmp_path / "errors.jsonl")
     assert (tmp_path / "errors.jsonl").read_bytes() == b""
 
 
 def test_openai_results_and_errors_go_to_two_files(tmp_path: Path) -> None:
     output = tmp_path / "results.jsonl"
-    assert write_results(MIXED, job("openai"), output) == ResultCounts(completed=2, failed=1)
+    assert write(MIXED, job("openai"), output) == ResultCounts(completed=2, failed=1)
     assert ids(output, "custom_id") == ["q-0", "q-2"]
     assert ids(tmp_path / "results.errors.jsonl", "custom_id") == ["q-1"]
 
 
 def test_openai_results_without_errors_make_no_error_file_but_empty_an_old_one(tmp_path: Path) -> None:
     output = tmp_path / "results.jsonl"
-    write_results([done(0)], job("openai", 1), output)
-    assert not default_errors_path(output).exists()
-    write_results(MIXED, job("openai"), output)
-    write_results([done(0)], job("openai", 1), output)
-    assert default_errors_path(output).read_bytes() == b""
+    write([done(0)], job("openai", 1), output)
+    assert not default_errors(LocalFile(output)).exists()
+    write(MIXED, job("openai"), output)
+    write([done(0)], job("openai", 1), output)
+    assert (tmp_path / "results.errors.jsonl").read_bytes() == b""
 
 
 def test_the_default_error_file_is_named_after_the_results() -> None:
-    assert default_errors_path(Path("a/results.jsonl")) == Path("a/results.errors.jsonl")
-    assert default_errors_path(Path("results.v1")) == Path("results.v1.errors.jsonl")
+    assert default_errors(LocalFile(Path("a/results.jsonl"))).name == "a/results.errors.jsonl"
+    assert default_errors(LocalFile(Path("results.v1"))).name == "results.v1.errors.jsonl"
 
 
 @pytest.mark.parametrize("format", ["native", "openai"])
@@ -90,15 +95,15 @@ def test_a_stream_gets_every_line_and_stays_open(format: Format) -> None:
 
 def test_failed_openai_lines_leave_a_stream_for_the_file_that_is_named(tmp_path: Path) -> None:
     stream, errors = io.BytesIO(), tmp_path / "errors.jsonl"
-    write_results(MIXED, job("openai"), stream, errors)
+    write_results(MIXED, job("openai"), stream, LocalFile(errors))
     assert len(stream.getvalue().splitlines()) == 2
     assert ids(errors, "custom_id") == ["q-1"]
 
 
 def test_results_and_errors_cannot_go_to_one_file(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="cannot both go to"):
-        write_results(MIXED, job("native"), tmp_path / "a", tmp_path / "b" / ".." / "a")
-    write_results(MIXED, job("native"), Path("/dev/null"), Path("/dev/null"))
+        write(MIXED, job("native"), tmp_path / "a", tmp_path / "b" / ".." / "a")
+    write(MIXED, job("native"), Path("/dev/null"), Path("/dev/null"))
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
@@ -112,7 +117,7 @@ def test_a_broken_off_writing_leaves_the_old_file_whole_and_nothing_else(
     output = tmp_path / "results.jsonl"
     output.write_text("old")
     with pytest.raises(error):
-        write_results(completions(), job("openai"), output)
+        write(completions(), job("openai"), output)
     assert output.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["results.jsonl"]
 
@@ -120,7 +125,7 @@ def test_a_broken_off_writing_leaves_the_old_file_whole_and_nothing_else(
 WRITER = """
 import sys, time
 from pathlib import Path
-from jobs.files.results.output_file import OutputFile
+from jobs.files.writing.output_file import OutputFile
 with OutputFile(Path(sys.argv[1])) as file:
     file.write(b"half")
     print("writing", flush=True)
@@ -156,7 +161,7 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_one(
     for bystander in bystanders:
         bystander.touch()
     assert len(list(tmp_path.iterdir())) == 5
-    write_results(MIXED, job("native"), output)
+    write(MIXED, job("native"), output)
     assert sorted(tmp_path.iterdir()) == sorted([output, link, *bystanders])
 
 
@@ -166,14 +171,14 @@ def test_the_temporary_file_of_a_living_writer_is_left_alone(
     output = tmp_path / "results.jsonl"
     start_writer(output)
     (temporary,) = tmp_path.iterdir()
-    write_results(MIXED, job("native"), output)
+    write(MIXED, job("native"), output)
     check_writable(output)
     assert sorted(tmp_path.iterdir()) == sorted([temporary, output])
 
 
 def test_many_processes_that_write_one_file_at_once_all_succeed(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from jobs.files.results.output_file import OutputFile\n"
+        "import sys; from pathlib import Path; from jobs.files.writing.output_file import OutputFile\n"
         "for _ in range(100):\n"
         "    with OutputFile(Path(sys.argv[1])) as file: file.write(sys.argv[2].encode() * 1000)"
     )
@@ -195,7 +200,7 @@ def test_nothing_is_at_the_target_before_the_end(tmp_path: Path) -> None:
 def test_permissions_follow_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
-        write_results(MIXED, job("native"), tmp_path / "results.jsonl")
+        write(MIXED, job("native"), tmp_path / "results.jsonl")
     finally:
         os.umask(before)
     assert (tmp_path / "results.jsonl").stat().st_mode & 0o777 == 0o640
@@ -204,21 +209,21 @@ def test_permissions_follow_the_umask(tmp_path: Path) -> None:
 def test_a_symbolic_link_keeps_pointing_where_it_points(tmp_path: Path) -> None:
     link = tmp_path / "link.jsonl"
     link.symlink_to(tmp_path / "target.jsonl")
-    write_results(MIXED, job("native"), link)
+    write(MIXED, job("native"), link)
     assert link.is_symlink()
     assert len(ids(tmp_path / "target.jsonl")) == 3
 
 
 def test_a_device_is_written_to_and_never_replaced() -> None:
     check_writable(Path("/dev/null"))
-    write_results(MIXED, job("native"), Path("/dev/null"))
+    write(MIXED, job("native"), Path("/dev/null"))
     assert Path("/dev/null").is_char_device()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which is Linux's")
 def test_a_full_disk_is_an_error_that_names_the_file() -> None:
     with pytest.raises(OutputNotWritable, match="/dev/full cannot be written: its disk is full"):
-        write_results(MIXED * 10_000, job("native"), Path("/dev/full"))
+        write(MIXED * 10_000, job("native"), Path("/dev/full"))
 
 
 def test_an_output_path_that_cannot_be_written_is_found_early(tmp_path: Path) -> None:
@@ -227,7 +232,7 @@ def test_an_output_path_that_cannot_be_written_is_found_early(tmp_path: Path) ->
         with pytest.raises(OutputNotWritable, match="cannot be written"):
             check_writable(path)
         with pytest.raises(OutputNotWritable, match="cannot be written"):
-            write_results(MIXED, job("native"), path)
+            write(MIXED, job("native"), path)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -243,7 +248,7 @@ def test_an_early_check_leaves_nothing_and_changes_nothing(tmp_path: Path) -> No
 def test_memory_is_flat_whatever_the_number_of_results(tmp_path: Path) -> None:
     output = tmp_path / "results.jsonl"
     tracemalloc.start()
-    counts = write_results((done(index) for index in range(30_000)), job("openai", 30_000), output)
+    counts = write((done(index) for index in range(30_000)), job("openai", 30_000), output)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert counts.completed == 30_000

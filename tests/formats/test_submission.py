@@ -14,6 +14,7 @@ import pytest
 from jobs.errors import InvalidInput, JobConflict, StoreFull, StoreUnavailable
 from jobs.files.prompt_file import PromptFile
 from jobs.files.results.results_file import write_results
+from jobs.files.writing.destination import LocalFile
 from jobs.records.completion import Completion, ErrorCode
 from jobs.records.job import Job, JobState, ShardRef
 from jobs.records.job_id import new_job_id
@@ -187,7 +188,7 @@ def test_every_submitted_line_comes_back_once_and_in_order(store: JobStore, file
         lease = store.work.lease(ShardRef(job.id, index), "worker", 60)
         assert lease is not None
         store.work.write(lease, [result_of(prompt) for prompt in reversed(store.work.pending(lease))])
-    counts = write_results(store.jobs.results(job.id), store.jobs.get(job.id), tmp_path / "results.jsonl")
+    counts = write_results(store.jobs.results(job.id), store.jobs.get(job.id), LocalFile(tmp_path / "results.jsonl"))
     assert (counts.completed, counts.failed) == (30, 10)
     lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
     assert [line["id"] for line in lines] == [f"q-{n}" for n in range(40)]

@@ -81,7 +81,14 @@ class FakeEngine:
 
     def utilization(self) -> Utilization:
         usage = 0.5 if self._waiting else 0.0
-        return Utilization(len(self._waiting), 0, usage, self._output_tokens, self.held_back)
+        return Utilization(
+            running=len(self._waiting),
+            kv_cache_usage=usage,
+            output_tokens=self._output_tokens,
+            held_back=self.held_back,
+            prompt_tokens=2 * self._output_tokens,
+            cached_tokens=self._output_tokens // 2,
+        )
 
     def take_group_stats(self, group: str) -> GroupStats:
         tokens = self._group_tokens.pop(group, 0)

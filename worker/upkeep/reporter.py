@@ -138,6 +138,8 @@ class Reporter:
             held_back=round(room.waiting) if room else 0,
             kv_cache_bytes_wanted=room.wanted_bytes if room else 0,
             refused_messages=self._refusals.count,
+            prompt_tokens=utilization.prompt_tokens,
+            cached_tokens=utilization.cached_tokens,
         )
 
     def _publish_timeline(self, utilization: Utilization) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from jobs.errors import InvalidInput, ResultsMissing
@@ -13,7 +13,7 @@ from jobs.files.results.kept_columns import NO_INPUT, LineInput
 from jobs.files.results.missing_lines import MissingLines
 from jobs.files.results.native_lines import native_line
 from jobs.files.results.openai_lines import openai_line
-from jobs.files.results.output_file import OutputFile, is_replaceable
+from jobs.files.writing.destination import Destination, Output
 from jobs.records.completion import Completion
 from jobs.records.job import Job
 
@@ -28,16 +28,16 @@ class ResultCounts:
     missing_lines: str = ""  # the missing lines as text, such as `lines 17 to 32`
 
 
-def default_errors_path(output: Path) -> Path:
+def default_errors(output: Destination) -> Destination:
     """Return the default file for failed lines of an OpenAI job: `results.jsonl` gives `results.errors.jsonl`."""
-    return output.with_name(output.name.removesuffix(".jsonl") + ".errors.jsonl")
+    return output.sibling(PurePosixPath(output.name).name.removesuffix(".jsonl") + ".errors.jsonl")
 
 
 def write_results(
     completions: Iterable[Completion],
     job: Job,
-    output: Path | BinaryIO,
-    errors: Path | None = None,
+    output: Destination | BinaryIO,
+    errors: Destination | None = None,
     partial: bool = False,
     input_of: Callable[[int], LineInput] | None = None,
 ) -> ResultCounts:
@@ -47,7 +47,7 @@ def write_results(
     once more.
 
     In the OpenAI format, `output` gets the completed lines and `errors` the failed ones, as in OpenAI's service.
-    Without `errors`, failed lines go to the stream if `output` is a stream, else to `default_errors_path`. The default
+    Without `errors`, failed lines go to the stream if `output` is a stream, else to `default_errors`. The default
     file is written only if a line failed or the file exists already.
 
     Args:
@@ -67,17 +67,17 @@ def write_results(
     After any of these errors, a file that existed before is unchanged.
     """
     native = job.spec.format == "native"
-    errors_path = errors
-    if isinstance(output, Path):
+    bad_to = errors
+    if isinstance(output, Destination):
         _check_different(output, errors)
         if errors is None and not native:
-            errors_path = default_errors_path(output)
+            bad_to = default_errors(output)
     completed = failed = 0
     with ExitStack() as files:
-        results = files.enter_context(OutputFile(output)) if isinstance(output, Path) else output
-        bad: OutputFile | None = None
-        if errors_path is not None and (errors is not None or errors_path.exists()):
-            bad = files.enter_context(OutputFile(errors_path))
+        results = files.enter_context(output.open()) if isinstance(output, Destination) else output
+        bad: Output | None = None
+        if bad_to is not None and (errors is not None or bad_to.exists()):
+            bad = files.enter_context(bad_to.open())
         missing = MissingLines(job.spec.num_lines)
         for completion in missing.watch(completions):
             kept = NO_INPUT if input_of is None else input_of(completion.index)
@@ -87,10 +87,10 @@ def write_results(
                 results.write(line)
                 continue
             failed += 1
-            if native or errors_path is None:
+            if native or bad_to is None:
                 results.write(line)
-            if errors_path is not None:
-                bad = bad or files.enter_context(OutputFile(errors_path))
+            if bad_to is not None:
+                bad = bad or files.enter_context(bad_to.open())
                 bad.write(line)
         lost = missing.count if job.state.ended else 0
         if lost and not partial:
@@ -98,6 +98,6 @@ def write_results(
     return ResultCounts(completed, failed, lost, str(missing) if lost else "")
 
 
-def _check_different(output: Path, errors: Path | None) -> None:
-    if errors is not None and errors.resolve() == output.resolve() and is_replaceable(output):
-        raise InvalidInput(f"Results and errors cannot both go to {output}.", "Give --errors another file.")
+def _check_different(output: Destination, errors: Destination | None) -> None:
+    if errors is not None and errors.is_same(output):
+        raise InvalidInput(f"Results and errors cannot both go to {output.name}.", "Give --errors another file.")

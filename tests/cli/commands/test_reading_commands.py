@@ -108,7 +108,9 @@ def test_workers_shows_who_is_alive_on_what(cli: Cli, store: JobStore) -> None:
     store.fleet.report_worker(report("Qwen/Qwen3-0.6B", "host:43:def", jobs=("job-1",)), ttl_seconds=60)
     done = cli("workers")
     assert_fits_80_columns(done.stdout)
-    assert all(word in done.stdout for word in ("host:42", "job-1", "demo", "busy", "123", "5+3", "50%", "1.0 GiB"))
+    assert all(
+        word in done.stdout for word in ("host:42", "job-1", "demo", "busy", "123", "5+3", "50%", "42%", "1.0 GiB")
+    )
     rows = json.loads(cli("workers", "--json").stdout)
     assert {row["worker_id"] for row in rows} == {"host:42:abc", "host:43:def"}
 

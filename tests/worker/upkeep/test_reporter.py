@@ -57,6 +57,7 @@ def test_a_busy_worker_names_its_jobs_and_its_speed(bench: ShardBench, reporter:
     assert (found.state, found.jobs, found.running) == ("busy", ("a", "b"), 15)
     assert found.output_throughput == pytest.approx(5)  # 10 tokens in 2 s
     assert found.output_tokens == 10
+    assert (found.prompt_tokens, found.cached_tokens, found.prefix_cache_hit_rate) == (20, 5, 0.25)
     bench.engine.finish()
     assert [shard.outcome() for shard in running] == ["finished", "finished"]
 

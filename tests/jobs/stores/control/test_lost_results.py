@@ -12,6 +12,7 @@ import redis
 
 from jobs.errors import ResultsMissing, StoreDamaged
 from jobs.files.results.results_file import write_results
+from jobs.files.writing.destination import LocalFile
 from jobs.keys import JobKeys
 from jobs.records.completion import Latency
 from jobs.records.job import Job, JobState, ShardRef
@@ -51,7 +52,8 @@ def lose(under_test: StoreUnderTest, request: pytest.FixtureRequest) -> Lose:
 
 
 def written(store: JobStore, output: Path | BytesIO, partial: bool = False) -> list[int]:
-    write_results(store.jobs.results("job-1"), store.jobs.get("job-1"), output, partial=partial)
+    target = LocalFile(output) if isinstance(output, Path) else output
+    write_results(store.jobs.results("job-1"), store.jobs.get("job-1"), target, partial=partial)
     return [completion.index for completion in store.jobs.results("job-1")]
 
 
