@@ -83,6 +83,16 @@ OTHER_SERVICES: dict[str, dict[str, Any]] = {
             "generationConfig": {"maxOutputTokens": 7, "stopSequences": ["END"], "candidateCount": 1},
         },
     },
+    "Gemini in the envelope of OpenAI": {
+        "custom_id": "q",
+        "method": "POST",
+        "url": "/v1beta/models/gemini-2.0-flash:generateContent",
+        "body": {
+            "contents": [{"parts": [{"text": "What?"}]}],
+            "systemInstruction": {"parts": [{"text": "Be brief."}]},
+            "generationConfig": {"max_output_tokens": 7, "stop_sequences": ["END"]},
+        },
+    },
     "ShareGPT": {
         "id": "q",
         "conversations": [{"from": "system", "value": "Be brief."}, {"from": "human", "value": "What?"}],

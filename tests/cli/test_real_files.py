@@ -225,3 +225,22 @@ def test_a_line_whose_prompt_is_in_a_column_is_shown_a_template(cli: Cli, tmp_pa
     assert "lines 1-60: the line has neither `prompt` nor `messages`" in done.stderr
     assert "Try --template '{{ question }}'" in done.stderr
     assert "did you mean" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        (("prompt_id", "prompt_text"), "prompt_text"),
+        (("PostId", "Title", "Body"), "Title"),
+        (("act", "date", "User_Question"), "User_Question"),
+        (("number", "prompts"), "prompts"),
+    ],
+)
+def test_the_template_that_is_shown_names_the_likeliest_column(
+    cli: Cli, tmp_path: Path, columns: tuple[str, ...], shown: str
+) -> None:
+    path = write_jsonl(tmp_path / "prompts.jsonl", [dict.fromkeys(columns, "some text")])
+    done = cli("submit", path)
+    assert done.returncode == 2
+    assert f"--template '{{{{ {shown} }}}}'" in done.stderr
+    assert cli("submit", path, "--template", f"{{{{ {shown} }}}}").returncode == 0

@@ -89,7 +89,9 @@ class LineDecoder:
         except LineInvalid as error:
             return self.refused(index, number, str(error))
         said, service = original, None
-        if not ("prompt" in original or "messages" in original or "body" in original):
+        if not (
+            "prompt" in original or "messages" in original or ("body" in original and _is_openai(original["body"]))
+        ):
             service = converted(original)
             said = original if service is None else service.line
         format = self._format_of(said)
@@ -196,6 +198,10 @@ def _bad(index: int, own_id: str | None, number: int, endpoint: Endpoint, reason
     if own_id is None:
         return Prompt(index=index, id="", endpoint=endpoint, invalid=reason, line=number)
     return Prompt(index=index, id=own_id, endpoint=endpoint, invalid=reason)
+
+
+def _is_openai(body: Json) -> bool:
+    return body is not None and not (type(body) is dict and "contents" in body)  # the key of Gemini's requests
 
 
 _TITLES = {"native": "native", "openai": "OpenAI Batch"}

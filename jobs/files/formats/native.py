@@ -21,6 +21,7 @@ from jobs.records.prompt import Endpoint, Prompt
 
 _OWN = frozenset({"id", "prompt", "messages", "model", "return_token_ids", "extra_body", *TEMPLATE_KEYS})
 _NO_COLUMNS = _OWN | {key for key, known in FIELDS.items() if type(known) is not WithoutEffect}
+_PROMPT_WORDS = ("prompt", "question", "instruction", "text", "query", "input", "task")  # likeliest names first
 KEYS = ("id", "prompt", "messages", *SETTING_KEYS, "return_token_ids", "chat_template_kwargs", "enable_thinking")
 
 
@@ -75,8 +76,9 @@ class NativeFormat:
         for key in unknown:
             nearest = None if key in self._kept else misspelled_key(key, KEYS)
             if nearest is not None:
+                as_column = _template_of(key) if nearest == "prompt" else f"--keep {key}"
                 faults.append(
-                    f"{shown(key)} is not a known key; did you mean `{nearest}`? If it is a column, add --keep {key}"
+                    f"{shown(key)} is not a known key; did you mean `{nearest}`? If it is a column, add {as_column}"
                 )
         return faults
 
@@ -85,5 +87,17 @@ def _not_one_prompt(line: dict[str, Json], unknown: list[str]) -> str:
     if line.get("prompt") is not None:
         return "the line has both `prompt` and `messages`; it must have exactly one of the two"
     fault = "the line has neither `prompt` nor `messages`; it must have exactly one of the two"
-    column = next((key for key in unknown if type(line[key]) is str and key.isidentifier()), None)
-    return fault if column is None else f"{fault}. Is {shown(column)} the prompt? Try --template '{{{{ {column} }}}}'"
+    texts = [key for key in unknown if type(line[key]) is str and key.isidentifier() and not key.lower().endswith("id")]
+    if not texts:
+        return fault
+    column = min(texts, key=_rank)  # the first of the best; names alone decide, so that all rows get the same advice
+    return f"{fault}. Is {shown(column)} the prompt? Try {_template_of(column)}"
+
+
+def _rank(column: str) -> int:
+    """Return how unlikely a column's name is for a prompt. 0 is the likeliest."""
+    return next((rank for rank, word in enumerate(_PROMPT_WORDS) if word in column.lower()), len(_PROMPT_WORDS))
+
+
+def _template_of(column: str) -> str:
+    return f"--template '{{{{ {column} }}}}'"

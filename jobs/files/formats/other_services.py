@@ -42,12 +42,12 @@ class Converted:
 
 
 def converted(line: dict[str, Json]) -> Converted | None:
-    """Convert a line without `prompt`, `messages` and `body`. Returns None if it is no line of another service."""
+    """Convert a line without `prompt` and `messages`. Returns None if it is no line of another service."""
     for key, (service, id_key, is_of_service, convert) in _SERVICES.items():
         value = line.get(key)
         if value is None or not is_of_service(value):
             continue
-        used = frozenset({key, id_key})
+        used = frozenset({key, id_key, "method", "url"} if key == "body" else {key, id_key})
         rest = {name: said for name, said in line.items() if name not in used}
         if line.get(id_key) is not None:
             rest["id"] = line[id_key]
@@ -157,4 +157,5 @@ _SERVICES: dict[str, tuple[str, str, Callable[[Json], bool], Callable[[Any], dic
     "request": ("Gemini Batch", "key", _has("contents"), _gemini),
     "modelInput": ("Bedrock batch inference", "recordId", lambda value: type(value) is dict, _anthropic),
     "conversations": ("ShareGPT", "id", _is_sharegpt, _sharegpt),
+    "body": ("Gemini Batch", "custom_id", _has("contents"), _gemini),  # some people put it into OpenAI's envelope
 }
