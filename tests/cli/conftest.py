@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from jobs.settings import PREFIX
 from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
+from testing.forked_commands import TIMEOUT, WORDS, ForkingServer, can_be_forked, forking_server
 from testing.valkey import ValkeyProcess, running_valkey
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -60,7 +60,7 @@ def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
 
     def start_command(*words: str | Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "cli.main", *map(str, words)],
+            [*WORDS, *map(str, words)],
             cwd=tmp_path,
             env=environment | (env or {}),
             stdin=subprocess.DEVNULL,
@@ -77,22 +77,33 @@ def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
         process.communicate()
 
 
+@pytest.fixture(scope="session")
+def forking() -> Iterator[ForkingServer]:
+    """One process whose forks become the commands of all tests."""
+    with forking_server() as server:
+        yield server
+
+
 @pytest.fixture
-def bare_cli(environment: dict[str, str], tmp_path: Path) -> Cli:
-    """Runs a command to its end, without a server named."""
+def bare_cli(environment: dict[str, str], tmp_path: Path, forking: ForkingServer) -> Cli:
+    """Runs a command to its end in a process of its own, without a server named."""
 
     def run(
         *words: str | Path, stdin: str | bytes | None = None, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "cli.main", *map(str, words)],
-            cwd=tmp_path,
-            env=environment | (env or {}),
-            input=stdin.encode() if isinstance(stdin, str) else stdin or b"",
-            capture_output=True,
-            timeout=240,
-            check=False,
-        )
+        content = stdin.encode() if isinstance(stdin, str) else stdin or b""
+        if can_be_forked(env or {}):
+            done = forking.run([*map(str, words)], environment | (env or {}), tmp_path, content)
+        else:
+            done = subprocess.run(
+                [*WORDS, *map(str, words)],
+                cwd=tmp_path,
+                env=environment | (env or {}),
+                input=content,
+                capture_output=True,
+                timeout=TIMEOUT,
+                check=False,
+            )
         return subprocess.CompletedProcess(
             done.args, done.returncode, done.stdout.decode(), done.stderr.decode(errors="replace")
         )
