@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from collections.abc import Sequence as Items
 
 from engine.request import EngineDead, GroupStats, Request, Ticket, Utilization
 from engine.requests import delivery
@@ -154,20 +153,21 @@ class Engine:
         finished = self._scheduler.advance(batch, token_ids)
         finished_at = time.monotonic()
         self._meter.add(batch, finished_at - started_at, utilization)
-        self._announce(batch, token_ids)
+        self._announce(batch)
         for sequence in finished:
             if self._live.pop(sequence.ticket, None) is not None:
                 self._delivery.deliver(sequence, finished_at)
 
-    def _announce(self, batch: Batch, token_ids: Items[int]) -> None:
+    def _announce(self, batch: Batch) -> None:
         """Pass new tokens to the requests with an `on_token`. An `on_token` that raises ends only its own request."""
-        for index, token_id in zip(batch.sampling, token_ids, strict=True):
+        for index in batch.sampling:
             sequence = batch.sequences[index]
             listener = sequence.ticket.request.on_token
             if listener is None:
                 continue
             try:
-                listener(token_id)
+                for token_id in sequence.tokens[len(sequence.tokens) - 1 - sequence.num_known_ahead :]:
+                    listener(token_id)
             except Exception as error:  # noqa: BLE001 - the caller's code, the caller's error
                 self._live.pop(sequence.ticket)
                 if sequence.finish_reason is None:

@@ -11,6 +11,16 @@ from jobs.records.sampling import FinishReason, SamplingParams
 
 
 @dataclass(frozen=True)
+class Thinking:
+    """How a completion may think: the model's tags, and what the prompt has begun."""
+
+    start_id: int
+    end_id: int
+    is_open: bool  # True: the prompt has begun a thought. False: only the completion's first token may begin one.
+    closing_ids: tuple[int, ...] = ()  # tokens that end a thought at its budget, including the end tag
+
+
+@dataclass(frozen=True)
 class Request:
     """One prompt with its sampling settings."""
 
@@ -19,6 +29,7 @@ class Request:
     group: str = ""  # statistics are kept per group, for example per shard: `Engine.take_group_stats`
     flow: str = ""  # flows share the engine fairly; the lines of one job are one flow
     on_token: Callable[[int], None] | None = None  # called on the engine thread for each new token; must be quick
+    thinking: Thinking | None = None  # None: nothing in the completion is a thought
 
 
 @dataclass(frozen=True)
@@ -26,12 +37,14 @@ class RequestOutput:
     """A finished request. Times are `time.monotonic()` seconds."""
 
     token_ids: tuple[int, ...]  # the generated tokens, including an eos token that ended the sequence
-    text: str  # without special tokens, and cut before the stop string that ended the sequence
+    text: str  # without thought and special tokens, and cut before the stop string that ended the sequence
     finish_reason: FinishReason
     num_prompt_tokens: int
     arrived_at: float
     first_token_at: float
     finished_at: float
+    reasoning: str | None = None  # text of the thought without its tags; None if the model did not think
+    num_reasoning_tokens: int = 0  # tokens of the thought, including its tags
 
 
 class RequestInvalid(ValueError):

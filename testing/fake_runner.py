@@ -107,3 +107,7 @@ class ByteStream:
 
     def push(self, token_id: int) -> str:
         return self._decoder.decode(bytes([token_id])) if token_id < 256 else ""
+
+    @property
+    def is_complete(self) -> bool:
+        return not self._decoder.getstate()[0]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence as Items
 from concurrent.futures import ThreadPoolExecutor
 
 from engine.request import RequestOutput, Ticket
 from engine.requests.ports import Detokenizer
 from engine.scheduling.sequence import Sequence
+from engine.stopping.thought import Thought
 
 
 class Delivery:
@@ -42,30 +44,47 @@ class Delivery:
     def _output(self, sequence: Sequence, finished_at: float) -> RequestOutput:
         if sequence.finish_reason is None or sequence.first_token_at is None:
             raise RuntimeError("a sequence is delivered before it has finished")
+        thought = sequence.stop_checker.thought
         return RequestOutput(
             token_ids=tuple(sequence.generated),
-            text=self._text(sequence),
+            text=self._answer(sequence, thought),
             finish_reason=sequence.finish_reason,
             num_prompt_tokens=sequence.num_prompt_tokens,
             arrived_at=sequence.ticket.arrived_at,
             first_token_at=sequence.first_token_at,
             finished_at=finished_at,
+            reasoning=self._reasoning(sequence, thought),
+            num_reasoning_tokens=0 if thought is None else thought.num_tokens,
         )
 
-    def _text(self, sequence: Sequence) -> str:
-        """Return the generated text without the stop string or stop token that ended the sequence."""
-        checker = sequence.stop_checker
-        if checker.text is not None:
-            return checker.text
-        token_ids = sequence.generated
-        if checker.ended_by_token:
-            token_ids = token_ids[:-1]
+    def _reasoning(self, sequence: Sequence, thought: Thought | None) -> str | None:
+        """Return the text of the thought without its tags and the newlines beside them. None if there is no thought."""
+        if thought is None or not thought.began:
+            return None
+        token_ids = thought.inside(_shown_ids(sequence))
+        text = self._decoded(token_ids).lstrip("\n")
+        return text.rstrip("\n") if thought.ended else text
+
+    def _answer(self, sequence: Sequence, thought: Thought | None) -> str:
+        """Return the text after the thought, without the stop string or stop token that ended the sequence."""
+        if sequence.stop_checker.text is not None:
+            return sequence.stop_checker.text
+        if thought is None or not thought.began:
+            return self._decoded(_shown_ids(sequence))
+        return self._decoded(_shown_ids(sequence)[thought.num_tokens :]).lstrip("\n")
+
+    def _decoded(self, token_ids: Items[int]) -> str:
         text = self._detokenizer.decode(token_ids)
         if not text.endswith("\N{REPLACEMENT CHARACTER}"):
             return text
         # The last character may be incomplete: `decode` writes a replacement character for it, a stream omits it.
         stream = self._detokenizer.stream()
         return "".join(stream.push(token_id) for token_id in token_ids)
+
+
+def _shown_ids(sequence: Sequence) -> Items[int]:
+    """Return the generated tokens without the eos or stop token that ended the sequence."""
+    return sequence.generated[:-1] if sequence.stop_checker.ended_by_token else sequence.generated
 
 
 def fail(ticket: Ticket, error: BaseException) -> None:

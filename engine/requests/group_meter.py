@@ -47,7 +47,10 @@ class GroupMeter:
         """
         size = len(batch.sequences)
         members = Counter(sequence.ticket.request.group for sequence in batch.sequences)
-        sampled = Counter(batch.sequences[index].ticket.request.group for index in batch.sampling)
+        sampled: Counter[str] = Counter()
+        for index in batch.sampling:
+            sequence = batch.sequences[index]
+            sampled[sequence.ticket.request.group] += 1 + sequence.num_known_ahead
         completed = [batch.sequences[index] for index in batch.sampling if index >= batch.num_decodes]  # their prompts
         cached: Counter[str] = Counter()
         for sequence in completed:
@@ -56,7 +59,7 @@ class GroupMeter:
         short = decoding and utilization.held_back > 0
         decode_share = batch.num_decodes / sum(batch.num_tokens)  # prefill and decode tokens take about equal time
         with self._lock:
-            self._output_tokens += len(batch.sampling)
+            self._output_tokens += sampled.total()
             self._prompt_tokens += sum(sequence.num_prompt_tokens for sequence in completed)
             self._cached_tokens += sum(cached.values())
             for group, count in members.items():

@@ -13,6 +13,7 @@ from engine.scheduling.policy import priority
 from engine.scheduling.sequence import Sequence
 from engine.stopping.stop_checker import StopChecker
 from engine.stopping.stop_strings import StopStringFinder
+from engine.stopping.thought import AnswerStream, Thought
 
 
 class Intake:
@@ -65,9 +66,17 @@ class Intake:
     def _sequence(self, ticket: Ticket) -> Sequence:
         params = ticket.request.params
         max_new_tokens = min(params.max_tokens, self._max_len - len(ticket.request.token_ids))
-        finder = StopStringFinder(params.stop, self._detokenizer.stream()) if params.stop else None
         return Sequence(
             ticket=ticket,
-            stop_checker=StopChecker(params, self._eos_token_ids, max_new_tokens, finder),
+            stop_checker=self._stop_checker(ticket.request, max_new_tokens),
             priority=priority(0, next(self._numbers), params, max_new_tokens),
         )
+
+    def _stop_checker(self, request: Request, max_new_tokens: int) -> StopChecker:
+        params, thought, finder = request.params, None, None
+        if request.thinking is not None:
+            thought = Thought(request.thinking, params.thinking_token_budget, self._detokenizer.stream())
+        if params.stop:
+            stream = self._detokenizer.stream()
+            finder = StopStringFinder(params.stop, AnswerStream(stream, thought) if thought else stream)
+        return StopChecker(params, self._eos_token_ids, max_new_tokens, finder, thought)

@@ -47,7 +47,7 @@ class PrefixCache:
     def prepare(self, sequence: Sequence) -> None:
         """Compute the digests by which a new sequence's pages are found."""
         if self._enabled:
-            sequence.page_digests = prefix_digests(sequence.tokens, self._page_size)
+            sequence.page_digests = prefix_digests(sequence.tokens[: sequence.num_prompt_tokens], self._page_size)
 
     def match(self, sequence: Sequence) -> Match:
         """Return the part of a sequence's prompt that is in the cache. Changes nothing."""

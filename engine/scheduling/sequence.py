@@ -40,6 +40,7 @@ class Sequence:
     def __post_init__(self) -> None:
         self.tokens = list(self.ticket.request.token_ids)
         self.num_prompt_tokens = len(self.tokens)
+        self.extend_known(self.stop_checker.take_known_ids(0))
 
     @classmethod
     def on_sink_page(cls) -> Self:
@@ -73,12 +74,17 @@ class Sequence:
         return self.tokens[self.num_prompt_tokens :]
 
     @property
+    def num_known_ahead(self) -> int:
+        """Number of known tokens after the latest sampled one. They have not been fed yet."""
+        return max(0, len(self.tokens) - max(self.num_computed, self.num_prompt_tokens) - 1)
+
+    @property
     def prefilled(self) -> bool:
         """True if the whole prompt is in the cache."""
         return self.num_computed >= self.num_prompt_tokens
 
     def append(self, token_id: int, now: float) -> None:
-        """Append a newly sampled token and set `finish_reason` if it is the last one.
+        """Append a newly sampled token and the known tokens that must follow. Sets `finish_reason` at the last one.
 
         Args:
             token_id: The sampled token.
@@ -88,3 +94,16 @@ class Sequence:
         if self.first_token_at is None:
             self.first_token_at = now
         self.finish_reason = self.stop_checker.check(token_id, self.num_generated)
+        if self.finish_reason is None:
+            self.extend_known(self.stop_checker.take_known_ids(self.num_generated))
+
+    def extend_known(self, token_ids: Items[int]) -> None:
+        """Append tokens that nothing has to choose, up to the one that ends the sequence.
+
+        Decode steps feed these tokens one by one and sample nothing, as in the replay after a pre-emption.
+        """
+        for token_id in token_ids:
+            self.tokens.append(token_id)
+            self.finish_reason = self.stop_checker.check(token_id, self.num_generated)
+            if self.finish_reason is not None:
+                return

@@ -11,6 +11,10 @@ class TokenStream(Protocol):
     def push(self, token_id: int) -> str:
         """Add a token and return the text that it completes, which is often empty."""
 
+    @property
+    def is_complete(self) -> bool:
+        """True if no character is incomplete."""
+
 
 class StopStringFinder:
     """Detokenises one sequence and finds its first stop string."""

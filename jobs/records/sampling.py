@@ -53,6 +53,7 @@ RANGES: dict[str, Range] = {
     "frequency_penalty": Range(-2, 2),
     "repetition_penalty": Range(0, 10, inclusive_low=False),
     "seed": Range(0, 2**63 - 1),
+    "thinking_token_budget": Range(0, MAX_TOKENS_LIMIT),
 }
 
 
@@ -77,6 +78,7 @@ class SamplingSettings(msgspec.Struct, frozen=True, omit_defaults=True, forbid_u
     stop: tuple[str, ...] | None = None
     stop_token_ids: tuple[int, ...] | None = None
     ignore_eos: bool | None = None
+    thinking_token_budget: int | None = None  # max tokens of a thought before it is ended; None for no limit
 
     def __post_init__(self) -> None:
         for name, allowed in RANGES.items():
@@ -126,11 +128,13 @@ class SamplingParams:
     stop: tuple[str, ...] = ()
     stop_token_ids: tuple[int, ...] = ()
     ignore_eos: bool = False
+    thinking_token_budget: int | None = None
 
     def __post_init__(self) -> None:
         for name, allowed in RANGES.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"`{name}` is {getattr(self, name)!r}; it must be {allowed}")
+            value = getattr(self, name)
+            if value is not None and value not in allowed:
+                raise ValueError(f"`{name}` is {value!r}; it must be {allowed}")
         _check_stop(self.stop)
 
     @property

@@ -39,6 +39,11 @@ class TextStream:
         """Add a token and return the text that it completes. The text is empty while a character is incomplete."""
         return self._decoder.decode(self._token_bytes(token_id))
 
+    @property
+    def is_complete(self) -> bool:
+        """True if no character is incomplete."""
+        return not self._decoder.getstate()[0]
+
     def flush(self) -> str:
         """Return the rest of an incomplete character at the end of the completion, and reset the stream."""
         rest = self._decoder.decode(b"", final=True)

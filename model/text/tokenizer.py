@@ -49,6 +49,11 @@ class Tokenizer:
         """The highest token id + 1. The model's vocabulary may be larger, because of padding."""
         return self._vocab_size
 
+    def token_id(self, token: str) -> int | None:
+        """Return the id of a token, such as `<think>`. None if the vocabulary does not have the token."""
+        found: int | None = self._backend.token_to_id(token)
+        return found
+
     @property
     def has_chat_template(self) -> bool:
         """True if the model has a chat template, which `encode_messages` needs. Base models have none."""

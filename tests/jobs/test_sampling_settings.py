@@ -24,6 +24,7 @@ SETTINGS: dict[str, tuple[Any, Any]] = {
     "stop": (("end",), ()),
     "stop_token_ids": ((4,), ()),
     "ignore_eos": (True, False),
+    "thinking_token_budget": (100, 0),
 }
 ALL_SAID = SamplingSettings(**{name: value for name, (value, _) in SETTINGS.items()})
 

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from engine.request import Request
+from engine.request import Request, Thinking
 from jobs.records.completion import Completion, ErrorCode
 from jobs.records.job import NewJob
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import SamplingParams, line_seed
 from model.text.text_encoder import Encoded, TooManyTokens
+from model.thinking import ThinkingMode, ThinkingTokens
 from worker.shards.line_result import failed_line
 
 log = logging.getLogger(__name__)
@@ -57,11 +58,15 @@ class Preparation:
     Args:
         tokenizer: The model's tokenizer.
         card: The model's limits and sampling defaults.
+        thinking_tokens: The model's thinking tags; None if it has none.
     """
 
-    def __init__(self, tokenizer: PromptTokenizer, card: ModelCard) -> None:
+    def __init__(
+        self, tokenizer: PromptTokenizer, card: ModelCard, thinking_tokens: ThinkingTokens | None = None
+    ) -> None:
         self._tokenizer = tokenizer
         self._card = card
+        self._thinking_tokens = thinking_tokens
 
     def prepare(
         self, prompts: Sequence[Prompt], job: NewJob, *, group: str, on_token: Callable[[int], None]
