@@ -7,17 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from engine.stopping.thought import Thinking
 from jobs.records.sampling import FinishReason, SamplingParams
-
-
-@dataclass(frozen=True)
-class Thinking:
-    """How a completion may think: the model's tags, and what the prompt has begun."""
-
-    start_id: int
-    end_id: int
-    is_open: bool  # True: the prompt has begun a thought. False: only the completion's first token may begin one.
-    closing_ids: tuple[int, ...] = ()  # tokens that end a thought at its budget, including the end tag
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from cli.options.options import (
     errors_option,
     job_argument,
     output_option,
+    reasoning_field_option,
     redis_url_option,
     settings_with,
 )
@@ -22,6 +23,7 @@ from jobs.errors import JobConflict
 @job_argument
 @output_option
 @errors_option
+@reasoning_field_option
 @click.option(
     "--partial",
     is_flag=True,
@@ -30,7 +32,14 @@ from jobs.errors import JobConflict
 @redis_url_option
 @console_options
 def command(  # one parameter per option
-    console: Console, job_id: str, output: str | None, errors: str | None, partial: bool, redis_url: str | None
+    console: Console,
+    *,
+    job_id: str,
+    output: str | None,
+    errors: str | None,
+    reasoning_field: str | None,
+    partial: bool,
+    redis_url: str | None,
 ) -> None:
     """Write a job's results, in input order, to stdout or a file.
 
@@ -47,7 +56,7 @@ def command(  # one parameter per option
       qwen-batch results JOB -o results.jsonl
       qwen-batch results JOB --partial | jq -r .completion
     """
-    target = ResultTarget.of_options(output, errors)
+    target = ResultTarget.of_options(output, errors, reasoning_field=reasoning_field)
     store = open_store(settings_with(redis_url=redis_url))
     job = store.jobs.get(job_id)
     if not job.state.ended and not partial:

@@ -9,6 +9,7 @@ from types import FrameType
 import click
 
 from cli.console.console import Console
+from cli.options.line_default_options import line_default_options
 from cli.options.line_options import line_options
 from cli.options.options import (
     console_options,
@@ -17,6 +18,7 @@ from cli.options.options import (
     output_option,
     overwrite_option,
     prompts_argument,
+    reasoning_field_option,
     seed_option,
     settings_with,
     skip_invalid_option,
@@ -31,6 +33,7 @@ from cli.store import open_client
 from jobs.exit_codes import ExitCode
 from jobs.files.prompt_file import PromptFile
 from jobs.files.reading.row_reader import ReadingOptions
+from jobs.records.line_defaults import LineDefaults
 from jobs.records.sampling import SamplingSettings
 from jobs.settings import Settings
 from jobs.submission.checking import check_file
@@ -42,9 +45,11 @@ from jobs.submission.submit_options import LineOptions, SubmitOptions
 @reading_options
 @output_option
 @overwrite_option
+@reasoning_field_option
 @errors_option
 @click.option("--stats", metavar="FILE", help="Write the job's statistics to FILE, as `status --json` prints them.")
 @sampling_options
+@line_default_options
 @seed_option
 @skip_invalid_option
 @line_options
@@ -78,11 +83,13 @@ def command(
     reading: ReadingOptions,
     output: str | None,
     overwrite: bool,
+    reasoning_field: str | None,
     errors: str | None,
     stats: str | None,
     defaults: SamplingSettings,
     seed: int,
     skip_invalid: bool,
+    line_defaults: LineDefaults,
     lines: LineOptions,
     dry_run: bool,
     num_workers: int,
@@ -113,7 +120,7 @@ def command(
     """
     require_worker_packages()
     settings = settings_with(**options)
-    target = ResultTarget.of_options(output, errors, stats)
+    target = ResultTarget.of_options(output, errors, stats, reasoning_field)
     embedded = options["redis_url"] is None and not Settings.server_is_named()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
@@ -123,7 +130,9 @@ def command(
         named = options["model"] or options["served_model_name"]
         settings = with_model_of_lines(settings, named, file, client.served_models if client else tuple)
         model = target_model(settings, console)
-        submission = SubmitOptions(model.name, defaults, seed, skip_invalid, model.card, lines=lines)
+        submission = SubmitOptions(
+            model.name, defaults, seed, skip_invalid, model.card, lines=lines, line_defaults=line_defaults
+        )
         if client is not None:
             checked = client.check(file, submission, target.errors)
         else:

@@ -9,6 +9,7 @@ import click
 from cli.console.console import Console
 from cli.console.job_row import state_text
 from cli.console.progress import watch_to_the_end
+from cli.options.line_default_options import line_default_options
 from cli.options.line_options import line_options
 from cli.options.options import (
     console_options,
@@ -18,6 +19,7 @@ from cli.options.options import (
     output_option,
     overwrite_option,
     prompts_argument,
+    reasoning_field_option,
     redis_url_option,
     seed_option,
     settings_with,
@@ -35,6 +37,7 @@ from jobs.exit_codes import ExitCode
 from jobs.files.prompt_file import PromptFile
 from jobs.files.reading.row_reader import ReadingOptions
 from jobs.records.job import Job
+from jobs.records.line_defaults import LineDefaults
 from jobs.records.sampling import SamplingSettings
 from jobs.submission.submission import Submitted
 from jobs.submission.submit_options import LineOptions, SubmitOptions, submission_key
@@ -87,6 +90,7 @@ def _standing(job: Job) -> str:
 @reading_options
 @model_option
 @sampling_options
+@line_default_options
 @seed_option
 @skip_invalid_option
 @line_options
@@ -121,6 +125,7 @@ def _standing(job: Job) -> str:
 @wait_option
 @output_option
 @overwrite_option
+@reasoning_field_option
 @errors_option
 @redis_url_option
 @console_options
@@ -133,6 +138,7 @@ def command(
     defaults: SamplingSettings,
     seed: int,
     skip_invalid: bool,
+    line_defaults: LineDefaults,
     lines: LineOptions,
     dry_run: bool,
     idempotency_key: str | None,
@@ -143,6 +149,7 @@ def command(
     wait: bool,
     output: str | None,
     overwrite: bool,
+    reasoning_field: str | None,
     errors: str | None,
     redis_url: str | None,
 ) -> ExitCode:
@@ -169,7 +176,7 @@ def command(
     """
     _refuse_conflicts(wait, output, errors, idempotency_key, new)
     settings = settings_with(redis_url=redis_url, model=model)
-    target = ResultTarget.of_options(output, errors) if output else None
+    target = ResultTarget.of_options(output, errors, reasoning_field=reasoning_field) if output else None
     with PromptFile.open(prompts, sys.stdin.buffer, reading) as file:
         if target is not None:
             target.spare(file.paths, overwrite)
@@ -186,6 +193,7 @@ def command(
             deadline_seconds=deadline,
             reuse=reuse,
             lines=lines,
+            line_defaults=line_defaults,
         )
         checked = client.check(file, options, target.errors if target else None)
         say_notices(checked.report, options.model, console)

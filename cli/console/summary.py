@@ -101,7 +101,9 @@ def _before(stats: JobStats) -> str:
 
 def _tokens(stats: JobStats) -> str:
     cached = f" ({figures.count(stats.cached_tokens)} from the prefix cache)" if stats.cached_tokens else ""
-    return f"{figures.count(stats.total_input_tokens)} in{cached}, {figures.count(stats.total_output_tokens)} out"
+    thought = f" ({figures.count(stats.reasoning_tokens)} of thoughts)" if stats.reasoning_tokens else ""
+    tokens_in, tokens_out = figures.count(stats.total_input_tokens), figures.count(stats.total_output_tokens)
+    return f"{tokens_in} in{cached}, {tokens_out} out{thought}"
 
 
 def _batch(stats: JobStats) -> str:

@@ -14,6 +14,7 @@ import click
 import msgspec
 
 from cli.console.console import Console
+from jobs.files.results.reasoning import ReasoningField
 from jobs.harmless import has_credentials, unicode_text
 from jobs.records.sampling import RANGES
 from jobs.settings import Settings
@@ -95,6 +96,13 @@ output_option = click.option(
     "--output",
     metavar="FILE",
     help="Write the results to FILE. A temporary file beside FILE prevents half-written results.",
+)
+
+reasoning_field_option = click.option(
+    "--reasoning-field",
+    type=click.Choice([field.value for field in ReasoningField]),
+    help="Field of the results for the text of a thought.  "
+    "[default: reasoning in native results, reasoning_content in the OpenAI format]",
 )
 
 overwrite_option = click.option(

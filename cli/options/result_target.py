@@ -14,6 +14,7 @@ import msgspec
 from cli.standard_streams import check_standard_output
 from jobs.errors import InvalidInput, OutputNotWritable
 from jobs.files.results.kept_columns import KeptColumns
+from jobs.files.results.reasoning import ReasoningField
 from jobs.files.results.results_file import ResultCounts, default_errors, write_results
 from jobs.files.writing.destination import Destination, LocalFile, destination_of
 from jobs.records.job import Job
@@ -30,10 +31,13 @@ class ResultTarget:
     output: Destination | None  # None: standard output
     errors: Destination | None
     stats: Destination | None = None
+    reasoning: ReasoningField | None = None  # field for the text of a thought; None for the format's own
 
     @classmethod
-    def of_options(cls, output: str | None, errors: str | None, stats: str | None = None) -> Self:
-        """Return the target of `-o`, `--errors` and `--stats`.
+    def of_options(
+        cls, output: str | None, errors: str | None, stats: str | None = None, reasoning_field: str | None = None
+    ) -> Self:
+        """Return the target of `-o`, `--errors`, `--stats` and `--reasoning-field`.
 
         The check comes early, because hours of work must not end at a missing folder.
 
@@ -45,6 +49,7 @@ class ResultTarget:
             output=None if output is None or output == "-" else destination_of(output),
             errors=destination_of(errors) if errors else None,
             stats=destination_of(stats) if stats else None,
+            reasoning=ReasoningField(reasoning_field) if reasoning_field else None,
         )
         if target.output is None:
             check_standard_output()
@@ -106,9 +111,10 @@ class ResultTarget:
         completions = store.jobs.results(job.id)
         input_of = KeptColumns(store, job).of if job.spec.has_columns or job.spec.added_lines else None
         if self.output is not None:
-            return write_results(completions, job, self.output, self.errors, partial, input_of)
+            return write_results(completions, job, self.output, self.errors, partial, input_of, self.reasoning)
         try:
-            counts = write_results(completions, job, sys.stdout.buffer, self.errors, partial, input_of)
+            stdout = sys.stdout.buffer
+            counts = write_results(completions, job, stdout, self.errors, partial, input_of, self.reasoning)
             sys.stdout.buffer.flush()
         except BrokenPipeError:
             raise

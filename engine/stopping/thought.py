@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from engine.request import Thinking
 from engine.stopping.stop_strings import TokenStream
 
 MAX_CHARACTER_TOKENS = 4  # a character has at most four bytes, so it has at most four tokens
+
+
+@dataclass(frozen=True)
+class Thinking:
+    """How a completion may think: the model's tags, and what the prompt has begun."""
+
+    start_id: int
+    end_id: int
+    is_open: bool  # True: the prompt has begun a thought. False: only the completion's first token may begin one.
+    closing_ids: tuple[int, ...] = ()  # tokens that end a thought at its budget, including the end tag
 
 
 class Thought:

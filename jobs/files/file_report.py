@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from jobs.errors import InvalidInput
 from jobs.files.file_places import FilePlaces
+from jobs.files.formats.features.thinking import ADVISED_BUDGET
 from jobs.files.formats.fields import Notes
 from jobs.records.job import Format
 
@@ -60,6 +61,10 @@ class LineNumbers:
         return (f"{first:,}" if first == last else f"{first:,}-{last:,}") + file
 
 
+def _lines(count: int) -> str:
+    return f"{count:,} {'line' if count == 1 else 'lines'}"
+
+
 class BadLines:
     """Bad lines in order. Equal faults are one entry. It keeps `MAX_ENTRIES` entries, and the other lines' numbers.
 
@@ -107,11 +112,19 @@ class FileReport:
     num_files: int = 1
 
     def notices(self) -> list[str]:
-        """Return one sentence per field that has no effect."""
-        return [
-            f"`{name}` has no effect here: {count:,} {'line' if count == 1 else 'lines'}."
-            for name, count in sorted(self.notes.ignored.items())
+        """Return one sentence per field that has no effect, and one per habit that Qwen advises against."""
+        notices = [
+            f"`{name}` has no effect here: {_lines(count)}." for name, count in sorted(self.notes.ignored.items())
         ]
+        if count := self.notes.greedy_thoughts:
+            notices.append(
+                f"{_lines(count)} may think at temperature 0. Qwen advises against it: thoughts may repeat without end."
+            )
+        if count := self.notes.small_budgets:
+            notices.append(
+                f"The thinking budget of {_lines(count)} is small. Qwen advises at least {ADVISED_BUDGET:,} tokens."
+            )
+        return notices
 
     def require_valid(self, skip_invalid: bool) -> None:
         """Raise unless the file can be submitted.

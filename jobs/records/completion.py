@@ -28,11 +28,12 @@ class LineError(msgspec.Struct, frozen=True):
     message: str
 
 
-class Usage(msgspec.Struct, frozen=True):
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     """Token counts of one line. `completion_tokens` includes the eos token or stop string that ended the completion."""
 
     prompt_tokens: int
     completion_tokens: int
+    reasoning_tokens: int | None = None  # those of the thought, up to its end tag; None if the model did not think
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -57,10 +58,21 @@ class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
     finished_at: float = 0.0  # seconds since the epoch, by the worker's clock
     latency: Latency | None = None  # None for an error
     line: int | None = None  # the line's `Prompt.line`
+    reasoning: str | None = None  # text of the thought; None if there is none, or if the line does not want it
 
     def __post_init__(self) -> None:
         if (self.text is None) == (self.error is None):
             raise ValueError("a completion has either a text or an error")
+
+    @property
+    def has_answer(self) -> bool:
+        """False if the completion ended inside its thought, so that there is nothing after it."""
+        return self.usage is None or self.usage.reasoning_tokens != self.usage.completion_tokens
+
+    def amounts(self) -> dict[str, int]:
+        """Return the line's part of the job's sums that most lines do not change. It has no zeros."""
+        found = {"reasoning_tokens": (self.usage and self.usage.reasoning_tokens) or 0}
+        return {name: amount for name, amount in found.items() if amount}
 
     @classmethod
     def failed(cls, index: int, id: str, code: ErrorCode, message: str, endpoint: str = "native") -> Completion:

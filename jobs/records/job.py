@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from jobs.records.line_defaults import NO_LINE_DEFAULTS, LineDefaults
 from jobs.records.sampling import SamplingSettings
 
 Format = Literal["native", "openai"]
@@ -56,6 +57,7 @@ class NewJob(msgspec.Struct, frozen=True):
     added_lines: int = 0  # number of lines in `num_lines` that `extend` added; they are in shards of their own
     added_shards: int = 0
     has_columns: bool = False  # True if lines have columns or a source, which results bring back
+    line_defaults: LineDefaults = NO_LINE_DEFAULTS  # further options of `submit` for lines that do not say
     key: str | None = None  # submission key: submissions with the same key are one job (`Submissions.claim`)
 
     @property

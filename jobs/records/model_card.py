@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -12,6 +12,9 @@ from jobs.errors import ModelUnusable
 from jobs.records.sampling import SamplingSettings
 
 MAX_CONTEXT = 100_000_000  # tokens; the worker has the same limit (`model.checkpoint.config_checks`)
+
+
+ThinkingSupport = Literal["switch", "always", "never"]  # what the chat template does about thinking
 
 
 class ModelCard(msgspec.Struct, frozen=True):
@@ -27,6 +30,7 @@ class ModelCard(msgspec.Struct, frozen=True):
     max_model_len: int  # max tokens of prompt and completion together
     has_chat_template: bool
     defaults: SamplingSettings = SamplingSettings()  # from generation_config.json
+    thinking: ThinkingSupport | None = None  # None without a chat template
 
 
 def builtin_demo_folder() -> Path:
@@ -68,12 +72,14 @@ def card_of_folder(folder: Path, name: str) -> ModelCard:
         )
     tokenizer = _read(folder / "tokenizer.json", _Tokenizer)
     ids = [*tokenizer.model.vocab.values(), *(token.id for token in tokenizer.added_tokens)]
+    template = _chat_template(folder)
     return ModelCard(
         name=name,
         vocab_size=min(max(ids, default=-1) + 1, config.vocab_size),
         max_model_len=context,
-        has_chat_template=_has_chat_template(folder),
+        has_chat_template=bool(template),
         defaults=_read_defaults(folder / "generation_config.json"),
+        thinking=_thinking(template) if template else None,
     )
 
 
@@ -161,11 +167,21 @@ def _read(path: Path, kind: type[T]) -> T:
         raise ModelUnusable(f"{path} cannot be read: {error}.", "Download the model again.") from error
 
 
-def _has_chat_template(folder: Path) -> bool:
-    if (folder / "chat_template.jinja").is_file():
-        return True
+def _chat_template(folder: Path) -> str:
+    """Return the text of the folder's chat template, or of all its named templates. Empty if it has none."""
+    file = folder / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text(encoding="utf-8", errors="replace") or " "
     path = folder / "tokenizer_config.json"
-    return path.is_file() and bool(_read(path, _TokenizerConfig).chat_template)
+    template = _read(path, _TokenizerConfig).chat_template if path.is_file() else None
+    return template if isinstance(template, str) else "".join(str(named) for named in template or ())
+
+
+def _thinking(template: str) -> ThinkingSupport:
+    """Return whether a template has a switch, or always begins the assistant's turn with a thought, or never thinks."""
+    if "enable_thinking" in template:
+        return "switch"
+    return "always" if "<think>" in template.rpartition("add_generation_prompt")[2] else "never"
 
 
 def _read_defaults(path: Path) -> SamplingSettings:

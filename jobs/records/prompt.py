@@ -30,5 +30,6 @@ class Prompt(msgspec.Struct, frozen=True, omit_defaults=True):
     chat_template_kwargs: dict[str, Any] = {}
     invalid: str | None = None  # the line's fault, for its author
     columns: msgspec.Raw = NO_COLUMNS  # the line's further keys with their values, one JSON object
+    include_reasoning: bool = True  # False: results leave out the text of the thought
     line: int | None = None  # the line's number in the file, from 1; only for a bad line without its own id
     source: str | None = None  # name of the line's file; only if the job was made of several files

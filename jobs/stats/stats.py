@@ -99,6 +99,7 @@ class JobStats(msgspec.Struct, frozen=True, kw_only=True):
     cache_short_waiting: float | None  # mean number of sequences that waited for room in such a step
     cached_tokens: int  # prompt tokens that were in a worker's prefix cache
     kv_cache_bytes_wanted: int | None  # maximum of the cache size that holds all of these sequences
+    reasoning_tokens: int  # tokens of thoughts, part of `total_output_tokens`
     finish_reasons: dict[str, int]  # finish reason -> number of lines
     retried_shards: int
     workers: tuple[WorkerShare, ...]

@@ -11,6 +11,7 @@ from jobs.records.shard_stats import ShardStats
 from jobs.stats.latency_histogram import LatencyHistogram
 from jobs.stats.stats import WorkerShare
 
+AMOUNTS = ("reasoning_tokens",)  # names of the sums in `JobCounters.amounts`
 MICRO = 1_000_000  # sums are kept in whole millionths, because integers add up exactly in any order
 
 
@@ -51,6 +52,7 @@ class JobCounters:
     tpot: LatencyHistogram = field(default_factory=LatencyHistogram)
     e2el: LatencyHistogram = field(default_factory=LatencyHistogram)
     finish_reasons: dict[str, int] = field(default_factory=dict)
+    amounts: dict[str, int] = field(default_factory=dict)  # sums of `Completion.amounts`
     retried_shards: int = 0
     reused_input_tokens: int = 0  # tokens of completions from earlier jobs
     reused_output_tokens: int = 0
@@ -60,7 +62,9 @@ class JobCounters:
     workers: dict[str, WorkerShare] = field(default_factory=dict)
 
     def add_finish(self, completion: Completion) -> None:
-        """Count a line's finish reason and latencies, if it has them."""
+        """Count a line's finish reason, amounts and latencies, if it has them."""
+        for name, amount in completion.amounts().items():
+            self.amounts[name] = self.amounts.get(name, 0) + amount
         if completion.finish_reason is not None:
             reason = str(completion.finish_reason)
             self.finish_reasons[reason] = self.finish_reasons.get(reason, 0) + 1

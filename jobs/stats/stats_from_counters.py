@@ -53,6 +53,7 @@ def job_stats(job: Job, counters: JobCounters) -> JobStats:
         cache_short_waiting=_per(counters.engine.cache_short_waiting_sum_e6, counters.engine.cache_short_steps_e6),
         cached_tokens=counters.engine.cached_tokens,
         kv_cache_bytes_wanted=counters.engine.kv_cache_bytes_wanted or None,
+        reasoning_tokens=counters.amounts.get("reasoning_tokens", 0),
         finish_reasons=dict(sorted(counters.finish_reasons.items())),
         retried_shards=counters.retried_shards,
         workers=workers,

@@ -8,6 +8,7 @@ import msgspec
 
 from jobs.errors import InvalidInput
 from jobs.files.file_report import FileRefused, FileReport
+from jobs.files.formats.features.thinking import ThinkingRules, switch_fault
 from jobs.files.formats.line_decoder import LineRules, LinesBefore
 from jobs.files.formats.model_checks import same_model
 from jobs.files.prompt_file import CheckedFile, PromptFile
@@ -32,7 +33,9 @@ def check_file(
         InvalidInput: The file cannot be submitted, or its lines name several models.
     """
     lines = options.lines
-    rules = LineRules(options.model if lines.strict_model else None, options.card, after, lines.keep)
+    _check_thinking(options)
+    thinking = ThinkingRules(options.defaults, options.line_defaults, options.card)
+    rules = LineRules(options.model if lines.strict_model else None, options.card, after, lines.keep, thinking)
     try:
         checked = file.check(rules, options.skip_invalid)
     except FileRefused as refusal:
@@ -47,6 +50,17 @@ def check_file(
             "Nothing was stored. Split the file by model, or use --any-model to let one model answer all lines.",
         )
     return checked
+
+
+def _check_thinking(options: SubmitOptions) -> None:
+    """Refuse options that the model's chat template would ignore. Raises `InvalidInput`."""
+    card, switch = options.card, options.line_defaults.thinking
+    if card is None:
+        return
+    if switch is not None and (fault := switch_fault("--thinking", switch, card)) is not None:
+        raise InvalidInput(f"{fault}.")
+    if options.defaults.thinking_token_budget is not None and card.thinking == "never":
+        raise InvalidInput(f"--thinking-budget has no meaning: {card.name} does not think.", "Leave it out.")
 
 
 def _write_faults(file: PromptFile, rules: LineRules, errors: Destination) -> None:

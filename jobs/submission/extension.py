@@ -32,7 +32,14 @@ def store_more_lines(
     """
     spec = store.jobs.get(job_id).spec
     before = _lines_before(store.jobs, job_id, spec.num_shards)
-    options = SubmitOptions(spec.model, skip_invalid=skip_invalid, card=store.fleet.model(spec.model), lines=lines)
+    options = SubmitOptions(
+        spec.model,
+        skip_invalid=skip_invalid,
+        card=store.fleet.model(spec.model),
+        lines=lines,
+        defaults=spec.defaults,
+        line_defaults=spec.line_defaults,
+    )
     checked = check_file(file, options, before)
     report = checked.report
     if report.format != spec.format:

@@ -7,6 +7,7 @@ from collections import Counter
 
 import msgspec
 
+from jobs.records.line_defaults import NO_LINE_DEFAULTS, LineDefaults
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import SamplingSettings
 
@@ -25,9 +26,11 @@ class LineKeys:
     Args:
         defaults: The job's settings over the model's. They apply to each setting that a line does not set.
         seed: The job's seed.
+        line_defaults: The job's other values for its lines.
     """
 
-    def __init__(self, defaults: SamplingSettings, seed: int) -> None:
+    def __init__(self, defaults: SamplingSettings, seed: int, line_defaults: LineDefaults = NO_LINE_DEFAULTS) -> None:
+        self._line_defaults = line_defaults
         self._defaults = defaults
         self._seed = seed
         self._seen: Counter[bytes] = Counter()
@@ -36,6 +39,7 @@ class LineKeys:
         """Return the line's key of 16 bytes, or None for an invalid line."""
         if prompt.invalid is not None:
             return None
+        prompt = self._line_defaults.applied_to(prompt)
         settings = prompt.settings.over(self._defaults)
         is_sampled = settings.temperature != 0 and settings.seed is None
         if settings.temperature == 0:
@@ -44,7 +48,7 @@ class LineKeys:
             (
                 (prompt.text, prompt.token_ids, prompt.messages, prompt.chat_template_kwargs),
                 settings,
-                prompt.return_token_ids,
+                (prompt.return_token_ids, prompt.include_reasoning),
                 self._seed if is_sampled else None,
             )
         )

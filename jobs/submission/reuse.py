@@ -11,6 +11,7 @@ import msgspec
 from jobs.errors import JobNotFound
 from jobs.records.completion import Completion
 from jobs.records.job import JobState, ShardRef
+from jobs.records.line_defaults import NO_LINE_DEFAULTS, LineDefaults
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import SamplingSettings
 from jobs.stores.protocol import JobStore
@@ -40,9 +41,9 @@ class EarlierLines:
         self._places: dict[bytes, Place | None] = {}
         self._shards: OrderedDict[ShardRef, list[tuple[Prompt, Completion | None]]] = OrderedDict()
 
-    def keys(self, defaults: SamplingSettings, seed: int) -> LineKeys:
+    def keys(self, defaults: SamplingSettings, seed: int, line_defaults: LineDefaults = NO_LINE_DEFAULTS) -> LineKeys:
         """Return the key maker for a job with these defaults and this seed."""
-        return LineKeys(defaults.over(self._card_defaults), seed)
+        return LineKeys(defaults.over(self._card_defaults), seed, line_defaults)
 
     def look_for(self, keys: Iterable[bytes | None]) -> None:
         """Search the earlier jobs, newest first, until every key has a place or no job is left."""
@@ -50,7 +51,7 @@ class EarlierLines:
         missing = len(self._places)
         for job in self._store.jobs.newest(JOBS_LOOKED_AT):
             if missing and job.spec.model == self._model and job.completed and job.state is not JobState.VALIDATING:
-                line_keys = self.keys(job.spec.defaults, job.spec.seed)
+                line_keys = self.keys(job.spec.defaults, job.spec.seed, job.spec.line_defaults)
                 for index in range(job.spec.num_shards):
                     missing -= self._note(ShardRef(job.id, index), line_keys)
 

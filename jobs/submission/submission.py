@@ -99,13 +99,13 @@ def _earlier_lines(store: JobStore, checked: CheckedFile, options: SubmitOptions
     """Find completions of earlier jobs for the file's lines."""
     card = options.card or store.fleet.model(options.model)
     earlier = EarlierLines(store, options.model, card.defaults if card is not None else SamplingSettings())
-    keys = earlier.keys(options.defaults, options.seed)
+    keys = earlier.keys(options.defaults, options.seed, options.line_defaults)
     earlier.look_for(map(keys.key, checked.prompts()))
     return earlier
 
 
 def _store_shards(submissions: Submissions, checked: CheckedFile, spec: NewJob, earlier: EarlierLines | None) -> None:
-    keys = earlier.keys(spec.defaults, spec.seed) if earlier is not None else None
+    keys = earlier.keys(spec.defaults, spec.seed, spec.line_defaults) if earlier is not None else None
     for index, prompts in enumerate(_chunks(checked.prompts(), spec.shard_size)):
         known = []
         if earlier is not None and keys is not None:
@@ -129,6 +129,7 @@ def _spec(report: FileReport, options: SubmitOptions, key: str | None) -> NewJob
         priority=options.priority,
         deadline_seconds=options.deadline_seconds,
         has_columns=bool(report.notes.columns) or report.num_files > 1,
+        line_defaults=options.line_defaults,
         key=key,
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from jobs.files.file_report import FileReport
+from jobs.records.line_defaults import NO_LINE_DEFAULTS, LineDefaults
 from jobs.records.model_card import ModelCard
 from jobs.records.sampling import SamplingSettings
 
@@ -35,6 +36,7 @@ class SubmitOptions:
     deadline_seconds: float | None = None  # max seconds from the moment at which the whole job is stored
     reuse: bool = False  # True: lines that an earlier job of the model has completed do not run again
     lines: LineOptions = LineOptions()
+    line_defaults: LineDefaults = NO_LINE_DEFAULTS  # further values for lines that do not say
 
 
 def fingerprint_of(report: FileReport, model: str, options: SubmitOptions, quantize: str = "none") -> str:
@@ -49,6 +51,8 @@ def fingerprint_of(report: FileReport, model: str, options: SubmitOptions, quant
     facts = [report.digest, model, quantize, options.model, options.defaults, options.seed, options.skip_invalid]
     if options.lines.strict_model or options.lines.keep is not None:
         facts += [options.lines.strict_model, options.lines.keep]
+    if options.line_defaults != NO_LINE_DEFAULTS:
+        facts.append(options.line_defaults)
     return hashlib.blake2b(msgspec.json.encode(facts), digest_size=10).hexdigest()
 
 

@@ -16,8 +16,10 @@ from jobs.stores.packing import pack_prompts, unpack_prompts
 Decode = Callable[..., Prompt]
 Why = Callable[..., str]
 
+HELLO = {"role": "user", "content": "Hello"}
 EVERY_SETTING: dict[str, Any] = {
     "max_tokens": 64,
+    "thinking_token_budget": 30,
     "min_tokens": 2,
     "temperature": 0.6,
     "top_k": 20,
@@ -56,14 +58,15 @@ def test_messages_are_kept_with_the_variables_for_their_template(decode: Decode)
 
 
 def test_every_sampling_setting_may_stand_on_a_line(decode: Decode) -> None:
-    settings = decode({"prompt": "x", "return_token_ids": True, **EVERY_SETTING}).settings
+    settings = decode({"messages": [HELLO], "return_token_ids": True, **EVERY_SETTING}).settings
     expected = {key: tuple(value) if isinstance(value, list) else value for key, value in EVERY_SETTING.items()}
     assert {name: getattr(settings, name) for name in SamplingSettings.__struct_fields__} == expected
 
 
 def test_the_known_keys_are_the_settings_and_the_lines_own() -> None:
     own = {"id", "prompt", "messages", "return_token_ids", "chat_template_kwargs", "enable_thinking"}
-    spellings = {"max_completion_tokens", "max_output_tokens", "max_new_tokens"}
+    own |= {"include_reasoning"}
+    spellings = {"max_completion_tokens", "max_output_tokens", "max_new_tokens", "thinking_budget"}
     assert set(KEYS) == own | spellings | set(SamplingSettings.__struct_fields__)
 
 
@@ -90,8 +93,8 @@ def test_a_whole_number_may_be_written_with_a_point(decode: Decode) -> None:
 @pytest.mark.parametrize("key", RANGES)
 def test_both_ends_of_a_range_are_taken_and_what_lies_outside_is_not(decode: Decode, why: Why, key: str) -> None:
     allowed = RANGES[key]
-    assert decode({"prompt": "x", key: allowed.high}).invalid is None
-    assert (decode({"prompt": "x", key: allowed.low}).invalid is None) == allowed.inclusive_low
+    assert decode({"messages": [HELLO], key: allowed.high}).invalid is None
+    assert (decode({"messages": [HELLO], key: allowed.low}).invalid is None) == allowed.inclusive_low
     below = allowed.low - (2 if key in ("top_k", "seed") else 1)  # -1 means "off" there
     for outside in (below, allowed.high + 1):
         reason = why({"prompt": "x", key: outside})

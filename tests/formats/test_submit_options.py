@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from jobs.files.file_report import BadLines, FileReport
+from jobs.records.line_defaults import LineDefaults
 from jobs.records.sampling import SamplingSettings
 from jobs.submission.submit_options import SubmitOptions, fingerprint_of
 
@@ -26,6 +27,7 @@ def test_the_same_file_and_options_are_the_same_run() -> None:
         (REPORT, "demo", SubmitOptions("other")),
         (REPORT, "demo", SubmitOptions("demo", seed=1)),
         (REPORT, "demo", SubmitOptions("demo", skip_invalid=True)),
+        (REPORT, "demo", SubmitOptions("demo", line_defaults=LineDefaults(thinking=False))),
         (REPORT, "demo", SubmitOptions("demo", msgspec.structs.replace(SamplingSettings(), max_tokens=5))),
     ],
 )

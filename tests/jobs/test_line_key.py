@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from jobs.records.line_defaults import LineDefaults
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import NOTHING_SAID, SamplingSettings
 from jobs.submission.line_key import LineKeys
@@ -27,6 +28,7 @@ WORK: dict[str, tuple[Any, Any]] = {
     "messages": (({"role": "user", "content": "Hi"},), ({"role": "system", "content": "Hi"},)),
     "settings": (NOTHING_SAID, SamplingSettings(max_tokens=5)),
     "return_token_ids": (False, True),
+    "include_reasoning": (True, False),
     "chat_template_kwargs": ({"enable_thinking": True}, {"enable_thinking": False}),
 }
 
@@ -77,3 +79,12 @@ def test_what_a_job_says_counts_as_if_the_line_said_it() -> None:
 
 def test_a_line_that_cannot_run_has_no_key() -> None:
     assert key(changed(LINE, text=None, invalid="it is empty")) is None
+
+
+def test_what_a_job_says_about_thinking_counts_as_if_the_line_said_it() -> None:
+    chat = changed(LINE, text=None, messages=WORK["messages"][0])
+    off = LineKeys(NOTHING_SAID, 1, LineDefaults(thinking=False))
+    assert off.key(chat) == key(changed(chat, chat_template_kwargs={"enable_thinking": False})) != key(chat)
+    on = changed(chat, chat_template_kwargs={"enable_thinking": True})
+    assert off.key(on) == key(on)
+    assert LineKeys(NOTHING_SAID, 1, LineDefaults(thinking=False)).key(LINE) == key(LINE)

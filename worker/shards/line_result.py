@@ -44,11 +44,12 @@ def _completed(prompt: Prompt, output: RequestOutput) -> Completion:
         id=prompt.id,
         text=output.text,
         finish_reason=output.finish_reason,
-        usage=Usage(output.num_prompt_tokens, num_tokens),
+        usage=Usage(output.num_prompt_tokens, num_tokens, output.num_reasoning_tokens or None),
         token_ids=output.token_ids if prompt.return_token_ids else None,
         endpoint=prompt.endpoint,
         finished_at=time.time() - (time.monotonic() - output.finished_at),
         latency=_latency(output, num_tokens),
+        reasoning=output.reasoning if prompt.include_reasoning else None,
     )
 
 

@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from engine.request import Request, Thinking
+from engine.request import Request
+from engine.stopping.thought import Thinking
+from jobs.files.formats.features.thinking import check_switch
+from jobs.files.formats.json_line import LineInvalid
 from jobs.records.completion import Completion, ErrorCode
 from jobs.records.job import NewJob
 from jobs.records.model_card import ModelCard
@@ -79,14 +82,16 @@ class Preparation:
             group: Statistics group of the requests.
             on_token: Called by the engine for each new token of the requests.
         """
+        prompts = [job.line_defaults.applied_to(prompt) for prompt in prompts]
         encoded = self._encode(prompts)
         runnable: list[tuple[Prompt, Request]] = []
         refused: list[Completion] = []
         for prompt in prompts:
             try:
                 token_ids = self._token_ids(prompt, encoded)
-                params = self._params(prompt, job, self._room(token_ids))
-                runnable.append((prompt, Request(token_ids, params, group, job.id, on_token)))
+                thinking = self._thinking(prompt, token_ids)
+                params = self._params(prompt, job, self._room(token_ids), thinking)
+                runnable.append((prompt, Request(token_ids, params, group, job.id, on_token, thinking)))
             except LineRefused as error:
                 refused.append(failed_line(prompt, error.code, error.message))
             except Exception as error:
@@ -164,7 +169,36 @@ class Preparation:
             f"{self._longest:,}. The model, `--max-model-len` or `--kv-cache-memory` sets this limit.",
         )
 
-    def _params(self, prompt: Prompt, job: NewJob, room: int) -> SamplingParams:
+    def _thinking(self, prompt: Prompt, token_ids: Sequence[int]) -> Thinking | None:
+        """Return how the line may think, or None if it cannot. Refuses a switch that the chat template ignores."""
+        tokens = self._thinking_tokens
+        if prompt.messages is None or tokens is None:
+            return None
+        try:
+            check_switch(prompt, self._card)
+        except LineInvalid as error:
+            raise LineRefused(ErrorCode.INVALID_LINE, f"{error}.") from error
+        mode, switch = tokens.mode(token_ids), prompt.chat_template_kwargs.get("enable_thinking")
+        if (switch is False and mode is ThinkingMode.OPEN) or (switch is True and mode is ThinkingMode.OFF):
+            wrong = str(switch).lower()
+            raise LineRefused(
+                ErrorCode.INVALID_LINE,
+                f"`enable_thinking` is {wrong}, but the model's chat template ignores it; leave it out.",
+            )
+        if mode is ThinkingMode.OFF:
+            return None
+        return Thinking(tokens.start_id, tokens.end_id, mode is ThinkingMode.OPEN, tokens.closing_ids)
+
+    def _params(self, prompt: Prompt, job: NewJob, room: int, thinking: Thinking | None) -> SamplingParams:
         """Combine settings: the line's override the job's, and the job's override the model's."""
         said = prompt.settings.over(job.defaults).over(self._card.defaults)
+        budget, most = said.thinking_token_budget, said.max_tokens
+        if thinking is not None and budget is not None and most is not None:
+            needed = budget + len(thinking.closing_ids)
+            if most <= needed:
+                raise LineRefused(
+                    ErrorCode.INVALID_LINE,
+                    f"`max_tokens` is {most:,}; with a thinking budget of {budget:,} tokens it must be more than "
+                    f"{needed:,}.",
+                )
         return SamplingParams.resolve(said, max_tokens=room, seed=line_seed(job.seed, prompt.index))

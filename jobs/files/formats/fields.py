@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from jobs.files.formats import values
-from jobs.files.formats.json_line import Json, LineInvalid, check_free_form, shown
+from jobs.files.formats.features.thinking import TEMPLATE_KEYS, read_template_kwargs
+from jobs.files.formats.json_line import Json, LineInvalid, shown
 from jobs.files.formats.known_fields import FIELDS, Refused, Setting, WithoutEffect, check_refused
 from jobs.records.prompt import Endpoint, Prompt
 from jobs.records.sampling import NOTHING_SAID
@@ -17,14 +18,7 @@ MAX_ID_CHARS = 512
 MAX_FAULT_CHARS = 1500  # max characters of a line's faults together
 MAX_NAMES = 1000  # max different models or columns that a report names
 MAX_NAME_CHARS = 200
-TEMPLATE_KEYS = ("chat_template_kwargs", "enable_thinking", "reasoning_effort")
-_RARE_KEYS = frozenset({"return_token_ids", *TEMPLATE_KEYS})
-
-# Variables that the worker sets, and names that the renderer itself uses.
-_RESERVED = frozenset(
-    {"add_generation_prompt", "chat_template", "continue_final_message", "documents", "messages", "self", "tokenize"}
-    | {"tools"}
-)
+_RARE_KEYS = frozenset({"return_token_ids", "include_reasoning", *TEMPLATE_KEYS})
 
 _Value = TypeVar("_Value")
 _Default = TypeVar("_Default")
@@ -37,6 +31,8 @@ class Notes:
     ignored: Counter[str] = field(default_factory=Counter)  # fields that have no effect
     models: Counter[str] = field(default_factory=Counter)  # models that lines name
     columns: Counter[str] = field(default_factory=Counter)  # kept columns
+    greedy_thoughts: int = 0  # lines that think with a temperature of 0
+    small_budgets: int = 0  # lines with a small thinking budget
 
     def count(self, names: Counter[str], name: str) -> bool:
         """Count one line under a name that the file's author chose. Only the first `MAX_NAMES` names are counted.
@@ -176,7 +172,7 @@ def make_prompt(
     """Make a prompt from the fields of a line or of its body. Returns None if the line has a fault.
 
     Args:
-        fields: Key and value of each field. This function reads `return_token_ids` and `TEMPLATE_KEYS`.
+        fields: Key and value of each field. This function reads those in `_RARE_KEYS`.
         place: The line's index and id.
         endpoint: The line's endpoint.
         said: The line's settings (`read_settings`).
@@ -188,55 +184,34 @@ def make_prompt(
     if type(prompt) is not str or not prompt:
         text, token_ids = faults.catch(read_prompt, prompt, default=(None, None))
     settings = faults.catch(values.settings, said, default=NOTHING_SAID) if said else NOTHING_SAID
+    if settings.thinking_token_budget is not None and prompt is not None:
+        faults.found.append("a thinking budget applies only to `messages`; a raw `prompt` has no separate thought")
     index, id = place
     if _RARE_KEYS.isdisjoint(fields):
         return None if faults.found else Prompt(index, id, text, token_ids, messages, endpoint, settings)
     return_token_ids = faults.catch(values.flag, fields, "return_token_ids", default=False)
-    template_kwargs: dict[str, Json] = faults.catch(_read_template_kwargs, fields, prompt is None, default={})
+    include_reasoning = faults.catch(_read_include_reasoning, fields, prompt is None, default=True)
+    template_kwargs: dict[str, Json] = faults.catch(read_template_kwargs, fields, prompt is None, default={})
     if faults.found:
         return None
-    return Prompt(index, id, text, token_ids, messages, endpoint, settings, return_token_ids, template_kwargs)
+    return Prompt(
+        index,
+        id,
+        text,
+        token_ids,
+        messages,
+        endpoint,
+        settings,
+        return_token_ids,
+        template_kwargs,
+        include_reasoning=include_reasoning,
+    )
 
 
-def _read_template_kwargs(fields: dict[str, Json], is_chat: bool) -> dict[str, Json]:
-    """Return the variables of the chat template that the line sets. Their other spellings count as well.
-
-    Raises:
-        LineInvalid: A value is wrong or a name is reserved, two spellings differ, or the line uses no template.
-    """
-    kwargs, thinking = fields.get("chat_template_kwargs"), _read_thinking(fields)
-    if kwargs is None and thinking is None:
-        return {}
-    if kwargs is not None and type(kwargs) is not dict:
-        raise LineInvalid(
-            f'`chat_template_kwargs` is {shown(kwargs)}; it must be an object, such as {{"enable_thinking": false}}'
-        )
+def _read_include_reasoning(fields: dict[str, Json], is_chat: bool) -> bool:
+    value = fields.get("include_reasoning")
+    if value is None:
+        return True
     if not is_chat:
-        key = next(key for key in TEMPLATE_KEYS if fields.get(key) is not None)
-        raise LineInvalid(f"`{key}` applies only to `messages`; a raw `prompt` uses no template")
-    kwargs = kwargs or {}
-    reserved = sorted(_RESERVED & kwargs.keys())
-    if reserved:
-        raise LineInvalid(f"`chat_template_kwargs` has {shown(reserved[0])}; a line cannot set this variable")
-    check_free_form(kwargs, "chat_template_kwargs")
-    if thinking is None:
-        return kwargs
-    if kwargs.get("enable_thinking", thinking) is not thinking:
-        raise LineInvalid("`chat_template_kwargs` and another key of the line disagree about `enable_thinking`")
-    return kwargs | {"enable_thinking": thinking}
-
-
-def _read_thinking(fields: dict[str, Json]) -> bool | None:
-    """Return what `enable_thinking` or `reasoning_effort` says about thinking. None if the line has neither."""
-    thinking, effort = fields.get("enable_thinking"), fields.get("reasoning_effort")
-    said = None if thinking is None else values.boolean("enable_thinking", thinking)
-    if effort is None:
-        return said
-    if effort != "none":
-        raise LineInvalid(
-            f"`reasoning_effort` is {shown(effort)}; it is not supported: switch thinking with `enable_thinking`, or "
-            'use "none"'
-        )
-    if said is True:
-        raise LineInvalid('`enable_thinking` is true but `reasoning_effort` is "none"')
-    return False
+        raise LineInvalid("`include_reasoning` applies only to `messages`; a raw `prompt` has no separate reasoning")
+    return values.boolean("include_reasoning", value)

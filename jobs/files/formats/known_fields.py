@@ -39,6 +39,10 @@ def _max_tokens(key: str, value: Json) -> int:
     return values.integer(key, value, "max_tokens")
 
 
+def _thinking_budget(key: str, value: Json) -> int:
+    return values.integer(key, value, "thinking_token_budget")
+
+
 def _top_k(key: str, value: Json) -> int:
     return 0 if value == -1 and type(value) is int else values.integer(key, value)  # vLLM's -1 keeps all tokens
 
@@ -64,6 +68,8 @@ _SETTINGS: dict[str, Setting] = {
     "stop": Setting("stop", values.stop),
     "stop_token_ids": Setting("stop_token_ids", values.token_ids),
     "ignore_eos": Setting("ignore_eos", values.boolean),
+    "thinking_token_budget": Setting("thinking_token_budget", _thinking_budget),
+    "thinking_budget": Setting("thinking_token_budget", _thinking_budget),
 }
 
 _WITHOUT_EFFECT = (

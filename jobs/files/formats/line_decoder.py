@@ -9,6 +9,7 @@ from itertools import filterfalse
 import msgspec
 
 from jobs.files.file_places import FilePlaces
+from jobs.files.formats.features.thinking import ADVISED_BUDGET, NO_THINKING_RULES, ThinkingRules
 from jobs.files.formats.fields import Faults, Notes
 from jobs.files.formats.json_line import Json, LineInvalid, decode_object, raw_columns, shown
 from jobs.files.formats.model_checks import check_against_card, same_model
@@ -47,6 +48,7 @@ class LineRules:
     card: ModelCard | None = None  # facts of the model; None if unknown
     after: LinesBefore | None = None  # the job's existing lines; None for a new job
     keep: tuple[str, ...] | None = None  # columns to keep; None for all of them
+    thinking: ThinkingRules = NO_THINKING_RULES  # what the job's options say about thinking
 
 
 class LineDecoder:
@@ -161,7 +163,16 @@ class LineDecoder:
         prompt = format.prompt_of(said, place, faults)
         if prompt is not None and self._rules.card is not None:
             faults.catch(check_against_card, prompt, self._rules.card, default=None)
+        if prompt is not None and prompt.messages is not None:
+            self._check_thinking(prompt, faults)
         return prompt
+
+    def _check_thinking(self, prompt: Prompt, faults: Faults) -> None:
+        rules = self._rules.thinking
+        faults.catch(rules.check_budget, prompt, default=None)
+        budget = rules.budget_of(prompt)
+        self.notes.small_budgets += budget is not None and budget < ADVISED_BUDGET
+        self.notes.greedy_thoughts += rules.is_greedy_thought(prompt)
 
     def _check_model(self, key: str, said: Json) -> None:
         if type(said) is not str or not said:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jobs.files.formats.features.thinking import check_switch
 from jobs.files.formats.json_line import LineInvalid
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
@@ -32,8 +33,10 @@ def check_against_card(prompt: Prompt, card: ModelCard) -> None:
     `prompt_too_long`. A `max_tokens` that exceeds the rest of the context is no error either; the worker reduces it.
 
     Raises:
-        LineInvalid: A token id outside the vocabulary, or messages for a model without a chat template.
+        LineInvalid: A token id outside the vocabulary, messages for a model without a chat template, or a wish about
+            thinking that the model ignores.
     """
+    check_switch(prompt, card)
     if prompt.messages is not None and not card.has_chat_template:
         raise LineInvalid(f"`messages` need a chat template, which {card.name} does not have; give a raw `prompt`")
     for key, ids in (("prompt", prompt.token_ids), ("stop_token_ids", prompt.settings.stop_token_ids)):

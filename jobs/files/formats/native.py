@@ -5,8 +5,8 @@ The body of an OpenAI line alone is a native line, too: it has the same fields.
 
 from __future__ import annotations
 
+from jobs.files.formats.features.thinking import TEMPLATE_KEYS
 from jobs.files.formats.fields import (
-    TEMPLATE_KEYS,
     Faults,
     Notes,
     make_prompt,
@@ -19,10 +19,15 @@ from jobs.files.formats.known_fields import FIELDS, SETTING_KEYS, WithoutEffect,
 from jobs.files.formats.messages import read_messages
 from jobs.records.prompt import Endpoint, Prompt
 
-_OWN = frozenset({"id", "prompt", "messages", "model", "return_token_ids", "extra_body", *TEMPLATE_KEYS})
+_OWN = frozenset(
+    {"id", "prompt", "messages", "model", "return_token_ids", "include_reasoning", "extra_body", *TEMPLATE_KEYS}
+)
 _NO_COLUMNS = _OWN | {key for key, known in FIELDS.items() if type(known) is not WithoutEffect}
 _PROMPT_WORDS = ("prompt", "question", "instruction", "text", "query", "input", "task")  # likeliest names first
-KEYS = ("id", "prompt", "messages", *SETTING_KEYS, "return_token_ids", "chat_template_kwargs", "enable_thinking")
+KEYS = (
+    *("id", "prompt", "messages", *SETTING_KEYS, "return_token_ids", "include_reasoning"),
+    *("chat_template_kwargs", "enable_thinking"),
+)
 
 
 class NativeFormat:

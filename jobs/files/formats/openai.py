@@ -8,8 +8,8 @@ the API that is not supported is accepted only with a value that has no effect. 
 from __future__ import annotations
 
 from jobs.files.formats import responses
+from jobs.files.formats.features.thinking import TEMPLATE_KEYS
 from jobs.files.formats.fields import (
-    TEMPLATE_KEYS,
     Faults,
     Notes,
     make_prompt,
@@ -30,12 +30,12 @@ _ENDPOINTS: dict[str, Endpoint] = {
 }
 _NAMES = f"{', '.join([*_ENDPOINTS][:-1])} or {[*_ENDPOINTS][-1]}"
 _OWN: dict[Endpoint, frozenset[str]] = {
-    "chat": frozenset({"messages", "model", "return_token_ids", *TEMPLATE_KEYS}),
+    "chat": frozenset({"messages", "model", "return_token_ids", "include_reasoning", *TEMPLATE_KEYS}),
     "completions": frozenset({"prompt", "model", "return_token_ids"}),
     "responses": responses.OWN,
 }
 _KNOWN: dict[Endpoint, tuple[str, ...]] = {
-    "chat": ("messages", "model", *SETTING_KEYS, "return_token_ids", *TEMPLATE_KEYS),
+    "chat": ("messages", "model", *SETTING_KEYS, "return_token_ids", "include_reasoning", *TEMPLATE_KEYS),
     "completions": ("prompt", "model", *SETTING_KEYS, "return_token_ids"),
     "responses": ("input", "instructions", "model", "text", "reasoning", *SETTING_KEYS, "return_token_ids"),
 }

@@ -7,21 +7,26 @@ from typing import Any
 import msgspec
 
 from jobs.files.results.kept_columns import NO_INPUT, LineInput
+from jobs.files.results.reasoning import ReasoningField, reasoning_keys
 from jobs.records.completion import Completion
 from jobs.records.prompt import NO_COLUMNS
 
 _encode = msgspec.json.Encoder().encode
 
 
-def native_line(completion: Completion, kept: LineInput = NO_INPUT) -> bytes:
+def native_line(
+    completion: Completion, kept: LineInput = NO_INPUT, reasoning: ReasoningField = ReasoningField.REASONING
+) -> bytes:
     """Format one result as a line of JSON, including the newline.
 
     It has `token_ids` only if the line requested them, and `line` only for a bad line without its own id. `source`
     has the line's file, if the job was made of several files. `input` has the line's columns, if there are any.
+    `reasoning` names the field of the thought, which only completions with a thought have.
     """
     result: dict[str, Any] = {
         "id": completion.id if completion.line is None else None,
         "completion": completion.text,
+        **reasoning_keys(completion, reasoning),
         "finish_reason": completion.finish_reason,
         "usage": completion.usage,
         "error": completion.error,

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from jobs.files.results.kept_columns import NO_INPUT, LineInput
+from jobs.files.results.reasoning import ReasoningField, reasoning_keys
 from jobs.files.results.response_objects import response_object
 from jobs.records.completion import Completion, ErrorCode, LineError
 from jobs.records.job import Job
@@ -30,17 +31,23 @@ _STATUS_CODES = {
 _CODES = {ErrorCode.PROMPT_TOO_LONG: "context_length_exceeded"}  # the service's own names
 
 
-def openai_line(completion: Completion, job: Job, kept: LineInput = NO_INPUT) -> bytes:
+def openai_line(
+    completion: Completion,
+    job: Job,
+    kept: LineInput = NO_INPUT,
+    reasoning: ReasoningField = ReasoningField.REASONING_CONTENT,
+) -> bytes:
     """Format one result, a completion or an error, as a line of JSON, including the newline.
 
     A bad line without its own `custom_id` has null as `custom_id`, and its line number in `line`. `source` has the
     line's file, if the job was made of several files. `input` has the keys that stood beside those of the format.
+    `reasoning` names the field of a chat message's thought.
     """
     key = hashlib.blake2b(f"{job.id}/{completion.index}".encode(), digest_size=12).hexdigest()
     response: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     if completion.error is None:
-        response = _response(key, 200, _body(completion, job, key))
+        response = _response(key, 200, _body(completion, job, key, reasoning))
     elif completion.error.code in _NO_RESPONSE:
         error = {"code": _NO_RESPONSE[completion.error.code], "message": completion.error.message}
     else:
@@ -66,14 +73,16 @@ def _error_body(error: LineError) -> dict[str, Any]:
     return {"error": {"message": error.message, "type": kind, "param": None, "code": code}}
 
 
-def _body(completion: Completion, job: Job, key: str) -> dict[str, Any]:
+def _body(completion: Completion, job: Job, key: str, reasoning: ReasoningField) -> dict[str, Any]:
     """Return a `chat.completion`, `text_completion` or `response` object. `token_ids` is in the choice, as in vLLM."""
     if completion.endpoint == "responses":
-        return response_object(completion, job.spec.model, key)
+        return response_object(completion, job.spec.model, key, shows_reasoning=bool(reasoning.names))
     chat = completion.endpoint != "completions"
     choice: dict[str, Any] = {"index": 0, "logprobs": None, "finish_reason": completion.finish_reason}
     if chat:
-        choice["message"] = {"role": "assistant", "content": completion.text, "refusal": None}
+        content = completion.text if completion.has_answer else None
+        choice["message"] = {"role": "assistant", "content": content, "refusal": None}
+        choice["message"] |= reasoning_keys(completion, reasoning)
     else:
         choice["text"] = completion.text
     if completion.token_ids is not None:
@@ -88,8 +97,11 @@ def _body(completion: Completion, job: Job, key: str) -> dict[str, Any]:
     }
 
 
-def _usage(completion: Completion) -> dict[str, int] | None:
+def _usage(completion: Completion) -> dict[str, Any] | None:
     if completion.usage is None:
         return None
     prompt, new = completion.usage.prompt_tokens, completion.usage.completion_tokens
-    return {"prompt_tokens": prompt, "completion_tokens": new, "total_tokens": prompt + new}
+    usage: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": new, "total_tokens": prompt + new}
+    if completion.usage.reasoning_tokens is not None:
+        usage["completion_tokens_details"] = {"reasoning_tokens": completion.usage.reasoning_tokens}
+    return usage

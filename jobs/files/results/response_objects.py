@@ -8,25 +8,26 @@ from jobs.records.completion import Completion
 from jobs.records.sampling import FinishReason
 
 
-def response_object(completion: Completion, model: str, key: str) -> dict[str, Any]:
-    """Return a `response` object with one message. `token_ids` is in the message.
+def response_object(completion: Completion, model: str, key: str, shows_reasoning: bool = True) -> dict[str, Any]:
+    """Return a `response` object with one message, and before it the thought, if there is one.
+
+    `token_ids` is in the last of these items. A completion that ended inside its thought has no message.
 
     Args:
         completion: A completion without an error.
         model: Name of the model that answered.
         key: Unique part of the object's ids.
+        shows_reasoning: False to leave the thought out.
     """
     complete = completion.finish_reason is not FinishReason.LENGTH
     status = "completed" if complete else "incomplete"
-    message: dict[str, Any] = {
-        "id": f"msg_{key}",
-        "type": "message",
-        "status": status,
-        "role": "assistant",
-        "content": [{"type": "output_text", "text": completion.text, "annotations": []}],
-    }
-    if completion.token_ids is not None:
-        message["token_ids"] = completion.token_ids
+    output: list[dict[str, Any]] = []
+    if completion.reasoning is not None and shows_reasoning:
+        output.append(_thought(completion.reasoning, key, "completed" if completion.has_answer else status))
+    if completion.has_answer:
+        output.append(_message(completion, key, status))
+    if completion.token_ids is not None and output:
+        output[-1]["token_ids"] = completion.token_ids
     return {
         "id": f"resp_{key}",
         "object": "response",
@@ -35,11 +36,31 @@ def response_object(completion: Completion, model: str, key: str) -> dict[str, A
         "error": None,
         "incomplete_details": None if complete else {"reason": "max_output_tokens"},
         "model": model,
-        "output": [message],
+        "output": output,
         "parallel_tool_calls": True,
         "tool_choice": "auto",
         "tools": [],
         "usage": _usage(completion),
+    }
+
+
+def _thought(text: str, key: str, status: str) -> dict[str, Any]:
+    return {
+        "id": f"rs_{key}",
+        "type": "reasoning",
+        "status": status,
+        "summary": [],
+        "content": [{"type": "reasoning_text", "text": text}],
+    }
+
+
+def _message(completion: Completion, key: str, status: str) -> dict[str, Any]:
+    return {
+        "id": f"msg_{key}",
+        "type": "message",
+        "status": status,
+        "role": "assistant",
+        "content": [{"type": "output_text", "text": completion.text, "annotations": []}],
     }
 
 
@@ -51,6 +72,6 @@ def _usage(completion: Completion) -> dict[str, Any] | None:
         "input_tokens": prompt,
         "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
         "output_tokens": new,
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": completion.usage.reasoning_tokens or 0},
         "total_tokens": prompt + new,
     }

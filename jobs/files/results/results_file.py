@@ -13,6 +13,7 @@ from jobs.files.results.kept_columns import NO_INPUT, LineInput
 from jobs.files.results.missing_lines import MissingLines
 from jobs.files.results.native_lines import native_line
 from jobs.files.results.openai_lines import openai_line
+from jobs.files.results.reasoning import ReasoningField
 from jobs.files.writing.destination import Destination, Output
 from jobs.records.completion import Completion
 from jobs.records.job import Job
@@ -40,6 +41,7 @@ def write_results(
     errors: Destination | None = None,
     partial: bool = False,
     input_of: Callable[[int], LineInput] | None = None,
+    reasoning: ReasoningField | None = None,
 ) -> ResultCounts:
     """Write results in the order of `completions`, in constant memory. A file appears complete or not at all.
 
@@ -58,6 +60,7 @@ def write_results(
         partial: True to write the results that exist, even if the job has ended and lines are missing.
         input_of: Returns the columns of the line with an index, which go into `input`, and its file, which goes into
             `source`. None if no line has either.
+        reasoning: Field that gets a completion's thought. None for the format's own name of it.
 
     Raises:
         ResultsMissing: The job has ended, and `completions` lacks some of its lines.
@@ -81,7 +84,10 @@ def write_results(
         missing = MissingLines(job.spec.num_lines)
         for completion in missing.watch(completions):
             kept = NO_INPUT if input_of is None else input_of(completion.index)
-            line = native_line(completion, kept) if native else openai_line(completion, job, kept)
+            if native:
+                line = native_line(completion, kept, reasoning or ReasoningField.REASONING)
+            else:
+                line = openai_line(completion, job, kept, reasoning or ReasoningField.REASONING_CONTENT)
             if completion.error is None:
                 completed += 1
                 results.write(line)

@@ -221,12 +221,8 @@ class MemoryJob:
             for completion in self.results():
                 recount.add(completion)
             self.reused, again, known = recount.reused, recount.counters, self.counters
-            known.ttft, known.tpot, known.e2el, known.finish_reasons = (
-                again.ttft,
-                again.tpot,
-                again.e2el,
-                again.finish_reasons,
-            )
+            known.ttft, known.tpot, known.e2el = again.ttft, again.tpot, again.e2el
+            known.finish_reasons, known.amounts = again.finish_reasons, again.amounts
             known.reused_input_tokens, known.reused_output_tokens = (
                 again.reused_input_tokens,
                 again.reused_output_tokens,

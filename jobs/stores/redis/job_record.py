@@ -10,7 +10,7 @@ from jobs.keys import JobKeys
 from jobs.records.job import Job, JobState, NewJob
 from jobs.stats.latency_histogram import LatencyHistogram
 from jobs.stats.stats import WorkerShare
-from jobs.stats.stats_counters import EngineTotals, JobCounters
+from jobs.stats.stats_counters import AMOUNTS, EngineTotals, JobCounters
 from jobs.stores.damage import reading
 
 DELETING = "deleting"  # state of a job whose keys are being freed; readers treat it as deleted
@@ -79,6 +79,7 @@ def _counters(meta: Hash, latency: Hash, engine: Hash) -> JobCounters:
         tpot=_histogram(latency, "tpot"),
         e2el=_histogram(latency, "e2el"),
         finish_reasons={name: int(count) for name, count in _named(meta, "finish_reason:")},
+        amounts={name: count for name in AMOUNTS if (count := _count(meta, name.encode()))},
         retried_shards=_count(meta, b"retried_shards"),
         reused_input_tokens=_count(meta, b"reused_input_tokens"),
         reused_output_tokens=_count(meta, b"reused_output_tokens"),

@@ -12,6 +12,7 @@ from jobs.keys import JobKeys
 from jobs.records.completion import Completion
 from jobs.records.job import Job, ShardRef
 from jobs.stats.latency_histogram import LatencyHistogram
+from jobs.stats.stats_counters import AMOUNTS
 from jobs.stores.damage import reading, sound
 from jobs.stores.packing import encode_completion, unpack_completions, unpack_prompts
 from jobs.stores.recount import Recount
@@ -138,6 +139,7 @@ class Reopening:
             "reused_input_tokens": counters.reused_input_tokens,
             "reused_output_tokens": counters.reused_output_tokens,
         }
+        fields |= {name: counters.amounts.get(name, 0) for name in AMOUNTS}
         fields |= {f"finish_reason:{reason}": count for reason, count in counters.finish_reasons.items()}
         latency: dict[str, int] = {}
         for name, histogram in (("ttft", counters.ttft), ("tpot", counters.tpot), ("e2el", counters.e2el)):

@@ -151,11 +151,12 @@ class RedisSubmissions:
         self._server.run("HSET", keys.RUNS, fingerprint, job_id)
 
 
-def _known_line(completion: Completion, encoded: bytes) -> tuple[int, str, str, int, int]:
+def _known_line(completion: Completion, encoded: bytes) -> tuple[int, str, str, int, int, dict[str, int]]:
     """Return a known completion as `add_shard.lua` takes it."""
     usage = completion.usage or Usage(0, 0)
     reason = completion.finish_reason or ""
-    return completion.index, encoded.decode(), reason, usage.prompt_tokens, usage.completion_tokens
+    tokens = (usage.prompt_tokens, usage.completion_tokens)
+    return completion.index, encoded.decode(), reason, *tokens, completion.amounts()
 
 
 def _check_validating(job_id: str, reply: str) -> None:

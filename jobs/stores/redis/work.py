@@ -123,7 +123,7 @@ class RedisShardWork:
         return bool(reply == "ended")
 
 
-def _facts(completion: Completion) -> tuple[str | int | None, ...]:
+def _facts(completion: Completion) -> tuple[str | int | dict[str, int] | None, ...]:
     """Return the facts of one line that `write.lua` counts."""
     usage, latency = completion.usage, completion.latency
     return (
@@ -131,6 +131,7 @@ def _facts(completion: Completion) -> tuple[str | int | None, ...]:
         completion.finish_reason or "",
         usage.prompt_tokens if usage else 0,
         usage.completion_tokens if usage else 0,
+        completion.amounts(),
         *(_measured(latency) if latency else ()),
     )
 

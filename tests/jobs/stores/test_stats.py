@@ -7,7 +7,7 @@ import statistics
 import msgspec
 import pytest
 
-from jobs.records.completion import Latency
+from jobs.records.completion import Completion, Latency, Usage
 from jobs.records.job import Lease, ShardRef
 from jobs.stores.protocol import JobStore
 from testing.sample_jobs import completed, failed, new_job, shard_stats, submit
@@ -180,3 +180,18 @@ def test_a_shard_that_needed_more_than_one_lease_counts_as_retried_once(store: J
 def test_every_statistic_can_be_written_as_json(store: JobStore) -> None:
     submit(store, new_job())
     assert msgspec.json.decode(msgspec.json.encode(store.jobs.stats("job-1")))["state"] == "queued"
+
+
+def test_tokens_of_thoughts_are_summed_over_the_lines_that_are_stored_first(under_test: StoreUnderTest) -> None:
+    store = under_test.store
+    first, second = submit(store, new_job(lines=4))
+    lease, other = leased(store, first), leased(store, second, "worker-2")
+    store.work.write(lease, [with_thought(0, 5), completed(1)])
+    store.work.write(lease, [with_thought(0, 50)])
+    store.work.write(other, [with_thought(2, 7), failed(3)])
+    assert store.jobs.stats("job-1").reasoning_tokens == 12
+
+
+def with_thought(line: int, tokens: int) -> Completion:
+    """A line's completion, with a thought of so many tokens."""
+    return msgspec.structs.replace(completed(line, tokens=tokens + 3), usage=Usage(3, tokens + 3, tokens))

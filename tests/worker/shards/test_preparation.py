@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from engine.stopping.thought import Thinking
 from jobs.records.completion import ErrorCode
 from jobs.records.job import NewJob
+from jobs.records.line_defaults import LineDefaults
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import SamplingSettings, line_seed
+from model.thinking import ThinkingTokens
 from tests.worker.fake_tokenizer import VOCAB_SIZE, FakeTokenizer
 from worker.shards.preparation import Preparation, Prepared
 
@@ -126,3 +130,60 @@ def test_what_nobody_expected_is_an_internal_error_of_one_line() -> None:
 def test_a_failed_line_keeps_the_endpoint_that_decides_its_shape() -> None:
     prepared = prepare(Prompt(0, "a", text="", endpoint="chat"))
     assert prepared.refused[0].endpoint == "chat"
+
+
+def opened(is_open: bool) -> Thinking:
+    return Thinking(THINKS.start_id, THINKS.end_id, is_open, THINKS.closing_ids)
+
+
+THINKS = ThinkingTokens(start_id=ord("["), end_id=ord("]"), turn_id=ord("<"), closing_ids=(ord("]"), ord(";")))
+
+
+def prepare_thinking(text: str, settings: SamplingSettings = NOTHING_SAID, **kwargs: object) -> Prepared:
+    """Prepare a conversation whose template puts `text` after the last beginning of a turn."""
+    prompt = Prompt(
+        0, "a", messages=({"role": "user", "content": text},), chat_template_kwargs=kwargs, settings=settings
+    )
+    job = NewJob("j", "fake", "native", NOTHING_SAID, seed=5, num_lines=9, shard_size=9, source="f", created_at=0.0)
+    preparation = Preparation(FakeTokenizer(), CARD, THINKS)
+    return preparation.prepare([prompt], job, group="g", on_token=lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("text", "thinking"),
+    [("[", opened(True)), ("[]", None), ("x", opened(False))],
+)
+def test_a_request_knows_what_its_prompt_says_about_thinking(text: str, thinking: Thinking | None) -> None:
+    ((_, request),) = prepare_thinking(text).runnable
+    assert request.thinking == thinking
+
+
+def test_a_raw_prompt_does_not_think() -> None:
+    job = NewJob("j", "fake", "native", NOTHING_SAID, seed=5, num_lines=9, shard_size=9, source="f", created_at=0.0)
+    preparation = Preparation(FakeTokenizer(), CARD, THINKS)
+    ((_, request),) = preparation.prepare([Prompt(0, "a", text="[")], job, group="g", on_token=print).runnable
+    assert request.thinking is None
+
+
+@pytest.mark.parametrize(("text", "switch"), [("[", False), ("[]", True)])
+def test_a_switch_that_the_template_ignores_fails_the_line(text: str, switch: bool) -> None:
+    (refused,) = prepare_thinking(text, enable_thinking=switch).refused
+    assert refused.error is not None
+    assert refused.error.code is ErrorCode.INVALID_LINE
+    assert "the model's chat template ignores it" in refused.error.message
+
+
+@pytest.mark.parametrize(("most", "runs"), [(12, False), (13, True)])
+def test_max_tokens_must_exceed_the_budget_and_the_closing_sentence(most: int, runs: bool) -> None:
+    settings = SamplingSettings(max_tokens=most, thinking_token_budget=10)
+    prepared = prepare_thinking("[", settings)
+    assert (len(prepared.runnable), len(prepared.refused)) == (runs, not runs)
+    assert len(prepare_thinking("[]", settings).runnable) == 1  # the line does not think
+
+
+def test_a_jobs_switch_reaches_the_template() -> None:
+    job = NewJob("j", "fake", "native", NOTHING_SAID, seed=5, num_lines=9, shard_size=9, source="f", created_at=0.0)
+    job = msgspec.structs.replace(job, line_defaults=LineDefaults(thinking=False))
+    prompt = Prompt(0, "a", messages=({"role": "user", "content": "["},))
+    (refused,) = Preparation(FakeTokenizer(), CARD, THINKS).prepare([prompt], job, group="g", on_token=print).refused
+    assert refused.error is not None and "`enable_thinking` is false" in refused.error.message

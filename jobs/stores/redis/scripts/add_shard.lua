@@ -1,6 +1,6 @@
 -- Store a shard of a job that is being submitted. Storing it again changes nothing.
 -- `prompts` is packed. `known` is a MessagePack array with {line index, completion, finish reason, prompt tokens,
--- completion tokens} per known completion. `packed_results` is '' unless the completion of every line is known.
+-- completion tokens, map of further amounts} per known completion. `packed_results` is '' unless the completion of every line is known.
 -- Returns 'ok', 'cancelled', 'missing', or the state that forbids it.
 local meta, shard, input, running, results, open = unpack(KEYS)
 local index, num_lines, prompts, known, packed_results = unpack(ARGV)
@@ -20,7 +20,7 @@ end
 redis.call('SET', input, prompts)
 redis.call('HSET', shard, 'lines', num_lines, 'failed', 0)
 for _, line in ipairs(cmsgpack.unpack(known)) do
-  local line_index, completion, reason, prompt_tokens, completion_tokens = unpack(line)
+  local line_index, completion, reason, prompt_tokens, completion_tokens, amounts = unpack(line)
   if packed_results == '' then
     redis.call('HSET', running, line_index, completion)
   end
@@ -34,6 +34,9 @@ for _, line in ipairs(cmsgpack.unpack(known)) do
     reused_output_tokens = completion_tokens,
   }) do
     redis.call('HINCRBY', meta, field, amount)
+  end
+  for name, amount in pairs(amounts) do
+    redis.call('HINCRBY', meta, name, amount)
   end
 end
 if packed_results == '' then

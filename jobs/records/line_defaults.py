@@ -1,0 +1,23 @@
+"""Values of a job, beside its sampling settings, for lines that do not say."""
+
+from __future__ import annotations
+
+import msgspec
+
+from jobs.records.prompt import Prompt
+
+
+class LineDefaults(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a job says for its lines. A value that a line sets itself goes before the job's value."""
+
+    thinking: bool | None = None  # `enable_thinking` of the chat template; None for the template's own default
+
+    def applied_to(self, prompt: Prompt) -> Prompt:
+        """Return the prompt with the job's values where the line has none. Raw prompts do not change."""
+        if self.thinking is None or prompt.messages is None or "enable_thinking" in prompt.chat_template_kwargs:
+            return prompt
+        kwargs = {**prompt.chat_template_kwargs, "enable_thinking": self.thinking}
+        return msgspec.structs.replace(prompt, chat_template_kwargs=kwargs)
+
+
+NO_LINE_DEFAULTS = LineDefaults()
