@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Self
 
-from cli.run import tether
 from cli.run.server_state import ServerState, answers, cannot_save, stop_orphan, write_state
+from jobs import tether
 from jobs.errors import StoreUnavailable
 
 START_SECONDS = 120.0  # reading a large append-only file takes a while

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from cli.run import tether
 from cli.run.worker_failure import LocalWorkerFailed
+from jobs import tether
 from jobs.exit_codes import ExitCode
 from jobs.settings import PREFIX, Settings
 

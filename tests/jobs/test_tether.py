@@ -11,7 +11,7 @@ PROGRAM = "[sys.executable, '-c', 'import time; print(1, flush=True); time.sleep
 START = {
     "as on this system": f"subprocess.Popen(tether.command({PROGRAM}, signal.SIGKILL)).wait()",
     "as where the kernel does not help": (
-        "subprocess.Popen([sys.executable, '-c', 'import os, sys, signal; from cli.run import tether; "
+        "subprocess.Popen([sys.executable, '-c', 'import os, sys, signal; from jobs import tether; "
         f"tether.supervise(int(sys.argv[1]), signal.SIGKILL, {PROGRAM.replace(chr(39), chr(34) * 3)})', "
         "str(os.getpid())]).wait()"
     ),
@@ -20,7 +20,7 @@ START = {
 
 @pytest.mark.parametrize("how", START)
 def test_a_program_dies_with_its_killed_parent(how: str) -> None:
-    script = f"import os, signal, subprocess, sys\nfrom cli.run import tether\n{START[how]}"
+    script = f"import os, signal, subprocess, sys\nfrom jobs import tether\n{START[how]}"
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     assert parent.stdout is not None
     with parent.stdout as output:
@@ -32,7 +32,7 @@ def test_a_program_dies_with_its_killed_parent(how: str) -> None:
 
 def test_the_exit_status_is_the_programs() -> None:
     script = (
-        "import signal, subprocess, sys\nfrom cli.run import tether\n"
+        "import signal, subprocess, sys\nfrom jobs import tether\n"
         "program = [sys.executable, '-c', 'raise SystemExit(7)']\n"
         "sys.exit(subprocess.call(tether.command(program, signal.SIGTERM)))"
     )
