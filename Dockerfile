@@ -18,20 +18,21 @@ COPY cli cli
 COPY engine engine
 COPY jobs jobs
 COPY model model
+COPY server server
 COPY worker worker
 
 FROM base AS cpu
 # On x86-64 the default torch wheel brings CUDA; pass the index of CPU wheels to get a smaller image:
 #   docker build --target cpu --build-arg PIP_OPTIONS="…" .
 ARG PIP_OPTIONS=""
-RUN pip install ${PIP_OPTIONS} ".[worker]"
+RUN pip install ${PIP_OPTIONS} ".[worker,server]"
 USER qwen
 HEALTHCHECK --interval=10s --timeout=10s --start-period=30s CMD ["qwen-batch", "worker", "--health"]
 ENTRYPOINT ["qwen-batch"]
 CMD ["worker"]
 
 FROM base AS cuda
-RUN pip install ".[worker]"
+RUN pip install ".[worker,server]"
 ENV QWEN_BATCH_DEVICE=cuda
 USER qwen
 HEALTHCHECK --interval=10s --timeout=10s --start-period=30s CMD ["qwen-batch", "worker", "--health"]

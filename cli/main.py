@@ -36,6 +36,7 @@ SECTIONS = {
         "delete",
     ],
     "Workers": ["worker", "workers"],
+    "HTTP service": ["serve"],
     "On this machine, without a queue": ["check", "generate", "tokenize", "bench"],
 }
 

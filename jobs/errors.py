@@ -101,3 +101,26 @@ class ModelUnusable(QwenBatchError):
 
 class LeaseLost(Exception):
     """A worker's lease on a shard has expired or been taken over. Users never see it: the worker drops the shard."""
+
+
+class QuotaExceeded(QwenBatchError):
+    """A project has reached the limit of its files, or of its unfinished batches."""
+
+
+class FileInUse(QwenBatchError):
+    """A file cannot be deleted, because a batch that is being validated needs it."""
+
+    def __init__(self, file_id: str) -> None:
+        super().__init__(
+            f"The file {file_id} is the input of a batch that is being validated.",
+            "Delete the file once the batch is in progress.",
+        )
+
+
+class RepeatDiffers(QwenBatchError):
+    """A request has the idempotency key of an earlier request, but another body."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "An earlier request with this Idempotency-Key had another body.", "Use a new key for each new request."
+        )

@@ -52,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True):
     log_level: str = "info"  # debug, info, warning, error
     log_format: str = "text"  # text, json
     metrics_port: int | None = None  # port of a worker's metrics; None for no metrics
+    api_key: str | None = None  # an API key of `serve`, with every right; None for no such key
     ready_fd: int | None = None  # open file descriptor; the worker writes a newline to it when its model is loaded
 
     @classmethod

@@ -59,6 +59,8 @@ class NewJob(msgspec.Struct, frozen=True):
     has_columns: bool = False  # True if lines have columns or a source, which results bring back
     line_defaults: LineDefaults = NO_LINE_DEFAULTS  # further options of `submit` for lines that do not say
     key: str | None = None  # submission key: submissions with the same key are one job (`Submissions.claim`)
+    project: str | None = None  # the project of the batch that the job belongs to
+    batch: str | None = None  # id of the batch that the job belongs to; None for a job of the command line
 
     @property
     def num_shards(self) -> int:

@@ -33,7 +33,19 @@ def connect(
     reply_timeout_seconds: float = REPLY_TIMEOUT_SECONDS,
     retries: int = RETRIES,
 ) -> RedisJobStore:
-    """Return the store at a `redis://`, `rediss://` or `unix://` URL, after checking that its server is suitable.
+    """Return the store at a URL. `connect_server` describes the arguments and the errors."""
+    server = connect_server(url, wait_seconds, reply_timeout_seconds=reply_timeout_seconds, retries=retries)
+    return RedisJobStore(server)
+
+
+def connect_server(
+    url: str,
+    wait_seconds: float = 0.0,
+    *,
+    reply_timeout_seconds: float = REPLY_TIMEOUT_SECONDS,
+    retries: int = RETRIES,
+) -> RedisServer:
+    """Return the server at a `redis://`, `rediss://` or `unix://` URL, after checking that it is suitable.
 
     Args:
         url: Address of the server, with user and password.
@@ -52,7 +64,7 @@ def connect(
     while True:
         try:
             _check_fitness(url)
-            return RedisJobStore(RedisServer(redis_client(url, reply_timeout_seconds, retries)))
+            return RedisServer(redis_client(url, reply_timeout_seconds, retries))
         except StoreUnavailable:
             if time.monotonic() + pause > deadline:
                 raise

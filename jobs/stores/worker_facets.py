@@ -172,5 +172,8 @@ class Fleet(Protocol):
     def model(self, name: str) -> ModelCard | None:
         """Return the facts of a model that some worker has served, or None."""
 
+    def models(self) -> list[ModelCard]:
+        """Return the facts of every model that some worker has served, sorted by name."""
+
     def add_timeline(self, job_id: str, sample: TimelineSample) -> None:
         """Append a sample to a job's timeline. The store keeps the samples of about the last hour."""

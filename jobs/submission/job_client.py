@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from jobs.errors import StoreFull, StoreUnavailable
+from jobs.errors import JobConflict, StoreFull, StoreUnavailable
 from jobs.files.file_report import FileReport
 from jobs.files.prompt_file import CheckedFile, PromptFile
 from jobs.files.writing.destination import Destination
@@ -56,8 +56,9 @@ class JobClient:
     ) -> tuple[Job, FileReport]:
         """Add the lines of a file to a job. Returns the job after the call and the file's report.
 
-        `store_more_lines` describes the arguments and the errors.
+        `store_more_lines` describes the arguments and the errors. Also raises `JobConflict` if the job has a batch.
         """
+        _check_without_batch(self.store.jobs.get(job_id), "extended")
         report, shards = store_more_lines(self.store, job_id, file, skip_invalid, lines or LineOptions())
         job = self.store.jobs.get(job_id)
         self._hint(job.spec.model, shards)
@@ -67,10 +68,12 @@ class JobClient:
         """Queue all lines of an ended job that have no completion. Returns False if there is none.
 
         Raises:
-            JobConflict: The job has not ended.
+            JobConflict: The job has not ended, or it belongs to a batch.
             StoreUnavailable: The server cannot be reached.
         """
-        model = self.store.jobs.get(job_id).spec.model
+        job = self.store.jobs.get(job_id)
+        _check_without_batch(job, "retried")
+        model = job.spec.model
         shards = self.store.control.retry(job_id)
         self._hint(model, shards)
         return bool(shards)
@@ -89,3 +92,12 @@ class JobClient:
         if shards:
             with suppress(StoreUnavailable, StoreFull):
                 self.hints.send(model, shards)
+
+
+def _check_without_batch(job: Job, wish: str) -> None:
+    """Raise `JobConflict` if the job has a batch: the output files of an ended batch never change."""
+    if job.spec.batch is not None:
+        raise JobConflict(
+            f"Job {job.id} belongs to the batch {job.spec.batch}, so it cannot be {wish}.",
+            "Create a new batch with these lines.",
+        )

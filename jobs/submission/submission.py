@@ -131,6 +131,8 @@ def _spec(report: FileReport, options: SubmitOptions, key: str | None) -> NewJob
         has_columns=bool(report.notes.columns) or report.num_files > 1,
         line_defaults=options.line_defaults,
         key=key,
+        project=options.project,
+        batch=options.batch,
     )
 
 

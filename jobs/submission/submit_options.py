@@ -37,6 +37,8 @@ class SubmitOptions:
     reuse: bool = False  # True: lines that an earlier job of the model has completed do not run again
     lines: LineOptions = LineOptions()
     line_defaults: LineDefaults = NO_LINE_DEFAULTS  # further values for lines that do not say
+    project: str | None = None  # project and id of the batch that the job belongs to
+    batch: str | None = None
 
 
 def fingerprint_of(report: FileReport, model: str, options: SubmitOptions, quantize: str = "none") -> str:

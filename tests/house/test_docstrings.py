@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PACKAGES = ("benchmarks", "cli", "engine", "jobs", "model", "qwen_batch", "tools", "worker")
+PACKAGES = ("benchmarks", "cli", "engine", "jobs", "model", "qwen_batch", "server", "tools", "worker")
 MAX_WORDS = 25  # in the first sentence of a docstring
 BANNED_SHAPE = re.compile(r"(?:Of|The same|What it|Whether it|For that)\b")
 # A line of a section such as `Args:` begins with a name; the text after the name is an entry of its own.

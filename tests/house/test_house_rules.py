@@ -16,7 +16,7 @@ import pytest
 from jobs.settings import PREFIX, Settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PACKAGES = ("cli", "engine", "jobs", "model", "qwen_batch", "worker")
+PACKAGES = ("cli", "engine", "jobs", "model", "qwen_batch", "server", "worker")
 # worker.app is Celery's entry point: importing it reads the environment and makes the application.
 MODULES = sorted(
     ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
@@ -24,7 +24,7 @@ MODULES = sorted(
     for path in (REPOSITORY / package).rglob("*.py")
 )
 TORCH_FREE = [
-    n for n in MODULES if n.split(".")[0] in {"cli", "jobs", "qwen_batch"} and not n.startswith("cli.offline")
+    n for n in MODULES if n.split(".")[0] in {"cli", "jobs", "qwen_batch", "server"} and not n.startswith("cli.offline")
 ]
 
 
@@ -119,7 +119,7 @@ def test_benchmarks_and_shared_doubles_import_nothing_from_the_tests() -> None:
 
 
 # One file per command is the point of this room.
-LARGE_ROOMS = {"cli/commands": 18}
+LARGE_ROOMS = {"cli/commands": 20}
 
 
 def test_no_room_holds_more_than_a_dozen_modules() -> None:

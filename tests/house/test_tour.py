@@ -11,7 +11,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TOUR = REPOSITORY / "docs" / "tour.md"
-PACKAGES = ("cli", "engine", "jobs", "model", "qwen_batch", "worker")
+PACKAGES = ("cli", "engine", "jobs", "model", "qwen_batch", "server", "worker")
 STOP = re.compile(r"^\| `([^`]+)` \| (?:`([^`]+)`|the script) \| (.+) \|$")
 NAME = re.compile(r"`(\w+(?:\.\w+)?)`")
 STOPS = [match.groups() for line in TOUR.read_text(encoding="utf-8").splitlines() if (match := STOP.match(line))]
@@ -25,7 +25,7 @@ def _python_names(path: Path) -> Iterator[str]:
             if isinstance(child, ast.ClassDef):
                 yield child.name
                 yield from names_below(child, f"{child.name}.")
-            elif isinstance(child, ast.FunctionDef):
+            elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield f"{owner}{child.name}"
                 yield from names_below(child, "")
 

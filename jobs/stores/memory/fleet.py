@@ -44,6 +44,10 @@ class MemoryFleet:
         with self._table.lock:
             return self._cards.get(name)
 
+    def models(self) -> list[ModelCard]:
+        with self._table.lock:
+            return sorted(self._cards.values(), key=lambda card: card.name)
+
     def add_timeline(self, job_id: str, sample: TimelineSample) -> None:
         with self._table.lock:
             if job := self._table.jobs.get(job_id):

@@ -79,6 +79,13 @@ class RedisFleet:
                 return _card.decode(value)
         return None
 
+    def models(self) -> list[ModelCard]:
+        cards: list[ModelCard] = []
+        for field, value in self._server.run("HGETALL", keys.MODELS).items():
+            with self._server.damage.skipping(), reading(f"{keys.MODELS}, field {field!r}"):
+                cards.append(_card.decode(value))
+        return sorted(cards, key=lambda card: card.name)
+
     def add_timeline(self, job_id: str, sample: TimelineSample) -> None:
         job = JobKeys(job_id)
         self._server.script(

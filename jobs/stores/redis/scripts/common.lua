@@ -144,3 +144,17 @@ local function close_shard(keys, index, compacted, errors)
   redis.call('HINCRBY', keys.meta, 'shards_done', 1)
   return end_if_all_done(keys.meta, keys.open, keys.leases, now_ms())
 end
+
+-- Returns what an earlier try of a request has made: the object's id, or nil. Returns 'differs' if that try had
+-- another digest. `key` and `id` are those of the object that this try would make; they give the name of the other key.
+local function earlier_object(key, id, repetition, digest, is_retry)
+  local known = is_retry == '1' and redis.call('GET', repetition)
+  if not known then
+    return nil
+  end
+  local known_digest, known_id = known:match('^(%S+) (%S+)$')
+  if redis.call('EXISTS', key:sub(1, #key - #id) .. known_id) == 0 then
+    return nil
+  end
+  return known_digest == digest and known_id or 'differs'
+end

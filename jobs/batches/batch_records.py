@@ -1,0 +1,74 @@
+"""The interface of the records of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from jobs.batches.batch import Batch
+from jobs.uploads.file_records import Page
+from jobs.uploads.repeat import Repeat
+from jobs.uploads.stored_file import StoredFile
+
+
+class BatchRecords(Protocol):
+    """Records of batches, per project. Thread-safe; every method is one atomic change or one read.
+
+    A project sees only its own batches. Every method raises `StoreUnavailable` or `StoreFull` as `JobStore` does.
+    """
+
+    def add(self, project: str, batch: Batch, max_unfinished: int, repeat: Repeat | None = None) -> Batch:
+        """Store a new batch, and return it.
+
+        If `repeat` says that this is a retry, and an earlier try made a batch, returns that batch and stores nothing.
+
+        Args:
+            project: The batch's project.
+            batch: The batch, in phase `validating`.
+            max_unfinished: Max unfinished batches of the project.
+            repeat: How to recognise repetitions; None if that is impossible.
+
+        Raises:
+            QuotaExceeded: The project has `max_unfinished` unfinished batches.
+            RepeatDiffers: An earlier request with this token had another digest.
+        """
+
+    def get(self, project: str, batch_id: str) -> Batch | None:
+        """Return a batch, or None if the project has no such batch."""
+
+    def page(self, project: str, page: Page) -> list[Batch]:
+        """Return a part of the project's batches in the order of their ids."""
+
+    def save(self, project: str, batch: Batch, files: Sequence[StoredFile] = ()) -> bool:
+        """Replace the record of a batch by its next revision, and add the files that the batch has written.
+
+        Returns False, and changes nothing, if the stored revision is not the one before `batch.revision`.
+        """
+
+
+def change(records: BatchRecords, project: str, batch_id: str, make: Callable[[Batch], Batch | None]) -> Batch | None:
+    """Change a batch, whatever others change at the same time.
+
+    Args:
+        records: Where the batch is.
+        project: The batch's project.
+        batch_id: Id of the batch.
+        make: Returns the changed batch, or None to leave the batch as it is. It may be called several times.
+
+    Returns the stored batch after the call, or None if the project has no such batch.
+    """
+    while (batch := records.get(project, batch_id)) is not None:
+        wanted = make(batch)
+        if wanted is None:
+            return batch
+        changed = next_revision(wanted, batch)
+        if records.save(project, changed):
+            return changed
+    return None
+
+
+def next_revision(changed: Batch, before: Batch) -> Batch:
+    """Return a changed batch as the next revision of the batch before the change."""
+    return msgspec.structs.replace(changed, revision=before.revision + 1)

@@ -1,0 +1,89 @@
+"""The records of batches in Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from jobs import keys
+from jobs.batches.batch import Batch, BatchPhase
+from jobs.errors import QuotaExceeded, RepeatDiffers
+from jobs.project_keys import ProjectKeys
+from jobs.stores.damage import reading
+from jobs.stores.redis.connection.server import RedisServer, Word
+from jobs.uploads.file_records import Page
+from jobs.uploads.redis_records import range_of, words_of
+from jobs.uploads.repeat import Repeat
+from jobs.uploads.stored_file import StoredFile
+
+_record = msgspec.json.Decoder(Batch)
+_ENDED = "ended"
+
+
+class RedisBatchRecords:
+    """Implements `BatchRecords`; `jobs/project_keys.py` documents the layout."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+
+    def add(self, project: str, batch: Batch, max_unfinished: int, repeat: Repeat | None = None) -> Batch:
+        names = ProjectKeys(project)
+        self._server.run("SET", keys.FORMAT, keys.WIRE_FORMAT, "NX")
+        keys_of_batch = [names.batch(batch.id), names.batches, names.unfinished]
+        args: list[Word] = [batch.id, msgspec.json.encode(batch), batch.input_file_id, max_unfinished]
+        if repeat is not None:
+            keys_of_batch.append(names.repeat(repeat.token))
+            args += words_of(repeat)
+        reply = self._server.script("add_batch", keys_of_batch, *args)
+        if reply == "ok":
+            return batch
+        if reply == "too_many":
+            raise too_many_batches(project, max_unfinished)
+        if reply == "differs":
+            raise RepeatDiffers
+        return self.get(project, reply) or batch
+
+    def get(self, project: str, batch_id: str) -> Batch | None:
+        key = ProjectKeys(project).batch(batch_id)
+        value = self._server.run("GET", key)
+        if value is None:
+            return None
+        with reading(key):
+            return _record.decode(value)
+
+    def page(self, project: str, page: Page) -> list[Batch]:
+        names = ProjectKeys(project)
+        ids = [member.decode() for member in self._server.run(*range_of(names.batches, page))]
+        if not ids:
+            return []
+        records = [names.batch(batch_id) for batch_id in ids]
+        found: list[Batch] = []
+        for name, value in zip(records, self._server.run("MGET", *records), strict=True):
+            if value is not None:
+                with self._server.damage.skipping(), reading(name):
+                    found.append(_record.decode(value))
+        return found
+
+    def save(self, project: str, batch: Batch, files: Sequence[StoredFile] = ()) -> bool:
+        names = ProjectKeys(project)
+        shared = [names.batch(batch.id), names.unfinished, names.files, names.files_of("batch_output"), names.bytes]
+        args: list[Word] = [batch.id, batch.revision - 1, msgspec.json.encode(batch), _need_of(batch)]
+        for file in files:
+            args += [file.id, msgspec.json.encode(file), file.size]
+        return bool(self._server.script("save_batch", [*shared, *(names.file(file.id) for file in files)], *args))
+
+
+def _need_of(batch: Batch) -> str:
+    """Return the file that the batch needs, '' for none, or 'ended'."""
+    if batch.phase.ended:
+        return _ENDED
+    return batch.input_file_id if batch.phase is BatchPhase.VALIDATING else ""
+
+
+def too_many_batches(project: str, max_unfinished: int) -> QuotaExceeded:
+    """Return the error for too many unfinished batches."""
+    return QuotaExceeded(
+        f"The project {project} may have at most {max_unfinished:,} unfinished batches.",
+        "Wait until a batch has ended, or cancel one.",
+    )

@@ -1,0 +1,121 @@
+"""The file of API keys. It holds hashes, so whoever reads it cannot use the keys."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import time
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from jobs.errors import InvalidInput
+from jobs.files.writing.output_file import OutputFile
+
+_PREFIX = "sk-qb-"
+_PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+
+class ApiKey(msgspec.Struct, frozen=True):
+    """One API key. A slow hash would be of no use, because the keys are random."""
+
+    id: str  # for people: part of logs and of `keys list`
+    sha256: str  # of the key, hexadecimal
+    project: str
+    rights: tuple[Literal["batch", "online", "admin"], ...]
+    created_at: float  # seconds since the epoch
+    expires_at: float | None = None
+
+
+class _KeyFile(msgspec.Struct, frozen=True):
+    keys: tuple[ApiKey, ...] = ()
+
+
+def hash_of(key: str) -> str:
+    """Return the hash under which a key is stored."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def read_keys(path: Path) -> tuple[ApiKey, ...]:
+    """Return the keys in a file. Raises `InvalidInput` if the file is missing, not readable or damaged."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_KeyFile).keys
+    except FileNotFoundError:
+        raise InvalidInput(f"There is no file {path}.", "Make it with `qwen-batch keys add --project NAME`.") from None
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}.") from error
+    except msgspec.MsgspecError as error:
+        raise InvalidInput(
+            f"{path} is no file of API keys: {error}.", "Name the file that `keys add` wrote."
+        ) from error
+
+
+def add_key(path: Path, project: str, rights: tuple[str, ...], lifetime_seconds: float | None) -> tuple[str, ApiKey]:
+    """Add a new random key to a file, which is made if it does not exist. Returns the key and its entry.
+
+    Raises:
+        InvalidInput: The project's name has another form, or the file is damaged.
+        OutputNotWritable: The file cannot be written.
+    """
+    if _PROJECT.fullmatch(project) is None:
+        raise InvalidInput(
+            f"{project!r} is no name of a project.",
+            "Use 1 to 63 lower-case letters, digits, hyphens and underscores; begin with a letter or a digit.",
+        )
+    key, now = _PREFIX + secrets.token_urlsafe(32), time.time()
+    expires_at = None if lifetime_seconds is None else now + lifetime_seconds
+    entry = msgspec.convert(
+        {
+            "id": f"key_{secrets.token_hex(6)}",
+            "sha256": hash_of(key),
+            "project": project,
+            "rights": rights,
+            "created_at": now,
+            "expires_at": expires_at,
+        },
+        ApiKey,
+    )
+    with _Locked(path):
+        _write(path, (*(read_keys(path) if path.exists() else ()), entry))
+    return key, entry
+
+
+def remove_key(path: Path, key_id: str) -> None:
+    """Remove a key from a file. Raises `InvalidInput` if the file has no such key."""
+    with _Locked(path):
+        keys = read_keys(path)
+        left = tuple(key for key in keys if key.id != key_id)
+        if len(left) == len(keys):
+            raise InvalidInput(f"{path} has no key {key_id!r}.", "List the keys with `qwen-batch keys list`.")
+        _write(path, left)
+
+
+def _write(path: Path, keys: tuple[ApiKey, ...]) -> None:
+    before = os.umask(0o077)
+    try:
+        with OutputFile(path) as file:
+            file.write(msgspec.json.format(msgspec.json.encode(_KeyFile(keys))) + b"\n")
+    finally:
+        os.umask(before)
+
+
+class _Locked:
+    """Holds a lock beside a file while the file is read and written anew."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.with_name(f"{path.name}.lock")
+
+    def __enter__(self) -> None:
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise InvalidInput(f"{self._path} cannot be written: {error.strerror}.") from error
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)

@@ -1,0 +1,95 @@
+"""The application: the table of routes, and the borders around it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from server.access.key_border import KeyBorder
+from server.api.batches import BatchesApi
+from server.api.files import FilesApi
+from server.api.models import ModelsApi
+from server.borders.api_error import ApiError
+from server.borders.error_border import ErrorBorder
+from server.borders.host_border import HostBorder
+from server.borders.request_log import RequestLog
+from server.health import HealthApi
+from server.state import Services
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+# Parts of OpenAI's API that this service does not have. The error names them, so that nobody looks for a typing error.
+_ABSENT = {
+    "/v1/uploads": "Resumable uploads are not supported. Upload the file with POST /v1/files.",
+    "/v1/embeddings": "Embeddings are not supported.",
+    "/v1/fine_tuning": "Fine-tuning is not supported.",
+    "/v1/chat/completions": "Interactive requests are not supported yet. Create a batch with POST /v1/batches.",
+    "/v1/completions": "Interactive requests are not supported yet. Create a batch with POST /v1/batches.",
+    "/v1/responses": "Interactive requests are not supported yet. Create a batch with POST /v1/batches.",
+}
+
+
+def routes(services: Services) -> Mapping[str, Mapping[str, Handler]]:
+    """Return the handler of each path and method."""
+    files, batches, models = FilesApi(services), BatchesApi(services), ModelsApi(services)
+    health = HealthApi(services)
+    return {
+        "/v1/files": {"GET": files.listing, "POST": files.upload},
+        "/v1/files/{id}": {"GET": files.show, "DELETE": files.delete},
+        "/v1/files/{id}/content": {"GET": files.content},
+        "/v1/batches": {"GET": batches.listing, "POST": batches.create},
+        "/v1/batches/{id}": {"GET": batches.show},
+        "/v1/batches/{id}/cancel": {"POST": batches.cancel},
+        "/v1/models": {"GET": models.listing},
+        "/v1/models/{id:path}": {"GET": models.show},
+        "/health": {"GET": health.alive},
+        "/ready": {"GET": health.ready},
+    }
+
+
+def make_app(services: Services) -> ASGIApp:
+    """Return the application. Its borders are pure ASGI, so that handlers notice a client that leaves."""
+    table = [Route(path, _Methods(handlers)) for path, handlers in routes(services).items()]
+    router = Router(table, redirect_slashes=False, default=_unknown_path)
+    options = services.options
+    bordered = HostBorder(KeyBorder(router, services.keys, options.auth), options.host_names)
+    return RequestLog(ErrorBorder(bordered))
+
+
+class _Methods:
+    """Handles one path: calls the handler of the request's method. HEAD is a GET whose body is not sent."""
+
+    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+        self._handlers = dict(handlers)
+        if "GET" in handlers:
+            self._handlers["HEAD"] = handlers["GET"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        handler = self._handlers.get(scope["method"])
+        if handler is None:
+            allowed = ", ".join(sorted(self._handlers))
+            raise ApiError(
+                405,
+                f"Not allowed to {scope['method']} on {_shown(scope)}. Allowed: {allowed}.",
+                code="method_not_supported",
+                headers={"allow": allowed},
+            )
+        response = await handler(Request(scope, receive))
+        await response(scope, receive, send)
+
+
+async def _unknown_path(scope: Scope, _receive: Receive, _send: Send) -> None:
+    path = scope["path"]
+    for absent, reason in _ABSENT.items():
+        if path == absent or path.startswith(f"{absent}/"):
+            raise ApiError(404, reason)
+    raise ApiError(404, f"Invalid URL ({scope['method']} {_shown(scope)})")
+
+
+def _shown(scope: Scope) -> str:
+    path: str = scope["path"]
+    return "".join(char if char.isprintable() else "?" for char in path[:200])

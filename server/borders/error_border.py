@@ -1,0 +1,50 @@
+"""The border that turns every error into an answer in OpenAI's form."""
+
+from __future__ import annotations
+
+import logging
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from jobs.errors import QwenBatchError
+from server.borders.api_error import ApiError, api_error_of
+
+_log = logging.getLogger("server.errors")
+
+
+class ErrorBorder:
+    """Answers `ApiError`, the errors of the stores, and bugs.
+
+    An error after the first byte of an answer closes the connection, because the answer cannot be changed any more.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+            return
+        except ClientDisconnect:
+            return
+        except ApiError as error:
+            answer = error
+        except QwenBatchError as error:
+            answer = api_error_of(error)
+            if answer.status == 500:
+                _log.error("%s %s: %s", scope["method"], scope["path"], error)
+        except Exception:  # noqa: BLE001 - a bug must not show its text to a client
+            _log.exception("%s %s", scope["method"], scope["path"])
+            answer = ApiError(500, "The server had an error while processing your request.")
+        if started:
+            raise ConnectionError("the answer broke off")
+        await answer.response()(scope, receive, send)

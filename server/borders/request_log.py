@@ -1,0 +1,50 @@
+"""The outermost border: it gives each request an id, and writes one line per request to the log."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.access.caller import EVERYBODY
+
+_log = logging.getLogger("server.access")
+_QUIET = frozenset({"/health", "/ready", "/metrics"})  # asked every few seconds
+
+
+class RequestLog:
+    """Adds the headers of every answer. The log has no query, no body and no file name: they may be confidential."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id, began, status = f"req_{secrets.token_hex(12)}", time.perf_counter(), 0
+
+        async def with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = request_id
+                headers["openai-processing-ms"] = str(round((time.perf_counter() - began) * 1000))
+                headers["openai-version"] = "2020-10-01"
+                headers["x-content-type-options"] = "nosniff"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, with_headers)
+        finally:
+            level = logging.DEBUG if scope["path"] in _QUIET else logging.INFO
+            milliseconds = (time.perf_counter() - began) * 1000
+            key = scope.get("qwen_batch.caller", EVERYBODY).key_id
+            _log.log(
+                level, "%s %s %d %.1f ms %s %s", scope["method"], scope["path"], status, milliseconds, request_id, key
+            )

@@ -1,0 +1,169 @@
+"""Turn the uploaded file of a batch into a job: `python -m server.clerk.import_batch PROJECT BATCH OPTIONS`.
+
+A killed import begins again. It finds the job that it made before by the job's submission key.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import suppress
+from functools import partial
+from typing import BinaryIO
+
+import msgspec
+from msgspec import structs
+
+from jobs.batches.batch import Batch, BatchError, BatchPhase
+from jobs.batches.batch_records import change
+from jobs.errors import InvalidInput, JobNotFound
+from jobs.files.file_report import FileRefused
+from jobs.files.formats.line_decoder import LineRules
+from jobs.files.formats.model_checks import same_model
+from jobs.files.prompt_file import CheckedFile, PromptFile
+from jobs.files.reading.container import Container
+from jobs.files.reading.row_reader import ReadingOptions, RowReader
+from jobs.queue.celery_hints import CeleryHints
+from jobs.records.model_card import ModelCard
+from jobs.settings import Settings
+from jobs.submission.job_client import JobClient
+from jobs.submission.submit_options import LineOptions, SubmitOptions
+from server.clerk.envelopes import Envelopes, Faults
+from server.logs import set_up_logs
+from server.options import ServeOptions
+from server.stores import Stores, open_stores
+
+_NO_COLUMNS: tuple[str, ...] = ()  # keys beside OpenAI's are not brought back
+
+
+class Refused(Exception):
+    """A file that cannot become a job.
+
+    Args:
+        errors: The reasons, for the author of the file.
+    """
+
+    def __init__(self, *errors: BatchError) -> None:
+        super().__init__(*errors)
+        self.errors = errors
+
+
+def import_batch(stores: Stores, client: JobClient, project: str, batch_id: str, options: ServeOptions) -> None:
+    """Check the file of a batch, and make its job. A batch that is not in phase `validating` does not change.
+
+    Raises:
+        StoreUnavailable: Redis cannot be reached. The clerk tries again.
+        StoreFull: The job does not fit in the memory of Redis.
+    """
+    batch = stores.batches.get(project, batch_id)
+    if batch is None or batch.phase is not BatchPhase.VALIDATING or batch.cancel_requested:
+        return
+    try:
+        submitted = _submit(stores, client, project, batch, options)
+    except Refused as refusal:
+        errors = refusal.errors
+        change(stores.batches, project, batch_id, lambda seen: _failed(seen, errors))
+        return
+    stored = change(stores.batches, project, batch_id, lambda seen: _submitted(seen, submitted))
+    if stored is None or stored.cancel_requested:
+        with suppress(JobNotFound):
+            stores.jobs.control.request_cancel(submitted.job_id or "")
+
+
+def _submit(stores: Stores, client: JobClient, project: str, batch: Batch, options: ServeOptions) -> Batch:
+    """Make the job of a batch. Returns the batch with the facts of its job. Raises `Refused`."""
+    file = stores.files.get(project, batch.input_file_id)
+    stream = None if file is None else stores.content.open(project, batch.input_file_id)
+    if file is None or stream is None:
+        raise Refused(BatchError("file_not_found", f"The file {batch.input_file_id} was deleted or has expired."))
+    stream.close()
+    try:
+        reader = RowReader.of(
+            file.filename, partial(_opened, stores, project, file.id), ReadingOptions(Container.JSONL)
+        )
+        with PromptFile([file.filename], [reader], lambda: None) as prompts:
+            model = _checked_model(stores, reader, batch, options)
+            checked = _checked(prompts, model)
+            left = max(batch.expires_at - time.time(), 0.001)
+            wanted = SubmitOptions(
+                model.name,
+                card=model,
+                deadline_seconds=left,
+                lines=LineOptions(any_model=True, keep=_NO_COLUMNS),
+                project=project,
+                batch=batch.id,
+            )
+            job = client.submit(checked, wanted, f"batch:{batch.id}").job
+    except InvalidInput as error:
+        raise Refused(BatchError("invalid_file", str(error))) from None
+    return structs.replace(batch, model=model.name, job_id=job.id, total=job.spec.num_lines)
+
+
+def _opened(stores: Stores, project: str, file_id: str) -> BinaryIO:
+    stream = stores.content.open(project, file_id)
+    if stream is None:
+        raise Refused(BatchError("file_not_found", f"The file {file_id} was deleted while it was being read."))
+    return stream
+
+
+def _checked_model(stores: Stores, reader: RowReader, batch: Batch, options: ServeOptions) -> ModelCard:
+    """Check the envelopes of all lines. Returns the model that they name. Raises `Refused`."""
+    envelopes = Envelopes(batch.endpoint, options.limits.batch_lines)
+    with reader.rows() as rows:
+        errors = envelopes.check(rows)
+    if errors:
+        raise Refused(*errors)
+    wanted = envelopes.model or ""
+    cards = stores.jobs.fleet.models()
+    found = next((card for card in cards if card.name == wanted), None)
+    found = found or next((card for card in cards if same_model(wanted, card.name)), None)
+    if found is None:
+        known = ", ".join(card.name for card in cards) or "none yet"
+        message = f"No worker has served the model {wanted[:100]!r}. Served models: {known}."
+        raise Refused(BatchError("model_not_found", message, param="body.model"))
+    return found
+
+
+def _checked(prompts: PromptFile, card: ModelCard) -> CheckedFile:
+    """Check the prompts of all lines. Raises `Refused`."""
+    rules = LineRules(card=card, keep=_NO_COLUMNS)
+    try:
+        return prompts.check(rules)
+    except FileRefused:
+        faults = Faults()
+        for _, number, texts in prompts.faults(rules):
+            faults.add(BatchError("invalid_line", "; ".join(texts), number))
+        raise Refused(*faults.all()) from None
+
+
+def _failed(batch: Batch, errors: tuple[BatchError, ...]) -> Batch | None:
+    if batch.phase is not BatchPhase.VALIDATING:
+        return None
+    return structs.replace(batch, phase=BatchPhase.FAILED, ended_at=time.time(), errors=errors)
+
+
+def _submitted(batch: Batch, submitted: Batch) -> Batch | None:
+    if batch.phase is not BatchPhase.VALIDATING:
+        return None
+    return structs.replace(
+        batch,
+        phase=BatchPhase.SUBMITTED,
+        model=submitted.model,
+        job_id=submitted.job_id,
+        total=submitted.total,
+        in_progress_at=time.time(),
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Import one batch. Returns the exit code."""
+    project, batch_id, said = arguments
+    options, settings = msgspec.json.decode(said, type=ServeOptions), Settings.from_env()
+    set_up_logs(settings.log_level)
+    stores = open_stores(settings, options.files)
+    import_batch(stores, JobClient(stores.jobs, CeleryHints(settings.redis_url)), project, batch_id, options)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,92 @@
+"""One HTTP process: `python -m server.http_process SOCKET OPTIONS`, started by `server.main`.
+
+SOCKET is the number of the inherited listening socket, OPTIONS the `ServeOptions` as JSON. The settings, with the Redis
+URL and its password, come from the environment.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+import uvicorn
+
+from jobs.errors import QwenBatchError
+from jobs.exit_codes import code_of_error
+from jobs.settings import Settings
+from server.access.key_ring import KeyRing
+from server.app import make_app
+from server.in_threads import InThreads
+from server.logs import set_up_logs
+from server.options import ServeOptions
+from server.state import Services
+from server.stores import open_stores
+from server.upload.slots import UploadSlots
+
+_STORE_THREADS = 32
+_DISK_THREADS = 16
+_DISK_SECONDS = 60.0  # a slow disk is no reason to give an upload up
+_KEEP_ALIVE_SECONDS = 75
+
+
+def services_of(settings: Settings, options: ServeOptions) -> Services:
+    """Return what the handlers need. Raises as `open_stores` and `KeyRing` do."""
+    keys_file = None if options.keys_file is None else Path(options.keys_file)
+    return Services(
+        options,
+        # One repetition, for a connection that the server has closed meanwhile.
+        open_stores(settings, options.files, reply_timeout_seconds=options.store_seconds, retries=1),
+        KeyRing(keys_file, settings.api_key, time.time),
+        InThreads(_STORE_THREADS, options.store_seconds),
+        InThreads(_DISK_THREADS, _DISK_SECONDS),
+        UploadSlots(options.limits.uploads, options.limits.project_uploads),
+    )
+
+
+class _Server(uvicorn.Server):
+    """Tells the handlers that the process is asked to stop, before uvicorn stops."""
+
+    def __init__(self, config: uvicorn.Config, services: Services) -> None:
+        super().__init__(config)
+        self._services = services
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Handle SIGTERM and SIGINT."""
+        self._services.draining.set()
+        super().handle_exit(sig, frame)
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until SIGTERM. Returns the exit code."""
+    descriptor, options = int(arguments[0]), msgspec.json.decode(arguments[1], type=ServeOptions)
+    settings = Settings.from_env()
+    set_up_logs(settings.log_level)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    try:
+        services = services_of(settings, options)
+    except QwenBatchError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - the parent shows it
+        return code_of_error(error)
+    config = uvicorn.Config(
+        make_app(services),
+        loop="uvloop",
+        http="httptools",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=round(options.drain_seconds),
+    )
+    with socket.socket(fileno=descriptor) as listening:
+        _Server(config, services).run(sockets=[listening])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,34 @@
+"""Options of `qwen-batch serve`, as its processes pass them on."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What one client, one project and one request may use."""
+
+    file_bytes: int = 512 * 2**20
+    batch_lines: int = 1_000_000
+    body_bytes: int = 10 * 2**20  # of a JSON body
+    project_bytes: int = 50 * 2**30
+    project_files: int = 100_000
+    unfinished_batches: int = 1_000  # per project
+    uploads: int = 16  # at once, per HTTP process
+    project_uploads: int = 4  # at once, per HTTP process and project
+
+
+class ServeOptions(msgspec.Struct, frozen=True):
+    """Options of the service. The Redis URL is not among them, because they stand in command lines."""
+
+    files: str  # folder of the file store
+    host: str = "127.0.0.1"
+    port: int = 8000
+    processes: int = 1  # HTTP processes
+    keys_file: str | None = None
+    auth: bool = False  # True: every request needs an API key
+    host_names: tuple[str, ...] = ()  # further names by which clients may call this server; * allows every name
+    keep_jobs_seconds: float = 7 * 86_400.0  # a job is deleted this long after its batch has ended
+    store_seconds: float = 1.5  # max time of one call of the store on behalf of a request
+    drain_seconds: float = 25.0  # max time for requests under way after SIGTERM
+    limits: Limits = Limits()

@@ -1,0 +1,25 @@
+"""What the handlers of requests are given. There are no globals."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from server.access.key_ring import KeyRing
+from server.in_threads import InThreads
+from server.options import ServeOptions
+from server.stores import Stores
+from server.upload.slots import UploadSlots
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything that a handler may use, besides its request."""
+
+    options: ServeOptions
+    stores: Stores
+    keys: KeyRing
+    store_threads: InThreads  # for calls of Redis
+    disk_threads: InThreads  # for reads and writes of the file store
+    uploads: UploadSlots
+    draining: asyncio.Event = field(default_factory=asyncio.Event)  # set when the process is asked to stop

@@ -1,0 +1,65 @@
+"""The stores that the processes of the service use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.batches.agenda import Agenda, RedisAgenda
+from jobs.batches.batch_records import BatchRecords
+from jobs.batches.redis_records import RedisBatchRecords
+from jobs.errors import InvalidInput
+from jobs.project_keys import FILE_STORE
+from jobs.settings import Settings
+from jobs.stores.connect import REPLY_TIMEOUT_SECONDS, RETRIES, connect_server
+from jobs.stores.protocol import JobStore
+from jobs.stores.redis.connection.server import RedisServer
+from jobs.stores.redis.store import RedisJobStore
+from jobs.uploads.file_records import FileRecords
+from jobs.uploads.file_store import FileStore, FolderStore
+from jobs.uploads.redis_records import RedisFileRecords
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Everything that outlives a process of the service."""
+
+    jobs: JobStore
+    files: FileRecords
+    batches: BatchRecords
+    agenda: Agenda
+    content: FileStore  # the bytes of the files
+
+
+def open_stores(
+    settings: Settings, folder: str, *, reply_timeout_seconds: float = REPLY_TIMEOUT_SECONDS, retries: int = RETRIES
+) -> Stores:
+    """Open all stores.
+
+    Args:
+        settings: Name the Redis server.
+        folder: Folder of the file store.
+        reply_timeout_seconds: Time that a call waits for a reply of Redis.
+        retries: Number of times that a call is repeated when its connection breaks.
+
+    Raises:
+        InvalidInput: The files of this Redis database are in another file store, or the URL is invalid.
+        OutputNotWritable: The folder cannot be used.
+        StoreUnavailable: Redis cannot be reached or used.
+    """
+    content = FolderStore(Path(folder))
+    server = connect_server(settings.redis_url, reply_timeout_seconds=reply_timeout_seconds, retries=retries)
+    _check_same_store(server, content, folder)
+    jobs = RedisJobStore(server)
+    return Stores(jobs, RedisFileRecords(server), RedisBatchRecords(server), RedisAgenda(server), content)
+
+
+def _check_same_store(server: RedisServer, content: FileStore, folder: str) -> None:
+    server.run("SET", FILE_STORE, content.id(), "NX")
+    known = server.run("GET", FILE_STORE)
+    if known is not None and known.decode(errors="replace") != content.id():
+        raise InvalidInput(
+            f"The files of this Redis database are not in {folder}, but in another file store.",
+            "Name the folder of the first `serve` with --files. If its files are lost for good, "
+            f"remove the key {FILE_STORE} from the server.",
+        )
