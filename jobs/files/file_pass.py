@@ -48,8 +48,7 @@ class FilePass:
                     if isinstance(row, RefusedRow):
                         prompt = self.decoder.refused(index, number, row.reason)
                     elif isinstance(row, TemplatedRow):
-                        prompt = self.decoder.decode(row.line, index, number)
-                        prompt = self.decoder.with_columns(prompt, row.columns, row.row)
+                        prompt = self.decoder.decode_templated(row, index, number)
                     else:
                         prompt = self.decoder.decode(row, index, number)
                     index += 1

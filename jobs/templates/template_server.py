@@ -113,7 +113,10 @@ def _compile(sources: Mapping[str, str], strict: bool) -> tuple[dict[str, jinja2
     if strict:
         environment.undefined = jinja2.StrictUndefined
     try:
-        return {name: environment.from_string(source) for name, source in sources.items()}, b""
+        templates = {name: environment.from_string(source) for name, source in sources.items()}
+        for template in templates.values():
+            template.globals = dict(template.globals)  # jinja2 copies the names at each render, its own type slowly
+        return templates, b""
     except jinja2.TemplateSyntaxError as error:
         return {}, json.dumps({"message": str(error.message), "line": error.lineno}).encode()
     except MemoryError:
@@ -132,7 +135,7 @@ def _render(templates: Mapping[str, jinja2.Template], request: bytes) -> bytes:
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - a template's operations can raise any error
-        return FAILED + _message(error).encode(errors="replace")
+        return FAILED + _message(error).encode()
 
 
 def _render_rows(template: jinja2.Template, rows: Sequence[Mapping[str, object]]) -> bytes:
@@ -140,7 +143,9 @@ def _render_rows(template: jinja2.Template, rows: Sequence[Mapping[str, object]]
     answers: list[tuple[bool, str]] = []
     for row in rows:
         try:
-            answers.append((True, template.render(row)))
+            text = template.render(row)
+            text.encode()  # half of a surrogate pair is no text
+            answers.append((True, text))
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - a template's operations can raise any error
@@ -149,7 +154,8 @@ def _render_rows(template: jinja2.Template, rows: Sequence[Mapping[str, object]]
 
 
 def _message(error: Exception) -> str:
-    return f"{str(error) or type(error).__name__:.500}"
+    text = f"{str(error) or type(error).__name__:.500}"
+    return text.encode(errors="replace").decode()
 
 
 class _GenerationTag(Extension):

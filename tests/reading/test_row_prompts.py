@@ -5,14 +5,21 @@ from __future__ import annotations
 import io
 import json
 import time
+from functools import cache
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jobs.errors import InvalidInput
+from jobs.files.formats.json_line import raw_columns
+from jobs.files.formats.line_decoder import LineDecoder, LineRules
 from jobs.files.reading.row import RefusedRow, TemplatedRow
-from jobs.files.reading.row_prompts import PromptOptions
+from jobs.files.reading.row_prompts import PromptOptions, RowPrompts
 from jobs.files.reading.row_reader import ReadingOptions, RowReader
+from jobs.records.model_card import ModelCard
 
 LOOP = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
 ROWS: list[dict[str, Any]] = [
@@ -31,7 +38,7 @@ def made(rows: list[Any], **options: Any) -> list[bytes | TemplatedRow | Refused
 def lines(rows: list[Any], **options: Any) -> list[Any]:
     """The lines that are made of the rows. A refused row is its reason."""
     return [
-        row.reason if isinstance(row, RefusedRow) else json.loads(row.line if isinstance(row, TemplatedRow) else row)
+        row.reason if isinstance(row, RefusedRow) else row.line if isinstance(row, TemplatedRow) else json.loads(row)
         for row in made(rows, **options)
     ]
 
@@ -39,7 +46,8 @@ def lines(rows: list[Any], **options: Any) -> list[Any]:
 def columns(rows: list[Any], **options: Any) -> list[Any]:
     """The columns of the rows that a template made, as far as they may be kept."""
     found = [row for row in made(rows, **options) if isinstance(row, TemplatedRow)]
-    return [{name: json.loads(row.row)[name] for name in row.columns} for row in found]
+    assert all(list(json.loads(bytes(row.columns))) == list(row.names) for row in found)
+    return [json.loads(bytes(row.columns)) for row in found]
 
 
 def user(text: str) -> dict[str, str]:
@@ -105,6 +113,13 @@ def test_a_missing_column_is_refused_with_the_columns_there_are() -> None:
     )
 
 
+def test_half_a_surrogate_pair_fails_the_row_alone() -> None:
+    first, second = lines(ROWS, template="{{ 'a' if id == 'x' else '\\ud800' }}")
+    assert first["messages"] == [user("a")]
+    assert "surrogates not allowed" in second
+    assert "the template fails: ?;" in lines(ROWS[:1], template="{{ raise_exception('\\ud800') }}")[0]
+
+
 def test_a_row_that_is_no_object_is_passed_on() -> None:
     assert lines([["list"], ROWS[0]], template="{{ question }}")[0] == ["list"]
 
@@ -151,3 +166,44 @@ def test_an_endless_row_among_good_ones_is_named() -> None:
     rows = [{"n": 0}] * 300 + [{"n": 99999}]
     with pytest.raises(InvalidInput, match="row 301: it ran for more than"):
         lines(rows, template="{% for i in range(n) %}{% for j in range(n) %}{% endfor %}{% endfor %}")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+NAMES = st.sampled_from(["id", "key", "prompt", "messages", "temperature", "custom_id", "body", "model"]) | st.text()
+CARD = ModelCard(name="demo", vocab_size=1000, max_model_len=2048, has_chat_template=False)
+
+
+@cache
+def maker(id_column: str | None, raw: bool) -> RowPrompts:
+    """Examples share the helper process of a template."""
+    return RowPrompts(PromptOptions("Say {{ t }}", id_column=id_column, raw=raw))
+
+
+@given(
+    row=st.dictionaries(NAMES, JSON, max_size=4).map(lambda row: row | {"t": "x"}),
+    separators=st.sampled_from([(",", ":"), (", ", ": ")]),
+    id_column=st.sampled_from([None, "key"]),
+    raw=st.booleans(),
+    rules=st.sampled_from([LineRules(), LineRules(card=CARD), LineRules(keep=("key", "prompt")), LineRules(keep=())]),
+)
+def test_a_row_says_the_same_as_the_line_it_would_be(
+    row: dict[str, Any], separators: tuple[str, str], id_column: str | None, raw: bool, rules: LineRules
+) -> None:
+    """The line is written as JSON and parsed again, and the columns are cut out of the row's own text."""
+    source = json.dumps(row, separators=separators).encode()
+    ((_, templated),) = maker(id_column, raw).lines([(1, source)])
+    if isinstance(templated, RefusedRow):
+        assert id_column is not None
+        assert row.get(id_column) is None
+        return
+    assert isinstance(templated, TemplatedRow)
+    found = LineDecoder(rules).decode_templated(templated, 0, 1)
+    line = LineDecoder(rules).decode(msgspec.json.encode(templated.line), 0, 1)
+    names = [name for name in row if name != (id_column or "id") and (rules.keep is None or name in rules.keep)]
+    if names and line.invalid is None:
+        line = msgspec.structs.replace(line, columns=raw_columns(source, names))
+    assert found == line

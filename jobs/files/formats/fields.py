@@ -39,6 +39,9 @@ class Notes:
 
         Returns whether the name is counted as it is. A long name is cut to `MAX_NAME_CHARS` characters.
         """
+        if name in names:
+            names[name] += 1
+            return True
         cut = name[:MAX_NAME_CHARS]
         if cut not in names and len(names) >= MAX_NAMES:
             return False

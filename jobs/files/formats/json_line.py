@@ -46,7 +46,7 @@ def decode_object(line: bytes) -> dict[str, Json]:
     return value
 
 
-def raw_columns(line: bytes, keys: Iterable[str]) -> msgspec.Raw:
+def raw_columns(line: bytes | msgspec.Raw, keys: Iterable[str]) -> msgspec.Raw:
     """Return a JSON object of some of a line's keys, with their values byte for byte as in the line.
 
     Args:

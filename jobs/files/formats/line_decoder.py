@@ -17,6 +17,7 @@ from jobs.files.formats.native import NativeFormat
 from jobs.files.formats.openai import OpenAIFormat
 from jobs.files.formats.other_services import converted
 from jobs.files.formats.seen_ids import SeenIds
+from jobs.files.reading.row import TemplatedRow
 from jobs.records.job import Format
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Endpoint, Prompt
@@ -87,9 +88,19 @@ class LineDecoder:
                 id gets `number` as its `line`.
         """
         try:
-            original = decode_object(line)
+            said = decode_object(line)
         except LineInvalid as error:
             return self.refused(index, number, str(error))
+        prompt, columns = self._decode(said, index, number)
+        return prompt if columns is None else self._with_columns(prompt, columns, line)
+
+    def decode_templated(self, row: TemplatedRow, index: int, number: int) -> Prompt:
+        """Decode the line that a template made of a row. The prompt gets the row's columns. Never raises."""
+        prompt, _ = self._decode(row.line, index, number)
+        return self._with_columns(prompt, row.names, row.columns)
+
+    def _decode(self, original: dict[str, Json], index: int, number: int) -> tuple[Prompt, Iterable[str] | None]:
+        """Decode the object of a line. Returns the prompt and the names of the line's columns, or None for none."""
         said, service = original, None
         if not (
             "prompt" in original or "messages" in original or ("body" in original and _is_openai(original["body"]))
@@ -118,18 +129,19 @@ class LineDecoder:
         if prompt is None or faults.found:
             if service is not None:
                 faults.found[:] = map(service.named, faults.found)
-            return _bad(index, own_id, number, format.endpoint_of(said), str(faults))
+            return _bad(index, own_id, number, format.endpoint_of(said), str(faults)), None
         no_columns = format.no_columns if service is None else format.no_columns | service.used
-        columns = () if no_columns.issuperset(original) else filterfalse(no_columns.__contains__, original)
-        return self.with_columns(prompt, columns, line)
+        if no_columns.issuperset(original):
+            return prompt, None
+        return prompt, filterfalse(no_columns.__contains__, original)
 
-    def with_columns(self, prompt: Prompt, columns: Iterable[str], row: bytes) -> Prompt:
+    def _with_columns(self, prompt: Prompt, columns: Iterable[str], row: bytes | msgspec.Raw) -> Prompt:
         """Return the prompt with those of its row's columns that the rules keep. A bad line has no columns.
 
         Args:
             prompt: The prompt.
             columns: Names of columns.
-            row: JSON object with the columns.
+            row: JSON object with the columns. If it is of type `Raw`, it has no other keys.
         """
         keep = self._rules.keep
         kept = list(columns) if keep is None else [name for name in columns if name in keep]
@@ -137,7 +149,8 @@ class LineDecoder:
             return prompt
         for name in kept:
             self.notes.count(self.notes.columns, name)
-        return msgspec.structs.replace(prompt, columns=raw_columns(row, kept))
+        raw = row if keep is None and type(row) is msgspec.Raw else raw_columns(row, kept)
+        return msgspec.structs.replace(prompt, columns=raw)
 
     def refused(self, index: int, number: int, reason: str) -> Prompt:
         """Return the prompt for a line that cannot be decoded at all."""

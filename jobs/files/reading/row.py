@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+import msgspec
 
 from jobs.errors import InvalidInput
 
@@ -19,13 +21,12 @@ class RefusedRow:
     reason: str
 
 
-@dataclass(frozen=True)
-class TemplatedRow:
+class TemplatedRow(msgspec.Struct, frozen=True):
     """A line of prompts that a template made of a row. The row is data: none of its columns is a key of the line."""
 
-    line: bytes  # JSON of the line, which has only an id and the prompt
-    row: bytes  # JSON of the row
-    columns: tuple[str, ...]  # the row's columns, without the column of ids
+    line: dict[str, Any]  # object with only an id and the prompt
+    names: tuple[str, ...]  # names of the columns
+    columns: msgspec.Raw  # JSON object of the row's columns, without the column of ids
 
 
 Row = tuple[int, bytes | TemplatedRow | RefusedRow]  # number in the source, from 1; JSON of one object
@@ -64,17 +65,15 @@ class HashedRows:
 
     def __iter__(self) -> Iterator[Row]:
         """Iterate once over the rows. Raises `InvalidInput` if reading fails."""
-        update = self._hash.update
+        update, encode = self._hash.update, msgspec.json.Encoder().encode
         try:
             for number, row in self._rows:
                 if isinstance(row, RefusedRow):
                     update(f"{number} {row.reason}\n".encode())
                     yield number, row
                     continue
-                line = row.line if isinstance(row, TemplatedRow) else row
+                line = encode(row) if isinstance(row, TemplatedRow) else row
                 update(line + b"\n")
-                if isinstance(row, TemplatedRow):
-                    update(row.row + b"\n")
                 yield number, row if len(line) <= MAX_ROW_BYTES else too_long("row")
         except OSError as error:
             raise InvalidInput(f"{self._name} cannot be read: {error.strerror}.") from error

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from jobs.files.formats.json_line import raw_columns
 from jobs.files.reading.row import RefusedRow, Row, TemplatedRow
 from jobs.templates.row_template import RowTemplate
 
@@ -95,7 +96,9 @@ class RowPrompts:
             line["id"] = columns[id_column]
         if self._options.system is not None:
             _put_before(line, self._options.system)
-        return TemplatedRow(_encode(line), row, tuple(name for name in columns if name != id_column))
+        rest = _without(id_column, row, columns)
+        columns.pop(id_column, None)
+        return TemplatedRow(line, tuple(columns), rest)
 
     def _line(self, columns: dict[str, Any]) -> bytes:
         if self._options.id_column is not None:
@@ -132,6 +135,18 @@ def _decoded(rows: Iterable[Row]) -> dict[int, tuple[bytes, dict[str, Any]]]:
             if isinstance(row, bytes):
                 said[number] = row, _decode(row)
     return said
+
+
+def _without(name: str, row: bytes, columns: dict[str, Any]) -> msgspec.Raw:
+    """Return the JSON of a row without one column. The values stay byte for byte.
+
+    A row that was written by the encoder of this module, as all containers but JSONL do, need not be parsed again.
+    """
+    if row != _encode(columns):
+        return raw_columns(row, (each for each in columns if each != name))
+    return msgspec.Raw(
+        _encode({key: value for key, value in columns.items() if key != name}) if name in columns else row
+    )
 
 
 def _put_before(line: dict[str, Any], system: str) -> None:
