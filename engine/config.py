@@ -25,6 +25,7 @@ class EngineConfig:
     max_num_seqs: int | None = None  # sequences per batch; None: default of the device (CPU 64, GPU 256)
     max_batched_tokens: int | None = None  # prompt tokens per prefill step; None: default of the device
     prefix_caching: bool = True  # prompts that begin alike share the pages of their beginning
+    speculate: bool = True  # on a CPU, guess next tokens where that saves time (`engine.speculation.drafting`)
     max_model_len: int | None = None  # tokens of prompt and completion together; None: the model's limit
     kv_cache_memory_bytes: int | None = None  # None: a share of the memory left (`engine.machine.resolve`)
     threads: int | None = None  # CPU threads of the model's kernels; None: the cores that this process may use
@@ -43,3 +44,4 @@ class ResolvedConfig:
     max_model_len: int
     num_pages: int  # includes page 0, the sink for padded rows
     threads: int
+    speculate: bool

@@ -160,13 +160,13 @@ class Engine:
 
     def _announce(self, batch: Batch) -> None:
         """Pass new tokens to the requests with an `on_token`. An `on_token` that raises ends only its own request."""
-        for index in batch.sampling:
+        for index in dict.fromkeys(batch.sampling):
             sequence = batch.sequences[index]
             listener = sequence.ticket.request.on_token
             if listener is None:
                 continue
             try:
-                for token_id in sequence.tokens[len(sequence.tokens) - 1 - sequence.num_known_ahead :]:
+                for token_id in sequence.tokens[len(sequence.tokens) - sequence.num_new :]:
                     listener(token_id)
             except Exception as error:  # noqa: BLE001 - the caller's code, the caller's error
                 self._live.pop(sequence.ticket)

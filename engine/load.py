@@ -77,7 +77,7 @@ def load_engine(
     compile_seconds = on_a_short_thread(runner.warm_up)
     page_allocator = PageAllocator(resolved.num_pages, PAGE_SIZE)
     engine = Engine(
-        scheduler=Scheduler(page_allocator, resolved.policy, mixes=runner.mixes),
+        scheduler=Scheduler(page_allocator, resolved.policy, mixes=runner.mixes, row_cost=runner.row_cost),
         runner=runner,
         detokenizer=tokenizer,
         eos_token_ids=eos_token_ids,

@@ -79,7 +79,10 @@ class GroupStats:
     decode_steps: int = 0  # decode steps with a sequence of the group
     decode_batch_sum: int = 0  # decoding sequences of all groups, summed over these steps
     kv_cache_usage_peak: float = 0.0  # 0 to 1
+    decode_tokens: int = 0  # tokens that decode steps fed: new, replayed, known and drafted ones
     output_tokens: int = 0
+    drafted_tokens: int = 0  # guessed tokens that decode steps verified
+    accepted_tokens: int = 0  # those of them that were right
     cached_tokens: int = 0  # prompt tokens that were in the cache already
     cache_short_steps: int = 0  # decode steps while sequences waited only for cache pages
     cache_short_running_sum: int = 0  # running sequences, summed over these steps

@@ -39,6 +39,7 @@ class Settings(msgspec.Struct, frozen=True):
     quantize: str = "none"  # none, int8
     compile: bool = True
     prefix_caching: bool = True  # prompts that begin alike share the cache of their beginning
+    speculate: bool = True  # on a CPU, guess next tokens where that saves time
     max_num_seqs: int | None = None  # max sequences per batch
     max_batched_tokens: int | None = None  # max prompt tokens per prefill step
     max_model_len: int | None = None  # max tokens of prompt and completion together

@@ -24,11 +24,11 @@ class TableRunner:
 
     def run(self, batch: Batch) -> list[int]:
         self.batches.append(batch)
-        return [self._next(batch.sequences[index]) for index in batch.sampling]
+        return [self._next(batch.sequences[index], drafted) for index, drafted in batch.sampled_rows()]
 
-    def _next(self, sequence: Sequence) -> int:
+    def _next(self, sequence: Sequence, num_drafted: int) -> int:
         completion = self.table.get(sequence.ticket.request.token_ids, ())
-        place = len(sequence.tokens) - sequence.num_prompt_tokens
+        place = len(sequence.tokens) - sequence.num_prompt_tokens + num_drafted
         return completion[place] if place < len(completion) else EOS
 
 
@@ -37,10 +37,15 @@ class CacheRunner:
 
     Each entry notes the token and the kernel (prefill or decode) that wrote it. So a page that two sequences share, a
     token that is missing, or one that is prefilled where it was decoded before, changes what is generated.
+
+    Args:
+        page_size: Tokens per page.
+        num_ids: Number of different ids that it generates. With few of them, a text repeats itself.
     """
 
-    def __init__(self, page_size: int) -> None:
+    def __init__(self, page_size: int, num_ids: int = 256) -> None:
         self._page_size = page_size
+        self._num_ids = num_ids
         self._cache: dict[int, tuple[int, str]] = {}
         self.batches: list[Batch] = []
 
@@ -49,9 +54,9 @@ class CacheRunner:
         self._copy(batch.copies)
         for index, (sequence, count) in enumerate(zip(batch.sequences, batch.num_tokens, strict=True)):
             kernel = "decode" if index < batch.num_decodes else "prefill"
-            for position in range(sequence.num_computed, sequence.num_computed + count):
-                self._cache[self._slot(sequence, position)] = (sequence.tokens[position], kernel)
-        return [self._next(batch.sequences[index]) for index in batch.sampling]
+            for position, token_id in enumerate(sequence.fed(count), start=sequence.num_computed):
+                self._cache[self._slot(sequence, position)] = (token_id, kernel)
+        return [self._next(batch.sequences[index], drafted) for index, drafted in batch.sampled_rows()]
 
     def _copy(self, copies: Items[PageCopy]) -> None:
         before = dict(self._cache)
@@ -64,9 +69,10 @@ class CacheRunner:
         page, offset = divmod(position, self._page_size)
         return sequence.page_table[page] * self._page_size + offset
 
-    def _next(self, sequence: Sequence) -> int:
-        seen = [self._cache[self._slot(sequence, position)] for position in range(len(sequence.tokens))]
-        return zlib.crc32(repr(seen).encode()) % 256
+    def _next(self, sequence: Sequence, num_drafted: int) -> int:
+        length = len(sequence.tokens) + num_drafted
+        seen = [self._cache[self._slot(sequence, position)] for position in range(length)]
+        return zlib.crc32(repr(seen).encode()) % self._num_ids
 
 
 class GatedRunner:

@@ -27,6 +27,7 @@ def engine_config(settings: Settings) -> EngineConfig:
         quantize=_one_of(quantizations, "quantize", settings.quantize),
         compile=settings.compile,
         prefix_caching=settings.prefix_caching,
+        speculate=settings.speculate,
         max_num_seqs=settings.max_num_seqs,
         max_batched_tokens=settings.max_batched_tokens,
         max_model_len=settings.max_model_len,

@@ -55,6 +55,8 @@ class WorkerFacts:
             output_tokens=engine_share.output_tokens,
             peak_memory_bytes=self.peak_memory_bytes(),
             cached_tokens=engine_share.cached_tokens,
+            drafted_tokens=engine_share.drafted_tokens,
+            accepted_tokens=engine_share.accepted_tokens,
             cache_short_steps=engine_share.cache_short_steps,
             cache_short_running_sum=engine_share.cache_short_running_sum,
             cache_short_waiting_sum=engine_share.cache_short_waiting_sum,

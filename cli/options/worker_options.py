@@ -43,6 +43,12 @@ _OPTIONS = [
         "[env: QWEN_BATCH_PREFIX_CACHING; default: prefix-caching]",
     ),
     click.option(
+        "--speculate/--no-speculate",
+        default=None,
+        help="On a CPU, guess next tokens from the text so far where that saves time. The text is the same.  "
+        "[env: QWEN_BATCH_SPECULATE; default: speculate]",
+    ),
+    click.option(
         "--kv-cache-memory",
         metavar="SIZE",
         help="Memory for the KV cache, such as 4GiB.  [env: QWEN_BATCH_KV_CACHE_MEMORY; default: from free memory]",

@@ -18,6 +18,7 @@ from engine.execution.step_inputs import StepBuffers, StepInputs
 from engine.machine.resolve import TORCH_DTYPES
 from engine.scheduling.batch import Batch
 from engine.scheduling.sequence import Sequence
+from engine.speculation.drafting import FEW_ROWS, MANY_ROWS, row_cost
 from model.fused_layers import fused_decoder_layers
 from model.kv_cache import PagedKVCache
 from model.qwen3 import Qwen3ForCausalLM, plain_layers
@@ -49,6 +50,7 @@ class ModelRunner:
         self._device = torch.device(config.device)
         self.compiled = False
         self.mixes = False  # True if a step may both decode and prefill; known after `warm_up`
+        self.row_cost: float | None = None  # see `engine.speculation.drafting`; None: guess no tokens
         self._cache = PagedKVCache(model.config, config.num_pages, PAGE_SIZE, self._device, model.dtype)
         copied = torch.cuda.Event() if self._device.type == "cuda" else None  # type: ignore[no-untyped-call]
         self._buffers = StepBuffers(
@@ -108,7 +110,7 @@ class ModelRunner:
         if batch.copies:
             sources, targets = zip(*batch.copies, strict=True)
             self._cache.copy_pages(sources, targets)
-        size = self._graphs.size_for(len(batch.sequences)) if batch.phase == "decode" else None
+        size = self._graphs.size_for(batch.num_decode_rows) if batch.phase == "decode" else None
         if size is None:
             inputs = self._buffers.build(batch)
             hidden = self._model.forward(inputs.token_ids, inputs.metadata, self._cache, last_only=True)
@@ -117,7 +119,8 @@ class ModelRunner:
             hidden = self._graphs.replay(size)
         if not batch.sampling:
             return []
-        rows = [sampling_row(batch.sequences[index], self._model.valid_vocab) for index in batch.sampling]
+        vocab = self._model.valid_vocab
+        rows = [sampling_row(batch.sequences[index], vocab, drafted) for index, drafted in batch.sampled_rows()]
         return self._next_tokens.choose(hidden[inputs.sampling], rows)
 
     def warm_up(self) -> float:
@@ -136,7 +139,10 @@ class ModelRunner:
             self._run_small_steps()
         if self._config.compile and self._record is not None:
             self._graphs = self._record_decode(self._record)
-        return time.monotonic() - started_at if self.compiled else 0.0
+        compile_seconds = time.monotonic() - started_at if self.compiled else 0.0
+        if self._config.speculate and self._config.policy.max_running >= MANY_ROWS:
+            self.row_cost = row_cost(self._seconds_of_decode(FEW_ROWS), self._seconds_of_decode(MANY_ROWS))
+        return compile_seconds
 
     def _compile(self) -> bool:
         layers_fn = compiled_layers(self._model, self._log)
@@ -169,6 +175,18 @@ class ModelRunner:
     def _build_recorded(self, batch: Batch, size: int) -> StepInputs:
         """Return the batch's inputs, padded to the shape of the recorded step of `size` sequences."""
         return self._buffers.build(batch, min_seqs=size, min_pages=self._buffers.max_pages)
+
+    def _seconds_of_decode(self, num_rows: int) -> float:
+        """Return the time of a decode step of so many short sequences. The first of the steps may find cold caches."""
+        sequences = [Sequence.on_sink_page() for _ in range(num_rows)]
+        for sequence in sequences:
+            sequence.num_computed = 2
+        seconds = []
+        for _ in range(4):
+            started_at = time.perf_counter()
+            self.run(Batch.decode(sequences))
+            seconds.append(time.perf_counter() - started_at)
+        return min(seconds[1:])
 
     def _run_small_steps(self) -> None:
         for count in (2, 1):

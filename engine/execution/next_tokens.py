@@ -63,17 +63,18 @@ class NextTokens:
         return largest
 
 
-def sampling_row(sequence: Sequence, vocab_size: int) -> SamplingRow:
+def sampling_row(sequence: Sequence, vocab_size: int, num_drafted: int = 0) -> SamplingRow:
     """Return the settings that choose the sequence's next token.
 
     Args:
         sequence: A sequence whose known tokens have all been fed.
+        num_drafted: Number of drafted tokens after these. They count as the sequence's own.
         vocab_size: Number of ids that can be sampled. Stop tokens from this id on are never sampled and need no
             ban.
     """
     params = sequence.params
     split = sequence.num_prompt_tokens
-    barred = sequence.stop_checker.barred_token_ids(sequence.num_generated)
+    barred = sequence.stop_checker.barred_token_ids(sequence.num_generated + num_drafted)
     if params.greedy and not params.penalised and not barred:
         return _GREEDY  # one shared object: large greedy batches are built much faster
     return SamplingRow(
@@ -85,8 +86,8 @@ def sampling_row(sequence: Sequence, vocab_size: int) -> SamplingRow:
         frequency_penalty=params.frequency_penalty,
         repetition_penalty=params.repetition_penalty,
         seed=params.seed,
-        position=len(sequence.tokens),
+        position=len(sequence.tokens) + num_drafted,
         prompt_ids=sequence.tokens[:split] if params.penalised else (),
-        output_ids=sequence.tokens[split:] if params.penalised else (),
+        output_ids=[*sequence.tokens[split:], *sequence.draft[:num_drafted]] if params.penalised else (),
         banned_ids=tuple(token_id for token_id in barred if token_id < vocab_size),
     )

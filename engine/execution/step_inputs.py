@@ -13,7 +13,6 @@ import torch
 
 from engine.scheduling.batch import Batch
 from engine.scheduling.page_allocator import SINK_PAGE
-from engine.scheduling.sequence import Sequence
 from model.attention_metadata import AttentionMetadata
 
 PADDING = 2  # minimum rows, sequences and page-table columns of a step
@@ -103,10 +102,10 @@ class StepBuffers:
         """
         if self._fence is not None:
             self._fence.synchronize()  # `run` can return before inputs are copied, if a step samples nothing
-        tables = self._fill_page_tables(batch.sequences, min_seqs, min_pages)
+        tables = self._fill_page_tables(batch, min_seqs, min_pages)
         self._fill_decodes(batch, tables)
         num_rows = self._fill_prompts(batch, tables)
-        num_seqs = len(batch.sequences)
+        num_seqs = batch.num_kernel_sequences
         while num_rows < min_seqs or num_seqs < min_seqs:
             self._add_padding(num_rows, num_seqs)
             num_rows, num_seqs = num_rows + 1, num_seqs + 1
@@ -116,29 +115,41 @@ class StepBuffers:
             query_start=self._query_start.on_device(num_seqs + 1),
             context_lens=self._context_lens.on_device(num_seqs),
             page_tables=self._page_tables.on_device(*tables.shape),
-            num_decodes=num_seqs if batch.phase == "decode" else batch.num_decodes,
+            num_decodes=num_seqs if batch.phase == "decode" else batch.num_decode_rows,
         )
         inputs = StepInputs(self._token_ids.on_device(num_rows), metadata, self._fill_sampling(batch))
         if self._fence is not None:
             self._fence.record()
         return inputs
 
-    def _fill_page_tables(self, sequences: tuple[Sequence, ...], min_seqs: int, min_pages: int) -> np.ndarray:
-        """Return contiguous page tables [sequences, pages of the longest]; unused entries are the sink page."""
-        width = max(min_pages, *(len(sequence.page_table) for sequence in sequences))
-        shape = (max(min_seqs, len(sequences)), width)
+    def _fill_page_tables(self, batch: Batch, min_seqs: int, min_pages: int) -> np.ndarray:
+        """Return contiguous page tables [rows, pages of the longest]; unused entries are the sink page.
+
+        There is a row per token that decodes, and a row per prompt.
+        """
+        width = max(min_pages, *(len(sequence.page_table) for sequence in batch.sequences))
+        shape = (max(min_seqs, batch.num_kernel_sequences), width)
         tables = self._page_tables.array[: shape[0] * width].reshape(shape)
         tables.fill(SINK_PAGE)
-        for row, sequence in zip(tables, sequences, strict=False):
-            row[: len(sequence.page_table)] = sequence.page_table
+        end = 0
+        for index, sequence in enumerate(batch.sequences):
+            start, end = end, end + (batch.num_tokens[index] if index < batch.num_decodes else 1)
+            tables[start:end, : len(sequence.page_table)] = sequence.page_table
         return tables
 
     def _fill_decodes(self, batch: Batch, tables: np.ndarray) -> None:
-        count = batch.num_decodes
-        sequences = batch.sequences[:count]
+        """Fill in the tokens that decode. Each is a sequence of its own for the kernel, with its own context length."""
+        count = batch.num_decode_rows
         positions = self._positions.array[:count]
-        positions[:] = [sequence.num_computed for sequence in sequences]
-        self._token_ids.array[:count] = [sequence.tokens[sequence.num_computed] for sequence in sequences]
+        end = 0
+        for sequence, fed in zip(batch.sequences[: batch.num_decodes], batch.num_tokens, strict=False):
+            start, end = end, end + fed
+            if fed == 1:
+                positions[start] = sequence.num_computed
+                self._token_ids.array[start] = sequence.tokens[sequence.num_computed]
+            else:
+                positions[start:end] = range(sequence.num_computed, sequence.num_computed + fed)
+                self._token_ids.array[start:end] = sequence.fed(fed)
         pages, places = np.divmod(positions, self._page_size)
         self._slots.array[:count] = tables[np.arange(count), pages] * self._page_size + places
         self._context_lens.array[:count] = positions + 1
@@ -146,9 +157,10 @@ class StepBuffers:
 
     def _fill_prompts(self, batch: Batch, tables: np.ndarray) -> int:
         """Fill in the rows of the prompts and return the step's total number of rows."""
-        end = batch.num_decodes
-        for index in range(batch.num_decodes, len(batch.sequences)):
-            sequence, count = batch.sequences[index], batch.num_tokens[index]
+        end = index = batch.num_decode_rows
+        for sequence, count in zip(
+            batch.sequences[batch.num_decodes :], batch.num_tokens[batch.num_decodes :], strict=True
+        ):
             start, end = end, end + count
             first = sequence.num_computed
             positions = np.arange(first, first + count)
@@ -158,6 +170,7 @@ class StepBuffers:
             self._slots.array[start:end] = tables[index, pages] * self._page_size + places
             self._context_lens.array[index] = first + count
             self._query_start.array[index + 1] = end
+            index += 1
         return end
 
     def _add_padding(self, row: int, index: int) -> None:
@@ -174,8 +187,8 @@ class StepBuffers:
         That kernel's results differ in their bits.
         """
         count = len(batch.sampling)
-        self._sampling.array[:count] = batch.sampling
+        self._sampling.array[:count] = batch.sampled_at()
         if count == 1:
-            self._sampling.array[1] = batch.sampling[0]
+            self._sampling.array[1] = self._sampling.array[0]
             count = 2
         return self._sampling.on_device(count)

@@ -82,6 +82,7 @@ def resolve(
         max_model_len=_fitting_len(config, asked_len, num_pages, page_bytes, log),
         num_pages=num_pages,
         threads=_positive("threads", config.threads, machine.cores),
+        speculate=config.speculate and kind == "cpu",
     )
 
 

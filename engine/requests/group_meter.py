@@ -4,9 +4,35 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import Self
 
 from engine.request import GroupStats, Utilization
 from engine.scheduling.batch import Batch
+
+
+@dataclass(frozen=True)
+class _TokensOf:
+    """Tokens of a step per group."""
+
+    decoded: Counter[str]  # tokens that went to the decode kernel
+    new: Counter[str]  # tokens that the step appended to sequences
+    drafted: Counter[str]
+    accepted: Counter[str]  # those drafted ones that were right
+
+    @classmethod
+    def batch(cls, batch: Batch) -> Self:
+        """Count the tokens of a step that has been run and whose tokens have been appended."""
+        found = cls(Counter(), Counter(), Counter(), Counter())
+        for sequence, count in zip(batch.sequences[: batch.num_decodes], batch.num_tokens, strict=False):
+            found.decoded[sequence.ticket.request.group] += count
+        for index, count in Counter(batch.sampling).items():
+            sequence = batch.sequences[index]
+            group = sequence.ticket.request.group
+            found.new[group] += sequence.num_new
+            found.drafted[group] += count - 1
+            found.accepted[group] += sequence.num_right
+        return found
 
 
 class GroupMeter:
@@ -41,25 +67,22 @@ class GroupMeter:
         number of steps, batch size and cache figures.
 
         Args:
-            batch: The batch that ran.
+            batch: The batch that ran. The scheduler has appended its tokens (`Scheduler.advance`).
             seconds: Duration of the step.
             utilization: The engine's utilization when the step began.
         """
         size = len(batch.sequences)
         members = Counter(sequence.ticket.request.group for sequence in batch.sequences)
-        sampled: Counter[str] = Counter()
-        for index in batch.sampling:
-            sequence = batch.sequences[index]
-            sampled[sequence.ticket.request.group] += 1 + sequence.num_known_ahead
+        tokens = _TokensOf.batch(batch)
         completed = [batch.sequences[index] for index in batch.sampling if index >= batch.num_decodes]  # their prompts
         cached: Counter[str] = Counter()
         for sequence in completed:
             cached[sequence.ticket.request.group] += sequence.num_cached
         decoding = batch.num_decodes > 0
         short = decoding and utilization.held_back > 0
-        decode_share = batch.num_decodes / sum(batch.num_tokens)  # prefill and decode tokens take about equal time
+        decode_share = batch.num_decode_rows / sum(batch.num_tokens)  # prefill and decode tokens take about equal time
         with self._lock:
-            self._output_tokens += sampled.total()
+            self._output_tokens += tokens.new.total()
             self._prompt_tokens += sum(sequence.num_prompt_tokens for sequence in completed)
             self._cached_tokens += sum(cached.values())
             for group, count in members.items():
@@ -71,7 +94,10 @@ class GroupMeter:
                     decode_steps=old.decode_steps + decoding,
                     decode_batch_sum=old.decode_batch_sum + batch.num_decodes,
                     kv_cache_usage_peak=max(old.kv_cache_usage_peak, utilization.kv_cache_usage),
-                    output_tokens=old.output_tokens + sampled[group],
+                    decode_tokens=old.decode_tokens + tokens.decoded[group],
+                    output_tokens=old.output_tokens + tokens.new[group],
+                    drafted_tokens=old.drafted_tokens + tokens.drafted[group],
+                    accepted_tokens=old.accepted_tokens + tokens.accepted[group],
                     cached_tokens=old.cached_tokens + cached[group],
                     cache_short_steps=old.cache_short_steps + short,
                     cache_short_running_sum=old.cache_short_running_sum + short * utilization.running,

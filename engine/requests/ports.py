@@ -15,7 +15,7 @@ class Runner(Protocol):
     def run(self, batch: Batch) -> list[int]:
         """Feed the batch's tokens to the model and sample.
 
-        Returns the next token id of each sequence in `batch.sampling`, in that order. It does not change the sequences.
+        Returns one token id per entry of `batch.sampling`, in that order. It does not change the sequences.
         Any error that it raises ends the engine.
         """
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from typing import Literal, NamedTuple
 
 from engine.scheduling.sequence import Sequence
@@ -20,15 +23,20 @@ class PageCopy(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """Sequences that share a step. Sequence i feeds `tokens[num_computed : num_computed + num_tokens[i]]`.
+    """Sequences that share a step. Sequence i feeds its next `num_tokens[i]` tokens (`Sequence.fed`).
+
+    A decoding sequence feeds one token, or several if they are known or drafted. The decode kernel takes each of them
+    as a row of its own, with its own context length, so each row has the bits of a step of its own.
 
     Create one with `prefill`, `decode` or `mixed`, before the step changes any `num_computed`.
     """
 
-    num_decodes: int  # number of sequences, at the front, that feed one token each to the decode kernel
+    num_decodes: int  # number of sequences, at the front, whose tokens go to the decode kernel
     sequences: tuple[Sequence, ...]
     num_tokens: tuple[int, ...]
-    sampling: tuple[int, ...]  # indices into `sequences` of those whose last known token is in this step
+    # Indices into `sequences` of those whose last known token is in this step. A sequence with n drafted tokens stands
+    # n + 1 times: after its last known token, and after each drafted one.
+    sampling: tuple[int, ...]
     copies: tuple[PageCopy, ...] = ()  # to be done before the step writes to any page, as if all at once
 
     @classmethod
@@ -37,14 +45,14 @@ class Batch:
         return cls._of(0, sequences, num_tokens)
 
     @classmethod
-    def decode(cls, sequences: Items[Sequence]) -> Batch:
-        """Return a step over one token of each sequence."""
-        return cls._of(len(sequences), sequences, (1,) * len(sequences))
+    def decode(cls, sequences: Items[Sequence], num_tokens: Items[int] | None = None) -> Batch:
+        """Return a step over one token of each sequence, or over as many as `num_tokens` says."""
+        return cls._of(len(sequences), sequences, num_tokens or (1,) * len(sequences))
 
     @classmethod
-    def mixed(cls, decoding: Items[Sequence], prompts: Items[Sequence], num_tokens: Items[int]) -> Batch:
-        """Return a step over one token of each sequence in `decoding` and over prompts or their next chunks."""
-        return cls._of(len(decoding), (*decoding, *prompts), (*(1,) * len(decoding), *num_tokens))
+    def mixed(cls, decode: Batch, prompts: Items[Sequence], num_tokens: Items[int]) -> Batch:
+        """Return a step over the tokens of a decode step and over prompts or their next chunks."""
+        return cls._of(len(decode.sequences), (*decode.sequences, *prompts), (*decode.num_tokens, *num_tokens))
 
     @property
     def phase(self) -> Phase:
@@ -53,11 +61,38 @@ class Batch:
             return "prefill"
         return "decode" if self.num_decodes == len(self.sequences) else "mixed"
 
+    @cached_property
+    def num_decode_rows(self) -> int:
+        """Number of tokens that go to the decode kernel."""
+        return sum(self.num_tokens[: self.num_decodes])
+
+    @property
+    def num_kernel_sequences(self) -> int:
+        """Number of sequences that the kernels see: one per token that decodes, and one per prompt."""
+        return self.num_decode_rows + len(self.sequences) - self.num_decodes
+
+    def sampled_rows(self) -> list[tuple[int, int]]:
+        """Return for each entry of `sampling` the index of its sequence and the number of drafted tokens before it."""
+        places: dict[int, int] = {}
+        rows = []
+        for index in self.sampling:
+            place = places.get(index, 0)
+            rows.append((index, place))
+            places[index] = place + 1
+        return rows
+
+    def sampled_at(self) -> list[int]:
+        """Return for each entry of `sampling` its place among the kernel's sequences."""
+        sizes = [*self.num_tokens[: self.num_decodes], *(1,) * (len(self.sequences) - self.num_decodes)]
+        ends = list(accumulate(sizes))
+        counts = Counter(self.sampling)
+        return [ends[index] - counts[index] + place for index, place in self.sampled_rows()]
+
     @classmethod
     def _of(cls, num_decodes: int, sequences: Items[Sequence], num_tokens: Items[int]) -> Batch:
         sampling = tuple(
             index
             for index, (sequence, count) in enumerate(zip(sequences, num_tokens, strict=True))
-            if sequence.num_computed + count == len(sequence.tokens)
+            for _ in range(sequence.num_computed + count - len(sequence.tokens) + 1)
         )
         return cls(num_decodes, tuple(sequences), tuple(num_tokens), sampling)

@@ -9,12 +9,14 @@ from dataclasses import replace
 
 from engine.scheduling.admission import Admission
 from engine.scheduling.batch import Batch, PageCopy
+from engine.scheduling.decode_rows import DecodeRows
 from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.policy import SchedulingPolicy
 from engine.scheduling.prefix_cache import PrefixCache
 from engine.scheduling.sequence import Sequence
 from engine.scheduling.sequence_queue import SequenceQueue
 from engine.scheduling.short_steps import ShortSteps
+from engine.speculation.drafting import Drafting
 
 
 class Scheduler:
@@ -35,6 +37,7 @@ class Scheduler:
         page_allocator: Allocates the cache's pages.
         policy: Limits and thresholds.
         mixes: True if a step may both decode and prefill (`ModelRunner.mixes`).
+        row_cost: Cost of one more row in a decode step (`engine.speculation.drafting`). None: guess no tokens.
         clock: Returns the time in seconds.
     """
 
@@ -44,6 +47,7 @@ class Scheduler:
         policy: SchedulingPolicy,
         *,
         mixes: bool = False,
+        row_cost: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.page_allocator = page_allocator
@@ -53,6 +57,7 @@ class Scheduler:
         self._mixes = mixes
         self._clock = clock
         self._short_steps = ShortSteps(policy)
+        self._decode_rows = DecodeRows(page_allocator, None if row_cost is None else Drafting(row_cost))
         self._step_began_at = clock()
         self.turn = 0  # highest turn of an admitted sequence; other threads may read it
         self._waiting = SequenceQueue()
@@ -120,9 +125,10 @@ class Scheduler:
         if not self._decoding:
             return None
         decoding = self._short_step() or self._all_with_pages()
+        decode = self._decode_rows.batch(decoding, self._policy.max_running - self.num_running + len(decoding))
         if prompts and len(decoding) == len(self._decoding):
-            return Batch.mixed(decoding, *self._prompts(self._policy.max_mixed_tokens))
-        return Batch.decode(decoding)
+            return Batch.mixed(decode, *self._prompts(self._policy.max_mixed_tokens))
+        return decode
 
     def advance(self, batch: Batch, token_ids: Items[int]) -> list[Sequence]:
         """Update the sequences after a step and free the pages of those that have finished.
@@ -141,9 +147,12 @@ class Scheduler:
             self._short_steps.note(batch.num_decodes, len(self._decoding), now - self._step_began_at)
         self._start_decoding(batch.sequences[batch.num_decodes :])
         finished = []
+        sampled: dict[int, list[int]] = {}
         for index, token_id in zip(batch.sampling, token_ids, strict=True):
+            sampled.setdefault(index, []).append(token_id)
+        for index, chosen in sampled.items():
             sequence = batch.sequences[index]
-            sequence.append(token_id, now)
+            sequence.accept(chosen, now)
             if sequence.finish_reason is not None:
                 finished.append(sequence)
         for sequence in finished:

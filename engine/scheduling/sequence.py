@@ -10,6 +10,7 @@ from typing import Self
 from engine.request import Request, Ticket
 from engine.scheduling.page_allocator import SINK_PAGE
 from engine.scheduling.policy import Priority
+from engine.speculation.drafting import Guesses
 from engine.stopping.stop_checker import StopChecker
 from jobs.records.sampling import FinishReason, SamplingParams
 
@@ -19,7 +20,7 @@ class Sequence:
     """The tokens of one request, the number of them already computed, and the pages that hold them.
 
     Keys and values of `tokens[:num_computed]` are in the cache. A sequence that lost its pages starts again at zero:
-    its prompt is prefilled, then its generated tokens are fed through decode steps, one per step. Prefill must not
+    its prompt is prefilled, then its generated tokens are fed through decode steps, many per step. Prefill must not
     process generated tokens, because prefill and decode kernels round differently. Otherwise a pre-emption could
     change the rest of the completion.
     """
@@ -34,6 +35,10 @@ class Sequence:
     page_digests: tuple[bytes, ...] = ()  # one per page of the prompt (`engine.scheduling.prefix_cache`)
     num_indexed: int = 0  # pages of the table that the prefix index knows
     num_cached: int = 0  # prompt tokens that were in the cache when the sequence entered the batch
+    draft: tuple[int, ...] = ()  # guessed next tokens that the present step verifies (`engine.speculation.drafting`)
+    guesses: Guesses = field(default_factory=Guesses)
+    num_new: int = 1  # tokens that the latest sampling step appended
+    num_right: int = 0  # drafted tokens among them
     first_token_at: float | None = None  # `time.monotonic()` seconds
     finish_reason: FinishReason | None = None
 
@@ -74,14 +79,49 @@ class Sequence:
         return self.tokens[self.num_prompt_tokens :]
 
     @property
-    def num_known_ahead(self) -> int:
-        """Number of known tokens after the latest sampled one. They have not been fed yet."""
-        return max(0, len(self.tokens) - max(self.num_computed, self.num_prompt_tokens) - 1)
-
-    @property
     def prefilled(self) -> bool:
         """True if the whole prompt is in the cache."""
         return self.num_computed >= self.num_prompt_tokens
+
+    @property
+    def num_pending(self) -> int:
+        """Number of known tokens that are not in the cache yet."""
+        return len(self.tokens) - self.num_computed
+
+    @property
+    def num_left(self) -> int:
+        """Number of new tokens until the sequence has its maximum length."""
+        return self.stop_checker.max_new_tokens - self.num_generated
+
+    def fed(self, count: int) -> list[int]:
+        """Return the next `count` tokens to compute: known ones, then drafted ones."""
+        known = self.tokens[self.num_computed : self.num_computed + count]
+        return known if len(known) == count else [*known, *self.draft[: count - len(known)]]
+
+    def accept(self, token_ids: Items[int], now: float) -> None:
+        """Append what a step has sampled, as far as the step's draft was right.
+
+        A token that was sampled after drafted ones counts only if sampling chose each of these, too. A token that ends
+        the sequence, or that known tokens must follow, makes all further ones void.
+
+        Args:
+            token_ids: The tokens sampled after the last known token and after each drafted token.
+            now: `time.monotonic()` seconds.
+        """
+        draft, self.draft = self.draft, ()
+        before = self.num_generated if self.first_token_at is not None else 0
+        self.num_computed -= len(draft)
+        self.num_right = 0
+        for place, token_id in enumerate(token_ids):
+            self.append(token_id, now)
+            right = place < len(draft) and draft[place] == token_id
+            if not right or self.finish_reason is not None or self.num_pending > 1:
+                break
+            self.num_computed += 1
+            self.num_right += 1
+        self.num_new = self.num_generated - before
+        if draft:
+            self.guesses.learn(len(self.tokens), len(draft), self.num_right)
 
     def append(self, token_id: int, now: float) -> None:
         """Append a newly sampled token and the known tokens that must follow. Sets `finish_reason` at the last one.
@@ -100,7 +140,7 @@ class Sequence:
     def extend_known(self, token_ids: Items[int]) -> None:
         """Append tokens that nothing has to choose, up to the one that ends the sequence.
 
-        Decode steps feed these tokens one by one and sample nothing, as in the replay after a pre-emption.
+        Decode steps feed these tokens and sample nothing, as in the replay after a pre-emption.
         """
         for token_id in token_ids:
             self.tokens.append(token_id)

@@ -52,6 +52,7 @@ class JobStats(msgspec.Struct, frozen=True, kw_only=True):
 
     - `mean_batch_size` is the mean number of sequences per decode step, including sequences of other jobs.
     - `cached_tokens` is the number of prompt tokens that a worker took from its prefix cache instead of computing them.
+    - `draft_acceptance` is the share of the guessed tokens that were right (`--speculate`).
     - `cache_short_` figures describe decode steps in which sequences waited only for room in the KV cache: the batch
       had places for them. `kv_cache_bytes_wanted` is an estimate from the pages of running sequences.
     - `retried_shards` counts shards that were leased more than once since the job was opened or last retried. A worker
@@ -98,6 +99,7 @@ class JobStats(msgspec.Struct, frozen=True, kw_only=True):
     cache_short_running: float | None  # mean number of running sequences in such a step; None without such a step
     cache_short_waiting: float | None  # mean number of sequences that waited for room in such a step
     cached_tokens: int  # prompt tokens that were in a worker's prefix cache
+    draft_acceptance: float | None  # share of guessed tokens that were right, 0 to 1; None if none was guessed
     kv_cache_bytes_wanted: int | None  # maximum of the cache size that holds all of these sequences
     reasoning_tokens: int  # tokens of thoughts, part of `total_output_tokens`
     finish_reasons: dict[str, int]  # finish reason -> number of lines

@@ -29,6 +29,8 @@ class EngineTotals:
     cache_short_waiting_sum_e6: int = 0
     kv_cache_bytes_wanted: int = 0  # bytes, not millionths
     cached_tokens: int = 0  # tokens, not millionths
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
 
     def add(self, stats: ShardStats) -> None:
         """Count a finished shard."""
@@ -42,6 +44,8 @@ class EngineTotals:
         self.cache_short_waiting_sum_e6 += round(stats.cache_short_waiting_sum * MICRO)
         self.kv_cache_bytes_wanted = max(self.kv_cache_bytes_wanted, stats.kv_cache_bytes_wanted)
         self.cached_tokens += stats.cached_tokens
+        self.drafted_tokens += stats.drafted_tokens
+        self.accepted_tokens += stats.accepted_tokens
 
 
 @dataclass

@@ -52,6 +52,7 @@ def job_stats(job: Job, counters: JobCounters) -> JobStats:
         cache_short_running=_per(counters.engine.cache_short_running_sum_e6, counters.engine.cache_short_steps_e6),
         cache_short_waiting=_per(counters.engine.cache_short_waiting_sum_e6, counters.engine.cache_short_steps_e6),
         cached_tokens=counters.engine.cached_tokens,
+        draft_acceptance=_per(counters.engine.accepted_tokens, counters.engine.drafted_tokens),
         kv_cache_bytes_wanted=counters.engine.kv_cache_bytes_wanted or None,
         reasoning_tokens=counters.amounts.get("reasoning_tokens", 0),
         finish_reasons=dict(sorted(counters.finish_reasons.items())),

@@ -74,7 +74,11 @@ def load_tiny(tiny_folder: Path) -> Iterator[Callable[..., LoadedEngine]]:
         if key not in loaded:
             page = bytes_per_page(ModelConfig.from_folder(tiny_folder), PAGE_SIZE, torch.float32)
             config = EngineConfig(
-                device="cpu", compile=compile, threads=1, kv_cache_memory_bytes=num_pages * page, **settings
+                device="cpu",
+                compile=compile,
+                threads=1,
+                kv_cache_memory_bytes=num_pages * page,
+                **{"speculate": False, **settings},
             )
             with warnings.catch_warnings():  # PyTorch's compiler uses parts of PyTorch that warn
                 warnings.simplefilter("ignore", DeprecationWarning)

@@ -16,6 +16,7 @@ from engine.config import PAGE_SIZE, EngineConfig
 from engine.execution.model_runner import ModelRunner
 from engine.load import LoadedEngine, load_engine
 from engine.request import Request, Ticket
+from engine.speculation.drafting import Drafting, Guesses
 from jobs.records.sampling import SamplingParams
 from model.checkpoint.config import ModelConfig
 from model.kv_cache import bytes_per_page
@@ -49,6 +50,7 @@ def load(folder: Path, kernels: str, quantize: str) -> Iterator[Load]:
     def load(num_pages: int = 100, **settings: object) -> LoadedEngine:
         page = bytes_per_page(ModelConfig.from_folder(folder), PAGE_SIZE, torch.bfloat16)
         asked: dict[str, object] = {"compile": False, "prefix_caching": False, "threads": 2, "quantize": quantize}
+        asked["speculate"] = False
         asked |= settings
         config = EngineConfig(device="cpu", kv_cache_memory_bytes=num_pages * page, **asked)  # type: ignore[arg-type]
         with warnings.catch_warnings():  # PyTorch's compiler uses parts of PyTorch that warn
@@ -114,7 +116,7 @@ def test_pre_empted_sequences_give_the_ids_of_undisturbed_ones(load: Load) -> No
     tight = load(num_pages=10, max_model_len=256)
     assert together(tight) == together(load())
     stats = tight.engine.take_group_stats("")
-    assert stats.decode_batch_sum > stats.output_tokens, "no token was replayed, so nothing was pre-empted"
+    assert stats.decode_tokens > stats.output_tokens, "no token was replayed, so nothing was pre-empted"
 
 
 @pytest.mark.parametrize(
@@ -169,7 +171,7 @@ def test_sequences_that_share_pages_have_their_own_ids_when_pages_run_out(load: 
     for index in (0, 1, 0):  # the second job takes the pages of the first one's beginning
         assert ids_of(tight.engine.submit_many(jobs[index])) == expected[index]
     stats = tight.engine.take_group_stats("")
-    assert stats.decode_batch_sum > stats.output_tokens, "no token was replayed, so nothing was pre-empted"
+    assert stats.decode_tokens > stats.output_tokens, "no token was replayed, so nothing was pre-empted"
     assert stats.cached_tokens > 1_000
 
 
@@ -184,6 +186,43 @@ def test_pages_whose_first_owner_is_aborted_still_serve_the_others(load: Load) -
     caching.engine.abort(first)
     assert ids_of(followers) == ids_of(plain.engine.submit_many(others))
     assert caching.engine.take_group_stats("").cached_tokens >= 128 * len(others)
+
+
+def varied() -> list[Request]:
+    """Requests with every kind of setting on which a token can depend."""
+    settings: list[dict[str, object]] = [
+        {"temperature": 0},
+        {"temperature": 1, "top_k": 20},
+        {"temperature": 1, "top_p": 0.9},
+        {"temperature": 0, "presence_penalty": 1, "repetition_penalty": 1.3},
+        {"temperature": 1, "frequency_penalty": 1},
+        {"temperature": 0, "min_tokens": 20, "stop_token_ids": tuple(range(0, 256, 3)), "ignore_eos": False},
+        {"temperature": 1, "stop": ("a", "1", "X")},
+    ]
+    return [
+        replace(request, params=SamplingParams(**{"max_tokens": 40, "seed": 5, "ignore_eos": True, **each}))  # type: ignore[arg-type]
+        for request, each in zip(requests(), settings, strict=False)
+    ]
+
+
+def test_guesses_of_next_tokens_change_no_ids(load: Load, kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fused = kernels == "C++ kernels"
+    expected = ids_of(load(compile=fused).engine.submit_many(varied()))
+    known = {request.token_ids: ids for request, ids in zip(varied(), expected, strict=True)}
+
+    def draft(_: Drafting, _guesses: Guesses, tokens: list[int], _rows: int, max_tokens: int) -> tuple[int, ...]:
+        """Up to seven tokens of the right continuation, of which every fifth is wrong."""
+        (prompt,) = (each for each in known if tuple(tokens[: len(each)]) == each)
+        start = len(tokens) - len(prompt)
+        right = known[prompt][start : start + min(7, max_tokens)]
+        return tuple(token + (place % 5 == 0) for place, token in enumerate(right, start))
+
+    monkeypatch.setattr(Drafting, "draft", draft)
+    loaded = load(compile=fused, speculate=True)
+    assert ids_of(loaded.engine.submit_many(varied())) == expected
+    assert [loaded.engine.submit(each).future.result(120).token_ids for each in varied()[:2]] == expected[:2]
+    stats = loaded.engine.take_group_stats("")
+    assert 100 < stats.accepted_tokens < stats.drafted_tokens
 
 
 @pytest.mark.usefixtures("compiler")

@@ -151,6 +151,8 @@ def _engine_args(stats: ShardStats) -> list[str | int | float | bytes]:
         *("cache_short_running_sum_e6", totals.cache_short_running_sum_e6),
         *("cache_short_waiting_sum_e6", totals.cache_short_waiting_sum_e6),
         *("cached_tokens", totals.cached_tokens),
+        *("drafted_tokens", totals.drafted_tokens),
+        *("accepted_tokens", totals.accepted_tokens),
         *(f"output_tokens:{worker}", stats.output_tokens),
         "",
         *("kv_cache_usage_peak", stats.kv_cache_usage_peak),

@@ -96,6 +96,8 @@ def _counters(meta: Hash, latency: Hash, engine: Hash) -> JobCounters:
             cache_short_waiting_sum_e6=_count(engine, b"cache_short_waiting_sum_e6"),
             kv_cache_bytes_wanted=_count(engine, b"kv_cache_bytes_wanted"),
             cached_tokens=_count(engine, b"cached_tokens"),
+            drafted_tokens=_count(engine, b"drafted_tokens"),
+            accepted_tokens=_count(engine, b"accepted_tokens"),
         ),
         workers={name: _worker(engine, name, facts) for name, facts in _named(engine, "worker:")},
     )

@@ -30,6 +30,7 @@ CONFIG = ResolvedConfig(
     max_model_len=400,
     num_pages=40,  # too few for all: sequences are pre-empted and replayed
     threads=1,
+    speculate=False,
 )
 PROMPT_LENGTHS = (1, 2, 7, 64, 65, 100, 129, 20, 3, 250, 64, 5, 31)
 

@@ -86,10 +86,28 @@ def test_decoding_feeds_the_token_after_the_last_computed_one(buffers: StepBuffe
     }
 
 
+def test_each_of_several_tokens_of_a_sequence_is_a_row_with_its_own_context(buffers: StepBuffers) -> None:
+    replayed = placed(3, [1, 4], num_computed=3, generated=(50, 51, 52))
+    guessing = placed(2, [2], num_computed=2, generated=(77,))
+    guessing.draft = (78,)
+    prompt = placed(2, [3])
+    inputs = buffers.build(Batch.mixed(Batch.decode([replayed, guessing], [2, 2]), [prompt], [2]))
+    assert inputs.metadata.num_decodes == 4
+    assert listed(inputs) == {
+        "token_ids": [50, 51, 77, 78, *prompt.tokens],
+        "positions": [3, 4, 2, 3, 0, 1],
+        "slots": [7, 16, 10, 11, 12, 13],
+        "query_start": [0, 1, 2, 3, 4, 6],
+        "context_lens": [4, 5, 3, 4, 2],
+        "page_tables": [[1, 4], [1, 4], [2, 0], [2, 0], [3, 0]],
+        "sampling": [2, 3, 4],  # after the guessing sequence's token, after its guess, and after the prompt
+    }
+
+
 def test_prompts_follow_what_decodes(buffers: StepBuffers) -> None:
     decoding = placed(4, [2, 3], num_computed=4, generated=(77,))
     prompt, chunk = placed(2, [1]), placed(9, [4, 5, 6], num_computed=4)
-    inputs = buffers.build(Batch.mixed([decoding], [prompt, chunk], [2, 3]))
+    inputs = buffers.build(Batch.mixed(Batch.decode([decoding]), [prompt, chunk], [2, 3]))
     assert inputs.metadata.num_decodes == 1
     assert listed(inputs) == {
         "token_ids": [77, *prompt.tokens, *chunk.tokens[4:7]],

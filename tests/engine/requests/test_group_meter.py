@@ -18,7 +18,7 @@ def test_the_time_of_a_step_that_decodes_and_prefills_is_divided_by_tokens() -> 
         each.tokens.append(7)
     meter = GroupMeter()
     meter.add(
-        Batch.mixed(decoding, [sequence(6, 9)], [6]),
+        Batch.mixed(Batch.decode(decoding), [sequence(6, 9)], [6]),
         4.0,
         Utilization(running=3, waiting=0, kv_cache_usage=0.5, output_tokens=0),
     )

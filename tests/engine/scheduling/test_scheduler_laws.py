@@ -14,20 +14,22 @@ from testing.fake_runner import CacheRunner
 from tests.engine.sequences import sequence
 
 PAGE, NUM_PAGES, MAX_SEQS, BUDGET, MAX_LEN = 4, 12, 5, 16, 40
+NUM_IDS = 3  # so few that guesses of next tokens are often right
 
 
-def make(num_pages: int, *, mixes: bool = False) -> Scheduler:
+def make(num_pages: int, *, mixes: bool = False, row_cost: float | None = None) -> Scheduler:
     policy = SchedulingPolicy(MAX_SEQS, BUDGET, max_mixed_tokens=5, min_copied_tokens=2)
-    return Scheduler(PageAllocator(num_pages, PAGE), policy, mixes=mixes)
+    return Scheduler(PageAllocator(num_pages, PAGE), policy, mixes=mixes, row_cost=row_cost)
 
 
 class SchedulerMachine(RuleBasedStateMachine):
     mixes = False
+    row_cost: float | None = None
 
     def __init__(self) -> None:
         super().__init__()
-        self.scheduler = make(NUM_PAGES, mixes=self.mixes)
-        self.runner = CacheRunner(PAGE)
+        self.scheduler = make(NUM_PAGES, mixes=self.mixes, row_cost=self.row_cost)
+        self.runner = CacheRunner(PAGE, NUM_IDS)
         self.turn = 0
         self.unfinished: list[Sequence] = []
         self.finished: list[Sequence] = []
@@ -69,6 +71,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             return False
         assert 0 < len(batch.sequences) <= MAX_SEQS + MAX_SEQS // 4
         assert sum(batch.num_tokens[batch.num_decodes :]) <= BUDGET
+        assert batch.num_kernel_sequences <= MAX_SEQS + MAX_SEQS // 4
         assert self.mixes or batch.phase != "mixed"
         done = self.scheduler.advance(batch, self.runner.run(batch))
         for each in done:
@@ -90,7 +93,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
 
 def alone(original: Sequence) -> list[int]:
-    scheduler, runner = make(num_pages=100), CacheRunner(PAGE)
+    scheduler, runner = make(num_pages=100), CacheRunner(PAGE, NUM_IDS)
     copy = Sequence(original.ticket, original.stop_checker, original.priority)
     scheduler.add(copy)
     while batch := scheduler.schedule():
@@ -100,6 +103,7 @@ def alone(original: Sequence) -> list[int]:
 
 class MixingSchedulerMachine(SchedulerMachine):
     mixes = True
+    row_cost = 0.0  # so tokens are guessed, too
 
 
 SETTINGS = settings(max_examples=60, stateful_step_count=20, deadline=None)

@@ -149,6 +149,8 @@ def test_the_steps_in_which_the_cache_was_short_add_up_over_shards_and_the_large
             cache_short_waiting_sum=60 + shard.index,
             kv_cache_bytes_wanted=1000 - shard.index,
             cached_tokens=600 + shard.index,
+            drafted_tokens=40,
+            accepted_tokens=10 * (1 + shard.index),
         )
         store.work.finish_shard(lease, measured)
     stats = store.jobs.stats("job-1")
@@ -156,6 +158,7 @@ def test_the_steps_in_which_the_cache_was_short_add_up_over_shards_and_the_large
     assert (stats.cache_short_running, stats.cache_short_waiting) == (90 / 15, 183 / 15)
     assert stats.kv_cache_bytes_wanted == 1000
     assert stats.cached_tokens == 1803
+    assert stats.draft_acceptance == 60 / 120
 
 
 def assert_no_short_steps(store: JobStore) -> None:

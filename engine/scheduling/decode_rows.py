@@ -1,0 +1,67 @@
+"""Decode steps in which a sequence feeds several tokens: those that are known, and those that are guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Items
+
+from engine.scheduling.batch import Batch
+from engine.scheduling.page_allocator import PageAllocator
+from engine.scheduling.sequence import Sequence
+from engine.speculation.drafting import Drafting
+
+
+class DecodeRows:
+    """Decides how many tokens each sequence feeds in a decode step.
+
+    Every sequence feeds one token. Places that are left go to known tokens first: those of a sequence that was
+    pre-empted and those that must follow. Each known token has to go through a decode step anyway, and several in one
+    step read the weights only once. Guessed tokens get the places that are left then.
+
+    Args:
+        page_allocator: Allocates the cache's pages.
+        drafting: Guesses next tokens. None: no token is guessed.
+    """
+
+    def __init__(self, page_allocator: PageAllocator, drafting: Drafting | None) -> None:
+        self._page_allocator = page_allocator
+        self._drafting = drafting
+
+    def batch(self, sequences: Items[Sequence], max_rows: int) -> Batch:
+        """Return a decode step.
+
+        Args:
+            sequences: Sequences that have a page for their next token, in priority order.
+            max_rows: Maximum number of tokens of the step, at least the number of sequences.
+        """
+        left = max_rows - len(sequences)
+        counts = []
+        for sequence in sequences:
+            count = min(sequence.num_pending, 1 + left)
+            if count > 1 and not self._page_allocator.reserve(sequence.page_table, sequence.num_computed + count):
+                count = 1
+            left -= count - 1
+            counts.append(count)
+        if self._drafting is not None:
+            self._draft(self._drafting, sequences, counts, left)
+        return Batch.decode(sequences, counts)
+
+    def _draft(self, drafting: Drafting, sequences: Items[Sequence], counts: list[int], left: int) -> None:
+        """Give guessed tokens to the sequences whose known tokens are all in this step, and count them in `counts`.
+
+        A guess takes no page that a running sequence may need for its next token.
+        """
+        num_rows = sum(counts)
+        for index, sequence in enumerate(sequences):
+            if counts[index] != sequence.num_pending:
+                continue
+            room = min(left, sequence.num_left - 1)
+            draft = drafting.draft(sequence.guesses, sequence.tokens, num_rows, room)
+            length = len(sequence.tokens) + len(draft)
+            missing = self._page_allocator.pages_for(length) - len(sequence.page_table)
+            if not draft or (missing > 0 and missing > self._page_allocator.num_free - len(sequences)):
+                continue
+            self._page_allocator.reserve(sequence.page_table, length)
+            sequence.draft = draft
+            counts[index] += len(draft)
+            num_rows += len(draft)
+            left -= len(draft)
