@@ -10,20 +10,21 @@ from cli.options.options import (
     errors_option,
     job_argument,
     output_option,
-    reasoning_field_option,
     redis_url_option,
     settings_with,
 )
 from cli.options.result_target import ResultTarget
+from cli.options.style_options import style_options
 from cli.store import open_store
 from jobs.errors import JobConflict
+from jobs.files.results.results_file import ResultStyle
 
 
 @click.command(name="results")
 @job_argument
 @output_option
+@style_options
 @errors_option
-@reasoning_field_option
 @click.option(
     "--partial",
     is_flag=True,
@@ -36,16 +37,18 @@ def command(  # one parameter per option
     *,
     job_id: str,
     output: str | None,
+    style: ResultStyle,
     errors: str | None,
-    reasoning_field: str | None,
     partial: bool,
     redis_url: str | None,
 ) -> None:
     """Write a job's results, in input order, to stdout or a file.
 
-    Results have the format of the input: one JSON object per line. Each
-    submitted line has exactly one result (docs/results-format.md). The exit
-    code is 0 once the results are written, even if lines have failed.
+    Each submitted line has exactly one result (docs/results-format.md). The
+    ending of FILE decides the format: .csv, .tsv, .parquet or .arrow is a table,
+    and everything else is JSONL in the format of the input. After .jsonl, .csv
+    or .tsv may stand .gz, .zst, .bz2 or .xz. The exit code is 0 once the results
+    are written, even if lines have failed.
 
     If the store has lost results of an ended job, the command names the missing
     lines and exits with code 6. It then leaves the file of -o as it was. On
@@ -54,9 +57,10 @@ def command(  # one parameter per option
     \b
     Examples:
       qwen-batch results JOB -o results.jsonl
+      qwen-batch results JOB -o results.parquet
       qwen-batch results JOB --partial | jq -r .completion
     """
-    target = ResultTarget.of_options(output, errors, reasoning_field=reasoning_field)
+    target = ResultTarget.of_options(style, output, errors)
     store = open_store(settings_with(redis_url=redis_url))
     job = store.jobs.get(job_id)
     if not job.state.ended and not partial:

@@ -18,7 +18,6 @@ from cli.options.options import (
     output_option,
     overwrite_option,
     prompts_argument,
-    reasoning_field_option,
     seed_option,
     settings_with,
     skip_invalid_option,
@@ -26,6 +25,7 @@ from cli.options.options import (
 from cli.options.reading_options import reading_options
 from cli.options.result_target import ResultTarget
 from cli.options.sampling_options import sampling_options
+from cli.options.style_options import style_options
 from cli.options.target_model import say_notices, target_model, with_model_of_lines
 from cli.options.worker_options import require_worker_packages, worker_options
 from cli.run.local_run import LocalRun
@@ -33,6 +33,7 @@ from cli.store import open_client
 from jobs.exit_codes import ExitCode
 from jobs.files.prompt_file import PromptFile
 from jobs.files.reading.row_reader import ReadingOptions
+from jobs.files.results.results_file import ResultStyle
 from jobs.records.line_defaults import LineDefaults
 from jobs.records.sampling import SamplingSettings
 from jobs.settings import Settings
@@ -45,7 +46,7 @@ from jobs.submission.submit_options import LineOptions, SubmitOptions
 @reading_options
 @output_option
 @overwrite_option
-@reasoning_field_option
+@style_options
 @errors_option
 @click.option("--stats", metavar="FILE", help="Write the job's statistics to FILE, as `status --json` prints them.")
 @sampling_options
@@ -83,7 +84,7 @@ def command(
     reading: ReadingOptions,
     output: str | None,
     overwrite: bool,
-    reasoning_field: str | None,
+    style: ResultStyle,
     errors: str | None,
     stats: str | None,
     defaults: SamplingSettings,
@@ -100,7 +101,8 @@ def command(
     PROMPTS is a file of prompts, or - for standard input: JSONL, JSON, CSV, TSV,
     Parquet, Arrow or plain text, also compressed. Several files, or a quoted
     pattern such as 'more/*.csv', are one job. Results go to stdout or to the
-    file of -o, in input order.
+    file of -o, in input order. The ending of FILE decides the format: .jsonl,
+    .csv, .tsv, .parquet or .arrow.
 
     The command starts and stops its own server and workers. After an interrupt
     or a kill, the same command continues where the run stopped. Once the
@@ -115,12 +117,12 @@ def command(
     Examples:
       qwen-batch run prompts.jsonl -o results.jsonl
       qwen-batch run prompts.jsonl --model Qwen/Qwen3-0.6B --max-tokens 256
-      qwen-batch run reviews.csv --template 'Good or bad? {{ text }}' -o out.jsonl
+      qwen-batch run reviews.csv --template 'Good or bad? {{ text }}' -o out.csv
       echo '{"prompt": "What is 2 + 3?"}' | qwen-batch run - | jq .completion
     """
     require_worker_packages()
     settings = settings_with(**options)
-    target = ResultTarget.of_options(output, errors, stats, reasoning_field)
+    target = ResultTarget.of_options(style, output, errors, stats)
     embedded = options["redis_url"] is None and not Settings.server_is_named()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)

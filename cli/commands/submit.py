@@ -19,7 +19,6 @@ from cli.options.options import (
     output_option,
     overwrite_option,
     prompts_argument,
-    reasoning_field_option,
     redis_url_option,
     seed_option,
     settings_with,
@@ -29,6 +28,7 @@ from cli.options.options import (
 from cli.options.reading_options import reading_options
 from cli.options.result_target import ResultTarget
 from cli.options.sampling_options import sampling_options
+from cli.options.style_options import style_options
 from cli.options.target_model import say_notices, target_model, with_model_of_lines
 from cli.store import open_client, open_store_to_watch
 from jobs.duration import parse_duration
@@ -36,6 +36,7 @@ from jobs.errors import OutputNotWritable
 from jobs.exit_codes import ExitCode
 from jobs.files.prompt_file import PromptFile
 from jobs.files.reading.row_reader import ReadingOptions
+from jobs.files.results.results_file import ResultStyle
 from jobs.records.job import Job
 from jobs.records.line_defaults import LineDefaults
 from jobs.records.sampling import SamplingSettings
@@ -56,12 +57,14 @@ def _parse_deadline(_ctx: click.Context, _param: click.Parameter, text: str | No
 
 
 def _refuse_conflicts(
-    wait: bool, output: str | None, errors: str | None, idempotency_key: str | None, new: bool
+    wait: bool, output: str | None, style: ResultStyle, errors: str | None, idempotency_key: str | None, new: bool
 ) -> None:
     if (output or errors) and not wait:
         raise click.UsageError("-o and --errors need --wait. Without --wait, use `qwen-batch results` later.")
     if idempotency_key and new:
         raise click.UsageError("--idempotency-key and --new cannot be used together.")
+    if style != ResultStyle() and not output:
+        raise click.UsageError("--output-format, --flat and --reasoning-field need -o.")
     if errors and not output:
         raise click.UsageError("--errors needs -o, because stdout holds the job's id.")
 
@@ -125,7 +128,7 @@ def _standing(job: Job) -> str:
 @wait_option
 @output_option
 @overwrite_option
-@reasoning_field_option
+@style_options
 @errors_option
 @redis_url_option
 @console_options
@@ -149,7 +152,7 @@ def command(
     wait: bool,
     output: str | None,
     overwrite: bool,
-    reasoning_field: str | None,
+    style: ResultStyle,
     errors: str | None,
     redis_url: str | None,
 ) -> ExitCode:
@@ -174,9 +177,9 @@ def command(
       qwen-batch submit edited.jsonl --reuse
       qwen-batch submit prompts.jsonl --temperature 0.6 --wait -o results.jsonl
     """
-    _refuse_conflicts(wait, output, errors, idempotency_key, new)
+    _refuse_conflicts(wait, output, style, errors, idempotency_key, new)
     settings = settings_with(redis_url=redis_url, model=model)
-    target = ResultTarget.of_options(output, errors, reasoning_field=reasoning_field) if output else None
+    target = ResultTarget.of_options(style, output, errors) if output else None
     with PromptFile.open(prompts, sys.stdin.buffer, reading) as file:
         if target is not None:
             target.spare(file.paths, overwrite)

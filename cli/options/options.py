@@ -14,7 +14,6 @@ import click
 import msgspec
 
 from cli.console.console import Console
-from jobs.files.results.reasoning import ReasoningField
 from jobs.harmless import has_credentials, unicode_text
 from jobs.records.sampling import RANGES
 from jobs.settings import Settings
@@ -98,13 +97,6 @@ output_option = click.option(
     help="Write the results to FILE. A temporary file beside FILE prevents half-written results.",
 )
 
-reasoning_field_option = click.option(
-    "--reasoning-field",
-    type=click.Choice([field.value for field in ReasoningField]),
-    help="Field of the results for the text of a thought.  "
-    "[default: reasoning in native results, reasoning_content in the OpenAI format]",
-)
-
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Allow -o to replace PROMPTS itself. -o always replaces other existing files."
 )
@@ -112,9 +104,9 @@ overwrite_option = click.option(
 errors_option = click.option(
     "--errors",
     metavar="FILE",
-    help="Also write failed lines to FILE. In the OpenAI format, failed lines go to FILE only. "
+    help="Also write failed lines to FILE. JSONL in the OpenAI format has failed lines in FILE only. "
     "If PROMPTS is refused, FILE gets every fault.  "
-    "[default in the OpenAI format: OUTPUT.errors.jsonl]",
+    "[default for such JSONL: OUTPUT.errors.jsonl]",
 )
 
 wait_option = click.option(

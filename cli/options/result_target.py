@@ -14,9 +14,9 @@ import msgspec
 from cli.standard_streams import check_standard_output
 from jobs.errors import InvalidInput, OutputNotWritable
 from jobs.files.results.kept_columns import KeptColumns
-from jobs.files.results.reasoning import ReasoningField
-from jobs.files.results.results_file import ResultCounts, default_errors, write_results
+from jobs.files.results.results_file import ResultCounts, ResultStyle, default_errors, write_results
 from jobs.files.writing.destination import Destination, LocalFile, destination_of
+from jobs.files.writing.file_format import file_format
 from jobs.records.job import Job
 from jobs.stats.stats import JobStats
 from jobs.stores.protocol import JobStore
@@ -31,26 +31,25 @@ class ResultTarget:
     output: Destination | None  # None: standard output
     errors: Destination | None
     stats: Destination | None = None
-    reasoning: ReasoningField | None = None  # field for the text of a thought; None for the format's own
+    style: ResultStyle = ResultStyle()  # noqa: RUF009 - frozen
 
     @classmethod
-    def of_options(
-        cls, output: str | None, errors: str | None, stats: str | None = None, reasoning_field: str | None = None
-    ) -> Self:
-        """Return the target of `-o`, `--errors`, `--stats` and `--reasoning-field`.
+    def of_options(cls, style: ResultStyle, output: str | None, errors: str | None, stats: str | None = None) -> Self:
+        """Return the target of `-o`, `--errors` and `--stats`.
 
         The check comes early, because hours of work must not end at a missing folder.
 
         Raises:
-            InvalidInput: Two of the files are the same.
+            InvalidInput: Two of the files are the same, or a file's format cannot be written.
             OutputNotWritable: One of the files cannot be written, or standard output is closed.
         """
         target = cls(
             output=None if output is None or output == "-" else destination_of(output),
             errors=destination_of(errors) if errors else None,
             stats=destination_of(stats) if stats else None,
-            reasoning=ReasoningField(reasoning_field) if reasoning_field else None,
+            style=style,
         )
+        target._check_formats()
         if target.output is None:
             check_standard_output()
         for said in (target.output, target.errors, target.stats):
@@ -63,6 +62,13 @@ class ResultTarget:
                     f"{option} and {other_option} are the same file, {place.name}.", "Name a different file for each."
                 )
         return target
+
+    def _check_formats(self) -> None:
+        format = self.style.format_of(self.output)
+        if self.output is None and format.is_binary and sys.stdout.isatty():
+            raise InvalidInput(f"A terminal cannot show {format.container} files.", "Name a file with -o.")
+        if self.errors is not None:
+            file_format(self.errors.name)
 
     def spare(self, prompts: Iterable[str], overwrite: bool) -> None:
         """Raise if this target would replace a prompt file.
@@ -111,10 +117,9 @@ class ResultTarget:
         completions = store.jobs.results(job.id)
         input_of = KeptColumns(store, job).of if job.spec.has_columns or job.spec.added_lines else None
         if self.output is not None:
-            return write_results(completions, job, self.output, self.errors, partial, input_of, self.reasoning)
+            return write_results(completions, job, self.output, self.errors, partial, input_of, self.style)
         try:
-            stdout = sys.stdout.buffer
-            counts = write_results(completions, job, stdout, self.errors, partial, input_of, self.reasoning)
+            counts = write_results(completions, job, sys.stdout.buffer, self.errors, partial, input_of, self.style)
             sys.stdout.buffer.flush()
         except BrokenPipeError:
             raise

@@ -110,6 +110,7 @@ class FileReport:
     digest: str  # hash of the content, hexadecimal; with several files, of their names too
     notes: Notes = field(default_factory=Notes)
     num_files: int = 1
+    column_types: bytes | None = None  # `NewJob.column_types`
 
     def notices(self) -> list[str]:
         """Return one sentence per field that has no effect, and one per habit that Qwen advises against."""

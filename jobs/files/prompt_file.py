@@ -15,6 +15,7 @@ from jobs.files.file_report import BadLines, FileReport
 from jobs.files.formats.line_decoder import LineRules
 from jobs.files.reading.container import Container
 from jobs.files.reading.row_reader import ReadingOptions, RowReader
+from jobs.files.result_types import result_types
 from jobs.files.sources.source import open_source
 from jobs.files.sources.source_names import source_names
 from jobs.records.prompt import Prompt
@@ -110,8 +111,16 @@ class PromptFile:
             num_lines += 1
             if prompt.invalid is not None:
                 bad_lines.add(number, prompt.invalid)
+        decoder = lines.decoder
         report = FileReport(
-            self.name, lines.decoder.format, num_lines, bad_lines, lines.digest, lines.decoder.notes, len(self._readers)
+            self.name,
+            decoder.format,
+            num_lines,
+            bad_lines,
+            lines.digest,
+            decoder.notes,
+            num_files=len(self._readers),
+            column_types=result_types(self._readers, decoder.format),
         )
         report.require_valid(skip_invalid)
         return CheckedFile(

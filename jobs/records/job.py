@@ -58,6 +58,7 @@ class NewJob(msgspec.Struct, frozen=True):
     added_shards: int = 0
     has_columns: bool = False  # True if lines have columns or a source, which results bring back
     line_defaults: LineDefaults = NO_LINE_DEFAULTS  # further options of `submit` for lines that do not say
+    column_types: bytes | None = None  # Arrow types of the source's columns, under their names in a table of results
     key: str | None = None  # submission key: submissions with the same key are one job (`Submissions.claim`)
     project: str | None = None  # the project of the batch that the job belongs to
     batch: str | None = None  # id of the batch that the job belongs to; None for a job of the command line
@@ -92,6 +93,11 @@ class Job(msgspec.Struct, frozen=True):
     def id(self) -> str:
         """Id of the job."""
         return self.spec.id
+
+    @property
+    def column_types(self) -> bytes | None:
+        """`NewJob.column_types`, or None if the job has lines of another source."""
+        return None if self.spec.added_lines else self.spec.column_types
 
     @property
     def stands(self) -> bool:

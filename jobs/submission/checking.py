@@ -13,6 +13,8 @@ from jobs.files.formats.line_decoder import LineRules, LinesBefore
 from jobs.files.formats.model_checks import same_model
 from jobs.files.prompt_file import CheckedFile, PromptFile
 from jobs.files.writing.destination import Destination
+from jobs.files.writing.file_format import file_format
+from jobs.files.writing.rows import Layout, rows_to
 from jobs.submission.submit_options import SubmitOptions
 
 _NAMES_SHOWN = 10
@@ -27,7 +29,7 @@ def check_file(
         file: The prompt file.
         options: Options of the job. Lines are checked against `options.card`, if there is one.
         after: Lines of the job to which these lines are added. None if the file becomes a new job.
-        errors: File that gets every fault if the file is refused: one JSON object per bad line.
+        errors: File that gets every fault if the file is refused: one row per bad line.
 
     Raises:
         InvalidInput: The file cannot be submitted, or its lines name several models.
@@ -64,10 +66,12 @@ def _check_thinking(options: SubmitOptions) -> None:
 
 
 def _write_faults(file: PromptFile, rules: LineRules, errors: Destination) -> None:
-    with errors.open() as output:
+    layout = Layout(("line", "errors"))
+    with errors.open() as output, rows_to(output, file_format(errors.name), layout) as rows:
         for source, number, faults in file.faults(rules):
             place = {"line": number} if source is None else {"source": source, "line": number}
-            output.write(msgspec.json.encode(place | {"errors": faults}) + b"\n")
+            rows.write(msgspec.json.encode(place | {"errors": faults}) + b"\n")
+        rows.finish()
 
 
 def notices_of(report: FileReport, model: str) -> list[str]:

@@ -130,6 +130,7 @@ def _spec(report: FileReport, options: SubmitOptions, key: str | None) -> NewJob
         deadline_seconds=options.deadline_seconds,
         has_columns=bool(report.notes.columns) or report.num_files > 1,
         line_defaults=options.line_defaults,
+        column_types=report.column_types,
         key=key,
         project=options.project,
         batch=options.batch,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import msgspec
@@ -43,7 +44,7 @@ def arrow_rows(stream: BinaryIO, name: str) -> Iterator[Row]:
     stream.seek(0)
     encode = msgspec.json.Encoder(enc_hook=str).encode
     number = 0
-    try:
+    with _damage_named(pyarrow, head, name):
         for batch in _batches(pyarrow, stream, head):
             names = batch.schema.names
             if len(set(names)) < len(names):
@@ -52,6 +53,36 @@ def arrow_rows(stream: BinaryIO, name: str) -> Iterator[Row]:
             for cells in zip(*columns, strict=True):
                 number += 1
                 yield number, encode(dict(zip(names, cells, strict=True)))
+
+
+def arrow_types(stream: BinaryIO, name: str) -> dict[str, Any]:
+    """Return the type of each column, a `pyarrow.DataType`.
+
+    Args:
+        stream: A seekable stream of a Parquet or an Arrow file.
+        name: The source's name for messages.
+
+    Raises:
+        InvalidInput: pyarrow is not installed, or the file is damaged.
+    """
+    pyarrow = _pyarrow(name)
+    head = stream.read(_HEAD_BYTES)
+    stream.seek(0)
+    with _damage_named(pyarrow, head, name):
+        if is_parquet(head):
+            from pyarrow import parquet
+
+            schema = parquet.read_schema(stream)
+        else:
+            opened = pyarrow.ipc.open_file if head.startswith(_ARROW_FILE) else pyarrow.ipc.open_stream
+            schema = opened(stream).schema
+    return dict(zip(schema.names, schema.types, strict=True))
+
+
+@contextmanager
+def _damage_named(pyarrow: Any, head: bytes, name: str) -> Iterator[None]:  # noqa: ANN401
+    try:
+        yield
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise InvalidInput(
             f"{name} cannot be read as {'Parquet' if is_parquet(head) else 'Arrow'}: {_reason(error)}.",

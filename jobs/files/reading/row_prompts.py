@@ -50,6 +50,11 @@ class RowPrompts:
         self._options = options
         self._template = None if options.template is None else RowTemplate(options.template)
 
+    @property
+    def id_column(self) -> str | None:
+        """Name of the column of ids, if the user names one."""
+        return self._options.id_column
+
     def lines(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Yield the rows as lines with `prompt` or `messages`, in order.
 

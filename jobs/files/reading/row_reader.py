@@ -96,6 +96,20 @@ class RowReader:
                 break
         return []
 
+    @property
+    def id_column(self) -> str | None:
+        """Name of the column of ids, if the user names one."""
+        return None if self.row_prompts is None else self.row_prompts.id_column
+
+    def column_types(self) -> dict[str, Any] | None:
+        """Return the `pyarrow.DataType` of each column of a Parquet or Arrow file. None for other containers."""
+        if self.container not in (Container.PARQUET, Container.ARROW):
+            return None
+        from jobs.files.reading.arrow_rows import arrow_types
+
+        with _opened(self.name, self.open_again) as stream, _seekable(stream) as seekable:
+            return arrow_types(seekable, self.name)
+
     @contextmanager
     def _container_rows(self) -> Iterator[Rows]:
         with _opened(self.name, self.open_again) as stream:

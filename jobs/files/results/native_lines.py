@@ -14,14 +14,14 @@ from jobs.records.prompt import NO_COLUMNS
 _encode = msgspec.json.Encoder().encode
 
 
-def native_line(
+def native_fields(
     completion: Completion, kept: LineInput = NO_INPUT, reasoning: ReasoningField = ReasoningField.REASONING
-) -> bytes:
-    """Format one result as a line of JSON, including the newline.
+) -> dict[str, Any]:
+    """Return the fields of a result, without the line's columns.
 
-    It has `token_ids` only if the line requested them, and `line` only for a bad line without its own id. `source`
-    has the line's file, if the job was made of several files. `input` has the line's columns, if there are any.
-    `reasoning` names the field of the thought, which only completions with a thought have.
+    It has `token_ids` only if the line requested them, and `line` only for a bad line without its own id. `source` has
+    the line's file, if the job was made of several files. `reasoning` names the field of the thought, which only
+    completions with a thought have.
     """
     result: dict[str, Any] = {
         "id": completion.id if completion.line is None else None,
@@ -37,6 +37,14 @@ def native_line(
         result["line"] = completion.line
     if kept.source is not None:
         result["source"] = kept.source
+    return result
+
+
+def native_line(
+    completion: Completion, kept: LineInput = NO_INPUT, reasoning: ReasoningField = ReasoningField.REASONING
+) -> bytes:
+    """Format one result as a line of JSON, including the newline. `input` has the line's columns, if there are any."""
+    result = native_fields(completion, kept, reasoning)
     if kept.columns != NO_COLUMNS:
         result["input"] = kept.columns
     return _encode(result) + b"\n"

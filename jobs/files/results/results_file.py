@@ -1,4 +1,4 @@
-"""Write completions to result files in the format of the job's input."""
+"""Write completions to result files."""
 
 from __future__ import annotations
 
@@ -9,14 +9,31 @@ from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from jobs.errors import InvalidInput, ResultsMissing
+from jobs.files.reading.container import Container
+from jobs.files.results.flat_rows import FlatRows
 from jobs.files.results.kept_columns import NO_INPUT, LineInput
 from jobs.files.results.missing_lines import MissingLines
 from jobs.files.results.native_lines import native_line
 from jobs.files.results.openai_lines import openai_line
 from jobs.files.results.reasoning import ReasoningField
 from jobs.files.writing.destination import Destination, Output
+from jobs.files.writing.file_format import FileFormat, compression_of, file_format
+from jobs.files.writing.rows import RowSink, rows_to
 from jobs.records.completion import Completion
 from jobs.records.job import Job
+
+
+@dataclass(frozen=True)
+class ResultStyle:
+    """How results are written, as far as their user says."""
+
+    container: Container | None = None  # of `output`; None: the ending of its name decides
+    flat: bool = False  # True: JSONL has flat rows, too, as tables do
+    reasoning: ReasoningField | None = None  # field that gets a completion's thought; None: the format's own name
+
+    def format_of(self, output: Destination | None) -> FileFormat:
+        """Return the format of `output`, or of standard output for None. Raises `InvalidInput`."""
+        return file_format("standard output" if output is None else output.name, self.container)
 
 
 @dataclass(frozen=True)
@@ -31,7 +48,10 @@ class ResultCounts:
 
 def default_errors(output: Destination) -> Destination:
     """Return the default file for failed lines of an OpenAI job: `results.jsonl` gives `results.errors.jsonl`."""
-    return output.sibling(PurePosixPath(output.name).name.removesuffix(".jsonl") + ".errors.jsonl")
+    name = PurePosixPath(output.name).name
+    compression = compression_of(name) or ""
+    bare = name[: len(name) - len(compression)].removesuffix(".jsonl")
+    return output.sibling(f"{bare}.errors.jsonl{compression}")
 
 
 def write_results(
@@ -41,63 +61,62 @@ def write_results(
     errors: Destination | None = None,
     partial: bool = False,
     input_of: Callable[[int], LineInput] | None = None,
-    reasoning: ReasoningField | None = None,
+    style: ResultStyle = ResultStyle(),
 ) -> ResultCounts:
     """Write results in the order of `completions`, in constant memory. A file appears complete or not at all.
 
-    In the native format, `output` gets every line, including failed ones. `errors`, if given, gets the failed lines
-    once more.
+    `output` gets every line, including failed ones. `errors`, if given, gets the failed lines once more.
 
-    In the OpenAI format, `output` gets the completed lines and `errors` the failed ones, as in OpenAI's service.
-    Without `errors`, failed lines go to the stream if `output` is a stream, else to `default_errors`. The default
-    file is written only if a line failed or the file exists already.
+    JSONL of a job in the OpenAI format is different, unless it is flat: `output` gets the completed lines and `errors`
+    the failed ones, as in OpenAI's service. Without `errors`, failed lines go to the stream if `output` is a stream,
+    else to `default_errors`. The default file is written only if a line failed or the file exists already.
 
     Args:
         completions: Completions in input order, from `JobReader.results`.
-        job: The job. It determines the format.
+        job: The job. It determines the format of JSONL.
         output: A file, or a binary stream that stays open.
-        errors: File for failed lines.
+        errors: File for failed lines. Its name decides its format.
         partial: True to write the results that exist, even if the job has ended and lines are missing.
         input_of: Returns the columns of the line with an index, which go into `input`, and its file, which goes into
             `source`. None if no line has either.
-        reasoning: Field that gets a completion's thought. None for the format's own name of it.
+        style: How `output` is written.
 
     Raises:
         ResultsMissing: The job has ended, and `completions` lacks some of its lines.
         OutputNotWritable: A file cannot be written.
-        InvalidInput: `output` and `errors` are the same file.
+        InvalidInput: `output` and `errors` are the same file, or a file's format cannot be written.
 
     After any of these errors, a file that existed before is unchanged.
     """
-    native = job.spec.format == "native"
+    place = output if isinstance(output, Destination) else None
+    format = style.format_of(place)
+    with_failed = job.spec.format == "native" or style.flat or format.is_table
     bad_to = errors
-    if isinstance(output, Destination):
-        _check_different(output, errors)
-        if errors is None and not native:
-            bad_to = default_errors(output)
+    if place is not None:
+        _check_different(place, errors)
+        if errors is None and not with_failed:
+            bad_to = default_errors(place)
     completed = failed = 0
     with ExitStack() as files:
-        results = files.enter_context(output.open()) if isinstance(output, Destination) else output
-        bad: Output | None = None
+        to = _Files(files, job, style)
+        results = to.add(files.enter_context(output.open()) if isinstance(output, Destination) else output, format)
+        bad: _ResultFile | None = None
         if bad_to is not None and (errors is not None or bad_to.exists()):
-            bad = files.enter_context(bad_to.open())
+            bad = to.open(bad_to)
         missing = MissingLines(job.spec.num_lines)
         for completion in missing.watch(completions):
             kept = NO_INPUT if input_of is None else input_of(completion.index)
-            if native:
-                line = native_line(completion, kept, reasoning or ReasoningField.REASONING)
-            else:
-                line = openai_line(completion, job, kept, reasoning or ReasoningField.REASONING_CONTENT)
             if completion.error is None:
                 completed += 1
-                results.write(line)
+                results.write(completion, kept)
                 continue
             failed += 1
-            if native or bad_to is None:
-                results.write(line)
+            if with_failed or bad_to is None:
+                results.write(completion, kept)
             if bad_to is not None:
-                bad = bad or files.enter_context(bad_to.open())
-                bad.write(line)
+                bad = bad or to.open(bad_to)
+                bad.write(completion, kept)
+        to.finish()
         lost = missing.count if job.state.ended else 0
         if lost and not partial:
             raise ResultsMissing(job.id, f"{lost:,} of {job.spec.num_lines:,}", str(missing))
@@ -107,3 +126,50 @@ def write_results(
 def _check_different(output: Destination, errors: Destination | None) -> None:
     if errors is not None and errors.is_same(output):
         raise InvalidInput(f"Results and errors cannot both go to {output.name}.", "Give --errors another file.")
+
+
+@dataclass(frozen=True)
+class _ResultFile:
+    """One file of results."""
+
+    sink: RowSink
+    line_of: Callable[[Completion, LineInput], bytes]
+
+    def write(self, completion: Completion, kept: LineInput) -> None:
+        self.sink.write(self.line_of(completion, kept))
+
+
+class _Files:
+    """Opens the files of one call.
+
+    Args:
+        stack: Closes the files.
+        job: The job.
+        style: How the files are written. Its container applies only to the first one.
+    """
+
+    def __init__(self, stack: ExitStack, job: Job, style: ResultStyle) -> None:
+        self._stack = stack
+        self._job = job
+        self._style = style
+        self._sinks: list[RowSink] = []
+
+    def open(self, place: Destination) -> _ResultFile:
+        return self.add(self._stack.enter_context(place.open()), file_format(place.name))
+
+    def add(self, output: Output, format: FileFormat) -> _ResultFile:
+        job, reasoning = self._job, self._style.reasoning
+        rows = FlatRows(job.spec.format, reasoning or ReasoningField.REASONING)
+        sink = self._stack.enter_context(rows_to(output, format, rows.layout(job.column_types)))
+        self._sinks.append(sink)
+        if self._style.flat or format.is_table:
+            return _ResultFile(sink, rows.row)
+        if job.spec.format == "native":
+            native = reasoning or ReasoningField.REASONING
+            return _ResultFile(sink, lambda completion, kept: native_line(completion, kept, native))
+        openai = reasoning or ReasoningField.REASONING_CONTENT
+        return _ResultFile(sink, lambda completion, kept: openai_line(completion, job, kept, openai))
+
+    def finish(self) -> None:
+        for sink in self._sinks:
+            sink.finish()

@@ -1,0 +1,73 @@
+"""Format results as flat rows: a line's columns stand beside its completion, as in a table."""
+
+from __future__ import annotations
+
+import msgspec
+
+from jobs.files.results.kept_columns import NO_INPUT, LineInput
+from jobs.files.results.native_lines import native_fields
+from jobs.files.results.reasoning import ReasoningField
+from jobs.files.writing.rows import Layout
+from jobs.records.completion import Completion
+from jobs.records.job import Format
+from jobs.records.prompt import NO_COLUMNS
+
+_ANSWER = ("completion", "finish_reason", "prompt_tokens", "completion_tokens", "error", "error_message")
+_OPTIONAL = ("reasoning", "reasoning_content", "token_ids", "line", "source")
+_PREFIX = "input_"
+
+_decode_raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class FlatRows:
+    """Makes flat rows of the results of one job.
+
+    A row has the id, then the line's columns, then the completion. In the OpenAI format, the id is `custom_id`.
+
+    Args:
+        format: Format of the job's lines.
+        reasoning: Column that gets a completion's thought.
+    """
+
+    def __init__(self, format: Format, reasoning: ReasoningField = ReasoningField.REASONING) -> None:
+        self._reasoning = reasoning
+        self.id_name = "id" if format == "native" else "custom_id"
+        self._reserved = {self.id_name, *_ANSWER, *_OPTIONAL} - {"source"}
+        self._reserved_with_source = self._reserved | {"source"}
+
+    def column_name(self, column: str, with_source: bool) -> str:
+        """Return the name that a line's column has in a row. `with_source` tells whether the row names its file.
+
+        It is the column's own name. A column with the name of a field of the result gets the prefix `input_`. So does
+        a column whose name is such a prefixed name. Therefore two columns never get one name.
+        """
+        bare = column
+        while bare.startswith(_PREFIX):
+            bare = bare.removeprefix(_PREFIX)
+        return _PREFIX + column if bare in (self._reserved_with_source if with_source else self._reserved) else column
+
+    def row(self, completion: Completion, kept: LineInput = NO_INPUT) -> bytes:
+        """Format one result as a line of JSON, including the newline."""
+        fields = native_fields(completion, kept, self._reasoning)
+        usage, error = fields.pop("usage"), fields.pop("error")
+        row = {self.id_name: fields.pop("id")}
+        if kept.columns != NO_COLUMNS:
+            with_source = kept.source is not None
+            row |= {self.column_name(name, with_source): value for name, value in _decode_raw(kept.columns).items()}
+        row["completion"] = fields.pop("completion")
+        row["finish_reason"] = fields.pop("finish_reason")
+        row["prompt_tokens"] = usage and usage.prompt_tokens
+        row["completion_tokens"] = usage and usage.completion_tokens
+        row["error"] = error and error.code
+        row["error_message"] = error and error.message
+        return _encode(row | fields) + b"\n"
+
+    def layout(self, types: bytes | None) -> Layout:
+        """Return the columns of a table of these rows.
+
+        Args:
+            types: Arrow types of columns (`NewJob.column_types`).
+        """
+        integers = frozenset({"prompt_tokens", "completion_tokens", "line"})
+        return Layout((self.id_name,), _ANSWER, _OPTIONAL, integers, types)
