@@ -100,6 +100,7 @@ def test_equal_results_are_equal_bytes(job: EchoJob, tmp_path: Path) -> None:
     for ending in ("csv.gz", "jsonl.xz", "parquet", "arrow"):
         one, other = job.write(tmp_path / f"one.{ending}"), job.write(tmp_path / f"other.{ending}")
         assert one.read_bytes() == other.read_bytes()
+    assert (tmp_path / "one.csv.gz").read_bytes()[4:8] == bytes(4)  # gzip's time of writing
 
 
 def test_values_of_csv_are_not_changed_even_if_a_spreadsheet_takes_them_for_formulas(tmp_path: Path) -> None:
