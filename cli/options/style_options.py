@@ -14,7 +14,7 @@ from jobs.files.writing.file_format import WRITTEN
 
 
 def style_options(command: Command) -> Command:
-    """Add --output-format, --flat and --reasoning-field. The command receives them as one argument `style: ResultStyle`."""
+    """Add --output-format, --flat and --reasoning-field. The command receives them as `style: ResultStyle`."""
 
     @functools.wraps(command)
     def with_style(
