@@ -31,6 +31,7 @@ class Result(msgspec.Struct, frozen=True):
     finish_reason: FinishReason | None
     usage: Usage | None
     error: LineError | None
+    reasoning: str | None = None  # what the model thought before the completion
     token_ids: tuple[int, ...] | None = None  # only if the row asked for them
     line: int | None = None  # number of a bad row without its own id, from 1
     source: str | None = None  # file of the row, if the job was made of several

@@ -13,6 +13,7 @@ from jobs.files.reading.container import Container
 from jobs.files.reading.row_prompts import PromptOptions
 from jobs.files.reading.row_reader import ReadingOptions
 from jobs.records.sampling import SamplingSettings
+from jobs.templates.conversation import Conversation, conversation_of
 
 
 class Sampling(TypedDict, total=False):
@@ -36,7 +37,7 @@ class SubmitArguments(Sampling, total=False):
     """Arguments of `submit`, beside the rows. Each is an option of `qwen-batch submit` with the same meaning."""
 
     model: str | None  # folder, hub id or name of a queue; None for the model that the rows or the environment name
-    template: str | None  # jinja2 text that makes a user's message of each row
+    template: str | Sequence[Mapping[str, str]] | None  # jinja2 text of a user's message, or messages of such texts
     system: str | None  # system message before messages that have none
     raw: bool  # True: the template's text is a raw prompt
     id_column: str | None  # column with the id of each row
@@ -66,15 +67,19 @@ def check_names(arguments: Mapping[str, object]) -> None:
 
 def reading_of(arguments: SubmitArguments) -> ReadingOptions:
     """Return how the rows are read. Raises `InvalidInput`."""
-    prompts = PromptOptions(
-        arguments.get("template"), arguments.get("system"), arguments.get("raw", False), arguments.get("id_column")
-    )
-    if prompts.raw and (prompts.template is None or prompts.system is not None):
-        raise InvalidInput("`raw` needs `template` and no `system`: a raw prompt has no messages.")
-    said = arguments.get("input_format")
-    if said is not None and said not in list(Container):
-        raise InvalidInput(f"`input_format` is {said!r}; it must be one of {', '.join(Container)}.")
-    return ReadingOptions(None if said is None else Container(said), arguments.get("delimiter"), prompts)
+    said = arguments.get("template")
+    template: str | Conversation | None
+    if said is None or isinstance(said, str):
+        template = said
+    else:
+        template = conversation_of("`template`", {"messages": [dict(message) for message in said]})
+    prompts = PromptOptions(template, arguments.get("system"), arguments.get("raw", False), arguments.get("id_column"))
+    if prompts.raw and (not isinstance(template, str) or prompts.system is not None):
+        raise InvalidInput("`raw` needs a text as `template` and no `system`: a raw prompt has no messages.")
+    name = arguments.get("input_format")
+    if name is not None and name not in list(Container):
+        raise InvalidInput(f"`input_format` is {name!r}; it must be one of {', '.join(Container)}.")
+    return ReadingOptions(None if name is None else Container(name), arguments.get("delimiter"), prompts)
 
 
 def defaults_of(arguments: SubmitArguments) -> SamplingSettings:

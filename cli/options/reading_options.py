@@ -12,6 +12,7 @@ from cli.options.options import Command
 from jobs.files.reading.container import Container
 from jobs.files.reading.row_prompts import PromptOptions
 from jobs.files.reading.row_reader import ReadingOptions
+from jobs.templates.conversation import Conversation, is_conversation, read_conversation
 
 
 def _check_delimiter(_ctx: click.Context, _param: click.Parameter, delimiter: str | None) -> str | None:
@@ -36,6 +37,14 @@ def _text_or_file(_ctx: click.Context, _param: click.Parameter, said: str | None
         raise click.BadParameter(f"{said[1:]} is not UTF-8.") from error
 
 
+def _template(ctx: click.Context, param: click.Parameter, said: str | None) -> str | Conversation | None:
+    """Return the template, or the conversation in FILE for `@FILE.yaml` and `@FILE.json`."""
+    text = _text_or_file(ctx, param, said)
+    if said is None or text is None or not said.startswith("@") or not is_conversation(said):
+        return text
+    return read_conversation(said[1:], text)
+
+
 def reading_options(command: Command) -> Command:
     """Add the options of reading. The command receives them as one argument `reading: ReadingOptions`."""
 
@@ -50,8 +59,8 @@ def reading_options(command: Command) -> Command:
         if delimiter:
             container = Container.CSV
         prompts = PromptOptions(**{name: options.pop(name) for name in ("template", "system", "raw", "id_column")})
-        if prompts.raw and (prompts.template is None or prompts.system is not None):
-            raise click.UsageError("--raw needs --template and no --system: a raw prompt has no messages.")
+        if prompts.raw and (not isinstance(prompts.template, str) or prompts.system is not None):
+            raise click.UsageError("--raw needs --template with a text and no --system: a raw prompt has no messages.")
         reading = ReadingOptions(container, delimiter, prompts)
         return command(*args, reading=reading, **options)
 
@@ -77,8 +86,9 @@ _OPTIONS = (
     click.option(
         "--template",
         metavar="TEXT|@FILE",
-        callback=_text_or_file,
-        help="Make a user's message of each row: a jinja2 template whose variables are the row's columns.",
+        callback=_template,
+        help="Make a user's message of each row: a jinja2 template whose variables are the row's columns. "
+        "A FILE.yaml or FILE.json holds a conversation: `messages`, whose contents are templates.",
     ),
     click.option(
         "--system",

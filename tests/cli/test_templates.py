@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from jobs.errors import InvalidInput
 from jobs.records.job import ShardRef
 from jobs.records.sampling import NOTHING_SAID
 from jobs.stores.protocol import JobStore
+from jobs.templates.conversation import read_conversation, sources_of
+from jobs.templates.row_template import RowTemplate
 from tests.cli.conftest import Cli
 
 
@@ -92,3 +95,97 @@ def test_a_template_that_cannot_be_used_is_refused(
     assert said in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert list(store.jobs.newest(1)) == []
+
+
+YAML = """\
+# A few examples before the question.
+messages:
+  - role: system
+    content: Answer in one word.
+  - {role: user, content: 'Positive or negative? Fine.'}
+  - {role: assistant, content: positive}
+  - role: user
+    content: |
+      Positive or negative?
+      {{ text }}
+"""
+MESSAGES = [
+    {"role": "system", "content": "Answer in one word."},
+    {"role": "user", "content": "Positive or negative? Fine."},
+    {"role": "assistant", "content": "positive"},
+    {"role": "user", "content": "Positive or negative?\n{{ text }}\n"},
+]
+
+
+@pytest.mark.parametrize(("name", "content"), [("chat.yaml", YAML), ("chat.json", json.dumps({"messages": MESSAGES}))])
+def test_a_template_file_may_be_a_conversation(
+    cli: Cli, store: JobStore, reviews: Path, tmp_path: Path, name: str, content: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    done = cli("submit", reviews, "--template", f"@{tmp_path / name}")
+    assert done.returncode == 0, done.stderr
+    prompts = [prompt for prompt, _ in store.jobs.lines(ShardRef(done.stdout.strip(), 0))]
+    last = {"role": "user", "content": "Positive or negative?\nGreat!"}
+    assert prompts[0].messages == (*MESSAGES[:3], last)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (
+            "c.yaml",
+            "messages:\n  - role: user\n    content: {{ text }}\n",
+            "Put quotes around a template that begins with {{",
+        ),
+        ("c.yaml", "messages:\n  - role: user\n    content: {{ text }} please\n", "c.yaml is not YAML in line 3: "),
+        ("c.yml", "messages: [\n", "c.yml is not YAML in line 2: "),
+        ("c.yaml", "{{ text }}", "c.yaml is no"),
+        ("c.yaml", "", "c.yaml is no conversation: it has no key `messages`."),
+        ("c.json", "[1]", "c.json is no conversation: it has no key `messages`."),
+        ("c.json", '{"messages": []}', "`messages` of c.json must be a list of 1 to 100 messages."),
+        ("c.json", '{"messages": "Hi"}', "`messages` of c.json must be a list"),
+        (
+            "c.json",
+            '{"messages": [{"role": "usr", "content": ""}]}',
+            "`messages[0].role` of c.json is 'usr'; it must be",
+        ),
+        (
+            "c.json",
+            '{"messages": [{"role": "user"}]}',
+            "`messages[0]` of c.json must have exactly `role` and `content`.",
+        ),
+        (
+            "c.json",
+            '{"messages": [{"role": [], "content": ""}]}',
+            "`messages[0].role` of c.json is a value of type list",
+        ),
+        (
+            "c.json",
+            '{"messages": [{"role": "user", "content": 5}]}',
+            "`messages[0].content` of c.json is 5; it must be",
+        ),
+        (
+            "c.json",
+            '{"messages": [{"role": "user", "content": "a"}], "n": 2}',
+            "c.json has the key `n`; only `messages`",
+        ),
+        ("c.json", '{"messages":', "c.json is not JSON: "),
+        ("c.json", '{"messages": [{"role": "user", "content": "{{ a"}]}', "The template cannot be used: "),
+        ("c.yaml", "a: " + "[" * 5000, "c.yaml is not YAML"),
+        ("c.yaml", "a: !!python/object/apply:os.system [id]", "c.yaml is not YAML"),
+    ],
+)
+def test_a_conversation_of_another_shape_is_refused_with_what_to_write(name: str, content: str, said: str) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        RowTemplate(sources_of(read_conversation(name, content)))
+    assert said in str(refusal.value)
+
+
+def test_the_command_says_what_a_conversation_lacks(bare_cli: Cli, reviews: Path, tmp_path: Path) -> None:
+    (tmp_path / "chat.yaml").write_text("messages: 5\n")
+    done = bare_cli("check", reviews, "--template", "@chat.yaml")
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: `messages` of chat.yaml must be a list of 1 to 100 messages.\n")
+    (tmp_path / "chat.yaml").write_text(YAML)
+    done = bare_cli("check", reviews, "--template", "@chat.yaml", "--raw")
+    assert (done.returncode, "--raw needs --template with a text" in done.stderr) == (2, True)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import qwen_batch
+from jobs.records.job import ShardRef
 from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
 from testing.command_line import REPOSITORY
@@ -35,6 +36,13 @@ def test_rows_come_back_with_their_columns(client: qwen_batch.Client, store: Job
     assert [result.input for result in results] == ROWS
     assert [result.completion for result in results][:2] == ["answer to 1", "answer to 2"]
     assert [result.id for result in job.results("finished")] == [result.id for result in results]
+
+
+def test_a_template_may_be_messages(client: qwen_batch.Client, store: JobStore) -> None:
+    template = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "{{ question }}"}]
+    job = client.submit(ROWS[:1], template=template)
+    ((prompt, _),) = store.jobs.lines(ShardRef(job.id, 0))
+    assert prompt.messages == (template[0], {"role": "user", "content": "What is 0 + 1?"})
 
 
 def test_wait_returns_the_status_of_the_ended_job(
@@ -89,8 +97,9 @@ def test_what_the_author_should_know_is_a_warning(client: qwen_batch.Client) -> 
         ({"temperature": 11}, qwen_batch.InvalidInput, "An argument cannot be used: `temperature` is 11; it must be"),
         ({"max_tokens": "8"}, qwen_batch.InvalidInput, 'An argument cannot be used: `max_tokens` is "8"; it must be'),
         ({"min_tokens": 9, "max_tokens": 8}, qwen_batch.InvalidInput, "`min_tokens` is 9; it must be at most"),
-        ({"raw": True}, qwen_batch.InvalidInput, "`raw` needs `template`"),
+        ({"raw": True}, qwen_batch.InvalidInput, "`raw` needs a text as `template`"),
         ({"template": "{{ x"}, qwen_batch.InvalidInput, "The template cannot be used"),
+        ({"template": [{"role": "me"}]}, qwen_batch.InvalidInput, "`messages[0]` of `template` must have exactly"),
         ({"input_format": "xls"}, qwen_batch.InvalidInput, "`input_format` is 'xls'; it must be one of jsonl, json"),
         ({"redis_url": "http://x"}, qwen_batch.InvalidInput, ""),
     ],

@@ -20,6 +20,7 @@ from jobs.files.reading.row import RefusedRow, TemplatedRow
 from jobs.files.reading.row_prompts import PromptOptions, RowPrompts
 from jobs.files.reading.row_reader import ReadingOptions, RowReader
 from jobs.records.model_card import ModelCard
+from jobs.templates.conversation import Conversation, MessageTemplate
 
 LOOP = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
 ROWS: list[dict[str, Any]] = [
@@ -118,6 +119,29 @@ def test_half_a_surrogate_pair_fails_the_row_alone() -> None:
     assert first["messages"] == [user("a")]
     assert "surrogates not allowed" in second
     assert "the template fails: ?;" in lines(ROWS[:1], template="{{ raise_exception('\\ud800') }}")[0]
+
+
+def test_a_conversation_makes_several_messages_of_each_row() -> None:
+    messages = (
+        MessageTemplate("system", "You know {{ question|length }} letters."),
+        MessageTemplate("user", "Example?"),
+        MessageTemplate("assistant", "{{ answer|default('Yes.') }}"),
+        MessageTemplate("user", "{{ question }}"),
+    )
+    first, second = lines(ROWS, template=Conversation(messages), system="Not said, because there is one.")
+    assert [(message["role"], message["content"]) for message in first["messages"]] == [
+        ("system", "You know 4 letters."),
+        ("user", "Example?"),
+        ("assistant", "So."),
+        ("user", "Why?"),
+    ]
+    assert second["messages"][2]["content"] == "Yes."
+    (first, second) = lines(ROWS, template=Conversation((*messages, MessageTemplate("user", "{{ answer }}"))))
+    assert second.startswith("the template fails: 'answer' is undefined; ")
+    assert lines(ROWS[:1], template=Conversation(messages[1:]), system="Be brief.")[0]["messages"][0] == {
+        "role": "system",
+        "content": "Be brief.",
+    }
 
 
 def test_a_row_that_is_no_object_is_passed_on() -> None:

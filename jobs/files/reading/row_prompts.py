@@ -12,6 +12,7 @@ import msgspec
 
 from jobs.files.formats.json_line import raw_columns
 from jobs.files.reading.row import RefusedRow, Row, TemplatedRow
+from jobs.templates.conversation import Conversation, roles_of, sources_of
 from jobs.templates.row_template import RowTemplate
 
 _ROWS_PER_REQUEST = 256
@@ -25,7 +26,7 @@ _encode = msgspec.json.Encoder().encode
 class PromptOptions:
     """How a row becomes a prompt, as far as its user says."""
 
-    template: str | None = None  # jinja2 text; its variables are the row's columns
+    template: str | Conversation | None = None  # jinja2 text, or several; the variables are the row's columns
     system: str | None = None  # text of the system message
     raw: bool = False  # True: the template's text is a raw prompt, not a user's message
     id_column: str | None = None  # column whose value is the row's id
@@ -48,7 +49,9 @@ class RowPrompts:
 
     def __init__(self, options: PromptOptions) -> None:
         self._options = options
-        self._template = None if options.template is None else RowTemplate(options.template)
+        template = options.template
+        self._template = None if template is None else RowTemplate(sources_of(template))
+        self._roles = () if template is None else roles_of(template)
 
     @property
     def id_column(self) -> str | None:
@@ -84,18 +87,23 @@ class RowPrompts:
                 yield number, row
                 continue
             original, columns = batch.decoded[number]
-            is_good, text = texts.get(number, (True, ""))
-            if not is_good:
-                yield number, RefusedRow(f"the template fails: {text}; {_named(columns)}")
+            made = texts.get(number, ())
+            failed = [text for is_good, text in made if not is_good]
+            if failed:
+                yield number, RefusedRow(f"the template fails: {failed[0]}; {_named(columns)}")
             elif (id_column := self._options.id_column) is not None and columns.get(id_column) is None:
                 yield number, RefusedRow(f"the row has no column `{id_column}` for its id; {_named(columns)}")
             elif self._template is None:
                 yield number, self._line(columns)
             else:
-                yield number, self._templated(original, columns, text)
+                yield number, self._templated(original, columns, [text for _, text in made])
 
-    def _templated(self, row: bytes, columns: dict[str, Any], text: str) -> TemplatedRow:
-        line: dict[str, Any] = {"prompt": text} if self._options.raw else {"messages": [_message("user", text)]}
+    def _templated(self, row: bytes, columns: dict[str, Any], texts: list[str]) -> TemplatedRow:
+        line: dict[str, Any] = {}
+        if self._options.raw:
+            line["prompt"] = texts[0]
+        else:
+            line["messages"] = list(map(_message, self._roles, texts))
         id_column = self._options.id_column or "id"
         if id_column in columns:
             line["id"] = columns[id_column]
@@ -120,7 +128,7 @@ class _Batch:
         self.rows = rows
         self.decoded = decoded  # number -> the row as JSON and as an object
         self._helper = helper
-        self._rendered: Future[list[tuple[bool, str]]] | None = None
+        self._rendered: Future[list[tuple[tuple[bool, str], ...]]] | None = None
 
     def render(self, template: RowTemplate | None) -> None:
         """Begin to render the rows. Does nothing without a template."""
@@ -128,8 +136,8 @@ class _Batch:
             rows = [row for row, _ in self.decoded.values()]
             self._rendered = self._helper.submit(template.render, rows, list(self.decoded))
 
-    def texts(self) -> dict[int, tuple[bool, str]]:
-        """Return for each number (True, text) or (False, error), once they are there. Raises what rendering raised."""
+    def texts(self) -> dict[int, tuple[tuple[bool, str], ...]]:
+        """Return for each number the texts or errors of the templates. Waits for them. Raises what rendering raised."""
         return {} if self._rendered is None else dict(zip(self.decoded, self._rendered.result(), strict=True))
 
 
