@@ -10,6 +10,10 @@ import re
 _USER_AND_PASSWORD = re.compile(
     r"(?i:\b((?:rediss?|unix):/{1,2})[^\n]*@|\b([a-z][a-z0-9+.-]*://)[^\s/?#]*@)|([?&](?:ssl_)?password=)[^\s&'\"]*"
 )
+# Whoever has the signature of a signed URL can read its file.
+_SIGNATURE = re.compile(
+    r"(?i)([?&](?:x-(?:amz|goog)-(?:credential|security-token|signature)|sig|signature|token|access_token)=)[^\s&'\"]*"
+)
 _EXAMPLES = re.compile(r"redis://\[?(?:USER)?:?PASSWORD@")
 
 
@@ -17,9 +21,10 @@ def harmless(text: str) -> str:
     r"""Return the text on one line, without control characters and credentials.
 
     Every character that a terminal might interpret becomes an escape such as `\x1b`. These are control characters,
-    invisible and direction-changing characters, and lone surrogates. Users and passwords of URLs become `***`.
+    invisible and direction-changing characters, and lone surrogates. Users, passwords and signatures of URLs become
+    `***`.
     """
-    text = without_credentials(text)
+    text = _SIGNATURE.sub(r"\1***", without_credentials(text))
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)

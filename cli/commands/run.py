@@ -100,9 +100,10 @@ def command(
 
     PROMPTS is a file of prompts, or - for standard input: JSONL, JSON, CSV, TSV,
     Parquet, Arrow or plain text, also compressed. Several files, or a quoted
-    pattern such as 'more/*.csv', are one job. Results go to stdout or to the
-    file of -o, in input order. The ending of FILE decides the format: .jsonl,
-    .csv, .tsv, .parquet or .arrow.
+    pattern such as 'more/*.csv', are one job. A file may be at a URL: https, hf,
+    s3, gs or az (docs/urls.md). Results go to stdout or to the file or URL of
+    -o, in input order. The ending of FILE decides the format: .jsonl, .csv,
+    .tsv, .parquet or .arrow.
 
     The command starts and stops its own server and workers. After an interrupt
     or a kill, the same command continues where the run stopped. Once the

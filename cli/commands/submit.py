@@ -160,7 +160,8 @@ def command(
 
     PROMPTS is a file of prompts, or - for standard input: JSONL, JSON, CSV, TSV,
     Parquet, Arrow or plain text, also compressed. Several files, or a quoted
-    pattern such as 'more/*.csv', are one job. The command checks every line
+    pattern such as 'more/*.csv', are one job. A file may be at a URL: https, hf,
+    s3, gs or az (docs/urls.md). The command checks every line
     first. If a line is invalid, nothing is stored. The command prints only the
     job's id to stdout.
 

@@ -15,7 +15,7 @@ from cli.standard_streams import check_standard_output
 from jobs.errors import InvalidInput, OutputNotWritable
 from jobs.files.results.kept_columns import KeptColumns
 from jobs.files.results.results_file import ResultCounts, ResultStyle, default_errors, write_results
-from jobs.files.writing.destination import Destination, LocalFile, destination_of
+from jobs.files.writing.destination import Destination, LocalFile, destination_of, place_of_source
 from jobs.files.writing.file_format import file_format
 from jobs.records.job import Job
 from jobs.stats.stats import JobStats
@@ -84,7 +84,9 @@ class ResultTarget:
             self._spare(path, overwrite)
 
     def _spare(self, prompts: str, overwrite: bool) -> None:
-        source = LocalFile(Path("/dev/stdin")) if prompts == "-" else destination_of(prompts)
+        source = place_of_source(prompts)
+        if source is None:
+            return
         if self.output is None and source.is_same(LocalFile(Path("/dev/stdout"))):
             raise InvalidInput(
                 f"Standard output would overwrite the prompt file {prompts}.", "Name a file for the results with -o."

@@ -1,17 +1,18 @@
-"""Open a source of rows that can be read several times: a file, standard input or a pipe."""
+"""Open a source of rows that can be read several times: a file, a URL, standard input or a pipe."""
 
 from __future__ import annotations
 
 import os
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from jobs.errors import InvalidInput
+from jobs.files.remote.urls import is_url
 from jobs.harmless import unicode_text
 
 _BUFFER_BYTES = 2**20
@@ -27,7 +28,7 @@ class Source:
 
 
 def open_source(path: str, stdin: BinaryIO) -> Source:
-    """Open a file, or `stdin` for the path `-`.
+    """Open a file or a URL, or `stdin` for the path `-`.
 
     Standard input and pipes can be read only once, so they are copied to an unnamed temporary file first.
 
@@ -35,7 +36,11 @@ def open_source(path: str, stdin: BinaryIO) -> Source:
         InvalidInput: The file is missing, a directory, or not readable, or there is no room for the copy.
     """
     if path == "-":
-        return _copied("standard input", stdin)
+        return copied("standard input", _pieces("standard input", stdin))
+    if is_url(path):
+        from jobs.files.remote.remote_source import open_url
+
+        return open_url(path)
     try:
         mode = Path(path).stat().st_mode
         if stat.S_ISDIR(mode):
@@ -49,12 +54,17 @@ def open_source(path: str, stdin: BinaryIO) -> Source:
     name = unicode_text(path)
     with stream:
         if not stat.S_ISREG(mode):
-            return _copied(name, stream)
+            return copied(name, _pieces(name, stream))
     return Source(name, lambda: _open(path), lambda: None)
 
 
-def _copied(name: str, stream: BinaryIO) -> Source:
-    copy = _copy_of(name, stream)
+def copied(name: str, pieces: Iterable[bytes]) -> Source:
+    """Return a source whose content is a temporary copy of the pieces.
+
+    Raises:
+        InvalidInput: There is no room for the copy.
+    """
+    copy = _copy_of(name, pieces)
 
     def open_again() -> BinaryIO:
         copy.seek(0)
@@ -63,11 +73,11 @@ def _copied(name: str, stream: BinaryIO) -> Source:
     return Source(name, open_again, copy.close)
 
 
-def _copy_of(name: str, source: BinaryIO) -> BinaryIO:
+def _copy_of(name: str, pieces: Iterable[bytes]) -> BinaryIO:
     try:
         with ExitStack() as opened:
             copy = opened.enter_context(tempfile.TemporaryFile())
-            while piece := _read(name, source):
+            for piece in pieces:
                 copy.write(piece)
             copy.flush()
             opened.pop_all()  # the copy outlives this function
@@ -79,9 +89,10 @@ def _copy_of(name: str, source: BinaryIO) -> BinaryIO:
     return copy
 
 
-def _read(name: str, source: BinaryIO) -> bytes:
+def _pieces(name: str, source: BinaryIO) -> Iterator[bytes]:
     try:
-        return source.read(_BUFFER_BYTES)
+        while piece := source.read(_BUFFER_BYTES):
+            yield piece
     except OSError as error:
         raise InvalidInput(f"{name} cannot be read: {error.strerror}.", "Give a JSONL file.") from error
 

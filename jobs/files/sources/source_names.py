@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from jobs.errors import InvalidInput
+from jobs.files.remote.urls import is_url, shown_url
 from jobs.harmless import unicode_text
 
 STANDARD_INPUT = "-"
@@ -35,6 +36,8 @@ def source_names(said: Iterable[str]) -> list[str]:
 
 
 def _names_of(pattern: str) -> list[str]:
+    if is_url(pattern):
+        return _urls_of(pattern)
     if pattern == STANDARD_INPUT or not glob.has_magic(pattern) or os.path.lexists(pattern):
         return [pattern]
     names = sorted(name for name in _matches(pattern) if not Path(name).is_dir())
@@ -43,6 +46,17 @@ def _names_of(pattern: str) -> list[str]:
             f"No file matches {unicode_text(pattern)}.", f"The pattern is read in {unicode_text(str(Path.cwd()))}."
         )
     return names
+
+
+def _urls_of(pattern: str) -> list[str]:
+    if not glob.has_magic(pattern):
+        return [pattern]
+    from jobs.files.remote.remote_source import urls_matching
+
+    urls = urls_matching(pattern)
+    if not urls:
+        raise InvalidInput(f"No file matches {shown_url(pattern)}.", "Check the URL.")
+    return urls
 
 
 def _matches(pattern: str) -> list[str]:
@@ -60,7 +74,13 @@ def _identity(name: str) -> tuple[int, int] | str:
 
 
 def _named_twice(one: tuple[str, str], other: tuple[str, str]) -> InvalidInput:
-    names = [unicode_text(name if name == pattern else f"{name} (by {pattern})") for name, pattern in (one, other)]
+    names = [
+        _shown(name) if name == pattern else f"{_shown(name)} (by {_shown(pattern)})" for name, pattern in (one, other)
+    ]
     what = names[0] if names[0] == names[1] else " and ".join(names)
     verb = "is named twice" if names[0] == names[1] else "are one file"
     return InvalidInput(f"{what} {verb}.", "Name each file once.")
+
+
+def _shown(name: str) -> str:
+    return shown_url(name) if is_url(name) else unicode_text(name)

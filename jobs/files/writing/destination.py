@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from jobs.errors import InvalidInput
+from jobs.files.remote.urls import is_url
 from jobs.files.writing.output_file import OutputFile, check_writable, same_file
 
 
@@ -86,6 +88,22 @@ class LocalFile:
         return LocalFile(self.path.with_name(name))
 
 
+def place_of_source(path: str) -> Destination | None:
+    """Return the place that is read at a path or URL. None for a URL at which nothing can be written."""
+    try:
+        return destination_of("/dev/stdin" if path == "-" else path)
+    except InvalidInput:
+        return None
+
+
 def destination_of(said: str) -> Destination:
-    """Return the destination that a user names. Every name is the path of a local file."""
+    """Return the destination that a user names: a path, or a URL such as `s3://bucket/key`.
+
+    Raises:
+        InvalidInput: Nothing can be written at the URL.
+    """
+    if is_url(said):
+        from jobs.files.remote.stored_file import StoredFile
+
+        return StoredFile.of(said)
     return LocalFile(Path(said))

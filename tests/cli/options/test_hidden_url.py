@@ -128,6 +128,7 @@ def test_a_url_in_the_wrong_variable_is_refused_without_its_password(cli: Cli, n
         ("the folder redis:/user:pw@host/0/runs", "the folder redis:/***@host/0/runs"),
         ("HTTPS://user:pw@hub.example/x", "HTTPS://***@hub.example/x"),
         ("rediss://host/0?ssl_password=pw&ssl_keyfile=/k", "rediss://host/0?ssl_password=***&ssl_keyfile=/k"),
+        ("https://h/f?X-Amz-Date=1&X-Amz-Signature=pw&a=b 404", "https://h/f?X-Amz-Date=1&X-Amz-Signature=***&a=b 404"),
         ("redis://host:6379/0 is full; ask me@example.org", "redis://***@example.org"),
         ("https://example.org/@someone/1", "https://example.org/@someone/1"),
         ("https://example.org/a: ask me@example.org", "https://example.org/a: ask me@example.org"),

@@ -63,7 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
         wanted = self.headers.get("Range", "")
         self.hub.requests.append(f"{self.command} {self.path} {wanted}".strip())
         found = re.fullmatch(
-            r"(?:/api/models)?/(?P<repository>[\w.-]+/[\w.-]+?)"
+            r"(?:/api(?:/models)?)?/(?P<repository>(?:datasets/)?[\w.-]+/[\w.-]+?)"
             r"(?:/(?P<action>revision|tree|resolve)/(?P<revision>[\w.-]+))?(?:/(?P<path>[^?]+))?(?:\?.*)?",
             self.path,
         )
