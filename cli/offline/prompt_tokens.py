@@ -43,7 +43,7 @@ class PromptTokens:
         """Return the lengths of all prompts. Invalid lines do not count."""
         lengths = array("L")
         failed = 0
-        rest = (prompt for prompt in prompts if prompt.invalid is None)
+        rest = (part for prompt in prompts if prompt.invalid is None for part in prompt.parts())
         while some := list(islice(rest, _PROMPTS_AT_A_TIME)):
             for encoded in self._encoded(some):
                 if isinstance(encoded, ValueError):
@@ -55,8 +55,11 @@ class PromptTokens:
         return TokenCounts(sum(lengths), middle, longest, sum(each >= max_model_len for each in lengths), failed)
 
     def shown(self, prompt: Prompt) -> str:
-        """Return the text that the model sees, with special tokens, or why the prompt cannot be encoded."""
-        (encoded,) = self._encoded([prompt])
+        """Return the text that the model sees, with special tokens, or why the prompt cannot be encoded.
+
+        The text of a line with several prompts is that of the first one.
+        """
+        encoded = next(self._encoded(prompt.parts()[:1]))
         return str(encoded) if isinstance(encoded, ValueError) else self._tokenizer.decode(encoded, False)
 
     def _encoded(self, prompts: Sequence[Prompt]) -> Iterator[Sequence[int] | ValueError]:

@@ -44,8 +44,22 @@ class Latency(msgspec.Struct, frozen=True):
     e2el_ms: float  # time to the last token
 
 
+class Choice(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One of the completions of a line that asks for several."""
+
+    text: str  # empty if it ended inside its thought
+    finish_reason: FinishReason
+    token_ids: tuple[int, ...] | None = None  # only if the line requested them
+    reasoning: str | None = None  # text of the thought; None if there is none, or if the line does not want it
+    ended_in_thought: bool = False  # True: there is nothing after the thought
+
+
 class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The result of one line: either `text` with `finish_reason` and `usage`, or `error`."""
+    """The result of one line: either `text` with `finish_reason` and `usage`, or `error`.
+
+    If the line asks for several completions, the fields of this record are those of the first one. `usage` counts the
+    prompts once, and the tokens of all completions.
+    """
 
     index: int  # the line's `Prompt.index`
     id: str  # the line's `Prompt.id`, which is empty if `line` is set
@@ -59,15 +73,20 @@ class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
     latency: Latency | None = None  # None for an error
     line: int | None = None  # the line's `Prompt.line`
     reasoning: str | None = None  # text of the thought; None if there is none, or if the line does not want it
+    ended_in_thought: bool = False  # True: there is nothing after the thought
+    more_choices: tuple[Choice, ...] = ()  # the further completions
 
     def __post_init__(self) -> None:
         if (self.text is None) == (self.error is None):
             raise ValueError("a completion has either a text or an error")
 
     @property
-    def has_answer(self) -> bool:
-        """False if the completion ended inside its thought, so that there is nothing after it."""
-        return self.usage is None or self.usage.reasoning_tokens != self.usage.completion_tokens
+    def choices(self) -> tuple[Choice, ...]:
+        """All completions of the line. Empty for an error."""
+        if self.text is None or self.finish_reason is None:
+            return ()
+        first = Choice(self.text, self.finish_reason, self.token_ids, self.reasoning, self.ended_in_thought)
+        return (first, *self.more_choices)
 
     def amounts(self) -> dict[str, int]:
         """Return the line's part of the job's sums that most lines do not change. It has no zeros."""

@@ -8,6 +8,8 @@ import msgspec
 
 from jobs.records.sampling import NOTHING_SAID, SamplingSettings
 
+MAX_N = 128  # max completions per prompt
+MAX_CHOICES = 2048  # max completions per line, over all its prompts
 NO_COLUMNS = msgspec.Raw(b"")
 Endpoint = Literal["native", "chat", "completions", "responses"]
 
@@ -15,7 +17,8 @@ Endpoint = Literal["native", "chat", "completions", "responses"]
 class Prompt(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of a prompt file, as the store keeps it and a worker runs it.
 
-    Exactly one of `text`, `token_ids`, `messages` and `invalid` is set. A line with `invalid` is a bad line that
+    Exactly one of `text`, `token_ids`, `messages` and `invalid` is set. `more_prompts` may follow a text or token ids.
+    A line with `invalid` is a bad line that
     `--skip-invalid` accepted. The worker does not run it, but writes an `invalid_line` result.
     """
 
@@ -30,6 +33,26 @@ class Prompt(msgspec.Struct, frozen=True, omit_defaults=True):
     chat_template_kwargs: dict[str, Any] = {}
     invalid: str | None = None  # the line's fault, for its author
     columns: msgspec.Raw = NO_COLUMNS  # the line's further keys with their values, one JSON object
+    more_prompts: tuple[str | tuple[int, ...], ...] = ()  # further raw prompts of the same line, texts or token ids
+    n: int = 1  # completions per prompt
     include_reasoning: bool = True  # False: results leave out the text of the thought
     line: int | None = None  # the line's number in the file, from 1; only for a bad line without its own id
     source: str | None = None  # name of the line's file; only if the job was made of several files
+
+    @property
+    def num_choices(self) -> int:
+        """Number of completions that the line asks for."""
+        return self.n * (1 + len(self.more_prompts))
+
+    def parts(self) -> tuple[Prompt, ...]:
+        """Return a line for each of the line's prompts. A line with one prompt is its only part."""
+        if not self.more_prompts:
+            return (self,)
+        first = msgspec.structs.replace(self, more_prompts=())
+        return (first, *(_with_raw_prompt(first, prompt) for prompt in self.more_prompts))
+
+
+def _with_raw_prompt(line: Prompt, prompt: str | tuple[int, ...]) -> Prompt:
+    if isinstance(prompt, str):
+        return msgspec.structs.replace(line, text=prompt, token_ids=None)
+    return msgspec.structs.replace(line, text=None, token_ids=prompt)

@@ -46,9 +46,9 @@ class LineKeys:
             settings = msgspec.structs.replace(settings, seed=None)
         key = _digest(
             (
-                (prompt.text, prompt.token_ids, prompt.messages, prompt.chat_template_kwargs),
+                (prompt.text, prompt.token_ids, prompt.more_prompts, prompt.messages, prompt.chat_template_kwargs),
                 settings,
-                (prompt.return_token_ids, prompt.include_reasoning),
+                (prompt.n, prompt.return_token_ids, prompt.include_reasoning),
                 self._seed if is_sampled else None,
             )
         )

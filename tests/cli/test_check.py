@@ -69,7 +69,7 @@ def test_the_prompts_shown_are_those_that_the_engine_gets(bare_cli: Cli, prompts
         created_at=0.0,
     )
     prepared = Preparation(tokenizer, card).prepare(lines, job, group="", on_token=lambda _: None)
-    engine = {prompt.id: tokenizer.decode(request.token_ids, False) for prompt, request in prepared.runnable}
+    engine = {prompt.id: tokenizer.decode(request.token_ids, False) for prompt, (request,) in prepared.runnable}
     assert shown == engine
 
 

@@ -15,6 +15,7 @@ from jobs.files.formats.line_decoder import LineDecoder, LineRules
 from jobs.files.formats.model_checks import same_model
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import SamplingSettings
+from jobs.stores.packing import pack_prompts, unpack_prompts
 
 Decode = Callable[..., Prompt]
 Why = Callable[..., str]
@@ -104,8 +105,6 @@ def test_a_field_that_asks_for_nothing_is_taken(decode: Decode, key: str) -> Non
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("n", 2),
-        ("n", True),
         ("logprobs", True),
         ("top_logprobs", 5),
         ("logit_bias", {"5": 1}),
@@ -166,8 +165,12 @@ def test_a_bad_envelope_is_told_what_is_wrong(why: Why, wrong: dict[str, Any], r
         (chat(messages=None), "`messages` is null; it must be a list of at least one message"),
         (chat(prompt="x"), '"prompt" is not a known key'),
         (raw(prompt=None), "`prompt` is missing"),
-        (raw(prompt=["a", "b"]), "`prompt` is a list of 2 prompts; several prompts on a line are not supported"),
-        (raw(prompt=[[1], [2]]), "several prompts on a line are not supported"),
+        (raw(prompt=["a", ""]), '`prompt` is ""; the model needs at least one token to continue from'),
+        (raw(prompt=["a", None]), "`prompt[1]` is null; it must be a string or a list of token ids"),
+        (raw(prompt=["a", 5]), "`prompt` is 5; it must be a string or a list of token ids"),
+        (raw(prompt=[[1], [-2]]), "`prompt` holds -2; a token id must be from 0"),
+        (raw(prompt=["a"] * 2049), "`prompt` has 2,049 prompts; at most 2,048 are allowed"),
+        (raw(prompt=["a"] * 17, n=128), "`n` is 128 for 17 prompts; at most 2,048 completions per line are allowed"),
         (raw(prompt=""), "the model needs at least one token"),
         (raw(prompt=[[]]), "the model needs at least one token"),
         (raw(prompt=[[[1]]]), "`prompt` is a list of 1; it must be a list of token ids"),
@@ -213,3 +216,26 @@ def test_a_file_holds_one_of_the_two_formats() -> None:
     assert "the line is in the native format, but the file's first line is in the OpenAI Batch format" in str(
         mixed.invalid
     )
+
+
+def test_a_line_may_ask_for_several_completions(decode: Decode, why: Why) -> None:
+    assert [decode(line(n=128)).n for line in (chat, raw)] == [128, 128]
+    assert decode(chat(n=1)) == decode(chat())
+    for wrong in (0, 129, 1.5, True, "2"):
+        assert "`n` is" in why(chat(n=wrong))
+        assert "it must be a whole number from 1 to 128" in why(chat(n=wrong))
+
+
+def test_a_line_of_completions_may_have_several_prompts(decode: Decode) -> None:
+    prompt = decode(raw(prompt=["a", "b", "c"], n=2))
+    assert (prompt.text, prompt.more_prompts, prompt.num_choices) == ("a", ("b", "c"), 6)
+    assert [part.text for part in prompt.parts()] == ["a", "b", "c"]
+    ids = decode(raw(prompt=[[1, 2], [3]]))
+    assert (ids.token_ids, ids.more_prompts, ids.num_choices) == ((1, 2), ((3,),), 2)
+    assert [part.token_ids for part in ids.parts()] == [(1, 2), (3,)]
+    (stored,) = unpack_prompts(pack_prompts([prompt]), "key")
+    assert stored == prompt
+
+
+def test_the_vocabulary_holds_for_every_prompt_of_a_line(why: Why) -> None:
+    assert "`prompt` holds the token id 5,000" in why(raw(prompt=[[1], [5000]]))

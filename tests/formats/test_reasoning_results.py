@@ -24,7 +24,7 @@ def thought(endpoint: Endpoint = "native", cut: bool = False, **more: Any) -> Co
     usage = Usage(10, 5 if cut else 9, 5)
     reason = FinishReason.LENGTH if cut else FinishReason.STOP
     text = "" if cut else "Four."
-    more = {"reasoning": "2 and 2", **more}
+    more = {"reasoning": "2 and 2", "ended_in_thought": cut, **more}
     return Completion(3, "q-17", text, reason, usage, endpoint=endpoint, finished_at=1.7e9, **more)
 
 

@@ -11,7 +11,7 @@ from openai.types.chat import ChatCompletion
 
 from jobs.files.results.native_lines import native_line
 from jobs.files.results.openai_lines import openai_line
-from jobs.records.completion import Completion, ErrorCode, Usage
+from jobs.records.completion import Choice, Completion, ErrorCode, Usage
 from jobs.records.job import Format, Job, JobState, NewJob
 from jobs.records.prompt import Endpoint, Prompt
 from jobs.records.sampling import FinishReason, SamplingSettings
@@ -138,3 +138,33 @@ def test_an_openai_line_that_never_ran_has_no_response(code: ErrorCode, name: st
     line = parsed(openai_line(Completion.failed(3, "q-17", code, "Why.", "chat"), job("openai")))
     assert line["response"] is None
     assert line["error"] == {"code": name, "message": "Why."}
+
+
+def several(endpoint: Endpoint = "native") -> Completion:
+    """A completion of a line that asked for two, of which the first was cut."""
+    more = (Choice("zwei", FinishReason.LENGTH, (7,), "hm"),)
+    return completion(endpoint, token_ids=(5, 6), more_choices=more)
+
+
+def test_a_native_result_of_several_completions_has_all_of_them_beside_the_first() -> None:
+    result = parsed(native_line(several()))
+    assert (result["completion"], result["finish_reason"]) == (completion().text, "stop")
+    first, second = result["choices"]
+    assert first == {"index": 0, "completion": completion().text, "finish_reason": "stop", "token_ids": [5, 6]}
+    assert second == {
+        "index": 1,
+        "completion": "zwei",
+        "reasoning": "hm",
+        "finish_reason": "length",
+        "token_ids": [7],
+    }
+
+
+def test_an_openai_result_of_several_completions_has_one_choice_for_each() -> None:
+    body = parsed(openai_line(several("chat"), job("openai")))["response"]["body"]
+    found = ChatCompletion.model_validate(body, strict=True)
+    assert [(choice.index, choice.finish_reason) for choice in found.choices] == [(0, "stop"), (1, "length")]
+    assert [choice.message.content for choice in found.choices] == [completion().text, "zwei"]
+    body = parsed(openai_line(several("completions"), job("openai")))["response"]["body"]
+    raw = OpenAICompletion.model_validate(body, strict=True)
+    assert [(choice.index, choice.text) for choice in raw.choices] == [(0, completion().text), (1, "zwei")]

@@ -18,6 +18,7 @@ NOT_WORK = {
     "index": 4,
     "id": "another",
     "endpoint": "chat",  # only the shape of the result
+    "source": "more.jsonl",  # only the name of the line's file
     "line": 7,  # only lines that cannot run have it
     "columns": msgspec.Raw(b'{"gold": "yes"}'),  # results take them from the job's own lines
 }
@@ -29,6 +30,8 @@ WORK: dict[str, tuple[Any, Any]] = {
     "settings": (NOTHING_SAID, SamplingSettings(max_tokens=5)),
     "return_token_ids": (False, True),
     "include_reasoning": (True, False),
+    "more_prompts": ((), ("Hi",)),
+    "n": (1, 2),
     "chat_template_kwargs": ({"enable_thinking": True}, {"enable_thinking": False}),
 }
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 
 from engine.request import Request, Ticket
 from jobs.records.prompt import Prompt
@@ -22,12 +23,27 @@ class Interruption(StrEnum):
     STOPPING = "stopping"  # this worker stops
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Line:
-    """One line and its request in the engine."""
+    """One line and its requests in the engine."""
 
     prompt: Prompt
+    tickets: tuple[Ticket, ...]
+    num_running: int  # requests whose tickets have not been collected yet
+
+
+@dataclass(frozen=True)
+class _Fulfilled:
+    """A ticket of a line that has been fulfilled."""
+
+    line: Line
     ticket: Ticket
+
+    @property
+    def failed(self) -> bool:
+        """True if the ticket has no output."""
+        future = self.ticket.future
+        return future.cancelled() or future.exception() is not None
 
 
 class InFlight:
@@ -39,7 +55,7 @@ class InFlight:
 
     def __init__(self, engine: InferenceEngine) -> None:
         self._engine = engine
-        self._inbox: queue.SimpleQueue[Line | Interruption] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_Fulfilled | Interruption] = queue.SimpleQueue()
         self._running: set[Line] = set()
         self._interruption: Interruption | None = None
 
@@ -52,13 +68,15 @@ class InFlight:
         """Number of lines that are not collected yet."""
         return len(self._running)
 
-    def submit(self, runnable: Sequence[tuple[Prompt, Request]]) -> None:
-        """Submit lines to the engine."""
-        tickets = self._engine.submit_many([request for _, request in runnable])
-        for (prompt, _), ticket in zip(runnable, tickets, strict=True):
-            line = Line(prompt, ticket)
+    def submit(self, runnable: Sequence[tuple[Prompt, tuple[Request, ...]]]) -> None:
+        """Submit lines to the engine, each with its requests."""
+        tickets = iter(self._engine.submit_many([request for _, requests in runnable for request in requests]))
+        for prompt, requests in runnable:
+            line = Line(prompt, tuple(islice(tickets, len(requests))), len(requests))
             self._running.add(line)
-            ticket.future.add_done_callback(lambda _, line=line: self._inbox.put(line))  # type: ignore[misc]
+            for ticket in line.tickets:
+                done = _Fulfilled(line, ticket)
+                ticket.future.add_done_callback(lambda _, done=done: self._inbox.put(done))  # type: ignore[misc]
 
     def interrupt(self, why: Interruption) -> None:
         """Tell the collecting thread to stop its work on the shard. Safe in any thread and in a signal handler."""
@@ -67,27 +85,38 @@ class InFlight:
     def collect(self, timeout_seconds: float | None) -> list[Line]:
         """Wait up to `timeout_seconds` (None: no limit) for a finished line or an interruption.
 
-        Returns the finished lines. Their tickets are fulfilled.
+        Returns the finished lines. All their tickets are fulfilled. When a request of a line fails, the line's other
+        requests are aborted.
         """
         done: list[Line] = []
         try:
             event = self._inbox.get(timeout=timeout_seconds)
             while True:
-                if isinstance(event, Line):
-                    self._running.discard(event)
-                    done.append(event)
+                if isinstance(event, _Fulfilled):
+                    done.extend(self._note(event))
                 else:
                     self._interruption = self._interruption or event
                 event = self._inbox.get_nowait()
         except queue.Empty:
             return done
 
+    def _note(self, fulfilled: _Fulfilled) -> list[Line]:
+        """Count a fulfilled ticket. Returns its line if this was the line's last one."""
+        line = fulfilled.line
+        line.num_running -= 1
+        if line.num_running:
+            if fulfilled.failed:
+                self._engine.abort_many(line.tickets)
+            return []
+        self._running.discard(line)
+        return [line]
+
     def abort(self, timeout_seconds: float) -> list[Line]:
         """Abort the remaining lines, and wait up to `timeout_seconds` until the engine has dropped them.
 
         Returns the lines whose tickets are fulfilled by then. Some of them may have finished before the abort.
         """
-        self._engine.abort_many([line.ticket for line in self._running])
+        self._engine.abort_many([ticket for line in self._running for ticket in line.tickets])
         deadline = time.monotonic() + timeout_seconds
         done: list[Line] = []
         while self._running and (left := deadline - time.monotonic()) > 0:

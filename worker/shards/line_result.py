@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from concurrent.futures import CancelledError
 
-from engine.request import EngineDead, RequestInvalid, RequestOutput, RequestTooLong
-from jobs.records.completion import Completion, ErrorCode, Latency, Usage
+from engine.request import EngineDead, RequestInvalid, RequestOutput, RequestTooLong, Ticket
+from jobs.records.completion import Choice, Completion, ErrorCode, Latency, Usage
 from jobs.records.prompt import Prompt
 from worker.shards.in_flight import Line
 
@@ -15,20 +16,23 @@ log = logging.getLogger(__name__)
 
 
 def completion_of(line: Line) -> Completion | None:
-    """Return the result of a line whose ticket is fulfilled, or None if it was aborted. Raises `EngineDead`."""
-    try:
-        return _completed(line.prompt, line.ticket.future.result(timeout=0))
-    except CancelledError:
-        return None
-    except EngineDead:
-        raise
-    except RequestTooLong as error:
+    """Return the result of a line whose tickets are fulfilled, or None if it was aborted. Raises `EngineDead`."""
+    failures = [error for ticket in line.tickets if (error := _failure(ticket)) is not None]
+    error = next((failure for failure in failures if not isinstance(failure, CancelledError)), None)
+    if error is None:
+        return None if failures else _completed(line.prompt, [ticket.future.result() for ticket in line.tickets])
+    if isinstance(error, EngineDead):
+        raise error
+    if isinstance(error, RequestTooLong):
         return failed_line(line.prompt, ErrorCode.PROMPT_TOO_LONG, str(error))
-    except RequestInvalid as error:
+    if isinstance(error, RequestInvalid):
         return failed_line(line.prompt, ErrorCode.INVALID_LINE, str(error))
-    except Exception as error:
-        log.exception("line %r could not be completed", line.prompt.id)
-        return failed_line(line.prompt, ErrorCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+    log.error("line %r could not be completed", line.prompt.id, exc_info=error)
+    return failed_line(line.prompt, ErrorCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+
+
+def _failure(ticket: Ticket) -> BaseException | None:
+    return CancelledError() if ticket.future.cancelled() else ticket.future.exception(timeout=0)
 
 
 def failed_line(prompt: Prompt, code: ErrorCode, message: str) -> Completion:
@@ -37,27 +41,55 @@ def failed_line(prompt: Prompt, code: ErrorCode, message: str) -> Completion:
     return Completion.failed_prompt(prompt, code, printable)
 
 
-def _completed(prompt: Prompt, output: RequestOutput) -> Completion:
-    num_tokens = len(output.token_ids)
+def _completed(prompt: Prompt, computed: Sequence[RequestOutput]) -> Completion:
+    """Join the outputs of a line's requests. Equal completions are computed once, so an output may give several."""
+    outputs = [output for output in computed for _ in range(prompt.num_choices // len(computed))]
+    first, *more = [_choice(prompt, output) for output in outputs]
+    reasoning_tokens = sum(output.num_reasoning_tokens for output in outputs)
+    usage = Usage(
+        prompt_tokens=sum(output.num_prompt_tokens for output in outputs[:: prompt.n]),
+        completion_tokens=sum(len(output.token_ids) for output in outputs),
+        reasoning_tokens=reasoning_tokens or None,
+    )
     return Completion(
         index=prompt.index,
         id=prompt.id,
-        text=output.text,
-        finish_reason=output.finish_reason,
-        usage=Usage(output.num_prompt_tokens, num_tokens, output.num_reasoning_tokens or None),
-        token_ids=output.token_ids if prompt.return_token_ids else None,
+        text=first.text,
+        finish_reason=first.finish_reason,
+        usage=usage,
+        token_ids=first.token_ids,
         endpoint=prompt.endpoint,
-        finished_at=time.time() - (time.monotonic() - output.finished_at),
-        latency=_latency(output, num_tokens),
-        reasoning=output.reasoning if prompt.include_reasoning else None,
+        finished_at=time.time() - (time.monotonic() - max(output.finished_at for output in outputs)),
+        latency=_latency(computed),
+        reasoning=first.reasoning,
+        ended_in_thought=first.ended_in_thought,
+        more_choices=tuple(more),
     )
 
 
-def _latency(output: RequestOutput, num_tokens: int) -> Latency:
-    """Compute the latencies. TPOT is the mean time per token after the first, as in vLLM's benchmark_serving."""
-    decoding = output.finished_at - output.first_token_at
+def _choice(prompt: Prompt, output: RequestOutput) -> Choice:
+    return Choice(
+        text=output.text,
+        finish_reason=output.finish_reason,
+        token_ids=output.token_ids if prompt.return_token_ids else None,
+        reasoning=output.reasoning if prompt.include_reasoning else None,
+        ended_in_thought=output.num_reasoning_tokens == len(output.token_ids),
+    )
+
+
+def _latency(outputs: Sequence[RequestOutput]) -> Latency:
+    """Compute a line's latencies, from its first to its last token. TPOT is a mean over its completions.
+
+    TPOT of a completion is the mean time per token after the first, as in vLLM's benchmark_serving.
+    """
+    arrived_at = outputs[0].arrived_at
+    tpots = [
+        (output.finished_at - output.first_token_at) / (len(output.token_ids) - 1)
+        for output in outputs
+        if len(output.token_ids) > 1
+    ]
     return Latency(
-        ttft_ms=1e3 * (output.first_token_at - output.arrived_at),
-        tpot_ms=1e3 * decoding / (num_tokens - 1) if num_tokens > 1 else None,
-        e2el_ms=1e3 * (output.finished_at - output.arrived_at),
+        ttft_ms=1e3 * (min(output.first_token_at for output in outputs) - arrived_at),
+        tpot_ms=1e3 * sum(tpots) / len(tpots) if tpots else None,
+        e2el_ms=1e3 * (max(output.finished_at for output in outputs) - arrived_at),
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Protocol
 
 from engine.request import Request
@@ -42,7 +43,7 @@ class PromptTokenizer(Protocol):
 class Prepared:
     """The lines of a shard, split into runnable and refused ones."""
 
-    runnable: tuple[tuple[Prompt, Request], ...]
+    runnable: tuple[tuple[Prompt, tuple[Request, ...]], ...]  # each line with its requests
     refused: tuple[Completion, ...]  # error results for the store
 
 
@@ -74,7 +75,7 @@ class Preparation:
     def prepare(
         self, prompts: Sequence[Prompt], job: NewJob, *, group: str, on_token: Callable[[int], None]
     ) -> Prepared:
-        """Make a request or an error result for each line.
+        """Make the requests or an error result of each line.
 
         Args:
             prompts: Lines of one shard.
@@ -82,49 +83,63 @@ class Preparation:
             group: Statistics group of the requests.
             on_token: Called by the engine for each new token of the requests.
         """
-        prompts = [job.line_defaults.applied_to(prompt) for prompt in prompts]
-        encoded = self._encode(prompts)
-        runnable: list[tuple[Prompt, Request]] = []
+        lines = [job.line_defaults.applied_to(prompt) for prompt in prompts]
+        parts = [line.parts() for line in lines]
+        encoded = iter(self._encode([part for several in parts for part in several]))
+        runnable: list[tuple[Prompt, tuple[Request, ...]]] = []
         refused: list[Completion] = []
-        for prompt in prompts:
+        for line, several in zip(lines, parts, strict=True):
+            pairs = [(part, next(encoded)) for part in several]  # all of them, also if one of them is refused
             try:
-                token_ids = self._token_ids(prompt, encoded)
-                thinking = self._thinking(prompt, token_ids)
-                params = self._params(prompt, job, self._room(token_ids), thinking)
-                runnable.append((prompt, Request(token_ids, params, group, job.id, on_token, thinking)))
+                requests = [self._requests(part, found, job, group, on_token) for part, found in pairs]
+                runnable.append((line, tuple(chain.from_iterable(requests))))
             except LineRefused as error:
-                refused.append(failed_line(prompt, error.code, error.message))
+                refused.append(failed_line(line, error.code, error.message))
             except Exception as error:
-                log.exception("line %r of job %s could not be prepared", prompt.id, job.id)
-                refused.append(failed_line(prompt, ErrorCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}"))
+                log.exception("line %r of job %s could not be prepared", line.id, job.id)
+                refused.append(failed_line(line, ErrorCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}"))
         return Prepared(tuple(runnable), tuple(refused))
 
-    def _encode(self, prompts: Sequence[Prompt]) -> dict[int, Encoded]:
-        """Encode all texts and conversations, by line index. Returns an empty dictionary if the batch raises.
+    def _requests(
+        self, part: Prompt, encoded: Encoded | None, job: NewJob, group: str, on_token: Callable[[int], None]
+    ) -> list[Request]:
+        """Return the requests of one prompt. Greedy completions are equal, so one request gives all of them."""
+        token_ids = self._token_ids(part, encoded)
+        thinking = self._thinking(part, token_ids)
+        params = self._params(part, job, self._room(token_ids), thinking)
+        seeds = [params.seed if choice == 0 else line_seed(params.seed, choice) for choice in range(part.n)]
+        return [
+            Request(token_ids, replace(params, seed=seed), group, job.id, on_token, thinking)
+            for seed in (seeds[:1] if params.greedy else seeds)
+        ]
 
-        Then each line is encoded alone, so that only the line at fault fails.
+    def _encode(self, prompts: Sequence[Prompt]) -> list[Encoded | None]:
+        """Encode all texts and conversations. If the batch raises, or a prompt needs no encoding, the result is None.
+
+        Prompts without a result are encoded alone later, so that only the line at fault fails.
         """
-        texts = [prompt for prompt in prompts if prompt.invalid is None and prompt.text is not None]
-        chats = [prompt for prompt in prompts if prompt.invalid is None and prompt.messages is not None]
+        texts = [place for place, each in enumerate(prompts) if each.invalid is None and each.text is not None]
+        chats = [place for place, each in enumerate(prompts) if each.invalid is None and each.messages is not None]
+        found: list[Encoded | None] = [None] * len(prompts)
         try:
-            of_texts = self._tokenizer.encode_batch((prompt.text or "" for prompt in texts), self._longest)
+            of_texts = self._tokenizer.encode_batch((prompts[place].text or "" for place in texts), self._longest)
             of_chats = self._tokenizer.encode_conversations(
-                ((prompt.messages, prompt.chat_template_kwargs) for prompt in chats), self._longest
+                ((prompts[place].messages, prompts[place].chat_template_kwargs) for place in chats), self._longest
             )
         except Exception:
             log.debug("a batch cannot be encoded; encoding one by one", exc_info=True)
-            return {}
-        pairs = zip([*texts, *chats], [*of_texts, *of_chats], strict=True)
-        return {prompt.index: encoded for prompt, encoded in pairs}
+            return found
+        for place, encoded in zip([*texts, *chats], [*of_texts, *of_chats], strict=True):
+            found[place] = encoded
+        return found
 
-    def _token_ids(self, prompt: Prompt, all_encoded: dict[int, Encoded]) -> tuple[int, ...]:
+    def _token_ids(self, prompt: Prompt, encoded: Encoded | None) -> tuple[int, ...]:
         if prompt.invalid is not None:
             raise LineRefused(ErrorCode.INVALID_LINE, prompt.invalid)
         if prompt.token_ids is not None:
             return self._inside_vocabulary(prompt.token_ids)
-        if prompt.index not in all_encoded:
-            all_encoded |= self._encode_alone(prompt)
-        encoded = all_encoded.pop(prompt.index)
+        if encoded is None:
+            encoded = self._encode_alone(prompt)
         if isinstance(encoded, TooManyTokens):
             raise self._too_long(encoded.at_least, encoded.exact)
         if isinstance(encoded, ValueError):
@@ -132,13 +147,13 @@ class Preparation:
             raise LineRefused(ErrorCode.INVALID_LINE, f"The {kind} cannot be used: {encoded}.") from encoded
         return tuple(encoded)
 
-    def _encode_alone(self, prompt: Prompt) -> dict[int, Encoded]:
+    def _encode_alone(self, prompt: Prompt) -> Encoded:
         if prompt.messages is not None:
             conversation = (prompt.messages, prompt.chat_template_kwargs)
             (encoded,) = self._tokenizer.encode_conversations([conversation], self._longest)
         else:
             (encoded,) = self._tokenizer.encode_batch([prompt.text or ""], self._longest)
-        return {prompt.index: encoded}
+        return encoded
 
     def _inside_vocabulary(self, token_ids: tuple[int, ...]) -> tuple[int, ...]:
         outside = next((token for token in token_ids if not 0 <= token < self._card.vocab_size), None)

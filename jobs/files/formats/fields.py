@@ -11,14 +11,14 @@ from jobs.files.formats import values
 from jobs.files.formats.features.thinking import TEMPLATE_KEYS, read_template_kwargs
 from jobs.files.formats.json_line import Json, LineInvalid, shown
 from jobs.files.formats.known_fields import FIELDS, Refused, Setting, WithoutEffect, check_refused
-from jobs.records.prompt import Endpoint, Prompt
-from jobs.records.sampling import NOTHING_SAID
+from jobs.records.prompt import MAX_N, Endpoint, Prompt
+from jobs.records.sampling import NOTHING_SAID, Range
 
 MAX_ID_CHARS = 512
 MAX_FAULT_CHARS = 1500  # max characters of a line's faults together
 MAX_NAMES = 1000  # max different models or columns that a report names
 MAX_NAME_CHARS = 200
-_RARE_KEYS = frozenset({"return_token_ids", "include_reasoning", *TEMPLATE_KEYS})
+_RARE_KEYS = frozenset({"n", "return_token_ids", "include_reasoning", *TEMPLATE_KEYS})
 
 _Value = TypeVar("_Value")
 _Default = TypeVar("_Default")
@@ -193,6 +193,7 @@ def make_prompt(
     if _RARE_KEYS.isdisjoint(fields):
         return None if faults.found else Prompt(index, id, text, token_ids, messages, endpoint, settings)
     return_token_ids = faults.catch(values.flag, fields, "return_token_ids", default=False)
+    n = faults.catch(_read_n, fields, default=1)
     include_reasoning = faults.catch(_read_include_reasoning, fields, prompt is None, default=True)
     template_kwargs: dict[str, Json] = faults.catch(read_template_kwargs, fields, prompt is None, default={})
     if faults.found:
@@ -207,8 +208,14 @@ def make_prompt(
         settings,
         return_token_ids,
         template_kwargs,
+        n=n,
         include_reasoning=include_reasoning,
     )
+
+
+def _read_n(fields: dict[str, Json]) -> int:
+    value = fields.get("n")
+    return 1 if value is None else values.whole("n", value, Range(1, MAX_N))
 
 
 def _read_include_reasoning(fields: dict[str, Json], is_chat: bool) -> bool:

@@ -78,15 +78,13 @@ _WITHOUT_EFFECT = (
     *("stream_options", "timeout", "user"),
 )
 
-_SEVERAL = "write the line several times, each with its own id and seed"
-
 _REFUSED: dict[str, Refused] = {
     "add_generation_prompt": Refused((True,)),
     "add_special_tokens": Refused(),
     "allowed_token_ids": Refused(),
     "audio": Refused(),
     "bad_words": Refused(([],)),
-    "best_of": Refused((1,), _SEVERAL),
+    "best_of": Refused((1,), "ask for `n` completions and choose among them"),
     "chat_template": Refused(),
     "continue_final_message": Refused((False,)),
     "documents": Refused(([],)),
@@ -103,7 +101,6 @@ _REFUSED: dict[str, Refused] = {
     "logprobs": Refused((False,)),
     "modalities": Refused((["text"],)),
     "moderation": Refused(),
-    "n": Refused((1,), _SEVERAL),
     "prediction": Refused(),
     "prompt_logprobs": Refused(),
     "response_format": Refused(({"type": "text"},)),
@@ -136,6 +133,7 @@ RESPONSES_FIELDS: Mapping[str, Setting | WithoutEffect | Refused] = {
     "conversation": Refused((), "put the earlier messages into `input`"),
     "include": Refused(([],)),
     "max_tool_calls": Refused(),
+    "n": Refused((1,), "write the line several times, each with its own id and seed"),
     "previous_response_id": Refused((), "put the earlier messages into `input`"),
     "prompt": Refused(),
     "truncation": Refused(("disabled",)),

@@ -20,12 +20,12 @@ from jobs.files.formats.messages import read_messages
 from jobs.records.prompt import Endpoint, Prompt
 
 _OWN = frozenset(
-    {"id", "prompt", "messages", "model", "return_token_ids", "include_reasoning", "extra_body", *TEMPLATE_KEYS}
+    {"id", "prompt", "messages", "model", "n", "return_token_ids", "include_reasoning", "extra_body", *TEMPLATE_KEYS}
 )
 _NO_COLUMNS = _OWN | {key for key, known in FIELDS.items() if type(known) is not WithoutEffect}
 _PROMPT_WORDS = ("prompt", "question", "instruction", "text", "query", "input", "task")  # likeliest names first
 KEYS = (
-    *("id", "prompt", "messages", *SETTING_KEYS, "return_token_ids", "include_reasoning"),
+    *("id", "prompt", "messages", *SETTING_KEYS, "n", "return_token_ids", "include_reasoning"),
     *("chat_template_kwargs", "enable_thinking"),
 )
 

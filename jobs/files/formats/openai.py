@@ -7,6 +7,8 @@ the API that is not supported is accepted only with a value that has no effect. 
 
 from __future__ import annotations
 
+from msgspec import structs
+
 from jobs.files.formats import responses
 from jobs.files.formats.features.thinking import TEMPLATE_KEYS
 from jobs.files.formats.fields import (
@@ -14,13 +16,14 @@ from jobs.files.formats.fields import (
     Notes,
     make_prompt,
     read_id,
+    read_prompt,
     read_settings,
     with_extra_body,
 )
 from jobs.files.formats.json_line import Json, LineInvalid, shown
 from jobs.files.formats.known_fields import FIELDS, RESPONSES_FIELDS, SETTING_KEYS, misspelled_key, unknown_key
 from jobs.files.formats.messages import read_messages
-from jobs.records.prompt import Endpoint, Prompt
+from jobs.records.prompt import MAX_CHOICES, Endpoint, Prompt
 
 KEYS = ("custom_id", "method", "url", "body")
 _ENDPOINTS: dict[str, Endpoint] = {
@@ -30,13 +33,13 @@ _ENDPOINTS: dict[str, Endpoint] = {
 }
 _NAMES = f"{', '.join([*_ENDPOINTS][:-1])} or {[*_ENDPOINTS][-1]}"
 _OWN: dict[Endpoint, frozenset[str]] = {
-    "chat": frozenset({"messages", "model", "return_token_ids", "include_reasoning", *TEMPLATE_KEYS}),
-    "completions": frozenset({"prompt", "model", "return_token_ids"}),
+    "chat": frozenset({"messages", "model", "n", "return_token_ids", "include_reasoning", *TEMPLATE_KEYS}),
+    "completions": frozenset({"prompt", "model", "n", "return_token_ids"}),
     "responses": responses.OWN,
 }
 _KNOWN: dict[Endpoint, tuple[str, ...]] = {
-    "chat": ("messages", "model", *SETTING_KEYS, "return_token_ids", "include_reasoning", *TEMPLATE_KEYS),
-    "completions": ("prompt", "model", *SETTING_KEYS, "return_token_ids"),
+    "chat": ("messages", "model", *SETTING_KEYS, "n", "return_token_ids", "include_reasoning", *TEMPLATE_KEYS),
+    "completions": ("prompt", "model", *SETTING_KEYS, "n", "return_token_ids"),
     "responses": ("input", "instructions", "model", "text", "reasoning", *SETTING_KEYS, "return_token_ids"),
 }
 
@@ -84,8 +87,9 @@ class OpenAIFormat:
         if unknown:
             faults.found += [str(unknown_key(key, _KNOWN[endpoint])) for key in unknown]
         if endpoint == "completions":
-            prompt = faults.catch(_only_prompt, body.get("prompt"), default=None)
-            return make_prompt(body, place, endpoint, said, faults, prompt)
+            first, more = faults.catch(_several_prompts, body.get("prompt"), default=(None, ()))
+            prompt = make_prompt(body, place, endpoint, said, faults, first)
+            return prompt if prompt is None or not more else faults.catch(_with_more, prompt, more, default=None)
         if endpoint == "responses":
             messages = responses.read_responses_messages(body, faults, self._notes.ignored)
             body = faults.catch(responses.template_fields, body, default=body)
@@ -128,12 +132,27 @@ def _endpoint(url: str) -> Endpoint | None:
     return endpoint
 
 
-def _only_prompt(value: Json) -> Json:
-    """Return the prompt of a `prompt` key. A list of one prompt is accepted; several prompts raise `LineInvalid`."""
+def _several_prompts(value: Json) -> tuple[Json, list[Json]]:
+    """Return the first prompt of a `prompt` key, and the others if it is a list of prompts. Raises `LineInvalid`."""
     if value is None:
         raise LineInvalid("`prompt` is missing; it must be a string or a list of token ids")
     if type(value) is not list or not value or type(value[0]) not in (str, list):
-        return value
-    if len(value) > 1:
-        raise LineInvalid(f"`prompt` is {shown(value)} prompts; several prompts on a line are not supported")
-    return value[0]
+        return value, []
+    if len(value) > MAX_CHOICES:
+        raise LineInvalid(f"`prompt` has {len(value):,} prompts; at most {MAX_CHOICES:,} are allowed")
+    return value[0], value[1:]
+
+
+def _with_more(prompt: Prompt, more: list[Json]) -> Prompt:
+    """Return a line with further prompts. Raises `LineInvalid`."""
+    read = []
+    for place, value in enumerate(more, start=1):
+        if value is None:
+            raise LineInvalid(f"`prompt[{place}]` is null; it must be a string or a list of token ids")
+        text, token_ids = read_prompt(value)
+        read.append(text if text is not None else token_ids or ())
+    if prompt.n * (1 + len(read)) > MAX_CHOICES:
+        raise LineInvalid(
+            f"`n` is {prompt.n} for {1 + len(read):,} prompts; at most {MAX_CHOICES:,} completions per line are allowed"
+        )
+    return structs.replace(prompt, more_prompts=tuple(read))

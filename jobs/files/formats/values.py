@@ -10,16 +10,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from jobs.files.formats.json_line import Json, LineInvalid, shown
-from jobs.records.sampling import NOTHING_SAID, RANGES, SamplingSettings
+from jobs.records.sampling import NOTHING_SAID, RANGES, Range, SamplingSettings
 
 MAX_TOKEN_ID = 2**31 - 1  # limit for every model; a model card sets a lower one
 
 
 def integer(key: str, value: Json, setting: str | None = None) -> int:
     """Read a whole number in the range of `setting`, which is `key` by default."""
-    allowed = RANGES[setting or key]
-    whole = type(value) is int or (type(value) is float and value.is_integer())
-    if not whole or value not in allowed:
+    return whole(key, value, RANGES[setting or key])
+
+
+def whole(key: str, value: Json, allowed: Range) -> int:
+    """Read a whole number in a range."""
+    is_whole = type(value) is int or (type(value) is float and value.is_integer())
+    if not is_whole or value not in allowed:
         raise LineInvalid(f"`{key}` is {shown(value)}; it must be a whole number {allowed}")
     return int(value)
 

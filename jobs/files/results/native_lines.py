@@ -8,7 +8,7 @@ import msgspec
 
 from jobs.files.results.kept_columns import NO_INPUT, LineInput
 from jobs.files.results.reasoning import ReasoningField, reasoning_keys
-from jobs.records.completion import Completion
+from jobs.records.completion import Choice, Completion
 from jobs.records.prompt import NO_COLUMNS
 
 _encode = msgspec.json.Encoder().encode
@@ -20,19 +20,21 @@ def native_fields(
     """Return the fields of a result, without the line's columns.
 
     It has `token_ids` only if the line requested them, and `line` only for a bad line without its own id. `source` has
-    the line's file, if the job was made of several files. `reasoning` names the field of the thought, which only
-    completions with a thought have.
+    the line's file, if the job was made of several files. `choices` has all completions of a line that asks for
+    several. `reasoning` names the field of the thought, which only completions with a thought have.
     """
     result: dict[str, Any] = {
         "id": completion.id if completion.line is None else None,
         "completion": completion.text,
-        **reasoning_keys(completion, reasoning),
+        **reasoning_keys(completion.reasoning, reasoning),
         "finish_reason": completion.finish_reason,
         "usage": completion.usage,
         "error": completion.error,
     }
     if completion.token_ids is not None:
         result["token_ids"] = completion.token_ids
+    if completion.more_choices:
+        result["choices"] = [_choice(choice, place, reasoning) for place, choice in enumerate(completion.choices)]
     if completion.line is not None:
         result["line"] = completion.line
     if kept.source is not None:
@@ -48,3 +50,12 @@ def native_line(
     if kept.columns != NO_COLUMNS:
         result["input"] = kept.columns
     return _encode(result) + b"\n"
+
+
+def _choice(choice: Choice, place: int, reasoning: ReasoningField) -> dict[str, Any]:
+    """Return one of several completions of a line, with the keys of a result."""
+    keys = {"index": place, "completion": choice.text, **reasoning_keys(choice.reasoning, reasoning)}
+    result: dict[str, Any] = keys | {"finish_reason": choice.finish_reason}
+    if choice.token_ids is not None:
+        result["token_ids"] = choice.token_ids
+    return result

@@ -14,7 +14,7 @@ import msgspec
 from jobs.files.results.kept_columns import NO_INPUT, LineInput
 from jobs.files.results.reasoning import ReasoningField, reasoning_keys
 from jobs.files.results.response_objects import response_object
-from jobs.records.completion import Completion, ErrorCode, LineError
+from jobs.records.completion import Choice, Completion, ErrorCode, LineError
 from jobs.records.job import Job
 from jobs.records.prompt import NO_COLUMNS
 
@@ -78,23 +78,28 @@ def _body(completion: Completion, job: Job, key: str, reasoning: ReasoningField)
     if completion.endpoint == "responses":
         return response_object(completion, job.spec.model, key, shows_reasoning=bool(reasoning.names))
     chat = completion.endpoint != "completions"
-    choice: dict[str, Any] = {"index": 0, "logprobs": None, "finish_reason": completion.finish_reason}
-    if chat:
-        content = completion.text if completion.has_answer else None
-        choice["message"] = {"role": "assistant", "content": content, "refusal": None}
-        choice["message"] |= reasoning_keys(completion, reasoning)
-    else:
-        choice["text"] = completion.text
-    if completion.token_ids is not None:
-        choice["token_ids"] = completion.token_ids
+    choices = [_choice(choice, place, chat, reasoning) for place, choice in enumerate(completion.choices)]
     return {
         "id": f"{'chatcmpl' if chat else 'cmpl'}-{key}",
         "object": "chat.completion" if chat else "text_completion",
         "created": int(completion.finished_at),
         "model": job.spec.model,
-        "choices": [choice],
+        "choices": choices,
         "usage": _usage(completion),
     }
+
+
+def _choice(choice: Choice, place: int, chat: bool, reasoning: ReasoningField) -> dict[str, Any]:
+    result: dict[str, Any] = {"index": place, "logprobs": None, "finish_reason": choice.finish_reason}
+    if chat:
+        content = None if choice.ended_in_thought else choice.text
+        result["message"] = {"role": "assistant", "content": content, "refusal": None}
+        result["message"] |= reasoning_keys(choice.reasoning, reasoning)
+    else:
+        result["text"] = choice.text
+    if choice.token_ids is not None:
+        result["token_ids"] = choice.token_ids
+    return result
 
 
 def _usage(completion: Completion) -> dict[str, Any] | None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from jobs.records.completion import Completion
-
 
 class ReasoningField(StrEnum):
     """Names under which results have the text of a thought. Clients differ in the name that they read."""
@@ -23,7 +21,6 @@ class ReasoningField(StrEnum):
         return () if self is ReasoningField.NONE else (self.value,)
 
 
-def reasoning_keys(completion: Completion, field: ReasoningField) -> dict[str, str]:
-    """Return the keys for the text of a completion's thought. Empty if there is no such text."""
-    text = completion.reasoning
+def reasoning_keys(text: str | None, field: ReasoningField) -> dict[str, str]:
+    """Return the keys for the text of a thought. Empty if there is no such text."""
     return {} if text is None else dict.fromkeys(field.names, text)

@@ -23,8 +23,8 @@ def response_object(completion: Completion, model: str, key: str, shows_reasonin
     status = "completed" if complete else "incomplete"
     output: list[dict[str, Any]] = []
     if completion.reasoning is not None and shows_reasoning:
-        output.append(_thought(completion.reasoning, key, "completed" if completion.has_answer else status))
-    if completion.has_answer:
+        output.append(_thought(completion.reasoning, key, status if completion.ended_in_thought else "completed"))
+    if not completion.ended_in_thought:
         output.append(_message(completion, key, status))
     if completion.token_ids is not None and output:
         output[-1]["token_ids"] = completion.token_ids

@@ -89,7 +89,7 @@ def prepare_beside_good_lines(preparation: Preparation, line: dict[str, Any]) ->
 
 def check(prepared: Prepared) -> None:
     """Each line is in one part; good ones run; whatever is refused can be stored; what runs, the engine can run."""
-    ran = {prompt.id: request for prompt, request in prepared.runnable}
+    ran = {prompt.id: request for prompt, (request,) in prepared.runnable}
     refused = {completion.id: completion for completion in prepared.refused}
     assert ran.keys() | refused.keys() == {"before", "nasty", "after"}
     assert not ran.keys() & refused.keys()
@@ -124,7 +124,7 @@ def test_a_special_token_spelled_in_a_message_is_text_and_in_a_raw_prompt_is_tha
 ) -> None:
     end = 256
     spelled = "a<|endoftext|>b"
-    chat = prepare_beside_good_lines(preparation, _chat(spelled)).runnable[1][1].token_ids
-    raw = prepare_beside_good_lines(preparation, {"text": spelled}).runnable[1][1].token_ids
+    chat = prepare_beside_good_lines(preparation, _chat(spelled)).runnable[1][1][0].token_ids
+    raw = prepare_beside_good_lines(preparation, {"text": spelled}).runnable[1][1][0].token_ids
     assert chat.count(end) == 1  # the template's own
     assert raw.count(end) == 1 and len(raw) == 3

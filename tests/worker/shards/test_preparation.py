@@ -49,7 +49,7 @@ def test_all_texts_are_tokenised_in_one_call() -> None:
     job = NewJob("j", "fake", "native", SamplingSettings(), 5, num_lines=3, shard_size=3, source="f", created_at=0.0)
     prompts = [Prompt(index, str(index), text="abc"[: index + 1]) for index in range(3)]
     prepared = Preparation(tokenizer, CARD).prepare(prompts, job, group="g", on_token=lambda _: None)
-    assert [request.token_ids for _, request in prepared.runnable] == [(97,), (97, 98), (97, 98, 99)]
+    assert [request.token_ids for _, (request,) in prepared.runnable] == [(97,), (97, 98), (97, 98, 99)]
     assert tokenizer.calls == 1
 
 
@@ -57,7 +57,7 @@ def test_token_ids_are_fed_as_they_are_and_messages_go_through_the_template() ->
     prepared = prepare(
         Prompt(0, "a", token_ids=(5, 6, 7)), Prompt(1, "b", messages=({"role": "user", "content": "hi"},))
     )
-    assert [request.token_ids for _, request in prepared.runnable] == [(5, 6, 7), tuple(map(ord, "<user>hi"))]
+    assert [request.token_ids for _, (request,) in prepared.runnable] == [(5, 6, 7), tuple(map(ord, "<user>hi"))]
 
 
 def test_a_line_wins_over_its_job_and_the_job_over_the_model() -> None:
@@ -65,14 +65,14 @@ def test_a_line_wins_over_its_job_and_the_job_over_the_model() -> None:
         Prompt(0, "a", text="ab", settings=SamplingSettings(temperature=0.1, top_p=0.3)),
         defaults=SamplingSettings(temperature=0.5, top_k=0),
     )
-    params = prepared.runnable[0][1].params
+    params = prepared.runnable[0][1][0].params
     assert (params.temperature, params.top_p) == (0.1, 0.3)  # the line's, whether its job says something or not
     assert (params.top_k, params.min_p) == (0, 0.05)  # the job's, and the model's where nobody else says anything
 
 
 def test_a_line_without_a_seed_gets_one_from_its_job_and_its_index() -> None:
     prepared = prepare(Prompt(3, "a", text="ab"), Prompt(4, "b", text="ab", settings=SamplingSettings(seed=11)))
-    assert [request.params.seed for _, request in prepared.runnable] == [line_seed(5, 3), 11]
+    assert [request.params.seed for _, (request,) in prepared.runnable] == [line_seed(5, 3), 11]
 
 
 def test_a_completion_may_use_what_the_context_leaves() -> None:
@@ -82,7 +82,7 @@ def test_a_completion_may_use_what_the_context_leaves() -> None:
         Prompt(2, "said", text="x" * 900, settings=SamplingSettings(max_tokens=7)),
         Prompt(3, "one", text="x" * 1_000),
     )
-    assert [request.params.max_tokens for _, request in prepared.runnable] == [101, 101, 7, 1]
+    assert [request.params.max_tokens for _, (request,) in prepared.runnable] == [101, 101, 7, 1]
 
 
 def test_a_prompt_too_long_for_the_model_fails_alone_with_both_numbers() -> None:
@@ -154,14 +154,14 @@ def prepare_thinking(text: str, settings: SamplingSettings = NOTHING_SAID, **kwa
     [("[", opened(True)), ("[]", None), ("x", opened(False))],
 )
 def test_a_request_knows_what_its_prompt_says_about_thinking(text: str, thinking: Thinking | None) -> None:
-    ((_, request),) = prepare_thinking(text).runnable
+    ((_, (request,)),) = prepare_thinking(text).runnable
     assert request.thinking == thinking
 
 
 def test_a_raw_prompt_does_not_think() -> None:
     job = NewJob("j", "fake", "native", NOTHING_SAID, seed=5, num_lines=9, shard_size=9, source="f", created_at=0.0)
     preparation = Preparation(FakeTokenizer(), CARD, THINKS)
-    ((_, request),) = preparation.prepare([Prompt(0, "a", text="[")], job, group="g", on_token=print).runnable
+    ((_, (request,)),) = preparation.prepare([Prompt(0, "a", text="[")], job, group="g", on_token=print).runnable
     assert request.thinking is None
 
 
