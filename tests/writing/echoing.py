@@ -48,10 +48,15 @@ class EchoJob:
         with PromptFile.open([str(path) for path in source], io.BytesIO(), reading) as file:
             options = SubmitOptions("demo", skip_invalid=True)
             self.job: Job = submit_file(self.store, Hints(), file, options).job
+        self._failing = failing
+        self.finish()
+
+    def finish(self) -> None:
+        """Run all lines that wait."""
         for shard in self.store.recovery.recoverable_shards("demo", 100):
             lease = self.store.work.lease(shard, WORKER, 60)
             assert lease is not None
-            lines = [_echo(prompt, prompt.id in failing) for prompt in self.store.work.pending(lease)]
+            lines = [_echo(prompt, prompt.id in self._failing) for prompt in self.store.work.pending(lease)]
             self.store.work.write(lease, lines)
             self.store.work.finish_shard(lease, shard_stats(WORKER))
         self.job = self.store.jobs.get(self.job.id)
