@@ -66,6 +66,25 @@ def test_a_decoded_row_has_the_same_bits_among_any_neighbours(threads: int, dtyp
                 assert torch.equal(out, alone[row])
 
 
+@pytest.mark.parametrize("heads", [Heads(16, 8, 128), Heads(10, 2, 64), Heads(8, 1, 128)], ids=str)
+def test_a_decoded_row_has_the_same_bits_among_rows_that_share_its_pages(threads: int, heads: Heads) -> None:
+    sequences = PagedSequences([700, *([140] * 40)], heads, torch.bfloat16)
+    whole = sequences.tables[0]
+    generator = torch.Generator().manual_seed(1)
+    for row in range(1, 41):  # the first pages are those of the long sequence, and each length is another one
+        shared = int(torch.randint(0, 10, (), generator=generator))
+        own = sequences.tables[row]
+        sequences.tables[row] = torch.cat([whole[:shared], own])
+        sequences.lengths[row] = int(torch.randint(1, 64 * (shared + len(own)) + 1, (), generator=generator))
+    torch.set_num_threads(1)
+    alone = [sequences.decode([row])[0] for row in range(41)]
+    torch.set_num_threads(threads)
+    in_order = sorted(range(41), key=lambda row: len(sequences.tables[row]))
+    for rows in (list(range(41)), in_order, in_order[::-1], [7, 7, 7, 0, 0]):
+        for out, row in zip(sequences.decode(rows), rows, strict=True):
+            assert torch.equal(out, alone[row]), row
+
+
 @pytest.mark.parametrize("dim", [24, 64, 128])
 def test_a_decoded_value_between_two_bfloat16_values_becomes_the_even_one(dim: int) -> None:
     step = 2.0**-7  # from 1 to the next bfloat16 value
