@@ -68,7 +68,8 @@ class StepsAndReads:
 
 def measure(options: argparse.Namespace) -> list[Step]:
     """Return the steps of one request. The first steps are still cold."""
-    config = replace(engine_config(Settings(quantize=options.quantize)), threads=options.threads)
+    settings = Settings(quantize=options.quantize, prefix_caching=False, speculate=False)
+    config = replace(engine_config(settings), threads=options.threads)
     loaded = load_engine(options.model, config, log=lambda line: print(line, file=sys.stderr))
     watched = StepsAndReads(on_a_short_thread(lambda: fastest_read(READ_BYTES // PART)))
     prompt = torch.randint(loaded.tokenizer.vocab_size, (PROMPT,)).tolist()

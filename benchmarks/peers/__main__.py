@@ -63,6 +63,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--requests", type=int, default=64, help="of the batch (default: 64)")
     parser.add_argument("--seeds", type=_numbers, default=(1, 2), help="of further batches (default: 1,2)")
     parser.add_argument("--large", type=int, default=256, help="requests of the large batch (default: 256)")
+    parser.add_argument("--shared-requests", type=int, default=128, help="with prompts that begin alike")
     parser.add_argument("--lines", type=_numbers, default=(1, 2, 4, 8, 16, 32, 128), help="of the first curve")
     parser.add_argument("--batch-sizes", type=_numbers, default=(1, 2, 4, 8, 16, 32, 64), help="of the second curve")
     return parser.parse_args()
@@ -89,6 +90,7 @@ def _measure(options: argparse.Namespace) -> None:
         large_requests=options.large,
         lines=options.lines,
         batch_sizes=options.batch_sizes,
+        shared_requests=options.shared_requests,
     )
     logs = options.environments / "logs"
     logs.mkdir(parents=True, exist_ok=True)

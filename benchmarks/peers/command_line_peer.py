@@ -50,6 +50,7 @@ def job_statistics(task: Task, options: argparse.Namespace, scratch: Path) -> di
     write_prompts(task, prompts)
     command = [sys.executable, "-m", "cli.main", "run", str(prompts), "-o", str(results), "--stats", str(statistics)]
     settings = ["--model", str(options.model), "--threads", str(options.threads), "--quantize", options.quantize]
+    settings += ["--no-speculate", "--prefix-caching" if task.shares else "--no-prefix-caching"]
     subprocess.run([*command, *settings, "--state-dir", str(scratch / "state"), "--quiet"], check=True)
     check_results(task, results)
     figures: dict[str, Any] = json.loads(statistics.read_text(encoding="utf-8"))

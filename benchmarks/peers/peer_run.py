@@ -53,6 +53,9 @@ class PeerRun:
     def measure(self, generate: Generate, version: str, prepare: Prepare = lambda _: None) -> None:
         """Run and time every task. The first task of each kind also runs once untimed, as a warm-up.
 
+        If prompts begin alike, the warm-up has other tokens, so that a prefix cache knows nothing of the task. The
+        task's primer then runs untimed, too.
+
         Args:
             generate: Decodes a task greedily, past any end of text, and returns the new ids of each prompt.
             version: Name and version of the measured system.
@@ -63,13 +66,24 @@ class PeerRun:
             prepare(task)
             if task.kind not in warm:
                 limit = self.warm_up_requests
-                generate(Task(task.kind, task.seed, task.prompts[:limit], task.lengths[:limit]))
+                prompts = [self._other_tokens(prompt) if task.shares else prompt for prompt in task.prompts[:limit]]
+                generate(Task(task.kind, task.seed, prompts, task.lengths[:limit]))
                 warm.add(task.kind)
+            if task.primer:
+                generate(Task(task.kind, task.seed, [task.primer], [1]))
             started_at = time.perf_counter()
             ids = generate(task)
             seconds = time.perf_counter() - started_at
             check_ids(task, ids, self.vocab_size)
             self.record(task, seconds, version)
+
+    @property
+    def shares(self) -> bool:
+        """True if all prompts of a task begin alike, so that the prefix cache has to be on. No run has both kinds."""
+        return all(task.shares for task in self.tasks)
+
+    def _other_tokens(self, prompt: list[int]) -> list[int]:
+        return [(token + 1) % self.vocab_size for token in prompt]
 
     def record(self, task: Task, seconds: float, version: str, **more: Any) -> None:  # noqa: ANN401  # JSON
         """Write a measurement as one line."""

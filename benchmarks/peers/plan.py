@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.peers import workloads
 from benchmarks.peers.systems import Measure, System
-from benchmarks.peers.task import Task
+from benchmarks.peers.task import SHARED, Task
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Plan:
     large_requests: int
     lines: tuple[int, ...]  # numbers of requests
     batch_sizes: tuple[int, ...]
+    shared_requests: int = 128  # of each workload with prompts that begin alike
 
     def tasks(self, system: System, round_number: int, vocab_size: int) -> list[Task]:
         """Return the tasks in the order in which they run. Curves are measured only in the first round."""
@@ -45,3 +46,5 @@ class Plan:
                 yield from (workloads.batch(vocab_size, requests, 0) for requests in self.lines)
             case "streams":
                 yield from (workloads.streams(vocab_size, size) for size in self.batch_sizes)
+            case "shared":
+                yield from (workloads.shared(vocab_size, kind, self.shared_requests) for kind in SHARED)

@@ -54,8 +54,7 @@ class Rounds:
                 if system.key in failures:
                     continue
                 try:
-                    tasks = self.plan.tasks(system, number, self.vocab_size)
-                    if tasks:
+                    for tasks in _by_prefix_cache(self.plan.tasks(system, number, self.vocab_size)):
                         yield from self._measure(system, tasks, done.get(system.key, 0) + number)
                 except PeerFailed as error:
                     failures[system.key] = str(error)
@@ -65,7 +64,8 @@ class Rounds:
         python = _python(system, self.environments)
         print(f"Round {number + 1}, {system.name}: {len(tasks)} tasks …", file=sys.stderr, flush=True)
         tasks_file, results = self.logs / f"{system.key}.tasks.jsonl", self.logs / f"{system.key}.results.jsonl"
-        log = self.logs / f"{system.key}.round-{number + 1}.log"
+        part = "-shared" if tasks[0].shares else ""
+        log = self.logs / f"{system.key}{part}.round-{number + 1}.log"
         write_tasks(tasks_file, tasks)
         results.unlink(missing_ok=True)
         command = [str(python), "-m", system.module, str(self.model), "--tasks", str(tasks_file)]
@@ -94,6 +94,12 @@ class Rounds:
         folder = self.environments / "converted" / f"{self.model.name}-{digest}"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+
+def _by_prefix_cache(tasks: list[Task]) -> list[list[Task]]:
+    """Part the tasks into those without and those with a prefix cache. Most systems switch it for a whole process."""
+    parts = [[task for task in tasks if task.shares == shares] for shares in (False, True)]
+    return [part for part in parts if part]
 
 
 def _python(system: System, folder: Path) -> Path:

@@ -62,6 +62,8 @@ def running_service(options: argparse.Namespace) -> Iterator[Service]:
             "model": str(options.model),
             "threads": str(options.threads),
             "quantize": options.quantize,
+            "prefix_caching": "false",
+            "speculate": "false",
         }
         with WorkerUnderTest(settings, Path(name) / "worker.log") as worker:
             worker.wait_until(connect(server.url), "idle", timeout_seconds=START_SECONDS)

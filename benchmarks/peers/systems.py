@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 # What can be measured: the lone prompt; the long prompt; the batch workload; the same with other seeds; with four times
-# the requests; with other numbers of requests; equal short prompts at several batch sizes.
-Measure = Literal["one_stream", "prefill", "batch", "seeds", "large", "lines", "streams"]
+# the requests; with other numbers of requests; equal short prompts at several batch sizes; prompts that begin alike.
+Measure = Literal["one_stream", "prefill", "batch", "seeds", "large", "lines", "streams", "shared"]
 
 BASIC: tuple[Measure, ...] = ("one_stream", "prefill", "batch")
-EVERYTHING: tuple[Measure, ...] = (*BASIC, "seeds", "large", "lines", "streams")
+EVERYTHING: tuple[Measure, ...] = (*BASIC, "seeds", "large", "lines", "streams", "shared")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def _systems() -> list[System]:
             "qwen-batch run",
             "benchmarks.peers.command_line_peer",
             None,
-            measures=("batch", "seeds", "large", "lines"),
+            measures=("batch", "seeds", "large", "lines", "shared"),
         ),
         System("openvino", "OpenVINO GenAI", *_OPENVINO, measures=EVERYTHING),
         System(
@@ -55,7 +55,7 @@ def _systems() -> list[System]:
             "qwen-batch, engine alone",
             "benchmarks.peers.engine_peer",
             None,
-            measures=(*BASIC, "large", "streams"),
+            measures=(*BASIC, "large", "streams", "shared"),
         ),
         System(
             "service",
@@ -69,10 +69,10 @@ def _systems() -> list[System]:
             "OpenVINO GenAI, bf16 cache",
             *_OPENVINO,
             _BF16_CACHE,
-            measures=(*BASIC, "seeds", "large"),
+            measures=(*BASIC, "seeds", "large", "shared"),
         ),
         System("llamacpp", "llama.cpp", *_LLAMACPP),
-        System("vllm", "vLLM for CPUs", "benchmarks.peers.vllm_peer", "vllm"),
+        System("vllm", "vLLM for CPUs", "benchmarks.peers.vllm_peer", "vllm", measures=(*BASIC, "shared")),
         # A padded batch does the same work whatever is in it: a few requests warm it up.
         System(
             "transformers",

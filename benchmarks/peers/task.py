@@ -6,11 +6,12 @@ Standard library only: this file also runs in the peers' own environments.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["one_stream", "prefill", "batch", "streams"]
+Kind = Literal["one_stream", "prefill", "batch", "streams", "shared", "shared_long"]
+SHARED: tuple[Kind, ...] = ("shared", "shared_long")  # prompts that begin alike; prefix caches are on only for these
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,12 @@ class Task:
     seed: int
     prompts: list[list[int]]  # token ids
     lengths: list[int]  # new tokens of each prompt
+    primer: list[int] = field(default_factory=list)  # prompt to answer before, untimed, which fills a prefix cache
+
+    @property
+    def shares(self) -> bool:
+        """True if the prompts begin alike, so that a prefix cache helps."""
+        return self.kind in SHARED
 
     @property
     def requests(self) -> int:

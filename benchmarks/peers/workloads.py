@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 
-from benchmarks.peers.task import Task
+from benchmarks.peers.task import Kind, Task
 from cli.offline.batch_throughput import random_workload
 
 STREAM_PROMPT_TOKENS = 8
 STREAM_OUTPUT_TOKENS = 64
 PREFILL_TOKENS = 1024
+SHARED_TOKENS: dict[Kind, int] = {"shared": 600, "shared_long": 4000}
 
 
 def one_stream(vocab_size: int) -> Task:
@@ -33,6 +34,21 @@ def batch(vocab_size: int, requests: int, seed: int) -> Task:
     """Return the batch workload: prompts of 32 to 256 tokens, with 32 to 192 tokens out."""
     pairs = random_workload(requests, vocab_size, seed)
     return Task("batch", seed, [prompt for prompt, _ in pairs], [length for _, length in pairs])
+
+
+def shared(vocab_size: int, kind: Kind, requests: int) -> Task:
+    """Return prompts that begin with the same tokens, with 20 to 80 tokens of their own and 8 to 24 tokens out.
+
+    The primer has the same beginning. It stands for the requests that a service answered before.
+    """
+    luck = random.Random(kind)
+    own = [luck.randint(20, 80) for _ in range(requests + 1)]
+    lengths = [luck.randint(8, 24) for _ in range(requests)]
+    beginning = [luck.randrange(1000, 150_000) % vocab_size for _ in range(SHARED_TOKENS[kind])]
+    primer, *prompts = (
+        [*beginning, *(luck.randrange(1000, 150_000) % vocab_size for _ in range(count))] for count in own
+    )
+    return Task(kind, 0, prompts, lengths, primer)
 
 
 def _short_prompt(vocab_size: int, number: int) -> list[int]:

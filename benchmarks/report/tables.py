@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from benchmarks.peers.results import Results
 from benchmarks.peers.systems import SYSTEMS
-from benchmarks.peers.task import Kind
+from benchmarks.peers.task import SHARED, Kind
+from benchmarks.peers.workloads import SHARED_TOKENS
 from benchmarks.report.limits import limit_of
 from benchmarks.report.markdown import markdown_table
 from benchmarks.report.medians import ROUNDS_TO_QUOTE, Case, Figure, figures, ratio, systems_of
@@ -39,6 +40,7 @@ def page(results: Results, plots: list[str]) -> str:
         "8-bit weights. The limit is what memory bandwidth and matrix speed allow with bfloat16 weights. "
         f"An asterisk marks figures of fewer than {ROUNDS_TO_QUOTE} rounds, too few to be quoted.",
         *_batches(results, found),
+        *_shared(found),
         *(f"![{name.removesuffix('.png')}]({name})" for name in plots),
         "## Versions",
         *_versions(results),
@@ -124,6 +126,22 @@ def _batches(results: Results, found: dict[Case, Figure]) -> Iterator[str]:
         heads = ["requests", "seed", *(_name(key) for key in systems), "limit", "share that `run` reaches"]
         yield "## Batches of other sizes and seeds"
         yield markdown_table(heads, rows)
+
+
+def _shared(found: dict[Case, Figure]) -> Iterator[str]:
+    """Return the table of prompts that begin alike, for the systems that ran them."""
+    cases = sorted({(case.kind, case.requests) for case in found if case.kind in SHARED})
+    rows = []
+    for key in systems_of(found):
+        figures_of = [found.get(Case(key, kind, requests, 0)) for kind, requests in cases]
+        if any(figures_of):
+            ours = [found.get(Case("run", kind, requests, 0)) for kind, requests in cases]
+            pairs = zip(ours, figures_of, strict=True)
+            rows.append([_name(key), *(_batch_cell(mine, theirs, key) for mine, theirs in pairs)])
+    if rows:
+        heads = [f"{SHARED_TOKENS[kind]:,} shared tokens, {requests} requests" for kind, requests in cases]
+        yield "## Prompts that begin alike"
+        yield markdown_table(["", *heads], rows)
 
 
 def _batch_cell(ours: Figure | None, theirs: Figure | None, key: str) -> str:

@@ -38,6 +38,13 @@ def test_the_limit_follows_from_the_machine_that_was_measured() -> None:
     assert row_of(text, "64") == ["64", "0", "10.0", "11", "90%"]
 
 
+def test_prompts_that_begin_alike_have_a_table_of_their_own() -> None:
+    cases = [measurement(key, seconds, kind="shared", requests=8) for key, seconds in (("run", 1), ("vllm", 4))]
+    text = page(session(*(each for case in cases for each in thrice(case))), [])
+    assert "| 600 shared tokens, 8 requests |" in text
+    assert row_of(text, "vLLM for CPUs") == ["vLLM for CPUs", "25.0 (4.00)"]
+
+
 def test_a_busy_machine_or_too_few_rounds_are_said_in_bold() -> None:
     assert "**" not in page(session(*thrice(measurement("run", 1))), [])
     disturbed = msgspec.structs.replace(measurement("run", 1), others_share=0.4)

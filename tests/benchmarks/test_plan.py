@@ -29,7 +29,7 @@ def test_the_batch_workload_has_the_documented_size() -> None:
 
 
 def test_fewer_requests_are_the_first_ones_of_more() -> None:
-    batches = [task for task in PLAN.tasks(SYSTEMS["run"], 0, 150_000) if task.seed == 0]
+    batches = [task for task in PLAN.tasks(SYSTEMS["run"], 0, 150_000) if task.kind == "batch" and task.seed == 0]
     largest = max(batches, key=lambda task: task.requests)
     assert {task.requests for task in batches} == {1, 8, 64, 256}
     for task in batches:
@@ -39,7 +39,19 @@ def test_fewer_requests_are_the_first_ones_of_more() -> None:
 
 def test_curves_are_drawn_from_the_first_round_alone() -> None:
     sizes = [[task.requests for task in PLAN.tasks(SYSTEMS["run"], number, 150_000)] for number in (0, 1)]
-    assert sizes == [[64, 64, 64, 256, 1, 8], [64, 64, 64, 256]]
+    assert sizes == [[64, 64, 64, 256, 1, 8, 128, 128], [64, 64, 64, 256, 128, 128]]
+
+
+def test_prompts_that_begin_alike_differ_after_their_beginning() -> None:
+    for system in ("run", "openvino", "vllm"):
+        short, long = (task for task in PLAN.tasks(SYSTEMS[system], 1, 150_000) if task.shares)
+        for task, shared in ((short, 600), (long, 4000)):
+            assert task.requests == 128
+            prompts = [task.primer, *task.prompts]
+            assert len({tuple(prompt[:shared]) for prompt in prompts}) == 1
+            assert len({prompt[shared] for prompt in prompts}) > 100
+            assert {20 <= len(prompt) - shared <= 80 for prompt in prompts} == {True}
+            assert {8 <= length <= 24 for length in task.lengths} == {True}
 
 
 def test_all_systems_get_the_same_requests() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,20 @@ def test_every_system_runs_once_a_round_and_every_second_round_goes_backwards(
     assert [(each.round, each.system) for each in found] == [(0, "a"), (0, "b"), (1, "b"), (1, "a")]
     assert {each.output_tokens for each in found} == {64}
     assert failures == {}
+
+
+def test_prompts_that_begin_alike_run_in_a_process_with_a_prefix_cache_and_after_a_primer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = PEER.replace("lambda task:", "lambda task: print(run.shares, task.kind, len(task.prompts)) or")
+    plan = replace(PLAN, measures=("one_stream", "shared"), repeat=1, shared_requests=2)
+    both = replace(system("a"), measures=("one_stream", "shared"))
+    found = list(replace(rounds_of(tmp_path, peer, monkeypatch), plan=plan).run([both], {}, {}))
+    assert [each.kind for each in found] == ["one_stream", "shared", "shared_long"]
+    log = (tmp_path / "a-shared.round-1.log").read_text().splitlines()
+    assert [line for line in log if line.startswith("True shared ")] == [
+        *("True shared 2", "True shared 1", "True shared 2"),  # warm-up, primer, and what is timed
+    ]
 
 
 def test_rounds_that_are_added_go_on_from_those_that_a_system_has(
