@@ -20,6 +20,7 @@ class Request:
     group: str = ""  # statistics are kept per group, for example per shard: `Engine.take_group_stats`
     flow: str = ""  # flows share the engine fairly; the lines of one job are one flow
     on_token: Callable[[int], None] | None = None  # called on the engine thread for each new token; must be quick
+    barred_sequences: tuple[tuple[int, ...], ...] = ()  # the last token of each never follows the others
     thinking: Thinking | None = None  # None: nothing in the completion is a thought
 
 
@@ -36,6 +37,7 @@ class RequestOutput:
     finished_at: float
     reasoning: str | None = None  # text of the thought without its tags; None if the model did not think
     num_reasoning_tokens: int = 0  # tokens of the thought, including its tags
+    stop_reason: str | int | None = None  # stop string or stop token that ended the sequence; None for eos and length
 
 
 class RequestInvalid(ValueError):

@@ -94,26 +94,33 @@ class GatedRunner:
 
 
 class ByteTokenizer:
-    """Ids below 256 are bytes of UTF-8; the others are special tokens without a text."""
+    """Ids below 256 are bytes of UTF-8; the others are special tokens."""
 
     vocab_size = VOCAB_SIZE
 
-    def decode(self, token_ids: Items[int]) -> str:
-        return bytes(token_id for token_id in token_ids if token_id < 256).decode(errors="replace")
+    def decode(self, token_ids: Items[int], skip_special_tokens: bool = True) -> str:
+        return b"".join(_bytes_of(each, skip_special_tokens) for each in token_ids).decode(errors="replace")
 
-    def stream(self) -> ByteStream:
-        return ByteStream()
+    def stream(self, skip_special_tokens: bool = True) -> ByteStream:
+        return ByteStream(skip_special_tokens)
 
 
 class ByteStream:
     """Text as its bytes come."""
 
-    def __init__(self) -> None:
+    def __init__(self, skip_special_tokens: bool = True) -> None:
+        self._skip_special_tokens = skip_special_tokens
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def push(self, token_id: int) -> str:
-        return self._decoder.decode(bytes([token_id])) if token_id < 256 else ""
+        return self._decoder.decode(_bytes_of(token_id, self._skip_special_tokens))
 
     @property
     def is_complete(self) -> bool:
         return not self._decoder.getstate()[0]
+
+
+def _bytes_of(token_id: int, skip_special_tokens: bool) -> bytes:
+    if token_id < 256:
+        return bytes([token_id])
+    return b"" if skip_special_tokens else f"<|{token_id}|>".encode()

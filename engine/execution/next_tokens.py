@@ -63,6 +63,11 @@ class NextTokens:
         return largest
 
 
+def barred_after(generated: Items[int], sequences: Items[tuple[int, ...]]) -> frozenset[int]:
+    """Return the tokens that would complete one of the barred sequences after the generated tokens."""
+    return frozenset(last for *before, last in sequences if not before or generated[-len(before) :] == before)
+
+
 def sampling_row(sequence: Sequence, vocab_size: int, num_drafted: int = 0) -> SamplingRow:
     """Return the settings that choose the sequence's next token.
 
@@ -75,7 +80,10 @@ def sampling_row(sequence: Sequence, vocab_size: int, num_drafted: int = 0) -> S
     params = sequence.params
     split = sequence.num_prompt_tokens
     barred = sequence.stop_checker.barred_token_ids(sequence.num_generated + num_drafted)
-    if params.greedy and not params.penalised and not barred:
+    if sequence.ticket.request.barred_sequences:
+        generated = [*sequence.generated, *sequence.draft[:num_drafted]]
+        barred |= barred_after(generated, sequence.ticket.request.barred_sequences)
+    if params.greedy and not params.changes_logits and not barred:
         return _GREEDY  # one shared object: large greedy batches are built much faster
     return SamplingRow(
         temperature=params.temperature,
@@ -90,4 +98,6 @@ def sampling_row(sequence: Sequence, vocab_size: int, num_drafted: int = 0) -> S
         prompt_ids=sequence.tokens[:split] if params.penalised else (),
         output_ids=[*sequence.tokens[split:], *sequence.draft[:num_drafted]] if params.penalised else (),
         banned_ids=tuple(token_id for token_id in barred if token_id < vocab_size),
+        bias=params.logit_bias,
+        allowed_ids=params.allowed_token_ids,
     )

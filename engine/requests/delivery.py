@@ -55,6 +55,7 @@ class Delivery:
             finished_at=finished_at,
             reasoning=self._reasoning(sequence, thought),
             num_reasoning_tokens=0 if thought is None else thought.num_tokens,
+            stop_reason=sequence.stop_checker.stop_reason,
         )
 
     def _reasoning(self, sequence: Sequence, thought: Thought | None) -> str | None:
@@ -62,29 +63,31 @@ class Delivery:
         if thought is None or not thought.began:
             return None
         token_ids = thought.inside(_shown_ids(sequence))
-        text = self._decoded(token_ids).lstrip("\n")
+        text = self._decoded(token_ids, sequence.params.skip_special_tokens).lstrip("\n")
         return text.rstrip("\n") if thought.ended else text
 
     def _answer(self, sequence: Sequence, thought: Thought | None) -> str:
         """Return the text after the thought, without the stop string or stop token that ended the sequence."""
         if sequence.stop_checker.text is not None:
             return sequence.stop_checker.text
+        skips = sequence.params.skip_special_tokens
         if thought is None or not thought.began:
-            return self._decoded(_shown_ids(sequence))
-        return self._decoded(_shown_ids(sequence)[thought.num_tokens :]).lstrip("\n")
+            return self._decoded(_shown_ids(sequence), skips)
+        return self._decoded(_shown_ids(sequence)[thought.num_tokens :], skips).lstrip("\n")
 
-    def _decoded(self, token_ids: Items[int]) -> str:
-        text = self._detokenizer.decode(token_ids)
+    def _decoded(self, token_ids: Items[int], skip_special_tokens: bool) -> str:
+        text = self._detokenizer.decode(token_ids, skip_special_tokens)
         if not text.endswith("\N{REPLACEMENT CHARACTER}"):
             return text
         # The last character may be incomplete: `decode` writes a replacement character for it, a stream omits it.
-        stream = self._detokenizer.stream()
+        stream = self._detokenizer.stream(skip_special_tokens)
         return "".join(stream.push(token_id) for token_id in token_ids)
 
 
 def _shown_ids(sequence: Sequence) -> Items[int]:
-    """Return the generated tokens without the eos or stop token that ended the sequence."""
-    return sequence.generated[:-1] if sequence.stop_checker.ended_by_token else sequence.generated
+    """Return the generated tokens, without an eos or stop token at the end unless the text includes stops."""
+    drops = sequence.stop_checker.ended_by_token and not sequence.params.include_stop_str_in_output
+    return sequence.generated[:-1] if drops else sequence.generated
 
 
 def fail(ticket: Ticket, error: BaseException) -> None:

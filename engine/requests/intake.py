@@ -41,10 +41,15 @@ class Intake:
             return RequestTooLong(
                 f"The prompt has {length:,} tokens; prompt and completion together may have {self._max_len:,}."
             )
-        low, high = min(request.token_ids), max(request.token_ids)
-        if low < 0 or high >= vocab_size:
-            wrong = low if low < 0 else high
-            return RequestInvalid(f"The prompt has the token id {wrong}; ids are from 0 to {vocab_size - 1:,}.")
+        named = [token_id for token_id, _ in request.params.logit_bias]
+        for name, ids in (
+            ("The prompt", request.token_ids),
+            ("`logit_bias`", named),
+            ("`allowed_token_ids`", request.params.allowed_token_ids),
+        ):
+            if ids and (min(ids) < 0 or max(ids) >= vocab_size):
+                wrong = min(ids) if min(ids) < 0 else max(ids)
+                return RequestInvalid(f"{name} has the token id {wrong}; ids are from 0 to {vocab_size - 1:,}.")
         return None
 
     def sequences(self, tickets: Items[Ticket], turn_now: int) -> list[Sequence]:
@@ -77,6 +82,7 @@ class Intake:
         if request.thinking is not None:
             thought = Thought(request.thinking, params.thinking_token_budget, self._detokenizer.stream())
         if params.stop:
-            stream = self._detokenizer.stream()
-            finder = StopStringFinder(params.stop, AnswerStream(stream, thought) if thought else stream)
+            stream = self._detokenizer.stream(params.skip_special_tokens)
+            text = AnswerStream(stream, thought) if thought else stream
+            finder = StopStringFinder(params.stop, text, params.include_stop_str_in_output)
         return StopChecker(params, self._eos_token_ids, max_new_tokens, finder, thought)

@@ -30,8 +30,8 @@ class Detokenizer(Protocol):
     def vocab_size(self) -> int:
         """Number of ids that have a text. Ids start at 0."""
 
-    def decode(self, token_ids: Items[int], /) -> str:
-        """Return the text of tokens without special tokens. The text is always valid Unicode."""
+    def decode(self, token_ids: Items[int], skip_special_tokens: bool = True, /) -> str:
+        """Return the text of tokens, with or without special tokens. The text is always valid Unicode."""
 
-    def stream(self) -> TokenStream:
+    def stream(self, skip_special_tokens: bool = True, /) -> TokenStream:
         """Return a new stream for the tokens of one sequence."""

@@ -29,9 +29,11 @@ class StopChecker:
         thought: Thought | None = None,
     ) -> None:
         ending = () if params.ignore_eos else eos_token_ids
+        self._eos_token_ids = frozenset(ending)
         self.stop_token_ids = frozenset(ending) | frozenset(params.stop_token_ids)
         self.max_new_tokens = max_new_tokens
         self.text: str | None = None  # text before the stop string that ended the sequence; None until then
+        self.stop_reason: str | int | None = None  # the stop string or stop token that ended the sequence; None for eos
         self.ended_by_token = False  # True if an eos or stop token ended the sequence; the text excludes that token
         self.thought = thought
         self._min_tokens = params.min_tokens
@@ -66,9 +68,11 @@ class StopChecker:
         may_stop = num_generated > self._min_tokens
         if may_stop and token_id in self.stop_token_ids:
             self.ended_by_token = True
+            self.stop_reason = None if token_id in self._eos_token_ids else token_id
             return FinishReason.STOP
         if self._finder is not None and not in_thought:
             self.text = self._finder.push(token_id, searching=may_stop)
             if self.text is not None:
+                self.stop_reason = self._finder.found
                 return FinishReason.STOP
         return FinishReason.LENGTH if num_generated >= self.max_new_tokens else None

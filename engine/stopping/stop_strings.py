@@ -17,10 +17,18 @@ class TokenStream(Protocol):
 
 
 class StopStringFinder:
-    """Detokenises one sequence and finds its first stop string."""
+    """Detokenises one sequence and finds its first stop string.
 
-    def __init__(self, stop: tuple[str, ...], stream: TokenStream) -> None:
+    Args:
+        stop: The stop strings.
+        stream: Decodes the sequence's tokens.
+        includes_stop: True if the text before the stop includes the stop string.
+    """
+
+    def __init__(self, stop: tuple[str, ...], stream: TokenStream, includes_stop: bool = False) -> None:
+        self.found: str | None = None  # the stop string that ended the sequence
         self._stop = stop
+        self._includes_stop = includes_stop
         self._stream = stream
         self._pieces: list[str] = []
         self._tail = ""  # the last characters before the newest piece in which a stop string can begin
@@ -50,9 +58,13 @@ class StopStringFinder:
         return None
 
     def _find(self, text: str, num_old: int) -> int | None:
-        """Return the start of the first stop string that ends after the first `num_old` characters of `text`.
+        """Find the first stop string that ends after the first `num_old` characters of `text`, and remember it.
 
-        Returns None if there is none.
+        Returns its start, or its end if the text includes it. Returns None if there is none.
         """
-        found = [text.find(stop, max(0, num_old - len(stop) + 1)) for stop in self._stop]
-        return min((start for start in found if start >= 0), default=None)
+        found = [(text.find(stop, max(0, num_old - len(stop) + 1)), stop) for stop in self._stop]
+        start, stop = min(((start, stop) for start, stop in found if start >= 0), default=(None, None))
+        self.found = stop
+        if start is None or stop is None:
+            return None
+        return start + len(stop) if self._includes_stop else start

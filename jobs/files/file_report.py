@@ -117,6 +117,10 @@ class FileReport:
         notices = [
             f"`{name}` has no effect here: {_lines(count)}." for name, count in sorted(self.notes.ignored.items())
         ]
+        if count := self.notes.biased:
+            notices.append(
+                f"`logit_bias` of {_lines(count)} counts for this model's token ids, which are not those of GPT."
+            )
         if count := self.notes.greedy_thoughts:
             notices.append(
                 f"{_lines(count)} may think at temperature 0. Qwen advises against it: thoughts may repeat without end."

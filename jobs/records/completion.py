@@ -52,6 +52,7 @@ class Choice(msgspec.Struct, frozen=True, omit_defaults=True):
     token_ids: tuple[int, ...] | None = None  # only if the line requested them
     reasoning: str | None = None  # text of the thought; None if there is none, or if the line does not want it
     ended_in_thought: bool = False  # True: there is nothing after the thought
+    stop_reason: str | int | None = None  # the stop string or the id of the stop token that ended it, if one did
 
 
 class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -74,6 +75,7 @@ class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
     line: int | None = None  # the line's `Prompt.line`
     reasoning: str | None = None  # text of the thought; None if there is none, or if the line does not want it
     ended_in_thought: bool = False  # True: there is nothing after the thought
+    stop_reason: str | int | None = None  # the stop string or the id of the stop token that ended it, if one did
     more_choices: tuple[Choice, ...] = ()  # the further completions
 
     def __post_init__(self) -> None:
@@ -85,7 +87,9 @@ class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
         """All completions of the line. Empty for an error."""
         if self.text is None or self.finish_reason is None:
             return ()
-        first = Choice(self.text, self.finish_reason, self.token_ids, self.reasoning, self.ended_in_thought)
+        first = Choice(
+            self.text, self.finish_reason, self.token_ids, self.reasoning, self.ended_in_thought, self.stop_reason
+        )
         return (first, *self.more_choices)
 
     def amounts(self) -> dict[str, int]:

@@ -35,6 +35,8 @@ class Prompt(msgspec.Struct, frozen=True, omit_defaults=True):
     columns: msgspec.Raw = NO_COLUMNS  # the line's further keys with their values, one JSON object
     more_prompts: tuple[str | tuple[int, ...], ...] = ()  # further raw prompts of the same line, texts or token ids
     n: int = 1  # completions per prompt
+    truncate_prompt_tokens: int | None = None  # max tokens of a prompt, which is cut; -1 for what fits
+    truncation_side: Literal["left", "right"] = "left"  # side of a prompt that is cut off
     include_reasoning: bool = True  # False: results leave out the text of the thought
     line: int | None = None  # the line's number in the file, from 1; only for a bad line without its own id
     source: str | None = None  # name of the line's file; only if the job was made of several files

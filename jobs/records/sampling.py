@@ -42,6 +42,11 @@ MAX_TOKENS_LIMIT = 1_000_000
 MAX_STOP_STRINGS = 16
 MAX_STOP_STRING_CHARS = 1_000
 
+MAX_BIASES = 1_024
+MAX_ALLOWED_TOKENS = 10_000
+MAX_BAD_WORDS = 100
+LOGIT_BIAS = Range(-100, 100)
+
 RANGES: dict[str, Range] = {
     "max_tokens": Range(1, MAX_TOKENS_LIMIT),
     "min_tokens": Range(0, MAX_TOKENS_LIMIT),
@@ -79,6 +84,11 @@ class SamplingSettings(msgspec.Struct, frozen=True, omit_defaults=True, forbid_u
     stop_token_ids: tuple[int, ...] | None = None
     ignore_eos: bool | None = None
     thinking_token_budget: int | None = None  # max tokens of a thought before it is ended; None for no limit
+    include_stop_str_in_output: bool | None = None  # True: the text keeps the stop string that ended it
+    skip_special_tokens: bool | None = None  # False: the text shows special tokens
+    logit_bias: tuple[tuple[int, float], ...] | None = None  # pairs of token id and what is added to its logit
+    allowed_token_ids: tuple[int, ...] | None = None  # only these are sampled
+    bad_words: tuple[str, ...] | None = None  # texts that are not completed
 
     def __post_init__(self) -> None:
         for name, allowed in RANGES.items():
@@ -88,6 +98,8 @@ class SamplingSettings(msgspec.Struct, frozen=True, omit_defaults=True, forbid_u
         _check_stop(self.stop or ())
         if any(token < 0 for token in self.stop_token_ids or ()):
             raise ValueError(f"`stop_token_ids` has a negative id: {min(self.stop_token_ids or ())}")
+        if any(bias not in LOGIT_BIAS for _, bias in self.logit_bias or ()):
+            raise ValueError(f"a value of `logit_bias` is out of range; it must be {LOGIT_BIAS}")
 
     def over(self, defaults: SamplingSettings) -> SamplingSettings:
         """Return these settings, with the value of `defaults` for each field that is None here."""
@@ -129,6 +141,10 @@ class SamplingParams:
     stop_token_ids: tuple[int, ...] = ()
     ignore_eos: bool = False
     thinking_token_budget: int | None = None
+    include_stop_str_in_output: bool = False
+    skip_special_tokens: bool = True
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    allowed_token_ids: tuple[int, ...] = ()  # empty for all tokens
 
     def __post_init__(self) -> None:
         for name, allowed in RANGES.items():
@@ -147,6 +163,11 @@ class SamplingParams:
         """True if a penalty is set, so that earlier tokens change the logits."""
         return self.presence_penalty != 0 or self.frequency_penalty != 0 or self.repetition_penalty != 1
 
+    @property
+    def changes_logits(self) -> bool:
+        """True if a penalty, a bias or a set of allowed tokens changes the logits."""
+        return self.penalised or bool(self.logit_bias) or bool(self.allowed_token_ids)
+
     @classmethod
     def resolve(cls, said: SamplingSettings, *, max_tokens: int, seed: int) -> SamplingParams:
         """Make complete settings from those of the line, the job and the model.
@@ -160,6 +181,7 @@ class SamplingParams:
         values: dict[str, Any] = {
             name: value for name in said.__struct_fields__ if (value := getattr(said, name)) is not None
         }
+        values.pop("bad_words", None)  # the engine gets their token ids (`engine.request.Request.barred_sequences`)
         values["max_tokens"] = min(values.get("max_tokens", max_tokens), max_tokens)
         values.setdefault("seed", seed)
         return cls(**values)

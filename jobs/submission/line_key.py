@@ -48,6 +48,7 @@ class LineKeys:
             (
                 (prompt.text, prompt.token_ids, prompt.more_prompts, prompt.messages, prompt.chat_template_kwargs),
                 settings,
+                (prompt.truncate_prompt_tokens, prompt.truncation_side),
                 (prompt.n, prompt.return_token_ids, prompt.include_reasoning),
                 self._seed if is_sampled else None,
             )

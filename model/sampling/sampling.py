@@ -5,7 +5,7 @@ The rule: a row's token depends only on its own logits and its own settings, and
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,6 +37,8 @@ class SamplingRow:
     prompt_ids: Collection[int] = ()  # read only for a repetition penalty; one set for all steps is fastest
     output_ids: Collection[int] = ()  # read only if a penalty is set; includes repeated tokens
     banned_ids: Collection[int] = ()  # never chosen, for example eos before min_tokens
+    allowed_ids: Collection[int] = ()  # if not empty, only these are chosen
+    bias: Collection[tuple[int, float]] = ()  # pairs of token and what is added to its logit; each token once
 
     @property
     def greedy(self) -> bool:
@@ -51,7 +53,7 @@ class SamplingRow:
     @property
     def reach(self) -> int | None:
         """Number of largest logits that can be chosen, not counting ties with the last one. None if any can."""
-        if self.penalised or self.banned_ids:
+        if self.penalised or self.allowed_ids or self.bias or self.banned_ids:
             return None
         return 1 if self.greedy else self.top_k or None
 
@@ -68,11 +70,13 @@ class SamplingBatch:
     any: DrawSettings | None  # rows with neither top_k nor top_p
     penalties: Penalties | None
     banned: tuple[torch.Tensor, torch.Tensor] | None  # rows and ids, each [b] int64
+    allowed: tuple[torch.Tensor, torch.Tensor] | None  # rows and ids, each [a] int64: all that these rows may choose
+    bias: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None  # rows and ids [c] int64, addends [c] float32
 
     @property
     def only_compares(self) -> bool:
         """True if every row is greedy and nothing changes its logits."""
-        plain = self.penalties is None and self.banned is None
+        plain = self.penalties is None and self.banned is None and self.allowed is None and self.bias is None
         return plain and self.greedy is not None and len(self.greedy) == self.num_rows
 
     @classmethod
@@ -92,21 +96,23 @@ class SamplingBatch:
             sorted=settings.get("sorted"),
             any=settings.get("any"),
             penalties=_penalties(rows, device),
-            banned=_banned(rows, device),
+            banned=_pairs(((index, token) for index, row in enumerate(rows) for token in row.banned_ids), device),
+            allowed=_pairs(((index, token) for index, row in enumerate(rows) for token in row.allowed_ids), device),
+            bias=_bias(rows, device),
         )
 
 
 def sample(logits: torch.Tensor, batch: SamplingBatch) -> torch.Tensor:
     """Choose a token for each row.
 
-    A row's filters are applied in vLLM's order: banned ids, penalties, temperature, min_p, top_k, top_p. Then one
-    uniform random number, a function of (seed, position), selects the token by the inverse CDF. A row of only -inf
-    gives token 0.
+    A row's filters are applied in vLLM's order: allowed and banned ids, bias, penalties, temperature, min_p, top_k,
+    top_p. Then one uniform random number, a function of (seed, position), selects the token by the inverse CDF. A row
+    of only -inf gives token 0.
 
     Args:
-        logits: [n, vocab] on the batch's device, finite or -inf, with vocab at most 2**19. Float32 rows with penalties
-            or banned ids are changed in place; other rows are not. An all-greedy batch is computed in the logits' own
-            type, every other batch in float32.
+        logits: [n, vocab] on the batch's device, finite or -inf, with vocab at most 2**19. Float32 rows with penalties,
+            a bias, or allowed or banned ids are changed in place; other rows are not. An all-greedy batch is computed
+            in the logits' own type, every other batch in float32.
         batch: The settings of the n rows.
 
     Returns:
@@ -114,10 +120,7 @@ def sample(logits: torch.Tensor, batch: SamplingBatch) -> torch.Tensor:
     """
     if not batch.only_compares:
         logits = logits.float()
-    if batch.banned is not None:
-        logits[batch.banned] = -torch.inf
-    if batch.penalties is not None:
-        batch.penalties.apply_(logits)
+    _change_logits_(logits, batch)
     blocked = BlockedLogits.from_logits(logits, LONG_BLOCK if batch.only_compares else BLOCK)
     chosen = torch.empty(batch.num_rows, dtype=torch.int64, device=logits.device)
     if batch.greedy is not None:
@@ -131,6 +134,19 @@ def sample(logits: torch.Tensor, batch: SamplingBatch) -> torch.Tensor:
     if batch.any is not None:
         chosen[batch.any.rows] = draw_any(blocked, batch.any)
     return chosen
+
+
+def _change_logits_(logits: torch.Tensor, batch: SamplingBatch) -> None:
+    """Apply allowed and banned ids, bias and penalties to the logits in place."""
+    if batch.allowed is not None:
+        _bar_others_(logits, batch.allowed)
+    if batch.banned is not None:
+        logits[batch.banned] = -torch.inf
+    if batch.bias is not None:
+        indices, ids, addends = batch.bias
+        logits[indices, ids] += addends
+    if batch.penalties is not None:
+        batch.penalties.apply_(logits)
 
 
 def _way_to_draw(row: SamplingRow) -> str | int:
@@ -184,9 +200,24 @@ def _penalties(rows: Sequence[SamplingRow], device: torch.device) -> Penalties |
     return Penalties.from_settings(members, settings, device)
 
 
-def _banned(rows: Sequence[SamplingRow], device: torch.device) -> tuple[torch.Tensor, torch.Tensor] | None:
-    pairs = [(index, token) for index, row in enumerate(rows) for token in row.banned_ids]
-    if not pairs:
+def _pairs(pairs: Iterable[tuple[int, int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Return rows and tokens on the device, or None if there are no pairs."""
+    found = list(pairs)
+    if not found:
         return None
-    indices, ids = on_device(pairs, torch.int64, device).T
+    indices, ids = on_device(found, torch.int64, device).T
     return indices, ids
+
+
+def _bias(rows: Sequence[SamplingRow], device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
+    pairs = _pairs(((index, token) for index, row in enumerate(rows) for token, _ in row.bias), device)
+    if pairs is None:
+        return None
+    return *pairs, on_device([addend for row in rows for _, addend in row.bias], torch.float32, device)
+
+
+def _bar_others_(logits: torch.Tensor, allowed: tuple[torch.Tensor, torch.Tensor]) -> None:
+    """Set the logits of the rows in `allowed` to -inf, except those of its tokens."""
+    kept = logits[allowed]
+    logits[allowed[0]] = -torch.inf
+    logits[allowed] = kept

@@ -16,10 +16,15 @@ from jobs.stores.packing import pack_prompts, unpack_prompts
 Decode = Callable[..., Prompt]
 Why = Callable[..., str]
 
+BIAS = {"12": 100, "7": -1.5}
 HELLO = {"role": "user", "content": "Hello"}
 EVERY_SETTING: dict[str, Any] = {
     "max_tokens": 64,
     "thinking_token_budget": 30,
+    "include_stop_str_in_output": True,
+    "skip_special_tokens": False,
+    "allowed_token_ids": [3, 4],
+    "bad_words": ["bad", "worse"],
     "min_tokens": 2,
     "temperature": 0.6,
     "top_k": 20,
@@ -58,14 +63,15 @@ def test_messages_are_kept_with_the_variables_for_their_template(decode: Decode)
 
 
 def test_every_sampling_setting_may_stand_on_a_line(decode: Decode) -> None:
-    settings = decode({"messages": [HELLO], "return_token_ids": True, **EVERY_SETTING}).settings
+    settings = decode({"messages": [HELLO], "return_token_ids": True, **EVERY_SETTING, "logit_bias": BIAS}).settings
     expected = {key: tuple(value) if isinstance(value, list) else value for key, value in EVERY_SETTING.items()}
-    assert {name: getattr(settings, name) for name in SamplingSettings.__struct_fields__} == expected
+    settings_said = {name: getattr(settings, name) for name in SamplingSettings.__struct_fields__}
+    assert settings_said == expected | {"logit_bias": ((7, -1.5), (12, 100.0))}
 
 
 def test_the_known_keys_are_the_settings_and_the_lines_own() -> None:
     own = {"id", "prompt", "messages", "return_token_ids", "chat_template_kwargs", "enable_thinking"}
-    own |= {"include_reasoning", "n"}
+    own |= {"include_reasoning", "n", "truncate_prompt_tokens", "truncation_side"}
     spellings = {"max_completion_tokens", "max_output_tokens", "max_new_tokens", "thinking_budget"}
     assert set(KEYS) == own | spellings | set(SamplingSettings.__struct_fields__)
 
@@ -176,7 +182,7 @@ def test_a_bad_line_is_told_what_is_wrong_with_it(why: Why, line: object, reason
     assert reason in why(line)
 
 
-@pytest.mark.parametrize("key", ["logprobs", "best_of", "logit_bias", "response_format", "tools"])
+@pytest.mark.parametrize("key", ["logprobs", "best_of", "repetition_detection", "response_format", "tools"])
 def test_what_comes_later_is_refused_by_name(why: Why, key: str) -> None:
     assert why({"prompt": "x", key: 5}).startswith(f"`{key}` is 5; it is not supported")
 

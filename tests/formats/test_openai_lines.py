@@ -107,7 +107,9 @@ def test_a_field_that_asks_for_nothing_is_taken(decode: Decode, key: str) -> Non
     [
         ("logprobs", True),
         ("top_logprobs", 5),
-        ("logit_bias", {"5": 1}),
+        ("length_penalty", 0.5),
+        ("use_beam_search", True),
+        ("repetition_detection", {"max_pattern_size": 5}),
         ("response_format", {"type": "json_object"}),
         ("tools", [{"type": "function"}]),
         ("tool_choice", "required"),

@@ -32,6 +32,8 @@ WORK: dict[str, tuple[Any, Any]] = {
     "include_reasoning": (True, False),
     "more_prompts": ((), ("Hi",)),
     "n": (1, 2),
+    "truncate_prompt_tokens": (None, -1),
+    "truncation_side": ("left", "right"),
     "chat_template_kwargs": ({"enable_thinking": True}, {"enable_thinking": False}),
 }
 

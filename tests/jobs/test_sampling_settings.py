@@ -25,6 +25,11 @@ SETTINGS: dict[str, tuple[Any, Any]] = {
     "stop_token_ids": ((4,), ()),
     "ignore_eos": (True, False),
     "thinking_token_budget": (100, 0),
+    "include_stop_str_in_output": (True, False),
+    "skip_special_tokens": (True, False),
+    "logit_bias": (((5, 1.0),), ()),
+    "allowed_token_ids": ((5, 6), ()),
+    "bad_words": (("bad",), ()),
 }
 ALL_SAID = SamplingSettings(**{name: value for name, (value, _) in SETTINGS.items()})
 

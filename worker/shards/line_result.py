@@ -63,6 +63,7 @@ def _completed(prompt: Prompt, computed: Sequence[RequestOutput]) -> Completion:
         latency=_latency(computed),
         reasoning=first.reasoning,
         ended_in_thought=first.ended_in_thought,
+        stop_reason=first.stop_reason,
         more_choices=tuple(more),
     )
 
@@ -74,6 +75,7 @@ def _choice(prompt: Prompt, output: RequestOutput) -> Choice:
         token_ids=output.token_ids if prompt.return_token_ids else None,
         reasoning=output.reasoning if prompt.include_reasoning else None,
         ended_in_thought=output.num_reasoning_tokens == len(output.token_ids),
+        stop_reason=output.stop_reason,
     )
 
 

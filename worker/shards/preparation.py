@@ -16,12 +16,15 @@ from jobs.records.completion import Completion, ErrorCode
 from jobs.records.job import NewJob
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
-from jobs.records.sampling import SamplingParams, line_seed
+from jobs.records.sampling import SamplingParams, SamplingSettings, line_seed
 from model.text.text_encoder import Encoded, TooManyTokens
 from model.thinking import ThinkingMode, ThinkingTokens
 from worker.shards.line_result import failed_line
 
 log = logging.getLogger(__name__)
+
+
+MAX_TOKENS_BEFORE_TRUNCATION = 4_000_000  # of a prompt that is cut to the length that its line asks for
 
 
 class PromptTokenizer(Protocol):
@@ -104,12 +107,14 @@ class Preparation:
         self, part: Prompt, encoded: Encoded | None, job: NewJob, group: str, on_token: Callable[[int], None]
     ) -> list[Request]:
         """Return the requests of one prompt. Greedy completions are equal, so one request gives all of them."""
-        token_ids = self._token_ids(part, encoded)
+        token_ids = self._token_ids(part, encoded, job)
         thinking = self._thinking(part, token_ids)
-        params = self._params(part, job, self._room(token_ids), thinking)
+        said = part.settings.over(job.defaults).over(self._card.defaults)
+        params = self._params(said, self._room(token_ids), thinking, line_seed(job.seed, part.index))
+        barred = self._barred_sequences(said.bad_words or ())
         seeds = [params.seed if choice == 0 else line_seed(params.seed, choice) for choice in range(part.n)]
         return [
-            Request(token_ids, replace(params, seed=seed), group, job.id, on_token, thinking)
+            Request(token_ids, replace(params, seed=seed), group, job.id, on_token, barred, thinking)
             for seed in (seeds[:1] if params.greedy else seeds)
         ]
 
@@ -118,8 +123,11 @@ class Preparation:
 
         Prompts without a result are encoded alone later, so that only the line at fault fails.
         """
-        texts = [place for place, each in enumerate(prompts) if each.invalid is None and each.text is not None]
-        chats = [place for place, each in enumerate(prompts) if each.invalid is None and each.messages is not None]
+        plain = [
+            place for place, each in enumerate(prompts) if each.invalid is None and each.truncate_prompt_tokens is None
+        ]
+        texts = [place for place in plain if prompts[place].text is not None]
+        chats = [place for place in plain if prompts[place].messages is not None]
         found: list[Encoded | None] = [None] * len(prompts)
         try:
             of_texts = self._tokenizer.encode_batch((prompts[place].text or "" for place in texts), self._longest)
@@ -133,11 +141,11 @@ class Preparation:
             found[place] = encoded
         return found
 
-    def _token_ids(self, prompt: Prompt, encoded: Encoded | None) -> tuple[int, ...]:
+    def _token_ids(self, prompt: Prompt, encoded: Encoded | None, job: NewJob) -> tuple[int, ...]:
         if prompt.invalid is not None:
             raise LineRefused(ErrorCode.INVALID_LINE, prompt.invalid)
         if prompt.token_ids is not None:
-            return self._inside_vocabulary(prompt.token_ids)
+            return self._truncated(self._inside_vocabulary(prompt.token_ids), prompt, job)
         if encoded is None:
             encoded = self._encode_alone(prompt)
         if isinstance(encoded, TooManyTokens):
@@ -145,15 +153,46 @@ class Preparation:
         if isinstance(encoded, ValueError):
             kind = "messages" if prompt.messages is not None else "prompt"
             raise LineRefused(ErrorCode.INVALID_LINE, f"The {kind} cannot be used: {encoded}.") from encoded
-        return tuple(encoded)
+        return self._truncated(tuple(encoded), prompt, job)
+
+    def _truncated(self, token_ids: tuple[int, ...], prompt: Prompt, job: NewJob) -> tuple[int, ...]:
+        """Return the prompt's tokens, cut to the length that the line asks for."""
+        count = prompt.truncate_prompt_tokens
+        if count is None:
+            return token_ids
+        if count == -1:
+            most = prompt.settings.over(job.defaults).max_tokens or 1
+            count = max(1, self._card.max_model_len - most)
+        return token_ids[-count:] if prompt.truncation_side == "left" else token_ids[:count]
 
     def _encode_alone(self, prompt: Prompt) -> Encoded:
+        longest = self._longest if prompt.truncate_prompt_tokens is None else MAX_TOKENS_BEFORE_TRUNCATION
         if prompt.messages is not None:
             conversation = (prompt.messages, prompt.chat_template_kwargs)
-            (encoded,) = self._tokenizer.encode_conversations([conversation], self._longest)
+            (encoded,) = self._tokenizer.encode_conversations([conversation], longest)
         else:
-            (encoded,) = self._tokenizer.encode_batch([prompt.text or ""], self._longest)
+            (encoded,) = self._tokenizer.encode_batch([prompt.text or ""], longest)
         return encoded
+
+    def _barred_sequences(self, words: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+        """Return the tokens of words that must not be completed, as vLLM does: with and without a space before.
+
+        With a space, a word counts only if it is as many tokens and begins with another one.
+        """
+        if not words:
+            return ()
+        texts = [text for word in words for text in (word.lstrip(), f" {word.lstrip()}")]
+        found = []
+        for word, encoded in zip(texts, self._tokenizer.encode_batch(texts, self._longest), strict=True):
+            if not isinstance(encoded, list):
+                raise LineRefused(ErrorCode.INVALID_LINE, f"`bad_words` holds {word[:40]!r}, which cannot be encoded.")
+            found.append(tuple(encoded))
+        pairs = zip(found[::2], found[1::2], strict=True)
+        return tuple(
+            ids
+            for bare, spaced in pairs
+            for ids in ((bare, spaced) if len(spaced) == len(bare) and spaced[0] != bare[0] else (bare,))
+        )
 
     def _inside_vocabulary(self, token_ids: tuple[int, ...]) -> tuple[int, ...]:
         outside = next((token for token in token_ids if not 0 <= token < self._card.vocab_size), None)
@@ -204,9 +243,15 @@ class Preparation:
             return None
         return Thinking(tokens.start_id, tokens.end_id, mode is ThinkingMode.OPEN, tokens.closing_ids)
 
-    def _params(self, prompt: Prompt, job: NewJob, room: int, thinking: Thinking | None) -> SamplingParams:
-        """Combine settings: the line's override the job's, and the job's override the model's."""
-        said = prompt.settings.over(job.defaults).over(self._card.defaults)
+    def _params(self, said: SamplingSettings, room: int, thinking: Thinking | None, seed: int) -> SamplingParams:
+        """Complete the settings of a line.
+
+        Args:
+            said: The line's settings over the job's over the model's.
+            room: Number of tokens that the context leaves for the completion.
+            thinking: How the line may think.
+            seed: Seed of a line without its own.
+        """
         budget, most = said.thinking_token_budget, said.max_tokens
         if thinking is not None and budget is not None and most is not None:
             needed = budget + len(thinking.closing_ids)
@@ -216,4 +261,4 @@ class Preparation:
                     f"`max_tokens` is {most:,}; with a thinking budget of {budget:,} tokens it must be more than "
                     f"{needed:,}.",
                 )
-        return SamplingParams.resolve(said, max_tokens=room, seed=line_seed(job.seed, prompt.index))
+        return SamplingParams.resolve(said, max_tokens=room, seed=seed)

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from jobs.files.formats import values
 from jobs.files.formats.features.thinking import TEMPLATE_KEYS, read_template_kwargs
 from jobs.files.formats.json_line import Json, LineInvalid, shown
 from jobs.files.formats.known_fields import FIELDS, Refused, Setting, WithoutEffect, check_refused
 from jobs.records.prompt import MAX_N, Endpoint, Prompt
-from jobs.records.sampling import NOTHING_SAID, Range
+from jobs.records.sampling import MAX_TOKENS_LIMIT, NOTHING_SAID, Range
 
 MAX_ID_CHARS = 512
 MAX_FAULT_CHARS = 1500  # max characters of a line's faults together
 MAX_NAMES = 1000  # max different models or columns that a report names
 MAX_NAME_CHARS = 200
-_RARE_KEYS = frozenset({"n", "return_token_ids", "include_reasoning", *TEMPLATE_KEYS})
+TRUNCATION_KEYS = ("truncate_prompt_tokens", "truncation_side")
+_RARE_KEYS = frozenset({"n", "return_token_ids", "include_reasoning", *TRUNCATION_KEYS, *TEMPLATE_KEYS})
 
 _Value = TypeVar("_Value")
 _Default = TypeVar("_Default")
@@ -31,6 +32,7 @@ class Notes:
     ignored: Counter[str] = field(default_factory=Counter)  # fields that have no effect
     models: Counter[str] = field(default_factory=Counter)  # models that lines name
     columns: Counter[str] = field(default_factory=Counter)  # kept columns
+    biased: int = 0  # lines with `logit_bias`
     greedy_thoughts: int = 0  # lines that think with a temperature of 0
     small_budgets: int = 0  # lines with a small thinking budget
 
@@ -194,6 +196,7 @@ def make_prompt(
         return None if faults.found else Prompt(index, id, text, token_ids, messages, endpoint, settings)
     return_token_ids = faults.catch(values.flag, fields, "return_token_ids", default=False)
     n = faults.catch(_read_n, fields, default=1)
+    truncation, side = faults.catch(_read_truncation, fields, default=(None, "left"))
     include_reasoning = faults.catch(_read_include_reasoning, fields, prompt is None, default=True)
     template_kwargs: dict[str, Json] = faults.catch(read_template_kwargs, fields, prompt is None, default={})
     if faults.found:
@@ -209,8 +212,22 @@ def make_prompt(
         return_token_ids,
         template_kwargs,
         n=n,
+        truncate_prompt_tokens=truncation,
+        truncation_side=side,
         include_reasoning=include_reasoning,
     )
+
+
+def _read_truncation(fields: dict[str, Json]) -> tuple[int | None, Literal["left", "right"]]:
+    """Return the number of tokens to which a prompt is cut, or None, and the side that is cut off."""
+    count, side = fields.get("truncate_prompt_tokens"), fields.get("truncation_side")
+    if count is not None and not (type(count) is int and count == -1):
+        count = values.whole("truncate_prompt_tokens", count, Range(1, MAX_TOKENS_LIMIT))
+    if side == "right":
+        return count, "right"
+    if side is not None and side != "left":
+        raise LineInvalid(f'`truncation_side` is {shown(side)}; it must be "left" or "right"')
+    return count, "left"
 
 
 def _read_n(fields: dict[str, Json]) -> int:

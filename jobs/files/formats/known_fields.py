@@ -43,6 +43,16 @@ def _thinking_budget(key: str, value: Json) -> int:
     return values.integer(key, value, "thinking_token_budget")
 
 
+def _unless(nothing: Json, read: Callable[[str, Json], Any]) -> Callable[[str, Json], Any]:
+    """Return a reader that takes the value `nothing` for "not set"."""
+
+    def read_unless_nothing(key: str, value: Json) -> Any:  # noqa: ANN401 - a setting's value
+        found = read(key, value)
+        return None if found == nothing else found
+
+    return read_unless_nothing
+
+
 def _top_k(key: str, value: Json) -> int:
     return 0 if value == -1 and type(value) is int else values.integer(key, value)  # vLLM's -1 keeps all tokens
 
@@ -68,6 +78,11 @@ _SETTINGS: dict[str, Setting] = {
     "stop": Setting("stop", values.stop),
     "stop_token_ids": Setting("stop_token_ids", values.token_ids),
     "ignore_eos": Setting("ignore_eos", values.boolean),
+    "include_stop_str_in_output": Setting("include_stop_str_in_output", _unless(False, values.boolean)),
+    "skip_special_tokens": Setting("skip_special_tokens", _unless(True, values.boolean)),
+    "logit_bias": Setting("logit_bias", _unless((), values.logit_bias)),
+    "allowed_token_ids": Setting("allowed_token_ids", values.allowed_token_ids),
+    "bad_words": Setting("bad_words", _unless((), values.bad_words)),
     "thinking_token_budget": Setting("thinking_token_budget", _thinking_budget),
     "thinking_budget": Setting("thinking_token_budget", _thinking_budget),
 }
@@ -81,9 +96,7 @@ _WITHOUT_EFFECT = (
 _REFUSED: dict[str, Refused] = {
     "add_generation_prompt": Refused((True,)),
     "add_special_tokens": Refused(),
-    "allowed_token_ids": Refused(),
     "audio": Refused(),
-    "bad_words": Refused(([],)),
     "best_of": Refused((1,), "ask for `n` completions and choose among them"),
     "chat_template": Refused(),
     "continue_final_message": Refused((False,)),
@@ -95,16 +108,14 @@ _REFUSED: dict[str, Refused] = {
     "guided_grammar": Refused(),
     "guided_json": Refused(),
     "guided_regex": Refused(),
-    "include_stop_str_in_output": Refused((False,)),
     "length_penalty": Refused((1, 1.0)),
-    "logit_bias": Refused(({},)),
     "logprobs": Refused((False,)),
     "modalities": Refused((["text"],)),
     "moderation": Refused(),
     "prediction": Refused(),
     "prompt_logprobs": Refused(),
+    "repetition_detection": Refused(),
     "response_format": Refused(({"type": "text"},)),
-    "skip_special_tokens": Refused((True,)),
     "spaces_between_special_tokens": Refused((True,)),
     "stream": Refused((False,), "a batch job does not stream"),
     "structured_outputs": Refused(),
@@ -112,7 +123,6 @@ _REFUSED: dict[str, Refused] = {
     "tool_choice": Refused(("none", "auto")),
     "tools": Refused(([],)),
     "top_logprobs": Refused((0,)),
-    "truncate_prompt_tokens": Refused(),
     "use_beam_search": Refused((False,)),
     "verbosity": Refused(("medium",)),
     "web_search_options": Refused(({},)),

@@ -176,6 +176,8 @@ class LineDecoder:
         prompt = format.prompt_of(said, place, faults)
         if prompt is not None and self._rules.card is not None:
             faults.catch(check_against_card, prompt, self._rules.card, default=None)
+        if prompt is not None and prompt.settings.logit_bias is not None:
+            self.notes.biased += 1
         if prompt is not None and prompt.messages is not None:
             self._check_thinking(prompt, faults)
         return prompt

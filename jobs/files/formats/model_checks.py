@@ -40,7 +40,9 @@ def check_against_card(prompt: Prompt, card: ModelCard) -> None:
     if prompt.messages is not None and not card.has_chat_template:
         raise LineInvalid(f"`messages` need a chat template, which {card.name} does not have; give a raw `prompt`")
     prompts = [("prompt", part.token_ids) for part in prompt.parts()]
-    for key, ids in (*prompts, ("stop_token_ids", prompt.settings.stop_token_ids)):
+    biased = tuple(token_id for token_id, _ in prompt.settings.logit_bias or ())
+    others = [("allowed_token_ids", prompt.settings.allowed_token_ids), ("logit_bias", biased)]
+    for key, ids in (*prompts, *others, ("stop_token_ids", prompt.settings.stop_token_ids)):
         if ids and max(ids) >= card.vocab_size:
             raise LineInvalid(
                 f"`{key}` holds the token id {max(ids):,}; the vocabulary of {card.name} is from 0 to "

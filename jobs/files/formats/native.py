@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from jobs.files.formats.features.thinking import TEMPLATE_KEYS
 from jobs.files.formats.fields import (
+    TRUNCATION_KEYS,
     Faults,
     Notes,
     make_prompt,
@@ -20,12 +21,23 @@ from jobs.files.formats.messages import read_messages
 from jobs.records.prompt import Endpoint, Prompt
 
 _OWN = frozenset(
-    {"id", "prompt", "messages", "model", "n", "return_token_ids", "include_reasoning", "extra_body", *TEMPLATE_KEYS}
+    {
+        "id",
+        "prompt",
+        "messages",
+        "model",
+        "n",
+        "return_token_ids",
+        "include_reasoning",
+        "extra_body",
+        *TRUNCATION_KEYS,
+        *TEMPLATE_KEYS,
+    }
 )
 _NO_COLUMNS = _OWN | {key for key, known in FIELDS.items() if type(known) is not WithoutEffect}
 _PROMPT_WORDS = ("prompt", "question", "instruction", "text", "query", "input", "task")  # likeliest names first
 KEYS = (
-    *("id", "prompt", "messages", *SETTING_KEYS, "n", "return_token_ids", "include_reasoning"),
+    *("id", "prompt", "messages", *SETTING_KEYS, "n", "return_token_ids", "include_reasoning", *TRUNCATION_KEYS),
     *("chat_template_kwargs", "enable_thinking"),
 )
 

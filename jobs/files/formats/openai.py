@@ -12,6 +12,7 @@ from msgspec import structs
 from jobs.files.formats import responses
 from jobs.files.formats.features.thinking import TEMPLATE_KEYS
 from jobs.files.formats.fields import (
+    TRUNCATION_KEYS,
     Faults,
     Notes,
     make_prompt,
@@ -33,13 +34,24 @@ _ENDPOINTS: dict[str, Endpoint] = {
 }
 _NAMES = f"{', '.join([*_ENDPOINTS][:-1])} or {[*_ENDPOINTS][-1]}"
 _OWN: dict[Endpoint, frozenset[str]] = {
-    "chat": frozenset({"messages", "model", "n", "return_token_ids", "include_reasoning", *TEMPLATE_KEYS}),
-    "completions": frozenset({"prompt", "model", "n", "return_token_ids"}),
+    "chat": frozenset(
+        {"messages", "model", "n", "return_token_ids", "include_reasoning", *TRUNCATION_KEYS, *TEMPLATE_KEYS}
+    ),
+    "completions": frozenset({"prompt", "model", "n", "return_token_ids", *TRUNCATION_KEYS}),
     "responses": responses.OWN,
 }
 _KNOWN: dict[Endpoint, tuple[str, ...]] = {
-    "chat": ("messages", "model", *SETTING_KEYS, "n", "return_token_ids", "include_reasoning", *TEMPLATE_KEYS),
-    "completions": ("prompt", "model", *SETTING_KEYS, "n", "return_token_ids"),
+    "chat": (
+        "messages",
+        "model",
+        *SETTING_KEYS,
+        "n",
+        "return_token_ids",
+        "include_reasoning",
+        *TRUNCATION_KEYS,
+        *TEMPLATE_KEYS,
+    ),
+    "completions": ("prompt", "model", *SETTING_KEYS, "n", "return_token_ids", *TRUNCATION_KEYS),
     "responses": ("input", "instructions", "model", "text", "reasoning", *SETTING_KEYS, "return_token_ids"),
 }
 

@@ -10,7 +10,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from jobs.files.formats.json_line import Json, LineInvalid, shown
-from jobs.records.sampling import NOTHING_SAID, RANGES, Range, SamplingSettings
+from jobs.records.sampling import (
+    LOGIT_BIAS,
+    MAX_ALLOWED_TOKENS,
+    MAX_BAD_WORDS,
+    MAX_BIASES,
+    MAX_STOP_STRING_CHARS,
+    NOTHING_SAID,
+    RANGES,
+    Range,
+    SamplingSettings,
+)
 
 MAX_TOKEN_ID = 2**31 - 1  # limit for every model; a model card sets a lower one
 
@@ -72,6 +82,49 @@ def stop(key: str, value: Json) -> tuple[str, ...]:
     if type(value) is not list or not set(map(type, value)) <= {str}:
         raise LineInvalid(f"`{key}` is {shown(value)}; it must be a string or a list of strings")
     return tuple(value)
+
+
+def logit_bias(key: str, value: Json) -> tuple[tuple[int, float], ...]:
+    """Read an object of token ids and numbers from -100 to 100."""
+    if type(value) is not dict:
+        raise LineInvalid(f"`{key}` is {shown(value)}; it must be an object of token ids and numbers")
+    _check_count(key, len(value), MAX_BIASES)
+    biases = []
+    for name, bias in value.items():
+        if not (name.isascii() and name.isdecimal() and int(name[:20]) <= MAX_TOKEN_ID):
+            raise LineInvalid(f"`{key}` has the key {shown(name)}; a key must be a token id, a whole number")
+        if type(bias) not in (int, float) or bias not in LOGIT_BIAS:
+            raise LineInvalid(f"`{key}.{name}` is {shown(bias)}; it must be a number {LOGIT_BIAS}")
+        biases.append((int(name), float(bias)))
+    return tuple(sorted(dict(biases).items()))
+
+
+def allowed_token_ids(key: str, value: Json) -> tuple[int, ...]:
+    """Read a list of at least one token id."""
+    ids = token_ids(key, value)
+    if not ids:
+        raise LineInvalid(f"`{key}` is an empty list; it must have at least one token id")
+    _check_count(key, len(ids), MAX_ALLOWED_TOKENS)
+    return tuple(sorted(set(ids)))
+
+
+def bad_words(key: str, value: Json) -> tuple[str, ...]:
+    """Read a list of texts, none of which is empty."""
+    if type(value) is not list or not set(map(type, value)) <= {str}:
+        raise LineInvalid(f"`{key}` is {shown(value)}; it must be a list of strings")
+    _check_count(key, len(value), MAX_BAD_WORDS)
+    for word in value:
+        if not 0 < len(word.strip()) <= MAX_STOP_STRING_CHARS:
+            raise LineInvalid(
+                f"`{key}` holds a string of {len(word):,} characters; it must have 1 to {MAX_STOP_STRING_CHARS:,}, "
+                "and not only spaces"
+            )
+    return tuple(value)
+
+
+def _check_count(key: str, count: int, most: int) -> None:
+    if count > most:
+        raise LineInvalid(f"`{key}` has {count:,} entries; at most {most:,} are allowed")
 
 
 def settings(said: Mapping[str, Any]) -> SamplingSettings:

@@ -13,7 +13,7 @@ from jobs.records.job import Format
 from jobs.records.prompt import NO_COLUMNS
 
 _ANSWER = ("completion", "finish_reason", "prompt_tokens", "completion_tokens", "error", "error_message")
-_OPTIONAL = ("reasoning", "reasoning_content", "token_ids", "line", "source")
+_OPTIONAL = ("reasoning", "reasoning_content", "token_ids", "stop_reason", "choices", "line", "source")
 _PREFIX = "input_"
 
 _decode_raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

@@ -33,6 +33,8 @@ def native_fields(
     }
     if completion.token_ids is not None:
         result["token_ids"] = completion.token_ids
+    if completion.stop_reason is not None:
+        result["stop_reason"] = completion.stop_reason
     if completion.more_choices:
         result["choices"] = [_choice(choice, place, reasoning) for place, choice in enumerate(completion.choices)]
     if completion.line is not None:
@@ -58,4 +60,6 @@ def _choice(choice: Choice, place: int, reasoning: ReasoningField) -> dict[str, 
     result: dict[str, Any] = keys | {"finish_reason": choice.finish_reason}
     if choice.token_ids is not None:
         result["token_ids"] = choice.token_ids
+    if choice.stop_reason is not None:
+        result["stop_reason"] = choice.stop_reason
     return result

@@ -99,6 +99,8 @@ def _choice(choice: Choice, place: int, chat: bool, reasoning: ReasoningField) -
         result["text"] = choice.text
     if choice.token_ids is not None:
         result["token_ids"] = choice.token_ids
+    if choice.stop_reason is not None:
+        result["stop_reason"] = choice.stop_reason
     return result
 
 

@@ -21,10 +21,10 @@ class Letters:
 
     vocab_size = 4
 
-    def decode(self, token_ids: Items[int], /) -> str:
+    def decode(self, token_ids: Items[int], skip_special_tokens: bool = True, /) -> str:
         return b"".join(BYTES[token] for token in token_ids).decode(errors="replace")
 
-    def stream(self) -> TokenStream:
+    def stream(self, skip_special_tokens: bool = True, /) -> TokenStream:
         return TextStream(BYTES.__getitem__)
 
 

@@ -120,3 +120,27 @@ def test_a_short_stop_string_inside_min_tokens_is_let_pass_beside_a_long_one(com
 def test_times_are_in_order(complete: Any) -> None:
     output = complete(b"Paris")
     assert output.arrived_at <= output.first_token_at <= output.finished_at
+
+
+def test_the_reason_of_a_stop_is_its_string_or_token_and_eos_has_none(complete: Any) -> None:
+    assert complete(b"one.two", stop=("x", ".t")).stop_reason == ".t"
+    assert complete(b"one.two", stop_token_ids=(ord("."),)).stop_reason == ord(".")
+    assert complete(b"one").stop_reason is None
+    assert complete(b"one", stop_token_ids=(EOS,)).stop_reason is None
+    assert complete(b"one", stop_token_ids=(EOS,), ignore_eos=True).stop_reason == EOS
+    assert complete(b"one", max_tokens=2, stop=("x",)).stop_reason is None
+
+
+def test_a_text_may_keep_the_stop_that_ended_it(complete: Any) -> None:
+    kept = {"include_stop_str_in_output": True}
+    assert complete(b"one\n\ntwo", stop=("\n\n",), **kept).text == "one\n\n"
+    assert complete(b"xabcy", stop=("c", "bc"), **kept).text == "xabc"
+    assert complete(b"one.two", stop_token_ids=(ord("."),), **kept).text == "one."
+    assert complete(b"one", **kept).text == "one"
+
+
+def test_a_text_may_show_special_tokens(complete: Any) -> None:
+    shown = {"skip_special_tokens": False}
+    assert complete((*b"a", 258, *b"b"), **shown).text == "a<|258|>b"
+    assert complete((*b"a", 258, *b"b"), stop=("8|>",), **shown).text == "a<|25"
+    assert complete((*b"a", 258, *b"b"), include_stop_str_in_output=True, **shown).text == f"a<|258|>b<|{EOS}|>"

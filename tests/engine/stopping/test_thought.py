@@ -131,7 +131,7 @@ def test_tokens_that_a_budget_adds_count_as_output_and_are_announced(make_engine
     engine = make_engine(TableRunner({PROMPT: (*b"ab", *CLOSING, *b"4")}), max_model_len=256, num_pages=200)
     announced: list[int] = []
     params = SamplingParams(max_tokens=100, thinking_token_budget=2)
-    request = Request(PROMPT, params, "group", "", announced.append, Thinking(START, END, True, CLOSING))
+    request = Request(PROMPT, params, "group", "", announced.append, (), Thinking(START, END, True, CLOSING))
     output = engine.submit(request).future.result(120)
     assert tuple(announced) == output.token_ids
     engine.shutdown()

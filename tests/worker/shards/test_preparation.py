@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any, Literal
+
 import msgspec
 import pytest
 
@@ -12,6 +15,7 @@ from jobs.records.line_defaults import LineDefaults
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import SamplingSettings, line_seed
+from model.text.text_encoder import Encoded
 from model.thinking import ThinkingTokens
 from tests.worker.fake_tokenizer import VOCAB_SIZE, FakeTokenizer
 from worker.shards.preparation import Preparation, Prepared
@@ -187,3 +191,46 @@ def test_a_jobs_switch_reaches_the_template() -> None:
     prompt = Prompt(0, "a", messages=({"role": "user", "content": "["},))
     (refused,) = Preparation(FakeTokenizer(), CARD, THINKS).prepare([prompt], job, group="g", on_token=print).refused
     assert refused.error is not None and "`enable_thinking` is false" in refused.error.message
+
+
+@pytest.mark.parametrize(
+    ("count", "side", "kept"),
+    [(3, "left", "cde"), (3, "right", "abc"), (5, "left", "abcde"), (9, "right", "abcde"), (-1, "left", "abcde")],
+)
+def test_a_prompt_is_cut_to_the_length_that_its_line_asks_for(
+    count: int, side: Literal["left", "right"], kept: str
+) -> None:
+    said: dict[str, Any] = {"truncate_prompt_tokens": count, "truncation_side": side}
+    text, ids = Prompt(0, "a", text="abcde", **said), Prompt(1, "b", token_ids=tuple(map(ord, "abcde")), **said)
+    prepared = prepare(text, ids)
+    assert [request.token_ids for _, (request,) in prepared.runnable] == [tuple(map(ord, kept))] * 2
+
+
+def test_a_prompt_that_is_too_long_is_cut_to_what_fits_beside_its_completion() -> None:
+    settings = SamplingSettings(max_tokens=100)
+    long = Prompt(0, "a", text="y" + "x" * 5_000, truncate_prompt_tokens=-1, settings=settings)
+    ((_, (request,)),) = prepare(long).runnable
+    assert len(request.token_ids) == CARD.max_model_len - 100
+    assert request.params.max_tokens == 100
+    code, _ = refusal(Prompt(1, "a", text="x" * 5_000, truncate_prompt_tokens=1_001))
+    assert code is ErrorCode.PROMPT_TOO_LONG
+
+
+def test_bad_words_are_barred_with_and_without_a_space_before_them() -> None:
+    """A word after a space is another sequence only if it is as long and begins with another token."""
+    tokenizer = SpacedTokenizer({"bad": [1], " bad": [2], "two": [3, 4], " two": [5, 6, 7], "same": [8], " same": [8]})
+    job = NewJob("j", "fake", "native", NOTHING_SAID, seed=5, num_lines=9, shard_size=9, source="f", created_at=0.0)
+    prompt = Prompt(0, "a", token_ids=(1,), settings=SamplingSettings(bad_words=("bad", " two", "same")))
+    ((_, (request,)),) = Preparation(tokenizer, CARD).prepare([prompt], job, group="g", on_token=print).runnable
+    assert request.barred_sequences == ((1,), (2,), (3, 4), (8,))
+
+
+class SpacedTokenizer(FakeTokenizer):
+    """Its words are in a table."""
+
+    def __init__(self, table: dict[str, list[int]]) -> None:
+        super().__init__()
+        self._table = table
+
+    def encode_batch(self, texts: Iterable[str], max_tokens: int) -> list[Encoded]:
+        return [self._table[text] for text in texts]
