@@ -11,7 +11,8 @@ ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN apt-get update \
     && apt-get install -y --no-install-recommends g++ \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --create-home --uid 10001 qwen
+    && useradd --create-home --uid 10001 qwen \
+    && install -d -o qwen -g qwen -m 700 /home/qwen/files
 WORKDIR /app
 COPY pyproject.toml README.md LICENSE ./
 COPY cli cli

@@ -8,11 +8,12 @@ OUTPUT ?= results.jsonl
 BENCH_OUTPUT ?= build/bench-peers
 BENCH ?=
 MINUTES ?= 10
+PORT ?= 8000
 MUTANTS ?=
 KERNELS := $(wildcard model/kernels/cpu/*/*.cpp model/kernels/cpu/*/*.h)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format coverage slow machines bench bench-peers chaos mutants reference clean
+.PHONY: help run serve test check format coverage slow machines bench bench-peers chaos mutants reference clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | awk -F '\t' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -20,6 +21,13 @@ help: ## list these targets
 run: $(VENV)/.run ## answer examples/prompts.jsonl with the demo model (PROMPTS=…, OUTPUT=…)
 	@$(BIN)/qwen-batch run $(PROMPTS) -o $(OUTPUT)
 	@echo "The answers are in $(OUTPUT); the first three:" && head -n 3 $(OUTPUT)
+
+serve: $(VENV)/.run ## serve OpenAI's files and batches over HTTP, with the demo model (PORT=8000)
+	@echo "When it serves, try:"
+	@echo "  curl http://127.0.0.1:$(PORT)/v1/models"
+	@echo "  $(BIN)/python -c \"from openai import OpenAI; print(OpenAI(base_url='http://127.0.0.1:$(PORT)/v1', api_key='none').models.list().data)\""
+	@echo "docs/http-api.md has a whole batch."
+	@$(BIN)/qwen-batch serve --with-worker --port $(PORT)
 
 test: $(VENV)/.dev ## run the tests
 	@$(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile -m "not slow"
@@ -77,7 +85,7 @@ $(VENV)/bin/python:
 
 $(VENV)/.run: $(VENV)/bin/python pyproject.toml
 	@echo "Installing qwen-batch into $(VENV) (PyTorch is the large part) …"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[worker,embedded]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[worker,embedded,server]'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/bin/python pyproject.toml

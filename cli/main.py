@@ -36,7 +36,7 @@ SECTIONS = {
         "delete",
     ],
     "Workers": ["worker", "workers"],
-    "HTTP service": ["serve"],
+    "HTTP service": ["serve", "keys"],
     "On this machine, without a queue": ["check", "generate", "tokenize", "bench"],
 }
 

@@ -56,7 +56,7 @@ class Service:
         self._children: list[_Child] = []
         self._stop_requested = False
 
-    def run(self, on_ready: Callable[[str], None], check: Callable[[], None] = lambda: None) -> None:
+    def run(self, on_ready: Callable[[str], None], check: Callable[[], None] | None = None) -> None:
         """Serve until SIGTERM, SIGHUP or Ctrl-C.
 
         Args:
@@ -80,7 +80,8 @@ class Service:
                 on_ready(_address(listening))
                 while not self._stop_requested:
                     self._restart_dead()
-                    check()
+                    if check is not None:
+                        check()
                     time.sleep(_POLL_SECONDS)
             finally:
                 self._stop()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 
@@ -32,3 +34,8 @@ class ServeOptions(msgspec.Struct, frozen=True):
     store_seconds: float = 1.5  # max time of one call of the store on behalf of a request
     drain_seconds: float = 25.0  # max time for requests under way after SIGTERM
     limits: Limits = Limits()
+
+
+def as_options(fields: dict[str, Any]) -> ServeOptions:
+    """Return options from the values of their fields. A field that is left out has its default."""
+    return msgspec.convert(fields, ServeOptions)

@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from importlib.util import find_spec
-from pathlib import Path
 
 import click
 
 from cli.console.console import Console
 from cli.options.options import console_options, redis_url_option, settings_with
+from cli.options.serve_options import options_of, serve_options
+from cli.options.worker_options import require_worker_packages, worker_options
 from jobs.errors import InvalidInput
 from jobs.exit_codes import ExitCode
+from jobs.settings import Settings
 
 _PACKAGES = ("starlette", "uvicorn", "httptools", "uvloop", "multipart")
-_LOCAL_HOSTS = ("127.0.0.1", "::1", "localhost")
+_OF_SERVICE = (
+    "host",
+    "port",
+    "host_names",
+    "keys_file",
+    "no_auth",
+    "files",
+    "processes",
+    "max_file_size",
+    "max_project_size",
+    "keep_jobs",
+)
 
 
 @click.command(name="serve")
-@click.option("--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@serve_options
 @click.option(
-    "--port", type=click.IntRange(0, 65535), metavar="PORT", default=8000, show_default=True, help="Port; 0 for any."
+    "--with-worker",
+    is_flag=True,
+    help="Start a worker, too, and a private Redis server unless one is named. The options below are the worker's.",
 )
-@click.option(
-    "--files",
-    "folder",
-    metavar="FOLDER",
-    help="Folder for the bytes of files.  [default: `files` in the state folder]",
-)
+@worker_options
 @redis_url_option
 @console_options
-def command(console: Console, /, *, host: str, port: int, folder: str | None, redis_url: str | None) -> ExitCode:
+def command(console: Console, /, *, with_worker: bool, **options: object) -> ExitCode:
     """Serve files and batches over HTTP, for OpenAI's clients.
 
     An unmodified client works with base_url=http://HOST:PORT/v1. Batches wait in
@@ -37,22 +48,34 @@ def command(console: Console, /, *, host: str, port: int, folder: str | None, re
 
     \b
     Examples:
-      qwen-batch serve
+      qwen-batch serve --with-worker
+      qwen-batch serve --with-worker --model Qwen/Qwen3-0.6B
+      qwen-batch serve --host 0.0.0.0 --host-name batch.example
       curl http://127.0.0.1:8000/v1/models
     """
     _require_packages()
     from server.main import Service
-    from server.options import ServeOptions
+    from server.options import as_options
 
-    settings = settings_with(redis_url=redis_url)
-    files = folder or str(settings.state_folder() / "files")
-    options = ServeOptions(files=str(Path(files).absolute()), host=host, port=port)
+    of_service = {name: options.pop(name) for name in _OF_SERVICE}
+    settings = settings_with(**options)
+    wanted = as_options(options_of(settings, **of_service))
+    with ExitStack() as own:
+        check = None
+        if with_worker:
+            require_worker_packages()
+            from cli.run.own_backend import own_backend
 
-    def say(address: str) -> None:
-        console.say(f"Serving {address}/v1. Stop with Ctrl-C.")
-
-    Service(settings, options).run(say)
+            embedded = options["redis_url"] is None and not Settings.server_is_named()
+            settings, check = own.enter_context(own_backend(settings, embedded, console))
+        Service(settings, wanted).run(lambda address: _greet(address, settings, with_worker, console), check)
     return ExitCode.DONE
+
+
+def _greet(address: str, settings: Settings, with_worker: bool, console: Console) -> None:
+    console.say(f"Serving {address}/v1. Stop with Ctrl-C.")
+    if with_worker:
+        console.say(f"The worker is loading {settings.model}; `curl {address}/v1/models` shows it when it is ready.")
 
 
 def _require_packages() -> None:

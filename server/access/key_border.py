@@ -53,14 +53,21 @@ class KeyBorder:
             raise ApiError(
                 401, "The OpenAI-Project header names another project than the API key.", code="mismatched_project"
             )
-        needed: Right = "admin" if path == "/metrics" else "batch"
-        if needed not in caller.rights:
+        needed = _right_for(path)
+        if needed is not None and needed not in caller.rights:
             raise ApiError(
                 403,
                 f"This API key lacks the right `{needed}`. Ask for a key that has it.",
                 code="insufficient_permissions",
             )
         return caller
+
+
+def _right_for(path: str) -> Right | None:
+    """Return the right that a path needs, or None if every key may use it."""
+    if path.startswith("/v1/models"):
+        return None
+    return "admin" if path == "/metrics" else "batch"
 
 
 def _shortened(key: str) -> str:

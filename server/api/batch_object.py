@@ -79,7 +79,7 @@ def object_of(view: BatchView) -> BatchObject:
         created_at=int(batch.created_at),
         in_progress_at=_whole(batch.in_progress_at),
         expires_at=int(batch.expires_at),
-        finalizing_at=_whole(view.finalizing_at),
+        finalizing_at=_whole(_not_before(view.finalizing_at, batch.in_progress_at)),
         completed_at=ended_as(BatchPhase.COMPLETED),
         failed_at=ended_as(BatchPhase.FAILED),
         expired_at=ended_as(BatchPhase.EXPIRED),
@@ -100,6 +100,11 @@ def _usage(counts: Counts) -> dict[str, object]:
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": counts.input_tokens + counts.output_tokens,
     }
+
+
+def _not_before(moment: float | None, earlier: float | None) -> float | None:
+    """Return a moment. If another machine's clock makes it seem too early, return the earlier moment."""
+    return moment if moment is None or earlier is None else max(moment, earlier)
 
 
 def _whole(seconds: float | None) -> int | None:

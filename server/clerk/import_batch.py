@@ -96,7 +96,9 @@ def _submit(stores: Stores, client: JobClient, project: str, batch: Batch, optio
             job = client.submit(checked, wanted, f"batch:{batch.id}").job
     except InvalidInput as error:
         raise Refused(BatchError("invalid_file", str(error))) from None
-    return structs.replace(batch, model=model.name, job_id=job.id, total=job.spec.num_lines)
+    # The job may have ended before this process saves the batch, so the time is that of the job's creation.
+    began = job.spec.created_at
+    return structs.replace(batch, model=model.name, job_id=job.id, total=job.spec.num_lines, in_progress_at=began)
 
 
 def _opened(stores: Stores, project: str, file_id: str) -> BinaryIO:
@@ -151,7 +153,7 @@ def _submitted(batch: Batch, submitted: Batch) -> Batch | None:
         model=submitted.model,
         job_id=submitted.job_id,
         total=submitted.total,
-        in_progress_at=time.time(),
+        in_progress_at=submitted.in_progress_at,
     )
 
 

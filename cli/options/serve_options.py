@@ -1,0 +1,117 @@
+"""The options of `serve`, and the rule that a service that others can reach needs API keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.options.options import Command
+from jobs.byte_size import parse_bytes
+from jobs.duration import parse_duration
+from jobs.errors import InvalidInput
+from jobs.settings import Settings
+
+_LOCAL_HOSTS = ("127.0.0.1", "::1", "localhost")
+
+keys_file_option = click.option(
+    "--keys-file",
+    metavar="FILE",
+    help="File of API keys, as `keys add` writes it.  [default: `api-keys.json` in the state folder]",
+)
+
+_OPTIONS = [
+    click.option("--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to listen on."),
+    click.option(
+        "--port",
+        type=click.IntRange(0, 65535),
+        metavar="PORT",
+        default=8000,
+        show_default=True,
+        help="Port to listen on. 0 takes any free port.",
+    ),
+    click.option(
+        "--host-name",
+        "host_names",
+        multiple=True,
+        metavar="NAME",
+        help="A further host name by which clients may call this server; * allows every name. Repeatable.",
+    ),
+    keys_file_option,
+    click.option("--no-auth", is_flag=True, help="Serve everybody who can reach the address, without API keys."),
+    click.option(
+        "--files",
+        metavar="FOLDER",
+        help="Folder for uploaded files and results. All servers of one Redis database share it.  "
+        "[default: `files` in the state folder]",
+    ),
+    click.option(
+        "--processes",
+        type=click.IntRange(1, 64),
+        metavar="N",
+        default=1,
+        show_default=True,
+        help="Number of HTTP processes.",
+    ),
+    click.option(
+        "--max-file-size", metavar="SIZE", default="512MiB", show_default=True, help="Largest file to upload."
+    ),
+    click.option(
+        "--max-project-size",
+        metavar="SIZE",
+        default="50GiB",
+        show_default=True,
+        help="Largest size of all files of one project together.",
+    ),
+    click.option(
+        "--keep-jobs",
+        metavar="TIME",
+        default="7d",
+        show_default=True,
+        help="Keep the job of an ended batch in Redis for this time. The files stay for 30 days.",
+    ),
+]
+
+
+def serve_options(command: Command) -> Command:
+    """Add the options of the service."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def keys_file_of(said: str | None, settings: Settings) -> Path:
+    """Return the path of the file of API keys."""
+    return Path(said).absolute() if said is not None else settings.state_folder() / "api-keys.json"
+
+
+def options_of(settings: Settings, **said: Any) -> dict[str, Any]:  # noqa: ANN401 - the values of all options
+    """Return the fields of `server.options.ServeOptions`.
+
+    Raises:
+        InvalidInput: A value is not valid, or the service would serve the network without API keys.
+    """
+    keys_file = keys_file_of(said["keys_file"], settings)
+    has_file = said["keys_file"] is not None or keys_file.exists()
+    auth = (has_file or settings.api_key is not None) and not said["no_auth"]
+    if not auth and not said["no_auth"] and said["host"] not in _LOCAL_HOSTS:
+        raise InvalidInput(
+            f"Whoever reaches {said['host']} could use this service, because there are no API keys.",
+            "Make a key with `qwen-batch keys add --project NAME`, or say --no-auth.",
+        )
+    files = said["files"] or settings.state_folder() / "files"
+    return {
+        "files": str(Path(files).absolute()),
+        "host": "127.0.0.1" if said["host"] == "localhost" else said["host"],
+        "port": said["port"],
+        "processes": said["processes"],
+        "keys_file": str(keys_file) if has_file and auth else None,
+        "auth": auth,
+        "host_names": tuple(said["host_names"]),
+        "keep_jobs_seconds": parse_duration(said["keep_jobs"]),
+        "limits": {
+            "file_bytes": parse_bytes(said["max_file_size"]),
+            "project_bytes": parse_bytes(said["max_project_size"]),
+        },
+    }

@@ -1,0 +1,229 @@
+"""From an uploaded file to a job, and from an ended job to files, without the processes around it."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from jobs.batches.agenda import MemoryAgenda
+from jobs.batches.batch import Batch, BatchPhase, Counts
+from jobs.batches.batch_records import next_revision
+from jobs.batches.memory_records import MemoryBatchRecords
+from jobs.errors import JobConflict
+from jobs.records.completion import Completion, ErrorCode, Usage
+from jobs.records.job import Job, JobState
+from jobs.records.model_card import ModelCard
+from jobs.records.object_id import new_object_id
+from jobs.records.sampling import FinishReason
+from jobs.stores.memory.store import MemoryJobStore
+from jobs.submission.job_client import JobClient
+from jobs.uploads.file_store import FolderStore
+from jobs.uploads.memory_records import MemoryFileRecords, ProjectTable
+from jobs.uploads.stored_file import StoredFile
+from server.clerk.finish_batch import every_line, finish_batch
+from server.clerk.import_batch import import_batch
+from server.options import ServeOptions
+from server.stores import Stores
+from testing.sample_jobs import shard_stats
+from tests.jobs.projects.conftest import ROOMY
+from tests.server.conftest import chat_line, jsonl
+
+OPTIONS = ServeOptions(files="unused")
+
+
+class NoHints:
+    """Sends nothing: no worker listens."""
+
+    def send(self, model: str, shards: Any) -> int:
+        return 0
+
+    def depth(self, model: str) -> int:
+        return 0
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Stores:
+    """All stores in memory, and a folder for the bytes. Some worker has served the model `demo`."""
+    table, jobs = ProjectTable(time.time), MemoryJobStore(time.time)
+    jobs.fleet.publish_model(ModelCard("demo", vocab_size=1000, max_model_len=2048, has_chat_template=True))
+    records = MemoryFileRecords(table), MemoryBatchRecords(table), MemoryAgenda(time.time)
+    return Stores(jobs, *records, FolderStore(tmp_path / "files"))
+
+
+def new_batch(stores: Stores, *lines: Any, **more: Any) -> Batch:
+    """Store a file and a batch of it."""
+    now = time.time()
+    writer = stores.content.writer("p", file_id := new_object_id("file", now))
+    writer.write(jsonl(*lines))
+    writer.commit()
+    stores.files.add("p", StoredFile(file_id, "in.jsonl", "batch", writer.size, writer.digest(), now), ROOMY)
+    batch = Batch(new_object_id("batch", now), "/v1/chat/completions", file_id, "24h", now, now + 86_400)
+    return stores.batches.add("p", structs.replace(batch, **more), 10)
+
+
+def imported(stores: Stores, batch: Batch) -> Batch:
+    """The batch after an import."""
+    import_batch(stores, JobClient(stores.jobs, NoHints()), "p", batch.id, OPTIONS)
+    after = stores.batches.get("p", batch.id)
+    assert after is not None
+    return after
+
+
+def run(stores: Stores, batch: Batch, failing: frozenset[int] = frozenset()) -> Job:
+    """Play a worker that runs the whole job of a batch."""
+    while True:
+        leased: Any = stores.jobs.work.lease_next("demo", "worker", 60)
+        if leased is None:
+            return stores.jobs.jobs.get(batch.job_id or "")
+        results = [
+            Completion.failed(prompt.index, prompt.id, ErrorCode.PROMPT_TOO_LONG, "too long", prompt.endpoint)
+            if prompt.index in failing
+            else Completion(prompt.index, prompt.id, "text", FinishReason.STOP, Usage(10, 3), endpoint=prompt.endpoint)
+            for prompt in stores.jobs.work.pending(leased.lease)
+        ]
+        stores.jobs.work.write(leased.lease, results)
+        stores.jobs.work.finish_shard(leased.lease, shard_stats())
+
+
+def finished(stores: Stores, batch: Batch) -> tuple[Batch, list[Any], list[Any]]:
+    """The batch after a finish, with the lines of its output and error file."""
+    finish_batch(stores, "p", batch.id)
+    after = stores.batches.get("p", batch.id)
+    assert after is not None
+    files = []
+    for file_id in (after.output_file_id, after.error_file_id):
+        stream = stores.content.open("p", file_id) if file_id is not None else None
+        files.append([json.loads(line) for line in stream.readlines()] if stream is not None else [])
+        if stream is not None:
+            stream.close()
+    return after, files[0], files[1]
+
+
+def without(line: dict[str, Any], *path: str) -> dict[str, Any]:
+    """The line without one of its keys."""
+    *outer, last = path
+    inner = line
+    for key in outer:
+        inner = inner[key]
+    del inner[last]
+    return line
+
+
+@pytest.mark.parametrize(
+    ("lines", "faults"),
+    [
+        ([chat_line(1), '{"custom_id": '], [(2, "invalid_json_line", None)]),
+        ([chat_line(1), "", chat_line(1)], [(3, "duplicate_custom_id", "custom_id")]),
+        ([chat_line(1) | {"url": "/v1/completions"}], [(1, "url_mismatch", "url")]),
+        ([chat_line(1), chat_line(2, model="other")], [(2, "model_mismatch", "body.model")]),
+        ([chat_line(1, model="gpt-6")], [(None, "model_not_found", "body.model")]),
+        ([without(chat_line(1), "method")], [(1, "missing_required_parameter", "method")]),
+        ([without(chat_line(1), "body", "model")], [(1, "missing_required_parameter", "body.model")]),
+        ([chat_line(1), chat_line(2, temperature="hot", top_p=7)], [(2, "invalid_line", None)]),
+        (["", " "], [(None, "empty_file", None)]),
+    ],
+)
+def test_a_file_with_faults_fails_its_batch_and_makes_no_job(stores: Stores, lines: Any, faults: Any) -> None:
+    batch = imported(stores, new_batch(stores, *lines))
+    assert batch.phase is BatchPhase.FAILED
+    assert [(error.line, error.code, error.param) for error in batch.errors] == faults
+    assert (batch.job_id, stores.jobs.jobs.newest()) == (None, [])
+
+
+def test_an_import_that_was_killed_begins_again_and_finds_its_job(stores: Stores) -> None:
+    batch = new_batch(stores, chat_line(1))
+    first = imported(stores, batch)
+    before = structs.replace(batch, revision=first.revision + 1)  # as if the first one had not saved the batch
+    assert stores.batches.save("p", before)
+    again = imported(stores, before)
+    assert (again.job_id, again.phase) == (first.job_id, BatchPhase.SUBMITTED)
+    assert len(stores.jobs.jobs.newest()) == 1
+
+
+def test_a_batch_whose_file_is_gone_fails(stores: Stores) -> None:
+    batch = new_batch(stores, chat_line(1))
+    stores.content.remove("p", batch.input_file_id)
+    assert [error.code for error in imported(stores, batch).errors] == ["file_not_found"]
+
+
+def test_a_batch_that_is_cancelled_during_its_import_has_a_job_that_ends(stores: Stores) -> None:
+    batch = new_batch(stores, chat_line(1))
+    import_batch(stores, _CancelFirst(stores, batch), "p", batch.id, OPTIONS)
+    after = stores.batches.get("p", batch.id)
+    assert after is not None
+    assert (after.phase, after.cancelling_at) == (BatchPhase.SUBMITTED, 5.0)
+    assert stores.jobs.jobs.get(after.job_id or "").state is JobState.CANCELLED
+    done, output, errors = finished(stores, after)
+    assert (done.phase, output, [line["custom_id"] for line in errors]) == (BatchPhase.CANCELLED, [], ["r1"])
+
+
+class _CancelFirst(JobClient):
+    """Cancels the batch before it submits the job."""
+
+    def __init__(self, stores: Stores, batch: Batch) -> None:
+        super().__init__(stores.jobs, NoHints())
+        cancelled = next_revision(structs.replace(batch, cancelling_at=5.0), batch)
+        object.__setattr__(self, "_cancel", lambda: stores.batches.save("p", cancelled))
+
+    def submit(self, *args: Any, **kwargs: Any) -> Any:
+        assert self._cancel()  # type: ignore[attr-defined]
+        return super().submit(*args, **kwargs)
+
+
+def test_the_files_of_a_batch_hold_each_line_once_and_the_counts_are_theirs(stores: Stores) -> None:
+    batch = imported(stores, new_batch(stores, *map(chat_line, range(40))))
+    assert (batch.total, batch.model) == (40, "demo")
+    job = run(stores, batch, failing=frozenset({3, 39}))
+    assert job.spec.batch == batch.id
+    done, output, errors = finished(stores, batch)
+    assert (done.phase, done.counts) == (BatchPhase.COMPLETED, Counts(38, 2, 380, 114))
+    assert [line["custom_id"] for line in output] == [f"r{number}" for number in range(40) if number not in (3, 39)]
+    assert [line["custom_id"] for line in errors] == ["r3", "r39"]
+    file = stores.files.get("p", done.output_file_id or "")
+    assert file is not None
+    assert (file.filename, file.purpose) == (f"{batch.id}_output.jsonl", "batch_output")
+    assert (file.expires_at or 0) - file.created_at == 30 * 86_400
+
+
+def test_a_batch_of_which_every_line_failed_is_completed_without_an_output_file(stores: Stores) -> None:
+    batch = imported(stores, new_batch(stores, chat_line(1), output_expires_seconds=3600))
+    run(stores, batch, failing=frozenset({0}))
+    done, _, errors = finished(stores, batch)
+    assert (done.phase, done.output_file_id, len(errors)) == (BatchPhase.COMPLETED, None, 1)
+    file = stores.files.get("p", done.error_file_id or "")
+    assert file is not None
+    assert (file.expires_at or 0) - file.created_at == 3600
+
+
+def test_a_finish_that_is_done_twice_leaves_one_set_of_files(stores: Stores) -> None:
+    batch = imported(stores, new_batch(stores, chat_line(1)))
+    run(stores, batch)
+    first, _, _ = finished(stores, batch)
+    second, _, _ = finished(stores, batch)
+    assert second == first
+    assert len(list(stores.content.older_than(-60))) == 2  # the input and the output
+
+
+def test_a_job_that_runs_is_not_finished(stores: Stores) -> None:
+    batch = imported(stores, new_batch(stores, chat_line(1)))
+    assert finished(stores, batch) == (batch, [], [])
+
+
+def test_the_job_of_an_ended_batch_is_not_taken_up_again(stores: Stores) -> None:
+    batch = imported(stores, new_batch(stores, chat_line(1)))
+    run(stores, batch, failing=frozenset({0}))
+    with pytest.raises(JobConflict, match=batch.id):
+        JobClient(stores.jobs, NoHints()).retry(batch.job_id or "")
+    assert stores.jobs.jobs.get(batch.job_id or "").failed == 1
+
+
+def test_a_line_whose_result_is_lost_counts_as_failed(stores: Stores) -> None:
+    job = run(stores, imported(stores, new_batch(stores, *map(chat_line, range(5)))))
+    found = [completion for completion in stores.jobs.jobs.results(job.id) if completion.index in (1, 3)]
+    lines = list(every_line(job, found))
+    assert [(line.index, line.error is None) for line in lines] == [(n, n in (1, 3)) for n in range(5)]
