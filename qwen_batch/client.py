@@ -16,10 +16,10 @@ from jobs.settings import Settings
 from jobs.stores.connect import connect as connect_store
 from jobs.submission.checking import notices_of
 from jobs.submission.job_client import JobClient
-from jobs.submission.submit_options import LineOptions, SubmitOptions, submission_key
+from jobs.submission.submit_options import SubmitOptions, submission_key
 from qwen_batch.job_handle import Job
 from qwen_batch.rows import Rows, open_rows
-from qwen_batch.submission import SubmitArguments, check_names, defaults_of, reading_of
+from qwen_batch.submission import SubmitArguments, check_names, defaults_of, lines_of, reading_of
 
 
 class Client:
@@ -53,13 +53,12 @@ class Client:
             QwenBatchError: The model or the server cannot be used.
         """
         check_names(arguments)
-        defaults = defaults_of(arguments)
+        defaults, lines = defaults_of(arguments), lines_of(arguments)
         said = arguments.get("model") or self._model
         with open_rows(rows, reading_of(arguments)) as file:
             settings = self._settings if said is None else msgspec.structs.replace(self._settings, model=said)
             settings = with_model_of_lines(settings, said, file, self._jobs.served_models)
             target = target_model(settings, Console(verbosity=-1))
-            keep = arguments.get("keep")
             options = SubmitOptions(
                 target.name,
                 defaults,
@@ -69,11 +68,7 @@ class Client:
                 priority=arguments.get("priority", 0),
                 deadline_seconds=arguments.get("deadline_seconds"),
                 reuse=arguments.get("reuse", False),
-                lines=LineOptions(
-                    arguments.get("strict_model", False),
-                    arguments.get("any_model", False),
-                    None if keep is None else tuple(keep),
-                ),
+                lines=lines,
             )
             checked = self._jobs.check(file, options)
             for notice in notices_of(checked.report, target.name):

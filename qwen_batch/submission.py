@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from jobs.errors import InvalidInput
 from jobs.files.formats import values
+from jobs.files.formats.features.last_assistant import LastAssistant
 from jobs.files.formats.fields import Faults, Notes, read_settings
 from jobs.files.reading.container import Container
 from jobs.files.reading.row_prompts import PromptOptions
 from jobs.files.reading.row_reader import ReadingOptions
 from jobs.records.sampling import SamplingSettings
+from jobs.submission.submit_options import LineOptions
 from jobs.templates.conversation import Conversation, conversation_of
 
 
@@ -48,6 +50,7 @@ class SubmitArguments(Sampling, total=False):
     skip_invalid: bool  # True: a bad row gets an error as its result
     any_model: bool  # True: one model answers rows that name several models
     strict_model: bool  # True: a row that names another model is bad
+    last_assistant: Literal["answer", "drop", "continue"]  # what to do with an assistant's message at the end
     priority: int  # jobs with a higher priority run first
     deadline_seconds: float | None  # max seconds until the job ends
     reuse: bool  # True: copy completions of equal rows from earlier jobs
@@ -93,3 +96,16 @@ def defaults_of(arguments: SubmitArguments) -> SamplingSettings:
     if faults.found:
         raise InvalidInput(f"An argument cannot be used: {faults.found[0]}.")
     return defaults
+
+
+def lines_of(arguments: SubmitArguments) -> LineOptions:
+    """Return what the rows may say. Raises `InvalidInput`."""
+    keep, ending = arguments.get("keep"), arguments.get("last_assistant", "answer")
+    if ending not in list(LastAssistant):
+        raise InvalidInput(f"`last_assistant` is {ending!r}; it must be one of {', '.join(LastAssistant)}.")
+    return LineOptions(
+        arguments.get("strict_model", False),
+        arguments.get("any_model", False),
+        None if keep is None else tuple(keep),
+        LastAssistant(ending),
+    )

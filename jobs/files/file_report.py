@@ -113,7 +113,7 @@ class FileReport:
     column_types: bytes | None = None  # `NewJob.column_types`
 
     def notices(self) -> list[str]:
-        """Return one sentence per field that has no effect, and one per habit that Qwen advises against."""
+        """Return what the file's author should know, one sentence or two each: first the fields without effect."""
         notices = [
             f"`{name}` has no effect here: {_lines(count)}." for name, count in sorted(self.notes.ignored.items())
         ]
@@ -124,6 +124,11 @@ class FileReport:
         if count := self.notes.greedy_thoughts:
             notices.append(
                 f"{_lines(count)} may think at temperature 0. Qwen advises against it: thoughts may repeat without end."
+            )
+        if count := self.notes.assistant_endings:
+            notices.append(
+                f"{_lines(count)} {'ends' if count == 1 else 'end'} with the assistant's message. "
+                "--drop-last-assistant removes it, --continue-last-assistant goes on from it."
             )
         if count := self.notes.small_budgets:
             notices.append(

@@ -37,7 +37,8 @@ def check_file(
     lines = options.lines
     _check_thinking(options)
     thinking = ThinkingRules(options.defaults, options.line_defaults, options.card)
-    rules = LineRules(options.model if lines.strict_model else None, options.card, after, lines.keep, thinking)
+    model = options.model if lines.strict_model else None
+    rules = LineRules(model, options.card, after, lines.keep, thinking, lines.last_assistant)
     try:
         checked = file.check(rules, options.skip_invalid)
     except FileRefused as refusal:

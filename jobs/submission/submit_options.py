@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from jobs.files.file_report import FileReport
+from jobs.files.formats.features.last_assistant import LastAssistant
 from jobs.records.line_defaults import NO_LINE_DEFAULTS, LineDefaults
 from jobs.records.model_card import ModelCard
 from jobs.records.sampling import SamplingSettings
@@ -20,6 +21,7 @@ class LineOptions:
     strict_model: bool = False  # True: a line that names another model than the job's is bad
     any_model: bool = False  # True: lines may name several models
     keep: tuple[str, ...] | None = None  # columns to keep; None for all of them
+    last_assistant: LastAssistant = LastAssistant.ANSWER  # what to do with an assistant's message at the end
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ def fingerprint_of(report: FileReport, model: str, options: SubmitOptions, quant
     facts = [report.digest, model, quantize, options.model, options.defaults, options.seed, options.skip_invalid]
     if options.lines.strict_model or options.lines.keep is not None:
         facts += [options.lines.strict_model, options.lines.keep]
+    if options.lines.last_assistant is not LastAssistant.ANSWER:
+        facts.append(options.lines.last_assistant)
     if options.line_defaults != NO_LINE_DEFAULTS:
         facts.append(options.line_defaults)
     return hashlib.blake2b(msgspec.json.encode(facts), digest_size=10).hexdigest()

@@ -15,7 +15,8 @@ from model.text.messages import MessagesInvalid, check_json, checked_messages, k
 from model.text.text_encoder import BATCH_CHARS, Encoded, TextEncoder, TooManyTokens
 
 # Variables that have a special meaning in transformers, or that would replace the conversation.
-_RESERVED_NAMES = ("messages", "chat_template", "continue_final_message", "tokenize")
+_RESERVED_NAMES = ("messages", "chat_template", "tokenize")
+_CUT = "CONTINUE_FINAL_MESSAGE_TAG "  # marks the place at which a prompt is cut; transformers' own word
 
 
 class ChatEncoder:
@@ -42,7 +43,8 @@ class ChatEncoder:
     ) -> Iterator[Encoded]:
         """Yield the ids of each conversation, or its error.
 
-        A conversation is a pair of messages and `chat_template_kwargs` (see `Tokenizer.encode_messages`).
+        A conversation is a pair of messages and `chat_template_kwargs` (see `Tokenizer.encode_messages`). With the
+        argument `continue_final_message`, the prompt ends with the last message's text, as in transformers.
         Conversations are taken from the iterable a few MB at a time.
         """
         taken: deque[_Checked] = deque()  # conversations that the template is rendering
@@ -55,8 +57,11 @@ class ChatEncoder:
 
         unmarked: list[str | ValueError] = []
         size = 0
-        for text in self._template.render(to_render()):
-            mark = taken.popleft().mark
+        for rendered in self._template.render(to_render()):
+            checked = taken.popleft()
+            mark, text = checked.mark, rendered
+            if checked.continues and isinstance(rendered, str):
+                text = _cut(rendered)
             if mark is None or not isinstance(text, str):
                 unmarked.append(text)
                 size += len(text) if isinstance(text, str) else 0
@@ -68,6 +73,7 @@ class ChatEncoder:
         yield from self._encoder.encode_each(unmarked, max_tokens)
 
     def _checked(self, messages: object, kwargs: Mapping[str, Any]) -> _Checked:
+        continues = kwargs.get("continue_final_message") is True
         try:
             parts: Any = (checked_messages(messages), *_checked_arguments(kwargs))
             mark = self._special_tokens.mark_for(*parts)
@@ -75,7 +81,10 @@ class ChatEncoder:
             return _Checked(error, None)
         if mark is not None:
             parts = [self._special_tokens.break_up(part, mark) for part in parts]
-        return _Checked(Conversation(*parts), mark)
+        if continues:
+            *others, last = parts[0]
+            parts = ([*others, {**last, "content": last["content"] + _CUT}], *parts[1:])
+        return _Checked(Conversation(*parts), mark, continues)
 
     def _encode_marked(self, text: str, mark: str, max_tokens: int | None) -> Encoded:
         """Encode a prompt in which a mark breaks up the control tokens of messages."""
@@ -103,6 +112,16 @@ class _Checked:
 
     conversation: Conversation | MessagesInvalid
     mark: str | None  # character that breaks up control tokens in the conversation; None if it contains none
+    continues: bool = False  # True: the model goes on from the last message
+
+
+def _cut(text: str) -> str | MessagesInvalid:
+    """Return a prompt up to the end of the last message's text. Source: `render_jinja_template` of transformers."""
+    place = text.rfind(_CUT.strip())
+    if place < 0:
+        return MessagesInvalid("the model's chat template leaves out the last message, so it cannot be continued")
+    keeps_spaces = text.startswith(_CUT, place)
+    return text[:place] if keeps_spaces else text[:place].rstrip()
 
 
 def _without_added_tokens(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
@@ -121,7 +140,11 @@ def _checked_arguments(kwargs: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     for name in _RESERVED_NAMES:
         if name in kwargs:
             raise MessagesInvalid(f"`chat_template_kwargs` may not set `{name}`")
-    variables = {"add_generation_prompt": True, **kwargs}
+    continues = kwargs.get("continue_final_message", False)
+    if not isinstance(continues, bool):
+        raise MessagesInvalid(f"`continue_final_message` is {kind_of(continues)}; it must be true or false")
+    variables = {"add_generation_prompt": not continues, **kwargs}
+    variables.pop("continue_final_message", None)
     tools = variables.pop("tools", None)
     if tools is None:
         return None, variables

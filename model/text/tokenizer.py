@@ -86,7 +86,8 @@ class Tokenizer:
         Args:
             messages: A list of messages in the format of the OpenAI API (see `model.text.messages`).
             chat_template_kwargs: Variables for the template, such as `enable_thinking`. `tools` is a list of JSON
-                schemas. `add_generation_prompt` is true by default.
+                schemas. `add_generation_prompt` is true by default. With `continue_final_message=True` the conversation
+                ends with the last message's text.
 
         Raises:
             MessagesInvalid: The arguments cannot be rendered, or the model has no chat template.

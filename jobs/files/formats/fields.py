@@ -35,6 +35,7 @@ class Notes:
     biased: int = 0  # lines with `logit_bias`
     greedy_thoughts: int = 0  # lines that think with a temperature of 0
     small_budgets: int = 0  # lines with a small thinking budget
+    assistant_endings: int = 0  # lines that end with the assistant's message, which the model answers
 
     def count(self, names: Counter[str], name: str) -> bool:
         """Count one line under a name that the file's author chose. Only the first `MAX_NAMES` names are counted.

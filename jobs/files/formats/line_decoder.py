@@ -9,6 +9,14 @@ from itertools import filterfalse
 import msgspec
 
 from jobs.files.file_places import FilePlaces
+from jobs.files.formats.features.last_assistant import (
+    LastAssistant,
+    continued,
+    ends_with_assistant,
+    reference_name,
+    with_reference,
+    without_last,
+)
 from jobs.files.formats.features.thinking import ADVISED_BUDGET, NO_THINKING_RULES, ThinkingRules
 from jobs.files.formats.fields import Faults, Notes
 from jobs.files.formats.json_line import Json, LineInvalid, decode_object, raw_columns, shown
@@ -20,7 +28,7 @@ from jobs.files.formats.seen_ids import SeenIds
 from jobs.files.reading.row import TemplatedRow
 from jobs.records.job import Format
 from jobs.records.model_card import ModelCard
-from jobs.records.prompt import Endpoint, Prompt
+from jobs.records.prompt import NO_COLUMNS, Endpoint, Prompt
 
 MAX_NUMBER_DIGITS = 12  # an id with this many digits or more is not taken for a line number
 
@@ -50,6 +58,7 @@ class LineRules:
     after: LinesBefore | None = None  # the job's existing lines; None for a new job
     keep: tuple[str, ...] | None = None  # columns to keep; None for all of them
     thinking: ThinkingRules = NO_THINKING_RULES  # what the job's options say about thinking
+    last_assistant: LastAssistant = LastAssistant.ANSWER  # what to do with an assistant's message at the end
 
 
 class LineDecoder:
@@ -65,6 +74,7 @@ class LineDecoder:
         self._places = places
         self._rules = rules
         self._faults = Faults()  # of the current line
+        self._reference: msgspec.Raw | None = None  # message that was removed from the current line
         self._last_model: str | None = None  # the name that was checked last, because most files name one model
         self._native = NativeFormat(self.notes, rules.keep or ())
         self._openai = OpenAIFormat(self.notes, rules.keep or ())
@@ -92,7 +102,9 @@ class LineDecoder:
         except LineInvalid as error:
             return self.refused(index, number, str(error))
         prompt, columns = self._decode(said, index, number)
-        return prompt if columns is None else self._with_columns(prompt, columns, line)
+        if columns is None and self._reference is None:
+            return prompt
+        return self._with_columns(prompt, columns or (), line)
 
     def decode_templated(self, row: TemplatedRow, index: int, number: int) -> Prompt:
         """Decode the line that a template made of a row. The prompt gets the row's columns. Never raises."""
@@ -101,6 +113,7 @@ class LineDecoder:
 
     def _decode(self, original: dict[str, Json], index: int, number: int) -> tuple[Prompt, Iterable[str] | None]:
         """Decode the object of a line. Returns the prompt and the names of the line's columns, or None for none."""
+        self._reference = None
         said, service = original, None
         if not (
             "prompt" in original or "messages" in original or ("body" in original and _is_openai(original["body"]))
@@ -143,14 +156,19 @@ class LineDecoder:
             columns: Names of columns.
             row: JSON object with the columns. If it is of type `Raw`, it has no other keys.
         """
-        keep = self._rules.keep
-        kept = list(columns) if keep is None else [name for name in columns if name in keep]
-        if not kept or prompt.invalid is not None:
+        if prompt.invalid is not None:
             return prompt
+        names, keep = list(columns), self._rules.keep
+        kept = names if keep is None else [name for name in names if name in keep]
+        raw = row if keep is None and type(row) is msgspec.Raw else raw_columns(row, kept) if kept else NO_COLUMNS
+        if self._reference is not None:
+            name = reference_name(names)
+            if keep is None or name in keep:
+                raw = with_reference(bytes(raw), name, self._reference)
+                kept = [*kept, name]
         for name in kept:
             self.notes.count(self.notes.columns, name)
-        raw = row if keep is None and type(row) is msgspec.Raw else raw_columns(row, kept)
-        return msgspec.structs.replace(prompt, columns=raw)
+        return msgspec.structs.replace(prompt, columns=raw) if kept else prompt
 
     def refused(self, index: int, number: int, reason: str) -> Prompt:
         """Return the prompt for a line that cannot be decoded at all."""
@@ -174,12 +192,25 @@ class LineDecoder:
         elif model is not None:
             self.notes.models[model] += 1
         prompt = format.prompt_of(said, place, faults)
+        if prompt is not None and ends_with_assistant(prompt):
+            prompt = faults.catch(self._ended, prompt, default=None)
         if prompt is not None and self._rules.card is not None:
             faults.catch(check_against_card, prompt, self._rules.card, default=None)
         if prompt is not None and prompt.settings.logit_bias is not None:
             self.notes.biased += 1
         if prompt is not None and prompt.messages is not None:
             self._check_thinking(prompt, faults)
+        return prompt
+
+    def _ended(self, prompt: Prompt) -> Prompt:
+        """Do what the rules say with the assistant's message at the end. Raises `LineInvalid`."""
+        match self._rules.last_assistant:
+            case LastAssistant.DROP:
+                prompt, self._reference = without_last(prompt)
+            case LastAssistant.CONTINUE:
+                prompt = continued(prompt)
+            case LastAssistant.ANSWER:
+                self.notes.assistant_endings += 1
         return prompt
 
     def _check_thinking(self, prompt: Prompt, faults: Faults) -> None:
