@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from engine.request import EngineDead, GroupStats, Request, Ticket, Utilization
+from engine.request import ConstraintFailed, EngineDead, GroupStats, Request, Ticket, Utilization
 from engine.requests import delivery
 from engine.requests.delivery import Delivery
 from engine.requests.group_meter import GroupMeter
@@ -154,6 +154,7 @@ class Engine:
         finished_at = time.monotonic()
         self._meter.add(batch, finished_at - started_at, utilization)
         self._announce(batch)
+        self._fail_constraints(batch)
         for sequence in finished:
             if self._live.pop(sequence.ticket, None) is not None:
                 self._delivery.deliver(sequence, finished_at)
@@ -173,6 +174,17 @@ class Engine:
                 if sequence.finish_reason is None:
                     self._scheduler.abort(sequence)
                 delivery.fail(sequence.ticket, error)
+
+    def _fail_constraints(self, batch: Batch) -> None:
+        """End the requests whose grammar was too complex in this step. Each of them fails alone."""
+        for index in batch.sampling:
+            sequence = batch.sequences[index]
+            constraint = sequence.stop_checker.constraint
+            if constraint is None or constraint.fault is None or self._live.pop(sequence.ticket, None) is None:
+                continue
+            if sequence.finish_reason is None:
+                self._scheduler.abort(sequence)
+            delivery.fail(sequence.ticket, ConstraintFailed(f"The completion left its grammar: {constraint.fault}."))
 
     def _end(self) -> None:
         """Cancel or fail every open ticket, so that no caller waits for a stopped engine."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from engine.stopping.output_constraint import Grammar
 from engine.stopping.thought import Thinking
 from jobs.records.sampling import FinishReason, SamplingParams
 
@@ -22,6 +23,7 @@ class Request:
     on_token: Callable[[int], None] | None = None  # called on the engine thread for each new token; must be quick
     barred_sequences: tuple[tuple[int, ...], ...] = ()  # the last token of each never follows the others
     thinking: Thinking | None = None  # None: nothing in the completion is a thought
+    grammar: Grammar | None = None  # what the text after the thought must look like; None: any text may come
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,10 @@ class RequestTooLong(ValueError):
     """The prompt does not fit the model's context or the cache. Other requests are not affected."""
 
 
+class ConstraintFailed(ValueError):
+    """A completion cannot follow its grammar any further. Other requests are not affected."""
+
+
 @dataclass(eq=False)
 class Ticket:
     """The caller's handle of a submitted request. The engine fulfils `future` exactly once.
@@ -56,6 +62,7 @@ class Ticket:
 
     - `CancelledError` after `Engine.abort` or `Engine.shutdown`,
     - `RequestTooLong` or `RequestInvalid` if the prompt cannot run,
+    - `ConstraintFailed` if the grammar is too complex for its matcher,
     - the error that the request's own `on_token` raised,
     - `EngineDead` if the engine thread has failed.
     """

@@ -20,6 +20,7 @@ from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
 from jobs.stores.worker_facets import Fleet
 from model.checkpoint.hub import resolve_model
+from model.grammar import Grammars
 from model.thinking import ThinkingTokens
 from worker.engine_options import engine_config
 from worker.facts import WorkerFacts
@@ -126,7 +127,12 @@ def _assemble(
         store=store,
         hints=hints,
         engine=engine,
-        preparation=Preparation(loaded.tokenizer, card, ThinkingTokens.of(loaded.tokenizer)),
+        preparation=Preparation(
+            loaded.tokenizer,
+            card,
+            Grammars(loaded.tokenizer, loaded.eos_token_ids),
+            ThinkingTokens.of(loaded.tokenizer),
+        ),
         lease_keeper=keeper,
         dispatcher=ShardDispatcher(keeper, engine, active, facts.model, loaded.resolved.policy.max_num_seqs),
         link=link,

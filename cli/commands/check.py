@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.console.console import Console
+from cli.options.constraint_options import constraint_options
 from cli.options.line_options import line_options
 from cli.options.options import (
     console_options,
@@ -26,6 +27,7 @@ from cli.options.target_model import say_notices, target_model, with_model_of_li
 from jobs.files.prompt_file import CheckedFile, PromptFile
 from jobs.files.reading.row_reader import ReadingOptions
 from jobs.harmless import harmless
+from jobs.records.line_defaults import LineDefaults
 from jobs.records.model_card import ModelCard, builtin_demo_folder
 from jobs.records.prompt import Prompt
 from jobs.settings import Settings
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 @model_option
 @skip_invalid_option
 @line_options
+@constraint_options
 @click.option(
     "--show",
     type=click.IntRange(0),
@@ -59,6 +62,7 @@ def command(
     model: str | None,
     skip_invalid: bool,
     lines: LineOptions,
+    line_defaults: LineDefaults,
     show: int,
     as_json: bool,
 ) -> None:
@@ -80,7 +84,10 @@ def command(
     with PromptFile.open(prompts, sys.stdin.buffer, reading) as file:
         settings = with_model_of_lines(settings, model, file, tuple)
         target = target_model(settings, console)
-        checked = check_file(file, SubmitOptions(target.name, skip_invalid=skip_invalid, card=target.card, lines=lines))
+        options = SubmitOptions(
+            target.name, skip_invalid=skip_invalid, card=target.card, lines=lines, line_defaults=line_defaults
+        )
+        checked = check_file(file, options)
         say_notices(checked.report, target.name, console)
         tokenizer = _tokenizer(settings, target.card)
         report: dict[str, Any] = {

@@ -9,6 +9,7 @@ from types import FrameType
 import click
 
 from cli.console.console import Console
+from cli.options.constraint_options import constraint_options
 from cli.options.line_default_options import line_default_options
 from cli.options.line_options import line_options
 from cli.options.options import (
@@ -51,6 +52,7 @@ from jobs.submission.submit_options import LineOptions, SubmitOptions
 @click.option("--stats", metavar="FILE", help="Write the job's statistics to FILE, as `status --json` prints them.")
 @sampling_options
 @line_default_options
+@constraint_options
 @seed_option
 @skip_invalid_option
 @line_options

@@ -9,6 +9,7 @@ import click
 from cli.console.console import Console
 from cli.console.job_row import state_text
 from cli.console.progress import watch_to_the_end
+from cli.options.constraint_options import constraint_options
 from cli.options.line_default_options import line_default_options
 from cli.options.line_options import line_options
 from cli.options.options import (
@@ -94,6 +95,7 @@ def _standing(job: Job) -> str:
 @model_option
 @sampling_options
 @line_default_options
+@constraint_options
 @seed_option
 @skip_invalid_option
 @line_options

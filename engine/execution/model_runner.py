@@ -13,6 +13,7 @@ from engine.config import PAGE_SIZE, ResolvedConfig
 from engine.execution.compilation import compiled_layers
 from engine.execution.decode_graphs import CudaRecorder, DecodeGraphs, Record, Step, ladder
 from engine.execution.heap import keep_freed_memory
+from engine.execution.masks import MaskThreads
 from engine.execution.next_tokens import NextTokens, sampling_row
 from engine.execution.step_inputs import StepBuffers, StepInputs
 from engine.machine.resolve import TORCH_DTYPES
@@ -45,6 +46,7 @@ class ModelRunner:
         self._graphs = DecodeGraphs()
         self._model = model
         self._next_tokens = NextTokens(model)
+        self._masks = MaskThreads(torch.device(config.device))
         self._config = config
         self._log = log
         self._device = torch.device(config.device)
@@ -110,6 +112,7 @@ class ModelRunner:
         if batch.copies:
             sources, targets = zip(*batch.copies, strict=True)
             self._cache.copy_pages(sources, targets)
+        masks = self._masks.begin(batch)
         size = self._graphs.size_for(batch.num_decode_rows) if batch.phase == "decode" else None
         if size is None:
             inputs = self._buffers.build(batch)
@@ -121,7 +124,7 @@ class ModelRunner:
             return []
         vocab = self._model.valid_vocab
         rows = [sampling_row(batch.sequences[index], vocab, drafted) for index, drafted in batch.sampled_rows()]
-        return self._next_tokens.choose(hidden[inputs.sampling], rows)
+        return self._next_tokens.choose(hidden[inputs.sampling], rows, masks.take(self._device) if masks else None)
 
     def warm_up(self) -> float:
         """Compile the layers by small steps of each phase and record decode steps, before the first real step.

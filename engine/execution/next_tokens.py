@@ -9,6 +9,7 @@ import torch
 from engine.scheduling.sequence import Sequence
 from model.qwen3 import Qwen3ForCausalLM
 from model.sampling.sampling import SamplingBatch, SamplingRow, sample
+from model.sampling.token_masks import TokenMasks
 
 _MAX_REACH = 64  # maximum of a row's `reach`: below the 64 largest logits, too many lie close together
 _PAUSE_STEPS = 32  # steps with all logits after a step in which too many logits lay close together
@@ -27,15 +28,16 @@ class NextTokens:
         self._model = model
         self._pause = 0  # steps left to compute with all logits
 
-    def choose(self, hidden: torch.Tensor, rows: Items[SamplingRow]) -> list[int]:
+    def choose(self, hidden: torch.Tensor, rows: Items[SamplingRow], masks: TokenMasks | None = None) -> list[int]:
         """Return one token id per row.
 
         Args:
             hidden: [n, hidden_size] hidden states. The first belong to `rows`; any further ones are padding.
             rows: Sampling settings of each row.
+            masks: Tokens that constrained rows may choose. None if no row is constrained.
         """
-        batch = SamplingBatch.from_rows(rows, hidden.device)
-        largest = self._largest(hidden, rows)
+        batch = SamplingBatch.from_rows(rows, hidden.device, masks)
+        largest = self._largest(hidden, rows) if masks is None else None
         if largest is None:
             chosen = sample(self._model.rounded_logits(hidden)[: len(rows)], batch)
         else:

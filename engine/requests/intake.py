@@ -85,4 +85,4 @@ class Intake:
             stream = self._detokenizer.stream(params.skip_special_tokens)
             text = AnswerStream(stream, thought) if thought else stream
             finder = StopStringFinder(params.stop, text, params.include_stop_str_in_output)
-        return StopChecker(params, self._eos_token_ids, max_new_tokens, finder, thought)
+        return StopChecker(params, self._eos_token_ids, max_new_tokens, finder, thought, request.grammar)

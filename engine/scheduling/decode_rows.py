@@ -48,11 +48,12 @@ class DecodeRows:
     def _draft(self, drafting: Drafting, sequences: Items[Sequence], counts: list[int], left: int) -> None:
         """Give guessed tokens to the sequences whose known tokens are all in this step, and count them in `counts`.
 
-        A guess takes no page that a running sequence may need for its next token.
+        A guess takes no page that a running sequence may need for its next token. Constrained sequences get none,
+        because their masks are computed before the step.
         """
         num_rows = sum(counts)
         for index, sequence in enumerate(sequences):
-            if counts[index] != sequence.num_pending:
+            if counts[index] != sequence.num_pending or sequence.stop_checker.constraint is not None:
                 continue
             room = min(left, sequence.num_left - 1)
             draft = drafting.draft(sequence.guesses, sequence.tokens, num_rows, room)

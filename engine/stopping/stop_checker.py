@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from engine.stopping.output_constraint import Grammar, OutputConstraint
 from engine.stopping.stop_strings import StopStringFinder
 from engine.stopping.thought import Thought
 from jobs.records.sampling import FinishReason, SamplingParams
@@ -18,6 +19,7 @@ class StopChecker:
         max_new_tokens: `params.max_tokens`, or less if the model's context ends earlier.
         finder: Finds the sequence's stop strings; None if it has none. It does not get the tokens of a thought.
         thought: Follows the sequence's thought; None if it cannot think.
+        grammar: What the text after the thought must look like; None if any text may come.
     """
 
     def __init__(
@@ -27,6 +29,7 @@ class StopChecker:
         max_new_tokens: int,
         finder: StopStringFinder | None = None,
         thought: Thought | None = None,
+        grammar: Grammar | None = None,
     ) -> None:
         ending = () if params.ignore_eos else eos_token_ids
         self._eos_token_ids = frozenset(ending)
@@ -36,6 +39,7 @@ class StopChecker:
         self.stop_reason: str | int | None = None  # the stop string or stop token that ended the sequence; None for eos
         self.ended_by_token = False  # True if an eos or stop token ended the sequence; the text excludes that token
         self.thought = thought
+        self.constraint = OutputConstraint(grammar, thought, self.stop_token_ids) if grammar is not None else None
         self._min_tokens = params.min_tokens
         self._finder = finder
 
@@ -65,6 +69,8 @@ class StopChecker:
             num_generated: Number of new tokens so far, including this one.
         """
         in_thought = self.thought is not None and self.thought.push(token_id)
+        if self.constraint is not None:
+            self.constraint.push(token_id, in_thought)
         may_stop = num_generated > self._min_tokens
         if may_stop and token_id in self.stop_token_ids:
             self.ended_by_token = True
@@ -75,4 +81,6 @@ class StopChecker:
             if self.text is not None:
                 self.stop_reason = self._finder.found
                 return FinishReason.STOP
+        if self.constraint is not None and self.constraint.ended:
+            return FinishReason.STOP
         return FinishReason.LENGTH if num_generated >= self.max_new_tokens else None

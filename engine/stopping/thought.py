@@ -31,13 +31,14 @@ class Thought:
 
     def __init__(self, thinking: Thinking, budget: int | None, stream: TokenStream) -> None:
         self.is_open = thinking.is_open
+        self.start_id = thinking.start_id
         self.closing_ids = thinking.closing_ids
         self.num_tokens = 0  # tokens of the thought so far, including its tags
         self._thinking = thinking
         self._budget = budget
         self._stream = stream
         self._num_inside = 0  # without tags
-        self._may_open = not thinking.is_open
+        self.may_open = not thinking.is_open  # True: the next token may begin the thought
         self._closing = False  # the closing tokens are under way
 
     @property
@@ -57,8 +58,8 @@ class Thought:
 
     def push(self, token_id: int) -> bool:
         """Add the next token of the completion. Returns True if the token belongs to the thought."""
-        if self._may_open:
-            self._may_open = False
+        if self.may_open:
+            self.may_open = False
             self.is_open = token_id == self._thinking.start_id
             self.num_tokens = int(self.is_open)
             return self.is_open

@@ -117,6 +117,10 @@ class FileReport:
         notices = [
             f"`{name}` has no effect here: {_lines(count)}." for name, count in sorted(self.notes.ignored.items())
         ]
+        notices += [
+            f"A JSON schema asks for {names}, which is not enforced: {_lines(count)}."
+            for names, count in sorted(self.notes.unenforced.items())
+        ]
         if count := self.notes.biased:
             notices.append(
                 f"`logit_bias` of {_lines(count)} counts for this model's token ids, which are not those of GPT."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from jobs.records.constraint import FREE_TEXT, Constraint
 from jobs.records.prompt import Prompt
 
 
@@ -11,9 +12,15 @@ class LineDefaults(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a job says for its lines. A value that a line sets itself goes before the job's value."""
 
     thinking: bool | None = None  # `enable_thinking` of the chat template; None for the template's own default
+    constraint: Constraint | None = None  # what completions must look like; None if any text may come
 
     def applied_to(self, prompt: Prompt) -> Prompt:
-        """Return the prompt with the job's values where the line has none. Raw prompts do not change."""
+        """Return the prompt with the job's values where the line has none. A constraint of free text becomes None."""
+        constraint = prompt.constraint or self.constraint
+        if constraint == FREE_TEXT:
+            constraint = None
+        if constraint is not prompt.constraint:
+            prompt = msgspec.structs.replace(prompt, constraint=constraint)
         if self.thinking is None or prompt.messages is None or "enable_thinking" in prompt.chat_template_kwargs:
             return prompt
         kwargs = {**prompt.chat_template_kwargs, "enable_thinking": self.thinking}

@@ -38,7 +38,17 @@ def check_file(
     _check_thinking(options)
     thinking = ThinkingRules(options.defaults, options.line_defaults, options.card)
     model = options.model if lines.strict_model else None
-    rules = LineRules(model, options.card, after, lines.keep, thinking, lines.last_assistant)
+    constraint = options.line_defaults.constraint
+    rules = LineRules(
+        model,
+        options.card,
+        after,
+        lines.keep,
+        thinking,
+        last_assistant=lines.last_assistant,
+        defaults=options.defaults,
+        constraint=constraint,
+    )
     try:
         checked = file.check(rules, options.skip_invalid)
     except FileRefused as refusal:

@@ -14,6 +14,7 @@ from model.sampling.device_copy import on_device
 from model.sampling.draw import DrawSettings, draw_any, draw_nucleus, draw_sorted, draw_top_k
 from model.sampling.fixed_point import WEIGHT_BITS, fraction_bits
 from model.sampling.penalties import Penalties, PenaltySettings
+from model.sampling.token_masks import TokenMasks
 from model.sampling.top_k import BLOCK, LONG_BLOCK, BlockedLogits, best_token
 
 _GREEDY_BELOW = 1e-5  # as in vLLM: a smaller temperature gives the best token, too, but could overflow
@@ -72,6 +73,7 @@ class SamplingBatch:
     banned: tuple[torch.Tensor, torch.Tensor] | None  # rows and ids, each [b] int64
     allowed: tuple[torch.Tensor, torch.Tensor] | None  # rows and ids, each [a] int64: all that these rows may choose
     bias: tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None  # rows and ids [c] int64, addends [c] float32
+    masks: TokenMasks | None  # tokens that constrained rows may choose
 
     @property
     def only_compares(self) -> bool:
@@ -80,8 +82,10 @@ class SamplingBatch:
         return plain and self.greedy is not None and len(self.greedy) == self.num_rows
 
     @classmethod
-    def from_rows(cls, rows: Sequence[SamplingRow], device: torch.device | str) -> SamplingBatch:
-        """Build the batch. `rows[i]` holds the settings of row i of the logits."""
+    def from_rows(
+        cls, rows: Sequence[SamplingRow], device: torch.device | str, masks: TokenMasks | None = None
+    ) -> SamplingBatch:
+        """Build the batch. `rows[i]` holds the settings of row i of the logits. `masks` is on the device."""
         device = torch.device(device)
         by_draw: dict[str | int, list[int]] = {}
         for index, row in enumerate(rows):
@@ -99,25 +103,28 @@ class SamplingBatch:
             banned=_pairs(((index, token) for index, row in enumerate(rows) for token in row.banned_ids), device),
             allowed=_pairs(((index, token) for index, row in enumerate(rows) for token in row.allowed_ids), device),
             bias=_bias(rows, device),
+            masks=masks,
         )
 
 
 def sample(logits: torch.Tensor, batch: SamplingBatch) -> torch.Tensor:
     """Choose a token for each row.
 
-    A row's filters are applied in vLLM's order: allowed and banned ids, bias, penalties, temperature, min_p, top_k,
-    top_p. Then one uniform random number, a function of (seed, position), selects the token by the inverse CDF. A row
-    of only -inf gives token 0.
+    A row's filters are applied in vLLM's order: mask, allowed and banned ids, bias, penalties, temperature, min_p,
+    top_k, top_p. Then one uniform random number, a function of (seed, position), selects the token by the inverse CDF.
+    A row of only -inf gives token 0.
 
     Args:
-        logits: [n, vocab] on the batch's device, finite or -inf, with vocab at most 2**19. Float32 rows with penalties,
-            a bias, or allowed or banned ids are changed in place; other rows are not. An all-greedy batch is computed
-            in the logits' own type, every other batch in float32.
+        logits: [n, vocab] on the batch's device, finite or -inf, with vocab at most 2**19. Rows with a mask, and
+            float32 rows with penalties, a bias, or allowed or banned ids, are changed in place; other rows are not. An
+            all-greedy batch is computed in the logits' own type, every other batch in float32.
         batch: The settings of the n rows.
 
     Returns:
         [n] int64, token ids.
     """
+    if batch.masks is not None:
+        batch.masks.apply_(logits)
     if not batch.only_compares:
         logits = logits.float()
     _change_logits_(logits, batch)

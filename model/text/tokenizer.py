@@ -108,6 +108,10 @@ class Tokenizer:
             return [missing for _ in conversations]
         return list(self._chat_encoder.encode_each(conversations, max_tokens))
 
+    def to_json(self) -> str:
+        """Return the tokenizer as the text of a `tokenizer.json`."""
+        return str(self._backend.to_str())
+
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         """Return the text of token ids. Invalid UTF-8 becomes U+FFFD. Unknown ids are skipped."""
         return self._backend.decode(list(ids), skip_special_tokens=skip_special_tokens)

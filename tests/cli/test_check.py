@@ -13,6 +13,7 @@ from jobs.records.job import NewJob
 from jobs.records.model_card import builtin_demo_folder, card_of_folder
 from jobs.records.sampling import SamplingSettings
 from jobs.stores.protocol import JobStore
+from model.grammar import Grammars
 from model.text.tokenizer import Tokenizer
 from tests.cli.conftest import Cli
 from worker.shards.preparation import Preparation
@@ -68,7 +69,9 @@ def test_the_prompts_shown_are_those_that_the_engine_gets(bare_cli: Cli, prompts
         source="f",
         created_at=0.0,
     )
-    prepared = Preparation(tokenizer, card).prepare(lines, job, group="", on_token=lambda _: None)
+    prepared = Preparation(tokenizer, card, Grammars(tokenizer, ())).prepare(
+        lines, job, group="", on_token=lambda _: None
+    )
     engine = {prompt.id: tokenizer.decode(request.token_ids, False) for prompt, (request,) in prepared.runnable}
     assert shown == engine
 

@@ -110,15 +110,12 @@ def test_a_field_that_asks_for_nothing_is_taken(decode: Decode, key: str) -> Non
         ("length_penalty", 0.5),
         ("use_beam_search", True),
         ("repetition_detection", {"max_pattern_size": 5}),
-        ("response_format", {"type": "json_object"}),
         ("tools", [{"type": "function"}]),
         ("tool_choice", "required"),
         ("reasoning_effort", "low"),
         ("audio", {"voice": "alloy"}),
         ("web_search_options", {"search_context_size": "low"}),
         ("prediction", {"type": "content"}),
-        ("guided_json", {}),
-        ("structured_outputs", {}),
     ],
 )
 def test_a_field_that_is_not_supported_is_refused_by_name(why: Why, key: str, value: object) -> None:

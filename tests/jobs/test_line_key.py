@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from jobs.records.constraint import FREE_TEXT, Constraint
 from jobs.records.line_defaults import LineDefaults
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import NOTHING_SAID, SamplingSettings
@@ -34,6 +35,7 @@ WORK: dict[str, tuple[Any, Any]] = {
     "n": (1, 2),
     "truncate_prompt_tokens": (None, -1),
     "truncation_side": ("left", "right"),
+    "constraint": (Constraint("regex", "a+"), Constraint("regex", "b+")),
     "chat_template_kwargs": ({"enable_thinking": True}, {"enable_thinking": False}),
 }
 
@@ -80,6 +82,13 @@ def test_place_name_and_shape_of_the_result_leave_the_key_as_it_is(field: str) -
 def test_what_a_job_says_counts_as_if_the_line_said_it() -> None:
     said = SamplingSettings(max_tokens=5, top_k=7)
     assert key(LINE, said) == key(changed(LINE, settings=said))
+
+
+def test_a_jobs_constraint_counts_as_if_the_line_had_it() -> None:
+    yes_or_no = Constraint("choice", '["yes","no"]')
+    of_job = LineKeys(NOTHING_SAID, 1, LineDefaults(constraint=yes_or_no))
+    assert of_job.key(LINE) == key(changed(LINE, constraint=yes_or_no)) != key(LINE)
+    assert of_job.key(changed(LINE, constraint=FREE_TEXT)) == key(LINE)
 
 
 def test_a_line_that_cannot_run_has_no_key() -> None:

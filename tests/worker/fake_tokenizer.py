@@ -26,6 +26,41 @@ class FakeTokenizer:
         return [_encoded(_rendered(messages), max_tokens) for messages, _ in conversations]
 
 
+class FakeMatcher:
+    """Allows every text."""
+
+    mask_words = 1
+    ended = False
+    fault = None
+
+    def accept(self, token_id: int) -> None:
+        """Forget the token."""
+
+    def write_mask(self, address: int) -> None:
+        """Write nothing."""
+
+
+class FakeGrammar:
+    """A grammar, which keeps its text."""
+
+    newlines: Mapping[int, int] = {}
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def matcher(self) -> FakeMatcher:
+        return FakeMatcher()
+
+
+class FakeGrammars:
+    """Compiles every grammar in which `unusable` does not stand."""
+
+    def compiled(self, text: str) -> FakeGrammar:
+        if "unusable" in text:
+            raise ValueError("the grammar is too large")
+        return FakeGrammar(text)
+
+
 def _rendered(messages: Sequence[dict[str, Any]]) -> str | ValueError:
     if any("content" not in message for message in messages):
         return ValueError("the chat template cannot render these messages: 'content' is undefined")

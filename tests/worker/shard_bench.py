@@ -16,7 +16,7 @@ from jobs.records.prompt import Prompt
 from jobs.records.sampling import SamplingSettings
 from jobs.stores.protocol import JobStore
 from tests.worker.fake_engine import FakeEngine
-from tests.worker.fake_tokenizer import VOCAB_SIZE, FakeTokenizer
+from tests.worker.fake_tokenizer import VOCAB_SIZE, FakeGrammars, FakeTokenizer
 from tests.worker.flaky_store import FlakyStore
 from tests.worker.recorded_hints import RecordedHints
 from worker.facts import WorkerFacts
@@ -66,7 +66,7 @@ class ShardBench:
             store=self.store,
             hints=self.hints,
             engine=self.engine,
-            preparation=Preparation(FakeTokenizer(), CARD),
+            preparation=Preparation(FakeTokenizer(), CARD, FakeGrammars()),
             lease_keeper=self.keeper,
             dispatcher=self.dispatcher,
             link=self.link,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
 
-from engine.request import EngineDead, RequestInvalid, RequestOutput, RequestTooLong, Ticket
+from engine.request import ConstraintFailed, EngineDead, RequestInvalid, RequestOutput, RequestTooLong, Ticket
 from jobs.records.completion import Choice, Completion, ErrorCode, Latency, Usage
 from jobs.records.prompt import Prompt
 from worker.shards.in_flight import Line
@@ -25,7 +25,7 @@ def completion_of(line: Line) -> Completion | None:
         raise error
     if isinstance(error, RequestTooLong):
         return failed_line(line.prompt, ErrorCode.PROMPT_TOO_LONG, str(error))
-    if isinstance(error, RequestInvalid):
+    if isinstance(error, RequestInvalid | ConstraintFailed):
         return failed_line(line.prompt, ErrorCode.INVALID_LINE, str(error))
     log.error("line %r could not be completed", line.prompt.id, exc_info=error)
     return failed_line(line.prompt, ErrorCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")

@@ -9,7 +9,10 @@ from itertools import chain
 from typing import Any, Protocol
 
 from engine.request import Request
+from engine.stopping.output_constraint import Grammar
 from engine.stopping.thought import Thinking
+from jobs.constraints.checker import check_settings
+from jobs.constraints.grammar import grammar_of
 from jobs.files.formats.features.thinking import check_switch
 from jobs.files.formats.json_line import LineInvalid
 from jobs.records.completion import Completion, ErrorCode
@@ -42,6 +45,13 @@ class PromptTokenizer(Protocol):
         """Render each pair of messages and `chat_template_kwargs` with the chat template. Returns the token ids."""
 
 
+class GrammarCompiler(Protocol):
+    """The interface of `model.grammar.Grammars` for `Preparation`."""
+
+    def compiled(self, text: str) -> Grammar:
+        """Compile a grammar of `jobs.constraints.grammar`. Raises `ValueError` if it cannot be used."""
+
+
 @dataclass(frozen=True)
 class Prepared:
     """The lines of a shard, split into runnable and refused ones."""
@@ -65,12 +75,18 @@ class Preparation:
     Args:
         tokenizer: The model's tokenizer.
         card: The model's limits and sampling defaults.
+        grammars: Compiles grammars for the tokenizer.
         thinking_tokens: The model's thinking tags; None if it has none.
     """
 
     def __init__(
-        self, tokenizer: PromptTokenizer, card: ModelCard, thinking_tokens: ThinkingTokens | None = None
+        self,
+        tokenizer: PromptTokenizer,
+        card: ModelCard,
+        grammars: GrammarCompiler,
+        thinking_tokens: ThinkingTokens | None = None,
     ) -> None:
+        self._grammars = grammars
         self._tokenizer = tokenizer
         self._card = card
         self._thinking_tokens = thinking_tokens
@@ -112,9 +128,10 @@ class Preparation:
         said = part.settings.over(job.defaults).over(self._card.defaults)
         params = self._params(said, self._room(token_ids), thinking, line_seed(job.seed, part.index))
         barred = self._barred_sequences(said.bad_words or ())
+        grammar = self._grammar(part, said)
         seeds = [params.seed if choice == 0 else line_seed(params.seed, choice) for choice in range(part.n)]
         return [
-            Request(token_ids, replace(params, seed=seed), group, job.id, on_token, barred, thinking)
+            Request(token_ids, replace(params, seed=seed), group, job.id, on_token, barred, thinking, grammar)
             for seed in (seeds[:1] if params.greedy else seeds)
         ]
 
@@ -242,6 +259,18 @@ class Preparation:
         if mode is ThinkingMode.OFF:
             return None
         return Thinking(tokens.start_id, tokens.end_id, mode is ThinkingMode.OPEN, tokens.closing_ids)
+
+    def _grammar(self, prompt: Prompt, said: SamplingSettings) -> Grammar | None:
+        """Compile the grammar of the line's constraint. Raises `LineRefused`."""
+        if prompt.constraint is None:
+            return None
+        try:
+            check_settings(said)
+            return self._grammars.compiled(grammar_of(prompt.constraint))
+        except LineInvalid as error:
+            raise LineRefused(ErrorCode.INVALID_LINE, f"{error}.") from error
+        except ValueError as error:
+            raise LineRefused(ErrorCode.INVALID_LINE, f"The constraint cannot be used: {error}.") from error
 
     def _params(self, said: SamplingSettings, room: int, thinking: Thinking | None, seed: int) -> SamplingParams:
         """Complete the settings of a line.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from jobs.constraints.requested import take_constraint
 from jobs.files.formats import values
 from jobs.files.formats.features.thinking import TEMPLATE_KEYS, read_template_kwargs
 from jobs.files.formats.json_line import Json, LineInvalid, shown
@@ -36,6 +37,7 @@ class Notes:
     greedy_thoughts: int = 0  # lines that think with a temperature of 0
     small_budgets: int = 0  # lines with a small thinking budget
     assistant_endings: int = 0  # lines that end with the assistant's message, which the model answers
+    unenforced: Counter[str] = field(default_factory=Counter)  # keywords of schemas that are not enforced
 
     def count(self, names: Counter[str], name: str) -> bool:
         """Count one line under a name that the file's author chose. Only the first `MAX_NAMES` names are counted.
@@ -135,7 +137,7 @@ def read_settings(
         notes: Gets the fields that have no effect.
         table: What happens to each field.
 
-    Returns the sampling settings and the unknown keys.
+    Returns the settings and the unknown keys.
     """
     said: dict[str, Json] = {}
     unknown: list[str] = []
@@ -189,12 +191,15 @@ def make_prompt(
     text, token_ids = prompt, None
     if type(prompt) is not str or not prompt:
         text, token_ids = faults.catch(read_prompt, prompt, default=(None, None))
+    constraint = faults.catch(take_constraint, said, default=None) if said else None
     settings = faults.catch(values.settings, said, default=NOTHING_SAID) if said else NOTHING_SAID
     if settings.thinking_token_budget is not None and prompt is not None:
         faults.found.append("a thinking budget applies only to `messages`; a raw `prompt` has no separate thought")
     index, id = place
     if _RARE_KEYS.isdisjoint(fields):
-        return None if faults.found else Prompt(index, id, text, token_ids, messages, endpoint, settings)
+        if faults.found:
+            return None
+        return Prompt(index, id, text, token_ids, messages, endpoint, settings, constraint=constraint)
     return_token_ids = faults.catch(values.flag, fields, "return_token_ids", default=False)
     n = faults.catch(_read_n, fields, default=1)
     truncation, side = faults.catch(_read_truncation, fields, default=(None, "left"))
@@ -216,6 +221,7 @@ def make_prompt(
         truncate_prompt_tokens=truncation,
         truncation_side=side,
         include_reasoning=include_reasoning,
+        constraint=constraint,
     )
 
 

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from jobs.constraints import requested
 from jobs.files.formats import values
 from jobs.files.formats.json_line import MAX_SHOWN_CHARS, Json, LineInvalid, shown
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A sampling setting. Several fields may spell the same setting."""
+    """A setting. Several fields may spell the same setting."""
 
-    name: str  # field of `SamplingSettings`
+    name: str  # field of `SamplingSettings`, `constraint`, or `whitespace` for the white space of a constraint
     read: Callable[[str, Json], Any]  # key and value -> the setting's value, or None for "not set"
 
 
@@ -87,10 +88,21 @@ _SETTINGS: dict[str, Setting] = {
     "thinking_budget": Setting("thinking_token_budget", _thinking_budget),
 }
 
+_CONSTRAINTS: dict[str, Setting] = {
+    "response_format": Setting("constraint", requested.response_format),
+    "structured_outputs": Setting("constraint", requested.structured_outputs),
+    "guided_json": Setting("constraint", requested.json),
+    "guided_json_object": Setting("constraint", requested.json_object),
+    "guided_regex": Setting("constraint", requested.regex),
+    "guided_choice": Setting("constraint", requested.choice),
+    "guided_grammar": Setting("constraint", requested.grammar),
+    "guided_whitespace_pattern": Setting("whitespace", values.string),
+}
+
 _WITHOUT_EFFECT = (
-    *("cache_salt", "metadata", "parallel_tool_calls", "priority", "prompt_cache_key", "prompt_cache_options"),
-    *("prompt_cache_retention", "provider", "request_id", "safety_identifier", "service_tier", "store"),
-    *("stream_options", "timeout", "user"),
+    *("cache_salt", "guided_decoding_backend", "metadata", "parallel_tool_calls", "priority", "prompt_cache_key"),
+    *("prompt_cache_options", "prompt_cache_retention", "provider", "request_id", "safety_identifier"),
+    *("service_tier", "store", "stream_options", "timeout", "user"),
 )
 
 _REFUSED: dict[str, Refused] = {
@@ -104,10 +116,6 @@ _REFUSED: dict[str, Refused] = {
     "echo": Refused((False,)),
     "function_call": Refused(("none", "auto")),
     "functions": Refused(([],)),
-    "guided_choice": Refused(),
-    "guided_grammar": Refused(),
-    "guided_json": Refused(),
-    "guided_regex": Refused(),
     "length_penalty": Refused((1, 1.0)),
     "logprobs": Refused((False,)),
     "modalities": Refused((["text"],)),
@@ -115,10 +123,8 @@ _REFUSED: dict[str, Refused] = {
     "prediction": Refused(),
     "prompt_logprobs": Refused(),
     "repetition_detection": Refused(),
-    "response_format": Refused(({"type": "text"},)),
     "spaces_between_special_tokens": Refused((True,)),
     "stream": Refused((False,), "a batch job does not stream"),
-    "structured_outputs": Refused(),
     "suffix": Refused(("",)),
     "tool_choice": Refused(("none", "auto")),
     "tools": Refused(([],)),
@@ -132,9 +138,10 @@ FIELDS: Mapping[str, Setting | WithoutEffect | Refused] = {
     **_REFUSED,
     **dict.fromkeys(_WITHOUT_EFFECT, WithoutEffect()),
     **_SETTINGS,
+    **_CONSTRAINTS,
 }
 
-SETTING_KEYS = tuple(_SETTINGS)
+SETTING_KEYS = (*_SETTINGS, *_CONSTRAINTS)
 
 # Further fields of `/v1/responses`. In a native line, these names are columns.
 RESPONSES_FIELDS: Mapping[str, Setting | WithoutEffect | Refused] = {

@@ -8,6 +8,7 @@ from itertools import filterfalse
 
 import msgspec
 
+from jobs.constraints.checker import ConstraintChecker, check_settings
 from jobs.files.file_places import FilePlaces
 from jobs.files.formats.features.last_assistant import (
     LastAssistant,
@@ -26,9 +27,11 @@ from jobs.files.formats.openai import OpenAIFormat
 from jobs.files.formats.other_services import converted
 from jobs.files.formats.seen_ids import SeenIds
 from jobs.files.reading.row import TemplatedRow
+from jobs.records.constraint import FREE_TEXT, Constraint
 from jobs.records.job import Format
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import NO_COLUMNS, Endpoint, Prompt
+from jobs.records.sampling import NOTHING_SAID, SamplingSettings
 
 MAX_NUMBER_DIGITS = 12  # an id with this many digits or more is not taken for a line number
 
@@ -59,6 +62,8 @@ class LineRules:
     keep: tuple[str, ...] | None = None  # columns to keep; None for all of them
     thinking: ThinkingRules = NO_THINKING_RULES  # what the job's options say about thinking
     last_assistant: LastAssistant = LastAssistant.ANSWER  # what to do with an assistant's message at the end
+    defaults: SamplingSettings = NOTHING_SAID  # the job's settings
+    constraint: Constraint | None = None  # the job's constraint, for lines without their own
 
 
 class LineDecoder:
@@ -75,6 +80,7 @@ class LineDecoder:
         self._rules = rules
         self._faults = Faults()  # of the current line
         self._reference: msgspec.Raw | None = None  # message that was removed from the current line
+        self._constraints = ConstraintChecker(self.notes)
         self._last_model: str | None = None  # the name that was checked last, because most files name one model
         self._native = NativeFormat(self.notes, rules.keep or ())
         self._openai = OpenAIFormat(self.notes, rules.keep or ())
@@ -200,6 +206,8 @@ class LineDecoder:
             self.notes.biased += 1
         if prompt is not None and prompt.messages is not None:
             self._check_thinking(prompt, faults)
+        if prompt is not None and (prompt.constraint is not None or self._rules.constraint is not None):
+            return faults.catch(self._with_checked_constraint, prompt, default=None)
         return prompt
 
     def _ended(self, prompt: Prompt) -> Prompt:
@@ -212,6 +220,16 @@ class LineDecoder:
             case LastAssistant.ANSWER:
                 self.notes.assistant_endings += 1
         return prompt
+
+    def _with_checked_constraint(self, prompt: Prompt) -> Prompt:
+        """Return the prompt with its constraint as the store keeps it. Raises `LineInvalid`."""
+        own, of_job = prompt.constraint, self._rules.constraint
+        if own == FREE_TEXT:
+            return prompt if of_job is not None else msgspec.structs.replace(prompt, constraint=None)
+        check_settings(prompt.settings.over(self._rules.defaults))
+        constraint = own or of_job
+        checked = self._constraints.checked(constraint) if constraint is not None else None
+        return prompt if own is None or checked is own else msgspec.structs.replace(prompt, constraint=checked)
 
     def _check_thinking(self, prompt: Prompt, faults: Faults) -> None:
         rules = self._rules.thinking

@@ -105,6 +105,9 @@ class OpenAIFormat:
         if endpoint == "responses":
             messages = responses.read_responses_messages(body, faults, self._notes.ignored)
             body = faults.catch(responses.template_fields, body, default=body)
+            constraint = faults.catch(responses.read_text, body.get("text"), default=None)
+            if constraint is not None and said.setdefault("constraint", constraint) != constraint:
+                faults.found.append("`text.format` and another key of the body ask for different formats")
         else:
             messages = faults.catch(read_messages, body.get("messages"), self._notes.ignored, default=None)
         return make_prompt(body, place, endpoint, said, faults, None, messages)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
+from jobs.constraints.requested import text_format
 from jobs.files.formats.fields import Faults
 from jobs.files.formats.json_line import Json, LineInvalid, shown
 from jobs.files.formats.messages import read_messages
+from jobs.records.constraint import Constraint
 
 OWN = frozenset({"input", "instructions", "model", "text", "reasoning", "return_token_ids"})
-_TEXT_KEYS = {"format": {"type": "text"}, "verbosity": "medium"}  # each with the value that asks for nothing
 
 
 def read_responses_messages(
@@ -19,11 +20,10 @@ def read_responses_messages(
 
     Args:
         body: The body.
-        faults: Gets the faults of `input`, `instructions` and `text`.
+        faults: Gets the faults of `input` and `instructions`.
         ignored: Gets the keys of messages that have no effect.
     """
     system = faults.catch(_instructions, body.get("instructions"), default=())
-    faults.catch(_check_text, body.get("text"), default=None)
     messages = faults.catch(_messages, body.get("input"), ignored, default=None)
     return None if messages is None else (*system, *messages)
 
@@ -42,22 +42,28 @@ def template_fields(body: dict[str, Json]) -> dict[str, Json]:
     return body | {"reasoning_effort": reasoning.get("effort")}
 
 
+def read_text(value: Json) -> Constraint | None:
+    """Return the constraint of the body's `text`, or None if it has none.
+
+    Raises:
+        LineInvalid: The value is no object, its `format` is wrong, or it has another key.
+    """
+    if value is None:
+        return None
+    if type(value) is not dict:
+        raise LineInvalid(f"`text` is {shown(value)}; it must be an object")
+    for key, said in value.items():
+        if key != "format" and said is not None and (key, said) != ("verbosity", "medium"):
+            raise LineInvalid(f"`text.{key}` is {shown(said)}; it is not supported: leave it out")
+    return None if value.get("format") is None else text_format("text.format", value["format"])
+
+
 def _instructions(value: Json) -> tuple[dict[str, Json], ...]:
     if value is None:
         return ()
     if type(value) is not str:
         raise LineInvalid(f"`instructions` is {shown(value)}; it must be a string")
     return ({"role": "system", "content": value},)
-
-
-def _check_text(value: Json) -> None:
-    if value is None:
-        return
-    if type(value) is not dict:
-        raise LineInvalid(f"`text` is {shown(value)}; it must be an object")
-    for key, said in value.items():
-        if said is not None and said != _TEXT_KEYS.get(key):
-            raise LineInvalid(f"`text.{key}` is {shown(said)}; it is not supported: leave it out")
 
 
 def _messages(value: Json, ignored: Counter[str]) -> tuple[dict[str, Json], ...]:

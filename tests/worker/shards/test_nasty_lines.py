@@ -15,6 +15,7 @@ from jobs.records.job import NewJob
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import SamplingSettings
+from model.grammar import Grammars
 from model.text.tokenizer import Tokenizer
 from testing.byte_level_tokenizer import write_byte_level_tokenizer
 from worker.shards.preparation import Preparation, Prepared
@@ -79,7 +80,8 @@ NASTIES: dict[str, dict[str, Any]] = {
 def preparation(tmp_path_factory: pytest.TempPathFactory) -> Preparation:
     folder: Path = write_byte_level_tokenizer(tmp_path_factory.mktemp("tokenizer"))
     (folder / "chat_template.jinja").write_text(TEMPLATE)
-    return Preparation(Tokenizer.from_folder(folder), CARD)
+    tokenizer = Tokenizer.from_folder(folder)
+    return Preparation(tokenizer, CARD, Grammars(tokenizer, ()))
 
 
 def prepare_beside_good_lines(preparation: Preparation, line: dict[str, Any]) -> Prepared:

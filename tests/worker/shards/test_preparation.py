@@ -17,7 +17,7 @@ from jobs.records.prompt import Prompt
 from jobs.records.sampling import SamplingSettings, line_seed
 from model.text.text_encoder import Encoded
 from model.thinking import ThinkingTokens
-from tests.worker.fake_tokenizer import VOCAB_SIZE, FakeTokenizer
+from tests.worker.fake_tokenizer import VOCAB_SIZE, FakeGrammars, FakeTokenizer
 from worker.shards.preparation import Preparation, Prepared
 
 CARD = ModelCard(
@@ -34,7 +34,7 @@ NOTHING_SAID = SamplingSettings()
 
 def prepare(*prompts: Prompt, defaults: SamplingSettings = NOTHING_SAID) -> Prepared:
     job = NewJob("j", "fake", "native", defaults, seed=5, num_lines=9, shard_size=9, source="f", created_at=0.0)
-    return Preparation(FakeTokenizer(), CARD).prepare(prompts, job, group="g", on_token=lambda _: None)
+    return Preparation(FakeTokenizer(), CARD, FakeGrammars()).prepare(prompts, job, group="g", on_token=lambda _: None)
 
 
 def refusal(prompt: Prompt) -> tuple[ErrorCode, str]:
@@ -52,7 +52,7 @@ def test_all_texts_are_tokenised_in_one_call() -> None:
     tokenizer = FakeTokenizer()
     job = NewJob("j", "fake", "native", SamplingSettings(), 5, num_lines=3, shard_size=3, source="f", created_at=0.0)
     prompts = [Prompt(index, str(index), text="abc"[: index + 1]) for index in range(3)]
-    prepared = Preparation(tokenizer, CARD).prepare(prompts, job, group="g", on_token=lambda _: None)
+    prepared = Preparation(tokenizer, CARD, FakeGrammars()).prepare(prompts, job, group="g", on_token=lambda _: None)
     assert [request.token_ids for _, (request,) in prepared.runnable] == [(97,), (97, 98), (97, 98, 99)]
     assert tokenizer.calls == 1
 
@@ -149,7 +149,7 @@ def prepare_thinking(text: str, settings: SamplingSettings = NOTHING_SAID, **kwa
         0, "a", messages=({"role": "user", "content": text},), chat_template_kwargs=kwargs, settings=settings
     )
     job = NewJob("j", "fake", "native", NOTHING_SAID, seed=5, num_lines=9, shard_size=9, source="f", created_at=0.0)
-    preparation = Preparation(FakeTokenizer(), CARD, THINKS)
+    preparation = Preparation(FakeTokenizer(), CARD, FakeGrammars(), THINKS)
     return preparation.prepare([prompt], job, group="g", on_token=lambda _: None)
 
 
@@ -164,7 +164,7 @@ def test_a_request_knows_what_its_prompt_says_about_thinking(text: str, thinking
 
 def test_a_raw_prompt_does_not_think() -> None:
     job = NewJob("j", "fake", "native", NOTHING_SAID, seed=5, num_lines=9, shard_size=9, source="f", created_at=0.0)
-    preparation = Preparation(FakeTokenizer(), CARD, THINKS)
+    preparation = Preparation(FakeTokenizer(), CARD, FakeGrammars(), THINKS)
     ((_, (request,)),) = preparation.prepare([Prompt(0, "a", text="[")], job, group="g", on_token=print).runnable
     assert request.thinking is None
 
@@ -189,7 +189,11 @@ def test_a_jobs_switch_reaches_the_template() -> None:
     job = NewJob("j", "fake", "native", NOTHING_SAID, seed=5, num_lines=9, shard_size=9, source="f", created_at=0.0)
     job = msgspec.structs.replace(job, line_defaults=LineDefaults(thinking=False))
     prompt = Prompt(0, "a", messages=({"role": "user", "content": "["},))
-    (refused,) = Preparation(FakeTokenizer(), CARD, THINKS).prepare([prompt], job, group="g", on_token=print).refused
+    (refused,) = (
+        Preparation(FakeTokenizer(), CARD, FakeGrammars(), THINKS)
+        .prepare([prompt], job, group="g", on_token=print)
+        .refused
+    )
     assert refused.error is not None and "`enable_thinking` is false" in refused.error.message
 
 
@@ -221,7 +225,9 @@ def test_bad_words_are_barred_with_and_without_a_space_before_them() -> None:
     tokenizer = SpacedTokenizer({"bad": [1], " bad": [2], "two": [3, 4], " two": [5, 6, 7], "same": [8], " same": [8]})
     job = NewJob("j", "fake", "native", NOTHING_SAID, seed=5, num_lines=9, shard_size=9, source="f", created_at=0.0)
     prompt = Prompt(0, "a", token_ids=(1,), settings=SamplingSettings(bad_words=("bad", " two", "same")))
-    ((_, (request,)),) = Preparation(tokenizer, CARD).prepare([prompt], job, group="g", on_token=print).runnable
+    ((_, (request,)),) = (
+        Preparation(tokenizer, CARD, FakeGrammars()).prepare([prompt], job, group="g", on_token=print).runnable
+    )
     assert request.barred_sequences == ((1,), (2,), (3, 4), (8,))
 
 

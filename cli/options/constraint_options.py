@@ -1,0 +1,107 @@
+"""Options for what completions must look like: defaults for lines that do not say it themselves."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import click
+import msgspec
+
+from cli.options.options import Command
+from jobs.constraints import requested
+from jobs.constraints.checker import ConstraintChecker
+from jobs.errors import InvalidInput
+from jobs.files.formats.fields import Notes
+from jobs.files.formats.json_line import LineInvalid, decode_object
+from jobs.records.constraint import Constraint
+from jobs.records.line_defaults import NO_LINE_DEFAULTS, LineDefaults
+
+_MAX_FILE_BYTES = 16_000_000
+
+
+def constraint_options(command: Command) -> Command:
+    """Add --schema, --choices and --regex. Apply this decorator below `line_default_options`.
+
+    They become a part of the command's argument `line_defaults: LineDefaults`.
+
+    Raises (when the command runs):
+        click.UsageError: More than one of the options is given.
+        InvalidInput: The schema, the choices or the regular expression cannot be used.
+    """
+
+    @functools.wraps(command)
+    def with_constraint(
+        *args: object,
+        line_defaults: LineDefaults = NO_LINE_DEFAULTS,
+        schema: str | None,
+        choices: str | None,
+        regex: str | None,
+        **options: object,
+    ) -> object:
+        said = {"--schema": schema, "--choices": choices, "--regex": regex}
+        given = [name for name, value in said.items() if value is not None]
+        if len(given) > 1:
+            raise click.UsageError(f"{given[0]} and {given[1]} cannot be used together.")
+        if given:
+            constraint = _constraint(given[0], said[given[0]] or "")
+            line_defaults = msgspec.structs.replace(line_defaults, constraint=constraint)
+        return command(*args, line_defaults=line_defaults, **options)
+
+    decorated: Command = with_constraint
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated
+
+
+def _constraint(option: str, value: str) -> Constraint:
+    try:
+        if option == "--schema":
+            constraint = _schema(value)
+        elif option == "--choices":
+            constraint = _choices(value)
+        else:
+            constraint = requested.regex(option, value)
+        return ConstraintChecker(Notes()).checked(constraint)
+    except LineInvalid as error:
+        raise InvalidInput(f"{option} {value} cannot be used: {str(error).replace('`', '')}.") from error
+
+
+def _choices(value: str) -> Constraint:
+    texts = [text for each in value.split(",") if (text := each.strip())]
+    if not texts:
+        raise LineInvalid("it names no text; write texts with commas between them, such as good,bad")
+    return requested.choice("--choices", texts)
+
+
+def _schema(path: str) -> Constraint:
+    """Read a file that holds a JSON schema, or a `response_format` or its `json_schema` with a schema inside."""
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(_MAX_FILE_BYTES)
+    except OSError as error:
+        raise InvalidInput(f"--schema {path} cannot be read: {error.strerror}.") from error
+    try:
+        said = decode_object(content)
+    except LineInvalid as error:
+        raise LineInvalid(str(error).replace("the line", "the file")) from error
+    if said.get("type") == "json_schema":
+        return requested.response_format("response_format", said)
+    if "name" in said and "schema" in said:
+        return requested.response_format("response_format", {"type": "json_schema", "json_schema": said})
+    return requested.json("schema", said)
+
+
+_OPTIONS = (
+    click.option(
+        "--schema",
+        metavar="FILE",
+        help="Make every completion JSON that is valid for the JSON schema in FILE.",
+    ),
+    click.option(
+        "--choices",
+        metavar="TEXTS",
+        help="Make every completion one of these texts: a,b,c.",
+    ),
+    click.option("--regex", metavar="PATTERN", help="Make every completion match this regular expression as a whole."),
+)
