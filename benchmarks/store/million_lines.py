@@ -1,6 +1,8 @@
 """Measure a job of a million lines without a model: lines per second, and memory over time, of each stage.
 
-    python -m benchmarks.store.million_lines [--lines 1000000] [--output build/million-lines]
+    python -m benchmarks.store.million_lines [--lines 1000000] [--container parquet] [--output build/million-lines]
+
+`--container` is the format of both the prompts and the results. Rows of CSV and Parquet have two further columns.
 
 Starts its own server. Writes `results.json` and `memory.png` to the output folder. Each stage is a process of its own.
 """
@@ -13,12 +15,17 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import psutil
 
 from benchmarks.store.throughput import text
+from jobs.files.reading.row_reader import ReadingOptions, RowReader
+from jobs.files.writing.destination import LocalFile
+from jobs.files.writing.file_format import file_format
+from jobs.files.writing.rows import Layout, rows_to
 from testing.valkey import ValkeyProcess, running_valkey
 
 SAMPLE_SECONDS = 0.1
@@ -65,14 +72,26 @@ def write_prompts(path: Path, num_lines: int) -> None:
     """Write a file of English-like prompts of 20 words."""
     luck = random.Random(1)
     texts = [text(luck, 20) for _ in range(PROMPTS)]
-    with path.open("w", encoding="utf-8") as file:
+    form = file_format(path.name)
+    with LocalFile(path).open() as output, rows_to(output, form, Layout()) as rows:
         for line in range(num_lines):
-            file.write(json.dumps({"id": f"line-{line}", "prompt": texts[line % PROMPTS]}) + "\n")
+            row = {"id": f"line-{line}", "prompt": texts[line % PROMPTS]}
+            columns = {"gold": str(line), "level": line % 7} if form.is_table else {}
+            rows.write(json.dumps(row | columns).encode() + b"\n")
+        rows.finish()
 
 
-def measure(server: ValkeyProcess, folder: Path, num_lines: int) -> dict[str, object]:
+def ids_of(path: Path) -> Iterator[str]:
+    """Iterate over the ids of a file of results."""
+    reader = RowReader.of(path.name, lambda: path.open("rb"), ReadingOptions())
+    with reader.rows() as rows:
+        for _, row in rows:
+            yield json.loads(row)["id"] if isinstance(row, bytes) else ""
+
+
+def measure(server: ValkeyProcess, folder: Path, num_lines: int, container: str) -> dict[str, object]:
     """Run all stages of a job. Returns the figures."""
-    prompts, results = folder / "prompts.jsonl", folder / "results.jsonl"
+    prompts, results = folder / f"prompts.{container}", folder / f"results.{container}"
     write_prompts(prompts, num_lines)
     url = ("--redis-url", server.url)
     with server.client() as client:
@@ -81,18 +100,17 @@ def measure(server: ValkeyProcess, folder: Path, num_lines: int) -> dict[str, ob
         job = job.strip()
         worker, _ = watched("worker", num_lines, sys.executable, "-m", "benchmarks.store.stub_worker", server.url, job)
         fetch, _ = watched("results", num_lines, *COMMAND_LINE, "results", job, "-o", results, *url)
-        with results.open(encoding="utf-8") as file:
-            ids = sum(json.loads(line)["id"] == f"line-{number}" for number, line in enumerate(file))
+        ids = sum(id == f"line-{number}" for number, id in enumerate(ids_of(results)))
         if ids != num_lines:
             raise SystemExit(f"{ids} of {num_lines} lines came back in their places.")
         used = client.info("memory")["used_memory"] - before
-        json_bytes = prompts.stat().st_size + results.stat().st_size
-        print(f"store    {used / 1e6:,.0f} MB for {json_bytes / 1e6:,.0f} MB of JSON: {used / json_bytes:.2f}")
+        file_bytes = prompts.stat().st_size + results.stat().st_size
+        print(f"store    {used / 1e6:,.0f} MB for {file_bytes / 1e6:,.0f} MB of files: {used / file_bytes:.2f}")
         delete, _ = watched("delete", num_lines, *COMMAND_LINE, "delete", job, *url)
         left = client.info("memory")["used_memory"] - before
         print(f"left     {left / 1e6:,.1f} MB after delete")
     parts = [asdict(part) | {"peak": part.peak} for part in (submit, worker, fetch, delete)]
-    return {"lines": num_lines, "store_bytes": used, "json_bytes": json_bytes, "left_bytes": left, "parts": parts}
+    return {"lines": num_lines, "store_bytes": used, "file_bytes": file_bytes, "left_bytes": left, "parts": parts}
 
 
 def draw(figures: dict[str, object], path: Path) -> None:
@@ -113,11 +131,12 @@ def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lines", type=int, default=1_000_000)
+    parser.add_argument("--container", choices=("jsonl", "csv", "parquet", "arrow"), default="jsonl")
     parser.add_argument("--output", type=Path, default=Path("build/million-lines"))
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, running_valkey(Path(folder)) as server:
-        figures = measure(server, Path(folder), options.lines)
+        figures = measure(server, Path(folder), options.lines, options.container)
     (options.output / "results.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
     draw(figures, options.output / "memory.png")
 

@@ -14,10 +14,17 @@ import pytest
 
 from jobs.errors import InvalidInput, OutputNotWritable
 from jobs.files.reading.container import Container
+from jobs.files.results.flat_rows import FlatRows
+from jobs.files.results.kept_columns import KeptColumns
+from jobs.files.results.results_file import ResultStyle, write_results
+from jobs.files.writing.destination import LocalFile
 from jobs.files.writing.file_format import FileFormat, file_format
+from jobs.records.completion import Choice, Completion, Usage
+from jobs.records.sampling import FinishReason
 from tests.writing.echoing import EchoJob, rows_of, table_of
 
 ANSWER = ["completion", "finish_reason", "prompt_tokens", "completion_tokens", "error", "error_message"]
+OPTIONAL = ["reasoning", "reasoning_tokens", "completions", "token_ids"]
 TEXT_FORMS = [f"{form}{packed}" for form in ("jsonl", "csv", "tsv") for packed in ("", ".gz", ".zst", ".bz2", ".xz")]
 ROWS: list[dict[str, Any]] = [
     {"id": "a", "text": 'He said "so",\nand left.\r', "gold": "ü,", "n": 1},
@@ -120,6 +127,38 @@ def test_a_column_named_like_a_field_of_the_result_gets_a_prefix(tmp_path: Path)
         assert (found["id"], found["completion"], found["source"]) == ("p", "p", "web")
         assert (found["input_id"], found["input_completion"], str(found["input_error"])) == ("a", "gold", "3")
         assert found["input_input_completion"] == "x"
+
+
+def test_thoughts_and_several_completions_are_further_columns(tmp_path: Path) -> None:
+    job = EchoJob(source(tmp_path, [{"id": "a", "prompt": "p", "options": ["A", "B"], "reasoning": "gold"}]))
+    answer = Completion(
+        index=0,
+        id="a",
+        text="one",
+        finish_reason=FinishReason.STOP,
+        usage=Usage(1, 2, reasoning_tokens=3),
+        reasoning="Hm.",
+        token_ids=(7,),
+        more_choices=(Choice("two", FinishReason.LENGTH),),
+    )
+    for name in ("out.parquet", "out.jsonl"):
+        write_results(
+            [answer],
+            job.job,
+            LocalFile(tmp_path / name),
+            input_of=KeptColumns(job.store, job.job).of,
+            style=ResultStyle(flat=True),
+        )
+        (row,) = rows_of(tmp_path / name)
+        assert (row["options"], row["input_reasoning"]) == (["A", "B"], "gold")
+        assert (row["reasoning"], row["reasoning_tokens"], row["token_ids"]) == ("Hm.", 3, [7])
+        assert [choice["completion"] for choice in row["completions"]] == ["one", "two"]
+        assert set(row) == {"id", "options", "input_reasoning", *OPTIONAL, *ANSWER}
+
+
+def test_every_count_of_tokens_has_a_column() -> None:
+    layout = FlatRows("native").layout(None)
+    assert {*layout.last, *layout.optional} >= set(Usage.__struct_fields__)
 
 
 def test_with_several_files_each_row_names_its_file(tmp_path: Path) -> None:

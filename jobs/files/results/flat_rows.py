@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from jobs.files.results.kept_columns import NO_INPUT, LineInput
@@ -13,7 +15,10 @@ from jobs.records.job import Format
 from jobs.records.prompt import NO_COLUMNS
 
 _ANSWER = ("completion", "finish_reason", "prompt_tokens", "completion_tokens", "error", "error_message")
-_OPTIONAL = ("reasoning", "reasoning_content", "token_ids", "stop_reason", "choices", "line", "source")
+_OPTIONAL = (
+    *("reasoning", "reasoning_content", "reasoning_tokens", "completions", "token_ids", "stop_reason", "line"),
+    "source",  # reserved only if the row names its file
+)
 _PREFIX = "input_"
 
 _decode_raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -57,10 +62,12 @@ class FlatRows:
             row |= {self.column_name(name, with_source): value for name, value in _decode_raw(kept.columns).items()}
         row["completion"] = fields.pop("completion")
         row["finish_reason"] = fields.pop("finish_reason")
-        row["prompt_tokens"] = usage and usage.prompt_tokens
-        row["completion_tokens"] = usage and usage.completion_tokens
+        row |= {"prompt_tokens": None, "completion_tokens": None}
+        row |= {} if usage is None else _filled(usage)
         row["error"] = error and error.code
         row["error_message"] = error and error.message
+        if "choices" in fields:  # data sets of questions have their own columns of this name
+            row["completions"] = fields.pop("choices")
         return _encode(row | fields) + b"\n"
 
     def layout(self, types: bytes | None) -> Layout:
@@ -71,3 +78,7 @@ class FlatRows:
         """
         integers = frozenset({"prompt_tokens", "completion_tokens", "line"})
         return Layout((self.id_name,), _ANSWER, _OPTIONAL, integers, types)
+
+
+def _filled(record: msgspec.Struct) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.structs.asdict(record).items() if value is not None}
