@@ -19,6 +19,8 @@ from benchmarks.peers.task import Kind, Task, read_tasks
 Generate = Callable[[Task], list[list[int]]]
 Prepare = Callable[[Task], None]
 
+SHARED_WARM_UP_REQUESTS = 4  # of prompts that begin alike, which are long
+
 
 def peer_parser(description: str | None) -> argparse.ArgumentParser:
     """Return a parser of the options that every peer gets."""
@@ -53,8 +55,8 @@ class PeerRun:
     def measure(self, generate: Generate, version: str, prepare: Prepare = lambda _: None) -> None:
         """Run and time every task. The first task of each kind also runs once untimed, as a warm-up.
 
-        If prompts begin alike, the warm-up has other tokens, so that a prefix cache knows nothing of the task. The
-        task's primer then runs untimed, too.
+        If prompts begin alike, the warm-up is a few requests with other tokens, so that a prefix cache knows nothing of
+        the task. The task's primer then runs untimed, too.
 
         Args:
             generate: Decodes a task greedily, past any end of text, and returns the new ids of each prompt.
@@ -65,9 +67,7 @@ class PeerRun:
         for task in self.tasks:
             prepare(task)
             if task.kind not in warm:
-                limit = self.warm_up_requests
-                prompts = [self._other_tokens(prompt) if task.shares else prompt for prompt in task.prompts[:limit]]
-                generate(Task(task.kind, task.seed, prompts, task.lengths[:limit]))
+                generate(self._warm_up(task))
                 warm.add(task.kind)
             if task.primer:
                 generate(Task(task.kind, task.seed, [task.primer], [1]))
@@ -82,8 +82,12 @@ class PeerRun:
         """True if all prompts of a task begin alike, so that the prefix cache has to be on. No run has both kinds."""
         return all(task.shares for task in self.tasks)
 
-    def _other_tokens(self, prompt: list[int]) -> list[int]:
-        return [(token + 1) % self.vocab_size for token in prompt]
+    def _warm_up(self, task: Task) -> Task:
+        limit = SHARED_WARM_UP_REQUESTS if task.shares else self.warm_up_requests
+        prompts = task.prompts[:limit]
+        if task.shares:
+            prompts = [[(token + 1) % self.vocab_size for token in prompt] for prompt in prompts]
+        return Task(task.kind, task.seed, prompts, task.lengths[:limit])
 
     def record(self, task: Task, seconds: float, version: str, **more: Any) -> None:  # noqa: ANN401  # JSON
         """Write a measurement as one line."""

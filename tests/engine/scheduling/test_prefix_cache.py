@@ -7,6 +7,7 @@ from array import array
 import pytest
 
 from engine.request import Request, Ticket
+from engine.requests.intake import Intake
 from engine.scheduling.batch import Batch
 from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.policy import SchedulingPolicy, priority
@@ -15,7 +16,7 @@ from engine.scheduling.scheduler import Scheduler
 from engine.scheduling.sequence import Sequence
 from engine.stopping.stop_checker import StopChecker
 from jobs.records.sampling import SamplingParams
-from testing.fake_runner import CacheRunner
+from testing.fake_runner import ByteTokenizer, CacheRunner
 from tests.engine.sequences import sequence
 
 PAGE = 4
@@ -191,6 +192,33 @@ def test_a_pre_empted_sequence_finds_its_prompt_again() -> None:
     steps.add(continued)
     steps.step()
     assert continued.num_cached <= 10, "it has found tokens that decode steps have replayed"
+
+
+def lines_of_a_job(flow: str, first: int) -> list[Request]:
+    """Lines with a common beginning of ten pages, and two to four pages of their own."""
+    beginning = tuple((first + place * 5) % 256 for place in range(10 * PAGE))
+    return [
+        Request(
+            token_ids=(*beginning, *((first + line * 11 + place * 7) % 256 for place in range(8 + line % 5))),
+            params=SamplingParams(max_tokens=6 + line % 7),
+            flow=flow,
+        )
+        for line in range(40)
+    ]
+
+
+def test_two_jobs_that_take_turns_do_not_evict_each_others_beginning() -> None:
+    jobs = (lines_of_a_job("a", 0), lines_of_a_job("b", 100))
+    computed = []
+    for takes_turns in (False, True):
+        steps, intake = Steps(num_pages=40), Intake(ByteTokenizer(), (), max_len=200)
+        for job in jobs:  # room for both beginnings, and for the lines of one turn
+            steps.add(*intake.sequences([Ticket(line) for line in job], steps.scheduler.turn))
+            if not takes_turns:
+                steps.drain()
+        steps.drain()
+        computed.append(steps.computed)
+    assert computed[0] >= 0.95 * computed[1]
 
 
 @pytest.mark.parametrize("length", [0, 1, 4, 5, 130])
