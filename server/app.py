@@ -13,6 +13,7 @@ from server.access.key_border import KeyBorder
 from server.api.batches import BatchesApi
 from server.api.files import FilesApi
 from server.api.models import ModelsApi
+from server.api.results import ResultsApi
 from server.borders.api_error import ApiError
 from server.borders.error_border import ErrorBorder
 from server.borders.host_border import HostBorder
@@ -44,6 +45,7 @@ def routes(services: Services) -> Mapping[str, Mapping[str, Handler]]:
         "/v1/batches": {"GET": batches.listing, "POST": batches.create},
         "/v1/batches/{id}": {"GET": batches.show},
         "/v1/batches/{id}/cancel": {"POST": batches.cancel},
+        "/v1/batches/{id}/results": {"GET": ResultsApi(services).so_far},
         "/v1/models": {"GET": models.listing},
         "/v1/models/{id:path}": {"GET": models.show},
         "/health": {"GET": health.alive},

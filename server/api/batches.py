@@ -92,7 +92,7 @@ class BatchesApi:
 
     async def show(self, request: Request) -> Response:
         """GET /v1/batches/ID: return a batch with its current counts."""
-        project, batch_id = caller_of(request.scope).project, _id_in(request)
+        project, batch_id = caller_of(request.scope).project, id_in(request)
 
         def read() -> BatchView | None:
             batch = self._services.stores.batches.get(project, batch_id)
@@ -100,17 +100,17 @@ class BatchesApi:
 
         view = await self._services.store_threads.shared(("batch", project, batch_id), read)
         if view is None:
-            raise _no_such_batch(batch_id)
+            raise no_such_batch(batch_id)
         return json_reply(object_of(view))
 
     async def cancel(self, request: Request) -> Response:
         """POST /v1/batches/ID/cancel: ask for the end of a batch. A second call changes nothing."""
-        project, batch_id = caller_of(request.scope).project, _id_in(request)
+        project, batch_id = caller_of(request.scope).project, id_in(request)
         stores, run = self._services.stores, self._services.store_threads.run
         now = time.time()
         batch = await run(change, stores.batches, project, batch_id, lambda batch: _cancelled(batch, now))
         if batch is None:
-            raise _no_such_batch(batch_id)
+            raise no_such_batch(batch_id)
         if batch.phase.ended and batch.phase is not BatchPhase.CANCELLED:
             raise not_repeatable(409, f"Cannot cancel a batch with status '{batch.phase}'.")
         if batch.job_id is not None and not batch.phase.ended:
@@ -141,14 +141,16 @@ def _cancelled(batch: Batch, now: float) -> Batch | None:
     return structs.replace(batch, cancelling_at=now)
 
 
-def _no_such_batch(batch_id: str) -> ApiError:
+def no_such_batch(batch_id: str) -> ApiError:
+    """Return the error for a batch that the project does not have."""
     return ApiError(404, f"No batch found with id '{batch_id[:100]}'.", code="batch_not_found")
 
 
-def _id_in(request: Request) -> str:
+def id_in(request: Request) -> str:
+    """Return the id in the path. Raises `ApiError` if it cannot be the id of a batch."""
     batch_id = str(request.path_params["id"])
     if not is_object_id("batch", batch_id):
-        raise _no_such_batch(batch_id)
+        raise no_such_batch(batch_id)
     return batch_id
 
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from jobs.batches.agenda import Entry
-from jobs.errors import FileInUse, OutputNotWritable
+from jobs.errors import FileInUse, OutputNotWritable, QuotaExceeded, RepeatDiffers, StoreFull
 from jobs.records.object_id import is_object_id, new_object_id
 from jobs.uploads.file_records import Quota
 from jobs.uploads.file_store import FileWriter
@@ -106,10 +106,14 @@ class FilesApi:
         digest = hashlib.sha256(f"{file.digest}\0{file.filename}".encode()).hexdigest()
         repeat = repeat_of(request.headers, caller, "file", digest)
         stores, entry = services.stores, Entry(caller.project, file.id)
-        if file.expires_at is not None:
-            await services.store_threads.run(stores.agenda.schedule, entry, file.expires_at)
-        # A call that fails may have stored a record. So the bytes stay, and the clerk sweeps what has no record.
-        stored = await services.store_threads.run(stores.files.add, caller.project, file, self._quota, repeat)
+        try:
+            if file.expires_at is not None:
+                await services.store_threads.run(stores.agenda.schedule, entry, file.expires_at)
+            stored = await services.store_threads.run(stores.files.add, caller.project, file, self._quota, repeat)
+        except (StoreFull, QuotaExceeded, RepeatDiffers):
+            # After any other error there may be a record. Then the bytes stay, and the clerk sweeps what has none.
+            await services.disk_threads.run(stores.content.remove, caller.project, file.id)
+            raise
         if stored.id != file.id:
             await services.disk_threads.run(stores.content.remove, caller.project, file.id)
         return stored

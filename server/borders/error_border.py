@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobs.errors import QwenBatchError
-from server.borders.api_error import ApiError, api_error_of
+from server.borders.api_error import ApiError, api_error_of, retry_later
 
 _log = logging.getLogger("server.errors")
 
@@ -36,6 +37,8 @@ class ErrorBorder:
             return
         except ClientDisconnect:
             return
+        except asyncio.CancelledError:  # only a process that stops cancels requests
+            answer = retry_later(503, "This server is stopping.", "shutting_down")
         except ApiError as error:
             answer = error
         except QwenBatchError as error:
@@ -46,5 +49,7 @@ class ErrorBorder:
             _log.exception("%s %s", scope["method"], scope["path"])
             answer = ApiError(500, "The server had an error while processing your request.")
         if started:
-            raise ConnectionError("the answer broke off")
+            # Nothing can be said any more. The server closes the connection, because the answer is not complete.
+            _log.warning("%s %s: the answer broke off", scope["method"], scope["path"])
+            return
         await answer.response()(scope, receive, send)

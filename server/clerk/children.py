@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import subprocess
 import sys
+from collections import Counter
 from typing import Literal
 
 import msgspec
@@ -15,6 +17,8 @@ from server.options import ServeOptions
 
 MAX_CHILDREN = 2
 STOP_SECONDS = 5.0
+MAX_WAIT_SECONDS = 60.0  # between two children for one batch
+_log = logging.getLogger("server.clerk")
 Work = Literal["import_batch", "finish_batch"]
 
 
@@ -24,6 +28,7 @@ class Children:
     def __init__(self, options: ServeOptions) -> None:
         self._options = msgspec.json.encode(options).decode()
         self._running: dict[Entry, subprocess.Popen[bytes]] = {}
+        self._failures: Counter[Entry] = Counter()  # since the last success
 
     def running(self) -> frozenset[Entry]:
         """Return the batches that a child works on."""
@@ -37,12 +42,23 @@ class Children:
         self._running[entry] = subprocess.Popen(tether.command(program, signal.SIGKILL), stdin=subprocess.DEVNULL)
         return True
 
-    def ended(self) -> list[Entry]:
-        """Return the batches whose child has ended since the last call."""
-        ended = [entry for entry, process in self._running.items() if process.poll() is not None]
-        for entry in ended:
+    def ended(self) -> list[tuple[Entry, float]]:
+        """Return the batches whose child has ended since the last call.
+
+        Each has the seconds to wait before another child: 0 after a success, and more after each failure in a row.
+        """
+        ended = [(entry, process.returncode) for entry, process in self._running.items() if process.poll() is not None]
+        waits: list[tuple[Entry, float]] = []
+        for entry, status in ended:
             del self._running[entry]
-        return ended
+            if status == 0:
+                self._failures.pop(entry, None)
+                waits.append((entry, 0.0))
+                continue
+            waits.append((entry, min(2.0 ** self._failures[entry], MAX_WAIT_SECONDS)))
+            self._failures[entry] += 1
+            _log.error("the child for %s ended with status %d", entry, status)
+        return waits
 
     def stop(self) -> None:
         """Give the children some seconds to end, then kill them. Another clerk does their work again."""

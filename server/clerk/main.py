@@ -56,8 +56,8 @@ class Clerk:
         self._children.stop()
 
     def _look(self) -> None:
-        for entry in self._children.ended():
-            self._agenda.schedule(entry, time.time())  # look at once at what the child has done
+        for entry, seconds in self._children.ended():
+            self._agenda.schedule(entry, time.time() + seconds)
         if time.monotonic() - self._renewed_at > _RENEW_SECONDS:
             self._renewed_at = time.monotonic()
             for entry in self._children.running():

@@ -143,3 +143,16 @@ def test_a_batch_that_nobody_runs_expires_with_an_error_for_each_line(client: Op
     (line,) = lines_of(client, done.error_file_id)
     assert line["error"]["code"] == "batch_expired"
     assert (done.expired_at or 0) >= (done.expires_at or 0)
+
+
+def test_results_so_far_are_read_while_the_batch_runs(http: httpx.Client, client: OpenAI, sleepy: str) -> None:
+    batch = wait_for(client, create(client, chat_line(1, model=sleepy)).id, "in_progress")
+    url = f"/v1/batches/{batch.id}/results"
+    running = http.get(url)
+    assert (running.status_code, running.text, running.headers["x-incomplete"]) == (200, "", "true")
+    client.batches.cancel(batch.id)
+    done = wait_for(client, batch.id, "cancelled")
+    assert done.error_file_id is not None
+    ended = http.get(url)
+    assert (ended.content, "x-incomplete" in ended.headers) == (client.files.content(done.error_file_id).content, False)
+    assert http.get(f"/v1/batches/{new_object_id('batch', 1.0)}/results").status_code == 404

@@ -19,7 +19,7 @@ PAGE = (REPOSITORY / "docs" / "http-api.md").read_text(encoding="utf-8")
 WRITTEN_ADDRESS = "http://127.0.0.1:8000"
 
 
-@pytest.mark.parametrize("language", ["sh", "python"])
+@pytest.mark.parametrize("language", ["sh", pytest.param("python", marks=pytest.mark.slow)])
 def test_an_example_prints_the_results_of_its_batch(
     service: ServeProcess, worker: WorkerUnderTest, tmp_path: Path, language: str
 ) -> None:

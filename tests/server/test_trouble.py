@@ -1,0 +1,151 @@
+"""The service while its store, its processes or its parent are in trouble."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from jobs.records.object_id import new_object_id
+from testing.valkey import ValkeyProcess, running_valkey
+from tests.server.conftest import ServeProcess, chat_line, create, wait_for
+from tests.server.test_files import FILE, PURPOSE, form
+
+PATIENCE_SECONDS = 60
+
+
+@pytest.fixture(scope="module")
+def own_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyProcess]:
+    """A server that these tests may stop. It keeps its data."""
+    with running_valkey(tmp_path_factory.mktemp("trouble-valkey"), appendonly=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def troubled(own_valkey: ValkeyProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServeProcess]:
+    with ServeProcess(own_valkey, tmp_path_factory.mktemp("troubled")) as service:
+        yield service
+
+
+@pytest.fixture
+def http(troubled: ServeProcess) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=troubled.address, timeout=60) as client:
+        yield client
+
+
+def eventually(holds: Callable[[], Any]) -> None:
+    """Return as soon as something holds."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)  # the processes of the service tell nobody
+
+
+def children(troubled: ServeProcess, module: str) -> list[psutil.Process]:
+    """The child processes that run a module."""
+    found = []
+    for process in psutil.Process(troubled.process.pid).children():
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            if module in process.cmdline():
+                found.append(process)
+    return found
+
+
+def check_unavailable(http: httpx.Client, code: str) -> None:
+    """A request that changes something is refused for now; the process itself is alive."""
+    answer = http.post("/v1/files", **form(PURPOSE, FILE))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, code)
+    assert answer.json()["error"]["type"] == "server_error"
+    seconds = int(answer.headers["retry-after"])
+    assert 1 <= seconds <= 60
+    assert answer.headers["retry-after-ms"] == str(seconds * 1000)
+    assert "127.0.0.1" not in answer.text
+    assert http.get("/health").status_code == 200
+
+
+def test_a_store_that_hangs_is_unavailable_until_it_answers(http: httpx.Client, own_valkey: ValkeyProcess) -> None:
+    os.kill(own_valkey.pid, signal.SIGSTOP)
+    try:
+        check_unavailable(http, "store_unavailable")
+        assert http.get("/ready").status_code == 503
+        assert http.get(f"/v1/batches/{new_object_id('batch', 1.0)}").status_code == 503
+    finally:
+        os.kill(own_valkey.pid, signal.SIGCONT)
+    eventually(lambda: http.get("/ready").status_code == 200)
+    assert http.post("/v1/files", **form(PURPOSE, FILE)).status_code == 200
+
+
+def test_a_full_store_refuses_uploads_and_can_be_read(http: httpx.Client, own_valkey: ValkeyProcess) -> None:
+    with own_valkey.client() as redis:
+        redis.config_set("maxmemory", 1)
+        try:
+            check_unavailable(http, "store_full")
+            assert http.get("/v1/files").status_code == 200
+            assert http.get("/ready").status_code == 200
+        finally:
+            redis.config_set("maxmemory", 0)
+    assert http.post("/v1/files", **form(PURPOSE, FILE)).status_code == 200
+
+
+def test_a_store_that_restarts_is_used_again_with_all_its_files(http: httpx.Client, own_valkey: ValkeyProcess) -> None:
+    file = http.post("/v1/files", **form(PURPOSE, FILE)).json()
+    own_valkey.stop()
+    try:
+        check_unavailable(http, "store_unavailable")
+    finally:
+        own_valkey.start()
+    eventually(lambda: http.get("/ready").status_code == 200)
+    assert http.get(f"/v1/files/{file['id']}").json() == file
+
+
+@pytest.mark.slow
+def test_processes_that_are_killed_are_started_again(troubled: ServeProcess, http: httpx.Client) -> None:
+    for module in ("server.http_process", "server.clerk.main"):
+        (victim,) = children(troubled, module)
+        victim.kill()
+        eventually(lambda: [child for child in children(troubled, module) if child != victim])  # noqa: B023 - used here
+    eventually(lambda: _answers(troubled))
+    with troubled.client() as client:
+        assert wait_for(client, create(client, chat_line(1, model="unknown")).id, "failed")
+
+
+def _answers(service: ServeProcess) -> bool:
+    try:
+        return httpx.get(f"{service.address}/ready").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_a_stop_ends_every_process_in_order(own_valkey: ValkeyProcess, troubled: ServeProcess, tmp_path: Path) -> None:
+    with ServeProcess(own_valkey, tmp_path, files=troubled.files) as service:
+        started = psutil.Process(service.process.pid).children(recursive=True)
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(timeout=60) == 0
+    assert [process for process in started if process.is_running()] == []
+    assert "Traceback" not in service.log
+
+
+@pytest.mark.slow
+def test_no_process_outlives_a_killed_parent(own_valkey: ValkeyProcess, troubled: ServeProcess, tmp_path: Path) -> None:
+    with ServeProcess(own_valkey, tmp_path, files=troubled.files) as service:
+        started = psutil.Process(service.process.pid).children(recursive=True)
+        service.process.kill()
+        service.process.wait()
+    assert started
+    _, alive = psutil.wait_procs(started, timeout=60)
+    assert alive == []
+
+
+def test_another_folder_than_before_is_refused(own_valkey: ValkeyProcess, tmp_path: Path) -> None:
+    service = ServeProcess(own_valkey, tmp_path, files=tmp_path / "other")
+    assert service.process.wait(timeout=60) == 2
+    assert "but in another file store" in service.log
+    assert "Traceback" not in service.log
