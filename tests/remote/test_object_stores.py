@@ -9,6 +9,7 @@ import pytest
 
 from jobs.errors import InvalidInput, OutputNotWritable, QwenBatchError
 from jobs.files.prompt_file import PromptFile
+from jobs.files.remote.driver_errors import driver_error
 from jobs.files.remote.kept_blocks import BLOCK_BYTES
 from jobs.files.remote.object_store import StoredObject
 from jobs.files.writing.destination import Destination, destination_of
@@ -166,6 +167,27 @@ def test_places_of_one_store_know_their_siblings_and_themselves() -> None:
     assert not place.is_same(destination_of("s3://bucket/r.jsonl"))
     assert not place.is_same(destination_of("r.jsonl"))
     assert not destination_of("r.jsonl").is_same(place)
+
+
+@pytest.mark.parametrize(
+    ("module", "kind", "arguments", "said"),
+    [
+        ("aiohttp", "ClientPayloadError", {}, "the connection was cut"),
+        ("botocore.exceptions", "ReadTimeoutError", {"endpoint_url": "http://host"}, "its server cannot be reached"),
+        ("botocore.exceptions", "ProfileNotFound", {"profile": "p"}, "there are no credentials for it"),
+        ("botocore.exceptions", "UnknownServiceError", {"service_name": "x", "known_service_names": ""}, "x"),
+    ],
+)
+def test_errors_of_drivers_become_one_line(module: str, kind: str, arguments: dict[str, str], said: str) -> None:
+    error = getattr(pytest.importorskip(module), kind)(**arguments)
+    text = str(driver_error(error, "s3://bucket/a", "be read", "Log in."))
+    assert text.startswith("s3://bucket/a cannot be read: ")
+    assert (said in text, "\n" in text) == (True, False)
+
+
+def test_the_query_of_a_url_in_a_drivers_error_is_not_shown() -> None:
+    error = OSError("502, url='https://host/a?sig=sEcReT&se=1'")
+    assert "sEcReT" not in str(driver_error(error, "az://bucket/a", "be read", "Log in."))
 
 
 def test_a_range_that_is_shorter_than_asked_is_refused(s3: S3) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from jobs.stores.protocol import JobStore
 from tests.cli.acting_worker import run_job
@@ -18,17 +22,27 @@ LINES = b'{"id": "a", "prompt": "Hello"}\n{"id": "b", "prompt": "Good night"}\n'
 
 
 def test_prompts_come_from_objects_and_results_go_to_one(cli: Cli, store: JobStore, s3: S3) -> None:
-    s3.put(a_jsonl=LINES, b_csv=b"prompt\nGood morning\n")
+    pyarrow = pytest.importorskip("pyarrow", reason="the extra `tables` is not installed")
+    from pyarrow import parquet
+
+    table = io.BytesIO()
+    parquet.write_table(pyarrow.table({"id": ["t"], "prompt": ["Hello"], "level": [3]}), table)
+    s3.put(a_parquet=table.getvalue(), b_jsonl_gz=gzip.compress(LINES))
     done = cli("submit", f"s3://{s3.bucket}/*.*", env=s3.environment)
     assert (done.returncode, "Traceback" in done.stderr, "nclosed" in done.stderr) == (0, False, False), done.stderr
-    run_job(store, done.stdout.strip())
-    done = cli("results", done.stdout.strip(), "-o", f"s3://{s3.bucket}/r.jsonl", env=s3.environment)
-    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "Wrote 3 completed and 0 failed lines.")
-    results = [json.loads(line) for line in s3.get("r.jsonl").splitlines()]
-    assert [(result["id"], result["source"]) for result in results] == [
-        ("a", f"s3://{s3.bucket}/a.jsonl"),
-        ("b", f"s3://{s3.bucket}/a.jsonl"),
-        ("3", f"s3://{s3.bucket}/b.csv"),
+    job_id = done.stdout.strip()
+    run_job(store, job_id)
+    for name in ("r.jsonl", "r.parquet"):
+        done = cli("results", job_id, "-o", f"s3://{s3.bucket}/{name}", env=s3.environment)
+        assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "Wrote 3 completed and 0 failed lines.")
+    sources = {"t": f"s3://{s3.bucket}/a.parquet"} | dict.fromkeys("ab", f"s3://{s3.bucket}/b.jsonl.gz")
+    lines = [json.loads(line) for line in s3.get("r.jsonl").splitlines()]
+    rows = parquet.read_table(io.BytesIO(s3.get("r.parquet"))).to_pylist()
+    assert {line["id"]: line["source"] for line in lines} == {row["id"]: row["source"] for row in rows} == sources
+    assert [(row["id"], row["completion"], row["level"]) for row in rows] == [
+        ("t", "answer to t", 3),
+        ("a", "answer to a", None),
+        ("b", "answer to b", None),
     ]
 
 

@@ -32,11 +32,24 @@ _UNREACHABLE = {
     "TimeoutError",
     "TransportError",
 }
+_BROKEN = {
+    "ClientPayloadError",
+    "ConnectionClosedError",
+    "ConnectionResetError",
+    "IncompleteRead",
+    "IncompleteReadError",
+    "ResponseStreamingError",
+    "ServerDisconnectedError",
+}
 _QUERY = re.compile(r"\?\S*")  # of a URL: it may hold a signature
 
 
 class NoSuchObject(InvalidInput):
     """The store has no object at a URL, but it may have the URL's bucket."""
+
+
+class BrokenTransfer(InvalidInput):
+    """A connection broke in the middle of a transfer, which may succeed later."""
 
 
 def missing_driver(what: str, package: str, extra: str) -> InvalidInput:
@@ -58,6 +71,8 @@ def driver_error(error: Exception, name: str, what: str, login_hint: str) -> Inv
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if kinds & _NO_CREDENTIALS:
         return InvalidInput(f"{name} cannot {what}: there are no credentials for it.", login_hint)
+    if kinds & _BROKEN:
+        return BrokenTransfer(f"{name} cannot {what}: the connection was cut.", "Check the network, and try again.")
     if kinds & _UNREACHABLE:
         return InvalidInput(
             f"{name} cannot {what}: its server cannot be reached.", "Check the network, the proxy and the endpoint."

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jobs.errors import InvalidInput
-from jobs.files.remote.driver_errors import NoSuchObject, driver_error, missing_driver
+from jobs.files.remote.driver_errors import BrokenTransfer, NoSuchObject, driver_error, missing_driver
 from jobs.files.remote.http_file import FileVersion
 from jobs.files.remote.urls import scheme_of, shown_url
 
 _PART_BYTES = 8 * 2**20
 _MAX_PARTS = 9000  # S3 takes 10,000
-_S3_CONFIG = {"connect_timeout": 5, "read_timeout": 20, "retries": {"total_max_attempts": 2, "mode": "standard"}}
+_S3_CONFIG = {"connect_timeout": 5, "read_timeout": 10, "retries": {"total_max_attempts": 2, "mode": "standard"}}
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,11 @@ class StoredObject:
         return FileVersion(int(info["size"]), etag, modified)
 
     def fetch(self, start: int, stop: int) -> bytes:
-        """Return the bytes from `start` up to `stop`. Raises `NoSuchObject`."""
-        data: bytes = self._call("be read", "cat_file", self.url, start=start, end=stop)
+        """Return the bytes from `start` up to `stop`. A transfer that breaks is repeated once."""
+        try:
+            data: bytes = self._call("be read", "cat_file", self.url, start=start, end=stop)
+        except BrokenTransfer:
+            data = self._call("be read", "cat_file", self.url, start=start, end=stop)
         if len(data) != stop - start:
             raise InvalidInput(f"{self.name} changed while it was being read.", "Submit it again once it is complete.")
         return data
@@ -129,7 +132,7 @@ class StoredObject:
 
         store = fsspec.filesystem(scheme_of(self.url), use_listings_cache=False, **driver.options)
         if driver.package == "s3fs":
-            store.retries = 2  # the default of 5 takes half a minute
+            store.retries = 1  # botocore repeats requests; both together would take minutes
         return store
 
     def _bucket_is_missing(self, store: Any) -> bool:  # noqa: ANN401
