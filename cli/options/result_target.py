@@ -117,7 +117,8 @@ class ResultTarget:
             BrokenPipeError: The reader has closed standard output.
         """
         completions = store.jobs.results(job.id)
-        input_of = KeptColumns(store, job).of if job.spec.has_columns or job.spec.added_lines else None
+        has_input = job.spec.has_columns or job.spec.added_lines or self.style.has_rows(self.output, self.errors)
+        input_of = KeptColumns(store, job).of if has_input else None
         if self.output is not None:
             return write_results(completions, job, self.output, self.errors, partial, input_of, self.style)
         try:

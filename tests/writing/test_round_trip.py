@@ -101,6 +101,7 @@ def test_typed_columns_come_back_as_they_were(rows: list[Row]) -> None:
             for output in ("out.parquet", "out.arrow"):
                 found = table_of(job.write(Path(name) / output))
                 assert found.select(expected.column_names).equals(expected)
+                assert found["prompt"].to_pylist() == found["completion"].to_pylist()
                 assert found["completion"].to_pylist() == [row["prompt"] for row in rows]
 
 

@@ -153,12 +153,27 @@ def test_thoughts_and_several_completions_are_further_columns(tmp_path: Path) ->
         assert (row["options"], row["input_reasoning"]) == (["A", "B"], "gold")
         assert (row["reasoning"], row["reasoning_tokens"], row["token_ids"]) == ("Hm.", 3, [7])
         assert [choice["completion"] for choice in row["completions"]] == ["one", "two"]
-        assert set(row) == {"id", "options", "input_reasoning", *OPTIONAL, *ANSWER}
+        assert set(row) == {"id", "prompt", "options", "input_reasoning", *OPTIONAL, *ANSWER}
 
 
 def test_every_count_of_tokens_has_a_column() -> None:
     layout = FlatRows("native").layout(None)
     assert {*layout.last, *layout.optional} >= set(Usage.__struct_fields__)
+
+
+def test_the_raw_prompt_stands_beside_its_completion(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.csv"
+    path.write_text("id,prompt,gold\na,one,1\nb,two,2\n")
+    rows = rows_of(EchoJob(path).write(tmp_path / "out.csv"))
+    assert [(row["prompt"], row["completion"], row["gold"]) for row in rows] == [
+        ("one", "one", "1"),
+        ("two", "two", "2"),
+    ]
+    assert list(rows[0]) == ["id", "prompt", "gold", *ANSWER]
+    (row,) = rows_of(
+        EchoJob(source(tmp_path, [{"prompt": "p"}]), template="x", raw=True).write(tmp_path / "o.jsonl", flat=True)
+    )
+    assert (row["prompt"], row["completion"]) == ("p", "x")
 
 
 def test_with_several_files_each_row_names_its_file(tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ _encode = msgspec.json.Encoder().encode
 class FlatRows:
     """Makes flat rows of the results of one job.
 
-    A row has the id, then the line's columns, then the completion. In the OpenAI format, the id is `custom_id`.
+    A row has the id, then the line's prompt and columns, then the completion. In the OpenAI format, the id is
+    `custom_id`. Only a raw prompt is in the row, and only if no column of the line has its name.
 
     Args:
         format: Format of the job's lines.
@@ -57,6 +58,8 @@ class FlatRows:
         fields = native_fields(completion, kept, self._reasoning)
         usage, error = fields.pop("usage"), fields.pop("error")
         row = {self.id_name: fields.pop("id")}
+        if kept.prompt is not None:
+            row["prompt"] = kept.prompt
         if kept.columns != NO_COLUMNS:
             with_source = kept.source is not None
             row |= {self.column_name(name, with_source): value for name, value in _decode_raw(kept.columns).items()}

@@ -1,4 +1,4 @@
-"""Find what a job's lines said beside their prompts, to bring it back beside the results."""
+"""Find what a job's lines said, to bring it back beside the results."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from jobs.stores.protocol import JobStore
 
 
 class LineInput(msgspec.Struct, frozen=True):
-    """What a line said beside its prompt."""
+    """What a line said, as far as results bring it back."""
 
     columns: msgspec.Raw = NO_COLUMNS  # its columns as one JSON object
     source: str | None = None  # its file, if the job was made of several
+    prompt: str | None = None  # its raw prompt; None for a conversation and for token ids
 
 
 NO_INPUT = LineInput()
 
 
 class KeptColumns:
-    """Reads the columns and sources of a job's lines, one shard at a time. Call `of` with rising indexes.
+    """Reads the columns, sources and prompts of a job's lines, one shard at a time. Call `of` with rising indexes.
 
     Args:
         store: Store of the job.
@@ -38,7 +39,7 @@ class KeptColumns:
         self._last_line = -1  # highest index of a line that has been read
 
     def of(self, index: int) -> LineInput:
-        """Return a line's columns and source. `NO_INPUT` if the line's input is lost."""
+        """Return what a line said. `NO_INPUT` if the line's input is lost."""
         while self._last_line < index and self._next_shard < self._job.spec.num_shards:
             self._read(ShardRef(self._job.id, self._next_shard))
             self._next_shard += 1
@@ -47,5 +48,5 @@ class KeptColumns:
     def _read(self, shard: ShardRef) -> None:
         with suppress(JobNotFound), self._store.damage.skipping():
             lines = self._store.jobs.lines(shard)
-            self._inputs = {prompt.index: LineInput(prompt.columns, prompt.source) for prompt, _ in lines}
+            self._inputs = {prompt.index: LineInput(prompt.columns, prompt.source, prompt.text) for prompt, _ in lines}
             self._last_line = max(self._inputs, default=self._last_line)

@@ -35,6 +35,11 @@ class ResultStyle:
         """Return the format of `output`, or of standard output for None. Raises `InvalidInput`."""
         return file_format("standard output" if output is None else output.name, self.container)
 
+    def has_rows(self, output: Destination | None, errors: Destination | None) -> bool:
+        """Return whether one of the files has flat rows."""
+        formats = [self.format_of(output), *([] if errors is None else [file_format(errors.name)])]
+        return self.flat or any(format.is_table for format in formats)
+
 
 @dataclass(frozen=True)
 class ResultCounts:
