@@ -15,13 +15,20 @@ import random
 import statistics
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.report.markdown import markdown_table
-from benchmarks.report.shared_plot import Pair, draw_shared
 from engine.config import EngineConfig
 from engine.load import load_engine
 from engine.request import Request
 from jobs.records.sampling import SamplingParams
+
+
+class Pair(NamedTuple):
+    """Seconds of one job."""
+
+    without: float  # without the prefix cache
+    cached: float
 
 
 def requests_of(options: argparse.Namespace, num_shared: int, seed: int) -> list[Request]:
@@ -80,6 +87,8 @@ def main() -> None:
         ratio = statistics.median(pair.without / pair.cached for pair in found)
         print(f"{num_shared} shared tokens: {ratio:.2f} times as fast (median)")
     if options.picture is not None:
+        from benchmarks.report.shared_plot import draw_shared  # needs matplotlib, which is not always installed
+
         medians = {length: Pair(*map(statistics.median, zip(*found, strict=True))) for length, found in pairs.items()}
         draw_shared(medians, options.requests, options.picture)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import matplotlib as mpl
 
@@ -13,31 +12,22 @@ mpl.use("Agg")  # files alone: no screen is needed
 from matplotlib import pyplot as plt
 
 
-class Pair(NamedTuple):
-    """Seconds of one job on one machine."""
-
-    without: float  # without the prefix cache
-    cached: float
-
-
-def draw_shared(times: Mapping[int, Pair], requests: int, path: Path) -> None:
+def draw_shared(times: Mapping[int, tuple[float, float]], requests: int, path: Path) -> None:
     """Draw one line without the prefix cache and one with it.
 
     Args:
-        times: By the number of shared tokens.
+        times: Seconds without the cache and with it, by the number of shared tokens.
         requests: Number of the job's prompts.
         path: The picture's file.
     """
     lengths = sorted(times)
     plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 150})
     _, axes = plt.subplots(figsize=(6, 3.2))
-    axes.plot(lengths, [times[length].without for length in lengths], "o-", color="#b8c4ce", label="without the cache")
-    axes.plot(lengths, [times[length].cached for length in lengths], "o-", color="#1b6ca8", label="with the cache")
+    axes.plot(lengths, [times[length][0] for length in lengths], "o-", color="#b8c4ce", label="without the cache")
+    axes.plot(lengths, [times[length][1] for length in lengths], "o-", color="#1b6ca8", label="with the cache")
     for length in lengths:
-        pair = times[length]
-        axes.annotate(
-            f"{pair.without / pair.cached:.1f}x", (length, pair.without), (0, 5), textcoords="offset points", fontsize=8
-        )
+        without, cached = times[length]
+        axes.annotate(f"{without / cached:.1f}x", (length, without), (0, 5), textcoords="offset points", fontsize=8)
     axes.set_title(f"A job of {requests} prompts", fontsize=9, loc="left")
     axes.set_xlabel("tokens that all prompts begin with")
     axes.set_ylabel("seconds")
