@@ -15,6 +15,7 @@ from jobs.files.file_report import BadLines, FileReport
 from jobs.files.formats.line_decoder import LineRules
 from jobs.files.reading.container import Container
 from jobs.files.reading.row_reader import ReadingOptions, RowReader
+from jobs.files.remote.kept_blocks import KeptSpace
 from jobs.files.result_types import result_types
 from jobs.files.sources.source import open_source
 from jobs.files.sources.source_names import source_names
@@ -71,8 +72,9 @@ class PromptFile:
         paths = source_names([said] if isinstance(said, str) else said)
         readers: list[RowReader] = []
         with ExitStack() as opened:
+            space = opened.enter_context(KeptSpace())
             for path in paths:
-                source = open_source(path, stdin)
+                source = open_source(path, stdin, space)
                 opened.callback(source.close)
                 row_prompts = readers[0].row_prompts if readers else None
                 readers.append(RowReader.of(source.name, source.open_again, options, row_prompts))

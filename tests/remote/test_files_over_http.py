@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gzip
 import io
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from jobs.errors import InvalidInput
 from jobs.files.prompt_file import PromptFile
 from jobs.files.remote.http_file import FileVersion, HttpFile
 from jobs.files.remote.hub_files import HubPath, hub_token
-from jobs.files.remote.kept_blocks import BLOCK_BYTES, KeptBlocks
+from jobs.files.remote.kept_blocks import BLOCK_BYTES, KeptBlocks, KeptSpace, RemoteStream
 from jobs.files.remote.urls import http_url, shown_url
 from testing.certificates import make_certificates
 from tests.model.checkpoint.hub_server import HubServer
@@ -80,6 +81,12 @@ def test_compressed_files_and_tables_are_read_too(web: WebServer, tmp_path: Path
     web.files |= {"/t.parquet": (tmp_path / "t.parquet").read_bytes(), "/a.jsonl.gz": gzip.compress(LINES)}
     assert texts(f"{web.url}/t.parquet") == ["from a table"]
     assert texts(f"{web.url}/a.jsonl.gz") == ["Hello", "Good night"]
+
+
+def test_a_page_about_a_file_is_refused_with_the_url_of_the_file(web: WebServer) -> None:
+    web.files |= {"/org/name/blob/main/a.jsonl": b"<!doctype html>", "/page": b"<html>"}
+    assert "Write /raw/ (GitHub) or /resolve/ (Hugging Face)" in refusal(f"{web.url}/org/name/blob/main/a.jsonl")
+    assert "is an HTML page. Download the data itself" in refusal(f"{web.url}/page")
 
 
 def test_an_empty_file_is_refused_as_empty(web: WebServer) -> None:
@@ -253,17 +260,38 @@ def test_a_pattern_of_the_hub_stands_for_its_files() -> None:
             ]
 
 
-def test_only_so_many_bytes_are_kept() -> None:
-    asked: list[int] = []
+def test_only_so_many_bytes_of_all_files_are_kept() -> None:
+    asked: list[tuple[str, int]] = []
 
-    def fetch(start: int, stop: int) -> bytes:
-        asked.append(start // BLOCK_BYTES)
-        return bytes(stop - start)
+    def blocks(name: str, size: int, space: KeptSpace) -> KeptBlocks:
+        def fetch(start: int, stop: int) -> bytes:
+            asked.append((name, start // BLOCK_BYTES))
+            return name.encode() * (stop - start)
 
-    blocks = KeptBlocks(3 * BLOCK_BYTES - 5, fetch, max_kept_bytes=BLOCK_BYTES)
-    for _ in range(2):
-        assert (
-            sum(len(blocks.read(start, BLOCK_BYTES)) for start in range(0, 3 * BLOCK_BYTES, BLOCK_BYTES)) == blocks.size
-        )
-    assert asked == [0, 1, 2, 1, 2]
-    blocks.close()
+        return KeptBlocks(size, fetch, space)
+
+    with KeptSpace(max_bytes=2 * BLOCK_BYTES) as space:
+        files = [blocks("a", 10, space), blocks("b", 2 * BLOCK_BYTES, space), blocks("c", 10, space)]
+        for _ in range(2):
+            contents = [RemoteStream(file).readall() for file in files]
+            assert [(content[:1], content[-1:], len(content)) for content in contents if content] == [
+                (b"a", b"a", 10),
+                (b"b", b"b", 2 * BLOCK_BYTES),
+                (b"c", b"c", 10),
+            ]
+    assert asked == [("a", 0), ("b", 0), ("b", 1), ("c", 0), ("b", 1), ("c", 0)]
+
+
+def test_many_urls_need_one_temporary_file(web: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[IO[bytes]] = []
+
+    def make() -> IO[bytes]:
+        made.append(io.BytesIO() if made else original())
+        return made[-1]
+
+    original = tempfile.TemporaryFile
+    monkeypatch.setattr(tempfile, "TemporaryFile", make)
+    paths = [f"/{number}.jsonl" for number in range(5)]
+    web.files |= {path: b'{"prompt": "from %s"}' % path.encode() for path in paths}
+    assert texts(*(web.url + path for path in paths)) == [f"from {path}" for path in paths]
+    assert [file.closed for file in made] == [True]

@@ -10,6 +10,7 @@ from typing import BinaryIO
 import msgspec
 
 from jobs.errors import InvalidInput
+from jobs.files.remote.urls import is_url
 
 _BINARY = {
     b"%PDF-": ("a PDF file", "Copy its text to a CSV or JSONL file."),
@@ -96,7 +97,10 @@ def refuse_text(head: bytes, name: str) -> None:
 
     Arguments and errors are those of `refuse_binary`.
     """
-    _refuse(_matching(_TEXT, head), name)
+    found = _matching(_TEXT, head)
+    if found is not None and found[0] == "an HTML page" and is_url(name) and "/blob/" in name:
+        found = found[0], "Write /raw/ (GitHub) or /resolve/ (Hugging Face) in place of /blob/."
+    _refuse(found, name)
 
 
 def refuse_lines(head: bytes, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Read a remote file by ranges, and fetch each range once: what has come is kept in a temporary file."""
+"""Read remote files by ranges, and fetch each range once: what has come is kept in a temporary file."""
 
 from __future__ import annotations
 
@@ -9,47 +9,85 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
-from typing import cast
+from types import TracebackType
+from typing import IO, Self, cast
 
 BLOCK_BYTES = 8 * 2**20
 MAX_KEPT_BYTES = 4 * 2**30
 
 
+class KeptSpace:
+    """An unnamed temporary file for what has come of all remote files of a job. It is made when the first one comes.
+
+    It holds at most `max_bytes`, and at most half of the disk's free space. It is a context manager: the end of the
+    `with` block removes the file.
+    """
+
+    def __init__(self, max_bytes: int = MAX_KEPT_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._file: IO[bytes] | None = None
+        self._free = 0  # bytes that nobody has reserved
+        self._end = 0  # offset after the reserved bytes
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def reserve(self, size: int) -> tuple[int, int]:
+        """Return the offset of a place for a file, and the number of its first bytes that the place can hold."""
+        if self._file is None:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+            self._free = min(self._max_bytes, shutil.disk_usage(tempfile.gettempdir()).free // 2)
+        offset, room = self._end, min(size, self._free)
+        self._end += room
+        self._free -= room
+        return offset, room
+
+    def write(self, offset: int, data: bytes) -> bool:
+        """Write at an offset. Returns False if the disk is full."""
+        assert self._file is not None
+        with suppress(OSError):
+            return os.pwrite(self._file.fileno(), data, offset) == len(data)
+        return False
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Return bytes that were written."""
+        assert self._file is not None
+        return os.pread(self._file.fileno(), count, offset)
+
+
 class KeptBlocks:
     """The bytes of a remote file, in blocks of `BLOCK_BYTES`.
 
-    A prompt file is read at least twice. Blocks that have come stay in an unnamed temporary file, so the second pass
-    needs no network. The copy holds at most `MAX_KEPT_BYTES`, and at most half of the disk's free space. Later blocks
-    are fetched in each pass.
+    A prompt file is read at least twice. Blocks that have come stay in the space, so the second pass needs no network.
+    Blocks for which the space has no room are fetched in each pass.
 
     Args:
         size: Number of bytes of the file.
         fetch: Returns the bytes from `start` up to `stop`.
+        space: Keeps blocks.
         first: The first block, if it has come already.
-        max_kept_bytes: Limit of the copy.
     """
 
-    def __init__(
-        self,
-        size: int,
-        fetch: Callable[[int, int], bytes],
-        first: bytes = b"",
-        max_kept_bytes: int = MAX_KEPT_BYTES,
-    ) -> None:
+    def __init__(self, size: int, fetch: Callable[[int, int], bytes], space: KeptSpace, first: bytes = b"") -> None:
         self.size = size
         self._fetch = fetch
+        self._space = space
+        self._offset, self._room = space.reserve(size)
         self._lock = Lock()  # pyarrow reads from threads of its own
-        self._copy = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
-        free = shutil.disk_usage(tempfile.gettempdir()).free
-        self._kept_blocks = min(max_kept_bytes, free // 2) // BLOCK_BYTES
-        self._in_copy: set[int] = set()
-        self._last: tuple[int, bytes] | None = None  # the block that was fetched last
+        self._kept: set[int] = set()
+        self._loose: tuple[int, bytes] | None = None  # the last block, if the space does not keep it
         if first:
             self._keep(0, first)
-
-    def close(self) -> None:
-        """Remove the copy."""
-        self._copy.close()
 
     def read(self, start: int, count: int) -> bytes:
         """Return bytes from one block: at least one, and at most `count`. Empty at the end of the file."""
@@ -57,23 +95,28 @@ class KeptBlocks:
             return b""
         index, offset = divmod(start, BLOCK_BYTES)
         with self._lock:
-            if index in self._in_copy:
+            if index in self._kept:
                 length = min(count, BLOCK_BYTES - offset, self.size - start)
-                return os.pread(self._copy.fileno(), length, start)
-            if self._last is None or self._last[0] != index:
-                first = index * BLOCK_BYTES
-                self._keep(index, self._fetch(first, min(first + BLOCK_BYTES, self.size)))
-            assert self._last is not None
-            return self._last[1][offset : offset + count]
+                return self._space.read(self._offset + start, length)
+            if self._loose is not None and self._loose[0] == index:
+                return self._loose[1][offset : offset + count]
+            first = index * BLOCK_BYTES
+            block = self._fetch(first, min(first + BLOCK_BYTES, self.size))
+            self._keep(index, block)
+            return block[offset : offset + count]
+
+    def release(self) -> None:
+        """Free the memory of a block that is not kept."""
+        with self._lock:
+            self._loose = None
 
     def _keep(self, index: int, block: bytes) -> None:
-        self._last = index, block
-        if index >= self._kept_blocks:
-            return
-        with suppress(OSError):  # on a full disk the block is fetched again when it is needed again
-            written = os.pwrite(self._copy.fileno(), block, index * BLOCK_BYTES)
-            if written == len(block):
-                self._in_copy.add(index)
+        start = index * BLOCK_BYTES
+        if start + len(block) <= self._room and self._space.write(self._offset + start, block):
+            self._kept.add(index)
+            self._loose = None
+        else:
+            self._loose = index, block
 
 
 class RemoteStream(io.RawIOBase):
@@ -108,3 +151,8 @@ class RemoteStream(io.RawIOBase):
         place[: len(piece)] = piece
         self._position += len(piece)
         return len(piece)
+
+    def close(self) -> None:
+        """Close the stream."""
+        self._blocks.release()
+        super().close()

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from jobs.errors import InvalidInput
 from jobs.files.remote.http_file import HttpFile
 from jobs.files.remote.hub_files import HubPath
-from jobs.files.remote.kept_blocks import KeptBlocks, RemoteStream
+from jobs.files.remote.kept_blocks import KeptBlocks, KeptSpace, RemoteStream
 from jobs.files.remote.object_store import DRIVERS, StoredObject
 from jobs.files.remote.urls import http_url, scheme_of, shown_url
 from jobs.files.sources.source import Source, copied
@@ -18,8 +18,8 @@ from jobs.files.sources.source import Source, copied
 _BUFFER_BYTES = 2**20
 
 
-def open_url(url: str) -> Source:
-    """Open a URL. Its content is fetched by ranges when it is read, and kept (`KeptBlocks`).
+def open_url(url: str, space: KeptSpace) -> Source:
+    """Open a URL. Its content is fetched by ranges when it is read, and kept in `space`.
 
     A web server that gives no ranges sends the whole file now, into a temporary file.
 
@@ -28,9 +28,9 @@ def open_url(url: str) -> Source:
     """
     scheme, name = scheme_of(url), shown_url(url)
     if scheme in ("http", "https"):
-        return _http_source(HttpFile(http_url(url), name))
+        return _http_source(HttpFile(http_url(url), name), space)
     if scheme == "hf":
-        return _http_source(HubPath.of(url).file(name))
+        return _http_source(HubPath.of(url).file(name), space)
     _check_known(url)
     object = StoredObject(url)
     version = object.version()
@@ -39,7 +39,7 @@ def open_url(url: str) -> Source:
         if not object.version().same_as(version):
             raise InvalidInput(f"{name} changed while it was being read.", "Submit it again once it is complete.")
 
-    return _source(name, KeptBlocks(version.size, object.fetch), check)
+    return _source(name, KeptBlocks(version.size, object.fetch, space), check)
 
 
 def urls_matching(url: str) -> list[str]:
@@ -64,12 +64,12 @@ def _check_known(url: str) -> None:
         )
 
 
-def _http_source(file: HttpFile) -> Source:
+def _http_source(file: HttpFile, space: KeptSpace) -> Source:
     answer = file.first_answer()
     version = answer.version
     if version is None:
         return copied(file.name, file.pieces())
-    blocks = KeptBlocks(version.size, lambda start, stop: file.fetch(start, stop, version), answer.block)
+    blocks = KeptBlocks(version.size, lambda start, stop: file.fetch(start, stop, version), space, answer.block)
     return _source(file.name, blocks, lambda: None)
 
 
@@ -80,4 +80,4 @@ def _source(name: str, blocks: KeptBlocks, check: Callable[[], None]) -> Source:
         check()
         return io.BufferedReader(RemoteStream(blocks), _BUFFER_BYTES)
 
-    return Source(name, open_again, blocks.close)
+    return Source(name, open_again, lambda: None)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from jobs.errors import InvalidInput
+from jobs.files.remote.kept_blocks import KeptSpace
 from jobs.files.remote.urls import is_url
 from jobs.harmless import unicode_text
 
@@ -27,10 +28,15 @@ class Source:
     close: Callable[[], None]  # frees the source's resources
 
 
-def open_source(path: str, stdin: BinaryIO) -> Source:
+def open_source(path: str, stdin: BinaryIO, space: KeptSpace) -> Source:
     """Open a file or a URL, or `stdin` for the path `-`.
 
     Standard input and pipes can be read only once, so they are copied to an unnamed temporary file first.
+
+    Args:
+        path: The path or URL.
+        stdin: Standard input.
+        space: Keeps the bytes of a URL, as long as the source is used.
 
     Raises:
         InvalidInput: The file is missing, a directory, or not readable, or there is no room for the copy.
@@ -40,7 +46,7 @@ def open_source(path: str, stdin: BinaryIO) -> Source:
     if is_url(path):
         from jobs.files.remote.remote_source import open_url
 
-        return open_url(path)
+        return open_url(path, space)
     try:
         mode = Path(path).stat().st_mode
         if stat.S_ISDIR(mode):
