@@ -188,13 +188,15 @@ class Qwen3ForCausalLM:
         """
         return linear(hidden, self.weights.lm_head, self.valid_vocab)
 
-    def largest_logits(self, hidden: torch.Tensor, counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
+    def largest_logits(
+        self, hidden: torch.Tensor, counts: torch.Tensor, masks: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Return each row's `counts` [n] int64 largest logits and their ids, or None.
 
-        The logits of hidden states [n, E] have the bits of `rounded_logits`. Shapes and the reasons for None are those
-        of `OutputScreen.largest`. The result is also None if the model has no screen.
+        The logits of hidden states [n, E] have the bits of `rounded_logits`. Masks, shapes and the reasons for None are
+        those of `OutputScreen.largest`. The result is also None if the model has no screen.
         """
         weights = self.weights
         if weights.screen is None:
             return None
-        return weights.screen.largest(hidden, weights.lm_head, counts, weights.valid_vocab)
+        return weights.screen.largest(hidden, weights.lm_head, counts, weights.valid_vocab, masks)

@@ -36,8 +36,8 @@ class NextTokens:
             rows: Sampling settings of each row.
             masks: Tokens that constrained rows may choose. None if no row is constrained.
         """
-        batch = SamplingBatch.from_rows(rows, hidden.device, masks)
-        largest = self._largest(hidden, rows) if masks is None else None
+        largest = self._largest(hidden, rows, masks)
+        batch = SamplingBatch.from_rows(rows, hidden.device, masks if largest is None else None)
         if largest is None:
             chosen = sample(self._model.rounded_logits(hidden)[: len(rows)], batch)
         else:
@@ -47,8 +47,10 @@ class NextTokens:
         found: list[int] = chosen.tolist()
         return found
 
-    def _largest(self, hidden: torch.Tensor, rows: Items[SamplingRow]) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Return each row's largest logits and their ids, or None if all logits are needed or faster."""
+    def _largest(
+        self, hidden: torch.Tensor, rows: Items[SamplingRow], masks: TokenMasks | None
+    ) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Return each row's largest allowed logits and their ids, or None if all logits are needed or faster."""
         if self._model.weights.screen is None:
             return None
         reaches = [row.reach for row in rows]
@@ -59,7 +61,7 @@ class NextTokens:
             return None
         counts = torch.ones(len(hidden), dtype=torch.int64)
         counts[: len(rows)] = torch.tensor(reaches)
-        largest = self._model.largest_logits(hidden, counts)
+        largest = self._model.largest_logits(hidden, counts, masks.of_rows(len(hidden)) if masks else None)
         if largest is None:
             self._pause = _PAUSE_STEPS
         return largest

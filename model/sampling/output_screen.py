@@ -13,6 +13,7 @@ import torch
 from model.ops.linear import int8_kernel_available
 from model.ops.packed_weight import WeightForm, form_of
 
+_NO_MASKS = torch.empty(0, dtype=torch.int32)
 _MAX_NORM = 1e18  # maximum norm of a row, as in model/kernels/cpu/output/screen_errors.h
 
 
@@ -39,7 +40,12 @@ class OutputScreen:
         return cls(weight, errors) if (errors < _MAX_NORM).all() else None
 
     def largest(
-        self, hidden: torch.Tensor, packed: torch.Tensor, counts: torch.Tensor, valid_vocab: int
+        self,
+        hidden: torch.Tensor,
+        packed: torch.Tensor,
+        counts: torch.Tensor,
+        valid_vocab: int,
+        masks: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Return the largest logits of each row, and possibly more.
 
@@ -48,12 +54,15 @@ class OutputScreen:
             packed: The packed output layer that `of` was given.
             counts: [n] int64, number of logits to find per row. Ties with the smallest of them are found, too.
             valid_vocab: Number of rows of the output layer.
+            masks: [n, words] int32 as in `TokenMasks.bits`. Only the logits of allowed tokens count. None: all count.
 
         Returns:
-            Logits [n, width] bfloat16 with the bits of `linear`, padded with -inf, and their ids [n, width] int64,
-            ascending along a row. None if too many logits lie close together: then computing all of them is faster.
+            Logits [n, width] bfloat16 with the bits of `linear`, and their ids [n, width] int64, ascending along a row.
+            Places without a logit have -inf and id 0. None if too many logits lie close together: then computing all of
+            them is faster.
         """
+        masks = _NO_MASKS if masks is None else masks
         logits, ids = torch.ops.qwen_batch_cpu.largest_logits(
-            hidden, packed, self.weight, self.errors, counts, valid_vocab
+            hidden, packed, self.weight, self.errors, counts, valid_vocab, masks
         )
         return (logits, ids) if logits.shape[1] else None

@@ -17,6 +17,14 @@ class TokenMasks:
     rows: torch.Tensor  # [m] int64, row indices in the logits, ascending
     bits: torch.Tensor  # [m, words] int32; bit b of word w is set if token 32 w + b is allowed
 
+    def of_rows(self, count: int) -> torch.Tensor:
+        """Return the masks of the first `count` rows, [count, words] int32. Rows without a mask allow every token."""
+        if len(self.rows) == count:
+            return self.bits
+        bits = torch.full((count, self.bits.shape[1]), -1, dtype=torch.int32, device=self.bits.device)
+        bits[self.rows] = self.bits
+        return bits
+
     def allowed(self, vocab_size: int) -> torch.Tensor:
         """Return [m, vocab_size] bool, True for allowed tokens. The words must hold at least `vocab_size` bits."""
         if self.bits.device.type == "cpu":

@@ -15,6 +15,7 @@ from model.ops.packed_weight import rows_of
 from model.qwen3 import Qwen3ForCausalLM
 from model.sampling.output_screen import OutputScreen
 from model.sampling.sampling import SamplingRow
+from model.sampling.token_masks import TokenMasks
 from testing.tiny_checkpoint import write_tiny_checkpoint
 from tests.conftest import require
 
@@ -47,8 +48,10 @@ class Counted(NextTokens):
 
     screened = 0
 
-    def _largest(self, hidden: torch.Tensor, rows: Sequence[SamplingRow]) -> tuple[torch.Tensor, torch.Tensor] | None:
-        largest = super()._largest(hidden, rows)
+    def _largest(
+        self, hidden: torch.Tensor, rows: Sequence[SamplingRow], masks: TokenMasks | None
+    ) -> tuple[torch.Tensor, torch.Tensor] | None:
+        largest = super()._largest(hidden, rows, masks)
         self.screened += largest is not None
         return largest
 
@@ -74,6 +77,32 @@ def test_a_screen_changes_no_choice(
         sampled = [SamplingRow(**settings, seed=row, position=step) for row in range(rows)]  # type: ignore[arg-type]
         assert tokens.choose(hidden, sampled) == NextTokens(whole).choose(hidden, sampled)
     assert tokens.screened == 20
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"temperature": 0.7, "top_k": 4}, {"temperature": 1.5, "top_k": 3, "min_p": 0.2}], ids=str
+)
+@pytest.mark.parametrize("few", [False, True])
+def test_a_screen_with_masks_changes_no_choice(
+    screened: Qwen3ForCausalLM, whole: Qwen3ForCausalLM, settings: dict[str, float], few: bool
+) -> None:
+    hidden, tokens = hidden_states(screened, 40), Counted(screened)
+    masked = torch.arange(0, 40, 3)
+    bits = torch.randint(-(2**31), 2**31, (len(masked), -(-VOCAB // 32)), generator=torch.Generator().manual_seed(1))
+    if few:  # two to five tokens in all
+        bits[:, :-2] = 0
+        bits[:, -2] &= 0b100001
+        bits[:, -1] = 0b1001
+    masks = TokenMasks(masked, bits.int())
+    allowed = masks.allowed(VOCAB)
+    for step in range(20):
+        sampled = [SamplingRow(**settings, seed=row, position=step) for row in range(40)]  # type: ignore[arg-type]
+        chosen = tokens.choose(hidden, sampled, masks)
+        assert chosen == NextTokens(whole).choose(hidden, sampled, masks)
+        assert allowed[torch.arange(len(masked)), torch.tensor(chosen)[masked]].all()
+        free = tokens.choose(hidden, sampled)
+        assert [chosen[row] for row in range(40) if row % 3] == [free[row] for row in range(40) if row % 3]
+    assert tokens.screened == 40
 
 
 def test_rows_of_several_kinds_share_a_screen(screened: Qwen3ForCausalLM, whole: Qwen3ForCausalLM) -> None:

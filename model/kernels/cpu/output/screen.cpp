@@ -70,7 +70,7 @@ class Screening {
       const float* upper = bounds_.of_row(row);
       const float bound = min_of_largest(row, counts[row]);
       for (int64_t strip = 0; strip < bounds_.strips(); ++strip)
-        if (!(upper[strip] < bound)) picked_[row].push_back(strip);
+        if (!(upper[strip] < bound) && bounds_.present(row, strip) != 0) picked_[row].push_back(strip);
     }
   }
 
@@ -116,10 +116,10 @@ class Screening {
         sums[i] = add_dots(sums[i], weights, _mm512_set1_epi32(pair_at(x[i] + 2 * p)));
       }
     for (int64_t i = 0; i < count; ++i) {
-      const __mmask16 present = bounds_.present(picks[i].strip);
+      const __mmask16 present = bounds_.present(picks[i].row, picks[i].strip);
       _mm256_mask_storeu_epi16(out.values + picks[i].place, present, to_bfloat16(sums[i]));
-      for (int64_t lane = 0; present >> lane & 1; ++lane)
-        out.columns[picks[i].place + lane] = picks[i].strip * STRIP + lane;
+      for (int64_t lane = 0; lane < STRIP; ++lane)
+        if (present >> lane & 1) out.columns[picks[i].place + lane] = picks[i].strip * STRIP + lane;
     }
   }
 
@@ -162,11 +162,13 @@ class Screening {
 
 // Finds, for each row of hidden [rows, k], the `counts[row]` largest of its n logits, which are its product with a
 // weight [n, k]. Logits equal to one of these are included; smaller logits may be, too.
-// Returns the logits, bfloat16 [rows, width], padded with -inf, and their columns, int64 [rows, width], rising along a
-// row. A width of 0 means that too many logits would have to be computed, or that a row's bounds are not valid.
-// `weight`: from `dot_pack`. `screen` and `errors`: from `screen_pack`.
+// Returns the logits, bfloat16 [rows, width], and their columns, int64 [rows, width], rising along a row. Places
+// without a logit have -inf and column 0. A width of 0 means that too many logits would have to be computed, that a
+// row's bounds are not valid, or that no row may choose any logit. `weight`: from `dot_pack`. `screen` and `errors`:
+// from `screen_pack`. `masks`, int32 [rows, words]: bit b of word w is set if the row may choose logit 32 w + b. Other
+// logits do not exist for the row. Empty if every row may choose every logit.
 std::tuple<Tensor, Tensor> largest_logits(const Tensor& hidden, const Tensor& weight, const Tensor& screen,
-                                          const Tensor& errors, const Tensor& counts, int64_t n) {
+                                          const Tensor& errors, const Tensor& counts, int64_t n, const Tensor& masks) {
   const int64_t rows = hidden.size(0), k = hidden.size(1);
   check(hidden.dim() == 2 && hidden.scalar_type() == ScalarType::BFloat16 && hidden.is_contiguous(),
         "largest_logits: hidden states must be contiguous bfloat16 rows");
@@ -179,11 +181,17 @@ std::tuple<Tensor, Tensor> largest_logits(const Tensor& hidden, const Tensor& we
       "largest_logits: the errors belong to another weight");
   check(counts.scalar_type() == ScalarType::Long && counts.is_contiguous() && counts.numel() == rows,
         "largest_logits: counts must be contiguous int64, one per row");
+  check(masks.numel() == 0 || (masks.scalar_type() == ScalarType::Int && masks.is_contiguous() && masks.dim() == 2 &&
+                               masks.size(0) == rows && 2 * masks.size(1) >= strips_of(n)),
+        "largest_logits: masks must be contiguous int32, one bit per logit");
   const auto* wanted = static_cast<const int64_t*>(counts.const_data_ptr());
   for (int64_t row = 0; row < rows; ++row) check(wanted[row] >= 1, "largest_logits: a row wants at least one logit");
 #if QWEN_BATCH_HAS_VNNI
   ScreenBounds bounds(static_cast<const uint16_t*>(hidden.const_data_ptr()), rows, PackedWeight::of(screen, n, k),
-                      static_cast<const float*>(errors.const_data_ptr()));
+                      static_cast<const float*>(errors.const_data_ptr()),
+                      masks.numel() == 0
+                          ? RowMasks{nullptr, 0}
+                          : RowMasks{static_cast<const uint16_t*>(masks.const_data_ptr()), 2 * masks.size(1)});
   Screening screening(hidden, weight, bounds);
   as_team([&](const Member& member) {
     bounds.compute(member);
@@ -214,8 +222,8 @@ std::tuple<Tensor, Tensor> largest_logits(const Tensor& hidden, const Tensor& we
 
 STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
   m.def(
-      "largest_logits(Tensor hidden, Tensor weight, Tensor screen, Tensor errors, Tensor counts, int n) -> (Tensor, "
-      "Tensor)");
+      "largest_logits(Tensor hidden, Tensor weight, Tensor screen, Tensor errors, Tensor counts, int n, Tensor "
+      "masks) -> (Tensor, Tensor)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {

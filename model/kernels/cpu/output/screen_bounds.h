@@ -17,16 +17,27 @@
 
 namespace qwen_batch {
 
+// The tokens that each row may choose, one bit per token: a strip's tokens are 16 bits.
+struct RowMasks {
+  const uint16_t* bits;  // [rows, strips_per_row]; null if all tokens are allowed
+  int64_t strips_per_row;
+
+  __mmask16 allowed(int64_t row, int64_t strip) const {
+    return bits == nullptr ? 0xffff : bits[row * strips_per_row + strip];
+  }
+};
+
 class ScreenBounds {
  public:
   // x: hidden states [rows, k]. weight: 8-bit weights [n, k]. errors [2, strips * STRIP]: the factors of `RowErrors`
-  // for the weight's rows.
-  ScreenBounds(const uint16_t* x, int64_t rows, const PackedWeight& weight, const float* errors)
+  // for the weight's rows. Logits of tokens that `masks` does not allow are left out.
+  ScreenBounds(const uint16_t* x, int64_t rows, const PackedWeight& weight, const float* errors, const RowMasks& masks)
       : x_(x),
         rows_(rows),
         strips_(strips_of(weight.n)),
         weight_(weight),
         errors_(errors),
+        masks_(masks),
         approximate_(torch::stable::empty({rows, weight.n}, torch::headeronly::ScalarType::BFloat16)),
         upper_(torch::stable::empty({rows, strips_}, torch::headeronly::ScalarType::Float)),
         scratch_(scratch_bytes(weight, rows)),
@@ -47,7 +58,7 @@ class ScreenBounds {
     member.wait();
   }
 
-  // Returns the bounds of a row, one per strip: no logit of the strip is greater.
+  // Returns the bounds of a row, one per strip: no allowed logit of the strip is greater. -inf if none is allowed.
   const float* of_row(int64_t row) const { return static_cast<const float*>(upper_.const_data_ptr()) + row * strips_; }
 
   int64_t strips() const { return strips_; }
@@ -55,8 +66,10 @@ class ScreenBounds {
   // Returns whether a row's bounds are valid, that is, whether no product can overflow.
   bool valid(int64_t row) const { return norms_[row].hidden < MAX_NORM; }
 
-  // Returns a mask of the strip's logits that exist.
-  __mmask16 present(int64_t strip) const { return first_lanes(weight_.n - strip * STRIP); }
+  // Returns a mask of the strip's logits that exist and that the row may choose.
+  __mmask16 present(int64_t row, int64_t strip) const {
+    return first_lanes(weight_.n - strip * STRIP) & masks_.allowed(row, strip);
+  }
 
  private:
   static constexpr int64_t CHUNK = 256;  // number of strips whose errors stay in the first-level cache for all rows
@@ -89,13 +102,14 @@ class ScreenBounds {
     bound = _mm512_fmadd_ps(_mm512_loadu_ps(errors_ + (strips_ + strip) * STRIP),
                             _mm512_set1_ps(norms_[row].rounding_error), bound);
     static_cast<float*>(upper_.mutable_data_ptr())[row * strips_ + strip] =
-        _mm512_mask_reduce_max_ps(present(strip), bound);
+        _mm512_mask_reduce_max_ps(present(row, strip), bound);
   }
 
   const uint16_t* x_;
   const int64_t rows_, strips_;
   const PackedWeight weight_;
   const float* errors_;
+  const RowMasks masks_;
   const torch::stable::Tensor approximate_, upper_;
   const Scratch scratch_;
   std::vector<Norms> norms_;
