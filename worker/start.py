@@ -21,6 +21,7 @@ from jobs.stores.protocol import JobStore
 from jobs.stores.worker_facets import Fleet
 from model.checkpoint.hub import resolve_model
 from model.grammar import Grammars
+from model.text.tool_calls import ToolCallParser
 from model.thinking import ThinkingTokens
 from worker.engine_options import engine_config
 from worker.facts import WorkerFacts
@@ -139,6 +140,7 @@ def _assemble(
         active=active,
         facts=facts,
         flush_seconds=settings.flush_seconds,
+        tool_parser=ToolCallParser.of(loaded.tokenizer, card.tools),
     )
     return RunningWorker(
         loaded=loaded,

@@ -65,7 +65,7 @@ class PromptTokens:
     def _encoded(self, prompts: Sequence[Prompt]) -> Iterator[Sequence[int] | ValueError]:
         texts = [prompt.text for prompt in prompts if prompt.text is not None]
         conversations = [
-            (prompt.messages, prompt.chat_template_kwargs) for prompt in prompts if prompt.messages is not None
+            (prompt.messages, prompt.template_arguments) for prompt in prompts if prompt.messages is not None
         ]
         of_texts = iter(self._tokenizer.encode_batch(texts))
         of_conversations = iter(self._tokenizer.encode_conversations(conversations))

@@ -44,6 +44,13 @@ class Latency(msgspec.Struct, frozen=True):
     e2el_ms: float  # time to the last token
 
 
+class ToolCall(msgspec.Struct, frozen=True):
+    """A call of a function that the line gives to the model."""
+
+    name: str
+    arguments: str  # JSON
+
+
 class Choice(msgspec.Struct, frozen=True, omit_defaults=True):
     """One of the completions of a line that asks for several."""
 
@@ -53,6 +60,7 @@ class Choice(msgspec.Struct, frozen=True, omit_defaults=True):
     reasoning: str | None = None  # text of the thought; None if there is none, or if the line does not want it
     ended_in_thought: bool = False  # True: there is nothing after the thought
     stop_reason: str | int | None = None  # the stop string or the id of the stop token that ended it, if one did
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -76,7 +84,9 @@ class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
     reasoning: str | None = None  # text of the thought; None if there is none, or if the line does not want it
     ended_in_thought: bool = False  # True: there is nothing after the thought
     stop_reason: str | int | None = None  # the stop string or the id of the stop token that ended it, if one did
+    tool_calls: tuple[ToolCall, ...] = ()
     more_choices: tuple[Choice, ...] = ()  # the further completions
+    malformed_tool_calls: int = 0  # calls of all completions that are not whole, and so are a part of the text
 
     def __post_init__(self) -> None:
         if (self.text is None) == (self.error is None):
@@ -88,13 +98,22 @@ class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.text is None or self.finish_reason is None:
             return ()
         first = Choice(
-            self.text, self.finish_reason, self.token_ids, self.reasoning, self.ended_in_thought, self.stop_reason
+            self.text,
+            self.finish_reason,
+            self.token_ids,
+            self.reasoning,
+            self.ended_in_thought,
+            self.stop_reason,
+            self.tool_calls,
         )
         return (first, *self.more_choices)
 
     def amounts(self) -> dict[str, int]:
         """Return the line's part of the job's sums that most lines do not change. It has no zeros."""
-        found = {"reasoning_tokens": (self.usage and self.usage.reasoning_tokens) or 0}
+        found = {
+            "reasoning_tokens": (self.usage and self.usage.reasoning_tokens) or 0,
+            "malformed_tool_calls": self.malformed_tool_calls,
+        }
         return {name: amount for name, amount in found.items() if amount}
 
     @classmethod

@@ -14,6 +14,7 @@ from jobs.records.sampling import SamplingSettings
 MAX_CONTEXT = 100_000_000  # tokens; the worker has the same limit (`model.checkpoint.config_checks`)
 
 
+ToolFormat = Literal["hermes", "xml"]  # JSON, or the XML of Qwen3-Coder
 ThinkingSupport = Literal["switch", "always", "never"]  # what the chat template does about thinking
 
 
@@ -31,6 +32,7 @@ class ModelCard(msgspec.Struct, frozen=True):
     has_chat_template: bool
     defaults: SamplingSettings = SamplingSettings()  # from generation_config.json
     thinking: ThinkingSupport | None = None  # None without a chat template
+    tools: ToolFormat | None = None  # how calls are written; None if the chat template does not know tools
 
 
 def builtin_demo_folder() -> Path:
@@ -80,6 +82,7 @@ def card_of_folder(folder: Path, name: str) -> ModelCard:
         has_chat_template=bool(template),
         defaults=_read_defaults(folder / "generation_config.json"),
         thinking=_thinking(template) if template else None,
+        tools=_tool_format(template),
     )
 
 
@@ -175,6 +178,12 @@ def _chat_template(folder: Path) -> str:
     path = folder / "tokenizer_config.json"
     template = _read(path, _TokenizerConfig).chat_template if path.is_file() else None
     return template if isinstance(template, str) else "".join(str(named) for named in template or ())
+
+
+def _tool_format(template: str) -> ToolFormat | None:
+    if "<function=" in template:
+        return "xml"
+    return "hermes" if "tools" in template and "<tool_call>" in template else None
 
 
 def _thinking(template: str) -> ThinkingSupport:

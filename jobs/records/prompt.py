@@ -37,6 +37,8 @@ class Prompt(msgspec.Struct, frozen=True, omit_defaults=True):
     columns: msgspec.Raw = NO_COLUMNS  # the line's further keys with their values, one JSON object
     more_prompts: tuple[str | tuple[int, ...], ...] = ()  # further raw prompts of the same line, texts or token ids
     n: int = 1  # completions per prompt
+    tools: tuple[dict[str, Any], ...] | None = None  # functions that the model may call, as the chat template gets them
+    tool_choice: Literal["auto", "none"] = "auto"  # none: tools are in the prompt, but calls stay in the text
     truncate_prompt_tokens: int | None = None  # max tokens of a prompt, which is cut; -1 for what fits
     truncation_side: Literal["left", "right"] = "left"  # side of a prompt that is cut off
     include_reasoning: bool = True  # False: results leave out the text of the thought
@@ -47,6 +49,11 @@ class Prompt(msgspec.Struct, frozen=True, omit_defaults=True):
     def num_choices(self) -> int:
         """Number of completions that the line asks for."""
         return self.n * (1 + len(self.more_prompts))
+
+    @property
+    def template_arguments(self) -> dict[str, Any]:
+        """Arguments of the chat template, apart from the messages."""
+        return self.chat_template_kwargs if self.tools is None else {**self.chat_template_kwargs, "tools": self.tools}
 
     def parts(self) -> tuple[Prompt, ...]:
         """Return a line for each of the line's prompts. A line with one prompt is its only part."""

@@ -17,6 +17,7 @@ class FinishReason(StrEnum):
     """Reason why a completion ended."""
 
     STOP = "stop"  # an eos token, a stop token or a stop string
+    TOOL_CALLS = "tool_calls"  # as `stop`, in a completion that calls a tool
     LENGTH = "length"  # `max_tokens` or the end of the model's context was reached
 
 

@@ -102,6 +102,7 @@ class JobStats(msgspec.Struct, frozen=True, kw_only=True):
     draft_acceptance: float | None  # share of guessed tokens that were right, 0 to 1; None if none was guessed
     kv_cache_bytes_wanted: int | None  # maximum of the cache size that holds all of these sequences
     reasoning_tokens: int  # tokens of thoughts, part of `total_output_tokens`
+    malformed_tool_calls: int  # tool calls that are not whole; they are in the text
     finish_reasons: dict[str, int]  # finish reason -> number of lines
     retried_shards: int
     workers: tuple[WorkerShare, ...]

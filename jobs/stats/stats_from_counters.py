@@ -55,6 +55,7 @@ def job_stats(job: Job, counters: JobCounters) -> JobStats:
         draft_acceptance=_per(counters.engine.accepted_tokens, counters.engine.drafted_tokens),
         kv_cache_bytes_wanted=counters.engine.kv_cache_bytes_wanted or None,
         reasoning_tokens=counters.amounts.get("reasoning_tokens", 0),
+        malformed_tool_calls=counters.amounts.get("malformed_tool_calls", 0),
         finish_reasons=dict(sorted(counters.finish_reasons.items())),
         retried_shards=counters.retried_shards,
         workers=workers,

@@ -184,7 +184,7 @@ def test_a_bad_line_is_told_what_is_wrong_with_it(why: Why, line: object, reason
     assert reason in why(line)
 
 
-@pytest.mark.parametrize("key", ["logprobs", "best_of", "repetition_detection", "suffix", "tools"])
+@pytest.mark.parametrize("key", ["logprobs", "best_of", "repetition_detection", "suffix", "functions"])
 def test_what_comes_later_is_refused_by_name(why: Why, key: str) -> None:
     assert why({"prompt": "x", key: 5}).startswith(f"`{key}` is 5; it is not supported")
 

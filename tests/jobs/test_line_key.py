@@ -33,6 +33,8 @@ WORK: dict[str, tuple[Any, Any]] = {
     "include_reasoning": (True, False),
     "more_prompts": ((), ("Hi",)),
     "n": (1, 2),
+    "tools": (None, ({"type": "function", "function": {"name": "f"}},)),
+    "tool_choice": ("auto", "none"),
     "truncate_prompt_tokens": (None, -1),
     "truncation_side": ("left", "right"),
     "constraint": (Constraint("regex", "a+"), Constraint("regex", "b+")),

@@ -92,7 +92,7 @@ class FakeEngine:
 
     def take_group_stats(self, group: str) -> GroupStats:
         tokens = self._group_tokens.pop(group, 0)
-        return GroupStats(0.1, 0.2, tokens, 4 * tokens, 0.5, tokens)
+        return GroupStats(0.1, 0.2, tokens, 4 * tokens, 0.5, output_tokens=tokens)
 
     def shutdown(self) -> None:
         with self._lock:

@@ -7,20 +7,29 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
 
+from msgspec import structs
+
 from engine.request import ConstraintFailed, EngineDead, RequestInvalid, RequestOutput, RequestTooLong, Ticket
-from jobs.records.completion import Choice, Completion, ErrorCode, Latency, Usage
+from jobs.records.completion import Choice, Completion, ErrorCode, Latency, ToolCall, Usage
 from jobs.records.prompt import Prompt
+from jobs.records.sampling import FinishReason
+from model.text.tool_calls import ToolCallParser
 from worker.shards.in_flight import Line
 
 log = logging.getLogger(__name__)
 
 
-def completion_of(line: Line) -> Completion | None:
-    """Return the result of a line whose tickets are fulfilled, or None if it was aborted. Raises `EngineDead`."""
+def completion_of(line: Line, parser: ToolCallParser | None = None) -> Completion | None:
+    """Return the result of a line whose tickets are fulfilled, or None if it was aborted. Raises `EngineDead`.
+
+    `parser` finds tool calls; None if the model cannot call tools.
+    """
     failures = [error for ticket in line.tickets if (error := _failure(ticket)) is not None]
     error = next((failure for failure in failures if not isinstance(failure, CancelledError)), None)
     if error is None:
-        return None if failures else _completed(line.prompt, [ticket.future.result() for ticket in line.tickets])
+        return (
+            None if failures else _completed(line.prompt, [ticket.future.result() for ticket in line.tickets], parser)
+        )
     if isinstance(error, EngineDead):
         raise error
     if isinstance(error, RequestTooLong):
@@ -41,10 +50,12 @@ def failed_line(prompt: Prompt, code: ErrorCode, message: str) -> Completion:
     return Completion.failed_prompt(prompt, code, printable)
 
 
-def _completed(prompt: Prompt, computed: Sequence[RequestOutput]) -> Completion:
+def _completed(prompt: Prompt, computed: Sequence[RequestOutput], parser: ToolCallParser | None) -> Completion:
     """Join the outputs of a line's requests. Equal completions are computed once, so an output may give several."""
-    outputs = [output for output in computed for _ in range(prompt.num_choices // len(computed))]
-    first, *more = [_choice(prompt, output) for output in outputs]
+    repeats = prompt.num_choices // len(computed)
+    outputs = [output for output in computed for _ in range(repeats)]
+    made = [_choice(prompt, output, parser) for output in computed]
+    first, *more = [choice for choice, _ in made for _ in range(repeats)]
     reasoning_tokens = sum(output.num_reasoning_tokens for output in outputs)
     usage = Usage(
         prompt_tokens=sum(output.num_prompt_tokens for output in outputs[:: prompt.n]),
@@ -64,12 +75,15 @@ def _completed(prompt: Prompt, computed: Sequence[RequestOutput]) -> Completion:
         reasoning=first.reasoning,
         ended_in_thought=first.ended_in_thought,
         stop_reason=first.stop_reason,
+        tool_calls=first.tool_calls,
         more_choices=tuple(more),
+        malformed_tool_calls=repeats * sum(num_malformed for _, num_malformed in made),
     )
 
 
-def _choice(prompt: Prompt, output: RequestOutput) -> Choice:
-    return Choice(
+def _choice(prompt: Prompt, output: RequestOutput, parser: ToolCallParser | None) -> tuple[Choice, int]:
+    """Return a completion, and the number of its malformed tool calls."""
+    choice = Choice(
         text=output.text,
         finish_reason=output.finish_reason,
         token_ids=output.token_ids if prompt.return_token_ids else None,
@@ -77,6 +91,18 @@ def _choice(prompt: Prompt, output: RequestOutput) -> Choice:
         ended_in_thought=output.num_reasoning_tokens == len(output.token_ids),
         stop_reason=output.stop_reason,
     )
+    if parser is None or prompt.tools is None or prompt.tool_choice == "none":
+        return choice, 0
+    answer_ids = output.token_ids[output.num_reasoning_tokens :]
+    answer = parser.parse(answer_ids, output.text, prompt.tools, prompt.settings.skip_special_tokens is not False)
+    calls = tuple(ToolCall(call.name, call.arguments) for call in answer.calls)
+    ended = output.finish_reason is FinishReason.STOP
+    return structs.replace(
+        choice,
+        text=answer.content,
+        tool_calls=calls,
+        finish_reason=FinishReason.TOOL_CALLS if calls and ended else output.finish_reason,
+    ), answer.num_malformed
 
 
 def _latency(outputs: Sequence[RequestOutput]) -> Latency:

@@ -14,6 +14,7 @@ from engine.stopping.thought import Thinking
 from jobs.constraints.checker import check_settings
 from jobs.constraints.grammar import grammar_of
 from jobs.files.formats.features.thinking import check_switch
+from jobs.files.formats.features.tools import check_tools
 from jobs.files.formats.json_line import LineInvalid
 from jobs.records.completion import Completion, ErrorCode
 from jobs.records.job import NewJob
@@ -124,6 +125,7 @@ class Preparation:
     ) -> list[Request]:
         """Return the requests of one prompt. Greedy completions are equal, so one request gives all of them."""
         token_ids = self._token_ids(part, encoded, job)
+        self._check_against_card(part)
         thinking = self._thinking(part, token_ids)
         said = part.settings.over(job.defaults).over(self._card.defaults)
         params = self._params(said, self._room(token_ids), thinking, line_seed(job.seed, part.index))
@@ -149,7 +151,7 @@ class Preparation:
         try:
             of_texts = self._tokenizer.encode_batch((prompts[place].text or "" for place in texts), self._longest)
             of_chats = self._tokenizer.encode_conversations(
-                ((prompts[place].messages, prompts[place].chat_template_kwargs) for place in chats), self._longest
+                ((prompts[place].messages, prompts[place].template_arguments) for place in chats), self._longest
             )
         except Exception:
             log.debug("a batch cannot be encoded; encoding one by one", exc_info=True)
@@ -185,7 +187,7 @@ class Preparation:
     def _encode_alone(self, prompt: Prompt) -> Encoded:
         longest = self._longest if prompt.truncate_prompt_tokens is None else MAX_TOKENS_BEFORE_TRUNCATION
         if prompt.messages is not None:
-            conversation = (prompt.messages, prompt.chat_template_kwargs)
+            conversation = (prompt.messages, prompt.template_arguments)
             (encoded,) = self._tokenizer.encode_conversations([conversation], longest)
         else:
             (encoded,) = self._tokenizer.encode_batch([prompt.text or ""], longest)
@@ -240,15 +242,19 @@ class Preparation:
             f"{self._longest:,}. The model, `--max-model-len` or `--kv-cache-memory` sets this limit.",
         )
 
+    def _check_against_card(self, prompt: Prompt) -> None:
+        """Refuse a line that asks for something that the model's chat template ignores."""
+        try:
+            check_switch(prompt, self._card)
+            check_tools(prompt, self._card)
+        except LineInvalid as error:
+            raise LineRefused(ErrorCode.INVALID_LINE, f"{error}.") from error
+
     def _thinking(self, prompt: Prompt, token_ids: Sequence[int]) -> Thinking | None:
         """Return how the line may think, or None if it cannot. Refuses a switch that the chat template ignores."""
         tokens = self._thinking_tokens
         if prompt.messages is None or tokens is None:
             return None
-        try:
-            check_switch(prompt, self._card)
-        except LineInvalid as error:
-            raise LineRefused(ErrorCode.INVALID_LINE, f"{error}.") from error
         mode, switch = tokens.mode(token_ids), prompt.chat_template_kwargs.get("enable_thinking")
         if (switch is False and mode is ThinkingMode.OPEN) or (switch is True and mode is ThinkingMode.OFF):
             wrong = str(switch).lower()

@@ -14,6 +14,7 @@ from jobs.queue.hints import HintSender
 from jobs.records.job import Lease, NewJob, ShardRef
 from jobs.records.prompt import Prompt
 from jobs.stores.protocol import JobStore
+from model.text.tool_calls import ToolCallParser
 from worker.facts import WorkerFacts
 from worker.shards.active_shards import ActiveShard, ActiveShards
 from worker.shards.in_flight import InFlight, Interruption
@@ -60,6 +61,7 @@ class ShardRunner:
     active: ActiveShards
     facts: WorkerFacts
     flush_seconds: float  # max time before a finished line is stored
+    tool_parser: ToolCallParser | None = None  # None if the model cannot call tools
 
     def run(self, hint: ShardRef) -> Outcome:
         """Run the pending lines of the next shard. The store chooses the shard, which may not be the hinted one.
@@ -182,7 +184,9 @@ class ShardRunner:
                 done = in_flight.collect(outbox.seconds_until_due())
             else:
                 done = in_flight.abort(ABORT_SECONDS)
-            completions = [completion for line in done if (completion := completion_of(line)) is not None]
+            completions = [
+                completion for line in done if (completion := completion_of(line, self.tool_parser)) is not None
+            ]
             missing += before - len(in_flight) - len(completions)
             outbox.add(completions)
             outbox.flush_if_due()

@@ -7,9 +7,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from msgspec import structs
+
 from jobs.constraints.requested import take_constraint
 from jobs.files.formats import values
 from jobs.files.formats.features.thinking import TEMPLATE_KEYS, read_template_kwargs
+from jobs.files.formats.features.tools import read_tools
 from jobs.files.formats.json_line import Json, LineInvalid, shown
 from jobs.files.formats.known_fields import FIELDS, Refused, Setting, WithoutEffect, check_refused
 from jobs.records.prompt import MAX_N, Endpoint, Prompt
@@ -249,3 +252,21 @@ def _read_include_reasoning(fields: dict[str, Json], is_chat: bool) -> bool:
     if not is_chat:
         raise LineInvalid("`include_reasoning` applies only to `messages`; a raw `prompt` has no separate reasoning")
     return values.boolean("include_reasoning", value)
+
+
+def with_tools(prompt: Prompt | None, fields: dict[str, Json], faults: Faults, notes: Notes) -> Prompt | None:
+    """Return a prompt with the tools of its line. Returns None if the line has a fault.
+
+    Args:
+        prompt: The prompt without tools; None if it has a fault.
+        fields: Key and value of each field of the line or of its body.
+        faults: Gets the faults of the tools.
+        notes: Gets the keys of tools that have no effect.
+    """
+    if "tools" not in fields and "tool_choice" not in fields:
+        return prompt
+    is_chat = fields.get("prompt") is None
+    tools, choice = faults.catch(read_tools, fields, notes.ignored, is_chat, default=(None, "auto"))
+    if prompt is None or faults.found:
+        return None
+    return prompt if tools is None else structs.replace(prompt, tools=tools, tool_choice=choice)

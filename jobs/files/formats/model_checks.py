@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobs.files.formats.features.thinking import check_switch
+from jobs.files.formats.features.tools import check_tools
 from jobs.files.formats.json_line import LineInvalid
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
@@ -34,9 +35,10 @@ def check_against_card(prompt: Prompt, card: ModelCard) -> None:
 
     Raises:
         LineInvalid: A token id outside the vocabulary, messages for a model without a chat template, or a wish about
-            thinking that the model ignores.
+            thinking that the model ignores, or tools that it ignores.
     """
     check_switch(prompt, card)
+    check_tools(prompt, card)
     if prompt.messages is not None and not card.has_chat_template:
         raise LineInvalid(f"`messages` need a chat template, which {card.name} does not have; give a raw `prompt`")
     prompts = [("prompt", part.token_ids) for part in prompt.parts()]

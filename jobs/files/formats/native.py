@@ -6,6 +6,7 @@ The body of an OpenAI line alone is a native line, too: it has the same fields.
 from __future__ import annotations
 
 from jobs.files.formats.features.thinking import TEMPLATE_KEYS
+from jobs.files.formats.features.tools import TOOL_KEYS
 from jobs.files.formats.fields import (
     TRUNCATION_KEYS,
     Faults,
@@ -14,6 +15,7 @@ from jobs.files.formats.fields import (
     read_id,
     read_settings,
     with_extra_body,
+    with_tools,
 )
 from jobs.files.formats.json_line import Json, shown
 from jobs.files.formats.known_fields import FIELDS, SETTING_KEYS, WithoutEffect, misspelled_key
@@ -31,6 +33,7 @@ _OWN = frozenset(
         "include_reasoning",
         "extra_body",
         *TRUNCATION_KEYS,
+        *TOOL_KEYS,
         *TEMPLATE_KEYS,
     }
 )
@@ -85,7 +88,8 @@ class NativeFormat:
         faults.found += resembling
         if messages is not None:
             messages = faults.catch(read_messages, messages, self._notes.ignored, default=None)
-        return make_prompt(line, place, "native", said, faults, prompt, messages)
+        made = make_prompt(line, place, "native", said, faults, prompt, messages)
+        return with_tools(made, line, faults, self._notes)
 
     def _resembling(self, unknown: list[str]) -> list[str]:
         """Return a fault for each unknown key that resembles a key of ours."""

@@ -11,6 +11,7 @@ from msgspec import structs
 
 from jobs.files.formats import responses
 from jobs.files.formats.features.thinking import TEMPLATE_KEYS
+from jobs.files.formats.features.tools import TOOL_KEYS
 from jobs.files.formats.fields import (
     TRUNCATION_KEYS,
     Faults,
@@ -20,6 +21,7 @@ from jobs.files.formats.fields import (
     read_prompt,
     read_settings,
     with_extra_body,
+    with_tools,
 )
 from jobs.files.formats.json_line import Json, LineInvalid, shown
 from jobs.files.formats.known_fields import FIELDS, RESPONSES_FIELDS, SETTING_KEYS, misspelled_key, unknown_key
@@ -33,26 +35,17 @@ _ENDPOINTS: dict[str, Endpoint] = {
     "/v1/responses": "responses",
 }
 _NAMES = f"{', '.join([*_ENDPOINTS][:-1])} or {[*_ENDPOINTS][-1]}"
+_OUTPUT_KEYS = ("n", "return_token_ids", *TRUNCATION_KEYS)
+_CHAT_KEYS = (*_OUTPUT_KEYS, "include_reasoning", *TOOL_KEYS, *TEMPLATE_KEYS)
 _OWN: dict[Endpoint, frozenset[str]] = {
-    "chat": frozenset(
-        {"messages", "model", "n", "return_token_ids", "include_reasoning", *TRUNCATION_KEYS, *TEMPLATE_KEYS}
-    ),
-    "completions": frozenset({"prompt", "model", "n", "return_token_ids", *TRUNCATION_KEYS}),
+    "chat": frozenset({"messages", "model", *_CHAT_KEYS}),
+    "completions": frozenset({"prompt", "model", *_OUTPUT_KEYS}),
     "responses": responses.OWN,
 }
 _KNOWN: dict[Endpoint, tuple[str, ...]] = {
-    "chat": (
-        "messages",
-        "model",
-        *SETTING_KEYS,
-        "n",
-        "return_token_ids",
-        "include_reasoning",
-        *TRUNCATION_KEYS,
-        *TEMPLATE_KEYS,
-    ),
-    "completions": ("prompt", "model", *SETTING_KEYS, "n", "return_token_ids", *TRUNCATION_KEYS),
-    "responses": ("input", "instructions", "model", "text", "reasoning", *SETTING_KEYS, "return_token_ids"),
+    "chat": ("messages", "model", *SETTING_KEYS, *_CHAT_KEYS),
+    "completions": ("prompt", "model", *SETTING_KEYS, *_OUTPUT_KEYS),
+    "responses": ("input", "instructions", "model", "text", "reasoning", *SETTING_KEYS, "return_token_ids", *TOOL_KEYS),
 }
 
 
@@ -110,7 +103,8 @@ class OpenAIFormat:
                 faults.found.append("`text.format` and another key of the body ask for different formats")
         else:
             messages = faults.catch(read_messages, body.get("messages"), self._notes.ignored, default=None)
-        return make_prompt(body, place, endpoint, said, faults, None, messages)
+        made = make_prompt(body, place, endpoint, said, faults, None, messages)
+        return with_tools(made, body, faults, self._notes)
 
     def _body(self, line: dict[str, Json], faults: Faults) -> dict[str, Json] | None:
         """Return the line's body after a check of the envelope around it. None if there is no body to read."""

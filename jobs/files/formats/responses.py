@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 
 from jobs.constraints.requested import text_format
+from jobs.files.formats.features.tools import TOOL_KEYS, nested
 from jobs.files.formats.fields import Faults
 from jobs.files.formats.json_line import Json, LineInvalid, shown
 from jobs.files.formats.messages import read_messages
 from jobs.records.constraint import Constraint
 
-OWN = frozenset({"input", "instructions", "model", "text", "reasoning", "return_token_ids"})
+OWN = frozenset({"input", "instructions", "model", "text", "reasoning", "return_token_ids", *TOOL_KEYS})
 
 
 def read_responses_messages(
@@ -29,11 +30,13 @@ def read_responses_messages(
 
 
 def template_fields(body: dict[str, Json]) -> dict[str, Json]:
-    """Return the body with `reasoning.effort` in the place where a chat body has it.
+    """Return the body with `reasoning.effort` and `tools` in the place and shape of a chat body.
 
     Raises:
         LineInvalid: `reasoning` is not an object.
     """
+    if type(tools := body.get("tools")) is list:
+        body = body | {"tools": [nested(tool) for tool in tools]}
     reasoning = body.get("reasoning")
     if reasoning is None:
         return body
@@ -78,6 +81,13 @@ def _message(item: Json, position: int) -> Json:
     if type(item) is not dict:
         return item
     kind = item.get("type")
+    if kind == "function_call":
+        function = {"name": item.get("name"), "arguments": item.get("arguments")}
+        return {"role": "assistant", "content": "", "tool_calls": [{"id": item.get("call_id"), "function": function}]}
+    if kind == "function_call_output":
+        return {"role": "tool", "tool_call_id": item.get("call_id"), "content": item.get("output")}
     if kind is not None and kind != "message":
-        raise LineInvalid(f"`input[{position}].type` is {shown(kind)}; only messages are supported")
+        raise LineInvalid(
+            f"`input[{position}].type` is {shown(kind)}; only messages, function calls and their outputs are supported"
+        )
     return {key: value for key, value in item.items() if key not in ("type", "status")}

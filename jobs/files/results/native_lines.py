@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from jobs.files.results.called_tools import call_objects
 from jobs.files.results.kept_columns import NO_INPUT, LineInput
 from jobs.files.results.reasoning import ReasoningField, reasoning_keys
 from jobs.records.completion import Choice, Completion
@@ -31,6 +32,8 @@ def native_fields(
         "usage": completion.usage,
         "error": completion.error,
     }
+    if completion.tool_calls:
+        result["tool_calls"] = call_objects(completion.tool_calls)
     if completion.token_ids is not None:
         result["token_ids"] = completion.token_ids
     if completion.stop_reason is not None:
@@ -58,6 +61,8 @@ def _choice(choice: Choice, place: int, reasoning: ReasoningField) -> dict[str, 
     """Return one of several completions of a line, with the keys of a result."""
     keys = {"index": place, "completion": choice.text, **reasoning_keys(choice.reasoning, reasoning)}
     result: dict[str, Any] = keys | {"finish_reason": choice.finish_reason}
+    if choice.tool_calls:
+        result["tool_calls"] = call_objects(choice.tool_calls)
     if choice.token_ids is not None:
         result["token_ids"] = choice.token_ids
     if choice.stop_reason is not None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from jobs.files.results.called_tools import call_id, call_objects
 from jobs.files.results.kept_columns import NO_INPUT, LineInput
 from jobs.files.results.reasoning import ReasoningField, reasoning_keys
 from jobs.files.results.response_objects import response_object
@@ -76,9 +77,12 @@ def _error_body(error: LineError) -> dict[str, Any]:
 def _body(completion: Completion, job: Job, key: str, reasoning: ReasoningField) -> dict[str, Any]:
     """Return a `chat.completion`, `text_completion` or `response` object. `token_ids` is in the choice, as in vLLM."""
     if completion.endpoint == "responses":
-        return response_object(completion, job.spec.model, key, shows_reasoning=bool(reasoning.names))
+        return response_object(completion, job, key, shows_reasoning=bool(reasoning.names))
     chat = completion.endpoint != "completions"
-    choices = [_choice(choice, place, chat, reasoning) for place, choice in enumerate(completion.choices)]
+    choices = []
+    for place, choice in enumerate(completion.choices):
+        call_ids = [call_id(job.id, completion.index, place, call) for call in range(len(choice.tool_calls))]
+        choices.append(_choice(choice, place, chat, reasoning, call_ids))
     return {
         "id": f"{'chatcmpl' if chat else 'cmpl'}-{key}",
         "object": "chat.completion" if chat else "text_completion",
@@ -89,12 +93,15 @@ def _body(completion: Completion, job: Job, key: str, reasoning: ReasoningField)
     }
 
 
-def _choice(choice: Choice, place: int, chat: bool, reasoning: ReasoningField) -> dict[str, Any]:
+def _choice(choice: Choice, place: int, chat: bool, reasoning: ReasoningField, call_ids: list[str]) -> dict[str, Any]:
     result: dict[str, Any] = {"index": place, "logprobs": None, "finish_reason": choice.finish_reason}
     if chat:
-        content = None if choice.ended_in_thought else choice.text
+        content = None if choice.ended_in_thought or (choice.tool_calls and not choice.text) else choice.text
         result["message"] = {"role": "assistant", "content": content, "refusal": None}
         result["message"] |= reasoning_keys(choice.reasoning, reasoning)
+        if choice.tool_calls:
+            calls = zip(call_ids, call_objects(choice.tool_calls), strict=True)
+            result["message"]["tool_calls"] = [{"id": id, **call} for id, call in calls]
     else:
         result["text"] = choice.text
     if choice.token_ids is not None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobs.records.completion import Completion
+from jobs.files.results.called_tools import call_id
+from jobs.records.completion import Completion, ToolCall
+from jobs.records.job import Job
 from jobs.records.sampling import FinishReason
 
 
-def response_object(completion: Completion, model: str, key: str, shows_reasoning: bool = True) -> dict[str, Any]:
-    """Return a `response` object with one message, and before it the thought, if there is one.
+def response_object(completion: Completion, job: Job, key: str, shows_reasoning: bool = True) -> dict[str, Any]:
+    """Return a `response` object: the thought, the message and the function calls, as far as there are any.
 
     `token_ids` is in the last of these items. A completion that ended inside its thought has no message.
 
     Args:
         completion: A completion without an error.
-        model: Name of the model that answered.
+        job: The job, which names the model that answered.
         key: Unique part of the object's ids.
         shows_reasoning: False to leave the thought out.
     """
@@ -24,8 +26,9 @@ def response_object(completion: Completion, model: str, key: str, shows_reasonin
     output: list[dict[str, Any]] = []
     if completion.reasoning is not None and shows_reasoning:
         output.append(_thought(completion.reasoning, key, status if completion.ended_in_thought else "completed"))
-    if not completion.ended_in_thought:
+    if completion.text or not (completion.ended_in_thought or completion.tool_calls):
         output.append(_message(completion, key, status))
+    output += [_call(call, job.id, completion.index, place) for place, call in enumerate(completion.tool_calls)]
     if completion.token_ids is not None and output:
         output[-1]["token_ids"] = completion.token_ids
     return {
@@ -35,7 +38,7 @@ def response_object(completion: Completion, model: str, key: str, shows_reasonin
         "status": status,
         "error": None,
         "incomplete_details": None if complete else {"reason": "max_output_tokens"},
-        "model": model,
+        "model": job.spec.model,
         "output": output,
         "parallel_tool_calls": True,
         "tool_choice": "auto",
@@ -51,6 +54,18 @@ def _thought(text: str, key: str, status: str) -> dict[str, Any]:
         "status": status,
         "summary": [],
         "content": [{"type": "reasoning_text", "text": text}],
+    }
+
+
+def _call(call: ToolCall, job_id: str, line: int, place: int) -> dict[str, Any]:
+    id = call_id(job_id, line, 0, place)
+    return {
+        "id": id.replace("call_", "fc_"),
+        "type": "function_call",
+        "status": "completed",
+        "call_id": id,
+        "name": call.name,
+        "arguments": call.arguments,
     }
 
 

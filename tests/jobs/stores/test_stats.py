@@ -192,9 +192,11 @@ def test_tokens_of_thoughts_are_summed_over_the_lines_that_are_stored_first(unde
     store.work.write(lease, [with_thought(0, 5), completed(1)])
     store.work.write(lease, [with_thought(0, 50)])
     store.work.write(other, [with_thought(2, 7), failed(3)])
-    assert store.jobs.stats("job-1").reasoning_tokens == 12
+    stats = store.jobs.stats("job-1")
+    assert (stats.reasoning_tokens, stats.malformed_tool_calls) == (12, 2)
 
 
 def with_thought(line: int, tokens: int) -> Completion:
-    """A line's completion, with a thought of so many tokens."""
-    return msgspec.structs.replace(completed(line, tokens=tokens + 3), usage=Usage(3, tokens + 3, tokens))
+    """A line's completion, with a thought of so many tokens and a malformed tool call."""
+    usage = Usage(3, tokens + 3, tokens)
+    return msgspec.structs.replace(completed(line, tokens=tokens + 3), usage=usage, malformed_tool_calls=1)

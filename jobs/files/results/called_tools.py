@@ -1,0 +1,27 @@
+"""Format the tool calls of a completion."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from jobs.records.completion import ToolCall
+
+
+def call_objects(calls: Sequence[ToolCall]) -> list[dict[str, Any]]:
+    """Return tool calls in the shape in which a message takes them."""
+    return [{"type": "function", "function": {"name": call.name, "arguments": call.arguments}} for call in calls]
+
+
+def call_id(job_id: str, line: int, choice: int, place: int) -> str:
+    """Return the id of a call, the same one at every reading.
+
+    Args:
+        job_id: The job's id.
+        line: The line's index.
+        choice: Position of the completion among the line's completions.
+        place: Position of the call in the completion.
+    """
+    name = f"{job_id}/{line}/{choice}/{place}"
+    return f"call_{hashlib.blake2b(name.encode(), digest_size=12).hexdigest()}"

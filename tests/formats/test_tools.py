@@ -1,0 +1,174 @@
+"""Tools of a line: read, refused where the model ignores them, and shown in results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from openai.types.chat import ChatCompletion
+from openai.types.responses import Response
+
+from jobs.files.formats.line_decoder import LineDecoder
+from jobs.files.results.native_lines import native_line
+from jobs.files.results.openai_lines import openai_line
+from jobs.records.completion import Choice, Completion, ToolCall, Usage
+from jobs.records.model_card import ModelCard, builtin_demo_folder, card_of_folder
+from jobs.records.prompt import Endpoint
+from jobs.records.sampling import FinishReason
+from jobs.stores.packing import pack_prompts, unpack_prompts
+from tests.formats.conftest import Decode
+from tests.formats.test_openai_lines import chat, line, raw
+from tests.formats.test_result_lines import job, parsed
+
+Why = Callable[..., str]
+CARD = ModelCard("demo", 1000, 2048, True, tools="hermes")
+PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}}
+WEATHER = {"type": "function", "function": {"name": "weather", "parameters": PARAMETERS}}
+FLAT = {"type": "function", "name": "weather", "parameters": PARAMETERS}
+CALL = ToolCall("weather", '{"city": "Bonn"}')
+
+
+def native(**more: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": "Hi"}], **more}
+
+
+def responses(**more: Any) -> dict[str, Any]:
+    return line("/v1/responses", {"model": "demo", "input": "Hi", **more})
+
+
+@pytest.mark.parametrize("made", [chat, native])
+def test_tools_reach_the_chat_template_as_they_are(decode: Decode, made: Any) -> None:
+    prompt = decode(made(tools=[WEATHER]), card=CARD)
+    assert (prompt.tools, prompt.tool_choice) == ((WEATHER,), "auto")
+    assert prompt.template_arguments == {"tools": (WEATHER,)}
+    assert decode(made(tools=[WEATHER], tool_choice="none"), card=CARD).tool_choice == "none"
+    assert unpack_prompts(pack_prompts([prompt]), "key") == [prompt]
+
+
+def test_flat_tools_of_a_response_become_those_of_a_chat(decode: Decode) -> None:
+    assert decode(responses(tools=[FLAT]), card=CARD).tools == (WEATHER,)
+
+
+def test_no_tools_are_no_tools(decode: Decode) -> None:
+    nothings: list[dict[str, Any]] = [{"tools": []}, {"tools": None}, {"tool_choice": "auto"}]
+    for nothing in (*nothings, {"tools": [], "tool_choice": "none"}):
+        assert decode(chat(**nothing), card=CARD) == decode(chat(), card=CARD)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"tools": {}}, "`tools` is an empty object; it must be a list of functions"),
+        ({"tools": [5]}, "`tools[0]` is 5; it must be an object"),
+        ({"tools": [{"type": "web_search"}]}, '`tools[0].type` is "web_search"; only "function" is supported'),
+        ({"tools": [{"type": "custom", "custom": {}}]}, '`tools[0].type` is "custom"'),
+        ({"tools": [{"type": "function"}]}, "`tools[0].function` is null"),
+        ({"tools": [{"type": "function", "function": {"name": ""}}]}, "`tools[0].function.name` is"),
+        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": "{}"}}]}, "it must be a JSON schema"),
+        ({"tools": [WEATHER, WEATHER]}, '`tools` has 2 functions with the name "weather"; names must be unique'),
+        ({"tools": [WEATHER] * 129}, "`tools` has 129 functions; at most 128 are allowed"),
+        ({"tools": [WEATHER], "tool_choice": "required"}, '`tool_choice` is "required"; it is not supported'),
+        (
+            {"tools": [WEATHER], "tool_choice": {"type": "function", "function": {"name": "weather"}}},
+            "`tool_choice` names a function; it is not supported",
+        ),
+        (
+            {"tools": [WEATHER], "tool_choice": {"type": "function", "function": {"name": "time"}}},
+            '`tool_choice` names the function "time", which `tools` does not have',
+        ),
+        ({"tools": [WEATHER], "tool_choice": {"type": "allowed_tools"}}, "`tool_choice` is an object"),
+        ({"tool_choice": "required"}, '`tool_choice` is "required", but the line has no `tools`'),
+        ({"functions": [{"name": "f"}]}, "`functions` is a list of 1; it is not supported"),
+        ({"function_call": {"name": "f"}}, "`function_call` is an object; it is not supported"),
+    ],
+)
+def test_what_is_wrong_with_tools_is_refused_by_name(why: Why, said: dict[str, Any], reason: str) -> None:
+    assert reason in why(chat(**said), card=CARD)
+    assert reason in why(native(**said), card=CARD)
+
+
+def test_tools_beside_a_raw_prompt_are_refused(why: Why) -> None:
+    assert "`tools` is a list of 1; it is not supported" in why(raw(tools=[WEATHER]), card=CARD)
+    assert "apply only to `messages`" in why({"prompt": "Hi", "tools": [WEATHER]}, card=CARD)
+
+
+def test_tools_that_the_chat_template_ignores_are_refused(why: Why) -> None:
+    card = msgspec.structs.replace(CARD, tools=None)
+    assert "demo's chat template does not know them" in why(chat(tools=[WEATHER]), card=card)
+
+
+def test_the_demos_template_knows_tools() -> None:
+    assert card_of_folder(builtin_demo_folder(), "demo").tools == "hermes"
+
+
+def test_a_strict_tool_gets_a_notice() -> None:
+    strict = {"type": "function", "function": {**WEATHER["function"], "strict": True}}  # type: ignore[dict-item]
+    decoder = LineDecoder()
+    assert decoder.decode(msgspec.json.encode(chat(tools=[strict])), 0, 1).invalid is None
+    assert decoder.notes.ignored == {"tools[].function.strict": 1}
+
+
+def test_calls_and_their_outputs_in_the_input_of_a_response_become_messages(decode: Decode) -> None:
+    items = [
+        {"role": "user", "content": "Hi"},
+        {"type": "function_call", "call_id": "c-1", "name": "weather", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c-1", "output": "Rain"},
+    ]
+    prompt = decode(responses(input=items, tools=[FLAT]), card=CARD)
+    assert prompt.messages is not None
+    _, call, output = prompt.messages
+    assert call["tool_calls"] == [{"id": "c-1", "function": {"name": "weather", "arguments": "{}"}}]
+    assert output == {"role": "tool", "tool_call_id": "c-1", "content": "Rain"}
+
+
+def called(endpoint: Endpoint, text: str = "") -> Completion:
+    more = (Choice("No.", FinishReason.STOP), Choice("", FinishReason.TOOL_CALLS, tool_calls=(CALL,)))
+    return Completion(
+        3,
+        "a",
+        text,
+        FinishReason.TOOL_CALLS,
+        Usage(5, 9),
+        endpoint=endpoint,
+        tool_calls=(CALL, CALL),
+        more_choices=() if endpoint == "responses" else more,
+    )
+
+
+def test_a_chat_completion_has_its_calls_in_the_message_with_ids_that_stay() -> None:
+    result = parsed(openai_line(called("chat"), job("openai")))
+    assert result == parsed(openai_line(called("chat"), job("openai")))
+    found = ChatCompletion.model_validate(result["response"]["body"], strict=True)
+    first, second, third = found.choices
+    assert (first.finish_reason, first.message.content) == ("tool_calls", None)
+    calls = [*(first.message.tool_calls or ()), *(third.message.tool_calls or ())]
+    assert {(call.type, call.function.name, call.function.arguments) for call in calls if call.type == "function"} == {
+        ("function", CALL.name, CALL.arguments)
+    }
+    assert len({call.id for call in calls}) == 3
+    assert all(call.id.startswith("call_") and len(call.id) == 5 + 24 for call in calls)
+    assert (second.message.content, second.message.tool_calls) == ("No.", None)
+    with_text = parsed(openai_line(called("chat", "Let me look."), job("openai")))
+    assert with_text["response"]["body"]["choices"][0]["message"]["content"] == "Let me look."
+
+
+def test_a_response_has_its_calls_as_items() -> None:
+    found = Response.model_validate(
+        parsed(openai_line(called("responses"), job("openai")))["response"]["body"], strict=True
+    )
+    assert [item.type for item in found.output] == ["function_call", "function_call"]
+    text = parsed(openai_line(called("responses", "So:"), job("openai")))["response"]["body"]
+    assert [item["type"] for item in text["output"]] == ["message", "function_call", "function_call"]
+
+
+def test_a_native_result_has_its_calls_in_the_shape_of_a_message(decode: Decode) -> None:
+    result = parsed(native_line(called("native")))
+    assert (result["completion"], result["finish_reason"]) == ("", "tool_calls")
+    assert (
+        result["tool_calls"] == [{"type": "function", "function": {"name": CALL.name, "arguments": CALL.arguments}}] * 2
+    )
+    assert "tool_calls" not in result["choices"][1]
+    history = [{"role": "user", "content": "Hi"}, {"role": "assistant", "tool_calls": result["tool_calls"]}]
+    assert decode({"messages": history}).invalid is None
