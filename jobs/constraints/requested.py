@@ -21,9 +21,16 @@ _HARMLESS_KEYS = frozenset({"disable_fallback", "disable_additional_properties",
 
 
 def response_format(key: str, value: Json) -> Constraint:
-    """Read OpenAI's `response_format`: text, json_object, or json_schema with its `json_schema` object."""
+    """Read OpenAI's `response_format`: text, json_object, or json_schema with its `json_schema` object.
+
+    Real files also have that inner object alone, or the schema alone. Both can mean nothing else.
+    """
     said = _object(key, value)
     kind = said.get("type")
+    if kind is None and said.get("schema") is not None:
+        return _named_schema(key, said)
+    if kind == "object" and "properties" in said:
+        return json(key, value)
     if kind == "text":
         return FREE_TEXT
     if kind == "json_object":

@@ -53,10 +53,7 @@ def test_a_responses_line_with_text_is_answered_by_a_response_object(cli: Cli, s
         ({"input": [{"type": "function_call"}]}, '`input[0].type` is "function_call"; only messages are supported'),
         ({"input": "x", "previous_response_id": "r"}, "put the earlier messages into `input`"),
         ({"input": "x", "tools": [{"type": "web_search"}]}, "`tools` is a list of 1; it is not supported"),
-        (
-            {"input": "x", "text": {"format": {"type": "json_schema"}}},
-            "`text.format` is an object; it is not supported",
-        ),
+        ({"input": "x", "text": {"format": {"type": "json_schema"}}}, "`text.format` has no `schema`"),
         ({"input": "x", "stream": True}, "a batch job does not stream"),
         ({"input": 5}, "`input` is 5; it must be a string or a list of messages"),
         ({"input": "x", "messages": ASK}, '"messages" is not a known key'),

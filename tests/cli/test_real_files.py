@@ -136,6 +136,7 @@ def test_minus_one_switches_top_k_and_the_seed_off(first_prompt: Accepted) -> No
     "said",
     [
         {"reasoning_effort": "none"},
+        {"reasoning_effort": "minimal"},
         {"enable_thinking": False},
         {"extra_body": {"enable_thinking": False}},
         {"extra_body": {"chat_template_kwargs": {"enable_thinking": False}}},

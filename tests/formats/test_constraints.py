@@ -51,6 +51,8 @@ SPELLINGS: list[tuple[dict[str, Any], Constraint]] = [
     ({"response_format": named(SCHEMA)}, Constraint("json", TEXT)),
     ({"response_format": named(SCHEMA, strict=False, description="d")}, Constraint("json", TEXT)),
     ({"response_format": named(SCHEMA, strict=True)}, Constraint("json", TEXT, strict=True)),
+    ({"response_format": {"name": "n", "schema": SCHEMA, "strict": True}}, Constraint("json", TEXT, strict=True)),
+    ({"response_format": SCHEMA}, Constraint("json", TEXT)),
     ({"structured_outputs": {"json": SCHEMA}}, Constraint("json", TEXT)),
     ({"structured_outputs": {"json": TEXT, "regex": None}}, Constraint("json", TEXT)),
     ({"structured_outputs": {"regex": "a+"}}, Constraint("regex", "a+")),
@@ -69,6 +71,35 @@ SPELLINGS: list[tuple[dict[str, Any], Constraint]] = [
     ({"guided_grammar": 'start: "a"'}, Constraint("grammar", 'start: "a"')),
     ({"guided_regex": "a+", "structured_outputs": {"regex": "a+"}}, Constraint("regex", "a+")),
 ]
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({}, JSON_OBJECT),
+        ({"responseJsonSchema": SCHEMA}, Constraint("json", TEXT)),
+        (
+            {
+                "responseSchema": {
+                    "type": "OBJECT",
+                    "properties": {"type": {"type": "STRING"}, "a": {"type": "ARRAY", "items": {"type": "INTEGER"}}},
+                    "propertyOrdering": ["a", "type"],
+                }
+            },
+            Constraint(
+                "json",
+                '{"type":"object","properties":{"a":{"type":"array","items":{"type":"integer"}},"type":{"type":"string"}}}',
+            ),
+        ),
+    ],
+)
+def test_gemini_requests_for_json_are_the_same_constraints(
+    decode: Decode, config: dict[str, Any], expected: Constraint
+) -> None:
+    contents = [{"parts": [{"text": "Hi"}]}]
+    request = {"contents": contents, "generationConfig": {"responseMimeType": "application/json", **config}}
+    prompt = decode({"key": "q", "request": request})
+    assert (prompt.invalid, prompt.constraint) == (None, expected)
 
 
 @pytest.mark.parametrize(("fields", "expected"), SPELLINGS)

@@ -19,6 +19,8 @@ _GEMINI_SETTINGS = {
     "frequencyPenalty": "frequency_penalty",
 }
 _GEMINI_HARMLESS = {"candidateCount": 1, "responseMimeType": "text/plain"}
+_GEMINI_JSON = "application/json"
+_GEMINI_SCHEMAS = ("responseSchema", "responseJsonSchema")
 _GEMINI_KEYS = frozenset({"model", "contents", "systemInstruction", "generationConfig", "safetySettings", "labels"})
 _SHAREGPT_ROLES = {
     **dict.fromkeys(("human", "user"), "user"),
@@ -88,14 +90,49 @@ def _gemini(request: dict[str, Json]) -> dict[str, Json]:
     native: dict[str, Json] = {"messages": messages}
     if request.get("model") is not None:
         native["model"] = request["model"]
-    for key, value in _camel(request.get("generationConfig") or {}).items():
-        if key in _GEMINI_SETTINGS:
+    return native | _gemini_settings(_camel(request.get("generationConfig") or {}))
+
+
+def _gemini_settings(config: dict[str, Json]) -> dict[str, Json]:
+    native: dict[str, Json] = {}
+    for key, value in config.items():
+        if key == "responseMimeType" and value == _GEMINI_JSON:
+            native |= _gemini_json(config)
+        elif key in _GEMINI_SCHEMAS and config.get("responseMimeType") == _GEMINI_JSON:
+            continue  # read with the type
+        elif key in _GEMINI_SETTINGS:
             native[_GEMINI_SETTINGS[key]] = value
         elif key == "thinkingConfig":
             native["enable_thinking"] = not (type(value) is dict and _camel(value).get("thinkingBudget") == 0)
         elif value is not None and value != _GEMINI_HARMLESS.get(key):
             raise LineInvalid(f"`generationConfig.{key}` is {shown(value)}; it is not supported: leave it out")
     return native
+
+
+def _gemini_json(config: dict[str, Json]) -> dict[str, Json]:
+    """Return the native field for an answer in JSON. Gemini spells the types of its own schemas with capitals."""
+    if config.get("responseJsonSchema") is not None:
+        return {"guided_json": config["responseJsonSchema"]}
+    if config.get("responseSchema") is not None:
+        return {"guided_json": _with_small_types(config["responseSchema"])}
+    return {"response_format": {"type": "json_object"}}
+
+
+def _with_small_types(schema: Json) -> Json:
+    if type(schema) is list:
+        return [_with_small_types(each) for each in schema]
+    if type(schema) is not dict:
+        return schema
+    small = {
+        key: value.lower() if key == "type" and type(value) is str else _with_small_types(value)
+        for key, value in schema.items()
+    }
+    ordering, properties = small.get("propertyOrdering"), small.get("properties")
+    if type(ordering) is list and type(properties) is dict:  # our answers have the order of the properties
+        del small["propertyOrdering"]
+        names = [*map(str, ordering), *properties]
+        small["properties"] = {name: properties[name] for name in names if name in properties}
+    return small
 
 
 def _gemini_message(content: Json) -> dict[str, Json]:

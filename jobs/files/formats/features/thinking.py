@@ -58,13 +58,13 @@ def _read_switch(fields: dict[str, Json]) -> bool | None:
     said = None if thinking is None else values.boolean("enable_thinking", thinking)
     if effort is None:
         return said
-    if effort != "none":
+    if effort not in ("none", "minimal"):  # OpenAI's models write no thought or a few words for "minimal"
         raise LineInvalid(
             f"`reasoning_effort` is {shown(effort)}; it is not supported: limit the thought with "
             '`thinking_token_budget`, or use "none"'
         )
     if said is True:
-        raise LineInvalid('`enable_thinking` is true but `reasoning_effort` is "none"')
+        raise LineInvalid(f"`enable_thinking` is true but `reasoning_effort` is {shown(effort)}")
     return False
 
 
