@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from typing import Literal
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
 
 from cli.console.console import Console
 from cli.console.progress import watch_job
+from cli.options.result_target import ResultTarget
+from jobs.errors import InvalidInput
+from jobs.files.results.results_file import ResultStyle
 from jobs.records import job as records
 from jobs.stats.stats import JobStats
 from jobs.stores.protocol import JobStore
@@ -42,7 +48,7 @@ class Job:
 
         Args:
             timeout: Maximum seconds to wait. None for no limit.
-            progress: True to show a bar on a terminal, and a line now and then elsewhere.
+            progress: True to show a bar on a terminal or in a notebook, and a line now and then elsewhere.
 
         Raises:
             TimeoutError: The job has not ended in time. It goes on.
@@ -72,6 +78,37 @@ class Job:
         if order not in ("input", "finished"):
             raise ValueError(f'order is {order!r}; it must be "input" or "finished"')
         return reader.in_order() if order == "input" else reader.as_they_finish()
+
+    def write(self, path: str | Path) -> None:
+        """Write the results to a file or a URL, as `-o` of the commands does. The ending of its name tells the format.
+
+        Raises:
+            ResultsMissing: The job has ended and lacks results.
+            OutputNotWritable: The file cannot be written.
+            InvalidInput: Its format cannot be written here.
+        """
+        ResultTarget.of_options(ResultStyle(), str(path), None).write(self._store, self._store.jobs.get(self.id))
+
+    def to_arrow(self) -> Any:  # noqa: ANN401 - pyarrow comes without types
+        """Wait for the end of the job, and return its results as a `pyarrow.Table`: one row per row that was given.
+
+        The columns are those of `qwen-batch results -o results.arrow`: the kept columns with their types, then the
+        completion and its facts. The table needs `qwen-batch[tables]`.
+        """
+        self.wait(progress=False)
+        with tempfile.TemporaryDirectory(prefix="qwen-batch-") as folder:
+            path = Path(folder) / "results.arrow"
+            self.write(path)
+            import pyarrow  # `write` has said so if it is not installed
+
+            with pyarrow.memory_map(str(path)) as mapped:  # the table keeps the file's pages after its removal
+                return pyarrow.ipc.open_file(mapped).read_all()
+
+    def to_pandas(self) -> Any:  # noqa: ANN401 - pandas comes without types
+        """Wait for the end of the job, and return its results as a pandas `DataFrame` (`to_arrow`)."""
+        if find_spec("pandas") is None:
+            raise InvalidInput("pandas is not installed.", "Install it: pip install pandas")
+        return self.to_arrow().to_pandas()
 
     def cancel(self) -> None:
         """Ask for the end of the job. Finished rows keep their results; the others end with the error `cancelled`."""

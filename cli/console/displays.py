@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from rich.progress import BarColumn, Progress, TextColumn
 
@@ -96,6 +97,23 @@ class LineDisplay(_Plain):
             self._last = (update.headline, now)
 
 
+class NotebookDisplay(_Plain):
+    """A progress bar in a notebook: one output that changes."""
+
+    def __init__(self) -> None:
+        from IPython.display import display
+
+        self._handle: Any = display(self._bundle("", ""), raw=True, display_id=True)  # type: ignore[no-untyped-call]
+
+    def show(self, update: JobUpdate) -> None:
+        text = f"{update.headline}: {update.movement}"
+        bar = f'<progress value="{update.done}" max="{max(update.total, 1)}"></progress> '
+        self._handle.update(self._bundle(harmless(text), bar), raw=True)
+
+    def _bundle(self, text: str, bar: str) -> dict[str, str]:
+        return {"text/plain": text, "text/html": bar + html.escape(text)}
+
+
 class JsonDisplay(_Plain):
     """One JSON line on stdout for each change of the job."""
 
@@ -124,4 +142,6 @@ def display_for(console: Console, as_json: bool = False) -> Display:
         return JsonDisplay(console)
     if console.quiet:
         return NoDisplay()
+    if console.err.is_jupyter:
+        return NotebookDisplay()
     return BarDisplay(console) if console.err.is_terminal else LineDisplay(console)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 
 import qwen_batch
@@ -43,6 +46,33 @@ def test_a_template_may_be_messages(client: qwen_batch.Client, store: JobStore) 
     job = client.submit(ROWS[:1], template=template)
     ((prompt, _),) = store.jobs.lines(ShardRef(job.id, 0))
     assert prompt.messages == (template[0], {"role": "user", "content": "What is 0 + 1?"})
+
+
+def test_results_become_tables_with_the_types_of_the_rows(
+    client: qwen_batch.Client, store: JobStore, tmp_path: Path
+) -> None:
+    rows = pandas.DataFrame(
+        {
+            "question": ["a", "b", "c"],
+            "small": pandas.array([1, None, 3], dtype="Int16"),
+            "day": [datetime.date(2026, 1, 2)] * 3,
+            "tags": [["x"], [], ["y", "z"]],
+        }
+    )
+    job = client.submit(rows, template="{{ question }}")
+    run_job(store, job.id, fail=frozenset({"2"}))
+    table = job.to_arrow()
+    assert [str(table.schema.field(name).type) for name in ("small", "day")] == ["int16", "date32[day]"]
+    assert table.column("completion").to_pylist() == ["answer to 1", None, "answer to 3"]
+    assert table.column("tags").to_pylist() == [["x"], [], ["y", "z"]]
+    frame = job.to_pandas()
+    assert list(frame["error"].fillna("")) == ["", "prompt_too_long", ""]
+    job.write(tmp_path / "answers.csv")
+    header, first, *_ = (tmp_path / "answers.csv").read_text().splitlines()
+    assert header.startswith("id,question,small,day,tags,completion,")
+    assert first.startswith("1,a,1,2026-01-02,")
+    with pytest.raises(qwen_batch.OutputNotWritable, match="nowhere"):
+        job.write(tmp_path / "nowhere" / "answers.csv")
 
 
 def test_wait_returns_the_status_of_the_ended_job(
