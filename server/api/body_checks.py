@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -11,6 +12,7 @@ from starlette.requests import Request
 from server.borders.api_error import ApiError
 
 Json = Any
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _KINDS = {
     str: "a string",
     bool: "a boolean",
@@ -25,7 +27,7 @@ _KINDS = {
 async def read_body(request: Request, max_bytes: int) -> bytes:
     """Return the body of a request. Raises `ApiError` if it is too long."""
     refusal = ApiError(413, f"The body of the request is too long. It may have at most {max_bytes:,} bytes.")
-    if _length(request) > max_bytes:
+    if length_of(request) > max_bytes:
         raise refusal
     body = bytearray()
     async for chunk in request.stream():
@@ -96,9 +98,15 @@ def kind_name(value: Json) -> str:
     return _KINDS.get(type(value), "another value")
 
 
-def _length(request: Request) -> int:
-    said = request.headers.get("content-length", "0")
-    return int(said) if said.isdigit() else 0
+def length_of(request: Request) -> int:
+    """Return the length of the body in bytes, as the request says it. 0 if it does not say."""
+    said = whole_number(request.headers.get("content-length", ""))
+    return said if said is not None else 0
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number in a text, or None if the text is no whole number of at most 18 digits."""
+    return int(text) if _NUMBER.fullmatch(text) else None
 
 
 def expiry_seconds(anchor: Json, seconds: Json, param: str) -> int:

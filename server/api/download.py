@@ -16,7 +16,7 @@ from server.borders.api_error import ApiError
 from server.in_threads import InThreads
 
 _PIECE_BYTES = 2**18
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
 def content_reply(request: Request, file: StoredFile, stream: BinaryIO, threads: InThreads) -> Response:

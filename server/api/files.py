@@ -16,7 +16,7 @@ from jobs.uploads.file_records import Quota
 from jobs.uploads.file_store import FileWriter
 from jobs.uploads.stored_file import PURPOSES, StoredFile
 from server.access.caller import Caller, caller_of
-from server.api.body_checks import MAX_EXPIRY_SECONDS, expiry_seconds, invalid_value
+from server.api.body_checks import MAX_EXPIRY_SECONDS, expiry_seconds, invalid_value, length_of, whole_number
 from server.api.download import content_reply
 from server.api.listing import json_reply, listing_of, page_of
 from server.api.repeats import repeat_of
@@ -63,8 +63,7 @@ class FilesApi:
         caller, services = caller_of(request.scope), self._services
         max_bytes = services.options.limits.file_bytes
         boundary = boundary_of(request.headers.get("content-type", ""))
-        length = request.headers.get("content-length", "0")
-        if length.isdigit() and int(length) > max_bytes + _FORM_BYTES:
+        if length_of(request) > max_bytes + _FORM_BYTES:
             raise too_large(max_bytes)
         await self._check_room(caller)
         file_id = new_object_id("file", time.time())
@@ -193,8 +192,8 @@ def _lifetime_of(form: Form) -> int:
     anchor, seconds = form.fields.get("expires_after[anchor]"), form.fields.get("expires_after[seconds]")
     if anchor is None and seconds is None:
         return MAX_EXPIRY_SECONDS
-    number = int(seconds) if seconds is not None and seconds.isascii() and seconds.isdigit() else seconds
-    return expiry_seconds(anchor, number, "expires_after")
+    number = whole_number(seconds or "")
+    return expiry_seconds(anchor, seconds if number is None else number, "expires_after")
 
 
 def _record_of(file_id: str, form: Form, writer: FileWriter, lifetime: int) -> StoredFile:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from jobs.records.object_id import ObjectKind, is_object_id
 from jobs.uploads.file_records import Page
-from server.api.body_checks import invalid_value
+from server.api.body_checks import invalid_value, whole_number
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -38,9 +38,9 @@ def page_of(query: QueryParams, kind: ObjectKind, default_limit: int, max_limit:
     said, after, order = query.get("limit"), query.get("after"), query.get("order", "desc")
     limit = default_limit
     if said is not None:
-        if not (said.isascii() and said.isdigit() and len(said) < 8 and 1 <= int(said) <= max_limit):
+        limit = whole_number(said) or 0
+        if not 1 <= limit <= max_limit:
             raise invalid_value("limit", said, f"a whole number from 1 to {max_limit:,}")
-        limit = int(said)
     if after is not None and not is_object_id(kind, after):
         raise invalid_value("after", after, f"the id of a {kind}")
     if order not in ("asc", "desc"):
