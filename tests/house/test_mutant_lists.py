@@ -9,7 +9,7 @@ from tools.mutation.mutants import REPOSITORY, Mutant, read_mutants
 
 MUTANTS = read_mutants()
 LEAST = 215
-PACKAGES = {"cli", "engine", "jobs", "model", "qwen_batch", "worker"}
+PACKAGES = {"cli", "engine", "jobs", "model", "qwen_batch", "server", "worker"}
 
 
 def changed(mutant: Mutant) -> str | None:

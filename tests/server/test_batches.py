@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from openai import ConflictError, NotFoundError, OpenAI
+from openai import BadRequestError, ConflictError, NotFoundError, OpenAI
 
 from jobs.batches.redis_records import RedisBatchRecords
 from jobs.records.object_id import new_object_id
@@ -94,8 +94,13 @@ def test_a_batch_fails_with_the_faults_of_its_lines(client: OpenAI) -> None:
     assert raised.value.response.headers["x-should-retry"] == "false"
 
 
-def test_a_cancelled_batch_has_an_error_for_each_line_that_did_not_run(client: OpenAI, sleepy: str) -> None:
+def test_a_cancelled_batch_has_an_error_for_each_line_that_did_not_run(
+    http: httpx.Client, client: OpenAI, sleepy: str
+) -> None:
     batch = wait_for(client, create(client, *(chat_line(n, model=sleepy) for n in range(3))).id, "in_progress")
+    url = f"/v1/batches/{batch.id}/results"
+    running = http.get(url)
+    assert (running.status_code, running.text, running.headers["x-incomplete"]) == (200, "", "true")
     first = client.batches.cancel(batch.id)
     second = client.batches.cancel(batch.id)
     assert {first.status, second.status} <= {"cancelling", "cancelled"}
@@ -108,9 +113,14 @@ def test_a_cancelled_batch_has_an_error_for_each_line_that_did_not_run(client: O
     ]
     assert done.request_counts is not None
     assert done.request_counts.to_dict() == {"total": 3, "completed": 0, "failed": 3}
-    assert done.output_file_id is None
+    assert (done.output_file_id, done.error_file_id is None) == (None, False)
+    ended = http.get(url)
+    assert (ended.text.count("\n"), "x-incomplete" in ended.headers) == (3, False)
+    with pytest.raises(BadRequestError, match="purpose 'batch_output'"):
+        client.batches.create(input_file_id=str(done.error_file_id), **GOOD)
 
 
+@pytest.mark.slow
 def test_a_batch_that_was_cancelled_at_once_ends_whatever_the_import_did(client: OpenAI, sleepy: str) -> None:
     batch = create(client, chat_line(1, model=sleepy))
     client.batches.cancel(batch.id)
@@ -143,16 +153,3 @@ def test_a_batch_that_nobody_runs_expires_with_an_error_for_each_line(client: Op
     (line,) = lines_of(client, done.error_file_id)
     assert line["error"]["code"] == "batch_expired"
     assert (done.expired_at or 0) >= (done.expires_at or 0)
-
-
-def test_results_so_far_are_read_while_the_batch_runs(http: httpx.Client, client: OpenAI, sleepy: str) -> None:
-    batch = wait_for(client, create(client, chat_line(1, model=sleepy)).id, "in_progress")
-    url = f"/v1/batches/{batch.id}/results"
-    running = http.get(url)
-    assert (running.status_code, running.text, running.headers["x-incomplete"]) == (200, "", "true")
-    client.batches.cancel(batch.id)
-    done = wait_for(client, batch.id, "cancelled")
-    assert done.error_file_id is not None
-    ended = http.get(url)
-    assert (ended.content, "x-incomplete" in ended.headers) == (client.files.content(done.error_file_id).content, False)
-    assert http.get(f"/v1/batches/{new_object_id('batch', 1.0)}/results").status_code == 404

@@ -14,7 +14,10 @@ import httpx
 import psutil
 import pytest
 
+from jobs.errors import InvalidInput
 from jobs.records.object_id import new_object_id
+from jobs.settings import Settings
+from server.stores import open_stores
 from testing.valkey import ValkeyProcess, running_valkey
 from tests.server.conftest import ServeProcess, chat_line, create, wait_for
 from tests.server.test_files import FILE, PURPOSE, form
@@ -144,8 +147,10 @@ def test_no_process_outlives_a_killed_parent(own_valkey: ValkeyProcess, troubled
     assert alive == []
 
 
-def test_another_folder_than_before_is_refused(own_valkey: ValkeyProcess, tmp_path: Path) -> None:
-    service = ServeProcess(own_valkey, tmp_path, files=tmp_path / "other")
-    assert service.process.wait(timeout=60) == 2
-    assert "but in another file store" in service.log
-    assert "Traceback" not in service.log
+def test_another_folder_than_before_is_refused(
+    own_valkey: ValkeyProcess, troubled: ServeProcess, tmp_path: Path
+) -> None:
+    settings = Settings(redis_url=own_valkey.url)
+    open_stores(settings, str(troubled.files))
+    with pytest.raises(InvalidInput, match="but in another file store"):
+        open_stores(settings, str(tmp_path / "other"))
