@@ -110,6 +110,8 @@ class Engine:
             output_tokens=self._meter.output_tokens,
             prompt_tokens=self._meter.prompt_tokens,
             cached_tokens=self._meter.cached_tokens,
+            drafted_tokens=self._meter.drafted_tokens,
+            accepted_tokens=self._meter.accepted_tokens,
             held_back=self._scheduler.num_held_back,
         )
 

@@ -110,6 +110,8 @@ class Utilization:
     held_back: int = 0  # sequences that wait only for cache pages: the batch has free places for them
     prompt_tokens: int = 0  # tokens of completed prompts since the start, looked up in the prefix cache
     cached_tokens: int = 0  # those of them that were in the prefix cache
+    drafted_tokens: int = 0  # guessed tokens that were verified since the start
+    accepted_tokens: int = 0  # those of them that were right
 
     @property
     def cache_wanted(self) -> float:

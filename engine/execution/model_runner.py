@@ -144,7 +144,7 @@ class ModelRunner:
             self._graphs = self._record_decode(self._record)
         compile_seconds = time.monotonic() - started_at if self.compiled else 0.0
         if self._config.speculate and self._config.policy.max_running >= MANY_ROWS:
-            self.row_cost = row_cost(self._seconds_of_decode(FEW_ROWS), self._seconds_of_decode(MANY_ROWS))
+            self.row_cost = self._measure_row_cost()
         return compile_seconds
 
     def _compile(self) -> bool:
@@ -179,17 +179,17 @@ class ModelRunner:
         """Return the batch's inputs, padded to the shape of the recorded step of `size` sequences."""
         return self._buffers.build(batch, min_seqs=size, min_pages=self._buffers.max_pages)
 
-    def _seconds_of_decode(self, num_rows: int) -> float:
-        """Return the time of a decode step of so many short sequences. The first of the steps may find cold caches."""
-        sequences = [Sequence.on_sink_page() for _ in range(num_rows)]
+    def _measure_row_cost(self) -> float:
+        """Time small and larger decode steps in turn, and return the cost of a row from the shortest of each."""
+        sequences = [Sequence.on_sink_page() for _ in range(MANY_ROWS)]
         for sequence in sequences:
             sequence.num_computed = 2
-        seconds = []
-        for _ in range(4):
+        seconds: dict[int, list[float]] = {FEW_ROWS: [], MANY_ROWS: []}
+        for num_rows in (FEW_ROWS, MANY_ROWS) * 2:
             started_at = time.perf_counter()
-            self.run(Batch.decode(sequences))
-            seconds.append(time.perf_counter() - started_at)
-        return min(seconds[1:])
+            self.run(Batch.decode(sequences[:num_rows]))
+            seconds[num_rows].append(time.perf_counter() - started_at)
+        return row_cost(min(seconds[FEW_ROWS]), min(seconds[MANY_ROWS]))
 
     def _run_small_steps(self) -> None:
         for count in (2, 1):

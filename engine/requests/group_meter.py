@@ -44,6 +44,8 @@ class GroupMeter:
         self._output_tokens = 0
         self._prompt_tokens = 0
         self._cached_tokens = 0
+        self._drafted_tokens = 0
+        self._accepted_tokens = 0
 
     @property
     def output_tokens(self) -> int:
@@ -59,6 +61,16 @@ class GroupMeter:
     def cached_tokens(self) -> int:
         """Number of those prompt tokens that were in the prefix cache."""
         return self._cached_tokens
+
+    @property
+    def drafted_tokens(self) -> int:
+        """Number of guessed tokens that were verified since the start."""
+        return self._drafted_tokens
+
+    @property
+    def accepted_tokens(self) -> int:
+        """Number of guessed tokens that were right since the start."""
+        return self._accepted_tokens
 
     def add(self, batch: Batch, seconds: float, utilization: Utilization) -> None:
         """Add a step to the statistics of its groups.
@@ -85,6 +97,8 @@ class GroupMeter:
             self._output_tokens += tokens.new.total()
             self._prompt_tokens += sum(sequence.num_prompt_tokens for sequence in completed)
             self._cached_tokens += sum(cached.values())
+            self._drafted_tokens += tokens.drafted.total()
+            self._accepted_tokens += tokens.accepted.total()
             for group, count in members.items():
                 old = self._stats[group]
                 share = seconds * count / size

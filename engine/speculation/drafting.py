@@ -76,7 +76,7 @@ class Drafting:
 
     A step takes the time of reading the weights, and some time per row. One more row pays if its chance to be right
     exceeds the rows' share of the step's time. A full batch on a CPU spends most of its time on rows, so nothing is
-    guessed for it.
+    guessed for it. A step with guesses has at most `MANY_ROWS` rows, since no larger step was timed.
 
     Args:
         row_cost: Time of one more row in a decode step, as a multiple of the time that does not depend on rows.
@@ -94,7 +94,8 @@ class Drafting:
             num_rows: Number of rows of the step without these guesses.
             max_tokens: Maximum number of tokens to return.
         """
+        max_tokens = min(max_tokens, MANY_ROWS - num_rows)
         share = 1 - 1 / (1 + self._row_cost * num_rows)  # of the step's time that its rows take
-        if MARGIN * share >= 1:
+        if max_tokens < 1 or MARGIN * share >= 1:
             return ()
         return guesses.next(tokens, max_tokens, max(MIN_CHANCE, MARGIN * share))

@@ -88,6 +88,8 @@ class FakeEngine:
             held_back=self.held_back,
             prompt_tokens=2 * self._output_tokens,
             cached_tokens=self._output_tokens // 2,
+            drafted_tokens=3 * self._output_tokens,
+            accepted_tokens=self._output_tokens,
         )
 
     def take_group_stats(self, group: str) -> GroupStats:

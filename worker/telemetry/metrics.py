@@ -51,6 +51,15 @@ class WorkerMetrics:
         yield from self._one(
             "vllm:prefix_cache_hits_total", "counter", "Prompt tokens found in the cache.", now.cached_tokens
         )
+        yield from self._one(
+            "vllm:spec_decode_num_draft_tokens_total", "counter", "Guessed tokens.", now.drafted_tokens
+        )
+        yield from self._one(
+            "vllm:spec_decode_num_accepted_tokens_total",
+            "counter",
+            "Guessed tokens that were right.",
+            now.accepted_tokens,
+        )
         meter = self.meter
         with meter.lock:
             yield from self._one(

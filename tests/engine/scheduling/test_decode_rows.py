@@ -71,8 +71,9 @@ def copying(prompt: Items[int], completion: Items[int], *, row_cost: float | Non
     request = Request(tuple(prompt), SamplingParams(**settings), on_token=seen.append)  # type: ignore[arg-type]
     engine.start()
     output = engine.submit(request).future.result(60)
-    stats = engine.take_group_stats("")
+    stats, ever = engine.take_group_stats(""), engine.utilization()
     engine.shutdown()
+    assert (ever.drafted_tokens, ever.accepted_tokens) == (stats.drafted_tokens, stats.accepted_tokens)
     assert tuple(seen) == output.token_ids, "every token is announced once, in order"
     return Completed(output.token_ids, output.text, output.finish_reason, stats, len(runner.batches))
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from engine.speculation.drafting import MAX_DRAFT_TOKENS, TOKENS_UNTIL_AGAIN, Drafting, Guesses, row_cost
+from engine.speculation.drafting import MANY_ROWS, MAX_DRAFT_TOKENS, TOKENS_UNTIL_AGAIN, Drafting, Guesses, row_cost
 
 REPEATED = [1, 2, 3, 4] * 4
 ZEN_4 = 2.3 / 30  # milliseconds of a row, and of reading the weights
@@ -39,6 +39,8 @@ def test_a_sequence_about_which_nothing_is_known_gets_a_short_draft() -> None:
 def test_in_a_full_batch_nothing_is_guessed() -> None:
     guesses = learned(right=True)
     assert Drafting(ZEN_4).draft(guesses, REPEATED, num_rows=64, max_tokens=100) == ()
+    assert Drafting(0.0).draft(guesses, REPEATED, num_rows=MANY_ROWS, max_tokens=100) == ()
+    assert len(Drafting(0.0).draft(guesses, REPEATED, num_rows=MANY_ROWS - 2, max_tokens=100)) == 2
     assert Drafting(math.inf).draft(guesses, REPEATED, num_rows=1, max_tokens=100) == ()
 
 

@@ -54,6 +54,8 @@ def test_finished_requests_are_counted_by_reason_and_time(metrics: WorkerMetrics
     assert (seen["vllm:prompt_tokens_total"], seen["vllm:generation_tokens_total"]) == (15, 13)
     assert seen['vllm:time_to_first_token_seconds_bucket{le="0.025"}'] == 5  # the fake engine's is 10 ms
     assert seen["vllm:e2e_request_latency_seconds_count"] == 5
+    assert seen["vllm:spec_decode_num_draft_tokens_total"] == 3 * 13
+    assert seen["vllm:spec_decode_num_accepted_tokens_total"] == 13
     assert seen["vllm:request_time_per_output_token_seconds_sum"] == pytest.approx(5 * 0.002)
     assert seen["qwen_batch:ready"] == 1
 
