@@ -11,8 +11,9 @@ import torch
 class AttentionMetadata:
     """A step's tokens, packed along one axis, sequence by sequence, without padding between them.
 
-    Sequences that decode come first, with one token each. Prompts follow, each with all of its tokens or with its next
-    chunk. Only fused layers can run both kinds in one step (`model.fused_layers`).
+    Sequences that decode come first, with one token each. A sequence that feeds several tokens to the decode kernel
+    stands there once per token, with the same pages and growing context lengths. Prompts follow, each with all of its
+    tokens or with its next chunk. Only fused layers can run both kinds in one step (`model.fused_layers`).
 
     A step has at least two rows, two sequences and two page-table columns. A size of one would make `torch.compile`
     specialise, and a single row would use another matrix kernel, with different bits. To reach two, the runner adds a

@@ -12,12 +12,12 @@ mpl.use("Agg")  # files alone: no screen is needed
 from matplotlib import pyplot as plt
 
 
-def draw_shared(times: Mapping[int, tuple[float, float]], requests: int, path: Path) -> None:
+def draw_shared(times: Mapping[int, tuple[float, float]], title: str, path: Path) -> None:
     """Draw one line without the prefix cache and one with it.
 
     Args:
         times: Seconds without the cache and with it, by the number of shared tokens.
-        requests: Number of the job's prompts.
+        title: The picture's title.
         path: The picture's file.
     """
     lengths = sorted(times)
@@ -28,7 +28,7 @@ def draw_shared(times: Mapping[int, tuple[float, float]], requests: int, path: P
     for length in lengths:
         without, cached = times[length]
         axes.annotate(f"{without / cached:.1f}x", (length, without), (0, 5), textcoords="offset points", fontsize=8)
-    axes.set_title(f"A job of {requests} prompts", fontsize=9, loc="left")
+    axes.set_title(title, fontsize=9, loc="left")
     axes.set_xlabel("tokens that all prompts begin with")
     axes.set_ylabel("seconds")
     axes.set_ylim(bottom=0)
