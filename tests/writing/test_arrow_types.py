@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
@@ -133,6 +134,13 @@ def test_added_lines_of_another_source_do_not_break_the_table(tmp_path: Path) ->
     assert [row["day"] for row in rows_of(job.write(tmp_path / "out.parquet"))] == [
         *("2024-01-01", None, "0001-01-01", "some day")
     ]
+
+
+def test_damaged_types_in_the_record_of_a_job_are_ignored(tmp_path: Path) -> None:
+    job = EchoJob(written(tmp_path, "parquet", day=COLUMNS["date"]))
+    for damaged in (b"", b"nonsense", b"\xff" * 64, (job.job.spec.column_types or b"")[:-40]):
+        job.job = msgspec.structs.replace(job.job, spec=msgspec.structs.replace(job.job.spec, column_types=damaged))
+        assert rows_of(job.write(tmp_path / "out.parquet"))[0]["day"] == "2024-01-01"
 
 
 def test_several_sources_with_the_same_columns_keep_their_types(tmp_path: Path) -> None:

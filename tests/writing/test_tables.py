@@ -19,6 +19,7 @@ from jobs.files.results.kept_columns import KeptColumns
 from jobs.files.results.results_file import ResultStyle, write_results
 from jobs.files.writing.destination import LocalFile
 from jobs.files.writing.file_format import FileFormat, file_format
+from jobs.files.writing.row_spool import MAX_COLUMNS
 from jobs.records.completion import Choice, Completion, Usage
 from jobs.records.sampling import FinishReason
 from tests.writing.echoing import EchoJob, rows_of, table_of
@@ -161,6 +162,14 @@ def test_every_count_of_tokens_has_a_column() -> None:
     assert {*layout.last, *layout.optional} >= set(Usage.__struct_fields__)
 
 
+def test_too_many_columns_for_a_table_are_refused_with_a_way_out(tmp_path: Path) -> None:
+    rows = [{"prompt": "p", **{f"column {number}": 0 for number in range(MAX_COLUMNS)}}]
+    job = EchoJob(source(tmp_path, rows))
+    with pytest.raises(InvalidInput, match="more than 5,000 columns"):
+        job.write(tmp_path / "out.csv")
+    assert len(rows_of(job.write(tmp_path / "out.jsonl", flat=True))[0]) > MAX_COLUMNS
+
+
 def test_the_raw_prompt_stands_beside_its_completion(tmp_path: Path) -> None:
     path = tmp_path / "prompts.csv"
     path.write_text("id,prompt,gold\na,one,1\nb,two,2\n")
@@ -205,6 +214,7 @@ def test_rows_with_different_columns_make_one_table(tmp_path: Path) -> None:
         ([{"a": "x"}, {"b": [1]}], pa.struct([("a", pa.string()), ("b", pa.list_(pa.int64()))]), None),
         ([[1, "a"], [[2]]], pa.list_(pa.string()), [["1", "a"], ["[2]"]]),
         ([{}, {}], pa.string(), ["{}", "{}"]),
+        ([[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]], None, None),
         ([{str(key): key for key in range(300)}], pa.string(), None),
         ([{"a": {"b": [{"c": 1}]}}], None, [{"a": {"b": [{"c": 1}]}}]),
     ],

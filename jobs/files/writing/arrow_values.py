@@ -85,10 +85,12 @@ def known_columns(recorded: bytes | None, container: Container) -> dict[str, Col
         recorded: Bytes of `recorded_types`. None if nothing is recorded.
         container: Parquet or Arrow.
     """
-    if recorded is None:
+    try:
+        schema = pa.schema([]) if recorded is None else pa.ipc.read_schema(pa.py_buffer(recorded))
+    except (pa.ArrowException, OSError, ValueError):  # the record is damaged: the values say their types, too
         return {}
     found = {}
-    for field in pa.ipc.read_schema(pa.py_buffer(recorded)):
+    for field in schema:
         kind = field.type
         if container is Container.ARROW and pa.types.is_dictionary(kind):
             kind = kind.value_type  # a file has one dictionary per column, which is complete only after the last row
