@@ -164,7 +164,7 @@ def test_every_count_of_tokens_has_a_column() -> None:
 
 def test_too_many_columns_for_a_table_are_refused_with_a_way_out(tmp_path: Path) -> None:
     rows = [{"prompt": "p", **{f"column {number}": 0 for number in range(MAX_COLUMNS)}}]
-    job = EchoJob(source(tmp_path, rows))
+    job = EchoJob(source(tmp_path, rows), template="{{ prompt }}")
     with pytest.raises(InvalidInput, match="more than 5,000 columns"):
         job.write(tmp_path / "out.csv")
     assert len(rows_of(job.write(tmp_path / "out.jsonl", flat=True))[0]) > MAX_COLUMNS

@@ -186,12 +186,17 @@ def _edits_allowed(key: str) -> int:
 
 @lru_cache(maxsize=4096)  # files tend to repeat their keys
 def _nearest(key: str, known: tuple[str, ...], allowed: int) -> str | None:
-    near = [(edits, name) for name in known if (edits := _edits(key.lower(), name)) <= allowed]
+    alike = [name for name in known if abs(len(name) - len(key)) <= allowed]
+    near = [(edits, name) for name in alike if (edits := _edits(key.lower(), name, allowed)) <= allowed]
     return min(near)[1] if near else None
 
 
-def _edits(one: str, other: str) -> int:
-    """Return the optimal string alignment distance of two words. Source: Damerau, CACM 7(3), 1964."""
+def _edits(one: str, other: str, enough: int) -> int:
+    """Return the optimal string alignment distance of two words. Source: Damerau, CACM 7(3), 1964.
+
+    A distance of more than `enough` may come out too small, but never as `enough` or less. Tables can have thousands of
+    columns, and most names differ early.
+    """
     before: list[int] = []
     row = list(range(len(other) + 1))
     for i, letter in enumerate(one, start=1):
@@ -201,4 +206,6 @@ def _edits(one: str, other: str) -> int:
             if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == wanted:
                 best = min(best, last[j - 2] + 1)
             row.append(best)
+        if min(row) > enough:
+            return min(row)
     return row[-1]

@@ -63,7 +63,7 @@ def id_type(kind: Any) -> Any:  # noqa: ANN401 - pyarrow comes without types
     """
     if not pa.types.is_integer(kind):
         return None
-    if kind.bit_width >= 32:
+    if kind.bit_width > 32:
         return kind
     return pa.int32() if pa.types.is_signed_integer(kind) else pa.uint32()
 
