@@ -99,7 +99,7 @@ class SamplingSettings(msgspec.Struct, frozen=True, omit_defaults=True, forbid_u
         _check_stop(self.stop or ())
         if any(token < 0 for token in self.stop_token_ids or ()):
             raise ValueError(f"`stop_token_ids` has a negative id: {min(self.stop_token_ids or ())}")
-        if any(bias not in LOGIT_BIAS for _, bias in self.logit_bias or ()):
+        if self.logit_bias and any(bias not in LOGIT_BIAS for _, bias in self.logit_bias):
             raise ValueError(f"a value of `logit_bias` is out of range; it must be {LOGIT_BIAS}")
 
     def over(self, defaults: SamplingSettings) -> SamplingSettings:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, Protocol
+from typing import Protocol
 
 from engine.request import Request
 from engine.stopping.output_constraint import Grammar
@@ -21,29 +21,12 @@ from jobs.records.job import NewJob
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import SamplingParams, SamplingSettings, line_seed
-from model.text.text_encoder import Encoded, TooManyTokens
+from model.text.text_encoder import Encoded
 from model.thinking import ThinkingMode, ThinkingTokens
 from worker.shards.line_result import failed_line
+from worker.shards.prompt_encoder import LineRefused, PromptEncoder, PromptTokenizer
 
 log = logging.getLogger(__name__)
-
-
-MAX_TOKENS_BEFORE_TRUNCATION = 4_000_000  # of a prompt that is cut to the length that its line asks for
-
-
-class PromptTokenizer(Protocol):
-    """The tokenizer's interface for `Preparation` (`model.text.tokenizer.Tokenizer`). Results keep the inputs' order.
-
-    An input of more than `max_tokens` tokens gives `TooManyTokens`, and one that cannot be encoded gives a ValueError.
-    """
-
-    def encode_batch(self, texts: Iterable[str], max_tokens: int) -> list[Encoded]:
-        """Return the token ids of each text."""
-
-    def encode_conversations(
-        self, conversations: Iterable[tuple[object, Mapping[str, Any]]], max_tokens: int
-    ) -> list[Encoded]:
-        """Render each pair of messages and `chat_template_kwargs` with the chat template. Returns the token ids."""
 
 
 class GrammarCompiler(Protocol):
@@ -59,15 +42,6 @@ class Prepared:
 
     runnable: tuple[tuple[Prompt, tuple[Request, ...]], ...]  # each line with its requests
     refused: tuple[Completion, ...]  # error results for the store
-
-
-class LineRefused(Exception):
-    """A line cannot run."""
-
-    def __init__(self, code: ErrorCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
 
 
 class Preparation:
@@ -88,7 +62,7 @@ class Preparation:
         thinking_tokens: ThinkingTokens | None = None,
     ) -> None:
         self._grammars = grammars
-        self._tokenizer = tokenizer
+        self._encoder = PromptEncoder(tokenizer, card)
         self._card = card
         self._thinking_tokens = thinking_tokens
 
@@ -105,7 +79,7 @@ class Preparation:
         """
         lines = [job.line_defaults.applied_to(prompt) for prompt in prompts]
         parts = [line.parts() for line in lines]
-        encoded = iter(self._encode([part for several in parts for part in several]))
+        encoded = iter(self._encoder.encode([part for several in parts for part in several]))
         runnable: list[tuple[Prompt, tuple[Request, ...]]] = []
         refused: list[Completion] = []
         for line, several in zip(lines, parts, strict=True):
@@ -124,123 +98,19 @@ class Preparation:
         self, part: Prompt, encoded: Encoded | None, job: NewJob, group: str, on_token: Callable[[int], None]
     ) -> list[Request]:
         """Return the requests of one prompt. Greedy completions are equal, so one request gives all of them."""
-        token_ids = self._token_ids(part, encoded, job)
+        said = part.settings.over(job.defaults).over(self._card.defaults)
+        token_ids = self._encoder.token_ids(part, encoded, said.max_tokens)
         self._check_against_card(part)
         thinking = self._thinking(part, token_ids)
-        said = part.settings.over(job.defaults).over(self._card.defaults)
-        params = self._params(said, self._room(token_ids), thinking, line_seed(job.seed, part.index))
-        barred = self._barred_sequences(said.bad_words or ())
+        room = self._card.max_model_len - len(token_ids)
+        params = self._params(said, room, thinking, line_seed(job.seed, part.index))
+        barred = self._encoder.barred_sequences(said.bad_words or ())
         grammar = self._grammar(part, said)
         seeds = [params.seed if choice == 0 else line_seed(params.seed, choice) for choice in range(part.n)]
         return [
             Request(token_ids, replace(params, seed=seed), group, job.id, on_token, barred, thinking, grammar)
             for seed in (seeds[:1] if params.greedy else seeds)
         ]
-
-    def _encode(self, prompts: Sequence[Prompt]) -> list[Encoded | None]:
-        """Encode all texts and conversations. If the batch raises, or a prompt needs no encoding, the result is None.
-
-        Prompts without a result are encoded alone later, so that only the line at fault fails.
-        """
-        plain = [
-            place for place, each in enumerate(prompts) if each.invalid is None and each.truncate_prompt_tokens is None
-        ]
-        texts = [place for place in plain if prompts[place].text is not None]
-        chats = [place for place in plain if prompts[place].messages is not None]
-        found: list[Encoded | None] = [None] * len(prompts)
-        try:
-            of_texts = self._tokenizer.encode_batch((prompts[place].text or "" for place in texts), self._longest)
-            of_chats = self._tokenizer.encode_conversations(
-                ((prompts[place].messages, prompts[place].template_arguments) for place in chats), self._longest
-            )
-        except Exception:
-            log.debug("a batch cannot be encoded; encoding one by one", exc_info=True)
-            return found
-        for place, encoded in zip([*texts, *chats], [*of_texts, *of_chats], strict=True):
-            found[place] = encoded
-        return found
-
-    def _token_ids(self, prompt: Prompt, encoded: Encoded | None, job: NewJob) -> tuple[int, ...]:
-        if prompt.invalid is not None:
-            raise LineRefused(ErrorCode.INVALID_LINE, prompt.invalid)
-        if prompt.token_ids is not None:
-            return self._truncated(self._inside_vocabulary(prompt.token_ids), prompt, job)
-        if encoded is None:
-            encoded = self._encode_alone(prompt)
-        if isinstance(encoded, TooManyTokens):
-            raise self._too_long(encoded.at_least, encoded.exact)
-        if isinstance(encoded, ValueError):
-            kind = "messages" if prompt.messages is not None else "prompt"
-            raise LineRefused(ErrorCode.INVALID_LINE, f"The {kind} cannot be used: {encoded}.") from encoded
-        return self._truncated(tuple(encoded), prompt, job)
-
-    def _truncated(self, token_ids: tuple[int, ...], prompt: Prompt, job: NewJob) -> tuple[int, ...]:
-        """Return the prompt's tokens, cut to the length that the line asks for."""
-        count = prompt.truncate_prompt_tokens
-        if count is None:
-            return token_ids
-        if count == -1:
-            most = prompt.settings.over(job.defaults).max_tokens or 1
-            count = max(1, self._card.max_model_len - most)
-        return token_ids[-count:] if prompt.truncation_side == "left" else token_ids[:count]
-
-    def _encode_alone(self, prompt: Prompt) -> Encoded:
-        longest = self._longest if prompt.truncate_prompt_tokens is None else MAX_TOKENS_BEFORE_TRUNCATION
-        if prompt.messages is not None:
-            conversation = (prompt.messages, prompt.template_arguments)
-            (encoded,) = self._tokenizer.encode_conversations([conversation], longest)
-        else:
-            (encoded,) = self._tokenizer.encode_batch([prompt.text or ""], longest)
-        return encoded
-
-    def _barred_sequences(self, words: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-        """Return the tokens of words that must not be completed, as vLLM does: with and without a space before.
-
-        With a space, a word counts only if it is as many tokens and begins with another one.
-        """
-        if not words:
-            return ()
-        texts = [text for word in words for text in (word.lstrip(), f" {word.lstrip()}")]
-        found = []
-        for word, encoded in zip(texts, self._tokenizer.encode_batch(texts, self._longest), strict=True):
-            if not isinstance(encoded, list):
-                raise LineRefused(ErrorCode.INVALID_LINE, f"`bad_words` holds {word[:40]!r}, which cannot be encoded.")
-            found.append(tuple(encoded))
-        pairs = zip(found[::2], found[1::2], strict=True)
-        return tuple(
-            ids
-            for bare, spaced in pairs
-            for ids in ((bare, spaced) if len(spaced) == len(bare) and spaced[0] != bare[0] else (bare,))
-        )
-
-    def _inside_vocabulary(self, token_ids: tuple[int, ...]) -> tuple[int, ...]:
-        outside = next((token for token in token_ids if not 0 <= token < self._card.vocab_size), None)
-        if outside is not None:
-            message = (
-                f"The prompt has the token id {outside}; this model has ids from 0 to {self._card.vocab_size - 1:,}."
-            )
-            raise LineRefused(ErrorCode.INVALID_LINE, message)
-        return token_ids
-
-    def _room(self, token_ids: Sequence[int]) -> int:
-        """Return the number of tokens left for the completion, at least one. Raises `LineRefused`."""
-        if not token_ids:
-            raise LineRefused(ErrorCode.INVALID_LINE, "The prompt is empty: it has no tokens.")
-        if len(token_ids) > self._longest:
-            raise self._too_long(len(token_ids), exact=True)
-        return self._card.max_model_len - len(token_ids)
-
-    @property
-    def _longest(self) -> int:
-        """Max tokens of a prompt. It leaves one token of the context for the completion."""
-        return self._card.max_model_len - 1
-
-    def _too_long(self, num_tokens: int, exact: bool) -> LineRefused:
-        return LineRefused(
-            ErrorCode.PROMPT_TOO_LONG,
-            f"The prompt has {'' if exact else 'at least '}{num_tokens:,} tokens; this worker allows at most "
-            f"{self._longest:,}. The model, `--max-model-len` or `--kv-cache-memory` sets this limit.",
-        )
 
     def _check_against_card(self, prompt: Prompt) -> None:
         """Refuse a line that asks for something that the model's chat template ignores."""

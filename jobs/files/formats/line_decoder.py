@@ -204,7 +204,7 @@ class LineDecoder:
             faults.catch(check_against_card, prompt, self._rules.card, default=None)
         if prompt is not None and prompt.settings.logit_bias is not None:
             self.notes.biased += 1
-        if prompt is not None and prompt.messages is not None:
+        if prompt is not None and prompt.messages is not None and self._rules.thinking.concern(prompt.settings):
             self._check_thinking(prompt, faults)
         if prompt is not None and (prompt.constraint is not None or self._rules.constraint is not None):
             return faults.catch(self._with_checked_constraint, prompt, default=None)
@@ -233,9 +233,10 @@ class LineDecoder:
 
     def _check_thinking(self, prompt: Prompt, faults: Faults) -> None:
         rules = self._rules.thinking
-        faults.catch(rules.check_budget, prompt, default=None)
         budget = rules.budget_of(prompt)
-        self.notes.small_budgets += budget is not None and budget < ADVISED_BUDGET
+        if budget is not None:
+            faults.catch(rules.check_budget, prompt, default=None)
+            self.notes.small_budgets += budget < ADVISED_BUDGET
         self.notes.greedy_thoughts += rules.is_greedy_thought(prompt)
 
     def _check_model(self, key: str, said: Json) -> None:

@@ -35,18 +35,27 @@ def check_against_card(prompt: Prompt, card: ModelCard) -> None:
 
     Raises:
         LineInvalid: A token id outside the vocabulary, messages for a model without a chat template, or a wish about
-            thinking that the model ignores, or tools that it ignores.
+            thinking or tools that the model's chat template ignores.
     """
-    check_switch(prompt, card)
-    check_tools(prompt, card)
+    settings = prompt.settings
+    if prompt.chat_template_kwargs or settings.thinking_token_budget is not None:
+        check_switch(prompt, card)
+    if prompt.tools is not None:
+        check_tools(prompt, card)
     if prompt.messages is not None and not card.has_chat_template:
         raise LineInvalid(f"`messages` need a chat template, which {card.name} does not have; give a raw `prompt`")
-    prompts = [("prompt", part.token_ids) for part in prompt.parts()]
-    biased = tuple(token_id for token_id, _ in prompt.settings.logit_bias or ())
-    others = [("allowed_token_ids", prompt.settings.allowed_token_ids), ("logit_bias", biased)]
-    for key, ids in (*prompts, *others, ("stop_token_ids", prompt.settings.stop_token_ids)):
-        if ids and max(ids) >= card.vocab_size:
-            raise LineInvalid(
-                f"`{key}` holds the token id {max(ids):,}; the vocabulary of {card.name} is from 0 to "
-                f"{card.vocab_size - 1:,}"
-            )
+    if prompt.text is None or prompt.more_prompts:
+        for part in prompt.parts():
+            _check_ids("prompt", part.token_ids, card)
+    _check_ids("stop_token_ids", settings.stop_token_ids, card)
+    _check_ids("allowed_token_ids", settings.allowed_token_ids, card)
+    if settings.logit_bias:
+        _check_ids("logit_bias", tuple(token_id for token_id, _ in settings.logit_bias), card)
+
+
+def _check_ids(key: str, ids: tuple[int, ...] | None, card: ModelCard) -> None:
+    if ids and max(ids) >= card.vocab_size:
+        raise LineInvalid(
+            f"`{key}` holds the token id {max(ids):,}; the vocabulary of {card.name} is from 0 to "
+            f"{card.vocab_size - 1:,}"
+        )

@@ -109,6 +109,12 @@ class ThinkingRules:
     line_defaults: LineDefaults = NO_LINE_DEFAULTS
     card: ModelCard | None = None
 
+    def concern(self, settings: SamplingSettings) -> bool:
+        """Return whether a conversation with these settings may break a rule. It is false for most lines."""
+        own, job = settings, self.defaults
+        has_budget = own.thinking_token_budget is not None or job.thinking_token_budget is not None
+        return has_budget or (job.temperature if own.temperature is None else own.temperature) == 0
+
     def check_budget(self, prompt: Prompt) -> None:
         """Refuse a line whose `max_tokens` leaves no room for an answer after the budget. Raises `LineInvalid`."""
         budget = self.budget_of(prompt)
@@ -130,14 +136,15 @@ class ThinkingRules:
 
         A model whose own temperature is 0 does not advise against it.
         """
-        own = prompt.settings.temperature
+        own, card = prompt.settings.temperature, self.card
+        if card is not None and (card.thinking in (None, "never") or card.defaults.temperature == 0):
+            return False
         if (self.defaults.temperature if own is None else own) != 0 or prompt.messages is None:
             return False
         switch = self._switch(prompt)
-        if self.card is None:
+        if card is None:
             return switch is True
-        thinks = self.card.thinking == "always" or (self.card.thinking == "switch" and switch is not False)
-        return thinks and self.card.defaults.temperature != 0
+        return card.thinking == "always" or switch is not False
 
     def _switch(self, prompt: Prompt) -> bool | None:
         """Return whether the line's template switches thinking on. None for the template's own default."""

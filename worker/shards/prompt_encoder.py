@@ -1,0 +1,167 @@
+"""Encode the prompts of lines with the model's tokenizer, and refuse prompts that cannot run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from jobs.records.completion import ErrorCode
+from jobs.records.model_card import ModelCard
+from jobs.records.prompt import Prompt
+from model.text.text_encoder import Encoded, TooManyTokens
+
+log = logging.getLogger(__name__)
+
+MAX_TOKENS_BEFORE_TRUNCATION = 4_000_000  # of a prompt that is cut to the length that its line asks for
+
+
+class PromptTokenizer(Protocol):
+    """The tokenizer's interface for `PromptEncoder` (`model.text.tokenizer.Tokenizer`). Results keep the inputs' order.
+
+    An input of more than `max_tokens` tokens gives `TooManyTokens`, and one that cannot be encoded gives a ValueError.
+    """
+
+    def encode_batch(self, texts: Iterable[str], max_tokens: int) -> list[Encoded]:
+        """Return the token ids of each text."""
+
+    def encode_conversations(
+        self, conversations: Iterable[tuple[object, Mapping[str, Any]]], max_tokens: int
+    ) -> list[Encoded]:
+        """Render each pair of messages and `chat_template_kwargs` with the chat template. Returns the token ids."""
+
+
+class LineRefused(Exception):
+    """A line cannot run."""
+
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class PromptEncoder:
+    """Encodes prompts. Thread-safe.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        card: The model's limits.
+    """
+
+    def __init__(self, tokenizer: PromptTokenizer, card: ModelCard) -> None:
+        self._tokenizer = tokenizer
+        self._card = card
+
+    def encode(self, prompts: Sequence[Prompt]) -> list[Encoded | None]:
+        """Encode all texts and conversations. If the batch raises, or a prompt needs no encoding, the result is None.
+
+        Prompts without a result are encoded alone later, so that only the line at fault fails.
+        """
+        plain = [
+            place for place, each in enumerate(prompts) if each.invalid is None and each.truncate_prompt_tokens is None
+        ]
+        texts = [place for place in plain if prompts[place].text is not None]
+        chats = [place for place in plain if prompts[place].messages is not None]
+        found: list[Encoded | None] = [None] * len(prompts)
+        try:
+            of_texts = self._tokenizer.encode_batch((prompts[place].text or "" for place in texts), self._longest)
+            of_chats = self._tokenizer.encode_conversations(
+                ((prompts[place].messages, prompts[place].template_arguments) for place in chats), self._longest
+            )
+        except Exception:
+            log.debug("a batch cannot be encoded; encoding one by one", exc_info=True)
+            return found
+        for place, encoded in zip([*texts, *chats], [*of_texts, *of_chats], strict=True):
+            found[place] = encoded
+        return found
+
+    def token_ids(self, prompt: Prompt, encoded: Encoded | None, max_tokens: int | None) -> tuple[int, ...]:
+        """Return the tokens of a prompt, at least one, cut if the line asks for that.
+
+        Args:
+            prompt: A line with one prompt.
+            encoded: Its result of `encode`.
+            max_tokens: Max new tokens that the line or its job asks for.
+
+        Raises:
+            LineRefused: The prompt cannot be used, or is too long.
+        """
+        if prompt.invalid is not None:
+            raise LineRefused(ErrorCode.INVALID_LINE, prompt.invalid)
+        if prompt.token_ids is not None:
+            return self._checked(self._inside_vocabulary(prompt.token_ids), prompt, max_tokens)
+        if encoded is None:
+            encoded = self._encode_alone(prompt)
+        if isinstance(encoded, TooManyTokens):
+            raise self._too_long(encoded.at_least, encoded.exact)
+        if isinstance(encoded, ValueError):
+            kind = "messages" if prompt.messages is not None else "prompt"
+            raise LineRefused(ErrorCode.INVALID_LINE, f"The {kind} cannot be used: {encoded}.") from encoded
+        return self._checked(tuple(encoded), prompt, max_tokens)
+
+    def _checked(self, token_ids: tuple[int, ...], prompt: Prompt, max_tokens: int | None) -> tuple[int, ...]:
+        kept = self._truncated(token_ids, prompt, max_tokens)
+        if not kept:
+            raise LineRefused(ErrorCode.INVALID_LINE, "The prompt is empty: it has no tokens.")
+        if len(kept) > self._longest:
+            raise self._too_long(len(kept), exact=True)
+        return kept
+
+    def _truncated(self, token_ids: tuple[int, ...], prompt: Prompt, max_tokens: int | None) -> tuple[int, ...]:
+        """Return the prompt's tokens, cut to the length that the line asks for."""
+        count = prompt.truncate_prompt_tokens
+        if count is None:
+            return token_ids
+        if count == -1:
+            count = max(1, self._card.max_model_len - (max_tokens or 1))
+        return token_ids[-count:] if prompt.truncation_side == "left" else token_ids[:count]
+
+    def _encode_alone(self, prompt: Prompt) -> Encoded:
+        longest = self._longest if prompt.truncate_prompt_tokens is None else MAX_TOKENS_BEFORE_TRUNCATION
+        if prompt.messages is not None:
+            conversation = (prompt.messages, prompt.template_arguments)
+            (encoded,) = self._tokenizer.encode_conversations([conversation], longest)
+        else:
+            (encoded,) = self._tokenizer.encode_batch([prompt.text or ""], longest)
+        return encoded
+
+    def barred_sequences(self, words: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+        """Return the tokens of words that must not be completed, as vLLM does: with and without a space before.
+
+        With a space, a word counts only if it is as many tokens and begins with another one.
+        """
+        if not words:
+            return ()
+        texts = [text for word in words for text in (word.lstrip(), f" {word.lstrip()}")]
+        found = []
+        for word, encoded in zip(texts, self._tokenizer.encode_batch(texts, self._longest), strict=True):
+            if not isinstance(encoded, list):
+                raise LineRefused(ErrorCode.INVALID_LINE, f"`bad_words` holds {word[:40]!r}, which cannot be encoded.")
+            found.append(tuple(encoded))
+        pairs = zip(found[::2], found[1::2], strict=True)
+        return tuple(
+            ids
+            for bare, spaced in pairs
+            for ids in ((bare, spaced) if len(spaced) == len(bare) and spaced[0] != bare[0] else (bare,))
+        )
+
+    def _inside_vocabulary(self, token_ids: tuple[int, ...]) -> tuple[int, ...]:
+        outside = next((token for token in token_ids if not 0 <= token < self._card.vocab_size), None)
+        if outside is not None:
+            message = (
+                f"The prompt has the token id {outside}; this model has ids from 0 to {self._card.vocab_size - 1:,}."
+            )
+            raise LineRefused(ErrorCode.INVALID_LINE, message)
+        return token_ids
+
+    @property
+    def _longest(self) -> int:
+        """Max tokens of a prompt. It leaves one token of the context for the completion."""
+        return self._card.max_model_len - 1
+
+    def _too_long(self, num_tokens: int, exact: bool) -> LineRefused:
+        return LineRefused(
+            ErrorCode.PROMPT_TOO_LONG,
+            f"The prompt has {'' if exact else 'at least '}{num_tokens:,} tokens; this worker allows at most "
+            f"{self._longest:,}. The model, `--max-model-len` or `--kv-cache-memory` sets this limit.",
+        )
