@@ -19,6 +19,8 @@ from server.borders.error_border import ErrorBorder
 from server.borders.host_border import HostBorder
 from server.borders.request_log import RequestLog
 from server.health import HealthApi
+from server.metrics.http_meter import set_route
+from server.metrics.metrics_api import MetricsApi
 from server.state import Services
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -50,27 +52,30 @@ def routes(services: Services) -> Mapping[str, Mapping[str, Handler]]:
         "/v1/models/{id:path}": {"GET": models.show},
         "/health": {"GET": health.alive},
         "/ready": {"GET": health.ready},
+        "/metrics": {"GET": MetricsApi(services).scrape},
     }
 
 
 def make_app(services: Services) -> ASGIApp:
     """Return the application. Its borders are pure ASGI, so that handlers notice a client that leaves."""
-    table = [Route(path, _Methods(handlers)) for path, handlers in routes(services).items()]
+    table = [Route(path, _Methods(path, handlers)) for path, handlers in routes(services).items()]
     router = Router(table, redirect_slashes=False, default=_unknown_path)
     options = services.options
     bordered = HostBorder(KeyBorder(router, services.keys, options.auth), options.host_names)
-    return RequestLog(ErrorBorder(bordered))
+    return RequestLog(ErrorBorder(bordered), services.meter)
 
 
 class _Methods:
     """Handles one path: calls the handler of the request's method. HEAD is a GET whose body is not sent."""
 
-    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, path: str, handlers: Mapping[str, Handler]) -> None:
+        self._path = path
         self._handlers = dict(handlers)
         if "GET" in handlers:
             self._handlers["HEAD"] = handlers["GET"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        set_route(scope, self._path)
         handler = self._handlers.get(scope["method"])
         if handler is None:
             allowed = ", ".join(sorted(self._handlers))

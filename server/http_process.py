@@ -6,6 +6,7 @@ URL and its password, come from the environment.
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import sys
@@ -23,6 +24,7 @@ from server.access.key_ring import KeyRing
 from server.app import make_app
 from server.in_threads import InThreads
 from server.logs import set_up_logs
+from server.metrics.publisher import publish_figures
 from server.options import ServeOptions
 from server.state import Services
 from server.stores import open_stores
@@ -59,6 +61,16 @@ class _Server(uvicorn.Server):
         """Handle SIGTERM and SIGINT."""
         self._services.draining.set()
         super().handle_exit(sig, frame)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept connections, and to publish figures."""
+        await super().startup(sockets)
+        self._publishing = asyncio.ensure_future(publish_figures(self._services))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the connections in order."""
+        self._publishing.cancel()
+        await super().shutdown(sockets)
 
 
 def main(arguments: list[str]) -> int:

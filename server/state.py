@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from server.access.key_ring import KeyRing
 from server.in_threads import InThreads
+from server.metrics.http_meter import HttpMeter
 from server.options import ServeOptions
 from server.stores import Stores
 from server.upload.slots import UploadSlots
@@ -22,4 +23,5 @@ class Services:
     store_threads: InThreads  # for calls of Redis
     disk_threads: InThreads  # for reads and writes of the file store
     uploads: UploadSlots
+    meter: HttpMeter = field(default_factory=HttpMeter)
     draining: asyncio.Event = field(default_factory=asyncio.Event)  # set when the process is asked to stop

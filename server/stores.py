@@ -9,6 +9,7 @@ from jobs.batches.agenda import Agenda, RedisAgenda
 from jobs.batches.batch_records import BatchRecords
 from jobs.batches.redis_records import RedisBatchRecords
 from jobs.errors import InvalidInput
+from jobs.http_report import HttpReports, RedisHttpReports
 from jobs.project_keys import FILE_STORE
 from jobs.settings import Settings
 from jobs.stores.connect import REPLY_TIMEOUT_SECONDS, RETRIES, connect_server
@@ -29,6 +30,7 @@ class Stores:
     batches: BatchRecords
     agenda: Agenda
     content: FileStore  # the bytes of the files
+    reports: HttpReports
 
 
 def open_stores(
@@ -51,7 +53,8 @@ def open_stores(
     server = connect_server(settings.redis_url, reply_timeout_seconds=reply_timeout_seconds, retries=retries)
     _check_same_store(server, content, folder)
     jobs = RedisJobStore(server)
-    return Stores(jobs, RedisFileRecords(server), RedisBatchRecords(server), RedisAgenda(server), content)
+    records = RedisFileRecords(server), RedisBatchRecords(server), RedisAgenda(server)
+    return Stores(jobs, *records, content, RedisHttpReports(server))
 
 
 def _check_same_store(server: RedisServer, content: FileStore, folder: str) -> None:

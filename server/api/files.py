@@ -86,6 +86,7 @@ class FilesApi:
                 writer.discard()
                 raise
         stored = await self._add(request, caller, _record_of(file_id, form, writer, lifetime))
+        services.meter.upload_bytes += writer.size
         return json_reply(object_of(stored))
 
     async def _check_room(self, caller: Caller) -> None:

@@ -1,4 +1,4 @@
-"""The outermost border: it gives each request an id, and writes one line per request to the log."""
+"""The outermost border: it gives each request an id, counts it, and writes one line about it to the log."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.access.caller import EVERYBODY
+from server.metrics.http_meter import HttpMeter
 
 _log = logging.getLogger("server.access")
 _QUIET = frozenset({"/health", "/ready", "/metrics"})  # asked every few seconds
@@ -18,8 +19,9 @@ _QUIET = frozenset({"/health", "/ready", "/metrics"})  # asked every few seconds
 class RequestLog:
     """Adds the headers of every answer. The log has no query, no body and no file name: they may be confidential."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, meter: HttpMeter) -> None:
         self._app = app
+        self._meter = meter
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -43,8 +45,9 @@ class RequestLog:
             await self._app(scope, receive, with_headers)
         finally:
             level = logging.DEBUG if scope["path"] in _QUIET else logging.INFO
-            milliseconds = (time.perf_counter() - began) * 1000
+            seconds = time.perf_counter() - began
+            self._meter.add(scope, status, seconds)
             key = scope.get("qwen_batch.caller", EVERYBODY).key_id
             _log.log(
-                level, "%s %s %d %.1f ms %s %s", scope["method"], scope["path"], status, milliseconds, request_id, key
+                level, "%s %s %d %.1f ms %s %s", scope["method"], scope["path"], status, seconds * 1000, request_id, key
             )

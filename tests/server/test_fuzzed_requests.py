@@ -13,6 +13,7 @@ import pytest
 
 from jobs.batches.agenda import MemoryAgenda
 from jobs.batches.memory_records import MemoryBatchRecords
+from jobs.http_report import HttpReport
 from jobs.records.object_id import new_object_id
 from jobs.stores.memory.store import MemoryJobStore
 from jobs.uploads.file_store import FolderStore
@@ -45,7 +46,22 @@ JSON_VALUES: list[Any] = [
     [[]],
     {"a": {}},
 ]
-WORDS = ["files", "batches", "models", "content", "cancel", "results", "v1", "..", "", "%2F", "é", "\x00", "health"]
+WORDS = [
+    "files",
+    "batches",
+    "models",
+    "content",
+    "cancel",
+    "results",
+    "v1",
+    "..",
+    "",
+    "%2F",
+    "é",
+    "\x00",
+    "health",
+    "metrics",
+]
 HEADERS = [b"range", b"if-range", b"if-none-match", b"idempotency-key", b"x-stainless-retry-count", b"content-length"]
 VALUES = [
     b"",
@@ -66,9 +82,19 @@ def services(tmp_path: Path) -> Services:
     """The service over stores in memory, without keys."""
     table, options = ProjectTable(time.time), ServeOptions(files=str(tmp_path))
     records = MemoryFileRecords(table), MemoryBatchRecords(table), MemoryAgenda(time.time)
-    stores = Stores(MemoryJobStore(time.time), *records, FolderStore(tmp_path))
+    stores = Stores(MemoryJobStore(time.time), *records, FolderStore(tmp_path), NoReports())
     threads = InThreads(4, 60.0), InThreads(4, 60.0)
     return Services(options, stores, KeyRing(None, None, time.time), *threads, UploadSlots(16, 16))
+
+
+class NoReports:
+    """Other HTTP processes, of which there are none."""
+
+    def publish(self, report: HttpReport) -> None:
+        pass
+
+    def all(self) -> list[HttpReport]:
+        return []
 
 
 class Fuzzer:

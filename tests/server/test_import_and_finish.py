@@ -32,6 +32,7 @@ from server.stores import Stores
 from testing.sample_jobs import shard_stats
 from tests.jobs.projects.conftest import ROOMY
 from tests.server.conftest import chat_line, jsonl
+from tests.server.test_fuzzed_requests import NoReports
 
 OPTIONS = ServeOptions(files="unused")
 
@@ -52,7 +53,7 @@ def stores(tmp_path: Path) -> Stores:
     table, jobs = ProjectTable(time.time), MemoryJobStore(time.time)
     jobs.fleet.publish_model(ModelCard("demo", vocab_size=1000, max_model_len=2048, has_chat_template=True))
     records = MemoryFileRecords(table), MemoryBatchRecords(table), MemoryAgenda(time.time)
-    return Stores(jobs, *records, FolderStore(tmp_path / "files"))
+    return Stores(jobs, *records, FolderStore(tmp_path / "files"), NoReports())
 
 
 def new_batch(stores: Stores, *lines: Any, **more: Any) -> Batch:
@@ -188,6 +189,15 @@ def test_the_files_of_a_batch_hold_each_line_once_and_the_counts_are_theirs(stor
     assert file is not None
     assert (file.filename, file.purpose) == (f"{batch.id}_output.jsonl", "batch_output")
     assert (file.expires_at or 0) - file.created_at == 30 * 86_400
+
+
+def test_a_batch_that_was_cancelled_after_its_last_line_ends_as_cancelled_with_all_results(stores: Stores) -> None:
+    batch = imported(stores, new_batch(stores, chat_line(1)))
+    run(stores, batch)
+    cancelled = next_revision(structs.replace(batch, cancelling_at=5.0), batch)
+    assert stores.batches.save("p", cancelled)
+    done, output, _ = finished(stores, cancelled)
+    assert (done.phase, done.cancelling_at, len(output)) == (BatchPhase.CANCELLED, 5.0, 1)
 
 
 def test_a_batch_of_which_every_line_failed_is_completed_without_an_output_file(stores: Stores) -> None:

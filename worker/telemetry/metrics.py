@@ -1,26 +1,23 @@
 """A worker's metrics in the text format of Prometheus, and the HTTP server for them.
 
-If vLLM has the same metric, it has vLLM's name here. No library is used, because the format is simple and has not
-changed for ten years.
-https://prometheus.io/docs/instrumenting/exposition_formats/
+If vLLM has the same metric, it has vLLM's name here.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import accumulate
 
 from engine.request import Utilization
 from jobs.errors import InvalidInput
+from jobs.prometheus_text import CONTENT_TYPE, head, sample
+from jobs.prometheus_text import histogram as histogram_lines
 from worker.queue.refusals import Refusals
 from worker.shards.inference_engine import InferenceEngine
 from worker.telemetry.request_meter import Histogram, RequestMeter
 from worker.upkeep.store_link import StoreLink
-
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @dataclass
@@ -65,10 +62,10 @@ class WorkerMetrics:
             yield from self._one(
                 "vllm:prompt_tokens_total", "counter", "Prompt tokens of finished requests.", meter.prompt_tokens
             )
-            yield from _head("vllm:request_success_total", "counter", "Finished requests.")
+            yield from head("vllm:request_success_total", "counter", "Finished requests.")
             for reason in ("stop", "length"):
-                labels = self._labels(finished_reason=reason)
-                yield f"vllm:request_success_total{labels} {meter.finished[reason]}"
+                labels = {**self._labels, "finished_reason": reason}
+                yield sample("vllm:request_success_total", labels, meter.finished[reason])
             yield from self._histogram("vllm:time_to_first_token_seconds", "From arrival.", meter.ttft)
             yield from self._histogram(
                 "vllm:request_time_per_output_token_seconds", "Mean of a request after its first token.", meter.tpot
@@ -85,28 +82,16 @@ class WorkerMetrics:
         )
 
     def _one(self, name: str, kind: str, what: str, value: float) -> Iterator[str]:
-        yield from _head(name, kind, what)
-        yield f"{name}{self._labels()} {value}"
+        yield from head(name, kind, what)
+        yield sample(name, self._labels, value)
 
     def _histogram(self, name: str, what: str, histogram: Histogram) -> Iterator[str]:
-        yield from _head(name, "histogram", what)
-        borders = [*map(str, histogram.borders), "+Inf"]
-        for border, count in zip(borders, accumulate(histogram.counts), strict=True):
-            yield f"{name}_bucket{self._labels(le=border)} {count}"
-        yield f"{name}_sum{self._labels()} {histogram.sum}"
-        yield f"{name}_count{self._labels()} {sum(histogram.counts)}"
+        yield from head(name, "histogram", what)
+        yield from histogram_lines(name, self._labels, histogram.borders, histogram.counts, histogram.sum)
 
-    def _labels(self, **more: str) -> str:
-        labels: Mapping[str, str] = {"model_name": self.model, **more}
-        return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
-
-
-def _head(name: str, kind: str, what: str) -> tuple[str, str]:
-    return f"# HELP {name} {what}", f"# TYPE {name} {kind}"
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    @property
+    def _labels(self) -> dict[str, str]:
+        return {"model_name": self.model}
 
 
 class _Server(ThreadingHTTPServer):
