@@ -7,11 +7,14 @@ from collections.abc import Sequence as Items
 import pytest
 
 from engine.engine import Engine
-from engine.request import GroupStats, Request
+from engine.request import GroupStats, Request, Ticket
+from engine.scheduling.decode_rows import DecodeRows
 from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.policy import SchedulingPolicy
 from engine.scheduling.scheduler import Scheduler
 from engine.scheduling.sequence import Sequence
+from engine.speculation.drafting import Drafting
+from engine.stopping.stop_checker import StopChecker
 from jobs.records.sampling import SamplingParams
 from testing.fake_runner import EOS, ByteTokenizer, CacheRunner, TableRunner
 from tests.engine.sequences import sequence
@@ -114,21 +117,29 @@ def test_guesses_change_no_completion_and_save_steps(params: dict[str, object]) 
         assert guessed.num_steps < 0.7 * plain.num_steps
 
 
+def repeating(allocator: PageAllocator, max_tokens: int = 12) -> Sequence:
+    """A sequence whose next tokens are easy to guess, and that has a place for one more on its two pages."""
+    params = SamplingParams(max_tokens=max_tokens)
+    made = Sequence(
+        Ticket(Request((1, 2, 3, 1, 2, 3, 1), params)), StopChecker(params, (), max_tokens), (0, False, 0, 0)
+    )
+    assert allocator.reserve(made.page_table, 8)
+    made.num_computed = 6
+    return made
+
+
 def test_no_guess_reaches_beyond_the_last_token() -> None:
-    guessed = copying(PROMPT, COPIED, row_cost=0.0, max_tokens=20)
-    assert guessed.stats.decode_tokens < 20 + guessed.stats.drafted_tokens
-    assert guessed.said[2] == "length" and len(guessed.said[0]) == 20
+    allocator = PageAllocator(num_pages=50, page_size=PAGE)
+    rows = DecodeRows(allocator, Drafting(0.0))
+    counts = [rows.batch([repeating(allocator, max_tokens)], 10).num_tokens for max_tokens in (1, 2, 9)]
+    assert counts == [(1,), (2,), (3,)]
 
 
-def test_a_guess_takes_no_page_that_another_sequence_needs_next() -> None:
-    scheduler, runner = make(num_pages=9, row_cost=0.0), CacheRunner(PAGE, num_ids=2)
-    pair = [sequence(4, 12), sequence(4, 12)]  # eight pages: enough for both
-    for each in pair:
-        scheduler.add(each)
-    drain(scheduler, runner)
-    prefilled = [each for batch in runner.batches if batch.phase == "prefill" for each in batch.sequences]
-    assert prefilled == pair, "nobody was pre-empted"
-    assert any(batch.num_decode_rows > len(batch.sequences) for batch in runner.batches if batch.phase == "decode")
+@pytest.mark.parametrize(("num_free", "counts"), [(1, (1, 1)), (2, (1, 1)), (3, (3, 1)), (4, (3, 3))])
+def test_a_guess_takes_no_page_that_another_sequence_needs_next(num_free: int, counts: tuple[int, int]) -> None:
+    allocator = PageAllocator(num_pages=5 + num_free, page_size=PAGE)
+    pair = [repeating(allocator), repeating(allocator)]
+    assert DecodeRows(allocator, Drafting(0.0)).batch(pair, 10).num_tokens == counts
 
 
 def test_a_sequence_that_a_guess_served_can_be_continued_by_one_that_shares_its_prompt() -> None:
