@@ -152,6 +152,9 @@ def _described(report: dict[str, Any]) -> list[str]:
     lines.append(
         f"prompt tokens: {counts['total']:,} in all, median {counts['median']:,}, longest {counts['longest']:,}"
     )
+    if counts["shared"]:
+        share = counts["shared"] / counts["total"]
+        lines.append(f"common beginnings: {counts['shared']:,} of these tokens ({share:.0%}) are computed only once")
     if counts["too_long"]:
         lines.append(f"prompts that do not fit in the context: {counts['too_long']:,}")
     if counts["failed"]:

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from statistics import median_low
 
+from cli.offline.shared_tokens import SharedTokens
 from jobs.records.prompt import Prompt
 from model.text.tokenizer import Tokenizer
 
@@ -22,6 +23,7 @@ class TokenCounts:
     total: int
     median: int
     longest: int
+    shared: int  # tokens that prefix caching computes once, because an earlier prompt begins with them as well
     too_long: int  # number of prompts that leave no token of the context for a completion
     failed: int  # number of prompts that cannot be encoded
 
@@ -42,7 +44,7 @@ class PromptTokens:
     def count(self, prompts: Iterable[Prompt], max_model_len: int) -> TokenCounts:
         """Return the lengths of all prompts. Invalid lines do not count."""
         lengths = array("L")
-        failed = 0
+        failed, shared = 0, SharedTokens()
         rest = (part for prompt in prompts if prompt.invalid is None for part in prompt.parts())
         while some := list(islice(rest, _PROMPTS_AT_A_TIME)):
             for encoded in self._encoded(some):
@@ -50,9 +52,11 @@ class PromptTokens:
                     failed += 1
                 else:
                     lengths.append(len(encoded))
+                    shared.add(encoded)
         longest = max(lengths, default=0)
         middle = median_low(lengths) if lengths else 0
-        return TokenCounts(sum(lengths), middle, longest, sum(each >= max_model_len for each in lengths), failed)
+        too_long = sum(each >= max_model_len for each in lengths)
+        return TokenCounts(sum(lengths), middle, longest, shared.count, too_long, failed)
 
     def shown(self, prompt: Prompt) -> str:
         """Return the text that the model sees, with special tokens, or why the prompt cannot be encoded.

@@ -83,6 +83,17 @@ def test_people_read_prompts_with_their_special_tokens(bare_cli: Cli, prompts: P
     assert "--- b ---\n<|im_start|>user\nGrüße <|im_end|>, 世界<|im_end|>\n<|im_start|>assistant\n" in done.stdout
 
 
+def test_common_beginnings_are_counted(bare_cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "alike.jsonl"
+    path.write_text("".join(json.dumps({"prompt": f"What is {number} + 3?"}) + "\n" for number in (20, 30, 40)))
+    words = ("check", path, "--system", "Answer in one word, and say nothing else. " * 4)
+    counts = json.loads(bare_cli(*words, "--template", "{{ prompt }}", "--json").stdout)["prompt_tokens"]
+    assert 0.4 < counts["shared"] / counts["total"] < 0.67
+    share = f"{counts['shared'] / counts['total']:.0%}"
+    said = f"common beginnings: {counts['shared']:,} of these tokens ({share}) are computed only once\n"
+    assert said in bare_cli(*words, "--template", "{{ prompt }}").stdout
+
+
 def test_a_prompt_longer_than_the_context_is_counted(bare_cli: Cli, tmp_path: Path) -> None:
     path = tmp_path / "long.jsonl"
     path.write_text(json.dumps({"prompt": "a b " * 100_000}) + "\n")
