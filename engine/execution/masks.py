@@ -7,6 +7,8 @@ from collections.abc import Sequence as Items
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from engine.scheduling.batch import Batch
@@ -15,7 +17,8 @@ from model.sampling.device_copy import on_device, send
 from model.sampling.token_masks import TokenMasks
 
 _MAX_THREADS = 8
-_BITS = torch.tensor([1 << bit for bit in range(31)] + [-(1 << 31)], dtype=torch.int32)  # the word with only bit i set
+
+Words = npt.NDArray[np.uint32]
 
 
 @dataclass(frozen=True)
@@ -23,14 +26,16 @@ class PendingMasks:
     """Masks that threads are computing."""
 
     rows: Items[int]  # rows that the masks belong to, ascending
-    bits: torch.Tensor  # [len(rows), words] int32 on the CPU; complete when `parts` are done
+    bits: Words  # [len(rows), words]; complete when `parts` are done
     parts: Items[Future[None]]
 
     def take(self, device: torch.device) -> TokenMasks:
         """Wait until the masks are complete, and return them on the device."""
         for part in self.parts:
             part.result()
-        return TokenMasks(on_device(self.rows, torch.int64, device), send(self.bits, device))
+        return TokenMasks(
+            on_device(self.rows, torch.int64, device), send(torch.from_numpy(self.bits.view(np.int32)), device)
+        )
 
 
 class MaskThreads:
@@ -53,7 +58,7 @@ class MaskThreads:
         if not constrained:
             return None
         words = constrained[0][1].matcher.mask_words
-        bits = torch.zeros(len(constrained), words, dtype=torch.int32)
+        bits = np.zeros((len(constrained), words), dtype=np.uint32)
         work = [(constraint, row_bits) for (_, constraint), row_bits in zip(constrained, bits, strict=True)]
         parts = [work[first :: self._num_threads] for first in range(min(self._num_threads, len(work)))]
         return PendingMasks(
@@ -61,15 +66,15 @@ class MaskThreads:
         )
 
 
-def _write(work: Items[tuple[OutputConstraint, torch.Tensor]]) -> None:
+def _write(work: Items[tuple[OutputConstraint, Words]]) -> None:
     for constraint, bits in work:
         barred = constraint.barred_ids
         if barred is None:
-            constraint.matcher.write_mask(bits.data_ptr())
+            constraint.matcher.write_mask(bits.ctypes.data)
             for token_id in constraint.further_ids:
-                bits[token_id // 32] |= _BITS[token_id % 32]
+                bits[token_id // 32] |= np.uint32(1 << token_id % 32)
         else:
-            bits.fill_(-1)
+            bits.fill(0xFFFFFFFF)
             for token_id in barred:
                 if token_id // 32 < len(bits):
-                    bits[token_id // 32] &= ~_BITS[token_id % 32]
+                    bits[token_id // 32] &= ~np.uint32(1 << token_id % 32)
