@@ -254,10 +254,19 @@ def test_a_pattern_of_the_hub_stands_for_its_files() -> None:
     files = dict.fromkeys(("data/b.jsonl", "data/a.jsonl", "data/deep/c.jsonl", "a.jsonl", "data/d.csv"), b"")
     with HubServer("datasets/org/name", {"main": files}) as hub, pytest.MonkeyPatch.context() as patch:
         patch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
-        for pattern, names in (("data/*.jsonl", ["data/a.jsonl", "data/b.jsonl"]), ("**/c.*", ["data/deep/c.jsonl"])):
+        for pattern, names in (
+            ("data/*.jsonl", ["data/a.jsonl", "data/b.jsonl"]),
+            ("**/[ac].*", ["a.jsonl", "data/a.jsonl", "data/deep/c.jsonl"]),
+            ("data/deep/**", ["data/deep/c.jsonl"]),
+            ("d*", []),
+        ):
             assert HubPath.of(f"hf://datasets/org/name/{pattern}").matching() == [
                 f"hf://datasets/org/name/{name}" for name in names
             ]
+        with pytest.raises(
+            InvalidInput, match=r"cannot be listed: it does not exist\. Check the name\. If it is private"
+        ):
+            HubPath.of("hf://datasets/org/other/*").matching()
 
 
 def test_only_so_many_bytes_of_all_files_are_kept() -> None:

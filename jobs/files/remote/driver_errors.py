@@ -77,11 +77,11 @@ def driver_error(error: Exception, name: str, what: str, login_hint: str) -> Inv
         return InvalidInput(
             f"{name} cannot {what}: its server cannot be reached.", "Check the network, the proxy and the endpoint."
         )
+    reason = harmless(_QUERY.sub("?…", str(error).strip().partition("\n")[0])[:_MAX_REASON_CHARS]).rstrip(".")
+    if kinds & _REFUSED:  # one of them is a kind of missing, too
+        return InvalidInput(f"{name} cannot {what}: the server refuses: {reason}.", login_hint)
     if kinds & _MISSING:
         return NoSuchObject(f"{name} cannot {what}: it does not exist.", "Check the URL.")
-    reason = harmless(_QUERY.sub("?…", str(error).strip().partition("\n")[0])[:_MAX_REASON_CHARS]).rstrip(".")
-    if kinds & _REFUSED:
-        return InvalidInput(f"{name} cannot {what}: the server refuses: {reason}.", login_hint)
     return InvalidInput(
         f"{name} cannot {what}: {reason or type(error).__name__}.", "Check the URL and the credentials."
     )

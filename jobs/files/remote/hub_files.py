@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
@@ -17,7 +17,7 @@ from jobs.files.remote.http_file import HttpFile
 from jobs.files.remote.urls import http_url, shown_url
 
 _URL = re.compile(r"hf://(datasets/|spaces/)?([\w.-]+/[\w.-]+?)(?:@([^/]+))?/(.+)", re.IGNORECASE)
-_LOGIN_HINT = "If it is private or gated, set HF_TOKEN, or log in with `hf auth login`."
+_LOGIN_HINT = "Check the name. If it is private or gated, set HF_TOKEN, or log in with `hf auth login`."
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,17 @@ class HubPath:
         except ImportError:
             raise missing_driver("A pattern of hf://", "huggingface_hub", "hf") from None
         start = f"hf://{self.kind}{self.repository}{'' if self.revision is None else f'@{self.revision}'}/"
-        match = re.compile(_regex(self.path)).fullmatch
+        pattern = self.path.split("/")
         kind = {"datasets/": "dataset", "spaces/": "space"}.get(self.kind, "model")
         revision = None if self.revision is None else self.revision.replace("%2F", "/")
         try:
             tree = HfApi().list_repo_tree(self.repository, recursive=True, revision=revision, repo_type=kind)
-            paths = [entry.path for entry in tree if isinstance(entry, RepoFile) and match(entry.path)]
+            paths = [entry.path for entry in tree if isinstance(entry, RepoFile)]
         except Exception as error:  # noqa: BLE001 - the package raises errors of several others
-            raise driver_error(error, f"{start}{self.path}", "be listed", _LOGIN_HINT) from None
-        return [start + path for path in sorted(paths)]
+            failure = driver_error(error, f"{start}{self.path}", "be listed", _LOGIN_HINT)
+            # The hub also says that it does not know a repository if a stranger may not know of it.
+            raise InvalidInput(failure.message, _LOGIN_HINT) from None
+        return [start + path for path in sorted(paths) if _matches(path.split("/"), pattern)]
 
 
 def hub_token(environ: Mapping[str, str]) -> str | None:
@@ -83,14 +85,11 @@ def hub_token(environ: Mapping[str, str]) -> str | None:
         return None
 
 
-def _regex(pattern: str) -> str:
-    """Return a pattern of paths as a regular expression. `*` stays within a folder; `**` is any number of folders."""
-    parts = pattern.split("/")
-    regex = ""
-    for index, part in enumerate(parts):
-        if part == "**" and index < len(parts) - 1:
-            regex += "(?:[^/]+/)*"
-            continue
-        inner = fnmatch.translate(part).removeprefix("(?s:").removesuffix(r")\Z").replace(".*", "[^/]*")
-        regex += inner + ("/" if index < len(parts) - 1 else "")
-    return regex
+def _matches(path: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Return whether a path's parts match those of a pattern. `**` stands for any number of folders."""
+    if not path or not pattern:
+        return not path and not pattern
+    if pattern[0] == "**":
+        rest = pattern[1:] or ["*"]
+        return any(_matches(path[first:], rest) for first in range(len(path)))
+    return fnmatchcase(path[0], pattern[0]) and _matches(path[1:], pattern[1:])
