@@ -1,4 +1,4 @@
-"""An object store on this machine, in a process of its own, that checks credentials as S3 does."""
+"""A web server, and an object store in a process of its own that checks credentials as S3 does."""
 
 from __future__ import annotations
 
@@ -15,10 +15,27 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import bare_cli, cli, environment, forking, server, start, store, valkey
+from tests.remote.reading import LINES
+from tests.remote.web_server import WebServer
 
 __all__ = ["bare_cli", "cli", "environment", "forking", "server", "start", "store", "valkey"]  # fixtures
 
 _UNCHECKED_CALLS = 3  # those that make the user
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy of this machine's environment does not count."""
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def web() -> Iterator[WebServer]:
+    """A server with one file."""
+    with WebServer({"/a.jsonl": LINES}) as server:
+        yield server
 
 
 @dataclass(frozen=True)

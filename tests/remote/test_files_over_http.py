@@ -1,4 +1,4 @@
-"""Files at URLs of http, https and hf: what is fetched, and what a person reads when that fails."""
+"""Files at URLs of http and https: what is fetched, and what a person reads when that fails."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import gzip
 import io
 import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,45 +14,18 @@ import pytest
 from jobs.errors import InvalidInput
 from jobs.files.prompt_file import PromptFile
 from jobs.files.remote.http_file import FileVersion, HttpFile
-from jobs.files.remote.hub_files import HubPath, hub_token
 from jobs.files.remote.kept_blocks import BLOCK_BYTES, KeptBlocks, KeptSpace, RemoteStream
 from jobs.files.remote.urls import http_url, shown_url
 from testing.certificates import make_certificates
-from tests.model.checkpoint.hub_server import HubServer
+from tests.remote.reading import LINES, refusal, texts
 from tests.remote.web_server import WebServer
 
-LINES = b'{"id": "a", "prompt": "Hello"}\n{"id": "b", "prompt": "Good night"}\n'
 LONG = b'{"prompt": "%s"}\n' % (b"x" * 1000) * (2 * BLOCK_BYTES // 1000)
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The proxy of this machine's environment does not count."""
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-
-
-@pytest.fixture
-def web() -> Iterator[WebServer]:
-    with WebServer({"/a.jsonl": LINES}) as server:
-        yield server
-
-
-def texts(*urls: str) -> list[str | None]:
-    with PromptFile.open(urls, io.BytesIO()) as file:
-        return [prompt.text for prompt in file.check().prompts()]
 
 
 def at(web: WebServer, path: str = "/a.jsonl", **options: Any) -> HttpFile:
     """A file of the server. A repeated request waits for nothing."""
     return HttpFile(web.url + path, "the file", pauses=(0, 0), **options)
-
-
-def refusal(url: str) -> str:
-    with pytest.raises(InvalidInput) as error:
-        texts(url)
-    return str(error.value)
 
 
 def test_a_url_is_read_like_a_file(web: WebServer) -> None:
@@ -212,61 +184,6 @@ def test_a_secret_header_follows_a_redirect_only_to_its_own_host(web: WebServer)
         assert at(web, "/here", secret_headers=headers).first_answer().block == LINES
         assert "authorization" not in other.requests[0][1]
     assert [asked["authorization"] for _, asked in web.requests] == ["Bearer sEcReT"] * 3
-
-
-@pytest.mark.parametrize(
-    ("url", "path"),
-    [
-        ("hf://datasets/org/name/data/a.jsonl", "/datasets/org/name/resolve/main/data/a.jsonl"),
-        ("hf://datasets/org/name@v1.0/a.jsonl", "/datasets/org/name/resolve/v1.0/a.jsonl"),
-        ("hf://datasets/org/name@refs%2Fpr%2F1/a b.jsonl", "/datasets/org/name/resolve/refs%2Fpr%2F1/a%20b.jsonl"),
-        ("hf://org/model/a.jsonl", "/org/model/resolve/main/a.jsonl"),
-    ],
-)
-def test_a_file_of_the_hub_is_a_file_over_http(
-    web: WebServer, monkeypatch: pytest.MonkeyPatch, url: str, path: str
-) -> None:
-    web.files[path] = LINES
-    monkeypatch.setenv("HF_ENDPOINT", web.url)
-    monkeypatch.setenv("HF_TOKEN", "hf_sEcReT")
-    assert texts(url) == ["Hello", "Good night"]
-    assert web.requests[0][1]["authorization"] == "Bearer hf_sEcReT"
-
-
-def test_a_hub_that_refuses_names_the_url_and_the_login(web: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_ENDPOINT", web.url)
-    monkeypatch.setenv("HF_TOKEN", "hf_sEcReT")
-    web.statuses["/datasets/org/name/resolve/main/a.jsonl"] = 401
-    said = refusal("hf://datasets/org/name/a.jsonl")
-    assert said.startswith("hf://datasets/org/name/a.jsonl cannot be read: the server says 401")
-    assert ("set HF_TOKEN" in said, "sEcReT" in said) == (True, False)
-    assert "Write hf://datasets/ORG/NAME/PATH" in refusal("hf://datasets/name")
-
-
-def test_the_token_that_a_login_has_left_is_used(tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("from a file\n")
-    assert hub_token({"HF_HOME": str(tmp_path)}) == "from a file"
-    assert hub_token({"HF_HOME": str(tmp_path), "HF_TOKEN": "from the environment"}) == "from the environment"
-    assert hub_token({"HF_HOME": str(tmp_path / "nobody")}) is None
-
-
-def test_a_pattern_of_the_hub_stands_for_its_files() -> None:
-    files = dict.fromkeys(("data/b.jsonl", "data/a.jsonl", "data/deep/c.jsonl", "a.jsonl", "data/d.csv"), b"")
-    with HubServer("datasets/org/name", {"main": files}) as hub, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
-        for pattern, names in (
-            ("data/*.jsonl", ["data/a.jsonl", "data/b.jsonl"]),
-            ("**/[ac].*", ["a.jsonl", "data/a.jsonl", "data/deep/c.jsonl"]),
-            ("data/deep/**", ["data/deep/c.jsonl"]),
-            ("d*", []),
-        ):
-            assert HubPath.of(f"hf://datasets/org/name/{pattern}").matching() == [
-                f"hf://datasets/org/name/{name}" for name in names
-            ]
-        with pytest.raises(
-            InvalidInput, match=r"cannot be listed: it does not exist\. Check the name\. If it is private"
-        ):
-            HubPath.of("hf://datasets/org/other/*").matching()
 
 
 def test_only_so_many_bytes_of_all_files_are_kept() -> None:

@@ -14,19 +14,7 @@ from jobs.files.remote.kept_blocks import BLOCK_BYTES
 from jobs.files.remote.object_store import StoredObject
 from jobs.files.writing.destination import Destination, destination_of
 from tests.remote.conftest import S3
-
-LINES = b'{"id": "a", "prompt": "Hello"}\n{"id": "b", "prompt": "Good night"}\n'
-
-
-def texts(*urls: str) -> list[str | None]:
-    with PromptFile.open(urls, io.BytesIO()) as file:
-        return [prompt.text for prompt in file.check().prompts()]
-
-
-def refusal(*urls: str) -> str:
-    with pytest.raises(InvalidInput) as error:
-        texts(*urls)
-    return str(error.value)
+from tests.remote.reading import LINES, refusal, texts
 
 
 def written(place: Destination, content: bytes) -> None:

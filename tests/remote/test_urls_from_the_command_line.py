@@ -17,8 +17,7 @@ from jobs.stores.protocol import JobStore
 from tests.cli.acting_worker import run_job
 from tests.cli.conftest import Cli
 from tests.remote.conftest import S3
-
-LINES = b'{"id": "a", "prompt": "Hello"}\n{"id": "b", "prompt": "Good night"}\n'
+from tests.remote.reading import LINES
 
 
 def test_prompts_come_from_objects_and_results_go_to_one(cli: Cli, store: JobStore, s3: S3) -> None:
