@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -12,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from jobs.errors import InvalidInput, OutputNotWritable
+from jobs.errors import InvalidInput, OutputNotWritable, ResultsMissing
 from jobs.files.reading.container import Container
 from jobs.files.results.flat_rows import FlatRows
 from jobs.files.results.kept_columns import KeptColumns
@@ -256,6 +257,17 @@ def test_a_bad_line_without_an_id_has_its_number(tmp_path: Path) -> None:
     path.write_text('{"prompt": "a"}\nno json\n')
     rows = rows_of(EchoJob(path).write(tmp_path / "out.parquet"))
     assert [(row["id"], row["line"], row["error"]) for row in rows] == [("1", None, None), (None, 2, "invalid_line")]
+
+
+def test_lost_results_are_left_out_on_a_stream_and_prevent_a_file(job: EchoJob, tmp_path: Path) -> None:
+    kept = list(job.store.jobs.results(job.job.id))[1:]
+    stream = io.BytesIO()
+    with pytest.raises(ResultsMissing, match="lines 1"):
+        write_results(kept, job.job, stream, style=ResultStyle(Container.CSV))
+    assert [line.partition(b",")[0] for line in stream.getvalue().splitlines()] == [b"id", b"b", b"c"]
+    with pytest.raises(ResultsMissing):
+        write_results(kept, job.job, LocalFile(tmp_path / "out.parquet"))
+    assert not (tmp_path / "out.parquet").exists()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which is Linux's")

@@ -21,6 +21,7 @@ _OPTIONAL = (
     "source",  # reserved only if the row names its file
 )
 _PREFIX = "input_"
+_MAX_NAMES = 10_000  # max names of columns that are remembered
 
 _decode_raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
@@ -42,6 +43,7 @@ class FlatRows:
         self.id_name = "id" if format == "native" else "custom_id"
         self._reserved = {self.id_name, *_ANSWER, *_OPTIONAL} - {"source"}
         self._reserved_with_source = self._reserved | {"source"}
+        self._names: dict[tuple[str, bool], str] = {}  # of the columns so far, because rows repeat their columns
 
     def column_name(self, column: str, with_source: bool) -> str:
         """Return the name that a line's column has in a row. `with_source` tells whether the row names its file.
@@ -49,10 +51,16 @@ class FlatRows:
         It is the column's own name. A column with the name of a field of the result gets the prefix `input_`. So does
         a column whose name is such a prefixed name. Therefore two columns never get one name.
         """
-        bare = column
-        while bare.startswith(_PREFIX):
-            bare = bare.removeprefix(_PREFIX)
-        return _PREFIX + column if bare in (self._reserved_with_source if with_source else self._reserved) else column
+        name = self._names.get((column, with_source))
+        if name is None:
+            bare = column
+            while bare.startswith(_PREFIX):
+                bare = bare.removeprefix(_PREFIX)
+            reserved = self._reserved_with_source if with_source else self._reserved
+            name = _PREFIX + column if bare in reserved else column
+            if len(self._names) < _MAX_NAMES:
+                self._names[column, with_source] = name
+        return name
 
     def row(self, completion: Completion, kept: LineInput = NO_INPUT) -> bytes:
         """Format one result as a line of JSON, including the newline."""

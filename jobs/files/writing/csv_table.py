@@ -29,17 +29,23 @@ def write_csv(rows: Iterable[bytes], names: Sequence[str], delimiter: str, outpu
     """
     special = re.compile(f'[{re.escape(delimiter)}"\r\n]').search
 
-    def line(cells: Iterable[str]) -> bytes:
-        quoted = ('"' + cell.replace('"', '""') + '"' if special(cell) else cell for cell in cells)
-        return (delimiter.join(quoted) + "\n").encode()
+    def quoted(cell: str) -> str:
+        return '"' + cell.replace('"', '""') + '"' if special(cell) else cell
 
-    output.write(line(names))
+    output.write(_line(map(quoted, names), delimiter))
     for row in rows:
         values = _decode(row)
-        output.write(line(_cell(bytes(values.get(name, _NOTHING))) for name in names))
+        cells = []
+        for name in names:
+            value = bytes(values.get(name, _NOTHING))
+            if value.startswith(b'"'):
+                cells.append(quoted(_decode_text(value)))
+            elif value.startswith((b"[", b"{")):
+                cells.append(quoted(value.decode()))
+            else:
+                cells.append("" if value == b"null" else value.decode())
+        output.write(_line(cells, delimiter))
 
 
-def _cell(value: bytes) -> str:
-    if value.startswith(b'"'):
-        return _decode_text(value)
-    return "" if value == b"null" else value.decode()
+def _line(cells: Iterable[str], delimiter: str) -> bytes:
+    return (delimiter.join(cells) + "\n").encode()
