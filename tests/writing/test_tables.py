@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from jobs.errors import InvalidInput, OutputNotWritable, ResultsMissing
-from jobs.files.reading.container import Container
+from jobs.errors import InvalidInput
 from jobs.files.results.flat_rows import FlatRows
 from jobs.files.results.kept_columns import KeptColumns
 from jobs.files.results.results_file import ResultStyle, write_results
 from jobs.files.writing.destination import LocalFile
-from jobs.files.writing.file_format import FileFormat, file_format
 from jobs.files.writing.row_spool import MAX_COLUMNS
 from jobs.records.completion import Choice, Completion, Usage
 from jobs.records.sampling import FinishReason
@@ -44,44 +38,6 @@ def source(tmp_path: Path, rows: list[dict[str, Any]], name: str = "source.jsonl
 @pytest.fixture
 def job(tmp_path: Path) -> EchoJob:
     return EchoJob(source(tmp_path, ROWS), template="{{ text }}", failing=["b"])
-
-
-@pytest.mark.parametrize(
-    ("name", "container", "compression"),
-    [
-        ("r.jsonl", Container.JSONL, None),
-        ("r.csv", Container.CSV, None),
-        ("a.b/R.CSV.GZ", Container.CSV, ".gz"),
-        ("r.tsv.zst", Container.TSV, ".zst"),
-        ("r.parquet", Container.PARQUET, None),
-        ("r.feather", Container.ARROW, None),
-        ("r.arrow", Container.ARROW, None),
-        ("r.jsonl.xz", Container.JSONL, ".xz"),
-        ("results", Container.JSONL, None),
-        ("r.txt", Container.JSONL, None),
-        ("csv", Container.JSONL, None),
-    ],
-)
-def test_the_ending_decides_the_format(name: str, container: Container, compression: str | None) -> None:
-    assert file_format(name) == FileFormat(container, compression)
-
-
-def test_the_user_may_name_the_format() -> None:
-    assert file_format("standard output", Container.CSV) == FileFormat(Container.CSV)
-    assert file_format("r.jsonl.gz", Container.TSV) == FileFormat(Container.TSV, ".gz")
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("r.xlsx", "Excel files are not supported"),
-        ("r.parquet.gz", "parquet files are compressed inside"),
-        ("r.zip", "zip files are not supported"),
-    ],
-)
-def test_a_format_that_cannot_be_written_is_refused(name: str, said: str) -> None:
-    with pytest.raises(InvalidInput, match=said):
-        file_format(name)
 
 
 @pytest.mark.parametrize("ending", [*TEXT_FORMS, "parquet", "arrow"])
@@ -257,52 +213,3 @@ def test_a_bad_line_without_an_id_has_its_number(tmp_path: Path) -> None:
     path.write_text('{"prompt": "a"}\nno json\n')
     rows = rows_of(EchoJob(path).write(tmp_path / "out.parquet"))
     assert [(row["id"], row["line"], row["error"]) for row in rows] == [("1", None, None), (None, 2, "invalid_line")]
-
-
-def test_lost_results_are_left_out_on_a_stream_and_prevent_a_file(job: EchoJob, tmp_path: Path) -> None:
-    kept = list(job.store.jobs.results(job.job.id))[1:]
-    stream = io.BytesIO()
-    with pytest.raises(ResultsMissing, match="lines 1"):
-        write_results(kept, job.job, stream, style=ResultStyle(Container.CSV))
-    assert [line.partition(b",")[0] for line in stream.getvalue().splitlines()] == [b"id", b"b", b"c"]
-    with pytest.raises(ResultsMissing):
-        write_results(kept, job.job, LocalFile(tmp_path / "out.parquet"))
-    assert not (tmp_path / "out.parquet").exists()
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which is Linux's")
-@pytest.mark.parametrize("container", [Container.CSV, Container.PARQUET, Container.ARROW])
-def test_a_full_disk_is_one_clear_error(job: EchoJob, container: Container) -> None:
-    with pytest.raises(OutputNotWritable, match="/dev/full cannot be written: its disk is full"):
-        job.write(Path("/dev/full"), container=container)
-
-
-KILLED = """
-import os, sys
-from pathlib import Path
-from jobs.files.writing.destination import LocalFile
-from jobs.files.writing.file_format import file_format
-from jobs.files.writing.rows import Layout, rows_to
-path = Path(sys.argv[1])
-with LocalFile(path).open() as output, rows_to(output, file_format(path.name), Layout()) as rows:
-    for number in range(3000):
-        rows.write(b'{"id": "%d"}\\n' % number)
-    rows.finish()
-    os.kill(os.getpid(), 9)
-"""
-
-
-@pytest.mark.parametrize("name", ["out.parquet", "out.csv.gz"])
-def test_a_killed_writer_leaves_nothing_after_the_next_run(job: EchoJob, tmp_path: Path, name: str) -> None:
-    folder = tmp_path / "out"
-    folder.mkdir()
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(folder / name)], env=os.environ | {"TMPDIR": str(temporary)}, check=False
-    )
-    assert done.returncode == -9
-    assert not (folder / name).exists()
-    assert len(rows_of(job.write(folder / name))) == 3
-    assert [path.name for path in folder.iterdir()] == [name]
-    assert list(temporary.iterdir()) == []
