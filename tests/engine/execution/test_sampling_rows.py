@@ -32,3 +32,12 @@ def test_penalties_tell_the_prompt_from_what_was_generated() -> None:
 def test_a_stop_token_behind_the_vocabulary_needs_no_ban() -> None:
     row = sampling_row(sequence(SamplingParams(max_tokens=9, min_tokens=8), eos=(99, 100)), 100)
     assert row.banned_ids == (99,)
+
+
+def test_after_guessed_tokens_a_token_is_chosen_as_if_they_had_been_chosen() -> None:
+    guessing = sequence(SamplingParams(max_tokens=9, seed=7, min_tokens=4, repetition_penalty=1.5), eos=(99,))
+    guessing.draft = (6, 7, 8)
+    rows = [sampling_row(guessing, 100, num_drafted) for num_drafted in range(4)]
+    assert [row.position for row in rows] == [5, 6, 7, 8]
+    assert [list(row.output_ids) for row in rows] == [[4, 5], [4, 5, 6], [4, 5, 6, 7], [4, 5, 6, 7, 8]]
+    assert [row.banned_ids for row in rows] == [(99,), (99,), (), ()]
