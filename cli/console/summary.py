@@ -48,6 +48,8 @@ def _fact_rows(stats: JobStats, waits: bool) -> list[tuple[str, str]]:
         ("Engine", f"{figures.seconds(stats.prefill_seconds)} prefill, {figures.seconds(stats.decode_seconds)} decode"),
         ("Batch", _batch(stats)),
     ]
+    if stats.draft_acceptance is not None:
+        rows.append(("Guesses", f"{figures.percent(stats.draft_acceptance)} of the guessed tokens were right"))
     if (advice := _cache_advice(stats)) is not None:
         rows.append(("Cache", advice))
     if stats.finish_reasons:

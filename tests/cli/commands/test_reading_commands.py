@@ -50,6 +50,8 @@ def test_status_says_that_the_cache_was_too_small_for_the_batch(cli: Cli, store:
             cache_short_waiting_sum=1180,
             kv_cache_bytes_wanted=5 * 2**29,
             cached_tokens=1_234,
+            drafted_tokens=200,
+            accepted_tokens=50,
         ),
     )
     shown = " ".join(cli("status", job_id).stdout.split())
@@ -58,6 +60,7 @@ def test_status_says_that_the_cache_was_too_small_for_the_batch(cli: Cli, store:
         "worker. It was short in 50% of the steps."
     ) in shown
     assert "in (1,234 from the prefix cache), " in shown
+    assert "Guesses 25% of the guessed tokens were right" in shown
 
 
 def test_status_shows_the_figures_to_people(cli: Cli, store: JobStore, prompts: Path) -> None:
