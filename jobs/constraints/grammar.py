@@ -31,6 +31,11 @@ def grammar_of(constraint: Constraint) -> str:
     return _encode({"grammars": [_part(constraint)]}).decode()
 
 
+def json_in_lark(schema: str, strict: bool) -> str:
+    """Return a JSON schema as `%json` takes it in a grammar of Lark. Raises `ValueError` as `grammar_of` does."""
+    return _encode(_schema(Constraint("json", schema, strict))).decode()
+
+
 def _part(constraint: Constraint) -> dict[str, Any]:
     if constraint.kind == "json":
         return {"json_schema": _schema(constraint)}

@@ -38,6 +38,7 @@ class Prompt(msgspec.Struct, frozen=True, omit_defaults=True):
     more_prompts: tuple[str | tuple[int, ...], ...] = ()  # further raw prompts of the same line, texts or token ids
     n: int = 1  # completions per prompt
     tools: tuple[dict[str, Any], ...] | None = None  # functions that the model may call, as the chat template gets them
+    forces_calls: bool = False  # True: `constraint` allows only calls of `tools`
     tool_choice: Literal["auto", "none"] = "auto"  # none: tools are in the prompt, but calls stay in the text
     truncate_prompt_tokens: int | None = None  # max tokens of a prompt, which is cut; -1 for what fits
     truncation_side: Literal["left", "right"] = "left"  # side of a prompt that is cut off

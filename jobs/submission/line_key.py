@@ -49,7 +49,7 @@ class LineKeys:
                 (prompt.text, prompt.token_ids, prompt.more_prompts, prompt.messages, prompt.chat_template_kwargs),
                 settings,
                 (prompt.truncate_prompt_tokens, prompt.truncation_side),
-                (prompt.tools, prompt.tool_choice),
+                (prompt.tools, prompt.tool_choice, prompt.forces_calls),
                 (prompt.n, prompt.return_token_ids, prompt.include_reasoning, prompt.constraint),
                 self._seed if is_sampled else None,
             )

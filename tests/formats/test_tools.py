@@ -26,7 +26,12 @@ Why = Callable[..., str]
 CARD = ModelCard("demo", 1000, 2048, True, tools="hermes")
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}}
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": PARAMETERS}}
+TIME = {"type": "function", "function": {"name": "time"}}
 FLAT = {"type": "function", "name": "weather", "parameters": PARAMETERS}
+UNUSABLE = {
+    "type": "function",
+    "function": {"name": "f", "parameters": {"type": "integer", "minimum": 5, "maximum": 1}},
+}
 CALL = ToolCall("weather", '{"city": "Bonn"}')
 
 
@@ -69,11 +74,14 @@ def test_no_tools_are_no_tools(decode: Decode) -> None:
         ({"tools": [{"type": "function", "function": {"name": "f", "parameters": "{}"}}]}, "it must be a JSON schema"),
         ({"tools": [WEATHER, WEATHER]}, '`tools` has 2 functions with the name "weather"; names must be unique'),
         ({"tools": [WEATHER] * 129}, "`tools` has 129 functions; at most 128 are allowed"),
-        ({"tools": [WEATHER], "tool_choice": "required"}, '`tool_choice` is "required"; it is not supported'),
+        ({"tools": [WEATHER], "tool_choice": "always"}, '`tool_choice` is "always"; it must be "auto", "none"'),
+        ({"tools": [WEATHER], "parallel_tool_calls": "no"}, '`parallel_tool_calls` is "no"; it must be true or false'),
         (
-            {"tools": [WEATHER], "tool_choice": {"type": "function", "function": {"name": "weather"}}},
-            "`tool_choice` names a function; it is not supported",
+            {"tools": [WEATHER], "tool_choice": "required", "response_format": {"type": "json_object"}},
+            "`tool_choice` forces a call, so the line cannot have a schema",
         ),
+        ({"tools": [WEATHER], "tool_choice": "required", "min_tokens": 5}, "`min_tokens` is 5; it cannot be used with"),
+        ({"tools": [UNUSABLE], "tool_choice": "required"}, "a schema of `tools` cannot be used: failed to compile"),
         (
             {"tools": [WEATHER], "tool_choice": {"type": "function", "function": {"name": "time"}}},
             '`tool_choice` names the function "time", which `tools` does not have',
@@ -172,3 +180,36 @@ def test_a_native_result_has_its_calls_in_the_shape_of_a_message(decode: Decode)
     assert "tool_calls" not in result["choices"][1]
     history = [{"role": "user", "content": "Hi"}, {"role": "assistant", "tool_calls": result["tool_calls"]}]
     assert decode({"messages": history}).invalid is None
+
+
+def test_a_forced_call_becomes_a_constraint(decode: Decode, why: Why) -> None:
+    named = {"type": "function", "function": {"name": "weather"}}
+    flat = {"type": "function", "name": "weather"}
+    prompts = [
+        decode(chat(tools=[WEATHER, TIME], tool_choice="required"), card=CARD),
+        decode(chat(tools=[WEATHER, TIME], tool_choice=named), card=CARD),
+        decode(responses(tools=[FLAT], tool_choice=flat), card=CARD),
+        decode(native(tools=[WEATHER, TIME], tool_choice="required", parallel_tool_calls=False), card=CARD),
+    ]
+    assert [prompt.invalid for prompt in prompts] == [None] * 4
+    assert all(prompt.forces_calls and prompt.constraint is not None for prompt in prompts)
+    grammars = [prompt.constraint.text for prompt in prompts if prompt.constraint is not None]
+    assert [("time" in text, "call*" in text or ")*" in text) for text in grammars] == [
+        (True, True),
+        (False, True),
+        (False, True),
+        (True, False),
+    ]
+    card = msgspec.structs.replace(CARD, tools="xml")
+    assert "cannot force calls of demo, which are XML" in why(chat(tools=[WEATHER], tool_choice="required"), card=card)
+
+
+def test_the_choice_among_calls_has_no_effect_unless_a_call_is_forced() -> None:
+    decoder = LineDecoder()
+    said = [chat(parallel_tool_calls=False), chat(tools=[WEATHER], parallel_tool_calls=True)]
+    forced = chat(tools=[WEATHER], tool_choice="required", parallel_tool_calls=True)
+    for number, each in enumerate([*said, forced]):
+        assert (
+            decoder.decode(msgspec.json.encode(each | {"custom_id": str(number)}), number, number + 1).invalid is None
+        )
+    assert decoder.notes.ignored == {"parallel_tool_calls": 2}

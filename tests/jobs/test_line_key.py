@@ -35,6 +35,7 @@ WORK: dict[str, tuple[Any, Any]] = {
     "n": (1, 2),
     "tools": (None, ({"type": "function", "function": {"name": "f"}},)),
     "tool_choice": ("auto", "none"),
+    "forces_calls": (False, True),
     "truncate_prompt_tokens": (None, -1),
     "truncation_side": ("left", "right"),
     "constraint": (Constraint("regex", "a+"), Constraint("regex", "b+")),

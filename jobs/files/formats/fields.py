@@ -9,12 +9,14 @@ from typing import Any, Literal, TypeVar
 
 from msgspec import structs
 
+from jobs.constraints.forced_calls import forced_calls
 from jobs.constraints.requested import take_constraint
 from jobs.files.formats import values
 from jobs.files.formats.features.thinking import TEMPLATE_KEYS, read_template_kwargs
-from jobs.files.formats.features.tools import read_tools
+from jobs.files.formats.features.tools import TOOL_KEYS, read_tools
 from jobs.files.formats.json_line import Json, LineInvalid, shown
 from jobs.files.formats.known_fields import FIELDS, Refused, Setting, WithoutEffect, check_refused
+from jobs.records.constraint import FREE_TEXT
 from jobs.records.prompt import MAX_N, Endpoint, Prompt
 from jobs.records.sampling import MAX_TOKENS_LIMIT, NOTHING_SAID, Range
 
@@ -24,6 +26,8 @@ MAX_NAMES = 1000  # max different models or columns that a report names
 MAX_NAME_CHARS = 200
 TRUNCATION_KEYS = ("truncate_prompt_tokens", "truncation_side")
 _RARE_KEYS = frozenset({"n", "return_token_ids", "include_reasoning", *TRUNCATION_KEYS, *TEMPLATE_KEYS})
+
+_TOOL_KEYS = frozenset(TOOL_KEYS)
 
 _Value = TypeVar("_Value")
 _Default = TypeVar("_Default")
@@ -263,10 +267,17 @@ def with_tools(prompt: Prompt | None, fields: dict[str, Json], faults: Faults, n
         faults: Gets the faults of the tools.
         notes: Gets the keys of tools that have no effect.
     """
-    if "tools" not in fields and "tool_choice" not in fields:
+    if _TOOL_KEYS.isdisjoint(fields):
         return prompt
     is_chat = fields.get("prompt") is None
-    tools, choice = faults.catch(read_tools, fields, notes.ignored, is_chat, default=(None, "auto"))
-    if prompt is None or faults.found:
+    line_tools = faults.catch(read_tools, fields, notes.ignored, is_chat, default=None)
+    if prompt is None or faults.found or line_tools is None:
+        return None if faults.found else prompt
+    prompt = structs.replace(prompt, tools=line_tools.tools, tool_choice=line_tools.choice)
+    if not line_tools.forced:
+        return prompt
+    if prompt.constraint not in (None, FREE_TEXT):
+        faults.found.append("`tool_choice` forces a call, so the line cannot have a schema or another constraint, too")
         return None
-    return prompt if tools is None else structs.replace(prompt, tools=tools, tool_choice=choice)
+    constraint = forced_calls(line_tools.tools, line_tools.forced, line_tools.several)
+    return structs.replace(prompt, constraint=constraint, forces_calls=True)

@@ -228,7 +228,12 @@ class LineDecoder:
             return prompt if of_job is not None else msgspec.structs.replace(prompt, constraint=None)
         check_settings(prompt.settings.over(self._rules.defaults))
         constraint = own or of_job
-        checked = self._constraints.checked(constraint) if constraint is not None else None
+        try:
+            checked = self._constraints.checked(constraint) if constraint is not None else None
+        except LineInvalid as error:
+            if not prompt.forces_calls:
+                raise
+            raise LineInvalid(str(error).replace("the grammar", "a schema of `tools`", 1)) from None
         return prompt if own is None or checked is own else msgspec.structs.replace(prompt, constraint=checked)
 
     def _check_thinking(self, prompt: Prompt, faults: Faults) -> None:

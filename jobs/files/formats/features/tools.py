@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import Literal
 
+from jobs.files.formats import values
 from jobs.files.formats.json_line import Json, LineInvalid, check_free_form, shown
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
 
-TOOL_KEYS = ("tools", "tool_choice")
+TOOL_KEYS = ("tools", "tool_choice", "parallel_tool_calls")
 MAX_TOOLS = 128
 MAX_NAME_CHARS = 256
 ToolChoice = Literal["auto", "none"]
@@ -17,8 +19,18 @@ Tools = tuple[dict[str, Json], ...]
 _FLAT_KEYS = ("name", "description", "parameters", "strict")  # of a tool of `/v1/responses`
 
 
-def read_tools(fields: dict[str, Json], ignored: Counter[str], is_chat: bool) -> tuple[Tools | None, ToolChoice]:
-    """Return the functions that the model may call, and what the line says about calls.
+@dataclass(frozen=True)
+class LineTools:
+    """The functions that a line gives to the model."""
+
+    tools: Tools
+    choice: ToolChoice = "auto"  # none: calls are not looked for
+    forced: tuple[str, ...] = ()  # names of functions one of which must be called; empty if there need be no call
+    several: bool = True  # False: only one call may be forced
+
+
+def read_tools(fields: dict[str, Json], ignored: Counter[str], is_chat: bool) -> LineTools | None:
+    """Return the tools of a line and what it says about calls. None if it has no tools.
 
     Args:
         fields: Key and value of each field of a line or of its body.
@@ -28,11 +40,13 @@ def read_tools(fields: dict[str, Json], ignored: Counter[str], is_chat: bool) ->
     Raises:
         LineInvalid: A tool or the choice is wrong or not supported.
     """
-    value, choice = fields.get("tools"), fields.get("tool_choice")
+    value, choice, several = (fields.get(key) for key in TOOL_KEYS)
+    if several is not None and (value is None or choice in (None, "auto", "none")):
+        ignored["parallel_tool_calls"] += 1
     if value is None or value == []:
         if choice is not None and choice not in ("auto", "none"):
             raise LineInvalid(f"`tool_choice` is {shown(choice)}, but the line has no `tools`")
-        return None, "auto"
+        return None
     if not is_chat:
         raise LineInvalid("`tools` apply only to `messages`; a raw `prompt` uses no template")
     if type(value) is not list:
@@ -44,7 +58,12 @@ def read_tools(fields: dict[str, Json], ignored: Counter[str], is_chat: bool) ->
     name, count = names.most_common(1)[0]
     if count > 1:
         raise LineInvalid(f"`tools` has {count} functions with the name {shown(name)}; names must be unique")
-    return tools, _read_choice(choice, names)
+    return LineTools(
+        tools,
+        "none" if choice == "none" else "auto",
+        _read_forced(choice, names),
+        several is None or values.boolean("parallel_tool_calls", several),
+    )
 
 
 def nested(tool: Json) -> Json:
@@ -61,6 +80,8 @@ def check_tools(prompt: Prompt, card: ModelCard) -> None:
     """Refuse tools for a model whose chat template ignores them. Raises `LineInvalid`."""
     if prompt.tools is not None and card.tools is None:
         raise LineInvalid(f"`tools` have no effect: {card.name}'s chat template does not know them. Leave them out")
+    if prompt.forces_calls and card.tools == "xml":
+        raise LineInvalid(f'`tool_choice` cannot force calls of {card.name}, which are XML: use "auto" or "none"')
 
 
 def _read_tool(tool: Json, where: str, ignored: Counter[str]) -> dict[str, Json]:
@@ -82,15 +103,18 @@ def _read_tool(tool: Json, where: str, ignored: Counter[str]) -> dict[str, Json]
     return tool
 
 
-def _read_choice(choice: Json, names: Counter[str]) -> ToolChoice:
-    if choice is None or choice == "auto":
-        return "auto"
-    if choice == "none":
-        return "none"
+def _read_forced(choice: Json, names: Counter[str]) -> tuple[str, ...]:
+    """Return the functions one of which must be called. Empty if there need be no call."""
+    if choice is None or choice in ("auto", "none"):
+        return ()
+    if choice == "required":
+        return tuple(names)
     if type(choice) is dict and choice.get("type") == "function":
         function = choice.get("function", choice)
         name = function.get("name") if type(function) is dict else None
-        if name not in names:
+        if type(name) is not str or name not in names:
             raise LineInvalid(f"`tool_choice` names the function {shown(name)}, which `tools` does not have")
-        raise LineInvalid('`tool_choice` names a function; it is not supported: use "auto" or "none"')
-    raise LineInvalid(f'`tool_choice` is {shown(choice)}; it is not supported: use "auto" or "none"')
+        return (name,)
+    raise LineInvalid(
+        f'`tool_choice` is {shown(choice)}; it must be "auto", "none", "required" or the name of a function'
+    )

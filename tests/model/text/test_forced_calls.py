@@ -1,0 +1,102 @@
+"""A grammar of forced calls gives whole calls of the tools, whatever a model would like to say."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+
+from jobs.constraints.forced_calls import forced_calls
+from jobs.constraints.grammar import grammar_of
+from model.grammar import Grammars
+from model.text.tokenizer import Tokenizer
+from model.text.tool_calls import ToolCallParser
+
+DEMO = Path(__file__).resolve().parents[3] / "model" / "demo"
+EOS = 1275
+CITY = {"type": "object", "properties": {"city": {"enum": ["Bonn", "Köln"]}}, "required": ["city"]}
+SCHEMAS: dict[str, dict[str, Any] | None] = {
+    "weather": CITY | {"additionalProperties": False},
+    'say "hi"': {"type": "object", "properties": {"times": {"type": "integer"}}, "required": ["times"]},
+    "now": None,
+}
+TOOLS = [
+    {"type": "function", "function": {"name": name} | ({} if schema is None else {"parameters": schema})}
+    for name, schema in SCHEMAS.items()
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer.from_folder(DEMO)
+
+
+@pytest.fixture(scope="module")
+def grammars(tokenizer: Tokenizer) -> Grammars:
+    return Grammars(tokenizer, (EOS,))
+
+
+def said(grammars: Grammars, grammar: str, seed: int, max_tokens: int = 300) -> list[int]:
+    """What a model says that chooses among the allowed tokens at random, and ends as soon as it may.
+
+    It prefers to close what it has opened, so that it comes to an end.
+    """
+    chance, matcher = random.Random(seed), grammars.compiled(grammar).matcher()
+    mask = np.zeros(matcher.mask_words, dtype=np.int32)
+    ids: list[int] = []
+    while not matcher.ended and len(ids) < max_tokens:
+        matcher.write_mask(mask.ctypes.data)
+        assert matcher.fault is None
+        allowed = np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little"))
+        if EOS in allowed and chance.random() < 0.5:
+            break
+        ids.append(int(chance.choice([token for token in allowed.tolist() if token != EOS])))
+        matcher.accept(ids[-1])
+    return ids
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_every_completion_that_ends_is_calls_whose_arguments_follow_their_schemas(
+    tokenizer: Tokenizer, grammars: Grammars, several: bool
+) -> None:
+    parser = ToolCallParser.of(tokenizer, "hermes")
+    assert parser is not None
+    grammar = grammar_of(forced_calls(TOOLS, SCHEMAS, several))
+    numbers, names = set(), set()
+    for seed in range(40):
+        ids = said(grammars, grammar, seed)
+        if len(ids) == 300:
+            continue
+        answer = parser.parse(ids, tokenizer.decode(ids), TOOLS)
+        assert (answer.content.strip(), answer.num_malformed) == ("", 0), tokenizer.decode(ids)
+        numbers.add(len(answer.calls))
+        for call in answer.calls:
+            names.add(call.name)
+            schema = SCHEMAS[call.name]
+            jsonschema.validate(json.loads(call.arguments), {"maxProperties": 0} if schema is None else schema)
+    assert names == set(SCHEMAS)
+    assert (numbers == {1}) is not several
+
+
+def test_only_the_named_function_is_called(tokenizer: Tokenizer, grammars: Grammars) -> None:
+    grammar = grammar_of(forced_calls(TOOLS, ["weather"], several=False))
+    texts = {tokenizer.decode(said(grammars, grammar, seed)) for seed in range(12)}
+    written = '<tool_call>\n{"name": "weather", "arguments": {"city": "%s"}}\n</tool_call>'
+    assert {text.replace(" ", "").replace("\n", "") for text in texts} <= {
+        (written % city).replace(" ", "").replace("\n", "") for city in ("Bonn", "Köln", "K\\u00f6ln")
+    }
+
+
+def test_what_qwen3_writes_is_allowed_token_for_token(tokenizer: Tokenizer, grammars: Grammars) -> None:
+    text = '<tool_call>\n{"name": "weather", "arguments": {"city": "Bonn"}}\n</tool_call>'
+    matcher = grammars.compiled(grammar_of(forced_calls(TOOLS, SCHEMAS, several=True))).matcher()
+    for token_id in tokenizer.encode(f"{text}\n{text}"):
+        matcher.accept(token_id)
+        assert matcher.fault is None
+    matcher.accept(EOS)
+    assert (matcher.ended, matcher.fault) == (True, None)
