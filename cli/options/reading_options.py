@@ -14,6 +14,8 @@ from jobs.files.reading.row_prompts import PromptOptions
 from jobs.files.reading.row_reader import ReadingOptions
 from jobs.templates.conversation import Conversation, is_conversation, read_conversation
 
+_NO_COLUMN = "none"
+
 
 def _check_delimiter(_ctx: click.Context, _param: click.Parameter, delimiter: str | None) -> str | None:
     if delimiter == r"\t":
@@ -45,6 +47,17 @@ def _template(ctx: click.Context, param: click.Parameter, said: str | None) -> s
     return read_conversation(said[1:], text)
 
 
+def _prompt_options(
+    template: str | Conversation | None, system: str | None, raw: bool, id_column: str | None
+) -> PromptOptions:
+    number_rows = id_column == _NO_COLUMN
+    if number_rows and template is None:
+        raise click.UsageError("--id-column none needs --template: without it, the rows are lines with their ids.")
+    if raw and (not isinstance(template, str) or system is not None):
+        raise click.UsageError("--raw needs --template with a text and no --system: a raw prompt has no messages.")
+    return PromptOptions(template, system, raw, None if number_rows else id_column, number_rows)
+
+
 def reading_options(command: Command) -> Command:
     """Add the options of reading. The command receives them as one argument `reading: ReadingOptions`."""
 
@@ -58,9 +71,7 @@ def reading_options(command: Command) -> Command:
             raise click.UsageError("--delimiter applies only to CSV.")
         if delimiter:
             container = Container.CSV
-        prompts = PromptOptions(**{name: options.pop(name) for name in ("template", "system", "raw", "id_column")})
-        if prompts.raw and (not isinstance(prompts.template, str) or prompts.system is not None):
-            raise click.UsageError("--raw needs --template with a text and no --system: a raw prompt has no messages.")
+        prompts = _prompt_options(*(options.pop(name) for name in ("template", "system", "raw", "id_column")))
         reading = ReadingOptions(container, delimiter, prompts)
         return command(*args, reading=reading, **options)
 
@@ -97,5 +108,7 @@ _OPTIONS = (
         help="Put this system message before messages that have none.",
     ),
     click.option("--raw", is_flag=True, help="Send the template's text as a raw prompt, without the chat template."),
-    click.option("--id-column", metavar="NAME", help="Column with the id of each row.  [default: id]"),
+    click.option(
+        "--id-column", metavar="NAME", help="Column with the id of each row, or none to number the rows.  [default: id]"
+    ),
 )

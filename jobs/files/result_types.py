@@ -29,7 +29,7 @@ def result_types(readers: Sequence[RowReader], format: Format) -> bytes | None:
     from jobs.files.writing.arrow_values import id_type, recorded_types
 
     rows = FlatRows(format)
-    id_column = readers[0].id_column or rows.id_name
+    id_column = readers[0].id_column(rows.id_name)
     fields: list[tuple[str, Any]] = []
     for name, kind in types.items():
         if name != id_column:

@@ -84,6 +84,7 @@ def test_the_columns_of_a_templated_row_are_kept_whatever_their_names(
         (("--template", "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"), "0.5 s"),
         (("--template", "@missing.txt"), "missing.txt cannot be read: No such file or directory"),
         (("--raw",), "--raw needs --template"),
+        (("--id-column", "none"), "--id-column none needs --template"),
         (("--id-column", "nothing", "--template", "a"), "has no column `nothing`"),
     ],
 )

@@ -73,6 +73,13 @@ def test_with_a_template_a_row_is_data_even_if_its_columns_are_named_like_keys()
     assert columns([row], **options) == [row]
 
 
+def test_rows_can_be_numbered_and_the_column_named_id_is_data() -> None:
+    rows = [{"id": 5, "text": "a"}, {"id": 5, "text": "b"}]
+    options = {"template": "{{ text }}", "raw": True, "number_rows": True}
+    assert lines(rows, **options) == [{"prompt": "a"}, {"prompt": "b"}]
+    assert columns(rows, **options) == rows
+
+
 def test_with_a_column_of_ids_the_column_named_id_is_data() -> None:
     row = {"id": 5, "key": "k", "text": "a"}
     assert lines([row], template="{{ text }}", raw=True, id_column="key") == [{"prompt": "a", "id": "k"}]

@@ -124,6 +124,12 @@ def test_the_column_of_ids_gives_its_type_to_the_ids(tmp_path: Path) -> None:
     assert (table["input_id"].type, table["input_id"].to_pylist()) == (pa.int16(), [1, 1, 1])
 
 
+def test_numbered_rows_keep_a_column_named_id_beside_their_numbers(tmp_path: Path) -> None:
+    path = written(tmp_path, "parquet", id=pa.array([7, 7, 7], pa.int16()))
+    table = table_of(EchoJob(path, template="{{ prompt }}", number_rows=True).write(tmp_path / "out.parquet"))
+    assert (table["id"].to_pylist(), table["input_id"].type) == (["1", "2", "3"], pa.int16())
+
+
 def test_added_lines_of_another_source_do_not_break_the_table(tmp_path: Path) -> None:
     job = EchoJob(written(tmp_path, "parquet", day=COLUMNS["date"]))
     more = tmp_path / "more.jsonl"

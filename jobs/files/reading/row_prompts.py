@@ -30,6 +30,7 @@ class PromptOptions:
     system: str | None = None  # text of the system message
     raw: bool = False  # True: the template's text is a raw prompt, not a user's message
     id_column: str | None = None  # column whose value is the row's id
+    number_rows: bool = False  # True: with a template, no column is an id, and each row's number is its id
 
     @property
     def changes_rows(self) -> bool:
@@ -53,10 +54,9 @@ class RowPrompts:
         self._template = None if template is None else RowTemplate(sources_of(template))
         self._roles = () if template is None else roles_of(template)
 
-    @property
-    def id_column(self) -> str | None:
-        """Name of the column of ids, if the user names one."""
-        return self._options.id_column
+    def id_column(self, default: str) -> str | None:
+        """Return the name of the column of ids, which is `default` if the user names none. None if there is none."""
+        return None if self._options.number_rows else self._options.id_column or default
 
     def lines(self, rows: Iterable[Row]) -> Iterator[Row]:
         """Yield the rows as lines with `prompt` or `messages`, in order.
@@ -104,14 +104,13 @@ class RowPrompts:
             line["prompt"] = texts[0]
         else:
             line["messages"] = list(map(_message, self._roles, texts))
-        id_column = self._options.id_column or "id"
-        if id_column in columns:
+        id_column = self.id_column("id")
+        if id_column is not None and id_column in columns:
             line["id"] = columns[id_column]
         if self._options.system is not None:
             _put_before(line, self._options.system)
         rest = _without(id_column, row, columns)
-        columns.pop(id_column, None)
-        return TemplatedRow(line, tuple(columns), rest)
+        return TemplatedRow(line, tuple(name for name in columns if name != id_column), rest)
 
     def _line(self, columns: dict[str, Any]) -> bytes:
         if self._options.id_column is not None:
@@ -150,8 +149,8 @@ def _decoded(rows: Iterable[Row]) -> dict[int, tuple[bytes, dict[str, Any]]]:
     return said
 
 
-def _without(name: str, row: bytes, columns: dict[str, Any]) -> msgspec.Raw:
-    """Return the JSON of a row without one column. The values stay byte for byte.
+def _without(name: str | None, row: bytes, columns: dict[str, Any]) -> msgspec.Raw:
+    """Return the JSON of a row without one column, if a name is given. The values stay byte for byte.
 
     A row that was written by the encoder of this module, as all containers but JSONL do, need not be parsed again.
     """

@@ -96,10 +96,9 @@ class RowReader:
                 break
         return []
 
-    @property
-    def id_column(self) -> str | None:
-        """Name of the column of ids, if the user names one."""
-        return None if self.row_prompts is None else self.row_prompts.id_column
+    def id_column(self, default: str) -> str | None:
+        """Return the name of the column of ids, which is `default` if the user names none. None if there is none."""
+        return default if self.row_prompts is None else self.row_prompts.id_column(default)
 
     def column_types(self) -> dict[str, Any] | None:
         """Return the `pyarrow.DataType` of each column of a Parquet or Arrow file. None for other containers."""
