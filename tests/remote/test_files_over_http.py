@@ -66,6 +66,12 @@ def test_an_empty_file_is_refused_as_empty(web: WebServer) -> None:
     assert "is empty" in refusal(f"{web.url}/empty")
 
 
+def test_the_proxy_of_the_environment_is_used(web: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    web.files["http://nowhere.invalid/a.jsonl"] = LINES
+    monkeypatch.setenv("http_proxy", web.url)
+    assert texts("http://nowhere.invalid/a.jsonl") == ["Hello", "Good night"]
+
+
 def test_the_query_of_a_signed_url_is_sent_but_never_shown(web: WebServer) -> None:
     with PromptFile.open(f"{web.url}/a.jsonl?X-Amz-Signature=sEcReT", io.BytesIO()) as file:
         report = file.check().report

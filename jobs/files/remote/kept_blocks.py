@@ -84,6 +84,7 @@ class KeptBlocks:
         self._space = space
         self._offset, self._room = space.reserve(size)
         self._lock = Lock()  # pyarrow reads from threads of its own
+        self.num_fetched = 0
         self._kept: set[int] = set()
         self._loose: tuple[int, bytes] | None = None  # the last block, if the space does not keep it
         if first:
@@ -102,6 +103,7 @@ class KeptBlocks:
                 return self._loose[1][offset : offset + count]
             first = index * BLOCK_BYTES
             block = self._fetch(first, min(first + BLOCK_BYTES, self.size))
+            self.num_fetched += 1
             self._keep(index, block)
             return block[offset : offset + count]
 

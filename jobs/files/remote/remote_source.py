@@ -74,10 +74,18 @@ def _http_source(file: HttpFile, space: KeptSpace) -> Source:
 
 
 def _source(name: str, blocks: KeptBlocks, check: Callable[[], None]) -> Source:
-    """Return a source of blocks. Each pass begins with `check`, which raises if the file has changed."""
+    """Return a source of blocks.
+
+    Blocks that come one after another may be of two versions of the file. A pass after they have come therefore begins
+    with `check`, which raises if the file has changed. One block is always of one version.
+    """
+    num_checked = 1
 
     def open_again() -> BinaryIO:
-        check()
+        nonlocal num_checked
+        if blocks.num_fetched > num_checked:
+            check()
+            num_checked = blocks.num_fetched
         return io.BufferedReader(RemoteStream(blocks), _BUFFER_BYTES)
 
     return Source(name, open_again, lambda: None)
