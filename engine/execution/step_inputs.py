@@ -131,25 +131,24 @@ class StepBuffers:
         shape = (max(min_seqs, batch.num_kernel_sequences), width)
         tables = self._page_tables.array[: shape[0] * width].reshape(shape)
         tables.fill(SINK_PAGE)
-        end = 0
+        rows = iter(tables)
         for index, sequence in enumerate(batch.sequences):
-            start, end = end, end + (batch.num_tokens[index] if index < batch.num_decodes else 1)
-            tables[start:end, : len(sequence.page_table)] = sequence.page_table
+            for _ in range(batch.num_tokens[index] if index < batch.num_decodes else 1):
+                next(rows)[: len(sequence.page_table)] = sequence.page_table
         return tables
 
     def _fill_decodes(self, batch: Batch, tables: np.ndarray) -> None:
         """Fill in the tokens that decode. Each is a sequence of its own for the kernel, with its own context length."""
         count = batch.num_decode_rows
+        decoding = batch.sequences[: batch.num_decodes]
         positions = self._positions.array[:count]
-        end = 0
-        for sequence, fed in zip(batch.sequences[: batch.num_decodes], batch.num_tokens, strict=False):
-            start, end = end, end + fed
-            if fed == 1:
-                positions[start] = sequence.num_computed
-                self._token_ids.array[start] = sequence.tokens[sequence.num_computed]
-            else:
-                positions[start:end] = range(sequence.num_computed, sequence.num_computed + fed)
-                self._token_ids.array[start:end] = sequence.fed(fed)
+        if batch.feeds_several:
+            pairs = list(zip(decoding, batch.num_tokens, strict=False))
+            positions[:] = [each.num_computed + place for each, fed in pairs for place in range(fed)]
+            self._token_ids.array[:count] = [token_id for each, fed in pairs for token_id in each.fed(fed)]
+        else:
+            positions[:] = [each.num_computed for each in decoding]
+            self._token_ids.array[:count] = [each.tokens[each.num_computed] for each in decoding]
         pages, places = np.divmod(positions, self._page_size)
         self._slots.array[:count] = tables[np.arange(count), pages] * self._page_size + places
         self._context_lens.array[:count] = positions + 1

@@ -71,8 +71,15 @@ class Batch:
         """Number of sequences that the kernels see: one per token that decodes, and one per prompt."""
         return self.num_decode_rows + len(self.sequences) - self.num_decodes
 
+    @property
+    def feeds_several(self) -> bool:
+        """True if a sequence that decodes feeds several tokens."""
+        return self.num_decode_rows > self.num_decodes
+
     def sampled_rows(self) -> list[tuple[int, int]]:
         """Return for each entry of `sampling` the index of its sequence and the number of drafted tokens before it."""
+        if not self.feeds_several:
+            return [(index, 0) for index in self.sampling]
         places: dict[int, int] = {}
         rows = []
         for index in self.sampling:
@@ -83,6 +90,8 @@ class Batch:
 
     def sampled_at(self) -> list[int]:
         """Return for each entry of `sampling` its place among the kernel's sequences."""
+        if not self.feeds_several:
+            return list(self.sampling)
         sizes = [*self.num_tokens[: self.num_decodes], *(1,) * (len(self.sequences) - self.num_decodes)]
         ends = list(accumulate(sizes))
         counts = Counter(self.sampling)

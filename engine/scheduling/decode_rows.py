@@ -36,7 +36,11 @@ class DecodeRows:
         left = max_rows - len(sequences)
         counts = []
         for sequence in sequences:
-            count = min(sequence.num_pending, 1 + left)
+            count = len(sequence.tokens) - sequence.num_computed  # of its known tokens
+            if count == 1:
+                counts.append(1)
+                continue
+            count = min(count, 1 + left)
             if count > 1 and not self._page_allocator.reserve(sequence.page_table, sequence.num_computed + count):
                 count = 1
             left -= count - 1
@@ -53,6 +57,8 @@ class DecodeRows:
         """
         num_rows = sum(counts)
         for index, sequence in enumerate(sequences):
+            if not drafting.pays(num_rows):
+                return
             if counts[index] != sequence.num_pending or sequence.stop_checker.constraint is not None:
                 continue
             room = min(left, sequence.num_left - 1)

@@ -85,6 +85,10 @@ class Drafting:
     def __init__(self, row_cost: float) -> None:
         self._row_cost = row_cost
 
+    def pays(self, num_rows: int) -> bool:
+        """Return True if a right guess would save time in a step of so many rows."""
+        return num_rows < MANY_ROWS and MARGIN * self._share(num_rows) < 1
+
     def draft(self, guesses: Guesses, tokens: Items[int], num_rows: int, max_tokens: int) -> tuple[int, ...]:
         """Return guessed tokens that are worth verifying, at most `max_tokens`.
 
@@ -94,8 +98,11 @@ class Drafting:
             num_rows: Number of rows of the step without these guesses.
             max_tokens: Maximum number of tokens to return.
         """
-        max_tokens = min(max_tokens, MANY_ROWS - num_rows)
-        share = 1 - 1 / (1 + self._row_cost * num_rows)  # of the step's time that its rows take
-        if max_tokens < 1 or MARGIN * share >= 1:
+        if not self.pays(num_rows):
             return ()
-        return guesses.next(tokens, max_tokens, max(MIN_CHANCE, MARGIN * share))
+        most = min(max_tokens, MANY_ROWS - num_rows)
+        return guesses.next(tokens, most, max(MIN_CHANCE, MARGIN * self._share(num_rows)))
+
+    def _share(self, num_rows: int) -> float:
+        """Return the share of a step's time that its rows take."""
+        return 1 - 1 / (1 + self._row_cost * num_rows)
