@@ -42,7 +42,7 @@ class SubmitArguments(Sampling, total=False):
     template: str | Sequence[Mapping[str, str]] | None  # jinja2 text of a user's message, or messages of such texts
     system: str | None  # system message before messages that have none
     raw: bool  # True: the template's text is a raw prompt
-    id_column: str | None  # column with the id of each row
+    id_column: str | None  # column with the id of each row, or "none" to number the rows
     keep: Sequence[str] | None  # columns that come back in the results; None for all of them
     input_format: str | None  # format of a file, such as csv; None to recognise it
     delimiter: str | None  # character between the cells of CSV; None to find it
@@ -76,7 +76,10 @@ def reading_of(arguments: SubmitArguments) -> ReadingOptions:
         template = said
     else:
         template = conversation_of("`template`", {"messages": [dict(message) for message in said]})
-    prompts = PromptOptions(template, arguments.get("system"), arguments.get("raw", False), arguments.get("id_column"))
+    raw, id_column = arguments.get("raw", False), arguments.get("id_column")
+    prompts = PromptOptions.said(template, arguments.get("system"), raw, id_column)
+    if prompts.number_rows and template is None:
+        raise InvalidInput("`id_column` is 'none', which needs a `template`.", "Without one, rows are lines with ids.")
     if prompts.raw and (not isinstance(template, str) or prompts.system is not None):
         raise InvalidInput("`raw` needs a text as `template` and no `system`: a raw prompt has no messages.")
     name = arguments.get("input_format")

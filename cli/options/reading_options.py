@@ -14,8 +14,6 @@ from jobs.files.reading.row_prompts import PromptOptions
 from jobs.files.reading.row_reader import ReadingOptions
 from jobs.templates.conversation import Conversation, is_conversation, read_conversation
 
-_NO_COLUMN = "none"
-
 
 def _check_delimiter(_ctx: click.Context, _param: click.Parameter, delimiter: str | None) -> str | None:
     if delimiter == r"\t":
@@ -50,12 +48,12 @@ def _template(ctx: click.Context, param: click.Parameter, said: str | None) -> s
 def _prompt_options(
     template: str | Conversation | None, system: str | None, raw: bool, id_column: str | None
 ) -> PromptOptions:
-    number_rows = id_column == _NO_COLUMN
-    if number_rows and template is None:
+    prompts = PromptOptions.said(template, system, raw, id_column)
+    if prompts.number_rows and template is None:
         raise click.UsageError("--id-column none needs --template: without it, the rows are lines with their ids.")
     if raw and (not isinstance(template, str) or system is not None):
         raise click.UsageError("--raw needs --template with a text and no --system: a raw prompt has no messages.")
-    return PromptOptions(template, system, raw, None if number_rows else id_column, number_rows)
+    return prompts
 
 
 def reading_options(command: Command) -> Command:

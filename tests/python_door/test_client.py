@@ -128,6 +128,7 @@ def test_what_the_author_should_know_is_a_warning(client: qwen_batch.Client) -> 
         ({"max_tokens": "8"}, qwen_batch.InvalidInput, 'An argument cannot be used: `max_tokens` is "8"; it must be'),
         ({"min_tokens": 9, "max_tokens": 8}, qwen_batch.InvalidInput, "`min_tokens` is 9; it must be at most"),
         ({"raw": True}, qwen_batch.InvalidInput, "`raw` needs a text as `template`"),
+        ({"id_column": "none"}, qwen_batch.InvalidInput, "`id_column` is 'none', which needs a `template`"),
         ({"template": "{{ x"}, qwen_batch.InvalidInput, "The template cannot be used"),
         ({"template": [{"role": "me"}]}, qwen_batch.InvalidInput, "`messages[0]` of `template` must have exactly"),
         ({"input_format": "xls"}, qwen_batch.InvalidInput, "`input_format` is 'xls'; it must be one of jsonl, json"),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -31,6 +31,12 @@ class PromptOptions:
     raw: bool = False  # True: the template's text is a raw prompt, not a user's message
     id_column: str | None = None  # column whose value is the row's id
     number_rows: bool = False  # True: with a template, no column is an id, and each row's number is its id
+
+    @classmethod
+    def said(cls, template: str | Conversation | None, system: str | None, raw: bool, id_column: str | None) -> Self:
+        """Return the options that a user says. The column of ids `none` numbers the rows."""
+        number_rows = id_column == "none"
+        return cls(template, system, raw, None if number_rows else id_column, number_rows)
 
     @property
     def changes_rows(self) -> bool:
