@@ -106,6 +106,8 @@ class Preparation:
         params = self._params(said, room, thinking, line_seed(job.seed, part.index))
         barred = self._encoder.barred_sequences(said.bad_words or ())
         grammar = self._grammar(part, said)
+        if grammar is not None and self._card.thinking == "never":
+            thinking = None  # its grammar must not invite the model to begin a thought, which it might never end
         seeds = [params.seed if choice == 0 else line_seed(params.seed, choice) for choice in range(part.n)]
         return [
             Request(token_ids, replace(params, seed=seed), group, job.id, on_token, barred, thinking, grammar)

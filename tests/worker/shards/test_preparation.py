@@ -10,6 +10,7 @@ import pytest
 
 from engine.stopping.thought import Thinking
 from jobs.records.completion import ErrorCode
+from jobs.records.constraint import Constraint
 from jobs.records.job import NewJob
 from jobs.records.line_defaults import LineDefaults
 from jobs.records.model_card import ModelCard
@@ -17,7 +18,7 @@ from jobs.records.prompt import Prompt
 from jobs.records.sampling import SamplingSettings, line_seed
 from model.text.text_encoder import Encoded
 from model.thinking import ThinkingTokens
-from tests.worker.fake_tokenizer import VOCAB_SIZE, FakeGrammars, FakeTokenizer
+from tests.worker.fake_tokenizer import VOCAB_SIZE, FakeGrammar, FakeGrammars, FakeTokenizer
 from worker.shards.preparation import Preparation, Prepared
 
 CARD = ModelCard(
@@ -160,6 +161,41 @@ def prepare_thinking(text: str, settings: SamplingSettings = NOTHING_SAID, **kwa
 def test_a_request_knows_what_its_prompt_says_about_thinking(text: str, thinking: Thinking | None) -> None:
     ((_, (request,)),) = prepare_thinking(text).runnable
     assert request.thinking == thinking
+
+
+@pytest.mark.parametrize(("support", "may_think"), [("switch", True), ("never", False)])
+def test_a_constraint_invites_only_models_that_think_to_begin_a_thought(support: Any, may_think: bool) -> None:
+    job = NewJob("j", "fake", "native", NOTHING_SAID, seed=5, num_lines=9, shard_size=9, source="f", created_at=0.0)
+    card = msgspec.structs.replace(CARD, thinking=support)
+    prompt = Prompt(0, "a", messages=({"role": "user", "content": "x"},), constraint=Constraint("regex", "a+"))
+    preparation = Preparation(FakeTokenizer(), card, FakeGrammars(), THINKS)
+    ((_, (request,)),) = preparation.prepare([prompt], job, group="g", on_token=print).runnable
+    assert request.grammar is not None
+    assert (request.thinking is not None) == may_think
+
+
+def test_a_job_constrains_the_lines_that_do_not_say_it() -> None:
+    job = NewJob("j", "fake", "native", NOTHING_SAID, seed=5, num_lines=9, shard_size=9, source="f", created_at=0.0)
+    job = msgspec.structs.replace(job, line_defaults=LineDefaults(constraint=Constraint("regex", "of the job")))
+    own, free = Constraint("regex", "of the line"), Constraint("text")
+    prompts = [Prompt(0, "a", text="x"), Prompt(1, "b", text="x", constraint=own)]
+    prompts.append(Prompt(2, "c", text="x", constraint=free))
+    prepared = Preparation(FakeTokenizer(), CARD, FakeGrammars()).prepare(prompts, job, group="g", on_token=print)
+    grammars = [request.grammar for _, (request,) in prepared.runnable]
+    assert [isinstance(each, FakeGrammar) and each.text.partition("/")[2] for each in grammars] == [
+        'of the job/"}]}',
+        'of the line/"}]}',
+        False,
+    ]
+
+
+def test_a_constraint_that_cannot_be_used_fails_its_line() -> None:
+    code, message = refusal(Prompt(1, "bad", text="x", constraint=Constraint("regex", "unusable")))
+    assert (code, message) == (ErrorCode.INVALID_LINE, "The constraint cannot be used: the grammar is too large.")
+    said = SamplingSettings(min_tokens=3)
+    code, message = refusal(Prompt(1, "bad", text="x", constraint=Constraint("regex", "a"), settings=said))
+    assert code is ErrorCode.INVALID_LINE
+    assert message.startswith("`min_tokens` is 3; it cannot be used with a schema")
 
 
 def test_a_raw_prompt_does_not_think() -> None:
