@@ -46,6 +46,7 @@ def arrow_rows(stream: BinaryIO, name: str) -> Iterator[Row]:
     number = 0
     with _damage_named(pyarrow, head, name):
         for batch in _batches(pyarrow, stream, head):
+            batch.validate(full=True)  # pyarrow trusts the offsets in a file, and a wrong one can end the process
             names = batch.schema.names
             if len(set(names)) < len(names):
                 raise InvalidInput(f"{name} has two columns of one name.", "Rename one of them.")
@@ -83,7 +84,7 @@ def arrow_types(stream: BinaryIO, name: str) -> dict[str, Any]:
 def _damage_named(pyarrow: Any, head: bytes, name: str) -> Iterator[None]:  # noqa: ANN401
     try:
         yield
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError, MemoryError) as error:
         raise InvalidInput(
             f"{name} cannot be read as {'Parquet' if is_parquet(head) else 'Arrow'}: {_reason(error)}.",
             "The file is damaged or incomplete: copy or download it again.",
