@@ -23,7 +23,7 @@ from tests.cli.conftest import Cli
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONTEXT = click.Context(group, info_name="qwen-batch")
 COMMANDS = group.list_commands(CONTEXT)
-HEAVY = ("torch", "engine", "model", "worker", "numpy", "transformers")
+HEAVY = ("torch", "engine", "model", "worker", "numpy", "transformers", "server", "starlette", "uvicorn")
 
 
 def test_every_file_of_commands_is_a_command_of_its_name() -> None:

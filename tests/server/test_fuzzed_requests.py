@@ -154,7 +154,7 @@ class Fuzzer:
         return text if draw.random() < 0.5 else draw.choice(damaged)
 
     def _pieces(self, body: bytes) -> list[bytes]:
-        size = self._draw.choice((1 + len(body) // 50, 100_000))
+        size = self._draw.choice((1 + len(body) // 50, 20_000))
         return [body[first : first + size] for first in range(0, len(body), size)] or [b""]
 
 

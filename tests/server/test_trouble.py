@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -154,3 +155,25 @@ def test_another_folder_than_before_is_refused(
     open_stores(settings, str(troubled.files))
     with pytest.raises(InvalidInput, match="but in another file store"):
         open_stores(settings, str(tmp_path / "other"))
+
+
+@pytest.mark.slow
+def test_an_upload_that_is_under_way_ends_well_during_a_stop(
+    own_valkey: ValkeyProcess, troubled: ServeProcess, tmp_path: Path
+) -> None:
+    request = form(PURPOSE, FILE)
+    body = request["content"]
+    head = f"POST /v1/files HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+    head += f"Content-Type: {request['headers']['content-type']}\r\n\r\n"
+    with ServeProcess(own_valkey, tmp_path, files=troubled.files) as service:
+        host, _, port = service.address.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port)), timeout=60) as connection:
+            connection.sendall(head.encode() + body[:50])
+            eventually(lambda: list((troubled.files / "default").glob("*.part")))
+            service.process.send_signal(signal.SIGTERM)
+            eventually(lambda: not _answers(service))  # new connections are refused
+            connection.sendall(body[50:])
+            answer = connection.recv(10_000)
+        assert service.process.wait(timeout=60) == 0
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert "Traceback" not in service.log
