@@ -15,6 +15,7 @@ from jobs.errors import OutputNotWritable
 from jobs.records.object_id import is_object_id
 
 _TEMPORARY = ".part"
+_BUFFER_BYTES = 2**18  # of a reader; without a buffer, `readline` reads single bytes
 
 
 class FileWriter(Protocol):
@@ -45,7 +46,7 @@ class FileStore(Protocol):
         """Begin a new file. Raises `OutputNotWritable`."""
 
     def open(self, project: str, file_id: str) -> BinaryIO | None:
-        """Open a file at its start, as a seekable stream without a buffer. Returns None if it does not exist."""
+        """Open a file at its start, as a seekable stream. Returns None if it does not exist."""
 
     def remove(self, project: str, file_id: str) -> None:
         """Remove a file, if it exists."""
@@ -85,7 +86,7 @@ class FolderStore:
 
     def open(self, project: str, file_id: str) -> BinaryIO | None:
         try:
-            return self._path(project, file_id).open("rb", buffering=0)
+            return self._path(project, file_id).open("rb", buffering=_BUFFER_BYTES)
         except FileNotFoundError:
             return None
 

@@ -91,6 +91,10 @@ class NextStep:
             self._end(entry, BatchPhase.FAILED, "The job of the batch was deleted before its files were written.")
             return
         now = time.time()
+        if not job.state.ended and batch.expires_at <= now:
+            # Workers end the late jobs of their model. This call does so, too, in case no worker serves the model now.
+            # A shard whose lease it drops needs no hint, because workers also search the store.
+            self._stores.jobs.recovery.recoverable_shards(job.spec.model, limit=1, expired_only=True)
         if not job.state.ended:
             wait = min(_FIRST_LOOK_SECONDS + (now - batch.created_at) / 60, _LAST_LOOK_SECONDS)
             self._stores.agenda.schedule(entry, now + wait)

@@ -15,6 +15,7 @@ from jobs.batches.agenda import Entry
 from jobs.batches.batch import Batch, BatchPhase
 from jobs.batches.batch_records import next_revision
 from jobs.errors import JobNotFound
+from jobs.records.job import JobState
 from jobs.records.object_id import new_object_id
 from jobs.uploads.stored_file import StoredFile
 from server.clerk.children import Children
@@ -91,6 +92,16 @@ def test_a_batch_that_is_cancelled_or_late_before_its_import_ends_at_once(
     clerk, batch = Clerk(stores), new_batch(stores, chat_line(1), **said)
     clerk.look(batch.id)
     assert (phase_of(stores, batch), clerk.started) == (phase, [])
+
+
+def test_a_batch_that_no_worker_runs_expires_nevertheless(stores: Stores) -> None:
+    batch = imported(stores, new_batch(stores, chat_line(1), expires_at=time.time() + 0.05))
+    time.sleep(max(batch.expires_at - time.time(), 0))  # time itself is what ends the batch
+    Clerk(stores).look(batch.id)
+    assert stores.jobs.jobs.get(batch.job_id or "").state is JobState.EXPIRED
+    done, output, errors = finished(stores, batch)
+    assert (done.phase, output) == (BatchPhase.EXPIRED, [])
+    assert [line["error"]["code"] for line in errors] == ["batch_expired"]
 
 
 def test_a_batch_whose_job_was_deleted_fails(stores: Stores) -> None:
