@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -113,8 +113,11 @@ class StoredObject:
 
     def _call(self, what: str, method: str, *arguments: str, **options: Any) -> Any:  # noqa: ANN401 - no types there
         driver = DRIVERS[scheme_of(self.url)]
-        if any(importlib.util.find_spec(name) is None for name in ("fsspec", driver.package)):
-            raise missing_driver(f"{scheme_of(self.url)}://", driver.package, driver.extra)
+        try:
+            for package in ("fsspec", driver.package):
+                importlib.import_module(package)
+        except ImportError:
+            raise missing_driver(f"{scheme_of(self.url)}://", driver.package, driver.extra) from None
         try:
             store = self._store(driver)
             return getattr(store, method)(*arguments, **options)
