@@ -43,6 +43,7 @@ class ConstraintChecker:
         self._notes = notes
         self._validator = Validator()
         self._verdicts: OrderedDict[bytes, _Verdict] = OrderedDict()
+        self._last: tuple[Constraint, _Verdict] | None = None  # most files have one constraint
 
     def checked(self, constraint: Constraint) -> Constraint:
         """Return the constraint as the store keeps it: llama.cpp's grammars become Lark's.
@@ -53,7 +54,9 @@ class ConstraintChecker:
         Raises:
             LineInvalid: The constraint cannot be used.
         """
-        verdict = self._verdict(constraint)
+        if self._last is None or constraint != self._last[0]:
+            self._last = constraint, self._verdict(constraint)
+        verdict = self._last[1]
         if verdict.fault is not None:
             raise LineInvalid(verdict.fault)
         if verdict.unenforced:
@@ -84,10 +87,19 @@ class ConstraintChecker:
         return _Verdict(constraint, None, ", ".join(findings.unenforced))
 
 
-def check_settings(settings: SamplingSettings) -> None:
-    """Refuse settings that a constraint contradicts: they could leave no token to choose from. Raises `LineInvalid`."""
+def check_settings(settings: SamplingSettings, defaults: SamplingSettings) -> None:
+    """Refuse settings that a constraint contradicts: they could leave no token to choose from.
+
+    Args:
+        settings: The line's settings.
+        defaults: The job's settings, which apply where the line has none.
+
+    Raises:
+        LineInvalid: One of the settings contradicts a constraint.
+    """
     for name in ("min_tokens", "ignore_eos", "bad_words", "allowed_token_ids"):
-        if value := getattr(settings, name):
+        own = getattr(settings, name)
+        if value := getattr(defaults, name) if own is None else own:
             raise LineInvalid(
                 f"`{name}` is {shown(value)}; it cannot be used with a schema or another constraint: leave it out"
             )

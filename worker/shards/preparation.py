@@ -20,7 +20,7 @@ from jobs.records.completion import Completion, ErrorCode
 from jobs.records.job import NewJob
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
-from jobs.records.sampling import SamplingParams, SamplingSettings, line_seed
+from jobs.records.sampling import NOTHING_SAID, SamplingParams, SamplingSettings, line_seed
 from model.text.text_encoder import Encoded
 from model.thinking import ThinkingMode, ThinkingTokens
 from worker.shards.line_result import failed_line
@@ -143,7 +143,7 @@ class Preparation:
         if prompt.constraint is None:
             return None
         try:
-            check_settings(said)
+            check_settings(said, NOTHING_SAID)
             return self._grammars.compiled(grammar_of(prompt.constraint))
         except LineInvalid as error:
             raise LineRefused(ErrorCode.INVALID_LINE, f"{error}.") from error

@@ -226,7 +226,7 @@ class LineDecoder:
         own, of_job = prompt.constraint, self._rules.constraint
         if own == FREE_TEXT:
             return prompt if of_job is not None else msgspec.structs.replace(prompt, constraint=None)
-        check_settings(prompt.settings.over(self._rules.defaults))
+        check_settings(prompt.settings, self._rules.defaults)
         constraint = own or of_job
         try:
             checked = self._constraints.checked(constraint) if constraint is not None else None
