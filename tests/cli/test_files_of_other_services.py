@@ -50,9 +50,13 @@ def test_a_responses_line_with_text_is_answered_by_a_response_object(cli: Cli, s
     ("body", "reason"),
     [
         ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "only text parts are supported"),
-        ({"input": [{"type": "function_call"}]}, '`input[0].type` is "function_call"; only messages are supported'),
+        (
+            {"input": [{"type": "web_search_call"}]},
+            '`input[0].type` is "web_search_call"; only messages, function calls and their outputs are supported',
+        ),
+        ({"input": [{"type": "function_call"}]}, "`input[0].tool_calls[0].function.name` is null"),
         ({"input": "x", "previous_response_id": "r"}, "put the earlier messages into `input`"),
-        ({"input": "x", "tools": [{"type": "web_search"}]}, "`tools` is a list of 1; it is not supported"),
+        ({"input": "x", "tools": [{"type": "web_search"}]}, '`tools[0].type` is "web_search"; only "function"'),
         ({"input": "x", "text": {"format": {"type": "json_schema"}}}, "`text.format` has no `schema`"),
         ({"input": "x", "stream": True}, "a batch job does not stream"),
         ({"input": 5}, "`input` is 5; it must be a string or a list of messages"),
