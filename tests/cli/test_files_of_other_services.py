@@ -120,7 +120,10 @@ def test_lines_of_other_services_run_and_keep_their_ids_and_columns(
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ({"custom_id": "q", "params": CLAUDE | {"tools": [{}]}}, "Anthropic Message Batches format; `tools` is a list"),
+        (
+            {"custom_id": "q", "params": CLAUDE | {"tools": [{"name": "f"}]}},
+            "Anthropic Message Batches format; `tools[0].type` is null",
+        ),
         ({"request": {"contents": [{"parts": [{"inlineData": {}}]}]}}, "Gemini Batch format; a part is an object"),
         ({"recordId": "q", "modelInput": {"inputText": "x"}}, "Bedrock batch inference format; it has no list"),
         ({"conversations": [{"from": "alien", "value": "x"}]}, "ShareGPT format; `conversations[0]` must have"),
