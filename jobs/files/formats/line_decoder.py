@@ -121,8 +121,9 @@ class LineDecoder:
         """Decode the object of a line. Returns the prompt and the names of the line's columns, or None for none."""
         self._reference = None
         said, service = original, None
-        if not (
-            "prompt" in original or "messages" in original or ("body" in original and _is_openai(original["body"]))
+        body = original.get("body")
+        if (body is None and not ("prompt" in original or "messages" in original)) or (
+            type(body) is dict and "contents" in body  # the key of Gemini's requests
         ):
             service = converted(original)
             said = original if service is None else service.line
@@ -198,15 +199,20 @@ class LineDecoder:
         elif model is not None:
             self.notes.models[model] += 1
         prompt = format.prompt_of(said, place, faults)
-        if prompt is not None and ends_with_assistant(prompt):
+        if prompt is not None and prompt.messages is not None and ends_with_assistant(prompt):
             prompt = faults.catch(self._ended, prompt, default=None)
-        if prompt is not None and self._rules.card is not None:
-            faults.catch(check_against_card, prompt, self._rules.card, default=None)
-        if prompt is not None and prompt.settings.logit_bias is not None:
+        return None if prompt is None else self._checked(prompt, faults)
+
+    def _checked(self, prompt: Prompt, faults: Faults) -> Prompt | None:
+        """Check a prompt against the rules. Adds to `faults`. Returns the prompt as the store keeps it."""
+        rules = self._rules
+        if rules.card is not None:
+            faults.catch(check_against_card, prompt, rules.card, default=None)
+        if prompt.settings is not NOTHING_SAID and prompt.settings.logit_bias is not None:
             self.notes.biased += 1
-        if prompt is not None and prompt.messages is not None and self._rules.thinking.concern(prompt.settings):
+        if prompt.messages is not None and rules.thinking.concern(prompt.settings):
             self._check_thinking(prompt, faults)
-        if prompt is not None and (prompt.constraint is not None or self._rules.constraint is not None):
+        if prompt.constraint is not None or rules.constraint is not None:
             return faults.catch(self._with_checked_constraint, prompt, default=None)
         return prompt
 
@@ -279,10 +285,6 @@ def _bad(index: int, own_id: str | None, number: int, endpoint: Endpoint, reason
     if own_id is None:
         return Prompt(index=index, id="", endpoint=endpoint, invalid=reason, line=number)
     return Prompt(index=index, id=own_id, endpoint=endpoint, invalid=reason)
-
-
-def _is_openai(body: Json) -> bool:
-    return body is not None and not (type(body) is dict and "contents" in body)  # the key of Gemini's requests
 
 
 _TITLES = {"native": "native", "openai": "OpenAI Batch"}

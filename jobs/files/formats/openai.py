@@ -79,7 +79,7 @@ class OpenAIFormat:
         url, body = line.get("url"), line.get("body")
         if url is None and type(body) is dict:
             return _endpoint_of_body(body)
-        return (type(url) is str and _endpoint(url)) or "chat"
+        return (type(url) is str and (_ENDPOINTS.get(url) or _endpoint(url))) or "chat"
 
     def prompt_of(self, line: dict[str, Json], place: tuple[int, str], faults: Faults) -> Prompt | None:
         """Convert the line to a prompt. Adds to `faults`, and returns None if the line has any."""
@@ -114,7 +114,7 @@ class OpenAIFormat:
         method, url, body = line.get("method"), line.get("url"), line.get("body")
         if method != "POST" and method is not None and not (type(method) is str and method.upper() == "POST"):
             faults.found.append(f'`method` is {shown(method)}; it must be "POST"')
-        if url is not None and not (type(url) is str and _endpoint(url)):
+        if url is not None and (type(url) is not str or (url not in _ENDPOINTS and not _endpoint(url))):
             faults.found.append(f"`url` is {shown(url)}; it must be {_NAMES}")
         if type(body) is not dict:
             faults.found.append(f"`body` is {shown(body)}; it must be an object")
