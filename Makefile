@@ -12,6 +12,11 @@ PORT ?= 8000
 MUTANTS ?=
 KERNELS := $(wildcard model/kernels/cpu/*/*.cpp model/kernels/cpu/*/*.h)
 
+# One process more than cores, because many tests wait for other processes. PyTorch's threads sleep while they wait:
+# otherwise those of one process spin on a core that another one needs.
+PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
+PYTEST = OMP_WAIT_POLICY=passive $(BIN)/pytest -q -n $(PROCESSES) --dist loadfile
+
 .DEFAULT_GOAL := help
 .PHONY: help run serve test check format coverage slow machines bench bench-peers chaos mutants reference clean
 
@@ -25,12 +30,12 @@ run: $(VENV)/.run ## answer examples/prompts.jsonl with the demo model (PROMPTS=
 serve: $(VENV)/.run ## serve OpenAI's files and batches over HTTP, with the demo model (PORT=8000)
 	@echo "When it serves, try:"
 	@echo "  curl http://127.0.0.1:$(PORT)/v1/models"
-	@echo "  $(BIN)/python -c \"from openai import OpenAI; print(OpenAI(base_url='http://127.0.0.1:$(PORT)/v1', api_key='none').models.list().data)\""
+	@echo "  pip install openai && python -c \"from openai import OpenAI; print(OpenAI(base_url='http://127.0.0.1:$(PORT)/v1', api_key='none').models.list().data)\""
 	@echo "docs/http-api.md has a whole batch."
 	@$(BIN)/qwen-batch serve --with-worker --port $(PORT)
 
 test: $(VENV)/.dev ## run the tests
-	@$(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile -m "not slow"
+	@$(PYTEST) -m "not slow"
 
 check: $(VENV)/.dev ## formatting, lint, types, import contracts, dead code
 	$(BIN)/ruff format --check .
@@ -46,13 +51,13 @@ format: $(VENV)/.dev ## format the Python code and the C++ kernels
 
 coverage: $(VENV)/.dev ## which lines and branches the tests run (build/coverage/html)
 	@mkdir -p build/coverage
-	@$(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile -m "not slow" --cov --cov-report=term --cov-report=html
+	@$(PYTEST) -m "not slow" --cov --cov-report=term --cov-report=html
 
 slow: $(VENV)/.dev ## run the tests that take longer
-	@$(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile -m slow
+	@$(PYTEST) -m slow
 
 # CI is unset: there a test fails where the machine lacks what it needs, which these machines do on purpose.
-ENGINE_TESTS := env -u CI $(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile -m "not slow" tests/engine tests/end_to_end
+ENGINE_TESTS = env -u CI $(PYTEST) -m "not slow" tests/engine tests/end_to_end
 
 machines: $(VENV)/.dev ## run the engine's tests as a processor without AVX-512, and without a C++ compiler
 	@echo "As a processor without AVX-512:"

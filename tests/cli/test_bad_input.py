@@ -30,7 +30,7 @@ BAD_FILES = {
     "wordy temperature": ('{"prompt": "a", "temperature": "hot"}', "temperature"),
     "no tokens": ('{"prompt": "a", "max_tokens": 0}', "max_tokens"),
     "stream": (openai_line(stream=True), "stream"),
-    "unsupported field": (openai_line(logit_bias={"1": 2}), "logit_bias"),
+    "unsupported field": (openai_line(modalities=["audio"]), "modalities"),
     "token id outside the vocabulary": ('{"prompt": [1, 99999999]}', "99,999,999"),
     "another model": (openai_line(model="gpt-4o"), "gpt-4o"),
     "ten thousand brackets": ('{"prompt": ' + "[" * 10_000 + "]" * 10_000 + "}", "line 1:"),

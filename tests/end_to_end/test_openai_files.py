@@ -36,7 +36,7 @@ LINES = [
     chat("chat-1"),
     completion("text-1", ignore_eos=True),
     chat("too-long-chat", messages=[{"role": "user", "content": TOO_LONG}]),
-    chat("refused", tools=[{"type": "function", "function": {"name": "f"}}]),
+    chat("refused", modalities=["audio"]),
     completion("ids-1", prompt=[1, 2, 3], temperature=0.8, seed=3, user="someone"),
     completion("too-long-text", prompt=TOO_LONG),
     chat("chat-2", temperature=1.2, top_p=0.9, stop=["\n"], metadata={"any": "thing"}),
