@@ -33,6 +33,9 @@ from server.logs import set_up_logs
 from server.options import ServeOptions
 from server.stores import Stores, open_stores
 
+_LOADING_SECONDS = 60.0  # for which an import waits for a worker that loads the model
+_STARTING_SECONDS = 5.0  # after a batch's creation; a worker that was started with the service does not report yet
+_LOOK_SECONDS = 0.25
 _NO_COLUMNS: tuple[str, ...] = ()  # keys beside OpenAI's are not brought back
 
 
@@ -115,15 +118,26 @@ def _checked_model(stores: Stores, reader: RowReader, batch: Batch, options: Ser
         errors = envelopes.check(rows)
     if errors:
         raise Refused(*errors)
-    wanted = envelopes.model or ""
-    cards = stores.jobs.fleet.models()
-    found = next((card for card in cards if card.name == wanted), None)
-    found = found or next((card for card in cards if same_model(wanted, card.name)), None)
-    if found is None:
-        known = ", ".join(card.name for card in cards) or "none yet"
-        message = f"No worker has served the model {wanted[:100]!r}. Served models: {known}."
-        raise Refused(BatchError("model_not_found", message, param="body.model"))
-    return found
+    return _model_named(stores, envelopes.model or "", batch)
+
+
+def _model_named(stores: Stores, wanted: str, batch: Batch) -> ModelCard:
+    """Return the model of a name. Waits while a worker loads it. Raises `Refused`."""
+    deadline = time.monotonic() + _LOADING_SECONDS
+    while True:
+        loading = [worker.model for worker in stores.jobs.fleet.workers() if worker.state == "loading"]
+        cards = stores.jobs.fleet.models()  # after the reports, because a worker publishes its model before it is idle
+        found = next((card for card in cards if card.name == wanted), None)
+        found = found or next((card for card in cards if same_model(wanted, card.name)), None)
+        if found is not None:
+            return found
+        starting = not cards and time.time() - batch.created_at < _STARTING_SECONDS
+        is_awaited = starting or any(same_model(wanted, model) for model in loading)
+        if not is_awaited or time.monotonic() > deadline:
+            known = ", ".join(card.name for card in cards) or "none yet"
+            message = f"No worker has served the model {wanted[:100]!r}. Served models: {known}."
+            raise Refused(BatchError("model_not_found", message, param="body.model"))
+        time.sleep(_LOOK_SECONDS)
 
 
 def _checked(prompts: PromptFile, card: ModelCard) -> CheckedFile:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from server.clerk.finish_batch import every_line, finish_batch
 from server.clerk.import_batch import import_batch
 from server.options import ServeOptions
 from server.stores import Stores
-from testing.sample_jobs import shard_stats
+from testing.sample_jobs import shard_stats, worker_report
 from tests.jobs.projects.conftest import ROOMY
 from tests.server.conftest import chat_line, jsonl
 from tests.server.test_fuzzed_requests import NoReports
@@ -54,6 +56,11 @@ def stores(tmp_path: Path) -> Stores:
     jobs.fleet.publish_model(ModelCard("demo", vocab_size=1000, max_model_len=2048, has_chat_template=True))
     records = MemoryFileRecords(table), MemoryBatchRecords(table), MemoryAgenda(time.time)
     return Stores(jobs, *records, FolderStore(tmp_path / "files"), NoReports())
+
+
+def with_an_empty_fleet(stores: Stores) -> Stores:
+    """The stores, with jobs of their own, for which no worker has served a model yet."""
+    return replace(stores, jobs=MemoryJobStore(time.time))
 
 
 def new_batch(stores: Stores, *lines: Any, **more: Any) -> Batch:
@@ -134,6 +141,20 @@ def test_a_file_with_faults_fails_its_batch_and_makes_no_job(stores: Stores, lin
     assert batch.phase is BatchPhase.FAILED
     assert [(error.line, error.code, error.param) for error in batch.errors] == faults
     assert (batch.job_id, stores.jobs.jobs.newest()) == (None, [])
+
+
+@pytest.mark.parametrize("is_loading", [True, False], ids=["reported as loading", "not reported yet"])
+def test_a_batch_waits_for_the_worker_that_loads_its_model(stores: Stores, is_loading: bool) -> None:
+    stores = with_an_empty_fleet(stores)
+    if is_loading:
+        report = structs.replace(worker_report(), model="late", state="loading")
+        stores.jobs.fleet.report_worker(report, ttl_seconds=60)
+    card = ModelCard("late", vocab_size=1000, max_model_len=2048, has_chat_template=True)
+    ready = threading.Timer(0.2, stores.jobs.fleet.publish_model, [card])
+    ready.start()
+    batch = new_batch(stores, chat_line(1, model="late"))
+    assert imported(stores, batch).phase is BatchPhase.SUBMITTED
+    ready.join()
 
 
 def test_an_import_that_was_killed_begins_again_and_finds_its_job(stores: Stores) -> None:
