@@ -15,7 +15,7 @@ import pytest
 
 from testing.command_line import REPOSITORY, environment, write_jsonl
 
-PACKAGES = ("cli", "engine", "jobs", "model", "qwen_batch", "worker")
+PACKAGES = ("cli", "engine", "jobs", "model", "qwen_batch", "server", "worker")
 OURS = ("qwen_batch", "__editable__")  # an installed copy would hide the wheel
 
 pytestmark = pytest.mark.slow
