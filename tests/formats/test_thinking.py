@@ -56,6 +56,33 @@ def test_both_names_of_the_budget_are_read(decode: Decode, line: Any, key: str) 
     assert decode(line(extra_body={key: 100})).settings.thinking_token_budget == 100
 
 
+def claude(thinking: dict[str, Any]) -> dict[str, Any]:
+    return {"custom_id": "a", "params": chat(thinking=thinking)}
+
+
+def gemini(thinking: dict[str, Any]) -> dict[str, Any]:
+    return {"request": {"contents": [{"parts": [{"text": "Hi"}]}], "generationConfig": {"thinkingConfig": thinking}}}
+
+
+@pytest.mark.parametrize(
+    ("line", "is_on", "budget"),
+    [
+        (claude({"type": "enabled", "budget_tokens": 1024}), True, 1024),
+        (claude({"type": "disabled"}), False, None),
+        (gemini({"thinkingBudget": 512}), True, 512),
+        (gemini({"thinking_budget": -1}), True, None),
+        (gemini({"thinkingBudget": 0}), False, None),
+        (gemini({"includeThoughts": False}), True, None),
+    ],
+)
+def test_budgets_of_other_services_are_budgets(
+    decode: Decode, line: dict[str, Any], is_on: bool, budget: int | None
+) -> None:
+    prompt = decode(line)
+    assert (prompt.invalid, prompt.settings.thinking_token_budget) == (None, budget)
+    assert prompt.chat_template_kwargs == {"enable_thinking": is_on}
+
+
 def test_a_wrong_budget_is_refused_by_name(why: Why) -> None:
     for wrong in (-1, 1.5, "100", True):
         assert "`thinking_budget` is" in why(chat(thinking_budget=wrong))

@@ -73,7 +73,7 @@ def _anthropic(params: dict[str, Json]) -> dict[str, Json]:
         elif key == "stop_sequences":
             native["stop"] = value
         elif key == "thinking":
-            native["enable_thinking"] = type(value) is dict and value.get("type") != "disabled"
+            native |= _thinking(type(value) is dict and value.get("type") != "disabled", value, "budget_tokens")
         else:
             native[key] = value  # the other keys have the same names
     return native | {"messages": messages}
@@ -103,10 +103,18 @@ def _gemini_settings(config: dict[str, Json]) -> dict[str, Json]:
         elif key in _GEMINI_SETTINGS:
             native[_GEMINI_SETTINGS[key]] = value
         elif key == "thinkingConfig":
-            native["enable_thinking"] = not (type(value) is dict and _camel(value).get("thinkingBudget") == 0)
+            thought = _camel(value)
+            budget = thought.get("thinkingBudget")
+            native |= _thinking(budget != 0, thought if budget != -1 else {}, "thinkingBudget")
         elif value is not None and value != _GEMINI_HARMLESS.get(key):
             raise LineInvalid(f"`generationConfig.{key}` is {shown(value)}; it is not supported: leave it out")
     return native
+
+
+def _thinking(is_on: bool, said: Json, budget_key: str) -> dict[str, Json]:
+    """Return the native fields for a thought and its budget."""
+    budget = said.get(budget_key) if type(said) is dict else None
+    return {"enable_thinking": is_on, **({"thinking_token_budget": budget} if is_on and budget is not None else {})}
 
 
 def _gemini_json(config: dict[str, Json]) -> dict[str, Json]:
