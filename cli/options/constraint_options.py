@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from cli.options.options import Command
+from cli.options.options import Command, with_options
 from jobs.constraints import requested
 from jobs.constraints.checker import ConstraintChecker
 from jobs.errors import InvalidInput
@@ -48,10 +48,7 @@ def constraint_options(command: Command) -> Command:
             line_defaults = msgspec.structs.replace(line_defaults, constraint=constraint)
         return command(*args, line_defaults=line_defaults, **options)
 
-    decorated: Command = with_constraint
-    for option in reversed(_OPTIONS):
-        decorated = option(decorated)
-    return decorated
+    return with_options(with_constraint, _OPTIONS)
 
 
 def _constraint(option: str, value: str) -> Constraint:

@@ -7,7 +7,7 @@ import functools
 import click
 import msgspec
 
-from cli.options.options import Command
+from cli.options.options import Command, with_options
 from jobs.records.line_defaults import LineDefaults
 from jobs.records.sampling import MAX_TOKENS_LIMIT, SamplingSettings
 
@@ -29,10 +29,7 @@ def line_default_options(command: Command) -> Command:
         defaults = msgspec.structs.replace(defaults, thinking_token_budget=thinking_budget)
         return command(*args, defaults=defaults, line_defaults=LineDefaults(thinking=thinking), **options)
 
-    decorated: Command = with_line_defaults
-    for option in reversed(_OPTIONS):
-        decorated = option(decorated)
-    return decorated
+    return with_options(with_line_defaults, _OPTIONS)
 
 
 _OPTIONS = (

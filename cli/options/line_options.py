@@ -6,7 +6,7 @@ import functools
 
 import click
 
-from cli.options.options import Command
+from cli.options.options import Command, with_options
 from jobs.files.formats.features.last_assistant import LastAssistant
 from jobs.submission.submit_options import LineOptions
 
@@ -38,10 +38,7 @@ def line_options(command: Command) -> Command:
         ending = LastAssistant.DROP if drop_last_assistant else ending
         return command(*args, lines=LineOptions(strict_model, any_model, keep, ending), **options)
 
-    decorated: Command = with_lines
-    for option in reversed(_OPTIONS):
-        decorated = option(decorated)
-    return decorated
+    return with_options(with_lines, _OPTIONS)
 
 
 def _read_names(_ctx: click.Context, _param: click.Parameter, text: str | None) -> tuple[str, ...] | None:

@@ -7,7 +7,7 @@ The value of an option that the user leaves out is None. Then the environment de
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -19,6 +19,13 @@ from jobs.records.sampling import RANGES
 from jobs.settings import Settings
 
 Command = Callable[..., Any]
+
+
+def with_options(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
+    """Return the command with more options. Its help lists them in the order of `options`."""
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def settings_with(**options: object) -> Settings:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cli.options.options import Command
+from cli.options.options import Command, with_options
 from jobs.files.reading.container import Container
 from jobs.files.reading.row_prompts import PromptOptions
 from jobs.files.reading.row_reader import ReadingOptions
@@ -73,10 +73,7 @@ def reading_options(command: Command) -> Command:
         reading = ReadingOptions(container, delimiter, prompts)
         return command(*args, reading=reading, **options)
 
-    decorated: Command = with_reading
-    for option in reversed(_OPTIONS):
-        decorated = option(decorated)
-    return decorated
+    return with_options(with_reading, _OPTIONS)
 
 
 _OPTIONS = (

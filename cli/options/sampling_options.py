@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cli.options.options import Command
+from cli.options.options import Command, with_options
 from jobs.errors import InvalidInput
 from jobs.records.sampling import RANGES, SamplingSettings
 
@@ -49,10 +49,7 @@ def sampling_options(command: Command) -> Command:
             raise InvalidInput(f"A sampling option cannot be used: {error}.") from error
         return command(*args, defaults=defaults, **options)
 
-    decorated: Command = with_defaults
-    for option in reversed(_options()):
-        decorated = option(decorated)
-    return decorated
+    return with_options(with_defaults, _options())
 
 
 def _options() -> list[Any]:

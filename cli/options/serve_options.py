@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from cli.options.options import Command
+from cli.options.options import Command, with_options
 from jobs.byte_size import parse_bytes
 from jobs.duration import parse_duration
 from jobs.errors import InvalidInput
@@ -76,9 +76,7 @@ _OPTIONS = [
 
 def serve_options(command: Command) -> Command:
     """Add the options of the service."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+    return with_options(command, _OPTIONS)
 
 
 def keys_file_of(said: str | None, settings: Settings) -> Path:

@@ -6,7 +6,7 @@ import functools
 
 import click
 
-from cli.options.options import Command
+from cli.options.options import Command, with_options
 from jobs.files.reading.container import Container
 from jobs.files.results.reasoning import ReasoningField
 from jobs.files.results.results_file import ResultStyle
@@ -24,10 +24,7 @@ def style_options(command: Command) -> Command:
         reasoning = ReasoningField(reasoning_field) if reasoning_field else None
         return command(*args, style=ResultStyle(container, flat, reasoning), **options)
 
-    decorated: Command = with_style
-    for option in reversed(_OPTIONS):
-        decorated = option(decorated)
-    return decorated
+    return with_options(with_style, _OPTIONS)
 
 
 _OPTIONS = (

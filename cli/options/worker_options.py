@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import click
 
-from cli.options.options import Command, model_option, served_model_name_option
+from cli.options.options import Command, model_option, served_model_name_option, with_options
 from jobs.errors import InvalidInput
 
 _WORKER_PACKAGES = ("torch", "safetensors", "tokenizers", "huggingface_hub", "numpy", "psutil")
@@ -85,9 +85,7 @@ _OPTIONS = [
 
 def worker_options(command: Command) -> Command:
     """Add the options of a worker. Each has the name of its `Settings` field."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+    return with_options(command, _OPTIONS)
 
 
 def require_worker_packages() -> None:

@@ -39,9 +39,7 @@ def arrow_rows(stream: BinaryIO, name: str) -> Iterator[Row]:
     Raises:
         InvalidInput: pyarrow is not installed, or the file is damaged.
     """
-    pyarrow = _pyarrow(name)
-    head = stream.read(_HEAD_BYTES)
-    stream.seek(0)
+    pyarrow, head = _pyarrow(name), _head(stream)
     encode = msgspec.json.Encoder(enc_hook=str).encode
     number = 0
     with _damage_named(pyarrow, head, name):
@@ -66,9 +64,7 @@ def arrow_types(stream: BinaryIO, name: str) -> dict[str, Any]:
     Raises:
         InvalidInput: pyarrow is not installed, or the file is damaged.
     """
-    pyarrow = _pyarrow(name)
-    head = stream.read(_HEAD_BYTES)
-    stream.seek(0)
+    pyarrow, head = _pyarrow(name), _head(stream)
     with _damage_named(pyarrow, head, name):
         if is_parquet(head):
             from pyarrow import parquet
@@ -78,6 +74,13 @@ def arrow_types(stream: BinaryIO, name: str) -> dict[str, Any]:
             opened = pyarrow.ipc.open_file if head.startswith(_ARROW_FILE) else pyarrow.ipc.open_stream
             schema = opened(stream).schema
     return dict(zip(schema.names, schema.types, strict=True))
+
+
+def _head(stream: BinaryIO) -> bytes:
+    """Return the stream's first bytes, which tell the container. The stream is at its beginning afterwards."""
+    head = stream.read(_HEAD_BYTES)
+    stream.seek(0)
+    return head
 
 
 @contextmanager

@@ -32,12 +32,7 @@ def native_fields(
         "usage": completion.usage,
         "error": completion.error,
     }
-    if completion.tool_calls:
-        result["tool_calls"] = call_objects(completion.tool_calls)
-    if completion.token_ids is not None:
-        result["token_ids"] = completion.token_ids
-    if completion.stop_reason is not None:
-        result["stop_reason"] = completion.stop_reason
+    result |= _rare_keys(completion)
     if completion.more_choices:
         result["choices"] = [_choice(choice, place, reasoning) for place, choice in enumerate(completion.choices)]
     if completion.line is not None:
@@ -59,12 +54,22 @@ def native_line(
 
 def _choice(choice: Choice, place: int, reasoning: ReasoningField) -> dict[str, Any]:
     """Return one of several completions of a line, with the keys of a result."""
-    keys = {"index": place, "completion": choice.text, **reasoning_keys(choice.reasoning, reasoning)}
-    result: dict[str, Any] = keys | {"finish_reason": choice.finish_reason}
-    if choice.tool_calls:
-        result["tool_calls"] = call_objects(choice.tool_calls)
-    if choice.token_ids is not None:
-        result["token_ids"] = choice.token_ids
-    if choice.stop_reason is not None:
-        result["stop_reason"] = choice.stop_reason
-    return result
+    return {
+        "index": place,
+        "completion": choice.text,
+        **reasoning_keys(choice.reasoning, reasoning),
+        "finish_reason": choice.finish_reason,
+        **_rare_keys(choice),
+    }
+
+
+def _rare_keys(of: Completion | Choice) -> dict[str, Any]:
+    """Return the keys that only some completions have."""
+    keys: dict[str, Any] = {}
+    if of.tool_calls:
+        keys["tool_calls"] = call_objects(of.tool_calls)
+    if of.token_ids is not None:
+        keys["token_ids"] = of.token_ids
+    if of.stop_reason is not None:
+        keys["stop_reason"] = of.stop_reason
+    return keys
