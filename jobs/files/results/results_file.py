@@ -95,41 +95,36 @@ def write_results(
     """
     place = output if isinstance(output, Destination) else None
     format = style.format_of(place)
-    with_failed = job.spec.format == "native" or style.flat or format.is_table
-    bad_to = errors
-    if place is not None:
-        _check_different(place, errors)
-        if errors is None and not with_failed:
-            bad_to = default_errors(place)
-    completed = failed = 0
-    with ExitStack() as files:
-        to = _Files(files, job, style)
-        results = to.add(files.enter_context(output.open()) if isinstance(output, Destination) else output, format)
-        bad: _ResultFile | None = None
-        if bad_to is not None and (errors is not None or bad_to.exists()):
-            bad = to.open(bad_to)
+    has_failed = job.spec.format == "native" or style.flat or format.is_table
+    _check_different(place, errors)
+    with ExitStack() as stack:
+        files = _Files(stack, job, style)
+        results = files.add(stack.enter_context(output.open()) if isinstance(output, Destination) else output, format)
+        failures = _Failures(files)
+        if errors is not None:
+            failures.go_to(errors, even_if_none=True)
+        elif place is not None and not has_failed:
+            failures.go_to(default_errors(place))
+        completed = failed = 0
         missing = MissingLines(job.spec.num_lines)
         for completion in missing.watch(completions):
             kept = NO_INPUT if input_of is None else input_of(completion.index)
             if completion.error is None:
                 completed += 1
+            else:
+                failed += 1
+                failures.write(completion, kept)
+            if completion.error is None or has_failed or not failures.have_a_file:
                 results.write(completion, kept)
-                continue
-            failed += 1
-            if with_failed or bad_to is None:
-                results.write(completion, kept)
-            if bad_to is not None:
-                bad = bad or to.open(bad_to)
-                bad.write(completion, kept)
-        to.finish()
+        files.finish()
         lost = missing.count if job.state.ended else 0
         if lost and not partial:
             raise ResultsMissing(job.id, f"{lost:,} of {job.spec.num_lines:,}", str(missing))
     return ResultCounts(completed, failed, lost, str(missing) if lost else "")
 
 
-def _check_different(output: Destination, errors: Destination | None) -> None:
-    if errors is not None and errors.is_same(output):
+def _check_different(output: Destination | None, errors: Destination | None) -> None:
+    if output is not None and errors is not None and errors.is_same(output):
         raise InvalidInput(f"Results and errors cannot both go to {output.name}.", "Give --errors another file.")
 
 
@@ -178,3 +173,28 @@ class _Files:
     def finish(self) -> None:
         for sink in self._sinks:
             sink.finish()
+
+
+class _Failures:
+    """The failed lines' file, if they have one."""
+
+    def __init__(self, files: _Files) -> None:
+        self._files = files
+        self._place: Destination | None = None
+        self._opened: _ResultFile | None = None
+
+    @property
+    def have_a_file(self) -> bool:
+        return self._place is not None
+
+    def go_to(self, place: Destination, even_if_none: bool = False) -> None:
+        """Write failed lines to `place`. Without any, it is written if it exists already or `even_if_none` is True."""
+        self._place = place
+        if even_if_none or place.exists():
+            self._opened = self._files.open(place)
+
+    def write(self, completion: Completion, kept: LineInput) -> None:
+        if self._place is None:
+            return
+        self._opened = self._opened or self._files.open(self._place)
+        self._opened.write(completion, kept)
