@@ -179,10 +179,9 @@ class Engine:
 
     def _fail_constraints(self, batch: Batch) -> None:
         """End the requests whose grammar was too complex in this step. Each of them fails alone."""
-        for index in batch.sampling:
-            sequence = batch.sequences[index]
-            constraint = sequence.stop_checker.constraint
-            if constraint is None or constraint.fault is None or self._live.pop(sequence.ticket, None) is None:
+        for row, constraint in batch.constrained_rows:
+            sequence = batch.sequences[batch.sampling[row]]
+            if constraint.fault is None or self._live.pop(sequence.ticket, None) is None:
                 continue
             if sequence.finish_reason is None:
                 self._scheduler.abort(sequence)

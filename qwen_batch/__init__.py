@@ -20,9 +20,10 @@ from jobs.stats.stats import JobStats
 from qwen_batch.client import Client, connect, job, submit
 from qwen_batch.job_handle import Job
 from qwen_batch.local_server import LocalServer, local
-from qwen_batch.results import Result
+from qwen_batch.results import Choice, Result
 
 __all__ = [
+    "Choice",
     "Client",
     "InvalidInput",
     "Job",

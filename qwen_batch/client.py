@@ -10,6 +10,7 @@ import msgspec
 
 from cli.console.console import Console
 from cli.options.target_model import target_model, with_model_of_lines
+from jobs.files.prompt_file import PromptFile
 from jobs.queue.celery_hints import CeleryHints
 from jobs.records import job as records
 from jobs.settings import Settings
@@ -17,9 +18,18 @@ from jobs.stores.connect import connect as connect_store
 from jobs.submission.checking import notices_of
 from jobs.submission.job_client import JobClient
 from jobs.submission.submit_options import SubmitOptions, submission_key
+from qwen_batch.argument_names import errors_in_words_of_python
 from qwen_batch.job_handle import Job
 from qwen_batch.rows import Rows, open_rows
-from qwen_batch.submission import SubmitArguments, check_names, defaults_of, lines_of, reading_of
+from qwen_batch.submission import (
+    ARGUMENTS,
+    SubmitArguments,
+    check_names,
+    defaults_of,
+    line_defaults_of,
+    lines_of,
+    reading_of,
+)
 
 
 class Client:
@@ -53,29 +63,34 @@ class Client:
             QwenBatchError: The model or the server cannot be used.
         """
         check_names(arguments)
-        defaults, lines = defaults_of(arguments), lines_of(arguments)
-        said = arguments.get("model") or self._model
-        with open_rows(rows, reading_of(arguments)) as file:
-            settings = self._settings if said is None else msgspec.structs.replace(self._settings, model=said)
-            settings = with_model_of_lines(settings, said, file, self._jobs.served_models)
-            target = target_model(settings, Console(verbosity=-1))
-            options = SubmitOptions(
-                target.name,
-                defaults,
-                arguments.get("seed", 0),
-                arguments.get("skip_invalid", False),
-                target.card,
-                priority=arguments.get("priority", 0),
-                deadline_seconds=arguments.get("deadline_seconds"),
-                reuse=arguments.get("reuse", False),
-                lines=lines,
-            )
+        with errors_in_words_of_python(ARGUMENTS) as translated, open_rows(rows, reading_of(arguments)) as file:
+            options, model = self._options(file, arguments)
             checked = self._jobs.check(file, options)
-            for notice in notices_of(checked.report, target.name):
-                warnings.warn(notice, stacklevel=2)
-            key = submission_key(arguments.get("key"), checked.report, settings.model, options)
+            for notice in notices_of(checked.report, options.model):
+                warnings.warn(translated(notice), stacklevel=2)
+            key = submission_key(arguments.get("key"), checked.report, model, options)
             submitted = self._jobs.submit(checked, options, None if arguments.get("new") else key)
         return Job(self._jobs.store, submitted.job.id, self._check)
+
+    def _options(self, file: PromptFile, arguments: SubmitArguments) -> tuple[SubmitOptions, str]:
+        """Return the options of a submission, and its model as it was named."""
+        said = arguments.get("model") or self._model
+        settings = self._settings if said is None else msgspec.structs.replace(self._settings, model=said)
+        settings = with_model_of_lines(settings, said, file, self._jobs.served_models)
+        target = target_model(settings, Console(verbosity=-1))
+        options = SubmitOptions(
+            target.name,
+            defaults_of(arguments),
+            arguments.get("seed", 0),
+            arguments.get("skip_invalid", False),
+            target.card,
+            priority=arguments.get("priority", 0),
+            deadline_seconds=arguments.get("deadline_seconds"),
+            reuse=arguments.get("reuse", False),
+            lines=lines_of(arguments),
+            line_defaults=line_defaults_of(arguments),
+        )
+        return options, settings.model
 
     def job(self, job_id: str) -> Job:
         """Return an earlier job. Raises `JobNotFound` if the server has none with this id."""
@@ -99,7 +114,8 @@ def connect(redis_url: str | None = None) -> Client:
     settings = Settings.from_env()
     if redis_url is not None:
         settings = msgspec.structs.replace(settings, redis_url=redis_url)
-    return Client(settings, None, _nothing_to_check)
+    with errors_in_words_of_python(("redis_url",)):
+        return Client(settings, None, _nothing_to_check)
 
 
 def submit(rows: Rows, *, redis_url: str | None = None, **arguments: Unpack[SubmitArguments]) -> Job:

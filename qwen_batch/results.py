@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
-from jobs.errors import ResultsMissing
+from jobs.errors import ResultsMissing, StoreUnavailable
 from jobs.files.file_report import LineNumbers
 from jobs.files.results.kept_columns import LineInput
 from jobs.files.results.native_lines import native_line
@@ -19,8 +19,24 @@ from jobs.records.prompt import Prompt
 from jobs.records.sampling import FinishReason
 from jobs.stores.client_facets import JobReader
 
+_Arguments = ParamSpec("_Arguments")
+_Found = TypeVar("_Found")
+
 POLL_SECONDS = 0.25
+PATIENCE_SECONDS = 30.0  # long enough for a server to restart, as for the commands
 _SHARDS_AHEAD = 8  # shards are leased in order; after so many shards without news, the later ones are not read
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """One of several completions of a row."""
+
+    index: int  # from 0
+    completion: str
+    finish_reason: FinishReason | None
+    reasoning: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    token_ids: tuple[int, ...] | None = None
+    stop_reason: str | int | None = None
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -32,6 +48,9 @@ class Result(msgspec.Struct, frozen=True):
     usage: Usage | None
     error: LineError | None
     reasoning: str | None = None  # what the model thought before the completion
+    choices: list[Choice] | None = None  # all completions, if the row asked for several
+    tool_calls: list[dict[str, Any]] | None = None  # calls of the row's tools, in the shape of the OpenAI API
+    stop_reason: str | int | None = None  # stop string or stop token that ended the completion
     token_ids: tuple[int, ...] | None = None  # only if the row asked for them
     line: int | None = None  # number of a bad row without its own id, from 1
     source: str | None = None  # file of the row, if the job was made of several
@@ -46,13 +65,15 @@ class ResultReader:
     """Iterates over the results of one job, and waits for those that are not there yet.
 
     The iterators keep the lines of a few shards in memory, for a job of any size. They raise `ResultsMissing` after the
-    last result if the job has ended and lacks results.
+    last result if the job has ended and lacks results. While the store restarts, they wait for it. They raise
+    `StoreUnavailable` if it does not answer the first look, or later for `patience_seconds`.
     """
 
     jobs: JobReader
     job_id: str
     check: Callable[[Job], None]  # called with the job after each look at it; its exceptions end the iteration
     poll_seconds: float = POLL_SECONDS
+    patience_seconds: float = PATIENCE_SECONDS
 
     def in_order(self) -> Iterator[Result]:
         """Yield each result once the results of all earlier rows are there."""
@@ -61,7 +82,7 @@ class ResultReader:
         while shard < job.spec.num_shards:
             given, size = 0, 1
             while given < size:
-                lines = self.jobs.lines(ShardRef(self.job_id, shard))
+                lines = self._patiently(self.jobs.lines, ShardRef(self.job_id, shard))
                 size = len(lines)
                 for prompt, completion in lines[given:]:
                     if completion is not None:
@@ -72,7 +93,7 @@ class ResultReader:
                         time.sleep(self.poll_seconds)
                         break
                     given += 1
-                job = self._look()  # after the lines: they are complete only if the job had ended before
+                job = self._patiently(self._look)  # after the lines: they are complete only if the job had ended before
             shard += 1
         _require_none(missing, job)
 
@@ -80,8 +101,8 @@ class ResultReader:
         """Yield each result soon after its row has finished."""
         given: dict[int, set[int] | None] = {}  # shard -> positions of the results so far; None for all of them
         first = 0  # all results of earlier shards were yielded
+        job = self._look()
         while True:
-            job = self._look()
             missing, quiet = LineNumbers(), 0
             for shard in range(first, job.spec.num_shards):
                 before = given.setdefault(shard, set())
@@ -101,17 +122,32 @@ class ResultReader:
                 del given[first]
                 first += 1
             time.sleep(self.poll_seconds)
+            job = self._patiently(self._look)
 
     def _news(self, shard: int, before: set[int]) -> tuple[list[Result], list[int]]:
         """Return the results that are not in `before`, and the numbers of the rows without one. Adds to `before`."""
         new, lacking = [], []
-        for position, (prompt, completion) in enumerate(self.jobs.lines(ShardRef(self.job_id, shard))):
+        for position, (prompt, completion) in enumerate(self._patiently(self.jobs.lines, ShardRef(self.job_id, shard))):
             if completion is None:
                 lacking.append(prompt.index + 1)
             elif position not in before:
                 before.add(position)
                 new.append(_result(prompt, completion))
         return new, lacking
+
+    def _patiently(
+        self, read: Callable[_Arguments, _Found], *arguments: _Arguments.args, **options: _Arguments.kwargs
+    ) -> _Found:
+        """Return what `read` returns. While the store does not answer, try again, for `patience_seconds`."""
+        ends_at: float | None = None
+        while True:
+            try:
+                return read(*arguments, **options)
+            except StoreUnavailable:
+                ends_at = ends_at or time.monotonic() + self.patience_seconds
+                if time.monotonic() > ends_at:
+                    raise
+                time.sleep(self.poll_seconds)
 
     def _look(self) -> Job:
         job = self.jobs.get(self.job_id)

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, Protocol, TypedDict, runtime_checkable
 
+from jobs.constraints import requested
+from jobs.constraints.checker import ConstraintChecker
+from jobs.constraints.schema_file import read_schema_file
 from jobs.errors import InvalidInput
 from jobs.files.formats import values
 from jobs.files.formats.features.last_assistant import LastAssistant
 from jobs.files.formats.fields import Faults, Notes, read_settings
+from jobs.files.formats.json_line import LineInvalid
 from jobs.files.reading.container import Container
 from jobs.files.reading.row_prompts import PromptOptions
 from jobs.files.reading.row_reader import ReadingOptions
-from jobs.records.sampling import SamplingSettings
+from jobs.records.constraint import Constraint
+from jobs.records.line_defaults import LineDefaults
+from jobs.records.prompt import MAX_N
+from jobs.records.sampling import Range, SamplingSettings
 from jobs.submission.submit_options import LineOptions
 from jobs.templates.conversation import Conversation, conversation_of
 
@@ -33,6 +41,15 @@ class Sampling(TypedDict, total=False):
     stop: str | Sequence[str]
     stop_token_ids: Sequence[int]
     ignore_eos: bool
+    thinking_budget: int  # max tokens of each thought; then the answer follows
+
+
+@runtime_checkable
+class HasSchema(Protocol):
+    """A class of pydantic, such as `class Answer(BaseModel)`."""
+
+    def model_json_schema(self) -> dict[str, Any]:
+        """Return the class's JSON schema."""
 
 
 class SubmitArguments(Sampling, total=False):
@@ -47,6 +64,11 @@ class SubmitArguments(Sampling, total=False):
     input_format: str | None  # format of a file, such as csv; None to recognise it
     delimiter: str | None  # character between the cells of CSV; None to find it
     seed: int  # random seed of rows without their own
+    n: int  # completions per row, for rows that do not say; `Result.choices` has all of them
+    thinking: bool | None  # True or False switches thinking on or off; None to do as the chat template does
+    schema: Mapping[str, Any] | HasSchema | str | os.PathLike[str] | None  # JSON schema of completions, or its file
+    choices: Sequence[str] | None  # texts one of which each completion is
+    regex: str | None  # regular expression that each completion matches as a whole
     skip_invalid: bool  # True: a bad row gets an error as its result
     any_model: bool  # True: one model answers rows that name several models
     strict_model: bool  # True: a row that names another model is bad
@@ -58,13 +80,15 @@ class SubmitArguments(Sampling, total=False):
     new: bool  # True: make a new job even if the same submission has made one
 
 
+ARGUMENTS = frozenset(SubmitArguments.__annotations__ | Sampling.__annotations__)
+
+
 def check_names(arguments: Mapping[str, object]) -> None:
     """Raise `TypeError` if `submit` has no argument of a name. The message names the nearest one."""
-    known = SubmitArguments.__annotations__ | Sampling.__annotations__
     for name in arguments:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            advice = f"Did you mean {near[0]!r}?" if near else f"Its arguments are {', '.join(known)}."
+        if name not in ARGUMENTS:
+            near = difflib.get_close_matches(name, sorted(ARGUMENTS), 1)
+            advice = f"Did you mean {near[0]!r}?" if near else f"Its arguments are {', '.join(sorted(ARGUMENTS))}."
             raise TypeError(f"submit() has no argument {name!r}. {advice}")
 
 
@@ -101,14 +125,49 @@ def defaults_of(arguments: SubmitArguments) -> SamplingSettings:
     return defaults
 
 
+def line_defaults_of(arguments: SubmitArguments) -> LineDefaults:
+    """Return the values for rows that do not say, beside the sampling settings. Raises `InvalidInput`."""
+    thinking = arguments.get("thinking")
+    if thinking is not None and type(thinking) is not bool:
+        raise InvalidInput(f"`thinking` is {thinking!r}; it must be True, False or None.")
+    fields: Mapping[str, Any] = arguments
+    said = {name: fields[name] for name in ("schema", "choices", "regex") if fields.get(name) is not None}
+    if len(said) > 1:
+        raise InvalidInput(f"{' and '.join(f'`{name}`' for name in said)} cannot be used together.")
+    for name, value in said.items():
+        try:
+            constraint = ConstraintChecker(Notes()).checked(_constraint(name, value))
+        except LineInvalid as error:
+            raise InvalidInput(f"`{name}` cannot be used: {error}.") from error
+        return LineDefaults(thinking, constraint)
+    return LineDefaults(thinking)
+
+
+def _constraint(name: str, value: Any) -> Constraint:  # noqa: ANN401 - what the caller of `submit` gave
+    """Return a constraint that is not checked yet. Raises `LineInvalid` or `InvalidInput`."""
+    if name == "regex":
+        return requested.regex(name, value)
+    if name == "choices":
+        return requested.choice(name, list(value) if isinstance(value, tuple) else value)
+    if isinstance(value, str | os.PathLike):
+        return read_schema_file(os.fspath(value), "`schema`")
+    if isinstance(value, HasSchema):
+        return requested.json(name, value.model_json_schema())
+    return requested.schema_or_format(dict(value)) if isinstance(value, Mapping) else requested.json(name, value)
+
+
 def lines_of(arguments: SubmitArguments) -> LineOptions:
     """Return what the rows may say. Raises `InvalidInput`."""
     keep, ending = arguments.get("keep"), arguments.get("last_assistant", "answer")
     if ending not in list(LastAssistant):
         raise InvalidInput(f"`last_assistant` is {ending!r}; it must be one of {', '.join(LastAssistant)}.")
+    n = arguments.get("n", 1)
+    if type(n) is not int or n not in Range(1, MAX_N):
+        raise InvalidInput(f"`n` is {n!r}; it must be a whole number {Range(1, MAX_N)}.")
     return LineOptions(
         arguments.get("strict_model", False),
         arguments.get("any_model", False),
         None if keep is None else tuple(keep),
         LastAssistant(ending),
+        n,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 
 import click
 import msgspec
@@ -11,13 +10,12 @@ import msgspec
 from cli.options.options import Command, with_options
 from jobs.constraints import requested
 from jobs.constraints.checker import ConstraintChecker
+from jobs.constraints.schema_file import read_schema_file
 from jobs.errors import InvalidInput
 from jobs.files.formats.fields import Notes
-from jobs.files.formats.json_line import LineInvalid, decode_object
+from jobs.files.formats.json_line import LineInvalid
 from jobs.records.constraint import Constraint
 from jobs.records.line_defaults import NO_LINE_DEFAULTS, LineDefaults
-
-_MAX_FILE_BYTES = 16_000_000
 
 
 def constraint_options(command: Command) -> Command:
@@ -54,7 +52,7 @@ def constraint_options(command: Command) -> Command:
 def _constraint(option: str, value: str) -> Constraint:
     try:
         if option == "--schema":
-            constraint = _schema(value)
+            constraint = read_schema_file(value, option)
         elif option == "--choices":
             constraint = _choices(value)
         else:
@@ -69,24 +67,6 @@ def _choices(value: str) -> Constraint:
     if not texts:
         raise LineInvalid("it names no text; write texts with commas between them, such as good,bad")
     return requested.choice("--choices", texts)
-
-
-def _schema(path: str) -> Constraint:
-    """Read a file that holds a JSON schema, or a `response_format` or its `json_schema` with a schema inside."""
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(_MAX_FILE_BYTES)
-    except OSError as error:
-        raise InvalidInput(f"--schema {path} cannot be read: {error.strerror}.") from error
-    try:
-        said = decode_object(content)
-    except LineInvalid as error:
-        raise LineInvalid(str(error).replace("the line", "the file")) from error
-    if said.get("type") == "json_schema":
-        return requested.response_format("response_format", said)
-    if "name" in said and "schema" in said:
-        return requested.response_format("response_format", {"type": "json_schema", "json_schema": said})
-    return requested.json("schema", said)
 
 
 _OPTIONS = (

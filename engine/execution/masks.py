@@ -53,8 +53,7 @@ class MaskThreads:
 
     def begin(self, batch: Batch) -> PendingMasks | None:
         """Begin to compute the masks of the batch's sampled rows. Returns None if no row is constrained."""
-        found = [(row, batch.sequences[index].stop_checker.constraint) for row, index in enumerate(batch.sampling)]
-        constrained = [(row, constraint) for row, constraint in found if constraint is not None]
+        constrained = batch.constrained_rows
         if not constrained:
             return None
         words = constrained[0][1].matcher.mask_words

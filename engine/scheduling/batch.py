@@ -10,6 +10,7 @@ from itertools import accumulate
 from typing import Literal, NamedTuple
 
 from engine.scheduling.sequence import Sequence
+from engine.stopping.output_constraint import OutputConstraint
 
 Phase = Literal["prefill", "decode", "mixed"]
 
@@ -65,6 +66,12 @@ class Batch:
     def num_decode_rows(self) -> int:
         """Number of tokens that go to the decode kernel."""
         return sum(self.num_tokens[: self.num_decodes])
+
+    @cached_property
+    def constrained_rows(self) -> tuple[tuple[int, OutputConstraint], ...]:
+        """Places in `sampling` of constrained sequences, with their constraints."""
+        checkers = [self.sequences[index].stop_checker.constraint for index in self.sampling]
+        return tuple((row, constraint) for row, constraint in enumerate(checkers) if constraint is not None)
 
     @property
     def num_kernel_sequences(self) -> int:

@@ -41,6 +41,15 @@ def response_format(key: str, value: Json) -> Constraint:
     return _named_schema(f"{key}.json_schema", _object(f"{key}.json_schema", said.get("json_schema")))
 
 
+def schema_or_format(said: dict[str, Json]) -> Constraint:
+    """Read a JSON schema, or a `response_format` or its `json_schema` with a schema inside."""
+    if said.get("type") == "json_schema":
+        return response_format("response_format", said)
+    if "name" in said and "schema" in said:
+        return _named_schema("response_format.json_schema", said)
+    return json("schema", said)
+
+
 def text_format(key: str, value: Json) -> Constraint:
     """Read the `text.format` of a `/v1/responses` body, which has the schema's fields beside the type."""
     said = _object(key, value)

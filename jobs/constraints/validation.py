@@ -15,6 +15,7 @@ from jobs.files.formats.json_line import LineInvalid
 _MAX_ABANDONED = 4  # checks that go on in threads of their own, because nothing can stop them
 _MAX_REASON_CHARS = 300
 _UNIMPLEMENTED = "Unimplemented keys: "
+_COUNT = re.compile(r" \(\d+ times\)$")  # follows a message that several parts of a schema cause
 _RESOURCE = re.compile(r"Resource '(.*)' is not present")
 _POINTER = re.compile(r"Pointer '(.*)' does not exist")
 _PLACE = re.compile(r"^(at )?\d+\(\d+\): ")  # line and column in a grammar that the author of the line did not write
@@ -58,7 +59,7 @@ class Validator:
         if importlib.util.find_spec("llguidance") is None:
             raise LineInvalid(_NOT_INSTALLED)
         found: list[Findings] = []
-        thread = threading.Thread(target=lambda: found.append(_validate(grammar)), daemon=True)
+        thread = threading.Thread(target=lambda: found.append(_try_to_validate(grammar)), daemon=True)
         began = time.process_time()
         thread.start()
         while thread.is_alive() and time.process_time() - began < self._max_seconds:
@@ -80,6 +81,13 @@ class Validator:
             raise LineInvalid(f"the grammar cannot be used: {_one_line(str(error))}") from None
 
 
+def _try_to_validate(grammar: str) -> Findings:
+    try:
+        return _validate(grammar)
+    except Exception as error:  # noqa: BLE001 - llguidance has no narrower class, and its messages may change
+        return Findings(f"its check failed: {_one_line(str(error))}")
+
+
 def _validate(grammar: str) -> Findings:
     from llguidance import LLMatcher, LLParserLimits
 
@@ -92,6 +100,7 @@ def _validate(grammar: str) -> Findings:
 
 def _keywords(message: str) -> list[str]:
     """Return the keywords that a message of llguidance is about, each with back-ticks."""
+    message = _COUNT.sub("", message)
     if message.startswith(_UNIMPLEMENTED):
         return [f"`{keyword}`" for keyword in msgspec.json.decode(message.removeprefix(_UNIMPLEMENTED))]
     if message.startswith("oneOf"):

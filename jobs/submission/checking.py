@@ -48,6 +48,7 @@ def check_file(
         last_assistant=lines.last_assistant,
         defaults=options.defaults,
         constraint=constraint,
+        n=lines.n,
     )
     try:
         checked = file.check(rules, options.skip_invalid)

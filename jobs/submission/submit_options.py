@@ -22,6 +22,7 @@ class LineOptions:
     any_model: bool = False  # True: lines may name several models
     keep: tuple[str, ...] | None = None  # columns to keep; None for all of them
     last_assistant: LastAssistant = LastAssistant.ANSWER  # what to do with an assistant's message at the end
+    n: int = 1  # completions per prompt of lines that do not say
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ def fingerprint_of(report: FileReport, model: str, options: SubmitOptions, quant
         facts += [options.lines.strict_model, options.lines.keep]
     if options.lines.last_assistant is not LastAssistant.ANSWER:
         facts.append(options.lines.last_assistant)
+    if options.lines.n > 1:
+        facts.append({"n": options.lines.n})
     if options.line_defaults != NO_LINE_DEFAULTS:
         facts.append(options.line_defaults)
     return hashlib.blake2b(msgspec.json.encode(facts), digest_size=10).hexdigest()

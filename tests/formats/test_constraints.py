@@ -223,6 +223,12 @@ def test_keywords_that_are_not_enforced_are_counted_by_schema() -> None:
     assert dict(decoder.notes.unenforced) == {"`not`, `uniqueItems`": 3, "`format` postcode": 3}
 
 
+def test_a_keyword_that_is_not_enforced_may_stand_in_several_places(decode: Decode, why: Why) -> None:
+    twice = {"type": "object", "properties": {name: {"items": True, "uniqueItems": True} for name in "ab"}}
+    assert decode(native(guided_json=twice)).invalid is None
+    assert "has `uniqueItems`, which cannot be enforced" in why(native(response_format=named(twice, strict=True)))
+
+
 def test_a_line_without_a_constraint_has_to_suit_the_jobs_one() -> None:
     rules = LineRules(constraint=Constraint("regex", "a+"))
     decoder = LineDecoder(rules)

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar, cast
 
 import pytest
 
-from jobs.errors import ResultsMissing
+from jobs.errors import ResultsMissing, StoreUnavailable
+from jobs.records.completion import Completion
 from jobs.records.job import Job, ShardRef
+from jobs.records.prompt import Prompt
+from jobs.stores.client_facets import JobReader
+from jobs.stores.connect import connect
 from jobs.stores.memory.store import MemoryJobStore
 from jobs.stores.protocol import JobStore
 from qwen_batch.results import Result, ResultReader
 from testing.sample_jobs import completed, new_job, submit
+from testing.valkey import ValkeyProcess, running_valkey
 from tests.cli.acting_worker import WORKER, run_job
 
+_Found = TypeVar("_Found")
 Step = Callable[[], object]
 
 
@@ -126,3 +134,58 @@ def test_a_result_has_the_fields_of_a_line_of_the_results(store: JobStore) -> No
         None,
     )
     assert (bad.completion, bad.error and bad.error.code, bad.input) == (None, "prompt_too_long", {})
+
+
+class RestartedServer:
+    """A job reader whose server is down until the first call has failed."""
+
+    def __init__(self, store: JobStore, server: ValkeyProcess) -> None:
+        self._jobs, self._server = store.jobs, server
+        self.failures = 0
+
+    def get(self, job_id: str) -> Job:
+        return self._or_restart(lambda: self._jobs.get(job_id))
+
+    def lines(self, ref: ShardRef) -> list[tuple[Prompt, Completion | None]]:
+        return self._or_restart(lambda: self._jobs.lines(ref))
+
+    def _or_restart(self, read: Callable[[], _Found]) -> _Found:
+        try:
+            return read()
+        except StoreUnavailable:
+            self.failures += 1
+            if self.failures == 1:
+                self._server.start()
+            raise
+
+
+@pytest.mark.parametrize("order", ["in_order", "as_they_finish"])
+def test_the_iterators_wait_for_a_server_that_restarts(tmp_path: Path, order: str) -> None:
+    with running_valkey(tmp_path, appendonly=True) as server:
+        store = connect(server.url)
+        submit(store, new_job(lines=4, shard_size=2))
+        run_job(store, "job-1", shards=1)
+        jobs = RestartedServer(store, server)
+        down = [lambda: None, server.stop]  # the second look comes after the first results
+
+        def check(_job: Job) -> None:
+            if down:
+                down.pop(0)()
+            elif jobs.failures and not store.jobs.get("job-1").state.ended:
+                run_job(store, "job-1", first=1)
+
+        results = getattr(ResultReader(cast("JobReader", jobs), "job-1", check, poll_seconds=0.001), order)()
+        assert sorted(lines_of(results)) == [0, 1, 2, 3]
+        assert jobs.failures > 0
+
+
+def test_a_server_that_stays_away_ends_the_iterator(tmp_path: Path) -> None:
+    with running_valkey(tmp_path) as server:
+        store = connect(server.url)
+        submit(store, new_job(lines=4, shard_size=2))
+        run_job(store, "job-1", shards=1)
+        results = ResultReader(store.jobs, "job-1", lambda _: None, 0.001, patience_seconds=0).in_order()
+        assert next(results).id == "line-0"
+        server.stop()
+        with pytest.raises(StoreUnavailable):
+            lines_of(results)

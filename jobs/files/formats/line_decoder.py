@@ -64,6 +64,7 @@ class LineRules:
     last_assistant: LastAssistant = LastAssistant.ANSWER  # what to do with an assistant's message at the end
     defaults: SamplingSettings = NOTHING_SAID  # the job's settings
     constraint: Constraint | None = None  # the job's constraint, for lines without their own
+    n: int = 1  # completions per prompt of lines that do not say
 
 
 class LineDecoder:
@@ -198,6 +199,8 @@ class LineDecoder:
             faults.catch(self._check_model, format.model_key, model, default=None)
         elif model is not None:
             self.notes.models[model] += 1
+        if self._rules.n > 1:
+            said = format.with_n(said, self._rules.n)
         prompt = format.prompt_of(said, place, faults)
         if prompt is not None and prompt.messages is not None and ends_with_assistant(prompt):
             prompt = faults.catch(self._ended, prompt, default=None)

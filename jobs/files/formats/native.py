@@ -69,6 +69,10 @@ class NativeFormat:
         """Return the model that the line names, or None."""
         return line.get("model")
 
+    def with_n(self, line: dict[str, Json], n: int) -> dict[str, Json]:
+        """Return the line with a number of completions, unless the line says it itself."""
+        return line if line.get("n") is not None else line | {"n": n}
+
     def endpoint_of(self, _line: dict[str, Json]) -> Endpoint:
         """Return the line's endpoint. Never raises, because the error of a bad line needs an endpoint, too."""
         return "native"

@@ -74,6 +74,11 @@ class OpenAIFormat:
         body = line.get("body")
         return body.get("model") if type(body) is dict else None
 
+    def with_n(self, line: dict[str, Json], n: int) -> dict[str, Json]:
+        """Return the line with a number of completions, unless its body says it itself."""
+        body = line.get("body")
+        return line if type(body) is not dict or body.get("n") is not None else line | {"body": body | {"n": n}}
+
     def endpoint_of(self, line: dict[str, Json]) -> Endpoint:
         """Return the line's endpoint. Never raises, because the error of a bad line needs an endpoint, too."""
         url, body = line.get("url"), line.get("body")
