@@ -24,6 +24,7 @@ class Request:
     barred_sequences: tuple[tuple[int, ...], ...] = ()  # the last token of each never follows the others
     thinking: Thinking | None = None  # None: nothing in the completion is a thought
     grammar: Grammar | None = None  # what the text after the thought must look like; None: any text may come
+    urgent: bool = False  # True: somebody waits for each token, so other requests give way (`engine.scheduling`)
 
 
 @dataclass(frozen=True)

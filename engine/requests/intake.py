@@ -62,10 +62,12 @@ class Intake:
         arrived = [self._sequence(ticket) for ticket in tickets]
         by_flow: dict[str, list[Sequence]] = {}
         for sequence in sorted(arrived, key=lambda sequence: sequence.priority):
+            if sequence.urgent:
+                continue  # it takes no turn
             by_flow.setdefault(sequence.ticket.request.flow, []).append(sequence)
         for flow, ordered in by_flow.items():
             for sequence, turn in zip(ordered, self._fair_queue.take(flow, len(ordered), turn_now), strict=True):
-                sequence.priority = (turn, *sequence.priority[1:])
+                sequence.priority = (True, turn, *sequence.priority[2:])
         return arrived
 
     def _sequence(self, ticket: Ticket) -> Sequence:
@@ -74,7 +76,7 @@ class Intake:
         return Sequence(
             ticket=ticket,
             stop_checker=self._stop_checker(ticket.request, max_new_tokens),
-            priority=priority(0, next(self._numbers), params, max_new_tokens),
+            priority=priority(0, next(self._numbers), params, max_new_tokens, urgent=ticket.request.urgent),
         )
 
     def _stop_checker(self, request: Request, max_new_tokens: int) -> StopChecker:

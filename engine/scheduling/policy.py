@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from jobs.records.sampling import SamplingParams
 
-Priority = tuple[int, bool, int, int]
+Priority = tuple[bool, int, bool, int, int]
 
 
-def priority(turn: int, number: int, params: SamplingParams, max_new_tokens: int) -> Priority:
+def priority(turn: int, number: int, params: SamplingParams, max_new_tokens: int, *, urgent: bool = False) -> Priority:
     """Return a sequence's sort key. Admission starts with the smallest key, pre-emption with the largest.
 
-    Turns are served in order, so no flow starves (`engine.scheduling.fair_queue`). Within a turn, sequences of unknown
+    Urgent sequences come before all others, and take no turns: they come in order of arrival. The turns of the others
+    are served in order, so no flow starves (`engine.scheduling.fair_queue`). Within a turn, sequences of unknown
     length come first, in order of arrival. Sequences of known length follow, the longest first: a long sequence that
     starts last would run alone in an almost empty batch. Source: Graham's longest-processing-time rule, 1969.
 
@@ -21,9 +22,12 @@ def priority(turn: int, number: int, params: SamplingParams, max_new_tokens: int
         number: Serial number of the request, which makes keys unique.
         params: The request's settings.
         max_new_tokens: Maximum length of the completion.
+        urgent: True if other requests give way to this one.
     """
+    if urgent:
+        return (False, 0, False, 0, number)
     length_is_known = params.ignore_eos and not params.stop and not params.stop_token_ids
-    return (turn, length_is_known, -max_new_tokens if length_is_known else 0, number)
+    return (True, turn, length_is_known, -max_new_tokens if length_is_known else 0, number)
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class SchedulingPolicy:
     min_prefill_tokens: int = 128  # from this size on, arithmetic dominates a product's time (measured on a CPU)
     min_free_share: float = 1 / 8  # if this share of the batch is free, that costs more than interrupting the decoding
     newcomer_share: float = 1 / 4  # newcomers may exceed `max_num_seqs` by at most this share
+    urgent_share: float = 3 / 4  # while others wait or run, urgent sequences have at most this share of a batch
     prefix_caching: bool = True  # prompts that begin alike share the pages of their beginning
     min_copied_tokens: int = 16  # equal tokens from which on a page is copied; the number is not tuned by measurement
     min_short_step_gain: float = 2.0  # short steps pay if a step of all sequences takes more than this times as long
@@ -62,6 +67,16 @@ class SchedulingPolicy:
     def max_running(self) -> int:
         """Maximum number of sequences in a batch, including newcomers."""
         return self.max_num_seqs + self.newcomer_places
+
+    @property
+    def urgent_places(self) -> int:
+        """Maximum number of urgent sequences that run while the engine has other sequences, too."""
+        return max(1, int(self.max_num_seqs * self.urgent_share))
+
+    @property
+    def ordinary_places(self) -> int:
+        """Number of sequences that urgent ones never displace from a batch."""
+        return self.max_num_seqs - self.urgent_places
 
     def prefill_is_worthwhile(self, num_tokens: int, num_running: int) -> bool:
         """Return True if `num_tokens` prompt tokens justify an interruption of decoding.

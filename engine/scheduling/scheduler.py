@@ -31,6 +31,9 @@ class Scheduler:
     A prefill step may take seconds. If it would delay other flows and the runner supports mixed steps, a few prompt
     tokens join each decode step instead.
 
+    An urgent sequence enters before all others. If no place or too few pages are free, sequences of lowest priority
+    give way, each at most once. The prompts of urgent sequences share their steps with no other prompt.
+
     When pages run out, the sequence of lowest priority loses its pages and waits again. `Sequence` says how it resumes.
 
     Args:
@@ -166,12 +169,18 @@ class Scheduler:
         Returns:
             The copies of pages that the next step begins with.
         """
-        entering = self._admission.choose(self._waiting, self._prefilling, self._decoding)
+        queues = (self._waiting, self._prefilling, self._decoding)
+        while (victim := self._admission.in_the_way(*queues)) is not None:
+            (self._prefilling if victim in self._prefilling else self._decoding).remove(victim)
+            victim.gave_way = True
+            self._preempt(victim)
+        entering = self._admission.choose(*queues)
         copies = self._prefix_cache.enter(entering)
         for sequence, _ in entering:
             self._waiting.remove(sequence)
             self._prefilling.add(sequence)
-            self.turn = max(self.turn, sequence.priority[0])
+            if not sequence.urgent:
+                self.turn = max(self.turn, sequence.priority[1])
         return copies
 
     def _would_hold_up_others(self, num_tokens: int) -> bool:
@@ -182,6 +191,7 @@ class Scheduler:
     def _prompts(self, max_tokens: int) -> tuple[list[Sequence], list[int]]:
         """Return the prompts, or next chunks of them, that fit in `max_tokens` tokens, with the token count of each.
 
+        While urgent prompts are prefilling, returns only these, so that their step is short.
         The lists are not empty while any prompt is prefilling.
         """
         chosen: list[Sequence] = []
@@ -189,7 +199,7 @@ class Scheduler:
         left = max_tokens
         for sequence in self._prefilling:
             count = min(sequence.num_prompt_tokens - sequence.num_computed, max_tokens)
-            if count > left:
+            if count > left or (chosen and chosen[0].urgent and not sequence.urgent):
                 break
             left -= count
             chosen.append(sequence)

@@ -41,6 +41,7 @@ class Sequence:
     num_right: int = 0  # drafted tokens among them
     first_token_at: float | None = None  # `time.monotonic()` seconds
     finish_reason: FinishReason | None = None
+    gave_way: bool = False  # True: it has lost its place to an urgent sequence once, and will not again
 
     def __post_init__(self) -> None:
         self.tokens = list(self.ticket.request.token_ids)
@@ -54,7 +55,7 @@ class Sequence:
         return cls(
             ticket=Ticket(Request((0, 0, 0), params)),
             stop_checker=StopChecker(params, (), 1),
-            priority=(0, False, 0, 0),
+            priority=(True, 0, False, 0, 0),
             page_table=array("i", [SINK_PAGE]),
         )
 
@@ -67,6 +68,11 @@ class Sequence:
     def flow(self) -> str:
         """Name of the request's flow. Flows share the engine fairly."""
         return self.ticket.request.flow
+
+    @property
+    def urgent(self) -> bool:
+        """True if other sequences give way to this one."""
+        return self.ticket.request.urgent
 
     @property
     def num_generated(self) -> int:

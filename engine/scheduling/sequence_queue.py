@@ -27,6 +27,11 @@ class SequenceQueue:
     def __iter__(self) -> Iterator[Sequence]:
         return iter(self._sequences)
 
+    @property
+    def num_urgent(self) -> int:
+        """Number of urgent sequences. They are the first ones."""
+        return bisect_left(self._sequences, True, key=lambda sequence: not sequence.urgent)
+
     def __getitem__(self, index: int) -> Sequence:
         return self._sequences[index]
 

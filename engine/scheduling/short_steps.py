@@ -49,16 +49,22 @@ class ShortSteps:
     def _small_flows(self, decoding: SequenceQueue, waiting: SequenceQueue) -> set[str]:
         """Return the flows that fit in a short step, chosen from the smallest up.
 
-        A small flow has few decoding sequences and no waiting ones. Returns an empty set if no large flow is decoding.
+        A small flow has few decoding sequences and no waiting ones. Urgent flows are small, and are chosen first.
+        Returns an empty set if no large flow is decoding.
         """
         if len(decoding.flows) < 2:
             return set()
         left = self._policy.newcomer_places
-        small = [flow for flow, count in decoding.flows.items() if count <= left and flow not in waiting.flows]
+        urgent = {decoding[place].flow for place in range(decoding.num_urgent)}
+        small = [
+            flow
+            for flow, count in decoding.flows.items()
+            if count <= left and (flow in urgent or flow not in waiting.flows)
+        ]
         if len(small) == len(decoding.flows):
             return set()
         chosen: set[str] = set()
-        for flow in sorted(small, key=lambda name: decoding.flows[name]):
+        for flow in sorted(small, key=lambda name: (name not in urgent, decoding.flows[name])):
             left -= decoding.flows[flow]
             if left >= 0:
                 chosen.add(flow)

@@ -14,7 +14,14 @@ _numbers = itertools.count()
 
 
 def sequence(
-    num_prompt_tokens: int, max_tokens: int, *, turn: int = 0, flow: str = "", num_shared: int = 0, **settings: object
+    num_prompt_tokens: int,
+    max_tokens: int,
+    *,
+    turn: int = 0,
+    flow: str = "",
+    num_shared: int = 0,
+    urgent: bool = False,
+    **settings: object,
 ) -> Sequence:
     """A sequence as `Engine.submit_many` makes them.
 
@@ -25,7 +32,7 @@ def sequence(
     shared = tuple(place * 5 % 256 for place in range(min(num_shared, num_prompt_tokens)))
     prompt = shared + tuple((number * 7 + place) % 256 for place in range(len(shared), num_prompt_tokens))
     return Sequence(
-        ticket=Ticket(Request(prompt, params, flow=flow)),
+        ticket=Ticket(Request(prompt, params, flow=flow, urgent=urgent)),
         stop_checker=StopChecker(params, (), max_tokens),
-        priority=priority(turn, number, params, max_tokens),
+        priority=priority(turn, number, params, max_tokens, urgent=urgent),
     )

@@ -14,7 +14,7 @@ from jobs.records.sampling import SamplingParams
 def sequence(params: SamplingParams, eos: tuple[int, ...] = ()) -> Sequence:
     """Three tokens of prompt, and two that were generated."""
     ticket = Ticket(Request((1, 2, 3), params))
-    made = Sequence(ticket, StopChecker(params, eos, params.max_tokens), (0, False, 0, 0), page_table=array("i"))
+    made = Sequence(ticket, StopChecker(params, eos, params.max_tokens), (True, 0, False, 0, 0), page_table=array("i"))
     for token in (4, 5):
         made.append(token, now=0.0)
     return made

@@ -31,7 +31,9 @@ class Letters:
 def delivered(params: SamplingParams, *generated: int) -> RequestOutput:
     """What becomes of a request that generates these tokens, the last one of which ends it."""
     ticket = Ticket(Request((1,), params))
-    sequence = Sequence(ticket, StopChecker(params, (), params.max_tokens), (0, False, 0, 0), page_table=array("i"))
+    sequence = Sequence(
+        ticket, StopChecker(params, (), params.max_tokens), (True, 0, False, 0, 0), page_table=array("i")
+    )
     for token in generated:
         sequence.append(token, now=1.0)
     delivery = Delivery(Letters())

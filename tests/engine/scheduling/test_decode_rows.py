@@ -121,7 +121,7 @@ def repeating(allocator: PageAllocator, max_tokens: int = 12) -> Sequence:
     """A sequence whose next tokens are easy to guess, and that has a place for one more on its two pages."""
     params = SamplingParams(max_tokens=max_tokens)
     made = Sequence(
-        Ticket(Request((1, 2, 3, 1, 2, 3, 1), params)), StopChecker(params, (), max_tokens), (0, False, 0, 0)
+        Ticket(Request((1, 2, 3, 1, 2, 3, 1), params)), StopChecker(params, (), max_tokens), (True, 0, False, 0, 0)
     )
     assert allocator.reserve(made.page_table, 8)
     made.num_computed = 6

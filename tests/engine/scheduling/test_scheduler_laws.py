@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -41,14 +43,15 @@ class SchedulerMachine(RuleBasedStateMachine):
             max_size=4,
         ),
         flow=st.sampled_from("abc"),
+        urgent=st.booleans(),
     )
-    def submit(self, lengths: list[tuple[int, int, int, bool]], flow: str) -> None:
+    def submit(self, lengths: list[tuple[int, int, int, bool]], flow: str, urgent: bool) -> None:
         self.turn += 1
         for num_prompt_tokens, shared, max_tokens, ignore_eos in lengths:
             max_new = min(max_tokens, MAX_LEN - num_prompt_tokens)
-            new = sequence(
-                num_prompt_tokens, max_new, turn=self.turn, flow=flow, num_shared=shared, ignore_eos=ignore_eos
-            )
+            facts: dict[str, Any] = {"num_shared": shared, "ignore_eos": ignore_eos, "urgent": urgent}
+            flow = f"urgent-{self.turn}" if urgent else flow
+            new = sequence(num_prompt_tokens, max_new, turn=self.turn, flow=flow, **facts)
             self.scheduler.add(new)
             self.unfinished.append(new)
 
