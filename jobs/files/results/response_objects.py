@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from jobs.files.results.called_tools import call_id
+from jobs.files.results.origin import Origin
 from jobs.records.completion import Completion, ToolCall
-from jobs.records.job import Job
 from jobs.records.sampling import FinishReason
 
 
-def response_object(completion: Completion, job: Job, key: str, shows_reasoning: bool = True) -> dict[str, Any]:
+def response_object(completion: Completion, origin: Origin, key: str, shows_reasoning: bool = True) -> dict[str, Any]:
     """Return a `response` object: the thought, the message and the function calls, as far as there are any.
 
     `token_ids` is in the last of these items. A completion that ended inside its thought has no message.
 
     Args:
         completion: A completion without an error.
-        job: The job, which names the model that answered.
+        origin: Where the completion comes from.
         key: Unique part of the object's ids.
         shows_reasoning: False to leave the thought out.
     """
@@ -28,7 +28,7 @@ def response_object(completion: Completion, job: Job, key: str, shows_reasoning:
         output.append(_thought(completion.reasoning, key, status if completion.ended_in_thought else "completed"))
     if completion.text or not (completion.ended_in_thought or completion.tool_calls):
         output.append(_message(completion, key, status))
-    output += [_call(call, job.id, completion.index, place) for place, call in enumerate(completion.tool_calls)]
+    output += [_call(call, origin, completion.index, place) for place, call in enumerate(completion.tool_calls)]
     if completion.token_ids is not None and output:
         output[-1]["token_ids"] = completion.token_ids
     return {
@@ -38,7 +38,7 @@ def response_object(completion: Completion, job: Job, key: str, shows_reasoning:
         "status": status,
         "error": None,
         "incomplete_details": None if complete else {"reason": "max_output_tokens"},
-        "model": job.spec.model,
+        "model": origin.model,
         "output": output,
         "parallel_tool_calls": True,
         "tool_choice": "auto",
@@ -57,8 +57,8 @@ def _thought(text: str, key: str, status: str) -> dict[str, Any]:
     }
 
 
-def _call(call: ToolCall, job_id: str, line: int, place: int) -> dict[str, Any]:
-    id = call_id(job_id, line, 0, place)
+def _call(call: ToolCall, origin: Origin, line: int, place: int) -> dict[str, Any]:
+    id = call_id(origin, line, 0, place)
     return {
         "id": id.replace("call_", "fc_"),
         "type": "function_call",
