@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from server.access.key_border import KeyBorder
 from server.api.batches import BatchesApi
 from server.api.files import FilesApi
+from server.api.interactive import InteractiveApi
 from server.api.models import ModelsApi
 from server.api.results import ResultsApi
 from server.borders.api_error import ApiError
@@ -30,8 +31,6 @@ _ABSENT = {
     "/v1/uploads": "Resumable uploads are not supported. Upload the file with POST /v1/files.",
     "/v1/embeddings": "Embeddings are not supported.",
     "/v1/fine_tuning": "Fine-tuning is not supported.",
-    "/v1/chat/completions": "Interactive requests are not supported yet. Create a batch with POST /v1/batches.",
-    "/v1/completions": "Interactive requests are not supported yet. Create a batch with POST /v1/batches.",
     "/v1/responses": "Interactive requests are not supported yet. Create a batch with POST /v1/batches.",
 }
 
@@ -39,7 +38,7 @@ _ABSENT = {
 def routes(services: Services) -> Mapping[str, Mapping[str, Handler]]:
     """Return the handler of each path and method."""
     files, batches, models = FilesApi(services), BatchesApi(services), ModelsApi(services)
-    health = HealthApi(services)
+    health, interactive = HealthApi(services), InteractiveApi(services)
     return {
         "/v1/files": {"GET": files.listing, "POST": files.upload},
         "/v1/files/{id}": {"GET": files.show, "DELETE": files.delete},
@@ -48,6 +47,8 @@ def routes(services: Services) -> Mapping[str, Mapping[str, Handler]]:
         "/v1/batches/{id}": {"GET": batches.show},
         "/v1/batches/{id}/cancel": {"POST": batches.cancel},
         "/v1/batches/{id}/results": {"GET": ResultsApi(services).so_far},
+        "/v1/chat/completions": {"POST": interactive.chat},
+        "/v1/completions": {"POST": interactive.completions},
         "/v1/models": {"GET": models.listing},
         "/v1/models/{id:path}": {"GET": models.show},
         "/health": {"GET": health.alive},

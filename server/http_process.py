@@ -25,6 +25,7 @@ from server.app import make_app
 from server.in_threads import InThreads
 from server.logs import set_up_logs
 from server.metrics.publisher import publish_figures
+from server.online.online_tasks import OnlineTasks
 from server.options import ServeOptions
 from server.state import Services
 from server.stores import open_stores
@@ -34,6 +35,7 @@ _STORE_THREADS = 32
 _DISK_THREADS = 16
 _DISK_SECONDS = 60.0  # a slow disk is no reason to give an upload up
 _KEEP_ALIVE_SECONDS = 75
+_END_SECONDS = 2.0  # after the drain time, for streams to send their error
 
 
 def services_of(settings: Settings, options: ServeOptions) -> Services:
@@ -66,11 +68,14 @@ class _Server(uvicorn.Server):
         """Begin to accept connections, and to publish figures."""
         await super().startup(sockets)
         self._publishing = asyncio.ensure_future(publish_figures(self._services))
+        self._online = OnlineTasks(self._services)
+        self._online.start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the connections in order."""
         self._publishing.cancel()
-        await super().shutdown(sockets)
+        await super().shutdown(sockets)  # waits for the answers, which still need the words of workers
+        self._online.stop()
 
 
 def main(arguments: list[str]) -> int:
@@ -93,7 +98,7 @@ def main(arguments: list[str]) -> int:
         log_config=None,
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=round(options.drain_seconds),
+        timeout_graceful_shutdown=round(options.drain_seconds + _END_SECONDS),
     )
     with socket.socket(fileno=descriptor) as listening:
         _Server(config, services).run(sockets=[listening])

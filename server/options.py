@@ -18,6 +18,9 @@ class Limits(msgspec.Struct, frozen=True):
     unfinished_batches: int = 1_000  # per project
     uploads: int = 16  # at once, per HTTP process
     project_uploads: int = 4  # at once, per HTTP process and project
+    interactive_requests: int = 64  # at once, per HTTP process and API key
+    interactive_waiting: int = 512  # that wait for a worker, per model
+    interactive_seconds: float = 600.0  # max time of an interactive request
 
 
 class ServeOptions(msgspec.Struct, frozen=True):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from server.access.key_ring import KeyRing
 from server.in_threads import InThreads
 from server.metrics.http_meter import HttpMeter
+from server.online.desk import Bounds, OnlineDesk, new_server_id
 from server.options import ServeOptions
 from server.stores import Stores
 from server.upload.slots import UploadSlots
@@ -25,3 +27,10 @@ class Services:
     uploads: UploadSlots
     meter: HttpMeter = field(default_factory=HttpMeter)
     draining: asyncio.Event = field(default_factory=asyncio.Event)  # set when the process is asked to stop
+
+    @cached_property
+    def online(self) -> OnlineDesk:
+        """The interactive requests of this process."""
+        limits = self.options.limits
+        bounds = Bounds(limits.interactive_requests, limits.interactive_waiting)
+        return OnlineDesk(new_server_id(), self.stores.online, self.store_threads, bounds)

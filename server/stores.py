@@ -10,15 +10,19 @@ from jobs.batches.batch_records import BatchRecords
 from jobs.batches.redis_records import RedisBatchRecords
 from jobs.errors import InvalidInput
 from jobs.http_report import HttpReports, RedisHttpReports
+from jobs.online.online_store import OnlineServerSide
+from jobs.online.redis_online import RedisOnline
 from jobs.project_keys import FILE_STORE
 from jobs.settings import Settings
-from jobs.stores.connect import REPLY_TIMEOUT_SECONDS, RETRIES, connect_server
+from jobs.stores.connect import REPLY_TIMEOUT_SECONDS, RETRIES, connect_server, redis_client
 from jobs.stores.protocol import JobStore
 from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.store import RedisJobStore
 from jobs.uploads.file_records import FileRecords
 from jobs.uploads.file_store import FileStore, FolderStore
 from jobs.uploads.redis_records import RedisFileRecords
+
+_REPLY_SECONDS = 5.0  # more than a read of replies waits at the server
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Stores:
     agenda: Agenda
     content: FileStore  # the bytes of the files
     reports: HttpReports
+    online: OnlineServerSide
+    replies: OnlineServerSide  # the same over a connection of its own, for reads that wait
 
 
 def open_stores(
@@ -54,7 +60,8 @@ def open_stores(
     _check_same_store(server, content, folder)
     jobs = RedisJobStore(server)
     records = RedisFileRecords(server), RedisBatchRecords(server), RedisAgenda(server)
-    return Stores(jobs, *records, content, RedisHttpReports(server))
+    replies = RedisOnline(RedisServer(redis_client(settings.redis_url, _REPLY_SECONDS)))
+    return Stores(jobs, *records, content, RedisHttpReports(server), RedisOnline(server), replies)
 
 
 def _check_same_store(server: RedisServer, content: FileStore, folder: str) -> None:

@@ -10,6 +10,7 @@ from server.access.key_ring import KeyRing
 from server.borders.api_error import ApiError
 
 OPEN_PATHS = frozenset({"/health", "/ready"})  # for load balancers, which have no key
+_ONLINE_PATHS = ("/v1/chat/", "/v1/completions", "/v1/responses")
 
 
 class KeyBorder:
@@ -67,6 +68,8 @@ def _right_for(path: str) -> Right | None:
     """Return the right that a path needs, or None if every key may use it."""
     if path.startswith("/v1/models"):
         return None
+    if path.startswith(_ONLINE_PATHS):
+        return "online"
     return "admin" if path == "/metrics" else "batch"
 
 

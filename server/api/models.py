@@ -6,9 +6,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from jobs.files.formats.model_checks import same_model
 from jobs.records.model_card import ModelCard
 from server.api.listing import json_reply
-from server.borders.api_error import ApiError
+from server.borders.api_error import ApiError, retry_later
 from server.state import Services
 
 
@@ -39,15 +40,37 @@ class ModelsApi:
         for card in await self._cards():
             if card.name == wanted:
                 return json_reply(_object_of(card))
-        raise ApiError(
-            404,
-            f"The model '{wanted[:100]}' does not exist: no worker has served it.",
-            param="model",
-            code="model_not_found",
-        )
+        raise _no_such_model(wanted)
 
     async def _cards(self) -> list[ModelCard]:
         return await self._services.store_threads.shared("models", self._services.stores.jobs.fleet.models)
+
+
+async def served_model(services: Services, wanted: str) -> ModelCard:
+    """Return the model that a request names. Its name may lack the owner.
+
+    Raises:
+        ApiError: No worker has served the model, or its first worker is still loading it.
+    """
+    fleet = services.stores.jobs.fleet
+    cards = await services.store_threads.shared("models", fleet.models)
+    found = next((card for card in cards if card.name == wanted), None)
+    found = found or next((card for card in cards if same_model(wanted, card.name)), None)
+    if found is not None:
+        return found
+    workers = await services.store_threads.shared("workers", fleet.workers)
+    if any(worker.state == "loading" and same_model(wanted, worker.model) for worker in workers):
+        raise retry_later(503, f"A worker is still loading the model '{wanted[:100]}'.", "no_worker", 5)
+    raise _no_such_model(wanted)
+
+
+def _no_such_model(wanted: str) -> ApiError:
+    return ApiError(
+        404,
+        f"The model '{wanted[:100]}' does not exist: no worker has served it.",
+        param="model",
+        code="model_not_found",
+    )
 
 
 def _object_of(card: ModelCard) -> ModelObject:

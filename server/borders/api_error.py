@@ -42,11 +42,14 @@ class ApiError(Exception):
         self.kind = kind or ("server_error" if status >= 500 else "invalid_request_error")
         self.headers = dict(headers or {})
 
+    def body(self) -> dict[str, dict[str, str | None]]:
+        """Return the body of the answer. It always has all four keys."""
+        return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}}
+
     def response(self) -> Response:
-        """Return the answer. Its body always has all four keys."""
-        error = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
+        """Return the answer."""
         return Response(
-            msgspec.json.format(msgspec.json.encode({"error": error}), indent=2),
+            msgspec.json.format(msgspec.json.encode(self.body()), indent=2),
             self.status,
             self.headers,
             media_type="application/json",

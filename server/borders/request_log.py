@@ -13,7 +13,14 @@ from server.access.caller import EVERYBODY
 from server.metrics.http_meter import HttpMeter
 
 _log = logging.getLogger("server.access")
+_ID = "qwen_batch.request_id"
 _QUIET = frozenset({"/health", "/ready", "/metrics"})  # asked every few seconds
+
+
+def request_id_of(scope: Scope) -> str:
+    """Return the id of a request that has passed the log."""
+    request_id: str = scope[_ID]
+    return request_id
 
 
 class RequestLog:
@@ -29,6 +36,8 @@ class RequestLog:
             await self._app(scope, receive, send)
             return
         request_id, began, status = f"req_{secrets.token_hex(12)}", time.perf_counter(), 0
+
+        scope[_ID] = request_id
 
         async def with_headers(message: Message) -> None:
             nonlocal status

@@ -68,7 +68,7 @@ class ServeProcess:
         return found[1]
 
     def client(self, api_key: str = "none", **options: Any) -> OpenAI:
-        return OpenAI(base_url=f"{self.address}/v1", api_key=api_key, **({"max_retries": 0} | options))
+        return OpenAI(base_url=f"{self.address}/v1", api_key=api_key, **({"max_retries": 0, "timeout": 60} | options))
 
 
 @pytest.fixture(scope="session")

@@ -5,26 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jobs.batches.agenda import MemoryAgenda
-from jobs.batches.memory_records import MemoryBatchRecords
-from jobs.http_report import HttpReport
 from jobs.records.object_id import new_object_id
-from jobs.stores.memory.store import MemoryJobStore
-from jobs.uploads.file_store import FolderStore
-from jobs.uploads.memory_records import MemoryFileRecords, ProjectTable
-from server.access.key_ring import KeyRing
 from server.app import make_app
-from server.in_threads import InThreads
-from server.options import ServeOptions
 from server.state import Services
-from server.stores import Stores
-from server.upload.slots import UploadSlots
+from tests.server.in_process import services_in_memory
 from tests.server.test_files import FILE, PURPOSE, form
 
 METHODS = ["GET", "POST", "DELETE", "HEAD", "PUT", "PATCH", "OPTIONS", "get", "B\x00D"]
@@ -79,22 +68,7 @@ VALUES = [
 
 @pytest.fixture
 def services(tmp_path: Path) -> Services:
-    """The service over stores in memory, without keys."""
-    table, options = ProjectTable(time.time), ServeOptions(files=str(tmp_path))
-    records = MemoryFileRecords(table), MemoryBatchRecords(table), MemoryAgenda(time.time)
-    stores = Stores(MemoryJobStore(time.time), *records, FolderStore(tmp_path), NoReports())
-    threads = InThreads(4, 60.0), InThreads(4, 60.0)
-    return Services(options, stores, KeyRing(None, None, time.time), *threads, UploadSlots(16, 16))
-
-
-class NoReports:
-    """Other HTTP processes, of which there are none."""
-
-    def publish(self, report: HttpReport) -> None:
-        pass
-
-    def all(self) -> list[HttpReport]:
-        return []
+    return services_in_memory(tmp_path)
 
 
 class Fuzzer:

@@ -17,6 +17,7 @@ from jobs.batches.batch import Batch, BatchPhase, Counts
 from jobs.batches.batch_records import next_revision
 from jobs.batches.memory_records import MemoryBatchRecords
 from jobs.errors import JobConflict
+from jobs.online.memory_online import MemoryOnline
 from jobs.records.completion import Completion, ErrorCode, Usage
 from jobs.records.job import Job, JobState
 from jobs.records.model_card import ModelCard
@@ -34,7 +35,7 @@ from server.stores import Stores
 from testing.sample_jobs import shard_stats, worker_report
 from tests.jobs.projects.conftest import ROOMY
 from tests.server.conftest import chat_line, jsonl
-from tests.server.test_fuzzed_requests import NoReports
+from tests.server.in_process import NoReports
 
 OPTIONS = ServeOptions(files="unused")
 
@@ -55,7 +56,7 @@ def stores(tmp_path: Path) -> Stores:
     table, jobs = ProjectTable(time.time), MemoryJobStore(time.time)
     jobs.fleet.publish_model(ModelCard("demo", vocab_size=1000, max_model_len=2048, has_chat_template=True))
     records = MemoryFileRecords(table), MemoryBatchRecords(table), MemoryAgenda(time.time)
-    return Stores(jobs, *records, FolderStore(tmp_path / "files"), NoReports())
+    return Stores(jobs, *records, FolderStore(tmp_path / "files"), NoReports(), MemoryOnline(), MemoryOnline())
 
 
 def with_an_empty_fleet(stores: Stores) -> Stores:

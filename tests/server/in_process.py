@@ -1,0 +1,40 @@
+"""The service inside the test's own process, over stores in memory."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from jobs.batches.agenda import MemoryAgenda
+from jobs.batches.memory_records import MemoryBatchRecords
+from jobs.http_report import HttpReport
+from jobs.online.memory_online import MemoryOnline
+from jobs.stores.memory.store import MemoryJobStore
+from jobs.uploads.file_store import FolderStore
+from jobs.uploads.memory_records import MemoryFileRecords, ProjectTable
+from server.access.key_ring import KeyRing
+from server.in_threads import InThreads
+from server.options import ServeOptions
+from server.state import Services
+from server.stores import Stores
+from server.upload.slots import UploadSlots
+
+
+def services_in_memory(folder: Path, online: MemoryOnline | None = None) -> Services:
+    """The service without keys. Uploads go to `folder`."""
+    online = online or MemoryOnline()
+    table, options = ProjectTable(time.time), ServeOptions(files=str(folder))
+    records = MemoryFileRecords(table), MemoryBatchRecords(table), MemoryAgenda(time.time)
+    stores = Stores(MemoryJobStore(time.time), *records, FolderStore(folder), NoReports(), online, online)
+    threads = InThreads(4, 60.0), InThreads(4, 60.0)
+    return Services(options, stores, KeyRing(None, None, time.time), *threads, UploadSlots(16, 16))
+
+
+class NoReports:
+    """Other HTTP processes, of which there are none."""
+
+    def publish(self, report: HttpReport) -> None:
+        pass
+
+    def all(self) -> list[HttpReport]:
+        return []
