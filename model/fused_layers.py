@@ -1,4 +1,4 @@
-"""Running all decoder layers in one C++ call (`layers.cpp`), for bfloat16 on processors with AVX-512."""
+"""Running all decoder layers in one C++ call (`layers.cpp`), for bfloat16 and 8-bit weights."""
 
 from __future__ import annotations
 

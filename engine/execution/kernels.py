@@ -9,9 +9,9 @@ import torch
 
 from engine.config import QuantizeName
 from engine.execution.compilation import cache_folder
-from model.kernels.build import KernelsUnavailable, load_kernels
+from model.kernels.build import KernelsUnavailable, kernels_loaded, load_kernels
 from model.ops import onednn
-from model.ops.linear import bfloat16_kernel_available, int8_kernel_available
+from model.ops.linear import int8_kernel_available
 
 
 def load_kernels_for(device: str, log: Callable[[str], None], quantize: QuantizeName = "none") -> bool:
@@ -47,10 +47,10 @@ def load_cpu_kernels(log: Callable[[str], None], quantize: QuantizeName = "none"
 def bfloat16_is_fast(device: str) -> bool:
     """Return True if matrix products in bfloat16 run well on a device. Call this after `load_kernels_for`.
 
-    On a CPU, two kinds of kernels are fast: this project's own (AVX-512), and oneDNN's on processors with bfloat16
-    instructions. On other CPUs oneDNN refuses or emulates bfloat16, and PyTorch runs a plain loop.
+    On a CPU, two kinds of kernels are fast: this project's own, and oneDNN's on processors with bfloat16 instructions.
+    Without this project's kernels, on other CPUs oneDNN refuses or emulates bfloat16, and PyTorch runs a plain loop.
     """
-    return device != "cpu" or bfloat16_kernel_available() or onednn.can_pack(torch.bfloat16)
+    return device != "cpu" or kernels_loaded() or onednn.can_pack(torch.bfloat16)
 
 
 def _load_triton_kernels(log: Callable[[str], None]) -> bool:

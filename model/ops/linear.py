@@ -1,8 +1,8 @@
 """`qwen_batch::linear`: `x @ W.T`. Each row's bits are independent of the other rows.
 
 On a CPU the weight is packed once; a plain `F.linear` would pack it again in every call. A bfloat16 weight is packed
-for this project's own kernel if the processor has AMX tiles or AVX-512 (`model/kernels`). Otherwise it is packed for
-oneDNN if oneDNN supports bfloat16 there. Inductor does not accept oneDNN's layout as a graph's input, but it accepts
+for this project's own kernels (`model/kernels`). Where they cannot be built, it is packed for oneDNN if oneDNN supports
+bfloat16 there. Inductor does not accept oneDNN's layout as a graph's input, but it accepts
 this custom operator. A weight may also be quantised to 8 bits (`model.ops.int8`).
 """
 
@@ -22,7 +22,7 @@ from model.ops.row_invariance import MAX_ROWS, is_row_invariant
 Quantization = Literal["none", "int8"]
 
 BLOCK_ROWS = 64  # fixed number of rows per product, if a kernel's bits depend on the number of rows
-AMX_STEP, DOT_STEP = 32, 2  # in_features must be a multiple of this: on AMX tiles, and in pairs by AVX-512
+AMX_STEP, DOT_STEP = 32, 2  # in_features must be a multiple of this: on AMX tiles, and in pairs
 WIDENED_VALUES = 1 << 18  # values of a weight converted to float32 at once: 1 MiB, which stays in a cache
 
 
@@ -56,14 +56,9 @@ def _pack_for_own_kernel(weight: torch.Tensor) -> torch.Tensor | None:
     tiles: torch.Tensor | None = None
     if in_features % AMX_STEP == 0 and kernels.amx_available():
         tiles = kernels.amx_pack(weight.contiguous())
-    elif in_features % DOT_STEP == 0 and kernels.dot_available():
+    elif in_features % DOT_STEP == 0:
         tiles = kernels.dot_pack(weight.contiguous())
     return tiles
-
-
-def bfloat16_kernel_available() -> bool:
-    """Return True if this project's bfloat16 kernels run here: with AVX-512, or with AMX tiles as well."""
-    return kernels_loaded() and bool(torch.ops.qwen_batch_cpu.dot_available())
 
 
 def int8_kernel_available() -> bool:

@@ -14,7 +14,7 @@ class WeightForm(Enum):
 
     PLAIN = 2  # as in the checkpoint
     INT8 = 3  # 8-bit groups for plain PyTorch: `model.ops.int8.quantise_weight`
-    DOT = 4  # dot products of pairs by AVX-512: `dot_linear.cpp`
+    DOT = 4  # dot products of pairs by vectors: `dot_linear.cpp`
     INT8_KERNEL = 5  # 8-bit groups for this project's kernels: `int8_linear.cpp`
     AMX = 6  # AMX tiles: `amx_linear.cpp`
     ONEDNN = None  # opaque, with the axes of the plain weight: `model.ops.onednn`

@@ -33,7 +33,7 @@ def load(tmp_path: Path, built_kernels: None) -> LoadModel:
 
 
 def fused(model: Qwen3ForCausalLM) -> Qwen3ForCausalLM:
-    require(can_fuse(model.weights.layers), "the fused layer needs a processor with AVX-512")
+    require(can_fuse(model.weights.layers), "8-bit products need a processor with AVX512-VNNI")
     return Qwen3ForCausalLM(model.config, model.weights, layers_fn=fused_decoder_layers)
 
 

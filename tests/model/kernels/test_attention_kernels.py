@@ -31,7 +31,7 @@ TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1.6e-2}  # outputs are about 1
 def needs_prefill_kernel(heads: Heads) -> None:
     require(
         torch.ops.qwen_batch_cpu.prefill_attention_available(heads.dim, PAGE_SIZE),
-        "the prefill kernel needs a processor with AVX-512",
+        "the prefill kernel needs a head size that is a multiple of 32",
     )
 
 

@@ -29,8 +29,6 @@ class PlainRun final : public RunAttention {
   const int64_t group_, dim_;
 };
 
-#if QWEN_BATCH_HAS_AVX512
-
 // Attends with GROUP of the `group` query heads of each kv head. The heads of a page lie side by side and are read in
 // that order. Each block of tokens takes two passes: first the keys of all heads, then their values. While one tile is
 // used, the next tile is prefetched. `next`: the keys that the thread reads after this run.
@@ -51,7 +49,7 @@ class VectorRun final : public RunAttention {
       heads_[h]->accumulate(work_.next(), ahead_.next(), weight_ + h * GROUP * BLOCK,
                             softmax_.rescale_factors() + h * GROUP);
     if (!work_.at_end()) return true;
-    for (int64_t h = 0; h < run_.heads; ++h) heads_[h]->store(softmax_.sums() + h * GROUP, run_.out + h * group_ * DIM);
+    for (int64_t h = 0; h < run_.heads; ++h) heads_[h]->write(softmax_.sums() + h * GROUP, run_.out + h * group_ * DIM);
     return false;
   }
 
@@ -67,7 +65,7 @@ class VectorRun final : public RunAttention {
   std::optional<Attention<DIM, GROUP>> heads_[MAX_RUN];
   SoftmaxRows<(ROWS + 15) / 16 * 16, BLOCK> softmax_;
   alignas(64) float score_[ROWS * BLOCK];  // softmax_ ignores what lies beyond a block's tokens
-  alignas(64) uint16_t weight_[ROWS * BLOCK];
+  alignas(64) RowValue weight_[ROWS * BLOCK];
 };
 
 template <int DIM>
@@ -90,8 +88,6 @@ std::unique_ptr<RunAttention> vector_run(const DecodeStep<uint16_t>& step, const
   }
 }
 
-#endif
-
 }  // namespace
 }  // namespace attention_run_detail
 
@@ -102,7 +98,6 @@ std::unique_ptr<RunAttention> run_at(const DecodeStep<T>& step, int64_t item, in
   const DecodeBatch& batch = step.batch;
   const Item sequence = batch.sequence_of(item);
   const Run<T> run = step.run(item, heads);
-#if QWEN_BATCH_HAS_AVX512
   if constexpr (std::is_same_v<T, uint16_t>) {
     if (attends_by_vectors<T>(batch.dim, batch.page_size)) {
       const int64_t query_heads = std::min(MAX_GROUP, batch.group() - round), after = item + heads;
@@ -111,7 +106,6 @@ std::unique_ptr<RunAttention> run_at(const DecodeStep<T>& step, int64_t item, in
       return vector_run(step, sequence, run.from_query(round * batch.dim), query_heads, next);
     }
   }
-#endif
   return std::make_unique<PlainRun<T>>(sequence, run, batch.group(), batch.dim);
 }
 

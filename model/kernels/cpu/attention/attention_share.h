@@ -34,11 +34,10 @@ class RunAttention {
   virtual std::optional<KvTiles> upcoming() const { return std::nullopt; }
 };
 
-// Returns whether attention with heads of size `dim` in such pages works block by block, with vector instructions.
+// Returns whether attention with heads of size `dim` in such pages works block by block, with vectors.
 template <typename T>
 bool attends_by_vectors(int64_t dim, int64_t page_size) {
-  return QWEN_BATCH_HAS_AVX512 && std::is_same_v<T, uint16_t> && page_size % BLOCK == 0 &&
-         (dim == 32 || dim == 64 || dim == 128);
+  return std::is_same_v<T, uint16_t> && page_size % BLOCK == 0 && (dim == 32 || dim == 64 || dim == 128);
 }
 
 // Returns the attention of `heads` kv heads, starting at `item`. Of each kv head's group it takes up to MAX_GROUP query

@@ -1,5 +1,5 @@
-// The two small matrix products of blocked attention, in bfloat16 with float32 sums. They run on AMX tiles or with
-// AVX-512.
+// The two small matrix products of blocked attention, in bfloat16 with float32 sums. They run on AMX tiles or by
+// vectors.
 //
 // Both read their second operand as pairs along the summed axis: [pairs][columns][2]. Each sum adds its pairs one by
 // one in order, whatever the number of rows. A row's bits therefore depend on that row alone.
@@ -11,8 +11,6 @@
 
 #include "vector_math.h"
 
-#if QWEN_BATCH_HAS_AVX512
-
 namespace qwen_batch {
 
 constexpr int QUERY_ROWS = 32;  // rows per block of queries
@@ -20,31 +18,31 @@ constexpr int KEY_BLOCK = 64;   // keys per block, at absolute positions
 
 // Computes out[r][c] (+)= sum over p of a[r][2p] * b[p][c][0] + a[r][2p + 1] * b[p][c][1], for 16 * VECTORS columns.
 template <int ROWS, int VECTORS, bool ADD>
-inline void rows_by_vectors(const uint16_t* a, int a_stride, const uint16_t* b, int b_columns, float* out,
+inline void rows_by_vectors(const RowValue* a, int a_stride, const uint16_t* b, int b_columns, float* out,
                             int out_stride, int pairs) {
-  __m512 sum[ROWS][VECTORS];
+  Floats sum[ROWS][VECTORS];
   for (int r = 0; r < ROWS; ++r)
-    for (int v = 0; v < VECTORS; ++v)
-      sum[r][v] = ADD ? _mm512_loadu_ps(out + r * out_stride + v * 16) : _mm512_setzero_ps();
+    for (int v = 0; v < VECTORS; ++v) sum[r][v] = ADD ? load(out + r * out_stride + v * 16) : zeros();
   for (int p = 0; p < pairs; ++p)
-    add_outer(sum, b + p * b_columns * 2, [&](int r) { return pair_at(a + r * a_stride + 2 * p); });
+    add_outer(sum, b + p * b_columns * 2, [&](int r) { return a + r * a_stride + 2 * p; });
   for (int r = 0; r < ROWS; ++r)
-    for (int v = 0; v < VECTORS; ++v) _mm512_storeu_ps(out + r * out_stride + v * 16, sum[r][v]);
+    for (int v = 0; v < VECTORS; ++v) store(out + r * out_stride + v * 16, sum[r][v]);
 }
 
-// Computes all columns, up to 64 at a time.
+// Computes all columns, at most 64 at a time.
 template <int ROWS, bool ADD>
-void rows_by_columns(const uint16_t* a, int a_stride, const uint16_t* b, int columns, float* out, int pairs) {
+void rows_by_columns(const RowValue* a, int a_stride, const uint16_t* b, int columns, float* out, int pairs) {
+  constexpr int VECTORS = std::min(4, SUM_VECTORS / ROWS);
   int c = 0;
-  for (; c + 64 <= columns; c += 64)
-    rows_by_vectors<ROWS, 4, ADD>(a, a_stride, b + c * 2, columns, out + c, columns, pairs);
+  for (; c + VECTORS * 16 <= columns; c += VECTORS * 16)
+    rows_by_vectors<ROWS, VECTORS, ADD>(a, a_stride, b + c * 2, columns, out + c, columns, pairs);
   for (; c < columns; c += 32) rows_by_vectors<ROWS, 2, ADD>(a, a_stride, b + c * 2, columns, out + c, columns, pairs);
 }
 
-// Multiplies with AVX-512; the sums of 6 rows x 64 columns stay in registers. The last 8 rows are done as 4 + 4, not 6
-// + 2: two rows alone have too few independent sums, so that each addition waits for the one before.
+// Multiplies by vectors; the sums of 6 rows stay in registers. The last 8 rows are done as 4 + 4, not 6 + 2: two rows
+// alone have too few independent sums, so that each addition waits for the one before.
 template <bool ADD>
-void multiply_vectors(const uint16_t* a, int a_stride, const uint16_t* b, int columns, float* out, int rows,
+void multiply_vectors(const RowValue* a, int a_stride, const uint16_t* b, int columns, float* out, int rows,
                       int pairs) {
   while (rows > 0) {
     const int count = rows >= 6 && rows != 8 ? 6 : rows >= 4 ? 4 : 1;
@@ -93,5 +91,4 @@ void multiply_tiles(const uint16_t* a, int a_stride, const uint16_t* b, int colu
 
 }  // namespace qwen_batch
 
-#endif
 #endif

@@ -1,4 +1,4 @@
-// Decode attention of one head in plain C++. It serves processors without AVX-512, float32, and unusual head sizes.
+// Decode attention of one head in plain C++. It serves float32 and unusual head sizes.
 #pragma once
 
 #include <algorithm>

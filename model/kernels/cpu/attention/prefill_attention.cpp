@@ -24,8 +24,6 @@ namespace qwen_batch {
 namespace prefill_attention_detail {
 namespace {
 
-#if QWEN_BATCH_HAS_AVX512
-
 constexpr int MAX_DIM = 256;
 
 // Packs one block of keys and values of a (sequence, kv head) into pairs: keys [dim / 2][64][2], values [32][dim][2].
@@ -39,20 +37,20 @@ void pack_keys_and_values(const PrefillStep& step, int64_t sequence, int64_t hea
       step.cache + batch.cache_pages().key_at(page * batch.page_size + first % batch.page_size, head);
   const uint16_t* value_rows = key_rows + batch.cache_pages().values();
   const auto row = [&](const uint16_t* rows, int64_t t, int64_t d) {
-    return t < count ? _mm512_loadu_si512(rows + t * dim + d) : _mm512_setzero_si512();
+    return t < count ? load_words(rows + t * dim + d) : splat_word(0);
   };
   for (int64_t t = 0; t < KEY_BLOCK; t += 16)
     for (int64_t d = 0; d < dim; d += 32) {
-      __m512i pairs[16];
+      Words pairs[16];
       for (int64_t i = 0; i < 16; ++i) pairs[i] = row(key_rows, t + i, d);
       transpose_16(pairs);
-      for (int64_t i = 0; i < 16; ++i) _mm512_storeu_si512(keys + ((d / 2 + i) * KEY_BLOCK + t) * 2, pairs[i]);
+      for (int64_t i = 0; i < 16; ++i) store_words(keys + ((d / 2 + i) * KEY_BLOCK + t) * 2, pairs[i]);
     }
   for (int64_t t = 0; t < KEY_BLOCK; t += 2)
     for (int64_t d = 0; d < dim; d += 32) {
-      const __m512i even = row(value_rows, t, d), odd = row(value_rows, t + 1, d);
-      _mm512_storeu_si512(values + t * dim + 2 * d, interleave_low(even, odd));
-      _mm512_storeu_si512(values + t * dim + 2 * d + 32, interleave_high(even, odd));
+      const Words even = row(value_rows, t, d), odd = row(value_rows, t + 1, d);
+      store_words(values + t * dim + 2 * d, interleave_low(even, odd));
+      store_words(values + t * dim + 2 * d + 32, interleave_high(even, odd));
     }
 }
 
@@ -67,7 +65,7 @@ class QueryBlock {
     origin_ = ((begin + first_row) * batch_.query_heads + head) * batch_.dim;
     std::memset(query_, 0, sizeof query_);
     for (int r = 0; r < rows_; ++r)
-      std::memcpy(query_ + r * batch_.dim, step.q + origin_ + r * batch_.query_heads * batch_.dim, batch_.dim * 2);
+      copy_row(query_ + r * batch_.dim, step.q + origin_ + r * batch_.query_heads * batch_.dim, batch_.dim);
     std::fill(sum_v_, sum_v_ + QUERY_ROWS * batch_.dim, 0.0f);
   }
 
@@ -84,12 +82,12 @@ class QueryBlock {
       rescale_sums();
       multiply<true>(weight_, KEY_BLOCK, values + block, static_cast<int>(batch_.dim), sum_v_, KEY_BLOCK / 2);
     }
-    store();
+    write();
   }
 
  private:
   template <bool ADD>
-  void multiply(const uint16_t* a, int a_stride, const uint16_t* b, int columns, float* out, int pairs) const {
+  void multiply(const RowValue* a, int a_stride, const uint16_t* b, int columns, float* out, int pairs) const {
 #if QWEN_BATCH_HAS_AMX
     if (amx_granted()) return multiply_tiles<ADD>(a, a_stride, b, columns, out, rows_ > 16 ? 32 : 16, pairs);
 #endif
@@ -101,18 +99,16 @@ class QueryBlock {
       const float rescale = softmax_.rescale_factors()[r];
       if (rescale == 1.0f) continue;
       float* sums = sum_v_ + r * batch_.dim;
-      for (int64_t d = 0; d < batch_.dim; d += 16)
-        _mm512_storeu_ps(sums + d, _mm512_mul_ps(_mm512_loadu_ps(sums + d), _mm512_set1_ps(rescale)));
+      for (int64_t d = 0; d < batch_.dim; d += 16) store(sums + d, load(sums + d) * splat(rescale));
     }
   }
 
-  void store() const {
+  void write() const {
     for (int r = 0; r < rows_; ++r) {
-      const __m512 inverse = _mm512_set1_ps(1.0f / softmax_.sums()[r]);
+      const Floats inverse = splat(1.0f / softmax_.sums()[r]);
       uint16_t* out = step_.out + origin_ + r * batch_.query_heads * batch_.dim;
       for (int64_t d = 0; d < batch_.dim; d += 16) {
-        const __m512 value = _mm512_mul_ps(_mm512_loadu_ps(sum_v_ + r * batch_.dim + d), inverse);
-        _mm256_storeu_si256((__m256i*)(out + d), to_bfloat16(value));
+        store_halves(out + d, to_bfloat16(load(sum_v_ + r * batch_.dim + d) * inverse));
       }
     }
   }
@@ -122,14 +118,12 @@ class QueryBlock {
   int rows_;
   int64_t position_;  // position of the first row in its sequence, from 0
   int64_t origin_;    // offset of the first row in q and out
-  alignas(64) uint16_t query_[QUERY_ROWS * MAX_DIM];
+  alignas(64) RowValue query_[QUERY_ROWS * MAX_DIM];
   alignas(64) float score_[QUERY_ROWS * KEY_BLOCK];
-  alignas(64) uint16_t weight_[QUERY_ROWS * KEY_BLOCK] = {};
+  alignas(64) RowValue weight_[QUERY_ROWS * KEY_BLOCK] = {};
   alignas(64) float sum_v_[QUERY_ROWS * MAX_DIM];
   SoftmaxRows<QUERY_ROWS, KEY_BLOCK> softmax_;
 };
-
-#endif  // QWEN_BATCH_HAS_AVX512
 
 }  // namespace
 }  // namespace prefill_attention_detail
@@ -143,8 +137,6 @@ void PrefillBatch::check_bounds(int64_t tokens, int64_t pages) const {
   }
   check_page_numbers(tables, sequences * width, pages, "prefill_attention: a page number is outside the cache");
 }
-
-#if QWEN_BATCH_HAS_AVX512
 
 PrefillPlan::PrefillPlan(const PrefillBatch& batch) {
   for (int64_t s = 0; s < batch.sequences; ++s) {
@@ -202,24 +194,12 @@ void PrefillPlan::attend(const Member& member, const PrefillStep& step) const {
   }
 }
 
-#else
-
-PrefillPlan::PrefillPlan(const PrefillBatch&) {}
-PrefillPlan PrefillPlan::with_queries_of(const PrefillBatch&) const { return *this; }
-void PrefillPlan::attend(const Member&, const PrefillStep&) const {}
-
-#endif
-
 // Returns whether this build and processor can run `prefill_attention` for heads of `dim` in pages of `page_size`.
 bool prefill_attention_available(int64_t dim, int64_t page_size) {
-#if QWEN_BATCH_HAS_AVX512
 #if QWEN_BATCH_HAS_AMX
   if (!amx_granted()) return false;
 #endif
   return dim % 32 == 0 && dim <= prefill_attention_detail::MAX_DIM && page_size % KEY_BLOCK == 0;
-#else
-  return false;
-#endif
 }
 
 // Returns attention [tokens, query heads, dim], like `q`.

@@ -55,8 +55,6 @@ class KvTiles {
   bool values_ = false;
 };
 
-#if QWEN_BATCH_HAS_AVX512
-
 enum class Cache { NONE, FIRST_LEVEL, SECOND_LEVEL };
 
 // Returns the cache level to prefetch into, as measured with benchmarks/decode_attention.py.
@@ -91,8 +89,8 @@ class TilePrefetcher {
     for (int64_t i = 0; i < rows_per_step_ && left_ > 0; ++i, --left_, row_ += DIM)
       for (int d = 0; d < DIM; d += 32) {
         const char* line = reinterpret_cast<const char*>(row_ + d);
-        if (to_ == Cache::FIRST_LEVEL) _mm_prefetch(line, _MM_HINT_T0);
-        else _mm_prefetch(line, _MM_HINT_T1);
+        if (to_ == Cache::FIRST_LEVEL) __builtin_prefetch(line, 0, 3);
+        else __builtin_prefetch(line, 0, 2);
       }
   }
 
@@ -109,7 +107,5 @@ class TilePrefetcher {
   int64_t left_;
   const int64_t rows_per_step_;
 };
-
-#endif
 
 }  // namespace qwen_batch

@@ -6,8 +6,6 @@
 
 #include "vector_math.h"
 
-#if QWEN_BATCH_HAS_AVX512
-
 namespace qwen_batch {
 
 // How many keys of a block each row sees: `first_row` for the first row, `more_per_row` more for each further row.
@@ -16,6 +14,10 @@ struct VisibleKeys {
 
   int to(int row) const { return first_row + row * more_per_row; }
 };
+
+// Stores 16 weights, rounded to bfloat16.
+inline void store_weights(uint16_t* to, Floats weights) { store_halves(to, to_bfloat16(weights)); }
+inline void store_weights(float* to, Floats weights) { store(to, from_bfloat16(to_bfloat16(weights))); }
 
 // The softmax of ROWS queries, whose keys arrive in blocks of KEYS. Sums and maxima are carried from block to block.
 template <int ROWS, int KEYS>
@@ -28,9 +30,9 @@ class SoftmaxRows {
     std::fill(sum_, sum_ + ROWS, 0.0f);
   }
 
-  // Turns scores [rows, KEYS] into weights [rows, KEYS] in bfloat16. Keys that a row does not see do not change that
-  // row. `scale` is the scale of the scores times log2(e).
-  void online_softmax(const float* scores, uint16_t* weights, int rows, VisibleKeys visible, float scale) {
+  // Turns scores [rows, KEYS] into weights [rows, KEYS], rounded to bfloat16. Keys that a row does not see do not
+  // change that row. `scale` is the scale of the scores times log2(e).
+  void online_softmax(const float* scores, RowValue* weights, int rows, VisibleKeys visible, float scale) {
     for (int row = 0; row < rows; row += 16) {
       if (visible.to(row) >= KEYS)
         softmax_16_rows<true>(scores, weights, row, std::min(16, rows - row), visible, scale);
@@ -48,39 +50,38 @@ class SoftmaxRows {
 
   // Handles up to 16 rows. FULL: every row sees all keys.
   template <bool FULL>
-  void softmax_16_rows(const float* scores, uint16_t* weights, int first, int rows, VisibleKeys visible, float scale) {
-    const __m512 scales = _mm512_set1_ps(scale), lowest = _mm512_set1_ps(LOWEST);
+  void softmax_16_rows(const float* scores, RowValue* weights, int first, int rows, VisibleKeys visible, float scale) {
+    const Floats scales = splat(scale), lowest = splat(LOWEST);
     const auto score = [&](int row, int part) {
-      const __m512 raw = _mm512_loadu_ps(scores + row * KEYS + part * 16);
-      return FULL ? raw : _mm512_mask_mov_ps(lowest, first_lanes(visible.to(row) - part * 16), raw);
+      const Floats raw = load(scores + row * KEYS + part * 16);
+      return FULL ? raw : where(first_lanes(visible.to(row) - part * 16), raw, lowest);
     };
-    __m512 of_rows[16];
+    Floats of_rows[16];
     for (int r = 0; r < 16; ++r) {
       of_rows[r] = lowest;
       if (r < rows)
-        for (int part = 0; part < PARTS; ++part) of_rows[r] = _mm512_max_ps(of_rows[r], score(first + r, part));
+        for (int part = 0; part < PARTS; ++part) of_rows[r] = maximum(of_rows[r], score(first + r, part));
     }
-    const __m512 before = _mm512_loadu_ps(highest_ + first);
-    const __m512 highest = _mm512_max_ps(before, _mm512_mul_ps(maxima_of_16(of_rows), scales));
-    const __m512 rescale = exp2_of_negative(_mm512_sub_ps(before, highest));
-    _mm512_storeu_ps(highest_ + first, highest);
-    _mm512_storeu_ps(rescale_ + first, rescale);
+    const Floats before = load(highest_ + first);
+    const Floats highest = maximum(before, maxima_of_16(of_rows) * scales);
+    const Floats rescale = exp2_of_negative(before - highest);
+    store(highest_ + first, highest);
+    store(rescale_ + first, rescale);
     for (int r = 0; r < 16; ++r)
-      of_rows[r] = r < rows ? exponentiate<FULL>(scores, weights, first + r, visible, scale) : _mm512_setzero_ps();
-    _mm512_storeu_ps(sum_ + first, _mm512_fmadd_ps(_mm512_loadu_ps(sum_ + first), rescale, sums_of_16(of_rows)));
+      of_rows[r] = r < rows ? exponentiate<FULL>(scores, weights, first + r, visible, scale) : zeros();
+    store(sum_ + first, multiply_add(load(sum_ + first), rescale, sums_of_16(of_rows)));
   }
 
   // Writes one row's weights. Returns their sums per lane.
   template <bool FULL>
-  __m512 exponentiate(const float* scores, uint16_t* weights, int row, VisibleKeys visible, float scale) const {
-    const __m512 scales = _mm512_set1_ps(scale), highest = _mm512_set1_ps(highest_[row]);
-    __m512 sum = _mm512_setzero_ps();
+  Floats exponentiate(const float* scores, RowValue* weights, int row, VisibleKeys visible, float scale) const {
+    const Floats scales = splat(scale), highest = splat(highest_[row]);
+    Floats sum = zeros();
     for (int part = 0; part < PARTS; ++part) {
-      __m512 weight =
-          exp2_of_negative(_mm512_fmsub_ps(_mm512_loadu_ps(scores + row * KEYS + part * 16), scales, highest));
-      if (!FULL) weight = _mm512_maskz_mov_ps(first_lanes(visible.to(row) - part * 16), weight);
-      sum = _mm512_add_ps(sum, weight);
-      _mm256_storeu_si256((__m256i*)(weights + row * KEYS + part * 16), to_bfloat16(weight));
+      Floats weight = exp2_of_negative(multiply_subtract(load(scores + row * KEYS + part * 16), scales, highest));
+      if (!FULL) weight = where(first_lanes(visible.to(row) - part * 16), weight, zeros());
+      sum = sum + weight;
+      store_weights(weights + row * KEYS + part * 16, weight);
     }
     return sum;
   }
@@ -89,5 +90,3 @@ class SoftmaxRows {
 };
 
 }  // namespace qwen_batch
-
-#endif

@@ -9,8 +9,6 @@
 
 namespace qwen_batch {
 
-#if QWEN_BATCH_HAS_AVX512
-
 class Prefetcher {
  public:
   // `next`: the next block of weights, `bytes` long like the current one, or nullptr. `multiplied`: bytes of weights
@@ -25,18 +23,18 @@ class Prefetcher {
 
   void step() {
     for (int64_t i = 0; i < weight_lines_per_step_ && weights_ < weights_end_; ++i, weights_ += LINE)
-      _mm_prefetch(weights_, _MM_HINT_T1);
+      __builtin_prefetch(weights_, 0, SECOND_LEVEL);
     for (int64_t i = 0; i < cache_lines_per_step_ && cache_lines_ > 0; ++i, --cache_lines_)
-      _mm_prefetch(cache_->next(), _MM_HINT_T1);
+      __builtin_prefetch(cache_->next(), 0, SECOND_LEVEL);
   }
 
  private:
+  static constexpr int SECOND_LEVEL = 2;  // of the caches, in the scale of the compiler
+
   const char *weights_, *weights_end_;
   int64_t weight_lines_per_step_;
   BlockLines* cache_;
   int64_t cache_lines_, cache_lines_per_step_;
 };
-
-#endif
 
 }  // namespace qwen_batch

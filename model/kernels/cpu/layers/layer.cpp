@@ -6,8 +6,6 @@
 
 #include "rows.h"
 
-#if QWEN_BATCH_HAS_AVX512
-
 namespace qwen_batch {
 namespace layer_detail {
 namespace {
@@ -83,5 +81,3 @@ void finish(const Member& member, const LayerWeights& weights, const LayerSizes&
 }
 
 }  // namespace qwen_batch
-
-#endif

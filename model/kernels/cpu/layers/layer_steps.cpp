@@ -9,8 +9,6 @@
 
 #include "row_group.h"
 
-#if QWEN_BATCH_HAS_AVX512
-
 namespace qwen_batch {
 namespace layer_steps_detail {
 namespace {
@@ -102,5 +100,3 @@ void run_step(const Model& model, const StepRows& step) {
 }
 
 }  // namespace qwen_batch
-
-#endif

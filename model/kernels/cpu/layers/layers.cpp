@@ -33,12 +33,8 @@ constexpr size_t WEIGHTS_PER_LAYER = WeightIndex::COUNT;
 // Returns whether layers of these sizes can run here. The caller must also ensure two conditions: the weights are
 // packed for these kernels, and the page size is a multiple of BLOCK.
 bool layers_available(int64_t hidden_size, int64_t intermediate_size, int64_t dim) {
-#if QWEN_BATCH_HAS_AVX512
   return hidden_size % LANES == 0 && intermediate_size % LANES == 0 && dim % (2 * LANES) == 0 &&
          prefill_attention_available(dim, BLOCK) && attention_is_enabled();
-#else
-  return false;
-#endif
 }
 
 template <typename T>
@@ -88,8 +84,6 @@ void check_indices(const Indices& indices, int64_t tokens) {
   check(0 <= indices.decoding && indices.decoding <= indices.sequences() && indices.decoding <= tokens,
         "decoder_layers: decoding must be between 0 and the number of sequences");
 }
-
-#if QWEN_BATCH_HAS_AVX512
 
 Model model_of(const Tensors& weights, const Tensors& caches, const LayerSizes& sizes) {
   Model model{sizes};
@@ -213,8 +207,6 @@ void run(const Model& model, const LayerRows& input, const Indices& indices, uin
   run_step(model, step);
 }
 
-#endif
-
 // Takes hidden states [T, E] in bfloat16 through all layers. Returns [T, E], or with `last_only` [sequences, E]: the
 // hidden state of each sequence's last token in the step.
 // `weights`: per layer, in the order of WeightIndex. `caches`: one per layer, changed in place.
@@ -256,7 +248,6 @@ Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors cach
   Tensor all = torch::stable::empty_like(hidden);
   if (indices.sequences() == tokens) last_only = false;  // every token is a last one
   Tensor last = torch::stable::empty({last_only ? indices.sequences() : 0, sizes.hidden}, ScalarType::BFloat16);
-#if QWEN_BATCH_HAS_AVX512
   std::memcpy(data_of<uint16_t>(all), hidden.const_data_ptr(), tokens * sizes.hidden * sizeof(uint16_t));
   const LayerRows rows{
       .count = tokens,
@@ -266,7 +257,6 @@ Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors cach
       .hidden = data_of<uint16_t>(all),
   };
   run(model_of(weights, caches, sizes), rows, indices, last_only ? data_of<uint16_t>(last) : nullptr);
-#endif
   return last_only ? last : all;
 }
 

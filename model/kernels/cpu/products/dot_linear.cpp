@@ -1,4 +1,4 @@
-// y = x W^T in bfloat16 by dot products of pairs (bfloat16_dot.h), with float32 sums.
+// y = x W^T in bfloat16 by dot products of pairs (bfloat16_dot.h), with float32 sums, on every processor.
 //
 // Every output element is one chain of dot products over k = 0, 2, 4, …, whatever the number of rows. A row's bits
 // therefore depend on that row alone.
@@ -28,8 +28,8 @@ namespace qwen_batch {
 namespace dot_linear_detail {
 namespace {
 
-constexpr int REGISTERS = DOT_COLUMNS / 16;    // registers of sums per row
-constexpr int MAX_ROWS = 6;                    // rows per pass: 24 registers of sums, 4 of weights, 1 for a row's pair
+constexpr int STRIPS = DOT_COLUMNS / LANES;    // vectors of columns per block
+constexpr int MAX_ROWS = 6;                    // rows per pass
 constexpr int64_t PAIR = DOT_COLUMNS * 2;      // bfloat16 values of a block per pair of k
 constexpr int64_t NONE = -1;                   // no block
 constexpr int64_t PAIRS_PER_STEP = 4;          // pairs of k between prefetches
@@ -37,31 +37,57 @@ constexpr int64_t PIECE_ROWS = 20 * MAX_ROWS;  // rows per piece of a block: ten
 
 int64_t blocks_of(int64_t n) { return (n + DOT_COLUMNS - 1) / DOT_COLUMNS; }
 
-#if QWEN_BATCH_HAS_AVX512
-
-// Multiplies ROWS rows with one block. Sums run over all of k and are then rounded to bfloat16, to nearest even.
-template <int ROWS>
-void multiply_rows(const uint16_t* x, int64_t k, const uint16_t* w, uint16_t* out, int64_t n, int64_t columns,
-                   Prefetcher& prefetcher) {
-  __m512 sums[ROWS][REGISTERS];
+// Multiplies ROWS rows with WIDTH strips of a block, from strip `first_strip` on. Sums run over all of k and are then
+// rounded to bfloat16, to nearest even.
+template <int ROWS, int WIDTH>
+void multiply_strips(const RowValue* x, int64_t k, const uint16_t* w, uint16_t* out, int64_t n, int64_t columns,
+                     Prefetcher& prefetcher) {
+  Floats sums[ROWS][WIDTH];
   for (int r = 0; r < ROWS; ++r)
-    for (int c = 0; c < REGISTERS; ++c) sums[r][c] = _mm512_setzero_ps();
+    for (int c = 0; c < WIDTH; ++c) sums[r][c] = zeros();
   const int64_t pairs = k / 2;
   for (int64_t first = 0; first < pairs; first += PAIRS_PER_STEP) {
     for (int64_t p = first; p < std::min(first + PAIRS_PER_STEP, pairs); ++p, w += PAIR) {
-      add_outer(sums, w, [&](int r) { return pair_at(x + r * k + 2 * p); });
+      add_outer(sums, w, [&](int r) { return x + r * k + 2 * p; });
     }
     prefetcher.step();
   }
   for (int r = 0; r < ROWS; ++r)
-    for (int c = 0; c < REGISTERS; ++c) {
-      _mm256_mask_storeu_epi16(out + r * n + c * 16, first_lanes(columns - c * 16), to_bfloat16(sums[r][c]));
-    }
+    for (int c = 0; c < WIDTH; ++c)
+      store_halves(first_lanes(columns - c * LANES), out + r * n + c * LANES, to_bfloat16(sums[r][c]));
 }
 
-using Kernel = void (*)(const uint16_t*, int64_t, const uint16_t*, uint16_t*, int64_t, int64_t, Prefetcher&);
+// Returns how many strips are multiplied together, so that the sums of so many rows stay in registers.
+constexpr int strips_at_once(int rows) {
+  const int width = std::min(STRIPS, SUM_VECTORS / rows);
+  return width == 3 ? 2 : width;
+}
+
+// Multiplies ROWS rows with one block.
+template <int ROWS>
+void multiply_rows(const RowValue* x, int64_t k, const uint16_t* w, uint16_t* out, int64_t n, int64_t columns,
+                   Prefetcher& prefetcher) {
+  constexpr int WIDTH = strips_at_once(ROWS);
+  for (int64_t c = 0; c < DOT_COLUMNS && c < columns; c += WIDTH * LANES)
+    multiply_strips<ROWS, WIDTH>(x, k, w + c * 2, out + c, n, columns - c, prefetcher);
+}
+
+using Kernel = void (*)(const RowValue*, int64_t, const uint16_t*, uint16_t*, int64_t, int64_t, Prefetcher&);
 constexpr Kernel KERNELS[MAX_ROWS] = {multiply_rows<1>, multiply_rows<2>, multiply_rows<3>,
                                       multiply_rows<4>, multiply_rows<5>, multiply_rows<6>};
+
+// Returns the rows of a product in the form that the kernel multiplies.
+const RowValue* rows_of(const Product& product) {
+  return static_cast<const RowValue*>(WIDENS_ROWS ? product.scratch : static_cast<const void*>(product.x));
+}
+
+// Widens the member's rows, if the kernel needs this, and waits for the other members.
+void widen_rows(const Member& member, const Product& product) {
+  if constexpr (!WIDENS_ROWS) return;
+  const int64_t k = product.weight.k, begin = member.begin(product.rows) * k, end = member.end(product.rows) * k;
+  copy_row(static_cast<RowValue*>(product.scratch) + begin, product.x + begin, end - begin);
+  member.wait();
+}
 
 // Some rows, and where a block of their columns goes.
 struct Piece {
@@ -82,7 +108,7 @@ void column_block(const Product& product, int64_t block, Piece piece, int64_t ne
   for (int64_t row = piece.begin; row < piece.end; --passes) {
     const int64_t count = (piece.end - row + passes - 1) / passes;
     uint16_t* out = piece.out + (row - piece.begin) * piece.stride;
-    KERNELS[count - 1](product.x + row * k, k, w + block * values, out, piece.stride,
+    KERNELS[count - 1](rows_of(product) + row * k, k, w + block * values, out, piece.stride,
                        product.weight.n - block * DOT_COLUMNS, prefetcher);
     row += count;
   }
@@ -141,10 +167,6 @@ void multiply_pieces(const Member& member, const Product& product, const Units& 
   }
 }
 
-#endif  // QWEN_BATCH_HAS_AVX512
-
-bool dot_available() { return QWEN_BATCH_HAS_AVX512; }
-
 // Packs w [n, k] bfloat16, where k is even. n is padded with zeros to a multiple of 64.
 Tensor dot_pack(const Tensor& w) {
   check(w.dim() == 2 && w.scalar_type() == ScalarType::BFloat16 && w.is_contiguous(),
@@ -170,8 +192,8 @@ Tensor dot_pack(const Tensor& w) {
 }  // namespace dot_linear_detail
 
 void dot_multiply(const Member& member, const Product& product, Overlap* overlap) {
-#if QWEN_BATCH_HAS_AVX512
   using namespace dot_linear_detail;
+  widen_rows(member, product);
   const Units units(product);
   if (product.rows <= PIECE_ROWS)
     return multiply_stream(product, units, member.begin(units.count()), member.end(units.count()), overlap);
@@ -179,24 +201,23 @@ void dot_multiply(const Member& member, const Product& product, Overlap* overlap
   const int64_t parts = member.team.parts(), own = std::max<int64_t>(0, units.count() / parts - 1);
   multiply_stream(product, units, own * member.first, own * member.last, overlap);
   multiply_pieces(member, product, units, own * parts);
-#endif
+}
+
+int64_t dot_scratch_bytes(int64_t rows, int64_t k) {
+  return WIDENS_ROWS ? rows * k * static_cast<int64_t>(sizeof(RowValue)) : 0;
 }
 
 bool dot_gates(const Product& product) { return product.gated != nullptr && product.weight.n / 2 % DOT_COLUMNS == 0; }
 
 bool dot_fits(const Tensor& packed, int64_t n, int64_t k) {
   using namespace dot_linear_detail;
-  return dot_available() && packed.size(1) * 2 == k && packed.size(0) == blocks_of(n);
+  return packed.size(1) * 2 == k && packed.size(0) == blocks_of(n);
 }
 
 }  // namespace qwen_batch
 
-STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
-  m.def("dot_available() -> bool");
-  m.def("dot_pack(Tensor w) -> Tensor");
-}
+STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) { m.def("dot_pack(Tensor w) -> Tensor"); }
 
 STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {
-  m.impl("dot_available", TORCH_BOX(&qwen_batch::dot_linear_detail::dot_available));
   m.impl("dot_pack", TORCH_BOX(&qwen_batch::dot_linear_detail::dot_pack));
 }

@@ -48,20 +48,15 @@ struct Target {
   int64_t columns;  // number of columns that exist, at most COLUMNS
 };
 
-#if QWEN_BATCH_HAS_AVX512
-
 inline void store_sums(const Target& target, int64_t row, const float* sums) {
   for (int64_t c = 0; c < COLUMNS && c < target.columns; c += 16) {
-    _mm256_mask_storeu_epi16(target.out + row * target.stride + c, first_lanes(target.columns - c),
-                             to_bfloat16(_mm512_loadu_ps(sums + c)));
+    store_halves(first_lanes(target.columns - c), target.out + row * target.stride + c, to_bfloat16(load(sums + c)));
   }
 }
 
 // Returns sum + products * (row scale * column scale).
-inline __m512 add_group(__m512 sum, __m512i products, float row_scale, __m512 column_scales) {
-  return _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), _mm512_mul_ps(_mm512_set1_ps(row_scale), column_scales), sum);
+inline Floats add_group(Floats sum, Words products, float row_scale, Floats column_scales) {
+  return multiply_add(to_floats(products), splat(row_scale) * column_scales, sum);
 }
-
-#endif
 
 }  // namespace qwen_batch::int8

@@ -27,13 +27,11 @@ std::optional<PackedWeight::Kernel> kernel_of(const Tensor& packed) {
 
 // Applies the gates to the member's rows.
 void gate(const Member& member, const Product& product) {
-#if QWEN_BATCH_HAS_AVX512
   const int64_t half = product.weight.n / 2;
   for (int64_t row = member.begin(product.rows); row < member.end(product.rows); ++row) {
     const uint16_t* left = product.out + row * 2 * half;
     swiglu_row(left, left + half, product.gated + row * half, half);
   }
-#endif
 }
 
 }  // namespace
@@ -65,9 +63,10 @@ PackedWeight PackedWeight::of(const Tensor& packed, int64_t n, int64_t k) {
 int64_t scratch_bytes(const PackedWeight& weight, int64_t rows) {
   switch (weight.kernel) {
     case PackedWeight::Kernel::AMX: return amx_scratch_bytes(rows, weight.k);
+    case PackedWeight::Kernel::DOT: return dot_scratch_bytes(rows, weight.k);
     case PackedWeight::Kernel::INT8: return int8_scratch_bytes(rows, weight.k);
-    default: return 0;
   }
+  return 0;
 }
 
 void multiply(const Member& member, const Product& product, Overlap* overlap) {

@@ -59,6 +59,7 @@ bool amx_fits(const torch::stable::Tensor& packed, int64_t n, int64_t k);
 bool dot_fits(const torch::stable::Tensor& packed, int64_t n, int64_t k);
 bool int8_fits(const torch::stable::Tensor& packed, int64_t n, int64_t k);
 int64_t amx_scratch_bytes(int64_t rows, int64_t k);
+int64_t dot_scratch_bytes(int64_t rows, int64_t k);
 int64_t int8_scratch_bytes(int64_t rows, int64_t k);
 
 // Multiplies tensors on all threads: x [rows, k] bfloat16 to a new [rows, n]. Raises `std::runtime_error` if shapes or
