@@ -10,7 +10,7 @@ from pathlib import Path
 from engine.config import PAGE_SIZE, EngineConfig, ResolvedConfig
 from engine.engine import Engine
 from engine.execution.compilation import keep_compile_cache
-from engine.execution.kernels import bfloat16_is_fast, load_kernels_for
+from engine.execution.kernels import bfloat16_is_fast, device_description, load_kernels_for
 from engine.execution.model_runner import ModelRunner
 from engine.execution.short_thread import on_a_short_thread
 from engine.machine.machine import Machine
@@ -33,7 +33,7 @@ class LoadedEngine:
     model_config: ModelConfig
     resolved: ResolvedConfig
     eos_token_ids: tuple[int, ...]
-    device: str  # to show to people: "cpu", "cuda:0 (NVIDIA H100)"
+    device: str  # to show to people: "cpu (avx512)", "cuda:0 (NVIDIA H100)"
     compiled: bool
     load_seconds: float  # without compilation
     compile_seconds: float
@@ -91,7 +91,7 @@ def load_engine(
         model_config=model_config,
         resolved=resolved,
         eos_token_ids=eos_token_ids,
-        device=runner.device_description,
+        device=device_description(resolved.device),
         compiled=runner.compiled,
         load_seconds=loaded_at - started_at,
         compile_seconds=compile_seconds,

@@ -1,4 +1,7 @@
-"""Settings from the environment: each field is a variable `QWEN_BATCH_*`. No other module reads them."""
+"""Settings from the environment: each field is a variable `QWEN_BATCH_*`.
+
+No other module reads them, except `model.kernels.tiers`: a process loads one set of kernels for all its models.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True):
     max_model_len: int | None = None  # max tokens of prompt and completion together
     kv_cache_memory: str | None = None  # a number of bytes, or a size with a unit such as `4GiB`
     threads: int | None = None  # CPU threads of the model
+    cpu_tier: str | None = None  # a tier of `model.kernels.tiers`; None for the highest that the processor can run
     lease_ttl_seconds: float = 3.0  # a worker loses a lease that it has not renewed for this time
     sweep_seconds: float = 0.5  # time between two searches of a worker for shards that nobody holds
     flush_seconds: float = 1.0  # max time before a finished line is stored

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from model.attention_metadata import AttentionMetadata
-from model.kernels.build import kernels_loaded
+from model.kernels.library import kernels_loaded
 from model.kv_cache import PagedKVCache
 from model.layer_weights import LayerWeights
 from model.ops.packed_weight import is_packed_for_own_kernel

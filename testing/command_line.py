@@ -15,8 +15,13 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 def environment(state: Path, **more: str) -> dict[str, str]:
     """This process's environment without its `QWEN_BATCH_*` settings, with state kept in `state`."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("QWEN_BATCH_")}
-    return ours | {"QWEN_BATCH_STATE_DIR": str(state), "COLUMNS": "80"} | more
+    return without_settings() | {"QWEN_BATCH_STATE_DIR": str(state), "COLUMNS": "80"} | more
+
+
+def without_settings() -> dict[str, str]:
+    """This process's environment without its `QWEN_BATCH_*` settings, but with the forced tier of the machine."""
+    kept = ("QWEN_BATCH_CPU_TIER",)
+    return {name: value for name, value in os.environ.items() if not name.startswith("QWEN_BATCH_") or name in kept}
 
 
 def command(*arguments: str | Path) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from typing import Self
 
 from jobs.records.worker_report import WorkerReport
 from jobs.stores.protocol import JobStore
+from testing.command_line import without_settings
 
 RUN_WORKER = "import sys; from jobs.settings import Settings; from worker.main import run_worker; "
 RUN_WORKER += "sys.exit(run_worker(Settings.from_env()))"
@@ -109,5 +109,4 @@ class WorkerUnderTest:
 
 
 def _environment(settings: dict[str, str]) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("QWEN_BATCH_")}
-    return inherited | {f"QWEN_BATCH_{name.upper()}": value for name, value in settings.items()}
+    return without_settings() | {f"QWEN_BATCH_{name.upper()}": value for name, value in settings.items()}

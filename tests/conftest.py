@@ -83,6 +83,15 @@ def built_kernels() -> None:
     require(load_cpu_kernels(said.append), " ".join(said))
 
 
+@pytest.fixture(scope="session")
+def cpu_device() -> str:
+    """How engines on this machine's CPU describe their device: with the tier of the kernels, if these can be loaded."""
+    from engine.execution.kernels import device_description, load_cpu_kernels
+
+    load_cpu_kernels(lambda _: None)
+    return device_description("cpu")
+
+
 @pytest.fixture
 def compiler() -> None:
     """A C++ compiler for `torch.compile`."""
@@ -110,7 +119,7 @@ def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if name == "C++ kernels":
         request.getfixturevalue("built_kernels")
     monkeypatch.setattr("model.ops.linear.kernels_loaded", lambda: name == "C++ kernels")
-    from model.kernels.build import kernels_loaded
+    from model.kernels.library import kernels_loaded
 
     if not kernels_loaded():
         yield name

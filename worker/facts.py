@@ -25,7 +25,7 @@ class WorkerFacts:
 
     worker_id: str
     model: str  # the served model's name
-    device: str  # for people: "cpu", "cuda:0 (NVIDIA H100)"
+    device: str  # for people: "cpu (avx512)", "cuda:0 (NVIDIA H100)"
     dtype: str
     quantize: str
     compiled: bool = False

@@ -17,6 +17,7 @@ from cli.offline.local_model import LocalModel, load_local_model
 from cli.offline.machine_speed import measure_machine
 from cli.offline.roofline import MachineSpeed, ModelCost, batch_limit, decode_limit
 from engine.config import ResolvedConfig
+from engine.execution.kernels import device_description
 from engine.execution.short_thread import on_a_short_thread
 from engine.load import load_engine
 from jobs.settings import Settings
@@ -87,7 +88,7 @@ def run_bench(
     limits = on_a_short_thread(lambda: _measure_limits(model_config, resolved, batch))
     return BenchReport(
         model=settings.model,
-        device=resolved.device,
+        device=device_description(resolved.device),
         dtype=resolved.dtype,
         quantize=resolved.quantize,
         threads=resolved.threads,

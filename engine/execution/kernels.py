@@ -9,7 +9,9 @@ import torch
 
 from engine.config import QuantizeName
 from engine.execution.compilation import cache_folder
-from model.kernels.build import KernelsUnavailable, kernels_loaded, load_kernels
+from model.kernels.build import KernelsUnavailable
+from model.kernels.library import kernels_loaded, load_kernels
+from model.kernels.tiers import Processor, choose_tier
 from model.ops import onednn
 from model.ops.linear import int8_kernel_available
 
@@ -17,7 +19,8 @@ from model.ops.linear import int8_kernel_available
 def load_kernels_for(device: str, log: Callable[[str], None], quantize: QuantizeName = "none") -> bool:
     """Load the fastest kernels for a device. Call this before weights are packed.
 
-    The C++ kernels are built on first use, which takes seconds. Triton compiles each kernel when it first runs.
+    If the installation brought no C++ kernels, they are built on first use, which takes seconds. Triton compiles each
+    kernel when it first runs.
 
     Args:
         device: "cpu", "cuda:0" or "mps".
@@ -26,6 +29,9 @@ def load_kernels_for(device: str, log: Callable[[str], None], quantize: Quantize
 
     Returns:
         True if this project's own kernels run in this process from now on.
+
+    Raises:
+        InvalidInput: The environment names no CPU tier that this processor can run.
     """
     if device == "cpu":
         return load_cpu_kernels(log, quantize)
@@ -33,7 +39,7 @@ def load_kernels_for(device: str, log: Callable[[str], None], quantize: Quantize
 
 
 def load_cpu_kernels(log: Callable[[str], None], quantize: QuantizeName = "none") -> bool:
-    """Load the C++ kernels. Arguments and result are those of `load_kernels_for`."""
+    """Load the C++ kernels. Arguments, result and errors are those of `load_kernels_for`."""
     try:
         load_kernels(cache_folder() / "kernels")
     except (KernelsUnavailable, OSError) as error:
@@ -42,6 +48,18 @@ def load_cpu_kernels(log: Callable[[str], None], quantize: QuantizeName = "none"
     if quantize == "int8" and not int8_kernel_available():
         log("8-bit products run in plain PyTorch, slower than without --quantize: this processor has no AVX512-VNNI.")
     return True
+
+
+def device_description(device: str) -> str:
+    """Return a device with what it is, to show to people: `cpu (avx512)`, `cuda:0 (NVIDIA H100)` or `mps`.
+
+    A CPU is followed by the tier of the loaded C++ kernels. Without these kernels it is just `cpu`.
+    """
+    if device.startswith("cuda"):
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    if device == "cpu" and kernels_loaded():
+        return f"{device} ({choose_tier(Processor.inspect()).name})"
+    return device
 
 
 def bfloat16_is_fast(device: str) -> bool:

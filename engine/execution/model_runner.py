@@ -99,13 +99,6 @@ class ModelRunner:
         record = CudaRecorder(model.device) if has_kernels and model.device.type == "cuda" else None
         return cls(model, config, log, record)
 
-    @property
-    def device_description(self) -> str:
-        """Name of the device to show to people: `cpu`, `cuda:0 (NVIDIA H100)` or `mps`."""
-        if self._device.type == "cuda":
-            return f"{self._device} ({torch.cuda.get_device_name(self._device)})"
-        return str(self._device)
-
     @torch.inference_mode()
     def run(self, batch: Batch) -> list[int]:
         """Feed the batch's tokens and return the sampled ids (see `Runner.run`)."""

@@ -19,7 +19,7 @@ class WorkerReport(msgspec.Struct, frozen=True):
     host: str
     pid: int
     model: str
-    device: str  # "cpu", "cuda:0 (NVIDIA H100)", "mps"
+    device: str  # "cpu (avx512)", "cuda:0 (NVIDIA H100)", "mps"
     dtype: str
     quantize: str
     compiled: bool

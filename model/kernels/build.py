@@ -1,27 +1,33 @@
-"""Building the C++ operators on first use, and loading the library.
+"""Building the C++ operators for a tier of processors.
 
-The build takes seconds, because the sources need only PyTorch's stable C++ headers. It has two translation units:
-reading the headers takes a second per unit, and the smallest machines have two cores. The library's name is a hash of
-everything that it depends on: sources, flags, PyTorch and processor. Therefore a stale library is never loaded, and
-machines may share the folder.
+A build takes seconds, because the sources need only PyTorch's stable C++ headers. It has two translation units:
+reading the headers takes a second per unit, and the smallest machines have two cores.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from model.kernels.tiers import Tier
+
 SOURCES = Path(__file__).parent / "cpu"
 TORCH_FOLDER = Path(torch.__file__).parent
-FLAGS = ("-O3", "-std=c++20", "-fPIC", "-fvisibility=hidden", "-fopenmp-simd", "-ffp-contract=fast")
+FLAGS = (
+    *("-O3", "-std=c++20", "-fPIC", "-fvisibility=hidden", "-fopenmp-simd", "-ffp-contract=fast"),
+    # Feature level of the stable ABI: one byte for the major version and one for the minor version. It is the lowest
+    # PyTorch that pyproject.toml allows, so that a library serves that version and all later ones.
+    "-DTORCH_TARGET_VERSION=0x020b000000000000",
+)
 BUILD_TIMEOUT_SECONDS = 300
 
 
@@ -29,73 +35,60 @@ class KernelsUnavailable(RuntimeError):
     """The operators cannot be built or loaded on this machine. The message gives the reason in one line."""
 
 
-def kernels_loaded() -> bool:
-    """Return True if this process has loaded the C++ operators, `torch.ops.qwen_batch_cpu.*`."""
-    return hasattr(torch.ops.qwen_batch_cpu, "decode_attention")
+@dataclass(frozen=True)
+class Toolchain:
+    """A C++ compiler, and where it finds PyTorch's headers and libraries."""
+
+    compiler: str
+    include: Path = TORCH_FOLDER / "include"
+    libraries: Path = TORCH_FOLDER / "lib"
+
+    @classmethod
+    def of_this_machine(cls, environ: Mapping[str, str] = os.environ) -> Toolchain:
+        """Find the compiler that `CXX` names, or else the first on the PATH.
+
+        Raises:
+            KernelsUnavailable: There is no C++ compiler.
+        """
+        compiler = environ.get("CXX") or shutil.which("g++") or shutil.which("clang++") or shutil.which("c++")
+        if not compiler:
+            raise KernelsUnavailable("there is no C++ compiler (g++ or clang++) on the PATH")
+        return cls(compiler)
+
+    def compile_command(self, tier: Tier) -> list[str]:
+        """Return the command that compiles one unit. The caller appends a source and `-o` with the object."""
+        rooms = [word for room in sorted(SOURCES.iterdir()) for word in ("-iquote", str(room))]
+        return [self.compiler, *FLAGS, *tier.flags, "-I", str(self.include), *rooms, "-c"]
+
+    def link_command(self) -> list[str]:
+        """Return the command that links the library. The caller inserts objects after `-shared`, before `-l` options.
+
+        The linker resolves an object's symbols only from libraries that follow the object.
+        """
+        return [self.compiler, "-shared", "-L", str(self.libraries), "-ltorch", "-ltorch_cpu", "-lc10"]
 
 
-def load_kernels(cache_folder: Path) -> None:
-    """Load the operators `torch.ops.qwen_batch_cpu.*`, and build them first if necessary. Idempotent.
-
-    Args:
-        cache_folder: Folder for built libraries. It is created if it does not exist.
-
-    Raises:
-        KernelsUnavailable: There is no C++ compiler, or it failed.
-    """
-    if kernels_loaded():
-        return
-    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++") or shutil.which("c++")
-    if not compiler:
-        raise KernelsUnavailable("there is no C++ compiler (g++ or clang++) on the PATH")
-    compile_command, link_command = _compile_command(compiler), _link_command(compiler)
-    library = cache_folder / f"qwen_batch_cpu-{_digest([*compile_command, *link_command])}.so"
-    if not library.exists():
-        _build(compile_command, link_command, library)
-    try:
-        torch.ops.load_library(str(library))  # type: ignore[no-untyped-call]
-    except OSError as error:
-        raise KernelsUnavailable(f"the built library {library} does not load: {error}") from error
-
-
-def _compile_command(compiler: str) -> list[str]:
-    """Return the command that compiles one unit. The caller appends a source and `-o` with the object."""
-    version = torch.__version__.split("+")[0].split(".")
-    # Feature level of the stable ABI: one byte for the major version and one for the minor version.
-    level = f"-DTORCH_TARGET_VERSION=0x{int(version[0]):02x}{int(version[1]):02x}000000000000"
-    tune = "-mcpu=native" if platform.machine() in {"arm64", "aarch64"} else "-march=native"
-    rooms = [word for room in sorted(SOURCES.iterdir()) for word in ("-iquote", str(room))]
-    return [compiler, *FLAGS, tune, level, "-I", str(TORCH_FOLDER / "include"), *rooms, "-c"]
-
-
-def _link_command(compiler: str) -> list[str]:
-    """Return the command that links the library. The caller inserts the objects after `-shared`, before `-l` options.
-
-    The linker resolves an object's symbols only from libraries that follow the object.
-    """
-    return [compiler, "-shared", "-L", str(TORCH_FOLDER / "lib"), "-ltorch", "-ltorch_cpu", "-lc10"]
-
-
-def _digest(command: list[str]) -> str:
-    digest = hashlib.sha256("\0".join(command).encode())
+def sources_digest(tier: Tier) -> str:
+    """Return a hash of the sources and of the flags that do not depend on a machine."""
+    digest = hashlib.sha256("\0".join([*FLAGS, *tier.flags]).encode())
     for source in sorted(SOURCES.glob("*/*.cpp")) + sorted(SOURCES.glob("*/*.h")):
         digest.update(source.read_bytes())
-    digest.update(f"{torch.__version__} {platform.machine()} {_processor()}".encode())
     return digest.hexdigest()[:16]
 
 
-def _processor() -> str:
-    """Describe the processor's model and its instruction sets, on which `-march=native` depends."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.exists():
-        return platform.processor()
-    lines = cpuinfo.read_text().splitlines()
-    return "\n".join(sorted({line for line in lines if line.startswith(("flags", "model name", "Features"))}))
+def build_library(toolchain: Toolchain, tier: Tier, library: Path) -> None:
+    """Build a library in a temporary folder, then rename it. Other workers thus never load an incomplete file.
 
+    Args:
+        toolchain: The compiler to use.
+        tier: The instructions that the library may use.
+        library: The file to write. Its folder is created if it does not exist.
 
-def _build(compile_command: list[str], link_command: list[str], library: Path) -> None:
-    """Build the library in a temporary folder, then rename it. Other workers thus never load an incomplete file."""
+    Raises:
+        KernelsUnavailable: The compiler failed.
+    """
     library.parent.mkdir(parents=True, exist_ok=True)
+    compile_command, link_command = toolchain.compile_command(tier), toolchain.link_command()
     with tempfile.TemporaryDirectory(dir=library.parent) as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
         units = _translation_units(Path(folder))
         objects = [str(unit.with_suffix(".o")) for unit in units]

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F  # noqa: N812 - PyTorch's own name for it
 
-from model.kernels.build import kernels_loaded
+from model.kernels.library import kernels_loaded
 from model.ops import int8, onednn
 from model.ops.library import register
 from model.ops.packed_weight import WeightForm, form_of

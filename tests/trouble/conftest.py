@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,6 +12,7 @@ import pytest
 
 from testing.byte_level_tokenizer import write_byte_level_tokenizer
 from testing.certificates import Certificates, make_certificates
+from testing.command_line import without_settings
 from testing.tiny_checkpoint import write_tiny_checkpoint
 from testing.valkey import ValkeyProcess, free_port, running_valkey
 
@@ -74,5 +74,4 @@ def tls_server(tmp_path_factory: pytest.TempPathFactory, redis_server_binary: Pa
 @pytest.fixture
 def plain_environment(tmp_path: Path) -> dict[str, str]:
     """This process's environment without our settings, on a plain terminal of 80 columns."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("QWEN_BATCH_")}
-    return inherited | {"COLUMNS": "80", "TERM": "dumb", "XDG_STATE_HOME": str(tmp_path / "state")}
+    return without_settings() | {"COLUMNS": "80", "TERM": "dumb", "XDG_STATE_HOME": str(tmp_path / "state")}

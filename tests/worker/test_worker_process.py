@@ -65,7 +65,9 @@ def cluster(valkey: ValkeyProcess, model_folder: Path, tmp_path: Path) -> Cluste
     return Cluster(valkey, tmp_path.name, model_folder, tmp_path)
 
 
-def test_a_job_runs_from_the_queue_to_its_results(shared_cluster: Cluster, shared_worker: WorkerUnderTest) -> None:
+def test_a_job_runs_from_the_queue_to_its_results(
+    shared_cluster: Cluster, shared_worker: WorkerUnderTest, cpu_device: str
+) -> None:
     cluster = shared_cluster
     job_id = cluster.submit(100)
     cluster.wait_until_ended(job_id)
@@ -73,7 +75,7 @@ def test_a_job_runs_from_the_queue_to_its_results(shared_cluster: Cluster, share
     assert all(result.usage is not None and result.latency is not None for result in results)
     stats = cluster.store.jobs.stats(job_id)
     (share,) = stats.workers
-    assert (share.device, share.dtype, share.compiled) == ("cpu", "float32", False)
+    assert (share.device, share.dtype, share.compiled) == (cpu_device, "float32", False)
     assert share.output_tokens == stats.total_output_tokens
     assert stats.decode_seconds > 0 and stats.mean_batch_size is not None and stats.mean_batch_size > 1
     assert share.peak_memory_bytes > 50 * 2**20
@@ -106,13 +108,15 @@ def test_damaged_records_are_logged_once_each_and_cost_no_other_job_anything(clu
     assert (log.count(JobKeys("job-bad").meta), log.count(f"{unfinished(cluster.model)}, entry")) == (1, 1)
 
 
-def test_a_worker_announces_itself_and_its_model(shared_cluster: Cluster, shared_worker: WorkerUnderTest) -> None:
+def test_a_worker_announces_itself_and_its_model(
+    shared_cluster: Cluster, shared_worker: WorkerUnderTest, cpu_device: str
+) -> None:
     report = shared_worker.wait_until(shared_cluster.store, "idle")
-    assert (report.model, report.device, report.dtype, report.jobs) == ("shared", "cpu", "float32", ())
+    assert (report.model, report.device, report.dtype, report.jobs) == ("shared", cpu_device, "float32", ())
     card = shared_cluster.store.fleet.model("shared")
     assert card is not None
     assert (card.vocab_size, card.max_model_len, card.has_chat_template) == (257, 512, False)
-    assert "ready: model=shared queue=qwen-batch.shared device=cpu" in shared_worker.log
+    assert f"ready: model=shared queue=qwen-batch.shared device={cpu_device} " in shared_worker.log
     assert shared_cluster.valkey.password not in shared_worker.log
 
 

@@ -1,4 +1,4 @@
-"""The C++ kernels are built once, kept, and done without where they cannot be built."""
+"""The C++ kernels come with the installation or are built once, and a machine with neither does without them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,36 @@ from pathlib import Path
 
 import pytest
 
-from model.kernels.build import KernelsUnavailable, load_kernels
+from model.kernels.build import KernelsUnavailable
+from model.kernels.library import load_kernels, prebuilt_name
+from model.kernels.tiers import Processor, choose_tier
 
 LOAD = """
 import sys
+from pathlib import Path
 from engine.execution.kernels import load_cpu_kernels
 print(load_cpu_kernels(lambda line: print(line, file=sys.stderr)))
+"""
+LOAD_PREBUILT = """
+import sys
+from pathlib import Path
+from model.kernels.build import KernelsUnavailable
+from model.kernels.library import kernels_loaded, load_kernels
+try:
+    load_kernels(Path(sys.argv[2]), prebuilt=Path(sys.argv[1]))
+except KernelsUnavailable as error:
+    print(error)
+print(kernels_loaded())
 """
 
 
 def load_in_a_new_process(**environment: str) -> subprocess.CompletedProcess[str]:
+    return run_in_a_new_process(LOAD, **environment)
+
+
+def run_in_a_new_process(script: str, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", LOAD],
+        [sys.executable, "-c", script, *arguments],
         env=os.environ | environment,
         capture_output=True,
         text=True,
@@ -30,24 +48,72 @@ def load_in_a_new_process(**environment: str) -> subprocess.CompletedProcess[str
     )
 
 
-@pytest.fixture
-def quick_compiler(built_kernels: None, tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def quick_compiler(built_kernels: None, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The C++ compiler without optimisation, which builds the kernels in half the time."""
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++") or "c++"
-    script = tmp_path / "quick-compiler"
+    script = tmp_path_factory.mktemp("compiler") / "quick-compiler"
     script.write_text(f'#!/bin/bash\nexec {compiler} "${{@/-O3/-O0}}"\n')
     script.chmod(0o755)
     return str(script)
 
 
-def test_a_library_that_was_built_before_is_loaded_as_it_is(quick_compiler: str, tmp_path: Path) -> None:
-    environment = {"XDG_CACHE_HOME": str(tmp_path), "CXX": quick_compiler}
-    first = load_in_a_new_process(**environment)
-    (library,) = (tmp_path / "qwen-batch" / "kernels").iterdir()
+@pytest.fixture(scope="module")
+def first_start(
+    quick_compiler: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """The folder of caches after a process built the kernels in it, and that process."""
+    folder = tmp_path_factory.mktemp("caches")
+    return folder, load_in_a_new_process(XDG_CACHE_HOME=str(folder), CXX=quick_compiler)
+
+
+def built_library(folder: Path) -> Path:
+    (library,) = (folder / "qwen-batch" / "kernels").iterdir()
+    return library
+
+
+def test_a_library_that_was_built_before_is_loaded_as_it_is(
+    quick_compiler: str, first_start: tuple[Path, subprocess.CompletedProcess[str]]
+) -> None:
+    folder, first = first_start
+    library = built_library(folder)
     built_at = library.stat().st_mtime_ns
-    second = load_in_a_new_process(**environment)
+    second = load_in_a_new_process(XDG_CACHE_HOME=str(folder), CXX=quick_compiler)
     assert (first.stdout, second.stdout) == ("True\n", "True\n")
     assert [(path, path.stat().st_mtime_ns) for path in library.parent.iterdir()] == [(library, built_at)]
+
+
+def test_a_prebuilt_library_needs_no_compiler_and_nothing_is_built(
+    first_start: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    prebuilt = tmp_path / "prebuilt"
+    prebuilt.mkdir()
+    shutil.copy(built_library(first_start[0]), prebuilt / prebuilt_name(choose_tier(Processor.inspect())))
+    done = run_in_a_new_process(LOAD_PREBUILT, prebuilt, tmp_path / "caches", PATH="", CXX="")
+    assert done.stdout == "True\n"
+    assert not (tmp_path / "caches").exists()
+
+
+def test_a_prebuilt_library_of_other_sources_or_another_tier_is_not_loaded(
+    first_start: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    tier = choose_tier(Processor.inspect())
+    for name in (f"qwen_batch_cpu-{tier.name}-0123456789abcdef.so", prebuilt_name(tier).replace(tier.name, "other")):
+        shutil.copy(built_library(first_start[0]), tmp_path / name)
+    done = run_in_a_new_process(LOAD_PREBUILT, tmp_path, tmp_path / "caches", PATH="", CXX="")
+    assert done.stdout == "there is no C++ compiler (g++ or clang++) on the PATH\nFalse\n"
+
+
+def test_a_prebuilt_library_that_does_not_load_is_built_here(
+    quick_compiler: str, first_start: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    damaged = tmp_path / prebuilt_name(choose_tier(Processor.inspect()))
+    damaged.write_bytes(built_library(first_start[0]).read_bytes()[:1000])
+    caches = first_start[0] / "qwen-batch" / "kernels"
+    assert run_in_a_new_process(LOAD_PREBUILT, tmp_path, caches, CXX=quick_compiler).stdout == "True\n"
+    without = run_in_a_new_process(LOAD_PREBUILT, tmp_path, caches, PATH="", CXX="").stdout
+    assert without.startswith(f"the library {damaged} does not load: ")
+    assert without.endswith(", and there is no C++ compiler (g++ or clang++) on the PATH\nFalse\n")
 
 
 @pytest.mark.parametrize(

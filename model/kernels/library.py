@@ -1,0 +1,82 @@
+"""Loading the C++ operators: a prebuilt library, one that an earlier start built, or a new one.
+
+A library's name holds a hash of everything that it depends on. Therefore a stale library is never loaded, and machines
+may share the folder of built libraries.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+
+from model.kernels.build import KernelsUnavailable, Toolchain, build_library, sources_digest
+from model.kernels.tiers import Processor, Tier, choose_tier
+
+PREBUILT = Path(__file__).parent / "prebuilt"  # filled only in wheels (`make wheel`)
+
+
+def kernels_loaded() -> bool:
+    """Return True if this process has loaded the C++ operators, `torch.ops.qwen_batch_cpu.*`."""
+    return hasattr(torch.ops.qwen_batch_cpu, "decode_attention")
+
+
+def load_kernels(cache_folder: Path, prebuilt: Path = PREBUILT) -> None:
+    """Load the operators `torch.ops.qwen_batch_cpu.*` for this processor's tier. Idempotent.
+
+    Args:
+        cache_folder: Folder for libraries that are built here. It is created if it is needed.
+        prebuilt: Folder of the libraries that came with the installation.
+
+    Raises:
+        InvalidInput: The environment names no tier that this processor can run.
+        KernelsUnavailable: No prebuilt library loads, and there is no C++ compiler, or it failed.
+    """
+    if kernels_loaded():
+        return
+    processor = Processor.inspect()
+    tier = choose_tier(processor)
+    library = prebuilt / prebuilt_name(tier)
+    obstacle = _load(library) if library.exists() else None
+    if kernels_loaded():
+        return
+    try:
+        library = _built(tier, processor, cache_folder)
+    except KernelsUnavailable as error:
+        raise KernelsUnavailable(f"{obstacle}, and {error}" if obstacle else str(error)) from error
+    obstacle = _load(library)
+    if obstacle:
+        raise KernelsUnavailable(obstacle)
+
+
+def prebuilt_name(tier: Tier) -> str:
+    """Return the file name of a tier's prebuilt library for the sources of this version."""
+    return f"qwen_batch_cpu-{tier.name}-{sources_digest(tier)}.so"
+
+
+def _built(tier: Tier, processor: Processor, folder: Path) -> Path:
+    """Return the library that this machine built for a tier, and build it first if necessary."""
+    toolchain = Toolchain.of_this_machine()
+    command = [
+        *toolchain.compile_command(tier),
+        *toolchain.link_command(),
+        sources_digest(tier),
+        str(torch.__version__),
+    ]
+    if tier.name == "native":  # the flags alone do not say which instructions the compiler uses
+        command.append(processor.description)
+    digest = hashlib.sha256("\0".join(command).encode()).hexdigest()[:16]
+    library = folder / f"qwen_batch_cpu-{tier.name}-{digest}.so"
+    if not library.exists():
+        build_library(toolchain, tier, library)
+    return library
+
+
+def _load(library: Path) -> str | None:
+    """Load a library. Returns the reason if the library does not load."""
+    try:
+        torch.ops.load_library(str(library))  # type: ignore[no-untyped-call]
+    except OSError as error:
+        return f"the library {library} does not load: {error}"
+    return None

@@ -1,0 +1,102 @@
+"""Each processor gets the highest tier of kernels that it can run, and a user may force a lower one."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from jobs.errors import InvalidInput
+from jobs.settings import Settings
+from model.kernels.tiers import TIERS, VARIABLE, Processor, choose_tier
+from testing.command_line import environment, qwen_batch
+
+AVX2 = "fpu sse4_2 avx avx2 fma f16c bmi1 bmi2 abm movbe aes"
+SKYLAKE_X = f"{AVX2} avx512f avx512bw avx512cd avx512dq avx512vl"
+ICE_LAKE = f"{SKYLAKE_X} avx512_vnni avx512_vbmi2"
+ZEN_4 = f"{ICE_LAKE} avx512_bf16"
+SAPPHIRE_RAPIDS = f"{ZEN_4} amx_bf16 amx_tile amx_int8 avx512_fp16"
+X86_NAMES = ["avx2", "avx512-base", "avx512", "avx512-bf16", "amx"]
+
+
+def processor(features: str, machine: str = "x86_64") -> Processor:
+    return Processor(machine, frozenset(features.split()), features)
+
+
+@pytest.mark.parametrize(
+    ("features", "machine", "name"),
+    [
+        (AVX2, "x86_64", "avx2"),
+        (SKYLAKE_X, "x86_64", "avx512-base"),
+        (ICE_LAKE, "x86_64", "avx512"),
+        (ZEN_4, "x86_64", "avx512-bf16"),
+        (SAPPHIRE_RAPIDS, "x86_64", "amx"),
+        ("fp asimd crc32 atomics asimdrdm asimddp", "aarch64", "neon"),  # Graviton 2
+    ],
+)
+def test_a_processor_gets_its_highest_tier(features: str, machine: str, name: str) -> None:
+    assert choose_tier(processor(features, machine), {}).name == name
+
+
+@pytest.mark.parametrize(
+    ("features", "machine", "flag"),
+    [
+        ("fpu sse4_2 avx", "x86_64", "-march=native"),  # Sandy Bridge
+        ("fp asimd crc32", "aarch64", "-mcpu=native"),  # Raspberry Pi 4
+        (AVX2, "riscv64", "-march=native"),
+    ],
+)
+def test_a_processor_that_fits_no_tier_gets_code_for_itself(features: str, machine: str, flag: str) -> None:
+    tier = choose_tier(processor(features, machine), {})
+    assert (tier.name, tier.flags) == ("native", (flag,))
+
+
+def test_a_tier_needs_what_the_tiers_before_it_need_and_more() -> None:
+    x86 = [tier for tier in TIERS if tier.machine == "x86_64"]
+    assert [tier.name for tier in x86] == X86_NAMES
+    assert all(lower.needs < higher.needs for lower, higher in pairwise(x86))
+
+
+@pytest.mark.parametrize("name", X86_NAMES)
+def test_the_variable_forces_each_tier_that_the_processor_can_run(name: str) -> None:
+    assert choose_tier(processor(SAPPHIRE_RAPIDS), {VARIABLE: name}).name == name
+
+
+def test_an_empty_variable_forces_nothing() -> None:
+    assert choose_tier(processor(ICE_LAKE), {VARIABLE: ""}).name == "avx512"
+
+
+@pytest.mark.parametrize("value", ["avx512-bf16", "neon", "avx3", "native"])
+def test_a_tier_that_the_processor_cannot_run_is_named_with_those_that_it_can(value: str) -> None:
+    with pytest.raises(InvalidInput) as error:
+        choose_tier(processor(ICE_LAKE), {VARIABLE: value})
+    assert error.value.message == (
+        f"QWEN_BATCH_CPU_TIER is {value!r}; the tiers are avx2, avx512-base, avx512, avx512-bf16, amx, neon, "
+        "and this processor can run avx2, avx512-base, avx512."
+    )
+
+
+def test_a_processor_without_a_tier_takes_no_other() -> None:
+    with pytest.raises(InvalidInput, match="this processor fits no tier"):
+        choose_tier(processor("sse4_2"), {VARIABLE: "avx2"})
+
+
+def test_features_that_the_operating_system_hides_do_not_count(tmp_path: Path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cores = [f"processor\t: {n}\nmodel name\t: Xeon amx_tile\nflags\t\t: {AVX2}\n\n" for n in range(2)]
+    cpuinfo.write_text("".join(cores))
+    seen = Processor.inspect(cpuinfo)
+    assert seen.features == frozenset(AVX2.split())
+    assert "Xeon amx_tile" in seen.description
+
+
+def test_the_settings_know_the_variable() -> None:
+    assert Settings.from_env({VARIABLE: "avx2"}).cpu_tier == "avx2"
+
+
+def test_a_wrong_tier_is_one_line_for_the_user(tmp_path: Path) -> None:
+    done = qwen_batch("generate", "2 + 2", "--model", "demo", env=environment(tmp_path, QWEN_BATCH_CPU_TIER="avx3"))
+    assert done.returncode != 0
+    assert "QWEN_BATCH_CPU_TIER is 'avx3'; the tiers are avx2" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
