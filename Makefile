@@ -10,6 +10,7 @@ BENCH ?=
 MINUTES ?= 10
 PORT ?= 8000
 MUTANTS ?=
+WHEEL ?=
 KERNELS := $(wildcard model/kernels/cpu/*/*.cpp model/kernels/cpu/*/*.h)
 
 # One process more than cores, because many tests wait for other processes. PyTorch's threads sleep while they wait:
@@ -18,7 +19,7 @@ PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or
 PYTEST = OMP_WAIT_POLICY=passive $(BIN)/pytest -q -n $(PROCESSES) --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check format coverage slow machines bench bench-peers chaos mutants reference clean
+.PHONY: help run serve test check format coverage slow machines wheel bench bench-peers chaos mutants reference clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | awk -F '\t' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -58,12 +59,23 @@ slow: $(VENV)/.dev ## run the tests that take longer
 
 # CI is unset: there a test fails where the machine lacks what it needs, which these machines do on purpose.
 ENGINE_TESTS = env -u CI $(PYTEST) -m "not slow" tests/engine tests/end_to_end
+KERNEL_TESTS = env -u CI $(PYTEST) -m "not slow" tests/model/ops $(addprefix tests/model/kernels/,test_attention_kernels.py test_store_kv_kernel.py)
+LOWER_TIERS = $(shell $(BIN)/python -c 'from model.kernels.tiers import *; print(*[t.name for t in Processor.inspect().tiers()[:-1]])')
 
-machines: $(VENV)/.dev ## run the engine's tests as a processor without AVX-512, and without a C++ compiler
-	@echo "As a processor without AVX-512:"
-	@CXX=$(CURDIR)/tools/compile_for_avx2 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(ENGINE_TESTS)
+machines: $(VENV)/.dev ## run the engine's tests as on lesser processors, and without a C++ compiler
+	@for tier in $(LOWER_TIERS); do \
+		echo "As a processor with $$tier:"; \
+		export QWEN_BATCH_CPU_TIER=$$tier; \
+		case $$tier in \
+			avx2) ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(ENGINE_TESTS) || exit 1;; \
+			*) $(KERNEL_TESTS) || exit 1;; \
+		esac; \
+	done
 	@echo "Without a C++ compiler:"
 	@CXX=/no/compiler $(ENGINE_TESTS)
+
+wheel: $(VENV)/.dev ## make a wheel with prebuilt kernels in dist/ (WHEEL='--help')
+	@$(BIN)/python -m tools.make_wheel $(WHEEL)
 
 bench: $(VENV)/.run ## table 2.1 of the book on this machine, and batch throughput
 	@$(BIN)/qwen-batch bench

@@ -42,7 +42,7 @@ def load_kernels(cache_folder: Path, prebuilt: Path = PREBUILT) -> None:
     if kernels_loaded():
         return
     try:
-        library = _built(tier, processor, cache_folder)
+        library = built_library(tier, processor, cache_folder)
     except KernelsUnavailable as error:
         raise KernelsUnavailable(f"{obstacle}, and {error}" if obstacle else str(error)) from error
     obstacle = _load(library)
@@ -55,8 +55,12 @@ def prebuilt_name(tier: Tier) -> str:
     return f"qwen_batch_cpu-{tier.name}-{sources_digest(tier)}.so"
 
 
-def _built(tier: Tier, processor: Processor, folder: Path) -> Path:
-    """Return the library that this machine built for a tier, and build it first if necessary."""
+def built_library(tier: Tier, processor: Processor, folder: Path) -> Path:
+    """Return the library that this machine built for a tier in a folder, and build it first if necessary.
+
+    Raises:
+        KernelsUnavailable: There is no C++ compiler, or it failed.
+    """
     toolchain = Toolchain.of_this_machine()
     command = [
         *toolchain.compile_command(tier),
