@@ -122,6 +122,7 @@ def _assemble(
     """Make the parts that need the loaded model. None of their threads runs yet."""
     settings, store, link, active = early.settings, early.store, early.link, early.active
     engine = early.metrics.engine = MeteredEngine(loaded.engine, early.metrics.meter)
+    early.metrics.device = loaded.device
     hints = CeleryHints(settings.redis_url)
     keeper = LeaseKeeper(work=store.work, worker_id=facts.worker_id, ttl_seconds=settings.lease_ttl_seconds, link=link)
     runner = ShardRunner(

@@ -118,8 +118,11 @@ def _translation_units(folder: Path) -> list[Path]:
 def _run(command: list[str]) -> None:
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_TIMEOUT_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
         raise KernelsUnavailable(f"the C++ compiler {command[0]} did not run: {error}") from error
+    except subprocess.TimeoutExpired as error:
+        message = f"the C++ compiler {command[0]} had not finished after {BUILD_TIMEOUT_SECONDS} s"
+        raise KernelsUnavailable(message) from error
     if result.returncode != 0:
         first = next((line for line in result.stderr.splitlines() if "error" in line), result.stderr.strip()[:200])
         raise KernelsUnavailable(f"the C++ compiler {command[0]} failed: {first}")

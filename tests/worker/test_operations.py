@@ -39,6 +39,7 @@ def test_a_worker_can_be_watched_by_machines(cluster: Cluster, tmp_path: Path) -
             scraped = answer.read().decode()
         assert f'vllm:request_success_total{{model_name="{cluster.model}",finished_reason="length"}} 20' in scraped
         assert f'qwen_batch:ready{{model_name="{cluster.model}"}} 1' in scraped
+        assert f'qwen_batch:device_info{{model_name="{cluster.model}",device="cpu' in scraped
 
         worker.wait_for_log("finished: job=")
         lines = [json.loads(line) for line in worker.log.splitlines()]

@@ -29,6 +29,7 @@ class WorkerMetrics:
     refusals: Refusals
     link: StoreLink
     engine: InferenceEngine | None = None  # None until the model is loaded
+    device: str | None = None  # to show to people: "cpu (avx512)"; None until the model is loaded
 
     def text(self) -> str:
         """Return the metrics for one scrape."""
@@ -73,6 +74,9 @@ class WorkerMetrics:
             yield from self._histogram("vllm:e2e_request_latency_seconds", "From arrival to the last token.", meter.e2e)
         ready, answers = int(self.engine is not None), int(not self.link.failing)
         yield from self._one("qwen_batch:ready", "gauge", "1 once the model is loaded.", ready)
+        if self.device is not None:
+            yield from head("qwen_batch:device_info", "gauge", "Always 1; the label names the device.")
+            yield sample("qwen_batch:device_info", {**self._labels, "device": self.device}, 1)
         yield from self._one("qwen_batch:store_answers", "gauge", "0 while the store is in trouble.", answers)
         yield from self._one(
             "qwen_batch:refused_messages_total",

@@ -45,6 +45,12 @@ def test_before_the_model_is_loaded_there_is_nothing_but_zeros(metrics: WorkerMe
     assert {name for name, value in figures(metrics).items() if value} == {"qwen_batch:store_answers"}
 
 
+def test_a_label_names_the_device_once_the_model_is_loaded(metrics: WorkerMetrics) -> None:
+    assert "device_info" not in metrics.text()
+    metrics.device = "cpu (avx512)"
+    assert figures(metrics)['qwen_batch:device_info{device="cpu (avx512)"}'] == 1
+
+
 def test_finished_requests_are_counted_by_reason_and_time(metrics: WorkerMetrics) -> None:
     engine = metrics.engine = MeteredEngine(FakeEngine(), metrics.meter)
     engine.submit_many(requests(3, max_tokens=10) + requests(2, max_tokens=2))
