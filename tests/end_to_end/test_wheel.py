@@ -103,7 +103,7 @@ def test_the_demo_model_answers_from_another_folder(installed: Path, tmp_path: P
     ).stdout
     assert all(path.startswith(str(installed.parent)) for path in where.split())
 
-    run = [installed / "qwen-batch", "run", prompts, "-o", "results.jsonl", "--no-compile"]
+    run: list[str | Path] = [installed / "qwen-batch", "run", prompts, "-o", "results.jsonl", "--no-compile"]
     done = run_in(tmp_path, run, env=environment(tmp_path / "state"))
     assert done.returncode == 0, done.stderr
     lines = (tmp_path / "results.jsonl").read_text(encoding="utf-8").splitlines()
@@ -119,7 +119,15 @@ def test_the_platform_wheel_names_its_platform_and_holds_no_library_of_pytorch(p
 
 def test_the_first_start_of_an_installed_wheel_builds_nothing(without_compiler: Path, tmp_path: Path) -> None:
     prompts = write_jsonl(tmp_path / "prompts.jsonl", [{"prompt": "What is 2 + 3?", "max_tokens": 4}])
-    run = [without_compiler / "qwen-batch", "run", prompts, "-o", "results.jsonl", "--stats", "stats.json"]
+    run: list[str | Path] = [
+        without_compiler / "qwen-batch",
+        "run",
+        prompts,
+        "-o",
+        "results.jsonl",
+        "--stats",
+        "stats.json",
+    ]
     done = run_in(tmp_path, run, env=bare_environment(without_compiler, tmp_path))
     assert done.returncode == 0, done.stderr
     (worker,) = json.loads((tmp_path / "stats.json").read_text(encoding="utf-8"))["workers"]
@@ -133,7 +141,17 @@ def test_the_kernels_of_an_installed_wheel_pass_their_tests(without_compiler: Pa
         shutil.copy(REPOSITORY / name, tmp_path / name)
     shutil.copytree(REPOSITORY / "testing", tmp_path / "testing")
     tests = [name for name in KERNEL_TESTS if "/test_" in name]
-    run = [without_compiler / "python", "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *tests]
+    run: list[str | Path] = [
+        without_compiler / "python",
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        "0",
+        "-p",
+        "no:cacheprovider",
+        *tests,
+    ]
     done = run_in(tmp_path, run, env=bare_environment(without_compiler, tmp_path) | {"CI": "true"})
     assert done.returncode == 0, done.stdout[-3000:]
     assert not (tmp_path / "caches" / "qwen-batch" / "kernels").exists()
