@@ -18,10 +18,13 @@ from server.api.results import ResultsApi
 from server.borders.api_error import ApiError
 from server.borders.error_border import ErrorBorder
 from server.borders.host_border import HostBorder
+from server.borders.origin_border import OriginBorder
 from server.borders.request_log import RequestLog
 from server.health import HealthApi
+from server.limits.limit_border import LimitBorder
 from server.metrics.http_meter import set_route
 from server.metrics.metrics_api import MetricsApi
+from server.schema.schema_api import SchemaApi
 from server.state import Services
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -39,7 +42,7 @@ def routes(services: Services) -> Mapping[str, Mapping[str, Handler]]:
     """Return the handler of each path and method."""
     files, batches, models = FilesApi(services), BatchesApi(services), ModelsApi(services)
     health, interactive = HealthApi(services), InteractiveApi(services)
-    return {
+    table: dict[str, Mapping[str, Handler]] = {
         "/v1/files": {"GET": files.listing, "POST": files.upload},
         "/v1/files/{id}": {"GET": files.show, "DELETE": files.delete},
         "/v1/files/{id}/content": {"GET": files.content},
@@ -55,6 +58,9 @@ def routes(services: Services) -> Mapping[str, Mapping[str, Handler]]:
         "/ready": {"GET": health.ready},
         "/metrics": {"GET": MetricsApi(services).scrape},
     }
+    schema = SchemaApi(table)
+    table |= {"/openapi.json": {"GET": schema.document}, "/docs": {"GET": schema.page}}
+    return table
 
 
 def make_app(services: Services) -> ASGIApp:
@@ -62,8 +68,9 @@ def make_app(services: Services) -> ASGIApp:
     table = [Route(path, _Methods(path, handlers)) for path, handlers in routes(services).items()]
     router = Router(table, redirect_slashes=False, default=_unknown_path)
     options = services.options
-    bordered = HostBorder(KeyBorder(router, services.keys, options.auth), options.host_names)
-    return RequestLog(ErrorBorder(bordered), services.meter)
+    limited = LimitBorder(router, services.stores.rates, services.store_threads, services.limits_of)
+    bordered = HostBorder(KeyBorder(limited, services.keys, options.auth), options.host_names)
+    return RequestLog(OriginBorder(ErrorBorder(bordered), options.origins), services.meter)
 
 
 class _Methods:

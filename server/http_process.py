@@ -19,11 +19,13 @@ import uvicorn
 
 from jobs.errors import QwenBatchError
 from jobs.exit_codes import code_of_error
+from jobs.files.remote.urls import is_url
 from jobs.settings import Settings
 from server.access.key_ring import KeyRing
 from server.app import make_app
 from server.in_threads import InThreads
 from server.logs import set_up_logs
+from server.metrics.http_meter import HttpMeter
 from server.metrics.publisher import publish_figures
 from server.online.online_tasks import OnlineTasks
 from server.options import ServeOptions
@@ -34,6 +36,7 @@ from server.upload.slots import UploadSlots
 _STORE_THREADS = 32
 _DISK_THREADS = 16
 _DISK_SECONDS = 60.0  # a slow disk is no reason to give an upload up
+_OBJECT_SECONDS = 600.0  # an object store gets a whole file at the end of its upload
 _KEEP_ALIVE_SECONDS = 75
 _END_SECONDS = 2.0  # after the drain time, for streams to send their error
 
@@ -41,14 +44,16 @@ _END_SECONDS = 2.0  # after the drain time, for streams to send their error
 def services_of(settings: Settings, options: ServeOptions) -> Services:
     """Return what the handlers need. Raises as `open_stores` and `KeyRing` do."""
     keys_file = None if options.keys_file is None else Path(options.keys_file)
+    meter = HttpMeter()
     return Services(
         options,
         # One repetition, for a connection that the server has closed meanwhile.
         open_stores(settings, options.files, reply_timeout_seconds=options.store_seconds, retries=1),
         KeyRing(keys_file, settings.api_key, time.time),
-        InThreads(_STORE_THREADS, options.store_seconds),
-        InThreads(_DISK_THREADS, _DISK_SECONDS),
+        InThreads(_STORE_THREADS, options.store_seconds, meter.add_store_call),
+        InThreads(_DISK_THREADS, _OBJECT_SECONDS if is_url(options.files) else _DISK_SECONDS),
         UploadSlots(options.limits.uploads, options.limits.project_uploads),
+        meter,
     )
 
 

@@ -20,22 +20,29 @@ class InThreads:
     Args:
         max_threads: Max calls at once. Further calls wait, and their wait counts for the time limit.
         seconds: Max time of a call.
+        on_call: Gets the time of each call in seconds, with its wait for a thread.
     """
 
-    def __init__(self, max_threads: int, seconds: float) -> None:
+    def __init__(self, max_threads: int, seconds: float, on_call: Callable[[float], None] | None = None) -> None:
         self._pool = ThreadPoolExecutor(max_threads, thread_name_prefix="store")
         self._seconds = seconds
+        self._on_call = on_call
         self._reads: dict[Hashable, _Reads] = {}
 
     async def run(
         self, call: Callable[_Arguments, _Result], *args: _Arguments.args, **kwargs: _Arguments.kwargs
     ) -> _Result:
         """Return what `call` returns. Raises `StoreUnavailable` if the call takes too long, and its own errors."""
-        running = asyncio.get_running_loop().run_in_executor(self._pool, partial(call, *args, **kwargs))
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        running = loop.run_in_executor(self._pool, partial(call, *args, **kwargs))
         try:
             return await asyncio.wait_for(running, self._seconds)
         except TimeoutError:
             raise StoreUnavailable("The store does not answer in time.", "Try again in a moment.") from None
+        finally:
+            if self._on_call is not None:
+                self._on_call(loop.time() - began)
 
     async def shared(self, key: Hashable, read: Callable[[], _Result]) -> _Result:
         """Return what `read` returns. Callers with the same key share a read.

@@ -21,18 +21,25 @@ class Limits(msgspec.Struct, frozen=True):
     interactive_requests: int = 64  # at once, per HTTP process and API key
     interactive_waiting: int = 512  # that wait for a worker, per model
     interactive_seconds: float = 600.0  # max time of an interactive request
+    # The others are per API key. None means no limit.
+    requests_per_minute: int | None = None
+    requests_at_once: int | None = None  # per HTTP process
+    uploads_per_hour: int | None = None
+    batches_per_hour: int | None = None
+    tokens_per_minute: int | None = None  # of prompts and completions of interactive requests
 
 
 class ServeOptions(msgspec.Struct, frozen=True):
     """Options of the service. The Redis URL is not among them, because they stand in command lines."""
 
-    files: str  # folder of the file store
+    files: str  # folder of the file store, or its URL in an object store
     host: str = "127.0.0.1"
     port: int = 8000
     processes: int = 1  # HTTP processes
     keys_file: str | None = None
     auth: bool = False  # True: every request needs an API key
     host_names: tuple[str, ...] = ()  # further names by which clients may call this server; * allows every name
+    origins: tuple[str, ...] = ()  # web pages that may use the API, such as https://app.example; * allows every page
     keep_jobs_seconds: float = 7 * 86_400.0  # a job is deleted this long after its batch has ended
     store_seconds: float = 1.5  # max time of one call of the store on behalf of a request
     drain_seconds: float = 25.0  # max time for requests under way after SIGTERM

@@ -10,7 +10,7 @@ from server.access.key_ring import KeyRing
 from server.in_threads import InThreads
 from server.metrics.http_meter import HttpMeter
 from server.online.desk import Bounds, OnlineDesk, new_server_id
-from server.options import ServeOptions
+from server.options import Limits, ServeOptions
 from server.stores import Stores
 from server.upload.slots import UploadSlots
 
@@ -34,3 +34,7 @@ class Services:
         limits = self.options.limits
         bounds = Bounds(limits.interactive_requests, limits.interactive_waiting)
         return OnlineDesk(new_server_id(), self.stores.online, self.store_threads, bounds)
+
+    def limits_of(self, project: str) -> Limits:
+        """Return the limits of a project: those of the service, but for what the file of API keys says."""
+        return self.keys.limits_of(project, self.options.limits)

@@ -9,10 +9,12 @@ from jobs.batches.agenda import Agenda, RedisAgenda
 from jobs.batches.batch_records import BatchRecords
 from jobs.batches.redis_records import RedisBatchRecords
 from jobs.errors import InvalidInput
-from jobs.http_report import HttpReports, RedisHttpReports
+from jobs.files.remote.urls import is_url
 from jobs.online.online_store import OnlineServerSide
 from jobs.online.redis_online import RedisOnline
 from jobs.project_keys import FILE_STORE
+from jobs.service.http_report import HttpReports, RedisHttpReports
+from jobs.service.rate_limits import RateLimits, RedisRateLimits
 from jobs.settings import Settings
 from jobs.stores.connect import REPLY_TIMEOUT_SECONDS, RETRIES, connect_server, redis_client
 from jobs.stores.protocol import JobStore
@@ -20,6 +22,7 @@ from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.store import RedisJobStore
 from jobs.uploads.file_records import FileRecords
 from jobs.uploads.file_store import FileStore, FolderStore
+from jobs.uploads.object_file_store import ObjectFileStore
 from jobs.uploads.redis_records import RedisFileRecords
 
 _REPLY_SECONDS = 5.0  # more than a read of replies waits at the server
@@ -35,6 +38,7 @@ class Stores:
     agenda: Agenda
     content: FileStore  # the bytes of the files
     reports: HttpReports
+    rates: RateLimits
     online: OnlineServerSide
     replies: OnlineServerSide  # the same over a connection of its own, for reads that wait
 
@@ -46,22 +50,24 @@ def open_stores(
 
     Args:
         settings: Name the Redis server.
-        folder: Folder of the file store.
+        folder: Folder of the file store, or its URL in an object store.
         reply_timeout_seconds: Time that a call waits for a reply of Redis.
         retries: Number of times that a call is repeated when its connection breaks.
 
     Raises:
-        InvalidInput: The files of this Redis database are in another file store, or the URL is invalid.
-        OutputNotWritable: The folder cannot be used.
+        InvalidInput: The files of this Redis database are in another file store, a URL is invalid, or the object store
+            refuses.
+        OutputNotWritable: The folder or the object store cannot be written.
         StoreUnavailable: Redis cannot be reached or used.
     """
-    content = FolderStore(Path(folder))
+    content: FileStore = ObjectFileStore(folder) if is_url(folder) else FolderStore(Path(folder))
     server = connect_server(settings.redis_url, reply_timeout_seconds=reply_timeout_seconds, retries=retries)
     _check_same_store(server, content, folder)
     jobs = RedisJobStore(server)
     records = RedisFileRecords(server), RedisBatchRecords(server), RedisAgenda(server)
     replies = RedisOnline(RedisServer(redis_client(settings.redis_url, _REPLY_SECONDS)))
-    return Stores(jobs, *records, content, RedisHttpReports(server), RedisOnline(server), replies)
+    online = RedisOnline(server), replies
+    return Stores(jobs, *records, content, RedisHttpReports(server), RedisRateLimits(server), *online)
 
 
 def _check_same_store(server: RedisServer, content: FileStore, folder: str) -> None:

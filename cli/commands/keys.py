@@ -82,9 +82,9 @@ def _add(path: Path, project: str, rights: str, expires: str | None, console: Co
 
 
 def _list(path: Path, console: Console) -> None:
-    from server.access.key_file import read_keys
+    from server.access.key_file import read_key_file
 
-    for key in read_keys(path):
+    for key in read_key_file(path).keys:
         ends = "no end"
         if key.expires_at is not None:
             day = time.strftime("%Y-%m-%d", time.gmtime(key.expires_at))

@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
+from cli.options.limit_options import limit_options, limits_of
 from cli.options.options import Command, with_options
 from jobs.byte_size import parse_bytes
 from jobs.duration import parse_duration
 from jobs.errors import InvalidInput
+from jobs.files.remote.urls import is_url
 from jobs.settings import Settings
 
 _LOCAL_HOSTS = ("127.0.0.1", "::1", "localhost")
@@ -38,12 +40,20 @@ _OPTIONS = [
         metavar="NAME",
         help="A further host name by which clients may call this server; * allows every name. Repeatable.",
     ),
+    click.option(
+        "--allow-origin",
+        "origins",
+        multiple=True,
+        metavar="ORIGIN",
+        help="Let web pages of this origin use the API, such as https://app.example; * allows every page. Repeatable.",
+    ),
     keys_file_option,
     click.option("--no-auth", is_flag=True, help="Serve everybody who can reach the address, without API keys."),
     click.option(
         "--files",
-        metavar="FOLDER",
-        help="Folder for uploaded files and results. All servers of one Redis database share it.  "
+        metavar="FOLDER|URL",
+        help="Folder for uploaded files and results, or a place such as s3://BUCKET/PREFIX. All servers of one Redis "
+        "database share it.  "
         "[default: `files` in the state folder]",
     ),
     click.option(
@@ -76,7 +86,7 @@ _OPTIONS = [
 
 def serve_options(command: Command) -> Command:
     """Add the options of the service."""
-    return with_options(command, _OPTIONS)
+    return with_options(limit_options(command), _OPTIONS)
 
 
 def keys_file_of(said: str | None, settings: Settings) -> Path:
@@ -98,18 +108,20 @@ def options_of(settings: Settings, **said: Any) -> dict[str, Any]:  # noqa: ANN4
             f"Whoever reaches {said['host']} could use this service, because there are no API keys.",
             "Make a key with `qwen-batch keys add --project NAME`, or say --no-auth.",
         )
-    files = said["files"] or settings.state_folder() / "files"
+    files = str(said["files"] or settings.state_folder() / "files")
     return {
-        "files": str(Path(files).absolute()),
+        "files": files if is_url(files) else str(Path(files).absolute()),
         "host": "127.0.0.1" if said["host"] == "localhost" else said["host"],
         "port": said["port"],
         "processes": said["processes"],
         "keys_file": str(keys_file) if has_file and auth else None,
         "auth": auth,
         "host_names": tuple(said["host_names"]),
+        "origins": tuple(said["origins"]),
         "keep_jobs_seconds": parse_duration(said["keep_jobs"]),
         "limits": {
             "file_bytes": parse_bytes(said["max_file_size"]),
             "project_bytes": parse_bytes(said["max_project_size"]),
+            **limits_of(said, auth),
         },
     }

@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from jobs.batches.batch import Batch
+from jobs.errors import RecordDamaged
 from jobs.uploads.file_records import Page
 from jobs.uploads.repeat import Repeat
 from jobs.uploads.stored_file import StoredFile
@@ -37,6 +38,15 @@ class BatchRecords(Protocol):
 
     def get(self, project: str, batch_id: str) -> Batch | None:
         """Return a batch, or None if the project has no such batch."""
+
+    def get_each(self, places: Sequence[tuple[str, str]]) -> list[Batch | RecordDamaged | None]:
+        """Return batches of several projects by one read.
+
+        Args:
+            places: Project and id of each batch.
+
+        Returns for each place what `get` returns, or the error that `get` raises for a damaged record.
+        """
 
     def page(self, project: str, page: Page) -> list[Batch]:
         """Return a part of the project's batches in the order of their ids."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from jobs.batches.batch import Batch, BatchPhase
 from jobs.batches.redis_records import too_many_batches
+from jobs.errors import RecordDamaged
 from jobs.uploads.file_records import Page
 from jobs.uploads.memory_records import ProjectTable, part_of
 from jobs.uploads.repeat import Repeat
@@ -33,6 +34,9 @@ class MemoryBatchRecords:
 
     def get(self, project: str, batch_id: str) -> Batch | None:
         return self._batches.get((project, batch_id))
+
+    def get_each(self, places: Sequence[tuple[str, str]]) -> list[Batch | RecordDamaged | None]:
+        return [self._batches.get(place) for place in places]
 
     def page(self, project: str, page: Page) -> list[Batch]:
         with self._table.lock:

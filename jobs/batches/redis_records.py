@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
 from jobs import keys
 from jobs.batches.batch import Batch, BatchPhase
-from jobs.errors import QuotaExceeded, RepeatDiffers
+from jobs.errors import QuotaExceeded, RecordDamaged, RepeatDiffers
 from jobs.project_keys import ProjectKeys
-from jobs.stores.damage import reading
+from jobs.stores.damage import reading, sound
 from jobs.stores.redis.connection.server import RedisServer, Word
 from jobs.uploads.file_records import Page
 from jobs.uploads.redis_records import range_of, words_of
@@ -45,12 +46,13 @@ class RedisBatchRecords:
         return self.get(project, reply) or batch
 
     def get(self, project: str, batch_id: str) -> Batch | None:
-        key = ProjectKeys(project).batch(batch_id)
-        value = self._server.run("GET", key)
-        if value is None:
-            return None
-        with reading(key):
-            return _record.decode(value)
+        found: Batch | None = sound(self.get_each([(project, batch_id)])[0])
+        return found
+
+    def get_each(self, places: Sequence[tuple[str, str]]) -> list[Batch | RecordDamaged | None]:
+        names = [ProjectKeys(project).batch(batch_id) for project, batch_id in places]
+        replies = self._server.replies(("GET", name) for name in names)
+        return [_batch_in(name, reply) for name, reply in zip(names, replies, strict=True)]
 
     def page(self, project: str, page: Page) -> list[Batch]:
         names = ProjectKeys(project)
@@ -72,6 +74,17 @@ class RedisBatchRecords:
         for file in files:
             args += [file.id, msgspec.json.encode(file), file.size]
         return bool(self._server.script("save_batch", [*shared, *(names.file(file.id) for file in files)], *args))
+
+
+def _batch_in(name: str, reply: Any) -> Batch | RecordDamaged | None:  # noqa: ANN401 - a reply of Redis
+    """Return the batch in the value of a key, None if there is no value, or the error of a damaged record."""
+    if reply is None or isinstance(reply, RecordDamaged):
+        return reply
+    try:
+        with reading(name):
+            return _record.decode(reply)
+    except RecordDamaged as error:
+        return error
 
 
 def _need_of(batch: Batch) -> str:

@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from jobs.records.request_figures import RequestFigures
+
 WorkerState = Literal["loading", "idle", "busy", "draining", "stopping", "lost"]  # only a store sets "lost"
 
 LOST_SECONDS = 60.0  # time for which a worker that stopped reporting is listed as lost
@@ -39,6 +41,7 @@ class WorkerReport(msgspec.Struct, frozen=True):
     refused_messages: int = 0  # items on the queue that were not hints, since the worker's start
     prompt_tokens: int = 0  # tokens of computed prompts, since the worker's start
     cached_tokens: int = 0  # those of them that were in the prefix cache
+    requests: tuple[RequestFigures, ...] = ()  # finished since the worker's start, by origin
 
     @property
     def prefix_cache_hit_rate(self) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from jobs.errors import QwenBatchError
 from jobs.records.completion import Completion
 from jobs.records.job import Job, NewJob, ShardRef
 from jobs.records.prompt import Prompt
@@ -68,6 +69,12 @@ class JobReader(Protocol):
 
     def get(self, job_id: str) -> Job:
         """Return the job in its current state."""
+
+    def get_each(self, job_ids: Sequence[str]) -> list[Job | QwenBatchError]:
+        """Return the jobs in the order of their ids, by one read.
+
+        In place of a job that is missing or damaged, the list has the error that `get` raises.
+        """
 
     def newest(self, limit: int = 100) -> list[Job]:
         """Return the newest `limit` jobs, newest first."""

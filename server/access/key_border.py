@@ -66,7 +66,7 @@ class KeyBorder:
 
 def _right_for(path: str) -> Right | None:
     """Return the right that a path needs, or None if every key may use it."""
-    if path.startswith("/v1/models"):
+    if path.startswith("/v1/models") or path in ("/docs", "/openapi.json"):
         return None
     if path.startswith(_ONLINE_PATHS):
         return "online"

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
+from msgspec import structs
 
 from jobs.errors import InvalidInput
 from jobs.files.writing.output_file import OutputFile
+from server.access.project_limits import ProjectLimits
 
 _PREFIX = "sk-qb-"
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -31,8 +33,11 @@ class ApiKey(msgspec.Struct, frozen=True):
     expires_at: float | None = None
 
 
-class _KeyFile(msgspec.Struct, frozen=True):
+class KeyFile(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The content of a file of API keys. `limits` are of projects, by name; people write them into the file."""
+
     keys: tuple[ApiKey, ...] = ()
+    limits: dict[str, ProjectLimits] = {}
 
 
 def hash_of(key: str) -> str:
@@ -40,10 +45,10 @@ def hash_of(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def read_keys(path: Path) -> tuple[ApiKey, ...]:
-    """Return the keys in a file. Raises `InvalidInput` if the file is missing, not readable or damaged."""
+def read_key_file(path: Path) -> KeyFile:
+    """Return the content of a file. Raises `InvalidInput` if the file is missing, not readable or damaged."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_KeyFile).keys
+        return msgspec.json.decode(path.read_bytes(), type=KeyFile)
     except FileNotFoundError:
         raise InvalidInput(f"There is no file {path}.", "Make it with `qwen-batch keys add --project NAME`.") from None
     except OSError as error:
@@ -80,25 +85,26 @@ def add_key(path: Path, project: str, rights: tuple[str, ...], lifetime_seconds:
         ApiKey,
     )
     with _Locked(path):
-        _write(path, (*(read_keys(path) if path.exists() else ()), entry))
+        content = read_key_file(path) if path.exists() else KeyFile()
+        _write(path, structs.replace(content, keys=(*content.keys, entry)))
     return key, entry
 
 
 def remove_key(path: Path, key_id: str) -> None:
     """Remove a key from a file. Raises `InvalidInput` if the file has no such key."""
     with _Locked(path):
-        keys = read_keys(path)
-        left = tuple(key for key in keys if key.id != key_id)
-        if len(left) == len(keys):
+        content = read_key_file(path)
+        left = tuple(key for key in content.keys if key.id != key_id)
+        if len(left) == len(content.keys):
             raise InvalidInput(f"{path} has no key {key_id!r}.", "List the keys with `qwen-batch keys list`.")
-        _write(path, left)
+        _write(path, structs.replace(content, keys=left))
 
 
-def _write(path: Path, keys: tuple[ApiKey, ...]) -> None:
+def _write(path: Path, content: KeyFile) -> None:
     before = os.umask(0o077)
     try:
         with OutputFile(path) as file:
-            file.write(msgspec.json.format(msgspec.json.encode(_KeyFile(keys))) + b"\n")
+            file.write(msgspec.json.format(msgspec.json.encode(content)) + b"\n")
     finally:
         os.umask(before)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from jobs.errors import InvalidInput
 from server.access.caller import DEFAULT_PROJECT, RIGHTS, Caller
-from server.access.key_file import ApiKey, hash_of, read_keys
+from server.access.key_file import KeyFile, hash_of, read_key_file
+from server.options import Limits
 
 
 class KeyRing:
@@ -31,7 +32,7 @@ class KeyRing:
         self._single = hash_of(single_key) if single_key is not None else None
         self._clock = clock
         self._version = _version_of(file)
-        self._keys = _by_hash(file)
+        self._read(file)
 
     def caller(self, key: str) -> Caller | None:
         """Return who has this key. Returns None if the key is unknown, revoked or expired."""
@@ -44,16 +45,22 @@ class KeyRing:
             return None
         return Caller(found.project, found.id, frozenset(found.rights))
 
+    def limits_of(self, project: str, limits: Limits) -> Limits:
+        """Return the limits of a project. `limits` are those of projects for which the file says nothing."""
+        own = self._limits.get(project)
+        return limits if own is None else own.over(limits)
+
     def _read_again(self) -> None:
         version = _version_of(self._file)
         if version != self._version:
             self._version = version
             with suppress(InvalidInput):
-                self._keys = _by_hash(self._file)
+                self._read(self._file)
 
-
-def _by_hash(file: Path | None) -> dict[str, ApiKey]:
-    return {} if file is None else {key.sha256: key for key in read_keys(file)}
+    def _read(self, file: Path | None) -> None:
+        content = KeyFile() if file is None else read_key_file(file)
+        self._keys = {key.sha256: key for key in content.keys}
+        self._limits = content.limits
 
 
 def _version_of(file: Path | None) -> tuple[int, int, int] | None:

@@ -14,10 +14,8 @@ from starlette.responses import Response
 from jobs.batches.agenda import Entry
 from jobs.batches.batch import Batch, BatchPhase
 from jobs.batches.batch_records import change
-from jobs.batches.status import BatchView, view_of
 from jobs.duration import parse_duration
 from jobs.errors import InvalidInput, JobNotFound, QuotaExceeded
-from jobs.records.job import Job
 from jobs.records.object_id import is_object_id, new_object_id
 from server.access.caller import caller_of
 from server.api.batch_object import object_of
@@ -34,6 +32,7 @@ from server.api.body_checks import (
 from server.api.files import no_such_file
 from server.api.listing import json_reply, listing_of, page_of
 from server.api.repeats import repeat_of
+from server.batch_views import BatchViews
 from server.borders.api_error import ApiError, not_repeatable, retry_later
 from server.state import Services
 
@@ -49,6 +48,7 @@ class BatchesApi:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._views = BatchViews(services.stores, services.store_threads)
 
     async def create(self, request: Request) -> Response:
         """POST /v1/batches: store a batch. The clerk imports it."""
@@ -72,33 +72,25 @@ class BatchesApi:
         entry = Entry(caller.project, batch.id)
         await run(stores.agenda.schedule, entry, batch.created_at)
         try:
-            max_unfinished = services.options.limits.unfinished_batches
+            max_unfinished = services.limits_of(caller.project).unfinished_batches
             stored = await run(stores.batches.add, caller.project, batch, max_unfinished, repeat)
         except QuotaExceeded as error:
             raise retry_later(429, str(error), "rate_limit_exceeded", 30, "requests") from None
-        return json_reply(object_of(await self._view_of(caller.project, stored)))
+        (view,) = await self._views.of(caller.project, [stored])
+        return json_reply(object_of(view))
 
     async def listing(self, request: Request) -> Response:
         """GET /v1/batches: list batches, newest first."""
         page = page_of(request.query_params, "batch", _DEFAULT_PAGE, _MAX_PAGE)
         project = caller_of(request.scope).project
-
-        def read() -> list[BatchView]:
-            batches = self._services.stores.batches.page(project, page)
-            return [self._read_view(project, batch) for batch in batches]
-
-        views = await self._services.store_threads.run(read)
+        batches = await self._services.store_threads.run(self._services.stores.batches.page, project, page)
+        views = await self._views.of(project, batches)
         return json_reply(listing_of([object_of(view) for view in views], page))
 
     async def show(self, request: Request) -> Response:
         """GET /v1/batches/ID: return a batch with its current counts."""
         project, batch_id = caller_of(request.scope).project, id_in(request)
-
-        def read() -> BatchView | None:
-            batch = self._services.stores.batches.get(project, batch_id)
-            return None if batch is None else self._read_view(project, batch)
-
-        view = await self._services.store_threads.shared(("batch", project, batch_id), read)
+        view = await self._views.get(project, batch_id)
         if view is None:
             raise no_such_batch(batch_id)
         return json_reply(object_of(view))
@@ -118,20 +110,8 @@ class BatchesApi:
                 await run(stores.jobs.control.request_cancel, batch.job_id)
         if not batch.phase.ended:
             await run(stores.agenda.schedule, Entry(project, batch_id), now)
-        return json_reply(object_of(await self._view_of(project, batch)))
-
-    async def _view_of(self, project: str, batch: Batch) -> BatchView:
-        return await self._services.store_threads.run(self._read_view, project, batch)
-
-    def _read_view(self, project: str, batch: Batch) -> BatchView:
-        """Return the view of a batch. Reads its job if it has one that still matters."""
-        job: Job | None = None
-        if batch.phase is BatchPhase.SUBMITTED and batch.job_id is not None:
-            try:
-                job = self._services.stores.jobs.jobs.get(batch.job_id)
-            except JobNotFound:  # the batch has ended meanwhile, and its job was deleted
-                batch = self._services.stores.batches.get(project, batch.id) or batch
-        return view_of(batch, job)
+        (view,) = await self._views.of(project, [batch])
+        return json_reply(object_of(view))
 
 
 def _cancelled(batch: Batch, now: float) -> Batch | None:

@@ -55,13 +55,11 @@ class FilesApi:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        limits = services.options.limits
-        self._quota = Quota(limits.project_bytes, limits.project_files)
 
     async def upload(self, request: Request) -> Response:
         """POST /v1/files: store the file of a form."""
         caller, services = caller_of(request.scope), self._services
-        max_bytes = services.options.limits.file_bytes
+        max_bytes = services.limits_of(caller.project).file_bytes
         boundary = boundary_of(request.headers.get("content-type", ""))
         if length_of(request) > max_bytes + _FORM_BYTES:
             raise too_large(max_bytes)
@@ -89,27 +87,32 @@ class FilesApi:
         services.meter.upload_bytes += writer.size
         return json_reply(object_of(stored))
 
+    def _quota(self, caller: Caller) -> Quota:
+        limits = self._services.limits_of(caller.project)
+        return Quota(limits.project_bytes, limits.project_files)
+
     async def _check_room(self, caller: Caller) -> None:
         """Refuse an upload before its body is read, if the project has no room for anything."""
         used = await self._services.store_threads.run(self._services.stores.files.size, caller.project)
-        if used >= self._quota.max_bytes:
+        quota = self._quota(caller)
+        if used >= quota.max_bytes:
             raise not_repeatable(
                 400,
-                f"The files of project {caller.project} use all of their {self._quota.max_bytes:,} bytes. "
+                f"The files of project {caller.project} use all of their {quota.max_bytes:,} bytes. "
                 "Delete files that nobody needs.",
                 "storage_limit_exceeded",
             )
 
     async def _add(self, request: Request, caller: Caller, file: StoredFile) -> StoredFile:
         """Store the record of a file whose bytes are stored. Returns the file of an earlier try, if there is one."""
-        services = self._services
+        services, quota = self._services, self._quota(caller)
         digest = hashlib.sha256(f"{file.digest}\0{file.filename}".encode()).hexdigest()
         repeat = repeat_of(request.headers, caller, "file", digest)
         stores, entry = services.stores, Entry(caller.project, file.id)
         try:
             if file.expires_at is not None:
                 await services.store_threads.run(stores.agenda.schedule, entry, file.expires_at)
-            stored = await services.store_threads.run(stores.files.add, caller.project, file, self._quota, repeat)
+            stored = await services.store_threads.run(stores.files.add, caller.project, file, quota, repeat)
         except (StoreFull, QuotaExceeded, RepeatDiffers):
             # After any other error there may be a record. Then the bytes stay, and the clerk sweeps what has none.
             await services.disk_threads.run(stores.content.remove, caller.project, file.id)

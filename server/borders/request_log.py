@@ -10,6 +10,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.access.caller import EVERYBODY
+from server.limits.rate_headers import rate_headers
 from server.metrics.http_meter import HttpMeter
 
 _log = logging.getLogger("server.access")
@@ -36,11 +37,12 @@ class RequestLog:
             await self._app(scope, receive, send)
             return
         request_id, began, status = f"req_{secrets.token_hex(12)}", time.perf_counter(), 0
+        first_seconds: float | None = None
 
         scope[_ID] = request_id
 
         async def with_headers(message: Message) -> None:
-            nonlocal status
+            nonlocal status, first_seconds
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
@@ -48,6 +50,9 @@ class RequestLog:
                 headers["openai-processing-ms"] = str(round((time.perf_counter() - began) * 1000))
                 headers["openai-version"] = "2020-10-01"
                 headers["x-content-type-options"] = "nosniff"
+                headers.update(rate_headers(scope))
+            elif first_seconds is None and message.get("body"):
+                first_seconds = time.perf_counter() - began
             await send(message)
 
         try:
@@ -55,7 +60,7 @@ class RequestLog:
         finally:
             level = logging.DEBUG if scope["path"] in _QUIET else logging.INFO
             seconds = time.perf_counter() - began
-            self._meter.add(scope, status, seconds)
+            self._meter.add(scope, status, seconds, first_seconds)
             key = scope.get("qwen_batch.caller", EVERYBODY).key_id
             _log.log(
                 level, "%s %s %d %.1f ms %s %s", scope["method"], scope["path"], status, seconds * 1000, request_id, key

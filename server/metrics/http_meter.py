@@ -6,11 +6,13 @@ import bisect
 import os
 import socket
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 
 from starlette.types import Scope
 
-from jobs.http_report import HttpReport
+from jobs.service.http_report import HttpReport, RouteSeconds
+from server.limits.rates import is_online
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)  # upper bounds of buckets
 _ROUTE = "qwen_batch.route"
@@ -23,8 +25,20 @@ def set_route(scope: Scope, path: str) -> None:
     scope[_ROUTE] = path
 
 
+class _Times:
+    """Times, sorted into buckets."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(SECONDS) + 1)
+        self.sum = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.counts[bisect.bisect_left(SECONDS, seconds)] += 1
+        self.sum += seconds
+
+
 class HttpMeter:
-    """Counts requests and uploaded bytes. All calls come from the event loop."""
+    """Counts requests, calls of the store and uploaded bytes. All calls come from the event loop."""
 
     def __init__(self) -> None:
         self.upload_bytes = 0
@@ -32,17 +46,29 @@ class HttpMeter:
         self._server = f"{socket.gethostname()}:{os.getpid()}"
         self._started_at = time.time()
         self._requests: Counter[tuple[str, str, int]] = Counter()
-        self._counts: dict[str, list[int]] = {}
-        self._sums: dict[str, float] = {}
+        self._whole: defaultdict[str, _Times] = defaultdict(_Times)
+        self._first: defaultdict[str, _Times] = defaultdict(_Times)
+        self._store = _Times()
 
-    def add(self, scope: Scope, status: int, seconds: float) -> None:
-        """Count an answered request."""
+    def add(self, scope: Scope, status: int, seconds: float, first_seconds: float | None = None) -> None:
+        """Count an answered request.
+
+        Args:
+            scope: The request.
+            status: Status of the answer.
+            seconds: Time to the end of the answer.
+            first_seconds: Time to the first byte of its body. None if there was no body.
+        """
         route = scope.get(_ROUTE, _NO_ROUTE)
         method = scope["method"] if scope["method"] in _METHODS else _NO_ROUTE
         self._requests[route, method, status] += 1
-        counts = self._counts.setdefault(route, [0] * (len(SECONDS) + 1))
-        counts[bisect.bisect_left(SECONDS, seconds)] += 1
-        self._sums[route] = self._sums.get(route, 0.0) + seconds
+        self._whole[route].add(seconds)
+        if first_seconds is not None and status == 200 and is_online(method, route):
+            self._first[route].add(first_seconds)
+
+    def add_store_call(self, seconds: float) -> None:
+        """Count a call of the store."""
+        self._store.add(seconds)
 
     def report(self) -> HttpReport:
         """Return the figures so far."""
@@ -50,7 +76,13 @@ class HttpMeter:
             self._server,
             self._started_at,
             tuple((*key, count) for key, count in sorted(self._requests.items())),
-            tuple((route, tuple(counts), self._sums[route]) for route, counts in sorted(self._counts.items())),
+            _report_of(self._whole),
             self.upload_bytes,
             self.loop_delay_seconds,
+            _report_of(self._first),
+            (tuple(self._store.counts), self._store.sum),
         )
+
+
+def _report_of(routes: Mapping[str, _Times]) -> tuple[RouteSeconds, ...]:
+    return tuple((route, tuple(times.counts), times.sum) for route, times in sorted(routes.items()))

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from jobs.batches.agenda import MemoryAgenda
 from jobs.batches.memory_records import MemoryBatchRecords
-from jobs.http_report import HttpReport
 from jobs.online.memory_online import MemoryOnline
+from jobs.service.http_report import HttpReport
+from jobs.service.rate_limits import MemoryRateLimits
 from jobs.stores.memory.store import MemoryJobStore
 from jobs.uploads.file_store import FolderStore
 from jobs.uploads.memory_records import MemoryFileRecords, ProjectTable
@@ -25,7 +26,8 @@ def services_in_memory(folder: Path, online: MemoryOnline | None = None) -> Serv
     online = online or MemoryOnline()
     table, options = ProjectTable(time.time), ServeOptions(files=str(folder))
     records = MemoryFileRecords(table), MemoryBatchRecords(table), MemoryAgenda(time.time)
-    stores = Stores(MemoryJobStore(time.time), *records, FolderStore(folder), NoReports(), online, online)
+    content, rates = FolderStore(folder), MemoryRateLimits(time.time)
+    stores = Stores(MemoryJobStore(time.time), *records, content, NoReports(), rates, online, online)
     threads = InThreads(4, 60.0), InThreads(4, 60.0)
     return Services(options, stores, KeyRing(None, None, time.time), *threads, UploadSlots(16, 16))
 

@@ -23,6 +23,7 @@ from jobs.records.job import Job, JobState
 from jobs.records.model_card import ModelCard
 from jobs.records.object_id import new_object_id
 from jobs.records.sampling import FinishReason
+from jobs.service.rate_limits import MemoryRateLimits
 from jobs.stores.memory.store import MemoryJobStore
 from jobs.submission.job_client import JobClient
 from jobs.uploads.file_store import FolderStore
@@ -56,7 +57,8 @@ def stores(tmp_path: Path) -> Stores:
     table, jobs = ProjectTable(time.time), MemoryJobStore(time.time)
     jobs.fleet.publish_model(ModelCard("demo", vocab_size=1000, max_model_len=2048, has_chat_template=True))
     records = MemoryFileRecords(table), MemoryBatchRecords(table), MemoryAgenda(time.time)
-    return Stores(jobs, *records, FolderStore(tmp_path / "files"), NoReports(), MemoryOnline(), MemoryOnline())
+    folder, rates = FolderStore(tmp_path / "files"), MemoryRateLimits(time.time)
+    return Stores(jobs, *records, folder, NoReports(), rates, MemoryOnline(), MemoryOnline())
 
 
 def with_an_empty_fleet(stores: Stores) -> Stores:

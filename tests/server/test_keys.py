@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from openai import AuthenticationError, NotFoundError, OpenAI, PermissionDeniedError
 
 from cli.main import group
-from server.access.key_file import add_key, read_keys, remove_key
+from server.access.key_file import add_key, read_key_file, remove_key
 from testing.valkey import ValkeyProcess
 from tests.server.conftest import ServeProcess, chat_line, create, jsonl, upload
 
@@ -71,7 +71,7 @@ def test_a_key_works_from_its_making_to_its_removal_while_the_service_runs(
     remove_key(keys_file, entry.id)
     with pytest.raises(AuthenticationError, match="Incorrect API key"):
         client.models.list()
-    assert entry.id not in [key.id for key in read_keys(keys_file)]
+    assert entry.id not in [key.id for key in read_key_file(keys_file).keys]
 
 
 def test_an_expired_key_is_refused(guarded: ServeProcess, keys_file: Path) -> None:
@@ -130,7 +130,7 @@ def test_the_command_adds_lists_and_removes_keys(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o077 == 0
     assert added.stdout.strip() not in path.read_text()
     listed = keys("list").stdout
-    (entry,) = read_keys(path)
+    (entry,) = read_key_file(path).keys
     assert listed.startswith(f"{entry.id}  research  batch,online  until 20")
     assert "Removed" in keys("remove", entry.id).stderr
     for words, what in (

@@ -10,11 +10,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from engine.request import GroupStats, Request, RequestOutput, Ticket, Utilization
+from jobs.records.request_figures import HistogramFigures, Origin, RequestFigures
 from worker.shards.inference_engine import InferenceEngine
 
 # Upper bounds of buckets in seconds. A few wide buckets suffice to show a change; `status` has the exact figures.
 TTFT_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 TPOT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+TOKENS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000)
 E2E_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
 
 
@@ -36,15 +38,18 @@ class Histogram:
 
 
 class RequestMeter:
-    """Counts finished requests. Thread-safe. `observe` runs on the engine's thread and takes microseconds."""
+    """Counts finished requests of one origin. Thread-safe. `observe` runs on the engine's thread, for microseconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, origin: Origin = "batch") -> None:
+        self.origin = origin
         self.lock = threading.Lock()  # hold it to read several figures at the same moment
         self.finished: Counter[str] = Counter()  # by finish reason
         self.prompt_tokens = 0
         self.ttft = Histogram(TTFT_SECONDS)
         self.tpot = Histogram(TPOT_SECONDS)
         self.e2e = Histogram(E2E_SECONDS)
+        self._prompts = Histogram(TOKENS)
+        self._completions = Histogram(TOKENS)
 
     def observe(self, output: RequestOutput) -> None:
         """Count a finished request."""
@@ -52,10 +57,28 @@ class RequestMeter:
         with self.lock:
             self.finished[output.finish_reason.value] += 1
             self.prompt_tokens += output.num_prompt_tokens
+            self._prompts.add(output.num_prompt_tokens)
+            self._completions.add(num_tokens)
             self.ttft.add(output.first_token_at - output.arrived_at)
             self.e2e.add(output.finished_at - output.arrived_at)
             if num_tokens > 1:
                 self.tpot.add((output.finished_at - output.first_token_at) / (num_tokens - 1))
+
+    def figures(self) -> RequestFigures:
+        """Return all figures for the worker's report."""
+        named = {
+            "time_to_first_token_seconds": self.ttft,
+            "request_time_per_output_token_seconds": self.tpot,
+            "e2e_request_latency_seconds": self.e2e,
+            "request_prompt_tokens": self._prompts,
+            "request_generation_tokens": self._completions,
+        }
+        with self.lock:
+            histograms = {
+                name: HistogramFigures(histogram.borders, tuple(histogram.counts), histogram.sum)
+                for name, histogram in named.items()
+            }
+            return RequestFigures(self.origin, dict(self.finished), histograms)
 
 
 class MeteredEngine:

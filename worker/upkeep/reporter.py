@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from engine.request import Utilization
 from jobs.errors import RecordDamaged, StoreFull, StoreUnavailable
+from jobs.records.request_figures import RequestFigures
 from jobs.records.shard_stats import TimelineSample
 from jobs.records.worker_report import WorkerReport, WorkerState
 from jobs.stats.cache_room import CacheRoom
@@ -40,6 +41,7 @@ class Reporter:
         active: The worker's active shards.
         refusals: Counter of refused messages.
         facts: Facts of the worker that are known before the model is loaded.
+        figures: Returns the figures of finished requests.
         clock: Returns monotonic seconds.
     """
 
@@ -51,6 +53,7 @@ class Reporter:
         active: ActiveShards,
         refusals: Refusals,
         facts: WorkerFacts,
+        figures: Callable[[], tuple[RequestFigures, ...]] = tuple,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -58,6 +61,7 @@ class Reporter:
         self._active = active
         self._refusals = refusals
         self._facts = facts
+        self._figures = figures
         self._clock = clock
         self._engine: InferenceEngine | None = None
         self._throughput = Throughput()
@@ -140,6 +144,7 @@ class Reporter:
             refused_messages=self._refusals.count,
             prompt_tokens=utilization.prompt_tokens,
             cached_tokens=utilization.cached_tokens,
+            requests=self._figures(),
         )
 
     def _publish_timeline(self, utilization: Utilization) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from jobs.errors import InvalidInput
@@ -107,6 +110,33 @@ class StoredObject:
         parts = {"chunksize": max(_PART_BYTES, size // _MAX_PARTS), "max_concurrency": 4}
         self._call("be written", "put_file", path, self.url, **(parts if scheme_of(self.url) == "s3" else {}))
 
+    def remove(self) -> None:
+        """Remove the object, if it exists."""
+        with suppress(NoSuchObject):
+            self._call("be removed", "rm_file", self.url)
+
+    def below(self) -> list[tuple[str, float]]:
+        """Return the objects below this URL: the rest of their keys, and when each was written (seconds since 1970)."""
+        found = self._call("be listed", "find", self.url, detail=True)
+        start = len(self.url.partition("://")[2]) + 1
+        return [(key[start:], _written_at(info)) for key, info in found.items()]
+
+    def abort_uploads(self, before: float) -> None:
+        """Remove the parts of uploads that began before a time and never ended. Other stores than S3 do so themselves.
+
+        Args:
+            before: Seconds since 1970.
+        """
+        if scheme_of(self.url) != "s3":
+            return
+        bucket, _, prefix = self.url.partition("://")[2].partition("/")
+        place = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else ""}
+        found = self._call("be listed", "call_s3", "list_multipart_uploads", **place)
+        for upload in found.get("Uploads", []):
+            if upload["Initiated"].timestamp() < before:
+                begun = {"Bucket": bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
+                self._call("be written", "call_s3", "abort_multipart_upload", **begun)
+
     def _bucket(self) -> str:
         scheme, _, rest = self.url.partition("://")
         return f"{scheme}://{rest.partition('/')[0]}"
@@ -146,6 +176,14 @@ class StoredObject:
         except Exception:  # noqa: BLE001 - the first error is the one to report
             return False
         return False
+
+
+def _written_at(info: Mapping[str, Any]) -> float:
+    """Return when an object was written, as its driver says it. An object without a time counts as new."""
+    said = info.get("LastModified") or info.get("updated") or info.get("last_modified")
+    if isinstance(said, str):
+        said = datetime.fromisoformat(said)
+    return said.timestamp() if isinstance(said, datetime) else time.time()
 
 
 def _cancel_transfers() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from jobs.errors import JobNotFound, QwenBatchError
 from jobs.records.completion import Completion
 from jobs.records.job import Job, ShardRef
 from jobs.records.prompt import Prompt
@@ -22,6 +23,16 @@ class MemoryJobReader:
     def get(self, job_id: str) -> Job:
         with self._table.lock:
             return self._table.get(job_id).snapshot()
+
+    def get_each(self, job_ids: Sequence[str]) -> list[Job | QwenBatchError]:
+        with self._table.lock:
+            return [self._found(job_id) for job_id in job_ids]
+
+    def _found(self, job_id: str) -> Job | QwenBatchError:
+        try:
+            return self.get(job_id)
+        except JobNotFound as error:
+            return error
 
     def newest(self, limit: int = 100) -> list[Job]:
         with self._table.lock:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
 import msgspec
 
-from jobs.errors import JobNotFound, StoreFull
+from jobs.errors import JobNotFound, QwenBatchError, RecordDamaged, StoreFull
 from jobs.keys import JobKeys
 from jobs.records.completion import Completion
 from jobs.records.job import Job, ShardRef
@@ -46,6 +46,16 @@ class RedisJobReader:
         if job is None:
             raise JobNotFound(job_id)
         return job
+
+    def get_each(self, job_ids: Sequence[str]) -> list[Job | QwenBatchError]:
+        metas = self._server.replies(("HGETALL", JobKeys(job_id).meta) for job_id in job_ids)
+        found: list[Job | QwenBatchError] = []
+        for job_id, meta in zip(job_ids, metas, strict=True):
+            try:
+                found.append(job_of(job_id, sound(meta)) or JobNotFound(job_id))
+            except RecordDamaged as error:
+                found.append(error)
+        return found
 
     def newest(self, limit: int = 100) -> list[Job]:
         ids = self._index.newest(limit)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import pytest
+import redis
 from msgspec import structs
 
-from jobs.batches.batch import BatchError, BatchPhase, Counts
+from jobs.batches.batch import Batch, BatchError, BatchPhase, Counts
 from jobs.batches.batch_records import change, next_revision
-from jobs.errors import QuotaExceeded
+from jobs.batches.redis_records import RedisBatchRecords
+from jobs.errors import QuotaExceeded, RecordDamaged
+from jobs.project_keys import ProjectKeys
+from jobs.stores.redis.connection.server import RedisServer
 from jobs.uploads.file_records import Page
 from jobs.uploads.repeat import Repeat
 from tests.jobs.projects.conftest import ROOMY, Records, new_batch, new_file
@@ -18,6 +22,24 @@ def test_a_batch_is_what_was_added(records: Records) -> None:
     assert records.batches.add("p", batch, 10) == batch
     assert records.batches.get("p", batch.id) == batch
     assert records.batches.get("other", batch.id) is None
+
+
+def test_batches_of_several_projects_are_read_together(records: Records) -> None:
+    one, two = (records.batches.add(project, new_batch(), 10) for project in ("p", "q"))
+    places = [("q", two.id), ("p", two.id), ("p", one.id), ("q", two.id)]
+    assert records.batches.get_each(places) == [two, None, one, two]
+
+
+def test_a_damaged_record_stands_in_place_of_its_batch_only(client: redis.Redis) -> None:
+    batches = RedisBatchRecords(RedisServer(client))
+    good, bad, odd = (batches.add("p", new_batch(), 10) for _ in range(3))
+    client.set(ProjectKeys("p").batch(bad.id), "no JSON")
+    client.delete(ProjectKeys("p").batch(odd.id))
+    client.lpush(ProjectKeys("p").batch(odd.id), "a list")
+    found = batches.get_each([("p", each.id) for each in (bad, good, odd)])
+    assert [type(each) for each in found] == [RecordDamaged, Batch, RecordDamaged]
+    with pytest.raises(RecordDamaged, match=bad.id):
+        batches.get("p", bad.id)
 
 
 def test_pages_show_the_newest_batch_first(records: Records) -> None:

@@ -14,15 +14,20 @@ LIFE_SECONDS = 5.0  # a process that has not reported for this time is gone
 _SERVERS = PREFIX + "servers"  # sorted set: id of an HTTP process, scored by its start in seconds
 
 
+RouteSeconds = tuple[str, tuple[int, ...], float]  # path of the route, counts per bucket, sum of the times
+
+
 class HttpReport(msgspec.Struct, frozen=True):
     """What one HTTP process has done since its start."""
 
     server: str  # host:pid
     started_at: float  # seconds since the epoch
     requests: tuple[tuple[str, str, int, int], ...]  # path of the route, method, status, number of requests
-    seconds: tuple[tuple[str, tuple[int, ...], float], ...]  # path of the route, counts per bucket, sum of the times
+    seconds: tuple[RouteSeconds, ...]  # whole times of requests
     upload_bytes: int
     loop_delay_seconds: float  # longest delay of the event loop in the last second
+    first_seconds: tuple[RouteSeconds, ...] = ()  # times to the first byte of the answers to interactive requests
+    store_seconds: tuple[tuple[int, ...], float] | None = None  # calls of the store: counts per bucket, sum
 
 
 class HttpReports(Protocol):
