@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -19,6 +20,7 @@ class TcpProxy:
 
     def __init__(self, target_port: int) -> None:
         self._target_port = target_port
+        self.delay_seconds = 0.0  # time for which each piece of bytes is held back, in both directions
         self._open = threading.Event()
         self._open.set()
         self._lock = threading.Lock()
@@ -105,6 +107,8 @@ class TcpProxy:
         try:
             while data := source.recv(CHUNK_BYTES):
                 self._open.wait()
+                if self.delay_seconds:
+                    time.sleep(self.delay_seconds)
                 sink.sendall(data)
         except OSError:
             pass

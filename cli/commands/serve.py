@@ -8,9 +8,8 @@ from importlib.util import find_spec
 import click
 
 from cli.console.console import Console
-from cli.options.limit_options import LIMIT_NAMES
 from cli.options.options import console_options, redis_url_option, settings_with
-from cli.options.serve_options import options_of, serve_options
+from cli.options.serve_options import LIMIT_NAMES, options_of, serve_options
 from cli.options.worker_options import require_worker_packages, worker_options
 from jobs.errors import InvalidInput
 from jobs.exit_codes import ExitCode

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from cli.options.limit_options import limit_options, limits_of
 from cli.options.options import Command, with_options
 from jobs.byte_size import parse_bytes
 from jobs.duration import parse_duration
@@ -22,6 +22,17 @@ keys_file_option = click.option(
     metavar="FILE",
     help="File of API keys, as `keys add` writes it.  [default: `api-keys.json` in the state folder]",
 )
+
+# Name of the field of `server.options.Limits`, default of a service with API keys, help.
+_LIMITS: tuple[tuple[str, int | None, str], ...] = (
+    ("requests_per_minute", 10_000, "Max requests per minute and API key."),
+    ("requests_at_once", 1_000, "Max requests at once per API key and HTTP process."),
+    ("uploads_per_hour", 1_000, "Max uploads per hour and API key."),
+    ("batches_per_hour", 2_000, "Max new batches per hour and API key."),
+    ("online_at_once", 64, "Max interactive requests at once per API key and HTTP process."),
+    ("tokens_per_minute", None, "Max tokens per minute and API key: prompts and completions of interactive requests."),
+)
+LIMIT_NAMES = tuple(name for name, _, _ in _LIMITS)
 
 _OPTIONS = [
     click.option("--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to listen on."),
@@ -84,9 +95,19 @@ _OPTIONS = [
 ]
 
 
+def _limit_option(name: str, default: int | None, text: str) -> Command:
+    shown = "no limit" if default is None else f"{default:,} with API keys, else no limit"
+    return click.option(
+        f"--{name.replace('_', '-')}",
+        type=click.IntRange(1),
+        metavar="N",
+        help=f"{text}  [default: {shown}]",
+    )
+
+
 def serve_options(command: Command) -> Command:
     """Add the options of the service."""
-    return with_options(limit_options(command), _OPTIONS)
+    return with_options(command, [*_OPTIONS, *(_limit_option(*limit) for limit in _LIMITS)])
 
 
 def keys_file_of(said: str | None, settings: Settings) -> Path:
@@ -122,6 +143,16 @@ def options_of(settings: Settings, **said: Any) -> dict[str, Any]:  # noqa: ANN4
         "limits": {
             "file_bytes": parse_bytes(said["max_file_size"]),
             "project_bytes": parse_bytes(said["max_project_size"]),
-            **limits_of(said, auth),
+            **_limits_of(said, auth),
         },
     }
+
+
+def _limits_of(said: Mapping[str, int | None], auth: bool) -> dict[str, int | None]:
+    """Return the fields of `server.options.Limits` for API keys.
+
+    Args:
+        said: Value of each option, or None if it was left out.
+        auth: False if the service has no API keys. Then only the limits that were said count, for all requests.
+    """
+    return {name: said[name] or (default if auth else None) for name, default, _ in _LIMITS}

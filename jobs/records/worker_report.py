@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from jobs.records.request_figures import RequestFigures
+from jobs.stats.request_figures import RequestFigures
 
 WorkerState = Literal["loading", "idle", "busy", "draining", "stopping", "lost"]  # only a store sets "lost"
 

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from jobs.prometheus_text import head, histogram, sample
-from jobs.records.request_figures import RequestFigures
 from jobs.records.worker_report import WorkerReport
+from jobs.stats.request_figures import RequestFigures
 
 # Name, meaning, and the value in a worker's report.
 _Metric = tuple[str, str, Callable[[WorkerReport], float]]

@@ -17,8 +17,8 @@ import pytest
 from msgspec import structs
 from prometheus_client.parser import text_string_to_metric_families
 
-from jobs.records.request_figures import HistogramFigures, RequestFigures
 from jobs.records.worker_report import WorkerReport
+from jobs.stats.request_figures import HistogramFigures, RequestFigures
 from jobs.stores.protocol import JobStore
 from testing.sample_jobs import worker_report
 from testing.valkey import free_port

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -12,16 +15,22 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import psutil
 import pytest
 
+from jobs.batches.batch import BatchPhase
 from jobs.errors import InvalidInput
+from jobs.records.model_card import ModelCard
 from jobs.records.object_id import new_object_id
 from jobs.settings import Settings
+from server.options import ServeOptions
 from server.stores import open_stores
+from testing.tcp_proxy import TcpProxy
 from testing.valkey import ValkeyProcess, running_valkey
 from tests.server.conftest import ServeProcess, chat_line, create, wait_for
 from tests.server.test_files import FILE, PURPOSE, form
+from tests.server.test_import_and_finish import imported, new_batch, run
 
 PATIENCE_SECONDS = 60
 
@@ -97,6 +106,67 @@ def test_a_full_store_refuses_uploads_and_can_be_read(http: httpx.Client, own_va
         finally:
             redis.config_set("maxmemory", 0)
     assert http.post("/v1/files", **form(PURPOSE, FILE)).status_code == 200
+
+
+def test_a_store_that_is_a_read_only_replica_refuses_changes_and_can_be_read(
+    http: httpx.Client, own_valkey: ValkeyProcess
+) -> None:
+    file = http.post("/v1/files", **form(PURPOSE, FILE)).json()
+    with own_valkey.client() as redis:
+        redis.execute_command("REPLICAOF", "127.0.0.1", "1")
+        try:
+            check_unavailable(http, "store_unavailable")
+            assert http.get(f"/v1/files/{file['id']}").json() == file
+        finally:
+            redis.execute_command("REPLICAOF", "NO", "ONE")
+    eventually(lambda: http.post("/v1/files", **form(PURPOSE, FILE)).status_code == 200)
+
+
+@pytest.mark.slow
+def test_a_store_whose_answers_come_two_seconds_late_is_unavailable_and_loses_nothing(
+    own_valkey: ValkeyProcess, troubled: ServeProcess, tmp_path: Path
+) -> None:
+    with TcpProxy(own_valkey.port) as network:
+        url = own_valkey.url.replace(str(own_valkey.port), str(network.port))
+        with (
+            ServeProcess(own_valkey, tmp_path, files=troubled.files, redis_url=url) as service,
+            httpx.Client(base_url=service.address, timeout=60) as http,
+        ):
+            file = http.post("/v1/files", **form(PURPOSE, FILE)).json()
+            network.delay_seconds = 2.0
+            check_unavailable(http, "store_unavailable")
+            assert http.get("/ready").status_code == 503
+            network.delay_seconds = 0.0
+            eventually(lambda: http.get("/ready").status_code == 200)
+            assert http.get(f"/v1/files/{file['id']}").json() == file
+
+
+@pytest.mark.slow
+def test_a_finish_that_is_killed_while_it_writes_is_done_again(
+    own_valkey: ValkeyProcess, troubled: ServeProcess
+) -> None:
+    stores = open_stores(Settings(redis_url=own_valkey.url), str(troubled.files))
+    stores.jobs.fleet.publish_model(ModelCard("demo", vocab_size=1000, max_model_len=2048, has_chat_template=True))
+    batch = imported(stores, new_batch(stores, *(chat_line(number) for number in range(5_000))))
+    run(stores, batch)
+    options = msgspec.json.encode(ServeOptions(files=str(troubled.files))).decode()
+    command = [sys.executable, "-P", "-m", "server.clerk.finish_batch", "p", batch.id, options]
+    environment = os.environ | {"QWEN_BATCH_REDIS_URL": own_valkey.url}
+    folder = troubled.files / "p"
+    before = set(folder.iterdir())
+    with subprocess.Popen(command, env=environment) as child:
+        while not set(folder.iterdir()) - before:
+            assert child.poll() is None
+        child.kill()
+    killed_at = stores.batches.get("p", batch.id)
+    assert subprocess.run(command, env=environment, timeout=120, check=False).returncode == 0
+    after = stores.batches.get("p", batch.id)
+    assert killed_at is not None and after is not None
+    assert (killed_at.phase, after.phase, after.counts.completed) == (BatchPhase.SUBMITTED, BatchPhase.COMPLETED, 5_000)
+    stream = stores.content.open("p", after.output_file_id or "")
+    assert stream is not None
+    with stream:
+        assert [json.loads(line)["custom_id"] for line in stream] == [f"r{number}" for number in range(5_000)]
 
 
 def test_a_store_that_restarts_is_used_again_with_all_its_files(http: httpx.Client, own_valkey: ValkeyProcess) -> None:

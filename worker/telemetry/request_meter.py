@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from engine.request import GroupStats, Request, RequestOutput, Ticket, Utilization
-from jobs.records.request_figures import HistogramFigures, Origin, RequestFigures
+from jobs.stats.request_figures import HistogramFigures, Origin, RequestFigures
 from worker.shards.inference_engine import InferenceEngine
 
 # Upper bounds of buckets in seconds. A few wide buckets suffice to show a change; `status` has the exact figures.

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 from engine.request import Utilization
 from jobs.errors import RecordDamaged, StoreFull, StoreUnavailable
-from jobs.records.request_figures import RequestFigures
 from jobs.records.shard_stats import TimelineSample
 from jobs.records.worker_report import WorkerReport, WorkerState
 from jobs.stats.cache_room import CacheRoom
+from jobs.stats.request_figures import RequestFigures
 from jobs.stores.protocol import JobStore
 from worker.facts import WorkerFacts
 from worker.queue.refusals import Refusals
