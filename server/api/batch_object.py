@@ -32,6 +32,16 @@ class RequestCounts(msgspec.Struct, frozen=True):
     failed: int
 
 
+class BatchUsage(msgspec.Struct, frozen=True):
+    """Tokens of all completed lines."""
+
+    input_tokens: int
+    input_tokens_details: dict[str, int]
+    output_tokens: int
+    output_tokens_details: dict[str, int]
+    total_tokens: int
+
+
 class BatchObject(msgspec.Struct, frozen=True):
     """A batch. Times are whole seconds since the epoch; null stands for a moment that has not come."""
 
@@ -53,7 +63,7 @@ class BatchObject(msgspec.Struct, frozen=True):
     cancelling_at: int | None
     cancelled_at: int | None
     request_counts: RequestCounts
-    usage: dict[str, object]
+    usage: BatchUsage
     metadata: dict[str, str] | None
     model: str | None
     object: str = "batch"
@@ -92,14 +102,14 @@ def object_of(view: BatchView) -> BatchObject:
     )
 
 
-def _usage(counts: Counts) -> dict[str, object]:
-    return {
-        "input_tokens": counts.input_tokens,
-        "input_tokens_details": {"cached_tokens": 0},
-        "output_tokens": counts.output_tokens,
-        "output_tokens_details": {"reasoning_tokens": 0},
-        "total_tokens": counts.input_tokens + counts.output_tokens,
-    }
+def _usage(counts: Counts) -> BatchUsage:
+    return BatchUsage(
+        counts.input_tokens,
+        {"cached_tokens": 0},
+        counts.output_tokens,
+        {"reasoning_tokens": 0},
+        counts.input_tokens + counts.output_tokens,
+    )
 
 
 def _not_before(moment: float | None, earlier: float | None) -> float | None:

@@ -133,7 +133,7 @@ class StoredObject:
         place = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else ""}
         found = self._call("be listed", "call_s3", "list_multipart_uploads", **place)
         for upload in found.get("Uploads", []):
-            if upload["Initiated"].timestamp() < before:
+            if upload["Key"].startswith(place["Prefix"]) and upload["Initiated"].timestamp() < before:
                 begun = {"Bucket": bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
                 self._call("be written", "call_s3", "abort_multipart_upload", **begun)
 
