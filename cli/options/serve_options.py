@@ -23,16 +23,22 @@ keys_file_option = click.option(
     help="File of API keys, as `keys add` writes it.  [default: `api-keys.json` in the state folder]",
 )
 
-# Name of the field of `server.options.Limits`, default of a service with API keys, help.
-_LIMITS: tuple[tuple[str, int | None, str], ...] = (
-    ("requests_per_minute", 10_000, "Max requests per minute and API key."),
-    ("requests_at_once", 1_000, "Max requests at once per API key and HTTP process."),
-    ("uploads_per_hour", 1_000, "Max uploads per hour and API key."),
-    ("batches_per_hour", 2_000, "Max new batches per hour and API key."),
-    ("online_at_once", 64, "Max interactive requests at once per API key and HTTP process."),
-    ("tokens_per_minute", None, "Max tokens per minute and API key: prompts and completions of interactive requests."),
+# Name of the field of `server.options.Limits`, its default with API keys and without, help.
+_LIMITS: tuple[tuple[str, int | None, int | None, str], ...] = (
+    ("requests_per_minute", 10_000, None, "Max requests per minute and API key."),
+    ("requests_at_once", 1_000, None, "Max requests at once per API key and HTTP process."),
+    ("uploads_per_hour", 1_000, None, "Max uploads per hour and API key."),
+    ("batches_per_hour", 2_000, None, "Max new batches per hour and API key."),
+    (
+        "tokens_per_minute",
+        None,
+        None,
+        "Max tokens per minute and API key: prompts and completions of interactive requests.",
+    ),
+    ("interactive_requests", 64, 64, "Max interactive requests at once per API key and HTTP process."),
+    ("interactive_waiting", 512, 512, "Max interactive requests that wait for a worker, per model."),
 )
-LIMIT_NAMES = tuple(name for name, _, _ in _LIMITS)
+LIMIT_NAMES = tuple(name for name, _, _, _ in _LIMITS)
 
 _OPTIONS = [
     click.option("--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to listen on."),
@@ -95,8 +101,10 @@ _OPTIONS = [
 ]
 
 
-def _limit_option(name: str, default: int | None, text: str) -> Command:
-    shown = "no limit" if default is None else f"{default:,} with API keys, else no limit"
+def _limit_option(name: str, with_keys: int | None, without_keys: int | None, text: str) -> Command:
+    shown = "no limit" if with_keys is None else f"{with_keys:,}"
+    if with_keys != without_keys:
+        shown += " with API keys, else no limit"
     return click.option(
         f"--{name.replace('_', '-')}",
         type=click.IntRange(1),
@@ -149,10 +157,10 @@ def options_of(settings: Settings, **said: Any) -> dict[str, Any]:  # noqa: ANN4
 
 
 def _limits_of(said: Mapping[str, int | None], auth: bool) -> dict[str, int | None]:
-    """Return the fields of `server.options.Limits` for API keys.
+    """Return the fields of `server.options.Limits` that have options.
 
     Args:
         said: Value of each option, or None if it was left out.
         auth: False if the service has no API keys. Then only the limits that were said count, for all requests.
     """
-    return {name: said[name] or (default if auth else None) for name, default, _ in _LIMITS}
+    return {name: said[name] or (with_keys if auth else without) for name, with_keys, without, _ in _LIMITS}

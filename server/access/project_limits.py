@@ -22,7 +22,6 @@ class ProjectLimits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkn
     requests_at_once: _Limit = None
     uploads_per_hour: _Limit = None
     batches_per_hour: _Limit = None
-    online_at_once: _Limit = None
     tokens_per_minute: _Limit = None
 
     def over(self, limits: Limits) -> Limits:

@@ -8,6 +8,7 @@ from functools import partial
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from jobs.files.results.origin import Origin
 from jobs.files.results.response_bodies import completion_body
@@ -22,6 +23,7 @@ from server.borders.request_log import request_id_of
 from server.events.chunks import ChatEvents, CompletionEvents
 from server.events.event_stream import WAITING, EventStream, departure
 from server.events.event_writer import EventWriter
+from server.limits.token_count import count_tokens
 from server.online.line_errors import shutting_down
 from server.online.request_body import StreamWish, read_prompt, read_stream_wish
 from server.online.under_way import UnderWay
@@ -70,7 +72,7 @@ class InteractiveApi:
         under_way = await self._accept(prompt, card.name, wish.streams, caller_of(request.scope))
         leaving = asyncio.ensure_future(departure(request.receive))
         leaving.add_done_callback(partial(_note_departure, under_way))
-        close = partial(self._close, under_way, leaving)
+        close = partial(self._close, request.scope, under_way, leaving)
         origin = Origin(request_id, card.name)
         try:
             if not wish.streams:
@@ -89,8 +91,11 @@ class InteractiveApi:
         )
         return await services.online.accept(attempt, caller.key_id, seconds)
 
-    def _close(self, under_way: UnderWay, leaving: asyncio.Task[None]) -> None:
+    def _close(self, scope: Scope, under_way: UnderWay, leaving: asyncio.Task[None]) -> None:
         leaving.cancel()
+        if under_way.completion is not None and under_way.completion.usage is not None:
+            usage = under_way.completion.usage
+            count_tokens(scope, usage.prompt_tokens + usage.completion_tokens)
         self._services.online.close(under_way)
 
     async def _whole(self, under_way: UnderWay, origin: Origin, close: Callable[[], None]) -> Response:

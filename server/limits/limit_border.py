@@ -18,7 +18,7 @@ from server.borders.api_error import ApiError, retry_later
 from server.gathered import Gathered
 from server.in_threads import InThreads
 from server.limits.rate_headers import set_rate_headers
-from server.limits.rates import Rate, Unit, is_online, rates_of, token_bucket
+from server.limits.rates import Rate, Unit, rates_of, token_bucket
 from server.limits.token_count import counted_tokens
 from server.options import Limits
 
@@ -44,7 +44,7 @@ class LimitBorder:
         self._app = app
         self._limits_of = limits_of
         self._takes: Gathered[Take, Taken] = Gathered(threads, lambda takes: _shared_out(buckets, takes))
-        self._running: Counter[tuple[str, str]] = Counter()
+        self._running: Counter[str] = Counter()  # by the id of the key
         self._charges: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,11 +54,7 @@ class LimitBorder:
             return
         caller = caller_of(scope)
         limits = self._limits_of(caller.project)
-        online = is_online(scope["method"], scope["path"])
-        with (
-            self._at_once(caller, "requests", limits.requests_at_once),
-            self._at_once(caller, "interactive requests", limits.online_at_once if online else None),
-        ):
+        with self._at_once(caller, limits.requests_at_once):
             await self._check_rates(scope, rates_of(caller.key_id, limits, scope["method"], scope["path"]))
             try:
                 await self._app(scope, receive, send)
@@ -66,11 +62,11 @@ class LimitBorder:
                 self._charge(caller, limits, counted_tokens(scope))
 
     @contextmanager
-    def _at_once(self, caller: Caller, what: str, most: int | None) -> Iterator[None]:
+    def _at_once(self, caller: Caller, most: int | None) -> Iterator[None]:
         """Count a request for the `with` block. `most` None means no limit."""
-        key = (caller.key_id, what)
+        key = caller.key_id
         if most is not None and self._running[key] >= most:
-            raise refusal(f"{most:,} {what} at once", "requests", 1.0)
+            raise refusal(f"{most:,} requests at once", "requests", 1.0)
         self._running[key] += 1
         try:
             yield

@@ -8,8 +8,8 @@ _KEY = "qwen_batch.tokens"
 
 
 def count_tokens(scope: Scope, tokens: int) -> None:
-    """Note tokens of prompt and completion. They count for `tokens_per_minute` of the request's API key."""
-    scope[_KEY] = counted_tokens(scope) + tokens
+    """Note the tokens of prompt and completion. They count for `tokens_per_minute` of the request's API key."""
+    scope[_KEY] = tokens
 
 
 def counted_tokens(scope: Scope) -> int:

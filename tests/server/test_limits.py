@@ -184,21 +184,6 @@ def test_requests_at_once_are_limited_per_key_until_one_has_ended() -> None:
     asyncio.run(run())
 
 
-def test_only_interactive_requests_count_as_such() -> None:
-    async def run() -> None:
-        border = Border(Limits(online_at_once=1))
-        running = asyncio.ensure_future(border.ask("/v1/chat/completions", "POST"))
-        await asyncio.sleep(0)
-        with pytest.raises(ApiError, match="1 interactive requests at once"):
-            await border.ask("/v1/completions", "POST")
-        border.go_on.set()
-        await border.ask("/v1/batches", "POST")
-        await running
-        border.threads.close()
-
-    asyncio.run(run())
-
-
 def test_a_key_that_has_used_up_its_tokens_waits_until_they_are_repaid() -> None:
     async def run() -> None:
         border = Border(Limits(tokens_per_minute=100), tokens=250)
