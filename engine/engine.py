@@ -113,6 +113,7 @@ class Engine:
             drafted_tokens=self._meter.drafted_tokens,
             accepted_tokens=self._meter.accepted_tokens,
             held_back=self._scheduler.num_held_back,
+            preemptions=self._scheduler.num_preemptions,
         )
 
     def take_group_stats(self, group: str) -> GroupStats:

@@ -113,6 +113,7 @@ class Utilization:
     cached_tokens: int = 0  # those of them that were in the prefix cache
     drafted_tokens: int = 0  # guessed tokens that were verified since the start
     accepted_tokens: int = 0  # those of them that were right
+    preemptions: int = 0  # sequences that lost their pages and are replayed, since the start
 
     @property
     def cache_wanted(self) -> float:

@@ -108,9 +108,8 @@ def _connect(settings: Settings, model: str, worker_id: str, active: ActiveShard
     if settings.metrics_port is not None:
         serve_metrics(settings.metrics_port, metrics.text)
     facts = WorkerFacts(worker_id, model, settings.device, settings.dtype, settings.quantize)
-    meter = metrics.meter
     reporter = Reporter(
-        store=store, link=link, active=active, refusals=refusals, facts=facts, figures=lambda: (meter.figures(),)
+        store=store, link=link, active=active, refusals=refusals, facts=facts, figures=metrics.meter.figures
     )
     return _EarlyParts(settings, facts, active, store, link, metrics, reporter)
 

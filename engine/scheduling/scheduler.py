@@ -62,6 +62,7 @@ class Scheduler:
         self._short_steps = ShortSteps(policy)
         self._decode_rows = DecodeRows(page_allocator, None if row_cost is None else Drafting(row_cost))
         self._step_began_at = clock()
+        self.num_preemptions = 0  # since the start; other threads may read it
         self.turn = 0  # highest turn of an admitted sequence; other threads may read it
         self._waiting = SequenceQueue()
         self._prefilling = SequenceQueue()  # own pages; their prompts are not complete in the cache
@@ -237,6 +238,7 @@ class Scheduler:
         return list(self._decoding)
 
     def _preempt(self, sequence: Sequence) -> None:
+        self.num_preemptions += 1
         self.page_allocator.release(sequence.page_table)
         sequence.num_computed = 0
         self._waiting.add(sequence)

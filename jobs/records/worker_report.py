@@ -41,6 +41,7 @@ class WorkerReport(msgspec.Struct, frozen=True):
     refused_messages: int = 0  # items on the queue that were not hints, since the worker's start
     prompt_tokens: int = 0  # tokens of computed prompts, since the worker's start
     cached_tokens: int = 0  # those of them that were in the prefix cache
+    preemptions: int = 0  # sequences that lost their pages and were replayed, since the worker's start
     requests: tuple[RequestFigures, ...] = ()  # finished since the worker's start, by origin
 
     @property

@@ -20,6 +20,7 @@ _GAUGES: tuple[_Metric, ...] = (
 _COUNTERS: tuple[_Metric, ...] = (
     ("vllm:prompt_tokens_total", "Prompt tokens computed.", lambda worker: worker.prompt_tokens),
     ("vllm:generation_tokens_total", "Tokens generated.", lambda worker: worker.output_tokens),
+    ("vllm:num_preemptions_total", "Sequences that were replayed.", lambda worker: worker.preemptions),
 )
 _HISTOGRAMS = {
     "time_to_first_token_seconds": "From the arrival at the worker to the first token.",

@@ -7,7 +7,8 @@ for a restart. No label holds a job, a file or a key.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,6 +24,16 @@ from server.state import Services
 _NEWEST_JOBS = 1_000
 
 
+class _Figures(NamedTuple):
+    """What the store knows."""
+
+    reports: list[HttpReport]
+    workers: list[WorkerReport]
+    lost: list[WorkerReport]
+    jobs: list[Job]
+    online_waiting: dict[str, int]  # by model
+
+
 class MetricsApi:
     """Handles /metrics."""
 
@@ -33,14 +44,31 @@ class MetricsApi:
         """GET: return all metrics in the text format of Prometheus."""
         own, stores = self._services.meter.report(), self._services.stores
 
-        def read() -> tuple[list[HttpReport], list[WorkerReport], list[WorkerReport], list[Job]]:
+        def read() -> _Figures:
             fleet = stores.jobs.fleet
-            return stores.reports.all(), fleet.workers(), fleet.lost_workers(), stores.jobs.jobs.newest(_NEWEST_JOBS)
+            return _Figures(
+                stores.reports.all(),
+                fleet.workers(),
+                fleet.lost_workers(),
+                stores.jobs.jobs.newest(_NEWEST_JOBS),
+                {card.name: stores.online.waiting(card.name) for card in fleet.models()},
+            )
 
-        reports, workers, lost, jobs = await self._services.store_threads.shared("metrics", read)
-        others = [report for report in reports if report.server != own.server]
-        lines = [*fleet_metrics(workers, lost), *_jobs(jobs), *http_metrics([own, *others])]
+        found = await self._services.store_threads.shared("metrics", read)
+        reports = [own, *(report for report in found.reports if report.server != own.server)]
+        lines = [
+            *fleet_metrics(found.workers, found.lost),
+            *_jobs(found.jobs),
+            *_waiting(found.online_waiting),
+            *http_metrics(reports),
+        ]
         return Response("".join(f"{line}\n" for line in lines), media_type=CONTENT_TYPE)
+
+
+def _waiting(online_waiting: Mapping[str, int]) -> Iterator[str]:
+    yield from head("qwen_batch:online_waiting", "gauge", "Interactive requests that no worker has taken.")
+    for model, count in sorted(online_waiting.items()):
+        yield sample("qwen_batch:online_waiting", {"model_name": model}, count)
 
 
 def _jobs(jobs: Sequence[Job]) -> Iterator[str]:

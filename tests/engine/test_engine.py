@@ -162,8 +162,10 @@ def test_pre_emption_announces_no_token_twice(make_engine: MakeEngine) -> None:
         [Request(prompt, params, on_token=into.append) for prompt, into in zip(prompts, heard, strict=True)]
     )
     assert [list(ticket.future.result(120).token_ids) for ticket in tickets] == heard
+    assert engine.utilization().preemptions > 0
     roomy = make_engine(CacheRunner(page_size=4))
     assert [list(roomy.submit(Request(prompt, params)).future.result(120).token_ids) for prompt in prompts] == heard
+    assert roomy.utilization().preemptions == 0
 
 
 def test_a_listener_that_raises_ends_its_own_request_alone(make_engine: MakeEngine) -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 
 from engine.request import GroupStats, Request, RequestOutput, Ticket, Utilization
 from jobs.stats.request_figures import HistogramFigures, Origin, RequestFigures
@@ -37,48 +38,82 @@ class Histogram:
         self.sum += value
 
 
-class RequestMeter:
-    """Counts finished requests of one origin. Thread-safe. `observe` runs on the engine's thread, for microseconds."""
+class _OriginMeter:
+    """Counts finished requests of one origin."""
 
-    def __init__(self, origin: Origin = "batch") -> None:
-        self.origin = origin
+    def __init__(self) -> None:
+        self._finished: Counter[str] = Counter()
+        self._histograms = {
+            "time_to_first_token_seconds": Histogram(TTFT_SECONDS),
+            "request_time_per_output_token_seconds": Histogram(TPOT_SECONDS),
+            "e2e_request_latency_seconds": Histogram(E2E_SECONDS),
+            "request_prompt_tokens": Histogram(TOKENS),
+            "request_generation_tokens": Histogram(TOKENS),
+        }
+
+    def observe(self, output: RequestOutput) -> None:
+        self._finished[output.finish_reason.value] += 1
+        values = {
+            "time_to_first_token_seconds": _first_token_seconds(output),
+            "request_time_per_output_token_seconds": _seconds_per_token(output),
+            "e2e_request_latency_seconds": _whole_seconds(output),
+            "request_prompt_tokens": output.num_prompt_tokens,
+            "request_generation_tokens": len(output.token_ids),
+        }
+        for name, value in values.items():
+            if value is not None:
+                self._histograms[name].add(value)
+
+    def figures(self, origin: Origin) -> RequestFigures:
+        histograms = {
+            name: HistogramFigures(each.borders, tuple(each.counts), each.sum)
+            for name, each in self._histograms.items()
+        }
+        return RequestFigures(origin, dict(self._finished), histograms)
+
+
+class RequestMeter:
+    """Counts finished requests. Thread-safe. `observe` runs on the engine's thread and takes microseconds."""
+
+    def __init__(self) -> None:
         self.lock = threading.Lock()  # hold it to read several figures at the same moment
         self.finished: Counter[str] = Counter()  # by finish reason
         self.prompt_tokens = 0
         self.ttft = Histogram(TTFT_SECONDS)
         self.tpot = Histogram(TPOT_SECONDS)
         self.e2e = Histogram(E2E_SECONDS)
-        self._prompts = Histogram(TOKENS)
-        self._completions = Histogram(TOKENS)
+        self._origins: dict[Origin, _OriginMeter] = {"batch": _OriginMeter(), "online": _OriginMeter()}
 
-    def observe(self, output: RequestOutput) -> None:
+    def observe(self, output: RequestOutput, origin: Origin = "batch") -> None:
         """Count a finished request."""
-        num_tokens = len(output.token_ids)
+        seconds_per_token = _seconds_per_token(output)
         with self.lock:
+            self._origins[origin].observe(output)
             self.finished[output.finish_reason.value] += 1
             self.prompt_tokens += output.num_prompt_tokens
-            self._prompts.add(output.num_prompt_tokens)
-            self._completions.add(num_tokens)
-            self.ttft.add(output.first_token_at - output.arrived_at)
-            self.e2e.add(output.finished_at - output.arrived_at)
-            if num_tokens > 1:
-                self.tpot.add((output.finished_at - output.first_token_at) / (num_tokens - 1))
+            self.ttft.add(_first_token_seconds(output))
+            self.e2e.add(_whole_seconds(output))
+            if seconds_per_token is not None:
+                self.tpot.add(seconds_per_token)
 
-    def figures(self) -> RequestFigures:
-        """Return all figures for the worker's report."""
-        named = {
-            "time_to_first_token_seconds": self.ttft,
-            "request_time_per_output_token_seconds": self.tpot,
-            "e2e_request_latency_seconds": self.e2e,
-            "request_prompt_tokens": self._prompts,
-            "request_generation_tokens": self._completions,
-        }
+    def figures(self) -> tuple[RequestFigures, ...]:
+        """Return all figures by origin, for the worker's report."""
         with self.lock:
-            histograms = {
-                name: HistogramFigures(histogram.borders, tuple(histogram.counts), histogram.sum)
-                for name, histogram in named.items()
-            }
-            return RequestFigures(self.origin, dict(self.finished), histograms)
+            return tuple(meter.figures(origin) for origin, meter in self._origins.items())
+
+
+def _first_token_seconds(output: RequestOutput) -> float:
+    return output.first_token_at - output.arrived_at
+
+
+def _whole_seconds(output: RequestOutput) -> float:
+    return output.finished_at - output.arrived_at
+
+
+def _seconds_per_token(output: RequestOutput) -> float | None:
+    """Return the mean time per token after the first. None if there is only one token."""
+    following = len(output.token_ids) - 1
+    return (output.finished_at - output.first_token_at) / following if following > 0 else None
 
 
 class MeteredEngine:
@@ -91,7 +126,8 @@ class MeteredEngine:
     def submit_many(self, requests: Iterable[Request]) -> list[Ticket]:
         tickets = self._engine.submit_many(requests)
         for ticket in tickets:
-            ticket.future.add_done_callback(self._observe)
+            origin: Origin = "online" if ticket.request.urgent else "batch"
+            ticket.future.add_done_callback(partial(self._observe, origin))
         return tickets
 
     def abort_many(self, tickets: Iterable[Ticket]) -> None:
@@ -106,6 +142,6 @@ class MeteredEngine:
     def shutdown(self) -> None:
         self._engine.shutdown()
 
-    def _observe(self, future: Future[RequestOutput]) -> None:
+    def _observe(self, origin: Origin, future: Future[RequestOutput]) -> None:
         if not future.cancelled() and future.exception() is None:
-            self._meter.observe(future.result())
+            self._meter.observe(future.result(), origin)

@@ -144,6 +144,7 @@ class Reporter:
             refused_messages=self._refusals.count,
             prompt_tokens=utilization.prompt_tokens,
             cached_tokens=utilization.cached_tokens,
+            preemptions=utilization.preemptions,
             requests=self._figures(),
         )
 

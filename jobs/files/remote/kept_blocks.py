@@ -19,8 +19,8 @@ MAX_KEPT_BYTES = 4 * 2**30
 class KeptSpace:
     """An unnamed temporary file for what has come of all remote files of a job. It is made when the first one comes.
 
-    It holds at most `max_bytes`, and at most half of the disk's free space. It is a context manager: the end of the
-    `with` block removes the file.
+    It holds at most `max_bytes`, and at most half of the disk's free space. With 0 bytes there is no file. It is a
+    context manager: the end of the `with` block removes the file.
     """
 
     def __init__(self, max_bytes: int = MAX_KEPT_BYTES) -> None:
@@ -44,7 +44,7 @@ class KeptSpace:
 
     def reserve(self, size: int) -> tuple[int, int]:
         """Return the offset of a place for a file, and the number of its first bytes that the place can hold."""
-        if self._file is None:
+        if self._file is None and self._max_bytes > 0:
             self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
             self._free = min(self._max_bytes, shutil.disk_usage(tempfile.gettempdir()).free // 2)
         offset, room = self._end, min(size, self._free)

@@ -6,6 +6,7 @@ import re
 import threading
 import urllib.error
 import urllib.request
+from dataclasses import replace
 
 import pytest
 
@@ -64,6 +65,19 @@ def test_finished_requests_are_counted_by_reason_and_time(metrics: WorkerMetrics
     assert seen["vllm:spec_decode_num_accepted_tokens_total"] == 13
     assert seen["vllm:request_time_per_output_token_seconds_sum"] == pytest.approx(5 * 0.002)
     assert seen["qwen_batch:ready"] == 1
+
+
+def test_interactive_requests_and_lines_of_batches_are_reported_apart(metrics: WorkerMetrics) -> None:
+    engine = metrics.engine = MeteredEngine(FakeEngine(), metrics.meter)
+    engine.submit_many([*requests(3, max_tokens=2), replace(requests(1, max_tokens=10)[0], urgent=True)])
+    batch, online = metrics.meter.figures()
+    assert (batch.origin, batch.finished) == ("batch", {"length": 3})
+    assert (online.origin, online.finished) == ("online", {"stop": 1})
+    first_token = batch.histograms["time_to_first_token_seconds"]
+    assert sum(first_token.counts) == 3
+    assert first_token.sum == pytest.approx(0.03)
+    assert online.histograms["request_generation_tokens"].sum == 3
+    assert batch.histograms["request_time_per_output_token_seconds"].sum == pytest.approx(3 * 0.002)
 
 
 def test_aborted_and_failed_requests_do_not_count(metrics: WorkerMetrics) -> None:
