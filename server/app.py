@@ -24,6 +24,7 @@ from server.health import HealthApi
 from server.limits.limit_border import LimitBorder
 from server.metrics.http_meter import set_route
 from server.metrics.metrics_api import MetricsApi
+from server.pages.table import Pages
 from server.schema.schema_api import SchemaApi
 from server.state import Services
 
@@ -69,7 +70,8 @@ def make_app(services: Services) -> ASGIApp:
     router = Router(table, redirect_slashes=False, default=_unknown_path)
     options = services.options
     limited = LimitBorder(router, services.stores.rates, services.store_threads, services.limits_of)
-    bordered = HostBorder(KeyBorder(limited, services.keys, options.auth), options.host_names)
+    api = KeyBorder(limited, services.keys, options.auth)
+    bordered = HostBorder(Pages(api, services), options.host_names)
     return RequestLog(OriginBorder(ErrorBorder(bordered), options.origins), services.meter)
 
 

@@ -20,6 +20,7 @@ import uvicorn
 from jobs.errors import QwenBatchError
 from jobs.exit_codes import code_of_error
 from jobs.files.remote.urls import is_url
+from jobs.queue.celery_hints import CeleryHints
 from jobs.settings import Settings
 from server.access.key_ring import KeyRing
 from server.app import make_app
@@ -53,6 +54,7 @@ def services_of(settings: Settings, options: ServeOptions) -> Services:
         InThreads(_STORE_THREADS, options.store_seconds, meter.add_store_call),
         InThreads(_DISK_THREADS, _OBJECT_SECONDS if is_url(options.files) else _DISK_SECONDS),
         UploadSlots(options.limits.uploads, options.limits.project_uploads),
+        CeleryHints(settings.redis_url),
         meter,
     )
 

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from jobs.queue.hints import HintSender
 from server.access.key_ring import KeyRing
 from server.in_threads import InThreads
 from server.metrics.http_meter import HttpMeter
@@ -25,6 +26,7 @@ class Services:
     store_threads: InThreads  # for calls of Redis
     disk_threads: InThreads  # for reads and writes of the file store
     uploads: UploadSlots
+    hints: HintSender
     meter: HttpMeter = field(default_factory=HttpMeter)
     draining: asyncio.Event = field(default_factory=asyncio.Event)  # set when the process is asked to stop
 

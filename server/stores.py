@@ -15,6 +15,7 @@ from jobs.online.redis_online import RedisOnline
 from jobs.project_keys import FILE_STORE
 from jobs.service.http_report import HttpReports, RedisHttpReports
 from jobs.service.rate_limits import RateLimits, RedisRateLimits
+from jobs.service.sessions import RedisSessions, Sessions
 from jobs.settings import Settings
 from jobs.stores.connect import REPLY_TIMEOUT_SECONDS, RETRIES, connect_server, redis_client
 from jobs.stores.protocol import JobStore
@@ -41,6 +42,7 @@ class Stores:
     rates: RateLimits
     online: OnlineServerSide
     replies: OnlineServerSide  # the same over a connection of its own, for reads that wait
+    sessions: Sessions
 
 
 def open_stores(
@@ -66,8 +68,8 @@ def open_stores(
     jobs = RedisJobStore(server)
     records = RedisFileRecords(server), RedisBatchRecords(server), RedisAgenda(server)
     replies = RedisOnline(RedisServer(redis_client(settings.redis_url, _REPLY_SECONDS)))
-    online = RedisOnline(server), replies
-    return Stores(jobs, *records, content, RedisHttpReports(server), RedisRateLimits(server), *online)
+    others = RedisOnline(server), replies, RedisSessions(server)
+    return Stores(jobs, *records, content, RedisHttpReports(server), RedisRateLimits(server), *others)
 
 
 def _check_same_store(server: RedisServer, content: FileStore, folder: str) -> None:

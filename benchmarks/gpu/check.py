@@ -26,13 +26,13 @@ from benchmarks.gpu.model_checks import check_model
 from benchmarks.gpu.operator_checks import check_operators
 from benchmarks.gpu.speeds import Workload, limit, measure, measure_card
 from benchmarks.random_model import DEMO, write_random_model
-from cli.console.figures import percent, rate
 from cli.offline.chapter_table import measure_modes
 from cli.offline.local_model import load_local_model
 from cli.offline.roofline import ModelCost
 from engine.config import EngineConfig
 from engine.execution.kernels import load_kernels_for
 from engine.load import load_engine
+from jobs.stats.figures import percent, rate
 from model.checkpoint.config import ModelConfig
 from model.checkpoint.hub import resolve_model
 

@@ -8,13 +8,13 @@ import time
 import click
 
 from cli.console.console import Console
-from cli.console.figures import count, rate, seconds, size
 from cli.options.options import console_options, seed_option, settings_with
 from cli.options.sampling_options import sampling_options
 from cli.options.target_model import say_if_demo
 from cli.options.worker_options import require_worker_packages, worker_options
 from jobs.errors import InvalidInput
 from jobs.records.sampling import SamplingSettings
+from jobs.stats.figures import count, rate, seconds, size
 
 
 @click.command(name="generate")

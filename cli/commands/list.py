@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 from rich.table import Table
 
-from cli.console import figures
 from cli.console.console import Console
 from cli.console.job_row import JobRow, state_text
 from cli.options.options import console_options, json_option, redis_url_option, settings_with
 from cli.store import open_store
 from jobs.harmless import harmless
 from jobs.records.job import Job
+from jobs.stats import figures
 
 _WORDS = ("JOB", "STATE")
 

@@ -6,12 +6,12 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from cli.console import figures
 from cli.console.console import Console
 from cli.options.options import console_options, json_option, redis_url_option, settings_with
 from cli.store import open_store
 from jobs.harmless import harmless
 from jobs.records.worker_report import WorkerReport
+from jobs.stats import figures
 
 
 @click.command(name="workers")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from cli.console import figures
 from cli.console.job_row import JobRow, facts_of
 from jobs.records.job import Job, JobState
 from jobs.records.worker_report import WorkerReport
+from jobs.stats import figures
 from jobs.stats.cache_room import CacheRoom
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from cli.console import figures
 from jobs.harmless import harmless
+from jobs.stats import figures
 from jobs.stats.cache_room import CacheRoom
 from jobs.stats.stats import JobStats, WorkerShare
 

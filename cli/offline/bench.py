@@ -10,7 +10,6 @@ from functools import partial
 import torch
 
 from cli.console.console import Console
-from cli.console.figures import rate
 from cli.offline.batch_throughput import BatchFigures, measure_batch, random_workload
 from cli.offline.chapter_table import MODES, ModeFigures, measure_modes
 from cli.offline.local_model import LocalModel, load_local_model
@@ -21,6 +20,7 @@ from engine.execution.kernels import device_description
 from engine.execution.short_thread import on_a_short_thread
 from engine.load import load_engine
 from jobs.settings import Settings
+from jobs.stats.figures import rate
 from model.checkpoint.config import ModelConfig
 from model.checkpoint.hub import resolve_model
 from worker.engine_options import engine_config

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from cli.console.figures import count, number_format, percent, rate, seconds, size
 from cli.offline.batch_throughput import BatchFigures
 from cli.offline.bench import BenchReport, Limits
+from jobs.stats.figures import count, number_format, percent, rate, seconds, size
 
 # Table 2.1 of "Build a Reasoning Model (From Scratch)", Qwen3 0.6B, one prompt: tokens/s, and GB on the H100.
 BOOK = {

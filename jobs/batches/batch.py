@@ -6,6 +6,8 @@ from enum import StrEnum
 
 import msgspec
 
+NATIVE = "native"  # endpoint of a batch whose lines have our own format; the batch names their model
+
 
 class BatchPhase(StrEnum):
     """What has been stored about a batch. What a client sees also depends on its job (`jobs/batches/status.py`)."""
@@ -45,7 +47,7 @@ class Batch(msgspec.Struct, frozen=True):
     """Facts of one batch. Times are seconds since the epoch."""
 
     id: str
-    endpoint: str  # such as /v1/chat/completions
+    endpoint: str  # such as /v1/chat/completions, or `NATIVE`
     input_file_id: str
     completion_window: str  # as the client said it, such as 24h
     created_at: float
@@ -53,8 +55,10 @@ class Batch(msgspec.Struct, frozen=True):
     revision: int = 1  # rises with every change; `BatchRecords.save` compares it
     phase: BatchPhase = BatchPhase.VALIDATING
     metadata: dict[str, str] | None = None
+    priority: int = 0  # of its job
+    reuse: bool = False  # True: lines that an earlier job of the project has completed do not run again
     output_expires_seconds: int | None = None  # lifetime of the output files; None for the default
-    model: str | None = None  # the served model
+    model: str | None = None  # the served model; for `NATIVE` at first the wanted one
     job_id: str | None = None
     total: int = 0  # number of lines
     counts: Counts = Counts()

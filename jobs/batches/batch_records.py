@@ -57,6 +57,9 @@ class BatchRecords(Protocol):
         Returns False, and changes nothing, if the stored revision is not the one before `batch.revision`.
         """
 
+    def remove(self, project: str, batch_id: str) -> None:
+        """Remove the record of a batch that has ended. Its files stay."""
+
 
 def change(records: BatchRecords, project: str, batch_id: str, make: Callable[[Batch], Batch | None]) -> Batch | None:
     """Change a batch, whatever others change at the same time.

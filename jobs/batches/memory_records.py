@@ -56,3 +56,7 @@ class MemoryBatchRecords:
             for file in files:
                 self._table.files[project, file.id] = file
             return True
+
+    def remove(self, project: str, batch_id: str) -> None:
+        with self._table.lock:
+            self._batches.pop((project, batch_id), None)

@@ -75,6 +75,10 @@ class RedisBatchRecords:
             args += [file.id, msgspec.json.encode(file), file.size]
         return bool(self._server.script("save_batch", [*shared, *(names.file(file.id) for file in files)], *args))
 
+    def remove(self, project: str, batch_id: str) -> None:
+        names = ProjectKeys(project)
+        self._server.pipeline([("DEL", names.batch(batch_id)), ("ZREM", names.batches, batch_id)], atomic=True)
+
 
 def _batch_in(name: str, reply: Any) -> Batch | RecordDamaged | None:  # noqa: ANN401 - a reply of Redis
     """Return the batch in the value of a key, None if there is no value, or the error of a damaged record."""

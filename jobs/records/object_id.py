@@ -22,7 +22,21 @@ def new_object_id(kind: ObjectKind, created_at: float) -> str:
         kind: What gets the id.
         created_at: Seconds since the epoch.
     """
-    number = (int(created_at * 1000) % 2**_TIME_BITS) << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
+    return _id_of(kind, created_at, secrets.randbits(_RANDOM_BITS))
+
+
+def smallest_id(kind: ObjectKind, created_at: float) -> str:
+    """Return the smallest id that an object of this millisecond can have, as a limit for listings.
+
+    Args:
+        kind: Kind of the objects.
+        created_at: Seconds since the epoch.
+    """
+    return _id_of(kind, created_at, 0)
+
+
+def _id_of(kind: ObjectKind, created_at: float, low_bits: int) -> str:
+    number = (int(created_at * 1000) % 2**_TIME_BITS) << _RANDOM_BITS | low_bits
     digits = "".join(_DIGITS[number >> shift & 31] for shift in range(5 * (_LENGTH - 1), -1, -5))
     return _PREFIXES[kind] + digits
 

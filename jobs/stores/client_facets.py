@@ -91,6 +91,9 @@ class JobReader(Protocol):
     def lines(self, shard: ShardRef) -> list[tuple[Prompt, Completion | None]]:
         """Return a shard's lines in input order, each with its result, or None if it has no result yet."""
 
+    def failed_shards(self, job_id: str) -> Iterator[ShardRef]:
+        """Iterate over the job's shards that have failed lines, in input order. No result is read."""
+
 
 class JobControl(Protocol):
     """Changes the course of jobs: cancels, pauses, resumes, retries and deletes them."""

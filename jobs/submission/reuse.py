@@ -10,7 +10,7 @@ import msgspec
 
 from jobs.errors import JobNotFound
 from jobs.records.completion import Completion
-from jobs.records.job import JobState, ShardRef
+from jobs.records.job import Job, JobState, ShardRef
 from jobs.records.line_defaults import NO_LINE_DEFAULTS, LineDefaults
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import SamplingSettings
@@ -32,11 +32,15 @@ class EarlierLines:
         store: Store of the earlier jobs.
         model: The served model's name. Another revision under the same name counts as the same model.
         card_defaults: The model's own settings. They apply where neither a line nor its job sets a value.
+        project: Search only the jobs of this project. None to search all jobs.
     """
 
-    def __init__(self, store: JobStore, model: str, card_defaults: SamplingSettings) -> None:
+    def __init__(
+        self, store: JobStore, model: str, card_defaults: SamplingSettings, project: str | None = None
+    ) -> None:
         self._store = store
         self._model = model
+        self._project = project
         self._card_defaults = card_defaults
         self._places: dict[bytes, Place | None] = {}
         self._shards: OrderedDict[ShardRef, list[tuple[Prompt, Completion | None]]] = OrderedDict()
@@ -50,10 +54,15 @@ class EarlierLines:
         self._places = dict.fromkeys(key for key in keys if key is not None)
         missing = len(self._places)
         for job in self._store.jobs.newest(JOBS_LOOKED_AT):
-            if missing and job.spec.model == self._model and job.completed and job.state is not JobState.VALIDATING:
+            if missing and self._is_usable(job):
                 line_keys = self.keys(job.spec.defaults, job.spec.seed, job.spec.line_defaults)
                 for index in range(job.spec.num_shards):
                     missing -= self._note(ShardRef(job.id, index), line_keys)
+
+    def _is_usable(self, job: Job) -> bool:
+        is_ours = self._project is None or job.spec.project == self._project
+        is_stored = job.state is not JobState.VALIDATING
+        return is_ours and is_stored and job.spec.model == self._model and job.completed > 0
 
     def completion(self, key: bytes | None, prompt: Prompt) -> Completion | None:
         """Return the completion of a line from an earlier job, or None. Its latency is left out."""

@@ -98,7 +98,8 @@ def _take_back(control: JobControl, spec: NewJob) -> None:
 def _earlier_lines(store: JobStore, checked: CheckedFile, options: SubmitOptions) -> EarlierLines:
     """Find completions of earlier jobs for the file's lines."""
     card = options.card or store.fleet.model(options.model)
-    earlier = EarlierLines(store, options.model, card.defaults if card is not None else SamplingSettings())
+    defaults = card.defaults if card is not None else SamplingSettings()
+    earlier = EarlierLines(store, options.model, defaults, options.project)
     keys = earlier.keys(options.defaults, options.seed, options.line_defaults)
     earlier.look_for(map(keys.key, checked.prompts()))
     return earlier

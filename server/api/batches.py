@@ -17,6 +17,7 @@ from jobs.batches.batch_records import change
 from jobs.duration import parse_duration
 from jobs.errors import InvalidInput, JobNotFound, QuotaExceeded
 from jobs.records.object_id import is_object_id, new_object_id
+from jobs.uploads.repeat import Repeat
 from server.access.caller import caller_of
 from server.api.batch_object import object_of
 from server.api.body_checks import (
@@ -67,15 +68,7 @@ class BatchesApi:
                 code="invalid_value",
             )
         repeat = repeat_of(request.headers, caller, "batch", hashlib.sha256(body).hexdigest())
-        # The entry comes first: a batch without an entry would never be imported, but an entry without a batch is
-        # harmless.
-        entry = Entry(caller.project, batch.id)
-        await run(stores.agenda.schedule, entry, batch.created_at)
-        try:
-            max_unfinished = services.limits_of(caller.project).unfinished_batches
-            stored = await run(stores.batches.add, caller.project, batch, max_unfinished, repeat)
-        except QuotaExceeded as error:
-            raise retry_later(429, str(error), "rate_limit_exceeded", 30, "requests") from None
+        stored = await store_batch(services, caller.project, batch, repeat)
         (view,) = await self._views.of(caller.project, [stored])
         return json_reply(object_of(view))
 
@@ -98,20 +91,48 @@ class BatchesApi:
     async def cancel(self, request: Request) -> Response:
         """POST /v1/batches/ID/cancel: ask for the end of a batch. A second call changes nothing."""
         project, batch_id = caller_of(request.scope).project, id_in(request)
-        stores, run = self._services.stores, self._services.store_threads.run
-        now = time.time()
-        batch = await run(change, stores.batches, project, batch_id, lambda batch: _cancelled(batch, now))
-        if batch is None:
-            raise no_such_batch(batch_id)
-        if batch.phase.ended and batch.phase is not BatchPhase.CANCELLED:
-            raise not_repeatable(409, f"Cannot cancel a batch with status '{batch.phase}'.")
-        if batch.job_id is not None and not batch.phase.ended:
-            with suppress(JobNotFound):
-                await run(stores.jobs.control.request_cancel, batch.job_id)
-        if not batch.phase.ended:
-            await run(stores.agenda.schedule, Entry(project, batch_id), now)
+        batch = await cancel_batch(self._services, project, batch_id)
         (view,) = await self._views.of(project, [batch])
         return json_reply(object_of(view))
+
+
+async def store_batch(services: Services, project: str, batch: Batch, repeat: Repeat | None = None) -> Batch:
+    """Store a new batch, so that the clerk imports it. Returns the batch, or the one that an earlier try made.
+
+    Raises:
+        ApiError: The project has too many unfinished batches.
+        RepeatDiffers: `BatchRecords.add` describes it.
+    """
+    stores, run = services.stores, services.store_threads.run
+    # The entry comes first: a batch without an entry would never be imported, but an entry without a batch is
+    # harmless.
+    await run(stores.agenda.schedule, Entry(project, batch.id), batch.created_at)
+    try:
+        max_unfinished = services.limits_of(project).unfinished_batches
+        return await run(stores.batches.add, project, batch, max_unfinished, repeat)
+    except QuotaExceeded as error:
+        raise retry_later(429, str(error), "rate_limit_exceeded", 30, "requests") from None
+
+
+async def cancel_batch(services: Services, project: str, batch_id: str) -> Batch:
+    """Ask for the end of a batch, and return the batch. A second call changes nothing.
+
+    Raises:
+        ApiError: The project has no such batch, or it has ended in another way.
+    """
+    stores, run = services.stores, services.store_threads.run
+    now = time.time()
+    batch = await run(change, stores.batches, project, batch_id, lambda batch: _cancelled(batch, now))
+    if batch is None:
+        raise no_such_batch(batch_id)
+    if batch.phase.ended and batch.phase is not BatchPhase.CANCELLED:
+        raise not_repeatable(409, f"Cannot cancel a batch with status '{batch.phase}'.")
+    if batch.job_id is not None and not batch.phase.ended:
+        with suppress(JobNotFound):
+            await run(stores.jobs.control.request_cancel, batch.job_id)
+    if not batch.phase.ended:
+        await run(stores.agenda.schedule, Entry(project, batch_id), now)
+    return batch
 
 
 def _cancelled(batch: Batch, now: float) -> Batch | None:
@@ -151,13 +172,14 @@ def _batch_of(body: dict[str, Json], now: float) -> Batch:
         input_file_id=file_id,
         completion_window=window,
         created_at=now,
-        expires_at=now + _window_seconds(window),
+        expires_at=now + window_seconds(window),
         metadata=_metadata(body.get("metadata")),
         output_expires_seconds=None if expires is None else _output_expiry(expires),
     )
 
 
-def _window_seconds(window: str) -> float:
+def window_seconds(window: str) -> float:
+    """Return the seconds of a completion window. Raises `ApiError` if it is not valid."""
     try:
         seconds = parse_duration(window)
     except InvalidInput:

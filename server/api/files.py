@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import time
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from jobs.batches.agenda import Entry
-from jobs.errors import FileInUse, OutputNotWritable, QuotaExceeded, RepeatDiffers, StoreFull
-from jobs.records.object_id import is_object_id, new_object_id
-from jobs.uploads.file_records import Quota
-from jobs.uploads.file_store import FileWriter
+from jobs.errors import FileInUse
+from jobs.records.object_id import is_object_id
 from jobs.uploads.stored_file import PURPOSES, StoredFile
-from server.access.caller import Caller, caller_of
-from server.api.body_checks import MAX_EXPIRY_SECONDS, expiry_seconds, invalid_value, length_of, whole_number
+from server.access.caller import caller_of
+from server.api.body_checks import MAX_EXPIRY_SECONDS, expiry_seconds, invalid_value, whole_number
 from server.api.download import content_reply
 from server.api.listing import json_reply, listing_of, page_of
 from server.api.repeats import repeat_of
-from server.borders.api_error import ApiError, not_repeatable, retry_later
+from server.borders.api_error import ApiError, not_repeatable
 from server.state import Services
-from server.upload.form import FILE_FIELD, Form, boundary_of, read_form, too_large
-from server.upload.kept_file import KeptFile
+from server.upload.form import Form
+from server.upload.receive import add_file, receive_file
 
 _MAX_PAGE = 10_000
 _KNOWN_FIELDS = ("purpose", "expires_after[anchor]", "expires_after[seconds]")
-_FORM_BYTES = 64 * 1024  # of everything in the form but the file
 
 
 class FileObject(msgspec.Struct, frozen=True):
@@ -59,67 +54,9 @@ class FilesApi:
     async def upload(self, request: Request) -> Response:
         """POST /v1/files: store the file of a form."""
         caller, services = caller_of(request.scope), self._services
-        max_bytes = services.limits_of(caller.project).file_bytes
-        boundary = boundary_of(request.headers.get("content-type", ""))
-        if length_of(request) > max_bytes + _FORM_BYTES:
-            raise too_large(max_bytes)
-        await self._check_room(caller)
-        file_id = new_object_id("file", time.time())
-        with services.uploads.taken(caller.project):
-            writer = await services.disk_threads.run(services.stores.content.writer, caller.project, file_id)
-            kept = KeptFile(writer, services.disk_threads)
-            try:
-                form = await read_form(request.stream(), boundary, max_bytes, kept.keep)
-                if form.filename is None:
-                    raise ApiError(
-                        400, "Missing required parameter: 'file'.", param=FILE_FIELD, code="missing_required_parameter"
-                    )
-                lifetime = _lifetime_of(form)
-                await kept.end()
-                await services.disk_threads.run(writer.commit)
-            except OutputNotWritable:
-                await services.disk_threads.run(writer.discard)
-                raise retry_later(503, "The file store cannot be written at the moment.", "store_full", 30) from None
-            except BaseException:
-                writer.discard()
-                raise
-        stored = await self._add(request, caller, _record_of(file_id, form, writer, lifetime))
-        services.meter.upload_bytes += writer.size
-        return json_reply(object_of(stored))
-
-    def _quota(self, caller: Caller) -> Quota:
-        limits = self._services.limits_of(caller.project)
-        return Quota(limits.project_bytes, limits.project_files)
-
-    async def _check_room(self, caller: Caller) -> None:
-        """Refuse an upload before its body is read, if the project has no room for anything."""
-        used = await self._services.store_threads.run(self._services.stores.files.size, caller.project)
-        quota = self._quota(caller)
-        if used >= quota.max_bytes:
-            raise not_repeatable(
-                400,
-                f"The files of project {caller.project} use all of their {quota.max_bytes:,} bytes. "
-                "Delete files that nobody needs.",
-                "storage_limit_exceeded",
-            )
-
-    async def _add(self, request: Request, caller: Caller, file: StoredFile) -> StoredFile:
-        """Store the record of a file whose bytes are stored. Returns the file of an earlier try, if there is one."""
-        services, quota = self._services, self._quota(caller)
-        digest = hashlib.sha256(f"{file.digest}\0{file.filename}".encode()).hexdigest()
-        repeat = repeat_of(request.headers, caller, "file", digest)
-        stores, entry = services.stores, Entry(caller.project, file.id)
-        try:
-            if file.expires_at is not None:
-                await services.store_threads.run(stores.agenda.schedule, entry, file.expires_at)
-            stored = await services.store_threads.run(stores.files.add, caller.project, file, quota, repeat)
-        except (StoreFull, QuotaExceeded, RepeatDiffers):
-            # After any other error there may be a record. Then the bytes stay, and the clerk sweeps what has none.
-            await services.disk_threads.run(stores.content.remove, caller.project, file.id)
-            raise
-        if stored.id != file.id:
-            await services.disk_threads.run(stores.content.remove, caller.project, file.id)
-        return stored
+        _, stored = await receive_file(request, services, caller, _lifetime_of)
+        repeat = repeat_of(request.headers, caller, "file", _digest_of(stored))
+        return json_reply(object_of(await add_file(services, caller.project, stored, repeat)))
 
     async def listing(self, request: Request) -> Response:
         """GET /v1/files: list files."""
@@ -200,7 +137,6 @@ def _lifetime_of(form: Form) -> int:
     return expiry_seconds(anchor, seconds if number is None else number, "expires_after")
 
 
-def _record_of(file_id: str, form: Form, writer: FileWriter, lifetime: int) -> StoredFile:
-    now = time.time()
-    filename = form.filename or ""
-    return StoredFile(file_id, filename, "batch", writer.size, writer.digest(), now, now + lifetime)
+def _digest_of(file: StoredFile) -> str:
+    """Return the hash of what a repetition of an upload sends again."""
+    return hashlib.sha256(f"{file.digest}\0{file.filename}".encode()).hexdigest()

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from jobs.errors import JobNotFound
-from jobs.files.results.openai_lines import openai_line
+from jobs.files.results.result_line import result_line
 from jobs.records.completion import Completion
 from jobs.records.job import Job
 from server.access.caller import caller_of
@@ -66,7 +66,7 @@ def _next_piece(job: Job, completions: Iterator[Completion]) -> bytes:
     """Return the next lines, about `_PIECE_BYTES` of them. Empty at the end."""
     piece = bytearray()
     for completion in completions:
-        piece += openai_line(completion, job)
+        piece += result_line(completion, job)
         if len(piece) >= _PIECE_BYTES:
             break
     return bytes(piece)

@@ -17,7 +17,8 @@ from jobs.batches.agenda import Entry
 from jobs.batches.batch import Batch, BatchPhase, Counts
 from jobs.batches.batch_records import next_revision
 from jobs.errors import JobNotFound
-from jobs.files.results.openai_lines import openai_line
+from jobs.files.results.kept_columns import NO_INPUT, KeptColumns
+from jobs.files.results.result_line import result_line
 from jobs.records.completion import Completion, ErrorCode
 from jobs.records.job import Job, JobState
 from jobs.records.object_id import new_object_id
@@ -51,7 +52,8 @@ def finish_batch(stores: Stores, project: str, batch_id: str) -> None:
         return
     with ExitStack() as files:
         output, errors = (files.enter_context(_ResultFile(stores.content, project, batch)) for _ in range(2))
-        counts = _write(every_line(job, stores.jobs.jobs.results(job.id)), job, output, errors)
+        columns = KeptColumns(stores.jobs, job) if job.spec.has_columns else None
+        counts = _write(every_line(job, stores.jobs.jobs.results(job.id)), job, columns, output, errors)
         written = {name: file.stored(name) for name, file in (("output", output), ("error", errors)) if file.lines}
         for file in written.values():
             stores.agenda.schedule(Entry(project, file.id), file.expires_at or 0.0)
@@ -97,10 +99,12 @@ def _lost(index: int) -> Completion:
     return structs.replace(lost, line=index + 1)
 
 
-def _write(completions: Iterable[Completion], job: Job, output: _ResultFile, errors: _ResultFile) -> Counts:
+def _write(
+    completions: Iterable[Completion], job: Job, columns: KeptColumns | None, output: _ResultFile, errors: _ResultFile
+) -> Counts:
     input_tokens = output_tokens = 0
     for completion in completions:
-        line = openai_line(completion, job)
+        line = result_line(completion, job, NO_INPUT if columns is None else columns.of(completion.index))
         if completion.error is not None:
             errors.write(line)
             continue

@@ -14,7 +14,7 @@ from typing import BinaryIO
 import msgspec
 from msgspec import structs
 
-from jobs.batches.batch import Batch, BatchError, BatchPhase
+from jobs.batches.batch import NATIVE, Batch, BatchError, BatchPhase
 from jobs.batches.batch_records import change
 from jobs.errors import InvalidInput, JobNotFound
 from jobs.files.file_report import FileRefused
@@ -85,14 +85,21 @@ def _submit(stores: Stores, client: JobClient, project: str, batch: Batch, optio
             file.filename, partial(_opened, stores, project, file.id), ReadingOptions(Container.JSONL)
         )
         with PromptFile([file.filename], [reader], lambda: None) as prompts:
-            model = _checked_model(stores, reader, batch, options)
-            checked = _checked(prompts, model)
+            is_native = batch.endpoint == NATIVE
+            if is_native:
+                model = _model_named(stores, batch.model or "", batch)
+            else:
+                model = _checked_model(stores, reader, batch, options)
+            keep = None if is_native else _NO_COLUMNS
+            checked = _checked(prompts, LineRules(card=model, keep=keep), options.limits.batch_lines)
             left = max(batch.expires_at - time.time(), 0.001)
             wanted = SubmitOptions(
                 model.name,
                 card=model,
                 deadline_seconds=left,
-                lines=LineOptions(any_model=True, keep=_NO_COLUMNS),
+                priority=batch.priority,
+                reuse=batch.reuse,
+                lines=LineOptions(any_model=True, keep=keep),
                 project=project,
                 batch=batch.id,
             )
@@ -140,11 +147,14 @@ def _model_named(stores: Stores, wanted: str, batch: Batch) -> ModelCard:
         time.sleep(_LOOK_SECONDS)
 
 
-def _checked(prompts: PromptFile, card: ModelCard) -> CheckedFile:
+def _checked(prompts: PromptFile, rules: LineRules, max_lines: int) -> CheckedFile:
     """Check the prompts of all lines. Raises `Refused`."""
-    rules = LineRules(card=card, keep=_NO_COLUMNS)
     try:
-        return prompts.check(rules)
+        checked = prompts.check(rules)
+        if checked.report.num_lines > max_lines:
+            message = f"The file has {checked.report.num_lines:,} lines. A batch may have at most {max_lines:,}."
+            raise Refused(BatchError("too_many_tasks", message))
+        return checked
     except FileRefused:
         faults = Faults()
         for _, number, texts in prompts.faults(rules):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,14 @@ def test_other_settings_other_seeds_and_other_models_are_other_work(
         (SubmitOptions(model, SAMPLED, seed=1), 0),
     ):
         assert submit(store, tmp_path, lines, options).reused == reused, options
+
+
+def test_a_project_takes_over_its_own_completions_and_no_others(store: JobStore, model: str, tmp_path: Path) -> None:
+    first = SubmitOptions(model, GREEDY, reuse=True, project="first")
+    run(store, submit(store, tmp_path, questions(3), first))
+    assert submit(store, tmp_path, questions(3), replace(first, project="second")).reused == 0
+    assert submit(store, tmp_path, questions(3), first).reused == 3
+    assert submit(store, tmp_path, questions(3), replace(first, project=None)).reused == 3  # the command line sees all
 
 
 def test_a_seed_does_not_matter_to_greedy_lines(store: JobStore, model: str, tmp_path: Path) -> None:

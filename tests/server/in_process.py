@@ -10,6 +10,7 @@ from jobs.batches.memory_records import MemoryBatchRecords
 from jobs.online.memory_online import MemoryOnline
 from jobs.service.http_report import HttpReport
 from jobs.service.rate_limits import MemoryRateLimits
+from jobs.service.sessions import MemorySessions
 from jobs.stores.memory.store import MemoryJobStore
 from jobs.uploads.file_store import FolderStore
 from jobs.uploads.memory_records import MemoryFileRecords, ProjectTable
@@ -19,6 +20,7 @@ from server.options import ServeOptions
 from server.state import Services
 from server.stores import Stores
 from server.upload.slots import UploadSlots
+from tests.worker.recorded_hints import RecordedHints
 
 
 def services_in_memory(folder: Path, online: MemoryOnline | None = None) -> Services:
@@ -27,9 +29,9 @@ def services_in_memory(folder: Path, online: MemoryOnline | None = None) -> Serv
     table, options = ProjectTable(time.time), ServeOptions(files=str(folder))
     records = MemoryFileRecords(table), MemoryBatchRecords(table), MemoryAgenda(time.time)
     content, rates = FolderStore(folder), MemoryRateLimits(time.time)
-    stores = Stores(MemoryJobStore(time.time), *records, content, NoReports(), rates, online, online)
+    stores = Stores(MemoryJobStore(time.time), *records, content, NoReports(), rates, online, online, MemorySessions())
     threads = InThreads(4, 60.0), InThreads(4, 60.0)
-    return Services(options, stores, KeyRing(None, None, time.time), *threads, UploadSlots(16, 16))
+    return Services(options, stores, KeyRing(None, None, time.time), *threads, UploadSlots(16, 16), RecordedHints())
 
 
 class NoReports:

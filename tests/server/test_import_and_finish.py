@@ -24,6 +24,7 @@ from jobs.records.model_card import ModelCard
 from jobs.records.object_id import new_object_id
 from jobs.records.sampling import FinishReason
 from jobs.service.rate_limits import MemoryRateLimits
+from jobs.service.sessions import MemorySessions
 from jobs.stores.memory.store import MemoryJobStore
 from jobs.submission.job_client import JobClient
 from jobs.uploads.file_store import FolderStore
@@ -58,7 +59,7 @@ def stores(tmp_path: Path) -> Stores:
     jobs.fleet.publish_model(ModelCard("demo", vocab_size=1000, max_model_len=2048, has_chat_template=True))
     records = MemoryFileRecords(table), MemoryBatchRecords(table), MemoryAgenda(time.time)
     folder, rates = FolderStore(tmp_path / "files"), MemoryRateLimits(time.time)
-    return Stores(jobs, *records, folder, NoReports(), rates, MemoryOnline(), MemoryOnline())
+    return Stores(jobs, *records, folder, NoReports(), rates, MemoryOnline(), MemoryOnline(), MemorySessions())
 
 
 def with_an_empty_fleet(stores: Stores) -> Stores:

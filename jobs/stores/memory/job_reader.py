@@ -56,3 +56,9 @@ class MemoryJobReader:
         with self._table.lock:
             lines = self._table.get(shard.job_id).shards[shard.index]
             return [(prompt, lines.results.get(prompt.index)) for prompt in lines.prompts]
+
+    def failed_shards(self, job_id: str) -> Iterator[ShardRef]:
+        with self._table.lock:
+            shards = self._table.get(job_id).shards
+            failed = [index for index, shard in shards.items() if any(each.error for each in shard.results.values())]
+        return (ShardRef(job_id, index) for index in sorted(failed))

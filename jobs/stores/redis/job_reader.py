@@ -23,6 +23,7 @@ from jobs.stores.redis.index import JobIndex
 from jobs.stores.redis.job_record import Hash, counters_of, job_of
 
 SHARDS_PER_READ = 4  # max shards in memory at once in `results`, for a job of any size
+_COUNTS_PER_READ = 1000  # counts of failed lines that are read together
 
 _sample = msgspec.json.Decoder(TimelineSample)
 
@@ -108,6 +109,19 @@ class RedisJobReader:
         prompts = unpack_prompts(source, keys.input(index))
         known = {completion.index: completion for completion in self.completions(shard, finished, running)}
         return [(prompt, known.get(prompt.index)) for prompt in prompts]
+
+    def failed_shards(self, job_id: str) -> Iterator[ShardRef]:
+        return self._failed_shards(job_id, self.get(job_id).spec.num_shards)
+
+    def _failed_shards(self, job_id: str, num_shards: int) -> Iterator[ShardRef]:
+        keys = JobKeys(job_id)
+        for first in range(0, num_shards, _COUNTS_PER_READ):
+            indexes = range(first, min(first + _COUNTS_PER_READ, num_shards))
+            replies = self._server.replies(("HGET", keys.shard(index), "failed") for index in indexes)
+            for index, failed in zip(indexes, replies, strict=True):
+                with self._server.damage.skipping(), reading(keys.shard(index)):
+                    if int(sound(failed) or 0):
+                        yield ShardRef(job_id, index)
 
     def _results(self, job_id: str, num_shards: int) -> Iterator[Completion]:
         for first in range(0, num_shards, SHARDS_PER_READ):

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 from rich.console import Console as RichConsole
 
-from cli.console import figures
 from cli.console.console import Console
 from cli.console.displays import BarDisplay, LineDisplay
 from cli.console.job_update import JobObserver, JobUpdate, Pace
@@ -19,6 +18,7 @@ from jobs.harmless import harmless
 from jobs.records.job import Job, JobState, NewJob
 from jobs.records.sampling import SamplingSettings
 from jobs.records.worker_report import WorkerReport
+from jobs.stats import figures
 from tests.cli.acting_worker import report
 
 SHARED = report(jobs=("job-1", "job-2"))

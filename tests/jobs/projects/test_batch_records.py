@@ -120,3 +120,14 @@ def test_a_retry_gets_the_batch_of_the_earlier_try(records: Records) -> None:
     first = records.batches.add("p", new_batch(), 1, Repeat("token", "digest", 600, is_retry=False))
     assert records.batches.add("p", new_batch(), 1, Repeat("token", "digest", 600, is_retry=True)) == first
     assert records.batches.page("p", Page(10)) == [first]
+
+
+def test_a_removed_batch_is_gone_and_the_others_stay(records: Records) -> None:
+    first, second = (records.batches.add("p", new_batch(), 10) for _ in range(2))
+    ended = next_revision(structs.replace(first, phase=BatchPhase.COMPLETED), first)
+    assert records.batches.save("p", ended)
+    records.batches.remove("other", first.id)
+    assert records.batches.get("p", first.id) == ended
+    records.batches.remove("p", first.id)
+    assert records.batches.get("p", first.id) is None
+    assert records.batches.page("p", Page(10)) == [second]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.records.object_id import ObjectKind, created_at_of, is_object_id, kind_of, new_object_id
+from jobs.records.object_id import ObjectKind, created_at_of, is_object_id, kind_of, new_object_id, smallest_id
 
 TIMES = st.integers(0, 2**47).map(lambda milliseconds: milliseconds / 1000)
 
@@ -31,3 +31,10 @@ def test_an_id_has_the_form_of_its_kind_alone(kind: ObjectKind) -> None:
 def test_other_texts_are_no_ids(text: str) -> None:
     assert kind_of(text) is None
     assert kind_of(new_object_id("file", 1.0) + "\n") is None
+
+
+@given(TIMES, TIMES)
+def test_the_smallest_id_of_a_moment_divides_earlier_ids_from_later_ones(one: float, other: float) -> None:
+    limit = smallest_id("batch", one)
+    assert is_object_id("batch", limit)
+    assert (new_object_id("batch", other) >= limit) == (int(other * 1000) >= int(one * 1000))

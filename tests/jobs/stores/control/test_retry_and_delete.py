@@ -140,3 +140,12 @@ def test_the_results_of_a_job_deleted_under_a_reader_end_with_an_error(store: Jo
     except JobNotFound:
         return
     assert rest == list(range(1, 40))  # never a part that looks like the whole
+
+
+def test_shards_with_failed_lines_are_found_without_reading_results(store: JobStore) -> None:
+    run_with_failures(store, {1, 4, 5})
+    assert list(store.jobs.failed_shards("job-1")) == [ShardRef("job-1", 0), ShardRef("job-1", 2)]
+    store.control.retry("job-1")
+    assert list(store.jobs.failed_shards("job-1")) == []
+    with pytest.raises(JobNotFound):
+        list(store.jobs.failed_shards("job-2"))
