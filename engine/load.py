@@ -109,5 +109,5 @@ def set_up_machine(config: EngineConfig, model: ModelConfig, log: Callable[[str]
     """
     machine = Machine.inspect()
     device = choose_device(config, machine)
-    has_kernels = load_kernels_for(device, log, config.quantize)
+    has_kernels = load_kernels_for(device, log)
     return resolve(config, model, machine, log, fast_bfloat16=bfloat16_is_fast(device)), has_kernels

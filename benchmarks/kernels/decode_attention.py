@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=Machine.inspect().cores, help="(default: physical cores)")
     threads = parser.parse_args().threads
     torch.set_num_threads(threads)
-    load_cpu_kernels(lambda line: print(line, file=sys.stderr), "none")
+    load_cpu_kernels(lambda line: print(line, file=sys.stderr))
     print(f"{threads} threads")
     read = fastest_read(STRETCH_BYTES)
     for (sequences, context), scattered in itertools.product(CASES, (False, True)):

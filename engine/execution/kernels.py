@@ -7,16 +7,14 @@ from collections.abc import Callable
 
 import torch
 
-from engine.config import QuantizeName
 from engine.execution.compilation import cache_folder
 from model.kernels.build import KernelsUnavailable
 from model.kernels.library import kernels_loaded, load_kernels
 from model.kernels.tiers import Processor, choose_tier
 from model.ops import onednn
-from model.ops.linear import int8_kernel_available
 
 
-def load_kernels_for(device: str, log: Callable[[str], None], quantize: QuantizeName = "none") -> bool:
+def load_kernels_for(device: str, log: Callable[[str], None]) -> bool:
     """Load the fastest kernels for a device. Call this before weights are packed.
 
     If the installation brought no C++ kernels, they are built on first use, which takes seconds. Triton compiles each
@@ -25,7 +23,6 @@ def load_kernels_for(device: str, log: Callable[[str], None], quantize: Quantize
     Args:
         device: "cpu", "cuda:0" or "mps".
         log: Called with the reason if slower PyTorch code has to run instead.
-        quantize: The type of packed weights.
 
     Returns:
         True if this project's own kernels run in this process from now on.
@@ -34,19 +31,17 @@ def load_kernels_for(device: str, log: Callable[[str], None], quantize: Quantize
         InvalidInput: The environment names no CPU tier that this processor can run.
     """
     if device == "cpu":
-        return load_cpu_kernels(log, quantize)
+        return load_cpu_kernels(log)
     return device.startswith("cuda") and _load_triton_kernels(log)
 
 
-def load_cpu_kernels(log: Callable[[str], None], quantize: QuantizeName = "none") -> bool:
+def load_cpu_kernels(log: Callable[[str], None]) -> bool:
     """Load the C++ kernels. Arguments, result and errors are those of `load_kernels_for`."""
     try:
         load_kernels(cache_folder() / "kernels")
     except (KernelsUnavailable, OSError) as error:
         log(f"Running without the C++ kernels, much slower: {error}.")
         return False
-    if quantize == "int8" and not int8_kernel_available():
-        log("8-bit products run in plain PyTorch, slower than without --quantize: this processor has no AVX512-VNNI.")
     return True
 
 

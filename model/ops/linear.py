@@ -38,7 +38,7 @@ def pack_weight(weight: torch.Tensor, quantize: Quantization = "none") -> torch.
     """
     if quantize == "int8":
         plain = int8.quantise_weight(weight)
-        return torch.ops.qwen_batch_cpu.int8_pack(plain) if int8_kernel_available() else plain
+        return torch.ops.qwen_batch_cpu.int8_pack(plain) if kernels_loaded() else plain
     if weight.device.type != "cpu":
         return weight
     tiles = _pack_for_own_kernel(weight)
@@ -59,11 +59,6 @@ def _pack_for_own_kernel(weight: torch.Tensor) -> torch.Tensor | None:
     elif in_features % DOT_STEP == 0:
         tiles = kernels.dot_pack(weight.contiguous())
     return tiles
-
-
-def int8_kernel_available() -> bool:
-    """Return True if this project's 8-bit kernels run here: with AVX512-VNNI, or with AMX tiles as well."""
-    return kernels_loaded() and bool(torch.ops.qwen_batch_cpu.int8_available())
 
 
 def _pack(weight: torch.Tensor) -> torch.Tensor:

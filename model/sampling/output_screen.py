@@ -10,7 +10,6 @@ from typing import Self
 
 import torch
 
-from model.ops.linear import int8_kernel_available
 from model.ops.packed_weight import WeightForm, form_of
 
 _NO_MASKS = torch.empty(0, dtype=torch.int32)
@@ -28,13 +27,14 @@ class OutputScreen:
     def of(cls, head: torch.Tensor, packed: torch.Tensor) -> Self | None:
         """Return a screen for an output layer, or None if it cannot have one.
 
-        It cannot if the processor has no kernel for it, or if weights are NaN or so large that sums may overflow.
+        It cannot if the layer is not packed for `dot_linear.cpp`. It cannot either if weights are NaN, or so large that
+        sums may overflow.
 
         Args:
             head: The output layer [valid_vocab, hidden_size].
             packed: `head` after `pack_weight`.
         """
-        if form_of(packed) is not WeightForm.DOT or not int8_kernel_available():
+        if form_of(packed) is not WeightForm.DOT:
             return None
         weight, errors = torch.ops.qwen_batch_cpu.screen_pack(head.contiguous())
         return cls(weight, errors) if (errors < _MAX_NORM).all() else None

@@ -5,15 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model.ops.linear import int8_kernel_available
 from model.sampling.token_masks import TokenMasks
-from tests.conftest import require
 from tests.model.sampling.test_output_screen import SHAPES, Head, random
 
-
-@pytest.fixture(autouse=True)
-def _kernel(built_kernels: None) -> None:
-    require(int8_kernel_available(), "the screen needs a processor with AVX512-VNNI")
+pytestmark = pytest.mark.usefixtures("built_kernels")
 
 
 def bits_of(allowed: torch.Tensor) -> torch.Tensor:

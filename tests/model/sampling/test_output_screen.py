@@ -5,16 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model.ops.linear import int8_kernel_available, linear
+from model.ops.linear import linear
 from model.sampling.output_screen import OutputScreen
-from tests.conftest import require
+
+pytestmark = pytest.mark.usefixtures("built_kernels")
 
 SHAPES = pytest.mark.parametrize(("in_features", "vocab"), [(64, 4096), (100, 5003), (320, 4001), (1024, 9999)])
-
-
-@pytest.fixture(autouse=True)
-def _kernel(built_kernels: None) -> None:
-    require(int8_kernel_available(), "the screen needs a processor with AVX512-VNNI")
 
 
 class Head:

@@ -27,8 +27,6 @@ namespace qwen_batch {
 namespace screen_detail {
 namespace {
 
-#if QWEN_BATCH_HAS_VNNI
-
 constexpr int64_t WORTHWHILE = 32;  // if more than one strip in WORTHWHILE is picked, the whole product is as fast
 constexpr int64_t CHAINS = 4;       // sums computed together, so that an addition need not wait for the one before
 constexpr uint16_t NEGATIVE_INFINITY = 0xff80;
@@ -102,22 +100,22 @@ class Screening {
   // Computes the logits of up to CHAINS picks.
   void compute(const Pick* picks, int64_t count, const Logits& out) const {
     const uint16_t *w[CHAINS], *x[CHAINS];
-    __m512 sums[CHAINS];
+    Floats sums[CHAINS];
     for (int64_t i = 0; i < CHAINS; ++i) {
       const Pick& pick = picks[std::min(i, count - 1)];
       const int64_t column = pick.strip * STRIP;
       w[i] = weight_ + column / DOT_COLUMNS * DOT_COLUMNS * k_ + column % DOT_COLUMNS * 2;
       x[i] = x_ + pick.row * k_;
-      sums[i] = _mm512_setzero_ps();
+      sums[i] = zeros();
     }
     for (int64_t p = 0; p < k_ / 2; ++p)
       for (int64_t i = 0; i < CHAINS; ++i) {
-        const __m512i weights = _mm512_loadu_si512(w[i] + p * 2 * DOT_COLUMNS);
-        sums[i] = add_dots(sums[i], weights, _mm512_set1_epi32(pair_at(x[i] + 2 * p)));
+        const Words weights = load_words(w[i] + p * 2 * DOT_COLUMNS);
+        sums[i] = add_dots(sums[i], weights, splat_word(pair_at(x[i] + 2 * p)));
       }
     for (int64_t i = 0; i < count; ++i) {
-      const __mmask16 present = bounds_.present(picks[i].row, picks[i].strip);
-      _mm256_mask_storeu_epi16(out.values + picks[i].place, present, to_bfloat16(sums[i]));
+      const Mask present = bounds_.present(picks[i].row, picks[i].strip);
+      store_halves(present, out.values + picks[i].place, to_bfloat16(sums[i]));
       for (int64_t lane = 0; lane < STRIP; ++lane)
         if (present >> lane & 1) out.columns[picks[i].place + lane] = picks[i].strip * STRIP + lane;
     }
@@ -158,8 +156,6 @@ class Screening {
   std::vector<std::vector<int64_t>> picked_;
 };
 
-#endif
-
 // Finds, for each row of hidden [rows, k], the `counts[row]` largest of its n logits, which are its product with a
 // weight [n, k]. Logits equal to one of these are included; smaller logits may be, too.
 // Returns the logits, bfloat16 [rows, width], and their columns, int64 [rows, width], rising along a row. Places
@@ -186,7 +182,6 @@ std::tuple<Tensor, Tensor> largest_logits(const Tensor& hidden, const Tensor& we
         "largest_logits: masks must be contiguous int32, one bit per logit");
   const auto* wanted = static_cast<const int64_t*>(counts.const_data_ptr());
   for (int64_t row = 0; row < rows; ++row) check(wanted[row] >= 1, "largest_logits: a row wants at least one logit");
-#if QWEN_BATCH_HAS_VNNI
   ScreenBounds bounds(static_cast<const uint16_t*>(hidden.const_data_ptr()), rows, PackedWeight::of(screen, n, k),
                       static_cast<const float*>(errors.const_data_ptr()),
                       masks.numel() == 0
@@ -211,9 +206,6 @@ std::tuple<Tensor, Tensor> largest_logits(const Tensor& hidden, const Tensor& we
       screening.compute(picks.data() + first, std::min(CHAINS, count - first), out);
   });
   return {values, columns};
-#else
-  throw std::runtime_error("largest_logits: this processor has no screen");
-#endif
 }
 
 }  // namespace

@@ -13,8 +13,6 @@
 #include "product.h"
 #include "screen_errors.h"
 
-#if QWEN_BATCH_HAS_VNNI
-
 namespace qwen_batch {
 
 // The tokens that each row may choose, one bit per token: a strip's tokens are 16 bits.
@@ -22,7 +20,7 @@ struct RowMasks {
   const uint16_t* bits;  // [rows, strips_per_row]; null if all tokens are allowed
   int64_t strips_per_row;
 
-  __mmask16 allowed(int64_t row, int64_t strip) const {
+  Mask allowed(int64_t row, int64_t strip) const {
     return bits == nullptr ? 0xffff : bits[row * strips_per_row + strip];
   }
 };
@@ -67,7 +65,7 @@ class ScreenBounds {
   bool valid(int64_t row) const { return norms_[row].hidden < MAX_NORM; }
 
   // Returns a mask of the strip's logits that exist and that the row may choose.
-  __mmask16 present(int64_t row, int64_t strip) const {
+  Mask present(int64_t row, int64_t strip) const {
     return first_lanes(weight_.n - strip * STRIP) & masks_.allowed(row, strip);
   }
 
@@ -80,29 +78,25 @@ class ScreenBounds {
 
   Norms norms_of(int64_t row) const {
     const int8::QuantisedRows quantised(scratch_.data(), rows_, weight_.k);
-    __m512 hidden = _mm512_setzero_ps(), rounding_error = _mm512_setzero_ps();
+    Floats hidden = zeros(), rounding_error = zeros();
     for (int64_t first = 0; first < weight_.k; first += LANES) {
-      const __m512 values = load_some(x_ + row * weight_.k + first, weight_.k - first);
-      const __m512 difference =
-          _mm512_sub_ps(values, quantised.restored(row, first / int8::GROUP, first % int8::GROUP / LANES));
-      hidden = _mm512_fmadd_ps(values, values, hidden);
-      rounding_error = _mm512_fmadd_ps(difference, difference, rounding_error);
+      const Floats values = load_some(x_ + row * weight_.k + first, weight_.k - first);
+      const Floats difference = values - quantised.restored(row, first / int8::GROUP, first % int8::GROUP / LANES);
+      hidden = multiply_add(values, values, hidden);
+      rounding_error = multiply_add(difference, difference, rounding_error);
     }
     return {
-        .hidden = SLACK * std::sqrt(_mm512_reduce_add_ps(hidden)),
-        .rounding_error = SLACK * std::sqrt(_mm512_reduce_add_ps(rounding_error)),
+        .hidden = SLACK * std::sqrt(sum_of_lanes(hidden)),
+        .rounding_error = SLACK * std::sqrt(sum_of_lanes(rounding_error)),
     };
   }
 
   void bound_strip(const uint16_t* approximate, int64_t row, int64_t strip) {
-    const __m512 value = load_some(approximate + row * weight_.n + strip * STRIP, weight_.n - strip * STRIP);
-    __m512 bound = _mm512_fmadd_ps(_mm512_abs_ps(value), _mm512_set1_ps(BFLOAT16_ROUNDING),
-                                   _mm512_add_ps(value, _mm512_set1_ps(TINY)));
-    bound = _mm512_fmadd_ps(_mm512_loadu_ps(errors_ + strip * STRIP), _mm512_set1_ps(norms_[row].hidden), bound);
-    bound = _mm512_fmadd_ps(_mm512_loadu_ps(errors_ + (strips_ + strip) * STRIP),
-                            _mm512_set1_ps(norms_[row].rounding_error), bound);
-    static_cast<float*>(upper_.mutable_data_ptr())[row * strips_ + strip] =
-        _mm512_mask_reduce_max_ps(present(row, strip), bound);
+    const Floats value = load_some(approximate + row * weight_.n + strip * STRIP, weight_.n - strip * STRIP);
+    Floats bound = multiply_add(magnitude(value), splat(BFLOAT16_ROUNDING), value + splat(TINY));
+    bound = multiply_add(load(errors_ + strip * STRIP), splat(norms_[row].hidden), bound);
+    bound = multiply_add(load(errors_ + (strips_ + strip) * STRIP), splat(norms_[row].rounding_error), bound);
+    static_cast<float*>(upper_.mutable_data_ptr())[row * strips_ + strip] = max_of_lanes(present(row, strip), bound);
   }
 
   const uint16_t* x_;
@@ -116,5 +110,3 @@ class ScreenBounds {
 };
 
 }  // namespace qwen_batch
-
-#endif

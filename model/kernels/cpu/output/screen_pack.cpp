@@ -25,44 +25,37 @@ namespace {
 
 using namespace int8;
 
-#if QWEN_BATCH_HAS_VNNI
-
 // Quantises a row of the weight to plain groups. Returns the lengths of the row's error and of its quantised form, as
 // vectors.
 RowErrors quantise_row(const uint16_t* row, int64_t k, uint8_t* plain) {
   alignas(64) int8_t bytes[STEPS * TILE];
-  __m512 error = _mm512_setzero_ps(), approximate = _mm512_setzero_ps();
+  Floats error = zeros(), approximate = zeros();
   for (int64_t first = 0; first < k; first += GROUP, plain += PLAIN_BYTES) {
     float scale;
     int32_t offset;
     quantise_group(row + first, std::min(GROUP, k - first), bytes, scale, offset);
     for (int64_t i = 0; i < GROUP / LANES; ++i) {
       const int8_t* values = bytes + place_in_group(i);
-      _mm_storeu_si128((__m128i*)(plain + i * LANES),
-                       _mm_xor_si128(_mm_loadu_si128((const __m128i*)values), _mm_set1_epi8(-128)));
-      const __m512 restored = restore(values, scale);
-      const __m512 difference = _mm512_sub_ps(load_some(row + first + i * LANES, k - first - i * LANES), restored);
-      error = _mm512_fmadd_ps(difference, difference, error);
-      approximate = _mm512_fmadd_ps(restored, restored, approximate);
+      for (int64_t lane = 0; lane < LANES; ++lane) plain[i * LANES + lane] = static_cast<uint8_t>(values[lane] + 128);
+      const Floats restored = restore(values, scale);
+      const Floats difference = load_some(row + first + i * LANES, k - first - i * LANES) - restored;
+      error = multiply_add(difference, difference, error);
+      approximate = multiply_add(restored, restored, approximate);
     }
     std::memcpy(plain + GROUP, &scale, sizeof scale);
   }
-  return {.error = std::sqrt(_mm512_reduce_add_ps(error)), .approximate = std::sqrt(_mm512_reduce_add_ps(approximate))};
+  return {.error = std::sqrt(sum_of_lanes(error)), .approximate = std::sqrt(sum_of_lanes(approximate))};
 }
-
-#endif
 
 // Packs w [n, k] bfloat16. Returns its 8-bit form and the factors of `RowErrors`, float32 [2, n padded to a multiple of
 // 16].
 std::tuple<Tensor, Tensor> screen_pack(const Tensor& w) {
-  check(QWEN_BATCH_HAS_VNNI, "screen_pack: this processor has no screen");
   check(w.dim() == 2 && w.scalar_type() == ScalarType::BFloat16 && w.is_contiguous(),
         "screen_pack: w must be a contiguous bfloat16 matrix");
   const int64_t n = w.size(0), k = w.size(1), groups = (k + GROUP - 1) / GROUP, blocks = (n + COLUMNS - 1) / COLUMNS;
   const int64_t padded = strips_of(n) * STRIP;
   Tensor packed = weight_memory({blocks, groups, GROUP_ROWS_OF_64, 16, QUAD}, ScalarType::Byte, 1);
   Tensor errors = torch::stable::empty({2, padded}, ScalarType::Float);
-#if QWEN_BATCH_HAS_VNNI
   const auto* rows = static_cast<const uint16_t*>(w.const_data_ptr());
   auto* out = static_cast<uint8_t*>(packed.mutable_data_ptr());
   auto* factors = static_cast<float*>(errors.mutable_data_ptr());
@@ -79,7 +72,6 @@ std::tuple<Tensor, Tensor> screen_pack(const Tensor& w) {
       pack_block(plain.data(), columns, groups, out + block * groups * GROUP_BYTES);
     }
   });
-#endif
   return {packed, errors};
 }
 

@@ -55,8 +55,8 @@ inline void store_sums(const Target& target, int64_t row, const float* sums) {
 }
 
 // Returns sum + products * (row scale * column scale).
-inline Floats add_group(Floats sum, Words products, float row_scale, Floats column_scales) {
-  return multiply_add(to_floats(products), splat(row_scale) * column_scales, sum);
+inline Floats add_group(Floats sum, Floats products, float row_scale, Floats column_scales) {
+  return multiply_add(products, splat(row_scale) * column_scales, sum);
 }
 
 }  // namespace qwen_batch::int8

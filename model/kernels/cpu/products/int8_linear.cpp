@@ -30,10 +30,6 @@ namespace {
 
 using namespace int8;
 
-bool int8_available() { return QWEN_BATCH_HAS_VNNI; }
-
-#if QWEN_BATCH_HAS_VNNI
-
 constexpr int64_t MAX_ROWS_WITHOUT_TILES = 4;  // memory-bound: vectors read the weights as fast as tiles do
 constexpr int64_t PANEL_BYTES = 1024 * 1024;   // of rows: a panel stays in the second-level cache
 
@@ -67,12 +63,6 @@ void multiply_by_vectors(const Product& product, const Rows& x, int64_t begin, i
     vector_block(x, weights_of(product, x, block), target_of(product, block), block + 1 < end, overlap);
 }
 
-#else
-
-void int8_enable_tiles(bool) {}
-
-#endif  // QWEN_BATCH_HAS_VNNI
-
 // Packs plain groups [n, groups, 260], in which each scale follows its values. Returns blocks [n / 32, groups, 130,
 // 64], with missing columns filled with zeros.
 Tensor int8_pack(const Tensor& plain) {
@@ -94,8 +84,6 @@ Tensor int8_pack(const Tensor& plain) {
 }  // namespace
 }  // namespace int8_linear_detail
 
-#if QWEN_BATCH_HAS_VNNI
-
 int64_t int8_scratch_bytes(int64_t rows, int64_t k) { return int8::QuantisedRows::bytes(rows, k); }
 
 void int8_multiply(const Member& member, const Product& product, Overlap* overlap) {
@@ -110,29 +98,20 @@ void int8_multiply(const Member& member, const Product& product, Overlap* overla
   else multiply_by_vectors(product, rows.view(), begin, end, overlap);
 }
 
-#else
-
-int64_t int8_scratch_bytes(int64_t, int64_t) { return 0; }
-void int8_multiply(const Member&, const Product&, Overlap*) {}
-
-#endif
-
 bool int8_fits(const Tensor& packed, int64_t n, int64_t k) {
   using namespace int8_linear_detail;
-  return int8_available() && packed.size(1) == (k + GROUP - 1) / GROUP &&
-         packed.size(0) == (n + COLUMNS - 1) / COLUMNS && packed.size(2) == GROUP_ROWS_OF_64;
+  return packed.size(1) == (k + GROUP - 1) / GROUP && packed.size(0) == (n + COLUMNS - 1) / COLUMNS &&
+         packed.size(2) == GROUP_ROWS_OF_64;
 }
 
 }  // namespace qwen_batch
 
 STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
-  m.def("int8_available() -> bool");
   m.def("int8_enable_tiles(bool enabled) -> ()");
   m.def("int8_pack(Tensor plain) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {
-  m.impl("int8_available", TORCH_BOX(&qwen_batch::int8_linear_detail::int8_available));
   m.impl("int8_enable_tiles", TORCH_BOX(&qwen_batch::int8_linear_detail::int8_enable_tiles));
   m.impl("int8_pack", TORCH_BOX(&qwen_batch::int8_linear_detail::int8_pack));
 }

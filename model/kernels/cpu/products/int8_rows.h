@@ -5,10 +5,7 @@
 #include <cstdint>
 
 #include "int8_format.h"
-#include "int8_vectors.h"
 #include "rows.h"
-
-#if QWEN_BATCH_HAS_VNNI
 
 namespace qwen_batch::int8 {
 
@@ -19,29 +16,26 @@ inline int64_t place_in_group(int64_t i) { return i * LANES / STEP * TILE + i * 
 
 // Quantises one group of a row: 256 values, or fewer at the end of k. The bytes of its STEPS tiles lie TILE apart.
 inline void quantise_group(const uint16_t* x, int64_t values, int8_t* out, float& scale, int32_t& offset) {
-  __m512 parts[GROUP / LANES];
-  __m512 largest = _mm512_setzero_ps();
+  Floats parts[GROUP / LANES];
+  Floats largest = zeros();
   for (int64_t i = 0; i < GROUP / LANES; ++i) {
     parts[i] = load_some(x + i * LANES, values - i * LANES);
-    largest = _mm512_max_ps(largest, _mm512_abs_ps(parts[i]));
+    largest = maximum(largest, magnitude(parts[i]));
   }
-  const float max_abs = _mm512_reduce_max_ps(largest);
+  const float max_abs = max_of_lanes(largest);
   scale = max_abs / 127.0f;
-  const __m512 inverse = _mm512_set1_ps(max_abs > MIN_MAGNITUDE ? 127.0f / max_abs : 0.0f);
-  __m512i sum = _mm512_setzero_si512();
+  const Floats inverse = splat(max_abs > MIN_MAGNITUDE ? 127.0f / max_abs : 0.0f);
+  Words sum = splat_word(0);
   for (int64_t i = 0; i < GROUP / LANES; ++i) {
-    const __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(parts[i], inverse));
-    sum = _mm512_add_epi32(sum, rounded);
-    _mm_storeu_si128((__m128i*)(out + place_in_group(i)), _mm512_cvtsepi32_epi8(rounded));
+    const Words rounded = nearest_words(parts[i] * inverse);
+    sum = add(sum, rounded);
+    store_bytes(out + place_in_group(i), rounded);
   }
-  offset = 128 * _mm512_reduce_add_epi32(sum);
+  offset = 128 * sum_of_lanes(sum);
 }
 
 // Converts 16 quantised values back to float32.
-inline __m512 restore(const int8_t* bytes, float scale) {
-  return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)bytes))),
-                       _mm512_set1_ps(scale));
-}
+inline Floats restore(const int8_t* bytes, float scale) { return to_floats(load_bytes(bytes)) * splat(scale); }
 
 // Quantised rows in memory of the caller, who fills them with `quantise`.
 class QuantisedRows {
@@ -68,7 +62,7 @@ class QuantisedRows {
   }
 
   // Converts 16 values of a quantised row back to float32: the i-th 16 of a group.
-  __m512 restored(int64_t row, int64_t group, int64_t i) const {
+  Floats restored(int64_t row, int64_t group, int64_t i) const {
     const int8_t* bytes =
         values_ + (row / TILE_ROWS * groups_ + group) * STEPS * TILE + row % TILE_ROWS * STEP + place_in_group(i);
     return restore(bytes, scales_[row * groups_ + group]);
@@ -88,5 +82,3 @@ class QuantisedRows {
 };
 
 }  // namespace qwen_batch::int8
-
-#endif

@@ -20,8 +20,8 @@ inline void add_tiles(const Rows& x, int64_t row, int64_t group, const int32_t* 
     const float scale = x.scales[(row + r) * x.groups + group];
     const __m512i first = _mm512_sub_epi32(_mm512_load_si512(products + r * 16), offset);
     const __m512i second = _mm512_sub_epi32(_mm512_load_si512(products + TILE_ROWS * 16 + r * 16), offset);
-    _mm512_store_ps(sums, add_group(_mm512_load_ps(sums), first, scale, left));
-    _mm512_store_ps(sums + 16, add_group(_mm512_load_ps(sums + 16), second, scale, right));
+    _mm512_store_ps(sums, add_group(_mm512_load_ps(sums), to_floats(first), scale, left));
+    _mm512_store_ps(sums + 16, add_group(_mm512_load_ps(sums + 16), to_floats(second), scale, right));
   }
 }
 

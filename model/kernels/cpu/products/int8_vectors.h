@@ -1,28 +1,26 @@
-// Multiplies rows with a block of 8-bit weights by AVX512-VNNI.
+// Multiplies rows with a block of 8-bit weights by vectors (quads.h).
 #pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
 
 #include "int8_format.h"
 #include "prefetcher.h"
-
-#if QWEN_BATCH_HAS_AVX512 && defined(__AVX512VNNI__)
-#define QWEN_BATCH_HAS_VNNI 1
-
-#include <algorithm>
-#include <cstring>
+#include "quads.h"
 
 namespace qwen_batch::int8 {
 
-constexpr int64_t MAX_VECTOR_ROWS = 8;  // of one tile per pass: 16 registers of sums, 2 of weights, 1 of a row's quad
-constexpr int MAX_STREAMED_ROWS = 4;    // so few rows use a weight as fast as it arrives from memory
+constexpr int MAX_STREAMED_ROWS = 4;  // so few rows use a weight as fast as it arrives from memory
 
-// Sums in the type that the instruction adds to. If they are held as __m512i, GCC 12 copies and spills them, at half
-// the speed.
-typedef int32_t Integers __attribute__((vector_size(64)));
+// Rows of one tile per pass. More than MAX_STREAMED_ROWS have two sums each in registers.
+constexpr int64_t MAX_VECTOR_ROWS = std::max(QUAD_SUMS / 2, MAX_STREAMED_ROWS);
 
-inline __m512i quad_of(const int8_t* row) {
+inline RowQuad quad_of(const int8_t* row) {
   int32_t quad;
   std::memcpy(&quad, row, sizeof quad);
-  return _mm512_set1_epi32(quad);
+  return row_quad(quad);
 }
 
 // Takes the two tiles of a step one after the other, as they lie in memory. The hardware prefetcher then fetches what
@@ -32,10 +30,9 @@ inline void add_streamed(Integers (&sums)[ROWS][2], const uint8_t* block, const 
   for (int64_t s = 0; s < STEPS; ++s, prefetcher.step())
     for (int side = 0; side < 2; ++side)
       for (int64_t q = 0; q < TILE_ROWS; ++q, block += 64) {
-        const __m512i weights = _mm512_loadu_si512(block);
+        const WeightQuads weights = load_weight_quads(block);
         for (int r = 0; r < ROWS; ++r)
-          sums[r][side] = (Integers)_mm512_dpbusd_epi32((__m512i)sums[r][side], weights,
-                                                        quad_of(rows + s * TILE + q * QUAD + r * STEP));
+          sums[r][side] = add_quads(sums[r][side], weights, quad_of(rows + s * TILE + q * QUAD + r * STEP));
       }
 }
 
@@ -45,11 +42,11 @@ inline void add_side_by_side(Integers (&sums)[ROWS][2], const uint8_t* block, co
                              Prefetcher& prefetcher) {
   for (int64_t s = 0; s < STEPS; ++s, block += 2 * TILE, prefetcher.step())
     for (int64_t q = 0; q < TILE_ROWS; ++q) {
-      const __m512i left = _mm512_loadu_si512(block + q * 64), right = _mm512_loadu_si512(block + TILE + q * 64);
+      const WeightQuads left = load_weight_quads(block + q * 64), right = load_weight_quads(block + TILE + q * 64);
       for (int r = 0; r < ROWS; ++r) {
-        const __m512i quad = quad_of(rows + s * TILE + q * QUAD + r * STEP);
-        sums[r][0] = (Integers)_mm512_dpbusd_epi32((__m512i)sums[r][0], left, quad);
-        sums[r][1] = (Integers)_mm512_dpbusd_epi32((__m512i)sums[r][1], right, quad);
+        const RowQuad quad = quad_of(rows + s * TILE + q * QUAD + r * STEP);
+        sums[r][0] = add_quads(sums[r][0], left, quad);
+        sums[r][1] = add_quads(sums[r][1], right, quad);
       }
     }
 }
@@ -63,32 +60,37 @@ void vector_rows(const Rows& x, int64_t row, const uint8_t* block, const Target&
   for (int64_t g = 0; g < x.groups; ++g, block += GROUP_BYTES, at += STEPS * TILE) {
     Integers products[ROWS][2];
     for (int r = 0; r < ROWS; ++r)
-      products[r][0] = products[r][1] = (Integers)_mm512_set1_epi32(-x.offsets[(row + r) * x.groups + g]);
+      products[r][0] = products[r][1] = splat_integer(-x.offsets[(row + r) * x.groups + g]);
     if constexpr (ROWS <= MAX_STREAMED_ROWS) add_streamed<ROWS>(products, block, at, prefetcher);
     else add_side_by_side<ROWS>(products, block, at, prefetcher);
-    const __m512 left = _mm512_loadu_ps(scales_of(block)), right = _mm512_loadu_ps(scales_of(block) + 16);
+    const Floats left = load(scales_of(block)), right = load(scales_of(block) + 16);
     for (int r = 0; r < ROWS; ++r) {
       const float scale = x.scales[(row + r) * x.groups + g];
-      _mm512_store_ps(sums[r], add_group(_mm512_load_ps(sums[r]), (__m512i)products[r][0], scale, left));
-      _mm512_store_ps(sums[r] + 16, add_group(_mm512_load_ps(sums[r] + 16), (__m512i)products[r][1], scale, right));
+      store(sums[r], add_group(load(sums[r]), to_floats(products[r][0]), scale, left));
+      store(sums[r] + 16, add_group(load(sums[r] + 16), to_floats(products[r][1]), scale, right));
     }
   }
   for (int r = 0; r < ROWS; ++r) store_sums(target, row + r, sums[r]);
 }
 
 using VectorKernel = void (*)(const Rows&, int64_t, const uint8_t*, const Target&, Prefetcher&);
-constexpr VectorKernel VECTOR_KERNELS[MAX_VECTOR_ROWS] = {vector_rows<1>, vector_rows<2>, vector_rows<3>,
-                                                          vector_rows<4>, vector_rows<5>, vector_rows<6>,
-                                                          vector_rows<7>, vector_rows<8>};
 
-// Multiplies all rows with a block, one tile after the other, each in one or two passes.
+// Returns `vector_rows` for 1 to MAX_VECTOR_ROWS rows.
+template <int... ROWS>
+constexpr std::array<VectorKernel, sizeof...(ROWS)> vector_kernels(std::integer_sequence<int, ROWS...>) {
+  return {vector_rows<ROWS + 1>...};
+}
+constexpr auto VECTOR_KERNELS = vector_kernels(std::make_integer_sequence<int, MAX_VECTOR_ROWS>());
+
+// Multiplies all rows with a block, one tile after the other, in passes of about equally many rows.
 inline void vector_block(const Rows& x, const uint8_t* block, const Target& target, bool has_next, Overlap* overlap) {
   const int64_t bytes = x.groups * GROUP_BYTES, passes = (x.count + MAX_VECTOR_ROWS - 1) / MAX_VECTOR_ROWS;
   Prefetcher prefetcher(has_next && x.count > MAX_STREAMED_ROWS ? block + bytes : nullptr, bytes,
                         passes * x.groups * STEPS, overlap, bytes);
   for (int64_t row = 0; row < x.count;) {
     const int64_t left = std::min(x.count, row / TILE_ROWS * TILE_ROWS + TILE_ROWS) - row;
-    const int64_t count = left > MAX_VECTOR_ROWS ? (left + 1) / 2 : left;
+    const int64_t count_of_passes = (left + MAX_VECTOR_ROWS - 1) / MAX_VECTOR_ROWS;
+    const int64_t count = (left + count_of_passes - 1) / count_of_passes;
     VECTOR_KERNELS[count - 1](x, row, block, target, prefetcher);
     row += count;
   }
@@ -96,7 +98,3 @@ inline void vector_block(const Rows& x, const uint8_t* block, const Target& targ
 }
 
 }  // namespace qwen_batch::int8
-
-#else
-#define QWEN_BATCH_HAS_VNNI 0
-#endif

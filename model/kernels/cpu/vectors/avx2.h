@@ -101,6 +101,24 @@ inline void store_words(void* to, Words words) {
 // Whole numbers in float32.
 inline Floats to_floats(Words a) { return {_mm256_cvtepi32_ps(a.low), _mm256_cvtepi32_ps(a.high)}; }
 
+// Integers, and 16 bytes as integers.
+inline Words add(Words a, Words b) { return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)}; }
+inline int32_t sum_of_lanes(Words a) {
+  int32_t lanes[8], sum = 0;
+  _mm256_storeu_si256((__m256i*)lanes, _mm256_add_epi32(a.low, a.high));
+  for (const int32_t lane : lanes) sum += lane;
+  return sum;
+}
+inline Words nearest_words(Floats a) { return {_mm256_cvtps_epi32(a.low), _mm256_cvtps_epi32(a.high)}; }
+inline Words load_bytes(const int8_t* from) {
+  const __m128i bytes = _mm_loadu_si128((const __m128i*)from);
+  return {_mm256_cvtepi8_epi32(bytes), _mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8))};
+}
+inline void store_bytes(int8_t* to, Words a) {
+  const __m256i halves = _mm256_permute4x64_epi64(_mm256_packs_epi32(a.low, a.high), 0xd8);
+  _mm_storeu_si128((__m128i*)to, _mm_packs_epi16(_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1)));
+}
+
 // The values of bfloat16 pairs in float32.
 inline Floats odd_values(Words pairs) {
   const __m256 upper = _mm256_castsi256_ps(_mm256_set1_epi32(0xffff0000));

@@ -73,6 +73,25 @@ inline void store_words(void* to, Words words) { std::memcpy(to, &words, sizeof 
 // Whole numbers in float32.
 inline Floats to_floats(Words a) { return __builtin_convertvector(a, Floats); }
 
+// Integers, and 16 bytes as integers. `nearest_words` rounds ties to even; |a| is below 2^22.
+typedef int8_t Bytes __attribute__((vector_size(16)));
+inline Words add(Words a, Words b) { return a + b; }
+inline int32_t sum_of_lanes(Words a) {
+  int32_t sum = 0;
+  for (int i = 0; i < LANES; ++i) sum += a[i];
+  return sum;
+}
+inline Words nearest_words(Floats a) { return __builtin_convertvector(nearest_integer(a), Words); }
+inline Words load_bytes(const int8_t* from) {
+  Bytes bytes;
+  std::memcpy(&bytes, from, sizeof bytes);
+  return __builtin_convertvector(bytes, Words);
+}
+inline void store_bytes(int8_t* to, Words a) {
+  const Bytes bytes = __builtin_convertvector(a, Bytes);
+  std::memcpy(to, &bytes, sizeof bytes);
+}
+
 // The values of bfloat16 pairs in float32.
 inline Floats odd_values(Words pairs) { return (Floats)((UnsignedWords)pairs & 0xffff0000u); }
 inline Floats even_values(Words pairs) { return (Floats)((UnsignedWords)pairs << 16); }
