@@ -27,7 +27,7 @@ from jobs.files.formats.openai import OpenAIFormat
 from jobs.files.formats.other_services import converted
 from jobs.files.formats.seen_ids import SeenIds
 from jobs.files.reading.row import TemplatedRow
-from jobs.records.constraint import FREE_TEXT, Constraint
+from jobs.records.constraint import Constraint
 from jobs.records.job import Format
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import NO_COLUMNS, Endpoint, Prompt
@@ -82,6 +82,7 @@ class LineDecoder:
         self._faults = Faults()  # of the current line
         self._reference: msgspec.Raw | None = None  # message that was removed from the current line
         self._constraints = ConstraintChecker(self.notes)
+        self._suiting: SamplingSettings | None = None  # the last settings that suit a constraint
         self._last_model: str | None = None  # the name that was checked last, because most files name one model
         self._native = NativeFormat(self.notes, rules.keep or ())
         self._openai = OpenAIFormat(self.notes, rules.keep or ())
@@ -233,9 +234,11 @@ class LineDecoder:
     def _with_checked_constraint(self, prompt: Prompt) -> Prompt:
         """Return the prompt with its constraint as the store keeps it. Raises `LineInvalid`."""
         own, of_job = prompt.constraint, self._rules.constraint
-        if own == FREE_TEXT:
+        if own is not None and own.kind == "text":
             return prompt if of_job is not None else msgspec.structs.replace(prompt, constraint=None)
-        check_settings(prompt.settings, self._rules.defaults)
+        if prompt.settings is not self._suiting:
+            check_settings(prompt.settings, self._rules.defaults)
+            self._suiting = prompt.settings
         constraint = own or of_job
         try:
             checked = self._constraints.checked(constraint) if constraint is not None else None
