@@ -8,8 +8,8 @@ from itertools import filterfalse
 
 import msgspec
 
-from jobs.constraints.checker import ConstraintChecker, check_settings
 from jobs.files.file_places import FilePlaces
+from jobs.files.formats.features.constraints import LineConstraints
 from jobs.files.formats.features.last_assistant import (
     LastAssistant,
     continued,
@@ -81,8 +81,7 @@ class LineDecoder:
         self._rules = rules
         self._faults = Faults()  # of the current line
         self._reference: msgspec.Raw | None = None  # message that was removed from the current line
-        self._constraints = ConstraintChecker(self.notes)
-        self._suiting: SamplingSettings | None = None  # the last settings that suit a constraint
+        self._constraints = LineConstraints(self.notes, rules.defaults, rules.constraint, rules.card)
         self._last_model: str | None = None  # the name that was checked last, because most files name one model
         self._native = NativeFormat(self.notes, rules.keep or ())
         self._openai = OpenAIFormat(self.notes, rules.keep or ())
@@ -216,8 +215,8 @@ class LineDecoder:
             self.notes.biased += 1
         if prompt.messages is not None and rules.thinking.concern(prompt.settings):
             self._check_thinking(prompt, faults)
-        if prompt.constraint is not None or rules.constraint is not None:
-            return faults.catch(self._with_checked_constraint, prompt, default=None)
+        if prompt.constraint is not None or rules.constraint is not None or prompt.tools is not None:
+            return faults.catch(self._constraints.checked, prompt, default=None)
         return prompt
 
     def _ended(self, prompt: Prompt) -> Prompt:
@@ -230,23 +229,6 @@ class LineDecoder:
             case LastAssistant.ANSWER:
                 self.notes.assistant_endings += 1
         return prompt
-
-    def _with_checked_constraint(self, prompt: Prompt) -> Prompt:
-        """Return the prompt with its constraint as the store keeps it. Raises `LineInvalid`."""
-        own, of_job = prompt.constraint, self._rules.constraint
-        if own is not None and own.kind == "text":
-            return prompt if of_job is not None else msgspec.structs.replace(prompt, constraint=None)
-        if prompt.settings is not self._suiting:
-            check_settings(prompt.settings, self._rules.defaults)
-            self._suiting = prompt.settings
-        constraint = own or of_job
-        try:
-            checked = self._constraints.checked(constraint) if constraint is not None else None
-        except LineInvalid as error:
-            if not prompt.forces_calls:
-                raise
-            raise LineInvalid(str(error).replace("the grammar", "a schema of `tools`", 1)) from None
-        return prompt if own is None or checked is own else msgspec.structs.replace(prompt, constraint=checked)
 
     def _check_thinking(self, prompt: Prompt, faults: Faults) -> None:
         rules = self._rules.thinking
