@@ -35,7 +35,10 @@ _ABSENT = {
     "/v1/uploads": "Resumable uploads are not supported. Upload the file with POST /v1/files.",
     "/v1/embeddings": "Embeddings are not supported.",
     "/v1/fine_tuning": "Fine-tuning is not supported.",
-    "/v1/responses": "Interactive requests are not supported yet. Create a batch with POST /v1/batches.",
+    "/v1/responses": "No response is kept. Send the earlier messages in `input` of POST /v1/responses.",
+    "/v1/conversations": "Conversations are not kept. Send the earlier messages in `input` of POST /v1/responses.",
+    "/v1/rerank": "Reranking is not supported.",
+    "/v1/score": "Scoring is not supported.",
 }
 
 
@@ -53,6 +56,7 @@ def routes(services: Services) -> Mapping[str, Mapping[str, Handler]]:
         "/v1/batches/{id}/results": {"GET": ResultsApi(services).so_far},
         "/v1/chat/completions": {"POST": interactive.chat},
         "/v1/completions": {"POST": interactive.completions},
+        "/v1/responses": {"POST": interactive.responses},
         "/v1/models": {"GET": models.listing},
         "/v1/models/{id:path}": {"GET": models.show},
         "/health": {"GET": health.alive},

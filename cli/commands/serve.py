@@ -43,7 +43,7 @@ _OF_SERVICE = (
 @redis_url_option
 @console_options
 def command(console: Console, /, *, with_worker: bool, **options: object) -> ExitCode:
-    """Serve files and batches over HTTP, for OpenAI's clients.
+    """Serve files, batches and chats over HTTP, for OpenAI's clients.
 
     An unmodified client works with base_url=http://HOST:PORT/v1. Batches wait in
     the Redis server for workers, so start at least one worker of the model.

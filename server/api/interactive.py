@@ -23,6 +23,7 @@ from server.borders.request_log import request_id_of
 from server.events.chunks import ChatEvents, CompletionEvents
 from server.events.event_stream import WAITING, EventStream, departure
 from server.events.event_writer import EventWriter
+from server.events.response_events import ResponseEvents, stateless
 from server.limits.token_count import count_tokens
 from server.online.line_errors import shutting_down
 from server.online.request_body import StreamWish, read_prompt, read_stream_wish
@@ -60,6 +61,10 @@ class InteractiveApi:
     async def completions(self, request: Request) -> Response:
         """POST /v1/completions: continue a text."""
         return await self._answer(request, lambda origin, _, wish: CompletionEvents(origin, wish.wants_usage))
+
+    async def responses(self, request: Request) -> Response:
+        """POST /v1/responses: answer a conversation. Nothing is kept for a later request."""
+        return await self._answer(request, lambda origin, _prompt, _wish: ResponseEvents(origin))
 
     async def _answer(self, request: Request, writer: Writer) -> Response:
         services = self._services
@@ -104,7 +109,8 @@ class InteractiveApi:
             await under_way.change(self._comment_seconds)
         completion = _outcome(under_way)
         close()
-        return json_reply(completion_body(completion, origin))
+        body = completion_body(completion, origin)
+        return json_reply(stateless(body) if completion.endpoint == "responses" else body)
 
     async def _begin(self, under_way: UnderWay) -> None:
         """Wait until a worker has taken the request, so that a bad request gets a status of its own."""

@@ -22,7 +22,7 @@ HEADERS = {
         ("GET", "/v1/foo", 404, "Invalid URL (GET /v1/foo)", None),
         ("GET", "/v1/files/", 404, "Invalid URL (GET /v1/files/)", None),
         ("POST", "/v1/uploads", 404, "Resumable uploads are not supported.", None),
-        ("POST", "/v1/responses", 404, "Interactive requests are not supported yet.", None),
+        ("GET", "/v1/responses/resp_1", 404, "No response is kept.", None),
         ("PUT", "/v1/files", 405, "Not allowed to PUT on /v1/files. Allowed: GET, HEAD, POST.", "method_not_supported"),
         ("DELETE", "/v1/batches", 405, "Not allowed to DELETE on /v1/batches.", "method_not_supported"),
         ("GET", "/v1/models/no%2Fsuch", 404, "The model 'no/such' does not exist", "model_not_found"),

@@ -139,23 +139,34 @@ def test_a_prompt_that_a_worker_refuses_has_a_status_of_its_own(
     assert (raised.value.code, raised.value.param) == ("context_length_exceeded", "messages")
 
 
-def test_an_error_in_mid_stream_ends_it_and_is_raised(
-    client: OpenAI, http: httpx.Client, scripted: ScriptedWorker, model: str, background: Background
-) -> None:
-    def failing(request: OnlineRequest) -> None:
-        scripted.say(request, taken(request), *pieces(request, "2 +"))
-        prompt = request.prompt
-        failed = Completion.failed_prompt(prompt, ErrorCode.INTERNAL_ERROR, "Secret path /x")
-        scripted.say(request, End(request.id, 0, failed))
+def fail(scripted: ScriptedWorker, request: OnlineRequest) -> None:
+    """Let a worker end its request with an error that the client must not see."""
+    failed = Completion.failed_prompt(request.prompt, ErrorCode.INTERNAL_ERROR, "Secret path /x")
+    scripted.say(request, End(request.id, 0, failed))
 
-    body = {"model": model, "messages": MESSAGES, "stream": True}
-    answer = background(lambda: list(client.chat.completions.create(**body)))
-    failing(scripted.take())
+
+def test_an_error_in_mid_stream_is_raised(
+    client: OpenAI, scripted: ScriptedWorker, model: str, background: Background
+) -> None:
+    answer = background(client.chat.completions.create, model=model, messages=MESSAGES, stream=True)
+    request = scripted.take()
+    scripted.say(request, taken(request), *pieces(request, "2 +"))
+    stream = answer.result()  # it has begun
+    fail(scripted, request)
     with pytest.raises(APIError, match="had an error"):
-        answer.result()
-    plain = background(http.post, "/v1/chat/completions", json=body)
-    failing(scripted.take())
-    text = plain.result().text
+        list(stream)
+
+
+def test_an_error_in_mid_stream_is_its_last_event(
+    client: OpenAI, scripted: ScriptedWorker, model: str, background: Background
+) -> None:
+    create = client.chat.completions.with_raw_response.create
+    answer = background(create, model=model, messages=MESSAGES, stream=True)
+    request = scripted.take()
+    scripted.say(request, taken(request), *pieces(request, "2 +"))
+    response = answer.result().http_response
+    fail(scripted, request)
+    text = response.read().decode()
     assert text.endswith("}}\n\n")
     assert "[DONE]" not in text
     assert "Secret" not in text
