@@ -54,9 +54,10 @@ class ConstraintChecker:
         Raises:
             LineInvalid: The constraint cannot be used.
         """
-        if self._last is None or constraint != self._last[0]:
-            self._last = constraint, self._verdict(constraint)
-        verdict = self._last[1]
+        last = self._last
+        if last is None or (constraint is not last[0] and constraint != last[0]):
+            last = self._last = constraint, self._verdict(constraint)
+        verdict = last[1]
         if verdict.fault is not None:
             raise LineInvalid(verdict.fault)
         if verdict.unenforced:

@@ -7,6 +7,7 @@ does not check schemas and patterns themselves (`jobs.constraints.checker`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import msgspec
 
@@ -17,6 +18,7 @@ _TYPES = '"text", "json_object" or "json_schema"'
 _SCHEMA_KEYS = frozenset({"name", "description", "schema", "strict"})
 # Settings of vLLM's `structured_outputs` that are not kinds of constraints.
 _WHITESPACE_KEYS = frozenset({"whitespace_pattern", "disable_any_whitespace"})
+_encode = msgspec.json.Encoder().encode
 _HARMLESS_KEYS = frozenset({"disable_fallback", "disable_additional_properties", "backend"})
 
 
@@ -81,7 +83,7 @@ def json(key: str, value: Json) -> Constraint:
             value = decode_object(value.encode())
         except (LineInvalid, UnicodeEncodeError) as error:
             raise LineInvalid(f"`{key}` is no JSON schema: {str(error).replace('the line', 'its text')}") from None
-    return Constraint("json", _schema_text(key, _object(key, value)))
+    return _schema(key, value, False)
 
 
 def json_object(key: str, value: Json) -> Constraint | None:
@@ -138,22 +140,29 @@ _READERS: dict[str, Callable[[str, Json], Constraint]] = {
 
 
 def _named_schema(key: str, said: dict[str, Json]) -> Constraint:
-    unknown = next((name for name in said if name not in _SCHEMA_KEYS), None)
-    if unknown is not None:
+    if not _SCHEMA_KEYS.issuperset(said):
+        unknown = next(name for name in said if name not in _SCHEMA_KEYS)
         raise LineInvalid(f"`{key}` has the key {shown(unknown)}; known keys are name, description, schema, strict")
-    if said.get("schema") is None:
+    schema, strict = said.get("schema"), said.get("strict")
+    if schema is None:
         raise LineInvalid(f"`{key}` has no `schema`; it must be an object with a JSON schema")
-    strict = said.get("strict")
     if strict is not None and type(strict) is not bool:
         raise LineInvalid(f"`{key}.strict` is {shown(strict)}; it must be true or false")
-    return msgspec.structs.replace(json(f"{key}.schema", said["schema"]), strict=bool(strict))
+    if type(schema) is dict:
+        return _schema(f"{key}.schema", schema, bool(strict))
+    return msgspec.structs.replace(json(f"{key}.schema", schema), strict=bool(strict))
 
 
-def _schema_text(key: str, schema: dict[str, Json]) -> str:
+def _schema(key: str, schema: Json, strict: bool) -> Constraint:
     try:
-        return msgspec.json.encode(schema).decode()
+        return _json_constraint(_encode(_object(key, schema)), strict)
     except (OverflowError, RecursionError):
         raise LineInvalid(f"`{key}` holds an integer of more than 64 bits, or is nested too deeply") from None
+
+
+@lru_cache(maxsize=8)  # usually all lines of a file have one schema; its readers compare the same object quickly
+def _json_constraint(text: bytes, strict: bool) -> Constraint:
+    return Constraint("json", text.decode(), strict)
 
 
 def _object(key: str, value: Json) -> dict[str, Json]:

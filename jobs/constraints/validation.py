@@ -15,7 +15,10 @@ from jobs.files.formats.json_line import LineInvalid
 _MAX_ABANDONED = 4  # checks that go on in threads of their own, because nothing can stop them
 _MAX_REASON_CHARS = 300
 _UNIMPLEMENTED = "Unimplemented keys: "
+_KEYWORD_MESSAGES = (_UNIMPLEMENTED, "oneOf", "Unknown format: ")
+_IN_GRAMMAR = "failed to compile JSON schema: "  # begins a message about a schema inside a grammar
 _COUNT = re.compile(r" \(\d+ times\)$")  # follows a message that several parts of a schema cause
+_NO_TOKENIZER = "no tokenizer"  # begins the message that names of tokens are not checked here
 _RESOURCE = re.compile(r"Resource '(.*)' is not present")
 _POINTER = re.compile(r"Pointer '(.*)' does not exist")
 _PLACE = re.compile(r"^(at )?\d+\(\d+\): ")  # line and column in a grammar that the author of the line did not write
@@ -93,7 +96,7 @@ def _validate(grammar: str) -> Findings:
 
     limits = LLParserLimits(verbose_errors=False)
     is_error, messages = LLMatcher.validate_grammar_with_warnings(grammar, limits=limits)
-    if is_error and not messages[0].startswith((_UNIMPLEMENTED, "oneOf", "Unknown format: ")):
+    if is_error and not messages[0].startswith(_KEYWORD_MESSAGES):
         return Findings(_plain(messages[0]))
     return Findings(None, tuple(sorted({keyword for message in messages for keyword in _keywords(message)})))
 
@@ -107,7 +110,7 @@ def _keywords(message: str) -> list[str]:
         return ["`oneOf`"]
     if message.startswith("Unknown format: "):
         return [f"`format` {message.removeprefix('Unknown format: ')}"]
-    return [_one_line(message)]
+    return [] if message.startswith(_NO_TOKENIZER) else [_one_line(message)]
 
 
 def _plain(message: str) -> str:
@@ -116,7 +119,10 @@ def _plain(message: str) -> str:
         return f"it has a `$ref` to {resource[1]}, which is outside of the schema"
     if pointer := _POINTER.match(message):
         return f"it has a `$ref` to #{pointer[1]}, which does not exist"
-    reason = _one_line(message)
+    reason = _one_line(message).removeprefix(_IN_GRAMMAR)
+    if reason.startswith(_KEYWORD_MESSAGES):
+        keywords = ", ".join(_keywords(reason))
+        return f"it has {keywords}, which cannot be enforced; leave it out, or set `strict` to false"
     return f"it is too large ({reason})" if "too big" in reason or "too large" in reason else reason
 
 

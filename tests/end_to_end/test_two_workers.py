@@ -28,6 +28,22 @@ KINDS: tuple[dict[str, Any], ...] = (  # of sampling
     {"temperature": 1.5, "presence_penalty": 1, "repetition_penalty": 1.2},
 )
 
+FUNCTION = {
+    "name": "note",
+    "strict": True,
+    "parameters": {
+        "type": "object",
+        "properties": {"about": {"type": "string", "maxLength": 20}},
+        "required": ["about"],
+    },
+}
+CONSTRAINTS: tuple[dict[str, Any], ...] = (
+    {"guided_regex": "[0-9]{60}"},
+    {"guided_json": {"type": "array", "items": {"type": "boolean"}, "minItems": 12, "maxItems": 12}},
+    {"tools": [{"type": "function", "function": FUNCTION}]},
+    {"tools": [{"type": "function", "function": FUNCTION}], "tool_choice": "required"},
+)
+
 
 @pytest.fixture(scope="module", params=["valkey", pytest.param("redis-server", marks=pytest.mark.slow)])
 def deployment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
@@ -175,6 +191,17 @@ def test_two_workers_give_the_ids_that_one_gives(deployment: Deployment, tmp_pat
     assert len({tuple(line["token_ids"]) for line in of_one}) > 60
 
 
+def results_after_a_kill(deployment: Deployment, prompts: Path, queue: str) -> list[Any]:
+    """Results of a job whose first worker was killed, and whose second worker went on."""
+    with deployment.workers(1, "--served-model-name", queue):
+        with deployment.terminal("worker", "--served-model-name", queue):  # killed at the end of this block
+            job_id = deployment.submit(prompts, "--model", queue)
+            with deployment.terminal("watch", job_id, "--json") as watch:
+                read_until(watch, num_completed=10)
+        assert deployment("watch", job_id).returncode == 0
+    return deployment.results(job_id)
+
+
 @pytest.mark.slow
 def test_a_worker_killed_while_its_lines_share_pages_changes_no_text(deployment: Deployment, tmp_path: Path) -> None:
     system = {"role": "system", "content": "Answer in one short sentence, and never mention the weather. " * 4}
@@ -186,13 +213,21 @@ def test_a_worker_killed_while_its_lines_share_pages_changes_no_text(deployment:
     prompts = write_jsonl(tmp_path / "prompts.jsonl", lines)
     undisturbed = deployment.submit(prompts, "--wait")
     assert deployment.json("status", undisturbed)["cached_tokens"] > 0
-    with deployment.workers(1, "--served-model-name", "killed"):
-        with deployment.terminal("worker", "--served-model-name", "killed"):  # killed at the end of this block
-            job_id = deployment.submit(prompts, "--model", "killed")
-            with deployment.terminal("watch", job_id, "--json") as watch:
-                read_until(watch, num_completed=10)
-        assert deployment("watch", job_id).returncode == 0
-    assert deployment.results(job_id) == deployment.results(undisturbed)
+    assert results_after_a_kill(deployment, prompts, "killed") == deployment.results(undisturbed)
+
+
+@pytest.mark.slow
+def test_a_worker_killed_inside_constrained_lines_changes_no_text(deployment: Deployment, tmp_path: Path) -> None:
+    lines = [
+        {"id": f"c-{n}", "messages": [{"role": "user", "content": f"Write about {n}."}], "max_tokens": 80}
+        | KINDS[n % len(KINDS)]
+        | CONSTRAINTS[n // len(KINDS) % len(CONSTRAINTS)]
+        for n in range(96)
+    ]
+    prompts = write_jsonl(tmp_path / "prompts.jsonl", lines)
+    undisturbed = deployment.results(deployment.submit(prompts, "--wait"))
+    assert {line["finish_reason"] for line in undisturbed} >= {"stop"}
+    assert results_after_a_kill(deployment, prompts, "killed-constrained") == undisturbed
 
 
 def test_a_cancelled_job_ends_at_once_and_keeps_its_finished_lines(deployment: Deployment, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from jobs.records.prompt import NO_COLUMNS, Prompt
 Decode = Callable[..., Prompt]
 
 CARD = ModelCard(name="demo", vocab_size=1000, max_model_len=2048, has_chat_template=True)
+TOOL_CARD = msgspec.structs.replace(CARD, tools="hermes")
 NASTY_TEXTS = [
     "\u0000",
     "a\u0000b",
@@ -147,6 +148,53 @@ OTHER_SERVICES = st.one_of(
 @example({"messages": [{"role": {}, "content": []}]})
 def test_no_json_at_all_raises_anything(value: Any) -> None:
     assert_harmless(LineDecoder(LineRules("demo", CARD)).decode(json.dumps(value).encode(), 0, 1))
+
+
+TYPES = st.sampled_from(["object", "array", "string", "integer", "null", "wrong"])
+SCHEMA = st.recursive(
+    st.booleans() | st.fixed_dictionaries({}, optional={"type": TYPES | JSON, "enum": st.lists(JSON, max_size=3)}),
+    lambda inner: st.fixed_dictionaries(
+        {},
+        optional={
+            "type": TYPES,
+            "properties": st.dictionaries(st.text(max_size=3), inner, max_size=3),
+            "items": inner,
+            "anyOf": st.lists(inner, max_size=3),
+            "oneOf": st.lists(inner, max_size=3),
+            "not": inner,
+            "$ref": st.sampled_from(["#", "#/properties/a", "http://x/y", ""]),
+            "pattern": st.sampled_from(["a+", "(?=a)b", "[", "(a|b){1,900}", r"\p{L}"]),
+            "minimum": st.integers(-(2**63), 2**63),
+            "maxLength": JSON,
+            "x-guidance": JSON,
+        },
+    ),
+    max_leaves=8,
+)
+TOOL = st.fixed_dictionaries(
+    {"name": st.sampled_from(["a", "b"]) | st.text(max_size=9), "parameters": SCHEMA},
+    optional={"strict": st.booleans() | JSON},
+).map(lambda function: {"type": "function", "function": function})
+CONSTRAINED = st.fixed_dictionaries(
+    {"messages": st.just([{"role": "user", "content": "x"}])},
+    optional={
+        "guided_json": SCHEMA,
+        "response_format": SCHEMA.map(
+            lambda said: {"type": "json_schema", "json_schema": {"name": "n", "schema": said}}
+        ),
+        "tools": st.lists(TOOL | JSON, max_size=4),
+        "tool_choice": st.sampled_from(["auto", "none", "required"]) | JSON,
+        "min_tokens": JSON,
+    },
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(CONSTRAINED)
+def test_no_schema_and_no_tool_at_all_raises_anything(line: dict[str, Any]) -> None:
+    prompt = LineDecoder(LineRules("demo", TOOL_CARD)).decode(json.dumps(line).encode(), 0, 1)
+    assert_harmless(prompt)
+    assert "check failed" not in (prompt.invalid or "")
 
 
 @settings(max_examples=300, deadline=None)

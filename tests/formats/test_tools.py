@@ -10,7 +10,7 @@ import pytest
 from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
 
-from jobs.files.formats.line_decoder import LineDecoder
+from jobs.files.formats.line_decoder import LineDecoder, LineRules
 from jobs.files.results.native_lines import native_line
 from jobs.files.results.openai_lines import openai_line
 from jobs.records.completion import Choice, Completion, ToolCall, Usage
@@ -81,7 +81,10 @@ def test_no_tools_are_no_tools(decode: Decode) -> None:
             "`tool_choice` forces a call, so the line cannot have a schema",
         ),
         ({"tools": [WEATHER], "tool_choice": "required", "min_tokens": 5}, "`min_tokens` is 5; it cannot be used with"),
-        ({"tools": [UNUSABLE], "tool_choice": "required"}, "a schema of `tools` cannot be used: failed to compile"),
+        (
+            {"tools": [UNUSABLE], "tool_choice": "required"},
+            "a schema of `tools` cannot be used: Unsatisfiable schema",
+        ),
         (
             {"tools": [WEATHER], "tool_choice": {"type": "function", "function": {"name": "time"}}},
             '`tool_choice` names the function "time", which `tools` does not have',
@@ -111,11 +114,37 @@ def test_the_demos_template_knows_tools() -> None:
     assert card_of_folder(builtin_demo_folder(), "demo").tools == "hermes"
 
 
-def test_a_strict_tool_gets_a_notice() -> None:
-    strict = {"type": "function", "function": {**WEATHER["function"], "strict": True}}  # type: ignore[dict-item]
-    decoder = LineDecoder()
-    assert decoder.decode(msgspec.json.encode(chat(tools=[strict])), 0, 1).invalid is None
+STRICT: dict[str, Any] = {"type": "function", "function": {**WEATHER["function"], "strict": True}}  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("said", "card"),
+    [
+        ({"response_format": {"type": "json_object"}}, CARD),
+        ({"tool_choice": "none"}, CARD),
+        ({}, msgspec.structs.replace(CARD, tools="xml")),
+    ],
+)
+def test_a_strict_tool_without_effect_gets_a_notice(said: dict[str, Any], card: ModelCard) -> None:
+    decoder = LineDecoder(LineRules(card=card))
+    assert decoder.decode(msgspec.json.encode(chat(tools=[STRICT], **said)), 0, 1).invalid is None
     assert decoder.notes.ignored == {"tools[].function.strict": 1}
+
+
+@pytest.mark.parametrize("said", [{}, {"tool_choice": "required"}, {"response_format": {"type": "text"}}])
+def test_a_strict_tool_that_may_be_called_needs_no_notice(said: dict[str, Any]) -> None:
+    decoder = LineDecoder(LineRules(card=CARD))
+    assert decoder.decode(msgspec.json.encode(chat(tools=[STRICT], **said)), 0, 1).invalid is None
+    assert not decoder.notes.ignored and not decoder.notes.unenforced
+
+
+def test_a_strict_tool_is_refused_if_its_schema_cannot_be_enforced(why: Why) -> None:
+    function = STRICT["function"]
+    wrong = {**STRICT, "function": {**function, "parameters": {"type": "object", "not": {"required": ["a"]}}}}
+    assert "a schema of `tools` cannot be used: it has `not`, which cannot be enforced" in why(
+        chat(tools=[wrong]), card=CARD
+    )
+    assert "`min_tokens` is 3; it cannot be used with a schema" in why(chat(tools=[STRICT], min_tokens=3), card=CARD)
 
 
 def test_calls_and_their_outputs_in_the_input_of_a_response_become_messages(decode: Decode) -> None:

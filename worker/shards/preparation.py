@@ -13,6 +13,7 @@ from engine.stopping.output_constraint import Grammar
 from engine.stopping.thought import Thinking
 from jobs.constraints.checker import check_settings
 from jobs.constraints.grammar import grammar_of
+from jobs.constraints.tool_calls import strict_calls
 from jobs.files.formats.features.thinking import check_switch
 from jobs.files.formats.features.tools import check_tools
 from jobs.files.formats.json_line import LineInvalid
@@ -139,12 +140,15 @@ class Preparation:
         return Thinking(tokens.start_id, tokens.end_id, mode is ThinkingMode.OPEN, tokens.closing_ids)
 
     def _grammar(self, prompt: Prompt, said: SamplingSettings) -> Grammar | None:
-        """Compile the grammar of the line's constraint. Raises `LineRefused`."""
-        if prompt.constraint is None:
+        """Compile the grammar of the line's constraint, or else of its strict tools. Raises `LineRefused`."""
+        constraint = prompt.constraint
+        if constraint is None and prompt.tools is not None and self._card.tools == "hermes":
+            constraint = strict_calls(prompt)
+        if constraint is None:
             return None
         try:
             check_settings(said, NOTHING_SAID)
-            return self._grammars.compiled(grammar_of(prompt.constraint))
+            return self._grammars.compiled(grammar_of(constraint))
         except LineInvalid as error:
             raise LineRefused(ErrorCode.INVALID_LINE, f"{error}.") from error
         except ValueError as error:

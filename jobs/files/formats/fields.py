@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeVar
 
 from msgspec import structs
 
-from jobs.constraints.forced_calls import forced_calls
 from jobs.constraints.requested import take_constraint
+from jobs.constraints.tool_calls import forced_calls
 from jobs.files.formats import values
 from jobs.files.formats.features.thinking import TEMPLATE_KEYS, read_template_kwargs
 from jobs.files.formats.features.tools import TOOL_KEYS, read_tools

@@ -8,8 +8,8 @@ from itertools import filterfalse
 
 import msgspec
 
-from jobs.constraints.checker import ConstraintChecker, check_settings
 from jobs.files.file_places import FilePlaces
+from jobs.files.formats.features.constraints import LineConstraints
 from jobs.files.formats.features.last_assistant import (
     LastAssistant,
     continued,
@@ -27,7 +27,7 @@ from jobs.files.formats.openai import OpenAIFormat
 from jobs.files.formats.other_services import converted
 from jobs.files.formats.seen_ids import SeenIds
 from jobs.files.reading.row import TemplatedRow
-from jobs.records.constraint import FREE_TEXT, Constraint
+from jobs.records.constraint import Constraint
 from jobs.records.job import Format
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import NO_COLUMNS, Endpoint, Prompt
@@ -81,7 +81,7 @@ class LineDecoder:
         self._rules = rules
         self._faults = Faults()  # of the current line
         self._reference: msgspec.Raw | None = None  # message that was removed from the current line
-        self._constraints = ConstraintChecker(self.notes)
+        self._constraints = LineConstraints(self.notes, rules.defaults, rules.constraint, rules.card)
         self._last_model: str | None = None  # the name that was checked last, because most files name one model
         self._native = NativeFormat(self.notes, rules.keep or ())
         self._openai = OpenAIFormat(self.notes, rules.keep or ())
@@ -215,8 +215,8 @@ class LineDecoder:
             self.notes.biased += 1
         if prompt.messages is not None and rules.thinking.concern(prompt.settings):
             self._check_thinking(prompt, faults)
-        if prompt.constraint is not None or rules.constraint is not None:
-            return faults.catch(self._with_checked_constraint, prompt, default=None)
+        if prompt.constraint is not None or rules.constraint is not None or prompt.tools is not None:
+            return faults.catch(self._constraints.checked, prompt, default=None)
         return prompt
 
     def _ended(self, prompt: Prompt) -> Prompt:
@@ -229,21 +229,6 @@ class LineDecoder:
             case LastAssistant.ANSWER:
                 self.notes.assistant_endings += 1
         return prompt
-
-    def _with_checked_constraint(self, prompt: Prompt) -> Prompt:
-        """Return the prompt with its constraint as the store keeps it. Raises `LineInvalid`."""
-        own, of_job = prompt.constraint, self._rules.constraint
-        if own == FREE_TEXT:
-            return prompt if of_job is not None else msgspec.structs.replace(prompt, constraint=None)
-        check_settings(prompt.settings, self._rules.defaults)
-        constraint = own or of_job
-        try:
-            checked = self._constraints.checked(constraint) if constraint is not None else None
-        except LineInvalid as error:
-            if not prompt.forces_calls:
-                raise
-            raise LineInvalid(str(error).replace("the grammar", "a schema of `tools`", 1)) from None
-        return prompt if own is None or checked is own else msgspec.structs.replace(prompt, constraint=checked)
 
     def _check_thinking(self, prompt: Prompt, faults: Faults) -> None:
         rules = self._rules.thinking

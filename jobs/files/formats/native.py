@@ -37,6 +37,7 @@ _OWN = frozenset(
         *TEMPLATE_KEYS,
     }
 )
+_FEW_KEYS = frozenset({"id", "prompt", "model"})  # most lines of large files have no others
 _NO_COLUMNS = _OWN | {key for key, known in FIELDS.items() if type(known) is not WithoutEffect}
 _PROMPT_WORDS = ("prompt", "question", "instruction", "text", "query", "input", "task")  # likeliest names first
 KEYS = (
@@ -79,6 +80,9 @@ class NativeFormat:
 
     def prompt_of(self, line: dict[str, Json], place: tuple[int, str], faults: Faults) -> Prompt | None:
         """Convert the line to a prompt. Adds to `faults`, and returns None if the line has any."""
+        prompt = line.get("prompt")
+        if _FEW_KEYS.issuperset(line) and type(prompt) is str and prompt:
+            return None if faults.found else Prompt(place[0], place[1], prompt)
         if "extra_body" in line:
             line = faults.catch(with_extra_body, line, default=line)
         said: dict[str, Json] = {}

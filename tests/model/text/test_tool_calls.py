@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,24 @@ def test_a_malformed_call_stays_in_the_content_beside_whole_ones(hermes: ToolCal
     answer = parsed(hermes, f"{written(TIME)}\n{bad}\n{written(WEATHER)}")
     assert answer == ParsedAnswer(f"\n{bad}", (TIME, WEATHER), 1)
     assert parsed(hermes, bad) == ParsedAnswer(bad, (), 1)
+
+
+def test_any_sequence_of_calls_and_texts_loses_no_character(hermes: ToolCallParser) -> None:
+    chance = random.Random(3)
+    for _ in range(60):
+        pieces, calls = [], []
+        for _ in range(chance.randint(0, 6)):
+            kind = chance.choice(["call", "malformed", "open", "text"])
+            if kind == "call":
+                calls.append(chance.choice([WEATHER, TIME]))
+                pieces.append(("", written(calls[-1])))
+            else:
+                body = chance.choice([each for each in MALFORMED if len(each) < 100])
+                texts = {"malformed": f"<tool_call>{body}</tool_call>", "open": f"<tool_call>{body}", "text": " é\n{ x"}
+                pieces.append((texts[kind], texts[kind]))
+        answer = parsed(hermes, "\n".join(text for _, text in pieces))
+        assert answer.calls == tuple(calls)
+        assert "".join(answer.content.split()) == "".join("".join(kept for kept, _ in pieces).split())
 
 
 def test_a_call_that_is_cut_off_stays_in_the_content(hermes: ToolCallParser) -> None:

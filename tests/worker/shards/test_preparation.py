@@ -189,6 +189,21 @@ def test_a_job_constrains_the_lines_that_do_not_say_it() -> None:
     ]
 
 
+@pytest.mark.parametrize(("tools", "is_constrained"), [("hermes", True), ("xml", False)])
+def test_strict_tools_constrain_the_calls_of_models_that_write_them_as_json(tools: Any, is_constrained: bool) -> None:
+    job = NewJob("j", "fake", "native", NOTHING_SAID, seed=5, num_lines=9, shard_size=9, source="f", created_at=0.0)
+    strict = {"type": "function", "function": {"name": "f", "strict": True}}
+    prompt = Prompt(0, "a", messages=({"role": "user", "content": "x"},), tools=(strict,))
+    own = msgspec.structs.replace(prompt, constraint=Constraint("regex", "own"))
+    preparation = Preparation(FakeTokenizer(), msgspec.structs.replace(CARD, tools=tools), FakeGrammars())
+    prepared = preparation.prepare([prompt, own], job, group="g", on_token=print)
+    ((_, (request,)), (_, (request_of_own,))) = prepared.runnable
+    assert (request.grammar is not None) is is_constrained
+    if is_constrained:
+        assert isinstance(request.grammar, FakeGrammar) and "start: text (call text)*" in request.grammar.text
+    assert isinstance(request_of_own.grammar, FakeGrammar) and "own" in request_of_own.grammar.text
+
+
 def test_a_constraint_that_cannot_be_used_fails_its_line() -> None:
     code, message = refusal(Prompt(1, "bad", text="x", constraint=Constraint("regex", "unusable")))
     assert (code, message) == (ErrorCode.INVALID_LINE, "The constraint cannot be used: the grammar is too large.")

@@ -53,7 +53,7 @@ def read_tools(fields: dict[str, Json], ignored: Counter[str], is_chat: bool) ->
         raise LineInvalid(f"`tools` is {shown(value)}; it must be a list of functions")
     if len(value) > MAX_TOOLS:
         raise LineInvalid(f"`tools` has {len(value):,} functions; at most {MAX_TOOLS} are allowed")
-    tools = tuple(_read_tool(tool, f"tools[{place}]", ignored) for place, tool in enumerate(value))
+    tools = tuple(_read_tool(tool, f"tools[{place}]") for place, tool in enumerate(value))
     names = Counter(str(tool["function"]["name"]) for tool in tools)
     name, count = names.most_common(1)[0]
     if count > 1:
@@ -84,7 +84,7 @@ def check_tools(prompt: Prompt, card: ModelCard) -> None:
         raise LineInvalid(f'`tool_choice` cannot force calls of {card.name}, which are XML: use "auto" or "none"')
 
 
-def _read_tool(tool: Json, where: str, ignored: Counter[str]) -> dict[str, Json]:
+def _read_tool(tool: Json, where: str) -> dict[str, Json]:
     if type(tool) is not dict:
         raise LineInvalid(f"`{where}` is {shown(tool)}; it must be an object with `type` and `function`")
     kind, function = tool.get("type"), tool.get("function")
@@ -97,8 +97,6 @@ def _read_tool(tool: Json, where: str, ignored: Counter[str]) -> dict[str, Json]
         raise LineInvalid(f"`{where}.function.name` is {shown(name)}; it must have 1 to {MAX_NAME_CHARS} characters")
     if parameters is not None and type(parameters) is not dict:
         raise LineInvalid(f"`{where}.function.parameters` is {shown(parameters)}; it must be a JSON schema, an object")
-    if function.get("strict") is True:
-        ignored["tools[].function.strict"] += 1
     check_free_form(tool, where)
     return tool
 

@@ -1,0 +1,73 @@
+"""Constraints on the tool calls of a completion."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import msgspec
+
+from jobs.constraints.grammar import json_in_lark
+from jobs.records.constraint import Constraint
+from jobs.records.prompt import Prompt
+
+_ANY_OBJECT = {"type": "object"}
+_NO_PARAMETERS = {"type": "object", "properties": {}, "additionalProperties": False}
+
+_encode = msgspec.json.Encoder().encode
+
+
+def forced_calls(tools: Sequence[dict[str, Any]], names: Collection[str], several: bool) -> Constraint:
+    """Return a grammar of calls, and nothing else.
+
+    Args:
+        tools: Tools in the shape of the OpenAI API. Arguments follow the schema of their tool.
+        names: Functions that may be called.
+        several: True if more than one call may follow.
+    """
+    functions = [tool["function"] for tool in tools if tool["function"]["name"] in names]
+    start = 'start: call ("\\n" call)*' if several else "start: call"
+    return Constraint("grammar", "\n".join([start, *_call_rules(functions)]))
+
+
+def strict_calls(prompt: Prompt) -> Constraint | None:
+    """Return a grammar of any text with calls inside, if a tool of the prompt is strict. None if no tool is.
+
+    The calls are those that the model makes by itself. Arguments of a strict tool follow its schema. Those of another
+    tool are any JSON object. The text has no control tokens but the tags of calls.
+    """
+    if not prompt.tools or prompt.tool_choice != "auto" or prompt.forces_calls:
+        return None
+    if not num_strict(prompt.tools):
+        return None
+    functions = [tool["function"] for tool in prompt.tools]
+    schemas = [each if _is_strict(each) else {**each, "parameters": _ANY_OBJECT} for each in functions]
+    return Constraint("grammar", "\n".join(["start: text (call text)*", r"text: /(.|\n)*/", *_call_rules(schemas)]))
+
+
+def num_strict(tools: Sequence[dict[str, Any]]) -> int:
+    """Return the number of strict tools."""
+    return sum(_is_strict(tool["function"]) for tool in tools)
+
+
+def _call_rules(functions: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the rules of a call, written as Qwen3's chat template writes it (Hermes style).
+
+    `<tool_call>` and its end tag are tokens of the model here, not texts.
+    """
+    rules = ['call: <tool_call> "\\n" body "\\n" </tool_call>']
+    rules.append("body: " + " | ".join(f"body_{place}" for place in range(len(functions))))
+    for place, function in enumerate(functions):
+        beginning = f'{{"name": {_text(function["name"])}, "arguments": '
+        schema = _text(function.get("parameters") or _NO_PARAMETERS)
+        rules.append(f'body_{place}: {_text(beginning)} arguments_{place} "}}"')
+        rules.append(f"arguments_{place}: %json {json_in_lark(schema, _is_strict(function))}")
+    return rules
+
+
+def _is_strict(function: dict[str, Any]) -> bool:
+    return function.get("strict") is True
+
+
+def _text(value: object) -> str:
+    return _encode(value).decode()
