@@ -25,6 +25,7 @@ _KINDS: dict[str, tuple[type, str]] = {  # a field's annotation -> the type of i
     "float": (float, "a number of seconds above 0 and at most 86,400"),
 }
 _LONGEST_SECONDS = 86_400
+_SHARES = ("online_share",)  # numbers that are no seconds
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -54,6 +55,9 @@ class Settings(msgspec.Struct, frozen=True):
     flush_seconds: float = 1.0  # max time before a finished line is stored
     state_dir: str | None = None  # folder for the data of `run`; None for $XDG_STATE_HOME/qwen-batch
     drain: bool = False  # True: a worker that gets SIGTERM finishes its shards before it stops
+    online: bool = True  # serve interactive requests beside the lines of batches
+    online_share: float = 0.75  # max share of a batch that interactive requests take
+    stream_interval: float = 0.02  # min seconds between two messages of a worker to one HTTP process
     log_level: str = "info"  # debug, info, warning, error
     log_format: str = "text"  # text, json
     metrics_port: int | None = None  # port of a worker's metrics; None for no metrics
@@ -127,11 +131,14 @@ def _read(name: str, text: str, annotation: str) -> Any:  # noqa: ANN401 - the f
     if name != "state_dir" and unicode_text(text) != text:
         raise InvalidInput(f"{PREFIX}{name.upper()} is not UTF-8.")
     kind, in_words = _KINDS[annotation]
+    longest = _LONGEST_SECONDS
+    if name in _SHARES:
+        in_words, longest = "a number above 0 and at most 1", 1
     refusal = InvalidInput(f"{PREFIX}{name.upper()} is {text!r}; it must be {in_words}.")
     try:
         value: Any = msgspec.convert(text, kind, strict=False)
     except msgspec.ValidationError:
         raise refusal from None
-    if kind is float and not 0 < value <= _LONGEST_SECONDS:
+    if kind is float and not 0 < value <= longest:
         raise refusal
     return value

@@ -105,7 +105,7 @@ class WorkerProcess:
     def _drain(self) -> None:
         self._active.draining.set()
         self.wake_main_loop()
-        self._active.wait_until_idle()
+        self.worker.drain()
 
     def _hand_over(self) -> None:
         self.wake_main_loop()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from engine.config import PAGE_SIZE
+from worker.online.online_part import OnlinePart
 from worker.shards.active_shards import ActiveShards
 from worker.shards.shard_runner import ShardRunner
 from worker.upkeep.backup_runner import BackupRunner
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from engine.load import LoadedEngine
 
 SEQUENCES_PER_THREAD = 4  # assumed lines per shard: near their end, many shards must fill the batch together
+ONLINE_SECONDS = 1.0  # max wait for the hand-over of interactive requests
 EXTRA_THREADS = 2  # one thread has the next shard ready, and one is free for a new job
 
 
@@ -34,6 +37,7 @@ class RunningWorker:
     listener: NotificationListener
     reporter: Reporter
     active: ActiveShards
+    online: OnlinePart | None  # None if the worker serves batches only
 
     @property
     def num_threads(self) -> int:
@@ -51,6 +55,15 @@ class RunningWorker:
         self.recovery.start()
         self.backup_runner.start()
         self.listener.start()
+        if self.online is not None:
+            self.online.start()
+
+    def drain(self) -> None:
+        """Take no more shards and requests, and wait until those that run are finished."""
+        self.active.draining.set()
+        if self.online is not None:
+            self.online.drain()
+        self.active.wait_until_idle()
 
     def hand_over(self) -> None:
         """Give all shards back and remove the worker from the list. Takes as long as the store needs to answer."""
@@ -58,7 +71,12 @@ class RunningWorker:
         self.backup_runner.stop()
         self.listener.stop()
         self.active.stop()
+        online = Thread(target=self.online.hand_over, name="online-hand-over", daemon=True) if self.online else None
+        if online is not None:
+            online.start()
         self.active.wait_until_idle()
+        if online is not None:
+            online.join(ONLINE_SECONDS)
         self.lease_keeper.stop()
         self.reporter.stop()
 

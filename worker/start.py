@@ -13,11 +13,14 @@ import msgspec
 
 from engine.config import EngineConfig
 from jobs.errors import InvalidInput, StoreFull
+from jobs.online.online_store import OnlineStore
+from jobs.online.redis_online import RedisOnline
 from jobs.queue.celery_hints import CeleryHints
 from jobs.records.model_card import ModelCard, card_of_folder
 from jobs.settings import Settings
-from jobs.stores.connect import connect
+from jobs.stores.connect import connect_server
 from jobs.stores.protocol import JobStore
+from jobs.stores.redis.store import RedisJobStore
 from jobs.stores.worker_facets import Fleet
 from model.checkpoint.hub import resolve_model
 from model.grammar import Grammars
@@ -25,6 +28,8 @@ from model.text.tool_calls import ToolCallParser
 from model.thinking import ThinkingTokens
 from worker.engine_options import engine_config
 from worker.facts import WorkerFacts
+from worker.online.assembly import ServedModel, online_part
+from worker.online.online_intake import TextSource
 from worker.queue.refusals import Refusals
 from worker.running_worker import RunningWorker
 from worker.shards.active_shards import ActiveShards
@@ -95,6 +100,7 @@ class _EarlyParts:
     facts: WorkerFacts
     active: ActiveShards
     store: JobStore
+    online: OnlineStore
     link: StoreLink
     metrics: WorkerMetrics
     reporter: Reporter
@@ -102,7 +108,8 @@ class _EarlyParts:
 
 def _connect(settings: Settings, model: str, worker_id: str, active: ActiveShards, refusals: Refusals) -> _EarlyParts:
     """Connect to the store and serve the metrics. Nothing is reported yet."""
-    store = connect(settings.redis_url)
+    server = connect_server(settings.redis_url)
+    store = RedisJobStore(server)
     link = StoreLink(active.stopping)
     metrics = WorkerMetrics(model=model, meter=RequestMeter(), refusals=refusals, link=link)
     if settings.metrics_port is not None:
@@ -111,7 +118,7 @@ def _connect(settings: Settings, model: str, worker_id: str, active: ActiveShard
     reporter = Reporter(
         store=store, link=link, active=active, refusals=refusals, facts=facts, figures=metrics.meter.figures
     )
-    return _EarlyParts(settings, facts, active, store, link, metrics, reporter)
+    return _EarlyParts(settings, facts, active, store, RedisOnline(server), link, metrics, reporter)
 
 
 def _assemble(
@@ -127,24 +134,26 @@ def _assemble(
     early.metrics.device = loaded.device
     hints = CeleryHints(settings.redis_url)
     keeper = LeaseKeeper(work=store.work, worker_id=facts.worker_id, ttl_seconds=settings.lease_ttl_seconds, link=link)
+    preparation = Preparation(
+        loaded.tokenizer, card, Grammars(loaded.tokenizer, loaded.eos_token_ids), ThinkingTokens.of(loaded.tokenizer)
+    )
+    tool_parser = ToolCallParser.of(loaded.tokenizer, card.tools)
     runner = ShardRunner(
         store=store,
         hints=hints,
         engine=engine,
-        preparation=Preparation(
-            loaded.tokenizer,
-            card,
-            Grammars(loaded.tokenizer, loaded.eos_token_ids),
-            ThinkingTokens.of(loaded.tokenizer),
-        ),
+        preparation=preparation,
         lease_keeper=keeper,
         dispatcher=ShardDispatcher(keeper, engine, active, facts.model, loaded.resolved.policy.max_num_seqs),
         link=link,
         active=active,
         facts=facts,
         flush_seconds=settings.flush_seconds,
-        tool_parser=ToolCallParser.of(loaded.tokenizer, card.tools),
+        tool_parser=tool_parser,
     )
+    text = TextSource(loaded.tokenizer, loaded.eos_token_ids, None if tool_parser is None else tool_parser.start_id)
+    served = ServedModel(engine, preparation, text, tool_parser, loaded.resolved.policy.max_num_seqs)
+    online = early.metrics.online = online_part(settings, early.online, link, active, facts, served)
     return RunningWorker(
         loaded=loaded,
         shard_runner=runner,
@@ -156,6 +165,7 @@ def _assemble(
         listener=NotificationListener(store, facts.model, active),
         reporter=early.reporter,
         active=active,
+        online=online,
     )
 
 

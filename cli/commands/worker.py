@@ -24,6 +24,24 @@ from jobs.settings import Settings
     help="On a stop signal, finish the current shards and take no new ones.  [env: QWEN_BATCH_DRAIN]",
 )
 @click.option(
+    "--online/--no-online",
+    default=None,
+    help="Serve interactive requests of `qwen-batch serve` too, or lines of batches only.  "
+    "[env: QWEN_BATCH_ONLINE; default: online]",
+)
+@click.option(
+    "--online-share",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="SHARE",
+    help="Max share of a batch that interactive requests take.  [env: QWEN_BATCH_ONLINE_SHARE; default: 0.75]",
+)
+@click.option(
+    "--stream-interval",
+    type=click.FloatRange(0, 10, min_open=True),
+    metavar="SECONDS",
+    help="Min time between two messages with streamed text.  [env: QWEN_BATCH_STREAM_INTERVAL; default: 0.02]",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     help="Lowest level of messages in the log on stderr.  [env: QWEN_BATCH_LOG_LEVEL; default: info]",

@@ -122,6 +122,11 @@ class ActiveShards:
         return {job_id: JobWork(tokens[job_id], lines[job_id]) for job_id in tokens}
 
     @property
+    def isolating(self) -> bool:
+        """True if a shard is isolated, or waits for it. Nothing else must run in this worker then."""
+        return self._isolating
+
+    @property
     def leaving(self) -> bool:
         """True if the worker takes no more shards, because it stops or drains."""
         return self.stopping.is_set() or self.draining.is_set()

@@ -14,6 +14,7 @@ from engine.request import Utilization
 from jobs.errors import InvalidInput
 from jobs.prometheus_text import CONTENT_TYPE, head, sample
 from jobs.prometheus_text import histogram as histogram_lines
+from worker.online.online_part import OnlineFigures, OnlinePart
 from worker.queue.refusals import Refusals
 from worker.shards.inference_engine import InferenceEngine
 from worker.telemetry.request_meter import Histogram, RequestMeter
@@ -30,6 +31,7 @@ class WorkerMetrics:
     link: StoreLink
     engine: InferenceEngine | None = None  # None until the model is loaded
     device: str | None = None  # to show to people: "cpu (avx512)"; None until the model is loaded
+    online: OnlinePart | None = None  # None until the model is loaded, or if the worker serves batches only
 
     def text(self) -> str:
         """Return the metrics for one scrape."""
@@ -72,6 +74,13 @@ class WorkerMetrics:
                 "vllm:request_time_per_output_token_seconds", "Mean of a request after its first token.", meter.tpot
             )
             yield from self._histogram("vllm:e2e_request_latency_seconds", "From arrival to the last token.", meter.e2e)
+        online = OnlineFigures() if self.online is None else self.online.figures()
+        yield from self._one(
+            "qwen_batch:online_running", "gauge", "Interactive requests that this worker runs.", online.running
+        )
+        yield from self._one(
+            "qwen_batch:online_waiting", "gauge", "Interactive requests that no worker has taken.", online.waiting
+        )
         ready, answers = int(self.engine is not None), int(not self.link.failing)
         yield from self._one("qwen_batch:ready", "gauge", "1 once the model is loaded.", ready)
         if self.device is not None:

@@ -1,0 +1,109 @@
+"""One interactive request that this worker runs, and the set of all of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from engine.request import Request
+from jobs.online.messages import OnlineRequest, Piece
+from jobs.records.completion import Completion
+from worker.online.text_pieces import Kind, TextPieces
+from worker.shards.in_flight import Line
+
+
+@dataclass(eq=False)
+class OnlineRun:
+    """One attempt at a request. Only the thread of `ReplySender` changes its text."""
+
+    request: OnlineRequest
+    requests: Sequence[Request]  # the engine's requests, one per different completion
+    pieces: Sequence[TextPieces]  # one per request of the engine; empty if the client wants no stream
+    line: Line | None = None  # None until the requests are in the engine
+    taken: bool = False  # True: the server knows that this worker runs the request
+    closed: bool = False  # True: nothing more is said about the request
+    sent: dict[tuple[int, Kind], str] = field(default_factory=dict)  # text of each choice that has been sent
+
+    @property
+    def num_sequences(self) -> int:
+        """Number of places in the batch that the request takes."""
+        return len(self.requests)
+
+    @property
+    def repeats(self) -> int:
+        """Number of choices that each request of the engine gives. Equal completions are computed once."""
+        return self.request.prompt.num_choices // len(self.requests)
+
+    def new_pieces(self, index: int, token_id: int) -> Iterator[Piece]:
+        """Add a token of a request of the engine, and yield what the client may see now.
+
+        Args:
+            index: Index of the request of the engine.
+            token_id: The new token.
+        """
+        for kind, text in self.pieces[index].push(token_id):
+            if kind == "reasoning" and not self.request.prompt.include_reasoning:
+                continue
+            for choice in range(index * self.repeats, (index + 1) * self.repeats):
+                yield self._piece(choice, kind, text)
+
+    def last_pieces(self, completion: Completion) -> Iterator[Piece]:
+        """Yield what is missing, so that all pieces together are the completion's text.
+
+        Raises:
+            ValueError: What has been sent is not the beginning of the completion's text.
+        """
+        if not self.pieces:
+            return
+        for number, choice in enumerate(completion.choices):
+            texts: tuple[tuple[Kind, str], ...] = (("reasoning", choice.reasoning or ""), ("content", choice.text))
+            for kind, text in texts:
+                sent = self.sent.get((number, kind), "")
+                if not text.startswith(sent):
+                    raise ValueError(f"the {kind} of choice {number} differs from the {len(sent)} characters sent")
+                if len(text) > len(sent):
+                    yield self._piece(number, kind, text[len(sent) :])
+
+    def _piece(self, choice: int, kind: Kind, text: str) -> Piece:
+        before = self.sent.get((choice, kind), "")
+        self.sent[choice, kind] = before + text
+        return Piece(self.request.id, self.request.attempt, len(before), text, choice, kind)
+
+
+class OnlineRuns:
+    """The requests that this worker runs. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._runs: set[OnlineRun] = set()
+
+    def add(self, run: OnlineRun) -> None:
+        """Add a request that begins."""
+        with self._changed:
+            self._runs.add(run)
+
+    def remove(self, run: OnlineRun) -> None:
+        """Remove a request that the engine does not run any more."""
+        with self._changed:
+            self._runs.discard(run)
+            self._changed.notify_all()
+
+    def all(self) -> list[OnlineRun]:
+        """Return every request."""
+        with self._changed:
+            return list(self._runs)
+
+    def of(self, request_id: str) -> list[OnlineRun]:
+        """Return all attempts at a request."""
+        return [run for run in self.all() if run.request.id == request_id]
+
+    @property
+    def num_sequences(self) -> int:
+        """Number of places in the batch that the requests take."""
+        return sum(run.num_sequences for run in self.all())
+
+    def wait_until_idle(self) -> None:
+        """Wait until no request is left."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._runs)
