@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from jobs.online.messages import Abort, OnlineRequest, ReplyEntry
 
 SERVER_SECONDS = 5.0  # an HTTP process that has not reported for this time is gone
-WORKER_SECONDS = 3.0  # a worker that has not reported for this time takes no more requests, and has lost those it had
+WORKER_SECONDS = 3.0  # a worker that has not reported for this time has lost its requests
 MAX_ENTRIES = 20_000  # approximate max entries of a server's stream; the oldest ones are dropped
 BEGIN = "0"  # place before the first entry of a stream
 
@@ -60,7 +60,7 @@ class OnlineServerSide(Protocol):
         """Show for `SERVER_SECONDS` that a server is alive. Workers stop working for a server that is not."""
 
     def live_workers(self, model: str) -> list[str]:
-        """Return the ids of the workers that take requests for a model, sorted."""
+        """Return the ids of the workers that serve a model, sorted. Some may only finish their requests."""
 
 
 class OnlineWorkerSide(Protocol):
@@ -93,10 +93,10 @@ class OnlineWorkerSide(Protocol):
         """Return those of the servers that are alive."""
 
     def report_worker(self, model: str, worker: str) -> None:
-        """Show for `WORKER_SECONDS` that a worker takes requests for a model and works on those it has."""
+        """Show for `WORKER_SECONDS` that a worker is alive and works on its requests for a model."""
 
     def forget_worker(self, model: str, worker: str) -> None:
-        """Show that a worker takes no more requests. It may still finish those that it has."""
+        """Show that a worker stops. It has given its requests back."""
 
 
 class OnlineStore(OnlineServerSide, OnlineWorkerSide, Protocol):

@@ -103,8 +103,7 @@ class OnlinePart:
             if self.clock() > run.request.deadline_at:
                 self._expire(run)
         try:
-            if not self.stopping.is_set():
-                self.store.report_worker(self.model, self.worker_id)
+            self.store.report_worker(self.model, self.worker_id)
             self.clock.set()
             self._waiting = self.store.waiting(self.model)
             alive = self.store.live_servers({run.request.server for run in self.runs.all()})
@@ -131,13 +130,7 @@ class OnlinePart:
     def take_no_more(self) -> None:
         """Take no more requests. A request that comes at the same moment is given to another worker."""
         self.stopping.set()
-        if self.link.failing:
-            return
-        try:
-            self.store.forget_worker(self.model, self.worker_id)
-            self.store.abort(self.model, self.worker_id, "")  # wakes the intake, which waits in the store
-        except (StoreUnavailable, StoreFull) as error:
-            self.link.failed(error)
+        self._unless_down(lambda: self.store.abort(self.model, self.worker_id, ""))  # wakes the intake's call
 
     def hand_over(self) -> None:
         """Tell the servers to give the remaining requests to other workers, and end the threads."""
@@ -147,4 +140,14 @@ class OnlinePart:
             thread.stop(timeout_seconds=STOP_SECONDS / 4)
         for run in self.runs.all():
             self.sender.put(Closed(run, Gone(run.request.id, run.request.attempt)))
+        self._unless_down(lambda: self.store.forget_worker(self.model, self.worker_id))
         self.sender.stop(max(0.1, until - self.monotonic()))
+
+    def _unless_down(self, call: Callable[[], None]) -> None:
+        """Call the store, unless it has not answered lately: a worker that stops has little time."""
+        if self.link.failing:
+            return
+        try:
+            call()
+        except (StoreUnavailable, StoreFull) as error:
+            self.link.failed(error)

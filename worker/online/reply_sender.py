@@ -134,7 +134,7 @@ class ReplySender:
         self._some.set()
 
     def _run(self) -> None:
-        while not self._stopped.is_set():
+        while self._events or not self._stopped.is_set():
             self._some.wait()
             self._hurry.wait(self._interval)
             self._hurry.clear()
