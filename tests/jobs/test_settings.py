@@ -42,6 +42,8 @@ def test_a_child_process_gets_the_same_settings() -> None:
         ("SWEEP_SECONDS", "nan", "at most 86,400"),
         ("FLUSH_SECONDS", "inf", "at most 86,400"),
         ("FLUSH_SECONDS", "0", "above 0"),
+        ("ONLINE_SHARE", "1.5", "a number above 0 and at most 1"),
+        ("ONLINE_SHARE", "0", "a number above 0 and at most 1"),
     ],
 )
 def test_a_bad_value_is_named_with_its_variable_and_what_it_may_be(name: str, value: str, allowed: str) -> None:
