@@ -59,7 +59,8 @@ slow: $(VENV)/.dev ## run the tests that take longer
 
 # CI is unset: there a test fails where the machine lacks what it needs, which these machines do on purpose.
 ENGINE_TESTS = env -u CI $(PYTEST) -m "not slow" tests/engine tests/end_to_end
-KERNEL_TESTS = env -u CI $(PYTEST) -m "not slow" tests/model/ops $(addprefix tests/model/kernels/,test_attention_kernels.py test_store_kv_kernel.py)
+KERNEL_TESTS = env -u CI $(PYTEST) -m "not slow" tests/model/ops tests/model/test_fused_layers.py tests/model/sampling/test_output_screen.py \
+	$(addprefix tests/model/kernels/,test_attention_kernels.py test_store_kv_kernel.py)
 LOWER_TIERS = $(shell $(BIN)/python -c 'from model.kernels.tiers import *; print(*[t.name for t in Processor.inspect().tiers()[:-1]])')
 
 machines: $(VENV)/.dev ## run the engine's tests as on lesser processors, and without a C++ compiler
@@ -67,7 +68,7 @@ machines: $(VENV)/.dev ## run the engine's tests as on lesser processors, and wi
 		echo "As a processor with $$tier:"; \
 		export QWEN_BATCH_CPU_TIER=$$tier; \
 		case $$tier in \
-			avx2) ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(ENGINE_TESTS) || exit 1;; \
+			avx2) (export ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2; $(KERNEL_TESTS) && $(ENGINE_TESTS)) || exit 1;; \
 			*) $(KERNEL_TESTS) || exit 1;; \
 		esac; \
 	done
