@@ -27,6 +27,18 @@ def response_format(key: str, value: Json) -> Constraint:
 
     Real files also have that inner object alone, or the schema alone. Both can mean nothing else.
     """
+    try:
+        return _format_of_text(key, _encode(value))
+    except (OverflowError, RecursionError):  # the slow reader names the fault
+        return _format(key, value)
+
+
+@lru_cache(maxsize=8)  # usually all lines of a file have one format
+def _format_of_text(key: str, text: bytes) -> Constraint:
+    return _format(key, msgspec.json.decode(text))
+
+
+def _format(key: str, value: Json) -> Constraint:
     said = _object(key, value)
     kind = said.get("type")
     if kind is None and said.get("schema") is not None:

@@ -216,7 +216,11 @@ class LineDecoder:
         if prompt.messages is not None and rules.thinking.concern(prompt.settings):
             self._check_thinking(prompt, faults)
         if prompt.constraint is not None or rules.constraint is not None or prompt.tools is not None:
-            return faults.catch(self._constraints.checked, prompt, default=None)
+            try:  # not `catch`: all lines of a job with a constraint come here
+                return self._constraints.checked(prompt)
+            except LineInvalid as error:
+                faults.found.append(str(error))
+                return None
         return prompt
 
     def _ended(self, prompt: Prompt) -> Prompt:
