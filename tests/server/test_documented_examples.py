@@ -39,3 +39,18 @@ def test_an_example_prints_the_results_of_its_batch(
         json.loads(line) for line in output_of("http-api.md", language, service.address, tmp_path).splitlines() if line
     ]
     assert [line["response"]["status_code"] for line in lines] == [200, 200]
+
+
+@pytest.mark.parametrize("language", ["sh", pytest.param("python", marks=pytest.mark.slow)])
+def test_an_example_of_a_chat_prints_its_answer(
+    service: ServeProcess, worker: WorkerUnderTest, tmp_path: Path, language: str
+) -> None:
+    printed = output_of("interactive.md", language, service.address, tmp_path)
+    if language == "python":
+        whole, streamed = printed.splitlines()
+        assert whole == streamed == "5"
+        return
+    *events, last = [line.removeprefix("data: ") for line in printed.splitlines() if line.startswith("data: ")]
+    assert last == "[DONE]"
+    deltas = [json.loads(event)["choices"][0]["delta"] for event in events]
+    assert "".join(delta.get("content", "") for delta in deltas) == "5"

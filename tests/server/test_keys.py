@@ -89,6 +89,17 @@ def test_a_key_without_the_right_is_refused(guarded: ServeProcess, keys_file: Pa
     assert raised.value.code == "insufficient_permissions"
 
 
+@pytest.mark.parametrize("path", ["chat/completions", "completions", "responses"])
+def test_an_interactive_request_needs_the_right_to_it(guarded: ServeProcess, keys_file: Path, path: str) -> None:
+    answers = []
+    for right in ("batch", "online"):
+        key, _ = add_key(keys_file, "first", (right,), 600)
+        headers = {"authorization": f"Bearer {key}"}
+        answer = httpx.post(f"{guarded.address}/v1/{path}", headers=headers, json={"model": "unknown"}, timeout=60)
+        answers.append((answer.status_code, answer.json()["error"]["code"]))
+    assert answers == [(403, "insufficient_permissions"), (404, "model_not_found")]
+
+
 def test_objects_of_another_project_are_as_absent_as_unknown_ones(
     guarded: ServeProcess, keys_file: Path, sleepy: str
 ) -> None:
