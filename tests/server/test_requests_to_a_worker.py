@@ -35,6 +35,7 @@ class Asker:
         self._place = BEGIN
         self._numbers: dict[str, int] = {}
         self._replies: list[AnyReply] = []
+        self.takers: dict[str, str] = {}  # request -> the worker that took it last
         self._stopped = threading.Event()
         self._reporter = threading.Thread(target=self._report, daemon=True)
         self._reporter.start()
@@ -69,6 +70,7 @@ class Asker:
                 self._numbers[entry.worker] = entry.number
                 self._place = place
                 self._replies += entry.replies
+                self.takers |= {reply.request_id: entry.worker for reply in entry.replies if isinstance(reply, Taken)}
 
     def completion(self, request: OnlineRequest) -> Completion:
         """The completion of a request that is taken, with whose choices its pieces agree."""
@@ -163,7 +165,7 @@ def test_an_abort_frees_places_and_pages(asker: Asker, store: JobStore, worker: 
     settings = SamplingSettings(max_tokens=1_900, seed=1, ignore_eos=True)
     request = asker.push(Prompt(0, "endless", text="Once", settings=settings, n=16))
     asker.replies(request, Piece)
-    (worker_id,) = asker.store.live_workers("demo")
-    asker.store.abort("demo", worker_id, request.id)
+    assert asker.takers[request.id] in asker.store.live_workers("demo")
+    asker.store.abort("demo", asker.takers[request.id], request.id)
     worker.wait_for_report(store, lambda report: report.running == 0 and report.kv_cache_usage == 0)
     assert not any(isinstance(reply, End) for reply in asker.replies(request, Piece))
