@@ -22,7 +22,7 @@ def can_pack(dtype: torch.dtype) -> bool:
     """
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
-    if dtype == torch.bfloat16 and not _has_bfloat16_instructions():
+    if dtype == torch.bfloat16 and not has_bfloat16_instructions():
         return False
     try:
         packed = pack(torch.zeros(_TRIED_SIZE, _TRIED_SIZE, dtype=dtype))
@@ -32,7 +32,8 @@ def can_pack(dtype: torch.dtype) -> bool:
     return True
 
 
-def _has_bfloat16_instructions() -> bool:
+def has_bfloat16_instructions() -> bool:
+    """Return whether the processor multiplies bfloat16 values itself."""
     facts = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return any(facts.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
 

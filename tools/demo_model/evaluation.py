@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from tokenizers import Tokenizer
 
-from tools.demo_model.chat_format import END_OF_TEXT, TURN_END, chat_prompt
+from tools.demo_model.chat_format import END_OF_TEXT, TURN_END, chat_prompt, thinking
 from tools.demo_model.held_out import HeldOutPrompt
 from tools.demo_model.network import TrainingQwen3
 
@@ -38,7 +38,9 @@ def _encode(tokenizer: Tokenizer, prompt: HeldOutPrompt, empty_thinking: bool) -
     if isinstance(prompt.prompt, str):
         asked, answered = prompt.prompt, f" {prompt.answer}{END_OF_TEXT}"
     else:
-        asked, answered = chat_prompt(prompt.prompt, empty_thinking=empty_thinking), prompt.answer + TURN_END
+        thought = "" if empty_thinking else thinking(prompt.thought)
+        asked = chat_prompt(prompt.prompt, empty_thinking=empty_thinking)
+        answered = thought + prompt.answer + TURN_END
     return tokenizer.encode(asked).ids, tokenizer.encode(answered).ids
 
 

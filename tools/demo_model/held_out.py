@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple
 
-from tools.demo_model.chat_format import Message
+from tools.demo_model.chat_format import Message, tool_result, with_tools
 from tools.demo_model.questions import Question, draw_question
 from tools.demo_model.registry import TASKS
 from tools.demo_model.splits import Split
 from tools.demo_model.task import Task
 from tools.demo_model.texts import SYSTEM_PROMPTS
+from tools.demo_model.tool_use import draw_tool_conversation
 
 _EARLIER_TURN_SHARE = 0.1
 _SYSTEM_SHARE = 0.1
@@ -27,6 +28,7 @@ class HeldOutPrompt(NamedTuple):
     prompt: str | list[Message]  # raw text, or a chat's messages
     answer: str
     task: str
+    thought: str = ""  # expected before the answer, in a chat with thinking
 
 
 def as_chat(question: Question, rng: Random, earlier_tasks: Sequence[Task] = TASKS) -> list[Message]:
@@ -42,21 +44,45 @@ def as_chat(question: Question, rng: Random, earlier_tasks: Sequence[Task] = TAS
     return messages
 
 
-def held_out_prompts(count: int, split: Split = Split.TEST) -> list[HeldOutPrompt]:
+def held_out_prompts(count: int, split: Split = Split.TEST, tasks: Sequence[Task] = TASKS) -> list[HeldOutPrompt]:
     """Return `count` different prompts, the same in every call. Tasks take turns, and raw text and chats alternate.
 
     A task with few held-out instances is left out once it has no new instance.
     """
     rng = Random(f"held out for {split.value}")
     chosen: dict[str, HeldOutPrompt] = {}
-    misses = dict.fromkeys(TASKS, 0)
+    misses = dict.fromkeys(tasks, 0)
     is_chat = False
     while len(chosen) < count:
-        for task in [task for task in TASKS if misses[task] < _MISSES_BEFORE_GIVING_UP]:
+        for task in [task for task in tasks if misses[task] < _MISSES_BEFORE_GIVING_UP]:
             question = draw_question(task, split, rng)
             prompt = as_chat(question, rng) if is_chat else question.text
             name = repr(prompt)
             misses[task] = misses[task] + 1 if name in chosen else 0
-            chosen.setdefault(name, HeldOutPrompt(prompt, question.answer, task.name))
+            thought = question.thought if is_chat else ""
+            chosen.setdefault(name, HeldOutPrompt(prompt, question.answer, task.name, thought))
         is_chat = not is_chat
+    return list(chosen.values())[:count]
+
+
+def held_out_tool_prompts(count: int, split: Split = Split.TEST) -> list[HeldOutPrompt]:
+    """Return `count` different chats with tools, the same in every call. Tools, calls and results are plain messages.
+
+    A question whose answer is a call is followed by a chat that also has the call's result.
+    """
+    rng = Random(f"tools held out for {split.value}")
+    chosen: dict[str, HeldOutPrompt] = {}
+    while len(chosen) < count:
+        conversation = draw_tool_conversation(1, split, rng)
+        [turn] = conversation.turns
+        messages: list[Message] = [
+            {"role": "system", "content": with_tools(conversation.system, conversation.tools)},
+            {"role": "user", "content": turn.question.text},
+        ]
+        task = "tool-none" if turn.result is None else turn.question.task
+        chosen.setdefault(repr(messages), HeldOutPrompt(messages, turn.question.answer, task))
+        if turn.result is not None:
+            call = {"role": "assistant", "content": turn.question.answer}
+            messages = [*messages, call, tool_result(turn.result)]
+            chosen.setdefault(repr(messages), HeldOutPrompt(messages, turn.result, "tool-result"))
     return list(chosen.values())[:count]

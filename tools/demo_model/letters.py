@@ -43,7 +43,9 @@ def _as_typed(word: str, rng: Random) -> str:
     return f'"{word}"' if rng.random() < 0.3 else word
 
 
-def _draw_for(answer: Callable[[str], str]) -> Callable[[Random], Instance]:
+def draw_for(answer: Callable[[str], str]) -> Callable[[Random], Instance]:
+    """Return a draw of words. `answer` computes the right answer of a word."""
+
     def draw(rng: Random) -> Instance:
         word = _draw_word(rng)
         return Instance({"w": _as_typed(word, rng)}, answer(word), word)
@@ -63,25 +65,25 @@ LETTERS: tuple[Task, ...] = (
         name="reverse",
         weight=2.5,
         phrasings=PHRASINGS["reverse"],
-        draw=_draw_for(lambda word: word[::-1]),
+        draw=draw_for(lambda word: word[::-1]),
     ),
     Task(
         name="spell",
         weight=1.0,
         phrasings=PHRASINGS["spell"],
-        draw=_draw_for(" ".join),
+        draw=draw_for(" ".join),
     ),
     Task(
         name="uppercase",
         weight=0.8,
         phrasings=PHRASINGS["uppercase"],
-        draw=_draw_for(str.upper),
+        draw=draw_for(str.upper),
     ),
     Task(
         name="length",
         weight=2.0,
         phrasings=PHRASINGS["length"],
-        draw=_draw_for(lambda word: str(len(word))),
+        draw=draw_for(lambda word: str(len(word))),
     ),
     Task(
         name="count-letter",
@@ -93,12 +95,12 @@ LETTERS: tuple[Task, ...] = (
         name="first-letter",
         weight=0.5,
         phrasings=PHRASINGS["first-letter"],
-        draw=_draw_for(lambda word: word[0]),
+        draw=draw_for(lambda word: word[0]),
     ),
     Task(
         name="last-letter",
         weight=0.8,
         phrasings=PHRASINGS["last-letter"],
-        draw=_draw_for(lambda word: word[-1]),
+        draw=draw_for(lambda word: word[-1]),
     ),
 )

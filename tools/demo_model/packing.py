@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -10,12 +10,10 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from tools.demo_model.samples import Sample, draw_sample
-from tools.demo_model.task import Task
+from tools.demo_model.samples import Sample
 
 _LEAST_END_WEIGHT = 0.4
 _SAMPLES_PER_DRAW = 512
-_ROW_SHARE_LEARNT = 4  # at most one token in this number belongs to an answer; usually it is one in six
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def _fill_rows(samples: list[EncodedSample], rows: int, row_length: int) -> list
     return filled
 
 
-def _pack(rows: list[list[EncodedSample]], row_length: int) -> PackedBatch:
+def _pack(rows: list[list[EncodedSample]], row_length: int, learnt_places: int) -> PackedBatch:
     shape = (len(rows), row_length)
     token_ids, positions, samples = (torch.zeros(shape, dtype=torch.int64) for _ in range(3))
     next_weights = torch.zeros(shape)
@@ -88,8 +86,8 @@ def _pack(rows: list[list[EncodedSample]], row_length: int) -> PackedBatch:
             next_weights[row, start : end - 1] = torch.tensor(sample.weights[1:])
             start = end
     # A fixed number of places gives the compiled step one shape. Places beyond it are rare, and are not learnt.
-    learnt = next_weights.flatten().nonzero().flatten()[: token_ids.numel() // _ROW_SHARE_LEARNT]
-    places = torch.zeros(token_ids.numel() // _ROW_SHARE_LEARNT, dtype=torch.int64)
+    learnt = next_weights.flatten().nonzero().flatten()[:learnt_places]
+    places = torch.zeros(learnt_places, dtype=torch.int64)
     places[: len(learnt)] = learnt
     weights = next_weights.flatten()[places]
     weights[len(learnt) :] = 0.0
@@ -98,14 +96,23 @@ def _pack(rows: list[list[EncodedSample]], row_length: int) -> PackedBatch:
     )
 
 
+@dataclass(frozen=True)
+class BatchShape:
+    """The sizes of every batch of a stream."""
+
+    rows: int
+    row_length: int  # tokens
+    learnt_places: int  # most answer tokens that are learnt; further ones are rare, and are left out
+
+
 def packed_batches(
-    tokenizer: Tokenizer, tasks: Sequence[Task], *, rows: int, row_length: int, seed: int
+    tokenizer: Tokenizer, draw: Callable[[Random], Sample], shape: BatchShape, *, seed: int
 ) -> Iterator[PackedBatch]:
-    """Yield batches endlessly. The seed decides all of them. A sample longer than a row is dropped."""
+    """Yield batches of drawn samples endlessly. The seed decides all of them. A sample longer than a row is dropped."""
     rng = Random(seed)
     waiting: list[EncodedSample] = []
     while True:
         if len(waiting) < _SAMPLES_PER_DRAW // 2:
-            drawn = encode_samples(tokenizer, [draw_sample(tasks, rng) for _ in range(_SAMPLES_PER_DRAW)])
-            waiting += [sample for sample in drawn if len(sample.token_ids) <= row_length]
-        yield _pack(_fill_rows(waiting, rows, row_length), row_length)
+            drawn = encode_samples(tokenizer, [draw(rng) for _ in range(_SAMPLES_PER_DRAW)])
+            waiting += [sample for sample in drawn if len(sample.token_ids) <= shape.row_length]
+        yield _pack(_fill_rows(waiting, shape.rows, shape.row_length), shape.row_length, shape.learnt_places)

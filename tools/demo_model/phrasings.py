@@ -123,3 +123,39 @@ PHRASINGS: dict[str, tuple[str, ...]] = {
     ),
     "by-heart": ("{text}",),
 }
+
+# The second lesson. Its words have no tokens of their own, so the tokenizer stays the first lesson's.
+LATER_PHRASINGS: dict[str, tuple[str, ...]] = {
+    # {q} is a whole question of another task.
+    "json": (
+        "{q} Answer as JSON.",
+        "{q} Answer in JSON.",
+        "{q} Reply as JSON.",
+        "{q} Give the answer as JSON.",
+    ),
+    "json-kind": (
+        "{q} Answer as JSON with answer and kind.",
+        "{q} Give answer and kind as JSON.",
+    ),
+    "json-word": (
+        "Describe the word {w} as JSON.",
+        "Give the word {w} and its length as JSON.",
+        "Write the word {w} and its number of letters as JSON.",
+    ),
+    "json-city": (
+        "Give the city {c} as JSON.",
+        "Write {c} as JSON with city.",
+        "Describe the city {c} as JSON.",
+    ),
+    "think": (
+        "{q} Think first.",
+        "{q} Think step by step.",
+        "{q} Think before you answer.",
+    ),
+    "tool-weather": (
+        "What is the weather in {c}?",
+        "How is the weather in {c}?",
+        "Tell me the weather in {c}.",
+        "What is the weather like in {c}?",
+    ),
+}

@@ -21,6 +21,7 @@ class Question:
     answer: str
     task: str
     key: str  # of the instance: "37,48"
+    thought: str = ""  # of the instance
 
 
 def _without_spaces_round_operator(text: str) -> str:
@@ -70,4 +71,4 @@ def draw_question(task: Task, split: Split, rng: Random) -> Question:
     text = task.phrasings[phrasing].format_map(instance.values)
     if rng.random() < _CARELESS_SHARE:
         text = carelessly(text, rng)
-    return Question(text, instance.answer, task.name, instance.key)
+    return Question(text, instance.answer, task.name, instance.key, instance.thought)

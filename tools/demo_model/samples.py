@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple
 
-from tools.demo_model.chat_format import END_OF_TEXT, TURN_END, chat_prompt
+from tools.demo_model.chat_format import END_OF_TEXT, TURN_END, Message, chat_prompt, thinking, tool_result, with_tools
+from tools.demo_model.json_answers import SHORT_ANSWERS, typed
 from tools.demo_model.questions import Question, draw_question
 from tools.demo_model.splits import Split
 from tools.demo_model.task import Task
 from tools.demo_model.texts import SYSTEM_PROMPTS
+from tools.demo_model.tool_use import ToolConversation, draw_tool_conversation
 
 _RAW_SHARE = 0.36
 # Shares of all chats.
@@ -18,6 +21,9 @@ _EMPTY_THINKING_SHARE = 0.25
 _SYSTEM_SHARE = 0.1
 _SEVERAL_TURNS_SHARE = 0.14
 _MOST_TURNS = 4
+_FORCED_SHARE = 0.04
+_MOST_TOOL_TURNS = 2
+_ENDS_WITH_CALL_SHARE = 0.4
 
 
 class Segment(NamedTuple):
@@ -42,9 +48,11 @@ def _chat_sample(questions: Sequence[Question], system: str | None, empty_thinki
         messages = [{"role": "system", "content": system}] if is_first and system is not None else []
         messages.append({"role": "user", "content": question.text})
         prompt = chat_prompt(messages, empty_thinking=empty_thinking and is_last)
+        thought = thinking(question.thought) if is_last and not empty_thinking else ""
         # After the end token of an earlier answer the template writes a line break.
         sample.append(Segment(prompt if is_first else f"\n{prompt}", False))
-        sample.append(Segment(question.answer + TURN_END, True))
+        # The template leaves out earlier thoughts. An answer without its thought is history, and no example to learn.
+        sample.append(Segment(thought + question.answer + TURN_END, is_last or not question.thought))
     return sample
 
 
@@ -60,3 +68,50 @@ def draw_sample(tasks: Sequence[Task], rng: Random) -> Sample:
     turns = rng.randint(2, _MOST_TURNS) if rng.random() < _SEVERAL_TURNS_SHARE else 1
     system = rng.choice(SYSTEM_PROMPTS) if rng.random() < _SYSTEM_SHARE else None
     return _chat_sample([question() for _ in range(turns)], system, rng.random() < _EMPTY_THINKING_SHARE)
+
+
+def _forced_sample(rng: Random) -> Sample:
+    """Return a chat whose answer must be JSON for a schema, though the question does not say so.
+
+    The schema writes the beginning, so only the value and the end are learnt.
+    """
+    question = draw_question(rng.choices(SHORT_ANSWERS, [task.weight for task in SHORT_ANSWERS])[0], Split.TRAIN, rng)
+    messages = [{"role": "user", "content": question.text}]
+    prompt = chat_prompt(messages, empty_thinking=rng.random() < _EMPTY_THINKING_SHARE)
+    written = json.dumps({"answer": question.answer if rng.random() < 0.5 else typed(question.answer)})
+    end = written.index(": ") + (3 if written[-2] == '"' else 2)
+    return [Segment(prompt + written[:end], False), Segment(written[end:] + TURN_END, True)]
+
+
+def draw_later_sample(tasks: Sequence[Task], rng: Random) -> Sample:
+    """Return one sample of the second lesson: a question of the tasks, or an answer that a schema has begun."""
+    return _forced_sample(rng) if rng.random() < _FORCED_SHARE else draw_sample(tasks, rng)
+
+
+def tool_sample(conversation: ToolConversation, *, ends_with_call: bool, empty_thinking: bool) -> Sample:
+    """Return a conversation with tools. `ends_with_call` leaves out the last call's result, and the answer to it."""
+    exchanges: list[tuple[Message, str]] = []
+    for turn in conversation.turns:
+        exchanges.append(({"role": "user", "content": turn.question.text}, turn.question.answer))
+        if turn.result is not None:
+            exchanges.append((tool_result(turn.result), turn.result))
+    if ends_with_call:
+        exchanges.pop()
+    sample: Sample = []
+    for index, (message, answer) in enumerate(exchanges):
+        is_last = index == len(exchanges) - 1
+        system = [{"role": "system", "content": with_tools(conversation.system, conversation.tools)}]
+        messages = [*system, message] if index == 0 else [message]
+        prompt = chat_prompt(messages, empty_thinking=empty_thinking and is_last)
+        sample.append(Segment(prompt if index == 0 else f"\n{prompt}", False))
+        sample.append(Segment(answer + TURN_END, True))
+    return sample
+
+
+def draw_tool_sample(rng: Random) -> Sample:
+    """Return a sample with tools. Its last answer calls a tool, repeats a tool's result, or is bare."""
+    conversation = draw_tool_conversation(rng.randint(1, _MOST_TOOL_TURNS), Split.TRAIN, rng)
+    has_result = conversation.turns[-1].result is not None
+    ends_with_call = has_result and rng.random() < _ENDS_WITH_CALL_SHARE
+    empty_thinking = rng.random() < _EMPTY_THINKING_SHARE
+    return tool_sample(conversation, ends_with_call=ends_with_call, empty_thinking=empty_thinking)

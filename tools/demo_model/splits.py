@@ -25,9 +25,19 @@ def _bucket(split: Split, name: str) -> int:
     return int.from_bytes(digest, "big") % 100
 
 
+def name_of(task: Task, instance: Instance, phrasing: int) -> str:
+    """Return the name that decides the split. For facts, it names a pair of fact and phrasing.
+
+    An instance with a plain question inside has the name of this question. So training sees no held-out answer as JSON.
+    """
+    if instance.inner_name is not None:
+        return instance.inner_name
+    return f"{task.name}:{instance.key}" + (f":{phrasing}" if task.is_fact else "")
+
+
 def split_of(task: Task, instance: Instance, phrasing: int) -> Split:
-    """Return the split of one instance. For facts, an instance is a pair of fact and phrasing."""
-    name = f"{task.name}:{instance.key}" + (f":{phrasing}" if task.is_fact else "")
+    """Return the split of one instance."""
+    name = name_of(task, instance, phrasing)
     for split, size in _HELD_OUT_BUCKETS.items():
         if _bucket(split, name) < size:
             return split

@@ -14,6 +14,8 @@ class Instance:
     values: Mapping[str, str]  # what fills the phrasing's braces
     answer: str
     key: str  # names the instance among its task's; a sum is the same instance in either order
+    thought: str = ""  # what a chat with thinking says before the answer
+    inner_name: str | None = None  # of the plain question inside: both are held out together (splits.name_of)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,9 @@ import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from tools.demo_model.chat_format import chat_prompt
+from tools.demo_model.samples import tool_sample
+from tools.demo_model.splits import Split
+from tools.demo_model.tool_use import ToolConversation, draw_tool_conversation
 
 _TEMPLATE = Path(__file__).resolve().parents[3] / "tools" / "demo_model" / "chat_template.jinja"
 _CONTENTS = (
@@ -91,3 +94,36 @@ def test_training_saw_what_the_template_renders(thinks: bool) -> None:
     template = _compile(_TEMPLATE.read_text(encoding="utf-8"), trims_blocks=True)
     rendered = template.render(messages=messages, add_generation_prompt=True, enable_thinking=thinks)
     assert chat_prompt(messages, empty_thinking=not thinks) == rendered
+
+
+def _as_api_messages(conversation: ToolConversation) -> list[dict[str, Any]]:
+    """The conversation as a client sends it after the last call: calls and results in fields of their own."""
+    messages: list[dict[str, Any]] = []
+    if conversation.system is not None:
+        messages.append({"role": "system", "content": conversation.system})
+    for turn in conversation.turns:
+        messages.append({"role": "user", "content": turn.question.text})
+        if turn.result is None:
+            messages.append({"role": "assistant", "content": turn.question.answer})
+            continue
+        call = json.loads(turn.question.answer.removeprefix("<tool_call>").removesuffix("</tool_call>"))
+        messages.append({"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": call}]})
+        messages.append({"role": "tool", "content": turn.result})
+        messages.append({"role": "assistant", "content": turn.result})
+    return messages[:-1]
+
+
+@pytest.mark.parametrize("empty_thinking", [False, True])
+def test_training_saw_tools_and_their_results_as_the_template_renders_them(empty_thinking: bool) -> None:
+    template = _compile(_TEMPLATE.read_text(encoding="utf-8"), trims_blocks=True)
+    rng = Random(2)
+    for _ in range(50):
+        conversation = draw_tool_conversation(rng.randint(1, 3), Split.TRAIN, rng)
+        sample = tool_sample(conversation, ends_with_call=False, empty_thinking=empty_thinking)
+        rendered = template.render(
+            messages=_as_api_messages(conversation),
+            tools=conversation.tools,
+            add_generation_prompt=True,
+            enable_thinking=not empty_thinking,
+        )
+        assert "".join(segment.text for segment in sample[:-1]) == rendered

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import pytest
 import torch
@@ -10,14 +11,14 @@ from tokenizers import Tokenizer
 
 from tools.demo_model.network import Shape, TrainingQwen3
 from tools.demo_model.optimiser import rate_at
-from tools.demo_model.packing import PackedBatch, encode_samples, packed_batches
+from tools.demo_model.packing import BatchShape, PackedBatch, encode_samples, packed_batches
 from tools.demo_model.registry import TASKS
-from tools.demo_model.samples import Segment
+from tools.demo_model.samples import Segment, draw_sample
 
 
 @pytest.fixture(scope="module")
 def batch(demo_tokenizer: Tokenizer) -> PackedBatch:
-    return next(packed_batches(demo_tokenizer, TASKS, rows=6, row_length=160, seed=3))
+    return next(packed_batches(demo_tokenizer, partial(draw_sample, TASKS), BatchShape(6, 160, 240), seed=3))
 
 
 def test_a_sample_alone_gives_the_logits_it_gives_between_others(batch: PackedBatch) -> None:
@@ -64,7 +65,7 @@ def test_a_token_of_a_long_answer_weighs_less_and_the_whole_answer_more(demo_tok
 
 def test_the_seed_decides_the_batches(demo_tokenizer: Tokenizer) -> None:
     def ids(seed: int) -> torch.Tensor:
-        batches = packed_batches(demo_tokenizer, TASKS, rows=4, row_length=128, seed=seed)
+        batches = packed_batches(demo_tokenizer, partial(draw_sample, TASKS), BatchShape(4, 128, 128), seed=seed)
         return torch.stack([batch.token_ids for batch in itertools.islice(batches, 3)])
 
     assert torch.equal(ids(1), ids(1))
