@@ -10,7 +10,7 @@ from jobs.records.shard_stats import TimelineSample
 WIDTH, HEIGHT = 600, 80  # of the drawing, in its own units
 _MAX_COLUMNS = 120
 _MAX_ROWS = 30
-_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600)  # seconds of a column
+_STEPS = (2, 5, 10, 15, 30, 60, 120, 300, 600)  # seconds of a column
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,12 @@ def plot_of(samples: Sequence[TimelineSample]) -> Plot | None:
         return None
     first, last = samples[0].at, max(sample.at for sample in samples)
     step = next((step for step in _STEPS if (last - first) / step <= _MAX_COLUMNS), _STEPS[-1])
-    sums = [0.0] * (int((last - first) / step) + 1)
+    # The mean per worker, because a column may have one sample more or less than its seconds.
+    rates: list[dict[str, list[float]]] = [{} for _ in range(int((last - first) / step) + 1)]
     for sample in samples:
-        sums[max(int((sample.at - first) / step), 0)] += sample.output_throughput
-    points = [Point(first + index * step, total / step) for index, total in enumerate(sums)]
+        rates[max(int((sample.at - first) / step), 0)].setdefault(sample.worker_id, []).append(sample.output_throughput)
+    sums = [sum(sum(own) / len(own) for own in column.values()) for column in rates]
+    points = [Point(first + index * step, total) for index, total in enumerate(sums)]
     if len(points) < 2:
         return None
     peak = max(point.rate for point in points) or 1.0

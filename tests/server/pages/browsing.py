@@ -38,7 +38,7 @@ class _Reader(HTMLParser):
             self.links.append(said.get("href", ""))
         if tag == "form":
             self.forms.append(Form(said.get("method", "get"), said.get("action", "")))
-        if tag in ("input", "button") and said.get("name") and self.forms:
+        if tag in ("input", "button") and said.get("name") and said.get("type") != "file" and self.forms:
             self.forms[-1].fields.setdefault(said["name"], said.get("value", ""))
 
     def handle_data(self, data: str) -> None:
