@@ -77,7 +77,9 @@ def _toolchain(machine: str, compiler: str | None, stubs: Path) -> Toolchain:
     toolchain = Toolchain(compiler) if compiler else Toolchain.of_this_machine()
     if machine == Processor.inspect().machine:
         return toolchain
-    return Toolchain(toolchain.compiler, libraries=_write_stubs(toolchain.compiler, stubs))
+    # The linker would leave out names of libraries without symbols.
+    flags = ("-Wl,--no-as-needed",)
+    return Toolchain(toolchain.compiler, libraries=_write_stubs(toolchain.compiler, stubs), link_flags=flags)
 
 
 def _write_stubs(compiler: str, folder: Path) -> Path:

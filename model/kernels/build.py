@@ -42,6 +42,7 @@ class Toolchain:
     compiler: str
     include: Path = TORCH_FOLDER / "include"
     libraries: Path = TORCH_FOLDER / "lib"
+    link_flags: tuple[str, ...] = ()
 
     @classmethod
     def of_this_machine(cls, environ: Mapping[str, str] = os.environ) -> Toolchain:
@@ -65,7 +66,8 @@ class Toolchain:
 
         The linker resolves an object's symbols only from libraries that follow the object.
         """
-        return [self.compiler, "-shared", "-L", str(self.libraries), "-ltorch", "-ltorch_cpu", "-lc10"]
+        libraries = ["-L", str(self.libraries), "-ltorch", "-ltorch_cpu", "-lc10"]
+        return [self.compiler, "-shared", *self.link_flags, *libraries]
 
 
 def sources_digest(tier: Tier) -> str:
