@@ -1,0 +1,206 @@
+// Checks the vectors, and the kernels' arithmetic, against plain loops. It needs no PyTorch, so that it can be compiled
+// for any processor and run in an emulator. Prints each check that fails; the exit status is the number of them.
+
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <vector>
+
+#include "block_products.h"
+#include "int8_rows.h"
+#include "quads.h"
+#include "rows.h"
+#include "softmax_rows.h"
+#include "vector_attention.h"
+
+using namespace qwen_batch;
+
+namespace {
+
+int failures = 0;
+
+// `tolerance`: relative to the larger of 1 and the expected magnitude.
+void expect_near(const char* what, double found, double expected, double tolerance) {
+  if (std::fabs(found - expected) <= tolerance * std::fmax(1.0, std::fabs(expected))) return;
+  std::printf("%s: %g instead of %g\n", what, found, expected);
+  ++failures;
+}
+
+void expect_equal(const char* what, int64_t found, int64_t expected) {
+  if (found == expected) return;
+  std::printf("%s: %lld instead of %lld\n", what, static_cast<long long>(found), static_cast<long long>(expected));
+  ++failures;
+}
+
+constexpr double BFLOAT16 = 1.0 / 128;  // one rounding, and a rounding that fell to the other side
+std::mt19937 generator(7);
+
+std::vector<uint16_t> random_halves(size_t count) {
+  std::normal_distribution<float> normal;
+  std::vector<uint16_t> halves(count);
+  for (uint16_t& half : halves) from_float(normal(generator), &half);
+  return halves;
+}
+
+void check_rounding() {
+  const float values[LANES] = {1.0f,    -1.0f,    1.00390625f, 1.01171875f, 1e-40f, 3.4e38f, INFINITY, -INFINITY,
+                               0.3333f, -0.3333f, 65504.0f,    1.0039063f,  0.0f,   -0.0f,   2.5f,     -7.75f};
+  uint16_t found[LANES], expected[LANES];
+  store_halves(found, to_bfloat16(load(values)));
+  for (int i = 0; i < LANES; ++i) from_float(values[i], expected + i);
+  for (int i = 0; i < LANES; ++i) expect_equal("to_bfloat16", found[i], expected[i]);
+  store_halves(found, to_bfloat16(splat(NAN)));
+  expect_equal("to_bfloat16 of NaN", std::isnan(to_float(found[3])), true);
+}
+
+void check_masks() {
+  for (int count = -1; count <= 17; ++count) {
+    uint16_t from[LANES], to[LANES] = {};
+    for (int i = 0; i < LANES; ++i) from[i] = static_cast<uint16_t>(100 + i);
+    store_halves(first_lanes(count), to, load_halves(first_lanes(count), from));
+    for (int i = 0; i < LANES; ++i) expect_equal("first lanes", to[i], i < count ? 100 + i : 0);
+  }
+  float chosen[LANES];
+  store(chosen, where(0b1010'0000'0000'0101, splat(1.0f), splat(2.0f)));
+  for (int i = 0; i < LANES; ++i) expect_near("where", chosen[i], 0b1010'0000'0000'0101 >> i & 1 ? 1 : 2, 0);
+  expect_equal("max_of_lanes of no lane", max_of_lanes(Mask{0}, splat(1.0f)) == -INFINITY, true);
+}
+
+void check_exponentials() {
+  for (float x : {0.0f, -0.4f, -1.5f, -10.3f, -80.0f, -126.5f, -1e30f}) {
+    float powers[LANES];
+    store(powers, exp2_of_negative(splat(x)));
+    expect_near("exp2_of_negative", powers[5], std::exp2(static_cast<double>(x)), 1e-6);
+  }
+}
+
+void check_shuffles() {
+  Words rows[16];
+  int32_t numbers[16][16], found[16][16];
+  for (int i = 0; i < 16; ++i)
+    for (int j = 0; j < 16; ++j) numbers[i][j] = 16 * i + j;
+  for (int i = 0; i < 16; ++i) rows[i] = load_words(numbers[i]);
+  transpose_16(rows);
+  for (int i = 0; i < 16; ++i) store_words(found[i], rows[i]);
+  for (int i = 0; i < 16; ++i)
+    for (int j = 0; j < 16; ++j) expect_equal("transpose_16", found[i][j], numbers[j][i]);
+  uint16_t a[32], b[32], mixed[64];
+  for (int i = 0; i < 32; ++i) a[i] = static_cast<uint16_t>(i), b[i] = static_cast<uint16_t>(100 + i);
+  store_words(mixed, interleave_low(load_words(a), load_words(b)));
+  store_words(mixed + 32, interleave_high(load_words(a), load_words(b)));
+  for (int i = 0; i < 64; ++i) expect_equal("interleave", mixed[i], i % 2 == 0 ? a[i / 2] : b[i / 2]);
+}
+
+void check_products() {
+  constexpr int ROWS = 7, PAIRS = 40, COLUMNS = 96;
+  const std::vector<uint16_t> a = random_halves(ROWS * 2 * PAIRS), b = random_halves(2 * PAIRS * COLUMNS);
+  std::vector<RowValue> rows(a.size());
+  copy_row(rows.data(), a.data(), static_cast<int64_t>(a.size()));
+  std::vector<float> out(ROWS * COLUMNS, 1.0f);
+  multiply_vectors<true>(rows.data(), 2 * PAIRS, b.data(), COLUMNS, out.data(), ROWS, PAIRS);
+  for (int r = 0; r < ROWS; ++r)
+    for (int c = 0; c < COLUMNS; ++c) {
+      double sum = 1.0;
+      for (int i = 0; i < 2 * PAIRS; ++i)
+        sum += static_cast<double>(to_float(a[r * 2 * PAIRS + i])) * to_float(b[(i / 2 * COLUMNS + c) * 2 + i % 2]);
+      expect_near("a product in bfloat16", out[r * COLUMNS + c], sum, 1e-5);
+    }
+}
+
+void check_rows() {
+  constexpr int N = 64;
+  const std::vector<uint16_t> x = random_halves(N), weight = random_halves(N);
+  std::vector<uint16_t> out(N);
+  double squares = 0;
+  for (uint16_t value : x) squares += std::pow(to_float(value), 2);
+  rms_norm_row(x.data(), weight.data(), out.data(), N, 1e-6f);
+  for (int i = 0; i < N; ++i)
+    expect_near("rms_norm_row", to_float(out[i]), to_float(x[i]) / std::sqrt(squares / N) * to_float(weight[i]),
+                2 * BFLOAT16);
+  swiglu_row(x.data(), weight.data(), out.data(), N);
+  for (int i = 0; i < N; ++i) {
+    const double gate = to_float(x[i]);
+    expect_near("swiglu_row", to_float(out[i]), gate / (1 + std::exp(-gate)) * to_float(weight[i]), 2 * BFLOAT16);
+  }
+}
+
+// Attention of two heads to COUNT tokens in blocks of 64.
+void check_attention() {
+  constexpr int DIM = 64, GROUP = 2, COUNT = 101;
+  const float scale = 0.125f;
+  const std::vector<uint16_t> q = random_halves(GROUP * DIM), keys = random_halves(COUNT * DIM),
+                              values = random_halves(COUNT * DIM);
+  Attention<DIM, GROUP> attention(q.data());
+  SoftmaxRows<16, BLOCK> softmax;
+  alignas(64) float scores[16 * BLOCK];
+  alignas(64) RowValue weights[16 * BLOCK];
+  for (int64_t first = 0; first < COUNT; first += BLOCK) {
+    const int64_t count = std::min<int64_t>(BLOCK, COUNT - first);
+    attention.score({keys.data() + first * DIM, count}, {}, scores);
+    softmax.online_softmax(scores, weights, GROUP, {.first_row = static_cast<int>(count), .more_per_row = 0},
+                           scale * LOG2_E);
+    attention.accumulate({values.data() + first * DIM, count}, {}, weights, softmax.rescale_factors());
+  }
+  uint16_t out[GROUP * DIM];
+  attention.write(softmax.sums(), out);
+  for (int g = 0; g < GROUP; ++g) {
+    double sum = 0, expected[DIM] = {};
+    for (int t = 0; t < COUNT; ++t) {
+      double dot = 0;
+      for (int d = 0; d < DIM; ++d) dot += static_cast<double>(to_float(q[g * DIM + d])) * to_float(keys[t * DIM + d]);
+      sum += std::exp(dot * scale);
+      for (int d = 0; d < DIM; ++d) expected[d] += std::exp(dot * scale) * to_float(values[t * DIM + d]);
+    }
+    for (int d = 0; d < DIM; ++d) expect_near("attention", to_float(out[g * DIM + d]), expected[d] / sum, 2 * BFLOAT16);
+  }
+}
+
+void check_quads() {
+  const int8_t extremes[4] = {127, -127, 1, -128};
+  uint8_t weights[64];
+  for (int i = 0; i < 64; ++i) weights[i] = i < 8 ? 255 : static_cast<uint8_t>(37 * i);
+  for (int rotated = 0; rotated < 4; ++rotated) {
+    int8_t row[4];
+    for (int i = 0; i < 4; ++i) row[i] = extremes[(i + rotated) % 4];
+    int32_t quad;
+    std::memcpy(&quad, row, sizeof quad);
+    float sums[LANES];
+    store(sums, to_floats(add_quads(splat_integer(-1000), load_weight_quads(weights), row_quad(quad))));
+    for (int lane = 0; lane < LANES; ++lane) {
+      int32_t sum = -1000;
+      for (int i = 0; i < 4; ++i) sum += weights[4 * lane + i] * row[i];
+      expect_near("add_quads", sums[lane], sum, 0);
+    }
+  }
+}
+
+void check_quantised_rows() {
+  constexpr int64_t K = 300;
+  const std::vector<uint16_t> x = random_halves(K);
+  std::vector<uint8_t> memory(static_cast<size_t>(int8::QuantisedRows::bytes(1, K)) + 64);
+  int8::QuantisedRows rows(memory.data(), 1, K);
+  for (int64_t row = 0; row < rows.padded(); ++row) rows.quantise(x.data(), row);
+  for (int64_t first = 0; first < K; first += LANES) {
+    float restored[LANES];
+    store(restored, rows.restored(0, first / int8::GROUP, first % int8::GROUP / LANES));
+    for (int64_t i = 0; i < LANES; ++i)
+      expect_near("a quantised row", restored[i], first + i < K ? to_float(x[first + i]) : 0.0f, 0.02);
+  }
+}
+
+}  // namespace
+
+int main() {
+  check_rounding();
+  check_masks();
+  check_exponentials();
+  check_shuffles();
+  check_products();
+  check_rows();
+  check_attention();
+  check_quads();
+  check_quantised_rows();
+  return failures;
+}
