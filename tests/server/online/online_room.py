@@ -47,7 +47,9 @@ class OnlineRoom:
         return await self.desk.accept(request, key_id, seconds)
 
     async def taken(self, worker: ScriptedWorker) -> OnlineRequest:
-        """The next request, which a worker has taken."""
+        """The next request, which a worker has taken, once all that is to be pushed has been pushed."""
+        if self.desk._tasks:
+            await asyncio.wait(self.desk._tasks)
         return await asyncio.to_thread(worker.take)
 
     def hear(self) -> None:
