@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections import defaultdict
 from contextlib import ExitStack
 from pathlib import Path
@@ -89,6 +90,18 @@ def test_a_client_that_leaves_frees_the_engine(client: OpenAI, worker: WorkerUnd
     worker.wait_for_report(store, lambda report: report.running == report.waiting == 0)
 
 
+def worker_with_work(store: JobStore, model: str, workers: list[WorkerUnderTest]) -> WorkerUnderTest:
+    """Return the worker that has a request, as soon as one reports so."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        running = {report.pid for report in store.fleet.workers() if report.model == model and report.running}
+        for worker in workers:
+            if worker.pid in running:
+                return worker
+        time.sleep(0.05)  # workers report once a second
+    raise AssertionError("no worker has a request")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
 def test_a_stream_goes_on_with_the_same_text_when_its_worker_ends(
@@ -101,13 +114,12 @@ def test_a_stream_goes_on_with_the_same_text_when_its_worker_ends(
         workers = [both.enter_context(WorkerUnderTest(settings, tmp_path / f"{place}.log")) for place in range(2)]
         for worker in workers:
             worker.wait_until(store, "idle")
-        stream = endless(client, name, 800, stream=True)
+        stream = endless(client, name, 1500, stream=True)
         text = ""
         while len(text) < 20:
             text += next(stream).choices[0].delta.content or ""
-        reports = {report.pid: report for report in store.fleet.workers() if report.model == name}
-        busy = next(worker for worker in workers if reports[worker.pid].running)
+        busy = worker_with_work(store, name, workers)
         busy.send(ending)
         text += joined(stream)[0]
         assert busy.exit_code() is not None
-        assert endless(client, name, 800, stream=False).choices[0].message.content == text
+        assert endless(client, name, 1500, stream=False).choices[0].message.content == text
