@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cli.run.server_state import ServerState, answers, read_state
+from jobs.errors import StoreUnavailable
 from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
 
@@ -49,12 +50,18 @@ def embedded(tmp_path: Path) -> Iterator[tuple[ServerState, JobStore]]:
     def state() -> ServerState | None:
         return next(filter(None, (read_state(folder / "server") for folder in runs.glob("*"))), None)
 
-    until(lambda: (found := state()) is not None and answers(found))
+    def has_a_job() -> bool:
+        found = state()
+        if found is None or not answers(found):
+            return False
+        with suppress(StoreUnavailable):  # a run starts its server again if another program took the port
+            return bool(connect(found.url).jobs.newest())
+        return False
+
+    until(has_a_job)
     found = state()
     assert found is not None
-    store = connect(found.url)
-    until(lambda: bool(store.jobs.newest()))
-    yield found, store
+    yield found, connect(found.url)
 
 
 def ids_of(path: Path) -> list[str]:
