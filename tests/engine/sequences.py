@@ -21,13 +21,15 @@ def sequence(
     flow: str = "",
     num_shared: int = 0,
     urgent: bool = False,
+    number: int | None = None,
     **settings: object,
 ) -> Sequence:
     """A sequence as `Engine.submit_many` makes them.
 
-    Its prompt begins with as many tokens of a common prompt as `num_shared` says; the others are its own.
+    Its prompt begins with as many tokens of a common prompt as `num_shared` says; the others follow from `number`. A
+    test that must repeat itself exactly gives the numbers; otherwise, each sequence gets the next one.
     """
-    number = next(_numbers)
+    number = next(_numbers) if number is None else number
     params = SamplingParams(max_tokens=max_tokens, **settings)  # type: ignore[arg-type]
     shared = tuple(place * 5 % 256 for place in range(min(num_shared, num_prompt_tokens)))
     prompt = shared + tuple((number * 7 + place) % 256 for place in range(len(shared), num_prompt_tokens))

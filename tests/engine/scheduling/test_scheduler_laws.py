@@ -19,9 +19,9 @@ PAGE, NUM_PAGES, MAX_SEQS, BUDGET, MAX_LEN = 4, 12, 5, 16, 40
 NUM_IDS = 3  # so few that guesses of next tokens are often right
 
 
-def make(num_pages: int, *, mixes: bool = False, row_cost: float | None = None) -> Scheduler:
+def make(num_pages: int, **options: Any) -> Scheduler:
     policy = SchedulingPolicy(MAX_SEQS, BUDGET, max_mixed_tokens=5, min_copied_tokens=2)
-    return Scheduler(PageAllocator(num_pages, PAGE), policy, mixes=mixes, row_cost=row_cost)
+    return Scheduler(PageAllocator(num_pages, PAGE), policy, **options)
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -30,9 +30,10 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.scheduler = make(NUM_PAGES, mixes=self.mixes, row_cost=self.row_cost)
+        self.now = 0.0  # real time would let two runs of one example differ
+        self.scheduler = make(NUM_PAGES, mixes=self.mixes, row_cost=self.row_cost, clock=lambda: self.now)
         self.runner = CacheRunner(PAGE, NUM_IDS)
-        self.turn = 0
+        self.turn = self.submitted = 0
         self.unfinished: list[Sequence] = []
         self.finished: list[Sequence] = []
 
@@ -50,8 +51,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         for num_prompt_tokens, shared, max_tokens, ignore_eos in lengths:
             max_new = min(max_tokens, MAX_LEN - num_prompt_tokens)
             facts: dict[str, Any] = {"num_shared": shared, "ignore_eos": ignore_eos, "urgent": urgent}
+            facts["number"] = self.submitted  # Hypothesis repeats examples: the same calls must give the same prompts
             flow = f"urgent-{self.turn}" if urgent else flow
             new = sequence(num_prompt_tokens, max_new, turn=self.turn, flow=flow, **facts)
+            self.submitted += 1
             self.scheduler.add(new)
             self.unfinished.append(new)
 
@@ -76,6 +79,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert sum(batch.num_tokens[batch.num_decodes :]) <= BUDGET
         assert batch.num_kernel_sequences <= MAX_SEQS + MAX_SEQS // 4
         assert self.mixes or batch.phase != "mixed"
+        self.now += 1.0 + len(batch.sequences)
         done = self.scheduler.advance(batch, self.runner.run(batch))
         for each in done:
             self.unfinished.remove(each)
