@@ -100,11 +100,8 @@ def write_results(
     with ExitStack() as stack:
         files = _Files(stack, job, style)
         results = files.add(stack.enter_context(output.open()) if isinstance(output, Destination) else output, format)
-        failures = _Failures(files)
-        if errors is not None:
-            failures.go_to(errors, even_if_none=True)
-        elif place is not None and not has_failed:
-            failures.go_to(default_errors(place))
+        bad_to = default_errors(place) if errors is None and place is not None and not has_failed else errors
+        failures = _Failures(files, bad_to, even_if_none=errors is not None)
         completed = failed = 0
         missing = MissingLines(job.spec.num_lines)
         for completion in missing.watch(completions):
@@ -176,22 +173,16 @@ class _Files:
 
 
 class _Failures:
-    """The failed lines' file, if they have one."""
+    """The failed lines' file, if they have one. It is written if a line failed, if it exists, or `even_if_none`."""
 
-    def __init__(self, files: _Files) -> None:
+    def __init__(self, files: _Files, place: Destination | None, even_if_none: bool) -> None:
         self._files = files
-        self._place: Destination | None = None
-        self._opened: _ResultFile | None = None
+        self._place = place
+        self._opened = files.open(place) if place is not None and (even_if_none or place.exists()) else None
 
     @property
     def have_a_file(self) -> bool:
         return self._place is not None
-
-    def go_to(self, place: Destination, even_if_none: bool = False) -> None:
-        """Write failed lines to `place`. Without any, it is written if it exists already or `even_if_none` is True."""
-        self._place = place
-        if even_if_none or place.exists():
-            self._opened = self._files.open(place)
 
     def write(self, completion: Completion, kept: LineInput) -> None:
         if self._place is None:
