@@ -5,7 +5,9 @@
 
 #include <cmath>
 #include <cstdint>
+
 #include <cstring>
+#include "halves_x86.h"
 
 namespace qwen_batch {
 
@@ -16,8 +18,6 @@ struct Floats {
 struct Words {
   __m256i low, high;
 };
-
-using Halves = __m256i;
 
 constexpr int SUM_VECTORS = 6;  // 12 of 16 registers
 
@@ -129,9 +129,6 @@ inline Floats even_values(Words pairs) {
           _mm256_castsi256_ps(_mm256_slli_epi32(pairs.high, 16))};
 }
 
-inline Halves load_halves(const uint16_t* from) { return _mm256_loadu_si256((const __m256i*)from); }
-inline void store_halves(uint16_t* to, Halves values) { _mm256_storeu_si256((__m256i*)to, values); }
-
 // Only the lanes of the mask touch memory. Other lanes are loaded as zero.
 inline Halves load_halves(Mask mask, const uint16_t* from) {
   if (mask == 0xffff) return load_halves(from);
@@ -196,17 +193,6 @@ inline Words unpack_low_halves(Words a, Words b) {
 }
 inline Words unpack_high_halves(Words a, Words b) {
   return {_mm256_unpackhi_epi16(a.low, b.low), _mm256_unpackhi_epi16(a.high, b.high)};
-}
-inline Halves unpack_low_quads(Halves a, Halves b) { return _mm256_unpacklo_epi64(a, b); }
-inline Halves unpack_high_quads(Halves a, Halves b) { return _mm256_unpackhi_epi64(a, b); }
-
-// Writes the 32 values of two vectors, quarter by quarter: the first of a, the first of b, the second of a, …
-inline void store_quarters(uint16_t* to, Halves a, Halves b) {
-  auto* quarters = (__m128i*)to;
-  _mm_storeu_si128(quarters, _mm256_castsi256_si128(a));
-  _mm_storeu_si128(quarters + 1, _mm256_castsi256_si128(b));
-  _mm_storeu_si128(quarters + 2, _mm256_extracti128_si256(a, 1));
-  _mm_storeu_si128(quarters + 3, _mm256_extracti128_si256(b, 1));
 }
 
 // Quarters 0 and 2 of a, then of b; and 1 and 3.

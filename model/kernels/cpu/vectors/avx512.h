@@ -5,11 +5,12 @@
 
 #include <cstdint>
 
+#include "halves_x86.h"
+
 namespace qwen_batch {
 
 using Floats = __m512;
 using Words = __m512i;
-using Halves = __m256i;
 
 constexpr int SUM_VECTORS = 24;  // of 32 registers
 
@@ -60,9 +61,6 @@ inline void store_bytes(int8_t* to, Words a) { _mm_storeu_si128((__m128i*)to, _m
 inline Floats odd_values(Words pairs) { return _mm512_castsi512_ps(_mm512_and_si512(pairs, splat_word(0xffff0000))); }
 inline Floats even_values(Words pairs) { return _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16)); }
 
-inline Halves load_halves(const uint16_t* from) { return _mm256_loadu_si256((const __m256i*)from); }
-inline void store_halves(uint16_t* to, Halves values) { _mm256_storeu_si256((__m256i*)to, values); }
-
 // Only the lanes of the mask touch memory. Other lanes are loaded as zero.
 inline Halves load_halves(Mask mask, const uint16_t* from) { return _mm256_maskz_loadu_epi16(mask, from); }
 inline void store_halves(Mask mask, uint16_t* to, Halves values) { _mm256_mask_storeu_epi16(to, mask, values); }
@@ -100,17 +98,6 @@ inline Words unpack_low_pairs(Words a, Words b) { return _mm512_unpacklo_epi64(a
 inline Words unpack_high_pairs(Words a, Words b) { return _mm512_unpackhi_epi64(a, b); }
 inline Words unpack_low_halves(Words a, Words b) { return _mm512_unpacklo_epi16(a, b); }
 inline Words unpack_high_halves(Words a, Words b) { return _mm512_unpackhi_epi16(a, b); }
-inline Halves unpack_low_quads(Halves a, Halves b) { return _mm256_unpacklo_epi64(a, b); }
-inline Halves unpack_high_quads(Halves a, Halves b) { return _mm256_unpackhi_epi64(a, b); }
-
-// Writes the 32 values of two vectors, quarter by quarter: the first of a, the first of b, the second of a, …
-inline void store_quarters(uint16_t* to, Halves a, Halves b) {
-  auto* quarters = (__m128i*)to;
-  _mm_storeu_si128(quarters, _mm256_castsi256_si128(a));
-  _mm_storeu_si128(quarters + 1, _mm256_castsi256_si128(b));
-  _mm_storeu_si128(quarters + 2, _mm256_extracti128_si256(a, 1));
-  _mm_storeu_si128(quarters + 3, _mm256_extracti128_si256(b, 1));
-}
 
 // Quarters 0 and 2 of a, then of b; and 1 and 3.
 inline Floats even_quarters(Floats a, Floats b) { return _mm512_shuffle_f32x4(a, b, 0x88); }
