@@ -15,25 +15,27 @@ class ReaderGone(Exception):
 
 
 class LazyGroup(click.Group):
-    """A group with commands in titled sections. The module `cli.commands.NAME` holds each command as `command`.
+    """A group with commands in titled sections. Each module below `cli.commands` holds one command as `command`.
 
     Args:
-        sections: Names of the commands by title of their section in the help, both in the order shown.
+        sections: Modules of the commands by title of their section in the help, both in the order shown. A module is
+            named from `cli.commands` on: "jobs.submit". Its last word is the command's name.
     """
 
     def __init__(self, *, sections: Mapping[str, Sequence[str]], **attributes: Any) -> None:  # noqa: ANN401
         super().__init__(**attributes)
-        self.sections = sections
+        self._sections = {title: [_name(module) for module in modules] for title, modules in sections.items()}
+        self._modules = {_name(module): f"cli.commands.{module}" for modules in sections.values() for module in modules}
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names of all commands, in the order of the sections."""
-        return [name for names in self.sections.values() for name in names]
+        return list(self._modules)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         """Import a command's module and return the command. Returns None for an unknown name."""
-        if cmd_name not in self.list_commands(ctx):
+        if cmd_name not in self._modules:
             return None
-        command: click.Command = importlib.import_module(f"cli.commands.{cmd_name}").command
+        command: click.Command = importlib.import_module(self._modules[cmd_name]).command
         return command
 
     def resolve_command(
@@ -59,8 +61,12 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the section of each group of commands."""
         width = formatter.width - 6 - max(len(name) for name in self.list_commands(ctx))
-        for title, names in self.sections.items():
+        for title, names in self._sections.items():
             commands = {name: self.get_command(ctx, name) for name in names}
             rows = [(name, command.get_short_help_str(width)) for name, command in commands.items() if command]
             with formatter.section(title):
                 formatter.write_dl(rows)
+
+
+def _name(module: str) -> str:
+    return module.rpartition(".")[2]

@@ -157,8 +157,8 @@ def _command(order: dict[str, object], streams: tuple[int, int, int]) -> Callabl
 def _import_command_line() -> None:
     """Import each command's module, as the command itself would do."""
     commands = importlib.import_module("cli.commands")
-    for module in pkgutil.iter_modules(commands.__path__):
-        importlib.import_module(f"cli.commands.{module.name}")
+    for module in pkgutil.walk_packages(commands.__path__, "cli.commands."):
+        importlib.import_module(module.name)
     importlib.import_module("cli.main")
     importlib.import_module("jobs.stores.connect")
     if "torch" in sys.modules:

@@ -130,10 +130,6 @@ def test_benchmarks_and_shared_doubles_import_nothing_from_the_tests() -> None:
     assert importers == []
 
 
-# One file per command is the point of this room.
-LARGE_ROOMS = {"cli/commands": 20}
-
-
 def test_no_room_holds_more_than_a_dozen_modules() -> None:
     sizes = Counter(
         str(path.parent.relative_to(REPOSITORY))
@@ -141,7 +137,7 @@ def test_no_room_holds_more_than_a_dozen_modules() -> None:
         for path in (REPOSITORY / package).rglob("*.py")
         if path.name != "__init__.py"
     )
-    assert {room: size for room, size in sizes.items() if size > LARGE_ROOMS.get(room, 12)} == {}
+    assert {room: size for room, size in sizes.items() if size > 12} == {}
 
 
 def test_no_pickle_and_no_evaluation_of_text_as_code() -> None:

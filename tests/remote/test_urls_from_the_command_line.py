@@ -90,7 +90,7 @@ def test_a_command_that_is_killed_while_it_writes_leaves_nothing(s3: S3, tmp_pat
 def test_nothing_is_imported_for_urls_unless_one_comes() -> None:
     program = (
         "import sys\n"
-        "import cli.commands.run, cli.commands.submit, cli.commands.results\n"
+        "import cli.commands.run, cli.commands.jobs.submit, cli.commands.jobs.results\n"
         "from jobs.files.writing.destination import destination_of\n"
         "destination_of('results.jsonl')\n"
         "print({name for name in sys.modules if name.split('.')[0] in ('fsspec', 's3fs', 'aiohttp', 'urllib3')})\n"
