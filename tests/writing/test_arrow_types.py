@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 from jobs.files.prompt_file import PromptFile
 from jobs.submission.job_client import JobClient
-from tests.formats.submitting import Hints
+from tests.formats.submission.submitting import Hints
 from tests.writing.echoing import EchoJob, rows_of, table_of
 
 NOW = dt.datetime(2024, 5, 1, 12, 30, 15, 123456)

@@ -21,7 +21,7 @@ from jobs.records.shard_stats import ShardStats
 from jobs.stores.protocol import JobStore
 from jobs.stores.worker_facets import Leased
 from jobs.submission.submit_options import SubmitOptions
-from tests.formats.submitting import Hints, submit_file
+from tests.formats.submission.submitting import Hints, submit_file
 
 GREEDY = SamplingSettings(temperature=0.0)
 SAMPLED = SamplingSettings(temperature=0.7)

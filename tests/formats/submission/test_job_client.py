@@ -16,7 +16,7 @@ from jobs.records.shard_stats import ShardStats
 from jobs.stores.protocol import JobStore
 from jobs.submission.job_client import JobClient
 from jobs.submission.submit_options import SubmitOptions
-from tests.formats.submitting import Hints, submit_file
+from tests.formats.submission.submitting import Hints, submit_file
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from jobs.files.results.reasoning import ReasoningField
 from jobs.records.completion import Completion, Usage
 from jobs.records.prompt import Endpoint
 from jobs.records.sampling import FinishReason
-from tests.formats.test_result_lines import job, parsed
+from tests.formats.results.test_result_lines import job, parsed
 
 KEYS = {"reasoning", "reasoning_content"}
 

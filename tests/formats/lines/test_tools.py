@@ -19,8 +19,8 @@ from jobs.records.prompt import Endpoint
 from jobs.records.sampling import FinishReason
 from jobs.stores.packing import pack_prompts, unpack_prompts
 from tests.formats.conftest import Decode
-from tests.formats.test_openai_lines import chat, line, raw
-from tests.formats.test_result_lines import job, parsed
+from tests.formats.lines.test_openai_lines import chat, line, raw
+from tests.formats.results.test_result_lines import job, parsed
 
 Why = Callable[..., str]
 CARD = ModelCard("demo", 1000, 2048, True, tools="hermes")

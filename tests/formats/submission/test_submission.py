@@ -26,7 +26,7 @@ from jobs.stores.memory.store import MemoryJobStore
 from jobs.stores.protocol import JobStore
 from jobs.submission.sharding import shard_size
 from jobs.submission.submit_options import SubmitOptions
-from tests.formats.submitting import Hints, submit_file
+from tests.formats.submission.submitting import Hints, submit_file
 
 
 @pytest.fixture
