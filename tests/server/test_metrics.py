@@ -23,7 +23,7 @@ from jobs.stores.protocol import JobStore
 from testing.sample_jobs import worker_report
 from testing.valkey import free_port
 from tests.server.conftest import REPOSITORY
-from tests.server.test_files import FILE, PURPOSE, form
+from tests.server.files.test_files import FILE, PURPOSE, form
 
 LINE = re.compile(r'([a-z0-9_:]+)\{((?:[a-z_]+="(?:[^"\\]|\\.)*",?)*)\} ([0-9.e+-]+|[0-9]+)')
 

@@ -12,7 +12,7 @@ from openapi_spec_validator import validate
 from server.app import routes
 from server.schema.operations import OPERATIONS
 from server.state import Services
-from tests.server.test_fuzzed_requests import services
+from tests.server.requests.test_fuzzed_requests import services
 
 __all__ = ["services"]  # a fixture
 

@@ -24,8 +24,8 @@ from server.clerk.sweep import Sweep
 from server.options import ServeOptions
 from server.stores import Stores
 from tests.jobs.projects.conftest import ROOMY
+from tests.server.batches.test_import_and_finish import finished, imported, new_batch, run, stores
 from tests.server.conftest import chat_line
-from tests.server.test_import_and_finish import finished, imported, new_batch, run, stores
 
 __all__ = ["stores"]  # a fixture
 LATER = 600.0

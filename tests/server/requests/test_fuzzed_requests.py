@@ -13,8 +13,8 @@ import pytest
 from jobs.records.object_id import new_object_id
 from server.app import make_app
 from server.state import Services
+from tests.server.files.test_files import FILE, PURPOSE, form
 from tests.server.in_process import services_in_memory
-from tests.server.test_files import FILE, PURPOSE, form
 
 METHODS = ["GET", "POST", "DELETE", "HEAD", "PUT", "PATCH", "OPTIONS", "get", "B\x00D"]
 JSON_VALUES: list[Any] = [

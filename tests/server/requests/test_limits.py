@@ -25,7 +25,7 @@ from server.limits.token_count import count_tokens
 from server.options import Limits
 from testing.valkey import ValkeyProcess
 from tests.server.conftest import ServeProcess, jsonl
-from tests.server.test_files import FILE, PURPOSE, form
+from tests.server.files.test_files import FILE, PURPOSE, form
 
 TIGHT = {"requests_per_minute": 3, "uploads_per_hour": 1, "batches_per_hour": 1}
 

@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 from openai import OpenAI
 
+from tests.server.batches.test_batches import GOOD
 from tests.server.conftest import chat_line, jsonl, upload
-from tests.server.test_batches import GOOD
-from tests.server.test_files import FILE, PURPOSE, form
+from tests.server.files.test_files import FILE, PURPOSE, form
 
 AGAIN = {"x-stainless-retry-count": "1"}
 

@@ -13,7 +13,7 @@ from testing.valkey import running_valkey
 from testing.worker_under_test import WorkerUnderTest
 from tests.remote.conftest import S3, s3, s3_server
 from tests.server.conftest import ServeProcess, chat_line, create, lines_of, wait_for
-from tests.server.test_files import FILE, PURPOSE, form
+from tests.server.files.test_files import FILE, PURPOSE, form
 
 __all__ = ["s3", "s3_server"]  # fixtures
 
