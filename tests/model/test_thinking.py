@@ -12,8 +12,8 @@ from model.text.tokenizer import Tokenizer
 from model.text.tokenizer_file import load_backend
 from model.thinking import ThinkingMode, ThinkingTokens
 from testing.byte_level_tokenizer import write_byte_level_tokenizer
-from tests.model.text.conversations import conversation
-from tests.model.text.templates import HYBRID, INSTRUCT, THINKING
+from tests.model.text.chat.conversations import conversation
+from tests.model.text.chat.templates import HYBRID, INSTRUCT, THINKING
 
 DEMO = Path(__file__).resolve().parents[2] / "model" / "demo"
 # Messages that talk about the tags, as a user who asks how thinking works does.

@@ -22,7 +22,7 @@ from jobs.records.sampling import SamplingSettings
 from jobs.submission.checking import check_file
 from jobs.submission.submit_options import SubmitOptions
 from tests.formats.conftest import Decode
-from tests.model.text.templates import HYBRID, INSTRUCT, THINKING
+from tests.model.text.chat.templates import HYBRID, INSTRUCT, THINKING
 
 Why = Callable[..., str]
 MESSAGES = [{"role": "user", "content": "Hi"}]

@@ -16,7 +16,7 @@ from tokenizers import AddedToken
 from jobs.records.model_card import builtin_demo_folder
 from model.text.text_encoder import TextEncoder, TooManyTokens
 from model.text.token_lower_bound import TokenLowerBound
-from tests.model.text.conversations import SNIPPETS
+from tests.model.text.chat.conversations import SNIPPETS
 
 WORDS = [
     *SNIPPETS,

@@ -7,7 +7,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from model.text.tokenizer import Tokenizer
-from tests.model.text.conversations import SNIPPETS, conversation
+from tests.model.text.chat.conversations import SNIPPETS, conversation
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_HYBRID = Path(__file__).resolve().parents[3] / "tools" / "demo_model" / "chat_template.jinja"
+_HYBRID = Path(__file__).resolve().parents[4] / "tools" / "demo_model" / "chat_template.jinja"
 _SWITCH = """
     {%- if enable_thinking is defined and enable_thinking is false -%}
         {{- '<think>\\n\\n</think>\\n\\n' -}}
