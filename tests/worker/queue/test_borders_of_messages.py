@@ -9,7 +9,7 @@ import pytest
 from jobs.queue.hints import queue_name
 from jobs.records.completion import ErrorCode
 from jobs.records.prompt import Prompt
-from tests.worker.malicious_messages import good_message
+from tests.worker.queue.malicious_messages import good_message
 from worker.queue.front_door import MAX_BODY_CHARS, MalformedHint, clean_message
 from worker.shards.line_result import failed_line
 

@@ -16,7 +16,7 @@ from jobs.queue.hints import queue_name
 from jobs.records.job import ShardRef
 from tests.worker.bad_messages import NO_HINTS
 from tests.worker.fake_clock import FakeClock
-from tests.worker.malicious_messages import ODD_VALUES, good_message, malicious_messages
+from tests.worker.queue.malicious_messages import ODD_VALUES, good_message, malicious_messages
 from worker.queue.front_door import MalformedHint, clean_message, shard_of_hint
 from worker.queue.refusals import LOG_SECONDS, Refusals
 

@@ -16,7 +16,7 @@ from testing.command_line import environment, qwen_batch
 from testing.tiny_checkpoint import write_tiny_checkpoint
 from testing.valkey import ValkeyProcess
 from testing.worker_under_test import WorkerUnderTest
-from tests.worker.malicious_messages import malicious_messages
+from tests.worker.queue.malicious_messages import malicious_messages
 
 MESSAGES = 10_000
 
