@@ -26,7 +26,7 @@ import psutil
 
 from jobs.records.model_card import ModelCard
 from jobs.stores.connect import connect
-from testing.valkey import ValkeyProcess, running_valkey
+from testing.processes.valkey import ValkeyProcess, running_valkey
 
 MEBIBYTE = 2**20
 LINE_CHARS = 4000

@@ -25,11 +25,11 @@ from pathlib import Path
 from benchmarks.chaos.client import ChaosClient
 from benchmarks.chaos.fleet import ChaosFleet
 from benchmarks.chaos.troubles import Troubles
-from testing.byte_level_tokenizer import write_byte_level_tokenizer
-from testing.cluster import Cluster
-from testing.tcp_proxy import TcpProxy
-from testing.tiny_checkpoint import write_tiny_checkpoint
-from testing.valkey import running_valkey
+from testing.environment.tcp_proxy import TcpProxy
+from testing.models.byte_level_tokenizer import write_byte_level_tokenizer
+from testing.models.tiny_checkpoint import write_tiny_checkpoint
+from testing.processes.cluster import Cluster
+from testing.processes.valkey import running_valkey
 
 SUBMIT_UNTIL = 0.8  # share of the time in which jobs are submitted: the last jobs see failures, too
 END_SECONDS = 600.0  # limit for the rest of the jobs, once all failures are mended

@@ -11,7 +11,7 @@ from jobs.errors import StoreUnavailable
 from jobs.records.job import Job, JobState, NewJob, ShardRef
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import SamplingSettings
-from testing.cluster import SHARD_SIZE, Cluster
+from testing.processes.cluster import SHARD_SIZE, Cluster
 
 T = TypeVar("T")
 

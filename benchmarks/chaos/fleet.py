@@ -9,8 +9,8 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
-from testing.cluster import Cluster
-from testing.worker_under_test import WorkerUnderTest
+from testing.processes.cluster import Cluster
+from testing.processes.worker_under_test import WorkerUnderTest
 
 MOST = 3  # at a time
 # 1: an orderly stop took too long, because the server did not answer. 4: the server was down at the start.

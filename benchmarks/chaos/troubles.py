@@ -12,8 +12,8 @@ import redis
 
 from benchmarks.chaos.fleet import ChaosFleet
 from jobs.queue.hints import queue_name
-from testing.tcp_proxy import TcpProxy
-from testing.valkey import ValkeyProcess
+from testing.environment.tcp_proxy import TcpProxy
+from testing.processes.valkey import ValkeyProcess
 
 
 class Troubles:

@@ -9,7 +9,7 @@ import torch
 from benchmarks.gpu.finding import Finding
 from model.ops import attention, kv_store  # noqa: F401 - registers the operators
 from model.ops.kv_store import store_kv
-from testing.paged_sequences import PAGE_SIZE, Heads, PagedSequences
+from testing.models.paged_sequences import PAGE_SIZE, Heads, PagedSequences
 
 LENGTHS = [1, 2, 63, 64, 65, 17, 200, 130, 321, 1500]
 # Heads of 0.6B, 4B and 32B, and an unusual shape.

@@ -27,8 +27,8 @@ from jobs.records.sampling import SamplingSettings
 from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
 from jobs.submission.sharding import shard_size
-from testing.valkey import running_valkey
-from testing.worker_under_test import WorkerUnderTest
+from testing.processes.valkey import running_valkey
+from testing.processes.worker_under_test import WorkerUnderTest
 
 MODEL = "demo"
 POLL_SECONDS = 0.005

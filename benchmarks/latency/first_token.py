@@ -23,8 +23,8 @@ from jobs.records.prompt import Prompt
 from jobs.records.sampling import SamplingSettings
 from jobs.records.served_name import served_name
 from jobs.stores.connect import connect
-from testing.valkey import running_valkey
-from testing.worker_under_test import WorkerUnderTest
+from testing.processes.valkey import running_valkey
+from testing.processes.worker_under_test import WorkerUnderTest
 
 POLL_SECONDS = 0.01
 LIMIT_SECONDS = 600.0

@@ -30,8 +30,8 @@ from jobs.records.sampling import SamplingSettings
 from jobs.records.served_name import served_name
 from jobs.stores.connect import connect, connect_server
 from jobs.stores.protocol import JobStore
-from testing.valkey import running_valkey
-from testing.worker_under_test import WorkerUnderTest
+from testing.processes.valkey import running_valkey
+from testing.processes.worker_under_test import WorkerUnderTest
 
 LIMIT_SECONDS = 60.0
 CHAT_TOKENS, LINE_TOKENS = 20, 400

@@ -20,9 +20,9 @@ from benchmarks.peers.task import Task
 from benchmarks.peers.task_file import check_results, write_prompts
 from benchmarks.peers.version import our_version
 from jobs.stores.connect import connect
-from testing.command_line import command, environment
-from testing.valkey import running_valkey
-from testing.worker_under_test import WorkerUnderTest
+from testing.processes.command_line import command, environment
+from testing.processes.valkey import running_valkey
+from testing.processes.worker_under_test import WorkerUnderTest
 
 START_SECONDS = 600.0  # limit for a worker's start, which may build kernels and read a cold file cache
 

@@ -23,11 +23,11 @@ from pathlib import Path
 from jobs.keys import JobKeys
 from jobs.records.job import ShardRef
 from jobs.settings import Settings
-from testing.byte_level_tokenizer import write_byte_level_tokenizer
-from testing.cluster import Cluster, num_tokens
-from testing.tiny_checkpoint import write_tiny_checkpoint
-from testing.valkey import running_valkey
-from testing.worker_under_test import WorkerUnderTest
+from testing.models.byte_level_tokenizer import write_byte_level_tokenizer
+from testing.models.tiny_checkpoint import write_tiny_checkpoint
+from testing.processes.cluster import Cluster, num_tokens
+from testing.processes.valkey import running_valkey
+from testing.processes.worker_under_test import WorkerUnderTest
 
 TARGET_SECONDS = 5.0
 POLL_SECONDS = 0.005

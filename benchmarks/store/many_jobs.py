@@ -23,7 +23,7 @@ from jobs.records.prompt import Prompt
 from jobs.records.sampling import SamplingSettings
 from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
-from testing.valkey import running_valkey
+from testing.processes.valkey import running_valkey
 
 
 def store_jobs(store: JobStore, num_jobs: int) -> list[str]:

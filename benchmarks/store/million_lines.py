@@ -26,7 +26,7 @@ from jobs.files.reading.row_reader import ReadingOptions, RowReader
 from jobs.files.writing.destination import LocalFile
 from jobs.files.writing.file_format import file_format
 from jobs.files.writing.rows import Layout, rows_to
-from testing.valkey import ValkeyProcess, running_valkey
+from testing.processes.valkey import ValkeyProcess, running_valkey
 
 SAMPLE_SECONDS = 0.1
 COMMAND_LINE = (sys.executable, "-m", "cli.main")

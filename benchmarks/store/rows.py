@@ -24,7 +24,7 @@ from jobs.files.prompt_file import PromptFile
 from jobs.files.reading.row_prompts import PromptOptions
 from jobs.files.reading.row_reader import ReadingOptions
 from model.memory.peak_memory import peak_cpu_memory_bytes
-from testing.valkey import running_valkey
+from testing.processes.valkey import running_valkey
 
 TEMPLATE = "Is this review positive or negative? {{ text }}"
 STAGES = ("csv", "parquet", "dicts")

@@ -25,7 +25,7 @@ from jobs.records.sampling import FinishReason, SamplingSettings
 from jobs.records.shard_stats import ShardStats
 from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
-from testing.valkey import running_valkey
+from testing.processes.valkey import running_valkey
 from worker.shards.outbox import FLUSH_LINES
 
 WORDS = (

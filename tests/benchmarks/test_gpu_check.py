@@ -16,9 +16,9 @@ from benchmarks.gpu.model_checks import check_model
 from benchmarks.gpu.speeds import Workload, limit
 from cli.offline.roofline import MachineSpeed, ModelCost
 from engine.config import EngineConfig
-from testing.byte_level_tokenizer import write_byte_level_tokenizer
-from testing.paged_sequences import Heads, PagedSequences
-from testing.tiny_checkpoint import write_tiny_checkpoint
+from testing.models.byte_level_tokenizer import write_byte_level_tokenizer
+from testing.models.paged_sequences import Heads, PagedSequences
+from testing.models.tiny_checkpoint import write_tiny_checkpoint
 
 CPU = torch.device("cpu")
 

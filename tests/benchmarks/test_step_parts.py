@@ -10,8 +10,8 @@ import torch
 
 from benchmarks.kernels.step_clock import BETWEEN, HEAD, INPUTS, LAYERS, SAMPLING
 from benchmarks.kernels.step_parts import ATTENTION, PRODUCTS, StepTimes, measure, report
-from testing.byte_level_tokenizer import write_byte_level_tokenizer
-from testing.tiny_checkpoint import write_tiny_checkpoint
+from testing.models.byte_level_tokenizer import write_byte_level_tokenizer
+from testing.models.tiny_checkpoint import write_tiny_checkpoint
 
 
 @pytest.mark.parametrize("quantize", ["none", "int8"])

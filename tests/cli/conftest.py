@@ -12,8 +12,8 @@ import pytest
 from jobs.settings import PREFIX
 from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
-from testing.forked_commands import TIMEOUT, WORDS, ForkingServer, can_be_forked, forking_server
-from testing.valkey import ValkeyProcess, running_valkey
+from testing.processes.forked_commands import TIMEOUT, WORDS, ForkingServer, can_be_forked, forking_server
+from testing.processes.valkey import ValkeyProcess, running_valkey
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
@@ -134,8 +134,8 @@ def prompts(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model that answers nonsense, quickly. It has no chat template."""
-    from testing.byte_level_tokenizer import write_byte_level_tokenizer
-    from testing.tiny_checkpoint import (
+    from testing.models.byte_level_tokenizer import write_byte_level_tokenizer
+    from testing.models.tiny_checkpoint import (
         write_tiny_checkpoint,
     )  # brings torch, which most of these tests do not need
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from testing.valkey import ValkeyProcess
+from testing.processes.valkey import ValkeyProcess
 from tests.cli.conftest import Cli
 
 GOOD = '{"prompt": "Hello"}'

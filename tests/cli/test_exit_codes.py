@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from jobs.stores.protocol import JobStore
-from testing.valkey import ValkeyProcess, free_port
+from testing.processes.valkey import ValkeyProcess, free_port
 from tests.cli.acting_worker import run_job
 from tests.cli.conftest import Cli, Start
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from cli.main import group
 from jobs.stores.protocol import JobStore
-from testing.valkey import ValkeyProcess
+from testing.processes.valkey import ValkeyProcess
 from tests.cli.acting_worker import run_job
 from tests.cli.conftest import Cli
 

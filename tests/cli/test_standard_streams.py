@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from jobs.stores.protocol import JobStore
-from testing.valkey import ValkeyProcess
+from testing.processes.valkey import ValkeyProcess
 from tests.cli.conftest import Cli
 
 Redirected = Callable[..., subprocess.CompletedProcess[str]]

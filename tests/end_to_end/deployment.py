@@ -10,8 +10,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from testing.command_line import REPOSITORY, command, environment, qwen_batch
-from testing.valkey import ValkeyProcess
+from testing.processes.command_line import REPOSITORY, command, environment, qwen_batch
+from testing.processes.valkey import ValkeyProcess
 
 PATIENCE_SECONDS = 120
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from jobs.records.model_card import builtin_demo_folder
-from testing.command_line import environment, qwen_batch, read_jsonl, write_jsonl
+from testing.processes.command_line import environment, qwen_batch, read_jsonl, write_jsonl
 
 Change = Callable[..., Path]
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from testing.command_line import environment, qwen_batch, read_jsonl
+from testing.processes.command_line import environment, qwen_batch, read_jsonl
 
 CACHE = "1MiB"
 CACHE_TOKENS = 2**20 // 1536  # at the most; the demo model itself takes 2,048

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from testing.command_line import environment, qwen_batch, read_jsonl, write_jsonl
-from testing.pytorch_memory import pytorch_bytes
+from testing.models.pytorch_memory import pytorch_bytes
+from testing.processes.command_line import environment, qwen_batch, read_jsonl, write_jsonl
 
 CACHE_BYTES = 64 << 20
 CHARS = 5_000_000

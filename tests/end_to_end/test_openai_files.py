@@ -12,8 +12,8 @@ from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
 from openai.types.shared import ErrorObject
 
-from testing.command_line import environment, qwen_batch, read_jsonl, write_jsonl
-from testing.valkey import running_valkey
+from testing.processes.command_line import environment, qwen_batch, read_jsonl, write_jsonl
+from testing.processes.valkey import running_valkey
 from tests.end_to_end.deployment import Deployment
 
 TOO_LONG = "word " * 5_000  # the demo model takes 2,048 tokens

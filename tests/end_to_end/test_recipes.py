@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from testing.command_line import environment
+from testing.processes.command_line import environment
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

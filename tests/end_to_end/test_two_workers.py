@@ -14,8 +14,8 @@ import pytest
 
 from engine.execution.kernels import bfloat16_is_fast
 from jobs.stores.connect import connect
-from testing.command_line import write_jsonl
-from testing.valkey import running_valkey
+from testing.processes.command_line import write_jsonl
+from testing.processes.valkey import running_valkey
 from tests.end_to_end.deployment import PATIENCE_SECONDS, Deployment
 from tests.end_to_end.recomputed_statistics import FIELDS, WORKER_FIELDS, counts_of, latencies_of
 

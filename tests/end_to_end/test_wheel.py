@@ -18,7 +18,7 @@ import pytest
 from engine.execution.compilation import cache_folder
 from model.kernels.library import built_library, prebuilt_name
 from model.kernels.tiers import TIERS, Processor, choose_tier
-from testing.command_line import REPOSITORY, environment, write_jsonl
+from testing.processes.command_line import REPOSITORY, environment, write_jsonl
 from tests.conftest import require
 from tools.make_wheel import built_wheel, copied_tree, wheel_with
 

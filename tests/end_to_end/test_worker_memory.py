@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.random_model import DEMO, write_random_model
-from testing.command_line import environment, qwen_batch, write_jsonl
-from testing.pytorch_memory import pytorch_bytes
+from testing.models.pytorch_memory import pytorch_bytes
+from testing.processes.command_line import environment, qwen_batch, write_jsonl
 
 CACHE_BYTES = 512 << 20
 NUM_LINES = 48

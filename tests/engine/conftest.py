@@ -19,9 +19,9 @@ from engine.scheduling.policy import SchedulingPolicy
 from engine.scheduling.scheduler import Scheduler
 from model.checkpoint.config import ModelConfig
 from model.kv_cache import bytes_per_page
-from testing.byte_level_tokenizer import END_OF_TEXT, write_byte_level_tokenizer
-from testing.fake_runner import EOS, ByteTokenizer
-from testing.tiny_checkpoint import write_tiny_checkpoint
+from testing.models.byte_level_tokenizer import END_OF_TEXT, write_byte_level_tokenizer
+from testing.models.fake_runner import EOS, ByteTokenizer
+from testing.models.tiny_checkpoint import write_tiny_checkpoint
 
 MakeEngine = Callable[..., Engine]
 

@@ -20,8 +20,8 @@ from engine.speculation.drafting import Drafting, Guesses
 from jobs.records.sampling import SamplingParams
 from model.checkpoint.config import ModelConfig
 from model.kv_cache import bytes_per_page
-from testing.byte_level_tokenizer import write_byte_level_tokenizer
-from testing.tiny_checkpoint import write_tiny_checkpoint
+from testing.models.byte_level_tokenizer import write_byte_level_tokenizer
+from testing.models.tiny_checkpoint import write_tiny_checkpoint
 
 Load = Callable[..., LoadedEngine]
 

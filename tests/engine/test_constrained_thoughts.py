@@ -17,7 +17,7 @@ from jobs.constraints import requested
 from jobs.constraints.grammar import grammar_of
 from jobs.records.sampling import FinishReason, SamplingParams
 from model.grammar import Grammars
-from testing.byte_level_tokenizer import END_OF_TEXT
+from testing.models.byte_level_tokenizer import END_OF_TEXT
 from tests.engine.schemas import closed
 
 LoadTiny = Callable[..., LoadedEngine]

@@ -11,7 +11,7 @@ from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.policy import SchedulingPolicy
 from engine.scheduling.scheduler import Scheduler
 from jobs.records.sampling import SamplingParams
-from testing.fake_runner import EOS, ByteTokenizer, CacheRunner, GatedRunner, TableRunner
+from testing.models.fake_runner import EOS, ByteTokenizer, CacheRunner, GatedRunner, TableRunner
 from tests.engine.conftest import MakeEngine
 
 PARAMS = SamplingParams(max_tokens=20)

@@ -15,7 +15,7 @@ from jobs.records.prompt import Prompt
 from jobs.stores.connect import connect
 from jobs.stores.memory.store import MemoryJobStore
 from jobs.stores.protocol import JobStore
-from testing.valkey import running_valkey
+from testing.processes.valkey import running_valkey
 
 Decode = Callable[..., Prompt]
 

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from jobs.stores.connect import redis_client
-from testing.valkey import ValkeyProcess, running_valkey
+from testing.processes.valkey import ValkeyProcess, running_valkey
 
 
 @pytest.fixture(scope="session")

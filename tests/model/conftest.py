@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from model.text.tokenizer import Tokenizer
-from testing.tiny_checkpoint import write_tiny_checkpoint
+from testing.models.tiny_checkpoint import write_tiny_checkpoint
 from tests.conftest import REPOSITORY
 
 

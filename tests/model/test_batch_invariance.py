@@ -9,8 +9,8 @@ import torch
 
 from model.ops.linear import Quantization
 from model.qwen3 import Qwen3ForCausalLM
-from testing.packed_steps import CachedSequence, PackedSteps, ragged_prompts
-from testing.tiny_checkpoint import TINY, write_tiny_checkpoint
+from testing.models.packed_steps import CachedSequence, PackedSteps, ragged_prompts
+from testing.models.tiny_checkpoint import TINY, write_tiny_checkpoint
 
 pytestmark = pytest.mark.usefixtures("kernels")
 

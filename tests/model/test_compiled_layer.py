@@ -12,8 +12,8 @@ from torch._dynamo.testing import CompileCounter
 from model.compiled_layer import CompiledLayer
 from model.layers import layer_by_layer
 from model.qwen3 import Qwen3ForCausalLM, decoder_layer
-from testing.packed_steps import CachedSequence, PackedSteps, ragged_prompts
-from testing.tiny_checkpoint import TINY, write_tiny_checkpoint
+from testing.models.packed_steps import CachedSequence, PackedSteps, ragged_prompts
+from testing.models.tiny_checkpoint import TINY, write_tiny_checkpoint
 
 # PyTorch's own inductor imports what PyTorch has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")

@@ -11,8 +11,8 @@ import torch
 from model.fused_layers import can_fuse, fused_decoder_layers
 from model.ops.linear import Quantization
 from model.qwen3 import Qwen3ForCausalLM
-from testing.packed_steps import CachedSequence, PackedSteps, ragged_prompts
-from testing.tiny_checkpoint import TINY, write_tiny_checkpoint
+from testing.models.packed_steps import CachedSequence, PackedSteps, ragged_prompts
+from testing.models.tiny_checkpoint import TINY, write_tiny_checkpoint
 
 NEW_TOKENS = 12
 LONG = 700  # rows for which every loop of the layer is shared between threads

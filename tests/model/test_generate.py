@@ -18,7 +18,7 @@ from model.generate import (
     generate_text_basic_stream_cache,
 )
 from model.qwen3 import Qwen3ForCausalLM
-from testing.packed_steps import CachedSequence, PackedSteps
+from testing.models.packed_steps import CachedSequence, PackedSteps
 
 Generate = Callable[..., torch.Tensor]
 WHOLE = pytest.mark.parametrize("generate", [generate_text_basic, generate_text_basic_cache])

@@ -11,7 +11,7 @@ from model.text.chat_template import ChatTemplate
 from model.text.tokenizer import Tokenizer
 from model.text.tokenizer_file import load_backend
 from model.thinking import ThinkingMode, ThinkingTokens
-from testing.byte_level_tokenizer import write_byte_level_tokenizer
+from testing.models.byte_level_tokenizer import write_byte_level_tokenizer
 from tests.model.text.chat.conversations import conversation
 from tests.model.text.chat.templates import HYBRID, INSTRUCT, THINKING
 

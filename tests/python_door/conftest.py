@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 import qwen_batch
-from testing.valkey import ValkeyProcess, running_valkey
+from testing.processes.valkey import ValkeyProcess, running_valkey
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,8 @@ import qwen_batch
 from jobs.records.job import ShardRef
 from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
-from testing.command_line import REPOSITORY
-from testing.valkey import ValkeyProcess
+from testing.processes.command_line import REPOSITORY
+from testing.processes.valkey import ValkeyProcess
 from tests.cli.acting_worker import run_job
 
 ROWS = [{"question": f"What is {number} + 1?", "answer": number + 1} for number in range(40)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from testing.command_line import REPOSITORY
+from testing.processes.command_line import REPOSITORY
 
 pytestmark = pytest.mark.slow
 

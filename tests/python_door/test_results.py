@@ -18,8 +18,8 @@ from jobs.stores.connect import connect
 from jobs.stores.memory.store import MemoryJobStore
 from jobs.stores.protocol import JobStore
 from qwen_batch.results import Result, ResultReader
-from testing.sample_jobs import completed, new_job, submit
-from testing.valkey import ValkeyProcess, running_valkey
+from testing.jobs.sample_jobs import completed, new_job, submit
+from testing.processes.valkey import ValkeyProcess, running_valkey
 from tests.cli.acting_worker import WORKER, run_job
 
 _Found = TypeVar("_Found")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from testing.command_line import REPOSITORY
+from testing.processes.command_line import REPOSITORY
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from jobs.records.job import ShardRef
 from jobs.records.prompt import Prompt
 from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
-from testing.valkey import ValkeyProcess
+from testing.processes.valkey import ValkeyProcess
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
 TEXT = json.dumps(SCHEMA, separators=(",", ":"))

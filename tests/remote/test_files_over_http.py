@@ -16,7 +16,7 @@ from jobs.files.prompt_file import PromptFile
 from jobs.files.remote.http_file import FileVersion, HttpFile
 from jobs.files.remote.kept_blocks import BLOCK_BYTES, KeptBlocks, KeptSpace, RemoteStream
 from jobs.files.remote.urls import http_url, shown_url
-from testing.certificates import make_certificates
+from testing.environment.certificates import make_certificates
 from tests.remote.reading import LINES, refusal, texts
 from tests.remote.web_server import WebServer
 

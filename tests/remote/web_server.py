@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Self
 
-from testing.certificates import Certificates
+from testing.environment.certificates import Certificates
 
 
 @dataclass

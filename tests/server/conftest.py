@@ -22,8 +22,8 @@ from jobs.records.model_card import ModelCard
 from jobs.settings import PREFIX
 from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
-from testing.valkey import ValkeyProcess, running_valkey
-from testing.worker_under_test import WorkerUnderTest
+from testing.processes.valkey import ValkeyProcess, running_valkey
+from testing.processes.worker_under_test import WorkerUnderTest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ENDS = ("completed", "failed", "expired", "cancelled")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from testing.worker_under_test import WorkerUnderTest
+from testing.processes.worker_under_test import WorkerUnderTest
 from tests.conftest import require
 from tests.server.conftest import REPOSITORY, ServeProcess, chat_line, jsonl
 

@@ -20,8 +20,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from jobs.records.worker_report import WorkerReport
 from jobs.stats.request_figures import HistogramFigures, RequestFigures
 from jobs.stores.protocol import JobStore
-from testing.sample_jobs import worker_report
-from testing.valkey import free_port
+from testing.jobs.sample_jobs import worker_report
+from testing.processes.valkey import free_port
 from tests.server.conftest import REPOSITORY
 from tests.server.files.test_files import FILE, PURPOSE, form
 

@@ -26,8 +26,8 @@ from jobs.records.object_id import new_object_id
 from jobs.settings import Settings
 from server.options import ServeOptions
 from server.stores import open_stores
-from testing.tcp_proxy import TcpProxy
-from testing.valkey import ValkeyProcess, running_valkey
+from testing.environment.tcp_proxy import TcpProxy
+from testing.processes.valkey import ValkeyProcess, running_valkey
 from tests.server.batches.test_import_and_finish import imported, new_batch, run
 from tests.server.conftest import ServeProcess, chat_line, create, wait_for
 from tests.server.files.test_files import FILE, PURPOSE, form

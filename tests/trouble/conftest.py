@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from testing.byte_level_tokenizer import write_byte_level_tokenizer
-from testing.certificates import Certificates, make_certificates
-from testing.command_line import without_settings
-from testing.tiny_checkpoint import write_tiny_checkpoint
-from testing.valkey import ValkeyProcess, free_port, running_valkey
+from testing.environment.certificates import Certificates, make_certificates
+from testing.models.byte_level_tokenizer import write_byte_level_tokenizer
+from testing.models.tiny_checkpoint import write_tiny_checkpoint
+from testing.processes.command_line import without_settings
+from testing.processes.valkey import ValkeyProcess, free_port, running_valkey
 
 # What a user needs who may do nothing else: docs/security.md shows the same rule.
 ACL_RULE = "~qwen-batch* ~_kombu.* ~*.celery.pidbox &* +@all -@dangerous +info"

@@ -15,8 +15,8 @@ from jobs.keys import FORMAT, JobKeys, notification
 from jobs.records.job import JobState, ShardRef
 from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.store import RedisJobStore
-from testing.sample_jobs import completed, failed, new_job, shard_stats, submit
-from testing.valkey import ValkeyProcess, free_port, running_valkey
+from testing.jobs.sample_jobs import completed, failed, new_job, shard_stats, submit
+from testing.processes.valkey import ValkeyProcess, free_port, running_valkey
 
 SLOTS = 16384
 NODES = 3

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from testing.cluster import Cluster, num_tokens
-from testing.command_line import REPOSITORY, command
-from testing.tcp_proxy import TcpProxy
-from testing.valkey import ValkeyProcess
+from testing.environment.tcp_proxy import TcpProxy
+from testing.processes.cluster import Cluster, num_tokens
+from testing.processes.command_line import REPOSITORY, command
+from testing.processes.valkey import ValkeyProcess
 from tests.trouble.conftest import StartServer
 
 LINES = 150

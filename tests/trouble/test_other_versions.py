@@ -9,9 +9,9 @@ import pytest
 from jobs.errors import OtherFormat
 from jobs.keys import FORMAT, WIRE_FORMAT
 from jobs.stores.connect import connect
-from testing.cluster import Cluster
-from testing.command_line import environment, qwen_batch, write_jsonl
-from testing.sample_jobs import new_job
+from testing.jobs.sample_jobs import new_job
+from testing.processes.cluster import Cluster
+from testing.processes.command_line import environment, qwen_batch, write_jsonl
 from tests.trouble.conftest import StartServer
 
 

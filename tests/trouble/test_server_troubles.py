@@ -11,10 +11,10 @@ import pytest
 import redis
 
 from jobs.keys import JobKeys
-from testing.cluster import Cluster
-from testing.command_line import REPOSITORY, command, qwen_batch, write_jsonl
-from testing.full_disk import fill
-from testing.valkey import ValkeyProcess, free_port, running_valkey
+from testing.environment.full_disk import fill
+from testing.processes.cluster import Cluster
+from testing.processes.command_line import REPOSITORY, command, qwen_batch, write_jsonl
+from testing.processes.valkey import ValkeyProcess, free_port, running_valkey
 from tests.trouble.conftest import StartServer
 
 LINES = 150

@@ -14,12 +14,12 @@ import pytest
 
 from cli.console.progress import POLL_SECONDS
 from jobs.records.job import JobState
-from testing.cluster import Cluster
-from testing.command_line import REPOSITORY, command, qwen_batch
-from testing.onlooker import Onlooker, View
-from testing.tcp_proxy import TcpProxy
-from testing.valkey import ValkeyProcess, free_port
-from testing.worker_under_test import WorkerUnderTest
+from testing.environment.tcp_proxy import TcpProxy
+from testing.jobs.onlooker import Onlooker, View
+from testing.processes.cluster import Cluster
+from testing.processes.command_line import REPOSITORY, command, qwen_batch
+from testing.processes.valkey import ValkeyProcess, free_port
+from testing.processes.worker_under_test import WorkerUnderTest
 from tests.trouble.conftest import StartServer
 from worker.upkeep.reporter import LIFE_SECONDS
 

@@ -10,10 +10,10 @@ from jobs.errors import InvalidInput, StoreUnavailable
 from jobs.queue.celery_hints import CeleryHints
 from jobs.records.job import ShardRef
 from jobs.stores.connect import connect
-from testing.certificates import make_certificates
-from testing.cluster import Cluster
-from testing.command_line import qwen_batch, write_jsonl
-from testing.sample_jobs import new_job
+from testing.environment.certificates import make_certificates
+from testing.jobs.sample_jobs import new_job
+from testing.processes.cluster import Cluster
+from testing.processes.command_line import qwen_batch, write_jsonl
 from tests.trouble.conftest import TlsServer
 
 

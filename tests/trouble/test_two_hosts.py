@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from testing.cluster import NUM_TEXTS, Cluster, num_tokens
-from testing.command_line import qwen_batch, write_jsonl
-from testing.network_namespaces import Host, can_make_hosts, hosts_on_one_switch
-from testing.valkey import running_valkey
+from testing.environment.network_namespaces import Host, can_make_hosts, hosts_on_one_switch
+from testing.processes.cluster import NUM_TEXTS, Cluster, num_tokens
+from testing.processes.command_line import qwen_batch, write_jsonl
+from testing.processes.valkey import running_valkey
 from tests.conftest import require
 
 LINES = 500  # seconds of work for two workers

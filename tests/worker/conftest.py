@@ -10,7 +10,7 @@ import pytest
 from jobs.stores.connect import connect
 from jobs.stores.memory.store import MemoryJobStore
 from jobs.stores.protocol import JobStore
-from testing.valkey import ValkeyProcess, running_valkey
+from testing.processes.valkey import ValkeyProcess, running_valkey
 from tests.worker.shard_bench import ShardBench
 
 

@@ -16,10 +16,10 @@ from jobs.exit_codes import ExitCode
 from jobs.keys import JobKeys
 from jobs.records.job import JobState, ShardRef
 from jobs.stores.connect import connect
-from testing.byte_level_tokenizer import write_byte_level_tokenizer
-from testing.cluster import Cluster
-from testing.tiny_checkpoint import write_tiny_checkpoint
-from testing.valkey import ValkeyProcess
+from testing.models.byte_level_tokenizer import write_byte_level_tokenizer
+from testing.models.tiny_checkpoint import write_tiny_checkpoint
+from testing.processes.cluster import Cluster
+from testing.processes.valkey import ValkeyProcess
 from tests.worker.shard_bench import MODEL, ShardBench, prompts
 from worker.shards.shard_runner import Outcome
 from worker.upkeep.periodic import Periodic

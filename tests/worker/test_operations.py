@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from testing.byte_level_tokenizer import write_byte_level_tokenizer
-from testing.cluster import Cluster
-from testing.command_line import environment, qwen_batch
-from testing.tiny_checkpoint import write_tiny_checkpoint
-from testing.valkey import ValkeyProcess, free_port
+from testing.models.byte_level_tokenizer import write_byte_level_tokenizer
+from testing.models.tiny_checkpoint import write_tiny_checkpoint
+from testing.processes.cluster import Cluster
+from testing.processes.command_line import environment, qwen_batch
+from testing.processes.valkey import ValkeyProcess, free_port
 
 
 @pytest.fixture

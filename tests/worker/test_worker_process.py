@@ -13,11 +13,11 @@ from jobs.keys import WORKERS, JobKeys, unfinished
 from jobs.keys import worker as worker_key
 from jobs.queue.celery_app import make_app
 from jobs.queue.hints import RUN_SHARD_TASK, queue_name
-from testing.byte_level_tokenizer import write_byte_level_tokenizer
-from testing.cluster import SHARD_SIZE, Cluster, num_tokens
-from testing.tiny_checkpoint import write_tiny_checkpoint
-from testing.valkey import ValkeyProcess
-from testing.worker_under_test import RUN_WORKER, WorkerUnderTest
+from testing.models.byte_level_tokenizer import write_byte_level_tokenizer
+from testing.models.tiny_checkpoint import write_tiny_checkpoint
+from testing.processes.cluster import SHARD_SIZE, Cluster, num_tokens
+from testing.processes.valkey import ValkeyProcess
+from testing.processes.worker_under_test import RUN_WORKER, WorkerUnderTest
 from tests.worker.bad_messages import BROKEN, FOREIGN, JUNK, NO_HINTS
 
 MAX_STOP_SECONDS = 10  # what a container runtime waits; the worker itself sees to it that two are enough

@@ -27,7 +27,7 @@ from jobs.records.sampling import FinishReason
 from jobs.stores.memory.store import MemoryJobStore
 from jobs.stores.protocol import JobStore
 from jobs.submission.submit_options import SubmitOptions
-from testing.sample_jobs import shard_stats
+from testing.jobs.sample_jobs import shard_stats
 from tests.formats.submission.submitting import Hints, submit_file
 
 WORKER = "worker-1"

@@ -16,7 +16,7 @@ from jobs import keys
 from jobs.exit_codes import ExitCode
 from jobs.keys import JobKeys
 from jobs.stores.protocol import JobStore
-from testing.valkey import ValkeyProcess
+from testing.processes.valkey import ValkeyProcess
 from tests.cli.acting_worker import report, run_job
 from tests.cli.conftest import Cli
 

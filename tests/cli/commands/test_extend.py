@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jobs.queue.hints import queue_name
 from jobs.stores.protocol import JobStore
-from testing.valkey import ValkeyProcess
+from testing.processes.valkey import ValkeyProcess
 from tests.cli.acting_worker import run_job
 from tests.cli.conftest import Cli
 

@@ -15,7 +15,7 @@ from jobs.exit_codes import ExitCode
 from jobs.keys import JobKeys
 from jobs.records.job import JobState
 from jobs.stores.protocol import JobStore
-from testing.valkey import ValkeyProcess
+from testing.processes.valkey import ValkeyProcess
 from tests.cli.acting_worker import run_job
 from tests.cli.conftest import Cli, Start
 from tests.cli.running import PATIENCE_SECONDS, embedded, ids_of, run_of, until

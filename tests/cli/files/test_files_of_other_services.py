@@ -11,7 +11,7 @@ from openai.types.responses import Response
 
 from jobs.records.job import ShardRef
 from jobs.stores.protocol import JobStore
-from testing.command_line import write_jsonl
+from testing.processes.command_line import write_jsonl
 from tests.cli.acting_worker import run_job
 from tests.cli.conftest import Cli
 

@@ -12,8 +12,8 @@ import pytest
 from jobs.records.job import ShardRef
 from jobs.records.prompt import Prompt
 from jobs.stores.protocol import JobStore
-from testing.command_line import write_jsonl
-from testing.valkey import ValkeyProcess
+from testing.processes.command_line import write_jsonl
+from testing.processes.valkey import ValkeyProcess
 from tests.cli.acting_worker import run_job
 from tests.cli.conftest import Cli
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from testing.command_line import environment, qwen_batch
+from testing.processes.command_line import environment, qwen_batch
 
 LINE = b'{"prompt": "Hello"}\n'
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobs import keys
-from testing.valkey import ValkeyProcess
+from testing.processes.valkey import ValkeyProcess
 from tests.cli.conftest import Cli
 
 

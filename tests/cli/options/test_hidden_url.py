@@ -9,7 +9,7 @@ import pytest
 
 from cli.options.hidden_url import without_password
 from jobs.harmless import harmless, harmless_lines
-from testing.valkey import ValkeyProcess
+from testing.processes.valkey import ValkeyProcess
 from tests.cli.conftest import Cli, Start
 
 SECRET = "redis://someuser:sEcReT@host:6379/0"

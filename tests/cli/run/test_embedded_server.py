@@ -17,7 +17,7 @@ from cli.run.embedded_server import EmbeddedServer, find_server_binary
 from cli.run.server_state import ServerState, answers, read_state, write_state
 from cli.run.state_lock import StateLock
 from jobs.errors import InvalidInput, StoreUnavailable
-from testing.valkey import ValkeyProcess
+from testing.processes.valkey import ValkeyProcess
 
 
 def test_its_data_is_there_again_in_the_next_run(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jobs.exit_codes import ExitCode
-from testing.full_disk import fill
+from testing.environment.full_disk import fill
 from tests.cli.conftest import Cli, Start
 
 SmallDisk = Callable[[int], Path]

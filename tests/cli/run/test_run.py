@@ -17,7 +17,7 @@ from cli.run.server_state import answers
 from jobs.errors import InvalidInput
 from jobs.records.worker_report import WorkerReport
 from jobs.stores.protocol import JobStore
-from testing.valkey import ValkeyProcess
+from testing.processes.valkey import ValkeyProcess
 from tests.cli.conftest import Cli, Start
 from tests.cli.running import PATIENCE_SECONDS, embedded, ids_of, run_of, until
 

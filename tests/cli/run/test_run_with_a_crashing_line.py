@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from testing.command_line import environment, qwen_batch
+from testing.processes.command_line import environment, qwen_batch
 from tests.worker.shards.test_quarantine import WITH_A_CRASHING_LINE
 
 LINES = 40

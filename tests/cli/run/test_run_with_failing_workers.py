@@ -11,7 +11,7 @@ from cli.run.local_workers import MAX_RESTARTS, LocalWorkers
 from cli.run.worker_failure import LocalWorkerFailed
 from jobs.exit_codes import ExitCode
 from jobs.settings import Settings
-from testing.valkey import ValkeyProcess
+from testing.processes.valkey import ValkeyProcess
 from tests.cli.conftest import Cli
 
 # Python reads `sitecustomize` at every start. This one notes each start of a worker, which then goes wrong somewhere.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from model.kernels.tiers import VARIABLE, Processor
-from testing.command_line import REPOSITORY, environment, qwen_batch, read_jsonl
+from testing.processes.command_line import REPOSITORY, environment, qwen_batch, read_jsonl
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("built_kernels")]
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from testing.command_line import REPOSITORY, environment, qwen_batch, read_jsonl, write_jsonl
-from testing.tiny_checkpoint import write_transformers_checkpoint
+from testing.models.tiny_checkpoint import write_transformers_checkpoint
+from testing.processes.command_line import REPOSITORY, environment, qwen_batch, read_jsonl, write_jsonl
 
 NUM_PROMPTS, NUM_NEW_TOKENS = 32, 64
 DEMO = REPOSITORY / "model" / "demo"

@@ -19,7 +19,7 @@ from engine.scheduling.policy import SchedulingPolicy
 from engine.scheduling.scheduler import Scheduler
 from jobs.records.sampling import SamplingParams
 from model.qwen3 import Qwen3ForCausalLM
-from testing.fake_runner import ByteTokenizer
+from testing.models.fake_runner import ByteTokenizer
 
 CONFIG = ResolvedConfig(
     device="cpu",

@@ -15,7 +15,7 @@ from model.qwen3 import Qwen3ForCausalLM
 from model.sampling.output_screen import OutputScreen
 from model.sampling.sampling import SamplingRow
 from model.sampling.token_masks import TokenMasks
-from testing.tiny_checkpoint import write_tiny_checkpoint
+from testing.models.tiny_checkpoint import write_tiny_checkpoint
 
 VOCAB = 9001
 

@@ -16,7 +16,7 @@ from engine.scheduling.sequence import Sequence
 from engine.speculation.drafting import Drafting
 from engine.stopping.stop_checker import StopChecker
 from jobs.records.sampling import SamplingParams
-from testing.fake_runner import EOS, ByteTokenizer, CacheRunner, TableRunner
+from testing.models.fake_runner import EOS, ByteTokenizer, CacheRunner, TableRunner
 from tests.engine.sequences import sequence
 
 PAGE = 4

@@ -12,7 +12,7 @@ from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.policy import SchedulingPolicy
 from engine.scheduling.scheduler import Scheduler
 from jobs.records.sampling import SamplingParams
-from testing.fake_runner import EOS, ByteTokenizer, TableRunner
+from testing.models.fake_runner import EOS, ByteTokenizer, TableRunner
 
 
 def test_a_flows_lines_take_turns_one_after_the_other() -> None:

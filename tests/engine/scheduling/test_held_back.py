@@ -10,7 +10,7 @@ from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.policy import SchedulingPolicy
 from engine.scheduling.scheduler import Scheduler
 from jobs.records.sampling import SamplingParams
-from testing.fake_runner import CacheRunner
+from testing.models.fake_runner import CacheRunner
 from tests.engine.conftest import MakeEngine
 from tests.engine.sequences import sequence
 

@@ -16,7 +16,7 @@ from engine.scheduling.scheduler import Scheduler
 from engine.scheduling.sequence import Sequence
 from engine.stopping.stop_checker import StopChecker
 from jobs.records.sampling import SamplingParams
-from testing.fake_runner import ByteTokenizer, CacheRunner
+from testing.models.fake_runner import ByteTokenizer, CacheRunner
 from tests.engine.sequences import sequence
 
 PAGE = 4

@@ -11,7 +11,7 @@ from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.policy import SchedulingPolicy
 from engine.scheduling.scheduler import Scheduler
 from engine.scheduling.sequence import Sequence
-from testing.fake_runner import CacheRunner
+from testing.models.fake_runner import CacheRunner
 from tests.engine.sequences import sequence
 
 PAGE, SEQS = 4, 16

@@ -9,7 +9,7 @@ import pytest
 from engine.request import Request, RequestOutput
 from engine.stopping.stop_checker import StopChecker
 from jobs.records.sampling import FinishReason, SamplingParams
-from testing.fake_runner import EOS, TableRunner
+from testing.models.fake_runner import EOS, TableRunner
 from tests.engine.conftest import MakeEngine
 
 PROMPT = (1, 2, 3)

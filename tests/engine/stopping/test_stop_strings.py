@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.stopping.stop_strings import StopStringFinder
-from testing.fake_runner import ByteStream
+from testing.models.fake_runner import ByteStream
 
 letters = st.text(alphabet="ab€", max_size=12)
 

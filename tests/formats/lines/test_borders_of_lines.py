@@ -14,7 +14,7 @@ from jobs.files.formats.line_decoder import LineDecoder, LineRules
 from jobs.files.formats.messages import read_messages
 from jobs.files.results.native_lines import native_line
 from jobs.records.prompt import Prompt
-from testing.sample_jobs import completed
+from testing.jobs.sample_jobs import completed
 
 Why = Callable[..., str]
 Decode = Callable[..., Prompt]

@@ -7,7 +7,7 @@ import time
 from jobs.records.sampling import SamplingSettings
 from jobs.stores.memory.store import MemoryJobStore
 from jobs.submission.reuse import EarlierLines
-from testing.sample_jobs import completed, new_job, prompts_of, submit
+from testing.jobs.sample_jobs import completed, new_job, prompts_of, submit
 
 
 def test_a_reused_line_has_no_latency_of_its_own() -> None:

@@ -10,7 +10,7 @@ from msgspec import structs
 from jobs.batches.batch import Batch, BatchPhase, Counts
 from jobs.batches.status import view_of
 from jobs.records.job import Job, JobState
-from testing.sample_jobs import new_job
+from testing.jobs.sample_jobs import new_job
 from tests.jobs.projects.conftest import new_batch
 
 

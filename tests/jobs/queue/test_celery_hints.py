@@ -14,7 +14,7 @@ from jobs.queue.celery_app import make_app
 from jobs.queue.celery_hints import CeleryHints
 from jobs.queue.hints import RUN_SHARD_TASK
 from jobs.records.job import ShardRef
-from testing.valkey import ValkeyProcess, free_port, running_valkey
+from testing.processes.valkey import ValkeyProcess, free_port, running_valkey
 
 SHARDS = [ShardRef("job-1", index) for index in range(1200)]
 

@@ -18,8 +18,8 @@ from jobs.stores.connect import redis_client
 from jobs.stores.protocol import JobStore
 from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.store import RedisJobStore
-from testing.sample_jobs import new_job, submit, worker_report
-from testing.valkey import running_valkey
+from testing.jobs.sample_jobs import new_job, submit, worker_report
+from testing.processes.valkey import running_valkey
 from tests.jobs.stores.conftest import StoreUnderTest, memory_under_test, redis_under_test
 
 CARD = ModelCard("demo", vocab_size=512, max_model_len=1024, has_chat_template=True)

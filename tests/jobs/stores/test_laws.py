@@ -23,7 +23,7 @@ from jobs.records.job import JobState, Lease, LeaseStatus, ShardRef
 from jobs.records.prompt import Prompt
 from jobs.stores.protocol import JobStore
 from jobs.stores.worker_facets import Leased, RunAlone
-from testing.sample_jobs import completed, failed, new_job, shard_stats, submit
+from testing.jobs.sample_jobs import completed, failed, new_job, shard_stats, submit
 from tests.jobs.stores.conftest import StoreUnderTest, memory_under_test, redis_under_test
 
 LONG = 60.0

@@ -10,7 +10,7 @@ import pytest
 from jobs.records.completion import Completion, Latency, Usage
 from jobs.records.job import Lease, ShardRef
 from jobs.stores.protocol import JobStore
-from testing.sample_jobs import completed, failed, new_job, shard_stats, submit
+from testing.jobs.sample_jobs import completed, failed, new_job, shard_stats, submit
 from tests.jobs.stores.conftest import StoreUnderTest
 
 LONG = 60.0

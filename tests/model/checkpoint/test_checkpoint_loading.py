@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 
 from jobs.errors import ModelUnusable
 from model.qwen3 import Qwen3ForCausalLM
-from testing.packed_steps import CachedSequence, PackedSteps
-from testing.tiny_checkpoint import write_tensors, write_tiny_checkpoint
+from testing.models.packed_steps import CachedSequence, PackedSteps
+from testing.models.tiny_checkpoint import write_tensors, write_tiny_checkpoint
 
 Q_NORM = "model.layers.1.self_attn.q_norm.weight"
 WEIGHTS = "model.safetensors"

@@ -14,7 +14,7 @@ from jobs.records.model_card import MAX_CONTEXT, card_of_folder
 from model.checkpoint.config import ModelConfig
 from model.checkpoint.config_checks import MAX_SIZES
 from model.qwen3 import Qwen3ForCausalLM
-from testing.tiny_checkpoint import write_tiny_checkpoint
+from testing.models.tiny_checkpoint import write_tiny_checkpoint
 
 YARN = {"rope_type": "yarn", "rope_theta": 1e6, "factor": 1e300, "original_max_position_embeddings": 4096}
 HUGE = [10**9, 2**63 - 1, 10**400, 10**4_000]

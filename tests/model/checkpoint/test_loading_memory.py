@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from testing.tiny_checkpoint import write_tiny_checkpoint
+from testing.models.tiny_checkpoint import write_tiny_checkpoint
 
 LOAD = """
 import sys, torch

@@ -12,7 +12,7 @@ import torch
 from jobs.errors import ModelUnusable
 from model.checkpoint.config import ModelConfig, YarnConfig
 from model.qwen3 import Qwen3ForCausalLM
-from testing.tiny_checkpoint import tiny_config
+from testing.models.tiny_checkpoint import tiny_config
 
 ABSENT = object()  # marks a field that a case takes out
 

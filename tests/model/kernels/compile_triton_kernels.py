@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from model.kernels.triton.operators import paged_attention
 from model.kernels.triton.store_kv import store_kv
-from testing.paged_sequences import PAGE_SIZE, Heads, PagedSequences
+from testing.models.paged_sequences import PAGE_SIZE, Heads, PagedSequences
 
 HEADS = Heads(16, 8, 128)  # of Qwen3-0.6B
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from testing.paged_sequences import PAGE_SIZE, Heads, PagedSequences
+from testing.models.paged_sequences import PAGE_SIZE, Heads, PagedSequences
 from tests.conftest import require
 
 pytestmark = pytest.mark.usefixtures("built_kernels")

@@ -10,7 +10,7 @@ import pytest
 from jobs.errors import InvalidInput
 from jobs.settings import Settings
 from model.kernels.tiers import TIERS, VARIABLE, Processor, choose_tier
-from testing.command_line import environment, qwen_batch
+from testing.processes.command_line import environment, qwen_batch
 
 AVX2 = "fpu sse4_2 avx avx2 fma f16c bmi1 bmi2 abm movbe aes"
 SKYLAKE_X = f"{AVX2} avx512f avx512bw avx512cd avx512dq avx512vl"

@@ -14,7 +14,7 @@ import torch
 
 from model.ops.attention import reference_paged_attention
 from model.ops.kv_store import store_kv as plain_store_kv
-from testing.paged_sequences import Heads, PagedSequences
+from testing.models.paged_sequences import Heads, PagedSequences
 from tests.conftest import require
 from tests.model.kernels.triton_interpreter import interpret_bfloat16_products
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from model.qwen3 import Qwen3ForCausalLM
-from testing.packed_steps import CachedSequence, PackedSteps, ragged_prompts
-from testing.tiny_checkpoint import TINY, write_tiny_checkpoint
+from testing.models.packed_steps import CachedSequence, PackedSteps, ragged_prompts
+from testing.models.tiny_checkpoint import TINY, write_tiny_checkpoint
 from tests.conftest import require
 
 

@@ -10,7 +10,7 @@ import torch
 from model.ops.linear import Quantization, pack_weight
 from model.ops.packed_weight import has_readable_rows, rows_of
 from model.qwen3 import Qwen3ForCausalLM
-from testing.tiny_checkpoint import write_tiny_checkpoint
+from testing.models.tiny_checkpoint import write_tiny_checkpoint
 
 LAYOUTS = ["plain", "amx_pack", "dot_pack"]
 

@@ -7,7 +7,7 @@ import pytest
 from jobs.errors import ModelUnusable
 from model.text.messages import MessagesInvalid
 from model.text.tokenizer import Tokenizer
-from testing.byte_level_tokenizer import END_OF_TEXT, write_byte_level_tokenizer
+from testing.models.byte_level_tokenizer import END_OF_TEXT, write_byte_level_tokenizer
 
 
 def test_the_chapters_words_have_the_chapters_ids(qwen3_tokenizer: Tokenizer) -> None:

@@ -6,7 +6,7 @@ import pytest
 from openai import NotFoundError, OpenAI
 from openai.types.chat import ChatCompletion
 
-from testing.worker_under_test import WorkerUnderTest
+from testing.processes.worker_under_test import WorkerUnderTest
 from tests.server.conftest import chat_line, create, jsonl, lines_of, wait_for
 
 

@@ -12,7 +12,7 @@ from openai import BadRequestError, ConflictError, NotFoundError, OpenAI
 from jobs.batches.redis_records import RedisBatchRecords
 from jobs.records.object_id import new_object_id
 from jobs.stores.redis.connection.server import RedisServer
-from testing.valkey import ValkeyProcess
+from testing.processes.valkey import ValkeyProcess
 from tests.jobs.projects.conftest import new_batch
 from tests.server.conftest import chat_line, create, jsonl, lines_of, upload, wait_for
 

@@ -34,7 +34,7 @@ from server.clerk.finish_batch import every_line, finish_batch
 from server.clerk.import_batch import import_batch
 from server.options import ServeOptions
 from server.stores import Stores
-from testing.sample_jobs import shard_stats, worker_report
+from testing.jobs.sample_jobs import shard_stats, worker_report
 from tests.jobs.projects.conftest import ROOMY
 from tests.server.conftest import chat_line, jsonl
 from tests.server.in_process import NoReports

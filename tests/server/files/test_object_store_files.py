@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from testing.valkey import running_valkey
-from testing.worker_under_test import WorkerUnderTest
+from testing.processes.valkey import running_valkey
+from testing.processes.worker_under_test import WorkerUnderTest
 from tests.remote.conftest import S3, s3, s3_server
 from tests.server.conftest import ServeProcess, chat_line, create, lines_of, wait_for
 from tests.server.files.test_files import FILE, PURPOSE, form

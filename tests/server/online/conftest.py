@@ -14,8 +14,8 @@ from jobs.online.redis_online import RedisOnline
 from jobs.records.model_card import ModelCard
 from jobs.stores.connect import connect_server
 from jobs.stores.protocol import JobStore
-from testing.scripted_worker import ScriptedWorker
-from testing.valkey import ValkeyProcess
+from testing.jobs.scripted_worker import ScriptedWorker
+from testing.processes.valkey import ValkeyProcess
 
 MESSAGES: Any = [{"role": "user", "content": "What is 2 + 3?"}]
 FAR_FUTURE_MS = 1e13

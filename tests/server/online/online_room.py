@@ -15,7 +15,7 @@ from server.in_threads import InThreads
 from server.online.desk import Bounds, OnlineDesk
 from server.online.under_way import UnderWay
 from server.online.upkeep import Upkeep
-from testing.scripted_worker import ScriptedWorker
+from testing.jobs.scripted_worker import ScriptedWorker
 
 MODEL = "m"
 

@@ -13,7 +13,7 @@ from openai.types.chat import ChatCompletionChunk
 from jobs.online.messages import End, OnlineRequest, Piece, Refused
 from jobs.records.completion import Choice, Completion, ErrorCode, LineError, ToolCall, Usage
 from jobs.records.sampling import FinishReason
-from testing.scripted_worker import ScriptedWorker, end, pieces, taken
+from testing.jobs.scripted_worker import ScriptedWorker, end, pieces, taken
 from tests.server.online.conftest import MESSAGES, Background
 
 

@@ -22,7 +22,7 @@ from server.borders.error_border import ErrorBorder
 from server.borders.request_log import RequestLog
 from server.online.online_tasks import OnlineTasks
 from server.state import Services
-from testing.scripted_worker import ScriptedWorker, end, pieces, taken
+from testing.jobs.scripted_worker import ScriptedWorker, end, pieces, taken
 from tests.server.conftest import ServeProcess
 from tests.server.in_process import services_in_memory
 from tests.server.online.conftest import MESSAGES

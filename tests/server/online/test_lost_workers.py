@@ -11,7 +11,7 @@ import pytest
 from jobs.online.messages import Abort, Gone
 from server.borders.api_error import ApiError
 from server.online.under_way import UnderWay
-from testing.scripted_worker import ScriptedWorker, end, pieces, taken
+from testing.jobs.scripted_worker import ScriptedWorker, end, pieces, taken
 from tests.server.online.online_room import MODEL, OnlineRoom
 
 

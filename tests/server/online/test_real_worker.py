@@ -14,8 +14,8 @@ from openai import BadRequestError, OpenAI, Stream
 from openai.types.chat import ChatCompletionChunk
 
 from jobs.stores.protocol import JobStore
-from testing.valkey import ValkeyProcess
-from testing.worker_under_test import WorkerUnderTest
+from testing.processes.valkey import ValkeyProcess
+from testing.processes.worker_under_test import WorkerUnderTest
 from tests.server.conftest import ServeProcess, chat_line, create, lines_of, wait_for
 
 # Bodies that differ in what ends the text, what is held back, and how many texts there are.

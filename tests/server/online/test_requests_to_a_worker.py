@@ -19,8 +19,8 @@ from jobs.records.prompt import Prompt
 from jobs.records.sampling import SamplingSettings
 from jobs.stores.connect import connect_server
 from jobs.stores.protocol import JobStore
-from testing.valkey import ValkeyProcess
-from testing.worker_under_test import WorkerUnderTest
+from testing.processes.valkey import ValkeyProcess
+from testing.processes.worker_under_test import WorkerUnderTest
 
 PATIENCE_SECONDS = 60.0
 QUESTION = ({"role": "user", "content": "What is 37 + 48?"},)

@@ -11,7 +11,7 @@ from openai.types.responses import Response
 from jobs.online.messages import End, OnlineRequest, Piece
 from jobs.records.completion import Completion, ErrorCode, ToolCall, Usage
 from jobs.records.sampling import FinishReason
-from testing.scripted_worker import ScriptedWorker, pieces, taken
+from testing.jobs.scripted_worker import ScriptedWorker, pieces, taken
 from tests.server.online.conftest import Background
 
 ASKED: Any = {"input": "What is 2 + 3?", "instructions": "Be brief."}

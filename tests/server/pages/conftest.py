@@ -19,7 +19,7 @@ from server.access.key_file import add_key
 from server.access.key_ring import KeyRing
 from server.app import make_app
 from server.options import ServeOptions
-from testing.sample_jobs import completed, new_job, shard_stats, submit
+from testing.jobs.sample_jobs import completed, new_job, shard_stats, submit
 from tests.jobs.projects.conftest import ROOMY
 from tests.server.in_process import services_in_memory
 from tests.server.pages.browsing import HOST, Browser

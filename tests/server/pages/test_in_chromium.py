@@ -12,9 +12,9 @@ import pytest
 from jobs.records.job import ShardRef
 from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
-from testing.dashboard_sample import FAILING, HOSTILE, LONG, PAUSED, RUNNING, fill, report
-from testing.sample_jobs import completed, shard_stats
-from testing.valkey import running_valkey
+from testing.jobs.dashboard_sample import FAILING, HOSTILE, LONG, PAUSED, RUNNING, fill, report
+from testing.jobs.sample_jobs import completed, shard_stats
+from testing.processes.valkey import running_valkey
 from tests.server.conftest import ServeProcess
 
 CHROMIUM = shutil.which("chromium")

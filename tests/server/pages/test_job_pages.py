@@ -16,7 +16,7 @@ from jobs.records.shard_stats import TimelineSample
 from server.pages.job import search
 from server.pages.job.book import ENTRIES_PER_PAGE
 from server.pages.plots import plot_of
-from testing.sample_jobs import worker_report
+from testing.jobs.sample_jobs import worker_report
 from tests.server.pages.browsing import Browser
 from tests.server.pages.conftest import Site
 

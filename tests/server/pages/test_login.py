@@ -102,7 +102,7 @@ def test_a_job_of_a_batch_is_found_by_its_own_id_in_its_project_alone(guarded: S
 
 
 def test_host_names_of_workers_are_for_admins(guarded: Site) -> None:
-    from testing.sample_jobs import worker_report
+    from testing.jobs.sample_jobs import worker_report
 
     guarded.stores.jobs.fleet.report_worker(worker_report(host="secret-host"), 60.0)
     seen = [guarded.browser(key).open("/fleet").text for key in (guarded.admin_key, guarded.new_key("first"))]

@@ -14,7 +14,7 @@ from openai import AuthenticationError, NotFoundError, OpenAI, PermissionDeniedE
 
 from cli.main import group
 from server.access.key_file import add_key, read_key_file, remove_key
-from testing.valkey import ValkeyProcess
+from testing.processes.valkey import ValkeyProcess
 from tests.server.conftest import ServeProcess, chat_line, create, jsonl, upload
 
 

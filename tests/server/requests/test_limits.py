@@ -23,7 +23,7 @@ from server.limits.limit_border import LimitBorder
 from server.limits.rate_headers import duration, rate_headers
 from server.limits.token_count import count_tokens
 from server.options import Limits
-from testing.valkey import ValkeyProcess
+from testing.processes.valkey import ValkeyProcess
 from tests.server.conftest import ServeProcess, jsonl
 from tests.server.files.test_files import FILE, PURPOSE, form
 

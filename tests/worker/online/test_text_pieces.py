@@ -12,7 +12,7 @@ from engine.requests.delivery import Delivery
 from engine.requests.intake import Intake
 from engine.stopping.thought import Thinking
 from jobs.records.sampling import SamplingParams
-from testing.fake_runner import EOS, ByteTokenizer
+from testing.models.fake_runner import EOS, ByteTokenizer
 from worker.online.text_pieces import TextPieces
 
 START, END, CALL = 258, 259, 256

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from jobs.queue.hints import queue_name
-from testing.byte_level_tokenizer import write_byte_level_tokenizer
-from testing.cluster import Cluster
-from testing.command_line import environment, qwen_batch
-from testing.tiny_checkpoint import write_tiny_checkpoint
-from testing.valkey import ValkeyProcess
-from testing.worker_under_test import WorkerUnderTest
+from testing.models.byte_level_tokenizer import write_byte_level_tokenizer
+from testing.models.tiny_checkpoint import write_tiny_checkpoint
+from testing.processes.cluster import Cluster
+from testing.processes.command_line import environment, qwen_batch
+from testing.processes.valkey import ValkeyProcess
+from testing.processes.worker_under_test import WorkerUnderTest
 from tests.worker.queue.malicious_messages import malicious_messages
 
 MESSAGES = 10_000

@@ -17,7 +17,7 @@ from jobs.records.prompt import Prompt
 from jobs.records.sampling import SamplingSettings
 from model.grammar import Grammars
 from model.text.tokenizer import Tokenizer
-from testing.byte_level_tokenizer import write_byte_level_tokenizer
+from testing.models.byte_level_tokenizer import write_byte_level_tokenizer
 from worker.shards.preparation import Preparation, Prepared
 
 TEMPLATE = (

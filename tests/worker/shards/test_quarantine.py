@@ -11,11 +11,11 @@ import pytest
 
 from jobs.records.completion import ErrorCode
 from jobs.records.job import JobState, ShardRef
-from testing.byte_level_tokenizer import write_byte_level_tokenizer
-from testing.cluster import Cluster
-from testing.tiny_checkpoint import write_tiny_checkpoint
-from testing.valkey import ValkeyProcess
-from testing.worker_under_test import RUN_WORKER
+from testing.models.byte_level_tokenizer import write_byte_level_tokenizer
+from testing.models.tiny_checkpoint import write_tiny_checkpoint
+from testing.processes.cluster import Cluster
+from testing.processes.valkey import ValkeyProcess
+from testing.processes.worker_under_test import RUN_WORKER
 from tests.worker.shard_bench import PATIENCE_SECONDS, ShardBench, prompts
 from worker.shards.active_shards import ActiveShard
 from worker.shards.in_flight import InFlight

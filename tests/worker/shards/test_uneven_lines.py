@@ -9,10 +9,10 @@ from jobs.keys import JobKeys
 from jobs.records.job import NewJob, ShardRef
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import SamplingSettings
-from testing.byte_level_tokenizer import write_byte_level_tokenizer
-from testing.cluster import SHARD_SIZE, Cluster
-from testing.tiny_checkpoint import write_tiny_checkpoint
-from testing.valkey import ValkeyProcess
+from testing.models.byte_level_tokenizer import write_byte_level_tokenizer
+from testing.models.tiny_checkpoint import write_tiny_checkpoint
+from testing.processes.cluster import SHARD_SIZE, Cluster
+from testing.processes.valkey import ValkeyProcess
 
 SHARDS = 8
 LONG, SHORT = 400, 1  # tokens

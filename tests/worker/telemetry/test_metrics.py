@@ -13,7 +13,7 @@ import pytest
 from engine.request import Request
 from jobs.errors import InvalidInput, StoreUnavailable
 from jobs.records.sampling import SamplingParams
-from testing.valkey import free_port
+from testing.processes.valkey import free_port
 from tests.worker.fake_engine import FakeEngine
 from worker.queue.refusals import Refusals
 from worker.telemetry.metrics import WorkerMetrics, serve_metrics

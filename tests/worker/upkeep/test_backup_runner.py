@@ -10,11 +10,11 @@ import pytest
 
 from jobs.records.job import JobState, LeaseStatus
 from jobs.stores.protocol import JobStore
-from testing.byte_level_tokenizer import write_byte_level_tokenizer
-from testing.cluster import SHARD_SIZE, Cluster
-from testing.tiny_checkpoint import write_tiny_checkpoint
-from testing.valkey import ValkeyProcess
-from testing.worker_under_test import RUN_WORKER
+from testing.models.byte_level_tokenizer import write_byte_level_tokenizer
+from testing.models.tiny_checkpoint import write_tiny_checkpoint
+from testing.processes.cluster import SHARD_SIZE, Cluster
+from testing.processes.valkey import ValkeyProcess
+from testing.processes.worker_under_test import RUN_WORKER
 from tests.worker.shard_bench import PATIENCE_SECONDS, Running, ShardBench, prompts
 from worker.shards.shard_runner import Outcome
 from worker.upkeep.backup_runner import BackupRunner

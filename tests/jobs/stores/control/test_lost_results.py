@@ -21,7 +21,7 @@ from jobs.stores.packing import pack_completions
 from jobs.stores.protocol import JobStore
 from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.store import RedisJobStore
-from testing.sample_jobs import completed, failed, new_job, prompts_of, shard_stats, submit
+from testing.jobs.sample_jobs import completed, failed, new_job, prompts_of, shard_stats, submit
 from tests.jobs.stores.conftest import StoreUnderTest
 
 LONG = 60.0

@@ -11,7 +11,7 @@ from jobs.errors import JobConflict, JobNotFound
 from jobs.records.completion import ErrorCode
 from jobs.records.job import JobState, Lease, LeaseStatus, ShardRef
 from jobs.stores.protocol import JobStore
-from testing.sample_jobs import completed, new_job, shard_stats, submit
+from testing.jobs.sample_jobs import completed, new_job, shard_stats, submit
 from tests.jobs.stores.conftest import StoreUnderTest
 
 LONG = 60.0

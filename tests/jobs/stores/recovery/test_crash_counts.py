@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobs.records.job import Lease
-from testing.sample_jobs import new_job, submit
+from testing.jobs.sample_jobs import new_job, submit
 from tests.jobs.stores.conftest import StoreUnderTest
 
 DEATHS_UNTIL_LOST = 2 + 1 + 2  # two beside others, one with both lines, two of the first line alone

@@ -9,7 +9,7 @@ from jobs.records.completion import ErrorCode
 from jobs.records.job import JobState, Lease, LeaseStatus, ShardRef
 from jobs.stores.protocol import JobStore
 from jobs.stores.worker_facets import Leased, RunAlone
-from testing.sample_jobs import completed, new_job, shard_stats, submit
+from testing.jobs.sample_jobs import completed, new_job, shard_stats, submit
 from tests.jobs.stores.conftest import StoreUnderTest
 
 LONG = 60.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobs.records.job import LeaseStatus, ShardRef
 from jobs.stores.protocol import JobStore
-from testing.sample_jobs import completed, new_job, prompts_of, shard_stats, submit
+from testing.jobs.sample_jobs import completed, new_job, prompts_of, shard_stats, submit
 from tests.jobs.stores.conftest import StoreUnderTest
 
 LONG = 60.0

@@ -23,8 +23,8 @@ from jobs.queue.hints import queue_name
 from jobs.records.job import ShardRef
 from jobs.stores.connect import connect
 from jobs.stores.redis.connection.errors import translated
-from testing.sample_jobs import new_job, prompts_of
-from testing.valkey import ValkeyProcess, free_port, running_valkey
+from testing.jobs.sample_jobs import new_job, prompts_of
+from testing.processes.valkey import ValkeyProcess, free_port, running_valkey
 
 
 @contextmanager

@@ -19,8 +19,8 @@ from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.index import JobIndex
 from jobs.stores.redis.reopening import Reopening
 from jobs.stores.redis.store import RedisJobStore
-from testing.sample_jobs import completed, failed, new_job, prompts_of, shard_stats, submit, worker_report
-from testing.valkey import ValkeyProcess, free_port, running_valkey
+from testing.jobs.sample_jobs import completed, failed, new_job, prompts_of, shard_stats, submit, worker_report
+from testing.processes.valkey import ValkeyProcess, free_port, running_valkey
 
 LONG = 60.0
 

@@ -15,7 +15,7 @@ from jobs.records.job import JobState, Lease, LeaseStatus, ShardRef
 from jobs.stores.redis.closing import ShardCloser
 from jobs.stores.redis.connection.server import RedisServer, Word
 from jobs.stores.redis.store import RedisJobStore
-from testing.sample_jobs import completed, failed, new_job, prompts_of, shard_stats, submit
+from testing.jobs.sample_jobs import completed, failed, new_job, prompts_of, shard_stats, submit
 from tests.jobs.stores.conftest import redis_under_test
 
 LONG = 60.0

@@ -9,7 +9,7 @@ from jobs.keys import JobKeys
 from jobs.records.job import JobState, Lease, ShardRef
 from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.store import RedisJobStore
-from testing.sample_jobs import completed, new_job, prompts_of, shard_stats, submit
+from testing.jobs.sample_jobs import completed, new_job, prompts_of, shard_stats, submit
 
 LONG = 60.0
 META, SHARD, RUNNING = JobKeys("job-1").meta, JobKeys("job-1").shard(0), JobKeys("job-1").running(0)

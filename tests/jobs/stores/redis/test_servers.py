@@ -12,8 +12,8 @@ from jobs.stores.connect import connect
 from jobs.stores.redis.connection.errors import translated
 from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.store import RedisJobStore
-from testing.sample_jobs import new_job, submit
-from testing.valkey import ValkeyProcess
+from testing.jobs.sample_jobs import new_job, submit
+from testing.processes.valkey import ValkeyProcess
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lfu", "volatile-ttl"])

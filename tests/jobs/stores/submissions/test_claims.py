@@ -15,7 +15,7 @@ from jobs.records.job import JobState, NewJob, ShardRef
 from jobs.stores.protocol import JobStore
 from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.store import RedisJobStore
-from testing.sample_jobs import completed, failed, new_job, prompts_of, shard_stats
+from testing.jobs.sample_jobs import completed, failed, new_job, prompts_of, shard_stats
 
 LONG = 60.0
 

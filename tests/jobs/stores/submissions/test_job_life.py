@@ -7,7 +7,7 @@ import pytest
 from jobs.errors import JobConflict, JobNotFound
 from jobs.records.job import JobState, ShardRef
 from jobs.stores.protocol import JobStore
-from testing.sample_jobs import completed, failed, new_job, prompts_of, shard_stats, submit
+from testing.jobs.sample_jobs import completed, failed, new_job, prompts_of, shard_stats, submit
 
 LONG = 60.0
 

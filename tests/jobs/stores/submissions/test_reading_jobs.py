@@ -10,7 +10,7 @@ from jobs.records.job import Job
 from jobs.stores.protocol import JobStore
 from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.store import RedisJobStore
-from testing.sample_jobs import new_job, submit
+from testing.jobs.sample_jobs import new_job, submit
 
 
 def test_jobs_are_read_together_in_the_order_of_their_ids(store: JobStore) -> None:

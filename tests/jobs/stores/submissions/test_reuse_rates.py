@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from testing.sample_jobs import completed, new_job, submit
+from testing.jobs.sample_jobs import completed, new_job, submit
 from tests.jobs.stores.conftest import StoreUnderTest
 
 

@@ -8,7 +8,7 @@ from jobs.errors import LeaseLost
 from jobs.records.job import JobState, Lease, LeaseStatus
 from jobs.stores.protocol import JobStore
 from jobs.stores.worker_facets import Leased
-from testing.sample_jobs import completed, new_job, shard_stats, submit
+from testing.jobs.sample_jobs import completed, new_job, shard_stats, submit
 from tests.jobs.stores.conftest import StoreUnderTest
 
 LONG = 60.0

@@ -7,7 +7,7 @@ import pytest
 from jobs.errors import LeaseLost
 from jobs.records.job import LeaseStatus, ShardRef
 from jobs.stores.protocol import JobStore
-from testing.sample_jobs import completed, new_job, shard_stats, submit
+from testing.jobs.sample_jobs import completed, new_job, shard_stats, submit
 from tests.jobs.stores.conftest import StoreUnderTest
 
 LONG = 60.0

@@ -7,7 +7,7 @@ import msgspec
 from jobs.stores.protocol import JobStore
 from jobs.stores.redis.next_shard import JOBS_PER_LOOK
 from jobs.stores.worker_facets import Leased
-from testing.sample_jobs import new_job, submit
+from testing.jobs.sample_jobs import new_job, submit
 
 
 def test_a_job_behind_many_busy_ones_of_a_higher_priority_is_served(store: JobStore) -> None:

@@ -10,7 +10,7 @@ import pytest
 from jobs.records.job import Lease
 from jobs.stores.protocol import JobStore
 from jobs.stores.worker_facets import Leased
-from testing.sample_jobs import completed, new_job, shard_stats, submit
+from testing.jobs.sample_jobs import completed, new_job, shard_stats, submit
 from tests.jobs.stores.conftest import StoreUnderTest
 
 LONG = 60.0

@@ -17,8 +17,8 @@ from jobs.stores.protocol import JobStore
 from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.index import JobIndex
 from jobs.stores.redis.store import RedisJobStore
-from testing.sample_jobs import failed, new_job, shard_stats, submit
-from testing.valkey import ValkeyProcess, free_port, running_valkey
+from testing.jobs.sample_jobs import failed, new_job, shard_stats, submit
+from testing.processes.valkey import ValkeyProcess, free_port, running_valkey
 
 AT_ONCE = 0.001
 LONG = 10.0  # no test waits for so long

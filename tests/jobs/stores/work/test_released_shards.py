@@ -8,7 +8,7 @@ from jobs.errors import JobConflict
 from jobs.records.job import LeaseStatus
 from jobs.records.shard_stats import TimelineSample
 from jobs.stores.worker_facets import Leased
-from testing.sample_jobs import completed, new_job, shard_stats, submit
+from testing.jobs.sample_jobs import completed, new_job, shard_stats, submit
 from tests.jobs.stores.conftest import StoreUnderTest
 
 

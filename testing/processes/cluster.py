@@ -17,8 +17,8 @@ from jobs.records.prompt import Prompt
 from jobs.records.sampling import SamplingSettings
 from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
-from testing.valkey import ValkeyProcess
-from testing.worker_under_test import WorkerUnderTest
+from testing.processes.valkey import ValkeyProcess
+from testing.processes.worker_under_test import WorkerUnderTest
 
 SHARD_SIZE = 16
 NUM_TEXTS = 7  # different prompts in a job: lines with the same one must have the same completion

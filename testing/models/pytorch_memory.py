@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from testing.command_line import REPOSITORY
+from testing.processes.command_line import REPOSITORY
 
 SCRIPT = "import torch; from model.memory.peak_memory import peak_cpu_memory_bytes as peak; print(peak())"
 

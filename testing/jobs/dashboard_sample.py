@@ -14,7 +14,7 @@ from jobs.records.prompt import Prompt
 from jobs.records.shard_stats import TimelineSample
 from jobs.records.worker_report import WorkerReport, WorkerState
 from jobs.stores.protocol import JobStore
-from testing.sample_jobs import completed, new_job, shard_stats
+from testing.jobs.sample_jobs import completed, new_job, shard_stats
 
 MODEL = "Qwen/Qwen3-0.6B"
 LONG_NAME = "a-long-name-of-a-file-that-somebody-exported-from-a-warehouse-2026-11-28-part-00001-of-00042.final.jsonl"

@@ -74,10 +74,10 @@ def forking_server() -> Iterator[ForkingServer]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with ours, theirs:
         process = subprocess.Popen(
-            [sys.executable, "-m", "testing.forked_commands", str(theirs.fileno())],
+            [sys.executable, "-m", "testing.processes.forked_commands", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
-            cwd=Path(__file__).resolve().parents[1],
+            cwd=Path(__file__).resolve().parents[2],
         )
         theirs.close()
         try:

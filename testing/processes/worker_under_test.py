@@ -13,11 +13,11 @@ from typing import Self
 
 from jobs.records.worker_report import WorkerReport
 from jobs.stores.protocol import JobStore
-from testing.command_line import without_settings
+from testing.processes.command_line import without_settings
 
 RUN_WORKER = "import sys; from jobs.settings import Settings; from worker.main import run_worker; "
 RUN_WORKER += "sys.exit(run_worker(Settings.from_env()))"
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class WorkerUnderTest:
