@@ -18,12 +18,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
 
-from benchmarks.peers.machine_facts import measured_again
-from benchmarks.peers.plan import Plan
-from benchmarks.peers.results import ModelFacts, Results
-from benchmarks.peers.rounds import Rounds
-from benchmarks.peers.series import Setting
+from benchmarks.peers.series.machine_facts import measured_again
+from benchmarks.peers.series.results import ModelFacts, Results
+from benchmarks.peers.series.rounds import Rounds
+from benchmarks.peers.series.series import Setting
 from benchmarks.peers.systems import EVERYTHING, SYSTEMS, Measure
+from benchmarks.peers.tasks.plan import Plan
 from benchmarks.random_model import write_random_model
 from benchmarks.report.tables import page
 from cli.offline.roofline import ModelCost

@@ -33,8 +33,8 @@ class System:
         return self.environment is None
 
 
-_OPENVINO = ("benchmarks.peers.openvino_peer", "openvino")
-_LLAMACPP = ("benchmarks.peers.llamacpp_peer", "llamacpp")
+_OPENVINO = ("benchmarks.peers.programs.openvino_peer", "openvino")
+_LLAMACPP = ("benchmarks.peers.programs.llamacpp_peer", "llamacpp")
 _EIGHT_BITS = ("--quantize", "int8")
 _BF16_CACHE = ("--kv-cache", "bf16", "--cache-gib", "8")
 
@@ -45,7 +45,7 @@ def _systems() -> list[System]:
         System(
             "run",
             "qwen-batch run",
-            "benchmarks.peers.command_line_peer",
+            "benchmarks.peers.programs.command_line_peer",
             None,
             measures=("batch", "seeds", "large", "lines", "shared"),
         ),
@@ -53,14 +53,14 @@ def _systems() -> list[System]:
         System(
             "engine",
             "qwen-batch, engine alone",
-            "benchmarks.peers.engine_peer",
+            "benchmarks.peers.programs.engine_peer",
             None,
             measures=(*BASIC, "large", "streams", "shared"),
         ),
         System(
             "service",
             "qwen-batch submit, worker running",
-            "benchmarks.peers.service_peer",
+            "benchmarks.peers.programs.service_peer",
             None,
             measures=("batch", "large"),
         ),
@@ -72,12 +72,12 @@ def _systems() -> list[System]:
             measures=(*BASIC, "seeds", "large", "shared"),
         ),
         System("llamacpp", "llama.cpp", *_LLAMACPP),
-        System("vllm", "vLLM for CPUs", "benchmarks.peers.vllm_peer", "vllm", measures=(*BASIC, "shared")),
+        System("vllm", "vLLM for CPUs", "benchmarks.peers.programs.vllm_peer", "vllm", measures=(*BASIC, "shared")),
         # A padded batch does the same work whatever is in it: a few requests warm it up.
         System(
             "transformers",
             "transformers, static batch",
-            "benchmarks.peers.transformers_peer",
+            "benchmarks.peers.programs.transformers_peer",
             "transformers",
             warm_up_requests=4,
         ),
@@ -101,7 +101,7 @@ def _ours_of_eight_bits() -> list[System]:
         System(
             "run-int8",
             "qwen-batch run, int8",
-            "benchmarks.peers.command_line_peer",
+            "benchmarks.peers.programs.command_line_peer",
             None,
             _EIGHT_BITS,
             measures=("batch",),
@@ -110,7 +110,7 @@ def _ours_of_eight_bits() -> list[System]:
         System(
             "engine-int8",
             "qwen-batch, engine alone, int8",
-            "benchmarks.peers.engine_peer",
+            "benchmarks.peers.programs.engine_peer",
             None,
             _EIGHT_BITS,
             eight_bit=True,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.peers.results import Measurement, Results
+from benchmarks.peers.series.results import Measurement, Results
 from cli.offline.roofline import batch_limit, decode_limit, prefill_limit
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from benchmarks.peers.results import Measurement
+from benchmarks.peers.series.results import Measurement
 from benchmarks.peers.systems import SYSTEMS
-from benchmarks.peers.task import Kind
+from benchmarks.peers.tasks.task import Kind
 
 ROUNDS_TO_QUOTE = 3  # min rounds of a figure that may be quoted
 

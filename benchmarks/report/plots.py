@@ -14,9 +14,9 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from benchmarks.peers.results import Results
+from benchmarks.peers.series.results import Results
 from benchmarks.peers.systems import SYSTEMS
-from benchmarks.peers.task import Kind
+from benchmarks.peers.tasks.task import Kind
 from benchmarks.report.limits import limit_of
 from benchmarks.report.medians import Case, Figure, figures, systems_of
 from cli.offline.roofline import decode_limit

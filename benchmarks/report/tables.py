@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.peers.results import Results
+from benchmarks.peers.series.results import Results
 from benchmarks.peers.systems import SYSTEMS
-from benchmarks.peers.task import SHARED, Kind
-from benchmarks.peers.workloads import SHARED_TOKENS
+from benchmarks.peers.tasks.task import SHARED, Kind
+from benchmarks.peers.tasks.workloads import SHARED_TOKENS
 from benchmarks.report.limits import limit_of
 from benchmarks.report.markdown import markdown_table
 from benchmarks.report.medians import ROUNDS_TO_QUOTE, Case, Figure, figures, ratio, systems_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from benchmarks.peers.results import MachineFacts, Measurement, ModelFacts, Results
-from benchmarks.peers.task import Kind
+from benchmarks.peers.series.results import MachineFacts, Measurement, ModelFacts, Results
+from benchmarks.peers.tasks.task import Kind
 from cli.offline.roofline import MachineSpeed, ModelCost
 
 # Numbers that one can reckon with in one's head.

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from benchmarks.peers.results import Results
+from benchmarks.peers.series.results import Results
 from benchmarks.report.medians import Case, figures, ratio
 from tests.benchmarks.measurements import measurement, session
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.peers.peer_run import check_ids
-from benchmarks.peers.plan import Plan
+from benchmarks.peers.programs.peer_run import check_ids
 from benchmarks.peers.systems import EVERYTHING, SYSTEMS
-from benchmarks.peers.task import Task, read_tasks, write_tasks
+from benchmarks.peers.tasks.plan import Plan
+from benchmarks.peers.tasks.task import Task, read_tasks, write_tasks
 from benchmarks.random_model import TOKENS, fill_vocabulary
 
 PLAN = Plan(

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.peers import rounds
-from benchmarks.peers.others import OthersWatch
-from benchmarks.peers.plan import Plan
-from benchmarks.peers.rounds import Rounds
+from benchmarks.peers.series import rounds
+from benchmarks.peers.series.others import OthersWatch
+from benchmarks.peers.series.rounds import Rounds
 from benchmarks.peers.systems import System
+from benchmarks.peers.tasks.plan import Plan
 
 PLAN = Plan(
     measures=("one_stream",),
@@ -33,7 +33,7 @@ def rounds_of(folder: Path, module_text: str, monkeypatch: pytest.MonkeyPatch) -
 
 
 PEER = """
-from benchmarks.peers.peer_run import PeerRun, peer_parser
+from benchmarks.peers.programs.peer_run import PeerRun, peer_parser
 run = PeerRun.of_options(peer_parser(None).parse_args())
 run.measure(lambda task: [[7] * length for length in task.lengths], "peer 1.0")
 """

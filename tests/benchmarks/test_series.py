@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from benchmarks.peers import series
-from benchmarks.peers.results import MachineFacts, ModelFacts
-from benchmarks.peers.series import Setting
+from benchmarks.peers.series import series
+from benchmarks.peers.series.results import MachineFacts, ModelFacts
+from benchmarks.peers.series.series import Setting
 from cli.offline.roofline import MachineSpeed
 from tests.benchmarks.measurements import COST, measurement, session
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from benchmarks.peers.task import Kind, Task, read_tasks
+from benchmarks.peers.tasks.task import Kind, Task, read_tasks
 
 Generate = Callable[[Task], list[list[int]]]
 Prepare = Callable[[Task], None]

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import llama_cpp
 
-from benchmarks.peers.gguf_file import MATRIX_TYPES, write_gguf
-from benchmarks.peers.llamacpp_batching import ContinuousBatch
-from benchmarks.peers.llamacpp_context import ContextSettings, LlamaContext
-from benchmarks.peers.peer_run import PeerRun, peer_parser
-from benchmarks.peers.task import Task
+from benchmarks.peers.programs.gguf_file import MATRIX_TYPES, write_gguf
+from benchmarks.peers.programs.llamacpp_batching import ContinuousBatch
+from benchmarks.peers.programs.llamacpp_context import ContextSettings, LlamaContext
+from benchmarks.peers.programs.peer_run import PeerRun, peer_parser
+from benchmarks.peers.tasks.task import Task
 
 
 class LlamaPeer:

@@ -14,10 +14,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.peer_run import PeerRun, peer_parser
-from benchmarks.peers.task import Task
-from benchmarks.peers.task_file import check_results, write_prompts
-from benchmarks.peers.version import our_version
+from benchmarks.peers.programs.peer_run import PeerRun, peer_parser
+from benchmarks.peers.series.version import our_version
+from benchmarks.peers.tasks.task import Task
+from benchmarks.peers.tasks.task_file import check_results, write_prompts
 
 STATISTICS = (
     "prefill_seconds",

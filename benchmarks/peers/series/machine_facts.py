@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from benchmarks.peers.results import MachineFacts
+from benchmarks.peers.series.results import MachineFacts
 from cli.offline.machine_speed import measure_machine
 
 # As /proc/cpuinfo spells them; the names on other systems differ, and are left out there.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.peers.task import Kind
+from benchmarks.peers.tasks.task import Kind
 from cli.offline.roofline import MachineSpeed, ModelCost
 
 

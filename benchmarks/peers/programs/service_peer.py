@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.peers.peer_run import PeerRun, peer_parser
-from benchmarks.peers.task import Task
-from benchmarks.peers.task_file import check_results, write_prompts
-from benchmarks.peers.version import our_version
+from benchmarks.peers.programs.peer_run import PeerRun, peer_parser
+from benchmarks.peers.series.version import our_version
+from benchmarks.peers.tasks.task import Task
+from benchmarks.peers.tasks.task_file import check_results, write_prompts
 from jobs.stores.connect import connect
 from testing.processes.command_line import command, environment
 from testing.processes.valkey import running_valkey

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
-from benchmarks.peers.peer_run import PeerRun, peer_parser
-from benchmarks.peers.task import Task
-from benchmarks.peers.version import our_version
+from benchmarks.peers.programs.peer_run import PeerRun, peer_parser
+from benchmarks.peers.series.version import our_version
+from benchmarks.peers.tasks.task import Task
 from engine.load import load_engine
 from engine.request import Request
 from jobs.records.sampling import SamplingParams

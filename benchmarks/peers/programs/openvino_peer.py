@@ -16,8 +16,8 @@ import numpy as np
 import openvino
 import openvino_genai
 
-from benchmarks.peers.peer_run import PeerRun, peer_parser
-from benchmarks.peers.task import Task
+from benchmarks.peers.programs.peer_run import PeerRun, peer_parser
+from benchmarks.peers.tasks.task import Task
 
 FORMATS = {"bf16": "fp16", "int8": "int8"}  # our name -> optimum-intel's name
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from benchmarks.peers import workloads
 from benchmarks.peers.systems import Measure, System
-from benchmarks.peers.task import SHARED, Task
+from benchmarks.peers.tasks import workloads
+from benchmarks.peers.tasks.task import SHARED, Task
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from benchmarks.peers.llamacpp_context import LlamaContext, Piece
-from benchmarks.peers.task import Task
+from benchmarks.peers.programs.llamacpp_context import LlamaContext, Piece
+from benchmarks.peers.tasks.task import Task
 
 
 class ContinuousBatch:

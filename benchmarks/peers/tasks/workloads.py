@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from benchmarks.peers.task import Kind, Task
+from benchmarks.peers.tasks.task import Kind, Task
 from cli.offline.batch_throughput import random_workload
 
 STREAM_PROMPT_TOKENS = 8

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from benchmarks.peers.machine_facts import describe_machine
-from benchmarks.peers.results import ModelFacts, Results
+from benchmarks.peers.series.machine_facts import describe_machine
+from benchmarks.peers.series.results import ModelFacts, Results
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.peers.environments import ENVIRONMENTS, python_of
-from benchmarks.peers.others import OthersWatch
-from benchmarks.peers.plan import Plan
-from benchmarks.peers.results import Measurement
+from benchmarks.peers.series.others import OthersWatch
+from benchmarks.peers.series.results import Measurement
+from benchmarks.peers.series.version import REPOSITORY
 from benchmarks.peers.systems import System
-from benchmarks.peers.task import Task, write_tasks
-from benchmarks.peers.version import REPOSITORY
+from benchmarks.peers.tasks.plan import Plan
+from benchmarks.peers.tasks.task import Task, write_tasks
 
 FIELDS = set(Measurement.__struct_fields__)
 

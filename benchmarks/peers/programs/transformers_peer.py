@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 import transformers
 
-from benchmarks.peers.peer_run import PeerRun, peer_parser
-from benchmarks.peers.task import Task
+from benchmarks.peers.programs.peer_run import PeerRun, peer_parser
+from benchmarks.peers.tasks.task import Task
 
 PAD = 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from benchmarks.peers.task import Task
+from benchmarks.peers.tasks.task import Task
 
 
 def write_prompts(task: Task, path: Path) -> None:

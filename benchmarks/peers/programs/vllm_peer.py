@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from benchmarks.peers.peer_run import PeerRun, peer_parser
-from benchmarks.peers.task import Task
+from benchmarks.peers.programs.peer_run import PeerRun, peer_parser
+from benchmarks.peers.tasks.task import Task
 
 CACHE_GIB = "4"
 
