@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
-from tools.demo_model.examples import as_jsonl, native_examples, openai_examples
+from tools.demo_model.data.examples import as_jsonl, native_examples, openai_examples
 
 _EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 _QUESTIONS = pa.table(

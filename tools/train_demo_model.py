@@ -17,12 +17,12 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from tools.demo_model.checkpoint import load_checkpoint, save_checkpoint
-from tools.demo_model.evaluation import accuracy_by_task, evaluate
-from tools.demo_model.held_out import held_out_prompts, held_out_tool_prompts
-from tools.demo_model.network import TrainingQwen3
-from tools.demo_model.registry import WRAPPED_TASKS
+from tools.demo_model.data.held_out import held_out_prompts, held_out_tool_prompts
+from tools.demo_model.learning.evaluation import accuracy_by_task, evaluate
+from tools.demo_model.learning.network import TrainingQwen3
+from tools.demo_model.learning.training import FIRST_LESSON, POLISH, SECOND_LESSON, TrainingPlan, new_network, train
+from tools.demo_model.tasks.registry import WRAPPED_TASKS
 from tools.demo_model.tokenizer import build_tokenizer
-from tools.demo_model.training import FIRST_LESSON, POLISH, SECOND_LESSON, TrainingPlan, new_network, train
 
 _DEFAULT_FOLDER = Path(__file__).resolve().parent.parent / "model" / "demo"
 _PROMPTS = 3000

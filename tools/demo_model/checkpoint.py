@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
-from tools.demo_model.chat_format import END_OF_TEXT, TURN_END, TURN_START
-from tools.demo_model.network import Shape, TrainingQwen3
+from tools.demo_model.data.chat_format import END_OF_TEXT, TURN_END, TURN_START
+from tools.demo_model.learning.network import Shape, TrainingQwen3
 
 _LONGEST_CONTEXT = 2048  # allowed tokens of context; training saw far fewer (TrainingPlan.row_length)
 _CHAT_TEMPLATE = Path(__file__).with_name("chat_template.jinja")

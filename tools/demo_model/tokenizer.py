@@ -9,8 +9,8 @@ from __future__ import annotations
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE
 
-from tools.demo_model.chat_format import END_OF_TEXT, TURN_END, TURN_START
-from tools.demo_model.lexicon import token_words
+from tools.demo_model.data.chat_format import END_OF_TEXT, TURN_END, TURN_START
+from tools.demo_model.wording.lexicon import token_words
 
 VOCABULARY_SIZE = 1280
 _SPECIAL = (END_OF_TEXT, TURN_START, TURN_END)

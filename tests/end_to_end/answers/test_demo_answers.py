@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from testing.processes.command_line import environment, qwen_batch, read_jsonl, write_jsonl
-from tools.demo_model.held_out import held_out_prompts
+from tools.demo_model.data.held_out import held_out_prompts
 
 CHAPTER_PROMPT = "Explain large language models in a single sentence."
 CHAPTER_ANSWER = (

@@ -11,10 +11,10 @@ import jinja2
 import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from tools.demo_model.chat_format import chat_prompt
-from tools.demo_model.samples import tool_sample
-from tools.demo_model.splits import Split
-from tools.demo_model.tool_use import ToolConversation, draw_tool_conversation
+from tools.demo_model.data.chat_format import chat_prompt
+from tools.demo_model.data.samples import tool_sample
+from tools.demo_model.data.splits import Split
+from tools.demo_model.tasks.tool_use import ToolConversation, draw_tool_conversation
 
 _TEMPLATE = Path(__file__).resolve().parents[3] / "tools" / "demo_model" / "chat_template.jinja"
 _CONTENTS = (

@@ -12,11 +12,11 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tools.demo_model.checkpoint import load_checkpoint, save_checkpoint
-from tools.demo_model.evaluation import accuracy_by_task, evaluate
-from tools.demo_model.examples import as_jsonl, native_examples, openai_examples
-from tools.demo_model.held_out import HeldOutPrompt, held_out_prompts
-from tools.demo_model.network import TrainingQwen3
-from tools.demo_model.texts import CHAPTER_ANSWER, CHAPTER_PROMPT, GREETING, GREETING_ANSWER
+from tools.demo_model.data.examples import as_jsonl, native_examples, openai_examples
+from tools.demo_model.data.held_out import HeldOutPrompt, held_out_prompts
+from tools.demo_model.learning.evaluation import accuracy_by_task, evaluate
+from tools.demo_model.learning.network import TrainingQwen3
+from tools.demo_model.wording.texts import CHAPTER_ANSWER, CHAPTER_PROMPT, GREETING, GREETING_ANSWER
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from tools.demo_model.network import Shape, TrainingQwen3
-from tools.demo_model.optimiser import rate_at
-from tools.demo_model.packing import BatchShape, PackedBatch, encode_samples, packed_batches
-from tools.demo_model.registry import TASKS
-from tools.demo_model.samples import Segment, draw_sample
+from tools.demo_model.data.samples import Segment, draw_sample
+from tools.demo_model.learning.network import Shape, TrainingQwen3
+from tools.demo_model.learning.optimiser import rate_at
+from tools.demo_model.learning.packing import BatchShape, PackedBatch, encode_samples, packed_batches
+from tools.demo_model.tasks.registry import TASKS
 
 
 @pytest.fixture(scope="module")

@@ -9,20 +9,20 @@ from random import Random
 
 import pytest
 
-from tools.demo_model.arithmetic import ARITHMETIC
-from tools.demo_model.facts import CAPITALS, in_words, opposites
-from tools.demo_model.held_out import held_out_prompts, held_out_tool_prompts
-from tools.demo_model.json_answers import JSON_TASKS, typed
-from tools.demo_model.letters import LETTERS
-from tools.demo_model.numbers import NUMBERS
-from tools.demo_model.questions import Question, carelessly, draw_question
-from tools.demo_model.registry import TASKS, WRAPPED_TASKS
-from tools.demo_model.samples import draw_sample
-from tools.demo_model.splits import Split, split_of
-from tools.demo_model.task import Instance, Task
-from tools.demo_model.thoughts import THINKING_TASKS
-from tools.demo_model.tool_use import KNOWN_TOOLS, draw_tool_conversation
-from tools.demo_model.words import ENGLISH_WORDS
+from tools.demo_model.data.held_out import held_out_prompts, held_out_tool_prompts
+from tools.demo_model.data.samples import draw_sample
+from tools.demo_model.data.splits import Split, split_of
+from tools.demo_model.tasks.arithmetic import ARITHMETIC
+from tools.demo_model.tasks.json_answers import JSON_TASKS, typed
+from tools.demo_model.tasks.letters import LETTERS
+from tools.demo_model.tasks.numbers import NUMBERS
+from tools.demo_model.tasks.registry import TASKS, WRAPPED_TASKS
+from tools.demo_model.tasks.task import Instance, Task
+from tools.demo_model.tasks.thoughts import THINKING_TASKS
+from tools.demo_model.tasks.tool_use import KNOWN_TOOLS, draw_tool_conversation
+from tools.demo_model.wording.facts import CAPITALS, in_words, opposites
+from tools.demo_model.wording.questions import Question, carelessly, draw_question
+from tools.demo_model.wording.words import ENGLISH_WORDS
 
 TOOL_TASKS = [tool.task for tool in KNOWN_TOOLS]
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from tools.demo_model.phrasings import PHRASINGS
 from tools.demo_model.tokenizer import VOCABULARY_SIZE, build_tokenizer
+from tools.demo_model.wording.phrasings import PHRASINGS
 
 _TOKENIZER = build_tokenizer()  # for hypothesis, which takes no function-scoped fixture
 

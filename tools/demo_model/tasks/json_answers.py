@@ -6,14 +6,14 @@ import json
 from dataclasses import replace
 from random import Random
 
-from tools.demo_model.arithmetic import ARITHMETIC
-from tools.demo_model.facts import CAPITALS
-from tools.demo_model.letters import LETTERS, draw_for
-from tools.demo_model.numbers import NUMBERS
-from tools.demo_model.phrasings import LATER_PHRASINGS
-from tools.demo_model.recall import RECALL
-from tools.demo_model.task import Instance, Task
-from tools.demo_model.wrapping import Inner, draw_around
+from tools.demo_model.tasks.arithmetic import ARITHMETIC
+from tools.demo_model.tasks.letters import LETTERS, draw_for
+from tools.demo_model.tasks.numbers import NUMBERS
+from tools.demo_model.tasks.recall import RECALL
+from tools.demo_model.tasks.task import Instance, Task
+from tools.demo_model.tasks.wrapping import Inner, draw_around
+from tools.demo_model.wording.facts import CAPITALS
+from tools.demo_model.wording.phrasings import LATER_PHRASINGS
 
 # A long list of numbers would take most of the training, and a memorised sentence teaches nothing.
 SHORT_ANSWERS = [task for task in ARITHMETIC + LETTERS + RECALL + NUMBERS if task.name not in ("count", "by-heart")]

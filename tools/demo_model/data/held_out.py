@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple
 
-from tools.demo_model.chat_format import Message, tool_result, with_tools
-from tools.demo_model.questions import Question, draw_question
-from tools.demo_model.registry import TASKS
-from tools.demo_model.splits import Split
-from tools.demo_model.task import Task
-from tools.demo_model.texts import SYSTEM_PROMPTS
-from tools.demo_model.tool_use import draw_tool_conversation
+from tools.demo_model.data.chat_format import Message, tool_result, with_tools
+from tools.demo_model.data.splits import Split
+from tools.demo_model.tasks.registry import TASKS
+from tools.demo_model.tasks.task import Task
+from tools.demo_model.tasks.tool_use import draw_tool_conversation
+from tools.demo_model.wording.questions import Question, draw_question
+from tools.demo_model.wording.texts import SYSTEM_PROMPTS
 
 _EARLIER_TURN_SHARE = 0.1
 _SYSTEM_SHARE = 0.1

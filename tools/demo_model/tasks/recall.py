@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from random import Random
 
-from tools.demo_model.facts import CAPITALS, MONTHS, WEEKDAYS, opposites
-from tools.demo_model.phrasings import PHRASINGS
-from tools.demo_model.task import Instance, Task
-from tools.demo_model.texts import CHAPTER_ANSWER, CHAPTER_PROMPT, GREETING, GREETING_ANSWER
+from tools.demo_model.tasks.task import Instance, Task
+from tools.demo_model.wording.facts import CAPITALS, MONTHS, WEEKDAYS, opposites
+from tools.demo_model.wording.phrasings import PHRASINGS
+from tools.demo_model.wording.texts import CHAPTER_ANSWER, CHAPTER_PROMPT, GREETING, GREETING_ANSWER
 
 
 def _draw_from(facts: Mapping[str, str], placeholder: str) -> Callable[[Random], Instance]:

@@ -7,13 +7,21 @@ from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple
 
-from tools.demo_model.chat_format import END_OF_TEXT, TURN_END, Message, chat_prompt, thinking, tool_result, with_tools
-from tools.demo_model.json_answers import SHORT_ANSWERS, typed
-from tools.demo_model.questions import Question, draw_question
-from tools.demo_model.splits import Split
-from tools.demo_model.task import Task
-from tools.demo_model.texts import SYSTEM_PROMPTS
-from tools.demo_model.tool_use import ToolConversation, draw_tool_conversation
+from tools.demo_model.data.chat_format import (
+    END_OF_TEXT,
+    TURN_END,
+    Message,
+    chat_prompt,
+    thinking,
+    tool_result,
+    with_tools,
+)
+from tools.demo_model.data.splits import Split
+from tools.demo_model.tasks.json_answers import SHORT_ANSWERS, typed
+from tools.demo_model.tasks.task import Task
+from tools.demo_model.tasks.tool_use import ToolConversation, draw_tool_conversation
+from tools.demo_model.wording.questions import Question, draw_question
+from tools.demo_model.wording.texts import SYSTEM_PROMPTS
 
 _RAW_SHARE = 0.36
 # Shares of all chats.

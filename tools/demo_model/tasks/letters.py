@@ -6,10 +6,10 @@ import string
 from collections.abc import Callable
 from random import Random
 
-from tools.demo_model.lexicon import sentence_words
-from tools.demo_model.phrasings import PHRASINGS
-from tools.demo_model.task import Instance, Task
-from tools.demo_model.words import ENGLISH_WORDS
+from tools.demo_model.tasks.task import Instance, Task
+from tools.demo_model.wording.lexicon import sentence_words
+from tools.demo_model.wording.phrasings import PHRASINGS
+from tools.demo_model.wording.words import ENGLISH_WORDS
 
 _SHORTEST, _LONGEST = 3, 7
 

@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from tools.demo_model.samples import Sample
+from tools.demo_model.data.samples import Sample
 
 _LEAST_END_WEIGHT = 0.4
 _SAMPLES_PER_DRAW = 512

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 from tokenizers import Tokenizer
 
-from tools.demo_model.chat_format import END_OF_TEXT, TURN_END, chat_prompt, thinking
-from tools.demo_model.held_out import HeldOutPrompt
-from tools.demo_model.network import TrainingQwen3
+from tools.demo_model.data.chat_format import END_OF_TEXT, TURN_END, chat_prompt, thinking
+from tools.demo_model.data.held_out import HeldOutPrompt
+from tools.demo_model.learning.network import TrainingQwen3
 
 _BATCH_SIZE = 64
 

@@ -15,13 +15,13 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from model.ops.onednn import has_bfloat16_instructions
-from tools.demo_model.letters import LETTERS
-from tools.demo_model.network import Shape, TrainingQwen3
-from tools.demo_model.optimiser import DemoOptimiser
-from tools.demo_model.packing import BatchShape, PackedBatch, packed_batches
-from tools.demo_model.registry import TASKS, WRAPPED_TASKS
-from tools.demo_model.samples import Sample, draw_later_sample, draw_sample, draw_tool_sample
-from tools.demo_model.task import Task
+from tools.demo_model.data.samples import Sample, draw_later_sample, draw_sample, draw_tool_sample
+from tools.demo_model.learning.network import Shape, TrainingQwen3
+from tools.demo_model.learning.optimiser import DemoOptimiser
+from tools.demo_model.learning.packing import BatchShape, PackedBatch, packed_batches
+from tools.demo_model.tasks.letters import LETTERS
+from tools.demo_model.tasks.registry import TASKS, WRAPPED_TASKS
+from tools.demo_model.tasks.task import Task
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from tools.demo_model.splits import name_of
-from tools.demo_model.task import Instance, Task
+from tools.demo_model.data.splits import name_of
+from tools.demo_model.tasks.task import Instance, Task
 
 
 @dataclass(frozen=True)

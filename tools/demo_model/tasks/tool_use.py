@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from tools.demo_model.arithmetic import ARITHMETIC
-from tools.demo_model.chat_format import Tool, tool_call
-from tools.demo_model.facts import CAPITALS
-from tools.demo_model.phrasings import LATER_PHRASINGS, PHRASINGS
-from tools.demo_model.questions import Question, draw_question
-from tools.demo_model.recall import RECALL
-from tools.demo_model.splits import Split
-from tools.demo_model.task import Instance, Task
-from tools.demo_model.texts import SYSTEM_PROMPTS
+from tools.demo_model.data.chat_format import Tool, tool_call
+from tools.demo_model.data.splits import Split
+from tools.demo_model.tasks.arithmetic import ARITHMETIC
+from tools.demo_model.tasks.recall import RECALL
+from tools.demo_model.tasks.task import Instance, Task
+from tools.demo_model.wording.facts import CAPITALS
+from tools.demo_model.wording.phrasings import LATER_PHRASINGS, PHRASINGS
+from tools.demo_model.wording.questions import Question, draw_question
+from tools.demo_model.wording.texts import SYSTEM_PROMPTS
 
 _SKIES = ("sunny", "cloudy", "rainy", "snowy", "windy", "foggy")
 _SYSTEM_SHARE = 0.15

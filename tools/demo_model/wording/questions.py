@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from tools.demo_model.splits import Split, split_of
-from tools.demo_model.task import Task
+from tools.demo_model.data.splits import Split, split_of
+from tools.demo_model.tasks.task import Task
 
 _CARELESS_SHARE = 0.25
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
-from tools.demo_model.phrasings import PHRASINGS
-from tools.demo_model.task import Instance, Task
+from tools.demo_model.tasks.task import Instance, Task
+from tools.demo_model.wording.phrasings import PHRASINGS
 
 # Small operands come often: their sums are the first that people try, and the rarest under a uniform draw.
 _OPERAND_LIMITS = (10, 21, 100, 100, 100)

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
-from tools.demo_model.held_out import as_chat
-from tools.demo_model.letters import LETTERS
-from tools.demo_model.questions import Question, draw_question
-from tools.demo_model.registry import TASKS
-from tools.demo_model.splits import Split
-from tools.demo_model.task import Task
-from tools.demo_model.texts import CHAPTER_ANSWER, CHAPTER_PROMPT, GREETING, GREETING_ANSWER
-from tools.demo_model.words import ENGLISH_WORDS
+from tools.demo_model.data.held_out import as_chat
+from tools.demo_model.data.splits import Split
+from tools.demo_model.tasks.letters import LETTERS
+from tools.demo_model.tasks.registry import TASKS
+from tools.demo_model.tasks.task import Task
+from tools.demo_model.wording.questions import Question, draw_question
+from tools.demo_model.wording.texts import CHAPTER_ANSWER, CHAPTER_PROMPT, GREETING, GREETING_ANSWER
+from tools.demo_model.wording.words import ENGLISH_WORDS
 
 _ROUNDS = 6  # questions of each task
 _NATIVE_LINES = 100

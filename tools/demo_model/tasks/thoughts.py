@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tools.demo_model.arithmetic import ARITHMETIC
-from tools.demo_model.letters import LETTERS
-from tools.demo_model.phrasings import LATER_PHRASINGS
-from tools.demo_model.recall import RECALL
-from tools.demo_model.task import Instance, Task
-from tools.demo_model.wrapping import Inner, draw_around
+from tools.demo_model.tasks.arithmetic import ARITHMETIC
+from tools.demo_model.tasks.letters import LETTERS
+from tools.demo_model.tasks.recall import RECALL
+from tools.demo_model.tasks.task import Instance, Task
+from tools.demo_model.tasks.wrapping import Inner, draw_around
+from tools.demo_model.wording.phrasings import LATER_PHRASINGS
 
 
 def _worked_out(sign: str) -> Callable[[Instance], str]:

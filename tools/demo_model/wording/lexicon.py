@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
-from tools.demo_model.facts import CAPITALS, MONTHS, WEEKDAYS, in_words, opposites
-from tools.demo_model.phrasings import PHRASINGS
-from tools.demo_model.texts import CHAPTER_ANSWER, CHAPTER_PROMPT, GREETING, GREETING_ANSWER, SYSTEM_PROMPTS
+from tools.demo_model.wording.facts import CAPITALS, MONTHS, WEEKDAYS, in_words, opposites
+from tools.demo_model.wording.phrasings import PHRASINGS
+from tools.demo_model.wording.texts import CHAPTER_ANSWER, CHAPTER_PROMPT, GREETING, GREETING_ANSWER, SYSTEM_PROMPTS
 
 # A word with its leading space, or a word that begins with a capital. All other words stay split into letters.
 _TOKEN_WORD = re.compile(r" [A-Za-z]+|(?<![A-Za-z])[A-Z][a-z]+")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from enum import Enum
 
-from tools.demo_model.task import Instance, Task
+from tools.demo_model.tasks.task import Instance, Task
 
 
 class Split(Enum):

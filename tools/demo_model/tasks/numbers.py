@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from random import Random
 
-from tools.demo_model.facts import in_words
-from tools.demo_model.phrasings import PHRASINGS
-from tools.demo_model.task import Instance, Task
+from tools.demo_model.tasks.task import Instance, Task
+from tools.demo_model.wording.facts import in_words
+from tools.demo_model.wording.phrasings import PHRASINGS
 
 
 def _number_of_any_length(rng: Random) -> int:
