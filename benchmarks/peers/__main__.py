@@ -11,6 +11,7 @@ Each peer is installed into an environment of its own on first use. Quote figure
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
 
+from benchmarks.peers.lesser_processors import LESSER_PROCESSORS
 from benchmarks.peers.series.machine_facts import measured_again
 from benchmarks.peers.series.results import ModelFacts, Results
 from benchmarks.peers.series.rounds import Rounds
@@ -60,6 +62,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--repeat", type=int, default=3, help="rounds (default: 3)")
     parser.add_argument("--threads", type=int, default=Machine.inspect().cores, help="(default: physical cores)")
+    parser.add_argument(
+        "--as-processor", choices=LESSER_PROCESSORS, help="hold every system to the instructions of a lesser processor"
+    )
     parser.add_argument("--requests", type=int, default=64, help="of the batch (default: 64)")
     parser.add_argument("--seeds", type=_numbers, default=(1, 2), help="of further batches (default: 1,2)")
     parser.add_argument("--large", type=int, default=256, help="requests of the large batch (default: 256)")
@@ -70,6 +75,8 @@ def _options() -> argparse.Namespace:
 
 
 def _measure(options: argparse.Namespace) -> None:
+    lesser = LESSER_PROCESSORS.get(options.as_processor)
+    os.environ.update(lesser.variables if lesser else {})  # libraries read these variables when they first multiply
     model = options.model or _random_model(BUILD / "models" / "qwen3-0.6b-random")
     config, vocab_size = ModelConfig.from_folder(model), Tokenizer.from_folder(model).vocab_size
     if vocab_size < 0.99 * config.vocab_size:
@@ -79,7 +86,7 @@ def _measure(options: argparse.Namespace) -> None:
         )
     print("Measuring memory and matrix products …", file=sys.stderr, flush=True)
     facts = ModelFacts(name=model.name, cost=ModelCost.of_model(config))
-    setting = Setting(facts, options.threads, options.requests)
+    setting = Setting(facts, options.threads, options.requests, options.as_processor)
     path = options.output / RESULTS
     results = setting.series_to_go_on(path) if options.add else setting.new_series()
     plan = Plan(
@@ -95,7 +102,13 @@ def _measure(options: argparse.Namespace) -> None:
     logs = options.environments / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     rounds = Rounds(
-        plan, model.resolve(), min(vocab_size, 150_000), options.threads, options.environments.resolve(), logs.resolve()
+        plan,
+        model.resolve(),
+        min(vocab_size, 150_000),
+        options.threads,
+        options.environments.resolve(),
+        logs.resolve(),
+        lesser,
     )
     done = results.rounds_done()
     results.failures = {key: why for key, why in results.failures.items() if key not in options.systems}

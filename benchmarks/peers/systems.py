@@ -35,6 +35,8 @@ class System:
 
 _OPENVINO = ("benchmarks.peers.programs.openvino_peer", "openvino")
 _LLAMACPP = ("benchmarks.peers.programs.llamacpp_peer", "llamacpp")
+_TRANSFORMERS = ("benchmarks.peers.programs.transformers_peer", "transformers")
+_FEW = 4  # requests warm up a program that compiles nothing for a batch
 _EIGHT_BITS = ("--quantize", "int8")
 _BF16_CACHE = ("--kv-cache", "bf16", "--cache-gib", "8")
 
@@ -71,15 +73,16 @@ def _systems() -> list[System]:
             _BF16_CACHE,
             measures=(*BASIC, "seeds", "large", "shared"),
         ),
-        System("llamacpp", "llama.cpp", *_LLAMACPP),
+        System("llamacpp", "llama.cpp", *_LLAMACPP, warm_up_requests=_FEW),
         System("vllm", "vLLM for CPUs", "benchmarks.peers.programs.vllm_peer", "vllm", measures=(*BASIC, "shared")),
-        # A padded batch does the same work whatever is in it: a few requests warm it up.
+        System("transformers", "transformers, static batch", *_TRANSFORMERS, warm_up_requests=_FEW),
         System(
-            "transformers",
-            "transformers, static batch",
-            "benchmarks.peers.programs.transformers_peer",
-            "transformers",
-            warm_up_requests=4,
+            "transformers-f32",
+            "transformers, static batch, float32",
+            *_TRANSFORMERS,
+            ("--dtype", "float32"),
+            warm_up_requests=_FEW,
+            by_default=False,
         ),
         System("openvino-int8", "OpenVINO GenAI, int8", *_OPENVINO, ("--weights", "int8"), eight_bit=True),
         System(
@@ -90,7 +93,14 @@ def _systems() -> list[System]:
             measures=("one_stream",),
             eight_bit=True,
         ),
-        System("llamacpp-q8", "llama.cpp, q8_0", *_LLAMACPP, ("--weights", "q8_0"), eight_bit=True),
+        System(
+            "llamacpp-q8",
+            "llama.cpp, q8_0",
+            *_LLAMACPP,
+            ("--weights", "q8_0"),
+            warm_up_requests=_FEW,
+            eight_bit=True,
+        ),
         *_ours_of_eight_bits(),
         *_other_settings_of_llamacpp(),
     ]

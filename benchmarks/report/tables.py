@@ -64,10 +64,11 @@ def _warnings(results: Results, found: dict[Case, Figure]) -> Iterator[str]:
 def _machine(results: Results, found: dict[Case, Figure]) -> str:
     machine, cost = results.machine, results.model.cost
     counts = sorted({figure.rounds for figure in found.values()})
+    held = f"; held to {machine.held_to}" if machine.held_to else ""
     rounds = " or ".join(map(str, counts)) or "none"
     rows = [
         ["processor", f"{machine.processor}, {machine.cores} cores, {machine.memory_bytes / 2**30:.0f} GiB"],
-        ["instructions", ", ".join(machine.instructions) or "-"],
+        ["instructions", (", ".join(machine.instructions) or "-") + held],
         ["reads from memory, measured", f"{machine.speed.read_bytes_per_second / 1e9:.0f} GB/s"],
         ["bfloat16 products, measured", f"{machine.speed.flop_per_second / 1e9:,.0f} GFLOP/s"],
         ["model", f"{results.model.name}, {cost.parameters / 1e6:,.0f} M parameters, {results.threads} threads"],

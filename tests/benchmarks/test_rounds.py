@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.peers.environments import ENVIRONMENTS, environment_for
+from benchmarks.peers.lesser_processors import LESSER_PROCESSORS
 from benchmarks.peers.series import rounds
 from benchmarks.peers.series.others import OthersWatch
 from benchmarks.peers.series.rounds import Rounds
 from benchmarks.peers.systems import System
 from benchmarks.peers.tasks.plan import Plan
+from model.kernels.tiers import TIERS
 
 PLAN = Plan(
     measures=("one_stream",),
@@ -96,3 +99,14 @@ def test_time_of_this_program_is_time_of_others_for_its_children() -> None:
 def test_what_sets_threads_behind_a_systems_back_is_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert "OMP_NUM_THREADS" not in rounds._environment()
+
+
+def test_only_a_peer_whose_build_decides_on_instructions_is_built_again_for_a_lesser_processor() -> None:
+    for lesser in LESSER_PROCESSORS.values():
+        changed = {name for name, usual in ENVIRONMENTS.items() if environment_for(name, lesser) != usual}
+        assert changed == {"llamacpp"}
+        built = environment_for("llamacpp", lesser)
+        assert built.name == f"llamacpp-{lesser.name}"  # a folder of its own
+        assert "GGML_NATIVE=OFF" in built.variables["CMAKE_ARGS"]
+        assert lesser.variables["QWEN_BATCH_CPU_TIER"] in [tier.name for tier in TIERS]
+    assert all(environment_for(name, None) == usual for name, usual in ENVIRONMENTS.items())

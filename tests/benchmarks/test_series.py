@@ -45,6 +45,7 @@ def test_a_series_that_goes_on_keeps_its_measurements_and_the_best_speeds(path: 
         (replace(SETTING, model=ModelFacts(name="other", cost=COST)), "model then: .*toy.*; now: .*other"),
         (replace(SETTING, threads=4), "threads then: 2; now: 4"),
         (replace(SETTING, batch_requests=8), "requests of the batch then: 64; now: 8"),
+        (replace(SETTING, held_to="avx2"), "machine then: .*held_to=None.*; now: .*held_to='avx2'"),
     ],
 )
 def test_another_setting_is_refused(path: Path, other: Setting, words: str) -> None:

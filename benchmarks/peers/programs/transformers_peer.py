@@ -12,10 +12,13 @@ PAD = 0
 
 
 def main() -> None:
-    """Load the model in bfloat16, and measure greedy runs without an end of text."""
-    options = peer_parser(__doc__).parse_args()
+    """Load the model, and measure greedy runs without an end of text."""
+    parser = peer_parser(__doc__)
+    parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
+    options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    model = transformers.Qwen3ForCausalLM.from_pretrained(options.model, dtype=torch.bfloat16).eval()
+    dtype = getattr(torch, options.dtype)
+    model = transformers.Qwen3ForCausalLM.from_pretrained(options.model, dtype=dtype).eval()
     model.generation_config = transformers.GenerationConfig(do_sample=False, pad_token_id=PAD, eos_token_id=None)
 
     def generate(task: Task) -> list[list[int]]:

@@ -42,6 +42,7 @@ class MachineFacts(msgspec.Struct, frozen=True, kw_only=True):
     system: str
     python: str
     speed: MachineSpeed
+    held_to: str | None = None  # a key of `LESSER_PROCESSORS`
 
 
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.peers.environments import ENVIRONMENTS, python_of
+from benchmarks.peers.environments import environment_for, python_of
+from benchmarks.peers.lesser_processors import LesserProcessor
 from benchmarks.peers.series.others import OthersWatch
 from benchmarks.peers.series.results import Measurement
 from benchmarks.peers.series.version import REPOSITORY
@@ -38,6 +39,7 @@ class Rounds:
     threads: int
     environments: Path  # folder of the peers' environments and of converted models
     logs: Path
+    lesser: LesserProcessor | None = None  # the processor to which this process's environment variables hold it
 
     def run(self, systems: list[System], failures: dict[str, str], done: dict[str, int]) -> Iterator[Measurement]:
         """Run the rounds and yield each measurement.
@@ -61,7 +63,7 @@ class Rounds:
                     print(f"{system.name}: {error}", file=sys.stderr, flush=True)
 
     def _measure(self, system: System, tasks: list[Task], number: int) -> list[Measurement]:
-        python = _python(system, self.environments)
+        python = self._python(system)
         print(f"Round {number + 1}, {system.name}: {len(tasks)} tasks …", file=sys.stderr, flush=True)
         tasks_file, results = self.logs / f"{system.key}.tasks.jsonl", self.logs / f"{system.key}.results.jsonl"
         part = "-shared" if tasks[0].shares else ""
@@ -88,6 +90,14 @@ class Rounds:
         )
         return [_measurement(line, system, number, others_share) for line in lines]
 
+    def _python(self, system: System) -> Path:
+        if system.environment is None:
+            return Path(sys.executable)
+        try:
+            return python_of(environment_for(system.environment, self.lesser), self.environments)
+        except subprocess.CalledProcessError as error:
+            raise PeerFailed(f"its installation failed with exit status {error.returncode}") from error
+
     def _converted(self) -> Path:
         """Return the folder for this model in the formats of peers."""
         digest = hashlib.sha256(str(self.model.resolve()).encode()).hexdigest()[:8]
@@ -100,15 +110,6 @@ def _by_prefix_cache(tasks: list[Task]) -> list[list[Task]]:
     """Part the tasks into those without and those with a prefix cache. Most systems switch it for a whole process."""
     parts = [[task for task in tasks if task.shares == shares] for shares in (False, True)]
     return [part for part in parts if part]
-
-
-def _python(system: System, folder: Path) -> Path:
-    if system.environment is None:
-        return Path(sys.executable)
-    try:
-        return python_of(ENVIRONMENTS[system.environment], folder)
-    except subprocess.CalledProcessError as error:
-        raise PeerFailed(f"its installation failed with exit status {error.returncode}") from error
 
 
 def _environment() -> dict[str, str]:

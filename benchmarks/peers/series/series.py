@@ -19,6 +19,7 @@ class Setting:
     model: ModelFacts
     threads: int
     batch_requests: int
+    held_to: str | None = None  # a key of `LESSER_PROCESSORS`
 
     def new_series(self) -> Results:
         """Return a series without measurements. Measures the machine, which takes some seconds."""
@@ -26,7 +27,7 @@ class Setting:
             started_at=datetime.now(UTC).isoformat(timespec="minutes"),
             threads=self.threads,
             batch_requests=self.batch_requests,
-            machine=describe_machine(self.threads),
+            machine=replace(describe_machine(self.threads), held_to=self.held_to),
             model=self.model,
         )
 
