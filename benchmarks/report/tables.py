@@ -70,7 +70,7 @@ def _machine(results: Results, found: dict[Case, Figure]) -> str:
         ["processor", f"{machine.processor}, {machine.cores} cores, {machine.memory_bytes / 2**30:.0f} GiB"],
         ["instructions", (", ".join(machine.instructions) or "-") + held],
         ["reads from memory, measured", f"{machine.speed.read_bytes_per_second / 1e9:.0f} GB/s"],
-        ["bfloat16 products, measured", f"{machine.speed.flop_per_second / 1e9:,.0f} GFLOP/s"],
+        ["products, measured", f"{machine.speed.flop_per_second / 1e9:,.0f} GFLOP/s"],
         ["model", f"{results.model.name}, {cost.parameters / 1e6:,.0f} M parameters, {results.threads} threads"],
         ["measured", f"{results.started_at}, rounds: {rounds}, {machine.system}, Python {machine.python}"],
     ]

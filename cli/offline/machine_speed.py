@@ -52,23 +52,32 @@ def fastest_read(size: int) -> Callable[[], float]:
 
 
 def _products() -> Iterator[tuple[float, Callable[[], object]]]:
-    """Yield pairs of operations and product: with plain weights, and with weights packed by oneDNN."""
+    """Yield pairs of operations and product: with plain weights, and with weights packed by oneDNN.
+
+    Without bfloat16 instructions a processor multiplies bfloat16 weights fastest in float32, so the limit is that of
+    float32 products there.
+    """
+    dtype = min((torch.bfloat16, torch.float32), key=_small_product_seconds)
     for rows, depth, columns in PRODUCTS:
-        left = torch.ones(rows, depth, dtype=torch.bfloat16)
-        right = torch.ones(columns, depth, dtype=torch.bfloat16)
+        left, right = torch.ones(rows, depth, dtype=dtype), torch.ones(columns, depth, dtype=dtype)
         flop = 2.0 * rows * depth * columns
 
         def plain(left: torch.Tensor = left, right: torch.Tensor = right) -> object:
             return torch.nn.functional.linear(left, right)
 
         yield flop, plain
-        if onednn.can_pack(torch.bfloat16):
+        if onednn.can_pack(dtype):
             packed = onednn.pack(right)
 
             def by_onednn(left: torch.Tensor = left, packed: torch.Tensor = packed) -> object:
                 return onednn.product(left, packed)
 
             yield flop, by_onednn
+
+
+def _small_product_seconds(dtype: torch.dtype) -> float:
+    square = torch.ones(512, 512, dtype=dtype)
+    return _min_seconds(lambda: square @ square)
 
 
 def _min_seconds(work: Callable[[], object]) -> float:

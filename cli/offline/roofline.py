@@ -18,7 +18,7 @@ class MachineSpeed:
     """Measured speeds of a machine, not the figures of its data sheet."""
 
     read_bytes_per_second: float  # memory, all cores together
-    flop_per_second: float  # bfloat16 matrix products, all cores together
+    flop_per_second: float  # matrix products in the faster of bfloat16 and float32, all cores together
 
     def best_of(self, other: MachineSpeed) -> MachineSpeed:
         """Return the better of two measurements. A temporary slowdown does not lower a machine's maximum."""
