@@ -18,6 +18,10 @@ KERNELS := $(wildcard model/kernels/cpu/*/*.cpp model/kernels/cpu/*/*.h)
 PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
 PYTEST = OMP_WAIT_POLICY=passive $(BIN)/pytest -q -n $(PROCESSES) --dist loadfile
 
+# Python keeps the bytecode of our modules, even where containers are told not to write any. Otherwise each command that
+# a test starts compiles its modules anew, and so does each process of pytest with all tests.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run serve test check format coverage slow machines wheel bench bench-peers chaos mutants reference clean
 

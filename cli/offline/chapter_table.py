@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch._dynamo.utils import counters
 
 from cli.offline.local_model import LocalModel
 from model.generate import generate_text_basic, generate_text_basic_cache
@@ -80,6 +79,8 @@ def _timed(local: LocalModel, generate: Generate, prompt: torch.Tensor, num_toke
 
 
 def _compiled_graphs() -> int:
+    from torch._dynamo.utils import counters  # the compiler takes a second to import
+
     return int(counters["stats"]["unique_graphs"])
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch._dynamo.testing import CompileCounter
 
 from model.compiled_layer import CompiledLayer
 from model.layers import layer_by_layer
@@ -54,6 +53,8 @@ def test_compiled_text_is_eager_text_and_a_sequence_keeps_its_bits(folder: Path,
 
 def test_prefill_and_decode_are_compiled_once_each_whatever_the_sizes(folder: Path) -> None:
     # The graphs are what is counted here; the code made from them is the other test's business.
+    from torch._dynamo.testing import CompileCounter  # the compiler takes a second to import
+
     counter = CompileCounter()
     layer = CompiledLayer(decoder_layer, backend=counter)
     model = Qwen3ForCausalLM.from_folder(folder, dtype=torch.float32, layers_fn=layer_by_layer(layer))

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tools.demo_model.checkpoint import load_checkpoint, save_checkpoint
 from tools.demo_model.data.examples import as_jsonl, native_examples, openai_examples
@@ -28,6 +27,8 @@ def loaded(demo_folder: Path) -> tuple[TrainingQwen3, Tokenizer]:
 
 @pytest.fixture(scope="module")
 def reference(demo_folder: Path) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer  # takes a second to import
+
     model = AutoModelForCausalLM.from_pretrained(demo_folder, dtype=torch.float32)
     return model, AutoTokenizer.from_pretrained(demo_folder)
 

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoTokenizer
 
 from model.text.tokenizer import Tokenizer
 from tests.model.text.chat.conversations import SNIPPETS, conversation
@@ -12,6 +11,8 @@ from tests.model.text.chat.conversations import SNIPPETS, conversation
 
 @pytest.fixture(scope="module")
 def reference(qwen3_tokenizer_folder: Path) -> Any:
+    from transformers import AutoTokenizer  # takes a second to import
+
     return AutoTokenizer.from_pretrained(qwen3_tokenizer_folder)
 
 
