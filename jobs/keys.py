@@ -16,6 +16,7 @@ these commands makes a crash in between harmless (`jobs/stores/redis/index.py`).
 | `qwen-batch:{JOB}:latency` | hash | histogram buckets and exact sums of TTFT, TPOT and E2EL |
 | `qwen-batch:{JOB}:engine` | hash | engine seconds and batch sizes, and what each worker did |
 | `qwen-batch:{JOB}:timeline` | stream | one-second samples of the last hour |
+| `qwen-batch:{JOB}:history` | hash | span of time -> completed lines, failed lines, output tokens |
 
 A shard that is in neither `open` nor `leases` is closed: it is finished, or was given up because it cannot run.
 """
@@ -109,6 +110,11 @@ class JobKeys:
         """Key of the stream of one-second samples."""
         return self._key("timeline")
 
+    @property
+    def history(self) -> str:
+        """Key of the hash of what workers wrote in each span of time."""
+        return self._key("history")
+
     def shard(self, index: int) -> str:
         """Return the key of a shard's hash."""
         return self._key(f"shard:{index}")
@@ -136,4 +142,4 @@ class JobKeys:
 
     def shared(self) -> list[str]:
         """Return every key that belongs to no shard. `meta` is last, because a job exists as long as its `meta`."""
-        return [self.open, self.leases, self.latency, self.engine, self.timeline, self.meta]
+        return [self.open, self.leases, self.latency, self.engine, self.timeline, self.history, self.meta]

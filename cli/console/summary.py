@@ -55,6 +55,9 @@ def _fact_rows(stats: JobStats, waits: bool) -> list[tuple[str, str]]:
     if stats.finish_reasons:
         reasons = sorted(stats.finish_reasons.items())
         rows.append(("Ended by", ", ".join(f"{harmless(name)} {figures.count(number)}" for name, number in reasons)))
+    if stats.error_codes:
+        codes = stats.error_codes.items()
+        rows.append(("Errors", ", ".join(f"{harmless(code)} {figures.count(number)}" for code, number in codes)))
     if stats.retried_shards:
         rows.append(("Retried", f"{figures.count(stats.retried_shards)} shards"))
     if stats.error:

@@ -104,6 +104,7 @@ class JobStats(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_tokens: int  # tokens of thoughts, part of `total_output_tokens`
     malformed_tool_calls: int  # tool calls that are not whole; they are in the text
     finish_reasons: dict[str, int]  # finish reason -> number of lines
+    error_codes: dict[str, int]  # error code -> number of failed lines; lines that an older version wrote are missing
     retried_shards: int
     workers: tuple[WorkerShare, ...]
     load_seconds: float  # maximum over the workers

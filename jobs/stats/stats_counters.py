@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from jobs.records.completion import Completion, Latency
+from jobs.records.completion import Completion, Latency, LineError
 from jobs.records.shard_stats import ShardStats
 from jobs.stats.latency_histogram import LatencyHistogram
 from jobs.stats.stats import WorkerShare
@@ -56,6 +56,7 @@ class JobCounters:
     tpot: LatencyHistogram = field(default_factory=LatencyHistogram)
     e2el: LatencyHistogram = field(default_factory=LatencyHistogram)
     finish_reasons: dict[str, int] = field(default_factory=dict)
+    error_codes: dict[str, int] = field(default_factory=dict)
     amounts: dict[str, int] = field(default_factory=dict)  # sums of `Completion.amounts`
     retried_shards: int = 0
     reused_input_tokens: int = 0  # tokens of completions from earlier jobs
@@ -74,6 +75,11 @@ class JobCounters:
             self.finish_reasons[reason] = self.finish_reasons.get(reason, 0) + 1
         if completion.latency is not None:
             self.add_latency(completion.latency)
+
+    def add_error(self, error: LineError) -> None:
+        """Count a failed line's error."""
+        code = str(error.code)
+        self.error_codes[code] = self.error_codes.get(code, 0) + 1
 
     def add_latency(self, latency: Latency) -> None:
         """Count a completed line's latencies."""

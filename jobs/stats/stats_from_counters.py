@@ -57,6 +57,7 @@ def job_stats(job: Job, counters: JobCounters) -> JobStats:
         reasoning_tokens=counters.amounts.get("reasoning_tokens", 0),
         malformed_tool_calls=counters.amounts.get("malformed_tool_calls", 0),
         finish_reasons=dict(sorted(counters.finish_reasons.items())),
+        error_codes=dict(sorted(counters.error_codes.items())),
         retried_shards=counters.retried_shards,
         workers=workers,
         load_seconds=max((worker.load_seconds for worker in workers), default=0.0),

@@ -10,6 +10,7 @@ from jobs.records.completion import Completion
 from jobs.records.job import Job, NewJob, ShardRef
 from jobs.records.prompt import Prompt
 from jobs.records.shard_stats import TimelineSample
+from jobs.stats.history import History
 from jobs.stats.stats import JobStats
 
 
@@ -82,8 +83,16 @@ class JobReader(Protocol):
     def stats(self, job_id: str) -> JobStats:
         """Return the job's statistics. They come from counters, so no result is read."""
 
-    def timeline(self, job_id: str) -> list[TimelineSample]:
-        """Return samples of about one second each, oldest first, for plots."""
+    def timeline(self, job_id: str, newest: int | None = None) -> list[TimelineSample]:
+        """Return samples of about one second each, oldest first, for plots.
+
+        Args:
+            job_id: Id of the job.
+            newest: Max number of samples; the newest ones are returned. None for all that the store keeps.
+        """
+
+    def history(self, job_id: str) -> History:
+        """Return how much workers wrote over the whole life of the job."""
 
     def results(self, job_id: str) -> Iterator[Completion]:
         """Iterate over the finished lines in input order, in constant memory. Works while the job runs, too."""

@@ -28,6 +28,7 @@ class Recount:
         """Count one line."""
         if completion.error is not None:
             self.failed += 1
+            self.counters.add_error(completion.error)
             return
         usage = completion.usage
         prompt_tokens, completion_tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)

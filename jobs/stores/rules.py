@@ -10,6 +10,7 @@ from jobs.errors import JobConflict, LeaseLost, StoreDamaged
 from jobs.records.completion import Completion, ErrorCode
 from jobs.records.job import Lease, NewJob
 from jobs.records.prompt import Prompt
+from jobs.stats.history import FIRST_SPAN_SECONDS, MAX_SPANS
 
 # Limits for a shard that may crash its workers.
 MAX_CRASHES = 2  # expired leases after which a shard is quarantined: alone in a worker, it surely causes the next loss
@@ -28,6 +29,8 @@ LUA_LIMITS = {
     "PART": PART,
     "QUARANTINE_SCORE": QUARANTINE_SCORE,
     "SLOW_FACTOR": SLOW_FACTOR,
+    "FIRST_SPAN_SECONDS": FIRST_SPAN_SECONDS,
+    "MAX_SPANS": MAX_SPANS,
 }
 
 

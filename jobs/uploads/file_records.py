@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from jobs.errors import RecordDamaged
 from jobs.uploads.repeat import Repeat
 from jobs.uploads.stored_file import Purpose, StoredFile
 
@@ -45,6 +47,9 @@ class FileRecords(Protocol):
 
     def get(self, project: str, file_id: str) -> StoredFile | None:
         """Return a file's record, or None if the project has no such file."""
+
+    def get_each(self, project: str, file_ids: Sequence[str]) -> list[StoredFile | RecordDamaged | None]:
+        """Return files by one read: for each id what `get` returns, or the error that `get` raises."""
 
     def page(self, project: str, purpose: Purpose | None, page: Page) -> list[StoredFile]:
         """Return a part of the project's files in the order of their ids. `purpose` None means every purpose."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import RLock
 from typing import TypeVar
 
-from jobs.errors import FileInUse, RepeatDiffers
+from jobs.errors import FileInUse, RecordDamaged, RepeatDiffers
 from jobs.uploads.file_records import Page, Quota
 from jobs.uploads.redis_records import quota_of_bytes, quota_of_files
 from jobs.uploads.repeat import Repeat
@@ -66,6 +66,9 @@ class MemoryFileRecords:
 
     def get(self, project: str, file_id: str) -> StoredFile | None:
         return self._table.files.get((project, file_id))
+
+    def get_each(self, project: str, file_ids: Sequence[str]) -> list[StoredFile | RecordDamaged | None]:
+        return [self.get(project, file_id) for file_id in file_ids]
 
     def page(self, project: str, purpose: Purpose | None, page: Page) -> list[StoredFile]:
         with self._table.lock:

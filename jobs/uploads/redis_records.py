@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
 from jobs import keys
-from jobs.errors import FileInUse, QuotaExceeded, RepeatDiffers
+from jobs.errors import FileInUse, QuotaExceeded, RecordDamaged, RepeatDiffers
 from jobs.project_keys import ProjectKeys
 from jobs.stores.damage import reading, sound
 from jobs.stores.redis.connection.server import Command, RedisServer, Word
@@ -44,12 +45,13 @@ class RedisFileRecords:
         return self.get(project, reply) or file
 
     def get(self, project: str, file_id: str) -> StoredFile | None:
-        key = ProjectKeys(project).file(file_id)
-        value = self._server.run("GET", key)
-        if value is None:
-            return None
-        with reading(key):
-            return _record.decode(value)
+        found: StoredFile | None = sound(self.get_each(project, [file_id])[0])
+        return found
+
+    def get_each(self, project: str, file_ids: Sequence[str]) -> list[StoredFile | RecordDamaged | None]:
+        names = [ProjectKeys(project).file(file_id) for file_id in file_ids]
+        replies = self._server.replies(("GET", name) for name in names)
+        return [_file_in(name, reply) for name, reply in zip(names, replies, strict=True)]
 
     def page(self, project: str, purpose: Purpose | None, page: Page) -> list[StoredFile]:
         names = ProjectKeys(project)
@@ -82,6 +84,17 @@ class RedisFileRecords:
 
     def size(self, project: str) -> int:
         return int(self._server.run("GET", ProjectKeys(project).bytes) or 0)
+
+
+def _file_in(name: str, reply: Any) -> StoredFile | RecordDamaged | None:  # noqa: ANN401 - a reply of Redis
+    """Return the file in the value of a key, None if there is no value, or the error of a damaged record."""
+    if reply is None or isinstance(reply, RecordDamaged):
+        return reply
+    try:
+        with reading(name):
+            return _record.decode(reply)
+    except RecordDamaged as error:
+        return error
 
 
 def words_of(repeat: Repeat) -> list[Word]:

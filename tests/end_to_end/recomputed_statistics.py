@@ -17,7 +17,7 @@ FIELDS = (
     *("output_throughput", "total_token_throughput", "request_throughput", "queue_seconds"),
     *(f"{which}_{what}_ms" for what in ("ttft", "tpot", "e2el") for which in ("mean", "median", "p99")),
     *("prefill_seconds", "decode_seconds", "mean_batch_size", "kv_cache_usage_peak"),
-    *("finish_reasons", "retried_shards", "workers", "load_seconds", "compile_seconds"),
+    *("finish_reasons", "error_codes", "retried_shards", "workers", "load_seconds", "compile_seconds"),
 )
 WORKER_FIELDS = (
     *("worker_id", "device", "dtype", "quantize", "compiled", "output_tokens"),
@@ -35,6 +35,7 @@ def counts_of(results: Sequence[Any]) -> dict[str, Any]:
         "total_input_tokens": sum(line["usage"]["prompt_tokens"] for line in good),
         "total_output_tokens": sum(line["usage"]["completion_tokens"] for line in good),
         "finish_reasons": dict(Counter(line["finish_reason"] for line in good)),
+        "error_codes": dict(Counter(line["error"]["code"] for line in results if line["error"] is not None)),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -11,6 +12,7 @@ from jobs.records.completion import Completion
 from jobs.records.job import Job, JobState, Lease, NewJob, ShardRef
 from jobs.records.prompt import Prompt
 from jobs.records.shard_stats import TimelineSample
+from jobs.stats.history import HistoryCounter
 from jobs.stats.stats_counters import JobCounters
 from jobs.stores.memory.shard import MemoryShard
 from jobs.stores.recount import Recount
@@ -37,6 +39,7 @@ class MemoryJob:
     shards: dict[int, MemoryShard] = field(default_factory=dict)
     counters: JobCounters = field(default_factory=JobCounters)
     reused: int = 0
+    history: HistoryCounter = field(default_factory=HistoryCounter)
     timeline: list[TimelineSample] = field(default_factory=list)
     held_seconds: list[float] = field(default_factory=list)  # one value per shard that a worker has finished
 
@@ -85,6 +88,10 @@ class MemoryJob:
             deadline_passed=self.deadline_passed,
             reused=self.reused,
         )
+
+    def error_codes(self) -> dict[str, int]:
+        """Return the number of failed lines per error code."""
+        return Counter(str(completion.error.code) for completion in self.results() if completion.error is not None)
 
     def results(self) -> list[Completion]:
         """Return the finished lines in input order."""
@@ -163,18 +170,21 @@ class MemoryJob:
 
     def write(self, shard: MemoryShard, completions: list[Completion], now: float) -> int:
         """Store the results of lines that have none yet. Returns the number of new results."""
-        before = len(shard.results)
+        new: list[Completion] = []
         for completion in completions:
             if completion.index not in shard.results:
                 shard.results[completion.index] = completion
                 self.counters.add_finish(completion)
-        new = len(shard.results) - before
+                new.append(completion)
         if new:
+            failed = sum(completion.error is not None for completion in new)
+            tokens = sum(completion.usage.completion_tokens for completion in new if completion.usage is not None)
+            self.history.add(now, len(new) - failed, failed, tokens)
             shard.isolated_crashes.clear()  # they counted for the line that was the first without a result
             self.count_time(now)
             self.counters.working_seconds = self.busy_seconds
             self.last_line_at = now
-        return new
+        return len(new)
 
     def close(self, shard: MemoryShard, missing: list[Completion], now: float) -> bool:
         """Close a shard with the results in `missing`, which are errors. Returns whether this ended the job."""

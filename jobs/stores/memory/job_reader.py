@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from jobs.errors import JobNotFound, QwenBatchError
 from jobs.records.completion import Completion
 from jobs.records.job import Job, ShardRef
 from jobs.records.prompt import Prompt
 from jobs.records.shard_stats import TimelineSample
+from jobs.stats.history import History
 from jobs.stats.stats import JobStats
 from jobs.stats.stats_from_counters import job_stats
 from jobs.stores.memory.table import JobTable
@@ -42,11 +44,16 @@ class MemoryJobReader:
     def stats(self, job_id: str) -> JobStats:
         with self._table.lock:
             job = self._table.get(job_id)
-            return job_stats(job.snapshot(), job.counters)
+            return job_stats(job.snapshot(), replace(job.counters, error_codes=job.error_codes()))
 
-    def timeline(self, job_id: str) -> list[TimelineSample]:
+    def timeline(self, job_id: str, newest: int | None = None) -> list[TimelineSample]:
         with self._table.lock:
-            return list(self._table.get(job_id).timeline)
+            samples = self._table.get(job_id).timeline
+            return list(samples if newest is None else samples[-newest:])
+
+    def history(self, job_id: str) -> History:
+        with self._table.lock:
+            return self._table.get(job_id).history.history()
 
     def results(self, job_id: str) -> Iterator[Completion]:
         with self._table.lock:

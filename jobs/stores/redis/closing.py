@@ -9,6 +9,7 @@ import msgspec
 
 from jobs.errors import LeaseLost
 from jobs.keys import JobKeys
+from jobs.records.completion import ErrorCode
 from jobs.records.job import Lease, ShardRef
 from jobs.records.prompt import Prompt
 from jobs.records.shard_stats import ShardStats
@@ -44,6 +45,12 @@ class _Closing:
     lines_read: int  # number of results read; the script refuses if more have come in since
     packed: bytes
     errors: int  # number of lines without a result
+    error_code: ErrorCode  # code of these lines
+
+    @property
+    def args(self) -> tuple[int, bytes, int, str]:
+        """These facts as arguments of `finish_shard.lua` and `close_unheld.lua`."""
+        return self.lines_read, self.packed, self.errors, self.error_code
 
 
 class ShardCloser:
@@ -57,7 +64,7 @@ class ShardCloser:
         reply = "changed"
         while reply == "changed":
             closing = self._prepare(lease)
-            args = (lease.shard.index, lease.token, closing.lines_read, closing.packed, closing.errors)
+            args = (lease.shard.index, lease.token, *closing.args)
             names = [*self._names(lease.shard), JobKeys(lease.shard.job_id).engine]
             reply = self._server.script("finish_shard", names, *args, *_engine_args(stats))
         if reply == "lost":
@@ -80,7 +87,7 @@ class ShardCloser:
             if state in (None, DELETING.encode()):  # deleted meanwhile
                 return False
             closing = self._closing(shard, running, source, expired is not None)
-            args = (shard.index, closing.lines_read, closing.packed, closing.errors, token or "")
+            args = (shard.index, *closing.args, token or "")
             reply = self._server.script("close_unheld", self._names(shard), *args)
         return bool(reply == "ended")
 
@@ -124,11 +131,11 @@ class ShardCloser:
 
 def _closing(key: str, running: Mapping[bytes, bytes], prompts: Sequence[Prompt], expired: bool) -> _Closing:
     """Return the compacted results, with an error for each of `prompts` that has no result."""
-    error_line = expired_line if expired else cancelled_line
+    error_line, error_code = (expired_line, ErrorCode.EXPIRED) if expired else (cancelled_line, ErrorCode.CANCELLED)
     encoded = dict(zip(numbers(key, running), running.values(), strict=True))
     missing = [prompt for prompt in prompts if prompt.index not in encoded]
     encoded.update({prompt.index: encode_completion(error_line(prompt)) for prompt in missing})
-    return _Closing(lines_read=len(running), packed=pack_completions(encoded), errors=len(missing))
+    return _Closing(len(running), pack_completions(encoded), len(missing), error_code)
 
 
 def _engine_args(stats: ShardStats) -> list[str | int | float | bytes]:

@@ -14,13 +14,14 @@ from jobs.records.completion import Completion
 from jobs.records.job import Job, ShardRef
 from jobs.records.prompt import Prompt
 from jobs.records.shard_stats import TimelineSample
+from jobs.stats.history import History
 from jobs.stats.stats import JobStats
 from jobs.stats.stats_from_counters import job_stats
 from jobs.stores.damage import reading, sound
 from jobs.stores.packing import decode_completion, unpack_completions, unpack_prompts
-from jobs.stores.redis.connection.server import RedisServer
+from jobs.stores.redis.connection.server import Command, RedisServer
 from jobs.stores.redis.index import JobIndex
-from jobs.stores.redis.job_record import Hash, counters_of, job_of
+from jobs.stores.redis.job_record import Hash, counters_of, decoded_history, job_of
 
 SHARDS_PER_READ = 4  # max shards in memory at once in `results`, for a job of any size
 _COUNTS_PER_READ = 1000  # counts of failed lines that are read together
@@ -81,16 +82,25 @@ class RedisJobReader:
             raise JobNotFound(job_id)
         return job_stats(job, counters_of(job_id, meta, latency, engine))
 
-    def timeline(self, job_id: str) -> list[TimelineSample]:
+    def timeline(self, job_id: str, newest: int | None = None) -> list[TimelineSample]:
         keys = JobKeys(job_id)
-        meta, entries = self._server.pipeline([("HGETALL", keys.meta), ("XRANGE", keys.timeline, "-", "+")])
+        limit: Command = () if newest is None else ("COUNT", newest)
+        meta, entries = self._server.pipeline([("HGETALL", keys.meta), ("XREVRANGE", keys.timeline, "+", "-", *limit)])
         if job_of(job_id, meta) is None:
             raise JobNotFound(job_id)
         samples: list[TimelineSample] = []
-        for _, fields in entries:
+        for _, fields in reversed(entries):
             with self._server.damage.skipping(), reading(keys.timeline):
                 samples.append(_sample.decode(fields[b"sample"]))
         return samples
+
+    def history(self, job_id: str) -> History:
+        keys = JobKeys(job_id)
+        meta, fields = self._server.pipeline([("HGETALL", keys.meta), ("HGETALL", keys.history)])
+        if job_of(job_id, meta) is None:
+            raise JobNotFound(job_id)
+        with reading(keys.history):
+            return decoded_history(fields)
 
     def results(self, job_id: str) -> Iterator[Completion]:
         return self._results(job_id, self.get(job_id).spec.num_shards)

@@ -8,6 +8,7 @@ import msgspec
 
 from jobs.keys import JobKeys
 from jobs.records.job import Job, JobState, NewJob
+from jobs.stats.history import FIRST_SPAN_SECONDS, History, history_of
 from jobs.stats.latency_histogram import LatencyHistogram
 from jobs.stats.stats import WorkerShare
 from jobs.stats.stats_counters import AMOUNTS, EngineTotals, JobCounters
@@ -79,6 +80,7 @@ def _counters(meta: Hash, latency: Hash, engine: Hash) -> JobCounters:
         tpot=_histogram(latency, "tpot"),
         e2el=_histogram(latency, "e2el"),
         finish_reasons={name: int(count) for name, count in _named(meta, "finish_reason:")},
+        error_codes={name: int(count) for name, count in _named(meta, "error_code:")},
         amounts={name: count for name in AMOUNTS if (count := _count(meta, name.encode()))},
         retried_shards=_count(meta, b"retried_shards"),
         reused_input_tokens=_count(meta, b"reused_input_tokens"),
@@ -101,6 +103,16 @@ def _counters(meta: Hash, latency: Hash, engine: Hash) -> JobCounters:
         ),
         workers={name: _worker(engine, name, facts) for name, facts in _named(engine, "worker:")},
     )
+
+
+def decoded_history(fields: Hash) -> History:
+    """Return a job's history. An empty hash means that no line has been written. Raises `ValueError` if damaged."""
+    counts: dict[int, tuple[int, int, int]] = {}
+    for name, values in fields.items():
+        if name != b"span_seconds":
+            completed, failed, output_tokens = map(int, values.split())
+            counts[int(name)] = (completed, failed, output_tokens)
+    return history_of(int(fields.get(b"span_seconds", FIRST_SPAN_SECONDS)), counts)
 
 
 def _working_seconds(meta: Hash) -> float | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobs.keys import JobKeys
+from jobs.records.completion import ErrorCode
 from jobs.records.job import Job, JobState, ShardRef
 from jobs.stores.damage import numbers, sound
 from jobs.stores.packing import encode_completion, unpack_prompts
@@ -87,7 +88,7 @@ class RedisRecovery:
             if first is None:
                 return "no"
             line = encode_completion(worker_lost_line(first))
-            reply = self._server.script("fail_line", names, index, len(have), first.index, line)
+            reply = self._server.script("fail_line", names, index, len(have), first.index, line, ErrorCode.WORKER_LOST)
         return reply
 
     def _look(self, model: str, limit: int) -> Iterator[_Found]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -141,6 +142,7 @@ class Reopening:
         }
         fields |= {name: counters.amounts.get(name, 0) for name in AMOUNTS}
         fields |= {f"finish_reason:{reason}": count for reason, count in counters.finish_reasons.items()}
+        fields |= {f"error_code:{code}": count for code, count in counters.error_codes.items()}
         latency: dict[str, int] = {}
         for name, histogram in (("ttft", counters.ttft), ("tpot", counters.tpot), ("e2el", counters.e2el)):
             latency |= _latency_fields(name, histogram)
@@ -175,7 +177,8 @@ class Reopening:
         completions = unpack_completions(packed, keys.results(index))
         kept = [completion for completion in completions if completion.error is None]
         names = [keys.meta, keys.shard(index), keys.running(index), keys.results(index), keys.open]
-        args = (index, len(completions) - len(kept), *_line_fields(kept))
+        codes = Counter(str(completion.error.code) for completion in completions if completion.error is not None)
+        args = (index, codes.total(), msgspec.msgpack.encode(codes), *_line_fields(kept))
         return bool(self._server.script("reopen_failed", names, *args) == "ok")
 
 

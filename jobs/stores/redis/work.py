@@ -103,7 +103,7 @@ class RedisShardWork:
 
     def write(self, lease: Lease, completions: Sequence[Completion]) -> int:
         job, index = JobKeys(lease.shard.job_id), lease.shard.index
-        names = [job.meta, job.shard(index), job.running(index), job.latency, job.leases]
+        names = [job.meta, job.shard(index), job.running(index), job.latency, job.leases, job.history]
         facts = msgspec.msgpack.encode([_facts(completion) for completion in completions])
         lines = map(encode_completion, completions)
         reply = self._server.script("write", names, lease.token, facts, *lines)
@@ -128,7 +128,8 @@ def _facts(completion: Completion) -> tuple[str | int | dict[str, int] | None, .
     usage, latency = completion.usage, completion.latency
     return (
         completion.index,
-        completion.finish_reason or "",
+        completion.error is not None,
+        completion.error.code if completion.error else completion.finish_reason or "",
         usage.prompt_tokens if usage else 0,
         usage.completion_tokens if usage else 0,
         completion.amounts(),

@@ -31,6 +31,14 @@ def test_a_project_sees_only_its_own_files(records: Records) -> None:
     assert records.files.get("one", file.id) == file
 
 
+def test_several_files_are_read_in_the_order_of_their_ids(records: Records) -> None:
+    first, second = (records.files.add("p", new_file(), ROOMY) for _ in range(2))
+    ids = [second.id, new_file().id, first.id]
+    assert records.files.get_each("p", ids) == [second, None, first]
+    assert records.files.get_each("other", ids) == [None, None, None]
+    assert records.files.get_each("p", []) == []
+
+
 def test_pages_go_through_all_files_in_both_orders_even_if_the_object_of_the_cursor_is_gone(records: Records) -> None:
     files = [records.files.add("p", new_file(), ROOMY) for _ in range(7)]
     for newest_first in (True, False):

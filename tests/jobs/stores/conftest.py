@@ -70,6 +70,13 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
     for _, index in ipairs(redis.call('ZRANGE', key, 0, -1)) do
       redis.call('ZINCRBY', key, -ARGV[1], index)
     end
+  elseif key:find(':history$') then
+    local fields, span_seconds = redis.call('HGETALL', key), redis.call('HGET', key, 'span_seconds')
+    redis.call('DEL', key)
+    for i = 1, #fields, 2 do
+      local span = tonumber(fields[i])
+      redis.call('HSET', key, span and span - math.floor(ARGV[1] / 1000 / span_seconds) or fields[i], fields[i + 1])
+    end
   elseif kind == 'hash' then
     for _, field in ipairs(redis.call('HKEYS', key)) do
       if field:find('_at_ms$') or field:find('_since_ms$') or field:find('_until_ms$') or field == 'deadline_ms' then

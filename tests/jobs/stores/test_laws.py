@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import suppress
 from typing import Any
 
@@ -214,6 +215,10 @@ class StoreMachine(RuleBasedStateMachine):
         assert job.total_output_tokens == 4 * len(good)
         stats = self.store.jobs.stats("job-1")
         assert stats.finish_reasons == ({"stop": len(good)} if good else {})
+        assert stats.error_codes == Counter(line.error.code for line in lines if line.error is not None)
+        spans = self.store.jobs.history("job-1").spans
+        assert sum(span.completed for span in spans) == job.completed - job.reused
+        assert sum(span.output_tokens for span in spans) == 4 * (job.completed - job.reused)
         if job.state.ended:
             assert (job.done, job.shards_done) == (LINES + self.added, 3 + self.added)
             early = JobState.EXPIRED if job.deadline_passed else JobState.CANCELLED

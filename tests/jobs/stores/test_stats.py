@@ -6,10 +6,14 @@ import statistics
 
 import msgspec
 import pytest
+import redis
 
-from jobs.records.completion import Completion, Latency, Usage
+from jobs.keys import JobKeys
+from jobs.records.completion import Completion, ErrorCode, Latency, Usage
 from jobs.records.job import Lease, ShardRef
 from jobs.stores.protocol import JobStore
+from jobs.stores.redis.connection.server import RedisServer
+from jobs.stores.redis.store import RedisJobStore
 from testing.jobs.sample_jobs import completed, failed, new_job, shard_stats, submit
 from tests.jobs.stores.conftest import StoreUnderTest
 
@@ -194,6 +198,32 @@ def test_tokens_of_thoughts_are_summed_over_the_lines_that_are_stored_first(unde
     store.work.write(other, [with_thought(2, 7), failed(3)])
     stats = store.jobs.stats("job-1")
     assert (stats.reasoning_tokens, stats.malformed_tool_calls) == (12, 2)
+
+
+def test_failed_lines_are_counted_by_their_codes_until_they_run_again(store: JobStore) -> None:
+    first, _ = submit(store, new_job(lines=4, shard_size=3))
+    lease = leased(store, first)
+    store.work.write(lease, [failed(0, ErrorCode.PROMPT_TOO_LONG), failed(1), completed(2)])
+    store.work.write(lease, [failed(2), failed(0)])  # these lines have a result
+    assert store.jobs.stats("job-1").error_codes == {"internal_error": 1, "prompt_too_long": 1}
+    store.work.finish_shard(lease, shard_stats())
+    store.control.request_cancel("job-1")
+    assert store.jobs.stats("job-1").error_codes == {"cancelled": 1, "internal_error": 1, "prompt_too_long": 1}
+    store.control.retry("job-1")
+    assert store.jobs.stats("job-1").error_codes == {}
+
+
+def test_failed_lines_that_an_older_version_wrote_have_no_codes(client: redis.Redis) -> None:
+    store = RedisJobStore(RedisServer(client))
+    (shard,) = submit(store, new_job(lines=2))
+    lease = leased(store, shard)
+    store.work.write(lease, [failed(0), completed(1)])
+    store.work.finish_shard(lease, shard_stats())
+    client.hdel(JobKeys("job-1").meta, "error_code:internal_error")
+    assert store.jobs.stats("job-1").error_codes == {}
+    store.control.retry("job-1")
+    store.work.write(leased(store, shard), [failed(0)])
+    assert store.jobs.stats("job-1").error_codes == {"internal_error": 1}
 
 
 def with_thought(line: int, tokens: int) -> Completion:

@@ -1,10 +1,11 @@
 -- Close a shard that no live worker holds, in a job that is cancelled or past its deadline.
--- `lines_read` is the number of lines in `running` when the caller read it. `packed_results` has `errors` new errors.
+-- `lines_read` is the number of lines in `running` when the caller read it. `packed_results` has `errors` new errors,
+-- whose code is `error_code`.
 -- `token_read` is the shard's token when the caller read it, or '' if it had none.
 -- Returns 'ended' if this ended the job, else 'ok'. Returns 'changed' when a worker has leased the shard or written to
 -- it since the caller read it. Returns 'no' when the shard must not be closed.
 local meta, shard, running, results, open, leases = unpack(KEYS)
-local index, lines_read, packed_results, errors, token_read = unpack(ARGV)
+local index, lines_read, packed_results, errors, error_code, token_read = unpack(ARGV)
 local expires = redis.call('ZSCORE', leases, index)
 local unheld = redis.call('ZSCORE', open, index) or (expires and tonumber(expires) <= now_ms())
 if redis.call('HGET', meta, 'cancel_requested') ~= '1' or not unheld then
@@ -14,4 +15,4 @@ if redis.call('HLEN', running) ~= tonumber(lines_read) or (redis.call('HGET', sh
   return 'changed'
 end
 local keys = {meta = meta, shard = shard, running = running, results = results, open = open, leases = leases}
-return close_shard(keys, index, packed_results, errors) == 1 and 'ended' or 'ok'
+return close_shard(keys, index, packed_results, errors, error_code) == 1 and 'ended' or 'ok'

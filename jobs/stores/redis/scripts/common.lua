@@ -8,6 +8,17 @@ local LINES_AT_A_TIME = 'alone' -- set if the shard is quarantined: max pending 
 local ISOLATED_CRASH_COUNT = 'lone' -- leases that expired while the worker ran only the first pending line
 local COUNTED_AS = 'lost:' -- followed by the token of an expired lease: the field that counted it
 
+-- Beginnings of fields of a job's `meta` that count lines.
+local FINISH_REASON = 'finish_reason:' -- completed lines with this finish reason
+local ERROR_CODE = 'error_code:' -- failed lines with this code
+
+-- Changes the number of failed lines with an error code. Lines that an older version wrote were not counted by code.
+local function count_errors(meta, error_code, number)
+  if tonumber(number) ~= 0 and redis.call('HINCRBY', meta, ERROR_CODE .. error_code, number) <= 0 then
+    redis.call('HDEL', meta, ERROR_CODE .. error_code)
+  end
+end
+
 -- Returns milliseconds since the epoch by the server's clock. Leases expire by no other clock.
 local function now_ms()
   local time = redis.call('TIME')
@@ -130,9 +141,9 @@ local function reopen(meta, shard, running, open, args, first)
   end
 end
 
--- Closes a shard: replaces its running results by the compacted value, and counts its `errors` new failed lines.
--- Returns 1 if this ended the job, else 0.
-local function close_shard(keys, index, compacted, errors)
+-- Closes a shard: replaces its running results by the compacted value, and counts its `errors` new failed lines, which
+-- have the same error code. Returns 1 if this ended the job, else 0.
+local function close_shard(keys, index, compacted, errors, error_code)
   count_time(keys.meta, keys.leases, now_ms())
   redis.call('SET', keys.results, compacted)
   redis.call('DEL', keys.running)
@@ -141,6 +152,7 @@ local function close_shard(keys, index, compacted, errors)
   redis.call('ZREM', keys.open, index)
   redis.call('ZREM', keys.leases, index)
   redis.call('HINCRBY', keys.meta, 'failed', errors)
+  count_errors(keys.meta, error_code, errors)
   redis.call('HINCRBY', keys.meta, 'shards_done', 1)
   return end_if_all_done(keys.meta, keys.open, keys.leases, now_ms())
 end

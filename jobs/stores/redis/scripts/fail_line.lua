@@ -1,10 +1,10 @@
 -- Give a line that crashes its workers a `worker_lost` error. The shard's other lines wait for a worker again.
 -- `lines_read` is the number of lines in `running` when the caller read it. `line` is the index of the first pending
--- line, `completion` (JSON) its error.
+-- line, `completion` (JSON) its error, and `error_code` the code of this error.
 -- Returns 'open' when the shard waits again. Returns 'changed' when lines came in since the caller read `running`, or
 -- 'no' when the lease has not expired. If the line is no longer at fault, it gets no error, and the lease is dropped.
 local meta, shard, running, open, leases = unpack(KEYS)
-local index, lines_read, line, completion = unpack(ARGV)
+local index, lines_read, line, completion, error_code = unpack(ARGV)
 local expires = redis.call('ZSCORE', leases, index)
 if not expires or tonumber(expires) > now_ms() then
   return 'no'
@@ -14,6 +14,7 @@ if redis.call('HLEN', running) ~= tonumber(lines_read) then
 end
 if not count_crash(shard, running) and redis.call('HSETNX', running, line, completion) == 1 then
   redis.call('HINCRBY', meta, 'failed', 1)
+  count_errors(meta, error_code, 1)
   redis.call('HINCRBY', shard, 'failed', 1)
   local pending = redis.call('HGET', shard, 'lines') - redis.call('HLEN', running)
   redis.call('HSET', shard, LINES_AT_A_TIME, math.max(pending, 1))

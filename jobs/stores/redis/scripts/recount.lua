@@ -9,7 +9,7 @@ if not has_ended(state) or (completed or '0') ~= completed_read or (failed or '0
   return 'changed'
 end
 for _, field in ipairs(redis.call('HKEYS', meta)) do
-  if string.find(field, 'finish_reason:', 1, true) == 1 then
+  if field:find(FINISH_REASON, 1, true) == 1 or field:find(ERROR_CODE, 1, true) == 1 then
     redis.call('HDEL', meta, field)
   end
 end

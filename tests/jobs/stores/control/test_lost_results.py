@@ -117,6 +117,7 @@ def test_lines_that_are_run_a_second_time_are_counted_once(store: JobStore, lose
     after = store.jobs.get("job-1"), store.jobs.stats("job-1")
     assert counts(after[0]) == counts(before[0])
     assert after[1].finish_reasons == before[1].finish_reasons == {"stop": 6}
+    assert after[1].error_codes == before[1].error_codes == {"internal_error": 1}
     for name in ("mean_ttft_ms", "mean_tpot_ms", "mean_e2el_ms", "p99_e2el_ms"):
         assert getattr(after[1], name) == getattr(before[1], name)
 
