@@ -41,6 +41,7 @@ class ServeOptions(msgspec.Struct, frozen=True):
     host_names: tuple[str, ...] = ()  # further names by which clients may call this server; * allows every name
     origins: tuple[str, ...] = ()  # web pages that may use the API, such as https://app.example; * allows every page
     keep_jobs_seconds: float = 7 * 86_400.0  # a job is deleted this long after its batch has ended
+    part_seconds: float = 0.9  # max age of the live part of a page; tabs ask for it once per second
     store_seconds: float = 1.5  # max time of one call of the store on behalf of a request
     drain_seconds: float = 25.0  # max time for requests under way after SIGTERM
     limits: Limits = Limits()

@@ -32,7 +32,8 @@ class JobListPage:
 
         def read() -> tuple[EntryPage, bool]:
             page = book.page(wanted)
-            return page, page.entries == [] and not self._services.stores.jobs.fleet.workers()
+            is_waiting = not page.entries or any(not entry.ended for entry in page.entries)
+            return page, is_waiting and not self._services.stores.jobs.fleet.workers()
 
         key = ("jobs", visitor.project, visitor.sees_own_jobs, wanted)
         page, needs_worker = await self._services.store_threads.shared(key, read)

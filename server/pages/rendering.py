@@ -57,7 +57,7 @@ class Renderer:
     ) -> Response:
         """Return a page, or only its live part if a script asks for that.
 
-        A script sends the ETag of the part that it shows. An equal part is answered with 304 and no body.
+        A script sends the ETag of the part that it shows. `RecentParts` shares parts, so its caller compares this ETag.
 
         Args:
             request: The request.
@@ -75,17 +75,23 @@ class Renderer:
         headers = dict(HEADERS)
         if status == 200:
             headers["etag"] = f'"{hashlib.blake2b(body.encode(), digest_size=12).hexdigest()}"'
-            if request.headers.get("if-none-match") == headers["etag"]:
-                return Response(status_code=304, headers=headers)
         response = Response(body, status, headers, media_type="text/html; charset=utf-8")
         if visitor is not None and visitor.is_new:
             set_session(request, response, visitor.session_id)
-        return response
+        return response if is_part else unless_known(request, response)
 
 
 def wants_part(request: Request) -> bool:
     """Return whether a script asks for the live part of a page, not for the whole page."""
     return request.method == "GET" and request.headers.get("hx-request") == "true"
+
+
+def unless_known(request: Request, response: Response) -> Response:
+    """Return the answer, or 304 without a body if the browser has what the answer says."""
+    known = request.headers.get("if-none-match")
+    if known is None or response.status_code != 200 or response.headers.get("etag") != known:
+        return response
+    return Response(status_code=304, headers={**HEADERS, "etag": known})
 
 
 def redirect(path: str) -> Response:

@@ -26,7 +26,8 @@ from server.pages.job.lines import LinesPages
 from server.pages.job.page import JobPages
 from server.pages.job_list import JobListPage
 from server.pages.login import LoginPages
-from server.pages.rendering import Renderer, redirect, wants_part
+from server.pages.recent_parts import RecentParts
+from server.pages.rendering import Renderer, redirect, unless_known, wants_part
 from server.pages.static_files import StaticFiles
 from server.pages.submit import SubmitPages
 from server.pages.visitor import Visitor, check_same_origin, check_token, visitor_of
@@ -83,6 +84,7 @@ class Pages:
         self._app = app
         self._services = services
         self._render = Renderer(static)
+        self._parts = RecentParts(services.options.part_seconds)
         table = pages(services, self._render, static)
         self._routes = [(Route(path, _unused), path, page) for path, page in table.items()]
 
@@ -120,6 +122,8 @@ class Pages:
             return self._error(request, visitor, _told(request, error))
 
     async def _handled(self, request: Request, page: Page, visitor: Visitor) -> Response:
+        if wants_part(request) and page.get is not None:
+            return unless_known(request, await self._parts.get(request, visitor, page.get))
         if request.method in ("GET", "HEAD") and page.get is not None:
             return await page.get(request, visitor)
         if request.method == "POST" and page.upload is not None:

@@ -19,7 +19,8 @@ from testing.jobs.sample_jobs import completed, new_job, shard_stats
 MODEL = "Qwen/Qwen3-0.6B"
 LONG_NAME = "a-long-name-of-a-file-that-somebody-exported-from-a-warehouse-2026-11-28-part-00001-of-00042.final.jsonl"
 EVIL = "<script>document.title = 'evil'</script>"
-RUNNING, FAILING, PAUSED, LONG, HOSTILE = (f"job-20261128-0{hour}0000-abcd" for hour in range(5))
+FOREIGN = "質問 📊 שאלות ÀÉÎÕÜ ﷽ Ωμέγα.jsonl"
+RUNNING, FAILING, PAUSED, LONG, HOSTILE, UNICODE = (f"job-20261128-0{hour}0000-abcd" for hour in range(6))
 _LINES, _SHARD = 400, 20
 _SYSTEM = "You are a calculator. Answer with the number only."
 
@@ -29,7 +30,7 @@ def fill(store: JobStore) -> None:
     store.fleet.publish_model(ModelCard(MODEL, vocab_size=1000, max_model_len=2048, has_chat_template=True))
     now = time.time()
     jobs = [(RUNNING, "sums.jsonl", 8), (FAILING, "grades.jsonl", 20), (PAUSED, "night.jsonl", 0)]
-    jobs += [(LONG, LONG_NAME, 20), (HOSTILE, f"{EVIL}.jsonl", 20)]
+    jobs += [(LONG, LONG_NAME, 20), (HOSTILE, f"{EVIL}.jsonl", 20), (UNICODE, FOREIGN, 20)]
     for hours, (job_id, name, shards_done) in enumerate(jobs):
         spec = structs.replace(
             new_job(job_id, lines=_LINES, shard_size=_SHARD, model=MODEL),

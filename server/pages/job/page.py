@@ -9,14 +9,18 @@ from starlette.responses import Response
 
 from jobs.records.shard_stats import TimelineSample
 from jobs.stats.cache_room import CacheRoom
+from jobs.stats.history import History
 from jobs.stats.stats import JobStats
 from server.pages.job.book import JobBook
 from server.pages.job.entry import Entry
-from server.pages.job.error_groups import ErrorGroups, grouped_errors
-from server.pages.plots import plot_of, rate_now
+from server.pages.job.error_groups import ErrorGroups, KnownErrors
+from server.pages.plots import Plot, plot_of_history, plot_of_samples, rate_now
 from server.pages.rendering import Renderer, wants_part
 from server.pages.visitor import Visitor
 from server.state import Services
+
+_MAX_SAMPLES = 600  # ten minutes of one worker
+_SKEW_SECONDS = 30  # the times of samples come from the workers' clocks
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class _Facts:
 
     entry: Entry
     stats: JobStats | None  # None without a job
-    samples: list[TimelineSample]
+    samples: list[TimelineSample]  # the newest ones
+    history: History | None
     num_serving: int  # live workers of the job's model
 
 
@@ -35,6 +40,7 @@ class JobPages:
     def __init__(self, services: Services, render: Renderer) -> None:
         self._services = services
         self._render = render
+        self._known_errors = KnownErrors(services.disk_threads, services.stores.jobs.jobs)
 
     async def show(self, request: Request, visitor: Visitor) -> Response:
         """GET: show a job."""
@@ -48,7 +54,7 @@ class JobPages:
         values = {
             "entry": entry,
             "stats": stats,
-            "plot": plot_of(facts.samples),
+            "plot": _plot(facts),
             "rate_now": None if entry.ended else rate_now(facts.samples),
             "seconds_left": _seconds_left(entry, stats),
             "advice": _advice(stats),
@@ -67,24 +73,32 @@ class JobPages:
     async def _errors(self, entry: Entry) -> ErrorGroups | None:
         """Return the groups of errors. None if the job was deleted, so that only the files have them."""
         job = entry.job
-        if job is None:
-            return None
-        reader = self._services.stores.jobs.jobs
-        return await self._services.disk_threads.shared(("errors", job.id), lambda: grouped_errors(reader, job))
+        return None if job is None else await self._known_errors.of(job)
 
     def _read(self, visitor: Visitor, job_id: str) -> _Facts:
         stores = self._services.stores
         entry = JobBook(stores, visitor).get(job_id)
         if entry.job is None:
-            return _Facts(entry, None, [], 0)
+            return _Facts(entry, None, [], None, 0)
         reader = stores.jobs.jobs
         serving = [] if entry.ended else stores.jobs.fleet.workers()
         return _Facts(
             entry,
             reader.stats(entry.job.id),
-            reader.timeline(entry.job.id),
+            reader.timeline(entry.job.id, _MAX_SAMPLES),
+            reader.history(entry.job.id),
             sum(worker.model == entry.model for worker in serving),
         )
+
+
+def _plot(facts: _Facts) -> Plot | None:
+    """Return the plot of the whole job: from samples while they reach back to its begin, else from its history."""
+    samples, history, job = facts.samples, facts.history, facts.entry.job
+    if job is None or history is None or not history.spans or job.first_step_at is None or job.last_line_at is None:
+        return plot_of_samples(samples)
+    if samples and samples[0].at < history.spans[0].at + _SKEW_SECONDS:
+        return plot_of_samples(samples)
+    return plot_of_history(history, job.first_step_at, job.last_line_at) or plot_of_samples(samples)
 
 
 def _seconds_left(entry: Entry, stats: JobStats | None) -> float | None:

@@ -15,7 +15,7 @@ from jobs.records.job import JobState, ShardRef
 from jobs.records.shard_stats import TimelineSample
 from server.pages.job import search
 from server.pages.job.book import ENTRIES_PER_PAGE
-from server.pages.plots import plot_of
+from server.pages.plots import plot_of_samples
 from testing.jobs.sample_jobs import worker_report
 from tests.server.pages.browsing import Browser
 from tests.server.pages.conftest import Site
@@ -29,6 +29,18 @@ def test_an_empty_list_says_how_to_begin(site: Site, browser: Browser) -> None:
     page = browser.open("/")
     assert "/submit" in page.links
     assert "qwen-batch worker" not in page.text
+
+
+def test_a_list_with_jobs_that_nobody_can_run_says_so(site: Site, browser: Browser) -> None:
+    spec = site.own_job()
+    assert "No worker is running, so no line gets a result. Start one: qwen-batch worker --model demo" in (
+        browser.open("/").text
+    )
+    site.finish(spec)
+    assert "No worker" not in browser.open("/").text
+    site.own_job(job_id="job-2")
+    site.stores.jobs.fleet.report_worker(worker_report(), 60.0)
+    assert "No worker" not in browser.open("/").text
 
 
 def test_the_list_goes_on_to_the_oldest_job(site: Site, browser: Browser) -> None:
@@ -239,10 +251,10 @@ def test_results_and_errors_can_be_downloaded_while_the_job_runs_and_afterwards(
 def test_the_speed_is_plotted_and_stands_in_a_table(site: Site, browser: Browser) -> None:
     spec, now = site.own_job(), time.time()
     samples = [TimelineSample(now + second * 1.03, worker, 50.0, 4, 0.5) for second in range(60) for worker in "ab"]
-    plot = plot_of(samples)
+    plot = plot_of_samples(samples)
     assert plot is not None
-    assert {round(point.rate) for point in plot.points} == {100}
-    assert plot_of(samples[:2]) is None
+    assert {round(column.rate) for column in plot.columns} == {100}
+    assert plot_of_samples(samples[:2]) is None
     for sample in samples:
         site.stores.jobs.fleet.add_timeline(spec.id, sample)
     page = browser.open("/jobs/job-1")
