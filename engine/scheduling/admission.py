@@ -18,6 +18,7 @@ class Admission:
     A newcomer is a flow with no running sequence. Its sequences may enter a full batch
     (`SchedulingPolicy.newcomer_places`). So may urgent sequences. If that is not enough for them, running sequences
     give way: `in_the_way` names these. The others keep their share of the batch (`SchedulingPolicy.ordinary_places`).
+    While they have less, they may exceed both the batch and the tokens of a step, because urgent sequences come first.
 
     One prompt enters first if several have the same beginning. The others wait until the cache has that beginning.
     They do not hold up the sequences behind them.
@@ -44,10 +45,13 @@ class Admission:
         """
         queues = (prefilling, decoding)
         num_running = sum(map(len, queues))
+        num_others = num_running - sum(queue.num_urgent for queue in queues)
         newcomers = {flow for flow in waiting.flows if not any(flow in queue.flows for queue in queues)}
         limit = self._policy.max_running if newcomers or waiting.num_urgent else self._policy.max_num_seqs
         may_be_urgent = self._urgent_places(waiting, prefilling, decoding)
-        kept_free = self._kept_for_others(waiting, num_running - sum(queue.num_urgent for queue in queues))
+        kept_free = self._kept_for_others(waiting, num_others)
+        has_urgent = waiting.num_urgent > 0 or num_others < num_running
+        owed = self._policy.ordinary_places - num_others if has_urgent else 0  # places that the others lack
         coming = {digest for sequence in prefilling for digest in self._prefix_cache.missing(sequence)}
         chosen: list[tuple[Sequence, Match]] = []
         entering: Counter[str] = Counter()
@@ -55,11 +59,13 @@ class Admission:
         self.short_of_pages = False
         for sequence in waiting:
             running_then = num_running + len(chosen)
-            if tokens >= self._policy.max_batched_tokens or running_then >= limit:
+            has_tokens = tokens < self._policy.max_batched_tokens
+            if running_then >= limit or not (has_tokens or owed > 0):
                 break
-            if sequence.urgent and may_be_urgent <= 0:
+            if sequence.urgent and not (has_tokens and may_be_urgent > 0):
                 continue
-            if running_then >= self._policy.max_num_seqs and not self._may_exceed(sequence, newcomers, entering):
+            is_full = running_then >= self._policy.max_num_seqs and owed <= 0
+            if is_full and not self._may_exceed(sequence, newcomers, entering):
                 continue
             match = self._prefix_cache.match(sequence)
             if match.next_digest in coming:
@@ -76,6 +82,7 @@ class Admission:
             reserved += needed
             tokens += sequence.num_prompt_tokens - match.num_cached
             may_be_urgent -= sequence.urgent
+            owed -= not sequence.urgent
         somebody_new = num_running > 0 and not newcomers.isdisjoint(entering)
         if somebody_new or (chosen and chosen[0][0].urgent) or self._policy.prefill_is_worthwhile(tokens, num_running):
             return chosen

@@ -45,6 +45,8 @@ class SchedulingPolicy:
     min_free_share: float = 1 / 8  # if this share of the batch is free, that costs more than interrupting the decoding
     newcomer_share: float = 1 / 4  # newcomers may exceed `max_num_seqs` by at most this share
     urgent_share: float = 3 / 4  # while others wait or run, urgent sequences have at most this share of a batch
+    max_urgent_prefills: int = 3  # after so many steps with urgent prompts alone, a step belongs to the others
+    max_page_losses: int = 3  # a line that lost its pages so often beside urgent sequences keeps them from then on
     prefix_caching: bool = True  # prompts that begin alike share the pages of their beginning
     min_copied_tokens: int = 16  # equal tokens from which on a page is copied; the number is not tuned by measurement
     min_short_step_gain: float = 2.0  # short steps pay if a step of all sequences takes more than this times as long
@@ -65,8 +67,11 @@ class SchedulingPolicy:
 
     @property
     def max_running(self) -> int:
-        """Maximum number of sequences in a batch, including newcomers."""
-        return self.max_num_seqs + self.newcomer_places
+        """Maximum number of sequences in a batch, including newcomers.
+
+        A batch of one place has a second one, for the line that runs beside an urgent sequence.
+        """
+        return max(self.max_num_seqs + self.newcomer_places, self.urgent_places + self.ordinary_places)
 
     @property
     def urgent_places(self) -> int:
@@ -75,8 +80,8 @@ class SchedulingPolicy:
 
     @property
     def ordinary_places(self) -> int:
-        """Number of sequences that urgent ones never displace from a batch."""
-        return self.max_num_seqs - self.urgent_places
+        """Number of sequences that urgent ones never displace from a batch. At least one, so that no line starves."""
+        return max(1, self.max_num_seqs - self.urgent_places)
 
     def prefill_is_worthwhile(self, num_tokens: int, num_running: int) -> bool:
         """Return True if `num_tokens` prompt tokens justify an interruption of decoding.

@@ -32,7 +32,8 @@ class Scheduler:
     tokens join each decode step instead.
 
     An urgent sequence enters before all others. If no place or too few pages are free, sequences of lowest priority
-    give way, each at most once. The prompts of urgent sequences share their steps with no other prompt.
+    give way, each at most once. The prompts of urgent sequences share their steps with no other prompt. After a few
+    such steps in a row, a step belongs to the other sequences, so that none of them starves.
 
     When pages run out, the sequence of lowest priority loses its pages and waits again. `Sequence` says how it resumes.
 
@@ -60,6 +61,8 @@ class Scheduler:
         self._mixes = mixes
         self._clock = clock
         self._short_steps = ShortSteps(policy)
+        self._urgent_prefills = 0  # latest steps in a row whose only prompts were urgent
+        self._others_prefilled = False  # True: the latest step that belonged to the others was a prefill
         self._decode_rows = DecodeRows(page_allocator, None if row_cost is None else Drafting(row_cost))
         self._step_began_at = clock()
         self.num_preemptions = 0  # since the start; other threads may read it
@@ -120,19 +123,47 @@ class Scheduler:
         self._step_began_at = self._clock()
         copies = self._admit()
         batch = self._next_batch()
+        if batch is not None:
+            self._note_prompts(batch)
         return replace(batch, copies=tuple(copies)) if batch is not None and copies else batch
 
     def _next_batch(self) -> Batch | None:
+        if self._urgent_prefills >= self._policy.max_urgent_prefills and (batch := self._step_of_others()) is not None:
+            self._urgent_prefills = 0
+            return batch
         prompts, counts = self._prompts(self._policy.max_batched_tokens)
         if prompts and not self._would_hold_up_others(sum(counts)):
             return Batch.prefill(prompts, counts)
         if not self._decoding:
             return None
         decoding = self._short_step() or self._all_with_pages()
-        decode = self._decode_rows.batch(decoding, self._policy.max_running - self.num_running + len(decoding))
         if prompts and len(decoding) == len(self._decoding):
-            return Batch.mixed(decode, *self._prompts(self._policy.max_mixed_tokens))
-        return decode
+            return Batch.mixed(self._decode(decoding), *self._prompts(self._policy.max_mixed_tokens))
+        return self._decode(decoding)
+
+    def _step_of_others(self) -> Batch | None:
+        """Return a step without prompts of urgent sequences: a prefill and a decode step in turn.
+
+        Returns None if nothing but these prompts can run.
+        """
+        prompts, counts = self._prompts(self._policy.max_batched_tokens, urgent=False)
+        self._others_prefilled = bool(prompts) and not (self._decoding and self._others_prefilled)
+        if self._others_prefilled:
+            return Batch.prefill(prompts, counts)
+        decoding = self._all_with_pages()
+        return self._decode(decoding) if decoding else None
+
+    def _decode(self, sequences: Items[Sequence]) -> Batch:
+        """Return a decode step of these sequences, which may use the batch's empty places for guessed tokens."""
+        return self._decode_rows.batch(sequences, self._policy.max_running - self.num_running + len(sequences))
+
+    def _note_prompts(self, batch: Batch) -> None:
+        """Count the latest steps in a row in which only urgent prompts were computed while other prompts waited."""
+        prompts = batch.sequences[batch.num_decodes :]
+        if prompts and prompts[0].urgent:
+            self._urgent_prefills += 1
+        elif prompts or not self._prefilling:
+            self._urgent_prefills = 0
 
     def advance(self, batch: Batch, token_ids: Items[int]) -> list[Sequence]:
         """Update the sequences after a step and free the pages of those that have finished.
@@ -189,16 +220,18 @@ class Scheduler:
         flows = self._prefilling.flows.keys() | self._decoding.flows.keys()
         return self._mixes and len(self._decoding) > 0 and len(flows) > 1 and num_tokens > self._policy.max_mixed_tokens
 
-    def _prompts(self, max_tokens: int) -> tuple[list[Sequence], list[int]]:
+    def _prompts(self, max_tokens: int, *, urgent: bool = True) -> tuple[list[Sequence], list[int]]:
         """Return the prompts, or next chunks of them, that fit in `max_tokens` tokens, with the token count of each.
 
-        While urgent prompts are prefilling, returns only these, so that their step is short.
-        The lists are not empty while any prompt is prefilling.
+        While urgent prompts are prefilling, returns only these, so that their step is short. With `urgent` False,
+        returns only the others. The lists are not empty while any such prompt is prefilling.
         """
         chosen: list[Sequence] = []
         counts: list[int] = []
         left = max_tokens
         for sequence in self._prefilling:
+            if sequence.urgent and not urgent:
+                continue
             count = min(sequence.num_prompt_tokens - sequence.num_computed, max_tokens)
             if count > left or (chosen and chosen[0].urgent and not sequence.urgent):
                 break
@@ -234,11 +267,26 @@ class Scheduler:
             if self.page_allocator.reserve(sequence.page_table, sequence.num_computed + 1):
                 index += 1
             else:
-                self._preempt(self._decoding.take_last())
+                victim = self._victim()
+                index -= victim.priority < sequence.priority
+                self._decoding.remove(victim)
+                self._preempt(victim)
         return list(self._decoding)
+
+    def _victim(self) -> Sequence:
+        """Return the decoding sequence that loses its pages next: the last one.
+
+        One line is spared: the first of those that urgent sequences have cost their pages often enough. Otherwise a
+        line could begin again for ever in a small cache.
+        """
+        losses = self._policy.max_page_losses
+        spared = next((each for each in self._decoding if each.num_page_losses >= losses and not each.urgent), None)
+        last = self._decoding[-1]
+        return self._decoding[-2] if last is spared and len(self._decoding) > 1 else last
 
     def _preempt(self, sequence: Sequence) -> None:
         self.num_preemptions += 1
+        sequence.num_page_losses += any(queue.num_urgent for queue in (self._prefilling, self._decoding))
         self.page_allocator.release(sequence.page_table)
         sequence.num_computed = 0
         self._waiting.add(sequence)

@@ -41,6 +41,7 @@ class Sequence:
     num_right: int = 0  # drafted tokens among them
     first_token_at: float | None = None  # `time.monotonic()` seconds
     finish_reason: FinishReason | None = None
+    num_page_losses: int = 0  # how often it lost its pages while urgent sequences ran
     gave_way: bool = False  # True: it has lost its place to an urgent sequence once, and will not again
 
     def __post_init__(self) -> None:

@@ -51,12 +51,6 @@ class SequenceQueue:
         del self._sequences[bisect_left(self._sequences, sequence.priority, key=_key)]
         self._leave((sequence,))
 
-    def take_last(self) -> Sequence:
-        """Remove and return the sequence that is served last."""
-        sequence = self._sequences.pop()
-        self._leave((sequence,))
-        return sequence
-
     def _leave(self, sequences: Iterable[Sequence]) -> None:
         for sequence in sequences:
             self.flows[sequence.flow] -= 1
