@@ -36,11 +36,18 @@ class RequestOutput:
     finish_reason: FinishReason
     num_prompt_tokens: int
     arrived_at: float
+    admitted_at: float  # when it first entered the batch
     first_token_at: float
     finished_at: float
     reasoning: str | None = None  # text of the thought without its tags; None if the model did not think
     num_reasoning_tokens: int = 0  # tokens of the thought, including its tags
     stop_reason: str | int | None = None  # stop string or stop token that ended the sequence; None for eos and length
+    token_gaps: tuple[float, ...] = ()  # seconds between each two successive steps that gave tokens
+
+    @property
+    def queue_seconds(self) -> float:
+        """Time for which the request waited for its place in the batch."""
+        return self.admitted_at - self.arrived_at
 
 
 class RequestInvalid(ValueError):

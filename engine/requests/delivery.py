@@ -42,7 +42,7 @@ class Delivery:
             future.set_exception(error)
 
     def _output(self, sequence: Sequence, finished_at: float) -> RequestOutput:
-        if sequence.finish_reason is None or sequence.first_token_at is None:
+        if sequence.finish_reason is None or sequence.admitted_at is None or sequence.first_token_at is None:
             raise RuntimeError("a sequence is delivered before it has finished")
         thought = sequence.stop_checker.thought
         return RequestOutput(
@@ -51,11 +51,13 @@ class Delivery:
             finish_reason=sequence.finish_reason,
             num_prompt_tokens=sequence.num_prompt_tokens,
             arrived_at=sequence.ticket.arrived_at,
+            admitted_at=sequence.admitted_at,
             first_token_at=sequence.first_token_at,
             finished_at=finished_at,
             reasoning=self._reasoning(sequence, thought),
             num_reasoning_tokens=0 if thought is None else thought.num_tokens,
             stop_reason=sequence.stop_checker.stop_reason,
+            token_gaps=tuple(sequence.token_gaps),
         )
 
     def _reasoning(self, sequence: Sequence, thought: Thought | None) -> str | None:

@@ -209,6 +209,8 @@ class Scheduler:
         entering = self._admission.choose(*queues)
         copies = self._prefix_cache.enter(entering)
         for sequence, _ in entering:
+            if sequence.admitted_at is None:
+                sequence.admitted_at = self._step_began_at
             self._waiting.remove(sequence)
             self._prefilling.add(sequence)
             if not sequence.urgent:

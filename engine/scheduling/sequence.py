@@ -39,7 +39,10 @@ class Sequence:
     guesses: Guesses = field(default_factory=Guesses)
     num_new: int = 1  # tokens that the latest sampling step appended
     num_right: int = 0  # drafted tokens among them
+    admitted_at: float | None = None  # when it first entered the batch, in `time.monotonic()` seconds
     first_token_at: float | None = None  # `time.monotonic()` seconds
+    latest_token_at: float | None = None  # `time.monotonic()` seconds
+    token_gaps: array[float] = field(default_factory=lambda: array("f"))  # seconds between steps that gave tokens
     finish_reason: FinishReason | None = None
     num_page_losses: int = 0  # how often it lost its pages while urgent sequences ran
     gave_way: bool = False  # True: it has lost its place to an urgent sequence once, and will not again
@@ -115,6 +118,9 @@ class Sequence:
             token_ids: The tokens sampled after the last known token and after each drafted token.
             now: `time.monotonic()` seconds.
         """
+        if self.latest_token_at is not None:
+            self.token_gaps.append(now - self.latest_token_at)
+        self.latest_token_at = now
         draft, self.draft = self.draft, ()
         before = self.num_generated if self.first_token_at is not None else 0
         self.num_computed -= len(draft)

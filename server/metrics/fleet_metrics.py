@@ -24,6 +24,8 @@ _COUNTERS: tuple[_Metric, ...] = (
 )
 _HISTOGRAMS = {
     "time_to_first_token_seconds": "From the arrival at the worker to the first token.",
+    "inter_token_latency_seconds": "Between two steps that gave a request tokens.",
+    "request_queue_time_seconds": "From the arrival at the worker to the entry into the batch.",
     "request_time_per_output_token_seconds": "Mean time per token of a request after its first token.",
     "e2e_request_latency_seconds": "From the arrival at the worker to the last token.",
     "request_prompt_tokens": "Prompt tokens of a finished request.",

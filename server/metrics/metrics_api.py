@@ -31,6 +31,7 @@ class _Figures(NamedTuple):
     workers: list[WorkerReport]
     lost: list[WorkerReport]
     jobs: list[Job]
+    models: list[str]  # the served ones
     online_waiting: dict[str, int]  # by model
 
 
@@ -46,29 +47,37 @@ class MetricsApi:
 
         def read() -> _Figures:
             fleet = stores.jobs.fleet
+            models = [card.name for card in fleet.models()]
             return _Figures(
                 stores.reports.all(),
                 fleet.workers(),
                 fleet.lost_workers(),
                 stores.jobs.jobs.newest(_NEWEST_JOBS),
-                {card.name: stores.online.waiting(card.name) for card in fleet.models()},
+                models,
+                {model: stores.online.waiting(model) for model in models},
             )
 
         found = await self._services.store_threads.shared("metrics", read)
+        hints = await self._services.disk_threads.shared("hints", lambda: self._hints(found.models))
         reports = [own, *(report for report in found.reports if report.server != own.server)]
         lines = [
             *fleet_metrics(found.workers, found.lost),
             *_jobs(found.jobs),
-            *_waiting(found.online_waiting),
+            *_per_model("online_waiting", "Interactive requests that no worker has taken.", found.online_waiting),
+            *_per_model("queue_hints", "Messages on the Celery queue.", hints),
             *http_metrics(reports),
         ]
         return Response("".join(f"{line}\n" for line in lines), media_type=CONTENT_TYPE)
 
+    def _hints(self, models: Sequence[str]) -> dict[str, int]:
+        """Return the length of each model's queue. The first call takes longer, because it loads Celery."""
+        return {model: self._services.hints.depth(model) for model in models}
 
-def _waiting(online_waiting: Mapping[str, int]) -> Iterator[str]:
-    yield from head("qwen_batch:online_waiting", "gauge", "Interactive requests that no worker has taken.")
-    for model, count in sorted(online_waiting.items()):
-        yield sample("qwen_batch:online_waiting", {"model_name": model}, count)
+
+def _per_model(name: str, what: str, counts: Mapping[str, int]) -> Iterator[str]:
+    yield from head(f"qwen_batch:{name}", "gauge", what)
+    for model, count in sorted(counts.items()):
+        yield sample(f"qwen_batch:{name}", {"model_name": model}, count)
 
 
 def _jobs(jobs: Sequence[Job]) -> Iterator[str]:

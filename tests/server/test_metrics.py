@@ -17,11 +17,13 @@ import pytest
 from msgspec import structs
 from prometheus_client.parser import text_string_to_metric_families
 
+from jobs.queue.celery_hints import CeleryHints
+from jobs.records.job import ShardRef
 from jobs.records.worker_report import WorkerReport
 from jobs.stats.request_figures import HistogramFigures, RequestFigures
 from jobs.stores.protocol import JobStore
 from testing.jobs.sample_jobs import worker_report
-from testing.processes.valkey import free_port
+from testing.processes.valkey import ValkeyProcess, free_port
 from tests.server.conftest import REPOSITORY
 from tests.server.files.test_files import FILE, PURPOSE, form
 
@@ -133,6 +135,15 @@ def test_the_death_of_a_worker_moves_no_counter_down(http: httpx.Client, store: 
         assert dead
         assert {labels: after[name].get(labels) for labels in dead} == dead
     assert not [labels for labels in after.get("vllm:num_requests_running", {}) if "dying" in labels]
+
+
+def test_messages_on_the_queue_are_counted_by_model(
+    http: httpx.Client, store: JobStore, valkey: ValkeyProcess, sleepy: str
+) -> None:
+    labels = f'model_name="{sleepy}"'
+    before = scrape(http)["qwen_batch:queue_hints"][labels]
+    CeleryHints(valkey.url).send(sleepy, [ShardRef("job-of-nobody", index) for index in range(3)])
+    assert scrape(http)["qwen_batch:queue_hints"][labels] == before + 3
 
 
 def test_calls_of_the_store_are_timed(http: httpx.Client) -> None:

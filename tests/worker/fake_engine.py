@@ -120,7 +120,9 @@ class FakeEngine:
                 finish_reason=FinishReason.STOP if len(answer) == len(request.token_ids) else FinishReason.LENGTH,
                 num_prompt_tokens=len(request.token_ids),
                 arrived_at=ticket.arrived_at,
+                admitted_at=ticket.arrived_at + 0.004,
                 first_token_at=ticket.arrived_at + 0.010,
                 finished_at=ticket.arrived_at + 0.010 + 0.002 * (len(answer) - 1),
+                token_gaps=(0.002,) * (len(answer) - 1),
             )
         )

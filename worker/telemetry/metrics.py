@@ -73,6 +73,12 @@ class WorkerMetrics:
             yield from self._histogram(
                 "vllm:request_time_per_output_token_seconds", "Mean of a request after its first token.", meter.tpot
             )
+            yield from self._histogram(
+                "vllm:inter_token_latency_seconds", "Between two steps that gave a request tokens.", meter.inter_token
+            )
+            yield from self._histogram(
+                "vllm:request_queue_time_seconds", "From arrival to the entry into the batch.", meter.queue
+            )
             yield from self._histogram("vllm:e2e_request_latency_seconds", "From arrival to the last token.", meter.e2e)
         online = OnlineFigures() if self.online is None else self.online.figures()
         yield from self._one(

@@ -37,6 +37,11 @@ class Histogram:
         self.counts[bisect.bisect_left(self.borders, value)] += 1
         self.sum += value
 
+    def add_all(self, values: Iterable[float]) -> None:
+        """Count several values."""
+        for value in values:
+            self.add(value)
+
 
 class _OriginMeter:
     """Counts finished requests of one origin."""
@@ -45,6 +50,8 @@ class _OriginMeter:
         self._finished: Counter[str] = Counter()
         self._histograms = {
             "time_to_first_token_seconds": Histogram(TTFT_SECONDS),
+            "inter_token_latency_seconds": Histogram(TPOT_SECONDS),
+            "request_queue_time_seconds": Histogram(TTFT_SECONDS),
             "request_time_per_output_token_seconds": Histogram(TPOT_SECONDS),
             "e2e_request_latency_seconds": Histogram(E2E_SECONDS),
             "request_prompt_tokens": Histogram(TOKENS),
@@ -55,6 +62,7 @@ class _OriginMeter:
         self._finished[output.finish_reason.value] += 1
         values = {
             "time_to_first_token_seconds": _first_token_seconds(output),
+            "request_queue_time_seconds": output.queue_seconds,
             "request_time_per_output_token_seconds": _seconds_per_token(output),
             "e2e_request_latency_seconds": _whole_seconds(output),
             "request_prompt_tokens": output.num_prompt_tokens,
@@ -63,6 +71,7 @@ class _OriginMeter:
         for name, value in values.items():
             if value is not None:
                 self._histograms[name].add(value)
+        self._histograms["inter_token_latency_seconds"].add_all(output.token_gaps)
 
     def figures(self, origin: Origin) -> RequestFigures:
         histograms = {
@@ -73,7 +82,7 @@ class _OriginMeter:
 
 
 class RequestMeter:
-    """Counts finished requests. Thread-safe. `observe` runs on the engine's thread and takes microseconds."""
+    """Counts finished requests. Thread-safe. `observe` runs on the engine's thread of results, not beside its steps."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()  # hold it to read several figures at the same moment
@@ -81,6 +90,8 @@ class RequestMeter:
         self.prompt_tokens = 0
         self.ttft = Histogram(TTFT_SECONDS)
         self.tpot = Histogram(TPOT_SECONDS)
+        self.inter_token = Histogram(TPOT_SECONDS)
+        self.queue = Histogram(TTFT_SECONDS)
         self.e2e = Histogram(E2E_SECONDS)
         self._origins: dict[Origin, _OriginMeter] = {"batch": _OriginMeter(), "online": _OriginMeter()}
 
@@ -93,6 +104,8 @@ class RequestMeter:
             self.prompt_tokens += output.num_prompt_tokens
             self.ttft.add(_first_token_seconds(output))
             self.e2e.add(_whole_seconds(output))
+            self.queue.add(output.queue_seconds)
+            self.inter_token.add_all(output.token_gaps)
             if seconds_per_token is not None:
                 self.tpot.add(seconds_per_token)
 

@@ -34,6 +34,7 @@ def delivered(params: SamplingParams, *generated: int) -> RequestOutput:
     sequence = Sequence(
         ticket, StopChecker(params, (), params.max_tokens), (True, 0, False, 0, 0), page_table=array("i")
     )
+    sequence.admitted_at = 0.5
     for token in generated:
         sequence.append(token, now=1.0)
     delivery = Delivery(Letters())

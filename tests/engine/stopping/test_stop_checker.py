@@ -119,7 +119,9 @@ def test_a_short_stop_string_inside_min_tokens_is_let_pass_beside_a_long_one(com
 
 def test_times_are_in_order(complete: Any) -> None:
     output = complete(b"Paris")
-    assert output.arrived_at <= output.first_token_at <= output.finished_at
+    assert output.arrived_at <= output.admitted_at <= output.first_token_at <= output.finished_at
+    assert len(output.token_gaps) == len(output.token_ids) - 1
+    assert sum(output.token_gaps) <= output.finished_at - output.first_token_at + 1e-3  # gaps have 24 bits
 
 
 def test_the_reason_of_a_stop_is_its_string_or_token_and_eos_has_none(complete: Any) -> None:

@@ -43,6 +43,7 @@ def computed(request: Request, tokens: list[int]) -> tuple[list[int], RequestOut
         if sequence.finish_reason is not None:
             break
     delivery = Delivery(ByteTokenizer())
+    sequence.admitted_at = 0.0
     delivery.deliver(sequence, 2.0)
     delivery.close()
     return list(sequence.generated), ticket.future.result(timeout=60)

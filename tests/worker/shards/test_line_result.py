@@ -34,7 +34,7 @@ def made(tokenizer: Tokenizer, prompt: Prompt, *texts: str, **output: Any) -> Co
         ids = (*tokenizer.encode(text), 1275)
         said: dict[str, Any] = {"finish_reason": FinishReason.STOP, "text": text, "token_ids": ids, **output}
         ticket = Ticket(Request((1,), SamplingParams(max_tokens=500)))
-        said |= {"arrived_at": 1.0, "first_token_at": 1.5, "finished_at": 2.0}
+        said |= {"arrived_at": 1.0, "admitted_at": 1.2, "first_token_at": 1.5, "finished_at": 2.0}
         ticket.future.set_result(RequestOutput(num_prompt_tokens=1, **said))
         tickets.append(ticket)
     completion = completion_of(Line(prompt, tuple(tickets), 0), ToolCallParser.of(tokenizer, "hermes"))

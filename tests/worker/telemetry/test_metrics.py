@@ -61,6 +61,9 @@ def test_finished_requests_are_counted_by_reason_and_time(metrics: WorkerMetrics
     assert (seen["vllm:prompt_tokens_total"], seen["vllm:generation_tokens_total"]) == (15, 13)
     assert seen['vllm:time_to_first_token_seconds_bucket{le="0.025"}'] == 5  # the fake engine's is 10 ms
     assert seen["vllm:e2e_request_latency_seconds_count"] == 5
+    assert seen["vllm:request_queue_time_seconds_sum"] == pytest.approx(5 * 0.004)
+    assert seen["vllm:inter_token_latency_seconds_count"] == 3 * 2 + 2 * 1  # one less than its tokens per request
+    assert seen['vllm:inter_token_latency_seconds_bucket{le="0.0025"}'] == 8
     assert seen["vllm:spec_decode_num_draft_tokens_total"] == 3 * 13
     assert seen["vllm:spec_decode_num_accepted_tokens_total"] == 13
     assert seen["vllm:request_time_per_output_token_seconds_sum"] == pytest.approx(5 * 0.002)
@@ -78,6 +81,8 @@ def test_interactive_requests_and_lines_of_batches_are_reported_apart(metrics: W
     assert first_token.sum == pytest.approx(0.03)
     assert online.histograms["request_generation_tokens"].sum == 3
     assert batch.histograms["request_time_per_output_token_seconds"].sum == pytest.approx(3 * 0.002)
+    assert sum(online.histograms["inter_token_latency_seconds"].counts) == 2
+    assert online.histograms["request_queue_time_seconds"].sum == pytest.approx(0.004)
 
 
 def test_aborted_and_failed_requests_do_not_count(metrics: WorkerMetrics) -> None:
