@@ -44,6 +44,7 @@ class ServeOptions(msgspec.Struct, frozen=True):
     part_seconds: float = 0.9  # max age of the live part of a page; tabs ask for it once per second
     store_seconds: float = 1.5  # max time of one call of the store on behalf of a request
     drain_seconds: float = 25.0  # max time for requests under way after SIGTERM
+    own_model: str | None = None  # the model of the worker that was started with the service
     limits: Limits = Limits()
 
 

@@ -35,7 +35,7 @@ class Services:
         """The interactive requests of this process."""
         limits = self.options.limits
         bounds = Bounds(limits.interactive_requests, limits.interactive_waiting)
-        return OnlineDesk(new_server_id(), self.stores.online, self.store_threads, bounds)
+        return OnlineDesk(new_server_id(), self.stores.online, self.stores.jobs.fleet, self.store_threads, bounds)
 
     def limits_of(self, project: str) -> Limits:
         """Return the limits of a project: those of the service, but for what the file of API keys says."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from jobs.errors import StoreFull, StoreUnavailable
 from jobs.online.messages import AnyReply, Gone, OnlineRequest, Piece, ReplyEntry, Taken
 from jobs.online.online_store import OnlineServerSide, PlacedEntry
+from jobs.stores.worker_facets import Fleet
 from server.borders.api_error import ApiError
 from server.in_threads import InThreads
 from server.online import line_errors
@@ -49,6 +50,7 @@ class OnlineDesk:
     Args:
         server: The id of this process.
         store: What workers read and answer through.
+        fleet: The reports of workers.
         threads: Run the calls of the store.
         bounds: How many requests may be accepted.
         clock: Returns seconds; it never goes back.
@@ -58,12 +60,14 @@ class OnlineDesk:
         self,
         server: str,
         store: OnlineServerSide,
+        fleet: Fleet,
         threads: InThreads,
         bounds: Bounds,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.server = server
         self._store = store
+        self._fleet = fleet
         self._threads = threads
         self._bounds = bounds
         self.clock = clock
@@ -106,7 +110,8 @@ class OnlineDesk:
 
     def _push_first(self, request: OnlineRequest) -> None:
         if not self._store.live_workers(request.model):
-            raise line_errors.no_worker(request.model)
+            reports = [each for each in self._fleet.workers() if each.model == request.model]
+            raise line_errors.no_worker(request.model, is_loading=any(each.state == "loading" for each in reports))
         if self._store.waiting(request.model) >= self._bounds.waiting:
             raise line_errors.queue_full(request.model)
         self._store.report_server(self.server)  # a worker drops the requests of a server that does not report

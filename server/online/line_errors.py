@@ -30,9 +30,16 @@ def too_slow() -> ApiError:
     return not_repeatable(503, "The request took too long. Ask for fewer tokens, or create a batch.", "request_timeout")
 
 
-def no_worker(model: str) -> ApiError:
-    """Return the error for a model that no worker serves at the moment."""
-    return retry_later(503, f"No worker serves the model '{model[:100]}' at the moment.", "no_worker", 5)
+def no_worker(model: str, *, is_loading: bool = False) -> ApiError:
+    """Return the error for a model that no worker serves at the moment.
+
+    Args:
+        model: The model.
+        is_loading: True if a worker is loading the model.
+    """
+    said = f"'{model[:100]}'"
+    message = f"A worker is still loading the model {said}." if is_loading else f"No worker serves the model {said}."
+    return retry_later(503, f"{message} Try again in a moment.", "no_worker", 5)
 
 
 def shutting_down() -> ApiError:

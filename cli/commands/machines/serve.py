@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from importlib.util import find_spec
 
 import click
+from msgspec.structs import replace
 
 from cli.console.console import Console
 from cli.options.options import console_options, redis_url_option, settings_with
@@ -13,6 +14,7 @@ from cli.options.serve_options import LIMIT_NAMES, options_of, serve_options
 from cli.options.worker_options import require_worker_packages, worker_options
 from jobs.errors import InvalidInput
 from jobs.exit_codes import ExitCode
+from jobs.records.served_name import served_name
 from jobs.settings import Settings
 
 _PACKAGES = ("starlette", "uvicorn", "httptools", "uvloop", "multipart")
@@ -66,6 +68,7 @@ def command(console: Console, /, *, with_worker: bool, **options: object) -> Exi
         check = None
         if with_worker:
             require_worker_packages()
+            wanted = replace(wanted, own_model=settings.served_model_name or served_name(settings.model))
             from cli.run.own_backend import own_backend
 
             embedded = options["redis_url"] is None and not Settings.server_is_named()

@@ -27,8 +27,10 @@ class OnlineRoom:
         self.now = 1000.0
         self.store = MemoryOnline(lambda: self.now)
         threads = InThreads(4, 60.0)
-        self.desk = OnlineDesk("server:1", self.store, threads, Bounds(at_once=2, waiting=3), lambda: self.now)
-        self.upkeep = Upkeep(self.desk, self.store, MemoryJobStore(lambda: self.now).fleet, threads)
+        self.fleet = MemoryJobStore(lambda: self.now).fleet
+        bounds = Bounds(at_once=2, waiting=3)
+        self.desk = OnlineDesk("server:1", self.store, self.fleet, threads, bounds, lambda: self.now)
+        self.upkeep = Upkeep(self.desk, self.store, self.fleet, threads)
         self.workers = ScriptedWorker(self.store, MODEL), ScriptedWorker(self.store, MODEL)
         self._ids = itertools.count()
         self._place = BEGIN
