@@ -73,7 +73,7 @@ def make_app(services: Services) -> ASGIApp:
     table = [Route(path, _Methods(path, handlers)) for path, handlers in routes(services).items()]
     router = Router(table, redirect_slashes=False, default=_unknown_path)
     options = services.options
-    limited = LimitBorder(router, services.stores.rates, services.store_threads, services.limits_of)
+    limited = LimitBorder(router, services.rates, services.limits_of)
     api = KeyBorder(limited, services.keys, options.auth)
     bordered = HostBorder(Pages(api, services), options.host_names)
     return RequestLog(OriginBorder(ErrorBorder(bordered), options.origins), services.meter)

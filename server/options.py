@@ -16,6 +16,7 @@ class Limits(msgspec.Struct, frozen=True):
     project_bytes: int = 50 * 2**30
     project_files: int = 100_000
     unfinished_batches: int = 1_000  # per project
+    waiting_lines: int = 10_000_000  # without a result, in the unfinished batches of a project
     uploads: int = 16  # at once, per HTTP process
     project_uploads: int = 4  # at once, per HTTP process and project
     interactive_requests: int = 64  # at once, per HTTP process and API key

@@ -9,6 +9,7 @@ from functools import cached_property
 from jobs.queue.hints import HintSender
 from server.access.key_ring import KeyRing
 from server.in_threads import InThreads
+from server.limits.rate_gate import RateGate
 from server.metrics.http_meter import HttpMeter
 from server.online.desk import Bounds, OnlineDesk, new_server_id
 from server.options import Limits, ServeOptions
@@ -36,6 +37,11 @@ class Services:
         limits = self.options.limits
         bounds = Bounds(limits.interactive_requests, limits.interactive_waiting)
         return OnlineDesk(new_server_id(), self.stores.online, self.stores.jobs.fleet, self.store_threads, bounds)
+
+    @cached_property
+    def rates(self) -> RateGate:
+        """The rates of API keys, for requests of the API and forms of the pages."""
+        return RateGate(self.stores.rates, self.store_threads)
 
     def limits_of(self, project: str) -> Limits:
         """Return the limits of a project: those of the service, but for what the file of API keys says."""

@@ -35,6 +35,8 @@ _LIMITS: tuple[tuple[str, int | None, int | None, str], ...] = (
         None,
         "Max tokens per minute and API key: prompts and completions of interactive requests.",
     ),
+    ("unfinished_batches", 1_000, 1_000, "Max unfinished batches per project."),
+    ("waiting_lines", 10_000_000, 10_000_000, "Max lines without a result in the unfinished batches of a project."),
     ("interactive_requests", 64, 64, "Max interactive requests at once per API key and HTTP process."),
     ("interactive_waiting", 512, 512, "Max interactive requests that wait for a worker, per model."),
 )

@@ -48,6 +48,9 @@ class BatchRecords(Protocol):
         Returns for each place what `get` returns, or the error that `get` raises for a damaged record.
         """
 
+    def unfinished(self, project: str) -> list[Batch]:
+        """Return the project's batches that have not ended, in any order. Damaged records are left out."""
+
     def page(self, project: str, page: Page) -> list[Batch]:
         """Return a part of the project's batches in the order of their ids."""
 

@@ -38,6 +38,10 @@ class MemoryBatchRecords:
     def get_each(self, places: Sequence[tuple[str, str]]) -> list[Batch | RecordDamaged | None]:
         return [self._batches.get(place) for place in places]
 
+    def unfinished(self, project: str) -> list[Batch]:
+        with self._table.lock:
+            return [batch for (of, _), batch in self._batches.items() if of == project and not batch.phase.ended]
+
     def page(self, project: str, page: Page) -> list[Batch]:
         with self._table.lock:
             batches = {batch_id: batch for (of, batch_id), batch in self._batches.items() if of == project}

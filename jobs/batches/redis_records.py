@@ -54,6 +54,11 @@ class RedisBatchRecords:
         replies = self._server.replies(("GET", name) for name in names)
         return [_batch_in(name, reply) for name, reply in zip(names, replies, strict=True)]
 
+    def unfinished(self, project: str) -> list[Batch]:
+        ids = [member.decode() for member in self._server.run("HKEYS", ProjectKeys(project).unfinished)]
+        found = self.get_each([(project, batch_id) for batch_id in ids]) if ids else []
+        return [batch for batch in found if isinstance(batch, Batch) and not batch.phase.ended]
+
     def page(self, project: str, page: Page) -> list[Batch]:
         names = ProjectKeys(project)
         ids = [member.decode() for member in self._server.run(*range_of(names.batches, page))]

@@ -18,6 +18,7 @@ class ProjectLimits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkn
     project_bytes: _Limit = None
     project_files: _Limit = None
     unfinished_batches: _Limit = None
+    waiting_lines: _Limit = None
     requests_per_minute: _Limit = None
     requests_at_once: _Limit = None
     uploads_per_hour: _Limit = None

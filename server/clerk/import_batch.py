@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
@@ -24,13 +25,15 @@ from jobs.files.prompt_file import CheckedFile, PromptFile
 from jobs.files.reading.container import Container
 from jobs.files.reading.row_reader import ReadingOptions, RowReader
 from jobs.queue.celery_hints import CeleryHints
+from jobs.records.job import Job
 from jobs.records.model_card import ModelCard
 from jobs.settings import Settings
 from jobs.submission.job_client import JobClient
 from jobs.submission.submit_options import LineOptions, SubmitOptions
+from server.access.key_ring import KeyRing
 from server.clerk.envelopes import Envelopes, Faults
 from server.logs import set_up_logs
-from server.options import ServeOptions
+from server.options import Limits, ServeOptions
 from server.stores import Stores, open_stores
 
 _LOADING_SECONDS = 60.0  # for which an import waits for a worker that loads the model
@@ -87,11 +90,12 @@ def _submit(stores: Stores, client: JobClient, project: str, batch: Batch, optio
         with PromptFile([file.filename], [reader], lambda: None) as prompts:
             is_native = batch.endpoint == NATIVE
             if is_native:
-                model = _model_named(stores, batch.model or "", batch)
+                model = _model_named(stores, batch.model or "", batch, options)
             else:
                 model = _checked_model(stores, reader, batch, options)
             keep = None if is_native else _NO_COLUMNS
             checked = _checked(prompts, LineRules(card=model, keep=keep), options.limits.batch_lines)
+            _check_waiting(stores, project, checked.report.num_lines, options)
             left = max(batch.expires_at - time.time(), 0.001)
             wanted = SubmitOptions(
                 model.name,
@@ -125,14 +129,15 @@ def _checked_model(stores: Stores, reader: RowReader, batch: Batch, options: Ser
         errors = envelopes.check(rows)
     if errors:
         raise Refused(*errors)
-    return _model_named(stores, envelopes.model or "", batch)
+    return _model_named(stores, envelopes.model or "", batch, options)
 
 
-def _model_named(stores: Stores, wanted: str, batch: Batch) -> ModelCard:
+def _model_named(stores: Stores, wanted: str, batch: Batch, options: ServeOptions) -> ModelCard:
     """Return the model of a name. Waits while a worker loads it. Raises `Refused`."""
     deadline = time.monotonic() + _LOADING_SECONDS
     while True:
         loading = [worker.model for worker in stores.jobs.fleet.workers() if worker.state == "loading"]
+        loading += filter(None, [options.own_model])
         cards = stores.jobs.fleet.models()  # after the reports, because a worker publishes its model before it is idle
         found = next((card for card in cards if card.name == wanted), None)
         found = found or next((card for card in cards if same_model(wanted, card.name)), None)
@@ -160,6 +165,28 @@ def _checked(prompts: PromptFile, rules: LineRules, max_lines: int) -> CheckedFi
         for _, number, texts in prompts.faults(rules):
             faults.add(BatchError("invalid_line", "; ".join(texts), number))
         raise Refused(*faults.all()) from None
+
+
+def _check_waiting(stores: Stores, project: str, num_lines: int, options: ServeOptions) -> None:
+    """Refuse a file if too many lines of its project would wait for a worker. Raises `Refused`."""
+    most = _limits_of(project, options).waiting_lines
+    job_ids = [batch.job_id for batch in stores.batches.unfinished(project) if batch.job_id is not None]
+    jobs = stores.jobs.jobs.get_each(job_ids) if job_ids else []
+    waiting = sum(job.spec.num_lines - job.done for job in jobs if isinstance(job, Job) and not job.state.ended)
+    if waiting + num_lines > most:
+        message = (
+            f"The file has {num_lines:,} lines, and {waiting:,} lines of the project {project} wait already. "
+            f"At most {most:,} may wait. Send fewer lines, or wait until earlier batches have ended."
+        )
+        raise Refused(BatchError("waiting_lines_limit_exceeded", message))
+
+
+def _limits_of(project: str, options: ServeOptions) -> Limits:
+    """Return the limits of a project. If the file of API keys cannot be read now, they are those of the service."""
+    with suppress(InvalidInput):
+        keys = KeyRing(None if options.keys_file is None else Path(options.keys_file), None, time.time)
+        return keys.limits_of(project, options.limits)
+    return options.limits
 
 
 def _failed(batch: Batch, errors: tuple[BatchError, ...]) -> Batch | None:

@@ -39,20 +39,33 @@ def rates_of(key_id: str, limits: Limits, method: str, path: str) -> Sequence[Ra
         path: Path of the request.
     """
 
-    def rate(what: str, capacity: int | None, seconds: float, words: str) -> list[Rate]:
-        if capacity is None:
-            return []
-        return [Rate(Bucket(key_id, what, capacity, seconds), "requests", 1, f"{capacity:,} {words}")]
-
-    found = rate("requests", limits.requests_per_minute, _MINUTE, "requests per minute")
+    found = _rate(key_id, "requests", limits.requests_per_minute, _MINUTE)
     if (method, path) == ("POST", "/v1/files"):
-        found += rate("uploads", limits.uploads_per_hour, _HOUR, "uploads per hour")
+        found += upload_rates(key_id, limits)
     elif (method, path) == ("POST", "/v1/batches"):
-        found += rate("batches", limits.batches_per_hour, _HOUR, "batches per hour")
+        found += batch_rates(key_id, limits)
     elif is_online(method, path) and limits.tokens_per_minute is not None:
         bucket = token_bucket(key_id, limits.tokens_per_minute)
         found.append(Rate(bucket, "tokens", 0, f"{limits.tokens_per_minute:,} tokens per minute"))
     return found
+
+
+def upload_rates(key_id: str, limits: Limits) -> list[Rate]:
+    """Return the rates for an upload, whether it comes through the API or a page."""
+    return _rate(key_id, "uploads", limits.uploads_per_hour, _HOUR)
+
+
+def batch_rates(key_id: str, limits: Limits) -> list[Rate]:
+    """Return the rates for a new batch, whether it comes through the API or a page."""
+    return _rate(key_id, "batches", limits.batches_per_hour, _HOUR)
+
+
+def _rate(key_id: str, what: str, capacity: int | None, seconds: float) -> list[Rate]:
+    """Return the rate of one permit from a bucket, or nothing if there is no limit."""
+    if capacity is None:
+        return []
+    words = f"{capacity:,} {what} per {'minute' if seconds == _MINUTE else 'hour'}"
+    return [Rate(Bucket(key_id, what, capacity, seconds), "requests", 1, words)]
 
 
 def token_bucket(key_id: str, tokens_per_minute: int) -> Bucket:

@@ -17,6 +17,7 @@ from jobs.records.object_id import new_object_id
 from server.api.batches import ENDPOINTS, store_batch, window_seconds
 from server.api.body_checks import MAX_EXPIRY_SECONDS
 from server.borders.api_error import ApiError
+from server.limits.rates import batch_rates, upload_rates
 from server.pages.rendering import Renderer, redirect
 from server.pages.visitor import Visitor, check_token
 from server.state import Services
@@ -55,8 +56,11 @@ class SubmitPages:
             _priority(form.fields)
             return MAX_EXPIRY_SECONDS
 
-        services = self._services
-        form, received = await receive_file(request, services, visitor.caller, lifetime_of)
+        services, caller = self._services, visitor.caller
+        limits = services.limits_of(caller.project)
+        rates = [*upload_rates(caller.key_id, limits), *batch_rates(caller.key_id, limits)]
+        await services.rates.check(request.scope, rates)
+        form, received = await receive_file(request, services, caller, lifetime_of)
         file = await add_file(services, visitor.project, received)
         first_line = await services.disk_threads.run(self._first_line, visitor.project, file.id)
         batch = _batch_of(form.fields, file.id, first_line, time.time())

@@ -15,6 +15,7 @@ from jobs.records.object_id import new_object_id
 from jobs.submission.job_client import JobClient
 from server.api.batches import cancel_batch, store_batch
 from server.borders.api_error import ApiError
+from server.limits.rates import batch_rates
 from server.pages.job.book import JobBook
 from server.pages.job.entry import Entry
 from server.pages.rendering import Renderer, redirect
@@ -47,7 +48,7 @@ class JobActions:
                 case "cancel":
                     await self._cancel(visitor, entry)
                 case "again":
-                    return redirect(f"/jobs/{await self._again(visitor, entry)}")
+                    return redirect(f"/jobs/{await self._again(request, visitor, entry)}")
                 case _:
                     raise ApiError(404, f"A job has no action {action[:50]!r}.")
         except JobConflict as error:
@@ -85,7 +86,7 @@ class JobActions:
         else:
             await self._run(self._services.stores.jobs.control.request_cancel, entry.id)
 
-    async def _again(self, visitor: Visitor, entry: Entry) -> str:
+    async def _again(self, request: Request, visitor: Visitor, entry: Entry) -> str:
         """Run failed lines again. Returns the id of the job that runs them.
 
         A job of the command line runs them itself. An ended batch never changes, so its file becomes a new batch, which
@@ -100,6 +101,8 @@ class JobActions:
         stores = self._services.stores
         if await self._run(stores.files.get, visitor.project, entry.batch.input_file_id) is None:
             raise ApiError(409, "The file of this job was deleted or has expired. Upload it again.")
+        limits = self._services.limits_of(visitor.project)
+        await self._services.rates.check(request.scope, batch_rates(visitor.caller.key_id, limits))
         again = _again(entry.batch, time.time())
         await store_batch(self._services, visitor.project, again)
         return again.id

@@ -109,6 +109,16 @@ def test_unfinished_batches_are_limited_per_project(records: Records) -> None:
     records.batches.add("p", new_batch(), 2)
 
 
+def test_the_unfinished_batches_are_those_that_have_not_ended(records: Records) -> None:
+    first, second, third = (records.batches.add("p", new_batch(), 10) for _ in range(3))
+    records.batches.add("other", new_batch(), 10)
+    submitted = next_revision(structs.replace(first, phase=BatchPhase.SUBMITTED, job_id="job-1"), first)
+    records.batches.save("p", submitted)
+    records.batches.save("p", next_revision(structs.replace(second, phase=BatchPhase.FAILED), second))
+    assert sorted(records.batches.unfinished("p"), key=lambda batch: batch.id) == [submitted, third]
+    assert records.batches.unfinished("nobody") == []
+
+
 def test_a_batch_needs_its_input_only_until_it_is_validated(records: Records) -> None:
     file = records.files.add("p", new_file(), ROOMY)
     batch = records.batches.add("p", new_batch(file.id), 10)

@@ -32,7 +32,7 @@ from jobs.uploads.memory_records import MemoryFileRecords, ProjectTable
 from jobs.uploads.stored_file import StoredFile
 from server.clerk.finish_batch import every_line, finish_batch
 from server.clerk.import_batch import import_batch
-from server.options import ServeOptions
+from server.options import Limits, ServeOptions
 from server.stores import Stores
 from testing.jobs.sample_jobs import shard_stats, worker_report
 from tests.jobs.projects.conftest import ROOMY
@@ -78,9 +78,9 @@ def new_batch(stores: Stores, *lines: Any, **more: Any) -> Batch:
     return stores.batches.add("p", structs.replace(batch, **more), 10)
 
 
-def imported(stores: Stores, batch: Batch) -> Batch:
+def imported(stores: Stores, batch: Batch, options: ServeOptions = OPTIONS) -> Batch:
     """The batch after an import."""
-    import_batch(stores, JobClient(stores.jobs, NoHints()), "p", batch.id, OPTIONS)
+    import_batch(stores, JobClient(stores.jobs, NoHints()), "p", batch.id, options)
     after = stores.batches.get("p", batch.id)
     assert after is not None
     return after
@@ -159,6 +159,42 @@ def test_a_batch_waits_for_the_worker_that_loads_its_model(stores: Stores, is_lo
     batch = new_batch(stores, chat_line(1, model="late"))
     assert imported(stores, batch).phase is BatchPhase.SUBMITTED
     ready.join()
+
+
+def test_an_import_waits_for_the_worker_that_starts_with_the_service(stores: Stores) -> None:
+    own = structs.replace(OPTIONS, own_model="late")
+    ready = threading.Timer(0.2, stores.jobs.fleet.publish_model, [ModelCard("late", 1000, 2048, True)])
+    ready.start()
+    batch = new_batch(stores, chat_line(1, model="late"))
+    assert imported(stores, batch, own).phase is BatchPhase.SUBMITTED
+    ready.join()
+
+
+def test_the_waiting_lines_of_a_project_are_limited(stores: Stores) -> None:
+    roomy = structs.replace(OPTIONS, limits=structs.replace(Limits(), waiting_lines=5))
+    first = imported(stores, new_batch(stores, *map(chat_line, range(3))), roomy)
+    second = imported(stores, new_batch(stores, *map(chat_line, range(3))), roomy)
+    assert (first.phase, second.phase) == (BatchPhase.SUBMITTED, BatchPhase.FAILED)
+    (error,) = second.errors
+    assert error.code == "waiting_lines_limit_exceeded"
+    assert "The file has 3 lines, and 3 lines of the project p wait already. At most 5 may wait." in error.message
+    run(stores, first)  # its files are not written yet, but none of its lines waits any more
+    assert imported(stores, new_batch(stores, *map(chat_line, range(3))), roomy).phase is BatchPhase.SUBMITTED
+
+
+@pytest.mark.parametrize(("project", "phase"), [("p", BatchPhase.FAILED), ("q", BatchPhase.SUBMITTED)])
+def test_a_project_may_have_another_limit_of_waiting_lines(
+    stores: Stores, tmp_path: Path, project: str, phase: BatchPhase
+) -> None:
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps({"keys": [], "limits": {project: {"waiting_lines": 1}}}))
+    own = structs.replace(OPTIONS, keys_file=str(keys))
+    assert imported(stores, new_batch(stores, chat_line(1), chat_line(2)), own).phase is phase
+
+
+def test_an_unreadable_file_of_keys_fails_no_batch(stores: Stores, tmp_path: Path) -> None:
+    own = structs.replace(OPTIONS, keys_file=str(tmp_path / "gone.json"))
+    assert imported(stores, new_batch(stores, chat_line(1)), own).phase is BatchPhase.SUBMITTED
 
 
 def test_an_import_that_was_killed_begins_again_and_finds_its_job(stores: Stores) -> None:

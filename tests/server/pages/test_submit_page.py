@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import time
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
-from jobs.batches.batch import NATIVE
+from jobs.batches.batch import NATIVE, BatchPhase, Counts
+from jobs.batches.batch_records import change
+from jobs.uploads.file_records import Page
 from tests.server.conftest import chat_line, jsonl
 from tests.server.pages.browsing import Browser, SeenPage
 from tests.server.pages.conftest import Site
@@ -59,6 +64,39 @@ def test_a_refused_form_is_shown_again_with_its_fault(
     assert (page.status, message in page.text) == (status, True)
     assert page.has_form("/submit")
     assert site.stores.agenda.take(10, 1.0) == [] or fields == {"model": ""}
+
+
+def limited(site: Site, **limits: int) -> str:
+    """Limit the project `tight`, and return a key of it."""
+    key = site.new_key("tight")
+    content = json.loads(site.keys_file.read_text())
+    site.keys_file.write_text(json.dumps(content | {"limits": {"tight": limits}}))
+    return key
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"), [("uploads_per_hour", "2 uploads per hour"), ("batches_per_hour", "2 batches per hour")]
+)
+def test_what_a_visitor_submits_counts_for_the_rates_of_their_key(guarded: Site, limit: str, words: str) -> None:
+    browser = guarded.browser(limited(guarded, **{limit: 2}))
+    for _ in range(2):
+        assert sent(browser, jsonl(chat_line(1))).path.startswith("/jobs/")
+    refused = sent(browser, jsonl(chat_line(1)))
+    assert (refused.status, words in refused.text, refused.has_form("/submit")) == (429, True, True)
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert len(guarded.stores.batches.page("tight", Page(10))) == 2
+    other = guarded.browser(guarded.new_key("roomy"))
+    assert sent(other, jsonl(chat_line(1))).path.startswith("/jobs/")
+
+
+def test_a_batch_that_runs_again_counts_for_the_rate_of_batches(guarded: Site) -> None:
+    browser = guarded.browser(limited(guarded, batches_per_hour=1))
+    facts = {"phase": BatchPhase.COMPLETED, "total": 3, "counts": Counts(2, 1), "ended_at": time.time()}
+    batch = guarded.batch("tight")
+    change(guarded.stores.batches, "tight", batch.id, lambda seen: structs.replace(seen, **facts))
+    page = browser.open(f"/jobs/{batch.id}")
+    assert browser.send(page.form(f"/jobs/{batch.id}/again")).status == 200
+    assert browser.send(page.form(f"/jobs/{batch.id}/again")).status == 429
 
 
 def test_a_form_of_another_site_is_refused_before_its_file_is_read(

@@ -20,6 +20,7 @@ from server.access.key_file import add_key, read_key_file, remove_key
 from server.borders.api_error import ApiError
 from server.in_threads import InThreads
 from server.limits.limit_border import LimitBorder
+from server.limits.rate_gate import RateGate
 from server.limits.rate_headers import duration, rate_headers
 from server.limits.token_count import count_tokens
 from server.options import Limits
@@ -137,7 +138,7 @@ class Border:
         self.go_on, self.began, self.tokens = asyncio.Event(), 0, tokens
         self.buckets = MemoryRateLimits(lambda: 0.0)  # time stands still, so no permit comes back
         self.threads = InThreads(4, 60)
-        self.border = LimitBorder(self._app, self.buckets, self.threads, lambda _: limits)
+        self.border = LimitBorder(self._app, RateGate(self.buckets, self.threads), lambda _: limits)
 
     async def _app(self, scope: Scope, _receive: Receive, _send: Send) -> None:
         self.began += 1
@@ -210,7 +211,8 @@ def test_a_store_that_refuses_writes_lets_requests_pass() -> None:
 
     async def run() -> None:
         border = Border(Limits(requests_per_minute=1))
-        border.border = LimitBorder(border._app, Full(), border.threads, lambda _: Limits(requests_per_minute=1))
+        gate = RateGate(Full(), border.threads)
+        border.border = LimitBorder(border._app, gate, lambda _: Limits(requests_per_minute=1))
         border.go_on.set()
         await border.ask()
         border.threads.close()
