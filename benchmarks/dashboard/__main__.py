@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.dashboard.store import HUGE, MODEL, NEEDLE, Running, Writer, add_huge_job, add_jobs
-from benchmarks.http_load import percentiles, serving
+from benchmarks.http_load.service import percentiles, serving
 from jobs.records.model_card import ModelCard
 from jobs.settings import Settings
 from server.stores import open_stores
@@ -44,11 +44,11 @@ def main() -> None:
         stores.jobs.fleet.report_worker(worker_report(model=MODEL), 3600.0)
         add_huge_job(stores.jobs, valkey, said.lines)
         running = add_jobs(stores, said.jobs)
-        with serving(valkey, folder) as (port, process):
-            visitor = Visitor(port)
+        with serving(valkey, folder) as service:
+            visitor = Visitor(service.port)
             measure_pages(visitor, running, said.lines)
             with Writer(stores.jobs, running):
-                measure_tabs(visitor, process, paths_of(running, said.tabs), said.seconds)
+                measure_tabs(visitor, service.http, paths_of(running, said.tabs), said.seconds)
 
 
 class Visitor:
