@@ -8,8 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,17 @@ import pytest
 
 from jobs.batches.batch import BatchPhase
 from jobs.errors import InvalidInput
+from jobs.online import online_keys
+from jobs.online.messages import OnlineRequest
+from jobs.online.redis_online import RedisOnline
 from jobs.records.model_card import ModelCard
 from jobs.records.object_id import new_object_id
 from jobs.settings import Settings
+from jobs.stores.connect import connect, connect_server
 from server.options import ServeOptions
 from server.stores import open_stores
 from testing.environment.tcp_proxy import TcpProxy
+from testing.jobs.scripted_worker import ScriptedWorker, end, pieces, taken
 from testing.processes.valkey import ValkeyProcess, running_valkey
 from tests.server.batches.test_import_and_finish import imported, new_batch, run
 from tests.server.conftest import ServeProcess, chat_line, create, wait_for
@@ -178,6 +185,37 @@ def test_a_store_that_restarts_is_used_again_with_all_its_files(http: httpx.Clie
         own_valkey.start()
     eventually(lambda: http.get("/ready").status_code == 200)
     assert http.get(f"/v1/files/{file['id']}").json() == file
+
+
+def test_a_stream_goes_on_when_the_store_is_back(troubled: ServeProcess, own_valkey: ValkeyProcess) -> None:
+    model, whole, done = "streamed", "2 + 3 is 5", threading.Event()
+    exchange = RedisOnline(connect_server(own_valkey.url))
+    connect(own_valkey.url).fleet.publish_model(ModelCard(model, 1000, 2048, has_chat_template=True))
+    worker = ScriptedWorker(exchange, model)
+    with own_valkey.client() as redis:
+        redis.zadd(online_keys.workers(model), {worker.name: 1e13})  # it is alive until then
+
+    def answer_again() -> None:
+        """Answer a repetition of the request, which comes if the store was away for long."""
+        while not done.is_set():
+            again = exchange.take(model, worker.name, 0.2)
+            if isinstance(again, OnlineRequest):
+                worker.say(again, taken(again), end(again, whole))
+
+    with troubled.client() as client, ThreadPoolExecutor(2) as pool:
+        messages: Any = [{"role": "user", "content": "What is 2 + 3?"}]
+        answer = pool.submit(client.chat.completions.create, model=model, messages=messages, stream=True)
+        request = worker.take()
+        worker.say(request, taken(request), *pieces(request, "2 + 3"))
+        texts = (chunk.choices[0].delta.content for chunk in answer.result())
+        assert next(filter(None, texts)) == "2 + 3"
+        own_valkey.stop()
+        own_valkey.start()
+        answering = pool.submit(answer_again)
+        worker.say(request, end(request, whole))
+        assert "".join(filter(None, texts)) == " is 5"
+        done.set()
+        answering.result()
 
 
 @pytest.mark.slow

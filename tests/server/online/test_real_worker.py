@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import socket
 import time
 from collections import defaultdict
 from contextlib import ExitStack
@@ -10,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openai import BadRequestError, OpenAI, Stream
+from openai import APIError, BadRequestError, OpenAI, Stream
 from openai.types.chat import ChatCompletionChunk
 
 from jobs.stores.protocol import JobStore
@@ -26,6 +28,9 @@ BODIES: list[dict[str, Any]] = [
     {"seed": 5, "temperature": 2.0, "max_tokens": 30, "ignore_eos": True, "n": 3},
     {"seed": 6, "temperature": 1.0, "max_tokens": 1},
     {"temperature": 0, "n": 2},
+    {"temperature": 0, "chat_template_kwargs": {"enable_thinking": False}},
+    {"seed": 7, "temperature": 3.0, "max_tokens": 50, "ignore_eos": True, "stop": ["\N{GRINNING FACE}", "ab", "0 "]},
+    {"seed": 8, "max_tokens": 30, "messages": [{"role": "user", "content": "Repeat: \N{GRINNING FACE}\N{SPARKLES} é"}]},
     {"temperature": 0, "structured_outputs": {"choice": ["yes, certainly", "no"]}},
 ]
 
@@ -90,6 +95,23 @@ def test_a_client_that_leaves_frees_the_engine(client: OpenAI, worker: WorkerUnd
     worker.wait_for_report(store, lambda report: report.running == report.waiting == 0)
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_no_token_is_made_for_a_client_that_has_left(
+    service: ServeProcess, worker: WorkerUnderTest, store: JobStore, stream: bool
+) -> None:
+    before = worker.wait_for_report(store, lambda report: report.running == report.waiting == 0).output_tokens
+    said = {"model": "demo", "messages": [{"role": "user", "content": "Go on."}], "stream": stream}
+    said |= {"n": 16, "max_tokens": 1500, "ignore_eos": True}
+    body = json.dumps(said)
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    host, _, port = service.address.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        connection.sendall((head + body).encode())
+        worker.wait_for_report(store, lambda report: report.output_tokens > before)
+    after = worker.wait_for_report(store, lambda report: report.running == report.waiting == 0)
+    assert after.output_tokens - before < 16 * 1500
+
+
 def worker_with_work(store: JobStore, model: str, workers: list[WorkerUnderTest]) -> WorkerUnderTest:
     """Return the worker that has a request, as soon as one reports so."""
     deadline = time.monotonic() + 60
@@ -123,3 +145,34 @@ def test_a_stream_goes_on_with_the_same_text_when_its_worker_ends(
         text += joined(stream)[0]
         assert busy.exit_code() is not None
         assert endless(client, name, 1500, stream=False).choices[0].message.content == text
+
+
+@pytest.mark.slow
+def test_a_second_worker_of_another_dtype_gives_the_same_text_or_an_error(
+    valkey: ValkeyProcess, store: JobStore, service: ServeProcess, tmp_path: Path
+) -> None:
+    name = "two-dtypes"
+    settings = {"redis_url": valkey.url, "model": "demo", "served_model_name": name, "device": "cpu", "threads": "1"}
+    settings["compile"] = "false"
+    with ExitStack() as both, service.client(timeout=120) as client:
+        workers = [
+            both.enter_context(WorkerUnderTest(settings | {"dtype": dtype}, tmp_path / f"{dtype}.log"))
+            for dtype in ("float32", "bfloat16")
+        ]
+        for worker in workers:
+            worker.wait_until(store, "idle")
+        text, code, busy = "", None, None
+        try:
+            for chunk in endless(client, name, 1500, stream=True):
+                text += chunk.choices[0].delta.content or ""
+                if busy is None and len(text) >= 20:
+                    busy = worker_with_work(store, name, workers)
+                    busy.kill()
+        except APIError as error:
+            code = error.code
+        assert busy is not None
+        other = endless(client, name, 1500, stream=False).choices[0].message.content
+        if code is None:
+            assert other == text
+        else:
+            assert (code, other.startswith(text)) == ("stream_diverged", False)
