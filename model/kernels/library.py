@@ -6,7 +6,11 @@ may share the folder of built libraries.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -58,6 +62,8 @@ def prebuilt_name(tier: Tier) -> str:
 def built_library(tier: Tier, processor: Processor, folder: Path) -> Path:
     """Return the library that this machine built for a tier in a folder, and build it first if necessary.
 
+    If several processes need the library at the same time, one of them builds it, and the others wait.
+
     Raises:
         KernelsUnavailable: There is no C++ compiler, or it failed.
     """
@@ -73,8 +79,23 @@ def built_library(tier: Tier, processor: Processor, folder: Path) -> Path:
     digest = hashlib.sha256("\0".join(command).encode()).hexdigest()[:16]
     library = folder / f"qwen_batch_cpu-{tier.name}-{digest}.so"
     if not library.exists():
-        build_library(toolchain, tier, library)
+        with _one_builder(folder):
+            if not library.exists():
+                build_library(toolchain, tier, library)
     return library
+
+
+@contextmanager
+def _one_builder(folder: Path) -> Iterator[None]:
+    """Wait until no other process builds in the folder. The kernel ends the wait if the builder dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks: each process builds its own library
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _load(library: Path) -> str | None:

@@ -24,6 +24,15 @@ from threading import Timer
 WORDS = (sys.executable, "-P", "-m", "cli.main")  # how a command is started anew
 TIMEOUT = 240.0  # seconds
 
+# What commands import only when they use it: the store, the queue (Celery imports a good part of itself on demand), and
+# tokenizers. PyArrow is not among them, because it starts threads, which do not survive a fork.
+_IMPORTED_ON_USE = (
+    *("jobs.stores.connect", "jobs.queue.celery_hints"),
+    *("celery.app.amqp", "celery.app.builtins", "celery.backends.base", "celery.fixups.django"),
+    *("celery.worker.worker", "kombu.transport.redis"),
+    *("email.parser", "encodings.idna", "tokenizers"),
+)
+
 # What an interpreter reads when it starts. A fork cannot take it into account.
 _FOR_NEW_INTERPRETERS = ("PYTHON", "LC_", "LANG", "LD_")
 
@@ -155,12 +164,13 @@ def _command(order: dict[str, object], streams: tuple[int, int, int]) -> Callabl
 
 
 def _import_command_line() -> None:
-    """Import each command's module, as the command itself would do."""
+    """Import what the commands would import: the module of each command, and what it imports when it runs."""
     commands = importlib.import_module("cli.commands")
     for module in pkgutil.walk_packages(commands.__path__, "cli.commands."):
         importlib.import_module(module.name)
     importlib.import_module("cli.main")
-    importlib.import_module("jobs.stores.connect")
+    for name in _IMPORTED_ON_USE:
+        importlib.import_module(name)
     if "torch" in sys.modules:
         raise RuntimeError("PyTorch was imported; its threads do not survive a fork")
 

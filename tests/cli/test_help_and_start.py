@@ -27,7 +27,7 @@ HEAVY = ("torch", "engine", "model", "worker", "numpy", "transformers", "server"
 
 
 def test_every_file_of_commands_is_a_command_of_its_name() -> None:
-    files = {path.stem for path in (REPOSITORY / "cli" / "commands").glob("*.py")} - {"__init__"}
+    files = {path.stem for path in (REPOSITORY / "cli" / "commands").rglob("*.py")} - {"__init__"}
     assert files == set(COMMANDS)
     assert [name for name in COMMANDS if getattr(group.get_command(CONTEXT, name), "name", None) != name] == []
 

@@ -6,11 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from model.kernels.build import KernelsUnavailable
+from model.kernels.library import built_library as library_for
 from model.kernels.library import load_kernels, prebuilt_name
 from model.kernels.tiers import Processor, choose_tier
 
@@ -114,6 +117,23 @@ def test_a_prebuilt_library_that_does_not_load_is_built_here(
     without = run_in_a_new_process(LOAD_PREBUILT, tmp_path, caches, PATH="", CXX="").stdout
     assert without.startswith(f"the library {damaged} does not load: ")
     assert without.endswith(", and there is no C++ compiler (g++ or clang++) on the PATH\nFalse\n")
+
+
+def test_processes_that_start_together_build_one_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler, calls = tmp_path / "compiler", tmp_path / "calls"
+    compiler.write_text(f'#!/bin/sh\necho call >>"{calls}"\nfor word; do output=$word; done\n: >"$output"\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    processor, together = Processor.inspect(), threading.Barrier(4)
+
+    def library(_: int) -> Path:
+        together.wait(60)
+        return library_for(choose_tier(processor), processor, tmp_path / "kernels")
+
+    with ThreadPoolExecutor(4) as threads:  # a thread waits for the lock as a process does
+        (found,) = set(threads.map(library, range(4)))
+    assert list((tmp_path / "kernels").iterdir()) == [found]
+    assert calls.read_text().splitlines() == ["call"] * 3  # two units and the library
 
 
 @pytest.mark.parametrize(
