@@ -8,6 +8,7 @@ import msgspec
 
 from server.api.batch_object import BatchObject
 from server.api.files import FileObject
+from server.api.listing import Listing
 from server.api.models import ModelObject
 
 _Metadata = Annotated[dict[str, str], msgspec.Meta(max_length=16)]
@@ -38,24 +39,16 @@ class CreateBatch(msgspec.Struct, frozen=True):
     output_expires_after: Expiry | None = None
 
 
-class FileList(msgspec.Struct, frozen=True):
+class FileList(Listing, frozen=True):
     """A page of files."""
 
     data: list[FileObject]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
-    object: str = "list"
 
 
-class BatchList(msgspec.Struct, frozen=True):
+class BatchList(Listing, frozen=True):
     """A page of batches."""
 
     data: list[BatchObject]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
-    object: str = "list"
 
 
 class ModelList(msgspec.Struct, frozen=True):
