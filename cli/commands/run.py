@@ -9,53 +9,27 @@ from types import FrameType
 import click
 
 from cli.console.console import Console
-from cli.options.constraint_options import constraint_options
-from cli.options.line_default_options import line_default_options
-from cli.options.line_options import line_options
-from cli.options.options import (
-    console_options,
-    dry_run_option,
-    errors_option,
-    output_option,
-    overwrite_option,
-    prompts_argument,
-    seed_option,
-    settings_with,
-    skip_invalid_option,
-)
+from cli.options.job_options import JobOptions, job_options
+from cli.options.options import console_options, dry_run_option, prompts_argument, settings_with
 from cli.options.reading_options import reading_options
-from cli.options.result_target import ResultTarget
-from cli.options.sampling_options import sampling_options
-from cli.options.style_options import style_options
 from cli.options.target_model import say_notices, target_model, with_model_of_lines
+from cli.options.target_options import TargetOptions, target_options
 from cli.options.worker_options import require_worker_packages, worker_options
 from cli.run.local_run import LocalRun
 from cli.store import open_client
 from jobs.exit_codes import ExitCode
 from jobs.files.prompt_file import PromptFile
 from jobs.files.reading.row_reader import ReadingOptions
-from jobs.files.results.results_file import ResultStyle
-from jobs.records.line_defaults import LineDefaults
-from jobs.records.sampling import SamplingSettings
 from jobs.settings import Settings
 from jobs.submission.checking import check_file
-from jobs.submission.submit_options import LineOptions, SubmitOptions
 
 
 @click.command(name="run")
 @prompts_argument
 @reading_options
-@output_option
-@overwrite_option
-@style_options
-@errors_option
+@target_options
 @click.option("--stats", metavar="FILE", help="Write the job's statistics to FILE, as `status --json` prints them.")
-@sampling_options
-@line_default_options
-@constraint_options
-@seed_option
-@skip_invalid_option
-@line_options
+@job_options
 @dry_run_option
 @worker_options
 @click.option(
@@ -84,16 +58,9 @@ def command(
     *,
     prompts: tuple[str, ...],
     reading: ReadingOptions,
-    output: str | None,
-    overwrite: bool,
-    style: ResultStyle,
-    errors: str | None,
+    wanted: TargetOptions,
     stats: str | None,
-    defaults: SamplingSettings,
-    seed: int,
-    skip_invalid: bool,
-    line_defaults: LineDefaults,
-    lines: LineOptions,
+    job: JobOptions,
     dry_run: bool,
     num_workers: int,
     **options: str | None,
@@ -125,19 +92,16 @@ def command(
     """
     require_worker_packages()
     settings = settings_with(**options)
-    target = ResultTarget.of_options(style, output, errors, stats)
+    target = wanted.target(stats)
     embedded = options["redis_url"] is None and not Settings.server_is_named()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     with PromptFile.open(prompts, sys.stdin.buffer, reading) as file:
-        target.spare(file.paths, overwrite)
+        target.spare(file.paths, wanted.overwrite)
         client = None if embedded else open_client(settings)
         named = options["model"] or options["served_model_name"]
         settings = with_model_of_lines(settings, named, file, client.served_models if client else tuple)
-        model = target_model(settings, console)
-        submission = SubmitOptions(
-            model.name, defaults, seed, skip_invalid, model.card, lines=lines, line_defaults=line_defaults
-        )
+        submission = job.submission(target_model(settings, console))
         if client is not None:
             checked = client.check(file, submission, target.errors)
         else:

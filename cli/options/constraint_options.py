@@ -19,9 +19,9 @@ from jobs.records.line_defaults import NO_LINE_DEFAULTS, LineDefaults
 
 
 def constraint_options(command: Command) -> Command:
-    """Add --schema, --choices and --regex. Apply this decorator below `line_default_options`.
+    """Add --schema, --choices and --regex. They become a part of the command's argument `line_defaults: LineDefaults`.
 
-    They become a part of the command's argument `line_defaults: LineDefaults`.
+    A decorator above this one may pass a `line_defaults`.
 
     Raises (when the command runs):
         click.UsageError: More than one of the options is given.

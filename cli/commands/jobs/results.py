@@ -14,7 +14,7 @@ from cli.options.options import (
     settings_with,
 )
 from cli.options.result_target import ResultTarget
-from cli.options.style_options import style_options
+from cli.options.target_options import style_options
 from cli.store import open_store
 from jobs.errors import JobConflict
 from jobs.files.results.results_file import ResultStyle

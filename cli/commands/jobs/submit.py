@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 import click
@@ -9,28 +10,19 @@ import click
 from cli.console.console import Console
 from cli.console.job_row import state_text
 from cli.console.progress import watch_to_the_end
-from cli.options.constraint_options import constraint_options
-from cli.options.line_default_options import line_default_options
-from cli.options.line_options import line_options
+from cli.options.job_options import JobOptions, job_options
 from cli.options.options import (
     console_options,
     dry_run_option,
-    errors_option,
     model_option,
-    output_option,
-    overwrite_option,
     prompts_argument,
     redis_url_option,
-    seed_option,
     settings_with,
-    skip_invalid_option,
     wait_option,
 )
 from cli.options.reading_options import reading_options
-from cli.options.result_target import ResultTarget
-from cli.options.sampling_options import sampling_options
-from cli.options.style_options import style_options
 from cli.options.target_model import say_notices, target_model, with_model_of_lines
+from cli.options.target_options import TargetOptions, target_options
 from cli.store import open_client, open_store_to_watch
 from jobs.duration import parse_duration
 from jobs.errors import OutputNotWritable
@@ -39,10 +31,8 @@ from jobs.files.prompt_file import PromptFile
 from jobs.files.reading.row_reader import ReadingOptions
 from jobs.files.results.results_file import ResultStyle
 from jobs.records.job import Job
-from jobs.records.line_defaults import LineDefaults
-from jobs.records.sampling import SamplingSettings
 from jobs.submission.submission import Submitted
-from jobs.submission.submit_options import LineOptions, SubmitOptions, submission_key
+from jobs.submission.submit_options import submission_key
 
 MAX_KEY_CHARS = 200
 
@@ -57,16 +47,14 @@ def _parse_deadline(_ctx: click.Context, _param: click.Parameter, text: str | No
     return None if text is None else parse_duration(text)
 
 
-def _refuse_conflicts(
-    wait: bool, output: str | None, style: ResultStyle, errors: str | None, idempotency_key: str | None, new: bool
-) -> None:
-    if (output or errors) and not wait:
+def _refuse_conflicts(wait: bool, wanted: TargetOptions, idempotency_key: str | None, new: bool) -> None:
+    if (wanted.output or wanted.errors) and not wait:
         raise click.UsageError("-o and --errors need --wait. Without --wait, use `qwen-batch results` later.")
     if idempotency_key and new:
         raise click.UsageError("--idempotency-key and --new cannot be used together.")
-    if style != ResultStyle() and not output:
+    if wanted.style != ResultStyle() and not wanted.output:
         raise click.UsageError("--output-format, --flat and --reasoning-field need -o.")
-    if errors and not output:
+    if wanted.errors and not wanted.output:
         raise click.UsageError("--errors needs -o, because stdout holds the job's id.")
 
 
@@ -93,12 +81,7 @@ def _standing(job: Job) -> str:
 @prompts_argument
 @reading_options
 @model_option
-@sampling_options
-@line_default_options
-@constraint_options
-@seed_option
-@skip_invalid_option
-@line_options
+@job_options
 @dry_run_option
 @click.option(
     "--idempotency-key",
@@ -128,10 +111,7 @@ def _standing(job: Job) -> str:
 )
 @click.option("--new", is_flag=True, help="Make a new job even if the same submission has made one already.")
 @wait_option
-@output_option
-@overwrite_option
-@style_options
-@errors_option
+@target_options
 @redis_url_option
 @console_options
 def command(
@@ -140,11 +120,7 @@ def command(
     prompts: tuple[str, ...],
     reading: ReadingOptions,
     model: str | None,
-    defaults: SamplingSettings,
-    seed: int,
-    skip_invalid: bool,
-    line_defaults: LineDefaults,
-    lines: LineOptions,
+    job: JobOptions,
     dry_run: bool,
     idempotency_key: str | None,
     priority: int,
@@ -152,10 +128,7 @@ def command(
     reuse: bool,
     new: bool,
     wait: bool,
-    output: str | None,
-    overwrite: bool,
-    style: ResultStyle,
-    errors: str | None,
+    wanted: TargetOptions,
     redis_url: str | None,
 ) -> ExitCode:
     """Store a file of prompts as a job for the workers of its model.
@@ -180,26 +153,19 @@ def command(
       qwen-batch submit edited.jsonl --reuse
       qwen-batch submit prompts.jsonl --temperature 0.6 --wait -o results.jsonl
     """
-    _refuse_conflicts(wait, output, style, errors, idempotency_key, new)
+    _refuse_conflicts(wait, wanted, idempotency_key, new)
     settings = settings_with(redis_url=redis_url, model=model)
-    target = ResultTarget.of_options(style, output, errors) if output else None
+    target = wanted.target() if wanted.output else None
     with PromptFile.open(prompts, sys.stdin.buffer, reading) as file:
         if target is not None:
-            target.spare(file.paths, overwrite)
+            target.spare(file.paths, wanted.overwrite)
         client = open_client(settings)
         settings = with_model_of_lines(settings, model, file, client.served_models)
-        chosen = target_model(settings, console)
-        options = SubmitOptions(
-            chosen.name,
-            defaults,
-            seed,
-            skip_invalid,
-            chosen.card,
+        options = dataclasses.replace(
+            job.submission(target_model(settings, console)),
             priority=priority,
             deadline_seconds=deadline,
             reuse=reuse,
-            lines=lines,
-            line_defaults=line_defaults,
         )
         checked = client.check(file, options, target.errors if target else None)
         say_notices(checked.report, options.model, console)

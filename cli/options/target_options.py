@@ -1,16 +1,47 @@
-"""Options for the format of results."""
+"""Options for the place and the format of results."""
 
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 
 import click
 
-from cli.options.options import Command, with_options
+from cli.options.options import Command, errors_option, output_option, overwrite_option, with_options
+from cli.options.result_target import ResultTarget
 from jobs.files.reading.container import Container
 from jobs.files.results.reasoning import ReasoningField
 from jobs.files.results.results_file import ResultStyle
 from jobs.files.writing.file_format import WRITTEN
+
+
+@dataclass(frozen=True)
+class TargetOptions:
+    """Values of the options for results."""
+
+    output: str | None
+    overwrite: bool
+    style: ResultStyle
+    errors: str | None
+
+    def target(self, stats: str | None = None) -> ResultTarget:
+        """Return the target of the results. `ResultTarget.of_options` describes the errors."""
+        return ResultTarget.of_options(self.style, self.output, self.errors, stats)
+
+
+def target_options(command: Command) -> Command:
+    """Add -o, --overwrite, --errors and the options of `style_options`.
+
+    The command receives them as one argument `wanted: TargetOptions`.
+    """
+
+    @functools.wraps(command)
+    def with_target(
+        *args: object, output: str | None, overwrite: bool, style: ResultStyle, errors: str | None, **options: object
+    ) -> object:
+        return command(*args, wanted=TargetOptions(output, overwrite, style, errors), **options)
+
+    return with_options(with_target, (output_option, overwrite_option, style_options, errors_option))
 
 
 def style_options(command: Command) -> Command:
@@ -24,10 +55,10 @@ def style_options(command: Command) -> Command:
         reasoning = ReasoningField(reasoning_field) if reasoning_field else None
         return command(*args, style=ResultStyle(container, flat, reasoning), **options)
 
-    return with_options(with_style, _OPTIONS)
+    return with_options(with_style, _STYLE)
 
 
-_OPTIONS = (
+_STYLE = (
     click.option(
         "--output-format",
         type=click.Choice([str(container) for container in WRITTEN]),
