@@ -4,13 +4,7 @@
 -- Returns 'ok', 'cancelled', 'missing', or the state that forbids it.
 local meta, shard, input, running, results, open = unpack(KEYS)
 local index, num_lines, prompts, known, packed_results = unpack(ARGV)
-local state, cancel = unpack(redis.call('HMGET', meta, 'state', 'cancel_requested'))
-if not state or state == 'deleting' then
-  return 'missing'
-end
-if cancel == '1' then
-  return 'cancelled'
-end
+local state = state_of_submission(meta)
 if state ~= 'validating' then
   return state
 end

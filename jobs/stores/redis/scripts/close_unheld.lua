@@ -6,8 +6,7 @@
 -- it since the caller read it. Returns 'no' when the shard must not be closed.
 local meta, shard, running, results, open, leases = unpack(KEYS)
 local index, lines_read, packed_results, errors, error_code, token_read = unpack(ARGV)
-local expires = redis.call('ZSCORE', leases, index)
-local unheld = redis.call('ZSCORE', open, index) or (expires and tonumber(expires) <= now_ms())
+local unheld = redis.call('ZSCORE', open, index) or has_expired_lease(leases, index)
 if redis.call('HGET', meta, 'cancel_requested') ~= '1' or not unheld then
   return 'no'
 end

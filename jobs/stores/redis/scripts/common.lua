@@ -25,6 +25,22 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- Returns whether a shard has a lease that has expired.
+local function has_expired_lease(leases, index)
+  local expires = redis.call('ZSCORE', leases, index)
+  return expires and tonumber(expires) <= now_ms()
+end
+
+-- Returns the state of a job that a client is submitting. Returns 'cancelled' after a request to cancel the job, and
+-- 'missing' if the job does not exist any more.
+local function state_of_submission(meta)
+  local state, cancel = unpack(redis.call('HMGET', meta, 'state', 'cancel_requested'))
+  if not state or state == 'deleting' then
+    return 'missing'
+  end
+  return cancel == '1' and 'cancelled' or state
+end
+
 -- Adds a shard to `open`. Quarantined shards come after all others.
 local function open_shard(shard, open, index)
   local quarantined = redis.call('HEXISTS', shard, LINES_AT_A_TIME)

@@ -3,8 +3,7 @@
 -- first pending line ran isolated in too many lost workers; `fail_line.lua` then drops the lease.
 local shard, running, open, leases, meta = unpack(KEYS)
 local index = ARGV[1]
-local expires = redis.call('ZSCORE', leases, index)
-if not expires or tonumber(expires) > now_ms() then
+if not has_expired_lease(leases, index) then
   return 'held'
 end
 if not count_crash(shard, running) then

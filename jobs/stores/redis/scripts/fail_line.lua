@@ -5,8 +5,7 @@
 -- 'no' when the lease has not expired. If the line is no longer at fault, it gets no error, and the lease is dropped.
 local meta, shard, running, open, leases = unpack(KEYS)
 local index, lines_read, line, completion, error_code = unpack(ARGV)
-local expires = redis.call('ZSCORE', leases, index)
-if not expires or tonumber(expires) > now_ms() then
+if not has_expired_lease(leases, index) then
   return 'no'
 end
 if redis.call('HLEN', running) ~= tonumber(lines_read) then

@@ -3,12 +3,9 @@
 -- Returns 'ok', 'cancelled', 'missing', or 'incomplete' when shards are missing.
 local meta, open, leases = KEYS[1], KEYS[2], KEYS[3]
 local num_shards, deadline_seconds = ARGV[1], ARGV[2]
-local state, cancel = unpack(redis.call('HMGET', meta, 'state', 'cancel_requested'))
-if not state or state == 'deleting' then
-  return 'missing'
-end
-if cancel == '1' then
-  return 'cancelled'
+local state = state_of_submission(meta)
+if state == 'missing' or state == 'cancelled' then
+  return state
 end
 if state ~= 'validating' then
   return 'ok'
