@@ -7,30 +7,12 @@ from dataclasses import replace
 import pytest
 
 from cli.offline.roofline import MachineSpeed, ModelCost, decode_limit, min_seconds, prefill_limit
-from model.checkpoint.config import ModelConfig
+from testing.models.qwen3_shape import QWEN3_06B
 from tests.benchmarks.measurements import COST, SPEED
 
 
-def qwen3_of_600_million() -> ModelConfig:
-    return ModelConfig(
-        vocab_size=151_936,
-        hidden_size=1024,
-        intermediate_size=3072,
-        num_layers=28,
-        num_heads=16,
-        num_kv_heads=8,
-        head_dim=128,
-        rms_norm_eps=1e-6,
-        rope_theta=1e6,
-        yarn=None,
-        max_position_embeddings=40_960,
-        tie_word_embeddings=True,
-        dtype="bfloat16",
-    )
-
-
 def test_the_smallest_qwen3_costs_what_its_card_says() -> None:
-    cost = ModelCost.of_model(qwen3_of_600_million(), screened=False)
+    cost = ModelCost.of_model(QWEN3_06B, screened=False)
     assert cost.parameters == pytest.approx(596e6, rel=0.001)
     assert cost.weight_bytes == pytest.approx(1.19e9, rel=0.005)
     assert cost.flop_per_decoded_token == pytest.approx(1.19e9, rel=0.005)
@@ -39,7 +21,7 @@ def test_the_smallest_qwen3_costs_what_its_card_says() -> None:
 
 
 def test_a_screen_halves_what_the_output_layer_costs() -> None:
-    whole, screened = (ModelCost.of_model(qwen3_of_600_million(), screened=screened) for screened in (False, True))
+    whole, screened = (ModelCost.of_model(QWEN3_06B, screened=screened) for screened in (False, True))
     head = 151_936 * 1024
     assert whole.weight_bytes - screened.weight_bytes == pytest.approx(2 * head * (1 - 260 / 512))
     assert whole.flop_per_decoded_token - screened.flop_per_decoded_token == pytest.approx(head)
@@ -47,7 +29,7 @@ def test_a_screen_halves_what_the_output_layer_costs() -> None:
 
 
 def test_eight_bit_weights_halve_what_a_step_reads() -> None:
-    model = qwen3_of_600_million()
+    model = QWEN3_06B
     cost, small = (ModelCost.of_model(model, quantize, screened=False) for quantize in ("none", "int8"))
     assert small.weight_bytes == pytest.approx(cost.weight_bytes * 260 / 512)  # 256 bytes and a scale for 256 numbers
     assert replace(small, weight_bytes=cost.weight_bytes) == cost
@@ -77,7 +59,7 @@ def test_a_job_takes_its_products_or_its_longest_completion_whichever_is_longer(
 
 
 def test_an_untied_output_layer_counts_beside_the_embedding() -> None:
-    tied = qwen3_of_600_million()
+    tied = QWEN3_06B
     untied = ModelCost.of_model(replace(tied, tie_word_embeddings=False))
     assert untied.parameters - ModelCost.of_model(tied).parameters == 151_936 * 1024
     assert untied.weight_bytes == ModelCost.of_model(tied).weight_bytes

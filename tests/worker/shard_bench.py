@@ -107,6 +107,14 @@ class ShardBench:
         """Run a shard on a thread of its own."""
         return Running(lambda: self.runner.run(shard))
 
+    def start_held(self, num_lines: int) -> tuple[ShardRef, Running]:
+        """Run a job of one shard on a thread of its own, until the engine has all lines and holds them."""
+        self.engine.hold()
+        (shard,) = self.add_job(prompts(num_lines))
+        running = self.start(shard)
+        self.engine.wait_for_submitted(num_lines)
+        return shard, running
+
     def job(self, job_id: str = "job") -> Job:
         return self.real_store.jobs.get(job_id)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +50,16 @@ def test_its_password_stands_in_no_command_line_and_in_no_readable_file(tmp_path
             any_one.ping()
 
 
+def run_until_ready_and_kill(script: str, folder: Path) -> None:
+    """Run a script with a folder as its argument. When it prints `ready`, kill it with SIGKILL."""
+    process = subprocess.Popen([sys.executable, "-c", script, str(folder)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    with process.stdout as output:
+        assert output.readline() == b"ready\n"
+        process.kill()
+        process.wait()
+
+
 def test_it_dies_with_a_killed_run_and_the_next_one_finds_the_data(tmp_path: Path) -> None:
     script = (
         "import sys, os, time; from pathlib import Path; import redis\n"
@@ -58,12 +67,7 @@ def test_it_dies_with_a_killed_run_and_the_next_one_finds_the_data(tmp_path: Pat
         "with EmbeddedServer(Path(sys.argv[1])) as server:\n"
         "    redis.Redis.from_url(server.url).set('key', 'value'); print('ready', flush=True); time.sleep(60)"
     )
-    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    with process.stdout as output:
-        assert output.readline() == b"ready\n"
-        process.kill()
-        process.wait()
+    run_until_ready_and_kill(script, tmp_path)
     killed = read_state(tmp_path / "server")
     assert killed is not None
     with EmbeddedServer(tmp_path) as server, redis.Redis.from_url(server.url) as client:
@@ -131,14 +135,9 @@ def test_a_locked_folder_names_the_process_that_holds_it(tmp_path: Path) -> None
 def test_a_lock_ends_with_its_killed_holder(tmp_path: Path) -> None:
     script = (
         "import sys, time; from pathlib import Path; from cli.run.state_lock import StateLock\n"
-        "with StateLock(Path(sys.argv[1])):\n    print('locked', flush=True); time.sleep(60)"
+        "with StateLock(Path(sys.argv[1])):\n    print('ready', flush=True); time.sleep(60)"
     )
-    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    with process.stdout as output:
-        assert output.readline() == b"locked\n"
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    run_until_ready_and_kill(script, tmp_path)
     with StateLock(tmp_path):  # which waits for nobody: it would be refused
         pass
 

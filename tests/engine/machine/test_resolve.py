@@ -12,25 +12,11 @@ from engine.machine.memory_needs import step_bytes, weight_bytes
 from engine.machine.resolve import resolve
 from jobs.errors import InvalidInput, ModelUnusable
 from model.checkpoint.config import ModelConfig
+from testing.models.qwen3_shape import QWEN3_06B
 
 GIB = 1 << 30
 LAPTOP = Machine(cores=4, memory_left_bytes=12 * GIB, cuda_memory_left_bytes=None, has_mps=False)
 SERVER = replace(LAPTOP, cuda_memory_left_bytes=80 * GIB)
-QWEN3_06B = ModelConfig(
-    vocab_size=151_936,
-    hidden_size=1024,
-    intermediate_size=3072,
-    num_layers=28,
-    num_heads=16,
-    num_kv_heads=8,
-    head_dim=128,
-    rms_norm_eps=1e-6,
-    rope_theta=1e6,
-    yarn=None,
-    max_position_embeddings=40_960,
-    tie_word_embeddings=True,
-    dtype="bfloat16",
-)
 PAGE_BYTES = 64 * 112 * 1024  # 112 KiB a token
 
 

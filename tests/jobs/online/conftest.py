@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 import redis
@@ -13,6 +13,7 @@ from jobs.online.memory_online import MemoryOnline
 from jobs.online.online_store import OnlineStore
 from jobs.online.redis_online import RedisOnline
 from jobs.stores.redis.connection.server import RedisServer
+from testing.environment.hand_clock import HandClock
 
 
 @dataclass(frozen=True)
@@ -21,19 +22,6 @@ class Exchange:
 
     store: OnlineStore
     pass_seconds: Callable[[float], None]
-
-
-@dataclass
-class HandClock:
-    """Stands still until a test moves it."""
-
-    seconds: float = field(default=1_700_000_000.0)
-
-    def __call__(self) -> float:
-        return self.seconds
-
-    def advance(self, seconds: float) -> None:
-        self.seconds += seconds
 
 
 @pytest.fixture(params=["memory", "redis"])

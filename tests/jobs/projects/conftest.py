@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 
 import pytest
@@ -20,6 +20,7 @@ from jobs.uploads.file_records import FileRecords, Quota
 from jobs.uploads.memory_records import MemoryFileRecords, ProjectTable
 from jobs.uploads.redis_records import RedisFileRecords
 from jobs.uploads.stored_file import Purpose, StoredFile
+from testing.environment.hand_clock import HandClock
 
 ROOMY = Quota(max_bytes=10**9, max_files=1000)
 _seconds = count(1_700_000_000)
@@ -33,16 +34,6 @@ class Records:
     batches: BatchRecords
     agenda: Agenda
     now: Callable[[], float]
-
-
-@dataclass
-class HandClock:
-    """Stands still until a test moves it."""
-
-    seconds: float = field(default=1_700_000_000.0)
-
-    def __call__(self) -> float:
-        return self.seconds
 
 
 @pytest.fixture(params=["memory", "redis"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 import redis
@@ -15,6 +15,7 @@ from jobs.stores.memory.store import MemoryJobStore
 from jobs.stores.protocol import JobStore
 from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.store import RedisJobStore
+from testing.environment.hand_clock import HandClock
 
 
 @dataclass
@@ -27,19 +28,6 @@ class StoreUnderTest:
     now: Callable[[], float]
     pass_deadline: Callable[[str], None]  # of a job that is there, at once, whether it had one or not
     expire: Callable[[Lease], None]  # at once, if it is still held
-
-
-@dataclass
-class HandClock:
-    """Moves when it is told to."""
-
-    seconds: float = field(default=1_700_000_000.0)
-
-    def __call__(self) -> float:
-        return self.seconds
-
-    def advance(self, seconds: float) -> None:
-        self.seconds += seconds
 
 
 def memory_under_test() -> StoreUnderTest:

@@ -14,7 +14,7 @@ import pytest
 from starlette.routing import Route, Router
 
 from jobs.online.memory_online import MemoryOnline
-from jobs.online.messages import Abort
+from jobs.online.messages import Abort, OnlineRequest
 from jobs.records.model_card import ModelCard
 from server.access.key_border import KeyBorder
 from server.api.interactive import InteractiveApi
@@ -87,6 +87,15 @@ def app_with(services: Services, header_seconds: float, comment_seconds: float) 
     return RequestLog(ErrorBorder(KeyBorder(router, services.keys, auth=False)), services.meter)
 
 
+async def taken_chat(services: Services, store: MemoryOnline) -> tuple[Connection, ScriptedWorker, OnlineRequest]:
+    """A stream whose request a worker has taken. Nothing of the answer has been read."""
+    connection = Connection(app_with(services, NEVER, NEVER), stream=True)
+    worker = ScriptedWorker(store, MODEL)
+    request = await asyncio.to_thread(worker.take)
+    worker.say(request, taken(request))
+    return connection, worker, request
+
+
 def run(test: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(test, 60))
 
@@ -95,10 +104,7 @@ def test_a_stream_begins_when_a_worker_has_taken_its_request(tmp_path: Path) -> 
     async def test() -> None:
         store = MemoryOnline(lambda: 1000.0)
         async with running(tmp_path, store) as services:
-            connection = Connection(app_with(services, NEVER, NEVER), stream=True)
-            worker = ScriptedWorker(store, MODEL)
-            request = await asyncio.to_thread(worker.take)
-            worker.say(request, taken(request))
+            connection, worker, request = await taken_chat(services, store)
             start = await connection.message()
             headers = dict(start["headers"])
             assert (start["status"], headers[b"content-type"]) == (200, b"text/event-stream; charset=utf-8")
@@ -133,10 +139,7 @@ def test_the_text_for_a_slow_client_is_merged(tmp_path: Path) -> None:
     async def test() -> None:
         store = MemoryOnline(lambda: 1000.0)
         async with running(tmp_path, store) as services:
-            connection = Connection(app_with(services, NEVER, NEVER), stream=True)
-            worker = ScriptedWorker(store, MODEL)
-            request = await asyncio.to_thread(worker.take)
-            worker.say(request, taken(request))
+            connection, worker, request = await taken_chat(services, store)
             await connection.message()
             await connection.text()
             connection.may_send.clear()

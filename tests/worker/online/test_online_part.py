@@ -17,6 +17,7 @@ from jobs.records.completion import ErrorCode
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import SamplingSettings
 from jobs.settings import Settings
+from testing.environment.hand_clock import HandClock
 from tests.worker.fake_engine import FakeEngine
 from tests.worker.fake_tokenizer import FakeGrammars, FakeTokenizer
 from tests.worker.shard_bench import CARD, MODEL, PATIENCE_SECONDS
@@ -46,15 +47,6 @@ class CharTokenizer(FakeTokenizer):
         return CharStream()
 
 
-class Clock:
-    """Stands still until a test moves it. Only the part's own thread of replies runs."""
-
-    seconds = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
 class FlakyOnline(MemoryOnline):
     """Does not answer while `down`."""
 
@@ -70,7 +62,7 @@ class Bench:
     """The part over a store in memory and an engine in the test's hands. The test itself does intake and watch."""
 
     def __init__(self, max_num_seqs: int = 8) -> None:
-        self.clock = Clock()
+        self.clock = HandClock()  # only the part's own thread of replies runs
         self.store = FlakyOnline(self.clock)
         self.engine = FakeEngine()
         self.engine.hold()
@@ -101,7 +93,7 @@ class Bench:
         return request
 
     def advance(self, seconds: float) -> None:
-        self.clock.seconds += seconds
+        self.clock.advance(seconds)
         self.part.clock.set()
 
     def take(self) -> None:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from jobs.queue.hints import queue_name
 from jobs.records.job import ShardRef
+from testing.environment.hand_clock import HandClock
 from tests.worker.bad_messages import NO_HINTS
-from tests.worker.fake_clock import FakeClock
 from tests.worker.queue.malicious_messages import ODD_VALUES, good_message, malicious_messages
 from worker.queue.front_door import MalformedHint, clean_message, shard_of_hint
 from worker.queue.refusals import LOG_SECONDS, Refusals
@@ -92,7 +92,7 @@ def test_no_json_raises_anything_but_malformed_hint(args: list[Any], kwargs: dic
 
 
 def test_a_flood_of_refusals_is_counted_and_logged_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
-    clock = FakeClock()
+    clock = HandClock()
     refusals = Refusals(clock)
     for _ in range(1_000):
         refusals.add("it is not a message")

@@ -9,7 +9,7 @@ import pytest
 from jobs.errors import LeaseLost, StoreFull, StoreUnavailable
 from jobs.records.completion import Completion, Usage
 from jobs.records.sampling import FinishReason
-from tests.worker.fake_clock import FakeClock
+from testing.environment.hand_clock import HandClock
 from tests.worker.shard_bench import ShardBench, prompts
 from worker.shards.outbox import FLUSH_LINES, Outbox
 from worker.upkeep.store_link import StoreLink
@@ -26,7 +26,7 @@ class OutboxBench:
         (shard,) = bench.add_job(prompts(3 * FLUSH_LINES))
         lease = bench.real_store.work.lease(shard, "w", 60.0)
         assert lease is not None
-        self.bench, self.lease, self.clock = bench, lease, FakeClock()
+        self.bench, self.lease, self.clock = bench, lease, HandClock()
         link = StoreLink(threading.Event(), self.clock)
         self.outbox = Outbox(work=bench.store.work, lease=lease, flush_seconds=1.0, link=link, clock=self.clock)
 

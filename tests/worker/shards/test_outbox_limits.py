@@ -6,13 +6,13 @@ import threading
 
 from jobs.records.completion import Completion, Usage
 from jobs.records.sampling import FinishReason
-from tests.worker.fake_clock import FakeClock
+from testing.environment.hand_clock import HandClock
 from tests.worker.shard_bench import ShardBench, prompts
 from worker.shards.outbox import WRITE_LINES, Outbox
 from worker.upkeep.store_link import StoreLink
 
 
-def outbox_of(bench: ShardBench, lines: int, clock: FakeClock) -> Outbox:
+def outbox_of(bench: ShardBench, lines: int, clock: HandClock) -> Outbox:
     (shard,) = bench.add_job(prompts(lines))
     lease = bench.real_store.work.lease(shard, "w", 60.0)
     assert lease is not None
@@ -25,14 +25,14 @@ def done(lines: range) -> list[Completion]:
 
 
 def test_more_lines_than_one_call_takes_are_all_stored(bench: ShardBench) -> None:
-    outbox = outbox_of(bench, 2 * WRITE_LINES + 1, FakeClock())
+    outbox = outbox_of(bench, 2 * WRITE_LINES + 1, HandClock())
     outbox.add(done(range(2 * WRITE_LINES + 1)))
     outbox.write_all()
     assert (bench.job().done, len(outbox)) == (2 * WRITE_LINES + 1, 0)
 
 
 def test_the_first_pause_of_a_new_trouble_is_short_again(bench: ShardBench) -> None:
-    clock = FakeClock()
+    clock = HandClock()
     outbox = outbox_of(bench, 2, clock)
     bench.store.cut()
     outbox.add(done(range(1)))

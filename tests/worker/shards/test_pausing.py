@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.worker.shard_bench import ShardBench, prompts
+from tests.worker.shard_bench import ShardBench
 from worker.shards.shard_runner import Outcome
 
 
@@ -10,10 +10,7 @@ def test_a_pause_gives_running_shards_back_with_their_finished_lines_and_without
     short_leases: ShardBench,
 ) -> None:
     bench = short_leases
-    bench.engine.hold()
-    (shard,) = bench.add_job(prompts(3))
-    running = bench.start(shard)
-    bench.engine.wait_for_submitted(3)
+    shard, running = bench.start_held(3)
     bench.engine.finish(1)
     bench.real_store.control.pause("job")
     assert running.outcome() is Outcome.PAUSED

@@ -57,10 +57,7 @@ def test_running_a_shard_twice_writes_each_line_once(bench: ShardBench) -> None:
 
 
 def test_a_hint_for_a_shard_that_is_being_run_is_dropped(bench: ShardBench) -> None:
-    bench.engine.hold()
-    (shard,) = bench.add_job(prompts(3))
-    first = bench.start(shard)
-    bench.engine.wait_for_submitted(3)
+    shard, first = bench.start_held(3)
     assert bench.runner.run(shard) is Outcome.NOTHING_TO_DO
     bench.engine.finish()
     assert first.outcome() is Outcome.FINISHED
@@ -75,10 +72,7 @@ def test_a_hint_for_a_deleted_job_is_dropped(bench: ShardBench) -> None:
 
 
 def test_only_lines_without_a_result_are_run(bench: ShardBench) -> None:
-    bench.engine.hold()
-    (shard,) = bench.add_job(prompts(5))
-    first = bench.start(shard)
-    bench.engine.wait_for_submitted(5)
+    shard, first = bench.start_held(5)
     bench.engine.finish(2)
     bench.wait_until_done(2)
     bench.active.stop()
@@ -101,10 +95,7 @@ def test_several_shards_share_the_engine(bench: ShardBench) -> None:
 
 
 def test_finished_lines_are_stored_while_others_still_run(bench: ShardBench) -> None:
-    bench.engine.hold()
-    (shard,) = bench.add_job(prompts(3))
-    running = bench.start(shard)
-    bench.engine.wait_for_submitted(3)
+    _, running = bench.start_held(3)
     bench.engine.finish(1)
     bench.wait_until_done(1)
     assert bench.job().state is JobState.IN_PROGRESS
@@ -151,10 +142,7 @@ def test_what_the_engine_refuses_fails_alone(bench: ShardBench, failure: Excepti
 
 
 def test_cancel_aborts_the_sequences_keeps_finished_lines_and_ends_the_job(bench: ShardBench) -> None:
-    bench.engine.hold()
-    (shard,) = bench.add_job(prompts(4))
-    running = bench.start(shard)
-    bench.engine.wait_for_submitted(4)
+    _, running = bench.start_held(4)
     bench.engine.finish(1)
     bench.wait_until_done(1)
     bench.real_store.control.request_cancel("job")
@@ -167,10 +155,7 @@ def test_cancel_aborts_the_sequences_keeps_finished_lines_and_ends_the_job(bench
 
 
 def test_a_stop_writes_finished_lines_gives_the_shard_back_and_hints_it(bench: ShardBench) -> None:
-    bench.engine.hold()
-    (shard,) = bench.add_job(prompts(4))
-    running = bench.start(shard)
-    bench.engine.wait_for_submitted(4)
+    shard, running = bench.start_held(4)
     bench.engine.finish(2)
     bench.active.stop()
     assert running.outcome() is Outcome.HANDED_BACK
@@ -189,10 +174,7 @@ def test_a_hint_that_comes_while_the_worker_stops_is_passed_on(bench: ShardBench
 
 def test_a_lost_lease_aborts_the_shard_and_its_late_lines_change_nothing(short_leases: ShardBench) -> None:
     bench = short_leases
-    bench.engine.hold()
-    (shard,) = bench.add_job(prompts(3))
-    running = bench.start(shard)
-    bench.engine.wait_for_submitted(3)
+    shard, running = bench.start_held(3)
     bench.keeper.stop()  # the process is frozen: nothing renews
     with ShardBench(bench.real_store) as other:
         other.run_when_free(shard)
@@ -206,10 +188,7 @@ def test_a_lost_lease_aborts_the_shard_and_its_late_lines_change_nothing(short_l
 
 
 def test_finished_lines_are_held_while_the_store_is_down_and_written_when_it_is_back(bench: ShardBench) -> None:
-    bench.engine.hold()
-    (shard,) = bench.add_job(prompts(3))
-    running = bench.start(shard)
-    bench.engine.wait_for_submitted(3)
+    _, running = bench.start_held(3)
     bench.store.cut()
     bench.engine.finish()
     bench.store.wait_for_refused("write", 2)
@@ -220,10 +199,7 @@ def test_finished_lines_are_held_while_the_store_is_down_and_written_when_it_is_
 
 
 def test_finished_lines_are_held_while_the_store_is_full(bench: ShardBench) -> None:
-    bench.engine.hold()
-    (shard,) = bench.add_job(prompts(3))
-    running = bench.start(shard)
-    bench.engine.wait_for_submitted(3)
+    _, running = bench.start_held(3)
     bench.store.full = StoreFull("Redis has reached its memory limit.")
     bench.engine.finish()
     bench.store.wait_for_refused("write", 2)
@@ -234,10 +210,7 @@ def test_finished_lines_are_held_while_the_store_is_full(bench: ShardBench) -> N
 
 def test_lines_finished_before_a_long_outage_are_kept_and_the_rest_goes_back(short_leases: ShardBench) -> None:
     bench = short_leases
-    bench.engine.hold()
-    (shard,) = bench.add_job(prompts(3))
-    running = bench.start(shard)
-    bench.engine.wait_for_submitted(3)
+    shard, running = bench.start_held(3)
     bench.store.cut()
     bench.engine.finish(1)
     bench.engine.wait_for_aborted(2)  # the lease's time has passed
@@ -256,20 +229,14 @@ def test_a_store_that_is_down_at_the_start_puts_the_shard_off(bench: ShardBench)
 
 
 def test_a_stop_does_not_wait_for_a_store_that_is_down(bench: ShardBench) -> None:
-    bench.engine.hold()
-    (shard,) = bench.add_job(prompts(2))
-    running = bench.start(shard)
-    bench.engine.wait_for_submitted(2)
+    _, running = bench.start_held(2)
     bench.store.cut()
     bench.active.stop()
     assert running.outcome() is Outcome.PUT_OFF
 
 
 def test_a_dead_engine_is_passed_on_and_the_lease_left_to_expire(bench: ShardBench) -> None:
-    bench.engine.hold()
-    (shard,) = bench.add_job(prompts(2))
-    running = bench.start(shard)
-    bench.engine.wait_for_submitted(2)
+    shard, running = bench.start_held(2)
     bench.engine.die()
     with pytest.raises(EngineDead):
         running.outcome()

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from tests.worker.fake_clock import FakeClock
-from tests.worker.shard_bench import ShardBench, prompts
+from testing.environment.hand_clock import HandClock
+from tests.worker.shard_bench import ShardBench
 from worker.queue.refusals import Refusals
 from worker.shards.active_shards import ActiveShard
 from worker.shards.in_flight import InFlight
@@ -37,14 +37,12 @@ def test_a_worker_that_loads_may_be_silent_for_longer(bench: ShardBench, monkeyp
 
 
 def test_a_timeline_has_a_sample_a_second(bench: ShardBench) -> None:
-    clock = FakeClock()
+    clock = HandClock()
     reporter = Reporter(
         store=bench.store, link=bench.link, active=bench.active, refusals=Refusals(), facts=bench.facts, clock=clock
     )
     reporter.loaded(bench.facts, bench.engine)
-    bench.engine.hold()
-    running = bench.start(bench.add_job(prompts(2))[0])
-    bench.engine.wait_for_submitted(2)
+    _, running = bench.start_held(2)
     for _ in range(4):
         clock.advance(0.5)
         reporter.publish()

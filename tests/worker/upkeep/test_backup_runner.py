@@ -51,6 +51,18 @@ def slow(bench: ShardBench, idle: ShardBench) -> Running:
     return second
 
 
+@pytest.fixture
+def backup(idle: ShardBench, slow: Running) -> Iterator[BackupRunner]:
+    """`idle` runs all lines of the slow shard as well, and its engine holds them."""
+    idle.engine.hold()
+    runner = BackupRunner(idle.runner, idle.active, on_death=lambda _: None, min_seconds=0.0)
+    runner.start()
+    idle.engine.wait_for_submitted(LINES)
+    yield runner
+    idle.active.stop()
+    runner.stop()
+
+
 def wait_until_slow(bench: ShardBench) -> None:
     """Until the store would let somebody back it up."""
     while (lease := bench.real_store.work.try_backup(bench.facts.model, "somebody", 0.001, 0.0)) is None:
@@ -78,27 +90,21 @@ def test_only_lines_without_a_result_are_run_a_second_time(bench: ShardBench, id
     assert bench.job().completed == len(bench.results()) == LINES
 
 
+@pytest.mark.usefixtures("backup")
 def test_a_holder_that_is_faster_ends_the_backup(bench: ShardBench, idle: ShardBench, slow: Running) -> None:
-    idle.engine.hold()
-    runner = BackupRunner(idle.runner, idle.active, on_death=lambda _: None, min_seconds=0.0)
-    runner.start()
-    idle.engine.wait_for_submitted(LINES)
     bench.engine.finish_from_now_on()
     assert slow.outcome() is Outcome.FINISHED
     idle.engine.wait_for_aborted(LINES // 2)
     assert idle.active.wait_until_idle(PATIENCE_SECONDS)
-    runner.stop()
     assert bench.job().completed == len(bench.results()) == LINES
 
 
-def test_a_worker_that_stops_leaves_the_shard_to_its_holder(bench: ShardBench, idle: ShardBench, slow: Running) -> None:
-    idle.engine.hold()
-    runner = BackupRunner(idle.runner, idle.active, on_death=lambda _: None, min_seconds=0.0)
-    runner.start()
-    idle.engine.wait_for_submitted(LINES)
+def test_a_worker_that_stops_leaves_the_shard_to_its_holder(
+    bench: ShardBench, idle: ShardBench, slow: Running, backup: BackupRunner
+) -> None:
     idle.active.stop()
     assert idle.active.wait_until_idle(PATIENCE_SECONDS)
-    runner.stop()
+    backup.stop()
     assert idle.hints.sent == []
     bench.engine.finish_from_now_on()
     assert slow.outcome() is Outcome.FINISHED

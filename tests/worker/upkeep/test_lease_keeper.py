@@ -11,19 +11,19 @@ import pytest
 from jobs.errors import StoreFull
 from jobs.records.job import Lease, LeaseStatus, ShardRef
 from jobs.stores.worker_facets import Leased, ShardWork
-from tests.worker.fake_clock import FakeClock
+from testing.environment.hand_clock import HandClock
 from tests.worker.shard_bench import ShardBench, prompts
 from worker.upkeep.lease_keeper import LeaseKeeper
 from worker.upkeep.store_link import StoreLink
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
+def clock() -> HandClock:
+    return HandClock()
 
 
 @pytest.fixture
-def keeper(bench: ShardBench, clock: FakeClock) -> LeaseKeeper:
+def keeper(bench: ShardBench, clock: HandClock) -> LeaseKeeper:
     """A keeper whose rounds the test runs itself: it is never started."""
     link = StoreLink(threading.Event(), clock)
     return LeaseKeeper(work=bench.store.work, worker_id="w", ttl_seconds=4.0, link=link, clock=clock)
@@ -32,7 +32,7 @@ def keeper(bench: ShardBench, clock: FakeClock) -> LeaseKeeper:
 class SlowStore:
     """Grants and renews every lease, and takes three seconds for it."""
 
-    def __init__(self, clock: FakeClock) -> None:
+    def __init__(self, clock: HandClock) -> None:
         self._clock = clock
 
     def lease(self, *_: Any) -> Lease:
@@ -49,7 +49,7 @@ class SlowStore:
         return [LeaseStatus.HELD] * len(leases)
 
 
-def test_a_held_lease_is_renewed_and_nobody_is_told(bench: ShardBench, keeper: LeaseKeeper, clock: FakeClock) -> None:
+def test_a_held_lease_is_renewed_and_nobody_is_told(bench: ShardBench, keeper: LeaseKeeper, clock: HandClock) -> None:
     (shard,) = bench.add_job(prompts(1))
     ends: list[LeaseStatus] = []
     held = keeper.take(shard, ends.append)
@@ -105,7 +105,7 @@ def test_a_lease_of_a_deleted_job_counts_as_lost(bench: ShardBench, keeper: Leas
 
 @pytest.mark.parametrize("trouble", ["down", "full"])
 def test_a_store_in_trouble_costs_the_lease_only_when_its_time_has_passed(
-    bench: ShardBench, keeper: LeaseKeeper, clock: FakeClock, trouble: str
+    bench: ShardBench, keeper: LeaseKeeper, clock: HandClock, trouble: str
 ) -> None:
     (shard,) = bench.add_job(prompts(1))
     ends: list[LeaseStatus] = []
@@ -125,7 +125,7 @@ def test_a_store_in_trouble_costs_the_lease_only_when_its_time_has_passed(
 
 
 def test_a_store_that_comes_back_in_time_costs_nothing(
-    bench: ShardBench, keeper: LeaseKeeper, clock: FakeClock
+    bench: ShardBench, keeper: LeaseKeeper, clock: HandClock
 ) -> None:
     (shard,) = bench.add_job(prompts(1))
     ends: list[LeaseStatus] = []
@@ -140,7 +140,7 @@ def test_a_store_that_comes_back_in_time_costs_nothing(
     assert ends == []
 
 
-def test_a_lease_that_was_let_go_is_not_renewed(bench: ShardBench, keeper: LeaseKeeper, clock: FakeClock) -> None:
+def test_a_lease_that_was_let_go_is_not_renewed(bench: ShardBench, keeper: LeaseKeeper, clock: HandClock) -> None:
     (shard,) = bench.add_job(prompts(1))
     ends: list[LeaseStatus] = []
     held = keeper.take(shard, ends.append)
@@ -154,7 +154,7 @@ def test_a_lease_that_was_let_go_is_not_renewed(bench: ShardBench, keeper: Lease
 
 
 @pytest.fixture
-def slow(clock: FakeClock) -> LeaseKeeper:
+def slow(clock: HandClock) -> LeaseKeeper:
     """A keeper over a store that takes three of the four seconds that a lease lives for every answer."""
     link = StoreLink(threading.Event(), clock)
     return LeaseKeeper(work=cast(ShardWork, SlowStore(clock)), worker_id="w", ttl_seconds=4.0, link=link, clock=clock)
@@ -163,7 +163,7 @@ def slow(clock: FakeClock) -> LeaseKeeper:
 @pytest.mark.parametrize("way", ["take", "take_next", "take_backup"])
 @pytest.mark.parametrize("renewed", [False, True])
 def test_a_lease_lives_from_the_question_on_and_not_from_the_answer(
-    slow: LeaseKeeper, clock: FakeClock, way: str, renewed: bool
+    slow: LeaseKeeper, clock: HandClock, way: str, renewed: bool
 ) -> None:
     """The store may have granted it as soon as it was asked, and its clock runs from then on."""
     ends: list[LeaseStatus] = []

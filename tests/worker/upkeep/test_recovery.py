@@ -8,7 +8,7 @@ import time
 import pytest
 
 from jobs.errors import StoreUnavailable
-from tests.worker.fake_clock import FakeClock
+from testing.environment.hand_clock import HandClock
 from tests.worker.shard_bench import MODEL, ShardBench, prompts
 from worker.upkeep.recovery import RECOVERY_LIMIT, SETTLE_SECONDS, Recovery
 from worker.upkeep.store_link import StoreLink
@@ -67,7 +67,7 @@ def test_shards_of_another_model_are_not_ours(bench: ShardBench) -> None:
 def test_a_store_that_comes_back_is_searched_only_when_workers_have_had_time_to_write(bench: ShardBench) -> None:
     bench.add_job(prompts(2))
     bench.store.down = StoreUnavailable("it is not there")
-    link, clock = StoreLink(threading.Event()), FakeClock()
+    link, clock = StoreLink(threading.Event()), HandClock()
     recovery = Recovery(
         store=bench.store, hints=bench.hints, model=MODEL, interval_seconds=0.01, link=link, clock=clock
     )

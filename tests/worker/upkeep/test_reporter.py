@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from jobs.records.worker_report import WorkerReport
-from tests.worker.fake_clock import FakeClock
+from testing.environment.hand_clock import HandClock
 from tests.worker.shard_bench import ShardBench, prompts
 from worker.queue.refusals import Refusals
 from worker.upkeep.cache_watch import LOOKS, SHORT_LOOKS
@@ -15,12 +15,12 @@ from worker.upkeep.reporter import Reporter
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
+def clock() -> HandClock:
+    return HandClock()
 
 
 @pytest.fixture
-def reporter(bench: ShardBench, clock: FakeClock) -> Reporter:
+def reporter(bench: ShardBench, clock: HandClock) -> Reporter:
     """A reporter whose reports the test makes itself: it is never started."""
     return Reporter(
         store=bench.store, link=bench.link, active=bench.active, refusals=Refusals(), facts=bench.facts, clock=clock
@@ -44,7 +44,7 @@ def test_a_worker_is_loading_until_it_has_an_engine(bench: ShardBench, reporter:
     assert found.peak_memory_bytes > 0
 
 
-def test_a_busy_worker_names_its_jobs_and_its_speed(bench: ShardBench, reporter: Reporter, clock: FakeClock) -> None:
+def test_a_busy_worker_names_its_jobs_and_its_speed(bench: ShardBench, reporter: Reporter, clock: HandClock) -> None:
     reporter.loaded(bench.facts, bench.engine)
     reporter.publish()
     bench.engine.hold()
@@ -74,7 +74,7 @@ def test_a_worker_that_ends_says_so_and_then_disappears(bench: ShardBench, repor
     assert bench.real_store.fleet.workers() == []
 
 
-def test_each_job_gets_its_own_samples(bench: ShardBench, reporter: Reporter, clock: FakeClock) -> None:
+def test_each_job_gets_its_own_samples(bench: ShardBench, reporter: Reporter, clock: HandClock) -> None:
     reporter.loaded(bench.facts, bench.engine)
     bench.engine.hold()
     shards = [bench.add_job(prompts(count), job_id)[0] for job_id, count in (("a", 10), ("b", 6))]
@@ -97,7 +97,7 @@ def test_each_job_gets_its_own_samples(bench: ShardBench, reporter: Reporter, cl
 
 
 def test_tokens_of_a_shard_that_ended_between_two_samples_are_counted(
-    bench: ShardBench, reporter: Reporter, clock: FakeClock
+    bench: ShardBench, reporter: Reporter, clock: HandClock
 ) -> None:
     reporter.loaded(bench.facts, bench.engine)
     (shard,) = bench.add_job(prompts(10))
@@ -109,7 +109,7 @@ def test_tokens_of_a_shard_that_ended_between_two_samples_are_counted(
     assert sample.output_throughput == pytest.approx(20)
 
 
-def test_a_job_deleted_meanwhile_costs_its_sample_only(bench: ShardBench, reporter: Reporter, clock: FakeClock) -> None:
+def test_a_job_deleted_meanwhile_costs_its_sample_only(bench: ShardBench, reporter: Reporter, clock: HandClock) -> None:
     for job_id in ("a", "b"):
         bench.runner.run(bench.add_job(prompts(2), job_id)[0])
     bench.real_store.control.delete("a")
@@ -154,9 +154,7 @@ def test_a_cache_that_stays_too_small_is_reported_and_logged_once_a_job(
 
 def test_a_cache_that_holds_nearly_all_is_no_news(bench: ShardBench, reporter: Reporter) -> None:
     reporter.loaded(replace(bench.facts, kv_cache_bytes=2**30), bench.engine)
-    bench.engine.hold()
-    running = bench.start(bench.add_job(prompts(10))[0])
-    bench.engine.wait_for_submitted(10)
+    _, running = bench.start_held(10)
     bench.engine.held_back = 2
     for _ in range(LOOKS):
         reporter.publish()

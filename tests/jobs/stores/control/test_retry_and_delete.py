@@ -6,7 +6,7 @@ import pytest
 
 from jobs.errors import JobConflict, JobNotFound
 from jobs.records.completion import ErrorCode
-from jobs.records.job import JobState, ShardRef
+from jobs.records.job import JobState, NewJob, ShardRef
 from jobs.stores.protocol import JobStore
 from testing.jobs.sample_jobs import completed, failed, new_job, prompts_of, shard_stats, submit
 
@@ -21,6 +21,14 @@ def run_with_failures(store: JobStore, failing: set[int], *, lines: int = 6) -> 
         for prompt in store.work.pending(lease):
             store.work.write(lease, [failed(prompt.index) if prompt.index in failing else completed(prompt.index)])
         store.work.finish_shard(lease, shard_stats())
+
+
+def broken_off_submission(store: JobStore) -> NewJob:
+    """A job whose client stored the first shard and then stopped."""
+    spec = new_job()
+    store.submissions.create(spec)
+    store.submissions.add_shard(ShardRef(spec.id, 0), prompts_of(spec, 0))
+    return spec
 
 
 def test_retry_opens_the_failed_lines_and_no_others(store: JobStore) -> None:
@@ -77,9 +85,7 @@ def test_a_running_job_cannot_be_retried(store: JobStore) -> None:
 
 
 def test_a_job_that_was_never_submitted_whole_cannot_be_retried(store: JobStore) -> None:
-    spec = new_job()
-    store.submissions.create(spec)
-    store.submissions.add_shard(ShardRef(spec.id, 0), prompts_of(spec, 0))
+    spec = broken_off_submission(store)
     store.control.request_cancel(spec.id)
     with pytest.raises(JobConflict, match="before its submission was complete"):
         store.control.retry(spec.id)
@@ -123,9 +129,7 @@ def test_a_running_job_cannot_be_deleted(store: JobStore) -> None:
 
 
 def test_a_submission_that_broke_off_can_be_deleted(store: JobStore) -> None:
-    spec = new_job()
-    store.submissions.create(spec)
-    store.submissions.add_shard(ShardRef(spec.id, 0), prompts_of(spec, 0))
+    spec = broken_off_submission(store)
     store.control.delete(spec.id)
     assert store.jobs.newest() == []
 

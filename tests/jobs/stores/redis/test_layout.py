@@ -192,12 +192,17 @@ def test_a_job_that_was_listed_but_never_stored_disappears_from_the_lists(
     assert names_in(client) == set()
 
 
+def break_off_deletion(client: redis.Redis, store: RedisJobStore) -> None:
+    """Make a job, and begin to delete it."""
+    submit(store, new_job())
+    store.control.request_cancel("job-1")
+    client.hset(keys.JobKeys("job-1").meta, "state", "deleting")
+
+
 def test_a_deletion_that_broke_off_is_finished_by_the_next_listing(
     client: redis.Redis, redis_store: RedisJobStore, restored: RedisJobStore
 ) -> None:
-    submit(redis_store, new_job())
-    redis_store.control.request_cancel("job-1")
-    client.hset(keys.JobKeys("job-1").meta, "state", "deleting")
+    break_off_deletion(client, redis_store)
     client.delete(keys.JobKeys("job-1").results(0))
     with pytest.raises(JobNotFound):
         restored.jobs.get("job-1")
@@ -210,9 +215,7 @@ def test_a_deletion_that_broke_off_is_finished_by_the_next_listing(
 def test_a_deletion_that_broke_off_can_be_repeated(
     client: redis.Redis, redis_store: RedisJobStore, restored: RedisJobStore
 ) -> None:
-    submit(redis_store, new_job())
-    redis_store.control.request_cancel("job-1")
-    client.hset(keys.JobKeys("job-1").meta, "state", "deleting")
+    break_off_deletion(client, redis_store)
     restored.control.delete("job-1")
     assert names_in(client) == set()
 
