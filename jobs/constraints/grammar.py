@@ -53,14 +53,14 @@ def _schema(constraint: Constraint) -> dict[str, Any]:
 
 def _lark(constraint: Constraint) -> str:
     if constraint.kind == "regex":
-        return f"start: {_regex(constraint.text)}"
+        return f"start: {regex_in_lark(constraint.text)}"
     if constraint.kind == "choice":
         choices = msgspec.json.decode(constraint.text, type=list[str])
         return "start: " + " | ".join(_encode(choice).decode() for choice in choices)
     return constraint.text
 
 
-def _regex(pattern: str) -> str:
+def regex_in_lark(pattern: str) -> str:
     """Return the pattern as a regular expression between slashes. Digits are ASCII, as almost everybody means them."""
     return f"/{_ESCAPE_OR_BREAK.sub(_escaped, pattern)}/"
 

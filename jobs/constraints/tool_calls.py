@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-import msgspec
-
 from jobs.constraints.grammar import json_in_lark
+from jobs.constraints.xml_calls import SHARED_RULES, XmlCallRules, quoted
 from jobs.records.constraint import Constraint
 from jobs.records.prompt import Prompt
 
 _ANY_OBJECT = {"type": "object"}
 _NO_PARAMETERS = {"type": "object", "properties": {}, "additionalProperties": False}
-
-_encode = msgspec.json.Encoder().encode
+_CALL = 'call: <tool_call> "\\n" body "\\n" </tool_call>'
+_XML_MARK = "// Calls in the XML of Qwen3-Coder."  # a comment in Lark's syntax
 
 
 def forced_calls(tools: Sequence[dict[str, Any]], names: Collection[str], several: bool) -> Constraint:
@@ -25,9 +24,30 @@ def forced_calls(tools: Sequence[dict[str, Any]], names: Collection[str], severa
         names: Functions that may be called.
         several: True if more than one call may follow.
     """
-    functions = [tool["function"] for tool in tools if tool["function"]["name"] in names]
-    start = 'start: call ("\\n" call)*' if several else "start: call"
-    return Constraint("grammar", "\n".join([start, *_call_rules(functions)]))
+    return Constraint("grammar", "\n".join([_start(several), *_call_rules(_functions(tools, names))]))
+
+
+def forced_xml_calls(
+    tools: Sequence[dict[str, Any]], names: Collection[str], several: bool
+) -> tuple[Constraint, frozenset[str]]:
+    """Return a grammar of calls in XML, and the keywords of schemas that the grammar does not enforce.
+
+    The arguments are those of `forced_calls`.
+
+    Raises:
+        LineInvalid: A function cannot be called in XML, or is strict and has a keyword that cannot be enforced.
+    """
+    functions = [XmlCallRules(function, place) for place, function in enumerate(_functions(tools, names))]
+    bodies = " | ".join(f"body_{place}" for place in range(len(functions)))
+    rules = [_XML_MARK, _start(several), _CALL, f"body: {bodies}", *SHARED_RULES]
+    rules += [rule for function in functions for rule in function.rules]
+    ignored = frozenset(keyword for function in functions for keyword in function.unenforced)
+    return Constraint("grammar", "\n".join(rules)), ignored
+
+
+def is_xml(calls: Constraint) -> bool:
+    """Return whether a grammar of forced calls is one of calls in XML."""
+    return calls.text.startswith(_XML_MARK)
 
 
 def strict_calls(prompt: Prompt) -> Constraint | None:
@@ -55,12 +75,11 @@ def _call_rules(functions: Sequence[dict[str, Any]]) -> list[str]:
 
     `<tool_call>` and its end tag are tokens of the model here, not texts.
     """
-    rules = ['call: <tool_call> "\\n" body "\\n" </tool_call>']
-    rules.append("body: " + " | ".join(f"body_{place}" for place in range(len(functions))))
+    rules = [_CALL, "body: " + " | ".join(f"body_{place}" for place in range(len(functions)))]
     for place, function in enumerate(functions):
-        beginning = f'{{"name": {_text(function["name"])}, "arguments": '
-        schema = _text(function.get("parameters") or _NO_PARAMETERS)
-        rules.append(f'body_{place}: {_text(beginning)} arguments_{place} "}}"')
+        beginning = f'{{"name": {quoted(function["name"])}, "arguments": '
+        schema = quoted(function.get("parameters") or _NO_PARAMETERS)
+        rules.append(f'body_{place}: {quoted(beginning)} arguments_{place} "}}"')
         rules.append(f"arguments_{place}: %json {json_in_lark(schema, _is_strict(function))}")
     return rules
 
@@ -69,5 +88,9 @@ def _is_strict(function: dict[str, Any]) -> bool:
     return function.get("strict") is True
 
 
-def _text(value: object) -> str:
-    return _encode(value).decode()
+def _functions(tools: Sequence[dict[str, Any]], names: Collection[str]) -> list[dict[str, Any]]:
+    return [tool["function"] for tool in tools if tool["function"]["name"] in names]
+
+
+def _start(several: bool) -> str:
+    return 'start: call ("\\n" call)*' if several else "start: call"

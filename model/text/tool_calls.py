@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 import msgspec
 
+from jobs.constraints.parameter_types import is_text, types_of
 from model.text.tokenizer import Tokenizer
 
 ToolFormat = Literal["hermes", "xml"]
@@ -23,6 +24,8 @@ _JSON_TYPES: dict[str, type | tuple[type, ...]] = {
     "object": dict,
     "array": list,
 }
+# How the template writes values of earlier calls: in Python's spelling. So models may write them in this way, too.
+_PYTHONS_SPELLING = {"True": "true", "False": "false", "None": "null"}
 
 
 @dataclass(frozen=True)
@@ -146,13 +149,13 @@ def _xml_call(body: str, tools: Sequence[Mapping[str, Any]]) -> ParsedCall | Non
     if found is None or _PARAMETER.sub("", found[2]).strip():
         return None
     types = _parameter_types(found[1], tools)
-    arguments = {}
     try:
-        for name, value in _PARAMETER.findall(found[2]):
-            arguments[name] = _converted(value, types.get(name, frozenset()))
+        arguments = {
+            name: _converted(value, types.get(name, frozenset())) for name, value in _PARAMETER.findall(found[2])
+        }
+        return ParsedCall(found[1], json.dumps(arguments, ensure_ascii=False))
     except (ValueError, RecursionError):
         return None
-    return ParsedCall(found[1], json.dumps(arguments, ensure_ascii=False))
 
 
 def _parameter_types(name: str, tools: Sequence[Mapping[str, Any]]) -> dict[str, frozenset[str]]:
@@ -160,30 +163,25 @@ def _parameter_types(name: str, tools: Sequence[Mapping[str, Any]]) -> dict[str,
     for tool in tools:
         function = tool.get("function") or {}
         if function.get("name") == name:
-            properties = (function.get("parameters") or {}).get("properties")
-            return {key: _types(schema) for key, schema in properties.items()} if isinstance(properties, dict) else {}
+            schema = function.get("parameters") or {}
+            properties = schema.get("properties")
+            return (
+                {key: types_of(each, schema) for key, each in properties.items()}
+                if isinstance(properties, dict)
+                else {}
+            )
     return {}
-
-
-def _types(schema: object) -> frozenset[str]:
-    if not isinstance(schema, dict):
-        return frozenset()
-    said = schema.get("type")
-    types = {said} if isinstance(said, str) else set(map(str, said)) if isinstance(said, list) else set()
-    for options in (schema.get("anyOf"), schema.get("oneOf")):
-        for option in options if isinstance(options, list) else ():
-            types |= _types(option)
-    return frozenset(types)
 
 
 def _converted(text: str, types: frozenset[str]) -> Any:  # noqa: ANN401 - any JSON value
     """Return the value of a parameter. Raises `ValueError` if the text has none of the types."""
     if "null" in types and text.strip() == "null":
         return None
-    wanted = [kind for name, kind in _JSON_TYPES.items() if name in types]
-    if "string" in types or not wanted:
+    if is_text(types):
         return text
-    value = msgspec.json.decode(text)
-    if not any(isinstance(value, kind) and (kind is bool) == isinstance(value, bool) for kind in wanted):
+    value = msgspec.json.decode(_PYTHONS_SPELLING.get(text.strip(), text))
+    kinds = [kind for name, kind in _JSON_TYPES.items() if name in types]
+    is_right = any(isinstance(value, kind) and (kind is bool) == isinstance(value, bool) for kind in kinds)
+    if not is_right and not (value is None and "null" in types):
         raise ValueError(f"{text!r} has another type")
     return value

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+import msgspec
+
 from jobs.records.completion import ErrorCode
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
@@ -66,7 +68,7 @@ class PromptEncoder:
         try:
             of_texts = self._tokenizer.encode_batch((prompts[place].text or "" for place in texts), self._longest)
             of_chats = self._tokenizer.encode_conversations(
-                ((prompts[place].messages, prompts[place].template_arguments) for place in chats), self._longest
+                (self._conversation(prompts[place]) for place in chats), self._longest
             )
         except Exception:
             log.debug("a batch cannot be encoded; encoding one by one", exc_info=True)
@@ -119,11 +121,17 @@ class PromptEncoder:
     def _encode_alone(self, prompt: Prompt) -> Encoded:
         longest = self._longest if prompt.truncate_prompt_tokens is None else MAX_TOKENS_BEFORE_TRUNCATION
         if prompt.messages is not None:
-            conversation = (prompt.messages, prompt.template_arguments)
-            (encoded,) = self._tokenizer.encode_conversations([conversation], longest)
+            (encoded,) = self._tokenizer.encode_conversations([self._conversation(prompt)], longest)
         else:
             (encoded,) = self._tokenizer.encode_batch([prompt.text or ""], longest)
         return encoded
+
+    def _conversation(self, prompt: Prompt) -> tuple[object, Mapping[str, Any]]:
+        """Return the arguments of the chat template. A template of calls in XML reads arguments as objects."""
+        messages = prompt.messages
+        if self._card.tools == "xml" and messages is not None:
+            messages = tuple(map(_with_objects, messages))
+        return messages, prompt.template_arguments
 
     def barred_sequences(self, words: Sequence[str]) -> tuple[tuple[int, ...], ...]:
         """Return the tokens of words that must not be completed, as vLLM does: with and without a space before.
@@ -165,3 +173,22 @@ class PromptEncoder:
             f"The prompt has {'' if exact else 'at least '}{num_tokens:,} tokens; this worker allows at most "
             f"{self._longest:,}. The model, `--max-model-len` or `--kv-cache-memory` sets this limit.",
         )
+
+
+def _with_objects(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a message whose tool calls have objects as arguments. Texts that hold no object are left as they are."""
+    calls = message.get("tool_calls")
+    if not calls:
+        return message
+    functions = [call["function"] for call in calls]
+    decoded = [function | {"arguments": _object(function.get("arguments"))} for function in functions]
+    return message | {"tool_calls": [call | {"function": each} for call, each in zip(calls, decoded, strict=True)]}
+
+
+def _object(arguments: str | dict[str, Any] | None) -> object:
+    if isinstance(arguments, str):
+        try:
+            return msgspec.json.decode(arguments or "{}", type=dict[str, Any])
+        except ValueError:
+            return arguments
+    return arguments or {}

@@ -7,16 +7,11 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from msgspec import structs
-
 from jobs.constraints.requested import take_constraint
-from jobs.constraints.tool_calls import forced_calls
 from jobs.files.formats import values
 from jobs.files.formats.features.thinking import TEMPLATE_KEYS, read_template_kwargs
-from jobs.files.formats.features.tools import TOOL_KEYS, read_tools
 from jobs.files.formats.json_line import Json, LineInvalid, shown
 from jobs.files.formats.known_fields import FIELDS, Refused, Setting, WithoutEffect, check_refused
-from jobs.records.constraint import FREE_TEXT
 from jobs.records.prompt import MAX_N, Endpoint, Prompt
 from jobs.records.sampling import MAX_TOKENS_LIMIT, NOTHING_SAID, Range
 
@@ -26,8 +21,6 @@ MAX_NAMES = 1000  # max different models or columns that a report names
 MAX_NAME_CHARS = 200
 TRUNCATION_KEYS = ("truncate_prompt_tokens", "truncation_side")
 _RARE_KEYS = frozenset({"n", "return_token_ids", "include_reasoning", *TRUNCATION_KEYS, *TEMPLATE_KEYS})
-
-_TOOL_KEYS = frozenset(TOOL_KEYS)
 
 _Value = TypeVar("_Value")
 _Default = TypeVar("_Default")
@@ -256,28 +249,3 @@ def _read_include_reasoning(fields: dict[str, Json], is_chat: bool) -> bool:
     if not is_chat:
         raise LineInvalid("`include_reasoning` applies only to `messages`; a raw `prompt` has no separate reasoning")
     return values.boolean("include_reasoning", value)
-
-
-def with_tools(prompt: Prompt | None, fields: dict[str, Json], faults: Faults, notes: Notes) -> Prompt | None:
-    """Return a prompt with the tools of its line. Returns None if the line has a fault.
-
-    Args:
-        prompt: The prompt without tools; None if it has a fault.
-        fields: Key and value of each field of the line or of its body.
-        faults: Gets the faults of the tools.
-        notes: Gets the keys of tools that have no effect.
-    """
-    if _TOOL_KEYS.isdisjoint(fields):
-        return prompt
-    is_chat = fields.get("prompt") is None
-    line_tools = faults.catch(read_tools, fields, notes.ignored, is_chat, default=None)
-    if prompt is None or faults.found or line_tools is None:
-        return None if faults.found else prompt
-    prompt = structs.replace(prompt, tools=line_tools.tools, tool_choice=line_tools.choice)
-    if not line_tools.forced:
-        return prompt
-    if prompt.constraint not in (None, FREE_TEXT):
-        faults.found.append("`tool_choice` forces a call, so the line cannot have a schema or another constraint, too")
-        return None
-    constraint = forced_calls(line_tools.tools, line_tools.forced, line_tools.several)
-    return structs.replace(prompt, constraint=constraint, forces_calls=True)

@@ -83,8 +83,9 @@ class LineDecoder:
         self._reference: msgspec.Raw | None = None  # message that was removed from the current line
         self._constraints = LineConstraints(self.notes, rules.defaults, rules.constraint, rules.card)
         self._last_model: str | None = None  # the name that was checked last, because most files name one model
-        self._native = NativeFormat(self.notes, rules.keep or ())
-        self._openai = OpenAIFormat(self.notes, rules.keep or ())
+        calls = rules.card.tools if rules.card is not None else None
+        self._native = NativeFormat(self.notes, rules.keep or (), calls)
+        self._openai = OpenAIFormat(self.notes, rules.keep or (), calls)
         self._chosen: NativeFormat | OpenAIFormat | None = None
         self._seen = rules.after.ids.copy() if rules.after is not None else SeenIds()
         self._names_from = rules.after.highest_number if rules.after is not None else 0

@@ -6,7 +6,7 @@ The body of an OpenAI line alone is a native line, too: it has the same fields.
 from __future__ import annotations
 
 from jobs.files.formats.features.thinking import TEMPLATE_KEYS
-from jobs.files.formats.features.tools import TOOL_KEYS
+from jobs.files.formats.features.tools import TOOL_KEYS, with_tools
 from jobs.files.formats.fields import (
     TRUNCATION_KEYS,
     Faults,
@@ -15,11 +15,11 @@ from jobs.files.formats.fields import (
     read_id,
     read_settings,
     with_extra_body,
-    with_tools,
 )
 from jobs.files.formats.json_line import Json, shown
 from jobs.files.formats.known_fields import FIELDS, SETTING_KEYS, WithoutEffect, misspelled_key
 from jobs.files.formats.messages import read_messages
+from jobs.records.model_card import ToolFormat
 from jobs.records.prompt import Endpoint, Prompt
 
 _OWN = frozenset(
@@ -52,14 +52,16 @@ class NativeFormat:
     Args:
         notes: Gets what deserves a notice.
         kept: Names of columns that are kept even if they resemble a key of ours.
+        calls: How the model writes calls of tools; None if unknown.
     """
 
     name = "native"
     model_key = "model"
     no_columns = _NO_COLUMNS
 
-    def __init__(self, notes: Notes, kept: tuple[str, ...] = ()) -> None:
+    def __init__(self, notes: Notes, kept: tuple[str, ...] = (), calls: ToolFormat | None = None) -> None:
         self._notes = notes
+        self._calls = calls
         self._kept = kept
 
     def id_of(self, line: dict[str, Json]) -> str | None:
@@ -97,7 +99,7 @@ class NativeFormat:
         if messages is not None:
             messages = faults.catch(read_messages, messages, self._notes.ignored, default=None)
         made = make_prompt(line, place, "native", said, faults, prompt, messages)
-        return with_tools(made, line, faults, self._notes)
+        return with_tools(made, line, faults, self._notes, self._calls)
 
     def _resembling(self, unknown: list[str]) -> list[str]:
         """Return a fault for each unknown key that resembles a key of ours."""

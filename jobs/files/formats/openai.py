@@ -11,7 +11,7 @@ from msgspec import structs
 
 from jobs.files.formats import responses
 from jobs.files.formats.features.thinking import TEMPLATE_KEYS
-from jobs.files.formats.features.tools import TOOL_KEYS
+from jobs.files.formats.features.tools import TOOL_KEYS, with_tools
 from jobs.files.formats.fields import (
     TRUNCATION_KEYS,
     Faults,
@@ -21,11 +21,11 @@ from jobs.files.formats.fields import (
     read_prompt,
     read_settings,
     with_extra_body,
-    with_tools,
 )
 from jobs.files.formats.json_line import Json, LineInvalid, shown
 from jobs.files.formats.known_fields import FIELDS, RESPONSES_FIELDS, SETTING_KEYS, misspelled_key, unknown_key
 from jobs.files.formats.messages import read_messages
+from jobs.records.model_card import ToolFormat
 from jobs.records.prompt import MAX_CHOICES, Endpoint, Prompt
 
 KEYS = ("custom_id", "method", "url", "body")
@@ -55,14 +55,16 @@ class OpenAIFormat:
     Args:
         notes: Gets what deserves a notice.
         kept: Names of columns that are kept even if they resemble a key of ours.
+        calls: How the model writes calls of tools; None if unknown.
     """
 
     name = "openai"
     model_key = "body.model"
     no_columns = frozenset(KEYS)
 
-    def __init__(self, notes: Notes, kept: tuple[str, ...] = ()) -> None:
+    def __init__(self, notes: Notes, kept: tuple[str, ...] = (), calls: ToolFormat | None = None) -> None:
         self._notes = notes
+        self._calls = calls
         self._kept = kept
 
     def id_of(self, line: dict[str, Json]) -> str | None:
@@ -109,7 +111,7 @@ class OpenAIFormat:
         else:
             messages = faults.catch(read_messages, body.get("messages"), self._notes.ignored, default=None)
         made = make_prompt(body, place, endpoint, said, faults, None, messages)
-        return with_tools(made, body, faults, self._notes)
+        return with_tools(made, body, faults, self._notes, self._calls)
 
     def _body(self, line: dict[str, Json], faults: Faults) -> dict[str, Json] | None:
         """Return the line's body after a check of the envelope around it. None if there is no body to read."""

@@ -10,6 +10,8 @@ import pytest
 from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
 
+from jobs.files.formats.features.tools import check_tools
+from jobs.files.formats.json_line import LineInvalid
 from jobs.files.formats.line_decoder import LineDecoder, LineRules
 from jobs.files.results.native_lines import native_line
 from jobs.files.results.openai_lines import openai_line
@@ -229,8 +231,38 @@ def test_a_forced_call_becomes_a_constraint(decode: Decode, why: Why) -> None:
         (False, True),
         (True, False),
     ]
-    card = msgspec.structs.replace(CARD, tools="xml")
-    assert "cannot force calls of demo, which are XML" in why(chat(tools=[WEATHER], tool_choice="required"), card=card)
+
+
+XML_CARD = msgspec.structs.replace(CARD, tools="xml")
+
+
+def test_a_forced_call_is_written_as_the_model_writes_calls(decode: Decode) -> None:
+    for made in (chat, native):
+        prompt = decode(made(tools=[WEATHER, TIME], tool_choice="required"), card=XML_CARD)
+        assert prompt.invalid is None and prompt.forces_calls and prompt.constraint is not None
+        assert "<function=weather>" in prompt.constraint.text and "<function=time>" in prompt.constraint.text
+        assert unpack_prompts(pack_prompts([prompt]), "key") == [prompt]
+
+
+def test_a_forced_call_for_an_unknown_model_is_refused_by_a_model_that_writes_xml(decode: Decode) -> None:
+    forced = {"tools": [WEATHER], "tool_choice": "required"}
+    unknown, xml = decode(chat(**forced), card=None), decode(chat(**forced), card=XML_CARD)
+    check_tools(unknown, CARD)
+    check_tools(xml, XML_CARD)
+    for prompt, card in ((unknown, XML_CARD), (xml, CARD)):
+        with pytest.raises(LineInvalid, match=r"in another format than demo writes.*submit it again"):
+            check_tools(prompt, card)
+
+
+def test_a_keyword_that_xml_cannot_enforce_gets_a_notice_or_refuses_a_strict_tool(why: Why) -> None:
+    properties = {"day": {"type": "string", "format": "date"}}
+    function: dict[str, Any] = {"name": "f", "parameters": {"type": "object", "properties": properties}}
+    decoder = LineDecoder(LineRules(card=XML_CARD))
+    said: dict[str, Any] = {"tools": [{"type": "function", "function": function}], "tool_choice": "required"}
+    assert decoder.decode(msgspec.json.encode(chat(**said)), 0, 1).invalid is None
+    assert decoder.notes.unenforced == {"`format`": 1}
+    function["strict"] = True
+    assert "a schema of `tools` cannot be used: it has `format`" in why(chat(**said), card=XML_CARD)
 
 
 def test_the_choice_among_calls_has_no_effect_unless_a_call_is_forced() -> None:

@@ -51,10 +51,11 @@ def said(
     max_tokens: int = 300,
     beginning: Sequence[int] = (),
     end_id: int | None = None,
+    prefers: Sequence[int] = (),
 ) -> list[int]:
     """What a model says that chooses among the allowed tokens at random, and ends as soon as it may, or at `end_id`.
 
-    It prefers to close what it has opened, so that it comes to an end.
+    Every other time it chooses one of the tokens that it prefers, if one of them is allowed.
     """
     chance, matcher = random.Random(seed), grammars.compiled(grammar).matcher()
     mask = np.zeros(matcher.mask_words, dtype=np.int32)
@@ -67,7 +68,9 @@ def said(
         allowed = np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little"))
         if EOS in allowed and chance.random() < 0.5:
             break
-        ids.append(int(chance.choice([token for token in allowed.tolist() if token != EOS])))
+        options = [token for token in allowed.tolist() if token != EOS]
+        preferred = [token for token in prefers if token in options]
+        ids.append(int(chance.choice(preferred if preferred and chance.random() < 0.5 else options)))
         matcher.accept(ids[-1])
     return ids
 

@@ -6,12 +6,18 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
+from msgspec import structs
+
+from jobs.constraints.tool_calls import forced_calls, forced_xml_calls, is_xml
 from jobs.files.formats import values
+from jobs.files.formats.fields import Faults, Notes
 from jobs.files.formats.json_line import Json, LineInvalid, check_free_form, shown
-from jobs.records.model_card import ModelCard
+from jobs.records.constraint import FREE_TEXT, Constraint
+from jobs.records.model_card import ModelCard, ToolFormat
 from jobs.records.prompt import Prompt
 
 TOOL_KEYS = ("tools", "tool_choice", "parallel_tool_calls")
+_TOOL_KEYS = frozenset(TOOL_KEYS)
 MAX_TOOLS = 128
 MAX_NAME_CHARS = 256
 ToolChoice = Literal["auto", "none"]
@@ -66,6 +72,43 @@ def read_tools(fields: dict[str, Json], ignored: Counter[str], is_chat: bool) ->
     )
 
 
+def with_tools(
+    prompt: Prompt | None, fields: dict[str, Json], faults: Faults, notes: Notes, calls: ToolFormat | None
+) -> Prompt | None:
+    """Return a prompt with the tools of its line. Returns None if the line has a fault.
+
+    Args:
+        prompt: The prompt without tools; None if it has a fault.
+        fields: Key and value of each field of the line or of its body.
+        faults: Gets the faults of the tools.
+        notes: Gets what has no effect: keys of tools, and keywords of schemas.
+        calls: How the model writes calls; None if unknown.
+    """
+    if _TOOL_KEYS.isdisjoint(fields):
+        return prompt
+    is_chat = fields.get("prompt") is None
+    line_tools = faults.catch(read_tools, fields, notes.ignored, is_chat, default=None)
+    if prompt is None or faults.found or line_tools is None:
+        return None if faults.found else prompt
+    prompt = structs.replace(prompt, tools=line_tools.tools, tool_choice=line_tools.choice)
+    if not line_tools.forced:
+        return prompt
+    if prompt.constraint not in (None, FREE_TEXT):
+        faults.found.append("`tool_choice` forces a call, so the line cannot have a schema or another constraint, too")
+        return None
+    constraint = faults.catch(_forced_calls, line_tools, notes, calls, default=None)
+    return None if constraint is None else structs.replace(prompt, constraint=constraint, forces_calls=True)
+
+
+def _forced_calls(tools: LineTools, notes: Notes, calls: ToolFormat | None) -> Constraint:
+    if calls != "xml":
+        return forced_calls(tools.tools, tools.forced, tools.several)
+    constraint, unenforced = forced_xml_calls(tools.tools, tools.forced, tools.several)
+    if unenforced:
+        notes.count(notes.unenforced, ", ".join(sorted(unenforced)))
+    return constraint
+
+
 def nested(tool: Json) -> Json:
     """Return a tool of `/v1/responses` in the shape of a chat's tool. Any other value is returned unchanged."""
     if type(tool) is not dict or tool.get("type") != "function" or "function" in tool:
@@ -80,8 +123,11 @@ def check_tools(prompt: Prompt, card: ModelCard) -> None:
     """Refuse tools for a model whose chat template ignores them. Raises `LineInvalid`."""
     if prompt.tools is not None and card.tools is None:
         raise LineInvalid(f"`tools` have no effect: {card.name}'s chat template does not know them. Leave them out")
-    if prompt.forces_calls and card.tools == "xml":
-        raise LineInvalid(f'`tool_choice` cannot force calls of {card.name}, which are XML: use "auto" or "none"')
+    if prompt.forces_calls and prompt.constraint is not None and is_xml(prompt.constraint) != (card.tools == "xml"):
+        raise LineInvalid(
+            f"`tool_choice` forces calls in another format than {card.name} writes, because the model was unknown when "
+            "the line was submitted: submit it again"
+        )
 
 
 def _read_tool(tool: Json, where: str) -> dict[str, Json]:
