@@ -41,7 +41,7 @@ class Renderer:
         )
         self._environment.filters |= {
             "count": figures.count,
-            "rate": figures.rate,
+            "rate": _rate,
             "seconds": figures.seconds,
             "about": figures.about,
             "milliseconds": figures.milliseconds,
@@ -112,6 +112,10 @@ def _address_of(request: Request) -> str:
 def _moment(seconds: float | None) -> str:
     """Format a time in UTC: `2026-11-28 14:05`. None is a dash."""
     return "-" if seconds is None else time.strftime("%Y-%m-%d %H:%M", time.gmtime(seconds))
+
+
+def _rate(number: float | None) -> str:
+    return "0" if number == 0 else figures.rate(number)
 
 
 def _machine_time(seconds: float) -> str:
