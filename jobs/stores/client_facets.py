@@ -80,6 +80,9 @@ class JobReader(Protocol):
     def newest(self, limit: int = 100) -> list[Job]:
         """Return the newest `limit` jobs, newest first."""
 
+    def unfinished(self, limit: int) -> list[Job]:
+        """Return those of the newest `limit` jobs that have not ended, newest first. Reads little of the others."""
+
     def stats(self, job_id: str) -> JobStats:
         """Return the job's statistics. They come from counters, so no result is read."""
 

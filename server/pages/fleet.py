@@ -41,7 +41,7 @@ class FleetPage:
         stores = self._services.stores.jobs
 
         def read() -> tuple[list[WorkerReport], list[WorkerReport], list[Job]]:
-            return stores.fleet.workers(), stores.fleet.lost_workers(), stores.jobs.newest(_NEWEST_JOBS)
+            return stores.fleet.workers(), stores.fleet.lost_workers(), stores.jobs.unfinished(_NEWEST_JOBS)
 
         workers, lost, jobs = await self._services.store_threads.shared("fleet", read)
         values = {
@@ -58,13 +58,12 @@ class FleetPage:
 
 def _queues(jobs: list[Job], workers: list[WorkerReport]) -> list[_Queue]:
     """Return what waits, per model. Jobs of all projects count, because they share the workers."""
-    waiting = [job for job in jobs if not job.state.ended]
-    models = sorted({job.spec.model for job in waiting} | {worker.model for worker in workers})
+    models = sorted({job.spec.model for job in jobs} | {worker.model for worker in workers})
     return [
         _Queue(
             model,
-            sum(job.spec.num_lines - job.done for job in waiting if job.spec.model == model),
-            sum(job.spec.model == model for job in waiting),
+            sum(job.spec.num_lines - job.done for job in jobs if job.spec.model == model),
+            sum(job.spec.model == model for job in jobs),
             sum(worker.model == model for worker in workers),
         )
         for model in models

@@ -41,6 +41,9 @@ class MemoryJobReader:
             newest = sorted(self._table.jobs.values(), key=lambda job: (job.spec.created_at, job.spec.id), reverse=True)
             return [job.snapshot() for job in newest[:limit]]
 
+    def unfinished(self, limit: int) -> list[Job]:
+        return [job for job in self.newest(limit) if not job.state.ended]
+
     def stats(self, job_id: str) -> JobStats:
         with self._table.lock:
             job = self._table.get(job_id)

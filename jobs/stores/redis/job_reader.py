@@ -11,7 +11,7 @@ import msgspec
 from jobs.errors import JobNotFound, QwenBatchError, RecordDamaged, StoreFull
 from jobs.keys import JobKeys
 from jobs.records.completion import Completion
-from jobs.records.job import Job, ShardRef
+from jobs.records.job import Job, JobState, ShardRef
 from jobs.records.prompt import Prompt
 from jobs.records.shard_stats import TimelineSample
 from jobs.stats.history import History
@@ -25,6 +25,8 @@ from jobs.stores.redis.job_record import Hash, counters_of, decoded_history, job
 
 SHARDS_PER_READ = 4  # max shards in memory at once in `results`, for a job of any size
 _COUNTS_PER_READ = 1000  # counts of failed lines that are read together
+
+_ENDED = frozenset(state.value.encode() for state in JobState if state.ended)  # as `meta` has them
 
 _sample = msgspec.json.Decoder(TimelineSample)
 
@@ -60,7 +62,16 @@ class RedisJobReader:
         return found
 
     def newest(self, limit: int = 100) -> list[Job]:
+        return self._each(self._index.newest(limit))
+
+    def unfinished(self, limit: int) -> list[Job]:
         ids = self._index.newest(limit)
+        states = self._server.replies(("HGET", JobKeys(job_id).meta, "state") for job_id in ids)
+        wanted = [job_id for job_id, state in zip(ids, states, strict=True) if state not in _ENDED]
+        return [job for job in self._each(wanted) if not job.state.ended]
+
+    def _each(self, ids: Sequence[str]) -> list[Job]:
+        """Return the jobs that exist. Skips damaged ones, and completes interrupted deletions."""
         metas = self._server.replies(("HGETALL", JobKeys(job_id).meta) for job_id in ids)
         jobs: list[Job] = []
         for job_id, meta in zip(ids, metas, strict=True):

@@ -22,6 +22,18 @@ def test_jobs_are_read_together_in_the_order_of_their_ids(store: JobStore) -> No
     assert store.jobs.get_each([]) == []
 
 
+def test_unfinished_jobs_are_found_among_the_newest(store: JobStore) -> None:
+    ended, queued, cancelled, validating = (f"job-{letter}" for letter in "dcba")
+    submit(store, new_job(ended, lines=1), known={0})
+    submit(store, new_job(queued))
+    submit(store, new_job(cancelled))
+    store.control.request_cancel(cancelled)
+    store.submissions.create(new_job(validating))
+    assert store.jobs.unfinished(10) == [store.jobs.get(job_id) for job_id in (queued, validating)]
+    assert store.jobs.unfinished(2) == [store.jobs.get(queued)]
+    assert store.jobs.unfinished(1) == []
+
+
 def test_a_damaged_job_does_not_hide_the_others(client: redis.Redis) -> None:
     store = RedisJobStore(RedisServer(client))
     for job_id in ("job-a", "job-b"):
