@@ -9,7 +9,7 @@ import msgspec
 
 from jobs.files.file_places import FilePlaces
 from jobs.files.formats.line_decoder import LineDecoder, LineRules
-from jobs.files.reading.row import RefusedRow, TemplatedRow
+from jobs.files.reading.row import TemplatedRow
 from jobs.files.reading.row_reader import RowReader
 from jobs.records.prompt import Prompt
 
@@ -45,12 +45,12 @@ class FilePass:
             with reader.rows() as rows:
                 for in_file, row in rows:
                     number = start + in_file
-                    if isinstance(row, RefusedRow):
-                        prompt = self.decoder.refused(index, number, row.reason)
+                    if type(row) is bytes:
+                        prompt = self.decoder.decode(row, index, number)
                     elif isinstance(row, TemplatedRow):
                         prompt = self.decoder.decode_templated(row, index, number)
                     else:
-                        prompt = self.decoder.decode(row, index, number)
+                        prompt = self.decoder.refused(index, number, row.reason)
                     index += 1
                     yield number, prompt if self.places is None else _with_source(prompt, reader.name, in_file)
             self.digests.append(rows.digest)

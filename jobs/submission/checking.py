@@ -9,8 +9,9 @@ import msgspec
 from jobs.errors import InvalidInput
 from jobs.files.file_report import FileRefused, FileReport
 from jobs.files.formats.features.thinking import ThinkingRules, switch_fault
-from jobs.files.formats.line_decoder import LineRules, LinesBefore
+from jobs.files.formats.line_decoder import LineRules
 from jobs.files.formats.model_checks import same_model
+from jobs.files.formats.seen_ids import LinesBefore
 from jobs.files.prompt_file import CheckedFile, PromptFile
 from jobs.files.writing.destination import Destination
 from jobs.files.writing.file_format import file_format

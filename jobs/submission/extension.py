@@ -6,7 +6,7 @@ import msgspec
 
 from jobs.errors import InvalidInput
 from jobs.files.file_report import FileReport
-from jobs.files.formats.line_decoder import LinesBefore
+from jobs.files.formats.seen_ids import LinesBefore
 from jobs.files.prompt_file import PromptFile
 from jobs.records.job import ShardRef
 from jobs.stores.client_facets import JobReader

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
@@ -10,6 +11,8 @@ from jobs.errors import InvalidInput
 from jobs.templates.template_process import RenderFailed, TemplateDamaged, TemplateProcess
 
 CPU_SECONDS = 0.5  # limit for one request; a template that never ends is found after two requests
+
+Texts = tuple[tuple[bool, str], ...]  # of one row: per template (True, text), or (False, error)
 
 _decode = msgspec.json.Decoder(list[tuple[bool, str]]).decode
 
@@ -33,34 +36,42 @@ class RowTemplate:
         except TemplateDamaged as error:
             raise InvalidInput(f"The template cannot be used: {error}.", "Correct the template.") from error
 
-    def render(self, rows: Sequence[bytes], numbers: Sequence[int]) -> list[tuple[tuple[bool, str], ...]]:
-        """Return for each row what each template makes of it: (True, text), or (False, error).
+    def begin(self, rows: Sequence[bytes], numbers: Sequence[int]) -> Callable[[], list[Texts]]:
+        """Begin to render rows. Returns a function that waits for what the templates make of each row.
+
+        The function raises `InvalidInput` if a template takes too much time or memory. Every row would take that long.
 
         Args:
             rows: JSON objects. A few hundred at a time are fast.
             numbers: The rows' numbers, for messages.
-
-        Raises:
-            InvalidInput: A template takes too much time or memory. Every row would take that long.
         """
-        answers = self._answers(rows)
-        if not isinstance(answers, RenderFailed):
-            return answers
-        texts: list[tuple[tuple[bool, str], ...]] = []
+        return partial(self._texts, rows, numbers, self._process.begin(self._requests(rows)))
+
+    def _texts(
+        self, rows: Sequence[bytes], numbers: Sequence[int], answers: Callable[[], list[str | RenderFailed]]
+    ) -> list[Texts]:
+        texts = _decoded(answers())
+        if not isinstance(texts, RenderFailed):
+            return texts
+        one_by_one: list[Texts] = []
         for row, number in zip(rows, numbers, strict=True):
-            single = self._answers([row])
+            single = _decoded(self._process.render(self._requests([row])))
             if isinstance(single, RenderFailed):
                 raise InvalidInput(
                     f"The template cannot be used for row {number:,}: {single}.", "Shorten the template."
                 )
-            texts += single
-        return texts
+            one_by_one += single
+        return one_by_one
 
-    def _answers(self, rows: Sequence[bytes]) -> list[tuple[tuple[bool, str], ...]] | RenderFailed:
-        """Return the texts of the rows, or the failure of the first template that fails as a whole."""
+    def _requests(self, rows: Sequence[bytes]) -> list[bytes]:
+        """Return one request per template."""
         objects = b",".join(rows)
-        answers = self._process.render([b'["%b",[%b]]' % (name.encode(), objects) for name in self._names])
-        failed = next((answer for answer in answers if isinstance(answer, RenderFailed)), None)
-        if failed is not None:
-            return failed
-        return list(zip(*(_decode(answer) for answer in answers if isinstance(answer, str)), strict=True))
+        return [b'["%b",[%b]]' % (name.encode(), objects) for name in self._names]
+
+
+def _decoded(answers: Sequence[str | RenderFailed]) -> list[Texts] | RenderFailed:
+    """Return the texts of each row, or the failure of the first template that fails as a whole."""
+    failed = next((answer for answer in answers if isinstance(answer, RenderFailed)), None)
+    if failed is not None:
+        return failed
+    return list(zip(*(_decode(answer) for answer in answers if isinstance(answer, str)), strict=True))

@@ -15,7 +15,9 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 
 CPU_SECONDS = 2.0  # default limit for one request, and for compilation
@@ -62,6 +64,7 @@ class TemplateProcess:
         self._setup = json.dumps({"sources": dict(sources), "strict": strict, "cpu_seconds": cpu_seconds}).encode()
         self._cpu_seconds = cpu_seconds
         self._lock = threading.Lock()
+        self._open: _Rendering | None = None  # the helper works on it, and `_helper` is None
         self._helper: _Helper | None = self._start()
 
     def render(self, requests: Sequence[bytes]) -> list[str | RenderFailed]:
@@ -70,32 +73,66 @@ class TemplateProcess:
         A request is the JSON of `[template's name, variables]`. Where the variables are a list of objects, the text is
         the JSON of a list: for each object `[true, text]` or `[false, error]`.
         """
-        answers: list[str | RenderFailed] = []
-        again = False  # True if a helper has already ended during the next request
+        return self.begin(requests)()
+
+    def begin(self, requests: Sequence[bytes]) -> Callable[[], list[str | RenderFailed]]:
+        """Send requests to the helper. Returns a function that waits for the answers, which are those of `render`.
+
+        The helper has one group of requests at a time. If it still works on another one, this method waits for that
+        one's answers first.
+        """
         with self._lock:
+            if self._open is not None:
+                self._finish(self._open)
+            helper, self._helper = self._helper or self._start(), None
+            try:
+                helper.send(requests)
+            except _HelperEnded:  # another one gets the requests later
+                helper.stop()
+                self._open = _Rendering(requests, None)
+            else:
+                self._open = _Rendering(requests, helper)
+            return partial(self._answers, self._open)
+
+    def _answers(self, rendering: _Rendering) -> list[str | RenderFailed]:
+        with self._lock:
+            if rendering is self._open:
+                self._finish(rendering)
+            return rendering.answers
+
+    def _finish(self, rendering: _Rendering) -> None:
+        """Wait for the answers to the requests that the helper has."""
+        requests, answers, helper = rendering.requests, rendering.answers, rendering.helper
+        self._open = None
+        again = False  # True if a helper has already ended during the next request
+        try:
             while len(answers) < len(requests):
-                helper = self._helper or self._start()
-                self._helper = None
                 try:
-                    for answer in helper.ask(islice(requests, len(answers), None)):
+                    if helper is None:
+                        helper = self._start()
+                        helper.send(list(islice(requests, len(answers), None)))
+                    for answer in helper.answers(len(requests) - len(answers)):
                         text = answer[1:].decode()
                         answers.append(text if answer[:1] == RENDERED else RenderFailed(text))
                         again = False
-                    self._helper = helper
                 except _HelperEnded as end:
+                    if helper is not None:
+                        helper.stop()
+                        helper = None
                     # Try once more: an earlier conversation may have filled the memory, or a user killed the helper.
                     if end.final or again:
                         answers.append(RenderFailed(end.reason))
                     again = not (end.final or again)
-                finally:
-                    if self._helper is None:
-                        helper.stop()
-        return answers
+            self._helper = helper
+        finally:
+            if helper is not None and self._helper is None:
+                helper.stop()
 
     def _start(self) -> _Helper:
         helper = _Helper(self._cpu_seconds)
         try:
-            (answer,) = helper.ask([self._setup])
+            helper.send([self._setup])
+            (answer,) = helper.answers(1)
         except _HelperEnded as end:
             helper.stop()
             raise TemplateDamaged(f"while it was compiled {end.reason}") from end
@@ -104,6 +141,15 @@ class TemplateProcess:
             error = json.loads(answer)
             raise TemplateDamaged(f"{error['message']} (line {error['line']})")
         return helper
+
+
+@dataclass
+class _Rendering:
+    """A group of requests that the helper has, and the answers that have come."""
+
+    requests: Sequence[bytes]
+    helper: _Helper | None  # None if it has ended
+    answers: list[str | RenderFailed] = field(default_factory=list)
 
 
 class _HelperEnded(Exception):
@@ -136,28 +182,34 @@ class _Helper:
         self._unread = bytearray()
         self.stop = weakref.finalize(self, _stop, self._process, self._selector)
 
-    def ask(self, requests: Iterable[bytes]) -> Iterator[bytes]:
-        """Send requests in one frame and yield their answers in order.
+    def send(self, requests: Sequence[bytes]) -> None:
+        """Send requests in one frame. The helper must have answered all earlier ones.
+
+        Raises:
+            _HelperEnded: The helper has ended.
+        """
+        parts = [part for request in requests for part in (head(request), request)]
+        length = sum(map(len, parts))
+        rest = memoryview(b"".join([length.to_bytes(4, "big"), *parts]))
+        try:
+            while rest:
+                rest = rest[self._requests.write(rest) :]
+        except BrokenPipeError:
+            raise self._ended() from None
+
+    def answers(self, count: int) -> Iterator[bytes]:
+        """Yield the answers to the next `count` requests, in order.
 
         Raises:
             _HelperEnded: The helper ended, or gave no answer, while it worked on the next unanswered request.
         """
-        parts = [part for request in requests for part in (head(request), request)]
-        batch = b"".join(parts)
         try:
-            self._send(head(batch))
-            self._send(batch)
-            for _ in range(len(parts) // 2):
+            for _ in range(count):
                 yield self._take(int.from_bytes(self._take(4), "big"))
-        except (BrokenPipeError, EOFError):
+        except EOFError:
             raise self._ended() from None
         except TimeoutError:
             raise _HelperEnded(f"it gave no answer for {PATIENCE_SECONDS:.0f} s", final=True) from None
-
-    def _send(self, data: bytes) -> None:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[self._requests.write(rest) :]
 
     def _take(self, length: int) -> bytes:
         while len(self._unread) < length:

@@ -188,6 +188,7 @@ def test_a_row_of_csv_may_be_longer_than_the_default_of_the_library_but_not_than
     ("content", "said"),
     [
         (b'id,prompt\na,"b\n', "after row 0: a quote is never closed"),
+        (b'id,prompt\na,b\nc,"Read "Emma" now."\n', "after row 1: a quote within a quoted cell is not doubled"),
         (b"id,id\na,b\n", "names the column 'id' more than once"),
         (b"id,prompt\na,caf\xe9\n", "is not UTF-8: it holds the byte 0xe9"),
         (b"", "is empty"),

@@ -6,6 +6,7 @@ import io
 import json
 import time
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -151,6 +152,48 @@ def test_a_conversation_makes_several_messages_of_each_row() -> None:
     }
 
 
+@pytest.mark.parametrize(("times", "fits"), [(5, True), (7, False)])
+def test_a_row_that_becomes_too_long_is_refused_alone(times: int, fits: bool) -> None:
+    rows = [{"text": "\u0001" * 2**18}, {"text": "short"}]  # in JSON, a control character takes six bytes
+    first, second = lines(rows, template="{{ text }}" * times, raw=True)
+    assert (first == "the row is longer than 10 MiB, the maximum length") is not fits
+    assert second == {"prompt": "short" * times}
+
+
+def test_a_row_without_the_text_for_a_raw_prompt_is_a_bad_line() -> None:
+    (row,) = made([{"text": ""}], template="{{ text }}", raw=True)
+    assert isinstance(row, TemplatedRow)
+    prompt = LineDecoder().decode_templated(row, 0, 7)
+    assert (prompt.id, prompt.line, prompt.columns) == ("", 7, msgspec.Raw(b""))
+    assert prompt.invalid == '`prompt` is ""; the model needs at least one token to continue from'
+
+
+def test_a_pass_that_is_broken_off_does_not_disturb_the_next_one() -> None:
+    content = b"".join(b'{"n": %d}\n' % number for number in range(1000))
+    options = ReadingOptions(prompts=PromptOptions("{{ n }}", raw=True))
+    reader = RowReader.of("file", lambda: io.BytesIO(content), options)
+    passes = [reader.rows() for _ in range(2)]
+    with passes[0] as first, passes[1] as second:
+        both = [(one, other) for (_, one), (_, other) in zip(first, islice(second, 500), strict=False)]
+    assert [(one.line["prompt"], other.line["prompt"]) for one, other in both] == [(str(n), str(n)) for n in range(500)]  # type: ignore[union-attr]
+    with reader.rows() as rows:
+        assert [row.line["prompt"] for _, row in rows] == [str(n) for n in range(1000)]  # type: ignore[union-attr]
+
+
+def test_the_digest_tells_rows_and_options_apart() -> None:
+    def digest(content: bytes, **options: Any) -> str:
+        reader = RowReader.of("file", lambda: io.BytesIO(content), ReadingOptions(prompts=PromptOptions(**options)))
+        with reader.rows() as rows:
+            list(rows)
+            return rows.digest
+
+    row = b'{"key": 1, "text": "a"}\n'
+    options = [{"template": "{{ text }}"}, {"template": "{{ text }} "}, {"template": "{{ text }}", "raw": True}]
+    options += [{"template": "{{ text }}", "id_column": "key"}, {"template": "{{ text }}", "system": "Hi"}]
+    assert len({digest(row, **each) for each in options}) == len(options)
+    assert digest(row, **options[0]) == digest(row, **options[0]) != digest(row.replace(b"1", b"2"), **options[0])
+
+
 def test_a_row_that_is_no_object_is_passed_on() -> None:
     assert lines([["list"], ROWS[0]], template="{{ question }}")[0] == ["list"]
 
@@ -219,7 +262,9 @@ def maker(id_column: str | None, raw: bool) -> RowPrompts:
     separators=st.sampled_from([(",", ":"), (", ", ": ")]),
     id_column=st.sampled_from([None, "key"]),
     raw=st.booleans(),
-    rules=st.sampled_from([LineRules(), LineRules(card=CARD), LineRules(keep=("key", "prompt")), LineRules(keep=())]),
+    rules=st.sampled_from(
+        [LineRules(), LineRules(card=CARD), LineRules(keep=("key", "prompt")), LineRules(keep=()), LineRules(n=3)]
+    ),
 )
 def test_a_row_says_the_same_as_the_line_it_would_be(
     row: dict[str, Any], separators: tuple[str, str], id_column: str | None, raw: bool, rules: LineRules
@@ -238,3 +283,12 @@ def test_a_row_says_the_same_as_the_line_it_would_be(
     if names and line.invalid is None:
         line = msgspec.structs.replace(line, columns=raw_columns(source, names))
     assert found == line
+
+
+@given(row=st.dictionaries(NAMES, JSON, max_size=4).map(lambda row: row | {"t": "x"}), raw=st.booleans())
+def test_rows_that_were_encoded_here_need_no_comparison(row: dict[str, Any], raw: bool) -> None:
+    try:
+        source = msgspec.json.encode(row)
+    except OverflowError:  # an integer of more than 64 bits
+        return
+    assert list(maker(None, raw).lines([(1, source)], True)) == list(maker(None, raw).lines([(1, source)]))

@@ -32,25 +32,42 @@ class Notes:
 
     ignored: Counter[str] = field(default_factory=Counter)  # fields that have no effect
     models: Counter[str] = field(default_factory=Counter)  # models that lines name
-    columns: Counter[str] = field(default_factory=Counter)  # kept columns
     biased: int = 0  # lines with `logit_bias`
     greedy_thoughts: int = 0  # lines that think with a temperature of 0
     small_budgets: int = 0  # lines with a small thinking budget
     assistant_endings: int = 0  # lines that end with the assistant's message, which the model answers
     unenforced: Counter[str] = field(default_factory=Counter)  # keywords of schemas that are not enforced
+    _columns: Counter[str] = field(default_factory=Counter)
+    _last_columns: tuple[str, ...] = ()  # kept columns of the last lines, and the number of these lines
+    _last_lines: int = 0
 
-    def count(self, names: Counter[str], name: str) -> bool:
-        """Count one line under a name that the file's author chose. Only the first `MAX_NAMES` names are counted.
+    @property
+    def columns(self) -> Counter[str]:
+        """Kept columns."""
+        for name in self._last_columns:
+            self.count(self._columns, name, self._last_lines)
+        self._last_columns, self._last_lines = (), 0
+        return self._columns
+
+    def count_columns(self, names: tuple[str, ...]) -> None:
+        """Count one line under each of its kept columns. Neighbouring lines mostly have the same ones."""
+        if names != self._last_columns:
+            self.columns  # noqa: B018 - counts the lines before
+            self._last_columns = names
+        self._last_lines += 1
+
+    def count(self, names: Counter[str], name: str, lines: int = 1) -> bool:
+        """Count lines under a name that the file's author chose. Only the first `MAX_NAMES` names are counted.
 
         Returns whether the name is counted as it is. A long name is cut to `MAX_NAME_CHARS` characters.
         """
         if name in names:
-            names[name] += 1
+            names[name] += lines
             return True
         cut = name[:MAX_NAME_CHARS]
         if cut not in names and len(names) >= MAX_NAMES:
             return False
-        names[cut] += 1
+        names[cut] += lines
         return cut == name
 
 
@@ -83,8 +100,8 @@ class Faults:
             return default
 
 
-def read_id(key: str, value: Json) -> str | None:
-    """Return a line's id, or None for null. A whole number is an id, too: 1 and "1" are the same id.
+def read_id(key: str, value: Json) -> str:
+    """Return a line's id from a value other than null. A whole number is an id, too: 1 and "1" are the same id.
 
     Raises:
         LineInvalid: The id is not a string of 1 to `MAX_ID_CHARS` characters, and no whole number.
@@ -93,8 +110,6 @@ def read_id(key: str, value: Json) -> str | None:
         if not 0 < len(value) <= MAX_ID_CHARS:
             raise LineInvalid(f"`{key}` has {len(value):,} characters; it must have 1 to {MAX_ID_CHARS}")
         return value
-    if value is None:
-        return None
     if type(value) is not int or abs(value) >= 2**63:
         raise LineInvalid(f"`{key}` is {shown(value)}; it must be a string or a whole number")
     return str(value)

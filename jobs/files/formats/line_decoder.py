@@ -19,37 +19,19 @@ from jobs.files.formats.features.last_assistant import (
     without_last,
 )
 from jobs.files.formats.features.thinking import ADVISED_BUDGET, NO_THINKING_RULES, ThinkingRules
-from jobs.files.formats.fields import Faults, Notes
+from jobs.files.formats.fields import Faults, Notes, read_id
 from jobs.files.formats.json_line import Json, LineInvalid, decode_object, raw_columns, shown
 from jobs.files.formats.model_checks import check_against_card, same_model
 from jobs.files.formats.native import NativeFormat
 from jobs.files.formats.openai import OpenAIFormat
 from jobs.files.formats.other_services import converted
-from jobs.files.formats.seen_ids import SeenIds
+from jobs.files.formats.seen_ids import BEFORE, LinesBefore, SeenIds
 from jobs.files.reading.row import TemplatedRow
 from jobs.records.constraint import Constraint
 from jobs.records.job import Format
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import NO_COLUMNS, Endpoint, Prompt
 from jobs.records.sampling import NOTHING_SAID, SamplingSettings
-
-MAX_NUMBER_DIGITS = 12  # an id with this many digits or more is not taken for a line number
-
-BEFORE = 0  # line number for a line of the job that is not in the file
-
-
-class LinesBefore:
-    """Ids of a job's existing lines, needed when lines are added to the job."""
-
-    def __init__(self) -> None:
-        self.ids = SeenIds()
-        self.highest_number = 0  # highest id that is a number; new lines without an id count on from it
-
-    def add(self, id: str) -> None:
-        """Add the id of an existing line."""
-        self.ids.add(id, BEFORE)
-        if id.isascii() and id.isdecimal() and len(id) < MAX_NUMBER_DIGITS:
-            self.highest_number = max(self.highest_number, int(id))
 
 
 @dataclass(frozen=True)
@@ -115,13 +97,24 @@ class LineDecoder:
         return self._with_columns(prompt, columns or (), line)
 
     def decode_templated(self, row: TemplatedRow, index: int, number: int) -> Prompt:
-        """Decode the line that a template made of a row. The prompt gets the row's columns. Never raises."""
-        prompt, _ = self._decode(row.line, index, number)
+        """Decode the line that a template made of a row. The prompt gets the row's columns. Never raises.
+
+        The line is one of ours: it needs fewer checks than a line of a file.
+        """
+        native, line, faults = self._native, row.line, self._faults
+        self._chosen = self._chosen or native
+        own_id = self._begin(native.id_key, line, number)
+        prompt = native.templated(line, (index, own_id or str(number + self._names_from)), self._rules.n, faults)
+        if prompt is not None:
+            prompt = self._allowed(prompt, faults)
+        if prompt is not None and own_id is None:
+            self._number(number)
+        if prompt is None or faults.found:
+            return _bad(index, own_id, number, "native", str(faults))
         return self._with_columns(prompt, row.names, row.columns)
 
     def _decode(self, original: dict[str, Json], index: int, number: int) -> tuple[Prompt, Iterable[str] | None]:
         """Decode the object of a line. Returns the prompt and the names of the line's columns, or None for none."""
-        self._reference = None
         said, service = original, None
         body = original.get("body")
         if (body is None and not ("prompt" in original or "messages" in original)) or (
@@ -129,25 +122,15 @@ class LineDecoder:
         ):
             service = converted(original)
             said = original if service is None else service.line
-        format = self._format_of(said)
-        faults = self._faults
-        if faults.found:
-            faults.found.clear()
-        own_id = None
-        try:
-            own_id = format.id_of(said)
-            if own_id is not None:
-                self._take(own_id, number)
-        except LineInvalid as error:  # the id cannot be used, or another line has it
-            own_id = None
-            faults.found.append(str(error))
+        format, faults = self._format_of(said), self._faults
+        own_id = self._begin(format.id_key, said, number)
         if service is not None and service.fault is not None:
             faults.found.append(service.fault)
             prompt = None
         else:
             prompt = self._read(format, said, (index, own_id or str(number + self._names_from)), faults)
         if prompt is not None and own_id is None:  # a bad line's number stays free as an id for other lines
-            faults.catch(self._take, prompt.id, number, default=None)
+            self._number(number)
         if prompt is None or faults.found:
             if service is not None:
                 faults.found[:] = map(service.named, faults.found)
@@ -156,6 +139,33 @@ class LineDecoder:
         if no_columns.issuperset(original):
             return prompt, None
         return prompt, filterfalse(no_columns.__contains__, original)
+
+    def _begin(self, id_key: str, said: dict[str, Json], number: int) -> str | None:
+        """Begin a line without faults, and register its own id.
+
+        Returns the id. None if the line has none, or if the id cannot be used; then it is the line's first fault.
+        """
+        self._reference = None
+        if self._faults.found:
+            self._faults.found.clear()
+        value = said.get(id_key)
+        if value is None:
+            return None
+        try:
+            id = read_id(id_key, value)
+        except LineInvalid as error:
+            self._faults.found.append(str(error))
+            return None
+        if (earlier := self._seen.add(id, number)) is not None:
+            self._faults.found.append(self._taken(id, earlier))
+            return None
+        return id
+
+    def _number(self, number: int) -> None:
+        """Register the number of a line as its id. Adds to the line's faults if another line has this id."""
+        as_id = number + self._names_from
+        if (earlier := self._seen.add_number(as_id, number)) is not None:
+            self._faults.found.append(self._taken(str(as_id), earlier))
 
     def _with_columns(self, prompt: Prompt, columns: Iterable[str], row: bytes | msgspec.Raw) -> Prompt:
         """Return the prompt with those of its row's columns that the rules keep. A bad line has no columns.
@@ -167,17 +177,22 @@ class LineDecoder:
         """
         if prompt.invalid is not None:
             return prompt
-        names, keep = list(columns), self._rules.keep
-        kept = names if keep is None else [name for name in names if name in keep]
-        raw = row if keep is None and type(row) is msgspec.Raw else raw_columns(row, kept) if kept else NO_COLUMNS
+        names, keep = tuple(columns), self._rules.keep
+        kept = names if keep is None else tuple(name for name in names if name in keep)
+        raw = NO_COLUMNS
+        if keep is None and type(row) is msgspec.Raw:
+            raw = row
+        elif kept:
+            raw = raw_columns(row, kept)
         if self._reference is not None:
             name = reference_name(names)
             if keep is None or name in keep:
                 raw = with_reference(bytes(raw), name, self._reference)
-                kept = [*kept, name]
-        for name in kept:
-            self.notes.count(self.notes.columns, name)
-        return msgspec.structs.replace(prompt, columns=raw) if kept else prompt
+                kept = (*kept, name)
+        if not kept:
+            return prompt
+        self.notes.count_columns(kept)
+        return msgspec.structs.replace(prompt, columns=raw)
 
     def refused(self, index: int, number: int, reason: str) -> Prompt:
         """Return the prompt for a line that cannot be decoded at all."""
@@ -203,13 +218,16 @@ class LineDecoder:
         if self._rules.n > 1:
             said = format.with_n(said, self._rules.n)
         prompt = format.prompt_of(said, place, faults)
-        if prompt is not None and prompt.messages is not None and ends_with_assistant(prompt):
-            prompt = faults.catch(self._ended, prompt, default=None)
-        return None if prompt is None else self._checked(prompt, faults)
+        return None if prompt is None else self._allowed(prompt, faults)
 
-    def _checked(self, prompt: Prompt, faults: Faults) -> Prompt | None:
+    def _allowed(self, prompt: Prompt, faults: Faults) -> Prompt | None:
         """Check a prompt against the rules. Adds to `faults`. Returns the prompt as the store keeps it."""
         rules = self._rules
+        if prompt.messages is not None and ends_with_assistant(prompt):
+            ended = faults.catch(self._ended, prompt, default=None)
+            if ended is None:
+                return None
+            prompt = ended
         if rules.card is not None:
             faults.catch(check_against_card, prompt, rules.card, default=None)
         if prompt.settings is not NOTHING_SAID and prompt.settings.logit_bias is not None:
@@ -251,17 +269,15 @@ class LineDecoder:
             raise LineInvalid(f"`{key}` is {shown(said)}; this job runs on {shown(self._rules.model)}")
         self._last_model = said if counted else None
 
-    def _take(self, id: str, number: int) -> None:
-        """Register a line's id. Raises `LineInvalid` if another line has the id."""
-        earlier = self._seen.add(id, number)
+    def _taken(self, id: str, earlier: int) -> str:
+        """Return the fault of a line whose id an earlier line has."""
         if earlier == BEFORE:
-            raise LineInvalid(f"the id {shown(id)} is already in the job; ids must be unique in a job")
-        if earlier is not None:
-            place, whole = f"line {earlier:,}", "a file"
-            if self._places is not None:
-                place = f"line {self._places.of(earlier)[1]:,} of {self._places.file_of(earlier)}"
-                whole = "the files of a job"
-            raise LineInvalid(f"the id {shown(id)} is also the id of {place}; ids must be unique in {whole}")
+            return f"the id {shown(id)} is already in the job; ids must be unique in a job"
+        place, whole = f"line {earlier:,}", "a file"
+        if self._places is not None:
+            place = f"line {self._places.of(earlier)[1]:,} of {self._places.file_of(earlier)}"
+            whole = "the files of a job"
+        return f"the id {shown(id)} is also the id of {place}; ids must be unique in {whole}"
 
     def _two_formats(self, found: str) -> str:
         first, whole = "the file's first line", "a file"

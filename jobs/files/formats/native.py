@@ -12,7 +12,7 @@ from jobs.files.formats.fields import (
     Faults,
     Notes,
     make_prompt,
-    read_id,
+    read_prompt,
     read_settings,
     with_extra_body,
 )
@@ -56,6 +56,7 @@ class NativeFormat:
     """
 
     name = "native"
+    id_key = "id"
     model_key = "model"
     no_columns = _NO_COLUMNS
 
@@ -63,10 +64,6 @@ class NativeFormat:
         self._notes = notes
         self._calls = calls
         self._kept = kept
-
-    def id_of(self, line: dict[str, Json]) -> str | None:
-        """Return the line's `id`, or None if it has none. Raises `LineInvalid`."""
-        return read_id("id", line.get("id"))
 
     def model_of(self, line: dict[str, Json]) -> Json:
         """Return the model that the line names, or None."""
@@ -100,6 +97,21 @@ class NativeFormat:
             messages = faults.catch(read_messages, messages, self._notes.ignored, default=None)
         made = make_prompt(line, place, "native", said, faults, prompt, messages)
         return with_tools(made, line, faults, self._notes, self._calls)
+
+    def templated(self, line: dict[str, Json], place: tuple[int, str], n: int, faults: Faults) -> Prompt | None:
+        """Convert a line that a template made. Adds to `faults`, and returns None if the line has any.
+
+        Args:
+            line: Object with `prompt` or good `messages`, and perhaps `id`.
+            place: The line's index and id.
+            n: Number of completions.
+            faults: The faults that are known already.
+        """
+        messages = line.get("messages")
+        if messages is None:
+            text, _ = faults.catch(read_prompt, line["prompt"], default=(None, None))
+            return None if faults.found else Prompt(place[0], place[1], text, n=n)
+        return None if faults.found else Prompt(place[0], place[1], None, None, tuple(messages), n=n)
 
     def _resembling(self, unknown: list[str]) -> list[str]:
         """Return a fault for each unknown key that resembles a key of ours."""

@@ -17,7 +17,6 @@ from jobs.files.formats.fields import (
     Faults,
     Notes,
     make_prompt,
-    read_id,
     read_prompt,
     read_settings,
     with_extra_body,
@@ -59,6 +58,7 @@ class OpenAIFormat:
     """
 
     name = "openai"
+    id_key = "custom_id"
     model_key = "body.model"
     no_columns = frozenset(KEYS)
 
@@ -66,10 +66,6 @@ class OpenAIFormat:
         self._notes = notes
         self._calls = calls
         self._kept = kept
-
-    def id_of(self, line: dict[str, Json]) -> str | None:
-        """Return the line's `custom_id`, or None if it has none. Raises `LineInvalid`."""
-        return read_id("custom_id", line.get("custom_id"))
 
     def model_of(self, line: dict[str, Json]) -> Json:
         """Return the model that the line names, or None."""

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from msgspec import structs
+
 from jobs.files.formats.json_line import Json, LineInvalid, shown
 from jobs.records.sampling import (
     LOGIT_BIAS,
@@ -128,8 +130,8 @@ def _check_count(key: str, count: int, most: int) -> None:
         raise LineInvalid(f"`{key}` has {count:,} entries; at most {most:,} are allowed")
 
 
-def settings(said: Mapping[str, Any]) -> SamplingSettings:
-    """Make a line's settings from values that the readers returned.
+def settings(said: dict[str, Any]) -> SamplingSettings:
+    """Make a line's settings from values that the readers returned. Takes the seed out of `said`.
 
     Raises:
         LineInvalid: Two values contradict each other, or `stop` has too many or too long strings.
@@ -139,12 +141,21 @@ def settings(said: Mapping[str, Any]) -> SamplingSettings:
     least, most = said.get("min_tokens"), said.get("max_tokens")
     if least is not None and most is not None and least > most:
         raise LineInvalid(f"`min_tokens` is {least:,}; it must be at most `max_tokens`, which is {most:,}")
+    seed = said.pop("seed", None)
     try:
-        return _checked_settings(tuple(said.items()))
+        checked = _checked_settings(tuple(said.items()))
     except ValueError as error:
         raise LineInvalid(str(error)) from None
+    return checked if seed is None else _with_seed(checked, seed)
 
 
-@lru_cache(maxsize=256)  # most lines of a file have equal settings, and the check takes a sixth of a line's time
+def _with_seed(checked: SamplingSettings, seed: int) -> SamplingSettings:
+    """Return a copy of checked settings with a seed, whose reader has checked it. Does not check all of them again."""
+    copy: SamplingSettings = checked.__copy__()
+    structs.force_setattr(copy, "seed", seed)
+    return copy
+
+
+@lru_cache(maxsize=256)  # most lines of a file have equal settings, but for the seed; the check takes long
 def _checked_settings(said: tuple[tuple[str, Any], ...]) -> SamplingSettings:
     return SamplingSettings(**dict(said))

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from jobs.errors import InvalidInput
-from jobs.files.reading.row import Row
+from jobs.files.reading.row import SourceRow
 
 _BATCH_ROWS = 1024
 _BUFFER_BYTES = 2**20
@@ -27,7 +27,7 @@ def is_arrow(head: bytes) -> bool:
     return head.startswith((_ARROW_FILE, b"\xff\xff\xff\xff"))
 
 
-def arrow_rows(stream: BinaryIO, name: str) -> Iterator[Row]:
+def arrow_rows(stream: BinaryIO, name: str) -> Iterator[SourceRow]:
     """Yield each row as a JSON object, with its number from 1.
 
     Dates and times become ISO 8601 texts, decimals become texts, and bytes become base64. Not-a-number becomes null.

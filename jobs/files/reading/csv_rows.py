@@ -12,7 +12,7 @@ from typing import BinaryIO
 import msgspec
 
 from jobs.errors import InvalidInput
-from jobs.files.reading.row import MAX_ROW_BYTES, RefusedRow, Row
+from jobs.files.reading.row import MAX_ROW_BYTES, RefusedRow, SourceRow
 
 DELIMITERS = (",", "\t", ";", "|")
 
@@ -45,7 +45,7 @@ def looks_like_csv(head: str) -> bool:
     return delimiter is not None and len(_first_rows(head, delimiter)) > 1
 
 
-def csv_rows(stream: BinaryIO, name: str, delimiter: str) -> Iterator[Row]:
+def csv_rows(stream: BinaryIO, name: str, delimiter: str) -> Iterator[SourceRow]:
     """Yield each row after the header, with its number from 1. Every value is text.
 
     Args:
@@ -63,14 +63,15 @@ def csv_rows(stream: BinaryIO, name: str, delimiter: str) -> Iterator[Row]:
     number = 0
     try:
         header = _checked_header(next((row for row in reader if row), []), name)
+        width = len(header)
         for cells in reader:
             if not cells:
                 continue  # a blank line
             number += 1
-            if len(cells) == len(header):
-                yield number, encode(dict(zip(header, cells, strict=True)))
+            if len(cells) == width:
+                yield number, encode(dict(zip(header, cells, strict=False)))
             else:
-                yield number, RefusedRow(f"the row has {len(cells):,} cells; the header names {len(header):,} columns")
+                yield number, RefusedRow(f"the row has {len(cells):,} cells; the header names {width:,} columns")
     except UnicodeDecodeError as error:
         raise InvalidInput(
             f"{name} is not UTF-8: it holds the byte 0x{error.object[error.start]:02x}.",
@@ -88,6 +89,8 @@ def csv_rows(stream: BinaryIO, name: str, delimiter: str) -> Iterator[Row]:
 
 def _reason(error: csv.Error) -> str:
     text = str(error)
+    if "expected after" in text:
+        return 'a quote within a quoted cell is not doubled (write "" for ")'
     return "a quote is never closed" if text == "unexpected end of data" else text
 
 

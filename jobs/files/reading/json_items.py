@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from jobs.errors import InvalidInput
-from jobs.files.reading.row import MAX_ROW_BYTES, Row
+from jobs.files.reading.row import MAX_ROW_BYTES, SourceRow
 
 ARRAY_KEYS = ("data", "rows", "examples", "prompts")
 HEAD_BYTES = 2**20  # the array of an object begins within these bytes
@@ -41,7 +41,7 @@ def array_start(head: bytes) -> int | None:
     return None
 
 
-def json_items(stream: BinaryIO, name: str) -> Iterator[Row]:
+def json_items(stream: BinaryIO, name: str) -> Iterator[SourceRow]:
     """Yield each item of a document's array, with its number from 1. Memory holds one item at a time.
 
     Args:

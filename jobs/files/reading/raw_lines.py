@@ -10,7 +10,7 @@ from typing import BinaryIO
 import msgspec
 
 from jobs.errors import InvalidInput
-from jobs.files.reading.row import MAX_ROW_BYTES, RefusedRow, Row, too_long
+from jobs.files.reading.row import MAX_ROW_BYTES, RefusedRow, SourceRow, too_long
 
 _READ_BYTES = 2**20
 
@@ -33,7 +33,7 @@ class RawLines:
         """Hash of all bytes read so far, in hexadecimal."""
         return self._hash.hexdigest()
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[SourceRow]:
         """Iterate over (line number from 1, bytes). A line of more than `MAX_ROW_BYTES` is a `RefusedRow`.
 
         The bytes include the newline. A byte order mark at the start of the file is removed.
@@ -65,7 +65,7 @@ class RawLines:
             pass
 
 
-def text_rows(lines: RawLines) -> Iterator[Row]:
+def text_rows(lines: RawLines) -> Iterator[SourceRow]:
     """Yield each line of plain text as a row `{"prompt": line}`."""
     encode = msgspec.json.Encoder().encode
     for number, line in lines:

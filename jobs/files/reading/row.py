@@ -29,7 +29,8 @@ class TemplatedRow(msgspec.Struct, frozen=True):
     columns: msgspec.Raw  # JSON object of the row's columns, without the column of ids
 
 
-Row = tuple[int, bytes | TemplatedRow | RefusedRow]  # number in the source, from 1; JSON of one object
+SourceRow = tuple[int, bytes | RefusedRow]  # number in the source, from 1; JSON of one object
+Row = tuple[int, bytes | TemplatedRow | RefusedRow]  # what the row becomes, if a template makes prompts of rows
 
 
 class Rows(Protocol):
@@ -53,7 +54,7 @@ class HashedRows:
         name: The source's name for messages.
     """
 
-    def __init__(self, rows: Iterable[Row], name: str) -> None:
+    def __init__(self, rows: Iterable[SourceRow], name: str) -> None:
         self._rows = rows
         self._name = name
         self._hash = hashlib.blake2b(digest_size=16)
@@ -65,16 +66,15 @@ class HashedRows:
 
     def __iter__(self) -> Iterator[Row]:
         """Iterate once over the rows. Raises `InvalidInput` if reading fails."""
-        update, encode = self._hash.update, msgspec.json.Encoder().encode
+        update = self._hash.update
         try:
             for number, row in self._rows:
-                if isinstance(row, RefusedRow):
+                if type(row) is bytes:
+                    update(row + b"\n")
+                    yield number, row if len(row) <= MAX_ROW_BYTES else too_long("row")
+                else:
                     update(f"{number} {row.reason}\n".encode())
                     yield number, row
-                    continue
-                line = encode(row) if isinstance(row, TemplatedRow) else row
-                update(line + b"\n")
-                yield number, row if len(line) <= MAX_ROW_BYTES else too_long("row")
         except OSError as error:
             raise InvalidInput(f"{self._name} cannot be read: {error.strerror}.") from error
 

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import suppress
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
 import msgspec
 
 from jobs.files.formats.json_line import raw_columns
-from jobs.files.reading.row import RefusedRow, Row, TemplatedRow
+from jobs.files.reading.raw_lines import RawLines
+from jobs.files.reading.row import (
+    MAX_ROW_BYTES,
+    HashedRows,
+    RefusedRow,
+    Row,
+    SourceRow,
+    TemplatedRow,
+    too_long,
+)
 from jobs.templates.conversation import Conversation, roles_of, sources_of
-from jobs.templates.row_template import RowTemplate
+from jobs.templates.row_template import RowTemplate, Texts
 
 _ROWS_PER_REQUEST = 256
 _BYTES_PER_REQUEST = 2**20
+_MAX_BYTES_PER_CHAR = 6  # in JSON: a control character is written as \u and four digits
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder().encode
@@ -59,12 +68,16 @@ class RowPrompts:
         template = options.template
         self._template = None if template is None else RowTemplate(sources_of(template))
         self._roles = () if template is None else roles_of(template)
+        has_system = self._roles[:1] == ("system",)
+        self._first = [] if options.system is None or has_system else [_message("system", options.system)]
+        self._id_column = self.id_column("id")
+        self.digest = hashlib.blake2b(_encode(options), digest_size=16).hexdigest()
 
     def id_column(self, default: str) -> str | None:
         """Return the name of the column of ids, which is `default` if the user names none. None if there is none."""
         return None if self._options.number_rows else self._options.id_column or default
 
-    def lines(self, rows: Iterable[Row]) -> Iterator[Row]:
+    def lines(self, rows: Iterable[SourceRow], encoded_here: bool = False) -> Iterator[Row]:
         """Yield the rows as lines with `prompt` or `messages`, in order.
 
         A template makes a `TemplatedRow`: the line says only what the template, the system message and the id say.
@@ -72,99 +85,127 @@ class RowPrompts:
 
         A row that is no JSON object is passed on unchanged; the decoder of lines refuses it.
 
+        Args:
+            rows: The rows.
+            encoded_here: True if msgspec wrote the rows' JSON: it has no white space, and no name occurs twice.
+
         Raises:
             InvalidInput: The template takes too much time or memory.
         """
-        with ThreadPoolExecutor(max_workers=1) as helper:
-            before: _Batch | None = None
-            for some in _batches(rows):
-                batch = _Batch(some, _decoded(some), helper)
-                batch.render(self._template)
-                if before is not None:  # its lines are made while the helper process renders the next batch
-                    yield from self._lines_of(before)
-                before = batch
-            if before is not None:
-                yield from self._lines_of(before)
+        before: _Batch | None = None
+        for some in _batches(rows):
+            texts = [] if before is None else before.texts()
+            batch = self._begin(some)
+            if before is not None:  # its lines are made while the helper process renders the next batch
+                yield from self._lines_of(before, texts, encoded_here)
+            before = batch
+        if before is not None:
+            yield from self._lines_of(before, before.texts(), encoded_here)
 
-    def _lines_of(self, batch: _Batch) -> Iterator[Row]:
-        texts = batch.texts()
-        for number, row in batch.rows:
-            if number not in batch.decoded:
+    def _begin(self, rows: list[SourceRow]) -> _Batch:
+        """Decode rows, and begin to render them."""
+        batch = _Batch(rows, [_decoded(row) if type(row) is bytes else None for _, row in rows])
+        if self._template is not None:
+            good = [row for row, columns in zip(rows, batch.columns, strict=True) if columns is not None]
+            if good:
+                batch.texts = self._template.begin([row for _, row in good], [number for number, _ in good])
+        return batch
+
+    def _lines_of(self, batch: _Batch, texts: Iterable[Texts], encoded_here: bool) -> Iterator[Row]:
+        made = iter(texts)
+        for (number, row), columns in zip(batch.rows, batch.columns, strict=True):
+            if columns is None or type(row) is not bytes:
                 yield number, row
-                continue
-            original, columns = batch.decoded[number]
-            made = texts.get(number, ())
-            failed = [text for is_good, text in made if not is_good]
-            if failed:
-                yield number, RefusedRow(f"the template fails: {failed[0]}; {_named(columns)}")
-            elif (id_column := self._options.id_column) is not None and columns.get(id_column) is None:
-                yield number, RefusedRow(f"the row has no column `{id_column}` for its id; {_named(columns)}")
             elif self._template is None:
                 yield number, self._line(columns)
             else:
-                yield number, self._templated(original, columns, [text for _, text in made])
+                yield number, self._templated(row, columns, next(made), encoded_here)
 
-    def _templated(self, row: bytes, columns: dict[str, Any], texts: list[str]) -> TemplatedRow:
-        line: dict[str, Any] = {}
-        if self._options.raw:
-            line["prompt"] = texts[0]
-        else:
-            line["messages"] = list(map(_message, self._roles, texts))
-        id_column = self.id_column("id")
-        if id_column is not None and id_column in columns:
-            line["id"] = columns[id_column]
-        if self._options.system is not None:
-            _put_before(line, self._options.system)
-        rest = _without(id_column, row, columns)
-        return TemplatedRow(line, tuple(name for name in columns if name != id_column), rest)
+    def _templated(
+        self, row: bytes, columns: dict[str, Any], made: Texts, encoded_here: bool
+    ) -> TemplatedRow | RefusedRow:
+        texts = []
+        for is_good, text in made:
+            if not is_good:
+                return RefusedRow(f"the template fails: {text}; {_named(columns)}")
+            texts.append(text)
+        line: dict[str, Any] = (
+            {"prompt": texts[0]}
+            if self._options.raw
+            else {"messages": [*self._first, *map(_message, self._roles, texts)]}
+        )
+        id_column = self._id_column
+        id = None if id_column is None else columns.get(id_column)
+        if id is None and self._options.id_column is not None:
+            return self._without_id(columns)
+        encoded = row if encoded_here else row.strip()
+        is_encoded = encoded_here or encoded == _encode(columns)
+        if id_column in columns:
+            line["id"] = columns.pop(id_column)
+            encoded = _encode(columns) if is_encoded else row
+        raw = msgspec.Raw(encoded) if is_encoded else raw_columns(row, columns)
+        templated = TemplatedRow(line, tuple(columns), raw)
+        return too_long("row") if self._is_too_long(templated, len(row), texts) else templated
 
-    def _line(self, columns: dict[str, Any]) -> bytes:
+    def _line(self, columns: dict[str, Any]) -> bytes | RefusedRow:
         if self._options.id_column is not None:
+            if columns.get(self._options.id_column) is None:
+                return self._without_id(columns)
             columns["id"] = columns.pop(self._options.id_column)
         if self._options.system is not None:
             _put_before(columns, self._options.system)
-        return _encode(columns)
+        line = _encode(columns)
+        return line if len(line) <= MAX_ROW_BYTES else too_long("row")
+
+    def _without_id(self, columns: dict[str, Any]) -> RefusedRow:
+        return RefusedRow(f"the row has no column `{self._options.id_column}` for its id; {_named(columns)}")
+
+    def _is_too_long(self, templated: TemplatedRow, row_bytes: int, texts: list[str]) -> bool:
+        """Return whether a row with its texts takes more than `MAX_ROW_BYTES`. Almost all are far below."""
+        others = len(self._options.system or "") + 100 * len(texts)
+        if 3 * row_bytes + _MAX_BYTES_PER_CHAR * (sum(map(len, texts)) + others) <= MAX_ROW_BYTES:
+            return False
+        return len(_encode(templated)) > MAX_ROW_BYTES
 
 
-class _Batch:
-    """Some rows, while a thread waits for their texts."""
+class PromptRows:
+    """Lines of prompts that are made of the rows of one pass.
 
-    def __init__(self, rows: list[Row], decoded: dict[int, tuple[bytes, dict[str, Any]]], helper: Executor) -> None:
-        self.rows = rows
-        self.decoded = decoded  # number -> the row as JSON and as an object
-        self._helper = helper
-        self._rendered: Future[list[tuple[tuple[bool, str], ...]]] | None = None
-
-    def render(self, template: RowTemplate | None) -> None:
-        """Begin to render the rows. Does nothing without a template."""
-        if template is not None and self.decoded:
-            rows = [row for row, _ in self.decoded.values()]
-            self._rendered = self._helper.submit(template.render, rows, list(self.decoded))
-
-    def texts(self) -> dict[int, tuple[tuple[bool, str], ...]]:
-        """Return for each number the texts or errors of the templates. Waits for them. Raises what rendering raised."""
-        return {} if self._rendered is None else dict(zip(self.decoded, self._rendered.result(), strict=True))
-
-
-def _decoded(rows: Iterable[Row]) -> dict[int, tuple[bytes, dict[str, Any]]]:
-    said = {}
-    for number, row in rows:
-        with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            if isinstance(row, bytes):
-                said[number] = row, _decode(row)
-    return said
-
-
-def _without(name: str | None, row: bytes, columns: dict[str, Any]) -> msgspec.Raw:
-    """Return the JSON of a row without one column, if a name is given. The values stay byte for byte.
-
-    A row that was written by the encoder of this module, as all containers but JSONL do, need not be parsed again.
+    Args:
+        rows: Rows of the source.
+        prompts: Makes the lines.
+        encoded_here: As in `RowPrompts.lines`.
     """
-    if row != _encode(columns):
-        return raw_columns(row, (each for each in columns if each != name))
-    return msgspec.Raw(
-        _encode({key: value for key, value in columns.items() if key != name}) if name in columns else row
-    )
+
+    def __init__(self, rows: RawLines | HashedRows, prompts: RowPrompts, encoded_here: bool) -> None:
+        self._rows = rows
+        self._prompts = prompts
+        self._encoded_here = encoded_here
+
+    @property
+    def digest(self) -> str:
+        """Hash of the source's rows and of the options, in hexadecimal."""
+        return hashlib.blake2b(f"{self._rows.digest} {self._prompts.digest}".encode(), digest_size=16).hexdigest()
+
+    def __iter__(self) -> Iterator[Row]:
+        """Iterate once over the lines. Raises `InvalidInput` if reading or a template fails."""
+        return self._prompts.lines(self._rows, self._encoded_here)
+
+
+@dataclass
+class _Batch:
+    """Some rows, while the helper process renders them."""
+
+    rows: list[SourceRow]
+    columns: list[dict[str, Any] | None]  # of each row; None if the row is no JSON object
+    texts: Callable[[], list[Texts]] = list  # waits for what the templates make of each row that is an object
+
+
+def _decoded(row: bytes) -> dict[str, Any] | None:
+    try:
+        return _decode(row)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _put_before(line: dict[str, Any], system: str) -> None:
@@ -189,12 +230,12 @@ def _named(columns: dict[str, Any]) -> str:
     return f"the row's columns are {names or 'none'}"
 
 
-def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    batch: list[Row] = []
+def _batches(rows: Iterable[SourceRow]) -> Iterator[list[SourceRow]]:
+    batch: list[SourceRow] = []
     size = 0
     for row in rows:
         batch.append(row)
-        size += len(row[1]) if isinstance(row[1], bytes) else 0
+        size += len(row[1]) if type(row[1]) is bytes else 0
         if len(batch) == _ROWS_PER_REQUEST or size >= _BYTES_PER_REQUEST:
             yield batch
             batch, size = [], 0

@@ -18,10 +18,11 @@ from jobs.files.reading.csv_rows import csv_rows, header_delimiter, sniff_delimi
 from jobs.files.reading.foreign import refuse_binary, refuse_lines, refuse_text
 from jobs.files.reading.json_items import HEAD_BYTES, json_items
 from jobs.files.reading.raw_lines import RawLines, text_rows
-from jobs.files.reading.row import HashedRows, Row, Rows
-from jobs.files.reading.row_prompts import PromptOptions, RowPrompts
+from jobs.files.reading.row import HashedRows, Rows, SourceRow
+from jobs.files.reading.row_prompts import PromptOptions, PromptRows, RowPrompts
 
 MAX_LAYERS = 3  # of compression
+_ENCODED_HERE = {Container.CSV, Container.TSV, Container.PARQUET, Container.ARROW, Container.TEXT}  # others hold JSON
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,11 @@ class RowReader:
             InvalidInput: The source cannot be opened.
         """
         with self._container_rows() as rows:
-            yield rows if self.row_prompts is None else HashedRows(self.row_prompts.lines(rows), self.name)
+            yield (
+                rows
+                if self.row_prompts is None
+                else PromptRows(rows, self.row_prompts, self.container in _ENCODED_HERE)
+            )
 
     def columns(self) -> list[str]:
         """Return the keys of the first row. Empty if there is no row, or the row is no object."""
@@ -110,7 +115,7 @@ class RowReader:
             return arrow_types(seekable, self.name)
 
     @contextmanager
-    def _container_rows(self) -> Iterator[Rows]:
+    def _container_rows(self) -> Iterator[RawLines | HashedRows]:
         with _opened(self.name, self.open_again) as stream:
             if self.container is Container.JSONL:
                 yield RawLines(stream, self.name)
@@ -122,7 +127,7 @@ class RowReader:
             else:
                 yield HashedRows(self._text_rows(stream), self.name)
 
-    def _text_rows(self, stream: BinaryIO) -> Iterator[Row]:
+    def _text_rows(self, stream: BinaryIO) -> Iterator[SourceRow]:
         match self.container:
             case Container.JSON:
                 return json_items(stream, self.name)

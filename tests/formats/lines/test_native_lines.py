@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from jobs.files.formats.line_decoder import LineDecoder
 from jobs.files.formats.native import KEYS
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
@@ -215,3 +217,12 @@ def test_messages_are_refused_for_a_model_without_a_chat_template(decode: Decode
     line = {"messages": [{"role": "user", "content": "x"}]}
     assert why(line, card=base).startswith("`messages` need a chat template, which base does not have")
     assert decode({"prompt": "x"}, card=base).invalid is None
+
+
+def test_each_kept_column_is_counted_with_the_lines_that_have_it() -> None:
+    decoder = LineDecoder()
+    for index, names in enumerate(["ab", "ab", "a", "", "ab", "b"]):
+        decoder.decode(json.dumps({"prompt": "x"} | dict.fromkeys(names, 1)).encode(), index, index + 1)
+    assert decoder.notes.columns == {"a": 4, "b": 4}
+    decoder.decode(b'{"prompt": "x", "b": 1}', 6, 7)
+    assert decoder.notes.columns == {"a": 4, "b": 5}

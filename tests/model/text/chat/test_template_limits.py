@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from jobs.templates.template_process import TemplateDamaged
+from jobs.templates.template_process import TemplateDamaged, TemplateProcess
 from model.memory.peak_memory import peak_cpu_memory_bytes
 from model.text.chat_template import ChatTemplate, Conversation
 
@@ -121,6 +121,31 @@ def test_a_helper_that_somebody_killed_is_replaced_and_no_conversation_fails(num
         helper.send_signal(number)
         assert render(template, ["a", "b"]) == ["a", "b"]
         assert not helper.is_running()
+
+
+def numbers(*values: int) -> list[bytes]:
+    """Requests that render a number each."""
+    return [b'["t",{"x":%d}]' % value for value in values]
+
+
+def test_several_groups_can_be_sent_before_the_first_answers_are_taken() -> None:
+    process = TemplateProcess({"t": "{{ x }}"})
+    first, second, third = [process.begin(numbers(n, n + 1)) for n in (1, 3, 5)]
+    assert third() == ["5", "6"]
+    assert first() == ["1", "2"]
+    assert process.render(numbers(7)) == ["7"]
+    assert second() == second() == ["3", "4"]
+
+
+def test_a_helper_that_is_killed_before_its_answers_are_taken_is_replaced() -> None:
+    others = helpers()
+    process = TemplateProcess({"t": "{{ x }}"})
+    for _ in range(3):
+        (helper,) = [each for each in helpers() if each not in others]
+        helper.suspend()  # it cannot have answered
+        answers = process.begin(numbers(1, 2))
+        helper.kill()
+        assert answers() == ["1", "2"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
