@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from jobs.records.job import ShardRef
 from jobs.stores.protocol import JobStore
 from tests.cli.conftest import Cli
+from tests.reading.containers import arrow_file, arrow_stream, json_array, parquet_file
 
+ROWS = [{"id": "a", "prompt": "Hello"}, {"id": "b", "prompt": "1;2"}]
 JSONL = '{"id": "a", "prompt": "Hello"}\n{"id": "b", "prompt": "1;2"}\n'
 
 
@@ -25,6 +30,14 @@ def stored(cli: Cli, store: JobStore, *arguments: str | Path, stdin: bytes = b""
 CONTENTS = {
     "prompts.jsonl": JSONL.encode(),
     "prompts.jsonl.gz": gzip.compress(JSONL.encode()),
+    "prompts.jsonl.zst": zstandard.ZstdCompressor().compress(JSONL.encode()),
+    "prompts.jsonl.bz2": bz2.compress(JSONL.encode()),
+    "prompts.jsonl.xz": lzma.compress(JSONL.encode()),
+    "data.json": json_array(ROWS),
+    "prompts.parquet": parquet_file(ROWS),
+    "prompts.parquet.gz": gzip.compress(parquet_file(ROWS)),
+    "prompts.arrow": arrow_file(ROWS),
+    "prompts.feather": arrow_stream(ROWS),
     "prompts.json": json.dumps([json.loads(line) for line in JSONL.splitlines()], indent=2).encode(),
     "prompts.csv": b"id,prompt\na,Hello\nb,1;2\n",
     "prompts.tsv": b"id\tprompt\na\tHello\nb\t1;2\n",
@@ -35,6 +48,11 @@ CONTENTS = {
 def test_a_file_gives_its_prompts_whatever_its_container(cli: Cli, store: JobStore, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(CONTENTS[name])
     assert stored(cli, store, tmp_path / name) == [("a", "Hello"), ("b", "1;2")]
+
+
+def test_each_line_of_a_text_file_is_a_prompt(cli: Cli, store: JobStore, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("Hello\n\n1;2\n")
+    assert stored(cli, store, tmp_path / "prompts.txt") == [("1", "Hello"), ("3", "1;2")]
 
 
 def test_compressed_prompts_come_from_standard_input_too(cli: Cli, store: JobStore) -> None:
