@@ -1,6 +1,6 @@
 """Measure how fast rows become prompts: tables with a template, and dicts of a Python generator. No model runs.
 
-    python -m benchmarks.store.rows [--rows 200000] [--dicts 1000000]
+    python -m benchmarks.store.rows [--rows 1000000] [--dicts 1000000]
 
 Each stage is a process of its own. Processor time is that of the client, without the helper process of templates.
 """
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import qwen_batch
@@ -27,29 +28,36 @@ from model.memory.peak_memory import peak_cpu_memory_bytes
 from testing.processes.valkey import running_valkey
 
 TEMPLATE = "Is this review positive or negative? {{ text }}"
+ROWS_PER_GROUP = 65_536
 STAGES = ("csv", "parquet", "dicts")
 
 
-def rows(number: int) -> Iterator[dict[str, str]]:
-    """Yield rows of three columns: a text of 20 words, a label and a source."""
+def rows(number: int) -> Iterator[dict[str, object]]:
+    """Yield rows of five columns: a key, a text of 20 words, a label, a source and a level."""
     luck = random.Random(1)
     texts = [text(luck, 20) for _ in range(4096)]
     for row in range(number):
-        yield {"text": texts[row % 4096], "label": "positive", "source": f"source {row % 97}"}
+        facts = {"label": "positive", "source": f"source {row % 97}", "level": row % 7}
+        yield {"key": f"row-{row}", "text": texts[row % 4096]} | facts
 
 
 def write_table(path: Path, number: int) -> None:
     """Write the rows to a CSV file or a Parquet file."""
     if path.suffix == ".csv":
         with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, ["text", "label", "source"])
+            writer = csv.DictWriter(file, ["key", "text", "label", "source", "level"])
             writer.writeheader()
             writer.writerows(rows(number))
         return
     import pyarrow
     from pyarrow import parquet
 
-    parquet.write_table(pyarrow.Table.from_pylist(list(rows(number))), path)
+    rest = rows(number)
+    some = pyarrow.RecordBatch.from_pylist(list(islice(rest, ROWS_PER_GROUP)))
+    with parquet.ParquetWriter(path, some.schema) as file:
+        while some.num_rows:
+            file.write_batch(some)
+            some = pyarrow.RecordBatch.from_pylist(list(islice(rest, ROWS_PER_GROUP)), some.schema)
 
 
 def measured(stage: str, number: int, work: Callable[[], object]) -> None:
@@ -83,7 +91,7 @@ def run(stage: str, number: int, folder: Path) -> None:
 def main() -> None:
     """Run all stages, or the one that is named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=200_000, help="rows of the tables")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the tables")
     parser.add_argument("--dicts", type=int, default=1_000_000, help="dicts that are submitted")
     parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
