@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.store.million_lines import COMMAND_LINE, watched
 from benchmarks.store.throughput import text
-from testing.valkey import ValkeyProcess, running_valkey
+from testing.processes.valkey import ValkeyProcess, running_valkey
 
 TEMPLATE = "Is this review positive or negative? {{ title }}: {{ text }}"
 COLUMNS = ("title", "text", "rating", "date")
@@ -46,9 +46,9 @@ def write_csv(path: Path, num_bytes: int) -> int:
     rows = 0
     lines = []
     for review in islice(reviews(WORDS["csv"]), REVIEWS):
-        line = io.StringIO(newline="")
-        csv.writer(line).writerow(review)
-        lines.append(line.getvalue().encode())
+        written = io.StringIO(newline="")
+        csv.writer(written).writerow(review)
+        lines.append(written.getvalue().encode())
     with path.open("wb") as file:
         file.write((",".join(COLUMNS) + "\r\n").encode())
         for line in cycle(lines):

@@ -45,7 +45,7 @@ class FilePass:
             with reader.rows() as rows:
                 for in_file, row in rows:
                     number = start + in_file
-                    if type(row) is bytes:
+                    if isinstance(row, bytes):
                         prompt = self.decoder.decode(row, index, number)
                     elif isinstance(row, TemplatedRow):
                         prompt = self.decoder.decode_templated(row, index, number)

@@ -39,7 +39,7 @@ NAMES = (
     *("response_format", "guided_regex", "logit_bias", "extra_body", "chat_template_kwargs", "stream", "user"),
     *("question", "text", "answer", "temprature", "a b", "", "é", "{{ x }}"),
 )
-VALUES = (
+VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, 2**40, 2**70, 0.5, -0.0, 1e300, "", "x", "Why?", "\u2028", "\x00", 'a,b\n"c"\t'),
     *([], {}, "POST", "/v1/chat/completions", "/v1/responses", "json_object", "=1+1", "é" * 300),
     [{"role": "user", "content": "Hi"}],
@@ -112,7 +112,7 @@ def submitted(luck: random.Random, store: JobStore) -> int:
     with PromptFile(["file"], [reader], lambda: None) as opened:
         opened.columns()
         opened.first_model()
-        spec = submit_file(store, Hints(), opened, options).job
+        spec = submit_file(store, Hints(), opened, options).job.spec
     shards = (store.jobs.lines(ShardRef(spec.id, index)) for index in count())
     found: list[int] = []
     while len(found) < spec.num_lines:

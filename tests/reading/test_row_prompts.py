@@ -188,7 +188,11 @@ def test_the_digest_tells_rows_and_options_apart() -> None:
             return rows.digest
 
     row = b'{"key": 1, "text": "a"}\n'
-    options = [{"template": "{{ text }}"}, {"template": "{{ text }} "}, {"template": "{{ text }}", "raw": True}]
+    options: list[dict[str, Any]] = [
+        {"template": "{{ text }}"},
+        {"template": "{{ text }} "},
+        {"template": "{{ text }}", "raw": True},
+    ]
     options += [{"template": "{{ text }}", "id_column": "key"}, {"template": "{{ text }}", "system": "Hi"}]
     assert len({digest(row, **each) for each in options}) == len(options)
     assert digest(row, **options[0]) == digest(row, **options[0]) != digest(row.replace(b"1", b"2"), **options[0])

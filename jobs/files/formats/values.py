@@ -7,6 +7,7 @@ and 1 as the number 1.0. true and false are never numbers.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from functools import lru_cache
 from typing import Any
 
@@ -151,9 +152,9 @@ def settings(said: dict[str, Any]) -> SamplingSettings:
 
 def _with_seed(checked: SamplingSettings, seed: int) -> SamplingSettings:
     """Return a copy of checked settings with a seed, whose reader has checked it. Does not check all of them again."""
-    copy: SamplingSettings = checked.__copy__()
-    structs.force_setattr(copy, "seed", seed)
-    return copy
+    settings_with_seed = copy(checked)
+    structs.force_setattr(settings_with_seed, "seed", seed)
+    return settings_with_seed
 
 
 @lru_cache(maxsize=256)  # most lines of a file have equal settings, but for the seed; the check takes long

@@ -64,12 +64,12 @@ class HashedRows:
         """Hash of the rows so far, in hexadecimal."""
         return self._hash.hexdigest()
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[SourceRow]:
         """Iterate once over the rows. Raises `InvalidInput` if reading fails."""
         update = self._hash.update
         try:
             for number, row in self._rows:
-                if type(row) is bytes:
+                if isinstance(row, bytes):
                     update(row + b"\n")
                     yield number, row if len(row) <= MAX_ROW_BYTES else too_long("row")
                 else:

@@ -106,7 +106,11 @@ class RowPrompts:
         """Decode rows, and begin to render them."""
         batch = _Batch(rows, [_decoded(row) if type(row) is bytes else None for _, row in rows])
         if self._template is not None:
-            good = [row for row, columns in zip(rows, batch.columns, strict=True) if columns is not None]
+            good = [
+                (number, row)
+                for (number, row), columns in zip(rows, batch.columns, strict=True)
+                if columns is not None and isinstance(row, bytes)
+            ]
             if good:
                 batch.texts = self._template.begin([row for _, row in good], [number for number, _ in good])
         return batch
