@@ -99,6 +99,22 @@ def alone(loaded: LoadedEngine) -> list[tuple[int, ...]]:
     return [loaded.engine.submit(request).future.result(120).token_ids for request in requests()]
 
 
+@pytest.fixture(scope="module")
+def known() -> dict[tuple[str, str], list[tuple[int, ...]]]:
+    """The ids that these tests have seen already, by kernels and quantization."""
+    return {}
+
+
+@pytest.fixture
+def undisturbed(
+    load: Load, kernels: str, quantize: str, known: dict[tuple[str, str], list[tuple[int, ...]]]
+) -> list[tuple[int, ...]]:
+    """The ids of `requests()` together, with room for all of them and their prompts whole."""
+    if (kernels, quantize) not in known:
+        known[kernels, quantize] = together(load())
+    return known[kernels, quantize]
+
+
 def test_alone_in_nine_and_in_sixty_three_give_the_same_ids(load: Load) -> None:
     loaded = load()
     expected = alone(loaded)
@@ -108,13 +124,15 @@ def test_alone_in_nine_and_in_sixty_three_give_the_same_ids(load: Load) -> None:
 
 
 @pytest.mark.parametrize("budget", [64, 48, 200])
-def test_prompts_in_chunks_give_the_ids_of_whole_prompts(load: Load, budget: int) -> None:
-    assert together(load(max_batched_tokens=budget)) == together(load())
+def test_prompts_in_chunks_give_the_ids_of_whole_prompts(
+    load: Load, undisturbed: list[tuple[int, ...]], budget: int
+) -> None:
+    assert together(load(max_batched_tokens=budget)) == undisturbed
 
 
-def test_pre_empted_sequences_give_the_ids_of_undisturbed_ones(load: Load) -> None:
+def test_pre_empted_sequences_give_the_ids_of_undisturbed_ones(load: Load, undisturbed: list[tuple[int, ...]]) -> None:
     tight = load(num_pages=10, max_model_len=256)
-    assert together(tight) == together(load())
+    assert together(tight) == undisturbed
     stats = tight.engine.take_group_stats("")
     assert stats.decode_tokens > stats.output_tokens, "no token was replayed, so nothing was pre-empted"
 
