@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.execution.kernels import load_cpu_kernels
 from model.kernels.build import KernelsUnavailable
 from model.kernels.library import built_library as library_for
 from model.kernels.library import load_kernels, prebuilt_name
@@ -68,6 +69,13 @@ def first_start(
     """The folder of caches after a process built the kernels in it, and that process."""
     folder = tmp_path_factory.mktemp("caches")
     return folder, load_in_a_new_process(XDG_CACHE_HOME=str(folder), CXX=quick_compiler)
+
+
+@pytest.fixture
+def nothing_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process as if it had no kernels, with an empty folder of caches."""
+    monkeypatch.setattr("model.kernels.library.kernels_loaded", lambda: False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
 
 def built_library(folder: Path) -> Path:
@@ -140,10 +148,14 @@ def test_processes_that_start_together_build_one_library(tmp_path: Path, monkeyp
     ("compiler", "reason"),
     [("false", "the C++ compiler false failed"), ("no-such-compiler", "the C++ compiler no-such-compiler did not run")],
 )
-def test_a_compiler_that_fails_is_one_line_and_no_library(compiler: str, reason: str, tmp_path: Path) -> None:
-    done = load_in_a_new_process(XDG_CACHE_HOME=str(tmp_path), CXX=compiler)
-    assert done.stdout == "False\n"
-    (line,) = done.stderr.splitlines()
+@pytest.mark.usefixtures("nothing_loaded")
+def test_a_compiler_that_fails_is_one_line_and_no_library(
+    compiler: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", compiler)
+    said: list[str] = []
+    assert not load_cpu_kernels(said.append)
+    (line,) = said
     assert line.startswith("Running without the C++ kernels, much slower: ")
     assert reason in line
     assert list((tmp_path / "qwen-batch" / "kernels").iterdir()) == []
@@ -154,7 +166,11 @@ def test_loading_twice_in_one_process_is_loading_once(built_kernels: None, tmp_p
     assert not (tmp_path / "never made").exists()
 
 
-def test_no_compiler_at_all_is_named(tmp_path: Path) -> None:
-    done = load_in_a_new_process(XDG_CACHE_HOME=str(tmp_path), PATH="", CXX="")
-    assert "there is no C++ compiler (g++ or clang++) on the PATH" in done.stderr
+@pytest.mark.usefixtures("nothing_loaded")
+def test_no_compiler_at_all_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("CXX", "")
+    said: list[str] = []
+    assert not load_cpu_kernels(said.append)
+    assert "there is no C++ compiler (g++ or clang++) on the PATH" in said[0]
     assert issubclass(KernelsUnavailable, RuntimeError)
