@@ -35,13 +35,12 @@ def qwen_batch(
     stdin: str = "",
     timeout: float = 240,
     prefix: Sequence[str] = (),
-    folder: Path = REPOSITORY,
 ) -> subprocess.CompletedProcess[str]:
-    """Run one command to its end, in `folder`; the words of `prefix` stand before it."""
+    """Run one command to its end; the words of `prefix` stand before it."""
     return subprocess.run(
         [*prefix, *command(*arguments)],
         env=env,
-        cwd=folder,
+        cwd=REPOSITORY,
         input=stdin,
         capture_output=True,
         text=True,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from testing.processes.command_line import environment, qwen_batch
+from tests.cli.conftest import Cli
 
 LINE = b'{"prompt": "Hello"}\n'
 
@@ -95,12 +95,12 @@ WRONG_FILES: dict[str, tuple[str, bytes, str, str]] = {
 
 
 @pytest.mark.parametrize("case", WRONG_FILES)
-def test_a_wrong_file_is_told_what_it_is_and_what_to_do(tmp_path: Path, case: str) -> None:
+def test_a_wrong_file_is_told_what_it_is_and_what_to_do(bare_cli: Cli, tmp_path: Path, case: str) -> None:
     name, content, what, hint = WRONG_FILES[case]
     if name.endswith(".parquet") and content.startswith(b"PAR1"):
         pytest.importorskip("pyarrow", reason="the extra `tables` is not installed")
     (tmp_path / name).write_bytes(content)
-    done = qwen_batch("run", name, "-o", "out.jsonl", env=environment(tmp_path), folder=tmp_path)
+    done = bare_cli("run", name, "-o", "out.jsonl")
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert "Traceback" not in done.stderr
     error = " ".join(done.stderr.split("Error: ")[1].split())
