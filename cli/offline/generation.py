@@ -13,7 +13,6 @@ from engine.load import LoadedEngine
 from engine.request import Request
 from jobs.records.sampling import SamplingParams
 from model.generate import generate_text_basic_stream
-from model.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,3 @@ def stream_without_cache(
             break
         yield TextPiece(stream.push(token), is_token=True)
     yield TextPiece(stream.flush(), is_token=False)
-
-
-def prompt_ids(tokenizer: Tokenizer, prompt: str, chat: bool) -> list[int]:
-    """Return the token ids of a raw prompt, or of a user's message in the model's chat template."""
-    return tokenizer.encode_messages([{"role": "user", "content": prompt}]) if chat else tokenizer.encode(prompt)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Self
 
 from cli.console.console import Console
-from cli.offline.generation import TextPiece, prompt_ids, stream_with_engine, stream_without_cache
+from cli.offline.generation import TextPiece, stream_with_engine, stream_without_cache
 from cli.offline.local_model import LocalModel, load_local_model
+from cli.offline.prompt_ids import prompt_ids
 from engine.load import LoadedEngine, load_engine
 from jobs.errors import InvalidInput
 from jobs.records.model_card import card_of_folder

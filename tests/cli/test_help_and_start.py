@@ -111,6 +111,12 @@ def test_client_commands_import_no_torch(
         assert "celery" not in imported
 
 
+def test_tokenize_imports_no_torch(environment: dict[str, str]) -> None:
+    imported = imported_by(["tokenize", "Hello"], environment)
+    assert "model.text.tokenizer" in imported
+    assert {name for name in imported if name.split(".")[0] in {"torch", "engine", "numpy"}} == set()
+
+
 def processor_seconds_of_children() -> float:
     """Time that ended child processes have computed, which other processes beside them hardly change."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -31,7 +31,7 @@ def command(console: Console, text: str, model: str | None, chat: bool, as_json:
       qwen-batch tokenize "Hello, world." --json | jq length
     """
     require_worker_packages()
-    from cli.offline.generation import prompt_ids
+    from cli.offline.prompt_ids import prompt_ids
     from model.checkpoint.hub import resolve_model
     from model.text.tokenizer import Tokenizer
 
