@@ -27,24 +27,29 @@ class Tier:
 
 
 _AVX2 = frozenset({"avx2", "fma", "f16c", "bmi1", "bmi2", "abm", "movbe"})
+_AVX2_VNNI = _AVX2 | {"avx_vnni"}
 _AVX512_BASE = _AVX2 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 _AVX512 = _AVX512_BASE | {"avx512_vnni"}
 _AVX512_BF16 = _AVX512 | {"avx512_bf16"}
 _AMX = _AVX512_BF16 | {"amx_tile", "amx_bf16", "amx_int8"}
 _NEON = frozenset({"asimd", "asimddp", "asimdrdm", "atomics", "crc32"})
+_NEON_BF16 = _NEON | {"bf16", "i8mm"}
 
 _AVX512_FLAGS = ("-march=x86-64-v4", "-mavx512vnni")
 _AMX_FLAGS = ("-mamx-tile", "-mamx-bf16", "-mamx-int8")
 
-# Each tier of an architecture includes the instructions of the tiers before it. Skylake-X has a tier of its own,
-# because its registers are twice as wide as those of AVX2. It lacks only the instructions for 8-bit weights.
+# Each tier of an architecture includes the instructions of the tiers before it, except those of AVX-VNNI: Intel's
+# client processors have them without AVX-512, and older servers have AVX-512 without them. Skylake-X has a tier of its
+# own, because its registers are twice as wide as those of AVX2. It lacks only the instructions for 8-bit weights.
 TIERS = (
     Tier("avx2", "x86_64", ("-march=x86-64-v3",), _AVX2),
+    Tier("avx2-vnni", "x86_64", ("-march=x86-64-v3", "-mavxvnni"), _AVX2_VNNI),
     Tier("avx512-base", "x86_64", ("-march=x86-64-v4",), _AVX512_BASE),
     Tier("avx512", "x86_64", _AVX512_FLAGS, _AVX512),
     Tier("avx512-bf16", "x86_64", (*_AVX512_FLAGS, "-mavx512bf16"), _AVX512_BF16),
     Tier("amx", "x86_64", (*_AVX512_FLAGS, "-mavx512bf16", *_AMX_FLAGS), _AMX),
     Tier("neon", "aarch64", ("-march=armv8.2-a+dotprod",), _NEON),
+    Tier("neon-bf16", "aarch64", ("-march=armv8.2-a+dotprod+bf16+i8mm",), _NEON_BF16),
 )
 
 

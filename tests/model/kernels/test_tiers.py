@@ -13,11 +13,13 @@ from model.kernels.tiers import TIERS, VARIABLE, Processor, choose_tier
 from testing.processes.command_line import environment, qwen_batch
 
 AVX2 = "fpu sse4_2 avx avx2 fma f16c bmi1 bmi2 abm movbe aes"
+ALDER_LAKE = f"{AVX2} avx_vnni"
 SKYLAKE_X = f"{AVX2} avx512f avx512bw avx512cd avx512dq avx512vl"
 ICE_LAKE = f"{SKYLAKE_X} avx512_vnni avx512_vbmi2"
 ZEN_4 = f"{ICE_LAKE} avx512_bf16"
-SAPPHIRE_RAPIDS = f"{ZEN_4} amx_bf16 amx_tile amx_int8 avx512_fp16"
-X86_NAMES = ["avx2", "avx512-base", "avx512", "avx512-bf16", "amx"]
+SAPPHIRE_RAPIDS = f"{ZEN_4} avx_vnni amx_bf16 amx_tile amx_int8 avx512_fp16"
+GRAVITON_2 = "fp asimd crc32 atomics asimdrdm asimddp"
+X86_NAMES = ["avx2", "avx2-vnni", "avx512-base", "avx512", "avx512-bf16", "amx"]
 
 
 def processor(features: str, machine: str = "x86_64") -> Processor:
@@ -28,11 +30,14 @@ def processor(features: str, machine: str = "x86_64") -> Processor:
     ("features", "machine", "name"),
     [
         (AVX2, "x86_64", "avx2"),
+        (ALDER_LAKE, "x86_64", "avx2-vnni"),
         (SKYLAKE_X, "x86_64", "avx512-base"),
         (ICE_LAKE, "x86_64", "avx512"),
         (ZEN_4, "x86_64", "avx512-bf16"),
+        (f"{ZEN_4} avx_vnni", "x86_64", "avx512-bf16"),  # Zen 5
         (SAPPHIRE_RAPIDS, "x86_64", "amx"),
-        ("fp asimd crc32 atomics asimdrdm asimddp", "aarch64", "neon"),  # Graviton 2
+        (GRAVITON_2, "aarch64", "neon"),
+        (f"{GRAVITON_2} bf16 i8mm", "aarch64", "neon-bf16"),  # Graviton 3
     ],
 )
 def test_a_processor_gets_its_highest_tier(features: str, machine: str, name: str) -> None:
@@ -55,7 +60,10 @@ def test_a_processor_that_fits_no_tier_gets_code_for_itself(features: str, machi
 def test_a_tier_needs_what_the_tiers_before_it_need_and_more() -> None:
     x86 = [tier for tier in TIERS if tier.machine == "x86_64"]
     assert [tier.name for tier in x86] == X86_NAMES
-    assert all(lower.needs < higher.needs for lower, higher in pairwise(x86))
+    # Servers have AVX-512 without AVX-VNNI, so no later tier needs the latter.
+    in_order = [tier for tier in x86 if tier.name != "avx2-vnni"]
+    assert all(lower.needs < higher.needs for lower, higher in pairwise(in_order))
+    assert [tier.name for tier in x86 if "avx_vnni" in tier.needs] == ["avx2-vnni"]
 
 
 @pytest.mark.parametrize("name", X86_NAMES)
@@ -72,8 +80,8 @@ def test_a_tier_that_the_processor_cannot_run_is_named_with_those_that_it_can(va
     with pytest.raises(InvalidInput) as error:
         choose_tier(processor(ICE_LAKE), {VARIABLE: value})
     assert error.value.message == (
-        f"QWEN_BATCH_CPU_TIER is {value!r}; the tiers are avx2, avx512-base, avx512, avx512-bf16, amx, neon, "
-        "and this processor can run avx2, avx512-base, avx512."
+        f"QWEN_BATCH_CPU_TIER is {value!r}; the tiers are avx2, avx2-vnni, avx512-base, avx512, avx512-bf16, amx, "
+        "neon, neon-bf16, and this processor can run avx2, avx512-base, avx512."
     )
 
 

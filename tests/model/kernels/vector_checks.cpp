@@ -157,22 +157,27 @@ void check_attention() {
   }
 }
 
+// Two rows and two vectors of columns, with the largest products that there are.
 void check_quads() {
   const int8_t extremes[4] = {127, -127, 1, -128};
-  uint8_t weights[64];
-  for (int i = 0; i < 64; ++i) weights[i] = i < 8 ? 255 : static_cast<uint8_t>(37 * i);
+  uint8_t weights[2][64], in_memory[2][64];
+  for (int i = 0; i < 128; ++i) weights[i / 64][i % 64] = i < 8 ? 255 : static_cast<uint8_t>(37 * i);
+  for (int i = 0; i < 128; ++i) in_memory[i / 64][i % 64] = weights[i / 64][i % 64 / 4 * 4 + QUAD_ORDER[i % 4]];
   for (int rotated = 0; rotated < 4; ++rotated) {
-    int8_t row[4];
-    for (int i = 0; i < 4; ++i) row[i] = extremes[(i + rotated) % 4];
-    int32_t quad;
-    std::memcpy(&quad, row, sizeof quad);
-    float sums[LANES];
-    store(sums, to_floats(add_quads(splat_integer(-1000), load_weight_quads(weights), row_quad(quad))));
-    for (int lane = 0; lane < LANES; ++lane) {
-      int32_t sum = -1000;
-      for (int i = 0; i < 4; ++i) sum += weights[4 * lane + i] * row[i];
-      expect_near("add_quads", sums[lane], sum, 0);
-    }
+    RowInteger rows[2][4];
+    for (int i = 0; i < 8; ++i) rows[i / 4][i % 4] = extremes[(i + i / 4 + rotated) % 4];
+    Integers sums[2][2];
+    for (int r = 0; r < 2; ++r)
+      for (Integers& side : sums[r]) side = first_sums(128 * (rows[r][0] + rows[r][1] + rows[r][2] + rows[r][3]));
+    add_quads(sums, in_memory[0], 64, [&](int r) { return rows[r]; });
+    for (int r = 0; r < 2; ++r)
+      for (int c = 0; c < 32; ++c) {
+        float found[LANES];
+        store(found, to_floats(sums[r][c / 16]));
+        int32_t sum = 0;
+        for (int i = 0; i < 4; ++i) sum += (weights[c / 16][c % 16 * 4 + i] - 128) * rows[r][i];
+        expect_near("add_quads", found[c % 16], sum, 0);
+      }
   }
 }
 

@@ -43,7 +43,8 @@ class Attention {
     for (int g = 0; g < GROUP; ++g) {
       const Floats inverse = splat(1.0f / sums[g]);
       for (int c = 0; c < CHUNKS; ++c) {
-        const Halves low = to_bfloat16(sum_v_[g][2 * c] * inverse), high = to_bfloat16(sum_v_[g][2 * c + 1] * inverse);
+        const auto [first, second] = in_order(sum_v_[g][2 * c], sum_v_[g][2 * c + 1]);
+        const Halves low = to_bfloat16(first * inverse), high = to_bfloat16(second * inverse);
         store_quarters(out + g * DIM + c * 32, unpack_low_quads(low, high), unpack_high_quads(low, high));
       }
     }
@@ -55,8 +56,8 @@ class Attention {
   // Pieces whose sums stay in registers.
   static constexpr int CHUNKS_AT_ONCE = QWEN_BATCH_HAS_AVX512 ? CHUNKS : GROUP == 1 ? std::min(2, CHUNKS) : 1;
 
-  // Does `accumulate` for CHUNKS_AT_ONCE pieces of each row. Each step takes two rows: it interleaves them and
-  // multiplies by a pair of weights.
+  // Does `accumulate` for CHUNKS_AT_ONCE pieces of each row. Each step takes two rows and a
+  // pair of weights.
   [[gnu::always_inline]] void accumulate_chunks(int first, KvTile values, TilePrefetcher<DIM>& fetch,
                                                 const RowValue* weights, const float* rescale) {
     const int count = static_cast<int>(values.count);
@@ -74,12 +75,7 @@ class Attention {
       KeptPairs pairs[GROUP];
       for (int g = 0; g < GROUP; ++g) pairs[g] = kept_pair(weights + g * BLOCK + t);
       for (int c = 0; c < CHUNKS_AT_ONCE; ++c) {
-        const Words left = load_words(even + c * 32), right = load_words(odd + c * 32);
-        const Words low = unpack_low_halves(left, right), high = unpack_high_halves(left, right);
-        for (int g = 0; g < GROUP; ++g) {
-          sums[g][2 * c] = add_dots(sums[g][2 * c], pairs[g], low);
-          sums[g][2 * c + 1] = add_dots(sums[g][2 * c + 1], pairs[g], high);
-        }
+        add_two_rows(sums, 2 * c, pairs, load_words(even + c * 32), load_words(odd + c * 32));
       }
     }
 #pragma GCC unroll 8

@@ -28,14 +28,14 @@ using namespace int8;
 // Quantises a row of the weight to plain groups. Returns the lengths of the row's error and of its quantised form, as
 // vectors.
 RowErrors quantise_row(const uint16_t* row, int64_t k, uint8_t* plain) {
-  alignas(64) int8_t bytes[STEPS * TILE];
+  alignas(64) RowInteger quantised[STEPS * TILE];
   Floats error = zeros(), approximate = zeros();
   for (int64_t first = 0; first < k; first += GROUP, plain += PLAIN_BYTES) {
     float scale;
     int32_t offset;
-    quantise_group(row + first, std::min(GROUP, k - first), bytes, scale, offset);
+    quantise_group(row + first, std::min(GROUP, k - first), quantised, scale, offset);
     for (int64_t i = 0; i < GROUP / LANES; ++i) {
-      const int8_t* values = bytes + place_in_group(i);
+      const RowInteger* values = quantised + place_in_group(i);
       for (int64_t lane = 0; lane < LANES; ++lane) plain[i * LANES + lane] = static_cast<uint8_t>(values[lane] + 128);
       const Floats restored = restore(values, scale);
       const Floats difference = load_some(row + first + i * LANES, k - first - i * LANES) - restored;

@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "amx_tiles.h"
+#include "quads.h"
 #include "vector_math.h"
 
 namespace qwen_batch::int8 {
@@ -20,10 +21,11 @@ constexpr int64_t GROUP = 256;   // values along k that share a scale
 constexpr int64_t COLUMNS = 32;  // columns per block of weights: two tiles
 constexpr int64_t STEP = 64;     // values along k per tile
 constexpr int64_t STEPS = GROUP / STEP;
-constexpr int64_t TILE = TILE_ROWS * STEP;  // bytes per tile, of weights or of rows
+constexpr int64_t TILE = TILE_ROWS * STEP;  // values per tile, of weights or of rows
 constexpr int64_t QUAD = 4;                 // values along k that one instruction sums
 
 // A group of a block of weights: [STEPS][2 tiles][16 quads][16 columns][4], then one float32 scale per column.
+// QUAD_ORDER is the order of the four values.
 constexpr int64_t GROUP_BYTES = GROUP * COLUMNS + COLUMNS * sizeof(float);
 constexpr int64_t GROUP_LINES = GROUP_BYTES / 64;
 
@@ -31,12 +33,12 @@ inline const float* scales_of(const uint8_t* group) { return reinterpret_cast<co
 
 // Rows of activations: tiles [rows / 16][groups][STEPS][16][64], zero beyond the last row.
 struct Rows {
-  const int8_t* tiles;
+  const RowInteger* tiles;
   const float* scales;     // [rows padded to 16][groups]
   const int32_t* offsets;  // same shape: 128 times the sum of the group
   int64_t count, groups;
 
-  const int8_t* group_of_tile(int64_t row, int64_t group) const {
+  const RowInteger* group_of_tile(int64_t row, int64_t group) const {
     return tiles + (row / TILE_ROWS * groups + group) * STEPS * TILE;
   }
 };

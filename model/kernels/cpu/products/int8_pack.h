@@ -19,7 +19,8 @@ inline void pack_block(const uint8_t* plain, int64_t columns, int64_t groups, ui
       const uint8_t* group = plain + (c * groups + g) * PLAIN_BYTES;
       for (int64_t quad = 0; quad < GROUP / QUAD; ++quad) {
         uint8_t* tile = block + (quad / TILE_ROWS * 2 + c / 16) * TILE;
-        std::memcpy(tile + quad % TILE_ROWS * 64 + c % 16 * QUAD, group + quad * QUAD, QUAD);
+        for (int64_t i = 0; i < QUAD; ++i)
+          tile[quad % TILE_ROWS * 64 + c % 16 * QUAD + i] = group[quad * QUAD + QUAD_ORDER[i]];
       }
       std::memcpy(block + GROUP * COLUMNS + c * sizeof(float), group + GROUP, sizeof(float));
     }

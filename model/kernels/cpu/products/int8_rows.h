@@ -1,4 +1,4 @@
-// Rows of activations in 8 bits (int8_format.h).
+// Rows of activations, rounded to 8 bits (int8_format.h).
 #pragma once
 
 #include <algorithm>
@@ -14,8 +14,8 @@ constexpr float MIN_MAGNITUDE = 1e-30f;  // smaller groups become zero: the inve
 // Returns the offset of the i-th 16 values in a row's group.
 inline int64_t place_in_group(int64_t i) { return i * LANES / STEP * TILE + i * LANES % STEP; }
 
-// Quantises one group of a row: 256 values, or fewer at the end of k. The bytes of its STEPS tiles lie TILE apart.
-inline void quantise_group(const uint16_t* x, int64_t values, int8_t* out, float& scale, int32_t& offset) {
+// Quantises one group of a row: 256 values, or fewer at the end of k. Its STEPS tiles lie TILE apart.
+inline void quantise_group(const uint16_t* x, int64_t values, RowInteger* out, float& scale, int32_t& offset) {
   Floats parts[GROUP / LANES];
   Floats largest = zeros();
   for (int64_t i = 0; i < GROUP / LANES; ++i) {
@@ -29,25 +29,25 @@ inline void quantise_group(const uint16_t* x, int64_t values, int8_t* out, float
   for (int64_t i = 0; i < GROUP / LANES; ++i) {
     const Words rounded = nearest_words(parts[i] * inverse);
     sum = add(sum, rounded);
-    store_bytes(out + place_in_group(i), rounded);
+    store_narrow(out + place_in_group(i), rounded);
   }
   offset = 128 * sum_of_lanes(sum);
 }
 
 // Converts 16 quantised values back to float32.
-inline Floats restore(const int8_t* bytes, float scale) { return to_floats(load_bytes(bytes)) * splat(scale); }
+inline Floats restore(const RowInteger* values, float scale) { return to_floats(load_narrow(values)) * splat(scale); }
 
 // Quantised rows in memory of the caller, who fills them with `quantise`.
 class QuantisedRows {
  public:
   QuantisedRows(void* memory, int64_t rows, int64_t k) : rows_(rows), k_(k), groups_(groups_of(k)) {
-    values_ = static_cast<int8_t*>(memory);
+    values_ = static_cast<RowInteger*>(memory);
     scales_ = reinterpret_cast<float*>(values_ + padded() * groups_ * GROUP);
     offsets_ = reinterpret_cast<int32_t*>(scales_ + padded() * groups_);
   }
 
   static int64_t bytes(int64_t rows, int64_t k) {
-    return QuantisedRows(nullptr, rows, k).padded() * groups_of(k) * (GROUP + 8);
+    return QuantisedRows(nullptr, rows, k).padded() * groups_of(k) * (GROUP * sizeof(RowInteger) + 8);
   }
 
   int64_t padded() const { return (rows_ + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS; }
@@ -55,7 +55,7 @@ class QuantisedRows {
   // Quantises one row of x [rows, k]. A row beyond the last becomes zero; its scales are never used.
   void quantise(const uint16_t* x, int64_t row) {
     for (int64_t g = 0; g < groups_; ++g) {
-      int8_t* out = values_ + (row / TILE_ROWS * groups_ + g) * STEPS * TILE + row % TILE_ROWS * STEP;
+      RowInteger* out = values_ + (row / TILE_ROWS * groups_ + g) * STEPS * TILE + row % TILE_ROWS * STEP;
       const int64_t values = row < rows_ ? std::min(GROUP, k_ - g * GROUP) : 0, at = row * groups_ + g;
       quantise_group(x + (row < rows_ ? row * k_ + g * GROUP : 0), values, out, scales_[at], offsets_[at]);
     }
@@ -63,9 +63,9 @@ class QuantisedRows {
 
   // Converts 16 values of a quantised row back to float32: the i-th 16 of a group.
   Floats restored(int64_t row, int64_t group, int64_t i) const {
-    const int8_t* bytes =
+    const RowInteger* values =
         values_ + (row / TILE_ROWS * groups_ + group) * STEPS * TILE + row % TILE_ROWS * STEP + place_in_group(i);
-    return restore(bytes, scales_[row * groups_ + group]);
+    return restore(values, scales_[row * groups_ + group]);
   }
 
   Rows view() const {
@@ -76,7 +76,7 @@ class QuantisedRows {
   static int64_t groups_of(int64_t k) { return (k + GROUP - 1) / GROUP; }
 
   int64_t rows_, k_, groups_;
-  int8_t* values_;
+  RowInteger* values_;
   float* scales_;
   int32_t* offsets_;
 };

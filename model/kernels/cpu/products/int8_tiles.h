@@ -11,6 +11,8 @@
 
 namespace qwen_batch::int8 {
 
+static_assert(sizeof(RowInteger) == 1, "tiles multiply bytes");
+
 // Adds 16 rows of integer products to their float32 sums [16][COLUMNS].
 inline void add_tiles(const Rows& x, int64_t row, int64_t group, const int32_t* products, const float* column_scales,
                       float* sums) {
@@ -33,7 +35,7 @@ void tile_rows(const Rows& x, int64_t row, const uint8_t* block, const Target& t
   alignas(64) float sums[HALVES * TILE_ROWS * COLUMNS] = {};
   alignas(64) int32_t products[HALVES * 2 * TILE_ROWS * 16];
   for (int64_t g = 0; g < x.groups; ++g, block += GROUP_BYTES) {
-    const int8_t *upper = x.group_of_tile(row, g), *lower = x.group_of_tile(row + (HALVES - 1) * TILE_ROWS, g);
+    const RowInteger *upper = x.group_of_tile(row, g), *lower = x.group_of_tile(row + (HALVES - 1) * TILE_ROWS, g);
     _tile_zero(0);
     _tile_zero(1);
     if constexpr (HALVES == 2) {

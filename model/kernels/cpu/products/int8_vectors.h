@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
+#include <cstdint>
 #include <utility>
 
 #include "int8_format.h"
@@ -14,41 +14,31 @@ namespace qwen_batch::int8 {
 
 constexpr int MAX_STREAMED_ROWS = 4;  // so few rows use a weight as fast as it arrives from memory
 
-// Rows of one tile per pass. More than MAX_STREAMED_ROWS have two sums each in registers.
-constexpr int64_t MAX_VECTOR_ROWS = std::max(QUAD_SUMS / 2, MAX_STREAMED_ROWS);
-
-inline RowQuad quad_of(const int8_t* row) {
-  int32_t quad;
-  std::memcpy(&quad, row, sizeof quad);
-  return row_quad(quad);
-}
+// Rows of one tile per pass. With enough registers, more than MAX_STREAMED_ROWS have two sums each.
+constexpr int64_t MAX_VECTOR_ROWS = QUAD_SUMS / 2 > MAX_STREAMED_ROWS ? QUAD_SUMS / 2 : QUAD_SUMS;
 
 // Takes the two tiles of a step one after the other, as they lie in memory. The hardware prefetcher then fetches what
-// is read next.
+// is read next, and each row needs only one sum at a time.
 template <int ROWS>
-inline void add_streamed(Integers (&sums)[ROWS][2], const uint8_t* block, const int8_t* rows, Prefetcher& prefetcher) {
+inline void add_streamed(Integers (&sums)[ROWS][2], const uint8_t* block, const RowInteger* rows,
+                         Prefetcher& prefetcher) {
   for (int64_t s = 0; s < STEPS; ++s, prefetcher.step())
-    for (int side = 0; side < 2; ++side)
-      for (int64_t q = 0; q < TILE_ROWS; ++q, block += 64) {
-        const WeightQuads weights = load_weight_quads(block);
-        for (int r = 0; r < ROWS; ++r)
-          sums[r][side] = add_quads(sums[r][side], weights, quad_of(rows + s * TILE + q * QUAD + r * STEP));
-      }
+    for (int side = 0; side < 2; ++side) {
+      Integers of_side[ROWS][1];
+      for (int r = 0; r < ROWS; ++r) of_side[r][0] = sums[r][side];
+      for (int64_t q = 0; q < TILE_ROWS; ++q, block += 64)
+        add_quads(of_side, block, 0, [&](int r) { return rows + s * TILE + q * QUAD + r * STEP; });
+      for (int r = 0; r < ROWS; ++r) sums[r][side] = of_side[r][0];
+    }
 }
 
 // Takes the two tiles of a step together, so that a row's quad is loaded once for both.
 template <int ROWS>
-inline void add_side_by_side(Integers (&sums)[ROWS][2], const uint8_t* block, const int8_t* rows,
+inline void add_side_by_side(Integers (&sums)[ROWS][2], const uint8_t* block, const RowInteger* rows,
                              Prefetcher& prefetcher) {
   for (int64_t s = 0; s < STEPS; ++s, block += 2 * TILE, prefetcher.step())
-    for (int64_t q = 0; q < TILE_ROWS; ++q) {
-      const WeightQuads left = load_weight_quads(block + q * 64), right = load_weight_quads(block + TILE + q * 64);
-      for (int r = 0; r < ROWS; ++r) {
-        const RowQuad quad = quad_of(rows + s * TILE + q * QUAD + r * STEP);
-        sums[r][0] = add_quads(sums[r][0], left, quad);
-        sums[r][1] = add_quads(sums[r][1], right, quad);
-      }
-    }
+    for (int64_t q = 0; q < TILE_ROWS; ++q)
+      add_quads(sums, block + q * 64, TILE, [&](int r) { return rows + s * TILE + q * QUAD + r * STEP; });
 }
 
 // Multiplies ROWS rows of one tile, starting at `row`, with a block. The rows lie at constant distances: one pointer
@@ -56,12 +46,12 @@ inline void add_side_by_side(Integers (&sums)[ROWS][2], const uint8_t* block, co
 template <int ROWS>
 void vector_rows(const Rows& x, int64_t row, const uint8_t* block, const Target& target, Prefetcher& prefetcher) {
   alignas(64) float sums[ROWS][COLUMNS] = {};
-  const int8_t* at = x.group_of_tile(row, 0) + row % TILE_ROWS * STEP;
+  const RowInteger* at = x.group_of_tile(row, 0) + row % TILE_ROWS * STEP;
   for (int64_t g = 0; g < x.groups; ++g, block += GROUP_BYTES, at += STEPS * TILE) {
     Integers products[ROWS][2];
-    for (int r = 0; r < ROWS; ++r)
-      products[r][0] = products[r][1] = splat_integer(-x.offsets[(row + r) * x.groups + g]);
-    if constexpr (ROWS <= MAX_STREAMED_ROWS) add_streamed<ROWS>(products, block, at, prefetcher);
+    for (int r = 0; r < ROWS; ++r) products[r][0] = products[r][1] = first_sums(x.offsets[(row + r) * x.groups + g]);
+    if constexpr (ROWS <= MAX_STREAMED_ROWS || 2 * ROWS > QUAD_SUMS)
+      add_streamed<ROWS>(products, block, at, prefetcher);
     else add_side_by_side<ROWS>(products, block, at, prefetcher);
     const Floats left = load(scales_of(block)), right = load(scales_of(block) + 16);
     for (int r = 0; r < ROWS; ++r) {

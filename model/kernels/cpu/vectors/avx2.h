@@ -101,7 +101,7 @@ inline void store_words(void* to, Words words) {
 // Whole numbers in float32.
 inline Floats to_floats(Words a) { return {_mm256_cvtepi32_ps(a.low), _mm256_cvtepi32_ps(a.high)}; }
 
-// Integers, and 16 bytes as integers.
+// Integers, and 16 integers of 8 or 16 bits as integers.
 inline Words add(Words a, Words b) { return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)}; }
 inline int32_t sum_of_lanes(Words a) {
   int32_t lanes[8], sum = 0;
@@ -110,12 +110,19 @@ inline int32_t sum_of_lanes(Words a) {
   return sum;
 }
 inline Words nearest_words(Floats a) { return {_mm256_cvtps_epi32(a.low), _mm256_cvtps_epi32(a.high)}; }
-inline Words load_bytes(const int8_t* from) {
+inline Words load_narrow(const int8_t* from) {
   const __m128i bytes = _mm_loadu_si128((const __m128i*)from);
   return {_mm256_cvtepi8_epi32(bytes), _mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8))};
 }
-inline void store_bytes(int8_t* to, Words a) {
-  const __m256i halves = _mm256_permute4x64_epi64(_mm256_packs_epi32(a.low, a.high), 0xd8);
+inline Words load_narrow(const int16_t* from) {
+  const __m256i halves = _mm256_loadu_si256((const __m256i*)from);
+  return {_mm256_cvtepi16_epi32(_mm256_castsi256_si128(halves)),
+          _mm256_cvtepi16_epi32(_mm256_extracti128_si256(halves, 1))};
+}
+inline __m256i narrowed(Words a) { return _mm256_permute4x64_epi64(_mm256_packs_epi32(a.low, a.high), 0xd8); }
+inline void store_narrow(int16_t* to, Words a) { _mm256_storeu_si256((__m256i*)to, narrowed(a)); }
+inline void store_narrow(int8_t* to, Words a) {
+  const __m256i halves = narrowed(a);
   _mm_storeu_si128((__m128i*)to, _mm_packs_epi16(_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1)));
 }
 

@@ -50,12 +50,16 @@ inline void store_words(void* to, Words words) { _mm512_storeu_si512(to, words);
 // Whole numbers in float32.
 inline Floats to_floats(Words a) { return _mm512_cvtepi32_ps(a); }
 
-// Integers, and 16 bytes as integers.
+// Integers, and 16 integers of 8 or 16 bits as integers.
 inline Words add(Words a, Words b) { return _mm512_add_epi32(a, b); }
 inline int32_t sum_of_lanes(Words a) { return _mm512_reduce_add_epi32(a); }
 inline Words nearest_words(Floats a) { return _mm512_cvtps_epi32(a); }
-inline Words load_bytes(const int8_t* from) { return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)from)); }
-inline void store_bytes(int8_t* to, Words a) { _mm_storeu_si128((__m128i*)to, _mm512_cvtsepi32_epi8(a)); }
+inline Words load_narrow(const int8_t* from) { return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)from)); }
+inline Words load_narrow(const int16_t* from) {
+  return _mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i*)from));
+}
+inline void store_narrow(int8_t* to, Words a) { _mm_storeu_si128((__m128i*)to, _mm512_cvtsepi32_epi8(a)); }
+inline void store_narrow(int16_t* to, Words a) { _mm256_storeu_si256((__m256i*)to, _mm512_cvtsepi32_epi16(a)); }
 
 // The values of bfloat16 pairs in float32.
 inline Floats odd_values(Words pairs) { return _mm512_castsi512_ps(_mm512_and_si512(pairs, splat_word(0xffff0000))); }

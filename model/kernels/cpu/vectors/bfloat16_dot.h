@@ -1,7 +1,8 @@
 // Dot products of bfloat16 pairs on 16 lanes.
 //
-// AVX512-BF16 has an instruction for this. Other processors widen to float32 and use two multiply-adds. Their order is
-// that of the instruction: the odd values of a pair come first.
+// AVX512-BF16 and ARM with BF16 have an instruction for this. Other processors widen to float32 and use two
+// multiply-adds. Their order is that of AVX512-BF16: the odd values of a pair come first. ARM's instruction rounds in
+// another way.
 #pragma once
 
 #include <cstdint>
@@ -9,12 +10,22 @@
 
 #include "vector.h"
 
+#if defined(__AVX512BF16__) && QWEN_BATCH_HAS_AVX512
+#define QWEN_BATCH_HAS_BFLOAT16_DOTS 1
+#elif defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC) && defined(__ARM_FEATURE_DOTPROD)
+#define QWEN_BATCH_HAS_BFLOAT16_DOTS 1
+#else
+#define QWEN_BATCH_HAS_BFLOAT16_DOTS 0
+#endif
+
+// How the kernels hold the rows that they multiply with weights, keys or values. AVX-512 widens pairs in its registers,
+// beside the multiply-adds. Other processors without the instruction have fewer lanes per register, so the same work
+// would take twice as long or longer. They widen each value once, in advance.
+#define QWEN_BATCH_KEEPS_PAIRS (QWEN_BATCH_HAS_AVX512 || QWEN_BATCH_HAS_BFLOAT16_DOTS)
+
 namespace qwen_batch {
 
-// How the kernels hold the rows that they multiply with weights, keys or values. AVX-512 widens pairs in its registers.
-// Other processors have half the lanes per register, so the same work would take twice as long. They widen each value
-// once, in advance.
-#if QWEN_BATCH_HAS_AVX512
+#if QWEN_BATCH_KEEPS_PAIRS
 using RowValue = uint16_t;
 #else
 using RowValue = float;
@@ -30,8 +41,13 @@ inline int32_t pair_at(const uint16_t* values) {
 
 // Returns sum + a[2i] * b[2i] + a[2i + 1] * b[2i + 1] in each lane i.
 inline Floats add_dots(Floats sum, Words a, Words b) {
-#if QWEN_BATCH_HAS_AVX512 && defined(__AVX512BF16__)
+#if QWEN_BATCH_HAS_BFLOAT16_DOTS && QWEN_BATCH_HAS_AVX512
   return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
+#elif QWEN_BATCH_HAS_BFLOAT16_DOTS
+  const auto added = [](float32x4_t to, int32x4_t x, int32x4_t y) {
+    return vbfdotq_f32(to, vreinterpretq_bf16_s32(x), vreinterpretq_bf16_s32(y));
+  };
+  return each<Floats>(added, sum, a, b);
 #else
   sum = multiply_add(odd_values(a), odd_values(b), sum);
   return multiply_add(even_values(a), even_values(b), sum);
@@ -44,11 +60,29 @@ inline Floats even_value(const uint16_t* pair) { return even_values(splat_word(p
 inline Floats odd_value(const float* pair) { return splat(pair[1]); }
 inline Floats even_value(const float* pair) { return splat(pair[0]); }
 
+// Sums of 32 values.
+struct SumPair {
+  Floats first, second;
+};
+
 // Pairs that are multiplied many times: as they are, or widened in advance.
-#if QWEN_BATCH_HAS_AVX512
+#if QWEN_BATCH_KEEPS_PAIRS
 using KeptPairs = Words;
 inline KeptPairs kept(Words pairs) { return pairs; }
 inline KeptPairs kept_pair(const uint16_t* pair) { return splat_word(pair_at(pair)); }
+
+// Adds two rows of 32 values to sums[g][first] and sums[g][first + 1], weighted by a pair for each g. The sums are out
+// of order: `in_order` returns them with values 0 to 3 of eight in each quarter of the first and 4 to 7 in the second.
+template <int GROUP, int VECTORS>
+inline void add_two_rows(Floats (&sums)[GROUP][VECTORS], int first, const KeptPairs (&weights)[GROUP], Words even_row,
+                         Words odd_row) {
+  const Words low = unpack_low_halves(even_row, odd_row), high = unpack_high_halves(even_row, odd_row);
+  for (int g = 0; g < GROUP; ++g) {
+    sums[g][first] = add_dots(sums[g][first], weights[g], low);
+    sums[g][first + 1] = add_dots(sums[g][first + 1], weights[g], high);
+  }
+}
+inline SumPair in_order(Floats first, Floats second) { return {first, second}; }
 #else
 struct KeptPairs {
   Floats odd, even;
@@ -58,13 +92,29 @@ inline KeptPairs kept_pair(const float* pair) { return {odd_value(pair), even_va
 inline Floats add_dots(Floats sum, KeptPairs a, Words b) {
   return multiply_add(a.even, even_values(b), multiply_add(a.odd, odd_values(b), sum));
 }
+
+// Here the first vector of sums holds the even of the 32 values, and the second one the odd. The rows follow one
+// another, so that few registers are needed beside the sums.
+template <int GROUP, int VECTORS>
+inline void add_two_rows(Floats (&sums)[GROUP][VECTORS], int first, const KeptPairs (&weights)[GROUP], Words even_row,
+                         Words odd_row) {
+  Floats values = even_values(odd_row);
+  for (int g = 0; g < GROUP; ++g) sums[g][first] = multiply_add(weights[g].odd, values, sums[g][first]);
+  values = odd_values(odd_row);
+  for (int g = 0; g < GROUP; ++g) sums[g][first + 1] = multiply_add(weights[g].odd, values, sums[g][first + 1]);
+  values = even_values(even_row);
+  for (int g = 0; g < GROUP; ++g) sums[g][first] = multiply_add(weights[g].even, values, sums[g][first]);
+  values = odd_values(even_row);
+  for (int g = 0; g < GROUP; ++g) sums[g][first + 1] = multiply_add(weights[g].even, values, sums[g][first + 1]);
+}
+inline SumPair in_order(Floats first, Floats second) { return {unpack_low(first, second), unpack_high(first, second)}; }
 #endif
 
 // Adds the products of ROWS rows and COLUMNS vectors of columns, for one pair of the summed axis. `sums[r][c]` gets the
 // dot product of the pair at `pair_of(r)` and vector c of `columns`. The vectors lie side by side in `columns`.
 template <int ROWS, int COLUMNS, typename PairOf>
 inline void add_outer(Floats (&sums)[ROWS][COLUMNS], const uint16_t* columns, const PairOf& pair_of) {
-#if QWEN_BATCH_HAS_AVX512 && defined(__AVX512BF16__)
+#if QWEN_BATCH_HAS_BFLOAT16_DOTS
   Words loaded[COLUMNS];
   for (int c = 0; c < COLUMNS; ++c) loaded[c] = load_words(columns + c * 32);
   for (int r = 0; r < ROWS; ++r) {

@@ -1,5 +1,5 @@
-// Vectors in the common extensions of GCC and Clang (vector.h), for processors without AVX2. The compiler splits each
-// vector into the registers of the processor, for example four on ARM.
+// Vectors in the common extensions of GCC and Clang (vector.h), for processors that have no file of their own. The
+// compiler splits each vector into the registers of the processor.
 #pragma once
 
 #include <cmath>
@@ -73,7 +73,7 @@ inline void store_words(void* to, Words words) { std::memcpy(to, &words, sizeof 
 // Whole numbers in float32.
 inline Floats to_floats(Words a) { return __builtin_convertvector(a, Floats); }
 
-// Integers, and 16 bytes as integers. `nearest_words` rounds ties to even; |a| is below 2^22.
+// Integers, and 16 integers of 8 bits as integers. `nearest_words` rounds ties to even; |a| is below 2^22.
 typedef int8_t Bytes __attribute__((vector_size(16)));
 inline Words add(Words a, Words b) { return a + b; }
 inline int32_t sum_of_lanes(Words a) {
@@ -82,12 +82,12 @@ inline int32_t sum_of_lanes(Words a) {
   return sum;
 }
 inline Words nearest_words(Floats a) { return __builtin_convertvector(nearest_integer(a), Words); }
-inline Words load_bytes(const int8_t* from) {
+inline Words load_narrow(const int8_t* from) {
   Bytes bytes;
   std::memcpy(&bytes, from, sizeof bytes);
   return __builtin_convertvector(bytes, Words);
 }
-inline void store_bytes(int8_t* to, Words a) {
+inline void store_narrow(int8_t* to, Words a) {
   const Bytes bytes = __builtin_convertvector(a, Bytes);
   std::memcpy(to, &bytes, sizeof bytes);
 }

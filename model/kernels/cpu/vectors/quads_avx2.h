@@ -1,56 +1,75 @@
 // Products of quads of 8-bit values on AVX2 (quads.h).
 #pragma once
 
+#include <cstdint>
+#include <cstring>
+
 #include "vector.h"
 
 namespace qwen_batch {
 
-constexpr int QUAD_SUMS = 4;  // vectors of sums that stay in registers
+constexpr int QUAD_SUMS = 6;  // vectors of sums that stay in registers: 12 of 16 registers
 
-using Integers = Words;
+// If sums are held as __m256i, GCC 12 writes them to memory in every step.
+typedef int32_t EightIntegers __attribute__((vector_size(32)));
+struct Integers {
+  EightIntegers low, high;
+};
+using RowPart = __m256i;
 
-inline Integers splat_integer(int32_t value) { return splat_word(value); }
+inline Integers splat_integer(int32_t value) { return {value - EightIntegers{}, value - EightIntegers{}}; }
+inline Integers first_sums(int32_t offset) { return splat_integer(-offset); }
+inline Floats to_floats(Integers sums) { return to_floats(Words{(__m256i)sums.low, (__m256i)sums.high}); }
 
 #if defined(__AVXVNNI__)
 
-using WeightQuads = Words;
-using RowQuad = __m256i;
+using RowInteger = int8_t;
+constexpr int QUAD_PARTS = 1;
+constexpr int QUAD_ORDER[4] = {0, 1, 2, 3};
 
-inline WeightQuads load_weight_quads(const uint8_t* from) { return load_words(from); }
-inline RowQuad row_quad(int32_t quad) { return _mm256_set1_epi32(quad); }
-inline Integers add_quads(Integers sums, WeightQuads weights, RowQuad row) {
-  return {_mm256_dpbusd_avx_epi32(sums.low, weights.low, row), _mm256_dpbusd_avx_epi32(sums.high, weights.high, row)};
+template <int PART>
+inline Words part_of_weights(Words bytes) {
+  return bytes;
+}
+template <int PART>
+inline RowPart part_of_row(const RowInteger* quad) {
+  int32_t values;
+  std::memcpy(&values, quad, sizeof values);
+  return _mm256_set1_epi32(values);
+}
+inline Integers add_part(Integers sums, Words weights, RowPart row) {
+  return {(EightIntegers)_mm256_dpbusd_avx_epi32((__m256i)sums.low, weights.low, row),
+          (EightIntegers)_mm256_dpbusd_avx_epi32((__m256i)sums.high, weights.high, row)};
 }
 
 #else
 
-// Two values of each quad in 16 bits: values 0 and 2 in `even`, 1 and 3 in `odd`. Sums of two products of 8 bits do not
-// fit into 16 bits, so the instruction that multiplies bytes (vpmaddubsw) would saturate.
-struct WeightQuads {
-  Words even, odd;
-};
-struct RowQuad {
-  __m256i even, odd;
-};
+// Sums of two products of 8 bits do not fit into 16 bits, so the instruction that multiplies bytes (vpmaddubsw) would
+// saturate. Instead, pairs of 16 bits are multiplied. Rows hold 16 bits, so that only weights need to be widened.
+using RowInteger = int16_t;
+constexpr int QUAD_PARTS = 2;
+constexpr int QUAD_ORDER[4] = {0, 2, 1, 3};
 
-inline WeightQuads load_weight_quads(const uint8_t* from) {
-  const Words bytes = load_words(from);
+template <int PART>
+inline Words part_of_weights(Words bytes) {
+  if constexpr (PART == 1) return {_mm256_srli_epi16(bytes.low, 8), _mm256_srli_epi16(bytes.high, 8)};
   const __m256i lower = _mm256_set1_epi16(0xff);
-  return {
-      {_mm256_and_si256(bytes.low, lower), _mm256_and_si256(bytes.high, lower)},
-      {_mm256_srli_epi16(bytes.low, 8), _mm256_srli_epi16(bytes.high, 8)},
-  };
+  return {_mm256_and_si256(bytes.low, lower), _mm256_and_si256(bytes.high, lower)};
 }
-inline RowQuad row_quad(int32_t quad) {
-  const __m256i bytes = _mm256_set1_epi32(quad);
-  return {_mm256_srai_epi16(_mm256_slli_epi16(bytes, 8), 8), _mm256_srai_epi16(bytes, 8)};
+template <int PART>
+inline RowPart part_of_row(const RowInteger* quad) {
+  int32_t pair;
+  std::memcpy(&pair, quad + 2 * PART, sizeof pair);
+  return _mm256_set1_epi32(pair);
 }
-inline Integers add_quads(Integers sums, WeightQuads weights, RowQuad row) {
-  const auto added = [&](__m256i sum, __m256i even, __m256i odd) {
-    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(even, row.even));
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(odd, row.odd));
+inline Integers add_part(Integers sums, Words weights, RowPart row) {
+  const auto added = [row](EightIntegers sum, __m256i pairs) {
+    sum += (EightIntegers)_mm256_madd_epi16(pairs, row);
+    // Without this the compiler first adds the products of both parts, and then no longer has registers for the sums.
+    asm("" : "+x"(sum));
+    return sum;
   };
-  return {added(sums.low, weights.even.low, weights.odd.low), added(sums.high, weights.even.high, weights.odd.high)};
+  return {added(sums.low, weights.low), added(sums.high, weights.high)};
 }
 
 #endif

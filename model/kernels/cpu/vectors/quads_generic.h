@@ -1,6 +1,8 @@
 // Products of quads of 8-bit values on processors without AVX2 (quads.h).
 #pragma once
 
+#include <cstdint>
+
 #include "vector.h"
 
 namespace qwen_batch {
@@ -8,27 +10,23 @@ namespace qwen_batch {
 constexpr int QUAD_SUMS = 4;  // vectors of sums that stay in registers
 
 using Integers = Words;
+using RowInteger = int8_t;
+using RowPart = Words;
 
-struct WeightQuads {
-  Words value[4];
-};
-struct RowQuad {
-  int32_t value[4];
-};
+constexpr int QUAD_PARTS = 4;
+constexpr int QUAD_ORDER[4] = {0, 1, 2, 3};
 
 inline Integers splat_integer(int32_t value) { return splat_word(value); }
-inline WeightQuads load_weight_quads(const uint8_t* from) {
-  const UnsignedWords bytes = (UnsignedWords)load_words(from);
-  return {{(Words)(bytes & 0xffu), (Words)(bytes >> 8 & 0xffu), (Words)(bytes >> 16 & 0xffu), (Words)(bytes >> 24)}};
+inline Integers first_sums(int32_t offset) { return splat_integer(-offset); }
+
+template <int PART>
+inline Words part_of_weights(Words bytes) {
+  return (Words)((UnsignedWords)bytes >> 8 * PART & 0xffu);
 }
-inline RowQuad row_quad(int32_t quad) {
-  RowQuad row;
-  for (int i = 0; i < 4; ++i) row.value[i] = static_cast<int8_t>(static_cast<uint32_t>(quad) >> 8 * i);
-  return row;
+template <int PART>
+inline RowPart part_of_row(const RowInteger* quad) {
+  return splat_word(quad[PART]);
 }
-inline Integers add_quads(Integers sums, WeightQuads weights, RowQuad row) {
-  for (int i = 0; i < 4; ++i) sums += weights.value[i] * row.value[i];
-  return sums;
-}
+inline Integers add_part(Integers sums, Words weights, RowPart row) { return sums + weights * row; }
 
 }  // namespace qwen_batch

@@ -1,5 +1,5 @@
 // Vectors of 16 lanes. The kernels are written once, over these types and functions. Each kind of processor has a file
-// that implements them: avx512.h, avx2.h (with FMA and F16C), and generic.h for all others, such as ARM.
+// that implements them: avx512.h, avx2.h (with FMA and F16C), neon.h (with dot products), and generic.h for all others.
 //
 //   Floats  16 lanes of float32. + - * / work lane by lane.
 //   Words   16 lanes of 32 bits: integers, or pairs of bfloat16 values, the even one in the lower half.
@@ -29,6 +29,8 @@ using Mask = uint16_t;
 #define QWEN_BATCH_HAS_AVX512 0
 #if defined(__AVX2__) && defined(__FMA__)
 #include "avx2.h"
+#elif defined(__aarch64__) && defined(__ARM_FEATURE_DOTPROD)
+#include "neon.h"
 #else
 #include "generic.h"
 #endif
