@@ -52,6 +52,8 @@ def _fact_rows(stats: JobStats, waits: bool) -> list[tuple[str, str]]:
         rows.append(("Guesses", f"{figures.percent(stats.draft_acceptance)} of the guessed tokens were right"))
     if (advice := _cache_advice(stats)) is not None:
         rows.append(("Cache", advice))
+    if (mixture := _mixture(stats)) is not None:
+        rows.append(("Mixture", mixture))
     if stats.finish_reasons:
         reasons = sorted(stats.finish_reasons.items())
         rows.append(("Ended by", ", ".join(f"{harmless(name)} {figures.count(number)}" for name, number in reasons)))
@@ -125,6 +127,16 @@ def _cache_advice(stats: JobStats) -> str | None:
         return None
     room = CacheRoom(running, waiting, stats.kv_cache_bytes_wanted or 0, share)
     return f"{room.advice} It was short in {figures.percent(share)} of the steps." if room.is_short else None
+
+
+def _mixture(stats: JobStats) -> str | None:
+    """Return what makes the texts of equal lines differ: workers of several kinds. None if all are of one kind."""
+    if 0 < stats.quantized_lines < stats.completed:
+        return f"{figures.count(stats.quantized_lines)} completions come from 8-bit weights, the others do not"
+    kinds = sorted({f"{worker.device} {worker.dtype}" for worker in stats.workers})
+    if len(kinds) < 2:
+        return None
+    return f"equal lines may have different texts, because the workers differ: {harmless(', '.join(kinds))}"
 
 
 def _latencies(stats: JobStats) -> Table:

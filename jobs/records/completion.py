@@ -87,6 +87,7 @@ class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
     tool_calls: tuple[ToolCall, ...] = ()
     more_choices: tuple[Choice, ...] = ()  # the further completions
     malformed_tool_calls: int = 0  # calls of all completions that are not whole, and so are a part of the text
+    quantize: str = "none"  # quantisation of the weights that made it: none or int8
 
     def __post_init__(self) -> None:
         if (self.text is None) == (self.error is None):
@@ -113,6 +114,7 @@ class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
         found = {
             "reasoning_tokens": (self.usage and self.usage.reasoning_tokens) or 0,
             "malformed_tool_calls": self.malformed_tool_calls,
+            "quantized_lines": int(self.quantize != "none"),
         }
         return {name: amount for name, amount in found.items() if amount}
 

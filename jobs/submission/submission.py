@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 from msgspec import structs
@@ -19,7 +19,7 @@ from jobs.records.prompt import Prompt
 from jobs.records.sampling import SamplingSettings
 from jobs.stores.client_facets import JobControl, Submissions
 from jobs.stores.protocol import JobStore
-from jobs.submission.reuse import EarlierLines
+from jobs.submission.reuse import EarlierLines, ReuseCounts
 from jobs.submission.sharding import shard_size
 from jobs.submission.submit_options import SubmitOptions
 
@@ -32,6 +32,9 @@ class Submitted:
 
     job: Job  # in state `queued` or later
     shards: list[ShardRef] | None  # shards that need a worker; None if an earlier submission made this job
+    reuse: ReuseCounts = field(
+        default_factory=ReuseCounts
+    )  # what the weights of earlier completions meant for their reuse
 
     @property
     def is_new(self) -> bool:
@@ -71,7 +74,7 @@ def store_file(store: JobStore, checked: CheckedFile, options: SubmitOptions, ke
     except BaseException:
         _take_back(store.control, spec)
         raise
-    return Submitted(store.jobs.get(spec.id), shards)
+    return Submitted(store.jobs.get(spec.id), shards, earlier_lines.counts if earlier_lines else ReuseCounts())
 
 
 def _create(store: JobStore, spec: NewJob) -> NewJob:

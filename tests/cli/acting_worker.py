@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import msgspec
+
 from jobs.records.completion import Completion, ErrorCode, Latency, Usage
 from jobs.records.job import ShardRef
 from jobs.records.prompt import Prompt
@@ -16,7 +18,12 @@ WORKER = "host:42:abc"
 
 
 def run_job(
-    store: JobStore, job_id: str, fail: frozenset[str] = frozenset(), shards: int | None = None, first: int = 0
+    store: JobStore,
+    job_id: str,
+    fail: frozenset[str] = frozenset(),
+    shards: int | None = None,
+    first: int = 0,
+    quantize: str = "none",
 ) -> None:
     """Finish a job's shards from `first` on, up to the `shards`-th: lines whose id is in `fail` fail."""
     number = store.jobs.get(job_id).spec.num_shards if shards is None else shards
@@ -24,7 +31,8 @@ def run_job(
         lease = store.work.lease(ShardRef(job_id, index), WORKER, ttl_seconds=60)
         assert lease is not None
         pending = store.work.pending(lease)
-        store.work.write(lease, [_completion(prompt, prompt.id in fail) for prompt in pending])
+        results = [_completion(prompt, prompt.id in fail) for prompt in pending]
+        store.work.write(lease, [msgspec.structs.replace(result, quantize=quantize) for result in results])
         tokens = sum(prompt.id not in fail for prompt in pending)
         store.work.finish_shard(
             lease,
@@ -32,7 +40,7 @@ def run_job(
                 WORKER,
                 "cpu",
                 "bfloat16",
-                "none",
+                quantize,
                 True,
                 load_seconds=1.5,
                 compile_seconds=2.5,

@@ -19,17 +19,21 @@ from worker.shards.in_flight import Line
 log = logging.getLogger(__name__)
 
 
-def completion_of(line: Line, parser: ToolCallParser | None = None) -> Completion | None:
+def completion_of(line: Line, parser: ToolCallParser | None = None, quantize: str = "none") -> Completion | None:
     """Return the result of a line whose tickets are fulfilled, or None if it was aborted. Raises `EngineDead`.
 
-    `parser` finds tool calls; None if the model cannot call tools.
+    Args:
+        line: The line.
+        parser: Finds tool calls; None if the model cannot call tools.
+        quantize: Quantisation of this worker's weights.
     """
     failures = [error for ticket in line.tickets if (error := _failure(ticket)) is not None]
     error = next((failure for failure in failures if not isinstance(failure, CancelledError)), None)
     if error is None:
-        return (
-            None if failures else _completed(line.prompt, [ticket.future.result() for ticket in line.tickets], parser)
-        )
+        if failures:
+            return None
+        completed = _completed(line.prompt, [ticket.future.result() for ticket in line.tickets], parser)
+        return structs.replace(completed, quantize=quantize)
     if isinstance(error, EngineDead):
         raise error
     if isinstance(error, RequestTooLong):

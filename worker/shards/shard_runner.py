@@ -184,9 +184,8 @@ class ShardRunner:
                 done = in_flight.collect(outbox.seconds_until_due())
             else:
                 done = in_flight.abort(ABORT_SECONDS)
-            completions = [
-                completion for line in done if (completion := completion_of(line, self.tool_parser)) is not None
-            ]
+            results = (completion_of(line, self.tool_parser, self.facts.quantize) for line in done)
+            completions = [completion for completion in results if completion is not None]
             missing += before - len(in_flight) - len(completions)
             outbox.add(completions)
             outbox.flush_if_due()

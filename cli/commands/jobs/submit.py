@@ -69,7 +69,22 @@ def _report(console: Console, submitted: Submitted, reuse: bool) -> None:
         console.say(f"This submission already has a job. Use --new to make another job. {_standing(job)}")
     elif reuse:
         console.say(f"{job.reused:,} of {job.spec.num_lines:,} lines reuse completions of earlier jobs.")
+        for notice in _notices_of_weights(submitted):
+            console.say(notice)
     console.detail(f"{job.spec.num_lines:,} lines in {job.spec.num_shards:,} shards, for workers of {job.spec.model}.")
+
+
+def _notices_of_weights(submitted: Submitted) -> list[str]:
+    """Return notices about completions of other weights than the workers have, or may have."""
+    counts, notices = submitted.reuse, []
+    if counts.passed_over:
+        notices.append(
+            f"{counts.passed_over:,} more lines have completions by other weights (8-bit or not) than the workers of "
+            f"{submitted.job.spec.model} have now, so they run again."
+        )
+    if counts.quantized:
+        notices.append(f"{counts.quantized:,} of the reused completions come from 8-bit weights.")
+    return notices
 
 
 def _standing(job: Job) -> str:

@@ -63,6 +63,33 @@ def test_status_says_that_the_cache_was_too_small_for_the_batch(cli: Cli, store:
     assert "Guesses 25% of the guessed tokens were right" in shown
 
 
+def test_status_says_that_only_some_completions_come_from_8_bit_weights(
+    cli: Cli, store: JobStore, prompts: Path
+) -> None:
+    job_id = cli("submit", prompts).stdout.strip()
+    run_job(store, job_id, shards=1, quantize="int8")
+    assert "Mixture" not in cli("status", job_id).stdout
+    run_job(store, job_id, first=1)
+    shown = cli("status", job_id).stdout
+    assert "Mixture 16 completions come from 8-bit weights, the others do not" in " ".join(shown.split())
+    assert json.loads(cli("status", job_id, "--json").stdout)["quantized_lines"] == 16
+    assert_fits_80_columns(shown)
+
+
+def test_status_says_that_the_workers_had_different_kernels(cli: Cli, store: JobStore, prompts: Path) -> None:
+    job_id = cli("submit", prompts).stdout.strip()
+    run_job(store, job_id, shards=1)
+    lease = store.work.lease(ShardRef(job_id, 1), "other:1:a", ttl_seconds=60)
+    assert lease is not None
+    failed = [
+        Completion.failed(line.index, line.id, ErrorCode.INTERNAL_ERROR, "no") for line in store.work.pending(lease)
+    ]
+    store.work.write(lease, failed)
+    store.work.finish_shard(lease, ShardStats("other:1:a", "cpu (avx2)", "bfloat16", "none", True, 1.0, 1.0))
+    shown = " ".join(cli("status", job_id).stdout.split())
+    assert "because the workers differ: cpu (avx2) bfloat16, cpu bfloat16" in shown
+
+
 def test_status_shows_the_figures_to_people(cli: Cli, store: JobStore, prompts: Path) -> None:
     job_id = cli("submit", prompts).stdout.strip()
     run_job(store, job_id, fail=frozenset({"q-3"}))

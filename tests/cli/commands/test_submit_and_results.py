@@ -10,7 +10,7 @@ import pytest
 from jobs.queue.hints import queue_name
 from jobs.stores.protocol import JobStore
 from testing.processes.valkey import ValkeyProcess
-from tests.cli.acting_worker import run_job
+from tests.cli.acting_worker import report, run_job
 from tests.cli.conftest import Cli, Start
 
 
@@ -175,6 +175,19 @@ def test_reuse_runs_only_new_lines_and_says_how_many(cli: Cli, store: JobStore, 
     job = store.jobs.get(done.stdout.strip())
     assert (job.completed, job.reused, job.state) == (20, 20, "queued")
     assert "20 of 21 completed (20 reused)" in cli("status", job.id).stdout
+
+
+def test_reuse_names_completions_of_other_weights_than_the_workers_have(
+    cli: Cli, store: JobStore, prompts: Path
+) -> None:
+    first = cli("submit", prompts).stdout.strip()
+    run_job(store, first, shards=1, quantize="int8")
+    done = cli("submit", prompts, "--reuse", "--new")
+    assert "16 of the reused completions come from 8-bit weights." in " ".join(done.stderr.split())
+    store.fleet.report_worker(report(), 600)
+    done = cli("submit", prompts, "--reuse", "--new")
+    assert "0 of 20 lines reuse completions of earlier jobs" in done.stderr
+    assert "16 more lines have completions by other weights (8-bit or not)" in " ".join(done.stderr.split())
 
 
 def test_no_two_results_of_a_file_with_bad_lines_have_one_id(cli: Cli, tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from jobs.files.prompt_file import PromptFile
@@ -20,7 +22,10 @@ from jobs.records.sampling import FinishReason, SamplingSettings
 from jobs.records.shard_stats import ShardStats
 from jobs.stores.protocol import JobStore
 from jobs.stores.worker_facets import Leased
+from jobs.submission.reuse import ReuseCounts
+from jobs.submission.submission import Submitted
 from jobs.submission.submit_options import SubmitOptions
+from testing.jobs.sample_jobs import worker_report
 from tests.formats.submission.submitting import Hints, submit_file
 
 GREEDY = SamplingSettings(temperature=0.0)
@@ -28,20 +33,33 @@ SAMPLED = SamplingSettings(temperature=0.7)
 
 
 def submit(store: JobStore, folder: Path, lines: Sequence[Any], options: SubmitOptions) -> Job:
+    return submission(store, folder, lines, options).job
+
+
+def submission(store: JobStore, folder: Path, lines: Sequence[Any], options: SubmitOptions) -> Submitted:
     path = folder / "prompts.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     with PromptFile.open(str(path), io.BytesIO()) as file:
-        return submit_file(store, Hints(), file, options).job
+        return submit_file(store, Hints(), file, options)
 
 
-def run(store: JobStore, job: Job, failing: frozenset[str] = frozenset()) -> list[str]:
+@contextmanager
+def live_worker(store: JobStore, model: str, quantize: str) -> Iterator[None]:
+    report = msgspec.structs.replace(worker_report(f"{model}-{quantize}", model=model), quantize=quantize)
+    store.fleet.report_worker(report, 600)
+    yield
+    store.fleet.forget_worker(report.worker_id)
+
+
+def run(store: JobStore, job: Job, failing: frozenset[str] = frozenset(), quantize: str = "none") -> list[str]:
     """Play the worker to the job's end; returns the ids of the lines that were run."""
     ran = []
     for shard in store.recovery.recoverable_shards(job.spec.model, 10_000):
         lease = store.work.lease(shard, "worker", 60)
         assert lease is not None
         prompts = store.work.pending(lease)
-        store.work.write(lease, [_answer(prompt, job.id, prompt.id in failing) for prompt in prompts])
+        answers = [_answer(prompt, job.id, prompt.id in failing) for prompt in prompts]
+        store.work.write(lease, [msgspec.structs.replace(answer, quantize=quantize) for answer in answers])
         store.work.finish_shard(lease, ShardStats("worker", "cpu", "float32", "none", True, 0.0, 0.0))
         ran += [prompt.id for prompt in prompts]
     return ran
@@ -147,3 +165,40 @@ def test_completions_come_from_several_jobs_and_from_unfinished_ones(
     pending = store.work.pending(found.lease)
     store.work.write(found.lease, [_answer(prompt, unfinished.id, False) for prompt in pending])
     assert submit(store, tmp_path, questions(40), SubmitOptions(model, GREEDY, reuse=True)).reused == 7
+
+
+@pytest.mark.parametrize(("earlier", "now"), [("int8", "none"), ("none", "int8")])
+def test_completions_of_other_weights_than_the_workers_have_run_again(
+    store: JobStore, model: str, tmp_path: Path, earlier: str, now: str
+) -> None:
+    run(store, submit(store, tmp_path, questions(2), SubmitOptions(model, GREEDY)), quantize=earlier)
+    reusing = SubmitOptions(model, GREEDY, reuse=True)
+    with live_worker(store, f"another than {model}", earlier), live_worker(store, model, now):
+        again = submission(store, tmp_path, questions(3), reusing)
+        assert (again.job.reused, again.reuse) == (0, ReuseCounts(passed_over=2))
+        assert run(store, again.job, quantize=now) == ["q-0", "q-1", "q-2"]
+        third = submission(store, tmp_path, questions(3), reusing)
+        assert (third.job.reused, third.reuse) == (3, ReuseCounts())
+    assert texts(store, third.job) == texts(store, again.job)
+
+
+def test_an_older_completion_of_the_workers_weights_is_taken_before_a_newer_one_of_others(
+    store: JobStore, model: str, tmp_path: Path
+) -> None:
+    first = submit(store, tmp_path, questions(2), SubmitOptions(model, GREEDY))
+    run(store, first)
+    run(store, submit(store, tmp_path, questions(2), SubmitOptions(model, GREEDY)), quantize="int8")
+    with live_worker(store, model, "none"):
+        again = submission(store, tmp_path, questions(2), SubmitOptions(model, GREEDY, reuse=True))
+    assert (again.job.reused, again.reuse) == (2, ReuseCounts())
+    assert texts(store, again.job) == texts(store, first)
+
+
+def test_without_a_worker_completions_of_all_weights_are_reused_and_counted(
+    store: JobStore, model: str, tmp_path: Path
+) -> None:
+    run(store, submit(store, tmp_path, questions(2), SubmitOptions(model, GREEDY)), quantize="int8")
+    run(store, submit(store, tmp_path, questions(5)[2:], SubmitOptions(model, GREEDY)))
+    again = submission(store, tmp_path, questions(5), SubmitOptions(model, GREEDY, reuse=True))
+    assert (again.job.reused, again.reuse) == (5, ReuseCounts(quantized=2))
+    assert store.jobs.stats(again.job.id).quantized_lines == 2

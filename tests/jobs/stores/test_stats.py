@@ -226,6 +226,18 @@ def test_failed_lines_that_an_older_version_wrote_have_no_codes(client: redis.Re
     assert store.jobs.stats("job-1").error_codes == {"internal_error": 1}
 
 
+def test_lines_of_quantised_weights_are_counted_once_each(under_test: StoreUnderTest) -> None:
+    store = under_test.store
+    first, second = submit(store, new_job(lines=4))
+    quantised = [msgspec.structs.replace(completed(line), quantize="int8") for line in range(4)]
+    lease, other = leased(store, first), leased(store, second, "worker-2")
+    store.work.write(lease, quantised[:2])
+    store.work.write(lease, quantised[:1])
+    store.work.write(other, [quantised[2], completed(3)])
+    assert store.jobs.stats("job-1").quantized_lines == 3
+    assert [line.quantize for line in store.jobs.results("job-1")] == ["int8", "int8", "int8", "none"]
+
+
 def with_thought(line: int, tokens: int) -> Completion:
     """A line's completion, with a thought of so many tokens and a malformed tool call."""
     usage = Usage(3, tokens + 3, tokens)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from engine.request import EngineDead, RequestTooLong
@@ -36,6 +38,13 @@ def test_a_completion_has_usage_latency_reason_and_the_token_ids_that_were_asked
     assert asked.latency.ttft_ms == pytest.approx(10)
     assert asked.latency.tpot_ms == pytest.approx(2)
     assert asked.latency.e2el_ms == pytest.approx(12)
+
+
+def test_a_completion_tells_which_weights_made_it(bench: ShardBench) -> None:
+    (shard,) = bench.add_job(prompts(2))
+    runner = replace(bench.runner, facts=replace(bench.facts, quantize="int8"))
+    assert runner.run(shard) is Outcome.FINISHED
+    assert [completion.quantize for completion in bench.results()] == ["int8", "int8"]
 
 
 def test_the_engines_share_of_work_becomes_the_jobs_statistics(bench: ShardBench) -> None:
