@@ -27,7 +27,11 @@ def measure_streams(service: ServiceUnderLoad, streams: int, rate: float, second
                 raise RuntimeError("the worker of the streams has ended")
             time.sleep(0.05)
         before = service.http.cpu_times()
-        late = asyncio.run(_all_streams(service.port, streams, number))
+        try:
+            late = asyncio.run(_all_streams(service.port, streams, number))
+        except BaseException:
+            worker.kill()
+            raise
         after = service.http.cpu_times()
     used = after.user + after.system - before.user - before.system
     print(f"{streams:,} streams of {rate:g} pieces per second for {seconds:g} s: {len(late):,} pieces")
@@ -47,7 +51,7 @@ async def _stream(port: int, number: int) -> list[float]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"{head}Connection: close\r\n\r\n{body}".encode())
     late: list[float] = []
-    status = await reader.readline()
+    status, line = await reader.readline(), b""
     async for line in reader:
         now = time.monotonic()
         for text in _TEXT.findall(line):
@@ -56,5 +60,5 @@ async def _stream(port: int, number: int) -> list[float]:
             break
     writer.close()
     if len(late) != number:
-        raise RuntimeError(f"a stream with {len(late)} of {number} pieces: {status.decode()}")
+        raise RuntimeError(f"a stream with {len(late)} of {number} pieces: {status.decode()} {line.decode()}")
     return late

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import random
 import sys
 import tempfile
@@ -22,10 +23,12 @@ from typing import Any
 from openai import AsyncOpenAI
 
 from benchmarks.http_load.service import MODEL, serving
+from jobs.records.model_card import builtin_demo_folder
 from testing.processes.valkey import running_valkey
 from testing.processes.worker_under_test import WorkerUnderTest
 
 AT_ONCE = 12
+EMOJI = "(\N{GRINNING FACE}|\N{FAMILY}|\N{SPARKLES}|é|ab|, ){8,30}"  # what some answers must look like
 QUESTIONS = (
     "What is {a} + {b}?",
     "Count from {a} to {c}.",
@@ -45,8 +48,8 @@ class Answer:
     usage: tuple[int, int] | None = None  # tokens of the prompt and of all choices
 
 
-def new_body(luck: random.Random, number: int) -> dict[str, Any]:
-    """Return the body of one request, without stop strings."""
+def new_body(luck: random.Random, number: int, think_id: int) -> dict[str, Any]:
+    """Return the body of one request, without stop strings. `think_id` is the token with which a thought begins."""
     a, b = luck.randrange(100), luck.randrange(100)
     question = QUESTIONS[number % len(QUESTIONS)].format(a=a, b=b, c=a + 5)
     body: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": question}]}
@@ -58,6 +61,11 @@ def new_body(luck: random.Random, number: int) -> dict[str, Any]:
         body["n"] = 2
     if luck.random() < 0.2:
         extra["include_stop_str_in_output"] = True
+    if number % 4 == 2:
+        extra["structured_outputs"] = {"regex": EMOJI}
+    elif number % 4 == 3:  # the demo model does not think by itself
+        extra["logit_bias"] = {str(think_id): luck.choice([6, 9, 12])}
+        extra |= {"thinking_token_budget": luck.randint(3, 20), "chat_template_kwargs": {"enable_thinking": True}}
     return body | {"extra_body": extra}
 
 
@@ -98,19 +106,19 @@ async def streamed(client: AsyncOpenAI, body: dict[str, Any], wants_usage: bool)
     return answer
 
 
-async def compare(client: AsyncOpenAI, number: int, seed: int, seen: Counter[str]) -> str | None:
+async def compare(client: AsyncOpenAI, number: int, seed: int, think_id: int, seen: Counter[str]) -> str | None:
     """Answer one prompt both ways. Returns what differs, or None."""
     luck = random.Random(f"{seed}/{number}")
-    body, wants_usage = new_body(luck, number), luck.random() < 0.5
+    body, wants_usage = new_body(luck, number, think_id), luck.random() < 0.5
     first = await whole(client, body)
-    if number % 2:
-        body["stop"] = stops_inside(luck, first.texts[0])
+    if luck.random() < 0.6:
+        body["stop"], before = stops_inside(luck, first.texts[0]), first.texts
         first = await whole(client, body)
+        seen["that a stop string cut"] += first.texts != before
     second = await streamed(client, body, wants_usage)
     if not wants_usage:
         second.usage = first.usage
     seen["prompts"] += 1
-    seen["that a stop string cut"] += "stop" in body and "stop" in first.reasons.values()
     seen["with a thought"] += any(first.thoughts.values())
     seen["with an emoji"] += any(character > "\uffff" for text in first.texts.values() for character in text)
     second = Answer(dict(second.texts), dict(second.thoughts), second.reasons, second.usage)
@@ -120,12 +128,14 @@ async def compare(client: AsyncOpenAI, number: int, seed: int, seen: Counter[str
 async def compare_all(port: int, prompts: int, seed: int) -> list[str]:
     """Compare all prompts, some at once. Returns the differences."""
     gate, seen = asyncio.Semaphore(AT_ONCE), Counter[str]()
+    tokenizer = json.loads((builtin_demo_folder() / "tokenizer.json").read_text())
+    think_id = next(token["id"] for token in tokenizer["added_tokens"] if token["content"] == "<think>")
     address = f"http://127.0.0.1:{port}/v1"
     async with AsyncOpenAI(base_url=address, api_key="none", max_retries=0, timeout=120) as client:
 
         async def one(number: int) -> str | None:
             async with gate:
-                return await compare(client, number, seed, seen)
+                return await compare(client, number, seed, think_id, seen)
 
         found = await asyncio.gather(*map(one, range(prompts)))
     print(", ".join(f"{count} {what}" for what, count in seen.items()))

@@ -15,7 +15,7 @@ from jobs import tether
 from jobs.batches.agenda import Entry
 from server.options import ServeOptions
 
-MAX_CHILDREN = 2
+MAX_CHILDREN = 2  # and one more for a finish, so that results never wait for the imports of many batches
 STOP_SECONDS = 5.0
 MAX_WAIT_SECONDS = 60.0  # between two children for one batch
 _log = logging.getLogger("server.clerk")
@@ -36,7 +36,7 @@ class Children:
 
     def start(self, work: Work, entry: Entry) -> bool:
         """Start a child for a batch. Returns False if too many are running."""
-        if len(self._running) >= MAX_CHILDREN:
+        if len(self._running) >= MAX_CHILDREN + (work == "finish_batch"):
             return False
         program = [sys.executable, "-P", "-m", f"server.clerk.{work}", entry.project, entry.id, self._options]
         self._running[entry] = subprocess.Popen(tether.command(program, signal.SIGKILL), stdin=subprocess.DEVNULL)

@@ -188,3 +188,13 @@ def test_a_child_that_fails_again_and_again_is_started_after_longer_and_longer_p
         children._running[entry].wait()
         waits += children.ended()
     assert waits == [(entry, 1.0), (entry, 2.0), (entry, 0.0), (entry, 1.0)]
+
+
+def test_a_finish_does_not_wait_for_the_imports_of_many_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = "server.clerk.children.tether.command"
+    monkeypatch.setattr(own, lambda _program, _signal: [sys.executable, "-c", ""])
+    children = Children(ServeOptions("unused"))  # those that have ended count until somebody asks for them
+    started = [children.start("import_batch", Entry("p", f"batch_{number}")) for number in range(3)]
+    finishes = [children.start("finish_batch", Entry("p", f"batch_{number}")) for number in range(3, 5)]
+    children.stop()
+    assert (started, finishes) == ([True, True, False], [True, False])
