@@ -49,7 +49,14 @@ VALUES: tuple[Any, ...] = (
     {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]},
     {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}},
 )
-TEMPLATES = (None, None, "{{ prompt }}", "{{ text }} {{ answer }}", "{% if n %}{{ n }}{% endif %}", "Hi")
+# Few, because each template has a helper process.
+OPTIONS = (
+    *(PromptOptions(), PromptOptions(), PromptOptions(system="Be brief."), PromptOptions(id_column="text")),
+    PromptOptions("{{ prompt }}", raw=True),
+    PromptOptions("{{ text }} {{ answer }}", system="Be brief."),
+    PromptOptions("{% if n %}{{ n }}{% endif %}", raw=True, id_column="id"),
+    PromptOptions("Hi", number_rows=True),
+)
 
 
 def value(luck: random.Random, depth: int = 0) -> Any:
@@ -99,13 +106,7 @@ def maker(options: PromptOptions) -> RowPrompts | None:
 def submitted(luck: random.Random, store: JobStore) -> int:
     """Submit a random file. Returns its number of lines."""
     file = content(luck)
-    template = luck.choice(TEMPLATES)
-    prompts = PromptOptions(
-        template,
-        system=luck.choice([None, None, "Be brief."]),
-        raw=template is not None and luck.random() < 0.5,
-        id_column=luck.choice([None, None, None, "id", "text"]),
-    )
+    prompts = luck.choice(OPTIONS)
     reader = RowReader.of("file", lambda: io.BytesIO(file), ReadingOptions(prompts=prompts), maker(prompts))
     lines = LineOptions(any_model=luck.random() < 0.5, n=luck.choice([1, 1, 2]))
     options = SubmitOptions("demo", skip_invalid=luck.random() < 0.5, lines=lines)
