@@ -29,6 +29,7 @@ def main() -> None:
     store = RedisOnline(connect_server(said.redis_url))
     worker, stopped = ScriptedWorker(store, said.model), threading.Event()
     reporter = threading.Thread(target=_report, args=(store, said.model, worker.name, stopped))
+    store.report_worker(said.model, worker.name)  # before it takes a request, because a silent worker counts as dead
     reporter.start()
     try:
         requests = list[OnlineRequest]()

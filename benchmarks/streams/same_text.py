@@ -66,6 +66,7 @@ def new_body(luck: random.Random, number: int, think_id: int) -> dict[str, Any]:
     elif number % 4 == 3:  # the demo model does not think by itself
         extra["logit_bias"] = {str(think_id): luck.choice([6, 9, 12])}
         extra |= {"thinking_token_budget": luck.randint(3, 20), "chat_template_kwargs": {"enable_thinking": True}}
+        body["max_tokens"] = 80  # room for the tokens that end the thought
     return body | {"extra_body": extra}
 
 
