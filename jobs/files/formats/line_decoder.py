@@ -20,12 +20,13 @@ from jobs.files.formats.features.last_assistant import (
 )
 from jobs.files.formats.features.thinking import ADVISED_BUDGET, NO_THINKING_RULES, ThinkingRules
 from jobs.files.formats.fields import Faults, Notes, read_id
-from jobs.files.formats.json_line import Json, LineInvalid, decode_object, raw_columns, shown
+from jobs.files.formats.json_line import Json, LineInvalid, raw_columns, shown
 from jobs.files.formats.model_checks import check_against_card, same_model
 from jobs.files.formats.native import NativeFormat
 from jobs.files.formats.openai import OpenAIFormat
 from jobs.files.formats.other_services import converted
 from jobs.files.formats.seen_ids import BEFORE, LinesBefore, SeenIds
+from jobs.files.reading.repeated_value import RepeatedValue
 from jobs.files.reading.row import TemplatedRow
 from jobs.records.constraint import Constraint
 from jobs.records.job import Format
@@ -62,12 +63,12 @@ class LineDecoder:
         self._places = places
         self._rules = rules
         self._faults = Faults()  # of the current line
+        self._repeated = RepeatedValue()
         self._reference: msgspec.Raw | None = None  # message that was removed from the current line
         self._constraints = LineConstraints(self.notes, rules.defaults, rules.constraint, rules.card)
         self._last_model: str | None = None  # the name that was checked last, because most files name one model
-        calls = rules.card.tools if rules.card is not None else None
-        self._native = NativeFormat(self.notes, rules.keep or (), calls)
-        self._openai = OpenAIFormat(self.notes, rules.keep or (), calls)
+        settings = (self.notes, rules.keep or (), rules.card.tools if rules.card is not None else None)
+        self._native, self._openai = NativeFormat(*settings), OpenAIFormat(*settings)
         self._chosen: NativeFormat | OpenAIFormat | None = None
         self._seen = rules.after.ids.copy() if rules.after is not None else SeenIds()
         self._names_from = rules.after.highest_number if rules.after is not None else 0
@@ -88,7 +89,7 @@ class LineDecoder:
                 id gets `number` as its `line`.
         """
         try:
-            said = decode_object(line)
+            said = self._repeated.decode(line)
         except LineInvalid as error:
             return self.refused(index, number, str(error))
         prompt, columns = self._decode(said, index, number)
