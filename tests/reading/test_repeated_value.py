@@ -94,3 +94,14 @@ def test_a_file_whose_values_all_differ_is_not_searched_for_long() -> None:
         assert repeated.decode(line) == decode_object(line)
     late = json.dumps(body(response_format=FORMAT)).encode()
     assert repeated.decode(late)["body"]["response_format"] is not repeated.decode(late)["body"]["response_format"]
+
+
+@pytest.mark.parametrize(("plain_lines", "is_searched"), [(900, True), (1000, False)])
+def test_a_file_of_plain_lines_is_not_searched_for_long(plain_lines: int, is_searched: bool) -> None:
+    repeated = RepeatedValue()
+    for _ in range(plain_lines):
+        assert repeated.decode(b'{"prompt": "Hi"}') == {"prompt": "Hi"}
+    late = json.dumps(body(response_format=FORMAT)).encode()
+    first, second = repeated.decode(late), repeated.decode(late)
+    assert first == second == decode_object(late)
+    assert (first["body"]["response_format"] is second["body"]["response_format"]) == is_searched

@@ -1,4 +1,4 @@
-"""Map ids to line numbers, in 18 to 36 bytes per line for ids of any length."""
+"""Map ids to line numbers, in 24 to 48 bytes per line for ids of any length."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class SeenIds:
     """A hash table from ids to line numbers. It stores a 64-bit hash instead of the id.
 
     Among n ids, two different ones have the same hash with probability n² / 2^65; that is 3e-8 for a million ids. The
-    table uses open addressing with linear probing in two arrays, which are a third to two thirds full.
+    table uses open addressing with linear probing in two arrays, which are a quarter to a half full.
 
     Lines without an id have their number as id. As long as no line has its own id, they take one byte per line.
     """
@@ -39,7 +39,7 @@ class SeenIds:
         keys[place] = key
         self._lines[place] = line
         self._count += 1
-        if 3 * self._count > 2 * mask:
+        if 2 * self._count > mask:
             self._grow()
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -11,7 +12,9 @@ from jobs.files.formats.json_line import Json, LineInvalid, decode_object
 _KEYS = ("response_format", "tools", "structured_outputs", "guided_json")
 _MIN_BYTES = 100  # a smaller value is decoded as quickly as it is found
 _MARK = 5_803_128_754_611_897  # stands for the value in the line that is decoded instead; no line has this number there
-_MAX_TRIES = 20  # lines in a row without a repeated value, after which none is looked for in the rest of the file
+# After so many lines in a row without a repeated value, none is looked for in the rest of the file.
+_MAX_TRIES = 20  # lines with a value that does not repeat
+_MAX_LINES = 1000  # lines of any kind
 
 _decode_raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -27,23 +30,33 @@ class _Seen:
 
 
 class RepeatedValue:
-    """Decodes the lines of one file. A value whose bytes stood in an earlier line is the same object as there."""
+    """Decodes the lines of one file. A value whose bytes stood in an earlier line is the same object as there.
+
+    Attributes:
+        decode: Returns what `decode_object` returns for a line. Raises `LineInvalid` as it does.
+    """
 
     def __init__(self) -> None:
         self._seen: _Seen | None = None
         self._tries_left = _MAX_TRIES
+        self._lines_left = _MAX_LINES
+        self.decode: Callable[[bytes], dict[str, Json]] = self._decode
 
-    def decode(self, line: bytes) -> dict[str, Json]:
-        """Return what `decode_object` returns. Raises `LineInvalid` as it does."""
+    def _decode(self, line: bytes) -> dict[str, Json]:
         if self._seen is not None:
             said = _with_value(line, self._seen)
             if said is not None:
-                self._tries_left = _MAX_TRIES
+                self._tries_left, self._lines_left = _MAX_TRIES, _MAX_LINES
                 return said
         said = decode_object(line)
-        if self._tries_left and (key := _large_key(said)) is not None:
-            self._tries_left -= 1
+        holder = _holder(said)
+        key = next((key for key in _KEYS if type(holder.get(key)) in (dict, list)), None)
+        if key is not None:
             self._seen = _find(line, key, said)
+            self._tries_left -= 1
+        self._lines_left -= 1
+        if not (self._tries_left and self._lines_left):
+            self.decode = decode_object
         return said
 
 
@@ -72,11 +85,6 @@ def _holder(said: dict[str, Json]) -> dict[str, Json]:
     """Return the object with a line's fields: the body, or the line itself."""
     body = said.get("body")
     return body if type(body) is dict else said
-
-
-def _large_key(said: dict[str, Json]) -> str | None:
-    holder = _holder(said)
-    return next((key for key in _KEYS if type(holder.get(key)) in (dict, list)), None)
 
 
 def _find(line: bytes, key: str, said: dict[str, Json]) -> _Seen | None:
