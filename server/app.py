@@ -1,4 +1,4 @@
-"""The application: the table of routes, and the borders around it."""
+"""The application: the table of routes, and the middleware around it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from server.access.key_border import KeyBorder
+from server.access.key_middleware import KeyMiddleware
 from server.api.batches import BatchesApi
 from server.api.files import FilesApi
 from server.api.interactive import InteractiveApi
 from server.api.models import ModelsApi
 from server.api.results import ResultsApi
-from server.borders.api_error import ApiError
-from server.borders.error_border import ErrorBorder
-from server.borders.host_border import HostBorder
-from server.borders.origin_border import OriginBorder
-from server.borders.request_log import RequestLog
 from server.health import HealthApi
-from server.limits.limit_border import LimitBorder
+from server.limits.limit_middleware import LimitMiddleware
 from server.metrics.http_meter import set_route
 from server.metrics.metrics_api import MetricsApi
+from server.middleware.api_error import ApiError
+from server.middleware.error_middleware import ErrorMiddleware
+from server.middleware.host_middleware import HostMiddleware
+from server.middleware.origin_middleware import OriginMiddleware
+from server.middleware.request_log import RequestLog
 from server.pages.table import Pages
 from server.schema.schema_api import SchemaApi
 from server.state import Services
@@ -69,14 +69,14 @@ def routes(services: Services) -> Mapping[str, Mapping[str, Handler]]:
 
 
 def make_app(services: Services) -> ASGIApp:
-    """Return the application. Its borders are pure ASGI, so that handlers notice a client that leaves."""
+    """Return the application. Its middleware is pure ASGI, so that handlers notice a client that leaves."""
     table = [Route(path, _Methods(path, handlers)) for path, handlers in routes(services).items()]
     router = Router(table, redirect_slashes=False, default=_unknown_path)
     options = services.options
-    limited = LimitBorder(router, services.rates, services.limits_of)
-    api = KeyBorder(limited, services.keys, options.auth)
-    bordered = HostBorder(Pages(api, services), options.host_names)
-    return RequestLog(OriginBorder(ErrorBorder(bordered), options.origins), services.meter)
+    limited = LimitMiddleware(router, services.rates, services.limits_of)
+    api = KeyMiddleware(limited, services.keys, options.auth)
+    hosts = HostMiddleware(Pages(api, services), options.host_names)
+    return RequestLog(OriginMiddleware(ErrorMiddleware(hosts), options.origins), services.meter)
 
 
 class _Methods:

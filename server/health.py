@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.api.listing import json_reply
-from server.borders.api_error import retry_later
+from server.middleware.api_error import retry_later
 from server.state import Services
 
 

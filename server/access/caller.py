@@ -32,6 +32,6 @@ def set_caller(scope: Scope, caller: Caller) -> None:
 
 
 def caller_of(scope: Scope) -> Caller:
-    """Return the caller of a request that has passed the key border."""
+    """Return the caller of a request that has passed `KeyMiddleware`."""
     caller: Caller = scope[_KEY]
     return caller

@@ -34,7 +34,7 @@ from server.api.files import no_such_file
 from server.api.listing import json_reply, listing_of, page_of
 from server.api.repeats import repeat_of
 from server.batch_views import BatchViews
-from server.borders.api_error import ApiError, not_repeatable, retry_later
+from server.middleware.api_error import ApiError, not_repeatable, retry_later
 from server.state import Services
 
 ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/responses")

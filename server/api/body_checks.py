@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from starlette.requests import Request
 
-from server.borders.api_error import ApiError
+from server.middleware.api_error import ApiError
 
 Json = Any
 _NUMBER = re.compile(r"[0-9]{1,18}")

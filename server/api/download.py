@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from jobs.uploads.stored_file import StoredFile
-from server.borders.api_error import ApiError
 from server.in_threads import InThreads
+from server.middleware.api_error import ApiError
 
 _PIECE_BYTES = 2**18
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)

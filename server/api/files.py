@@ -16,7 +16,7 @@ from server.api.body_checks import MAX_EXPIRY_SECONDS, expiry_seconds, invalid_v
 from server.api.download import content_reply
 from server.api.listing import json_reply, listing_of, page_of
 from server.api.repeats import repeat_of
-from server.borders.api_error import ApiError, not_repeatable
+from server.middleware.api_error import ApiError, not_repeatable
 from server.state import Services
 from server.upload.form import Form
 from server.upload.receive import add_file, receive_file

@@ -19,12 +19,12 @@ from server.access.caller import Caller, caller_of
 from server.api.body_checks import object_in, read_body, required_text
 from server.api.listing import json_reply
 from server.api.models import served_model
-from server.borders.request_log import request_id_of
 from server.events.chunks import ChatEvents, CompletionEvents
 from server.events.event_stream import WAITING, EventStream, departure
 from server.events.event_writer import EventWriter
 from server.events.response_events import ResponseEvents, stateless
 from server.limits.token_count import count_tokens
+from server.middleware.request_log import request_id_of
 from server.online.line_errors import shutting_down
 from server.online.request_body import StreamWish, read_prompt, read_stream_wish
 from server.online.under_way import UnderWay

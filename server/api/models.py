@@ -11,7 +11,7 @@ from starlette.responses import Response
 from jobs.files.formats.model_checks import same_model
 from jobs.records.model_card import ModelCard
 from server.api.listing import json_reply
-from server.borders.api_error import ApiError, retry_later
+from server.middleware.api_error import ApiError, retry_later
 from server.online.line_errors import no_worker
 from server.state import Services
 

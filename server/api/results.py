@@ -13,8 +13,8 @@ from jobs.records.completion import Completion
 from jobs.records.job import Job
 from server.access.caller import caller_of
 from server.api.batches import id_in, no_such_batch
-from server.borders.api_error import ApiError
 from server.in_threads import InThreads
+from server.middleware.api_error import ApiError
 from server.state import Services
 
 _PIECE_BYTES = 2**16

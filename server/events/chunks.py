@@ -10,8 +10,8 @@ from jobs.files.results.origin import Origin
 from jobs.files.results.response_bodies import completion_body, object_key
 from jobs.records.completion import Completion
 from server.api.body_checks import Json
-from server.borders.api_error import ApiError
 from server.events.event_stream import DONE, event
+from server.middleware.api_error import ApiError
 from server.online.under_way import NewText
 
 _ONLY_AT_THE_END = ("stop_reason", "token_ids")  # keys of a choice that its last chunk has

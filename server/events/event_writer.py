@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from jobs.records.completion import Completion
-from server.borders.api_error import ApiError
+from server.middleware.api_error import ApiError
 from server.online.under_way import NewText
 
 

@@ -9,8 +9,8 @@ from jobs.files.results.origin import Origin
 from jobs.files.results.response_bodies import completion_body, object_key
 from jobs.records.completion import Completion
 from server.api.body_checks import Json
-from server.borders.api_error import ApiError
 from server.events.event_stream import event
+from server.middleware.api_error import ApiError
 from server.online.under_way import Kind, NewText
 
 _STATELESS = {"store": False}  # no response is kept, whatever the request says

@@ -11,11 +11,11 @@ from starlette.types import Scope
 
 from jobs.errors import StoreFull
 from jobs.service.rate_limits import Bucket, RateLimits, Take, Taken
-from server.borders.api_error import ApiError, retry_later
 from server.gathered import Gathered
 from server.in_threads import InThreads
 from server.limits.rate_headers import set_rate_headers
 from server.limits.rates import Rate, Unit
+from server.middleware.api_error import ApiError, retry_later
 
 _MAX_RETRY_SECONDS = 60.0  # clients do not come back after more than two minutes
 

@@ -1,4 +1,4 @@
-"""The tokens of an interactive request, which its handler counts for the border of limits."""
+"""The tokens of an interactive request, which its handler counts for `LimitMiddleware`."""
 
 from __future__ import annotations
 

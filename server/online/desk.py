@@ -17,8 +17,8 @@ from jobs.errors import StoreFull, StoreUnavailable
 from jobs.online.messages import AnyReply, Gone, OnlineRequest, Piece, ReplyEntry, Taken
 from jobs.online.online_store import OnlineServerSide, PlacedEntry
 from jobs.stores.worker_facets import Fleet
-from server.borders.api_error import ApiError
 from server.in_threads import InThreads
+from server.middleware.api_error import ApiError
 from server.online import line_errors
 from server.online.incoming_text import TextDiffers, TextMissing
 from server.online.under_way import UnderWay

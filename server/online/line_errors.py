@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobs.files.results.response_bodies import error_body, status_of
 from jobs.records.completion import ErrorCode, LineError
-from server.borders.api_error import ApiError, not_repeatable, retry_later
+from server.middleware.api_error import ApiError, not_repeatable, retry_later
 
 
 def api_error_of_line(error: LineError, param: str | None = None) -> ApiError:

@@ -13,7 +13,7 @@ from jobs.files.formats.line_decoder import LineDecoder, LineRules
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
 from server.api.body_checks import Json, check_known, checked
-from server.borders.api_error import ApiError
+from server.middleware.api_error import ApiError
 
 _STREAM_KEYS = ("stream", "stream_options")
 _STREAM_OPTIONS = ("include_usage", "include_obfuscation")

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from jobs.online.messages import AnyReply, End, Gone, OnlineRequest, Piece, Refused, Taken
 from jobs.records.completion import Completion
-from server.borders.api_error import ApiError
+from server.middleware.api_error import ApiError
 from server.online.incoming_text import IncomingText
 from server.online.line_errors import api_error_of_line
 

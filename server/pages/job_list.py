@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.borders.api_error import ApiError
+from server.middleware.api_error import ApiError
 from server.pages.job.book import EntryPage, JobBook, Wanted
 from server.pages.job.entry import STATES
 from server.pages.rendering import Renderer

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from server.access.key_file import hash_of
 from server.api.body_checks import read_body
-from server.borders.api_error import ApiError
+from server.middleware.api_error import ApiError
 from server.pages.rendering import THEME_COOKIE, THEMES, Renderer, local_path, redirect
 from server.pages.visitor import COOKIE, Visitor, set_session
 from server.state import Services

@@ -16,8 +16,8 @@ from jobs.batches.batch import NATIVE, Batch
 from jobs.records.object_id import new_object_id
 from server.api.batches import ENDPOINTS, store_batch, window_seconds
 from server.api.body_checks import MAX_EXPIRY_SECONDS
-from server.borders.api_error import ApiError
 from server.limits.rates import batch_rates, upload_rates
+from server.middleware.api_error import ApiError
 from server.pages.rendering import Renderer, redirect
 from server.pages.visitor import Visitor, check_token
 from server.state import Services

@@ -17,8 +17,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from jobs.errors import JobNotFound, QwenBatchError, RecordDamaged
 from server.access.caller import set_caller
 from server.api.body_checks import read_body
-from server.borders.api_error import ApiError, api_error_of
 from server.metrics.http_meter import set_route
+from server.middleware.api_error import ApiError, api_error_of
 from server.pages.fleet import FleetPage
 from server.pages.job.actions import JobActions
 from server.pages.job.downloads import Downloads

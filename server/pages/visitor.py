@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from jobs.service.sessions import LIFE_SECONDS, new_session_id
 from server.access.caller import EVERYBODY, Caller
-from server.borders.api_error import ApiError
+from server.middleware.api_error import ApiError
 from server.state import Services
 
 COOKIE = "qwen_batch_session"

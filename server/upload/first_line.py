@@ -6,7 +6,7 @@ import codecs
 
 import msgspec
 
-from server.borders.api_error import ApiError
+from server.middleware.api_error import ApiError
 
 _MAX_HEAD = 2**20  # bytes of the first line that are kept for the check
 _COMPRESSED = {

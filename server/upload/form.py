@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser, parse_options_header
 
-from server.borders.api_error import ApiError
+from server.middleware.api_error import ApiError
 
 MAX_FIELD_BYTES = 4096  # of a field that is no file
 MAX_PARTS = 16

@@ -15,7 +15,7 @@ from jobs.uploads.repeat import Repeat
 from jobs.uploads.stored_file import StoredFile
 from server.access.caller import Caller
 from server.api.body_checks import length_of
-from server.borders.api_error import ApiError, not_repeatable, retry_later
+from server.middleware.api_error import ApiError, not_repeatable, retry_later
 from server.state import Services
 from server.upload.form import FILE_FIELD, Form, boundary_of, read_form, too_large
 from server.upload.kept_file import KeptFile

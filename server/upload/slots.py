@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from server.borders.api_error import retry_later
+from server.middleware.api_error import retry_later
 
 
 class UploadSlots:

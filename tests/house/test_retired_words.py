@@ -15,6 +15,7 @@ HISTORY = ("CHANGELOG.md", "docs/lab/", "tests/house/test_retired_words.py")
 RETIRED = {  # the old word, as a pattern, and the word to use
     "absolve": "crash_count of a shard that finished",
     "back_up|second.runner|spare_?time": "backup, try_backup, BackupRunner",
+    "(?:error|host|key|limit|origin)_?border|server[./]borders": "ErrorMiddleware, server/middleware",
     "block_?manager": "PageAllocator",
     "block_table": "page_table",
     "bring_last": "gather_last_rows",

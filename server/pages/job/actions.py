@@ -14,8 +14,8 @@ from jobs.errors import JobConflict, JobNotFound
 from jobs.records.object_id import new_object_id
 from jobs.submission.job_client import JobClient
 from server.api.batches import cancel_batch, store_batch
-from server.borders.api_error import ApiError
 from server.limits.rates import batch_rates
+from server.middleware.api_error import ApiError
 from server.pages.job.book import JobBook
 from server.pages.job.entry import Entry
 from server.pages.rendering import Renderer, redirect

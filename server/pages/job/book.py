@@ -17,7 +17,7 @@ from jobs.records.job import Job
 from jobs.records.object_id import is_object_id, smallest_id
 from jobs.uploads.file_records import Page
 from jobs.uploads.stored_file import StoredFile
-from server.borders.api_error import ApiError
+from server.middleware.api_error import ApiError
 from server.pages.job.entry import Entry, entry_of_batch, entry_of_job
 from server.pages.visitor import Visitor
 from server.stores import Stores

@@ -14,8 +14,8 @@ from jobs.records.completion import Completion
 from jobs.records.job import Job
 from jobs.stores.protocol import JobStore
 from server.api.download import content_reply
-from server.borders.api_error import ApiError
 from server.in_threads import InThreads
+from server.middleware.api_error import ApiError
 from server.pages.job.book import JobBook
 from server.pages.job.entry import Entry
 from server.pages.rendering import HEADERS

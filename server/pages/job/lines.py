@@ -13,7 +13,7 @@ from jobs.files.results.called_tools import call_objects
 from jobs.files.results.result_line import result_line
 from jobs.records.completion import Choice
 from jobs.records.job import Job
-from server.borders.api_error import ApiError
+from server.middleware.api_error import ApiError
 from server.pages.job.book import JobBook
 from server.pages.job.entry import Entry
 from server.pages.job.search import LINES_PER_PAGE, Line, LinePage, LineWish, find_line, find_lines, turns_of

@@ -16,10 +16,10 @@ from starlette.routing import Route, Router
 from jobs.online.memory_online import MemoryOnline
 from jobs.online.messages import Abort, OnlineRequest
 from jobs.records.model_card import ModelCard
-from server.access.key_border import KeyBorder
+from server.access.key_middleware import KeyMiddleware
 from server.api.interactive import InteractiveApi
-from server.borders.error_border import ErrorBorder
-from server.borders.request_log import RequestLog
+from server.middleware.error_middleware import ErrorMiddleware
+from server.middleware.request_log import RequestLog
 from server.online.online_tasks import OnlineTasks
 from server.state import Services
 from testing.jobs.scripted_worker import ScriptedWorker, end, pieces, taken
@@ -84,7 +84,7 @@ def app_with(services: Services, header_seconds: float, comment_seconds: float) 
     """The endpoint of chats alone, with other times."""
     api = InteractiveApi(services, header_seconds, comment_seconds)
     router = Router([Route("/v1/chat/completions", api.chat, methods=["POST"])])
-    return RequestLog(ErrorBorder(KeyBorder(router, services.keys, auth=False)), services.meter)
+    return RequestLog(ErrorMiddleware(KeyMiddleware(router, services.keys, auth=False)), services.meter)
 
 
 async def taken_chat(services: Services, store: MemoryOnline) -> tuple[Connection, ScriptedWorker, OnlineRequest]:

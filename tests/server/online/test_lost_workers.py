@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jobs.online.messages import Abort, Gone
-from server.borders.api_error import ApiError
+from server.middleware.api_error import ApiError
 from server.online.under_way import UnderWay
 from testing.jobs.scripted_worker import ScriptedWorker, end, pieces, taken
 from tests.server.online.online_room import MODEL, OnlineRoom

@@ -17,12 +17,12 @@ from jobs.errors import InvalidInput, StoreFull
 from jobs.service.rate_limits import MemoryRateLimits
 from server.access.caller import Caller, set_caller
 from server.access.key_file import add_key, read_key_file, remove_key
-from server.borders.api_error import ApiError
 from server.in_threads import InThreads
-from server.limits.limit_border import LimitBorder
+from server.limits.limit_middleware import LimitMiddleware
 from server.limits.rate_gate import RateGate
 from server.limits.rate_headers import duration, rate_headers
 from server.limits.token_count import count_tokens
+from server.middleware.api_error import ApiError
 from server.options import Limits
 from testing.processes.valkey import ValkeyProcess
 from tests.server.conftest import ServeProcess, jsonl
@@ -131,14 +131,14 @@ def test_a_limit_that_does_not_exist_or_is_no_number_is_refused(tmp_path: Path, 
         read_key_file(tmp_path / "keys.json")
 
 
-class Border:
-    """The border of limits over buckets in memory, before an application that waits until `go_on` is set."""
+class LimitedApp:
+    """`LimitMiddleware` over buckets in memory, before an application that waits until `go_on` is set."""
 
     def __init__(self, limits: Limits, tokens: int = 0) -> None:
         self.go_on, self.began, self.tokens = asyncio.Event(), 0, tokens
         self.buckets = MemoryRateLimits(lambda: 0.0)  # time stands still, so no permit comes back
         self.threads = InThreads(4, 60)
-        self.border = LimitBorder(self._app, RateGate(self.buckets, self.threads), lambda _: limits)
+        self.middleware = LimitMiddleware(self._app, RateGate(self.buckets, self.threads), lambda _: limits)
 
     async def _app(self, scope: Scope, _receive: Receive, _send: Send) -> None:
         self.began += 1
@@ -152,54 +152,54 @@ class Border:
         async def unused(*_: Any) -> Any:
             raise AssertionError
 
-        await self.border(scope, unused, unused)
+        await self.middleware(scope, unused, unused)
         return scope
 
 
 def test_many_requests_at_once_get_exactly_the_permits_that_there_are() -> None:
     async def run() -> None:
-        border = Border(Limits(requests_per_minute=20))
-        border.go_on.set()
-        outcomes = await asyncio.gather(*(border.ask() for _ in range(50)), return_exceptions=True)
+        limited_app = LimitedApp(Limits(requests_per_minute=20))
+        limited_app.go_on.set()
+        outcomes = await asyncio.gather(*(limited_app.ask() for _ in range(50)), return_exceptions=True)
         refused = [error for error in outcomes if isinstance(error, ApiError)]
-        assert (len(refused), border.began) == (30, 20)
+        assert (len(refused), limited_app.began) == (30, 20)
         left = [int(rate_headers(scope)["x-ratelimit-remaining-requests"]) for scope in outcomes[:20]]  # type: ignore[arg-type]
         assert left == list(range(19, -1, -1))
-        await border.ask(key="other")
-        border.threads.close()
+        await limited_app.ask(key="other")
+        limited_app.threads.close()
 
     asyncio.run(run())
 
 
 def test_requests_at_once_are_limited_per_key_until_one_has_ended() -> None:
     async def run() -> None:
-        border = Border(Limits(requests_at_once=2))
-        running = [asyncio.ensure_future(border.ask()) for _ in range(2)]
+        limited_app = LimitedApp(Limits(requests_at_once=2))
+        running = [asyncio.ensure_future(limited_app.ask()) for _ in range(2)]
         await asyncio.sleep(0)
         with pytest.raises(ApiError, match="2 requests at once"):
-            await border.ask()
-        border.go_on.set()
-        await border.ask(key="other")
+            await limited_app.ask()
+        limited_app.go_on.set()
+        await limited_app.ask(key="other")
         await asyncio.gather(*running)
-        await border.ask()
-        assert border.began == 4
-        border.threads.close()
+        await limited_app.ask()
+        assert limited_app.began == 4
+        limited_app.threads.close()
 
     asyncio.run(run())
 
 
 def test_a_key_that_has_used_up_its_tokens_waits_until_they_are_repaid() -> None:
     async def run() -> None:
-        border = Border(Limits(tokens_per_minute=100), tokens=250)
-        border.go_on.set()
-        scope = await border.ask("/v1/completions", "POST")
+        limited_app = LimitedApp(Limits(tokens_per_minute=100), tokens=250)
+        limited_app.go_on.set()
+        scope = await limited_app.ask("/v1/completions", "POST")
         assert rate_headers(scope)["x-ratelimit-remaining-tokens"] == "100"
-        await asyncio.gather(*border.border._charges)
+        await asyncio.gather(*limited_app.middleware._charges)
         with pytest.raises(ApiError, match="100 tokens per minute") as raised:
-            await border.ask("/v1/completions", "POST")
+            await limited_app.ask("/v1/completions", "POST")
         assert (raised.value.kind, raised.value.headers["retry-after"]) == ("tokens", "60")
-        await border.ask("/v1/batches", "POST")
-        border.threads.close()
+        await limited_app.ask("/v1/batches", "POST")
+        limited_app.threads.close()
 
     asyncio.run(run())
 
@@ -210,12 +210,12 @@ def test_a_store_that_refuses_writes_lets_requests_pass() -> None:
             raise StoreFull("full")
 
     async def run() -> None:
-        border = Border(Limits(requests_per_minute=1))
-        gate = RateGate(Full(), border.threads)
-        border.border = LimitBorder(border._app, gate, lambda _: Limits(requests_per_minute=1))
-        border.go_on.set()
-        await border.ask()
-        border.threads.close()
+        limited_app = LimitedApp(Limits(requests_per_minute=1))
+        gate = RateGate(Full(), limited_app.threads)
+        limited_app.middleware = LimitMiddleware(limited_app._app, gate, lambda _: Limits(requests_per_minute=1))
+        limited_app.go_on.set()
+        await limited_app.ask()
+        limited_app.threads.close()
 
     asyncio.run(run())
 

@@ -1,4 +1,4 @@
-"""The border that turns every error into an answer in OpenAI's form."""
+"""Middleware that turns every error into an answer in OpenAI's form."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobs.errors import QwenBatchError
-from server.borders.api_error import ApiError, api_error_of, retry_later
+from server.middleware.api_error import ApiError, api_error_of, retry_later
 
 _log = logging.getLogger("server.errors")
 
 
-class ErrorBorder:
+class ErrorMiddleware:
     """Answers `ApiError`, the errors of the stores, and bugs.
 
     An error after the first byte of an answer closes the connection, because the answer cannot be changed any more.

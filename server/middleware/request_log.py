@@ -1,4 +1,4 @@
-"""The outermost border: it gives each request an id, counts it, and writes one line about it to the log."""
+"""The outermost middleware: gives each request an id, counts it, and writes one line about it to the log."""
 
 from __future__ import annotations
 

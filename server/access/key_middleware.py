@@ -1,4 +1,4 @@
-"""The border that lets only requests with a valid API key pass."""
+"""Middleware that lets only requests with a valid API key pass."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.access.caller import EVERYBODY, Caller, Right, set_caller
 from server.access.key_ring import KeyRing
-from server.borders.api_error import ApiError
+from server.middleware.api_error import ApiError
 
 OPEN_PATHS = frozenset({"/health", "/ready"})  # for load balancers, which have no key
 _ONLINE_PATHS = ("/v1/chat/", "/v1/completions", "/v1/responses")
 
 
-class KeyBorder:
+class KeyMiddleware:
     """Notes the caller of each request.
 
     Args:
-        app: The application behind the border.
+        app: The application behind this middleware.
         keys: The valid keys.
         auth: False if the service has no keys. Then every request belongs to the project `default`.
     """

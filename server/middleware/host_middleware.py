@@ -1,4 +1,4 @@
-"""The border that refuses requests to unknown host names.
+"""Middleware that refuses requests to unknown host names.
 
 Without it, a web page could make its own name resolve to this machine, and so drive a local service (DNS rebinding).
 """
@@ -11,14 +11,14 @@ from collections.abc import Iterable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from server.access.key_border import OPEN_PATHS
-from server.borders.api_error import ApiError
+from server.access.key_middleware import OPEN_PATHS
+from server.middleware.api_error import ApiError
 
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 ANY = "*"
 
 
-class HostBorder:
+class HostMiddleware:
     """Refuses a `Host` that is neither an IP address, nor a local name, nor one of `names`.
 
     An IP address cannot be the name of somebody else's page, so every address is allowed.

@@ -1,4 +1,6 @@
-"""The border that decides which web pages may use the API. Without it, any page could send requests to a local service.
+"""Middleware that decides which web pages may use the API.
+
+Without it, any web page could send requests to a local service.
 
 A browser names the page's origin in each request that it sends for a page of another server. Other clients name none.
 """
@@ -11,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.borders.api_error import ApiError
+from server.middleware.api_error import ApiError
 
 ANY = "*"
 _API = "/v1/"
@@ -23,11 +25,11 @@ _EXPOSED = (
 _DAY_SECONDS = 86_400
 
 
-class OriginBorder:
+class OriginMiddleware:
     """Lets pages of the allowed origins use the API, and refuses those of others.
 
     Args:
-        app: The application behind the border. It must turn errors into answers.
+        app: The application behind this middleware. It must turn errors into answers.
         origins: Allowed origins, such as `https://app.example`. `*` allows every page.
     """
 

@@ -1,4 +1,4 @@
-"""The border that keeps each API key within its limits."""
+"""Middleware that keeps each API key within its limits."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from server.options import Limits
 _PATHS = "/v1/"
 
 
-class LimitBorder:
+class LimitMiddleware:
     """Refuses a request that is beyond a limit of its API key: at once, per minute or per hour.
 
     Rates hold over all processes. The limits of requests at once hold for each HTTP process.
 
     Args:
-        app: The application behind the border.
+        app: The application behind this middleware.
         gate: Has the buckets of all keys.
         limits_of: Returns the limits of a project.
     """
