@@ -11,13 +11,14 @@ import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
 import msgspec
 import uvicorn
 
-from jobs.errors import QwenBatchError
+from jobs.errors import QwenBatchError, StoreFull, StoreUnavailable
 from jobs.exit_codes import code_of_error
 from jobs.files.remote.urls import is_url
 from jobs.queue.celery_hints import CeleryHints
@@ -27,7 +28,6 @@ from server.app import make_app
 from server.in_threads import InThreads
 from server.logs import set_up_logs
 from server.metrics.http_meter import HttpMeter
-from server.metrics.publisher import publish_figures
 from server.online.online_tasks import OnlineTasks
 from server.options import ServeOptions
 from server.state import Services
@@ -39,6 +39,7 @@ _DISK_THREADS = 16
 _DISK_SECONDS = 60.0  # a slow disk is no reason to give an upload up
 _OBJECT_SECONDS = 600.0  # an object store gets a whole file at the end of its upload
 _KEEP_ALIVE_SECONDS = 75
+_PUBLISHING_SECONDS = 1.0  # between two reports of the figures of this process
 _END_SECONDS = 2.0  # after the drain time, for streams to send their error
 
 
@@ -59,6 +60,18 @@ def services_of(settings: Settings, options: ServeOptions) -> Services:
     )
 
 
+async def _publish_figures(services: Services) -> None:
+    """Publish the figures of this process until it stops. If the store is in trouble, a report is left out."""
+    loop = asyncio.get_running_loop()
+    while True:
+        began = loop.time()
+        await asyncio.sleep(_PUBLISHING_SECONDS)
+        # A busy loop wakes this task up too late.
+        services.meter.loop_delay_seconds = max(loop.time() - began - _PUBLISHING_SECONDS, 0.0)
+        with suppress(StoreUnavailable, StoreFull):
+            await services.store_threads.run(services.stores.reports.publish, services.meter.report())
+
+
 class _Server(uvicorn.Server):
     """Tells the handlers that the process is asked to stop, before uvicorn stops."""
 
@@ -74,7 +87,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept connections, and to publish figures."""
         await super().startup(sockets)
-        self._publishing = asyncio.ensure_future(publish_figures(self._services))
+        self._publishing = asyncio.ensure_future(_publish_figures(self._services))
         self._online = OnlineTasks(self._services)
         self._online.start()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
@@ -11,14 +10,14 @@ from jobs import keys
 from jobs.batches.batch import Batch, BatchPhase
 from jobs.errors import QuotaExceeded, RecordDamaged, RepeatDiffers
 from jobs.project_keys import ProjectKeys
-from jobs.stores.damage import reading, sound
+from jobs.stores.damage import sound
 from jobs.stores.redis.connection.server import RedisServer, Word
 from jobs.uploads.file_records import Page
-from jobs.uploads.redis_records import range_of, words_of
+from jobs.uploads.record_reader import RecordReader
+from jobs.uploads.redis_records import words_of
 from jobs.uploads.repeat import Repeat
 from jobs.uploads.stored_file import StoredFile
 
-_record = msgspec.json.Decoder(Batch)
 _ENDED = "ended"
 
 
@@ -27,6 +26,7 @@ class RedisBatchRecords:
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
+        self._reader = RecordReader(server, Batch)
 
     def add(self, project: str, batch: Batch, max_unfinished: int, repeat: Repeat | None = None) -> Batch:
         names = ProjectKeys(project)
@@ -50,9 +50,7 @@ class RedisBatchRecords:
         return found
 
     def get_each(self, places: Sequence[tuple[str, str]]) -> list[Batch | RecordDamaged | None]:
-        names = [ProjectKeys(project).batch(batch_id) for project, batch_id in places]
-        replies = self._server.replies(("GET", name) for name in names)
-        return [_batch_in(name, reply) for name, reply in zip(names, replies, strict=True)]
+        return self._reader.each([ProjectKeys(project).batch(batch_id) for project, batch_id in places])
 
     def unfinished(self, project: str) -> list[Batch]:
         ids = [member.decode() for member in self._server.run("HKEYS", ProjectKeys(project).unfinished)]
@@ -61,16 +59,7 @@ class RedisBatchRecords:
 
     def page(self, project: str, page: Page) -> list[Batch]:
         names = ProjectKeys(project)
-        ids = [member.decode() for member in self._server.run(*range_of(names.batches, page))]
-        if not ids:
-            return []
-        records = [names.batch(batch_id) for batch_id in ids]
-        found: list[Batch] = []
-        for name, value in zip(records, self._server.run("MGET", *records), strict=True):
-            if value is not None:
-                with self._server.damage.skipping(), reading(name):
-                    found.append(_record.decode(value))
-        return found
+        return self._reader.page(names.batches, page, names.batch)
 
     def save(self, project: str, batch: Batch, files: Sequence[StoredFile] = ()) -> bool:
         names = ProjectKeys(project)
@@ -83,17 +72,6 @@ class RedisBatchRecords:
     def remove(self, project: str, batch_id: str) -> None:
         names = ProjectKeys(project)
         self._server.pipeline([("DEL", names.batch(batch_id)), ("ZREM", names.batches, batch_id)], atomic=True)
-
-
-def _batch_in(name: str, reply: Any) -> Batch | RecordDamaged | None:  # noqa: ANN401 - a reply of Redis
-    """Return the batch in the value of a key, None if there is no value, or the error of a damaged record."""
-    if reply is None or isinstance(reply, RecordDamaged):
-        return reply
-    try:
-        with reading(name):
-            return _record.decode(reply)
-    except RecordDamaged as error:
-        return error
 
 
 def _need_of(batch: Batch) -> str:

@@ -9,17 +9,19 @@ import re
 import secrets
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import structs
 
 from jobs.errors import InvalidInput
 from jobs.files.writing.output_file import OutputFile
-from server.access.project_limits import ProjectLimits
+from server.options import Limits
 
 _PREFIX = "sk-qb-"
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+_Limit = Annotated[int, msgspec.Meta(ge=1)] | None
 
 
 class ApiKey(msgspec.Struct, frozen=True):
@@ -31,6 +33,25 @@ class ApiKey(msgspec.Struct, frozen=True):
     rights: tuple[Literal["batch", "online", "admin"], ...]
     created_at: float  # seconds since the epoch
     expires_at: float | None = None
+
+
+class ProjectLimits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What one project may use, where that differs from the options of the service. `Limits` explains the fields."""
+
+    file_bytes: _Limit = None
+    project_bytes: _Limit = None
+    project_files: _Limit = None
+    unfinished_batches: _Limit = None
+    waiting_lines: _Limit = None
+    requests_per_minute: _Limit = None
+    requests_at_once: _Limit = None
+    uploads_per_hour: _Limit = None
+    batches_per_hour: _Limit = None
+    tokens_per_minute: _Limit = None
+
+    def over(self, limits: Limits) -> Limits:
+        """Return `limits` with the fields that this project sets."""
+        return structs.replace(limits, **msgspec.to_builtins(self))
 
 
 class KeyFile(msgspec.Struct, frozen=True, omit_defaults=True):
