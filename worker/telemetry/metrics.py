@@ -38,70 +38,75 @@ class WorkerMetrics:
         return "".join(f"{line}\n" for line in self._lines())
 
     def _lines(self) -> Iterator[str]:
+        yield from self._engine_lines()
+        with self.meter.lock:
+            yield from self._request_lines(self.meter)
+        yield from self._online_lines()
+        yield from self._state_lines()
+
+    def _engine_lines(self) -> Iterator[str]:
+        """Yield how busy the engine is, and what it has computed since its start."""
         now = Utilization() if self.engine is None else self.engine.utilization()
-        yield from self._one("vllm:num_requests_running", "gauge", "Sequences in the batch.", now.running)
-        yield from self._one("vllm:num_requests_waiting", "gauge", "Sequences not yet in the batch.", now.waiting)
-        yield from self._one(
-            "vllm:kv_cache_usage_perc", "gauge", "Used share of the cache; 1 is all.", now.kv_cache_usage
+        yield from self._gauge("vllm:num_requests_running", "Sequences in the batch.", now.running)
+        yield from self._gauge("vllm:num_requests_waiting", "Sequences not yet in the batch.", now.waiting)
+        yield from self._gauge("vllm:kv_cache_usage_perc", "Used share of the cache; 1 is all.", now.kv_cache_usage)
+        yield from self._counter("vllm:generation_tokens_total", "Tokens generated.", now.output_tokens)
+        yield from self._counter(
+            "vllm:prefix_cache_queries_total", "Prompt tokens looked up in the cache.", now.prompt_tokens
         )
-        yield from self._one("vllm:generation_tokens_total", "counter", "Tokens generated.", now.output_tokens)
-        yield from self._one(
-            "vllm:prefix_cache_queries_total", "counter", "Prompt tokens looked up in the cache.", now.prompt_tokens
+        yield from self._counter("vllm:prefix_cache_hits_total", "Prompt tokens found in the cache.", now.cached_tokens)
+        yield from self._counter("vllm:spec_decode_num_draft_tokens_total", "Guessed tokens.", now.drafted_tokens)
+        yield from self._counter(
+            "vllm:spec_decode_num_accepted_tokens_total", "Guessed tokens that were right.", now.accepted_tokens
         )
-        yield from self._one(
-            "vllm:prefix_cache_hits_total", "counter", "Prompt tokens found in the cache.", now.cached_tokens
+
+    def _request_lines(self, meter: RequestMeter) -> Iterator[str]:
+        """Yield the counts and times of finished requests. The caller holds the meter's lock."""
+        yield from self._counter("vllm:prompt_tokens_total", "Prompt tokens of finished requests.", meter.prompt_tokens)
+        yield from head("vllm:request_success_total", "counter", "Finished requests.")
+        for reason in ("stop", "length"):
+            labels = {**self._labels, "finished_reason": reason}
+            yield sample("vllm:request_success_total", labels, meter.finished[reason])
+        yield from self._histogram("vllm:time_to_first_token_seconds", "From arrival.", meter.ttft)
+        yield from self._histogram(
+            "vllm:request_time_per_output_token_seconds", "Mean of a request after its first token.", meter.tpot
         )
-        yield from self._one(
-            "vllm:spec_decode_num_draft_tokens_total", "counter", "Guessed tokens.", now.drafted_tokens
+        yield from self._histogram(
+            "vllm:inter_token_latency_seconds", "Between two steps that gave a request tokens.", meter.inter_token
         )
-        yield from self._one(
-            "vllm:spec_decode_num_accepted_tokens_total",
-            "counter",
-            "Guessed tokens that were right.",
-            now.accepted_tokens,
+        yield from self._histogram(
+            "vllm:request_queue_time_seconds", "From arrival to the entry into the batch.", meter.queue
         )
-        meter = self.meter
-        with meter.lock:
-            yield from self._one(
-                "vllm:prompt_tokens_total", "counter", "Prompt tokens of finished requests.", meter.prompt_tokens
-            )
-            yield from head("vllm:request_success_total", "counter", "Finished requests.")
-            for reason in ("stop", "length"):
-                labels = {**self._labels, "finished_reason": reason}
-                yield sample("vllm:request_success_total", labels, meter.finished[reason])
-            yield from self._histogram("vllm:time_to_first_token_seconds", "From arrival.", meter.ttft)
-            yield from self._histogram(
-                "vllm:request_time_per_output_token_seconds", "Mean of a request after its first token.", meter.tpot
-            )
-            yield from self._histogram(
-                "vllm:inter_token_latency_seconds", "Between two steps that gave a request tokens.", meter.inter_token
-            )
-            yield from self._histogram(
-                "vllm:request_queue_time_seconds", "From arrival to the entry into the batch.", meter.queue
-            )
-            yield from self._histogram("vllm:e2e_request_latency_seconds", "From arrival to the last token.", meter.e2e)
+        yield from self._histogram("vllm:e2e_request_latency_seconds", "From arrival to the last token.", meter.e2e)
+
+    def _online_lines(self) -> Iterator[str]:
+        """Yield the numbers of interactive requests."""
         online = OnlineFigures() if self.online is None else self.online.figures()
-        yield from self._one(
-            "qwen_batch:online_running", "gauge", "Interactive requests that this worker runs.", online.running
+        yield from self._gauge(
+            "qwen_batch:online_running", "Interactive requests that this worker runs.", online.running
         )
-        yield from self._one(
-            "qwen_batch:online_waiting", "gauge", "Interactive requests that no worker has taken.", online.waiting
+        yield from self._gauge(
+            "qwen_batch:online_waiting", "Interactive requests that no worker has taken.", online.waiting
         )
-        ready, answers = int(self.engine is not None), int(not self.link.failing)
-        yield from self._one("qwen_batch:ready", "gauge", "1 once the model is loaded.", ready)
+
+    def _state_lines(self) -> Iterator[str]:
+        """Yield the states of model, device, store and queue."""
+        yield from self._gauge("qwen_batch:ready", "1 once the model is loaded.", int(self.engine is not None))
         if self.device is not None:
             yield from head("qwen_batch:device_info", "gauge", "Always 1; the label names the device.")
             yield sample("qwen_batch:device_info", {**self._labels, "device": self.device}, 1)
-        yield from self._one("qwen_batch:store_answers", "gauge", "0 while the store is in trouble.", answers)
-        yield from self._one(
-            "qwen_batch:refused_messages_total",
-            "counter",
-            "Items on the queue that were no hints.",
-            self.refusals.count,
+        answers = int(not self.link.failing)
+        yield from self._gauge("qwen_batch:store_answers", "0 while the store is in trouble.", answers)
+        yield from self._counter(
+            "qwen_batch:refused_messages_total", "Items on the queue that were no hints.", self.refusals.count
         )
 
-    def _one(self, name: str, kind: str, what: str, value: float) -> Iterator[str]:
-        yield from head(name, kind, what)
+    def _gauge(self, name: str, what: str, value: float) -> Iterator[str]:
+        yield from head(name, "gauge", what)
+        yield sample(name, self._labels, value)
+
+    def _counter(self, name: str, what: str, value: float) -> Iterator[str]:
+        yield from head(name, "counter", what)
         yield sample(name, self._labels, value)
 
     def _histogram(self, name: str, what: str, histogram: Histogram) -> Iterator[str]:

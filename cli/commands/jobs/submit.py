@@ -21,6 +21,7 @@ from cli.options.options import (
     wait_option,
 )
 from cli.options.reading_options import reading_options
+from cli.options.result_target import ResultTarget
 from cli.options.target_model import say_notices, target_model, with_model_of_lines
 from cli.options.target_options import TargetOptions, target_options
 from cli.store import open_client, open_store_to_watch
@@ -31,6 +32,8 @@ from jobs.files.prompt_file import PromptFile
 from jobs.files.reading.row_reader import ReadingOptions
 from jobs.files.results.results_file import ResultStyle
 from jobs.records.job import Job
+from jobs.settings import Settings
+from jobs.stores.protocol import JobStore
 from jobs.submission.submission import Submitted
 from jobs.submission.submit_options import submission_key
 
@@ -151,9 +154,8 @@ def command(
     PROMPTS is a file of prompts, or - for standard input: JSONL, JSON, CSV, TSV,
     Parquet, Arrow or plain text, also compressed. Several files, or a quoted
     pattern such as 'more/*.csv', are one job. A file may be at a URL: https, hf,
-    s3, gs or az (docs/urls.md). The command checks every line
-    first. If a line is invalid, nothing is stored. The command prints only the
-    job's id to stdout.
+    s3, gs or az (docs/urls.md). The command checks every line first. If a line is
+    invalid, nothing is stored. The command prints only the job's id to stdout.
 
     A repeated submission of the same file, for the same model and with the same
     options, makes no second job while the first one waits, runs or is completed.
@@ -190,9 +192,14 @@ def command(
         key = None if new else submission_key(idempotency_key, checked.report, settings.model, options)
         submitted = client.submit(checked, options, key)
     _report(console, submitted, reuse)
-    if not wait:
-        return ExitCode.DONE
-    code = watch_to_the_end(open_store_to_watch(settings), submitted.job.id, console)
+    return _wait_for_results(client.store, submitted.job.id, target, settings, console) if wait else ExitCode.DONE
+
+
+def _wait_for_results(
+    store: JobStore, job_id: str, target: ResultTarget | None, settings: Settings, console: Console
+) -> ExitCode:
+    """Watch a job until it ends, then write its results if there is a target. Returns the exit code of the end."""
+    code = watch_to_the_end(open_store_to_watch(settings), job_id, console)
     if target is not None and code is not ExitCode.INTERRUPTED:
-        target.write(client.store, client.store.jobs.get(submitted.job.id))
+        target.write(store, store.jobs.get(job_id))
     return code
