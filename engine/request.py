@@ -23,7 +23,7 @@ class Request:
     on_token: Callable[[int], None] | None = None  # called on the engine thread for each new token; must be quick
     barred_sequences: tuple[tuple[int, ...], ...] = ()  # the last token of each never follows the others
     thinking: Thinking | None = None  # None: nothing in the completion is a thought
-    grammar: Grammar | None = None  # what the text after the thought must look like; None: any text may come
+    grammar: Grammar | None = None  # form of the text after the thought; None: any text
     urgent: bool = False  # True: somebody waits for each token, so other requests give way (`engine.scheduling`)
 
 
@@ -99,7 +99,7 @@ class GroupStats:
     decode_tokens: int = 0  # tokens that decode steps fed: new, replayed, known and drafted ones
     output_tokens: int = 0
     drafted_tokens: int = 0  # guessed tokens that decode steps verified
-    accepted_tokens: int = 0  # those of them that were right
+    accepted_tokens: int = 0  # drafted tokens that were right
     cached_tokens: int = 0  # prompt tokens that were in the cache already
     cache_short_steps: int = 0  # decode steps while sequences waited only for cache pages
     cache_short_running_sum: int = 0  # running sequences, summed over these steps
@@ -119,7 +119,7 @@ class Utilization:
     prompt_tokens: int = 0  # tokens of completed prompts since the start, looked up in the prefix cache
     cached_tokens: int = 0  # those of them that were in the prefix cache
     drafted_tokens: int = 0  # guessed tokens that were verified since the start
-    accepted_tokens: int = 0  # those of them that were right
+    accepted_tokens: int = 0  # drafted tokens that were right
     preemptions: int = 0  # sequences that lost their pages and are replayed, since the start
 
     @property

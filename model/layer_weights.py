@@ -11,7 +11,7 @@ import torch
 from model.checkpoint.config import ModelConfig
 from model.sampling.output_screen import OutputScreen
 
-LayerFn = Callable[..., torch.Tensor]  # `decoder_layer`, or a compiled version of it
+LayerFn = Callable[..., torch.Tensor]  # either `decoder_layer` or a compiled version
 
 
 class LayerShape(NamedTuple):

@@ -56,7 +56,7 @@ class Gathered(Generic[_Item, _Result]):
         except Exception as error:  # noqa: BLE001 - it belongs to each caller
             results = [error] * len(items)
         for (_, future), result in zip(items, results, strict=True):
-            if future.done():  # its client has left
+            if future.done():  # the client that asked has left
                 continue
             if isinstance(result, Exception):
                 future.set_exception(result)

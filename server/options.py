@@ -12,7 +12,7 @@ class Limits(msgspec.Struct, frozen=True):
 
     file_bytes: int = 512 * 2**20
     batch_lines: int = 1_000_000
-    body_bytes: int = 10 * 2**20  # of a JSON body
+    body_bytes: int = 10 * 2**20  # max size of a JSON body
     project_bytes: int = 50 * 2**30
     project_files: int = 100_000
     unfinished_batches: int = 1_000  # per project
@@ -27,7 +27,7 @@ class Limits(msgspec.Struct, frozen=True):
     requests_at_once: int | None = None  # per HTTP process
     uploads_per_hour: int | None = None
     batches_per_hour: int | None = None
-    tokens_per_minute: int | None = None  # of prompts and completions of interactive requests
+    tokens_per_minute: int | None = None  # tokens of prompts and completions of interactive requests
 
 
 class ServeOptions(msgspec.Struct, frozen=True):

@@ -41,7 +41,7 @@ class Stores:
     reports: HttpReports
     rates: RateLimits
     online: OnlineServerSide
-    replies: OnlineServerSide  # the same over a connection of its own, for reads that wait
+    replies: OnlineServerSide  # a second connection for reads that wait for replies
     sessions: Sessions
 
 

@@ -38,7 +38,7 @@ from testing.processes.valkey import running_valkey
 
 VICTIMS = ("server.http_process", "server.clerk.main", "server.clerk.import_batch", "server.clerk.finish_batch")
 ORDER = ("validating", "in_progress", "finalizing", "completed")
-END_SECONDS = 120.0  # for the batches to end after the last kill
+END_SECONDS = 120.0  # max time until all batches have ended after the last kill
 FAILING = 7  # every line whose number this divides fails
 STATS = ShardStats("stub", "cpu", "float32", "none", True, 0.0, 0.0)
 
@@ -138,7 +138,7 @@ class Turmoil:
             if self.killed.total() < kills and (victim := kill_one(self._service, self._luck)) is not None:
                 self.killed[victim] += 1
                 if len(self.batches) >= batches and all(batch.status == ORDER[-1] for batch in self.batches):
-                    self._create(1)  # so that the rest of the kills meets work, too
+                    self._create(1)  # later kills must meet work, too
             self._look()
         maker.join()
         deadline = time.monotonic() + END_SECONDS

@@ -29,9 +29,9 @@ MODEL = "Qwen/Qwen3-0.6B"
 HUGE = "job-20261128-000000-huge"
 NEEDLE = "needle-in-the-last-line"
 NUM_AT_WORK = 20  # jobs of which a worker writes a line per second
-FINISHED_SHARE = 0.2  # of the lines of the huge job
+FINISHED_SHARE = 0.2  # share of the huge job's lines
 NUM_FAILED = 10_000  # lines of the huge job
-_LINES = 600  # of each other job
+_LINES = 600  # lines per other job
 _QUOTA = Quota(2**40, 10**6)
 
 

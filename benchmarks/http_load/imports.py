@@ -21,7 +21,7 @@ from benchmarks.http_load.service import (
 )
 from benchmarks.http_load.uploads import lines_of, upload
 
-PAUSE_SECONDS = 0.1  # between two batches that are created meanwhile, and between two looks
+PAUSE_SECONDS = 0.1  # pause before the next batch is created during the import, and before the next look at the import
 
 
 def measure_import(service: ServiceUnderLoad, size: int) -> None:

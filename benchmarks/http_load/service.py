@@ -31,7 +31,7 @@ class ServiceUnderLoad:
     """A service without keys. Some worker has served the model `demo`."""
 
     port: int
-    parent: psutil.Process  # of all processes of the service
+    parent: psutil.Process  # parent of all processes of the service
     http: psutil.Process  # the only HTTP process
     clerk: psutil.Process
     redis_url: str

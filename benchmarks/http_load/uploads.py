@@ -11,7 +11,7 @@ from http.client import HTTPConnection
 
 from benchmarks.http_load.service import MEBIBYTE, MODEL, ServiceUnderLoad, connection_to, get, percentiles, timed
 
-LINE_CHARS = 4000  # of each line's message
+LINE_CHARS = 4000  # length of each line's message
 HEALTH_PAUSE_SECONDS = 0.02
 
 

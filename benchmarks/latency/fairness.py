@@ -44,7 +44,7 @@ class Passage:
 
     leased: float
     first_token: float
-    first_line: float  # its last token; it is stored up to a second later
+    first_line: float  # last token of the first line, which is stored up to a second later
     ended: float
 
 

@@ -137,7 +137,7 @@ def _random_model(folder: Path) -> Path:
     if not folder.exists():
         print(f"Writing a random model to {folder} …", file=sys.stderr)
         part = folder.with_name(folder.name + ".part")
-        shutil.rmtree(part, ignore_errors=True)  # of a run that was interrupted
+        shutil.rmtree(part, ignore_errors=True)  # left by an interrupted run
         write_random_model(part, "0.6b", DEMO)
         part.rename(folder)
     return folder

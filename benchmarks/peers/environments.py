@@ -20,8 +20,8 @@ class Environment:
     name: str
     packages: tuple[str, ...]
     unwanted: tuple[str, ...] = ()  # packages that the others bring, to be removed again
-    variables: Mapping[str, str] = field(default_factory=dict)  # of pip
-    options: tuple[str, ...] = ()  # of pip
+    variables: Mapping[str, str] = field(default_factory=dict)  # environment variables of pip
+    options: tuple[str, ...] = ()  # further options of pip
     usable_if_importable: str | None = None  # a module; if this program can import it, no environment is needed
 
 

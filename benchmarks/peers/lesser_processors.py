@@ -14,8 +14,8 @@ class LesserProcessor:
     """
 
     name: str
-    variables: Mapping[str, str]  # of qwen-batch, PyTorch, oneDNN and MKL
-    llamacpp_flags: str  # of llama.cpp's build
+    variables: Mapping[str, str]  # environment variables of qwen-batch, PyTorch, oneDNN and MKL
+    llamacpp_flags: str  # flags of llama.cpp's build
 
 
 _LLAMACPP_AVX2 = "-DGGML_NATIVE=OFF -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON"

@@ -19,7 +19,7 @@ class System:
 
     key: str  # on the command line and in the results
     name: str  # in tables and plots
-    module: str  # of the program
+    module: str  # name of the program's module
     environment: str | None  # a key of `ENVIRONMENTS`; None for this program's own environment
     arguments: tuple[str, ...] = ()
     measures: tuple[Measure, ...] = BASIC

@@ -24,7 +24,7 @@ from testing.processes.valkey import ValkeyProcess, running_valkey
 
 TEMPLATE = "Is this review positive or negative? {{ title }}: {{ text }}"
 COLUMNS = ("title", "text", "rating", "date")
-WORDS = {"csv": 200, "parquet": 60}  # of a row's text: about 1.1 kB in CSV
+WORDS = {"csv": 200, "parquet": 60}  # words per row: about 1.1 kB in CSV
 REVIEWS = 4096  # number of different reviews
 ROWS_PER_GROUP = 65_536
 MAX_MEGABYTES = 250

@@ -25,7 +25,7 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     total: int  # lines
     completed: int
     failed: int
-    reused: int  # of the completed lines
+    reused: int  # completed lines whose completions come from an earlier job
     total_input_tokens: int
     total_output_tokens: int
     error: str | None

@@ -34,7 +34,7 @@ class ModeFigures:
     mode: str
     tokens_per_second: float | None  # None if the mode cannot run on this machine
     warm_up_seconds: float
-    peak_memory_bytes: int  # of the device, or of the process on a CPU
+    peak_memory_bytes: int  # peak of the device's memory; on a CPU, peak of the process
     recompiles: int  # graphs compiled after the warm-up
 
 

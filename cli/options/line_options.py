@@ -52,7 +52,8 @@ _OPTIONS = (
         "--keep",
         metavar="COLUMNS",
         callback=_read_names,
-        help="Further keys of the lines that come back in the results: a,b or none.  [default: all of them]",
+        help="Columns of the lines (further keys, such as a gold answer) to copy into the results: a,b or none.  "
+        "[default: all of them]",
     ),
     click.option("--any-model", is_flag=True, help="Let one model answer lines that name several models."),
     click.option("--strict-model", is_flag=True, help="Refuse lines that name another model than --model."),

@@ -113,7 +113,7 @@ errors_option = click.option(
     metavar="FILE",
     help="Also write failed lines to FILE. JSONL in the OpenAI format has failed lines in FILE only. "
     "If PROMPTS is refused, FILE gets every fault.  "
-    "[default for such JSONL: OUTPUT.errors.jsonl]",
+    "[default: none; OUTPUT.errors.jsonl for JSONL in the OpenAI format]",
 )
 
 wait_option = click.option(

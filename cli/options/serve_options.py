@@ -25,20 +25,20 @@ keys_file_option = click.option(
 
 # Name of the field of `server.options.Limits`, its default with API keys and without, help.
 _LIMITS: tuple[tuple[str, int | None, int | None, str], ...] = (
-    ("requests_per_minute", 10_000, None, "Max requests per minute and API key."),
-    ("requests_at_once", 1_000, None, "Max requests at once per API key and HTTP process."),
-    ("uploads_per_hour", 1_000, None, "Max uploads per hour and API key."),
-    ("batches_per_hour", 2_000, None, "Max new batches per hour and API key."),
+    ("requests_per_minute", 10_000, None, "Maximum requests per minute and API key."),
+    ("requests_at_once", 1_000, None, "Maximum requests at once per API key and HTTP process."),
+    ("uploads_per_hour", 1_000, None, "Maximum uploads per hour and API key."),
+    ("batches_per_hour", 2_000, None, "Maximum new batches per hour and API key."),
     (
         "tokens_per_minute",
         None,
         None,
-        "Max tokens per minute and API key: prompts and completions of interactive requests.",
+        "Maximum tokens per minute and API key: prompts and completions of interactive requests.",
     ),
-    ("unfinished_batches", 1_000, 1_000, "Max unfinished batches per project."),
-    ("waiting_lines", 10_000_000, 10_000_000, "Max lines without a result in the unfinished batches of a project."),
-    ("interactive_requests", 64, 64, "Max interactive requests at once per API key and HTTP process."),
-    ("interactive_waiting", 512, 512, "Max interactive requests that wait for a worker, per model."),
+    ("unfinished_batches", 1_000, 1_000, "Maximum unfinished batches per project."),
+    ("waiting_lines", 10_000_000, 10_000_000, "Maximum lines without a result in the unfinished batches of a project."),
+    ("interactive_requests", 64, 64, "Maximum interactive requests at once per API key and HTTP process."),
+    ("interactive_waiting", 512, 512, "Maximum interactive requests that wait for a worker, per model."),
 )
 LIMIT_NAMES = tuple(name for name, _, _, _ in _LIMITS)
 

@@ -57,7 +57,7 @@ def answers(state: ServerState) -> bool:
     try:
         with client_of(state) as client:
             return bool(client.ping())
-    except redis.ResponseError:  # its disk is full: it answers reads, but refuses PING
+    except redis.ResponseError:  # a server with a full disk answers reads, but refuses PING
         return True
     except redis.RedisError:
         return False

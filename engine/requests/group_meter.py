@@ -18,7 +18,7 @@ class _TokensOf:
     decoded: Counter[str]  # tokens that went to the decode kernel
     new: Counter[str]  # tokens that the step appended to sequences
     drafted: Counter[str]
-    accepted: Counter[str]  # those drafted ones that were right
+    accepted: Counter[str]  # drafted tokens that were right
 
     @classmethod
     def batch(cls, batch: Batch) -> Self:

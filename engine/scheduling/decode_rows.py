@@ -36,7 +36,7 @@ class DecodeRows:
         left = max_rows - len(sequences)
         counts = []
         for sequence in sequences:
-            count = len(sequence.tokens) - sequence.num_computed  # of its known tokens
+            count = len(sequence.tokens) - sequence.num_computed  # known tokens that no step has fed
             if count == 1:
                 counts.append(1)
                 continue

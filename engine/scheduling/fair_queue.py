@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 LINES_PER_TURN = 4  # lines of one flow per turn: few, because a newcomer waits for the end of the current turn
-FLOWS_KEPT = 256  # once more flows are known, those whose turns have all been served are forgotten
+FLOWS_KEPT = 256  # with more known flows, flows without a waiting line are forgotten
 
 
 class FairQueue:

@@ -12,9 +12,9 @@ NATIVE = "native"  # endpoint of a batch whose lines have our own format; the ba
 class BatchPhase(StrEnum):
     """What has been stored about a batch. What a client sees also depends on its job (`jobs/batches/status.py`)."""
 
-    VALIDATING = "validating"  # its file has not been checked yet, so it has no job
-    SUBMITTED = "submitted"  # it has a job, and its files are not written yet
-    FAILED = "failed"  # its file was refused
+    VALIDATING = "validating"  # the file has not been checked yet, so there is no job
+    SUBMITTED = "submitted"  # the job runs or waits, and the files of results are not written yet
+    FAILED = "failed"  # the file was refused
     COMPLETED = "completed"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
@@ -39,7 +39,7 @@ class Counts(msgspec.Struct, frozen=True):
 
     completed: int = 0
     failed: int = 0
-    input_tokens: int = 0  # of completed lines
+    input_tokens: int = 0  # prompt tokens of the completed lines
     output_tokens: int = 0
 
 
@@ -55,7 +55,7 @@ class Batch(msgspec.Struct, frozen=True):
     revision: int = 1  # rises with every change; `BatchRecords.save` compares it
     phase: BatchPhase = BatchPhase.VALIDATING
     metadata: dict[str, str] | None = None
-    priority: int = 0  # of its job
+    priority: int = 0  # priority of the batch's job
     reuse: bool = False  # True: lines that an earlier job of the project has completed do not run again
     output_expires_seconds: int | None = None  # lifetime of the output files; None for the default
     model: str | None = None  # the served model; for `NATIVE` at first the wanted one

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-MAX_NAME_CHARS = 60  # of a file's name in a message about its lines
+MAX_NAME_CHARS = 60  # longer names are cut in messages about lines
 
 
 class FilePlaces:

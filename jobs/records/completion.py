@@ -33,7 +33,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
 
     prompt_tokens: int
     completion_tokens: int
-    reasoning_tokens: int | None = None  # those of the thought, up to its end tag; None if the model did not think
+    reasoning_tokens: int | None = None  # tokens of the thought, up to the end tag; None if the model did not think
 
 
 class Latency(msgspec.Struct, frozen=True):

@@ -21,7 +21,7 @@ class JobState(StrEnum):
     IN_PROGRESS = "in_progress"
     COMPLETED = "completed"  # every line has a result; some results may be errors
     CANCELLED = "cancelled"
-    EXPIRED = "expired"  # its deadline passed
+    EXPIRED = "expired"  # the job's deadline passed
     FAILED = "failed"  # a shard could not run: its input is damaged or gone
 
     @property

@@ -12,7 +12,7 @@ class LineDefaults(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a job says for its lines. A value that a line sets itself goes before the job's value."""
 
     thinking: bool | None = None  # `enable_thinking` of the chat template; None for the template's own default
-    constraint: Constraint | None = None  # what completions must look like; None if any text may come
+    constraint: Constraint | None = None  # form of the completions; None: any text
 
     def applied_to(self, prompt: Prompt) -> Prompt:
         """Return the prompt with the job's values where the line has none. A constraint of free text becomes None."""

@@ -32,7 +32,7 @@ class Prompt(msgspec.Struct, frozen=True, omit_defaults=True):
     settings: SamplingSettings = NOTHING_SAID
     return_token_ids: bool = False
     chat_template_kwargs: dict[str, Any] = {}
-    constraint: Constraint | None = None  # None for the job's
+    constraint: Constraint | None = None  # None: the constraint of the job's defaults
     invalid: str | None = None  # the line's fault, for its author
     columns: msgspec.Raw = NO_COLUMNS  # the line's further keys with their values, one JSON object
     more_prompts: tuple[str | tuple[int, ...], ...] = ()  # further raw prompts of the same line, texts or token ids

@@ -28,7 +28,7 @@ class ShardStats(msgspec.Struct, frozen=True):
     kv_cache_bytes_wanted: int = 0  # max over these steps of the cache size that holds all these sequences; 0 if none
     cached_tokens: int = 0  # prompt tokens that were in the prefix cache
     drafted_tokens: int = 0  # guessed tokens that were verified
-    accepted_tokens: int = 0  # those of them that were right
+    accepted_tokens: int = 0  # drafted tokens that were right
 
 
 class TimelineSample(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ class HistorySpan(msgspec.Struct, frozen=True):
     at: float  # begin of the span, seconds since the epoch, by the store's clock
     completed: int  # lines
     failed: int  # lines
-    output_tokens: int  # of the completed lines
+    output_tokens: int  # output tokens of the completed lines
 
 
 class History(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ class HistogramFigures(msgspec.Struct, frozen=True):
 
     borders: tuple[float, ...]  # upper bounds of the buckets
     counts: tuple[int, ...]
-    sum: float  # of all values
+    sum: float  # sum of all values
 
 
 class RequestFigures(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from jobs.templates.template_process import RenderFailed, TemplateDamaged, Templ
 
 CPU_SECONDS = 0.5  # limit for one request; a template that never ends is found after two requests
 
-Texts = tuple[tuple[bool, str], ...]  # of one row: per template (True, text), or (False, error)
+Texts = tuple[tuple[bool, str], ...]  # one row: per template, (True, text) or (False, error)
 
 _decode = msgspec.json.Decoder(list[tuple[bool, str]]).decode
 

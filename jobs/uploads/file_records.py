@@ -15,7 +15,7 @@ from jobs.uploads.stored_file import Purpose, StoredFile
 class Quota:
     """Limits of one project."""
 
-    max_bytes: int  # of all files together
+    max_bytes: int  # size of all files of a project together
     max_files: int
 
 

@@ -15,7 +15,7 @@ from jobs.errors import OutputNotWritable
 from jobs.records.object_id import is_object_id
 
 _TEMPORARY = ".part"
-_BUFFER_BYTES = 2**18  # of a reader; without a buffer, `readline` reads single bytes
+_BUFFER_BYTES = 2**18  # a reader without a buffer would read single bytes in `readline`
 
 
 class FileWriter(Protocol):

@@ -45,7 +45,7 @@ class RecordReader(Generic[_Record]):
             return []
         found: list[_Record] = []
         for name, value in zip(names, self._server.run("MGET", *names), strict=True):
-            if value is not None:  # else it was removed after the listing was read
+            if value is not None:  # None: the record was removed after the listing was read
                 with self._server.damage.skipping(), reading(name):
                     found.append(self._decoder.decode(value))
         return found

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Repeat:
     """How to recognise the repetitions of one request."""
 
-    token: str  # the same for all tries of the request, and unique to its API key
+    token: str  # equal for all tries of a request; differs between API keys
     digest: str  # hash of what was sent
     seconds: float  # time for which a try is remembered
     is_retry: bool  # True: an earlier try may have made the object

@@ -22,7 +22,7 @@ class Tier:
 
     name: str
     machine: str  # architecture, as `platform.machine()` of Linux names it
-    flags: tuple[str, ...]  # of g++ and clang++
+    flags: tuple[str, ...]  # flags of g++ and clang++
     needs: frozenset[str]  # features of the processor, as /proc/cpuinfo names them
 
 

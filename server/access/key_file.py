@@ -28,7 +28,7 @@ class ApiKey(msgspec.Struct, frozen=True):
     """One API key. A slow hash would be of no use, because the keys are random."""
 
     id: str  # for people: part of logs and of `keys list`
-    sha256: str  # of the key, hexadecimal
+    sha256: str  # hash of the key, hexadecimal
     project: str
     rights: tuple[Literal["batch", "online", "admin"], ...]
     created_at: float  # seconds since the epoch

@@ -15,7 +15,7 @@ DONE = b"data: [DONE]\n\n"
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),  # else nginx collects events
+    (b"x-accel-buffering", b"no"),  # without this header, nginx collects events
 ]
 _encode = msgspec.json.Encoder().encode
 

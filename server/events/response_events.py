@@ -31,10 +31,10 @@ class ResponseEvents:
     def __init__(self, origin: Origin) -> None:
         self._origin = origin
         self._key = object_key(origin, 0)
-        self._number = 0  # of the next event
-        self._place = 0  # of the current item in the output
+        self._number = 0  # number of the next event
+        self._place = 0  # index of the current item in the output
         self._open: Kind | None = None  # kind of the current item
-        self._text = ""  # of the current item so far
+        self._text = ""  # text of the current item so far
         self._created_at = int(time.time())
 
     def begin(self) -> bytes:

@@ -44,7 +44,7 @@ class IncomingText:
         end = offset + len(text)
         if self._text[offset : min(end, self._handed_out)] != text[: max(self._handed_out - offset, 0)]:
             raise TextDiffers
-        if self._text[offset:end] != text:  # else it is known, and so may be what follows
+        if self._text[offset:end] != text:  # equal text is known already
             self._text = self._text[:offset] + text
 
     def finish(self, whole: str) -> None:

@@ -10,7 +10,7 @@ from itertools import pairwise
 from jobs.records.shard_stats import TimelineSample
 from jobs.stats.history import History
 
-WIDTH, HEIGHT = 600, 80  # of the drawing, in its own units
+WIDTH, HEIGHT = 600, 80  # size of the drawing, in units of the SVG
 _MAX_COLUMNS = 120
 _MAX_ROWS = 30
 # Seconds of a column that people like to read. Longer columns are whole days.

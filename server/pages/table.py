@@ -47,7 +47,7 @@ class Page:
     """What one path does."""
 
     get: Shown | None = None
-    post: Sent | None = None  # its form has been checked
+    post: Sent | None = None  # called after the form has been checked
     upload: Shown | None = None  # a POST that reads and checks its form itself, because it holds a file
     open_get: Open | None = None  # needs no session
     open_post: Open | None = None

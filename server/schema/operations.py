@@ -77,7 +77,7 @@ _CURSOR: Mapping[str, Json] = {"after": {"type": "string"}, "order": {"enum": ["
 _BATCH_ANSWER = Operation(Body(BatchObject, _BATCH))
 _LINES = Body(media_type="application/jsonl")
 _TEXT = Body(media_type="text/plain")
-_ONLINE = Body()  # an object, or events if the body says `stream`
+_ONLINE = Body()  # one JSON object, or events if the request asks for a stream
 
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/v1/files"): Operation(
@@ -122,4 +122,4 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/metrics"): Operation(_TEXT),
     ("GET", "/openapi.json"): Operation(Body()),
 }
-PAGE = Operation(Body(media_type="text/html"))  # of every path that is not named above
+PAGE = Operation(Body(media_type="text/html"))  # operation of every path that is not named above

@@ -9,7 +9,7 @@ from multipart import MultipartError, MultipartSegment, ParserLimitReached, Push
 
 from server.middleware.api_error import ApiError
 
-MAX_FIELD_BYTES = 4096  # of a field that is no file
+MAX_FIELD_BYTES = 4096  # max size of a field that is no file
 MAX_PARTS = 16
 MAX_HEADER_BYTES = 4096
 FILE_FIELD = "file"
@@ -75,7 +75,7 @@ class _Reader:
     def __init__(self, form: Form, max_file_bytes: int) -> None:
         self.form = form
         self._max_file_bytes = max_file_bytes
-        self._name: str | None = None  # of the current part
+        self._name: str | None = None  # name of the current part
         self._value = bytearray()
         self._size = 0
 

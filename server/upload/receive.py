@@ -20,7 +20,7 @@ from server.state import Services
 from server.upload.form import FILE_FIELD, Form, boundary_of, read_form, too_large
 from server.upload.kept_file import KeptFile
 
-_FORM_BYTES = 64 * 1024  # of everything in the form but the file
+_FORM_BYTES = 64 * 1024  # max size of the form without its file
 
 
 async def receive_file(

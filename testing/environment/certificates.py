@@ -11,8 +11,8 @@ from pathlib import Path
 class Certificates:
     """Paths of PEM files."""
 
-    ca: Path  # what a client trusts
-    certificate: Path  # of 127.0.0.1
+    ca: Path  # certificate of the authority that a client trusts
+    certificate: Path  # certificate of 127.0.0.1
     key: Path
 
 

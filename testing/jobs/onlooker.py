@@ -21,7 +21,7 @@ class View:
     """What was seen at one moment."""
 
     at: float  # monotonic seconds
-    states: dict[int, str]  # of the workers, by process id
+    states: dict[int, str]  # process id -> state of the worker
     job: Job
 
 

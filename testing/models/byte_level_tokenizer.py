@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-END_OF_TEXT = 256  # its id; special, so it has no text
+END_OF_TEXT = 256  # id of a special token, which has no text
 
 
 def write_byte_level_tokenizer(folder: Path) -> Path:

@@ -19,10 +19,10 @@ class Verdict(StrEnum):
 
     KILLED = "killed"
     SURVIVED = "survived"
-    STALE = "stale"  # its old text does not stand exactly once in its file
+    STALE = "stale"  # the old text does not stand exactly once in the mutant's file
     NOT_BUILT = "not built"  # the C++ compiler refuses it
     UNTESTABLE = "not testable here"  # every test is skipped on this machine, or its lines are not compiled
-    RED_BASE = "base is red"  # its tests fail without it
+    RED_BASE = "base is red"  # the tests fail without the mutant, too
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 GROUP = "online"  # statistics group of all interactive requests in the engine
 WAIT_SECONDS = 1.0  # max duration of a call to the store
-FULL_WAIT_SECONDS = 0.05  # the same while all places are taken, so that a free one is noticed soon
+FULL_WAIT_SECONDS = 0.05  # max duration while all places are taken, so that a free place is noticed soon
 TROUBLE_SECONDS = 0.5  # pause after a call that failed
 LATE = "The request's time is over."
 

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 0.5  # time between two looks at deadlines and at the servers that wait
 TRUST_SECONDS = 3.0  # after an outage of the store, servers get this time to report again
-STOP_SECONDS = 0.8  # max time to tell the servers that this worker stops
+STOP_SECONDS = 0.8  # max time for telling the servers that this worker stops
 
 
 def max_sequences(share: float, max_num_seqs: int) -> int:

@@ -71,7 +71,7 @@ class TolerantChannel(kombu_redis.Channel):
         except ResponseError as error:
             if _WRONG_TYPE in str(error):
                 self._say_taken()
-                time.sleep(PAUSE_SECONDS)  # because Celery reads again at once
+                time.sleep(PAUSE_SECONDS)  # without a pause, Celery would read again at once
                 return None
             if isinstance(error, ReadOnlyError) or str(error).startswith(_UNBLOCKED):
                 raise ConnectionError(str(error)) from error  # Celery reconnects; any other error would end it
@@ -124,7 +124,7 @@ class TolerantChannel(kombu_redis.Channel):
             return read()
         except _NO_MESSAGE as error:
             log.debug("an item on the queue is no message", exc_info=True)
-            for tag in self._tags_held() - held:  # it took one of this worker's places
+            for tag in self._tags_held() - held:  # the message took one of this worker's places
                 self.basic_reject(tag, requeue=False)  # type: ignore[no-untyped-call]
             signals.task_rejected.send(sender=self, message=None, exc=error)
             return None

@@ -50,7 +50,7 @@ class ActiveShards:
         self.wakeup = threading.Event()  # set when the thread that waits for room or a new job must look again
         self._changed = threading.Condition()
         self._active: list[ActiveShard] = []
-        self._isolating = False  # True while a shard is isolated or waits for it
+        self._isolating = False  # True while a shard runs isolated, or waits until it can
         self._left_tokens: Counter[str] = Counter()  # job id -> tokens of shards that ended since the last `take_work`
 
     @contextmanager

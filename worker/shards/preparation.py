@@ -108,7 +108,7 @@ class Preparation:
         barred = self._encoder.barred_sequences(said.bad_words or ())
         grammar = self._grammar(part, said)
         if grammar is not None and self._card.thinking == "never":
-            thinking = None  # its grammar must not invite the model to begin a thought, which it might never end
+            thinking = None  # the grammar must not let this model begin a thought, which it might never end
         seeds = [params.seed if choice == 0 else line_seed(params.seed, choice) for choice in range(part.n)]
         return [
             Request(token_ids, replace(params, seed=seed), group, job.id, on_token, barred, thinking, grammar)

@@ -15,7 +15,7 @@ from model.text.text_encoder import Encoded, TooManyTokens
 
 log = logging.getLogger(__name__)
 
-MAX_TOKENS_BEFORE_TRUNCATION = 4_000_000  # of a prompt that is cut to the length that its line asks for
+MAX_TOKENS_BEFORE_TRUNCATION = 4_000_000  # longer prompts fail, although their lines ask to cut them
 
 
 class PromptTokenizer(Protocol):

@@ -15,7 +15,7 @@ from worker.shards.inference_engine import InferenceEngine
 from worker.upkeep.lease_keeper import HeldLease, LeaseKeeper, OnEnd
 
 LINES_AHEAD = 16  # lines that wait in the engine, so that its batch stays full while the next shard is fetched
-LINES_PER_PREPARING_SHARD = 32  # estimated lines of a leased shard whose lines are not in the engine yet
+LINES_PER_PREPARING_SHARD = 32  # estimate for a leased shard whose lines are not in the engine yet
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--quantize", default="none")
     options = parser.parse_args()
     run = PeerRun.of_options(options)
-    # Random weights repeat themselves, which guesses of next tokens would profit from.
+    # Random weights make texts that repeat themselves, so guesses would be right too often.
     settings = Settings(quantize=options.quantize, prefix_caching=run.shares, speculate=False)
     config = replace(engine_config(settings), threads=options.threads)
     loaded = load_engine(options.model, config, log=lambda line: print(line, file=sys.stderr))

@@ -40,7 +40,7 @@ def main() -> None:
     scheduler.cache_size = options.cache_gib
     scheduler.max_num_seqs = max(task.requests for task in run.tasks)
     scheduler.max_num_batched_tokens = options.batch_tokens
-    scheduler.enable_prefix_caching = run.shares  # else a prompt that was seen before would cost no prefill
+    scheduler.enable_prefix_caching = run.shares  # else an earlier prompt would cost no prefill
     properties = {"INFERENCE_PRECISION_HINT": options.precision, "INFERENCE_NUM_THREADS": options.threads}
     if options.kv_cache != "default":
         properties["KV_CACHE_PRECISION"] = options.kv_cache

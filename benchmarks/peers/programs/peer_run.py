@@ -19,7 +19,7 @@ from benchmarks.peers.tasks.task import Kind, Task, read_tasks
 Generate = Callable[[Task], list[list[int]]]
 Prepare = Callable[[Task], None]
 
-SHARED_WARM_UP_REQUESTS = 4  # of prompts that begin alike, which are long
+SHARED_WARM_UP_REQUESTS = 4  # few, because prompts that begin alike are long
 
 
 def peer_parser(description: str | None) -> argparse.ArgumentParser:

@@ -27,7 +27,7 @@ def main() -> None:
         dtype="bfloat16",
         max_model_len=-(-max(max(task.positions) for task in run.tasks) // 128) * 128,
         max_num_seqs=max(task.requests for task in run.tasks),
-        enable_prefix_caching=run.shares,  # else a prompt that was seen before would cost no prefill
+        enable_prefix_caching=run.shares,  # with a prefix cache, a prompt of an earlier round would cost no prefill
         skip_tokenizer_init=True,
     )
 

@@ -61,7 +61,7 @@ class Results(msgspec.Struct, kw_only=True):
     machine: MachineFacts
     model: ModelFacts
     measurements: list[Measurement] = []
-    failures: dict[str, str] = {}  # reasons of systems that could not run
+    failures: dict[str, str] = {}  # name of a system -> reason why it could not run
 
     def rounds_done(self) -> dict[str, int]:
         """Return the number of finished rounds of each system."""

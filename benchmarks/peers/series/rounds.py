@@ -39,7 +39,7 @@ class Rounds:
     threads: int
     environments: Path  # folder of the peers' environments and of converted models
     logs: Path
-    lesser: LesserProcessor | None = None  # the processor to which this process's environment variables hold it
+    lesser: LesserProcessor | None = None  # processor that the environment variables simulate, if any
 
     def run(self, systems: list[System], failures: dict[str, str], done: dict[str, int]) -> Iterator[Measurement]:
         """Run the rounds and yield each measurement.

@@ -21,7 +21,7 @@ class Plan:
     large_requests: int
     lines: tuple[int, ...]  # numbers of requests
     batch_sizes: tuple[int, ...]
-    shared_requests: int = 128  # of each workload with prompts that begin alike
+    shared_requests: int = 128  # requests per workload of prompts that begin alike
 
     def tasks(self, system: System, round_number: int, vocab_size: int) -> list[Task]:
         """Return the tasks in the order in which they run. Curves are measured only in the first round."""

@@ -47,7 +47,7 @@ def command(
     wait: bool,
     redis_url: str | None,
 ) -> ExitCode:
-    """Add the lines of a file, or of several, to a job.
+    """Add the lines of one or more files to a job.
 
     The job must be queued, in progress or completed. The new lines follow the
     job's own lines and get the job's settings and seed. They must have the

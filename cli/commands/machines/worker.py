@@ -33,13 +33,13 @@ from jobs.settings import Settings
     "--online-share",
     type=click.FloatRange(0, 1, min_open=True),
     metavar="SHARE",
-    help="Max share of a batch that interactive requests take.  [env: QWEN_BATCH_ONLINE_SHARE; default: 0.75]",
+    help="Maximum share of a batch that interactive requests take.  [env: QWEN_BATCH_ONLINE_SHARE; default: 0.75]",
 )
 @click.option(
     "--stream-interval",
     type=click.FloatRange(0, 10, min_open=True),
     metavar="SECONDS",
-    help="Min time between two messages with streamed text.  [env: QWEN_BATCH_STREAM_INTERVAL; default: 0.02]",
+    help="Minimum time between two messages with streamed text.  [env: QWEN_BATCH_STREAM_INTERVAL; default: 0.02]",
 )
 @click.option(
     "--log-level",

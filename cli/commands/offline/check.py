@@ -66,10 +66,11 @@ def command(
     show: int,
     as_json: bool,
 ) -> None:
-    """Check a file of prompts, without a server and without a model's weights.
+    """Check a file of prompts, without running them.
 
-    A file that passes can be submitted. If the model's folder is on this
-    machine, the command also counts the prompts' tokens.
+    A file that passes can be submitted. The command needs no server and no
+    weights. If the model's folder is on this machine, the command also counts the
+    prompts' tokens.
 
     \b
     Exit codes: 0 the file can be submitted, 2 it cannot.

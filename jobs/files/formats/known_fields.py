@@ -33,7 +33,7 @@ class Refused:
     """A field of the OpenAI API or of vLLM that is not supported yet."""
 
     harmless: tuple[Json, ...] = ()  # values that ask for nothing, which are accepted
-    instead: str = "leave it out"  # what to do instead
+    instead: str = "leave it out"  # advice: what to do instead
 
 
 def _max_tokens(key: str, value: Json) -> int:

@@ -62,7 +62,7 @@ class LineDecoder:
         self.notes = Notes()
         self._places = places
         self._rules = rules
-        self._faults = Faults()  # of the current line
+        self._faults = Faults()  # faults of the current line
         self._repeated = RepeatedValue()
         self._reference: msgspec.Raw | None = None  # message that was removed from the current line
         self._constraints = LineConstraints(self.notes, rules.defaults, rules.constraint, rules.card)

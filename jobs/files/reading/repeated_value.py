@@ -25,7 +25,7 @@ class _Seen:
 
     key: str
     text: bytes  # `"key": value` in the file's own spacing
-    short: bytes  # the same with the mark as the value
+    short: bytes  # `text` with the mark in place of the value
     value: Json
 
 

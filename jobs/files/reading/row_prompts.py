@@ -96,7 +96,7 @@ class RowPrompts:
         for some in _batches(rows):
             texts = [] if before is None else before.texts()
             batch = self._begin(some)
-            if before is not None:  # its lines are made while the helper process renders the next batch
+            if before is not None:  # the previous batch becomes lines while the helper process renders the next one
                 yield from self._lines_of(before, texts, encoded_here)
             before = batch
         if before is not None:
@@ -201,7 +201,7 @@ class _Batch:
     """Some rows, while the helper process renders them."""
 
     rows: list[SourceRow]
-    columns: list[dict[str, Any] | None]  # of each row; None if the row is no JSON object
+    columns: list[dict[str, Any] | None]  # columns of each row; None if the row is no JSON object
     texts: Callable[[], list[Texts]] = list  # waits for what the templates make of each row that is an object
 
 

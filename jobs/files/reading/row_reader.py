@@ -21,7 +21,7 @@ from jobs.files.reading.raw_lines import RawLines, text_rows
 from jobs.files.reading.row import HashedRows, Rows, SourceRow
 from jobs.files.reading.row_prompts import PromptOptions, PromptRows, RowPrompts
 
-MAX_LAYERS = 3  # of compression
+MAX_LAYERS = 3  # max nested layers of compression
 _ENCODED_HERE = {Container.CSV, Container.TSV, Container.PARQUET, Container.ARROW, Container.TEXT}  # others hold JSON
 
 

@@ -41,7 +41,7 @@ _BROKEN = {
     "ResponseStreamingError",
     "ServerDisconnectedError",
 }
-_QUERY = re.compile(r"\?\S*")  # of a URL: it may hold a signature
+_QUERY = re.compile(r"\?\S*")  # query of a URL, which may hold a signature
 
 
 class NoSuchObject(InvalidInput):

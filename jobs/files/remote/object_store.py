@@ -26,7 +26,7 @@ class Driver:
     """A package that knows one kind of object store. It takes its settings from the environment."""
 
     package: str
-    extra: str  # of qwen-batch
+    extra: str  # extra of qwen-batch that installs the driver
     login_hint: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -152,7 +152,7 @@ class StoredObject:
             store = self._store(driver)
             return getattr(store, method)(*arguments, **options)
         except KeyboardInterrupt:
-            _cancel_transfers()  # they run on another thread, and would go on until this process ends
+            _cancel_transfers()  # transfers run on another thread, and would go on until this process ends
             raise
         except Exception as error:  # noqa: BLE001 - each driver raises errors of its own
             failure = driver_error(error, self.name, what, driver.login_hint)

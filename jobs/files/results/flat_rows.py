@@ -43,7 +43,7 @@ class FlatRows:
         self.id_name = "id" if format == "native" else "custom_id"
         self._reserved = {self.id_name, *_ANSWER, *_OPTIONAL} - {"source"}
         self._reserved_with_source = self._reserved | {"source"}
-        self._names: dict[tuple[str, bool], str] = {}  # of the columns so far, because rows repeat their columns
+        self._names: dict[tuple[str, bool], str] = {}  # names that were found once, because rows repeat their columns
 
     def column_name(self, column: str, with_source: bool) -> str:
         """Return the name that a line's column has in a row. `with_source` tells whether the row names its file.

@@ -15,9 +15,9 @@ from jobs.stores.protocol import JobStore
 class LineInput(msgspec.Struct, frozen=True):
     """What a line said, as far as results bring it back."""
 
-    columns: msgspec.Raw = NO_COLUMNS  # its columns as one JSON object
-    source: str | None = None  # its file, if the job was made of several
-    prompt: str | None = None  # its raw prompt; None for a conversation and for token ids
+    columns: msgspec.Raw = NO_COLUMNS  # the line's columns as one JSON object
+    source: str | None = None  # the line's file, if the job was made of several files
+    prompt: str | None = None  # the line's raw prompt; None for a conversation and for token ids
 
 
 NO_INPUT = LineInput()
@@ -34,7 +34,7 @@ class KeptColumns:
     def __init__(self, store: JobStore, job: Job) -> None:
         self._store = store
         self._job = job
-        self._inputs: dict[int, LineInput] = {}  # of the current shard: line index -> input
+        self._inputs: dict[int, LineInput] = {}  # line index -> input, for the lines of the current shard
         self._next_shard = 0
         self._last_line = -1  # highest index of a line that has been read
 

@@ -27,7 +27,7 @@ from jobs.records.job import Job
 class ResultStyle:
     """How results are written, as far as their user says."""
 
-    container: Container | None = None  # of `output`; None: the ending of its name decides
+    container: Container | None = None  # format of `output`; None: the ending of the name decides
     flat: bool = False  # True: JSONL has flat rows, too, as tables do
     reasoning: ReasoningField | None = None  # field that gets a completion's thought; None: the format's own name
 

@@ -16,7 +16,7 @@ from jobs.files.writing.arrow_values import Column
 from jobs.files.writing.destination import Output
 
 _BATCH_ROWS = 1024
-_BATCH_BYTES = 2**20  # of JSON
+_BATCH_BYTES = 2**20  # JSON per record batch
 _GROUP_ROWS = 2**17  # max rows of a row group
 _GROUP_BYTES = 2**24  # a row group ends once its columns take this much memory
 

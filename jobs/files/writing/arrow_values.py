@@ -87,7 +87,7 @@ def known_columns(recorded: bytes | None, container: Container) -> dict[str, Col
     """
     try:
         schema = pa.schema([]) if recorded is None else pa.ipc.read_schema(pa.py_buffer(recorded))
-    except (pa.ArrowException, OSError, ValueError):  # the record is damaged: the values say their types, too
+    except (pa.ArrowException, OSError, ValueError):  # without a readable record, the types come from the values
         return {}
     found = {}
     for field in schema:

@@ -121,7 +121,7 @@ def check_writable(path: Path) -> None:
     Raises:
         OutputNotWritable: The path's folder is missing or not writable, or the path is a directory.
     """
-    if not is_replaceable(path) and not path.is_dir():  # the reader of a pipe would notice if it were opened
+    if not is_replaceable(path) and not path.is_dir():  # opening a pipe would end the data for its reader
         if not os.access(path, os.W_OK):
             raise OutputNotWritable(f"{path} is not writable.", "Name another file.")
         return
@@ -138,7 +138,7 @@ def _create_locked(target: Path) -> tuple[BinaryIO, Path]:
     while True:
         temporary = target.with_name(f"{_temporary_prefix(target)}{secrets.token_hex(4)}.tmp")
         stream = temporary.open("xb", buffering=_BUFFER_BYTES)
-        with suppress(OSError):  # on a file system without locks, nobody removes leftovers either
+        with suppress(OSError):  # without locks, no other writer removes temporary files either, so this one is safe
             fcntl.flock(stream, fcntl.LOCK_EX)
         if _is_at(stream.fileno(), temporary):
             return stream, temporary

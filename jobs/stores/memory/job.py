@@ -180,7 +180,7 @@ class MemoryJob:
             failed = sum(completion.error is not None for completion in new)
             tokens = sum(completion.usage.completion_tokens for completion in new if completion.usage is not None)
             self.history.add(now, len(new) - failed, failed, tokens)
-            shard.isolated_crashes.clear()  # they counted for the line that was the first without a result
+            shard.isolated_crashes.clear()  # these crashes concerned the line that was the first without a result
             self.count_time(now)
             self.counters.working_seconds = self.busy_seconds
             self.last_line_at = now

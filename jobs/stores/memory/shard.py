@@ -26,8 +26,9 @@ class MemoryShard:
     attempts: int = 0
     closed: bool = False
     lines_at_a_time: int | None = None  # set if it is quarantined: max pending lines that run together
-    crashes: set[int] = field(default_factory=set)  # tokens of leases that expired while its worker ran others, too
-    isolated_crashes: set[int] = field(default_factory=set)  # the same while the worker ran its first pending line only
+    crashes: set[int] = field(default_factory=set)  # tokens of the leases that expired before the quarantine
+    # Tokens of leases that expired while the worker ran only the shard's first pending line.
+    isolated_crashes: set[int] = field(default_factory=set)
 
     @property
     def quarantined(self) -> bool:

@@ -105,7 +105,7 @@ class RedisSubmissions:
                 continue
             try:
                 self._control.delete(job_id)
-            except JobConflict:  # its client opened it in the meantime
+            except JobConflict:  # the job's client opened it in the meantime
                 continue
             except JobNotFound:
                 return False

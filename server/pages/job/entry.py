@@ -30,8 +30,8 @@ _ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 class Entry:
     """A line of the list of jobs."""
 
-    id: str  # of the batch, or of a job of the command line
-    name: str  # of the file
+    id: str  # id of the batch, or of the job if it came from the command line
+    name: str  # name of the file
     state: str  # one of `STATES`
     model: str | None  # None until the file of a batch has been checked
     created_at: float  # seconds since the epoch

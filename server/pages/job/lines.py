@@ -22,7 +22,7 @@ from server.pages.visitor import Visitor
 from server.state import Services
 
 _MAX_SEARCH = 500  # characters
-_SHOWN_CHARS = 2_000  # of a text in the list; the page of the line has all of it
+_SHOWN_CHARS = 2_000  # longer texts are cut in the list; the page of a line has the whole text
 _ALL_CHARS = 1_000_000
 
 

@@ -42,7 +42,8 @@ _draw_word = draw_for(lambda word: json.dumps({"word": word, "letters": len(word
 
 def _draw_described_word(rng: Random) -> Instance:
     instance = _draw_word(rng)
-    return replace(instance, inner_name=f"length:{instance.key}")  # its answer tells the word's length
+    # The answer tells the word's length, so the plain question for the length is held out together with this one.
+    return replace(instance, inner_name=f"length:{instance.key}")
 
 
 def _draw_city(rng: Random) -> Instance:

@@ -11,11 +11,11 @@ from random import Random
 class Instance:
     """One thing to ask about, independent of the phrasing."""
 
-    values: Mapping[str, str]  # what fills the phrasing's braces
+    values: Mapping[str, str]  # values for the braces of the phrasing
     answer: str
     key: str  # names the instance among its task's; a sum is the same instance in either order
-    thought: str = ""  # what a chat with thinking says before the answer
-    inner_name: str | None = None  # of the plain question inside: both are held out together (splits.name_of)
+    thought: str = ""  # text that a chat with thinking has before the answer
+    inner_name: str | None = None  # name of the plain question inside; both are held out together (`splits.name_of`)
 
 
 @dataclass(frozen=True)

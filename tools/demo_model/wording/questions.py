@@ -20,8 +20,8 @@ class Question:
     text: str
     answer: str
     task: str
-    key: str  # of the instance: "37,48"
-    thought: str = ""  # of the instance
+    key: str  # key of the instance, such as "37,48"
+    thought: str = ""  # thought of the instance
 
 
 def _without_spaces_round_operator(text: str) -> str:

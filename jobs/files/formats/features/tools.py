@@ -22,7 +22,7 @@ MAX_TOOLS = 128
 MAX_NAME_CHARS = 256
 ToolChoice = Literal["auto", "none"]
 Tools = tuple[dict[str, Json], ...]
-_FLAT_KEYS = ("name", "description", "parameters", "strict")  # of a tool of `/v1/responses`
+_FLAT_KEYS = ("name", "description", "parameters", "strict")  # keys of a tool of `/v1/responses`
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,7 @@ def _sentence(text: str) -> str:
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     seen: set[int] = set()
-    while error is not None and id(error) not in seen:  # an error may be among its own causes
+    while error is not None and id(error) not in seen:  # causes may form a circle
         seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__

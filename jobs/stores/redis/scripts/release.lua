@@ -6,7 +6,7 @@ local index, token = ARGV[1], ARGV[2]
 if redis.call('HGET', shard, 'held') ~= token then
   uncount_crash(shard, token)
   if redis.call('HGET', shard, 'backup') == token then
-    redis.call('HDEL', shard, 'backup', 'backup_until_ms') -- its holder goes on
+    redis.call('HDEL', shard, 'backup', 'backup_until_ms') -- the holder of the shard goes on
   end
   return 'lost'
 end

@@ -106,5 +106,5 @@ for measure, name in ipairs(MEASURES) do
 end
 add_to_history(history, now, completed .. ' ' .. failed .. ' ' .. completion_tokens)
 redis.call('HINCRBY', shard, 'failed', failed)
-redis.call('HDEL', shard, ISOLATED_CRASH_COUNT) -- it counted for the line that was the first without a result
+redis.call('HDEL', shard, ISOLATED_CRASH_COUNT) -- the count concerned the line that was the first without a result
 return completed + failed

@@ -132,7 +132,7 @@ class AttentionShare {
   int64_t item_, gang_end_ = 0;  // the gang has the items from the first up to the second
   const int64_t end_;
   std::vector<std::unique_ptr<RunAttention>> gang_;  // runs of sequences that share pages, or of one sequence
-  size_t at_ = 0;                                    // the run that does the next block
+  size_t at_ = 0;                                    // index of the run that does the next block
   int64_t shared_blocks_ = 0;                        // blocks that all runs go through in lock-step
   int64_t blocks_done_ = 0;                          // how many of them all runs have done
 };

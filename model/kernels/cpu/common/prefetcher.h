@@ -29,7 +29,7 @@ class Prefetcher {
   }
 
  private:
-  static constexpr int SECOND_LEVEL = 2;  // of the caches, in the scale of the compiler
+  static constexpr int SECOND_LEVEL = 2;  // locality in `__builtin_prefetch`: keep in the second-level cache
 
   const char *weights_, *weights_end_;
   int64_t weight_lines_per_step_;

@@ -46,7 +46,7 @@ T* data_of(const Tensor& tensor) {
 struct Indices {
   const Tensor &query_start, &context_lens, &page_tables;
   int64_t decoding;
-  int64_t num_pages;  // of the cache that `page_tables` refers to
+  int64_t num_pages;  // pages of the cache that `page_tables` refers to
 
   int64_t sequences() const { return context_lens.size(0); }
 };

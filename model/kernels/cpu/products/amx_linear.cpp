@@ -31,7 +31,7 @@ namespace {
 constexpr int64_t TILE_K = 32;
 constexpr int64_t TILE_VALUES = TILE_ROWS * TILE_K;  // bfloat16 values per tile of 1 KiB
 constexpr int64_t BLOCK_N = 32;                      // columns per block: two tiles
-constexpr int64_t PANEL_VALUES = 512 * 1024;         // of x: the packed rows of a panel stay in the second-level cache
+constexpr int64_t PANEL_VALUES = 512 * 1024;         // values of x per panel, which stays in the second-level cache
 
 #if QWEN_BATCH_HAS_AMX
 

@@ -92,7 +92,7 @@ void widen_rows(const Member& member, const Product& product) {
 // Some rows, and where a block of their columns goes.
 struct Piece {
   int64_t begin, end;  // rows
-  uint16_t* out;       // of row `begin`; rows are `stride` values apart
+  uint16_t* out;       // output of row `begin`; rows are `stride` values apart
   int64_t stride;
 };
 

@@ -31,7 +31,7 @@ namespace {
 using namespace int8;
 
 constexpr int64_t MAX_ROWS_WITHOUT_TILES = 4;  // memory-bound: vectors read the weights as fast as tiles do
-constexpr int64_t PANEL_BYTES = 1024 * 1024;   // of rows: a panel stays in the second-level cache
+constexpr int64_t PANEL_BYTES = 1024 * 1024;   // bytes of rows per panel, which stays in the second-level cache
 
 std::atomic<bool> tiles_enabled{true};
 

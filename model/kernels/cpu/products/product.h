@@ -54,7 +54,7 @@ void multiply(const Member& member, const Product& product, Overlap* overlap);
 void amx_multiply(const Member& member, const Product& product);
 void dot_multiply(const Member& member, const Product& product, Overlap* overlap);
 void int8_multiply(const Member& member, const Product& product, Overlap* overlap);
-bool dot_gates(const Product& product);  // whether `dot_multiply` itself applies the gates
+bool dot_gates(const Product& product);  // true if `dot_multiply` itself applies the gates
 bool amx_fits(const torch::stable::Tensor& packed, int64_t n, int64_t k);
 bool dot_fits(const torch::stable::Tensor& packed, int64_t n, int64_t k);
 bool int8_fits(const torch::stable::Tensor& packed, int64_t n, int64_t k);

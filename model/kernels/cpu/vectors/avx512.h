@@ -12,7 +12,7 @@ namespace qwen_batch {
 using Floats = __m512;
 using Words = __m512i;
 
-constexpr int SUM_VECTORS = 24;  // of 32 registers
+constexpr int SUM_VECTORS = 24;  // registers that hold sums, of 32
 
 inline Floats zeros() { return _mm512_setzero_ps(); }
 inline Floats splat(float value) { return _mm512_set1_ps(value); }
