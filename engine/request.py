@@ -109,7 +109,7 @@ class GroupStats:
 
 @dataclass(frozen=True)
 class Utilization:
-    """How busy the engine is. Without arguments: an idle engine."""
+    """Utilization of the engine: how busy it is. The defaults describe an idle engine."""
 
     running: int = 0  # sequences in the batch
     waiting: int = 0  # sequences that were submitted and do not run yet

@@ -17,7 +17,7 @@ _CLOSING_TEXT = (
 
 
 class ThinkingMode(StrEnum):
-    """What the end of a rendered conversation says about thinking."""
+    """State of thinking at the end of a rendered conversation."""
 
     OPEN = "open"  # the template has begun the thought: every completion begins inside it
     OFF = "off"  # the template has begun and ended an empty thought

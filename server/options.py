@@ -8,7 +8,7 @@ import msgspec
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What one client, one project and one request may use."""
+    """Limits of one client, one project and one request."""
 
     file_bytes: int = 512 * 2**20
     batch_lines: int = 1_000_000

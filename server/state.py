@@ -1,4 +1,4 @@
-"""What the handlers of requests are given. There are no globals."""
+"""State that the handlers of requests share. There are no globals."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ QUESTIONS = (
 
 @dataclass
 class Answer:
-    """What a client has read of one request."""
+    """The text and the facts that a client has read from one answer."""
 
     texts: dict[int, str] = field(default_factory=dict)  # by choice
     thoughts: dict[int, str] = field(default_factory=dict)

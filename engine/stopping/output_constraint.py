@@ -31,7 +31,7 @@ class Matcher(Protocol):
 
 
 class Grammar(Protocol):
-    """What the text of a completion must look like (`model.grammar.Grammar`)."""
+    """Constraint on the text of a completion (`model.grammar.Grammar`)."""
 
     newlines: Mapping[int, int]  # ids of the tokens that are only newlines, and their numbers of newlines
 

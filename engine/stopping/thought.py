@@ -12,7 +12,7 @@ MAX_CHARACTER_TOKENS = 4  # a character has at most four bytes, so it has at mos
 
 @dataclass(frozen=True)
 class Thinking:
-    """How a completion may think: the model's tags, and what the prompt has begun."""
+    """Rules for the thought of a completion: the model's tags, and whether the prompt has begun a thought."""
 
     start_id: int
     end_id: int

@@ -10,7 +10,7 @@ NATIVE = "native"  # endpoint of a batch whose lines have our own format; the ba
 
 
 class BatchPhase(StrEnum):
-    """What has been stored about a batch. What a client sees also depends on its job (`jobs/batches/status.py`)."""
+    """Stored state of a batch. The status that a client sees also depends on the job (`jobs/batches/status.py`)."""
 
     VALIDATING = "validating"  # the file has not been checked yet, so there is no job
     SUBMITTED = "submitted"  # the job runs or waits, and the files of results are not written yet

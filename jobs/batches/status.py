@@ -1,4 +1,4 @@
-"""What a client sees of a batch: the record of the batch together with the state of its job."""
+"""The client's view of a batch: the record of the batch together with the state of its job."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _NOT_INSTALLED = (
 
 @dataclass(frozen=True)
 class Findings:
-    """What is wrong with a grammar."""
+    """Result of the check of a grammar."""
 
     fault: str | None = None  # reason why it cannot be used
     unenforced: tuple[str, ...] = ()  # keywords of a schema that are not enforced

@@ -1,4 +1,4 @@
-"""What an HTTP process and a worker say to each other about interactive requests. All messages travel as JSON."""
+"""Messages between HTTP processes and workers about interactive requests. All messages travel as JSON."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Abort(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct, frozen=True, tag_field="is"):
-    """What a worker says about one attempt at a request. The first reply is `Taken` or `Refused`."""
+    """Message of a worker about one attempt at a request. The first reply is `Taken` or `Refused`."""
 
     request_id: str
     attempt: int

@@ -21,7 +21,7 @@ class PlacedEntry(NamedTuple):
 
 
 class OnlineServerSide(Protocol):
-    """What an HTTP process does. Thread-safe. Every method raises `StoreUnavailable` or `StoreFull`.
+    """Operations of an HTTP process. Thread-safe. Every method raises `StoreUnavailable` or `StoreFull`.
 
     A request is lost if its worker dies between `take` and `Taken`. The HTTP process therefore looks with `is_waiting`
     after a request that nobody has taken, and pushes the next attempt if the request has gone.
@@ -64,7 +64,7 @@ class OnlineServerSide(Protocol):
 
 
 class OnlineWorkerSide(Protocol):
-    """What a worker does. Thread-safe. Every method raises `StoreUnavailable` or `StoreFull`."""
+    """Operations of a worker. Thread-safe. Every method raises `StoreUnavailable` or `StoreFull`."""
 
     def now(self) -> float:
         """Return the time by the store's clock, in seconds since the epoch."""

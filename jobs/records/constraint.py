@@ -1,4 +1,4 @@
-"""What the text of a completion must look like."""
+"""Constraints on the text of a completion."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ConstraintKind = Literal["json", "regex", "choice", "grammar", "text"]
 
 
 class Constraint(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the text of a completion must look like. `jobs.constraints.grammar` turns it into a grammar.
+    """Constraint on the text of a completion. `jobs.constraints.grammar` turns it into a grammar.
 
     A line of the kind `text` is free, even if its job has a constraint.
     """

@@ -9,7 +9,7 @@ from jobs.records.prompt import Prompt
 
 
 class LineDefaults(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a job says for its lines. A value that a line sets itself goes before the job's value."""
+    """Defaults of a job for its lines. A line's own value overrides the job's value."""
 
     thinking: bool | None = None  # `enable_thinking` of the chat template; None for the template's own default
     constraint: Constraint | None = None  # form of the completions; None: any text

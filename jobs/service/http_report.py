@@ -18,7 +18,7 @@ RouteSeconds = tuple[str, tuple[int, ...], float]  # path of the route, counts p
 
 
 class HttpReport(msgspec.Struct, frozen=True):
-    """What one HTTP process has done since its start."""
+    """Counts and times of one HTTP process since its start."""
 
     server: str  # host:pid
     started_at: float  # seconds since the epoch

@@ -34,7 +34,7 @@ class Take:
 
 @dataclass(frozen=True)
 class Taken:
-    """What a bucket has granted, and its state afterwards."""
+    """The permits that a bucket has granted, and its state afterwards."""
 
     granted: int
     left: int  # below 0 if the bucket owes permits

@@ -1,4 +1,4 @@
-"""What workers wrote for a job over its whole life, in spans of equal length. The size is bounded for any job."""
+"""Counts of written lines and tokens over a job's whole life, in spans of equal length. The size is bounded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_SPANS = 1440  # with more spans, all spans become twice as long: a minute at
 
 
 class HistorySpan(msgspec.Struct, frozen=True):
-    """What workers wrote in one span of time."""
+    """Lines and tokens that workers wrote in one span of time."""
 
     at: float  # begin of the span, seconds since the epoch, by the store's clock
     completed: int  # lines

@@ -16,7 +16,7 @@ from jobs.records.sampling import SamplingSettings
 
 @dataclass(frozen=True)
 class LineOptions:
-    """What the lines of a file may say, beside what their format says."""
+    """The user's options about the content of lines, beside the rules of their format."""
 
     strict_model: bool = False  # True: a line that names another model than the job's is bad
     any_model: bool = False  # True: lines may name several models

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Repeat:
-    """How to recognise the repetitions of one request."""
+    """Marks by which the repetitions of one request are recognised."""
 
     token: str  # equal for all tries of a request; differs between API keys
     digest: str  # hash of what was sent

@@ -36,7 +36,7 @@ class ApiKey(msgspec.Struct, frozen=True):
 
 
 class ProjectLimits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What one project may use, where that differs from the options of the service. `Limits` explains the fields."""
+    """Limits of one project that differ from the options of the service. `Limits` explains the fields."""
 
     file_bytes: _Limit = None
     project_bytes: _Limit = None

@@ -1,4 +1,4 @@
-"""What an endpoint says in the events of one answer."""
+"""Interface of the writers of events, one per endpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request takes from the buckets of its API key."""
+"""The permits that a request takes from the buckets of its API key."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _NEWEST_JOBS = 1_000
 
 
 class _Figures(NamedTuple):
-    """What the store knows."""
+    """Figures from the store."""
 
     reports: list[HttpReport]
     workers: list[WorkerReport]

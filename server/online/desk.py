@@ -33,7 +33,7 @@ _REPEATED_ENTRIES = 16  # an entry whose number is behind by no more than this w
 
 @dataclass(frozen=True)
 class Bounds:
-    """How many interactive requests may be accepted."""
+    """Maximum numbers of interactive requests."""
 
     at_once: int  # per API key and HTTP process
     waiting: int  # per model, over all HTTP processes

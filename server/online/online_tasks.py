@@ -1,4 +1,4 @@
-"""What runs in an HTTP process beside its requests, so that interactive requests get their replies."""
+"""Tasks that run in an HTTP process beside its requests, so that interactive requests get their replies."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _SEED_BITS = 63
 
 @dataclass(frozen=True)
 class StreamWish:
-    """How the client wants its answer."""
+    """The client's wishes for the form of the answer."""
 
     streams: bool = False
     wants_usage: bool = False  # True: the token counts are a chunk of their own at the end

@@ -25,7 +25,7 @@ _FORGET_SECONDS = 60.0  # a closed request that no worker has taken is forgotten
 
 @dataclass(frozen=True)
 class _Seen:
-    """What one look into the store has found."""
+    """Findings of one look into the store."""
 
     live: dict[str, frozenset[str]]  # by model: workers that take requests
     alive: frozenset[str]  # workers that report, among those that take no requests

@@ -21,7 +21,7 @@ _LONG_SECONDS = 1200  # a longer job has columns of a minute at least
 
 @dataclass(frozen=True)
 class Column:
-    """What a job did in one span of time."""
+    """Figures of a job in one span of time."""
 
     at: float  # begin of the span, seconds since the epoch
     seconds: float  # length of the span

@@ -44,7 +44,7 @@ Sent = Callable[[Request, Visitor, Fields], Awaitable[Response]]
 
 @dataclass(frozen=True)
 class Page:
-    """What one path does."""
+    """Handlers of one path."""
 
     get: Shown | None = None
     post: Sent | None = None  # called after the form has been checked

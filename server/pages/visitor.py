@@ -1,4 +1,4 @@
-"""Who looks at the pages: the session in the browser's cookie, and the proof that a form comes from a page of ours."""
+"""Visitors of the pages: the session in the cookie, and the proof that a form comes from a page of ours."""
 
 from __future__ import annotations
 

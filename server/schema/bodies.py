@@ -67,7 +67,7 @@ class DeletedFile(msgspec.Struct, frozen=True):
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
-    """What is wrong, for people (`message`) and for programs (`code`)."""
+    """The error, for people (`message`) and for programs (`code`)."""
 
     message: str
     type: str

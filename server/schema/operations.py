@@ -1,4 +1,4 @@
-"""What the schema says about operations beside their summary: parameters, bodies and examples."""
+"""Parameters, bodies and examples of the operations in the schema."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from worker.upkeep.store_link import StoreLink
 
 @dataclass(frozen=True)
 class ServedModel:
-    """What lines of batches and interactive requests share."""
+    """Parts that lines of batches and interactive requests share."""
 
     engine: InferenceEngine
     preparation: Preparation

@@ -35,7 +35,7 @@ LATE = "The request's time is over."
 
 @dataclass(frozen=True)
 class TextSource:
-    """What is needed to turn tokens into pieces of text."""
+    """Parts that turn tokens into pieces of text."""
 
     tokenizer: StreamTokenizer
     eos_token_ids: Collection[int]

@@ -28,7 +28,7 @@ _Default = TypeVar("_Default")
 
 @dataclass
 class Notes:
-    """What a file has that deserves a notice: number of lines per name."""
+    """Findings in a file that deserve a notice: number of lines per name."""
 
     ignored: Counter[str] = field(default_factory=Counter)  # fields that have no effect
     models: Counter[str] = field(default_factory=Counter)  # models that lines name

@@ -37,7 +37,7 @@ from jobs.records.sampling import NOTHING_SAID, SamplingSettings
 
 @dataclass(frozen=True)
 class LineRules:
-    """What the lines of a file are checked against."""
+    """Rules against which the lines of a file are checked."""
 
     model: str | None = None  # the job's model, if a line may name no other model
     card: ModelCard | None = None  # facts of the model; None if unknown

@@ -33,7 +33,7 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True)
 class PromptOptions:
-    """How a row becomes a prompt, as far as its user says."""
+    """The user's options for making a prompt of each row."""
 
     template: str | Conversation | None = None  # jinja2 text, or several; the variables are the row's columns
     system: str | None = None  # text of the system message

@@ -27,7 +27,7 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class FileVersion:
-    """What a server says about a file's content."""
+    """Facts about a file's content, as its server states them."""
 
     size: int
     etag: str | None

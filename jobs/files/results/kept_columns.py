@@ -13,7 +13,7 @@ from jobs.stores.protocol import JobStore
 
 
 class LineInput(msgspec.Struct, frozen=True):
-    """What a line said, as far as results bring it back."""
+    """The parts of a line that come back in its result."""
 
     columns: msgspec.Raw = NO_COLUMNS  # the line's columns as one JSON object
     source: str | None = None  # the line's file, if the job was made of several files

@@ -1,4 +1,4 @@
-"""Where a completion comes from."""
+"""The origin of a completion."""
 
 from __future__ import annotations
 

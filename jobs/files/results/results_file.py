@@ -25,7 +25,7 @@ from jobs.records.job import Job
 
 @dataclass(frozen=True)
 class ResultStyle:
-    """How results are written, as far as their user says."""
+    """The user's options for writing results."""
 
     container: Container | None = None  # format of `output`; None: the ending of the name decides
     flat: bool = False  # True: JSONL has flat rows, too, as tables do

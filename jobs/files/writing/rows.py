@@ -17,7 +17,7 @@ from jobs.files.writing.shapes import Shape
 
 @dataclass(frozen=True)
 class Layout:
-    """Which columns a table of rows has. Columns that are named nowhere here stand between `first` and `last`."""
+    """Columns of a table of rows. Columns that are named nowhere here stand between `first` and `last`."""
 
     first: tuple[str, ...] = ()  # columns on the left, which the table always has
     last: tuple[str, ...] = ()  # columns on the right, which the table always has

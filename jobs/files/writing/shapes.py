@@ -15,7 +15,7 @@ _EXACT = range(-(2**53), 2**53 + 1)  # integers that a float of 64 bits holds ex
 
 @dataclass
 class Shape:
-    """What the values of a column have in common. `add` takes the values."""
+    """Common type of the values of a column. `add` takes the values."""
 
     kinds: set[type] = field(default_factory=set)  # types of the values; null has none
     fits_int64: bool = True  # False after an integer of more than 64 bits

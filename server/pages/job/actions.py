@@ -1,4 +1,4 @@
-"""What a visitor can do with a job: pause, resume, cancel, delete, run its failed lines again."""
+"""Actions of a visitor on a job: pause, resume, cancel, delete, run its failed lines again."""
 
 from __future__ import annotations
 

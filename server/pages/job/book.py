@@ -31,7 +31,7 @@ _NO_NAME = "(deleted file)"
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which jobs a visitor wants to see."""
+    """Selection of the jobs that a visitor wants to see."""
 
     before: float | None = None  # only jobs that were created earlier; seconds since the epoch
     state: str = ""  # empty for every state

@@ -25,7 +25,7 @@ _SKEW_SECONDS = 30  # the times of samples come from the workers' clocks
 
 @dataclass(frozen=True)
 class _Facts:
-    """What the store knows of a job at one moment."""
+    """Records of a job from the store, at one moment."""
 
     entry: Entry
     stats: JobStats | None  # None without a job

@@ -20,7 +20,7 @@ MAX_SECONDS = 2.0  # for one page
 
 @dataclass(frozen=True)
 class LineWish:
-    """Which lines a visitor wants to see."""
+    """Selection of the lines that a visitor wants to see."""
 
     first: int = 0  # index of the first line, from 0
     only_failed: bool = False

@@ -16,7 +16,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class LastAssistant(StrEnum):
-    """What to do with the assistant's message at the end of a conversation."""
+    """Treatment of the assistant's message at the end of a conversation."""
 
     ANSWER = "answer"  # the model answers after it, as after every other message
     DROP = "drop"  # it is removed from the conversation, and comes back as a column

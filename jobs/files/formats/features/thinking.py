@@ -97,7 +97,7 @@ def switch_fault(name: str, switch: bool, card: ModelCard) -> str | None:
 
 @dataclass(frozen=True)
 class ThinkingRules:
-    """What a file's lines say about thinking, together with their job's options.
+    """The wishes about thinking of a file's lines and of their job's options.
 
     Args:
         defaults: The job's sampling settings.
