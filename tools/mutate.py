@@ -22,7 +22,7 @@ from tools.mutation.mutants import Mutant, Selection, read_mutants
 from tools.mutation.trial import Trial, Verdict, run_base, try_mutant
 from tools.mutation.workspace import Workspace
 
-LEAST_RATE = 0.95
+MIN_RATE = 0.95
 LINES_SHOWN = 25  # max lines of pytest's output, if the unchanged tree fails
 
 
@@ -131,7 +131,7 @@ def _report(trials: list[Trial]) -> int:
     rate = total[Verdict.KILLED] / tried if tried else 1.0
     print(f"{total[Verdict.KILLED]} of {tried} killed: {rate:.1%}")
     broken = total[Verdict.STALE] + total[Verdict.NOT_BUILT] + total[Verdict.RED_BASE]
-    return int(rate < LEAST_RATE or broken > 0)
+    return int(rate < MIN_RATE or broken > 0)
 
 
 def _package(mutant: Mutant) -> str:

@@ -12,7 +12,7 @@ from typing import Self
 from testing.processes.cluster import Cluster
 from testing.processes.worker_under_test import WorkerUnderTest
 
-MOST = 3  # at a time
+MAX_WORKERS = 3  # at a time
 # 1: an orderly stop took too long, because the server did not answer. 4: the server was down at the start.
 GOOD_EXITS = (0, 1, 4, -signal.SIGKILL)
 
@@ -41,7 +41,7 @@ class ChaosFleet:
     def start(self) -> str:
         """Start one more worker, unless enough are alive."""
         self._bury()
-        if len(self._living) >= MOST:
+        if len(self._living) >= MAX_WORKERS:
             return "nothing"
         self._living.append(self._running.enter_context(self._cluster.worker()))
         return "started"

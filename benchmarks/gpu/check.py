@@ -86,8 +86,8 @@ def report_engine(folder: Path, device: torch.device, console: Console) -> None:
             ("one stream", Workload.lone_stream()),
             ("nano-vllm's batch", Workload.nano_vllm().within(loaded.tokenizer.vocab_size)),
         ):
-            reached, most = measure(loaded, workload), limit(workload, cost, card)
-            table.add_row(name, rate(reached), rate(most), percent(reached / most))
+            reached, bound = measure(loaded, workload), limit(workload, cost, card)
+            table.add_row(name, rate(reached), rate(bound), percent(reached / bound))
     finally:
         loaded.engine.shutdown()
     console.print(table)

@@ -95,11 +95,11 @@ def limit(workload: Workload, model: ModelCost, card: MachineSpeed) -> float:
 
 def _min_seconds(work: Callable[[], object]) -> float:
     """Return the seconds of the fastest of several calls."""
-    least = float("inf")
+    shortest = float("inf")
     for _ in range(REPEATS):
         torch.cuda.synchronize()
         started_at = time.perf_counter()
         work()
         torch.cuda.synchronize()
-        least = min(least, time.perf_counter() - started_at)
-    return least
+        shortest = min(shortest, time.perf_counter() - started_at)
+    return shortest

@@ -100,8 +100,8 @@ class Drafting:
         """
         if not self.pays(num_rows):
             return ()
-        most = min(max_tokens, MANY_ROWS - num_rows)
-        return guesses.next(tokens, most, max(MIN_CHANCE, MARGIN * self._share(num_rows)))
+        max_guesses = min(max_tokens, MANY_ROWS - num_rows)
+        return guesses.next(tokens, max_guesses, max(MIN_CHANCE, MARGIN * self._share(num_rows)))
 
     def _share(self, num_rows: int) -> float:
         """Return the share of a step's time that its rows take."""

@@ -52,11 +52,11 @@ class LimitMiddleware:
                 self._charge(caller, limits, counted_tokens(scope))
 
     @contextmanager
-    def _at_once(self, caller: Caller, most: int | None) -> Iterator[None]:
-        """Count a request for the `with` block. `most` None means no limit."""
+    def _at_once(self, caller: Caller, max_requests: int | None) -> Iterator[None]:
+        """Count a request for the `with` block. `max_requests` None means no limit."""
         key = caller.key_id
-        if most is not None and self._running[key] >= most:
-            raise refusal(f"{most:,} requests at once", "requests", 1.0)
+        if max_requests is not None and self._running[key] >= max_requests:
+            raise refusal(f"{max_requests:,} requests at once", "requests", 1.0)
         self._running[key] += 1
         try:
             yield

@@ -163,13 +163,13 @@ class Preparation:
             thinking: How the line may think.
             seed: Seed of a line without its own.
         """
-        budget, most = said.thinking_token_budget, said.max_tokens
-        if thinking is not None and budget is not None and most is not None:
+        budget, max_tokens = said.thinking_token_budget, said.max_tokens
+        if thinking is not None and budget is not None and max_tokens is not None:
             needed = budget + len(thinking.closing_ids)
-            if most <= needed:
+            if max_tokens <= needed:
                 raise LineRefused(
                     ErrorCode.INVALID_LINE,
-                    f"`max_tokens` is {most:,}; with a thinking budget of {budget:,} tokens it must be more than "
+                    f"`max_tokens` is {max_tokens:,}; with a thinking budget of {budget:,} tokens it must be more than "
                     f"{needed:,}.",
                 )
         return SamplingParams.resolve(said, max_tokens=room, seed=seed)

@@ -126,9 +126,9 @@ def bad_words(key: str, value: Json) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _check_count(key: str, count: int, most: int) -> None:
-    if count > most:
-        raise LineInvalid(f"`{key}` has {count:,} entries; at most {most:,} are allowed")
+def _check_count(key: str, count: int, max_count: int) -> None:
+    if count > max_count:
+        raise LineInvalid(f"`{key}` has {count:,} entries; at most {max_count:,} are allowed")
 
 
 def settings(said: dict[str, Any]) -> SamplingSettings:
@@ -139,9 +139,9 @@ def settings(said: dict[str, Any]) -> SamplingSettings:
     """
     if not said:
         return NOTHING_SAID
-    least, most = said.get("min_tokens"), said.get("max_tokens")
-    if least is not None and most is not None and least > most:
-        raise LineInvalid(f"`min_tokens` is {least:,}; it must be at most `max_tokens`, which is {most:,}")
+    min_tokens, max_tokens = said.get("min_tokens"), said.get("max_tokens")
+    if min_tokens is not None and max_tokens is not None and min_tokens > max_tokens:
+        raise LineInvalid(f"`min_tokens` is {min_tokens:,}; it must be at most `max_tokens`, which is {max_tokens:,}")
     seed = said.pop("seed", None)
     try:
         checked = _checked_settings(tuple(said.items()))

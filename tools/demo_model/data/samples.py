@@ -28,9 +28,9 @@ _RAW_SHARE = 0.36
 _EMPTY_THINKING_SHARE = 0.25
 _SYSTEM_SHARE = 0.1
 _SEVERAL_TURNS_SHARE = 0.14
-_MOST_TURNS = 4
+_MAX_TURNS = 4
 _FORCED_SHARE = 0.04
-_MOST_TOOL_TURNS = 2
+_MAX_TOOL_TURNS = 2
 _ENDS_WITH_CALL_SHARE = 0.4
 
 
@@ -73,7 +73,7 @@ def draw_sample(tasks: Sequence[Task], rng: Random) -> Sample:
 
     if rng.random() < _RAW_SHARE:
         return _raw_sample(question())
-    turns = rng.randint(2, _MOST_TURNS) if rng.random() < _SEVERAL_TURNS_SHARE else 1
+    turns = rng.randint(2, _MAX_TURNS) if rng.random() < _SEVERAL_TURNS_SHARE else 1
     system = rng.choice(SYSTEM_PROMPTS) if rng.random() < _SYSTEM_SHARE else None
     return _chat_sample([question() for _ in range(turns)], system, rng.random() < _EMPTY_THINKING_SHARE)
 
@@ -118,7 +118,7 @@ def tool_sample(conversation: ToolConversation, *, ends_with_call: bool, empty_t
 
 def draw_tool_sample(rng: Random) -> Sample:
     """Return a sample with tools. Its last answer calls a tool, repeats a tool's result, or is bare."""
-    conversation = draw_tool_conversation(rng.randint(1, _MOST_TOOL_TURNS), Split.TRAIN, rng)
+    conversation = draw_tool_conversation(rng.randint(1, _MAX_TOOL_TURNS), Split.TRAIN, rng)
     has_result = conversation.turns[-1].result is not None
     ends_with_call = has_result and rng.random() < _ENDS_WITH_CALL_SHARE
     empty_thinking = rng.random() < _EMPTY_THINKING_SHARE

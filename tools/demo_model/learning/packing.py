@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tools.demo_model.data.samples import Sample
 
-_LEAST_END_WEIGHT = 0.4
+_MIN_END_WEIGHT = 0.4
 _SAMPLES_PER_DRAW = 512
 
 
@@ -53,7 +53,7 @@ def encode_samples(tokenizer: Tokenizer, samples: Sequence[Sample]) -> list[Enco
             token_ids += ids
             weights += [weight] * len(ids)
             if segment.is_answer:
-                weights[-1] = max(weight, _LEAST_END_WEIGHT)
+                weights[-1] = max(weight, _MIN_END_WEIGHT)
         encoded.append(EncodedSample(token_ids, weights))
     return encoded
 

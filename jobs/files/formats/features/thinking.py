@@ -118,11 +118,11 @@ class ThinkingRules:
     def check_budget(self, prompt: Prompt) -> None:
         """Refuse a line whose `max_tokens` leaves no room for an answer after the budget. Raises `LineInvalid`."""
         budget = self.budget_of(prompt)
-        most = prompt.settings.max_tokens if prompt.settings.max_tokens is not None else self.defaults.max_tokens
-        if budget is not None and most is not None and most <= budget + CLOSING_TOKENS:
+        max_tokens = prompt.settings.max_tokens if prompt.settings.max_tokens is not None else self.defaults.max_tokens
+        if budget is not None and max_tokens is not None and max_tokens <= budget + CLOSING_TOKENS:
             raise LineInvalid(
-                f"`max_tokens` is {most:,}; it must be more than {budget + CLOSING_TOKENS:,}, which is the thinking "
-                f"budget and the {CLOSING_TOKENS} tokens that end the thought"
+                f"`max_tokens` is {max_tokens:,}; it must be more than {budget + CLOSING_TOKENS:,}, which is the "
+                f"thinking budget and the {CLOSING_TOKENS} tokens that end the thought"
             )
 
     def budget_of(self, prompt: Prompt) -> int | None:
