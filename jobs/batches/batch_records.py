@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from jobs.batches.batch import Batch
-from jobs.errors import RecordDamaged
+from jobs.errors import QuotaExceeded, RecordDamaged
 from jobs.uploads.file_records import Page
 from jobs.uploads.repeat import Repeat
 from jobs.uploads.stored_file import StoredFile
@@ -88,3 +88,11 @@ def change(records: BatchRecords, project: str, batch_id: str, make: Callable[[B
 def next_revision(changed: Batch, before: Batch) -> Batch:
     """Return a changed batch as the next revision of the batch before the change."""
     return msgspec.structs.replace(changed, revision=before.revision + 1)
+
+
+def too_many_batches(project: str, max_unfinished: int) -> QuotaExceeded:
+    """Return the error for too many unfinished batches."""
+    return QuotaExceeded(
+        f"The project {project} may have at most {max_unfinished:,} unfinished batches.",
+        "Wait until a batch has ended, or cancel one.",
+    )

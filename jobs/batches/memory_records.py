@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jobs.batches.batch import Batch, BatchPhase
-from jobs.batches.redis_records import too_many_batches
+from jobs.batches.batch_records import too_many_batches
 from jobs.errors import RecordDamaged
 from jobs.uploads.file_records import Page
 from jobs.uploads.memory_records import ProjectTable, part_of

@@ -8,7 +8,8 @@ import msgspec
 
 from jobs import keys
 from jobs.batches.batch import Batch, BatchPhase
-from jobs.errors import QuotaExceeded, RecordDamaged, RepeatDiffers
+from jobs.batches.batch_records import too_many_batches
+from jobs.errors import RecordDamaged, RepeatDiffers
 from jobs.project_keys import ProjectKeys
 from jobs.stores.damage import sound
 from jobs.stores.redis.connection.server import RedisServer, Word
@@ -79,11 +80,3 @@ def _need_of(batch: Batch) -> str:
     if batch.phase.ended:
         return _ENDED
     return batch.input_file_id if batch.phase is BatchPhase.VALIDATING else ""
-
-
-def too_many_batches(project: str, max_unfinished: int) -> QuotaExceeded:
-    """Return the error for too many unfinished batches."""
-    return QuotaExceeded(
-        f"The project {project} may have at most {max_unfinished:,} unfinished batches.",
-        "Wait until a batch has ended, or cancel one.",
-    )

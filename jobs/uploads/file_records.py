@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from jobs.errors import RecordDamaged
+from jobs.errors import QuotaExceeded, RecordDamaged
 from jobs.uploads.repeat import Repeat
 from jobs.uploads.stored_file import Purpose, StoredFile
 
@@ -63,3 +63,18 @@ class FileRecords(Protocol):
 
     def size(self, project: str) -> int:
         """Return the number of bytes of the project's files."""
+
+
+def quota_of_bytes(project: str, quota: Quota) -> QuotaExceeded:
+    """Return the error for files that would need too many bytes."""
+    return QuotaExceeded(
+        f"The files of project {project} may hold at most {quota.max_bytes:,} bytes together.",
+        "Delete files that nobody needs.",
+    )
+
+
+def quota_of_files(project: str, quota: Quota) -> QuotaExceeded:
+    """Return the error for too many files."""
+    return QuotaExceeded(
+        f"The project {project} may have at most {quota.max_files:,} files.", "Delete files that nobody needs."
+    )

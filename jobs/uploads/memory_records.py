@@ -8,8 +8,7 @@ from threading import RLock
 from typing import TypeVar
 
 from jobs.errors import FileInUse, RecordDamaged, RepeatDiffers
-from jobs.uploads.file_records import Page, Quota
-from jobs.uploads.redis_records import quota_of_bytes, quota_of_files
+from jobs.uploads.file_records import Page, Quota, quota_of_bytes, quota_of_files
 from jobs.uploads.repeat import Repeat
 from jobs.uploads.stored_file import Purpose, StoredFile
 

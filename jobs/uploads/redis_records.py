@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import msgspec
 
 from jobs import keys
-from jobs.errors import FileInUse, QuotaExceeded, RecordDamaged, RepeatDiffers
+from jobs.errors import FileInUse, RecordDamaged, RepeatDiffers
 from jobs.project_keys import ProjectKeys
 from jobs.stores.damage import sound
 from jobs.stores.redis.connection.server import RedisServer, Word
-from jobs.uploads.file_records import Page, Quota
+from jobs.uploads.file_records import Page, Quota, quota_of_bytes, quota_of_files
 from jobs.uploads.record_reader import RecordReader
 from jobs.uploads.repeat import Repeat
 from jobs.uploads.stored_file import Purpose, StoredFile
@@ -75,18 +75,3 @@ class RedisFileRecords:
 def words_of(repeat: Repeat) -> list[Word]:
     """Return a repetition as the last arguments of `add_file.lua` and `add_batch.lua`."""
     return [repeat.digest, round(repeat.seconds * 1000), int(repeat.is_retry)]
-
-
-def quota_of_bytes(project: str, quota: Quota) -> QuotaExceeded:
-    """Return the error for files that would need too many bytes."""
-    return QuotaExceeded(
-        f"The files of project {project} may hold at most {quota.max_bytes:,} bytes together.",
-        "Delete files that nobody needs.",
-    )
-
-
-def quota_of_files(project: str, quota: Quota) -> QuotaExceeded:
-    """Return the error for too many files."""
-    return QuotaExceeded(
-        f"The project {project} may have at most {quota.max_files:,} files.", "Delete files that nobody needs."
-    )
