@@ -4,8 +4,8 @@
 
 The checks compare every Triton operator with exact attention. They also compare the whole model in float32 with the
 CPU: logits, texts and the number of waits. Three speeds follow: table 2.1 of the book, a single stream beside the limit
-of the GPU's memory, and nano-vllm's batch (256 requests, 133,966 tokens out). Without --model the program writes a
-model of Qwen3-0.6B's shape with random weights.
+of the GPU's memory, and nano-vllm's batch. This batch has 256 requests and 133,966 tokens out. Without --model the
+program writes a model of Qwen3-0.6B's shape with random weights.
 
 Exits with 1 if a check fails, and with 2 if there is no GPU.
 """

@@ -6,9 +6,9 @@
 With `--count`, no model runs: the gain follows from the numbers of steps and rows, and from the cost of a row. A row's
 cost is a multiple of the time of a step without rows (`engine.speculation.drafting`).
 
-The weights may be random, so the texts are given: each step computes as usual, and then the given token is taken in
-place of the chosen one. The stream that copies repeats its prompt, with one word in twenty changed. The prose is a
-page of this project's documents, and its prompt is another page. Both texts need a tokenizer of natural language.
+The weights may be random, so the texts are given. Each step computes as usual. The given token then takes the place of
+the chosen one. The stream that copies repeats its prompt, with one word in twenty changed. The prose is a page of this
+project's documents, and its prompt is another page. Both texts need a tokenizer of natural language.
 """
 
 from __future__ import annotations

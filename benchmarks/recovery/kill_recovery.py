@@ -108,8 +108,8 @@ class KillBench:
     ) -> tuple[float, float, float]:
         """Wait until other workers have taken the dead worker's shards over.
 
-        Returns the seconds from the kill until the dead worker held no shard, until another worker had one of them, and
-        until other workers had all of them. All are 0 if the dead worker held no shard.
+        Returns three times in seconds since the kill. They end when the dead worker holds no shard, when another worker
+        has one of its shards, and when other workers have all of them. All are 0 if the dead worker held no shard.
         """
         keys, waiting, freed, first = JobKeys(job_id), set(orphans), 0.0, 0.0
         with self._cluster.valkey.client() as client:

@@ -1,9 +1,9 @@
 """Compare streamed answers with whole ones: python -m benchmarks.streams.same_text [--prompts 500] [--seed N]
 
 A private server, the HTTP service and one worker with the demo model run here. Each prompt is answered once whole and
-once as a stream, by OpenAI's client. The prompts differ in what may be cut, held back or split: stop strings that begin
-and end inside of tokens, emoji, thoughts, several choices, random text. Texts, thoughts, finish reasons and token
-counts must be equal. Exits with 1 if one is not.
+once as a stream, by OpenAI's client. The prompts differ in what may be cut, held back or split. They have stop strings
+that begin and end inside of tokens, emoji, thoughts, several choices, or random text. Texts, thoughts, finish reasons
+and token counts must be equal. Exits with 1 if one is not.
 """
 
 from __future__ import annotations

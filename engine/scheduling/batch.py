@@ -26,8 +26,8 @@ class PageCopy(NamedTuple):
 class Batch:
     """Sequences that share a step. Sequence i feeds its next `num_tokens[i]` tokens (`Sequence.fed`).
 
-    A decoding sequence feeds one token, or several if they are known or drafted. The decode kernel takes each of them
-    as a row of its own, with its own context length, so each row has the bits of a step of its own.
+    A decoding sequence feeds one token, or several if they are known or drafted. For the decode kernel, each of them is
+    a row with its own context length. So each row has the same bits as in a step of its own.
 
     Create one with `prefill`, `decode` or `mixed`, before the step changes any `num_computed`.
     """

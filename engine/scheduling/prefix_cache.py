@@ -79,8 +79,8 @@ class PrefixCache:
     def enter(self, entering: Items[tuple[Sequence, Match]]) -> list[PageCopy]:
         """Give pages to sequences that enter the batch, and set how many of their tokens are computed.
 
-        Pages of the cache are shared before new ones are taken. A new page may be one whose contents another sequence
-        still copies, so all copies must be done at once and before the step writes to any page.
+        Pages of the cache are shared before new ones are taken. Another sequence may still have to copy the contents of
+        a new page. So all copies must be done at once, before the step writes to any page.
 
         Args:
             entering: Waiting sequences for all of which enough pages are free, each with its present match.

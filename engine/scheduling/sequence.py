@@ -19,10 +19,10 @@ from jobs.records.sampling import FinishReason, SamplingParams
 class Sequence:
     """The tokens of one request, the number of them already computed, and the pages that hold them.
 
-    Keys and values of `tokens[:num_computed]` are in the cache. A sequence that lost its pages starts again at zero:
-    its prompt is prefilled, then its generated tokens are fed through decode steps, many per step. Prefill must not
-    process generated tokens, because prefill and decode kernels round differently. Otherwise a pre-emption could
-    change the rest of the completion.
+    Keys and values of `tokens[:num_computed]` are in the cache. A sequence that lost its pages starts again at zero.
+    Its prompt is prefilled. Then decode steps feed its generated tokens, many per step. Prefill must not process
+    generated tokens, because prefill and decode kernels round differently. Otherwise a pre-emption could change the
+    rest of the completion.
     """
 
     ticket: Ticket

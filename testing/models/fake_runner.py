@@ -35,8 +35,9 @@ class TableRunner:
 class CacheRunner:
     """A model in miniature: the next token is a hash of what the sequence's pages hold.
 
-    Each entry notes the token and the kernel (prefill or decode) that wrote it. So a page that two sequences share, a
-    token that is missing, or one that is prefilled where it was decoded before, changes what is generated.
+    Each entry notes the token and the kernel (prefill or decode) that wrote it. So each of these faults changes the
+    generated tokens: a page that two sequences share, a missing token, or a token that is prefilled after it was
+    decoded.
 
     Args:
         page_size: Tokens per page.

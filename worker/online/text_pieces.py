@@ -29,8 +29,8 @@ class StreamTokenizer(Protocol):
 class TextPieces:
     """Turns the tokens of one completion into pieces of text, one by one.
 
-    It holds back whatever might not be part of the final text: half a character, the beginning of a stop string, the
-    text of a stop token, tool calls, and newlines beside a thought's tags.
+    It holds back whatever might not be part of the final text. That is half a character, the beginning of a stop
+    string, the text of a stop token, a tool call, or newlines beside a thought's tags.
 
     Args:
         request: The completion's request.

@@ -1,7 +1,7 @@
 """Readers of single values. Each converts a JSON value to a setting's value, or raises `LineInvalid`.
 
 null means "not set", and callers do not pass it. JSON has one type of number, so 64.0 is accepted as the integer 64,
-and 1 as the number 1.0. true and false are never numbers.
+and 1 as the number 1.0. Neither true nor false is a number.
 """
 
 from __future__ import annotations

@@ -63,8 +63,8 @@ class RepeatedValue:
 def _with_value(line: bytes, seen: _Seen) -> dict[str, Json] | None:
     """Decode a line with the mark in place of the value, and put the value in. None if that could be wrong.
 
-    Without the value, the line is valid JSON exactly if it is with the value: the key before it is kept, and its first
-    quote has no backslash, so the value does not stand inside a text.
+    The line without the value is valid JSON exactly if the whole line is. The key before the value is kept, and its
+    first quote has no backslash. So the value does not stand inside a text.
     """
     place = line.find(seen.text)
     after = place + len(seen.text)
