@@ -20,14 +20,19 @@ _RIGHTS = ("batch", "online", "admin")
 @click.argument("action", type=click.Choice(["add", "list", "remove"]))
 @click.argument("key_id", metavar="[KEY_ID]", required=False)
 @click.option(
-    "--project", metavar="NAME", default="default", show_default=True, help="Project of the new key: it owns all files."
+    "--project",
+    metavar="NAME",
+    default="default",
+    show_default=True,
+    help="Project of the new key. It owns the files and batches that come with the key.",
 )
 @click.option(
     "--rights",
     metavar="LIST",
     default="batch,online",
     show_default=True,
-    help="Rights of the new key: batch, online and admin, separated by commas.",
+    help="Rights of the new key, separated by commas: batch (files and batches), online (interactive requests), "
+    "admin (metrics, and jobs of the command line).",
 )
 @click.option("--expires", metavar="TIME", help="Lifetime of the new key, such as 90d.  [default: no end]")
 @keys_file_option
