@@ -80,40 +80,37 @@ def measured(
     return Step(wall / (num_tokens - 1) * 1e3, processor / num_tokens * 1e3)
 
 
-def main() -> None:
-    """Run the rounds and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--tokens", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--sequences", type=int, default=64)
-    parser.add_argument("--threads", type=int)
-    options = parser.parse_args()
+def measure(options: argparse.Namespace) -> None:
+    """Run the rounds and print the table."""
     config = EngineConfig(
         max_model_len=MAX_MODEL_LEN, kv_cache_memory_bytes=CACHE_BYTES, threads=options.threads, speculate=False
     )
     loaded = load_engine(options.model, config, log=lambda _: None)
-    grammars = Grammars(loaded.tokenizer, loaded.eos_token_ids)
-    compiled = [
-        grammars.compiled(grammar_of(Constraint("json", json.dumps(schema(number)))))
-        for number in range(options.sequences)
-    ]
-    of_ways: dict[str, list[Grammar | None]] = {
-        "free": list(repeat(None, options.sequences)),
-        "one schema": list(repeat(compiled[0], options.sequences)),
-        "own schemas": list(compiled),
-    }
+    grammars = _grammars_by_way(loaded, options.sequences)
     found: dict[tuple[str, str], list[Step]] = {}
-    measured(loaded, of_ways["own schemas"], options.tokens, SAMPLING["greedy"])  # warm-up
+    measured(loaded, grammars["own schemas"], options.tokens, SAMPLING["greedy"])  # warm-up
     for _ in range(options.rounds):
         for name, settings in SAMPLING.items():
             for way in WAYS:
-                found.setdefault((name, way), []).append(measured(loaded, of_ways[way], options.tokens, settings))
+                found.setdefault((name, way), []).append(measured(loaded, grammars[way], options.tokens, settings))
     loaded.engine.shutdown()
-    print(
-        markdown_table(["sampling", "way", "ms per step, each round", "ratio", "processor ms", "ratio"], _rows(found))
-    )
+    heads = ["sampling", "way", "ms per step, each round", "ratio", "processor ms", "ratio"]
+    print(markdown_table(heads, _rows(found)))
     print(f"{time.strftime('%F')}, {options.sequences} sequences, {options.tokens} tokens, {loaded.device}")
+
+
+def _grammars_by_way(loaded: LoadedEngine, num_sequences: int) -> dict[str, list[Grammar | None]]:
+    """Return for each of `WAYS` one grammar per sequence."""
+    grammars = Grammars(loaded.tokenizer, loaded.eos_token_ids)
+    compiled = [
+        grammars.compiled(grammar_of(Constraint("json", json.dumps(schema(number))))) for number in range(num_sequences)
+    ]
+    free, one_schema, own_schemas = WAYS
+    return {
+        free: list(repeat(None, num_sequences)),
+        one_schema: list(repeat(compiled[0], num_sequences)),
+        own_schemas: list(compiled),
+    }
 
 
 def _rows(found: dict[tuple[str, str], list[Step]]) -> list[list[str]]:
@@ -129,6 +126,17 @@ def _rows(found: dict[tuple[str, str], list[Step]]) -> list[list[str]]:
         )
         rows.append([name, way, walls, f"{wall:.3f}", processors, f"{processor:.3f}"])
     return rows
+
+
+def main() -> None:
+    """Read the options, and measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--tokens", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sequences", type=int, default=64)
+    parser.add_argument("--threads", type=int)
+    measure(parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -121,20 +121,8 @@ def seconds_of(loaded: LoadedEngine, script: Script, streams: int) -> tuple[floa
     return seconds, stats.accepted_tokens / max(stats.drafted_tokens, 1)
 
 
-def main() -> None:
+def measure(options: argparse.Namespace) -> None:
     """Run the rounds and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--tokens", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--streams", type=int, default=1)
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--quantize", default="none")
-    parser.add_argument("--count", type=float, metavar="ROW_COST", help="count steps and rows, and run no model")
-    options = parser.parse_args()
-    if options.count is not None:
-        count(options)
-        return
 
     def load(*, speculate: bool) -> LoadedEngine:
         settings = {"threads": options.threads, "quantize": options.quantize, "kv_cache_memory_bytes": CACHE_BYTES}
@@ -156,6 +144,23 @@ def main() -> None:
     for name, ratio in ratios.items():
         print(f"{name}: {ratio:.2f} times as fast (median)")
     print(f"{time.strftime('%F')}, {options.streams} streams, {options.tokens} tokens, {options.quantize}")
+
+
+def main() -> None:
+    """Measure the gain of guesses, or with `--count` compute it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--streams", type=int, default=1)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--quantize", default="none")
+    parser.add_argument("--count", type=float, metavar="ROW_COST", help="count steps and rows, and run no model")
+    options = parser.parse_args()
+    if options.count is not None:
+        count(options)
+    else:
+        measure(options)
 
 
 if __name__ == "__main__":
