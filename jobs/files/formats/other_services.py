@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.files.formats.json_line import Json, LineInvalid, shown
+from jobs.files.formats.json_line import MAX_SHOWN_CHARS, Json, LineInvalid, shown
 
 _GEMINI_SETTINGS = {
     "temperature": "temperature",
@@ -22,6 +22,7 @@ _GEMINI_HARMLESS = {"candidateCount": 1, "responseMimeType": "text/plain"}
 _GEMINI_JSON = "application/json"
 _GEMINI_SCHEMAS = ("responseSchema", "responseJsonSchema")
 _GEMINI_KEYS = frozenset({"model", "contents", "systemInstruction", "generationConfig", "safetySettings", "labels"})
+_MAX_SHOWN_KEYS = 5
 _SHAREGPT_ROLES = {
     **dict.fromkeys(("human", "user"), "user"),
     **dict.fromkeys(("gpt", "assistant", "chatgpt", "bing", "bard"), "assistant"),
@@ -83,7 +84,7 @@ def _gemini(request: dict[str, Json]) -> dict[str, Json]:
     request = _camel(request)
     for key in request.keys() - _GEMINI_KEYS:
         if request[key]:
-            raise LineInvalid(f"`{key}` is {shown(request[key])}; it is not supported: leave it out")
+            raise LineInvalid(f"`{key}` is {_with_keys(request[key])}; it is not supported: leave it out")
     messages = [_gemini_message(content) for content in _list(request.get("contents"), "contents")]
     if request.get("systemInstruction") is not None:
         messages.insert(0, _gemini_message(request["systemInstruction"]) | {"role": "system"})
@@ -153,8 +154,16 @@ def _gemini_message(content: Json) -> dict[str, Json]:
 
 def _gemini_text(part: Json) -> str:
     if type(part) is not dict or type(part.get("text")) is not str:
-        raise LineInvalid(f"a part is {shown(part)}; only parts with `text` are supported")
+        raise LineInvalid(f"a part is {_with_keys(part)}; only parts with `text` are supported")
     return str(part["text"])
+
+
+def _with_keys(value: Json) -> str:
+    """Describe a value for a message, with the keys of an object or of a list's objects. They name what is meant."""
+    objects = value if type(value) is list else [value]
+    keys = {key: None for each in objects if type(each) is dict for key in each}
+    named = ", ".join(f"`{key[:MAX_SHOWN_CHARS]}`" for key in list(keys)[:_MAX_SHOWN_KEYS])
+    return f"{shown(value)} with {named}" if named else shown(value)
 
 
 def _sharegpt(turns: list[Json]) -> dict[str, Json]:

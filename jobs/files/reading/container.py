@@ -74,12 +74,13 @@ def _is_document(head: bytes) -> bool:
         return False
     if isinstance(value, dict):
         return not _LINE_KEYS & value.keys() and array_start(head) is not None
-    return not value or isinstance(value[0], dict)
+    return not value or isinstance(value[0], dict | list | str)
 
 
 def _begins_with_array(head: bytes) -> bool:
-    """Return whether a document that goes on after its first line begins with an array of objects or names one."""
+    """Return whether a document that goes on after its first line is an array, or names an array of objects."""
     start = array_start(head)
     if start is None:
         return False
-    return head[start:].lstrip(_SPACE)[:1] in (b"{", b"]", b"")
+    bare_prompts = (b"[", b'"') if head.startswith(b"[") else ()
+    return head[start:].lstrip(_SPACE)[:1] in (b"{", b"]", b"", *bare_prompts)

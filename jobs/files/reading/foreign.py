@@ -64,6 +64,8 @@ _LINES = [
     (re.compile(rb"\{'"), ("text of Python dictionaries, not JSON", "Write each of them with json.dumps.")),
     (re.compile(rb'\{\s*\n\s+"'), ("pretty-printed JSON", "Put each object on one line: `jq -c . FILE`.")),
 ]
+_GEMINI_RESULTS = "results of a Gemini batch, not requests"
+_GEMINI_ANSWER = {"candidates", "promptFeedback", "usageMetadata"}  # an answer has at least one of these keys
 # Keys of the first object of a file -> what such a file is.
 _OBJECTS = [
     ({"custom_id", "response", "error"}, "results of an OpenAI batch, not requests", "requests"),
@@ -71,7 +73,9 @@ _OBJECTS = [
     ({"recordId", "modelOutput"}, "results of a Bedrock batch, not requests", "requests"),
     ({"completion", "finish_reason", "usage"}, "results of qwen-batch, not prompts", "prompts"),
     ({"object", "endpoint", "input_file_id"}, "an OpenAI batch object, not its requests", "requests"),
+    ({"processed_time", "status", "request"}, _GEMINI_RESULTS, "requests"),
 ]
+_SECOND_ROUND = "To make prompts of these lines, add --template."
 _TAR_AT = 257
 _ASCII = frozenset(b"\t\r\n" + bytes(range(32, 127)))
 _FIRST_LINE_BYTES = 2**20
@@ -117,10 +121,19 @@ def refuse_lines(head: bytes, name: str) -> None:
         return
     for keys, what, wanted in _OBJECTS:
         if keys <= first.keys():
-            _refuse((what, f"Give the file of {wanted}."), name)
+            _refuse((what, f"Give the file of {wanted}. {_SECOND_ROUND}"), name)
+    if _is_gemini_result(first):
+        _refuse((_GEMINI_RESULTS, f"Give the file of requests. {_SECOND_ROUND}"), name)
     if first.keys() == {"error"} and isinstance(first["error"], dict):
         said = str(first["error"].get("message", ""))[:200]
         _refuse((f"an error message of a server: {said!r}", "Download the file again."), name)
+
+
+def _is_gemini_result(first: dict[str, object]) -> bool:
+    answer = first.get("response")
+    if isinstance(answer, dict):
+        return bool(_GEMINI_ANSWER & answer.keys())
+    return first.keys() == {"key", "error"} and isinstance(first["error"], dict)
 
 
 def _refuse(found: tuple[str, str] | None, name: str) -> None:

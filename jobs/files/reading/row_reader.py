@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Self
 import msgspec
 
 from jobs.errors import InvalidInput
+from jobs.files.reading.bare_prompts import BarePrompts, bare_prompts_of, whole_chat, with_keys
 from jobs.files.reading.compressed import MAGIC_BYTES, decompressed
 from jobs.files.reading.container import Container, recognise
 from jobs.files.reading.csv_rows import csv_rows, header_delimiter, sniff_delimiter
@@ -43,6 +44,7 @@ class RowReader:
     delimiter: str  # between the cells of CSV
     open_again: Callable[[], BinaryIO]  # opens the content at its start, not decompressed
     row_prompts: RowPrompts | None  # None: the rows are lines of prompts already
+    bare_prompts: BarePrompts = BarePrompts.NOWHERE
 
     @classmethod
     def of(
@@ -76,7 +78,8 @@ class RowReader:
                 refuse_lines(head, name)
         if row_prompts is None and options.prompts.changes_rows:
             row_prompts = RowPrompts(options.prompts)
-        return cls(name, container, _delimiter(container, head, options), open_again, row_prompts)
+        bare = bare_prompts_of(head, container, options.prompts.template is not None)
+        return cls(name, container, _delimiter(container, head, options), open_again, row_prompts, bare)
 
     @contextmanager
     def rows(self) -> Iterator[Rows]:
@@ -117,7 +120,7 @@ class RowReader:
     @contextmanager
     def _container_rows(self) -> Iterator[RawLines | HashedRows]:
         with _opened(self.name, self.open_again) as stream:
-            if self.container is Container.JSONL:
+            if self.container is Container.JSONL and self.bare_prompts is BarePrompts.NOWHERE:
                 yield RawLines(stream, self.name)
             elif self.container in (Container.PARQUET, Container.ARROW):
                 from jobs.files.reading.arrow_rows import arrow_rows
@@ -129,6 +132,12 @@ class RowReader:
 
     def _text_rows(self, stream: BinaryIO) -> Iterator[SourceRow]:
         match self.container:
+            case Container.JSONL:
+                return with_keys(RawLines(stream, self.name))
+            case Container.JSON if self.bare_prompts is BarePrompts.WHOLE:
+                return whole_chat(stream)
+            case Container.JSON if self.bare_prompts is BarePrompts.IN_ROWS:
+                return with_keys(json_items(stream, self.name))
             case Container.JSON:
                 return json_items(stream, self.name)
             case Container.TEXT:

@@ -124,7 +124,14 @@ def test_lines_of_other_services_run_and_keep_their_ids_and_columns(
             {"custom_id": "q", "params": CLAUDE | {"tools": [{"name": "f"}]}},
             "Anthropic Message Batches format; `tools[0].type` is null",
         ),
-        ({"request": {"contents": [{"parts": [{"inlineData": {}}]}]}}, "Gemini Batch format; a part is an object"),
+        (
+            {"request": {"contents": [{"parts": [{"inlineData": {}}]}]}},
+            "Gemini Batch format; a part is an object with `inlineData`; only parts with `text` are supported",
+        ),
+        (
+            {"request": {"contents": [{"parts": [{"text": "x"}]}], "tools": [{"google_search": {}}]}},
+            "Gemini Batch format; `tools` is a list of 1 with `google_search`; it is not supported: leave it out",
+        ),
         ({"recordId": "q", "modelInput": {"inputText": "x"}}, "Bedrock batch inference format; it has no list"),
         ({"conversations": [{"from": "alien", "value": "x"}]}, "ShareGPT format; `conversations[0]` must have"),
     ],

@@ -77,6 +77,24 @@ WRONG_FILES: dict[str, tuple[str, bytes, str, str]] = {
         "results of an Anthropic",
         "requests",
     ),
+    "Gemini's results": (
+        "a.jsonl",
+        as_json({"key": "a", "response": {"candidates": [], "usageMetadata": {}}}),
+        "results of a Gemini batch",
+        "Give the file of requests",
+    ),
+    "Gemini's results, beside their requests": (
+        "a.jsonl",
+        as_json({"status": "", "processed_time": "2026-01-05", "request": {"contents": []}, "response": {}}),
+        "results of a Gemini batch",
+        "Give the file of requests",
+    ),
+    "an error of a Gemini batch": (
+        "a.jsonl",
+        as_json({"key": "a", "error": {"code": 13, "message": "Internal"}}),
+        "results of a Gemini batch",
+        "Give the file of requests",
+    ),
     "our results": (
         "a.jsonl",
         as_json({"id": "a", "completion": "b", "finish_reason": "stop", "usage": {}, "error": None}),
