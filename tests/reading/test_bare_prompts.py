@@ -34,7 +34,11 @@ def read(content: str, **options: Any) -> list[Any]:
     """The lines that are made of the content's rows. A refused row is its reason."""
     with reader(content, **options).rows() as rows:
         return [
-            row.reason if isinstance(row, RefusedRow) else row.line if isinstance(row, TemplatedRow) else json.loads(row)
+            row.reason
+            if isinstance(row, RefusedRow)
+            else row.line
+            if isinstance(row, TemplatedRow)
+            else json.loads(row)
             for _, row in rows
         ]
 

@@ -71,16 +71,16 @@ def test_results_do_not_replace_their_own_prompts(bare_cli: Cli, s3: S3) -> None
 
 def test_a_command_that_is_killed_while_it_writes_leaves_nothing(s3: S3, tmp_path: Path) -> None:
     program = (
-        "import sys, time\n"
+        "import sys\n"
         "from jobs.files.writing.destination import destination_of\n"
         "with destination_of(sys.argv[1]).open() as output:\n"
         "    output.write(b'x' * 2**20)\n"
         "    print('written', flush=True)\n"
-        "    time.sleep(600)\n"
+        "    sys.stdin.read()\n"
     )
     command = [sys.executable, "-c", program, f"s3://{s3.bucket}/r.jsonl"]
     own = os.environ | s3.environment | {"TMPDIR": str(tmp_path)}
-    with subprocess.Popen(command, env=own, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, env=own, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "written\n"
         process.send_signal(signal.SIGKILL)

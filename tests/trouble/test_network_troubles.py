@@ -107,10 +107,10 @@ def test_a_fail_over_behind_the_same_name_is_followed(
         successor.config_set("requirepass", primary.password)
     replica.password = primary.password
     far_url = url_through(network, primary)
-    with cluster.worker(redis_url=far_url) as worker, replica.client() as successor:
+    with cluster.worker(redis_url=far_url) as worker, primary.client() as writer, replica.client() as successor:
         worker.wait_until(cluster.store, "idle")
-        while successor.info("replication")["master_link_status"] != "up":
-            time.sleep(0.05)  # nobody tells
+        writer.set("replicated", "yes")
+        assert writer.wait(1, 60_000) == 1  # the replica follows
         job_id = cluster.submit(LINES)
         cluster.wait_until_done(job_id, LINES // 10)
         primary.kill()

@@ -51,21 +51,21 @@ def test_its_password_stands_in_no_command_line_and_in_no_readable_file(tmp_path
 
 
 def run_until_ready_and_kill(script: str, folder: Path) -> None:
-    """Run a script with a folder as its argument. When it prints `ready`, kill it with SIGKILL."""
-    process = subprocess.Popen([sys.executable, "-c", script, str(folder)], stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    with process.stdout as output:
-        assert output.readline() == b"ready\n"
+    """Run a script with a folder as its argument. When it prints `ready` and waits for input, kill it with SIGKILL."""
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
         process.kill()
-        process.wait()
 
 
 def test_it_dies_with_a_killed_run_and_the_next_one_finds_the_data(tmp_path: Path) -> None:
     script = (
-        "import sys, os, time; from pathlib import Path; import redis\n"
+        "import sys, os; from pathlib import Path; import redis\n"
         "from cli.run.embedded_server import EmbeddedServer\n"
         "with EmbeddedServer(Path(sys.argv[1])) as server:\n"
-        "    redis.Redis.from_url(server.url).set('key', 'value'); print('ready', flush=True); time.sleep(60)"
+        "    redis.Redis.from_url(server.url).set('key', 'value'); print('ready', flush=True); sys.stdin.read()"
     )
     run_until_ready_and_kill(script, tmp_path)
     killed = read_state(tmp_path / "server")
@@ -134,8 +134,8 @@ def test_a_locked_folder_names_the_process_that_holds_it(tmp_path: Path) -> None
 
 def test_a_lock_ends_with_its_killed_holder(tmp_path: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from cli.run.state_lock import StateLock\n"
-        "with StateLock(Path(sys.argv[1])):\n    print('ready', flush=True); time.sleep(60)"
+        "import sys; from pathlib import Path; from cli.run.state_lock import StateLock\n"
+        "with StateLock(Path(sys.argv[1])):\n    print('ready', flush=True); sys.stdin.read()"
     )
     run_until_ready_and_kill(script, tmp_path)
     with StateLock(tmp_path):  # which waits for nobody: it would be refused

@@ -123,13 +123,13 @@ def test_a_broken_off_writing_leaves_the_old_file_whole_and_nothing_else(
 
 
 WRITER = """
-import sys, time
+import sys
 from pathlib import Path
 from jobs.files.writing.output_file import OutputFile
 with OutputFile(Path(sys.argv[1])) as file:
     file.write(b"half")
     print("writing", flush=True)
-    time.sleep(600)
+    sys.stdin.read()
 """
 
 
@@ -140,7 +140,9 @@ def start_writer(tmp_path: Path) -> Iterator[Callable[[Path], subprocess.Popen[b
 
         def start(path: Path) -> subprocess.Popen[bytes]:
             process = started.enter_context(
-                subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE)
+                subprocess.Popen(
+                    [sys.executable, "-c", WRITER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                )
             )
             started.callback(process.kill)
             assert process.stdout is not None and process.stdout.readline() == b"writing\n"
