@@ -19,7 +19,7 @@ BRIEF = {"role": "system", "content": "Be brief."}
 CHATS = [[ASK], [BRIEF, ASK, {"role": "assistant", "content": None, "tool_calls": []}]]
 CONTAINERS: dict[str, Callable[[list[Any]], str]] = {
     "JSON lines": lambda prompts: "".join(f"{json.dumps(prompt)}\n" for prompt in prompts),
-    "array in one line": lambda prompts: json.dumps(prompts),
+    "array in one line": json.dumps,
     "indented array": lambda prompts: json.dumps(prompts, indent=2),
     "array with a byte order mark": lambda prompts: "\ufeff" + json.dumps(prompts, indent=2),
 }
