@@ -12,6 +12,8 @@ from jobs.templates.template_process import RenderFailed, TemplateDamaged, Templ
 
 CPU_SECONDS = 0.5  # limit for one request; a template that never ends is found after two requests
 
+_HINT = """Correct the template. A column whose name is not one word is written {{ row["two words"] }}."""
+
 Texts = tuple[tuple[bool, str], ...]  # one row: per template, (True, text) or (False, error)
 
 _decode = msgspec.json.Decoder(list[tuple[bool, str]]).decode
@@ -34,7 +36,7 @@ class RowTemplate:
             named = dict(zip(self._names, sources, strict=True))
             self._process = TemplateProcess(named, strict=True, cpu_seconds=CPU_SECONDS)
         except TemplateDamaged as error:
-            raise InvalidInput(f"The template cannot be used: {error}.", "Correct the template.") from error
+            raise InvalidInput(f"The template cannot be used: {error}.", _HINT) from error
 
     def begin(self, rows: Sequence[bytes], numbers: Sequence[int]) -> Callable[[], list[Texts]]:
         """Begin to render rows. Returns a function that waits for what the templates make of each row.

@@ -139,9 +139,13 @@ def _render(templates: Mapping[str, jinja2.Template], request: bytes) -> bytes:
 
 
 def _render_rows(template: jinja2.Template, rows: Sequence[Mapping[str, object]]) -> bytes:
-    """Render the template for each row. Returns JSON: for each row `[true, text]` or `[false, error]`."""
+    """Render the template for each row. Returns JSON: for each row `[true, text]` or `[false, error]`.
+
+    Besides its columns, the template sees the whole row as `row`, for columns whose names are no names of variables.
+    """
     answers: list[tuple[bool, str]] = []
     for row in rows:
+        template.globals["row"] = row  # a column of this name comes first
         try:
             text = template.render(row)
             text.encode()  # half of a surrogate pair is no text

@@ -16,7 +16,7 @@ from jobs.files.formats.fields import (
     read_settings,
     with_extra_body,
 )
-from jobs.files.formats.json_line import Json, shown
+from jobs.files.formats.json_line import MAX_SHOWN_CHARS, Json, shown
 from jobs.files.formats.known_fields import FIELDS, SETTING_KEYS, WithoutEffect, misspelled_key
 from jobs.files.formats.messages import read_messages
 from jobs.records.model_card import ToolFormat
@@ -58,12 +58,12 @@ class NativeFormat:
     name = "native"
     id_key = "id"
     model_key = "model"
-    no_columns = _NO_COLUMNS
 
     def __init__(self, notes: Notes, kept: tuple[str, ...] = (), calls: ToolFormat | None = None) -> None:
         self._notes = notes
         self._calls = calls
         self._kept = kept
+        self.no_columns = _NO_COLUMNS - {"prompt"} if "prompt" in kept else _NO_COLUMNS
 
     def model_of(self, line: dict[str, Json]) -> Json:
         """Return the model that the line names, or None."""
@@ -89,12 +89,16 @@ class NativeFormat:
         if not _OWN.issuperset(line):
             said, unknown = read_settings(line, _OWN, faults, self._notes)
         resembling = self._resembling(unknown) if unknown else []
-        prompt, messages = line.get("prompt"), line.get("messages")
+        prompt, messages, name = line.get("prompt"), line.get("messages"), "messages"
+        if messages is None and type(prompt) is list and prompt and type(prompt[0]) is dict:
+            prompt, messages, name = None, prompt, "prompt"
+        elif messages is not None and "prompt" in self._kept:
+            prompt = None
         if (prompt is None) == (messages is None) and not resembling:
             faults.found.append(_not_one_prompt(line, unknown))
         faults.found += resembling
         if messages is not None:
-            messages = faults.catch(read_messages, messages, self._notes.ignored, default=None)
+            messages = faults.catch(read_messages, messages, self._notes.ignored, name, default=None)
         made = make_prompt(line, place, "native", said, faults, prompt, messages)
         return with_tools(made, line, faults, self._notes, self._calls)
 
@@ -128,9 +132,12 @@ class NativeFormat:
 
 def _not_one_prompt(line: dict[str, Json], unknown: list[str]) -> str:
     if line.get("prompt") is not None:
-        return "the line has both `prompt` and `messages`; it must have exactly one of the two"
+        return (
+            "the line has both `prompt` and `messages`; it must have exactly one of the two. "
+            f"To run `messages`, add --keep prompt; to run `prompt`, add {_template_of('prompt')}"
+        )
     fault = "the line has neither `prompt` nor `messages`; it must have exactly one of the two"
-    texts = [key for key in unknown if type(line[key]) is str and key.isidentifier() and not key.lower().endswith("id")]
+    texts = [key for key in unknown if type(line[key]) is str and _can_be_shown(key) and not key.lower().endswith("id")]
     if not texts:
         return fault
     column = min(texts, key=_rank)  # the first of the best; names alone decide, so that all rows get the same advice
@@ -142,5 +149,11 @@ def _rank(column: str) -> int:
     return next((rank for rank, word in enumerate(_PROMPT_WORDS) if word in column.lower()), len(_PROMPT_WORDS))
 
 
+def _can_be_shown(column: str) -> bool:
+    """Return whether a column's name can stand in a template on a command line."""
+    return len(column) <= MAX_SHOWN_CHARS and column.isprintable() and not {*column} & {*"'\"\\"}
+
+
 def _template_of(column: str) -> str:
-    return f"--template '{{{{ {column} }}}}'"
+    variable = column if column.isidentifier() else f'row["{column}"]'
+    return f"--template '{{{{ {variable} }}}}'"

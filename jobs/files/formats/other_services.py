@@ -169,6 +169,9 @@ def _with_keys(value: Json) -> str:
 def _sharegpt(turns: list[Json]) -> dict[str, Json]:
     messages = []
     for position, turn in enumerate(turns):
+        if type(turn) is dict and "role" in turn:
+            messages.append({"role": turn["role"], "content": turn.get("content")})
+            continue
         said = turn.get("from") if type(turn) is dict else None
         role = _SHAREGPT_ROLES.get(said) if type(said) is str else None
         if role is None or type(turn.get("value")) is not str:
@@ -202,7 +205,7 @@ def _has(key: str) -> Callable[[Json], bool]:
 
 
 def _is_sharegpt(turns: Json) -> bool:
-    return type(turns) is list and bool(turns) and type(turns[0]) is dict and "from" in turns[0]
+    return type(turns) is list and bool(turns) and type(turns[0]) is dict and ("from" in turns[0] or "role" in turns[0])
 
 
 # key of the line -> name of the format, key of the id, test of the key's value, converter of the key's value
@@ -211,5 +214,6 @@ _SERVICES: dict[str, tuple[str, str, Callable[[Json], bool], Callable[[Any], dic
     "request": ("Gemini Batch", "key", _has("contents"), _gemini),
     "modelInput": ("Bedrock batch inference", "recordId", lambda value: type(value) is dict, _anthropic),
     "conversations": ("ShareGPT", "id", _is_sharegpt, _sharegpt),
+    "conversation": ("ShareGPT", "id", _is_sharegpt, _sharegpt),  # data sets of chats with people
     "body": ("Gemini Batch", "custom_id", _has("contents"), _gemini),  # some people put it into OpenAI's envelope
 }

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import msgspec
 
+from jobs.files.formats.features.system_message import put_system_message
 from jobs.files.formats.json_line import raw_columns
 from jobs.files.reading.raw_lines import RawLines
 from jobs.files.reading.row import (
@@ -157,7 +158,7 @@ class RowPrompts:
                 return self._without_id(columns)
             columns["id"] = columns.pop(self._options.id_column)
         if self._options.system is not None:
-            _put_before(columns, self._options.system)
+            put_system_message(columns, self._options.system)
         line = _encode(columns)
         return line if len(line) <= MAX_ROW_BYTES else too_long("row")
 
@@ -212,21 +213,8 @@ def _decoded(row: bytes) -> dict[str, Any] | None:
         return None
 
 
-def _put_before(line: dict[str, Any], system: str) -> None:
-    """Put a system message before the line's messages, or before those of an OpenAI line, if they have none."""
-    body = line.get("body")
-    holder = body if isinstance(body, dict) else line
-    messages = holder.get("messages")
-    if isinstance(messages, list) and not any(_role(message) in ("system", "developer") for message in messages[:1]):
-        holder["messages"] = [_message("system", system), *messages]
-
-
 def _message(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
-
-
-def _role(message: object) -> object:
-    return message.get("role") if isinstance(message, dict) else None
 
 
 def _named(columns: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,23 @@ def test_a_template_and_a_system_message_of_files_make_the_prompts(
         {"role": "system", "content": "Answer in one word."},
         {"role": "user", "content": "Positive or negative? Great!"},
     )
+
+
+def test_a_column_whose_name_is_not_one_word_is_suggested_and_can_be_used(
+    cli: Cli, store: JobStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "essays.csv"
+    path.write_text("Student ID,Essay text,Gold label,row\n7,Snow is white.,A,5\n")
+    refused = cli("submit", path)
+    suggestion = re.search(r"Try --template '(.*?)'", " ".join(refused.stderr.split()))
+    assert suggestion is not None
+    assert suggestion[1] == '{{ row["Essay text"] }}'
+    path.write_text("Student ID,Essay text,Gold label\n7,Snow is white.,A\n")
+    done = cli("submit", path, "--template", suggestion[1], "--id-column", "Student ID")
+    assert done.returncode == 0, done.stderr
+    [(prompt, _)] = store.jobs.lines(ShardRef(done.stdout.strip(), 0))
+    assert (prompt.id, prompt.messages) == ("7", ({"role": "user", "content": "Snow is white."},))
+    assert json.loads(bytes(prompt.columns)) == {"Essay text": "Snow is white.", "Gold label": "A"}
 
 
 def test_another_template_is_another_job_and_raw_text_uses_no_messages(
@@ -81,6 +99,8 @@ def test_the_columns_of_a_templated_row_are_kept_whatever_their_names(
     [
         (("--template", "{{ txt }}"), "the template fails: 'txt' is undefined; the row's columns are `key`"),
         (("--template", "{{ text"), "The template cannot be used"),
+        (("--template", "{{ the text }}"), 'is written {{ row["two words"] }}'),
+        (("--template", "{{ row['txt'] }}"), "has no attribute 'txt'; the row's columns are `key`"),
         (("--template", "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"), "0.5 s"),
         (("--template", "@missing.txt"), "missing.txt cannot be read: No such file or directory"),
         (("--raw",), "--raw needs --template"),

@@ -1,8 +1,12 @@
-"""Nothing that a line holds can do more than make that line invalid, here or further on."""
+"""Nothing that a line holds can do more than make that line invalid, here or further on.
+
+`QWEN_BATCH_FUZZED_LINES=10000 pytest tests/formats/lines/test_nasty_lines.py` tries more random lines.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +21,8 @@ from jobs.records.model_card import ModelCard
 from jobs.records.prompt import NO_COLUMNS, Prompt
 
 Decode = Callable[..., Prompt]
+
+FUZZED_LINES = int(os.environ.get("QWEN_BATCH_FUZZED_LINES", "0"))  # 0: a number for each test that takes a second
 
 CARD = ModelCard(name="demo", vocab_size=1000, max_model_len=2048, has_chat_template=True)
 TOOL_CARD = msgspec.structs.replace(CARD, tools="hermes")
@@ -141,7 +147,7 @@ OTHER_SERVICES = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=FUZZED_LINES or 400, deadline=None)
 @given(st.one_of(JSON, LINES, BODIES, ENVELOPES, OTHER_SERVICES))
 @example({"prompt": "x", "stop": [["a"]]})
 @example({"prompt": [[]]})
@@ -189,7 +195,7 @@ CONSTRAINED = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=FUZZED_LINES or 50, deadline=None)
 @given(CONSTRAINED)
 def test_no_schema_and_no_tool_at_all_raises_anything(line: dict[str, Any]) -> None:
     prompt = LineDecoder(LineRules("demo", TOOL_CARD)).decode(json.dumps(line).encode(), 0, 1)
@@ -197,7 +203,7 @@ def test_no_schema_and_no_tool_at_all_raises_anything(line: dict[str, Any]) -> N
     assert "check failed" not in (prompt.invalid or "")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=FUZZED_LINES or 300, deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_at_all_raise_anything(data: bytes) -> None:
     assert_harmless(LineDecoder(LineRules("demo", CARD)).decode(data, 0, 1))
