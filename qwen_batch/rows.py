@@ -32,7 +32,8 @@ class ArrowTable(Protocol):
 
 
 Path: TypeAlias = "str | os.PathLike[str]"
-Rows: TypeAlias = "Path | Sequence[Path] | ArrowTable | Iterable[Mapping[str, Any]]"
+Row: TypeAlias = "Mapping[str, Any] | Sequence[Mapping[str, Any]]"  # a list is a list of messages
+Rows: TypeAlias = "Path | Sequence[Path] | ArrowTable | Iterable[Row]"
 
 
 def open_rows(rows: Rows, options: ReadingOptions) -> PromptFile:
@@ -43,7 +44,7 @@ def open_rows(rows: Rows, options: ReadingOptions) -> PromptFile:
     does not grow with the number of rows.
 
     Raises:
-        InvalidInput: There is no such file, a row is no dict, or a value is neither JSON nor a date.
+        InvalidInput: There is no such file, a row is no dict and no list, or a value is neither JSON nor a date.
     """
     if isinstance(rows, str | os.PathLike):
         return PromptFile.open(os.fspath(rows), BytesIO(), options)
@@ -83,10 +84,10 @@ def _write_lines(rows: object, target: IO[bytes]) -> None:
         raise InvalidInput(f"The rows are of type {type(rows).__name__}.", _ROW_HELP)
     encode = msgspec.json.Encoder(enc_hook=_plain).encode
     for number, row in enumerate(rows, 1):
-        if not isinstance(row, Mapping):
+        if not isinstance(row, Mapping | list):
             raise InvalidInput(f"Row {number:,} is of type {type(row).__name__}, not a dict.", _ROW_HELP)
         try:
-            target.write(encode(row if isinstance(row, dict) else dict(row)) + b"\n")
+            target.write(encode(row if isinstance(row, dict | list) else dict(row)) + b"\n")
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidInput(f"Row {number:,} cannot become JSON: {error}.", _ROW_HELP) from error
 

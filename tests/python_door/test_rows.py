@@ -96,6 +96,12 @@ def test_values_of_numpy_and_dates_become_json() -> None:
     }
 
 
+def test_a_row_may_be_a_list_of_messages() -> None:
+    chats = [[{"role": "user", "content": "Why?"}], [{"role": "user", "content": "How?"}]]
+    with open_rows(iter(chats), ReadingOptions()) as file:
+        assert [prompt.messages for prompt in file.check().prompts()] == [tuple(chat) for chat in chats]
+
+
 def test_rows_are_read_once_and_what_changes_later_does_not_count() -> None:
     rows = [{"prompt": "Why?"}]
     with open_rows(rows, ReadingOptions()) as file:
