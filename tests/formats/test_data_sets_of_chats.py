@@ -24,6 +24,7 @@ FORMATS: dict[str, dict[str, Any]] = {
     "native": {"messages": [ASK]},
     "prompt with messages": {"prompt": [ASK]},
     "data set of chats": {"conversation": [ASK]},
+    "messages in a cell of CSV": {"messages": json.dumps([ASK])},
     "OpenAI": {"custom_id": "a", "body": {"messages": [ASK]}},
     "responses with a text": {"custom_id": "a", "url": "/v1/responses", "body": {"input": "Why?"}},
     "responses with items": {"custom_id": "a", "url": "/v1/responses", "body": {"input": [ASK]}},
@@ -76,6 +77,14 @@ def test_a_prompt_may_be_a_list_of_messages(decode: Decode, why: Why) -> None:
 def test_other_facts_about_the_turns_of_a_chat_are_left_out(decode: Decode) -> None:
     turns = [ASK | {"language": "English", "toxic": False}, {"role": "assistant", "content": "So.", "toxic": True}]
     assert decode({"conversation": turns}).messages == (ASK, {"role": "assistant", "content": "So."})
+
+
+def test_a_text_that_is_no_list_in_json_is_refused_with_what_it_must_be(why: Why) -> None:
+    for text in (str([ASK]), '[{"role"', "[" * 10_000, "Why?"):
+        assert "it must be a list of at least one message; if it is a text, it must be a list in JSON" in why(
+            {"messages": text}
+        )
+    assert '`messages[0].role` is "bot"' in why({"messages": '[{"role": "bot", "content": ""}]'})
 
 
 def test_beside_messages_a_prompt_can_be_kept_as_a_column(why: Why) -> None:

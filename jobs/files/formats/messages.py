@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+import msgspec
+
 from jobs.files.formats import values
 from jobs.files.formats.json_line import Json, LineInvalid, check_free_form, shown
 from jobs.files.formats.known_fields import unknown_key
@@ -37,7 +39,8 @@ def read_messages(
             has one fault per text line, and at most one fault per message.
     """
     if type(value) is not list or not value:
-        raise LineInvalid(f"`{name}` is {shown(value)}; it must be a list of at least one message")
+        as_json = "; if it is a text, it must be a list in JSON" if type(value) is str else ""
+        raise LineInvalid(f"`{name}` is {shown(value)}; it must be a list of at least one message{as_json}")
     if len(value) > MAX_MESSAGES:
         raise LineInvalid(f"`{name}` has {len(value):,} messages; at most {MAX_MESSAGES:,} are allowed")
     ignored = Counter() if ignored is None else ignored
@@ -53,6 +56,16 @@ def read_messages(
     if faults:
         raise LineInvalid("\n".join(faults[:MAX_FAULTS]))
     return tuple(messages)
+
+
+def messages_in_text(value: Json) -> Json:
+    """Return the list that a text holds as JSON. Any other value comes back. A cell of CSV can hold only text."""
+    if type(value) is not str or not value.lstrip().startswith("["):
+        return value
+    try:
+        return msgspec.json.decode(value)
+    except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
+        return value
 
 
 def _is_plain(message: Json) -> bool:

@@ -18,7 +18,7 @@ from jobs.files.formats.fields import (
 )
 from jobs.files.formats.json_line import MAX_SHOWN_CHARS, Json, shown
 from jobs.files.formats.known_fields import FIELDS, SETTING_KEYS, WithoutEffect, misspelled_key
-from jobs.files.formats.messages import read_messages
+from jobs.files.formats.messages import messages_in_text, read_messages
 from jobs.records.model_card import ToolFormat
 from jobs.records.prompt import Endpoint, Prompt
 
@@ -89,7 +89,7 @@ class NativeFormat:
         if not _OWN.issuperset(line):
             said, unknown = read_settings(line, _OWN, faults, self._notes)
         resembling = self._resembling(unknown) if unknown else []
-        prompt, messages, name = line.get("prompt"), line.get("messages"), "messages"
+        prompt, messages, name = line.get("prompt"), messages_in_text(line.get("messages")), "messages"
         if messages is None and type(prompt) is list and prompt and type(prompt[0]) is dict:
             prompt, messages, name = None, prompt, "prompt"
         elif messages is not None and "prompt" in self._kept:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobs.files.formats.json_line import Json
+from jobs.files.formats.messages import messages_in_text
 
 _SYSTEM_ROLES = ("system", "developer")
 
@@ -32,7 +33,7 @@ def put_system_message(line: dict[str, Json], text: str) -> None:
 
 def _put_before(holder: dict[str, Json], key: str, text: str) -> bool:
     """Put the message before a list of messages under a key. Returns False if there is no such list."""
-    messages = holder.get(key)
+    messages = messages_in_text(holder.get(key))
     if type(messages) is not list or not messages or type(messages[0]) is not dict:
         return False
     if not _begins_with_system(messages):
