@@ -80,10 +80,12 @@ def test_templates_and_system_messages_see_a_bare_prompt() -> None:
 
 
 @pytest.mark.parametrize("row", [["a", "b"], [[ASK]], [{"content": "a"}]])
-def test_another_list_is_refused_alone_and_its_author_learns_what_a_list_may_be(row: list[Any]) -> None:
-    said = read(CONTAINERS["JSON lines"]([[ASK], row]))
-    assert said[0] == {"messages": [ASK]}
-    assert f"is a list of {len(row)}; it must be one object, or a list of messages with `role`" in said[1]
+def test_another_list_is_refused_alone(row: list[Any]) -> None:
+    content = CONTAINERS["JSON lines"]([[ASK], row])
+    assert read(content) == [{"messages": [ASK]}, row]
+    with PromptFile(["file"], [reader(content)], lambda: None) as opened:
+        report = opened.check(skip_invalid=True).report
+    assert f"line 2: the line is a list of {len(row)}; it must be one JSON object" in report.bad_lines.describe()
 
 
 def test_a_wrong_message_of_a_bare_prompt_is_named() -> None:

@@ -152,7 +152,7 @@ RESPONSES_FIELDS: Mapping[str, Setting | WithoutEffect | Refused] = {
     "max_tool_calls": Refused(),
     "n": Refused((1,), "write the line several times, each with its own id and seed"),
     "previous_response_id": Refused((), "put the earlier messages into `input`"),
-    "prompt": Refused(),
+    "prompt": Refused((), "OpenAI keeps the text of this prompt; write it into `instructions`"),
     "truncation": Refused(("disabled",)),
 }
 

@@ -137,6 +137,8 @@ class LineDecoder:
                 faults.found[:] = map(service.named, faults.found)
             return _bad(index, own_id, number, format.endpoint_of(said), str(faults)), None
         no_columns = format.no_columns if service is None else format.no_columns | service.used
+        if self._native.keeps_prompt and original.get("messages") is not None:
+            no_columns = no_columns - {"prompt"}
         if no_columns.issuperset(original):
             return prompt, None
         return prompt, filterfalse(no_columns.__contains__, original)
@@ -284,10 +286,8 @@ class LineDecoder:
         first, whole = "the file's first line", "a file"
         if self._places is not None:
             first, whole = f"the first line of {self._places.file_of(1)}", "the files of a job"
-        return (
-            f"the line is in the {_TITLES[found]} format, but {first} is in the {_TITLES[self.format]} format; "
-            f"{whole} must use one format"
-        )
+        formats = f"the line is in the {_TITLES[found]} format, but {first} is in the {_TITLES[self.format]} format"
+        return f"{formats}; {whole} must use one format"
 
 
 def _bad(index: int, own_id: str | None, number: int, endpoint: Endpoint, reason: str) -> Prompt:

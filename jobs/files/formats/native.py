@@ -58,12 +58,13 @@ class NativeFormat:
     name = "native"
     id_key = "id"
     model_key = "model"
+    no_columns = _NO_COLUMNS
 
     def __init__(self, notes: Notes, kept: tuple[str, ...] = (), calls: ToolFormat | None = None) -> None:
         self._notes = notes
         self._calls = calls
         self._kept = kept
-        self.no_columns = _NO_COLUMNS - {"prompt"} if "prompt" in kept else _NO_COLUMNS
+        self.keeps_prompt = "prompt" in kept  # beside `messages`, where `prompt` is a column
 
     def model_of(self, line: dict[str, Json]) -> Json:
         """Return the model that the line names, or None."""
@@ -92,7 +93,7 @@ class NativeFormat:
         prompt, messages, name = line.get("prompt"), messages_in_text(line.get("messages")), "messages"
         if messages is None and type(prompt) is list and prompt and type(prompt[0]) is dict:
             prompt, messages, name = None, prompt, "prompt"
-        elif messages is not None and "prompt" in self._kept:
+        elif messages is not None and self.keeps_prompt:
             prompt = None
         if (prompt is None) == (messages is None) and not resembling:
             faults.found.append(_not_one_prompt(line, unknown))

@@ -11,7 +11,7 @@ import msgspec
 
 from jobs.files.reading.container import Container
 from jobs.files.reading.json_items import HEAD_BYTES
-from jobs.files.reading.row import RefusedRow, SourceRow
+from jobs.files.reading.row import SourceRow
 
 _BEFORE_TEXT = codecs.BOM_UTF8 + b" \t\r\n"
 
@@ -37,7 +37,6 @@ class _KnownMessage(msgspec.Struct):
 
 _decode_chat = msgspec.json.Decoder(list[_KnownMessage]).decode
 _decode_prompt = msgspec.json.Decoder(str | list[_Message]).decode
-_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _NO_JSON = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -64,7 +63,7 @@ def bare_prompts_of(head: bytes, container: Container, has_template: bool) -> Ba
 def with_keys(rows: Iterable[SourceRow]) -> Iterator[SourceRow]:
     """Yield the object `{"prompt": …}` for each row that is a text, and `{"messages": …}` for a list of messages.
 
-    Any other list becomes a `RefusedRow`. Other rows stay as they are.
+    Other rows stay as they are.
     """
     for number, row in rows:
         yield number, _with_key(row) if isinstance(row, bytes) else row
@@ -79,25 +78,15 @@ def whole_chat(stream: BinaryIO) -> Iterator[SourceRow]:
     return with_keys([(1, stream.read().removeprefix(codecs.BOM_UTF8))])
 
 
-def _with_key(row: bytes) -> bytes | RefusedRow:
-    row = row.strip()
-    if not row.startswith((b"[", b'"')):
+def _with_key(row: bytes) -> bytes:
+    bare = row.strip()
+    if not bare.startswith((b"[", b'"')):
         return row
     try:
-        is_text = isinstance(_decode_prompt(row), str)
+        is_text = isinstance(_decode_prompt(bare), str)
     except _NO_JSON:
-        return _refused_list(row)
-    return (b'{"prompt":' if is_text else b'{"messages":') + row + b"}"
-
-
-def _refused_list(row: bytes) -> bytes | RefusedRow:
-    """Return why a list is no prompt. A row that is not JSON comes back, because the decoder of lines refuses it."""
-    try:
-        length = len(_decode_list(row))
-    except _NO_JSON:
-        return row
-    wanted = "one object, or a list of messages with `role` and `content`"
-    return RefusedRow(f"the line is a list of {length:,}; it must be {wanted}")
+        return row  # the decoder of lines says what is wrong
+    return (b'{"prompt":' if is_text else b'{"messages":') + bare + b"}"
 
 
 def _is_chat(document: bytes) -> bool:

@@ -56,6 +56,10 @@ def test_a_responses_line_with_text_is_answered_by_a_response_object(cli: Cli, s
         ),
         ({"input": [{"type": "function_call"}]}, "`input[0].tool_calls[0].function.name` is null"),
         ({"input": "x", "previous_response_id": "r"}, "put the earlier messages into `input`"),
+        (
+            {"input": "x", "prompt": {"id": "pmpt_1"}},
+            "it is not supported: OpenAI keeps the text of this prompt; write",
+        ),
         ({"input": "x", "tools": [{"type": "web_search"}]}, '`tools[0].type` is "web_search"; only "function"'),
         ({"input": "x", "text": {"format": {"type": "json_schema"}}}, "`text.format` has no `schema`"),
         ({"input": "x", "stream": True}, "a batch job does not stream"),
