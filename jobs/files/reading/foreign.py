@@ -75,7 +75,7 @@ _OBJECTS = [
     ({"object", "endpoint", "input_file_id"}, "an OpenAI batch object, not its requests", "requests"),
     ({"processed_time", "status", "request"}, _GEMINI_RESULTS, "requests"),
 ]
-_SECOND_ROUND = "To make prompts of these lines, add --template."
+_SECOND_ROUND = " To make prompts of these lines, add --template."
 _TAR_AT = 257
 _ASCII = frozenset(b"\t\r\n" + bytes(range(32, 127)))
 _FIRST_LINE_BYTES = 2**20
@@ -121,9 +121,9 @@ def refuse_lines(head: bytes, name: str) -> None:
         return
     for keys, what, wanted in _OBJECTS:
         if keys <= first.keys():
-            _refuse((what, f"Give the file of {wanted}. {_SECOND_ROUND}"), name)
+            _refuse((what, f"Give the file of {wanted}.{_SECOND_ROUND if what.startswith('results') else ''}"), name)
     if _is_gemini_result(first):
-        _refuse((_GEMINI_RESULTS, f"Give the file of requests. {_SECOND_ROUND}"), name)
+        _refuse((_GEMINI_RESULTS, f"Give the file of requests.{_SECOND_ROUND}"), name)
     if first.keys() == {"error"} and isinstance(first["error"], dict):
         said = str(first["error"].get("message", ""))[:200]
         _refuse((f"an error message of a server: {said!r}", "Download the file again."), name)
