@@ -160,8 +160,8 @@ class FileReport:
         some = "the only line is" if self.num_lines == 1 else f"{bad:,} of {self.num_lines:,} lines are"
         faults = self.bad_lines.describe()
         hint = "Nothing was stored. Correct the file"
-        if " --" in faults:  # a fault suggests an option
-            hint = "Nothing was stored. Add the option that is suggested, or correct the file"
+        if " --" in faults:  # it suggests an option
+            hint = "Nothing was stored. Add what is suggested, or correct the file"
         if bad < self.num_lines:
             hint += ", or use --skip-invalid to run the valid lines and get an error result for each invalid line"
         raise FileRefused(f"{self.name} cannot be submitted: {some} invalid.\n{faults}", f"{hint}.")

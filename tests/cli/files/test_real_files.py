@@ -224,7 +224,7 @@ def test_a_line_whose_prompt_is_in_a_column_is_shown_a_template(cli: Cli, tmp_pa
     done = cli("submit", write_jsonl(tmp_path / "prompts.jsonl", lines))
     assert done.returncode == 2
     assert "lines 1-60: the line has neither `prompt` nor `messages`" in done.stderr
-    assert "Nothing was stored. Add the option that is suggested, or correct the file." in done.stderr
+    assert "Nothing was stored. Add what is suggested, or correct the file." in done.stderr
     assert "Try --template '{{ question }}'" in done.stderr
     assert "did you mean" not in done.stderr
 
