@@ -117,6 +117,22 @@ def test_tokenize_imports_no_torch(environment: dict[str, str]) -> None:
     assert {name for name in imported if name.split(".")[0] in {"torch", "engine", "numpy"}} == set()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["generate", "Hi", "--max-tokens", "0"], {}),
+        (["generate", "Hi", "--no-cache", "--temperature", "1"], {}),
+        (["bench"], {"QWEN_BATCH_THREADS": "two"}),
+    ],
+)
+def test_bad_options_are_refused_before_torch_is_imported(
+    environment: dict[str, str], words: list[str], said: dict[str, str]
+) -> None:
+    imported = imported_by(words, environment | said)
+    assert "cli.options.worker_options" in imported
+    assert "torch" not in imported
+
+
 def processor_seconds_of_children() -> float:
     """Time that ended child processes have computed, which other processes beside them hardly change."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)

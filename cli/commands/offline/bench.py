@@ -48,10 +48,10 @@ def command(
       qwen-batch bench --json > figures.json
     """
     require_worker_packages()
-    from cli.offline.bench import run_bench
+    settings = settings_with(**options)
+    from cli.offline.bench import run_bench  # imports torch, which takes seconds
     from cli.offline.bench_report import bench_tables
 
-    settings = settings_with(**options)
     say_if_demo(settings, console)
     report = run_bench(settings, console, only=only, tokens=tokens, runs=runs, requests=requests)
     if as_json:

@@ -54,14 +54,14 @@ def command(
       qwen-batch generate "Hello" --no-cache --no-compile
     """
     require_worker_packages()
-    from cli.offline.session import LocalSession
-
     if no_cache and (defaults.temperature or 0) > 0:
         raise InvalidInput(
             f"--no-cache generates greedily and cannot be combined with --temperature {defaults.temperature:g}.",
             "Remove one of the two options.",
         )
     settings = settings_with(**options)
+    from cli.offline.session import LocalSession  # imports torch, which takes seconds
+
     say_if_demo(settings, console)
     how = (
         "Loading and compiling the model; the first time takes longer …" if settings.compile else "Loading the model …"
