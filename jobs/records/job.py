@@ -118,6 +118,27 @@ class Job(msgspec.Struct, frozen=True):
         return self.completed + self.failed
 
 
+class JobCounts(msgspec.Struct, frozen=True):
+    """Model, state and counts of lines of one job, for sums over many jobs."""
+
+    id: str
+    model: str
+    state: JobState
+    num_lines: int
+    completed: int  # lines with a completion
+    failed: int  # lines with an error
+
+    @classmethod
+    def of(cls, job: Job) -> JobCounts:
+        """Return the counts of a job."""
+        return cls(job.id, job.spec.model, job.state, job.spec.num_lines, job.completed, job.failed)
+
+    @property
+    def waiting(self) -> int:
+        """Number of lines without a result."""
+        return self.num_lines - self.completed - self.failed
+
+
 class Lease(msgspec.Struct, frozen=True):
     """A worker's expiring right to run one shard. A shard has one holder, and may have a backup beside it.
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from jobs.errors import QwenBatchError
 from jobs.records.completion import Completion
-from jobs.records.job import Job, NewJob, ShardRef
+from jobs.records.job import Job, JobCounts, NewJob, ShardRef
 from jobs.records.prompt import Prompt
 from jobs.records.shard_stats import TimelineSample
 from jobs.stats.history import History
@@ -80,8 +80,11 @@ class JobReader(Protocol):
     def newest(self, limit: int = 100) -> list[Job]:
         """Return the newest `limit` jobs, newest first."""
 
-    def unfinished(self, limit: int) -> list[Job]:
-        """Return those of the newest `limit` jobs that have not ended, newest first. Reads little of the others."""
+    def unfinished(self, limit: int) -> list[JobCounts]:
+        """Return those of the newest `limit` jobs that have not ended, newest first.
+
+        The call reads the state of each of the newest jobs, and only the counts of the unfinished ones.
+        """
 
     def stats(self, job_id: str) -> JobStats:
         """Return the job's statistics. They come from counters, so no result is read."""

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from jobs.prometheus_text import CONTENT_TYPE, head, sample
-from jobs.records.job import Job
+from jobs.records.job import JobCounts
 from jobs.records.worker_report import WorkerReport
 from jobs.service.http_report import HttpReport
 from server.metrics.fleet_metrics import fleet_metrics
@@ -30,7 +30,7 @@ class _Figures(NamedTuple):
     reports: list[HttpReport]
     workers: list[WorkerReport]
     lost: list[WorkerReport]
-    jobs: list[Job]
+    jobs: list[JobCounts]  # the unfinished ones
     models: list[str]  # the served ones
     online_waiting: dict[str, int]  # by model
 
@@ -52,7 +52,7 @@ class MetricsApi:
                 stores.reports.all(),
                 fleet.workers(),
                 fleet.lost_workers(),
-                stores.jobs.jobs.newest(_NEWEST_JOBS),
+                stores.jobs.jobs.unfinished(_NEWEST_JOBS),
                 models,
                 {model: stores.online.waiting(model) for model in models},
             )
@@ -80,17 +80,15 @@ def _per_model(name: str, what: str, counts: Mapping[str, int]) -> Iterator[str]
         yield sample(f"qwen_batch:{name}", {"model_name": model}, count)
 
 
-def _jobs(jobs: Sequence[Job]) -> Iterator[str]:
-    unfinished = [job for job in jobs if not job.state.ended]
+def _jobs(jobs: Sequence[JobCounts]) -> Iterator[str]:
     yield from head("qwen_batch:jobs", "gauge", "Unfinished jobs by model and state, among the newest 1,000 jobs.")
-    for (model, state), count in sorted(Counter((job.spec.model, job.state) for job in unfinished).items()):
+    for (model, state), count in sorted(Counter((job.model, job.state) for job in jobs).items()):
         yield sample("qwen_batch:jobs", {"model_name": model, "state": state}, count)
     lines: Counter[tuple[str, str]] = Counter()
-    for job in unfinished:
-        model = job.spec.model
-        lines[model, "completed"] += job.completed
-        lines[model, "failed"] += job.failed
-        lines[model, "waiting"] += job.spec.num_lines - job.done
+    for job in jobs:
+        lines[job.model, "completed"] += job.completed
+        lines[job.model, "failed"] += job.failed
+        lines[job.model, "waiting"] += job.waiting
     yield from head("qwen_batch:lines", "gauge", "Lines of these jobs by model and state.")
     for (model, kind), count in sorted(lines.items()):
         yield sample("qwen_batch:lines", {"model_name": model, "state": kind}, count)

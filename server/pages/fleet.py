@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import Response
 
-from jobs.records.job import Job
+from jobs.records.job import JobCounts
 from jobs.records.worker_report import WorkerReport
 from jobs.stats.figures import number_format
 from server.pages.rendering import Renderer
@@ -40,7 +40,7 @@ class FleetPage:
         """GET: show all workers, and the lines that wait for them."""
         stores = self._services.stores.jobs
 
-        def read() -> tuple[list[WorkerReport], list[WorkerReport], list[Job]]:
+        def read() -> tuple[list[WorkerReport], list[WorkerReport], list[JobCounts]]:
             return stores.fleet.workers(), stores.fleet.lost_workers(), stores.jobs.unfinished(_NEWEST_JOBS)
 
         workers, lost, jobs = await self._services.store_threads.shared("fleet", read)
@@ -56,14 +56,14 @@ class FleetPage:
         return self._render.page(request, visitor, "fleet", values)
 
 
-def _queues(jobs: list[Job], workers: list[WorkerReport]) -> list[_Queue]:
+def _queues(jobs: list[JobCounts], workers: list[WorkerReport]) -> list[_Queue]:
     """Return what waits, per model. Jobs of all projects count, because they share the workers."""
-    models = sorted({job.spec.model for job in jobs} | {worker.model for worker in workers})
+    models = sorted({job.model for job in jobs} | {worker.model for worker in workers})
     return [
         _Queue(
             model,
-            sum(job.spec.num_lines - job.done for job in jobs if job.spec.model == model),
-            sum(job.spec.model == model for job in jobs),
+            sum(job.waiting for job in jobs if job.model == model),
+            sum(job.model == model for job in jobs),
             sum(worker.model == model for worker in workers),
         )
         for model in models

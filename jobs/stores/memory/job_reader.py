@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from jobs.errors import JobNotFound, QwenBatchError
 from jobs.records.completion import Completion
-from jobs.records.job import Job, ShardRef
+from jobs.records.job import Job, JobCounts, ShardRef
 from jobs.records.prompt import Prompt
 from jobs.records.shard_stats import TimelineSample
 from jobs.stats.history import History
@@ -41,8 +41,8 @@ class MemoryJobReader:
             newest = sorted(self._table.jobs.values(), key=lambda job: (job.spec.created_at, job.spec.id), reverse=True)
             return [job.snapshot() for job in newest[:limit]]
 
-    def unfinished(self, limit: int) -> list[Job]:
-        return [job for job in self.newest(limit) if not job.state.ended]
+    def unfinished(self, limit: int) -> list[JobCounts]:
+        return [JobCounts.of(job) for job in self.newest(limit) if not job.state.ended]
 
     def stats(self, job_id: str) -> JobStats:
         with self._table.lock:

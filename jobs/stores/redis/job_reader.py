@@ -11,7 +11,7 @@ import msgspec
 from jobs.errors import JobNotFound, QwenBatchError, RecordDamaged, StoreFull
 from jobs.keys import JobKeys
 from jobs.records.completion import Completion
-from jobs.records.job import Job, JobState, ShardRef
+from jobs.records.job import Job, JobCounts, JobState, ShardRef
 from jobs.records.prompt import Prompt
 from jobs.records.shard_stats import TimelineSample
 from jobs.stats.history import History
@@ -21,7 +21,7 @@ from jobs.stores.damage import reading, sound
 from jobs.stores.packing import decode_completion, unpack_completions, unpack_prompts
 from jobs.stores.redis.connection.server import Command, RedisServer
 from jobs.stores.redis.index import JobIndex
-from jobs.stores.redis.job_record import Hash, counters_of, decoded_history, job_of
+from jobs.stores.redis.job_record import COUNTS_FIELDS, Hash, counters_of, counts_of, decoded_history, job_of
 
 SHARDS_PER_READ = 4  # max shards in memory at once in `results`, for a job of any size
 _COUNTS_PER_READ = 1000  # counts of failed lines that are read together
@@ -64,11 +64,20 @@ class RedisJobReader:
     def newest(self, limit: int = 100) -> list[Job]:
         return self._each(self._index.newest(limit))
 
-    def unfinished(self, limit: int) -> list[Job]:
+    def unfinished(self, limit: int) -> list[JobCounts]:
         ids = self._index.newest(limit)
         states = self._server.replies(("HGET", JobKeys(job_id).meta, "state") for job_id in ids)
         wanted = [job_id for job_id, state in zip(ids, states, strict=True) if state not in _ENDED]
-        return [job for job in self._each(wanted) if not job.state.ended]
+        found = self._server.replies(("HMGET", JobKeys(job_id).meta, *COUNTS_FIELDS) for job_id in wanted)
+        jobs: list[JobCounts] = []
+        for job_id, values in zip(wanted, found, strict=True):
+            with self._server.damage.skipping():
+                job = counts_of(job_id, sound(values))
+                if job is None:
+                    self._each([job_id])  # completes its deletion
+                elif not job.state.ended:
+                    jobs.append(job)
+        return jobs
 
     def _each(self, ids: Sequence[str]) -> list[Job]:
         """Return the jobs that exist. Skips damaged ones, and completes interrupted deletions."""

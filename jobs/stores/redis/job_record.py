@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
 from jobs.keys import JobKeys
-from jobs.records.job import Job, JobState, NewJob
+from jobs.records.job import Job, JobCounts, JobState, NewJob
 from jobs.stats.history import FIRST_SPAN_SECONDS, History, history_of
 from jobs.stats.latency_histogram import LatencyHistogram
 from jobs.stats.stats import WorkerShare
@@ -15,8 +15,20 @@ from jobs.stats.stats_counters import AMOUNTS, EngineTotals, JobCounters
 from jobs.stores.damage import reading
 
 DELETING = "deleting"  # state of a job whose keys are being freed; readers treat it as deleted
+COUNTS_FIELDS = ("state", "spec", "completed", "failed")  # of `meta`, for `counts_of`
 Hash = Mapping[bytes, bytes]
+
+
+class _SpecHead(msgspec.Struct):
+    """The part of a job's spec that its counts need. The rest is not decoded."""
+
+    id: str
+    model: str
+    num_lines: int
+
+
 _spec = msgspec.json.Decoder(NewJob)
+_spec_head = msgspec.json.Decoder(_SpecHead)
 _share = msgspec.json.Decoder(WorkerShare)
 
 
@@ -40,6 +52,27 @@ def job_of(job_id: str, meta: Hash) -> Job | None:
         return None
     with reading(JobKeys(job_id).meta, _hint(job_id)):
         return _job(spec_of(job_id, meta), meta)
+
+
+def counts_of(job_id: str, values: Sequence[bytes | None]) -> JobCounts | None:
+    """Return the counts of a job, or None if the job does not exist or is being deleted. Raises `RecordDamaged`.
+
+    Args:
+        job_id: Id of the job.
+        values: The values of `COUNTS_FIELDS` in its `meta`.
+    """
+    meta = {name.encode(): value for name, value in zip(COUNTS_FIELDS, values, strict=True) if value is not None}
+    if not meta or meta.get(b"state") == DELETING.encode():
+        return None
+    with reading(JobKeys(job_id).meta, _hint(job_id)):
+        head = _spec_head.decode(meta[b"spec"])
+        if head.id != job_id:
+            raise ValueError("it holds another job")
+        if head.num_lines < 0:
+            raise ValueError("a count in it is negative")
+        state = JobState(meta[b"state"].decode())
+        completed, failed = _count(meta, b"completed"), _count(meta, b"failed")
+        return JobCounts(job_id, head.model, state, head.num_lines, completed, failed)
 
 
 def _hint(job_id: str) -> str:

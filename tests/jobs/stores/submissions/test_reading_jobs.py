@@ -6,11 +6,12 @@ import redis
 
 from jobs.errors import JobNotFound, RecordDamaged
 from jobs.keys import JobKeys
-from jobs.records.job import Job
+from jobs.records.job import Job, JobCounts
 from jobs.stores.protocol import JobStore
 from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.store import RedisJobStore
-from testing.jobs.sample_jobs import new_job, submit
+from jobs.stores.worker_facets import Leased
+from testing.jobs.sample_jobs import failed, new_job, submit
 
 
 def test_jobs_are_read_together_in_the_order_of_their_ids(store: JobStore) -> None:
@@ -29,9 +30,30 @@ def test_unfinished_jobs_are_found_among_the_newest(store: JobStore) -> None:
     submit(store, new_job(cancelled))
     store.control.request_cancel(cancelled)
     store.submissions.create(new_job(validating))
-    assert store.jobs.unfinished(10) == [store.jobs.get(job_id) for job_id in (queued, validating)]
-    assert store.jobs.unfinished(2) == [store.jobs.get(queued)]
+    assert store.jobs.unfinished(10) == [JobCounts.of(store.jobs.get(job_id)) for job_id in (queued, validating)]
+    assert store.jobs.unfinished(2) == [JobCounts.of(store.jobs.get(queued))]
     assert store.jobs.unfinished(1) == []
+
+
+def test_the_lines_of_unfinished_jobs_are_counted(store: JobStore) -> None:
+    submit(store, new_job("job-a", lines=6), known={0, 2})
+    found = store.work.lease_next("demo", "worker", 60.0)
+    assert isinstance(found, Leased)
+    store.work.write(found.lease, [failed(1)])
+    (counts,) = store.jobs.unfinished(10)
+    assert counts == JobCounts.of(store.jobs.get("job-a"))
+    assert (counts.num_lines, counts.completed, counts.failed, counts.waiting) == (6, 2, 1, 3)
+
+
+def test_a_damaged_or_half_deleted_job_is_not_counted(client: redis.Redis) -> None:
+    store = RedisJobStore(RedisServer(client))
+    for job_id in ("job-a", "job-b", "job-c", "job-d"):
+        submit(store, new_job(job_id))
+    client.hset(JobKeys("job-a").meta, "spec", "no JSON")
+    client.hset(JobKeys("job-b").meta, "state", "deleting")
+    client.hset(JobKeys("job-c").meta, "spec", client.hget(JobKeys("job-d").meta, "spec") or b"")
+    assert [job.id for job in store.jobs.unfinished(10)] == ["job-d"]
+    assert not client.exists(JobKeys("job-b").meta)  # its deletion is complete
 
 
 def test_a_damaged_job_does_not_hide_the_others(client: redis.Redis) -> None:
