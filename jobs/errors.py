@@ -104,7 +104,7 @@ class LeaseLost(Exception):
 
 
 class QuotaExceeded(QwenBatchError):
-    """A project has reached the limit of its files, or of its unfinished batches."""
+    """A project has reached the limit of its files, of its unfinished batches, or of its waiting lines."""
 
 
 class FileInUse(QwenBatchError):

@@ -11,6 +11,7 @@ The project is part of every name, so an object of another project cannot be rea
 | `qwen-batch:{project:P}:batch:ID` | string | the record of a batch (JSON) |
 | `qwen-batch:{project:P}:batches` | sorted set | ids of all batches, score 0 |
 | `qwen-batch:{project:P}:unfinished` | hash | unfinished batch -> the input file that it still needs, or nothing |
+| `qwen-batch:{project:P}:reserved` | hash | unfinished batch -> number of lines that its import has reserved |
 | `qwen-batch:{project:P}:repeat:TOKEN` | string | digest of a request, and the object that it made; expires |
 | `qwen-batch:{clerk}:due` | sorted set | `P/ID` of what the clerk must look at, scored by time (seconds) |
 | `qwen-batch:file-store` | string | id of the file store that holds the bytes of all files |
@@ -54,6 +55,11 @@ class ProjectKeys:
     def unfinished(self) -> str:
         """Key of the hash of unfinished batches."""
         return self._key("unfinished")
+
+    @property
+    def reserved(self) -> str:
+        """Key of the hash of lines that unfinished batches have reserved."""
+        return self._key("reserved")
 
     def files_of(self, purpose: str) -> str:
         """Return the key of the sorted set of files with a purpose."""

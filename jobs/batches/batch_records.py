@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -51,6 +51,26 @@ class BatchRecords(Protocol):
     def unfinished(self, project: str) -> list[Batch]:
         """Return the project's batches that have not ended, in any order. Damaged records are left out."""
 
+    def reserve_lines(
+        self, project: str, batch_id: str, num_lines: int, max_lines: int, waiting: Mapping[str, int]
+    ) -> None:
+        """Reserve room for the lines of an unfinished batch, which keeps the room until it ends.
+
+        If several batches reserve at once, each one counts the room of those before it. A second call for the same
+        batch replaces its room.
+
+        Args:
+            project: The batch's project.
+            batch_id: Id of the batch.
+            num_lines: Number of lines of its file.
+            max_lines: Max lines without a result in the unfinished batches of the project.
+            waiting: Number of lines without a result of other batches, by id. Each batch that is missing here waits
+                with all lines for which it has room.
+
+        Raises:
+            QuotaExceeded: More than `max_lines` lines would wait.
+        """
+
     def page(self, project: str, page: Page) -> list[Batch]:
         """Return a part of the project's batches in the order of their ids."""
 
@@ -95,4 +115,13 @@ def too_many_batches(project: str, max_unfinished: int) -> QuotaExceeded:
     return QuotaExceeded(
         f"The project {project} may have at most {max_unfinished:,} unfinished batches.",
         "Wait until a batch has ended, or cancel one.",
+    )
+
+
+def too_many_lines(project: str, num_lines: int, others: int, max_lines: int) -> QuotaExceeded:
+    """Return the error for a file with too many lines beside the `others` that wait already."""
+    return QuotaExceeded(
+        f"The file has {num_lines:,} lines, and {others:,} lines of the project {project} wait already. "
+        f"At most {max_lines:,} may wait.",
+        "Send fewer lines, or wait until earlier batches have ended.",
     )

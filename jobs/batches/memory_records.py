@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jobs.batches.batch import Batch, BatchPhase
-from jobs.batches.batch_records import too_many_batches
+from jobs.batches.batch_records import too_many_batches, too_many_lines
 from jobs.errors import RecordDamaged
 from jobs.uploads.file_records import Page
 from jobs.uploads.memory_records import ProjectTable, part_of
@@ -19,6 +19,7 @@ class MemoryBatchRecords:
     def __init__(self, table: ProjectTable) -> None:
         self._table = table
         self._batches: dict[tuple[str, str], Batch] = {}
+        self._reserved: dict[tuple[str, str], int] = {}  # batch -> lines for which it has room
 
     def add(self, project: str, batch: Batch, max_unfinished: int, repeat: Repeat | None = None) -> Batch:
         with self._table.lock:
@@ -42,6 +43,16 @@ class MemoryBatchRecords:
         with self._table.lock:
             return [batch for (of, _), batch in self._batches.items() if of == project and not batch.phase.ended]
 
+    def reserve_lines(
+        self, project: str, batch_id: str, num_lines: int, max_lines: int, waiting: Mapping[str, int]
+    ) -> None:
+        with self._table.lock:
+            reserved = {other: lines for (of, other), lines in self._reserved.items() if of == project}
+            others = sum(lines for other, lines in (reserved | dict(waiting)).items() if other != batch_id)
+            if others + num_lines > max_lines:
+                raise too_many_lines(project, num_lines, others, max_lines)
+            self._reserved[project, batch_id] = num_lines
+
     def page(self, project: str, page: Page) -> list[Batch]:
         with self._table.lock:
             batches = {batch_id: batch for (of, batch_id), batch in self._batches.items() if of == project}
@@ -57,6 +68,7 @@ class MemoryBatchRecords:
             self._table.unfinished[place] = needs
             if batch.phase.ended:
                 del self._table.unfinished[place]
+                self._reserved.pop(place, None)
             for file in files:
                 self._table.files[project, file.id] = file
             return True

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from jobs import keys
 from jobs.batches.batch import Batch, BatchPhase
-from jobs.batches.batch_records import too_many_batches
+from jobs.batches.batch_records import too_many_batches, too_many_lines
 from jobs.errors import RecordDamaged, RepeatDiffers
 from jobs.project_keys import ProjectKeys
 from jobs.stores.damage import sound
@@ -58,13 +58,24 @@ class RedisBatchRecords:
         found = self.get_each([(project, batch_id) for batch_id in ids]) if ids else []
         return [batch for batch in found if isinstance(batch, Batch) and not batch.phase.ended]
 
+    def reserve_lines(
+        self, project: str, batch_id: str, num_lines: int, max_lines: int, waiting: Mapping[str, int]
+    ) -> None:
+        args: list[Word] = [batch_id, num_lines, max_lines]
+        for other, lines in waiting.items():
+            args += [other, lines]
+        others = int(self._server.script("reserve_lines", [ProjectKeys(project).reserved], *args))
+        if others >= 0:
+            raise too_many_lines(project, num_lines, others, max_lines)
+
     def page(self, project: str, page: Page) -> list[Batch]:
         names = ProjectKeys(project)
         return self._reader.page(names.batches, page, names.batch)
 
     def save(self, project: str, batch: Batch, files: Sequence[StoredFile] = ()) -> bool:
         names = ProjectKeys(project)
-        shared = [names.batch(batch.id), names.unfinished, names.files, names.files_of("batch_output"), names.bytes]
+        shared = [names.batch(batch.id), names.unfinished, names.reserved]
+        shared += [names.files, names.files_of("batch_output"), names.bytes]
         args: list[Word] = [batch.id, batch.revision - 1, msgspec.json.encode(batch), _need_of(batch)]
         for file in files:
             args += [file.id, msgspec.json.encode(file), file.size]

@@ -17,7 +17,7 @@ from msgspec import structs
 
 from jobs.batches.batch import NATIVE, Batch, BatchError, BatchPhase
 from jobs.batches.batch_records import change
-from jobs.errors import InvalidInput, JobNotFound
+from jobs.errors import InvalidInput, JobNotFound, QuotaExceeded, QwenBatchError
 from jobs.files.file_report import FileRefused
 from jobs.files.formats.line_decoder import LineRules
 from jobs.files.formats.model_checks import same_model
@@ -95,7 +95,7 @@ def _submit(stores: Stores, client: JobClient, project: str, batch: Batch, optio
                 model = _checked_model(stores, reader, batch, options)
             keep = None if is_native else _NO_COLUMNS
             checked = _checked(prompts, LineRules(card=model, keep=keep), options.limits.batch_lines)
-            _check_waiting(stores, project, checked.report.num_lines, options)
+            _reserve_lines(stores, project, batch.id, checked.report.num_lines, options)
             left = max(batch.expires_at - time.time(), 0.001)
             wanted = SubmitOptions(
                 model.name,
@@ -167,18 +167,21 @@ def _checked(prompts: PromptFile, rules: LineRules, max_lines: int) -> CheckedFi
         raise Refused(*faults.all()) from None
 
 
-def _check_waiting(stores: Stores, project: str, num_lines: int, options: ServeOptions) -> None:
-    """Refuse a file if too many lines of its project would wait for a worker. Raises `Refused`."""
-    most = _limits_of(project, options).waiting_lines
-    job_ids = [batch.job_id for batch in stores.batches.unfinished(project) if batch.job_id is not None]
-    jobs = stores.jobs.jobs.get_each(job_ids) if job_ids else []
-    waiting = sum(job.spec.num_lines - job.done for job in jobs if isinstance(job, Job) and not job.state.ended)
-    if waiting + num_lines > most:
-        message = (
-            f"The file has {num_lines:,} lines, and {waiting:,} lines of the project {project} wait already. "
-            f"At most {most:,} may wait. Send fewer lines, or wait until earlier batches have ended."
-        )
-        raise Refused(BatchError("waiting_lines_limit_exceeded", message))
+def _reserve_lines(stores: Stores, project: str, batch_id: str, num_lines: int, options: ServeOptions) -> None:
+    """Reserve room for the lines of a file. Raises `Refused` if too many lines of its project would wait."""
+    max_lines = _limits_of(project, options).waiting_lines
+    submitted = {batch.id: batch.job_id for batch in stores.batches.unfinished(project) if batch.job_id is not None}
+    jobs = stores.jobs.jobs.get_each(list(submitted.values())) if submitted else []
+    waiting = {other: _waiting_lines(job) for other, job in zip(submitted, jobs, strict=True)}
+    try:
+        stores.batches.reserve_lines(project, batch_id, num_lines, max_lines, waiting)
+    except QuotaExceeded as error:
+        raise Refused(BatchError("waiting_lines_limit_exceeded", str(error))) from None
+
+
+def _waiting_lines(job: Job | QwenBatchError) -> int:
+    """Return the number of lines of a job that wait for a result. A job that is gone has none."""
+    return 0 if isinstance(job, QwenBatchError) or job.state.ended else job.spec.num_lines - job.done
 
 
 def _limits_of(project: str, options: ServeOptions) -> Limits:

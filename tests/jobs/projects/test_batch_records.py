@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import redis
 from msgspec import structs
@@ -117,6 +119,61 @@ def test_the_unfinished_batches_are_those_that_have_not_ended(records: Records) 
     records.batches.save("p", next_revision(structs.replace(second, phase=BatchPhase.FAILED), second))
     assert sorted(records.batches.unfinished("p"), key=lambda batch: batch.id) == [submitted, third]
     assert records.batches.unfinished("nobody") == []
+
+
+def test_a_batch_gets_no_room_for_more_lines_than_its_project_has_left(records: Records) -> None:
+    first, second = (records.batches.add("p", new_batch(), 10) for _ in range(2))
+    records.batches.reserve_lines("p", first.id, 3, 5, {})
+    with pytest.raises(QuotaExceeded, match="has 3 lines, and 3 lines of the project p wait already. At most 5 may"):
+        records.batches.reserve_lines("p", second.id, 3, 5, {})
+    records.batches.reserve_lines("other", second.id, 5, 5, {})
+    records.batches.reserve_lines("p", second.id, 2, 5, {})
+
+
+def test_lines_with_results_give_their_room_back(records: Records) -> None:
+    first, second, third = (records.batches.add("p", new_batch(), 10) for _ in range(3))
+    records.batches.reserve_lines("p", first.id, 3, 5, {})
+    records.batches.reserve_lines("p", second.id, 3, 5, {first.id: 2})
+    with pytest.raises(QuotaExceeded, match="3 lines of the project"):
+        records.batches.reserve_lines("p", third.id, 3, 5, {first.id: 2, second.id: 1})
+    records.batches.reserve_lines("p", third.id, 3, 5, {first.id: 0, second.id: 1})
+
+
+def test_a_batch_without_room_of_its_own_counts_with_the_lines_that_wait(records: Records) -> None:
+    before, batch = (records.batches.add("p", new_batch(), 10) for _ in range(2))
+    with pytest.raises(QuotaExceeded, match="4 lines of the project"):
+        records.batches.reserve_lines("p", batch.id, 2, 5, {before.id: 4})
+
+
+def test_an_import_that_begins_again_takes_no_second_room(records: Records) -> None:
+    batch = records.batches.add("p", new_batch(), 10)
+    for _ in range(2):
+        records.batches.reserve_lines("p", batch.id, 5, 5, {batch.id: 5})
+
+
+def test_a_batch_that_has_ended_gives_its_room_back(records: Records) -> None:
+    first, second = (records.batches.add("p", new_batch(), 10) for _ in range(2))
+    records.batches.reserve_lines("p", first.id, 5, 5, {})
+    submitted = next_revision(structs.replace(first, phase=BatchPhase.SUBMITTED), first)
+    records.batches.save("p", submitted)
+    with pytest.raises(QuotaExceeded):
+        records.batches.reserve_lines("p", second.id, 5, 5, {})
+    records.batches.save("p", next_revision(structs.replace(submitted, phase=BatchPhase.COMPLETED), submitted))
+    records.batches.reserve_lines("p", second.id, 5, 5, {})
+
+
+def test_of_many_imports_at_once_only_so_many_get_room_as_fit(records: Records) -> None:
+    batches = [records.batches.add("p", new_batch(), 10) for _ in range(8)]
+
+    def gets_room(batch: Batch) -> bool:
+        try:
+            records.batches.reserve_lines("p", batch.id, 3, 10, {})
+        except QuotaExceeded:
+            return False
+        return True
+
+    with ThreadPoolExecutor(len(batches)) as imports:
+        assert sum(imports.map(gets_room, batches)) == 3
 
 
 def test_a_batch_needs_its_input_only_until_it_is_validated(records: Records) -> None:

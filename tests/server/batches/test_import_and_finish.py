@@ -182,6 +182,25 @@ def test_the_waiting_lines_of_a_project_are_limited(stores: Stores) -> None:
     assert imported(stores, new_batch(stores, *map(chat_line, range(3))), roomy).phase is BatchPhase.SUBMITTED
 
 
+def test_two_imports_at_one_moment_keep_to_the_limit_together(stores: Stores) -> None:
+    limited = structs.replace(OPTIONS, limits=structs.replace(Limits(), waiting_lines=5))
+    first, second = (new_batch(stores, *map(chat_line, range(3))) for _ in range(2))
+    seen: list[Batch] = []
+
+    class Meanwhile(NoHints):
+        """Imports the other batch after the job was stored, and before its batch names it."""
+
+        def send(self, model: str, shards: Any) -> int:
+            seen.append(imported(stores, second, limited))
+            return 0
+
+    import_batch(stores, JobClient(stores.jobs, Meanwhile()), "p", first.id, limited)
+    after = stores.batches.get("p", first.id)
+    assert after is not None
+    assert after.phase is BatchPhase.SUBMITTED
+    assert [error.code for error in seen[0].errors] == ["waiting_lines_limit_exceeded"]
+
+
 @pytest.mark.parametrize(("project", "phase"), [("p", BatchPhase.FAILED), ("q", BatchPhase.SUBMITTED)])
 def test_a_project_may_have_another_limit_of_waiting_lines(
     stores: Stores, tmp_path: Path, project: str, phase: BatchPhase
