@@ -34,6 +34,7 @@ class ServiceUnderLoad:
     parent: psutil.Process  # parent of all processes of the service
     http: psutil.Process  # the only HTTP process
     clerk: psutil.Process
+    redis: psutil.Process
     redis_url: str
     store: JobStore
     files: Path  # folder of the file store
@@ -56,7 +57,8 @@ def serving(valkey: ValkeyProcess, folder: Path) -> Iterator[ServiceUnderLoad]:
                 raise RuntimeError(log.read_text())
             time.sleep(0.05)
         http, clerk = (_child(parent.pid, module) for module in ("server.http_process", "server.clerk.main"))
-        yield ServiceUnderLoad(int(found[1]), psutil.Process(parent.pid), http, clerk, valkey.url, store, files)
+        processes = psutil.Process(parent.pid), http, clerk, psutil.Process(valkey.pid)
+        yield ServiceUnderLoad(int(found[1]), *processes, valkey.url, store, files)
     finally:
         parent.terminate()
         parent.wait()

@@ -10,11 +10,28 @@ from jobs.files.results.origin import Origin
 from jobs.files.results.response_bodies import completion_body, object_key
 from jobs.records.completion import Completion
 from server.api.body_checks import Json
-from server.events.event_stream import DONE, event
+from server.events.event_stream import DONE, event, json_of
 from server.middleware.api_error import ApiError
-from server.online.under_way import NewText
+from server.online.under_way import Kind, NewText
 
 _ONLY_AT_THE_END = ("stop_reason", "token_ids")  # keys of a choice that its last chunk has
+
+
+class _TextChunk:
+    """A chunk that is sent many times, with another text each time. All but its text is encoded once.
+
+    Args:
+        chunk: The chunk with an empty text.
+        key: The key of the text. It is the last key of this name, because strings in JSON have no bare quotes.
+    """
+
+    def __init__(self, chunk: bytes, key: str) -> None:
+        head, colon, self._tail = chunk.rpartition(f'"{key}":""'.encode())
+        self._head = head + colon[:-2]
+
+    def with_text(self, text: str) -> bytes:
+        """Return the chunk with a text."""
+        return self._head + json_of(text) + self._tail
 
 
 class _Chunks:
@@ -56,6 +73,7 @@ class ChatEvents:
         self._origin = origin
         self._num_choices = num_choices
         self._chunks = _Chunks(origin, "chatcmpl", "chat.completion.chunk", wants_usage)
+        self._of_texts: dict[tuple[int, Kind], _TextChunk] = {}
 
     def begin(self) -> bytes:
         """Return a chunk with the role for each completion."""
@@ -64,7 +82,12 @@ class ChatEvents:
 
     def text(self, new: NewText) -> bytes:
         """Return a chunk with a part of a message, or of its thought."""
-        return self._delta(new.choice, {"content" if new.kind == "content" else "reasoning_content": new.text})
+        chunk = self._of_texts.get((new.choice, new.kind))
+        if chunk is None:
+            key = "content" if new.kind == "content" else "reasoning_content"
+            chunk = _TextChunk(self._delta(new.choice, {key: ""}), key)
+            self._of_texts[new.choice, new.kind] = chunk
+        return chunk.with_text(new.text)
 
     def end(self, completion: Completion) -> bytes:
         """Return the tool calls and the end of each completion."""
@@ -105,6 +128,7 @@ class CompletionEvents:
     def __init__(self, origin: Origin, wants_usage: bool) -> None:
         self._origin = origin
         self._chunks = _Chunks(origin, "cmpl", "text_completion", wants_usage)
+        self._of_texts: dict[int, _TextChunk] = {}
 
     def begin(self) -> bytes:
         """Return nothing: a text has no role."""
@@ -112,7 +136,10 @@ class CompletionEvents:
 
     def text(self, new: NewText) -> bytes:
         """Return a chunk with a part of a text."""
-        return self._part(new.choice, new.text)
+        chunk = self._of_texts.get(new.choice)
+        if chunk is None:
+            chunk = self._of_texts[new.choice] = _TextChunk(self._part(new.choice, ""), "text")
+        return chunk.with_text(new.text)
 
     def end(self, completion: Completion) -> bytes:
         """Return the end of each completion."""

@@ -17,13 +17,13 @@ _HEADERS = [
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),  # without this header, nginx collects events
 ]
-_encode = msgspec.json.Encoder().encode
+json_of = msgspec.json.Encoder().encode
 
 
 def event(data: Json, name: str | None = None) -> bytes:
     """Return an event. It has no id, because Python's client takes a comment after an id for an empty event."""
     head = b"" if name is None else b"event: " + name.encode() + b"\n"
-    return head + b"data: " + _encode(data) + b"\n\n"
+    return head + b"data: " + json_of(data) + b"\n\n"
 
 
 class EventStream(Response):

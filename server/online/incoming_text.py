@@ -18,13 +18,17 @@ class IncomingText:
 
     A later attempt sends the text again from its beginning. What was handed out already is compared and skipped.
 
+    The text is kept in parts and is put together only when something needs all of it. So a piece costs the same in a
+    long text as in a short one.
+
     Args:
         may_call: True if the text may have tool calls. They are held back, because they are no part of the content.
     """
 
     def __init__(self, may_call: bool = False) -> None:
-        self._text = ""
-        self._handed_out = 0  # characters
+        self._old: list[str] = []  # parts that were handed out
+        self._new: list[str] = []  # parts behind them
+        self._length = 0  # characters of all parts
         self._may_call = may_call
         self._complete = False
 
@@ -39,26 +43,49 @@ class IncomingText:
             TextDiffers: The piece contradicts what was handed out.
             TextMissing: There is a gap before the piece.
         """
-        if offset > len(self._text):
+        if offset > self._length:
             raise TextMissing
+        if offset == self._length:
+            self._new.append(text)
+            self._length += len(text)
+            return
+        old, whole = "".join(self._old), self._whole()
         end = offset + len(text)
-        if self._text[offset : min(end, self._handed_out)] != text[: max(self._handed_out - offset, 0)]:
+        if old[offset:end] != text[: max(len(old) - offset, 0)]:
             raise TextDiffers
-        if self._text[offset:end] != text:  # equal text is known already
-            self._text = self._text[:offset] + text
+        if whole[offset:end] != text:  # equal text is known already, and so may be what follows
+            self._set(whole[:offset] + text, len(old))
 
     def finish(self, whole: str) -> None:
         """Replace the text by the whole text of the result. Raises `TextDiffers` if it contradicts what went out."""
-        if not whole.startswith(self._text[: self._handed_out]):
+        old = "".join(self._old)
+        if not whole.startswith(old):
             raise TextDiffers
-        self._text, self._complete = whole, True
+        self._set(whole, len(old))
+        self._complete = True
 
     def take(self) -> str:
         """Hand out the text that has arrived since the last call. Empty if there is none."""
-        end = len(self._text) if self._complete or not self._may_call else _end_of_content(self._text)
-        new = self._text[self._handed_out : end]
-        self._handed_out = max(end, self._handed_out)
+        if self._may_call and not self._complete:
+            return self._take_content()
+        new = "".join(self._new)
+        self._old.append(new)
+        self._new.clear()
         return new
+
+    def _take_content(self) -> str:
+        """Hand out what is certainly content."""
+        whole, num_old = self._whole(), len("".join(self._old))
+        end = max(_end_of_content(whole), num_old)
+        self._set(whole, end)
+        return whole[num_old:end]
+
+    def _whole(self) -> str:
+        return "".join((*self._old, *self._new))
+
+    def _set(self, whole: str, num_old: int) -> None:
+        """Replace all parts by a text, of which the first `num_old` characters were handed out."""
+        self._old, self._new, self._length = [whole[:num_old]], [whole[num_old:]], len(whole)
 
 
 def _end_of_content(text: str) -> int:

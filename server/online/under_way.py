@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
@@ -13,6 +12,7 @@ from jobs.records.completion import Completion
 from server.middleware.api_error import ApiError
 from server.online.incoming_text import IncomingText
 from server.online.line_errors import api_error_of_line
+from server.online.wakeup import Wakeup
 
 Kind = Literal["content", "reasoning"]
 
@@ -48,7 +48,7 @@ class UnderWay:
         self.completion: Completion | None = None
         self.error: ApiError | None = None
         self._texts: dict[tuple[int, Kind], IncomingText] = {}
-        self._changed = asyncio.Event()
+        self._changed = Wakeup()
 
     @property
     def has_begun(self) -> bool:
@@ -62,12 +62,7 @@ class UnderWay:
 
     async def change(self, seconds: float) -> bool:
         """Wait until something has changed since the last call. Returns False if nothing has after `seconds`."""
-        try:
-            await asyncio.wait_for(self._changed.wait(), seconds)
-        except TimeoutError:
-            return False
-        self._changed.clear()
-        return True
+        return await self._changed.wait(seconds)
 
     def receive(self, reply: AnyReply, worker: str) -> None:
         """Handle a reply to the current attempt. Raises `TextDiffers` and `TextMissing`."""

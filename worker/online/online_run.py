@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +12,18 @@ from jobs.online.messages import OnlineRequest, Piece
 from jobs.records.completion import Completion
 from worker.online.text_pieces import Kind, TextPieces
 from worker.shards.in_flight import Line
+
+
+@dataclass
+class _SentText:
+    """Text that has been sent, in parts: a long text is not copied for every token."""
+
+    parts: list[str] = field(default_factory=list)
+    num_chars: int = 0
+
+    def add(self, text: str) -> None:
+        self.parts.append(text)
+        self.num_chars += len(text)
 
 
 @dataclass(eq=False)
@@ -23,7 +36,7 @@ class OnlineRun:
     line: Line | None = None  # None until the requests are in the engine
     taken: bool = False  # True: the server knows that this worker runs the request
     closed: bool = False  # True: nothing more is said about the request
-    sent: dict[tuple[int, Kind], str] = field(default_factory=dict)  # text of each choice that has been sent
+    sent: defaultdict[tuple[int, Kind], _SentText] = field(default_factory=lambda: defaultdict(_SentText))  # by choice
 
     @property
     def num_sequences(self) -> int:
@@ -59,16 +72,17 @@ class OnlineRun:
         for number, choice in enumerate(completion.choices):
             texts: tuple[tuple[Kind, str], ...] = (("reasoning", choice.reasoning or ""), ("content", choice.text))
             for kind, text in texts:
-                sent = self.sent.get((number, kind), "")
+                sent = "".join(self.sent[number, kind].parts)
                 if not text.startswith(sent):
                     raise ValueError(f"the {kind} of choice {number} differs from the {len(sent)} characters sent")
                 if len(text) > len(sent):
                     yield self._piece(number, kind, text[len(sent) :])
 
     def _piece(self, choice: int, kind: Kind, text: str) -> Piece:
-        before = self.sent.get((choice, kind), "")
-        self.sent[choice, kind] = before + text
-        return Piece(self.request.id, self.request.attempt, len(before), text, choice, kind)
+        sent = self.sent[choice, kind]
+        offset = sent.num_chars
+        sent.add(text)
+        return Piece(self.request.id, self.request.attempt, offset, text, choice, kind)
 
 
 class OnlineRuns:

@@ -129,9 +129,11 @@ class ReplySender:
             waits: True if the event may wait until the next entry.
         """
         self._events.append(event)
-        if not waits:
+        # A flag that is set needs no call: the thread clears the flags before it takes the events.
+        if not (waits or self._hurry.is_set()):
             self._hurry.set()
-        self._some.set()
+        if not self._some.is_set():
+            self._some.set()
 
     def _run(self) -> None:
         while self._events or not self._stopped.is_set():

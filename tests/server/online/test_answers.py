@@ -10,9 +10,12 @@ import pytest
 from openai import APIError, BadRequestError, InternalServerError, NotFoundError, OpenAI
 from openai.types.chat import ChatCompletionChunk
 
+from jobs.files.results.origin import Origin
 from jobs.online.messages import End, OnlineRequest, Piece, Refused
 from jobs.records.completion import Choice, Completion, ErrorCode, LineError, ToolCall, Usage
 from jobs.records.sampling import FinishReason
+from server.events.chunks import ChatEvents, CompletionEvents
+from server.online.under_way import Kind, NewText
 from testing.jobs.scripted_worker import ScriptedWorker, end, pieces, taken
 from tests.server.online.conftest import MESSAGES, Background
 
@@ -66,6 +69,22 @@ def test_a_streamed_chat_is_the_same_text_with_the_usage_only_if_asked_for(
         assert (last.choices, last.usage.total_tokens) == ([], 11)
         last = chunks[-1]
     assert (last.choices[0].finish_reason, last.usage) == ("stop", None)
+
+
+@pytest.mark.parametrize("text", ["Hi", 'say "no" \\ \n', "é 😀 \u2028"])
+def test_events_of_one_text_differ_in_nothing_else(text: str) -> None:
+    origin = Origin("req_1", 'a "content":"" model')
+    chat, completion = ChatEvents(origin, 2, wants_usage=True), CompletionEvents(origin, wants_usage=False)
+    for choice in (0, 1, 0):
+        keys: dict[Kind, str] = {"content": "content", "reasoning": "reasoning_content"}
+        for kind, key in keys.items():
+            chunk = json.loads(chat.text(NewText(choice, kind, text)).removeprefix(b"data: "))
+            (found,) = chunk["choices"]
+            assert found == {"index": choice, "delta": {key: text}, "logprobs": None, "finish_reason": None}
+            assert (chunk["model"], chunk["object"], chunk["usage"]) == (origin.model, "chat.completion.chunk", None)
+        chunk = json.loads(completion.text(NewText(choice, "content", text)).removeprefix(b"data: "))
+        assert chunk["choices"] == [{"index": choice, "text": text, "logprobs": None, "finish_reason": None}]
+        assert (chunk["model"], chunk["object"], "usage" in chunk) == (origin.model, "text_completion", False)
 
 
 def test_a_streamed_text_is_the_same_text(

@@ -23,6 +23,19 @@ def test_a_piece_that_comes_again_is_skipped_as_far_as_it_is_known() -> None:
     assert text.take() == " is"
 
 
+def test_a_second_attempt_may_differ_where_nothing_was_handed_out() -> None:
+    text = IncomingText()
+    text.add(0, "2 + ")
+    assert text.take() == "2 + "
+    text.add(4, "3 is")
+    text.add(8, " five")
+    text.add(2, "+ 4")  # of another worker, in other pieces
+    text.add(5, " is 6")
+    assert text.take() == "4 is 6"
+    text.finish("2 + 4 is 6.")
+    assert text.take() == "."
+
+
 @pytest.mark.parametrize(("offset", "piece"), [(0, "2 -"), (2, "+ 4 is"), (4, "4")])
 def test_a_piece_that_contradicts_what_was_handed_out_is_noticed(offset: int, piece: str) -> None:
     text = IncomingText()
