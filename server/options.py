@@ -43,6 +43,7 @@ class ServeOptions(msgspec.Struct, frozen=True):
     origins: tuple[str, ...] = ()  # web pages that may use the API, such as https://app.example; * allows every page
     keep_jobs_seconds: float = 7 * 86_400.0  # a job is deleted this long after its batch has ended
     part_seconds: float = 0.9  # max age of the live part of a page; tabs ask for it once per second
+    search_seconds: float = 2.0  # max time for which one request reads lines of a job
     store_seconds: float = 1.5  # max time of one call of the store on behalf of a request
     drain_seconds: float = 25.0  # max time for requests under way after SIGTERM
     own_model: str | None = None  # the model of the worker that was started with the service

@@ -43,13 +43,18 @@ function setStale(isStale) {
 // --- copy an answer: browsers allow it over HTTPS and on this machine ---
 
 if (navigator.clipboard) {
-  for (const button of document.querySelectorAll("button.copy")) {
-    button.hidden = false;
-    button.addEventListener("click", async () => {
-      await navigator.clipboard.writeText(button.parentElement.querySelector(".copied").textContent);
-      button.textContent = "copied";
-    });
-  }
+  showCopyButtons();
+  document.addEventListener("htmx:after:swap", showCopyButtons); // a search adds lines to its page
+  document.addEventListener("click", async ({ target }) => {
+    const button = target.closest("button.copy");
+    if (!button) return;
+    await navigator.clipboard.writeText(button.parentElement.querySelector(".copied").textContent);
+    button.textContent = "copied";
+  });
+}
+
+function showCopyButtons() {
+  for (const button of document.querySelectorAll("button.copy")) button.hidden = false;
 }
 
 // --- submit: drop a file, and see how far its upload is ---

@@ -17,7 +17,7 @@ from server.middleware.api_error import ApiError
 from server.pages.job.book import JobBook
 from server.pages.job.entry import Entry
 from server.pages.job.search import LINES_PER_PAGE, Line, LinePage, LineWish, find_line, find_lines, turns_of
-from server.pages.rendering import Renderer
+from server.pages.rendering import Renderer, wants_part
 from server.pages.visitor import Visitor
 from server.state import Services
 
@@ -45,6 +45,22 @@ class _ShownLine:
     answers: list[_Text]
 
 
+@dataclass(frozen=True)
+class _Search:
+    """A search that several requests continue, because each of them reads for a limited time only."""
+
+    wish: LineWish  # of this request
+    began: int  # index of the line at which the page begins
+    shown: int  # number of lines that the page shows already
+
+    def next_part(self, page: LinePage) -> str:
+        """Return the query of the request that continues on the same page. Empty if the page is complete."""
+        shown = self.shown + len(page.lines)
+        if page.is_end or shown >= LINES_PER_PAGE:
+            return ""
+        return f"{_query(self.wish, page.reached)}&{urlencode({'began': self.began + 1, 'shown': shown})}"
+
+
 class LinesPages:
     """Handles /jobs/ID/lines and /jobs/ID/lines/NUMBER."""
 
@@ -53,19 +69,23 @@ class LinesPages:
         self._render = render
 
     async def show(self, request: Request, visitor: Visitor) -> Response:
-        """GET: list lines, all or the failed ones, and search their texts."""
+        """GET: list lines, all or the failed ones, and search their texts. A script asks for the rest of a page."""
         entry = await self._entry(request, visitor)
-        wish = _wish(request)
+        search = _search(request)
+        wish = search.wish
         page = LinePage([], 0, is_end=True)
         if entry.job is not None:
-            page = await self._services.disk_threads.run(find_lines, self._services.stores.jobs.jobs, entry.job, wish)
+            reader, seconds = self._services.stores.jobs.jobs, self._services.options.search_seconds
+            page = await self._services.disk_threads.run(find_lines, reader, entry.job, wish, seconds)
         values = {
             "entry": entry,
             "wish": wish,
             "lines": [_shown(line, _SHOWN_CHARS) for line in page.lines],
             "page": page,
+            "search": search,
+            "next_part": search.next_part(page),
             "later": "" if page.is_end else _query(wish, page.reached),
-            "earlier": "" if wish.first == 0 or wish.search or wish.only_failed else _earlier(wish),
+            "earlier": _earlier(search),
         }
         return self._render.page(request, visitor, "lines", values)
 
@@ -86,13 +106,20 @@ class LinesPages:
         return await self._services.store_threads.run(book.get, job_id)
 
 
-def _wish(request: Request) -> LineWish:
+def _search(request: Request) -> _Search:
     query = request.query_params
-    said = query.get("from", "1")
+    first = max(_number(request, "from", 1) - 1, 0)
+    began = max(_number(request, "began", first + 1) - 1, 0)
+    shown = min(_number(request, "shown", 0), LINES_PER_PAGE - 1) if wants_part(request) else 0
+    only_failed, text = query.get("show") == "failed", query.get("q", "").strip()[:_MAX_SEARCH]
+    return _Search(LineWish(first, only_failed, text, LINES_PER_PAGE - shown), began, shown)
+
+
+def _number(request: Request, name: str, default: int) -> int:
+    said = request.query_params.get(name, str(default))
     if not (said.isascii() and said.isdigit() and len(said) < 12):
-        raise ApiError(400, f"The address says from={said[:50]!r}; it must be the number of a line.")
-    only_failed = query.get("show") == "failed"
-    return LineWish(max(int(said) - 1, 0), only_failed, query.get("q", "").strip()[:_MAX_SEARCH])
+        raise ApiError(400, f"The address says {name}={said[:50]!r}; it must be the number of a line.")
+    return int(said)
 
 
 def _query(wish: LineWish, first: int) -> str:
@@ -100,8 +127,12 @@ def _query(wish: LineWish, first: int) -> str:
     return urlencode({name: value for name, value in said.items() if value})
 
 
-def _earlier(wish: LineWish) -> str:
-    return _query(wish, max(wish.first - LINES_PER_PAGE, 0))
+def _earlier(search: _Search) -> str:
+    """Return the query of the page before. Empty if there is none, or if only a search would find its beginning."""
+    wish = search.wish
+    if search.began == 0 or wish.search or wish.only_failed:
+        return ""
+    return _query(wish, max(search.began - LINES_PER_PAGE, 0))
 
 
 def _shown(line: Line, max_chars: int) -> _ShownLine:

@@ -15,7 +15,7 @@ from jobs.records.prompt import Prompt
 from jobs.stores.client_facets import JobReader
 
 LINES_PER_PAGE = 50
-MAX_SECONDS = 2.0  # for one page
+_ONE_LINE_SECONDS = 2.0  # max time to find a line that `extend` added, which may be in any of the last shards
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class LineWish:
     first: int = 0  # index of the first line, from 0
     only_failed: bool = False
     search: str = ""  # text in the prompt, the completion, the error or the id
+    max_lines: int = LINES_PER_PAGE
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class LinePage:
     is_end: bool  # True: there is nothing after `reached`
 
 
-def find_lines(reader: JobReader, job: Job, wish: LineWish, max_seconds: float = MAX_SECONDS) -> LinePage:
-    """Return the first lines that fit, 50 at most. Stops after `max_seconds`, but reads one shard at least.
+def find_lines(reader: JobReader, job: Job, wish: LineWish, max_seconds: float) -> LinePage:
+    """Return the first lines that fit. Stops after `max_seconds`, but reads one shard at least.
 
     Raises:
         JobNotFound: The job was deleted.
@@ -60,7 +61,7 @@ def find_lines(reader: JobReader, job: Job, wish: LineWish, max_seconds: float =
         for prompt, completion in reader.lines(shard):
             if prompt.index < wish.first:
                 continue
-            if len(found) == LINES_PER_PAGE:
+            if len(found) == wish.max_lines:
                 return LinePage(found, prompt.index, is_end=False)
             reached = prompt.index + 1
             if _fits(prompt, completion, wish.only_failed, needle):
@@ -72,7 +73,7 @@ def find_lines(reader: JobReader, job: Job, wish: LineWish, max_seconds: float =
 
 def find_line(reader: JobReader, job: Job, index: int) -> Line | None:
     """Return one line of a job, or None if it has no such line. Raises as `find_lines`."""
-    page = find_lines(reader, job, LineWish(index))
+    page = find_lines(reader, job, LineWish(index, max_lines=1), _ONE_LINE_SECONDS)
     return next((line for line in page.lines if line.prompt.index == index), None)
 
 

@@ -33,9 +33,10 @@ class Site:
         folder: Folder of its files.
         auth: True if visitors need a key.
         part_seconds: Max age of the live part of a page.
+        search_seconds: Max time for which one request reads lines.
     """
 
-    def __init__(self, folder: Path, auth: bool, part_seconds: float = 0.0) -> None:
+    def __init__(self, folder: Path, auth: bool, part_seconds: float = 0.0, search_seconds: float = 60.0) -> None:
         services = services_in_memory(folder)
         self.stores = services.stores
         self.stores.jobs.fleet.publish_model(ModelCard("demo", 1000, max_model_len=2048, has_chat_template=True))
@@ -43,7 +44,7 @@ class Site:
         self.keys_file = folder / "keys.json"
         self.admin_key, _ = add_key(self.keys_file, "default", ("batch", "admin"), None)
         keys = KeyRing(self.keys_file, None, time.time)
-        options = ServeOptions(files=str(folder), auth=auth, part_seconds=part_seconds)
+        options = ServeOptions(str(folder), auth=auth, part_seconds=part_seconds, search_seconds=search_seconds)
         self.services = replace(services, options=options, keys=keys, hints=self.hints)
         self.app = make_app(self.services)
 

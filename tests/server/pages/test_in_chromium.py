@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import uvicorn
 
 from jobs.records.job import ShardRef
 from jobs.stores.connect import connect
@@ -16,6 +19,7 @@ from testing.jobs.dashboard_sample import FAILING, HOSTILE, LONG, PAUSED, RUNNIN
 from testing.jobs.sample_jobs import completed, shard_stats
 from testing.processes.valkey import running_valkey
 from tests.server.conftest import ServeProcess
+from tests.server.pages.conftest import Site
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = [
@@ -153,6 +157,33 @@ def test_a_server_that_is_away_leaves_the_page_and_says_so(chromium: Any, served
         assert tab.page.get_by_role("button", name="Resume").is_visible()
         tab.context.set_offline(False)
         tab.page.locator("#stale").wait_for(state="hidden")
+
+
+@pytest.fixture
+def hasty(tmp_path: Path) -> Iterator[str]:
+    """The address of a service that reads one shard of lines per request. It has a job of 40 shards."""
+    site = Site(tmp_path, auth=False, search_seconds=-1.0)
+    site.finish(site.own_job(lines=120))
+    server = uvicorn.Server(uvicorn.Config(site.app, lifespan="off", log_config=None))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
+
+
+def test_a_search_goes_on_by_itself_while_its_tab_is_visible(chromium: Any, hasty: str) -> None:
+    with Watched(chromium, hasty) as tab:
+        tab.page.add_init_script("Object.defineProperty(document, 'hidden', {get: () => window.isHidden ?? true})")
+        tab.page.goto("/jobs/job-1/lines?q=What+is+117")
+        assert tab.page.get_by_text("Looked at 3 of 120 lines.").is_visible()
+        assert tab.page.get_by_role("link", name="Go on").is_visible()
+        tab.page.evaluate("window.isHidden = false")
+        tab.page.get_by_text("Looked at all lines.").wait_for()
+        assert tab.page.locator("article.line").count() == 1
+        assert tab.page.get_by_role("button", name="copy").is_visible()
+        assert tab.troubles == []
 
 
 def test_a_job_is_paused_by_keyboard_alone(chromium: Any, served: tuple[JobStore, str]) -> None:

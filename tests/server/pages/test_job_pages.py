@@ -13,7 +13,6 @@ from jobs.batches.batch_records import change
 from jobs.errors import JobNotFound
 from jobs.records.job import JobState, ShardRef
 from jobs.records.shard_stats import TimelineSample
-from server.pages.job import search
 from server.pages.job.book import ENTRIES_PER_PAGE
 from server.pages.plots import plot_of_samples
 from testing.jobs.sample_jobs import worker_report
@@ -176,63 +175,6 @@ def test_errors_stand_in_groups_with_their_lines(site: Site, browser: Browser) -
     assert "prompt_too_long 3 lines The prompt has # tokens. 1 , 2 , 5" in page.text
     assert "prompt_too_long 1 line Another fault. 6" in page.text
     assert browser.open("/jobs/job-1/errors").text.count("The prompt has # tokens.") == 1
-
-
-@pytest.mark.parametrize(
-    ("query", "numbers"),
-    [
-        ("", [1, 2, 3, 4, 5, 6]),
-        ("from=4", [4, 5, 6]),
-        ("from=999", []),
-        ("show=failed", [2, 6]),
-        ("show=failed&from=3", [6]),
-        ("q=TOO+LONG", [2, 6]),
-        ("q=what+is+3", [4]),
-        ("q=line-4", [5]),
-        ("q=nowhere", []),
-    ],
-)
-def test_lines_are_found_by_their_texts_and_their_numbers(
-    site: Site, browser: Browser, query: str, numbers: list[int]
-) -> None:
-    site.finish(site.own_job(), {1: "It is too long.", 5: "It is too long."})
-    page = browser.open(f"/jobs/job-1/lines?{query}")
-    assert [int(link.rpartition("/")[2]) for link in page.links if "/lines/" in link] == numbers
-
-
-def test_a_search_that_takes_too_long_says_how_far_it_got_and_goes_on(
-    site: Site,
-) -> None:
-    site.finish(site.own_job(lines=9))
-    reader = site.stores.jobs.jobs
-    found = search.find_lines(reader, reader.get("job-1"), search.LineWish(search="line-8"), max_seconds=-1.0)
-    assert (found.lines, found.reached, found.is_end) == ([], 3, False)
-    further = search.find_lines(reader, reader.get("job-1"), search.LineWish(found.reached, search="line-8"))
-    assert ([line.prompt.index for line in further.lines], further.is_end) == ([8], True)
-
-
-def test_a_page_has_fifty_lines_and_leads_to_the_next(site: Site, browser: Browser) -> None:
-    site.own_job(lines=120)
-    page, seen = browser.open("/jobs/job-1/lines"), []
-    while True:
-        numbers = [int(link.rpartition("/")[2]) for link in page.links if "/lines/" in link]
-        assert len(numbers) <= 50
-        seen += numbers
-        more = [link for link in page.links if link.startswith("?from=") and int(link[6:]) > numbers[0]]
-        if not more:
-            break
-        page = browser.open(f"/jobs/job-1/lines{more[-1]}")
-    assert seen == list(range(1, 121))
-
-
-def test_a_line_is_shown_as_a_whole_with_its_result(site: Site, browser: Browser) -> None:
-    site.finish(site.own_job(), text="A long answer. " * 1000)
-    listed, one = browser.open("/jobs/job-1/lines"), browser.open("/jobs/job-1/lines/2")
-    assert "… all of it" in listed.text
-    assert one.text.count("A long answer.") == 2000  # the text, and the result as JSON
-    assert '"completion": "A long answer.' in one.text
-    for number in (0, 7, 10**12):
-        assert browser.open(f"/jobs/job-1/lines/{number}").status == 404
 
 
 def test_results_and_errors_can_be_downloaded_while_the_job_runs_and_afterwards(site: Site, browser: Browser) -> None:
