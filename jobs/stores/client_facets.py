@@ -103,8 +103,14 @@ class JobReader(Protocol):
     def results(self, job_id: str) -> Iterator[Completion]:
         """Iterate over the finished lines in input order, in constant memory. Works while the job runs, too."""
 
-    def lines(self, shard: ShardRef) -> list[tuple[Prompt, Completion | None]]:
-        """Return a shard's lines in input order, each with its result, or None if it has no result yet."""
+    def lines(self, shard: ShardRef, text: str = "") -> list[tuple[Prompt, Completion | None]]:
+        """Return a shard's lines in input order, each with its result, or None if it has no result yet.
+
+        Args:
+            shard: The shard.
+            text: A casefolded text, or empty. If the JSON of no line and no result has this text, the list may be
+                empty. So a search need not decode most shards.
+        """
 
     def failed_shards(self, job_id: str) -> Iterator[ShardRef]:
         """Iterate over the job's shards that have failed lines, in input order. No result is read."""

@@ -58,6 +58,12 @@ def unpack_completions(packed: bytes, key: str) -> list[Completion]:
         return _completions.decode(_decompress(packed))
 
 
+def packed_text(packed: bytes, key: str) -> str:
+    """Return the JSON in a value of `pack_prompts` or `pack_completions`, casefolded. Raises `RecordDamaged`."""
+    with reading(key):
+        return _decompress(packed).decode().casefold()
+
+
 def _compress(raw: bytes) -> bytes:
     # A new compressor per call: it is cheap to make and not thread-safe.
     return zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(raw)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import msgspec
+
 from jobs.errors import JobNotFound, QwenBatchError
 from jobs.records.completion import Completion
 from jobs.records.job import Job, JobCounts, ShardRef
@@ -62,9 +64,11 @@ class MemoryJobReader:
         with self._table.lock:
             return iter(self._table.get(job_id).results())
 
-    def lines(self, shard: ShardRef) -> list[tuple[Prompt, Completion | None]]:
+    def lines(self, shard: ShardRef, text: str = "") -> list[tuple[Prompt, Completion | None]]:
         with self._table.lock:
             lines = self._table.get(shard.job_id).shards[shard.index]
+            if text and text not in msgspec.json.encode([lines.prompts, lines.results]).decode().casefold():
+                return []
             return [(prompt, lines.results.get(prompt.index)) for prompt in lines.prompts]
 
     def failed_shards(self, job_id: str) -> Iterator[ShardRef]:

@@ -18,7 +18,7 @@ from jobs.stats.history import History
 from jobs.stats.stats import JobStats
 from jobs.stats.stats_from_counters import job_stats
 from jobs.stores.damage import reading, sound
-from jobs.stores.packing import decode_completion, unpack_completions, unpack_prompts
+from jobs.stores.packing import decode_completion, packed_text, unpack_completions, unpack_prompts
 from jobs.stores.redis.connection.server import Command, RedisServer
 from jobs.stores.redis.index import JobIndex
 from jobs.stores.redis.job_record import COUNTS_FIELDS, Hash, counters_of, counts_of, decoded_history, job_of
@@ -125,7 +125,7 @@ class RedisJobReader:
     def results(self, job_id: str) -> Iterator[Completion]:
         return self._results(job_id, self.get(job_id).spec.num_shards)
 
-    def lines(self, shard: ShardRef) -> list[tuple[Prompt, Completion | None]]:
+    def lines(self, shard: ShardRef, text: str = "") -> list[tuple[Prompt, Completion | None]]:
         keys, index = JobKeys(shard.job_id), shard.index
         commands = [
             ("HGETALL", keys.meta),
@@ -136,9 +136,23 @@ class RedisJobReader:
         meta, source, finished, running = self._server.pipeline(commands, atomic=True)
         if job_of(shard.job_id, meta) is None:
             raise JobNotFound(shard.job_id)
+        if text and not self._may_have(text, shard, source, finished, running):
+            return []
         prompts = unpack_prompts(source, keys.input(index))
         known = {completion.index: completion for completion in self.completions(shard, finished, running)}
         return [(prompt, known.get(prompt.index)) for prompt in prompts]
+
+    def _may_have(self, text: str, shard: ShardRef, source: Any, finished: Any, running: Any) -> bool:  # noqa: ANN401
+        """Return whether a casefolded text is in the JSON of a shard's lines or results, or in a damaged record."""
+        keys = JobKeys(shard.job_id)
+        try:
+            if source is None or text in packed_text(source, keys.input(shard.index)):
+                return True
+            if finished is not None:
+                return text in packed_text(finished, keys.results(shard.index))
+        except RecordDamaged:
+            return True
+        return text in b"".join(running.values()).decode(errors="replace").casefold()
 
     def failed_shards(self, job_id: str) -> Iterator[ShardRef]:
         return self._failed_shards(job_id, self.get(job_id).spec.num_shards)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from jobs.records.prompt import Prompt
 from jobs.stores.client_facets import JobReader
 
 LINES_PER_PAGE = 50
+_BETWEEN_STRINGS = re.compile(r"[\[\]{},:.+\-0-9 ]+")  # what JSON has between its strings and its words
+_WORDS = "true false null"
 _ONE_LINE_SECONDS = 2.0  # max time to find a line that `extend` added, which may be in any of the last shards
 
 
@@ -46,7 +49,7 @@ class LinePage:
 
 
 def find_lines(reader: JobReader, job: Job, wish: LineWish, max_seconds: float) -> LinePage:
-    """Return the first lines that fit. Stops after `max_seconds`, but reads one shard at least.
+    """Return the first lines that fit. Stops after `max_seconds`, but looks at one line at least.
 
     Raises:
         JobNotFound: The job was deleted.
@@ -57,8 +60,14 @@ def find_lines(reader: JobReader, job: Job, wish: LineWish, max_seconds: float) 
     found: list[Line] = []
     reached = wish.first
     needle = wish.search.casefold()
+    text = needle if _is_in_json(needle) else ""
+    num_regular_lines = job.spec.num_lines - job.spec.added_lines
     for shard in _shards(reader, job, wish):
-        for prompt, completion in reader.lines(shard):
+        is_regular = shard.index < _num_regular(job)
+        rows = reader.lines(shard, text if is_regular else "")
+        if is_regular and not rows:
+            reached = max(reached, min((shard.index + 1) * job.spec.shard_size, num_regular_lines))
+        for prompt, completion in rows:
             if prompt.index < wish.first:
                 continue
             if len(found) == wish.max_lines:
@@ -66,7 +75,7 @@ def find_lines(reader: JobReader, job: Job, wish: LineWish, max_seconds: float) 
             reached = prompt.index + 1
             if _fits(prompt, completion, wish.only_failed, needle):
                 found.append(Line(prompt, completion))
-        if time.monotonic() > deadline:
+        if reached > wish.first and time.monotonic() > deadline:
             return LinePage(found, reached, is_end=reached >= job.spec.num_lines)
     return LinePage(found, max(reached, job.spec.num_lines), is_end=True)
 
@@ -79,12 +88,26 @@ def find_line(reader: JobReader, job: Job, index: int) -> Line | None:
 
 def _shards(reader: JobReader, job: Job, wish: LineWish) -> Iterator[ShardRef]:
     """Iterate over the shards that may have lines from `wish.first` on."""
-    # Lines that `extend` added are in shards of other sizes, behind all others.
-    regular = -(-(job.spec.num_lines - job.spec.added_lines) // job.spec.shard_size)
-    first = min(wish.first // job.spec.shard_size, regular)
+    first = min(wish.first // job.spec.shard_size, _num_regular(job))
     if wish.only_failed:
         return (shard for shard in reader.failed_shards(job.id) if shard.index >= first)
     return (ShardRef(job.id, index) for index in range(first, job.spec.num_shards))
+
+
+def _num_regular(job: Job) -> int:
+    """Return the number of shards of one size. Lines that `extend` added are in shards of other sizes behind them."""
+    return -(-(job.spec.num_lines - job.spec.added_lines) // job.spec.shard_size)
+
+
+def _is_in_json(needle: str) -> bool:
+    """Return whether the JSON of each line that has a casefolded needle has the needle, too.
+
+    JSON writes quotes, backslashes and control characters in another way. A needle without a word of its own may be in
+    a text that is made of several values, such as token ids.
+    """
+    if not needle.isprintable() or '"' in needle or "\\" in needle:
+        return False
+    return any(word not in _WORDS for word in _BETWEEN_STRINGS.sub(" ", needle).split())
 
 
 def _fits(prompt: Prompt, completion: Completion | None, only_failed: bool, needle: str) -> bool:

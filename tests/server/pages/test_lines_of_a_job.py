@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from jobs.records.job import ShardRef
+from jobs.records.job_id import new_job_id
+from jobs.records.prompt import Prompt
+from jobs.stores.protocol import JobStore
 from server.pages.job import search
+from testing.jobs.sample_jobs import new_job, submit
 from tests.server.pages.browsing import Browser, SeenPage
 from tests.server.pages.conftest import Site
 
@@ -42,6 +49,47 @@ def test_a_search_that_takes_too_long_says_how_far_it_got_and_goes_on(
     assert (found.lines, found.reached, found.is_end) == ([], 3, False)
     further = search.find_lines(reader, reader.get("job-1"), search.LineWish(found.reached, search="line-8"), 60.0)
     assert ([line.prompt.index for line in further.lines], further.is_end) == ([8], True)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "needle"),
+    [
+        (Prompt(0, "a", text="Straße nach Köln"), "STRASSE NACH KÖLN"),
+        (Prompt(0, "a", text='He said "no" to \\ and\ttabs.'), 'said "NO"'),
+        (Prompt(0, "a", text='He said "no" to \\ and\ttabs.'), "to \\ and\ttabs"),
+        (Prompt(0, "a", token_ids=(12, 7, 99)), "12 7"),
+        (Prompt(0, "a", text="It is true, 1 of 2 is null."), "true"),
+        (Prompt(0, "a", messages=({"role": "user", "content": "Hi", "name": "Bob"},)), "bob"),
+        (Prompt(0, "a", messages=({"role": "user", "content": "Hi", "size": 5, "name": "B"},)), '5,"name'),
+        (Prompt(0, "a", messages=({"role": "user", "content": "Hi", "on": True, "x": 5},)), "true"),
+        (Prompt(0, "a", text="one", more_prompts=("two",)), "two"),
+        (Prompt(0, "line-A/1"), "LINE-a/1"),
+    ],
+)
+def test_a_text_is_found_however_the_store_has_written_it(store: JobStore, prompt: Prompt, needle: str) -> None:
+    spec = new_job(new_job_id(time.time()), lines=2, shard_size=1, model="of-nobody")
+    store.submissions.create(spec)
+    store.submissions.add_shard(ShardRef(spec.id, 0), [prompt])
+    store.submissions.add_shard(ShardRef(spec.id, 1), [Prompt(1, "b", text="xyz")])
+    found = search.find_lines(store.jobs, store.jobs.get(spec.id), search.LineWish(search=needle), 60.0)
+    store.control.delete(spec.id)
+    assert [line.prompt.id for line in found.lines] == [prompt.id]
+    assert (found.reached, found.is_end) == (2, True)
+
+
+def test_a_search_leaves_no_added_line_out(store: JobStore) -> None:
+    spec = new_job(new_job_id(time.time()), lines=3, shard_size=2, model="of-nobody")
+    submit(store, spec)
+    store.submissions.extend(spec, [[Prompt(3, "c", text="xyz")], [Prompt(4, "d", text="The needle.")]])
+    seen: list[search.LinePage] = []
+    wish = search.LineWish(search="needle")
+    while not seen or not seen[-1].is_end:
+        seen.append(search.find_lines(store.jobs, store.jobs.get(spec.id), wish, -1.0))
+        wish = replace(wish, first=seen[-1].reached)
+    store.control.request_cancel(spec.id)
+    store.control.delete(spec.id)
+    assert [page.reached for page in seen] == [2, 3, 4, 5]
+    assert [line.prompt.id for line in seen[-1].lines] == ["d"]
 
 
 def numbers_on(page: SeenPage) -> list[int]:

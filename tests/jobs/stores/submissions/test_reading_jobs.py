@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
 import redis
 
 from jobs.errors import JobNotFound, RecordDamaged
 from jobs.keys import JobKeys
-from jobs.records.job import Job, JobCounts
+from jobs.records.job import Job, JobCounts, ShardRef
 from jobs.stores.protocol import JobStore
 from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.store import RedisJobStore
 from jobs.stores.worker_facets import Leased
-from testing.jobs.sample_jobs import failed, new_job, submit
+from testing.jobs.sample_jobs import completed, failed, new_job, shard_stats, submit
 
 
 def test_jobs_are_read_together_in_the_order_of_their_ids(store: JobStore) -> None:
@@ -43,6 +44,29 @@ def test_the_lines_of_unfinished_jobs_are_counted(store: JobStore) -> None:
     (counts,) = store.jobs.unfinished(10)
     assert counts == JobCounts.of(store.jobs.get("job-a"))
     assert (counts.num_lines, counts.completed, counts.failed, counts.waiting) == (6, 2, 1, 3)
+
+
+def test_a_shard_without_a_text_has_no_lines_for_a_search(store: JobStore) -> None:
+    submit(store, new_job("job-a", lines=4))
+    found = store.work.lease_next("demo", "worker", 60.0)
+    assert isinstance(found, Leased)
+    store.work.write(found.lease, [completed(0, "In RÉSUMÉ")])
+    running, other = (ShardRef("job-a", index) for index in range(2))
+    for text in ("what is 1?", "line-0", "in résumé"):
+        assert store.jobs.lines(running, text) == store.jobs.lines(running)
+        assert store.jobs.lines(other, text) == []
+    store.work.write(found.lease, [completed(1, "Ends now.")])
+    store.work.finish_shard(found.lease, shard_stats())
+    assert store.jobs.lines(running, "ends now") == store.jobs.lines(running)
+    assert store.jobs.lines(running, "nowhere") == []
+
+
+def test_a_search_notices_a_damaged_shard(client: redis.Redis) -> None:
+    store = RedisJobStore(RedisServer(client))
+    submit(store, new_job("job-a", lines=4))
+    client.set(JobKeys("job-a").input(1), b"no archive")
+    with pytest.raises(RecordDamaged):
+        store.jobs.lines(ShardRef("job-a", 1), "nowhere")
 
 
 def test_a_damaged_or_half_deleted_job_is_not_counted(client: redis.Redis) -> None:
