@@ -1,13 +1,14 @@
 """Measure the dashboard: `python -m benchmarks.dashboard [--jobs N] [--lines N] [--tabs N] [--seconds N]`.
 
 The command starts a Valkey server and `qwen-batch serve`, over a project of many jobs and a huge job with 10,000 failed
-lines. It prints the time and the size of each page, and the processor time that open tabs take.
+lines. It prints the time, the processor time and the size of each page, and the processor time that open tabs take.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import html
 import re
 import tempfile
 import time
@@ -46,7 +47,7 @@ def main() -> None:
         running = add_jobs(stores, said.jobs)
         with serving(valkey, folder) as service:
             visitor = Visitor(service.port)
-            measure_pages(visitor, running, said.lines)
+            measure_pages(visitor, service.http, running, said.lines)
             with Writer(stores.jobs, running):
                 measure_tabs(visitor, service.http, paths_of(running, said.tabs), said.seconds)
 
@@ -76,8 +77,8 @@ class Visitor:
         return body
 
 
-def measure_pages(visitor: Visitor, running: Sequence[Running], lines: int) -> None:
-    """Print the time and the size of each page."""
+def measure_pages(visitor: Visitor, process: psutil.Process, running: Sequence[Running], lines: int) -> None:
+    """Print the time, the processor time of the HTTP process and the size of each page."""
     pages = {
         "jobs": "/",
         "jobs, a name that is not there": "/?q=not-there",
@@ -90,19 +91,31 @@ def measure_pages(visitor: Visitor, running: Sequence[Running], lines: int) -> N
         "its last line": f"/jobs/{HUGE}/lines/{lines}",
         "fleet": "/fleet",
         "submit": "/submit",
+        "metrics": "/metrics",
     }
     for name, path in pages.items():
         waits: list[float] = []
-        body = b""
-        began = time.perf_counter()
+        body = visitor.get(path)
+        used, began = _used_seconds(process), time.perf_counter()
         while len(waits) < REPEATS and time.perf_counter() - began < 10:
             before = time.perf_counter()
             body = visitor.get(path)
             waits.append(time.perf_counter() - before)
-        print(f"{name}: {percentiles(waits)}, {len(body) / 1000:.1f} kB")
+        per_page = (_used_seconds(process) - used) / len(waits) * 1000
+        print(f"{name}: {percentiles(waits)}, {per_page:.1f} ms of processor time, {len(body) / 1000:.1f} kB")
+        if name == "a search in its lines":
+            print(f"  the whole search: {_whole_search(visitor, body):.1f} s")
     front = visitor.get("/").decode()
     assets = re.findall(r'"(/static/[^"]+)"', front)
     print(f"{len(assets)} assets: {sum(len(visitor.get(path)) for path in assets) / 1000:.1f} kB")
+
+
+def _whole_search(visitor: Visitor, first: bytes) -> float:
+    """Return the seconds in which a page of lines completes itself, without its first request."""
+    began, part = time.perf_counter(), first
+    while found := re.search(rb'hx-get="([^"]+)"', part):
+        part = visitor.get(html.unescape(found[1].decode()))
+    return time.perf_counter() - began
 
 
 def paths_of(running: Sequence[Running], tabs: int) -> list[str]:

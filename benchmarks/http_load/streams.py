@@ -66,7 +66,7 @@ class _Client(asyncio.Protocol):
     def __init__(self) -> None:
         self._unread = b""
         self._late: list[float] = []
-        self._ended = asyncio.get_running_loop().create_future()
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the request."""
@@ -82,7 +82,7 @@ class _Client(asyncio.Protocol):
             end = found.end()
         self._unread = data[end:]
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         """Note the end of the stream."""
         if not self._ended.done():
             self._ended.set_result(None)
