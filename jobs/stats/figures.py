@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_MANY_LINES = 100_000  # a percent of a larger job takes so long that a person wants to see less than that
+
 
 def count(number: float) -> str:
     """Format a count: `1,234,567`."""
@@ -52,6 +54,16 @@ def size(num_bytes: int) -> str:
 def percent(share: float | None) -> str:
     """Format a share from 0 to 1 as a percentage: `50%`. None is a dash."""
     return "-" if share is None else f"{share:.0%}"
+
+
+def progress(done: int, total: int) -> str:
+    """Format the finished part of a job: `50%`, or `50.3%` of a large job. It is 100% only if nothing is left."""
+    if not total:
+        return "0%"
+    if total < _MANY_LINES:
+        return f"{100 * done // total}%"
+    permille = 1000 * done // total
+    return f"{permille // 10}%" if permille in (0, 1000) else f"{permille / 10:.1f}%"
 
 
 def number_format(dtype: str, quantize: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from jobs.batches.batch import Batch
 from jobs.batches.status import view_of
 from jobs.records.job import Job, JobState
+from jobs.stats import figures
 
 # Each state has a sign beside its word, so that nobody needs to tell colours apart.
 SIGNS = {
@@ -57,6 +58,11 @@ class Entry:
     def share(self) -> float:
         """Share of the lines that have a result, 0 to 1."""
         return self.done / self.total if self.total else 0.0
+
+    @property
+    def progress(self) -> str:
+        """The share as text. It is 100% only if every line has a result."""
+        return figures.progress(self.done, self.total)
 
     @property
     def ended(self) -> bool:
