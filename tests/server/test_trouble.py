@@ -35,7 +35,7 @@ from server.stores import open_stores
 from testing.environment.tcp_proxy import TcpProxy
 from testing.jobs.scripted_worker import ScriptedWorker, end, pieces, taken
 from testing.processes.valkey import ValkeyProcess, running_valkey
-from tests.server.batches.test_import_and_finish import imported, new_batch, run
+from tests.server.batches.conftest import imported, new_batch, run
 from tests.server.conftest import ServeProcess, chat_line, create, wait_for
 from tests.server.files.test_files import FILE, PURPOSE, form
 

@@ -24,10 +24,10 @@ from server.clerk.sweep import Sweep
 from server.options import ServeOptions
 from server.stores import Stores
 from tests.jobs.projects.conftest import ROOMY
-from tests.server.batches.test_import_and_finish import finished, imported, new_batch, run, stores
+from tests.server.batches.conftest import imported, new_batch, run
+from tests.server.batches.test_import_and_finish import finished
 from tests.server.conftest import chat_line
 
-__all__ = ["stores"]  # a fixture
 LATER = 600.0
 
 

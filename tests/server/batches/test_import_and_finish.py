@@ -6,100 +6,29 @@ import json
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec import structs
 
-from jobs.batches.agenda import MemoryAgenda
 from jobs.batches.batch import Batch, BatchPhase, Counts
 from jobs.batches.batch_records import next_revision
-from jobs.batches.memory_records import MemoryBatchRecords
 from jobs.errors import JobConflict
-from jobs.online.memory_online import MemoryOnline
-from jobs.records.completion import Completion, ErrorCode, Usage
-from jobs.records.job import Job, JobState
+from jobs.records.job import JobState
 from jobs.records.model_card import ModelCard
-from jobs.records.object_id import new_object_id
-from jobs.records.sampling import FinishReason
-from jobs.service.rate_limits import MemoryRateLimits
-from jobs.service.sessions import MemorySessions
 from jobs.stores.memory.store import MemoryJobStore
 from jobs.submission.job_client import JobClient
-from jobs.uploads.file_store import FolderStore
-from jobs.uploads.memory_records import MemoryFileRecords, ProjectTable
-from jobs.uploads.stored_file import StoredFile
 from server.clerk.finish_batch import every_line, finish_batch
 from server.clerk.import_batch import import_batch
-from server.options import Limits, ServeOptions
 from server.stores import Stores
-from testing.jobs.sample_jobs import shard_stats, worker_report
-from tests.jobs.projects.conftest import ROOMY
-from tests.server.conftest import chat_line, jsonl
-from tests.server.in_process import NoReports
-
-OPTIONS = ServeOptions(files="unused")
-
-
-class NoHints:
-    """Sends nothing: no worker listens."""
-
-    def send(self, model: str, shards: Any) -> int:
-        return 0
-
-    def depth(self, model: str) -> int:
-        return 0
-
-
-@pytest.fixture
-def stores(tmp_path: Path) -> Stores:
-    """All stores in memory, and a folder for the bytes. Some worker has served the model `demo`."""
-    table, jobs = ProjectTable(time.time), MemoryJobStore(time.time)
-    jobs.fleet.publish_model(ModelCard("demo", vocab_size=1000, max_model_len=2048, has_chat_template=True))
-    records = MemoryFileRecords(table), MemoryBatchRecords(table), MemoryAgenda(time.time)
-    folder, rates = FolderStore(tmp_path / "files"), MemoryRateLimits(time.time)
-    return Stores(jobs, *records, folder, NoReports(), rates, MemoryOnline(), MemoryOnline(), MemorySessions())
+from testing.jobs.sample_jobs import worker_report
+from tests.server.batches.conftest import OPTIONS, NoHints, imported, new_batch, run
+from tests.server.conftest import chat_line
 
 
 def with_an_empty_fleet(stores: Stores) -> Stores:
     """The stores, with jobs of their own, for which no worker has served a model yet."""
     return replace(stores, jobs=MemoryJobStore(time.time))
-
-
-def new_batch(stores: Stores, *lines: Any, **more: Any) -> Batch:
-    """Store a file and a batch of it."""
-    now = time.time()
-    writer = stores.content.writer("p", file_id := new_object_id("file", now))
-    writer.write(jsonl(*lines))
-    writer.commit()
-    stores.files.add("p", StoredFile(file_id, "in.jsonl", "batch", writer.size, writer.digest(), now), ROOMY)
-    batch = Batch(new_object_id("batch", now), "/v1/chat/completions", file_id, "24h", now, now + 86_400)
-    return stores.batches.add("p", structs.replace(batch, **more), 10)
-
-
-def imported(stores: Stores, batch: Batch, options: ServeOptions = OPTIONS) -> Batch:
-    """The batch after an import."""
-    import_batch(stores, JobClient(stores.jobs, NoHints()), "p", batch.id, options)
-    after = stores.batches.get("p", batch.id)
-    assert after is not None
-    return after
-
-
-def run(stores: Stores, batch: Batch, failing: frozenset[int] = frozenset()) -> Job:
-    """Play a worker that runs the whole job of a batch."""
-    while True:
-        leased: Any = stores.jobs.work.lease_next("demo", "worker", 60)
-        if leased is None:
-            return stores.jobs.jobs.get(batch.job_id or "")
-        results = [
-            Completion.failed(prompt.index, prompt.id, ErrorCode.PROMPT_TOO_LONG, "too long", prompt.endpoint)
-            if prompt.index in failing
-            else Completion(prompt.index, prompt.id, "text", FinishReason.STOP, Usage(10, 3), endpoint=prompt.endpoint)
-            for prompt in stores.jobs.work.pending(leased.lease)
-        ]
-        stores.jobs.work.write(leased.lease, results)
-        stores.jobs.work.finish_shard(leased.lease, shard_stats())
 
 
 def finished(stores: Stores, batch: Batch) -> tuple[Batch, list[Any], list[Any]]:
@@ -168,52 +97,6 @@ def test_an_import_waits_for_the_worker_that_starts_with_the_service(stores: Sto
     batch = new_batch(stores, chat_line(1, model="late"))
     assert imported(stores, batch, own).phase is BatchPhase.SUBMITTED
     ready.join()
-
-
-def test_the_waiting_lines_of_a_project_are_limited(stores: Stores) -> None:
-    roomy = structs.replace(OPTIONS, limits=structs.replace(Limits(), waiting_lines=5))
-    first = imported(stores, new_batch(stores, *map(chat_line, range(3))), roomy)
-    second = imported(stores, new_batch(stores, *map(chat_line, range(3))), roomy)
-    assert (first.phase, second.phase) == (BatchPhase.SUBMITTED, BatchPhase.FAILED)
-    (error,) = second.errors
-    assert error.code == "waiting_lines_limit_exceeded"
-    assert "The file has 3 lines, and 3 lines of the project p wait already. At most 5 may wait." in error.message
-    run(stores, first)  # its files are not written yet, but none of its lines waits any more
-    assert imported(stores, new_batch(stores, *map(chat_line, range(3))), roomy).phase is BatchPhase.SUBMITTED
-
-
-def test_two_imports_at_one_moment_keep_to_the_limit_together(stores: Stores) -> None:
-    limited = structs.replace(OPTIONS, limits=structs.replace(Limits(), waiting_lines=5))
-    first, second = (new_batch(stores, *map(chat_line, range(3))) for _ in range(2))
-    seen: list[Batch] = []
-
-    class Meanwhile(NoHints):
-        """Imports the other batch after the job was stored, and before its batch names it."""
-
-        def send(self, model: str, shards: Any) -> int:
-            seen.append(imported(stores, second, limited))
-            return 0
-
-    import_batch(stores, JobClient(stores.jobs, Meanwhile()), "p", first.id, limited)
-    after = stores.batches.get("p", first.id)
-    assert after is not None
-    assert after.phase is BatchPhase.SUBMITTED
-    assert [error.code for error in seen[0].errors] == ["waiting_lines_limit_exceeded"]
-
-
-@pytest.mark.parametrize(("project", "phase"), [("p", BatchPhase.FAILED), ("q", BatchPhase.SUBMITTED)])
-def test_a_project_may_have_another_limit_of_waiting_lines(
-    stores: Stores, tmp_path: Path, project: str, phase: BatchPhase
-) -> None:
-    keys = tmp_path / "keys.json"
-    keys.write_text(json.dumps({"keys": [], "limits": {project: {"waiting_lines": 1}}}))
-    own = structs.replace(OPTIONS, keys_file=str(keys))
-    assert imported(stores, new_batch(stores, chat_line(1), chat_line(2)), own).phase is phase
-
-
-def test_an_unreadable_file_of_keys_fails_no_batch(stores: Stores, tmp_path: Path) -> None:
-    own = structs.replace(OPTIONS, keys_file=str(tmp_path / "gone.json"))
-    assert imported(stores, new_batch(stores, chat_line(1)), own).phase is BatchPhase.SUBMITTED
 
 
 def test_an_import_that_was_killed_begins_again_and_finds_its_job(stores: Stores) -> None:
