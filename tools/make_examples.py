@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
-from tools.demo_model.data.examples import as_jsonl, native_examples, openai_examples
+from tools.demo_model.data.examples import as_jsonl, native_examples, openai_examples, thinking_examples, tool_examples
 
 _EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 _QUESTIONS = pa.table(
@@ -32,6 +32,8 @@ def main() -> None:
     """Overwrite the files."""
     (_EXAMPLES / "prompts.jsonl").write_text(as_jsonl(native_examples()), encoding="utf-8")
     (_EXAMPLES / "prompts-openai.jsonl").write_text(as_jsonl(openai_examples()), encoding="utf-8")
+    (_EXAMPLES / "tools.jsonl").write_text(as_jsonl(tool_examples()), encoding="utf-8")
+    (_EXAMPLES / "thinking.jsonl").write_text(as_jsonl(thinking_examples()), encoding="utf-8")
     parquet.write_table(_QUESTIONS, _EXAMPLES / "questions.parquet")
 
 

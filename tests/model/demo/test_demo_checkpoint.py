@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer
 
 from tools.demo_model.checkpoint import load_checkpoint, save_checkpoint
-from tools.demo_model.data.examples import as_jsonl, native_examples, openai_examples
+from tools.demo_model.data.examples import as_jsonl, native_examples, openai_examples, thinking_examples, tool_examples
 from tools.demo_model.data.held_out import HeldOutPrompt, held_out_prompts
 from tools.demo_model.learning.evaluation import accuracy_by_task, evaluate
 from tools.demo_model.learning.network import TrainingQwen3
@@ -130,6 +130,8 @@ def test_the_example_files_are_the_generated_ones() -> None:
     native, openai = native_examples(), openai_examples()
     assert (EXAMPLES / "prompts.jsonl").read_text(encoding="utf-8") == as_jsonl(native)
     assert (EXAMPLES / "prompts-openai.jsonl").read_text(encoding="utf-8") == as_jsonl(openai)
+    assert (EXAMPLES / "tools.jsonl").read_text(encoding="utf-8") == as_jsonl(tool_examples())
+    assert (EXAMPLES / "thinking.jsonl").read_text(encoding="utf-8") == as_jsonl(thinking_examples())
     assert native[0][0]["prompt"] == CHAPTER_PROMPT
     assert len({line["id"] for line, _ in native}) == len(native) == 100
     assert len({line["custom_id"] for line, _ in openai}) == len(openai) == 20

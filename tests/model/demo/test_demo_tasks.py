@@ -9,7 +9,8 @@ from random import Random
 
 import pytest
 
-from tools.demo_model.data.held_out import held_out_prompts, held_out_tool_prompts
+from tools.demo_model.data.held_out import held_out_prompts
+from tools.demo_model.data.held_out_tools import held_out_tool_chats
 from tools.demo_model.data.samples import draw_sample
 from tools.demo_model.data.splits import Split, split_of
 from tools.demo_model.tasks.arithmetic import ARITHMETIC
@@ -262,8 +263,8 @@ def test_a_conversation_calls_only_the_tools_that_it_offers() -> None:
 
 
 def test_held_out_chats_with_tools_never_repeat_and_their_questions_are_not_trained() -> None:
-    prompts = held_out_tool_prompts(120)
-    assert prompts == held_out_tool_prompts(120)
+    prompts = [chat.as_prompt() for chat in held_out_tool_chats(120)]
+    assert prompts == [chat.as_prompt() for chat in held_out_tool_chats(120)]
     assert len({repr(prompt.prompt) for prompt in prompts}) == len(prompts) == 120
     assert {prompt.task for prompt in prompts} == {"tool-multiply", "tool-weather", "tool-result", "tool-none"}
     rng = Random(8)

@@ -1,4 +1,8 @@
-"""The example files: every task, as raw prompts and as chats. Training has not seen half of the instances."""
+"""The example files.
+
+Two files have every task of the first lesson, as raw prompts and as chats. Training has not seen half of the instances.
+The other files show tools and thoughts.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,14 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
+from tools.demo_model.data.chat_format import tool_call
 from tools.demo_model.data.held_out import as_chat
+from tools.demo_model.data.held_out_tools import CALL_ID, call_message
 from tools.demo_model.data.splits import Split
 from tools.demo_model.tasks.letters import LETTERS
 from tools.demo_model.tasks.registry import TASKS
 from tools.demo_model.tasks.task import Task
+from tools.demo_model.tasks.tool_use import KNOWN_TOOLS
 from tools.demo_model.wording.questions import Question, draw_question
 from tools.demo_model.wording.texts import CHAPTER_ANSWER, CHAPTER_PROMPT, GREETING, GREETING_ANSWER
 from tools.demo_model.wording.words import ENGLISH_WORDS
@@ -25,11 +32,17 @@ _EARLIER_TASKS = [task for task in TASKS if task not in LETTERS]  # whose words 
 Line = dict[str, Any]
 
 
-def _readable_question(task: Task, split: Split, rng: Random) -> Question:
-    words = set(ENGLISH_WORDS)
+def _is_clear(task: Task, question: Question) -> bool:
+    """Return whether the question shows a reader what its task is: letters of a real word, at least three numbers."""
+    if task in LETTERS:
+        return question.key in ENGLISH_WORDS
+    return task.name != "count" or question.answer.count(",") >= 2
+
+
+def _clear_question(task: Task, split: Split, rng: Random) -> Question:
     while True:
         question = draw_question(task, split, rng)
-        if task not in LETTERS or question.key in words:
+        if _is_clear(task, question):
             return question
 
 
@@ -46,7 +59,7 @@ def _questions(rng: Random) -> Iterator[Question]:
     for number in range(_ROUNDS):
         for task in TASKS:
             split = Split.TEST if number % 2 else Split.TRAIN
-            question = _readable_question(task, split, rng)
+            question = _clear_question(task, split, rng)
             if not task.always_trained and _identifier(question) not in seen:
                 seen.add(_identifier(question))
                 yield question
@@ -80,6 +93,50 @@ def openai_examples() -> list[tuple[Line, str]]:
         request = {"method": "POST", "url": "/v1/chat/completions", "body": body}
         lines.append(({"custom_id": _identifier(question), **request}, question.answer))
     return lines[:_OPENAI_LINES]
+
+
+def _asked(question: str) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": question}]
+
+
+def _returned(result: str) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": CALL_ID, "content": result}
+
+
+def tool_examples() -> list[tuple[Line, str]]:
+    """Return native lines that offer both tools, each with its right answer or call."""
+    weather, product = tool_call("weather", {"city": "Paris"}), tool_call("multiply", {"a": 37, "b": 48})
+    conversations: dict[str, tuple[list[dict[str, Any]], str]] = {
+        "weather": (_asked("What is the weather in Paris?"), weather),
+        "weather-result": (
+            [*_asked("What is the weather in Paris?"), call_message(weather), _returned("sunny, 21 degrees")],
+            "sunny, 21 degrees",
+        ),
+        "product": (_asked("What is 37 * 48?"), product),
+        "product-result": ([*_asked("What is 37 * 48?"), call_message(product), _returned("1776")], "1776"),
+        "no-tool": (_asked("What is the capital of France?"), "Paris"),
+    }
+    tools = [tool.signature(tool.descriptions[-1], is_required=True) for tool in KNOWN_TOOLS]
+    return [
+        ({"id": name, "messages": messages, "tools": tools}, answer)
+        for name, (messages, answer) in conversations.items()
+    ]
+
+
+def thinking_examples() -> list[tuple[Line, str]]:
+    """Return native lines that ask for a thought, each with its right answer. The last line switches thinking off."""
+    questions = {
+        "sum": ("What is 37 + 48? Think first.", "85"),
+        "difference": ("What is 65 - 46? Think step by step.", "19"),
+        "length": ("How many letters are in the word banana? Think first.", "6"),
+        "letter": ("How many times does the letter e appear in cheese? Think before you answer.", "3"),
+        "capital": ("What is the capital of Norway? Think first.", "Oslo"),
+    }
+    lines: list[tuple[Line, str]] = [
+        ({"id": name, "messages": _asked(question)}, answer) for name, (question, answer) in questions.items()
+    ]
+    question, answer = questions["sum"]
+    return [*lines, ({"id": "at-once", "messages": _asked(question), "enable_thinking": False}, answer)]
 
 
 def as_jsonl(lines: list[tuple[Line, str]]) -> str:

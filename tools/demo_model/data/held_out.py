@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple
 
-from tools.demo_model.data.chat_format import Message, tool_result, with_tools
+from tools.demo_model.data.chat_format import Message
 from tools.demo_model.data.splits import Split
 from tools.demo_model.tasks.registry import TASKS
 from tools.demo_model.tasks.task import Task
-from tools.demo_model.tasks.tool_use import draw_tool_conversation
 from tools.demo_model.wording.questions import Question, draw_question
 from tools.demo_model.wording.texts import SYSTEM_PROMPTS
 
@@ -62,27 +61,4 @@ def held_out_prompts(count: int, split: Split = Split.TEST, tasks: Sequence[Task
             thought = question.thought if is_chat else ""
             chosen.setdefault(name, HeldOutPrompt(prompt, question.answer, task.name, thought))
         is_chat = not is_chat
-    return list(chosen.values())[:count]
-
-
-def held_out_tool_prompts(count: int, split: Split = Split.TEST) -> list[HeldOutPrompt]:
-    """Return `count` different chats with tools, the same in every call. Tools, calls and results are plain messages.
-
-    A question whose answer is a call is followed by a chat that also has the call's result.
-    """
-    rng = Random(f"tools held out for {split.value}")
-    chosen: dict[str, HeldOutPrompt] = {}
-    while len(chosen) < count:
-        conversation = draw_tool_conversation(1, split, rng)
-        [turn] = conversation.turns
-        messages: list[Message] = [
-            {"role": "system", "content": with_tools(conversation.system, conversation.tools)},
-            {"role": "user", "content": turn.question.text},
-        ]
-        task = "tool-none" if turn.result is None else turn.question.task
-        chosen.setdefault(repr(messages), HeldOutPrompt(messages, turn.question.answer, task))
-        if turn.result is not None:
-            call = {"role": "assistant", "content": turn.question.answer}
-            messages = [*messages, call, tool_result(turn.result)]
-            chosen.setdefault(repr(messages), HeldOutPrompt(messages, turn.result, "tool-result"))
     return list(chosen.values())[:count]

@@ -54,16 +54,20 @@ class KnownTool:
     descriptions: tuple[str | None, ...]
     result: Callable[[Question, Random], str]
 
-    def offer(self, rng: Random) -> Tool:
-        """Return the tool as a user may write it: with or without a description and required parameters."""
+    def signature(self, description: str | None, *, is_required: bool) -> Tool:
+        """Return the tool as the OpenAI API has it, with or without a description and required parameters."""
         properties = {name: {"type": kind} for name, kind in self.parameters.items()}
         parameters: dict[str, Any] = {"type": "object", "properties": properties}
-        if rng.random() < 0.75:
+        if is_required:
             parameters["required"] = list(properties)
-        description = rng.choice(self.descriptions)
         described = {} if description is None else {"description": description}
         name = self.task.name.removeprefix("tool-")
         return {"type": "function", "function": {"name": name, **described, "parameters": parameters}}
+
+    def offer(self, rng: Random) -> Tool:
+        """Return the tool as some user may write it."""
+        is_required = rng.random() < 0.75
+        return self.signature(rng.choice(self.descriptions), is_required=is_required)
 
 
 MULTIPLY = KnownTool(
