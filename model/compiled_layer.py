@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -24,9 +25,9 @@ class CompiledLayer:
             layer_fn: `decoder_layer`.
             backend: Backend of `torch.compile`.
         """
-        # Make Inductor round where eager code rounds. By default a fused kernel carries float32 across operations.
-        rounded = {"emulate_precision_casts": True} if backend == "inductor" else {}
-        self._compiled = torch.compile(layer_fn, fullgraph=True, backend=backend, options={**rounded})
+        self._layer_fn = layer_fn
+        self._backend = backend
+        self._compiled: LayerFn | None = None  # made in the first call, which knows the device
 
     def __call__(  # noqa: PLR0913, PLR0917 — the signature of `decoder_layer`
         self,
@@ -49,9 +50,28 @@ class CompiledLayer:
         _declare(page_tables, 0, "sequences")
         _declare(page_tables, 1, "pages_per_sequence")
         _declare(cache, 0, "pages")
+        if self._compiled is None:
+            options: dict[str, Any] = inductor_options(hidden.device.type) if self._backend == "inductor" else {}
+            self._compiled = torch.compile(self._layer_fn, fullgraph=True, backend=self._backend, options=options)
         return self._compiled(
             hidden, weights, cache, cos, sin, slots, query_start, context_lens, page_tables, is_decode
         )
+
+
+def inductor_options(device: str) -> dict[str, bool | int]:
+    """Return Inductor's options for a type of device, such as "cpu".
+
+    The options keep the numbers and the memory of compiled code right. They also belong to the key of Inductor's cache.
+    """
+    # Round where eager code rounds. By default a fused kernel carries float32 across operations.
+    options: dict[str, bool | int] = {"emulate_precision_casts": True}
+    if device == "cpu":
+        from torch._inductor.cpu_vec_isa import pick_vec_isa  # takes a second, and the other backends need none of it
+
+        # Bits per vector register. Inductor would choose the same width, but its cache would not know it: code for
+        # AVX2 would be compiled again for AVX-512, and would then write past the end of its rows.
+        options["cpp.simdlen"] = pick_vec_isa().bit_width()
+    return options
 
 
 def _declare(tensor: torch.Tensor, dim: int, size_name: str) -> None:

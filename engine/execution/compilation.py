@@ -12,6 +12,7 @@ import torch
 
 from model.compiled_layer import CompiledLayer
 from model.fused_layers import can_fuse, fused_decoder_layers
+from model.kernels.tiers import Processor
 from model.layers import LayersFn, layer_by_layer
 from model.qwen3 import Qwen3ForCausalLM, decoder_layer
 
@@ -29,8 +30,12 @@ def keep_compile_cache(environ: MutableMapping[str, str] = os.environ) -> Path:
 
     PyTorch's default is the machine's temporary folder, which a restart or a clean-up empties. Call this before
     anything is compiled. A folder that the environment variable already names stays in use.
+
+    Each kind of processor has a folder of its own. Machines may share a home folder, and PyTorch compiles for exactly
+    the processor that runs it.
     """
-    return Path(environ.setdefault(CACHE_VARIABLE, str(cache_folder(environ) / "inductor")))
+    folder = cache_folder(environ) / "inductor" / Processor.inspect().fingerprint
+    return Path(environ.setdefault(CACHE_VARIABLE, str(folder)))
 
 
 def compiled_layers(model: Qwen3ForCausalLM, log: Callable[[str], None]) -> LayersFn | None:

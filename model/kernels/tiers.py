@@ -5,6 +5,7 @@ A tier is a set of instructions. Each tier has a library of its own, so one whee
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 from collections.abc import Mapping
@@ -74,6 +75,11 @@ class Processor:
         kept = sorted({line for line in lines if line.startswith(("flags", "model name", "Features"))})
         features = {word for line in kept if not line.startswith("model") for word in line.partition(":")[2].split()}
         return cls(machine, frozenset(features), "\n".join(kept))
+
+    @property
+    def fingerprint(self) -> str:
+        """Return a short hash of the description, for names of folders."""
+        return hashlib.sha256(self.description.encode()).hexdigest()[:16]
 
     def tiers(self) -> list[Tier]:
         """Return the tiers that this processor can run, from the lowest to the highest."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from model.compiled_layer import CompiledLayer
+from model.compiled_layer import CompiledLayer, inductor_options
 from model.layers import layer_by_layer
 from model.qwen3 import Qwen3ForCausalLM, decoder_layer
 from testing.models.packed_steps import CachedSequence, PackedSteps, ragged_prompts
@@ -67,3 +68,15 @@ def test_prefill_and_decode_are_compiled_once_each_whatever_the_sizes(folder: Pa
             sequence.token_ids.append(1)
         steps.run(sequences, spare_columns=8 - seed, is_decode=True)
     assert counter.frame_count == 2
+
+
+def test_the_key_of_the_compilers_cache_holds_the_width_of_the_registers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hashed_options() -> dict[str, Any]:
+        with torch._inductor.config.patch(inductor_options("cpu")):
+            return torch._inductor.config.save_config_portable(ignore_private_configs=False)  # what the key hashes
+
+    here = hashed_options()
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")  # for PyTorch, a processor without wide registers
+    lesser = hashed_options()
+    assert {name for name in here if here[name] != lesser[name]} == {"cpp.simdlen"}
+    assert (here["cpp.simdlen"] >= 128, lesser["cpp.simdlen"]) == (True, 0)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from engine.execution.compilation import compile_obstacle, keep_compile_cache
 from engine.load import load_engine
 from engine.request import Request
 from jobs.records.sampling import SamplingParams
+from model.kernels.tiers import Processor
 
 CONFIG = EngineConfig(device="cpu", threads=1, kv_cache_memory_bytes=1 << 22)
 
@@ -50,9 +52,18 @@ def test_mps_runs_eager() -> None:
 
 def test_the_compile_cache_lies_in_the_users_cache_folder() -> None:
     environ = {"XDG_CACHE_HOME": "/var/cache/me"}
-    assert keep_compile_cache(environ) == Path("/var/cache/me/qwen-batch/inductor")
-    assert environ["TORCHINDUCTOR_CACHE_DIR"] == "/var/cache/me/qwen-batch/inductor"
-    assert keep_compile_cache({}) == Path.home() / ".cache/qwen-batch/inductor"
+    folder = keep_compile_cache(environ)
+    assert folder.parent == Path("/var/cache/me/qwen-batch/inductor")
+    assert environ["TORCHINDUCTOR_CACHE_DIR"] == str(folder)
+    assert keep_compile_cache({}).parent == Path.home() / ".cache/qwen-batch/inductor"
+
+
+def test_each_kind_of_processor_has_a_compile_cache_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = keep_compile_cache({})
+    assert keep_compile_cache({}) == here
+    other = replace(Processor.inspect(), description="model name: another one")
+    monkeypatch.setattr(Processor, "inspect", lambda: other)
+    assert keep_compile_cache({}) != here
 
 
 def test_a_compile_cache_that_is_named_stays() -> None:
