@@ -62,7 +62,8 @@ class LocalRun:
             with self._server(folder) as server:
                 settings = self._settings(server)
                 cannot_save = server.cannot_save if server else lambda: False
-                with LocalWorkers(settings, self.num_workers, folder) as workers, disk.named_in_errors(cannot_save):
+                workers = LocalWorkers(settings, self.num_workers, folder, console.warn)
+                with workers, disk.named_in_errors(cannot_save):
 
                     def check(seen: Job) -> None:
                         disk.look(cannot_save(), console)

@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from cli.run.worker_failure import LocalWorkerFailed
+from cli.run.worker_failure import LocalWorkerFailed, ending, last_line
 from jobs import tether
 from jobs.exit_codes import ExitCode
 from jobs.settings import PREFIX, Settings
@@ -54,12 +54,16 @@ class LocalWorkers:
         settings: Passed to the workers in their environment. No command line has a password.
         number: Number of workers. They share the CPU's cores unless `settings.threads` is set.
         log_folder: Folder for each worker's output, `worker-N.log`.
+        say: Called with a line for the user when a worker has crashed and is started again.
     """
 
-    def __init__(self, settings: Settings, number: int, log_folder: Path) -> None:
+    def __init__(
+        self, settings: Settings, number: int, log_folder: Path, say: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._environment = _environment(settings, number)
         self._logs = [log_folder / f"worker-{index}.log" for index in range(1, number + 1)]
         self._workers: list[_Worker] = []
+        self._say = say
         self._restarts = 0  # restarts since the latest finished line
         self._lines_done = 0
 
@@ -104,6 +108,7 @@ class LocalWorkers:
             if self._restarts == MAX_RESTARTS:
                 raise LocalWorkerFailed.after_crashes(worker.log, status, MAX_RESTARTS + 1)
             self._restarts += 1
+            self._say(f"A worker {ending(status)} and is started again. {last_line(worker.log)}")
             worker.close()
             self._workers[index] = self._start(worker.log)
 

@@ -29,24 +29,37 @@ class LocalWorkerFailed(QwenBatchError):
     def while_loading(cls, log: Path, status: int) -> Self:
         """Return the error for a worker that failed before its model was loaded. A negative `status` is a signal."""
         if status == -signal.SIGKILL:
-            message = f"The worker was killed by signal {-status} while it loaded the model: is there enough memory?"
-        elif status < 0:
-            message = f"The worker was killed by signal {-status} while it loaded the model."
-        elif said := _own_words(log):
+            message = f"The worker {ending(status)} while it loaded the model: is there enough memory?"
+        elif status >= 0 and (said := _own_words(log)):
             message = said[0]
         else:
-            message = f"The worker ended with exit code {status} while it loaded the model. {_last_line(log)}"
+            message = f"The worker {ending(status)} while it loaded the model. {last_line(log)}"
         return cls(message, f"Its whole log is {log}.", ExitCode.JOB_NOT_COMPLETED)
 
     @classmethod
     def after_crashes(cls, log: Path, status: int, times: int) -> Self:
         """Return the error for workers that crashed `times` times while they ran lines."""
-        how = f"signal {-status}" if status < 0 else f"exit code {status}"
         return cls(
-            f"Workers crashed {times} times, the last one with {how}. {_last_line(log)}",
+            f"Workers crashed {times} times. The last one {ending(status)}. {last_line(log)}",
             f"Its whole log is {log}.",
             ExitCode.JOB_NOT_COMPLETED,
         )
+
+
+def ending(status: int) -> str:
+    """Return how a process with this status ended, such as `was killed by SIGABRT` or `ended with exit code 9`."""
+    if status >= 0:
+        return f"ended with exit code {status}"
+    try:
+        return f"was killed by {signal.Signals(-status).name}"
+    except ValueError:  # a real-time signal has no name
+        return f"was killed by signal {-status}"
+
+
+def last_line(log: Path) -> str:
+    """Return a sentence with the last line of a worker's log."""
+    said = [line for line in _lines(log) if line.strip()]
+    return f"Its last log line is: {said[-1].strip()}" if said else "Its log is empty."
 
 
 def _own_words(log: Path) -> tuple[str, str] | None:
@@ -57,11 +70,6 @@ def _own_words(log: Path) -> tuple[str, str] | None:
         return None
     message, *hint = lines[starts[-1] :]
     return message.removeprefix(_ERROR), "\n".join(hint).strip()
-
-
-def _last_line(log: Path) -> str:
-    said = [line for line in _lines(log) if line.strip()]
-    return f"Its last log line is: {said[-1].strip()}" if said else "Its log is empty."
 
 
 def _lines(log: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def logs_named_in(text: str) -> list[Path]:
     ("go_wrong", "said"),
     [
         (FAILS_TO_LOAD, "RuntimeError: bf16 path needs the cpu support avx512bw\n"),
-        (IS_KILLED_WHILE_LOADING, "killed by signal 9 while it loaded the model: is there enough memory?"),
+        (IS_KILLED_WHILE_LOADING, "killed by SIGKILL while it loaded the model: is there enough memory?"),
         (DIES_IMPORTING, "ended with exit code 1 while it loaded the model. Its last log line is: ModuleNotFoundError"),
     ],
     ids=["an error", "a signal", "an import"],
@@ -102,6 +103,16 @@ def test_a_worker_by_itself_ends_with_the_errors_last_line_after_its_traceback(
         assert client.dbsize() == 0
 
 
+@pytest.mark.parametrize(("signal_number", "name"), [(signal.SIGABRT, "SIGABRT"), (40, "signal 40")])
+def test_the_signal_that_ends_a_worker_is_told_by_its_name(tmp_path: Path, signal_number: int, name: str) -> None:
+    log = tmp_path / "worker-1.log"
+    log.write_text("loading the model\nfree(): corrupted unsorted chunks\n")
+    assert LocalWorkerFailed.while_loading(log, -signal_number).message == (
+        f"The worker was killed by {name} while it loaded the model. "
+        "Its last log line is: free(): corrupted unsorted chunks"
+    )
+
+
 def check_until_they_fail(workers: LocalWorkers) -> None:
     while True:
         workers.check(lines_done=0)
@@ -114,8 +125,13 @@ def test_workers_that_crash_after_loading_are_started_again_until_the_line_at_fa
     for name, value in workers_that(IS_READY_AND_DIES, starts).items():
         monkeypatch.setenv(name, value)
     before = open_descriptors()
-    with pytest.raises(LocalWorkerFailed) as error, LocalWorkers(Settings(), 1, tmp_path) as workers:
+    said: list[str] = []
+    with pytest.raises(LocalWorkerFailed) as error, LocalWorkers(Settings(), 1, tmp_path, said.append) as workers:
         check_until_they_fail(workers)
+    assert set(said) == {
+        "A worker ended with exit code 9 and is started again. Its last log line is: the device fell off the bus"
+    }
+    assert len(said) == MAX_RESTARTS
     assert error.value.exit_code is ExitCode.JOB_NOT_COMPLETED
     assert f"{MAX_RESTARTS + 1} times" in error.value.message
     assert "exit code 9" in error.value.message
