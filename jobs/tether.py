@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+import queue
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import FrameType
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -21,8 +24,37 @@ POLL_SECONDS = 0.2
 
 
 def command(program: Sequence[str], ending: signal.Signals) -> list[str]:
-    """Return a command line that runs `program` until this process ends. `program` then gets the signal `ending`."""
+    """Return a command line that runs `program` until this process ends. `program` then gets the signal `ending`.
+
+    Linux does not watch the process but the thread that runs the command line. A thread that may end earlier must leave
+    the start to `on_a_lasting_thread`.
+    """
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(int(ending)), *program]
+
+
+def on_a_lasting_thread(start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+    """Call `start` on a thread that lives as long as the program that it starts. Returns that program's process.
+
+    Raises the error of `start`.
+    """
+    started: queue.SimpleQueue[subprocess.Popen[bytes] | BaseException] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            process = start()
+        except BaseException as error:  # noqa: BLE001 - the waiting thread raises it again
+            started.put(error)
+            return
+        started.put(process)
+        if sys.platform == "linux":
+            with suppress(ChildProcessError):  # somebody has asked for its exit status already
+                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+    threading.Thread(target=run, name="tether", daemon=True).start()
+    result = started.get()
+    if isinstance(result, BaseException):
+        raise result
+    return result
 
 
 def become(parent: int, ending: signal.Signals, program: Sequence[str]) -> None:

@@ -86,13 +86,15 @@ class EmbeddedServer:
         """Start the server. Returns False if another program has just taken the port."""
         port, password = _free_port(), secrets.token_hex(32)
         with _pipe_with(_CONFIG.format(port=port, password=password)) as config:
-            self._process = subprocess.Popen(
-                tether.command([str(binary), "-"], signal.SIGTERM),
-                cwd=self._folder,
-                stdin=config,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                process_group=0,  # keeps Ctrl-C at the terminal from the server; this process handles it
+            self._process = tether.on_a_lasting_thread(
+                lambda: subprocess.Popen(
+                    tether.command([str(binary), "-"], signal.SIGTERM),
+                    cwd=self._folder,
+                    stdin=config,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    process_group=0,  # keeps Ctrl-C at the terminal from the server; this process handles it
+                )
             )
         self._state = ServerState(self._process.pid, port, password)
         write_state(self._folder, self._state)

@@ -121,14 +121,16 @@ class LocalWorkers:
         # -P: do not import a folder named `cli` or `worker` from the current folder.
         program = [sys.executable, "-P", "-m", "cli.main", "worker"]
         with log.open("ab") as output, _pipe() as (ready, says_ready):
-            process = subprocess.Popen(
-                tether.command(program, signal.SIGKILL),  # the store dies with it, so the worker could save nothing
-                env=self._environment | {PREFIX + "READY_FD": str(says_ready)},
-                pass_fds=(says_ready,),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                process_group=0,  # keeps Ctrl-C at the terminal from the worker; this process handles it
+            process = tether.on_a_lasting_thread(
+                lambda: subprocess.Popen(
+                    tether.command(program, signal.SIGKILL),  # the store dies with it, so the worker could save nothing
+                    env=self._environment | {PREFIX + "READY_FD": str(says_ready)},
+                    pass_fds=(says_ready,),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    process_group=0,  # keeps Ctrl-C at the terminal from the worker; this process handles it
+                )
             )
             return _Worker(process, log, os.dup(ready))
 
