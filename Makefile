@@ -23,7 +23,7 @@ PYTEST = OMP_WAIT_POLICY=passive $(BIN)/pytest -q -n $(PROCESSES) --dist loadfil
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check format coverage slow machines wheel bench bench-peers chaos mutants reference clean
+.PHONY: help run serve test check format coverage slow machines sanitize wheel bench bench-peers chaos mutants reference clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | awk -F '\t' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -78,6 +78,16 @@ machines: $(VENV)/.dev ## run the engine's tests as on lesser processors, and wi
 	done
 	@echo "Without a C++ compiler:"
 	@CXX=/no/compiler $(ENGINE_TESTS)
+
+# The preloaded library takes the place of the C library's heap. A finding ends the test's process with a report.
+SANITIZED = CXX=$(CURDIR)/tools/sanitizing_compiler.sh XDG_CACHE_HOME=$(CURDIR)/build/sanitize ASAN_OPTIONS=detect_leaks=0 \
+	LD_PRELOAD=$(shell g++ -print-file-name=libasan.so)
+
+sanitize: $(VENV)/.dev ## run the kernels' tests with AddressSanitizer
+	@for tier in avx2 ""; do \
+		echo "Tier: $${tier:-the highest}"; \
+		QWEN_BATCH_CPU_TIER=$$tier $(SANITIZED) $(KERNEL_TESTS) || exit 1; \
+	done
 
 wheel: $(VENV)/.dev ## make a wheel with prebuilt kernels in dist/ (WHEEL='--help')
 	@$(BIN)/python -m tools.make_wheel $(WHEEL)

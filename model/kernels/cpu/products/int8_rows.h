@@ -47,10 +47,10 @@ class QuantisedRows {
   }
 
   static int64_t bytes(int64_t rows, int64_t k) {
-    return QuantisedRows(nullptr, rows, k).padded() * groups_of(k) * (GROUP * sizeof(RowInteger) + 8);
+    return padded(rows) * groups_of(k) * (GROUP * sizeof(RowInteger) + sizeof(float) + sizeof(int32_t));
   }
 
-  int64_t padded() const { return (rows_ + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS; }
+  int64_t padded() const { return padded(rows_); }
 
   // Quantises one row of x [rows, k]. A row beyond the last becomes zero; its scales are never used.
   void quantise(const uint16_t* x, int64_t row) {
@@ -73,6 +73,7 @@ class QuantisedRows {
   }
 
  private:
+  static int64_t padded(int64_t rows) { return (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS; }
   static int64_t groups_of(int64_t k) { return (k + GROUP - 1) / GROUP; }
 
   int64_t rows_, k_, groups_;
