@@ -10,7 +10,7 @@ import click
 from cli.options.options import Command, errors_option, output_option, overwrite_option, with_options
 from cli.options.result_target import ResultTarget
 from jobs.files.reading.container import Container
-from jobs.files.results.reasoning import ReasoningField
+from jobs.files.results.parts.reasoning import ReasoningField
 from jobs.files.results.results_file import ResultStyle
 from jobs.files.writing.file_format import WRITTEN
 

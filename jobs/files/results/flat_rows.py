@@ -8,7 +8,7 @@ import msgspec
 
 from jobs.files.results.kept_columns import NO_INPUT, LineInput
 from jobs.files.results.native_lines import native_fields
-from jobs.files.results.reasoning import ReasoningField
+from jobs.files.results.parts.reasoning import ReasoningField
 from jobs.files.writing.rows import Layout
 from jobs.records.completion import Completion
 from jobs.records.job import Format

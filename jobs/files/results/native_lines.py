@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from jobs.files.results.called_tools import call_objects
 from jobs.files.results.kept_columns import NO_INPUT, LineInput
-from jobs.files.results.reasoning import ReasoningField, reasoning_keys
+from jobs.files.results.parts.called_tools import call_objects
+from jobs.files.results.parts.reasoning import ReasoningField, reasoning_keys
 from jobs.records.completion import Choice, Completion
 from jobs.records.prompt import NO_COLUMNS
 

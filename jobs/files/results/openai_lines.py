@@ -12,7 +12,7 @@ import msgspec
 
 from jobs.files.results.kept_columns import NO_INPUT, LineInput
 from jobs.files.results.origin import Origin
-from jobs.files.results.reasoning import ReasoningField
+from jobs.files.results.parts.reasoning import ReasoningField
 from jobs.files.results.response_bodies import completion_body, error_body, object_key, status_of
 from jobs.records.completion import Completion, ErrorCode
 from jobs.records.job import Job

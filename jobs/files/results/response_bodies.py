@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from jobs.files.results.called_tools import call_objects_with_ids
 from jobs.files.results.origin import Origin
-from jobs.files.results.reasoning import ReasoningField, reasoning_keys
+from jobs.files.results.parts.called_tools import call_objects_with_ids
+from jobs.files.results.parts.reasoning import ReasoningField, reasoning_keys
 from jobs.files.results.response_objects import response_object
 from jobs.records.completion import Choice, Completion, ErrorCode, LineError
 

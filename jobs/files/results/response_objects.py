@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobs.files.results.called_tools import call_id
 from jobs.files.results.origin import Origin
+from jobs.files.results.parts.called_tools import call_id
 from jobs.records.completion import Completion, ToolCall
 from jobs.records.sampling import FinishReason
 

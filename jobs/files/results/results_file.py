@@ -15,7 +15,7 @@ from jobs.files.results.kept_columns import NO_INPUT, LineInput
 from jobs.files.results.missing_lines import MissingLines
 from jobs.files.results.native_lines import native_line
 from jobs.files.results.openai_lines import openai_line
-from jobs.files.results.reasoning import ReasoningField
+from jobs.files.results.parts.reasoning import ReasoningField
 from jobs.files.writing.destination import Destination, Output
 from jobs.files.writing.file_format import FileFormat, compression_of, file_format
 from jobs.files.writing.rows import RowSink, rows_to

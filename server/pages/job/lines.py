@@ -9,7 +9,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from jobs.files.results.called_tools import call_objects
+from jobs.files.results.parts.called_tools import call_objects
 from jobs.files.results.result_line import result_line
 from jobs.records.completion import Choice
 from jobs.records.job import Job

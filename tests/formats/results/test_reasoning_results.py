@@ -10,7 +10,7 @@ from openai.types.responses import Response
 
 from jobs.files.results.native_lines import native_line
 from jobs.files.results.openai_lines import openai_line
-from jobs.files.results.reasoning import ReasoningField
+from jobs.files.results.parts.reasoning import ReasoningField
 from jobs.records.completion import Completion, Usage
 from jobs.records.prompt import Endpoint
 from jobs.records.sampling import FinishReason
