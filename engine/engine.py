@@ -152,8 +152,8 @@ class Engine:
                 raise RuntimeError("sequences wait and none can run")
             return
         utilization = self.utilization()
-        token_ids = self._runner.run(batch)
-        finished = self._scheduler.advance(batch, token_ids)
+        result = self._runner.run(batch)
+        finished = self._scheduler.advance(batch, result.token_ids, result.logprobs)
         finished_at = time.monotonic()
         self._meter.add(batch, finished_at - started_at, utilization)
         self._announce(batch)

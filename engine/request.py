@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from engine.stopping.output_constraint import Grammar
 from engine.stopping.thought import Thinking
@@ -25,6 +26,32 @@ class Request:
     thinking: Thinking | None = None  # None: nothing in the completion is a thought
     grammar: Grammar | None = None  # form of the text after the thought; None: any text
     urgent: bool = False  # True: somebody waits for each token, so other requests give way (`engine.scheduling`)
+    logprobs: int | None = None  # number of likeliest tokens to name at each place; None: no log-probabilities
+
+
+class TokenLogprobs(NamedTuple):
+    """Log-probabilities at one place of a completion: those of the model, before temperature, penalties and masks.
+
+    The likeliest tokens are packed, because a long completion has very many of them.
+    """
+
+    own: float  # of the token that was chosen, rounded to float32
+    top_ids: bytes  # the likeliest tokens, the likeliest first: int32, little-endian
+    top: bytes  # their log-probabilities: float32, little-endian
+
+
+@dataclass(frozen=True)
+class AnswerLogprobs:
+    """The tokens of an answer's text, with their log-probabilities.
+
+    An answer is a completion without its thought, without the newlines after the thought, and without the tokens that
+    begin after the stop string that ended it.
+    """
+
+    token_ids: tuple[int, ...]
+    places: tuple[TokenLogprobs, ...]  # one per token
+    token_bytes: dict[int, bytes]  # the bytes of each token that is named, also of special ones
+    ended_by_token: bool  # True: the last token is the one that ended the sequence, and has no text
 
 
 @dataclass(frozen=True)
@@ -43,6 +70,7 @@ class RequestOutput:
     num_reasoning_tokens: int = 0  # tokens of the thought, including its tags
     stop_reason: str | int | None = None  # stop string or stop token that ended the sequence; None for eos and length
     token_gaps: tuple[float, ...] = ()  # seconds between each two successive steps that gave tokens
+    logprobs: AnswerLogprobs | None = None  # only if the request asked for them
 
     @property
     def queue_seconds(self) -> float:

@@ -6,21 +6,25 @@ from collections.abc import Sequence as Items
 
 import torch
 
+from engine.request import TokenLogprobs
+from engine.scheduling.batch import StepResult
 from engine.scheduling.sequence import Sequence
 from model.qwen3 import Qwen3ForCausalLM
+from model.sampling.logprobs import LogSoftmax
 from model.sampling.sampling import SamplingBatch, SamplingRow, sample
 from model.sampling.token_masks import TokenMasks
 
 _MAX_REACH = 64  # maximum of a row's `reach`: below the 64 largest logits, too many lie close together
 _PAUSE_STEPS = 32  # steps with all logits after a step in which too many logits lay close together
 _GREEDY = SamplingRow()
+_INT32, _FLOAT32 = "<i4", "<f4"  # little-endian
 
 
 class NextTokens:
     """Samples the next tokens.
 
     If only the largest logits can be chosen, only these are computed. Their bits equal those of the full computation,
-    so the choice is the same.
+    so the choice is the same. Rows that ask for log-probabilities need all logits, but their neighbours do not.
     """
 
     def __init__(self, model: Qwen3ForCausalLM) -> None:
@@ -28,24 +32,32 @@ class NextTokens:
         self._model = model
         self._pause = 0  # steps left to compute with all logits
 
-    def choose(self, hidden: torch.Tensor, rows: Items[SamplingRow], masks: TokenMasks | None = None) -> list[int]:
-        """Return one token id per row.
+    def choose(self, hidden: torch.Tensor, rows: Items[SamplingRow], masks: TokenMasks | None = None) -> StepResult:
+        """Return one token id per row, and the log-probabilities of the rows that ask for them.
 
         Args:
             hidden: [n, hidden_size] hidden states. The first belong to `rows`; any further ones are padding.
             rows: Sampling settings of each row.
             masks: Tokens that constrained rows may choose. None if no row is constrained.
         """
-        largest = self._largest(hidden, rows, masks)
+        asking = [index for index, row in enumerate(rows) if row.logprobs is not None]
+        most_ask = 2 * len(asking) > len(rows)
+        largest = None if most_ask else self._largest(hidden, rows, masks)
+        softmax: LogSoftmax | None = None
         batch = SamplingBatch.from_rows(rows, hidden.device, masks if largest is None else None)
         if largest is None:
-            chosen = sample(self._model.rounded_logits(hidden)[: len(rows)], batch)
+            logits = self._model.rounded_logits(hidden)[: len(rows)]
+            if asking:
+                softmax = LogSoftmax.of(logits[asking].float())  # a copy, because sampling may change the logits
+            chosen = sample(logits, batch)
         else:
+            if asking:
+                softmax = LogSoftmax.of(self._model.logits(hidden[asking]))
             logits, ids = largest
             index = sample(logits[: len(rows)], batch)
             chosen = ids[: len(rows)].gather(1, index[:, None]).squeeze(1)
-        found: list[int] = chosen.tolist()
-        return found
+        token_ids: list[int] = chosen.tolist()
+        return StepResult(token_ids, _logprobs(softmax, asking, rows, chosen) if softmax is not None else ())
 
     def _largest(
         self, hidden: torch.Tensor, rows: Items[SamplingRow], masks: TokenMasks | None
@@ -65,6 +77,29 @@ class NextTokens:
         if largest is None:
             self._pause = _PAUSE_STEPS
         return largest
+
+
+def _logprobs(
+    softmax: LogSoftmax, asking: Items[int], rows: Items[SamplingRow], chosen: torch.Tensor
+) -> list[TokenLogprobs | None]:
+    """Return the log-probabilities of each row, or None for a row that does not ask for them.
+
+    Args:
+        softmax: The log-softmax of the rows that ask.
+        asking: Indices of these rows.
+        rows: Sampling settings of each row.
+        chosen: [n] int64, the token of each row.
+    """
+    counts = [rows[index].logprobs or 0 for index in asking]
+    own = softmax.of_tokens(chosen[asking][:, None]).squeeze(1).tolist()
+    ids, top = (each.cpu().numpy() for each in softmax.largest(max(counts))) if any(counts) else (None, None)
+    found: list[TokenLogprobs | None] = [None] * len(rows)
+    for place, (index, count) in enumerate(zip(asking, counts, strict=True)):
+        packed = (b"", b"")
+        if ids is not None and top is not None:
+            packed = ids[place, :count].astype(_INT32).tobytes(), top[place, :count].astype(_FLOAT32).tobytes()
+        found[index] = TokenLogprobs(own[place], *packed)
+    return found
 
 
 def barred_after(generated: Items[int], sequences: Items[tuple[int, ...]]) -> frozenset[int]:
@@ -87,7 +122,8 @@ def sampling_row(sequence: Sequence, vocab_size: int, num_drafted: int = 0) -> S
     if sequence.ticket.request.barred_sequences:
         generated = [*sequence.generated, *sequence.draft[:num_drafted]]
         barred |= barred_after(generated, sequence.ticket.request.barred_sequences)
-    if params.greedy and not params.changes_logits and not barred:
+    logprobs = sequence.ticket.request.logprobs
+    if params.greedy and not params.changes_logits and not barred and logprobs is None:
         return _GREEDY  # one shared object: large greedy batches are built much faster
     return SamplingRow(
         temperature=params.temperature,
@@ -104,4 +140,5 @@ def sampling_row(sequence: Sequence, vocab_size: int, num_drafted: int = 0) -> S
         banned_ids=tuple(token_id for token_id in barred if token_id < vocab_size),
         bias=params.logit_bias,
         allowed_ids=params.allowed_token_ids,
+        logprobs=logprobs,
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence as Items
 from concurrent.futures import ThreadPoolExecutor
 
 from engine.request import RequestOutput, Ticket
+from engine.requests.answer_logprobs import answer_logprobs
 from engine.requests.ports import Detokenizer
 from engine.scheduling.sequence import Sequence
 from engine.stopping.thought import Thought
@@ -58,6 +59,7 @@ class Delivery:
             num_reasoning_tokens=0 if thought is None else thought.num_tokens,
             stop_reason=sequence.stop_checker.stop_reason,
             token_gaps=tuple(sequence.token_gaps),
+            logprobs=answer_logprobs(sequence, self._detokenizer),
         )
 
     def _reasoning(self, sequence: Sequence, thought: Thought | None) -> str | None:

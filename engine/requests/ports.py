@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence as Items
 from typing import Protocol
 
-from engine.scheduling.batch import Batch
+from engine.scheduling.batch import Batch, StepResult
 from engine.stopping.stop_strings import TokenStream
 
 
 class Runner(Protocol):
     """Runs one step at a time, on the engine thread."""
 
-    def run(self, batch: Batch) -> list[int]:
+    def run(self, batch: Batch) -> StepResult:
         """Feed the batch's tokens to the model and sample.
 
-        Returns one token id per entry of `batch.sampling`, in that order. It does not change the sequences.
-        Any error that it raises ends the engine.
+        It does not change the sequences. Any error that it raises ends the engine.
         """
 
 
@@ -35,3 +34,6 @@ class Detokenizer(Protocol):
 
     def stream(self, skip_special_tokens: bool = True, /) -> TokenStream:
         """Return a new stream for the tokens of one sequence."""
+
+    def token_bytes(self, token_id: int, /) -> bytes:
+        """Return the bytes of one token, special or not. They may be a part of a character."""

@@ -1,4 +1,4 @@
-"""The batch: the sequences and token counts of one step."""
+"""The batch: the sequences and token counts of one step, and what the step returns."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Literal, NamedTuple
 
+from engine.request import TokenLogprobs
 from engine.scheduling.sequence import Sequence
 from engine.stopping.output_constraint import OutputConstraint
 
@@ -20,6 +21,13 @@ class PageCopy(NamedTuple):
 
     source: int
     target: int
+
+
+class StepResult(NamedTuple):
+    """What a step has computed."""
+
+    token_ids: Items[int]  # sampled ids, one per entry of `Batch.sampling`
+    logprobs: Items[TokenLogprobs | None] = ()  # one per entry; empty if no sequence asks for them
 
 
 @dataclass(frozen=True)

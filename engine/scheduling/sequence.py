@@ -5,14 +5,21 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple, Self
 
-from engine.request import Request, Ticket
+from engine.request import Request, Ticket, TokenLogprobs
 from engine.scheduling.page_allocator import SINK_PAGE
 from engine.scheduling.policy import Priority
 from engine.speculation.drafting import Guesses
 from engine.stopping.stop_checker import StopChecker
 from jobs.records.sampling import FinishReason, SamplingParams
+
+
+class Sampled(NamedTuple):
+    """A token that a step has sampled for a sequence."""
+
+    token_id: int
+    logprobs: TokenLogprobs | None = None  # only if the request asks for them
 
 
 @dataclass(eq=False)
@@ -30,6 +37,8 @@ class Sequence:
     priority: Priority  # smaller is served first; unique per sequence (`engine.scheduling.policy`)
     tokens: list[int] = field(init=False)  # the prompt's tokens, then the generated ones
     num_prompt_tokens: int = field(init=False)
+    # One entry per generated token, if the request asks for log-probabilities. None for a token that nothing chose.
+    logprobs: list[TokenLogprobs | None] = field(default_factory=list)
     num_computed: int = 0
     page_table: array[int] = field(default_factory=lambda: array("i"))
     page_digests: tuple[bytes, ...] = ()  # one per page of the prompt (`engine.scheduling.prefix_cache`)
@@ -108,14 +117,14 @@ class Sequence:
         known = self.tokens[self.num_computed : self.num_computed + count]
         return known if len(known) == count else [*known, *self.draft[: count - len(known)]]
 
-    def accept(self, token_ids: Items[int], now: float) -> None:
+    def accept(self, sampled: Items[Sampled], now: float) -> None:
         """Append what a step has sampled, as far as the step's draft was right.
 
         A token that was sampled after drafted ones counts only if sampling chose each of these, too. A token that ends
         the sequence, or that known tokens must follow, makes all further ones void.
 
         Args:
-            token_ids: The tokens sampled after the last known token and after each drafted token.
+            sampled: The tokens sampled after the last known token and after each drafted token.
             now: `time.monotonic()` seconds.
         """
         if self.latest_token_at is not None:
@@ -125,8 +134,8 @@ class Sequence:
         before = self.num_generated if self.first_token_at is not None else 0
         self.num_computed -= len(draft)
         self.num_right = 0
-        for place, token_id in enumerate(token_ids):
-            self.append(token_id, now)
+        for place, (token_id, logprobs) in enumerate(sampled):
+            self.append(token_id, now, logprobs)
             right = place < len(draft) and draft[place] == token_id
             if not right or self.finish_reason is not None or self.num_pending > 1:
                 break
@@ -136,14 +145,15 @@ class Sequence:
         if draft:
             self.guesses.learn(len(self.tokens), len(draft), self.num_right)
 
-    def append(self, token_id: int, now: float) -> None:
+    def append(self, token_id: int, now: float, logprobs: TokenLogprobs | None = None) -> None:
         """Append a newly sampled token and the known tokens that must follow. Sets `finish_reason` at the last one.
 
         Args:
             token_id: The sampled token.
             now: `time.monotonic()` seconds.
+            logprobs: The log-probabilities at its place, if the request asks for them.
         """
-        self.tokens.append(token_id)
+        self._add(token_id, logprobs)
         if self.first_token_at is None:
             self.first_token_at = now
         self.finish_reason = self.stop_checker.check(token_id, self.num_generated)
@@ -156,7 +166,12 @@ class Sequence:
         Decode steps feed these tokens and sample nothing, as in the replay after a pre-emption.
         """
         for token_id in token_ids:
-            self.tokens.append(token_id)
+            self._add(token_id, None)
             self.finish_reason = self.stop_checker.check(token_id, self.num_generated)
             if self.finish_reason is not None:
                 return
+
+    def _add(self, token_id: int, logprobs: TokenLogprobs | None) -> None:
+        self.tokens.append(token_id)
+        if self.ticket.request.logprobs is not None:
+            self.logprobs.append(logprobs)

@@ -51,6 +51,20 @@ class ToolCall(msgspec.Struct, frozen=True):
     arguments: str  # JSON
 
 
+class Logprobs(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Log-probabilities of the tokens of a completion's text, packed: as JSON texts they would take six times the room.
+
+    `jobs.files.results.parts.logprobs` reads them. All numbers are little-endian.
+    """
+
+    token_ids: bytes  # int32, one per token
+    own: bytes  # float32, log-probability of each of these tokens
+    top_ids: bytes = b""  # int32, for each token the same number of likeliest tokens, the likeliest first
+    top: bytes = b""  # float32, log-probability of each of them
+    token_bytes: dict[int, bytes] = {}  # the bytes of each token that is named
+    ended_by_token: bool = False  # True: the last token ended the completion, and is no part of the text
+
+
 class Choice(msgspec.Struct, frozen=True, omit_defaults=True):
     """One of the completions of a line that asks for several."""
 
@@ -61,6 +75,7 @@ class Choice(msgspec.Struct, frozen=True, omit_defaults=True):
     ended_in_thought: bool = False  # True: there is nothing after the thought
     stop_reason: str | int | None = None  # the stop string or the id of the stop token that ended it, if one did
     tool_calls: tuple[ToolCall, ...] = ()
+    logprobs: Logprobs | None = None  # only if the line requested them
 
 
 class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -88,6 +103,7 @@ class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
     more_choices: tuple[Choice, ...] = ()  # the further completions
     malformed_tool_calls: int = 0  # calls of all completions that are not whole, and so are a part of the text
     quantize: str = "none"  # quantisation of the weights that made it: none or int8
+    logprobs: Logprobs | None = None  # only if the line requested them
 
     def __post_init__(self) -> None:
         if (self.text is None) == (self.error is None):
@@ -106,6 +122,7 @@ class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
             self.ended_in_thought,
             self.stop_reason,
             self.tool_calls,
+            self.logprobs,
         )
         return (first, *self.more_choices)
 

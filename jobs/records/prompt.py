@@ -11,6 +11,7 @@ from jobs.records.sampling import NOTHING_SAID, SamplingSettings
 
 MAX_N = 128  # max completions per prompt
 MAX_CHOICES = 2048  # max completions per line, over all its prompts
+MAX_LOGPROBS = 20  # max likeliest tokens whose log-probabilities are named at each place, as in the OpenAI API
 NO_COLUMNS = msgspec.Raw(b"")
 Endpoint = Literal["native", "chat", "completions", "responses"]
 
@@ -43,6 +44,7 @@ class Prompt(msgspec.Struct, frozen=True, omit_defaults=True):
     truncate_prompt_tokens: int | None = None  # max tokens of a prompt, which is cut; -1 for what fits
     truncation_side: Literal["left", "right"] = "left"  # side of a prompt that is cut off
     include_reasoning: bool = True  # False: results leave out the text of the thought
+    logprobs: int | None = None  # likeliest tokens to name beside each token; None: the result has no log-probabilities
     line: int | None = None  # the line's number in the file, from 1; only for a bad line without its own id
     source: str | None = None  # name of the line's file; only if the job was made of several files
 

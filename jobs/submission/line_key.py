@@ -50,7 +50,7 @@ class LineKeys:
                 settings,
                 (prompt.truncate_prompt_tokens, prompt.truncation_side),
                 (prompt.tools, prompt.tool_choice, prompt.forces_calls),
-                (prompt.n, prompt.return_token_ids, prompt.include_reasoning, prompt.constraint),
+                (prompt.n, prompt.return_token_ids, prompt.include_reasoning, prompt.constraint, prompt.logprobs),
                 self._seed if is_sampled else None,
             )
         )

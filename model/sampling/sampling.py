@@ -40,6 +40,7 @@ class SamplingRow:
     banned_ids: Collection[int] = ()  # never chosen, for example eos before min_tokens
     allowed_ids: Collection[int] = ()  # if not empty, only these are chosen
     bias: Collection[tuple[int, float]] = ()  # pairs of token and what is added to its logit; each token once
+    logprobs: int | None = None  # number of likeliest tokens to name; None: no log-probabilities. Changes no choice
 
     @property
     def greedy(self) -> bool:

@@ -124,11 +124,13 @@ class Tokenizer:
         """Return the text of a single token, including special tokens. A part of a character becomes U+FFFD."""
         return self.decode([token_id], skip_special_tokens=False)
 
-    def _bytes_of(self, token_id: int, skip_special_tokens: bool) -> bytes:
-        if skip_special_tokens and token_id in self._special_ids:
-            return b""
+    def token_bytes(self, token_id: int) -> bytes:
+        """Return the bytes of a single token, special or not. They may be a part of a character."""
         token = self._backend.id_to_token(token_id)
         return b"" if token is None else token_to_bytes(token)
+
+    def _bytes_of(self, token_id: int, skip_special_tokens: bool) -> bytes:
+        return b"" if skip_special_tokens and token_id in self._special_ids else self.token_bytes(token_id)
 
 
 def _ids(encoded: Encoded) -> list[int]:

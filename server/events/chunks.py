@@ -1,4 +1,7 @@
-"""The events of `/v1/chat/completions` and `/v1/completions`: chunks of an object, then `[DONE]`."""
+"""The events of `/v1/chat/completions` and `/v1/completions`: chunks of an object, then `[DONE]`.
+
+The log-probabilities of a completion are a chunk of their own after its text.
+"""
 
 from __future__ import annotations
 
@@ -101,6 +104,8 @@ class ChatEvents:
     def _end_of(self, choice: dict[str, Json]) -> bytes:
         calls = choice["message"].get("tool_calls", ())
         deltas = b"".join(self._delta(choice["index"], delta) for delta in _call_deltas(calls))
+        if choice["logprobs"] is not None:
+            deltas += self._delta(choice["index"], {}, logprobs=choice["logprobs"])
         last = {key: choice[key] for key in _ONLY_AT_THE_END if key in choice}
         return deltas + self._delta(choice["index"], {}, finish_reason=choice["finish_reason"], **last)
 
@@ -146,6 +151,8 @@ class CompletionEvents:
         body = completion_body(completion, self._origin)
         ends = b""
         for choice in body["choices"]:
+            if choice["logprobs"] is not None:
+                ends += self._part(choice["index"], "", logprobs=choice["logprobs"])
             last = {key: choice[key] for key in _ONLY_AT_THE_END if key in choice}
             ends += self._part(choice["index"], "", finish_reason=choice["finish_reason"], **last)
         return ends + self._chunks.end(body)

@@ -6,8 +6,9 @@ import time
 from typing import Literal
 
 from jobs.files.results.origin import Origin
+from jobs.files.results.parts.logprobs import token_objects
 from jobs.files.results.response_bodies import completion_body, object_key
-from jobs.records.completion import Completion
+from jobs.records.completion import Completion, Logprobs
 from server.api.body_checks import Json
 from server.events.event_stream import event
 from server.middleware.api_error import ApiError
@@ -54,7 +55,7 @@ class ResponseEvents:
     def end(self, completion: Completion) -> bytes:
         """Return the rest of the output, and the whole response."""
         response = stateless(completion_body(completion, self._origin)) | {"created_at": self._created_at}
-        events = self._close(response["status"])
+        events = self._close(response["status"], completion.logprobs)
         for item in response["output"][self._place :]:
             events += self._whole(item)
         return events + self._event(f"response.{response['status']}", response=response)
@@ -70,14 +71,21 @@ class ResponseEvents:
         part = {"type": _PARTS[kind], "text": ""} | _annotations(kind)
         return opened + self._event("response.content_part.added", **self._here(), part=part)
 
-    def _close(self, status: str = "completed") -> bytes:
-        """Return the end of the current item, if there is one."""
+    def _close(self, status: str = "completed", logprobs: Logprobs | None = None) -> bytes:
+        """Return the end of the current item, if there is one.
+
+        Args:
+            status: How the item ended.
+            logprobs: The log-probabilities of the message, if this is its end and the client asks for them.
+        """
         kind = self._open
         if kind is None:
             return b""
         name = "response.output_text.done" if kind == "content" else "response.reasoning_text.done"
         part = {"type": _PARTS[kind], "text": self._text} | _annotations(kind)
-        events = self._event(name, **self._here(), text=self._text, **_logprobs(kind))
+        if logprobs is not None:
+            part |= _logprobs(kind, logprobs)
+        events = self._event(name, **self._here(), text=self._text, **_logprobs(kind, logprobs))
         events += self._event("response.content_part.done", **self._here(), part=part)
         events += self._event("response.output_item.done", output_index=self._place, item=self._item(status, part))
         self._open = None
@@ -143,5 +151,5 @@ def _annotations(kind: Kind) -> dict[str, Json]:
     return {"annotations": []} if kind == "content" else {}
 
 
-def _logprobs(kind: Kind) -> dict[str, Json]:
-    return {"logprobs": []} if kind == "content" else {}
+def _logprobs(kind: Kind, logprobs: Logprobs | None = None) -> dict[str, Json]:
+    return {"logprobs": [] if logprobs is None else token_objects(logprobs)} if kind == "content" else {}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
+from jobs.records.prompt import MAX_LOGPROBS
 from server.api.batch_object import BatchObject
 from server.api.files import FileObject
 from server.api.listing import Listing
@@ -93,6 +94,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
     model: str
     messages: list[dict[str, Any]]
     stream: bool = False
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=MAX_LOGPROBS)] | None = None
     max_completion_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
@@ -106,6 +109,7 @@ class CompletionRequest(msgspec.Struct, frozen=True):
     model: str
     prompt: str | list[str]
     stream: bool = False
+    logprobs: Annotated[int, msgspec.Meta(ge=0, le=MAX_LOGPROBS)] | None = None
     max_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
@@ -120,6 +124,8 @@ class ResponseRequest(msgspec.Struct, frozen=True):
     input: str | list[dict[str, Any]]
     instructions: str | None = None
     stream: bool = False
+    include: list[Literal["message.output_text.logprobs"]] | None = None
+    top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=MAX_LOGPROBS)] | None = None
     max_output_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None

@@ -38,6 +38,7 @@ WORK: dict[str, tuple[Any, Any]] = {
     "forces_calls": (False, True),
     "truncate_prompt_tokens": (None, -1),
     "truncation_side": ("left", "right"),
+    "logprobs": (None, 0),
     "constraint": (Constraint("regex", "a+"), Constraint("regex", "b+")),
     "chat_template_kwargs": ({"enable_thinking": True}, {"enable_thinking": False}),
 }

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import logging
+import struct
 import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
 
 from msgspec import structs
 
-from engine.request import ConstraintFailed, EngineDead, RequestInvalid, RequestOutput, RequestTooLong, Ticket
-from jobs.records.completion import Choice, Completion, ErrorCode, Latency, ToolCall, Usage
+from engine.request import (
+    AnswerLogprobs,
+    ConstraintFailed,
+    EngineDead,
+    RequestInvalid,
+    RequestOutput,
+    RequestTooLong,
+    Ticket,
+)
+from engine.requests.answer_logprobs import before
+from jobs.records.completion import Choice, Completion, ErrorCode, Latency, Logprobs, ToolCall, Usage
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import FinishReason
 from model.text.tool_calls import ToolCallParser
@@ -80,6 +90,7 @@ def _completed(prompt: Prompt, computed: Sequence[RequestOutput], parser: ToolCa
         ended_in_thought=first.ended_in_thought,
         stop_reason=first.stop_reason,
         tool_calls=first.tool_calls,
+        logprobs=first.logprobs,
         more_choices=tuple(more),
         malformed_tool_calls=repeats * sum(num_malformed for _, num_malformed in made),
     )
@@ -94,6 +105,7 @@ def _choice(prompt: Prompt, output: RequestOutput, parser: ToolCallParser | None
         reasoning=output.reasoning if prompt.include_reasoning else None,
         ended_in_thought=output.num_reasoning_tokens == len(output.token_ids),
         stop_reason=output.stop_reason,
+        logprobs=None if output.logprobs is None else _packed(output.logprobs),
     )
     if parser is None or prompt.tools is None or prompt.tool_choice == "none":
         return choice, 0
@@ -101,12 +113,25 @@ def _choice(prompt: Prompt, output: RequestOutput, parser: ToolCallParser | None
     answer = parser.parse(answer_ids, output.text, prompt.tools, prompt.settings.skip_special_tokens is not False)
     calls = tuple(ToolCall(call.name, call.arguments) for call in answer.calls)
     ended = output.finish_reason is FinishReason.STOP
+    if calls and output.logprobs is not None:
+        choice = structs.replace(choice, logprobs=_packed(before(output.logprobs, parser.start_id)))
     return structs.replace(
         choice,
         text=answer.content,
         tool_calls=calls,
         finish_reason=FinishReason.TOOL_CALLS if calls and ended else output.finish_reason,
     ), answer.num_malformed
+
+
+def _packed(found: AnswerLogprobs) -> Logprobs:
+    return Logprobs(
+        token_ids=struct.pack(f"<{len(found.token_ids)}i", *found.token_ids),
+        own=struct.pack(f"<{len(found.places)}f", *(place.own for place in found.places)),
+        top_ids=b"".join(place.top_ids for place in found.places),
+        top=b"".join(place.top for place in found.places),
+        token_bytes=found.token_bytes,
+        ended_by_token=found.ended_by_token,
+    )
 
 
 def _latency(outputs: Sequence[RequestOutput]) -> Latency:

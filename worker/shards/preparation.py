@@ -110,10 +110,8 @@ class Preparation:
         if grammar is not None and self._card.thinking == "never":
             thinking = None  # the grammar must not let this model begin a thought, which it might never end
         seeds = [params.seed if choice == 0 else line_seed(params.seed, choice) for choice in range(part.n)]
-        return [
-            Request(token_ids, replace(params, seed=seed), group, job.id, on_token, barred, thinking, grammar)
-            for seed in (seeds[:1] if params.greedy else seeds)
-        ]
+        first = Request(token_ids, params, group, job.id, on_token, barred, thinking, grammar, logprobs=part.logprobs)
+        return [replace(first, params=replace(params, seed=seed)) for seed in (seeds[:1] if params.greedy else seeds)]
 
     def _check_against_card(self, prompt: Prompt) -> None:
         """Refuse a line that asks for something that the model's chat template ignores."""

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from jobs.constraints.requested import take_constraint
 from jobs.files.formats import values
+from jobs.files.formats.features.logprobs import LOGPROB_KEYS, read_logprobs
 from jobs.files.formats.features.thinking import TEMPLATE_KEYS, read_template_kwargs
 from jobs.files.formats.json_line import Json, LineInvalid, shown
 from jobs.files.formats.known_fields import FIELDS, Refused, Setting, WithoutEffect, check_refused
@@ -20,7 +21,7 @@ MAX_FAULT_CHARS = 1500  # max characters of a line's faults together
 MAX_NAMES = 1000  # max different models or columns that a report names
 MAX_NAME_CHARS = 200
 TRUNCATION_KEYS = ("truncate_prompt_tokens", "truncation_side")
-_RARE_KEYS = frozenset({"n", "return_token_ids", "include_reasoning", *TRUNCATION_KEYS, *TEMPLATE_KEYS})
+_RARE_KEYS = frozenset({"n", "return_token_ids", "include_reasoning", *TRUNCATION_KEYS, *TEMPLATE_KEYS, *LOGPROB_KEYS})
 
 _Value = TypeVar("_Value")
 _Default = TypeVar("_Default")
@@ -219,6 +220,7 @@ def make_prompt(
     n = faults.catch(_read_n, fields, default=1)
     truncation, side = faults.catch(_read_truncation, fields, default=(None, "left"))
     include_reasoning = faults.catch(_read_include_reasoning, fields, prompt is None, default=True)
+    logprobs = faults.catch(read_logprobs, fields, endpoint, default=None)
     template_kwargs: dict[str, Json] = faults.catch(read_template_kwargs, fields, prompt is None, default={})
     if faults.found:
         return None
@@ -236,6 +238,7 @@ def make_prompt(
         truncate_prompt_tokens=truncation,
         truncation_side=side,
         include_reasoning=include_reasoning,
+        logprobs=logprobs,
         constraint=constraint,
     )
 

@@ -5,6 +5,7 @@ The body of an OpenAI line alone is a native line, too: it has the same fields.
 
 from __future__ import annotations
 
+from jobs.files.formats.features.logprobs import LOGPROB_KEYS
 from jobs.files.formats.features.thinking import TEMPLATE_KEYS
 from jobs.files.formats.features.tools import TOOL_KEYS, with_tools
 from jobs.files.formats.fields import (
@@ -33,6 +34,7 @@ _OWN = frozenset(
         "include_reasoning",
         "extra_body",
         *TRUNCATION_KEYS,
+        *LOGPROB_KEYS,
         *TOOL_KEYS,
         *TEMPLATE_KEYS,
     }
@@ -42,7 +44,7 @@ _NO_COLUMNS = _OWN | {key for key, known in FIELDS.items() if type(known) is not
 _PROMPT_WORDS = ("prompt", "question", "instruction", "text", "query", "input", "task")  # likeliest names first
 KEYS = (
     *("id", "prompt", "messages", *SETTING_KEYS, "n", "return_token_ids", "include_reasoning", *TRUNCATION_KEYS),
-    *("chat_template_kwargs", "enable_thinking"),
+    *("chat_template_kwargs", "enable_thinking", *LOGPROB_KEYS),
 )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from msgspec import structs
 
 from jobs.files.formats import responses
+from jobs.files.formats.features.logprobs import LOGPROB_KEYS
 from jobs.files.formats.features.thinking import TEMPLATE_KEYS
 from jobs.files.formats.features.tools import TOOL_KEYS, with_tools
 from jobs.files.formats.fields import (
@@ -34,7 +35,7 @@ _ENDPOINTS: dict[str, Endpoint] = {
     "/v1/responses": "responses",
 }
 _NAMES = f"{', '.join([*_ENDPOINTS][:-1])} or {[*_ENDPOINTS][-1]}"
-_OUTPUT_KEYS = ("n", "return_token_ids", *TRUNCATION_KEYS)
+_OUTPUT_KEYS = ("n", "return_token_ids", *TRUNCATION_KEYS, *LOGPROB_KEYS)
 _CHAT_KEYS = (*_OUTPUT_KEYS, "include_reasoning", *TOOL_KEYS, *TEMPLATE_KEYS)
 _OWN: dict[Endpoint, frozenset[str]] = {
     "chat": frozenset({"messages", "model", *_CHAT_KEYS}),
@@ -44,7 +45,7 @@ _OWN: dict[Endpoint, frozenset[str]] = {
 _KNOWN: dict[Endpoint, tuple[str, ...]] = {
     "chat": ("messages", "model", *SETTING_KEYS, *_CHAT_KEYS),
     "completions": ("prompt", "model", *SETTING_KEYS, *_OUTPUT_KEYS),
-    "responses": ("input", "instructions", "model", "text", "reasoning", *SETTING_KEYS, "return_token_ids", *TOOL_KEYS),
+    "responses": (*responses.KEYS, *SETTING_KEYS, *TOOL_KEYS),
 }
 
 
@@ -101,6 +102,7 @@ class OpenAIFormat:
         if endpoint == "responses":
             messages = responses.read_responses_messages(body, faults, self._notes.ignored)
             body = faults.catch(responses.template_fields, body, default=body)
+            body = faults.catch(responses.logprob_fields, body, default=body)
             constraint = faults.catch(responses.read_text, body.get("text"), default=None)
             if constraint is not None and said.setdefault("constraint", constraint) != constraint:
                 faults.found.append("`text.format` and another key of the body ask for different formats")

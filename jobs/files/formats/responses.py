@@ -11,7 +11,12 @@ from jobs.files.formats.json_line import Json, LineInvalid, shown
 from jobs.files.formats.messages import read_messages
 from jobs.records.constraint import Constraint
 
-OWN = frozenset({"input", "instructions", "model", "text", "reasoning", "return_token_ids", *TOOL_KEYS})
+KEYS = (
+    *("input", "instructions", "model", "text", "reasoning", "return_token_ids"),
+    *("include", "top_logprobs"),
+)
+OWN = frozenset({*KEYS, *TOOL_KEYS})
+_INCLUDED_LOGPROBS = "message.output_text.logprobs"
 
 
 def read_responses_messages(
@@ -43,6 +48,23 @@ def template_fields(body: dict[str, Json]) -> dict[str, Json]:
     if type(reasoning) is not dict:
         raise LineInvalid(f"`reasoning` is {shown(reasoning)}; it must be an object")
     return body | {"reasoning_effort": reasoning.get("effort")}
+
+
+def logprob_fields(body: dict[str, Json]) -> dict[str, Json]:
+    """Return the body with what `include` says about log-probabilities in the place of a chat body.
+
+    Raises:
+        LineInvalid: `include` asks for something else, or is no list.
+    """
+    include = body.get("include")
+    if include is None:
+        return body
+    if type(include) is not list:
+        raise LineInvalid(f"`include` is {shown(include)}; it must be a list")
+    for wanted in include:
+        if wanted != _INCLUDED_LOGPROBS:
+            raise LineInvalid(f'`include` has {shown(wanted)}; it may only have "{_INCLUDED_LOGPROBS}"')
+    return body | {"logprobs": bool(include)}
 
 
 def read_text(value: Json) -> Constraint | None:

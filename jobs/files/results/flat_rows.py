@@ -17,6 +17,7 @@ from jobs.records.prompt import NO_COLUMNS
 _ANSWER = ("completion", "finish_reason", "prompt_tokens", "completion_tokens", "error", "error_message")
 _OPTIONAL = (
     *("reasoning", "reasoning_content", "reasoning_tokens", "completions", "tool_calls", "token_ids", "stop_reason"),
+    "logprobs",
     "line",
     "source",  # reserved only if the row names its file
 )

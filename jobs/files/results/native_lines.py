@@ -8,6 +8,7 @@ import msgspec
 
 from jobs.files.results.kept_columns import NO_INPUT, LineInput
 from jobs.files.results.parts.called_tools import call_objects
+from jobs.files.results.parts.logprobs import token_objects
 from jobs.files.results.parts.reasoning import ReasoningField, reasoning_keys
 from jobs.records.completion import Choice, Completion
 from jobs.records.prompt import NO_COLUMNS
@@ -68,6 +69,8 @@ def _rare_keys(of: Completion | Choice) -> dict[str, Any]:
     keys: dict[str, Any] = {}
     if of.tool_calls:
         keys["tool_calls"] = call_objects(of.tool_calls)
+    if of.logprobs is not None:
+        keys["logprobs"] = token_objects(of.logprobs)
     if of.token_ids is not None:
         keys["token_ids"] = of.token_ids
     if of.stop_reason is not None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from jobs.files.results.origin import Origin
 from jobs.files.results.parts.called_tools import call_objects_with_ids
+from jobs.files.results.parts.logprobs import chat_logprobs, text_logprobs
 from jobs.files.results.parts.reasoning import ReasoningField, reasoning_keys
 from jobs.files.results.response_objects import response_object
 from jobs.records.completion import Choice, Completion, ErrorCode, LineError
@@ -70,7 +71,8 @@ def completion_body(
 def _choice(
     choice: Choice, place: int, chat: bool, reasoning: ReasoningField, calls: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    result: dict[str, Any] = {"index": place, "logprobs": None, "finish_reason": choice.finish_reason}
+    logprobs = chat_logprobs(choice.logprobs) if chat else text_logprobs(choice.logprobs)
+    result: dict[str, Any] = {"index": place, "logprobs": logprobs, "finish_reason": choice.finish_reason}
     if chat:
         content = None if choice.ended_in_thought or (choice.tool_calls and not choice.text) else choice.text
         result["message"] = {"role": "assistant", "content": content, "refusal": None}

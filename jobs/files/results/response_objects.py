@@ -6,6 +6,7 @@ from typing import Any
 
 from jobs.files.results.origin import Origin
 from jobs.files.results.parts.called_tools import call_id
+from jobs.files.results.parts.logprobs import token_objects
 from jobs.records.completion import Completion, ToolCall
 from jobs.records.sampling import FinishReason
 
@@ -70,12 +71,15 @@ def _call(call: ToolCall, origin: Origin, line: int, place: int) -> dict[str, An
 
 
 def _message(completion: Completion, key: str, status: str) -> dict[str, Any]:
+    part: dict[str, Any] = {"type": "output_text", "text": completion.text, "annotations": []}
+    if completion.logprobs is not None:
+        part["logprobs"] = token_objects(completion.logprobs)
     return {
         "id": f"msg_{key}",
         "type": "message",
         "status": status,
         "role": "assistant",
-        "content": [{"type": "output_text", "text": completion.text, "annotations": []}],
+        "content": [part],
     }
 
 

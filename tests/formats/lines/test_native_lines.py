@@ -73,7 +73,7 @@ def test_every_sampling_setting_may_stand_on_a_line(decode: Decode) -> None:
 
 def test_the_known_keys_are_the_settings_and_the_lines_own() -> None:
     own = {"id", "prompt", "messages", "return_token_ids", "chat_template_kwargs", "enable_thinking"}
-    own |= {"include_reasoning", "n", "truncate_prompt_tokens", "truncation_side"}
+    own |= {"include_reasoning", "n", "truncate_prompt_tokens", "truncation_side", "logprobs", "top_logprobs"}
     spellings = {"max_completion_tokens", "max_output_tokens", "max_new_tokens", "thinking_budget"}
     constraints = {"response_format", "structured_outputs", "guided_json", "guided_json_object", "guided_regex"}
     constraints |= {"guided_choice", "guided_grammar", "guided_whitespace_pattern"}
@@ -186,7 +186,7 @@ def test_a_bad_line_is_told_what_is_wrong_with_it(why: Why, line: object, reason
     assert reason in why(line)
 
 
-@pytest.mark.parametrize("key", ["logprobs", "best_of", "repetition_detection", "suffix", "functions"])
+@pytest.mark.parametrize("key", ["prompt_logprobs", "best_of", "repetition_detection", "suffix", "functions"])
 def test_what_comes_later_is_refused_by_name(why: Why, key: str) -> None:
     assert why({"prompt": "x", key: 5}).startswith(f"`{key}` is 5; it is not supported")
 

@@ -105,8 +105,8 @@ def test_a_field_that_asks_for_nothing_is_taken(decode: Decode, key: str) -> Non
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("logprobs", True),
-        ("top_logprobs", 5),
+        ("prompt_logprobs", 5),
+        ("best_of", 2),
         ("length_penalty", 0.5),
         ("use_beam_search", True),
         ("repetition_detection", {"max_pattern_size": 5}),
@@ -178,7 +178,7 @@ def test_a_bad_envelope_is_told_what_is_wrong(why: Why, wrong: dict[str, Any], r
         (raw(echo=True), "`echo` is true; it is not supported"),
         (raw(suffix="x"), '`suffix` is "x"; it is not supported'),
         (raw(best_of=2), "`best_of` is 2; it is not supported"),
-        (raw(logprobs=0), "`logprobs` is 0; it is not supported"),
+        (raw(logprobs=21), "`logprobs` is 21; it must be a whole number from 0 to 20"),
         (raw(chat_template_kwargs={}), '"chat_template_kwargs" is not a known key'),
         (chat(chat_template_kwargs={"messages": []}), 'has "messages"; a line cannot set this variable'),
         (chat(chat_template_kwargs=[]), "`chat_template_kwargs` is an empty list; it must be an object"),

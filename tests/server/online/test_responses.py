@@ -11,6 +11,7 @@ from openai.types.responses import Response
 from jobs.online.messages import End, OnlineRequest, Piece
 from jobs.records.completion import Completion, ErrorCode, ToolCall, Usage
 from jobs.records.sampling import FinishReason
+from testing.jobs.packed_logprobs import packed_logprobs
 from testing.jobs.scripted_worker import ScriptedWorker, pieces, taken
 from tests.server.online.conftest import Background
 
@@ -36,6 +37,7 @@ def without_ids(response: Response) -> dict[str, Any]:
 RESULTS: list[tuple[str, FinishReason, dict[str, Any]]] = [
     ("2 + 3 is 5.", FinishReason.STOP, {"reasoning": "Add them."}),
     ("2 + 3", FinishReason.LENGTH, {}),
+    ("2 + 3", FinishReason.STOP, {"logprobs": packed_logprobs([(1, -0.5), (2, -2.0)], {1: b"2 +", 2: b" 3"})}),
     ("", FinishReason.STOP, {}),
     ("", FinishReason.LENGTH, {"reasoning": "Add", "ended_in_thought": True}),
     ("Look:", FinishReason.TOOL_CALLS, {"tool_calls": (ToolCall("add", '{"a": 2}'), ToolCall("add", "{}"))}),

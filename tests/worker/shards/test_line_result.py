@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from engine.request import Request, RequestOutput, Ticket
-from jobs.records.completion import Completion, ToolCall
+from engine.request import AnswerLogprobs, Request, RequestOutput, Ticket, TokenLogprobs
+from jobs.files.results.parts.logprobs import token_objects
+from jobs.records.completion import Choice, Completion, ToolCall
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import FinishReason, SamplingParams
 from model.text.tokenizer import Tokenizer
@@ -83,3 +84,24 @@ def test_malformed_calls_of_all_completions_are_summed(tokenizer: Tokenizer) -> 
     assert [choice.text for choice in completion.choices] == [bad, f"{bad}\n{bad}"]
     assert completion.malformed_tool_calls == 3
     assert made(tokenizer, several, bad).malformed_tool_calls == 2  # computed once, given twice
+
+
+def answer_logprobs(tokenizer: Tokenizer, text: str) -> AnswerLogprobs:
+    ids = tuple(tokenizer.encode(text))
+    places = tuple(TokenLogprobs(-float(place), b"", b"") for place in range(len(ids)))
+    return AnswerLogprobs(ids, places, {token_id: tokenizer.token_bytes(token_id) for token_id in ids}, False)
+
+
+def objects_of(choice: Choice) -> list[dict[str, Any]]:
+    assert choice.logprobs is not None
+    return token_objects(choice.logprobs)
+
+
+def test_log_probabilities_end_before_the_first_call(tokenizer: Tokenizer) -> None:
+    said = {"logprobs": answer_logprobs(tokenizer, f"So:\n{CALL}")}
+    [called] = made(tokenizer, CHAT, f"So:\n{CALL}", **said).choices
+    [plain] = made(tokenizer, Prompt(0, "a", messages=CHAT.messages), f"So:\n{CALL}", **said).choices
+    shown = [(each["token"], each["logprob"]) for each in objects_of(called)]
+    assert "".join(token for token, _ in shown) == "So:\n"
+    assert [value for _, value in shown] == [-float(place) for place in range(len(shown))]
+    assert "".join(each["token"] for each in objects_of(plain)) == f"So:\n{CALL}"

@@ -1,0 +1,97 @@
+"""Format the log-probabilities of a completion's tokens."""
+
+from __future__ import annotations
+
+import codecs
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.records.completion import Logprobs
+
+
+@dataclass(frozen=True)
+class _Token:
+    """A token with its log-probability."""
+
+    raw: bytes  # the token's bytes
+    logprob: float
+
+    @property
+    def name(self) -> str:
+        """The token's text. A token that is no text has its bytes as text, so that two such tokens differ."""
+        try:
+            return self.raw.decode()
+        except UnicodeDecodeError:
+            return "bytes:" + "".join(f"\\x{byte:02x}" for byte in self.raw)
+
+    def as_object(self) -> dict[str, Any]:
+        """Return the token in the shape of a chat completion."""
+        return {"token": self.name, "logprob": self.logprob, "bytes": list(self.raw)}
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A token of a text, and the tokens that were likeliest there."""
+
+    token: _Token
+    likeliest: tuple[_Token, ...]
+
+
+def token_objects(logprobs: Logprobs) -> list[dict[str, Any]]:
+    """Return the tokens of a text in the shape of a chat completion (`choices[].logprobs.content`)."""
+    return [
+        {**place.token.as_object(), "top_logprobs": [each.as_object() for each in place.likeliest]}
+        for place in _places(logprobs, with_end=False)
+    ]
+
+
+def chat_logprobs(logprobs: Logprobs | None) -> dict[str, Any] | None:
+    """Return `choices[].logprobs` of a chat completion. None if the line has not asked for it."""
+    return None if logprobs is None else {"content": token_objects(logprobs), "refusal": None}
+
+
+def text_logprobs(logprobs: Logprobs | None) -> dict[str, Any] | None:
+    """Return `choices[].logprobs` of a text completion. None if the line has not asked for it.
+
+    The token that ended the completion is among the tokens. `top_logprobs` always has the token itself.
+    """
+    if logprobs is None:
+        return None
+    places = list(_places(logprobs, with_end=True))
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    offsets, length = [], 0
+    for place in places:
+        offsets.append(length)
+        length += len(decoder.decode(place.token.raw))
+    return {
+        "tokens": [place.token.name for place in places],
+        "token_logprobs": [place.token.logprob for place in places],
+        "top_logprobs": [{each.name: each.logprob for each in (*place.likeliest, place.token)} for place in places],
+        "text_offset": offsets,
+    }
+
+
+def _places(logprobs: Logprobs, *, with_end: bool) -> Iterator[_Place]:
+    ids = struct.unpack(f"<{len(logprobs.token_ids) // 4}i", logprobs.token_ids)
+    own = struct.unpack(f"<{len(ids)}f", logprobs.own)
+    top_ids = struct.unpack(f"<{len(logprobs.top_ids) // 4}i", logprobs.top_ids)
+    top = struct.unpack(f"<{len(top_ids)}f", logprobs.top)
+    count = len(top_ids) // max(1, len(ids))
+    raw = logprobs.token_bytes
+    shown = len(ids) if with_end or not logprobs.ended_by_token else len(ids) - 1
+    for place in range(shown):
+        some = slice(place * count, (place + 1) * count)
+        likeliest = (_Token(raw[each], _short(value)) for each, value in zip(top_ids[some], top[some], strict=True))
+        yield _Place(_Token(raw[ids[place]], _short(own[place])), tuple(likeliest))
+
+
+def _short(value: float) -> float:
+    """Return the number with the fewest digits that is `value` as a float32."""
+    packed = struct.pack("<f", value)
+    for digits in (7, 8):
+        short = float(f"{value:.{digits}g}")
+        if struct.pack("<f", short) == packed:
+            return short
+    return float(f"{value:.9g}")
