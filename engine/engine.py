@@ -152,8 +152,7 @@ class Engine:
                 raise RuntimeError("sequences wait and none can run")
             return
         utilization = self.utilization()
-        result = self._runner.run(batch)
-        finished = self._scheduler.advance(batch, result.token_ids, result.logprobs)
+        finished = self._scheduler.advance(batch, self._runner.run(batch))
         finished_at = time.monotonic()
         self._meter.add(batch, finished_at - started_at, utilization)
         self._announce(batch)

@@ -14,6 +14,24 @@ from jobs.records.sampling import FinishReason, SamplingParams
 
 
 @dataclass(frozen=True)
+class Scoring:
+    """Choices whose log-probabilities are wanted, instead of a completion that the model chooses.
+
+    Either one choice, whose tokens become the completion one after the other, or several choices of one token each.
+    """
+
+    ids: tuple[tuple[int, ...], ...]  # the tokens to score at each place; the first of them becomes the completion's
+    choices: tuple[int, ...]  # the caller's numbers of these choices, which the engine does not read
+
+
+class TokenScore(NamedTuple):
+    """How likely the model finds a token at its place."""
+
+    logprob: float  # rounded to float32
+    is_greedy: bool  # True: no token is likelier
+
+
+@dataclass(frozen=True)
 class Request:
     """One prompt with its sampling settings."""
 
@@ -27,6 +45,7 @@ class Request:
     grammar: Grammar | None = None  # form of the text after the thought; None: any text
     urgent: bool = False  # True: somebody waits for each token, so other requests give way (`engine.scheduling`)
     logprobs: int | None = None  # number of likeliest tokens to name at each place; None: no log-probabilities
+    scoring: Scoring | None = None  # set: nothing is chosen; the settings must be greedy and end by their length
 
 
 class TokenLogprobs(NamedTuple):
@@ -38,6 +57,7 @@ class TokenLogprobs(NamedTuple):
     own: float  # of the token that was chosen, rounded to float32
     top_ids: bytes  # the likeliest tokens, the likeliest first: int32, little-endian
     top: bytes  # their log-probabilities: float32, little-endian
+    scored: tuple[float, ...] = ()  # of the tokens of `Scoring.ids` at this place
 
 
 @dataclass(frozen=True)
@@ -71,6 +91,7 @@ class RequestOutput:
     stop_reason: str | int | None = None  # stop string or stop token that ended the sequence; None for eos and length
     token_gaps: tuple[float, ...] = ()  # seconds between each two successive steps that gave tokens
     logprobs: AnswerLogprobs | None = None  # only if the request asked for them
+    scores: tuple[TokenScore, ...] = ()  # one per token of `Scoring.ids`, in their order
 
     @property
     def queue_seconds(self) -> float:

@@ -37,6 +37,7 @@ class Choice(msgspec.Struct, frozen=True):
     tool_calls: list[dict[str, Any]] | None = None
     token_ids: tuple[int, ...] | None = None
     stop_reason: str | int | None = None
+    logprobs: list[dict[str, Any]] | None = None
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -52,6 +53,9 @@ class Result(msgspec.Struct, frozen=True):
     tool_calls: list[dict[str, Any]] | None = None  # calls of the row's tools, in the shape of the OpenAI API
     stop_reason: str | int | None = None  # stop string or stop token that ended the completion
     token_ids: tuple[int, ...] | None = None  # only if the row asked for them
+    logprobs: list[dict[str, Any]] | None = None  # tokens with log-probabilities, if the row asked for them
+    best: str | None = None  # likeliest choice, if the row has choices to score
+    scores: list[dict[str, Any]] | None = None  # each of these choices with its log-probability and probability
     line: int | None = None  # number of a bad row without its own id, from 1
     source: str | None = None  # file of the row, if the job was made of several
     input: dict[str, Any] = {}  # columns of the row, as far as they were kept

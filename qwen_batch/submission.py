@@ -13,6 +13,7 @@ from jobs.constraints.schema_file import read_schema_file
 from jobs.errors import InvalidInput
 from jobs.files.formats import values
 from jobs.files.formats.features.last_assistant import LastAssistant
+from jobs.files.formats.features.score import choices
 from jobs.files.formats.fields import Faults, Notes, read_settings
 from jobs.files.formats.json_line import LineInvalid
 from jobs.files.reading.container import Container
@@ -69,6 +70,7 @@ class SubmitArguments(Sampling, total=False):
     schema: Mapping[str, Any] | HasSchema | str | os.PathLike[str] | None  # JSON schema of completions, or its file
     choices: Sequence[str] | None  # texts one of which each completion is
     regex: str | None  # regular expression that each completion matches as a whole
+    score: Sequence[str] | None  # texts; nothing is generated, and `Result.scores` says how likely each of them is
     skip_invalid: bool  # True: a bad row gets an error as its result
     any_model: bool  # True: one model answers rows that name several models
     strict_model: bool  # True: a row that names another model is bad
@@ -131,11 +133,14 @@ def line_defaults_of(arguments: SubmitArguments) -> LineDefaults:
     if thinking is not None and type(thinking) is not bool:
         raise InvalidInput(f"`thinking` is {thinking!r}; it must be True, False or None.")
     fields: Mapping[str, Any] = arguments
-    said = {name: fields[name] for name in ("schema", "choices", "regex") if fields.get(name) is not None}
+    names = ("schema", "choices", "regex", "score")
+    said = {name: fields[name] for name in names if fields.get(name) is not None}
     if len(said) > 1:
         raise InvalidInput(f"{' and '.join(f'`{name}`' for name in said)} cannot be used together.")
     for name, value in said.items():
         try:
+            if name == "score":
+                return LineDefaults(thinking, score=choices(name, list(value) if isinstance(value, tuple) else value))
             constraint = ConstraintChecker(Notes()).checked(_constraint(name, value))
         except LineInvalid as error:
             raise InvalidInput(f"`{name}` cannot be used: {error}.") from error

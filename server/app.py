@@ -38,7 +38,6 @@ _ABSENT = {
     "/v1/responses": "No response is kept. Send the earlier messages in `input` of POST /v1/responses.",
     "/v1/conversations": "Conversations are not kept. Send the earlier messages in `input` of POST /v1/responses.",
     "/v1/rerank": "Reranking is not supported.",
-    "/v1/score": "Scoring is not supported.",
 }
 
 
@@ -57,6 +56,7 @@ def routes(services: Services) -> Mapping[str, Mapping[str, Handler]]:
         "/v1/chat/completions": {"POST": interactive.chat},
         "/v1/completions": {"POST": interactive.completions},
         "/v1/responses": {"POST": interactive.responses},
+        "/v1/score": {"POST": interactive.score},
         "/v1/models": {"GET": models.listing},
         "/v1/models/{id:path}": {"GET": models.show},
         "/health": {"GET": health.alive},

@@ -12,6 +12,7 @@ from jobs.constraints import requested
 from jobs.constraints.checker import ConstraintChecker
 from jobs.constraints.schema_file import read_schema_file
 from jobs.errors import InvalidInput
+from jobs.files.formats.features.score import choices as scored_choices
 from jobs.files.formats.fields import Notes
 from jobs.files.formats.json_line import LineInvalid
 from jobs.records.constraint import Constraint
@@ -19,7 +20,7 @@ from jobs.records.line_defaults import NO_LINE_DEFAULTS, LineDefaults
 
 
 def constraint_options(command: Command) -> Command:
-    """Add --schema, --choices and --regex. They become a part of the command's argument `line_defaults: LineDefaults`.
+    """Add --schema, --choices, --regex and --score. They become a part of the argument `line_defaults: LineDefaults`.
 
     A decorator above this one may pass a `line_defaults`.
 
@@ -35,13 +36,16 @@ def constraint_options(command: Command) -> Command:
         schema: str | None,
         choices: str | None,
         regex: str | None,
+        score: str | None,
         **options: object,
     ) -> object:
-        said = {"--schema": schema, "--choices": choices, "--regex": regex}
+        said = {"--schema": schema, "--choices": choices, "--regex": regex, "--score": score}
         given = [name for name, value in said.items() if value is not None]
         if len(given) > 1:
             raise click.UsageError(f"{given[0]} and {given[1]} cannot be used together.")
-        if given:
+        if given == ["--score"]:
+            line_defaults = msgspec.structs.replace(line_defaults, score=_scored(score or ""))
+        elif given:
             constraint = _constraint(given[0], said[given[0]] or "")
             line_defaults = msgspec.structs.replace(line_defaults, constraint=constraint)
         return command(*args, line_defaults=line_defaults, **options)
@@ -63,10 +67,21 @@ def _constraint(option: str, value: str) -> Constraint:
 
 
 def _choices(value: str) -> Constraint:
+    return requested.choice("--choices", _texts(value))
+
+
+def _scored(value: str) -> tuple[str, ...]:
+    try:
+        return scored_choices("--score", _texts(value))
+    except LineInvalid as error:
+        raise InvalidInput(f"--score {value} cannot be used: {str(error).replace('`', '')}.") from error
+
+
+def _texts(value: str) -> list[str]:
     texts = [text for each in value.split(",") if (text := each.strip())]
     if not texts:
         raise LineInvalid("it names no text; write texts with commas between them, such as good,bad")
-    return requested.choice("--choices", texts)
+    return texts
 
 
 _OPTIONS = (
@@ -79,6 +94,11 @@ _OPTIONS = (
         "--choices",
         metavar="TEXTS",
         help="Make every completion one of these texts: a,b,c.",
+    ),
+    click.option(
+        "--score",
+        metavar="TEXTS",
+        help="Generate nothing; tell how likely the model finds each of these texts as the answer: a,b,c.",
     ),
     click.option("--regex", metavar="PATTERN", help="Make every completion match this regular expression as a whole."),
 )

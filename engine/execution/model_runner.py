@@ -17,7 +17,7 @@ from engine.execution.masks import MaskThreads
 from engine.execution.next_tokens import NextTokens, sampling_row
 from engine.execution.step_inputs import StepBuffers, StepInputs
 from engine.machine.resolve import TORCH_DTYPES
-from engine.scheduling.batch import Batch, StepResult
+from engine.scheduling.batch import Batch, Outcome
 from engine.scheduling.sequence import Sequence
 from engine.speculation.drafting import FEW_ROWS, MANY_ROWS, row_cost
 from model.fused_layers import fused_decoder_layers
@@ -100,7 +100,7 @@ class ModelRunner:
         return cls(model, config, log, record)
 
     @torch.inference_mode()
-    def run(self, batch: Batch) -> StepResult:
+    def run(self, batch: Batch) -> list[Outcome]:
         """Feed the batch's tokens and sample (see `Runner.run`)."""
         if batch.copies:
             sources, targets = zip(*batch.copies, strict=True)
@@ -114,7 +114,7 @@ class ModelRunner:
             inputs = self._build_recorded(batch, size)
             hidden = self._graphs.replay(size)
         if not batch.sampling:
-            return StepResult(())
+            return []
         vocab = self._model.valid_vocab
         rows = [sampling_row(batch.sequences[index], vocab, drafted) for index, drafted in batch.sampled_rows()]
         return self._next_tokens.choose(hidden[inputs.sampling], rows, masks.take(self._device) if masks else None)

@@ -7,9 +7,10 @@ from collections.abc import Sequence as Items
 import torch
 
 from engine.request import TokenLogprobs
-from engine.scheduling.batch import StepResult
-from engine.scheduling.sequence import Sequence
+from engine.scheduling.batch import Outcome
+from engine.scheduling.sequence import Sampled, Sequence
 from model.qwen3 import Qwen3ForCausalLM
+from model.sampling.device_copy import on_device
 from model.sampling.logprobs import LogSoftmax
 from model.sampling.sampling import SamplingBatch, SamplingRow, sample
 from model.sampling.token_masks import TokenMasks
@@ -32,15 +33,15 @@ class NextTokens:
         self._model = model
         self._pause = 0  # steps left to compute with all logits
 
-    def choose(self, hidden: torch.Tensor, rows: Items[SamplingRow], masks: TokenMasks | None = None) -> StepResult:
-        """Return one token id per row, and the log-probabilities of the rows that ask for them.
+    def choose(self, hidden: torch.Tensor, rows: Items[SamplingRow], masks: TokenMasks | None = None) -> list[Outcome]:
+        """Return one token id per row, with the log-probabilities of a row that asks for them.
 
         Args:
             hidden: [n, hidden_size] hidden states. The first belong to `rows`; any further ones are padding.
             rows: Sampling settings of each row.
             masks: Tokens that constrained rows may choose. None if no row is constrained.
         """
-        asking = [index for index, row in enumerate(rows) if row.logprobs is not None]
+        asking = [index for index, row in enumerate(rows) if row.asks]
         most_ask = 2 * len(asking) > len(rows)
         largest = None if most_ask else self._largest(hidden, rows, masks)
         softmax: LogSoftmax | None = None
@@ -57,7 +58,12 @@ class NextTokens:
             index = sample(logits[: len(rows)], batch)
             chosen = ids[: len(rows)].gather(1, index[:, None]).squeeze(1)
         token_ids: list[int] = chosen.tolist()
-        return StepResult(token_ids, _logprobs(softmax, asking, rows, chosen) if softmax is not None else ())
+        outcomes: list[Outcome] = [*token_ids]
+        if softmax is not None:
+            found = _logprobs(softmax, [rows[index] for index in asking], [token_ids[index] for index in asking])
+            for index, logprobs in zip(asking, found, strict=True):
+                outcomes[index] = Sampled(token_ids[index], logprobs)
+        return outcomes
 
     def _largest(
         self, hidden: torch.Tensor, rows: Items[SamplingRow], masks: TokenMasks | None
@@ -79,27 +85,29 @@ class NextTokens:
         return largest
 
 
-def _logprobs(
-    softmax: LogSoftmax, asking: Items[int], rows: Items[SamplingRow], chosen: torch.Tensor
-) -> list[TokenLogprobs | None]:
-    """Return the log-probabilities of each row, or None for a row that does not ask for them.
+def _logprobs(softmax: LogSoftmax, rows: Items[SamplingRow], chosen: Items[int]) -> list[TokenLogprobs]:
+    """Return the log-probabilities of rows that ask for them.
 
     Args:
-        softmax: The log-softmax of the rows that ask.
-        asking: Indices of these rows.
-        rows: Sampling settings of each row.
-        chosen: [n] int64, the token of each row.
+        softmax: The log-softmax of these rows.
+        rows: Their sampling settings.
+        chosen: Their tokens.
     """
-    counts = [rows[index].logprobs or 0 for index in asking]
-    own = softmax.of_tokens(chosen[asking][:, None]).squeeze(1).tolist()
-    ids, top = (each.cpu().numpy() for each in softmax.largest(max(counts))) if any(counts) else (None, None)
-    found: list[TokenLogprobs | None] = [None] * len(rows)
-    for place, (index, count) in enumerate(zip(asking, counts, strict=True)):
-        packed = (b"", b"")
-        if ids is not None and top is not None:
-            packed = ids[place, :count].astype(_INT32).tobytes(), top[place, :count].astype(_FLOAT32).tobytes()
-        found[index] = TokenLogprobs(own[place], *packed)
-    return found
+    counts = [row.logprobs or 0 for row in rows]
+    named = [(token_id, *row.scored_ids) for token_id, row in zip(chosen, rows, strict=True)]
+    width = max(map(len, named))
+    padded = [[*ids, *(0,) * (width - len(ids))] for ids in named]
+    values = softmax.of_tokens(on_device(padded, torch.int64, softmax.logits.device)).tolist()
+    top_ids, top = (each.cpu().numpy() for each in softmax.largest(max(1, *counts)))
+    return [
+        TokenLogprobs(
+            own=values[place][0],
+            top_ids=top_ids[place, :count].astype(_INT32).tobytes(),
+            top=top[place, :count].astype(_FLOAT32).tobytes(),
+            scored=tuple(values[place][1 : len(named[place])]),
+        )
+        for place, count in enumerate(counts)
+    ]
 
 
 def barred_after(generated: Items[int], sequences: Items[tuple[int, ...]]) -> frozenset[int]:
@@ -122,8 +130,8 @@ def sampling_row(sequence: Sequence, vocab_size: int, num_drafted: int = 0) -> S
     if sequence.ticket.request.barred_sequences:
         generated = [*sequence.generated, *sequence.draft[:num_drafted]]
         barred |= barred_after(generated, sequence.ticket.request.barred_sequences)
-    logprobs = sequence.ticket.request.logprobs
-    if params.greedy and not params.changes_logits and not barred and logprobs is None:
+    logprobs, scored = sequence.ticket.request.logprobs, sequence.scored_ids(num_drafted)
+    if params.greedy and not params.changes_logits and not barred and logprobs is None and not scored:
         return _GREEDY  # one shared object: large greedy batches are built much faster
     return SamplingRow(
         temperature=params.temperature,
@@ -141,4 +149,5 @@ def sampling_row(sequence: Sequence, vocab_size: int, num_drafted: int = 0) -> S
         bias=params.logit_bias,
         allowed_ids=params.allowed_token_ids,
         logprobs=logprobs,
+        scored_ids=scored,
     )

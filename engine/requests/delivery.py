@@ -60,6 +60,7 @@ class Delivery:
             stop_reason=sequence.stop_checker.stop_reason,
             token_gaps=tuple(sequence.token_gaps),
             logprobs=answer_logprobs(sequence, self._detokenizer),
+            scores=tuple(sequence.scores),
         )
 
     def _reasoning(self, sequence: Sequence, thought: Thought | None) -> str | None:

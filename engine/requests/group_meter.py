@@ -30,8 +30,9 @@ class _TokensOf:
             sequence = batch.sequences[index]
             group = sequence.ticket.request.group
             found.new[group] += sequence.num_new
-            found.drafted[group] += count - 1
-            found.accepted[group] += sequence.num_right
+            if sequence.ticket.request.scoring is None:  # else nothing was guessed
+                found.drafted[group] += count - 1
+                found.accepted[group] += sequence.num_right
         return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from collections.abc import Sequence as Items
+from itertools import chain
 
 from engine.request import Request, RequestInvalid, RequestTooLong, Ticket
 from engine.requests.ports import Detokenizer
@@ -37,7 +38,8 @@ class Intake:
         length, vocab_size = len(request.token_ids), self._detokenizer.vocab_size
         if not length:
             return RequestInvalid("The prompt has no tokens; it must have at least one.")
-        if length >= self._max_len:
+        num_scored = len(request.scoring.ids) if request.scoring is not None else 1
+        if length + num_scored > self._max_len:
             return RequestTooLong(
                 f"The prompt has {length:,} tokens; prompt and completion together may have {self._max_len:,}."
             )
@@ -46,6 +48,7 @@ class Intake:
             ("The prompt", request.token_ids),
             ("`logit_bias`", named),
             ("`allowed_token_ids`", request.params.allowed_token_ids),
+            ("A choice", tuple(chain.from_iterable(request.scoring.ids)) if request.scoring is not None else ()),
         ):
             if ids and (min(ids) < 0 or max(ids) >= vocab_size):
                 wrong = min(ids) if min(ids) < 0 else max(ids)

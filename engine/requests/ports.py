@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence as Items
 from typing import Protocol
 
-from engine.scheduling.batch import Batch, StepResult
+from engine.scheduling.batch import Batch, Outcome
 from engine.stopping.stop_strings import TokenStream
 
 
 class Runner(Protocol):
     """Runs one step at a time, on the engine thread."""
 
-    def run(self, batch: Batch) -> StepResult:
+    def run(self, batch: Batch) -> Items[Outcome]:
         """Feed the batch's tokens to the model and sample.
 
-        It does not change the sequences. Any error that it raises ends the engine.
+        Returns one outcome per entry of `batch.sampling`, in that order. It does not change the sequences.
+        Any error that it raises ends the engine.
         """
 
 

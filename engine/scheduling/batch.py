@@ -1,4 +1,4 @@
-"""The batch: the sequences and token counts of one step, and what the step returns."""
+"""The batch: the sequences and token counts of one step."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Sequence as Items
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
-from engine.request import TokenLogprobs
-from engine.scheduling.sequence import Sequence
+from engine.scheduling.sequence import Sampled, Sequence
 from engine.stopping.output_constraint import OutputConstraint
 
 Phase = Literal["prefill", "decode", "mixed"]
+Outcome: TypeAlias = int | Sampled
+"""What a step gives a sequence after its last known token: a token id, with log-probabilities if it asks for them."""
 
 
 class PageCopy(NamedTuple):
@@ -21,13 +22,6 @@ class PageCopy(NamedTuple):
 
     source: int
     target: int
-
-
-class StepResult(NamedTuple):
-    """What a step has computed."""
-
-    token_ids: Items[int]  # sampled ids, one per entry of `Batch.sampling`
-    logprobs: Items[TokenLogprobs | None] = ()  # one per entry; empty if no sequence asks for them
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ class DecodeRows:
 
     Every sequence feeds one token. Places that are left go to known tokens first: those of a sequence that was
     pre-empted and those that must follow. Each known token has to go through a decode step anyway, and several in one
-    step read the weights only once. Guessed tokens get the places that are left then.
+    step read the weights only once. Then come the further tokens of choices that are scored. Guessed tokens get the
+    places that are left.
 
     Args:
         page_allocator: Allocates the cache's pages.
@@ -45,6 +46,7 @@ class DecodeRows:
                 count = 1
             left -= count - 1
             counts.append(count)
+        left = self._foresee(sequences, counts, left)
         if self._drafting is not None:
             self._draft(self._drafting, sequences, counts, left)
         return Batch.decode(sequences, counts)
@@ -61,14 +63,40 @@ class DecodeRows:
                 return
             if counts[index] != sequence.num_pending or sequence.stop_checker.constraint is not None:
                 continue
+            if sequence.ticket.request.scoring is not None:
+                continue
             room = min(left, sequence.num_left - 1)
             draft = drafting.draft(sequence.guesses, sequence.tokens, num_rows, room)
-            length = len(sequence.tokens) + len(draft)
-            missing = self._page_allocator.pages_for(length) - len(sequence.page_table)
-            if not draft or (missing > 0 and missing > self._page_allocator.num_free - len(sequences)):
+            if not self._give(sequence, draft, len(sequences)):
                 continue
-            self._page_allocator.reserve(sequence.page_table, length)
-            sequence.draft = draft
             counts[index] += len(draft)
             num_rows += len(draft)
             left -= len(draft)
+
+    def _foresee(self, sequences: Items[Sequence], counts: list[int], left: int) -> int:
+        """Give the sequences that are scored their further tokens, and count these in `counts`.
+
+        They travel as guesses, because each of them needs logits of its own. They are always right.
+
+        Returns:
+            The number of places that are left.
+        """
+        for index, sequence in enumerate(sequences):
+            scoring = sequence.ticket.request.scoring
+            if scoring is None or counts[index] != sequence.num_pending:
+                continue
+            further = scoring.ids[sequence.num_generated : sequence.num_generated + min(left, sequence.num_left - 1)]
+            if self._give(sequence, tuple(ids[0] for ids in further), len(sequences)):
+                counts[index] += len(further)
+                left -= len(further)
+        return left
+
+    def _give(self, sequence: Sequence, draft: tuple[int, ...], num_running: int) -> bool:
+        """Give a sequence a draft and pages for it. Returns False if the draft is empty, or if pages are short."""
+        length = len(sequence.tokens) + len(draft)
+        missing = self._page_allocator.pages_for(length) - len(sequence.page_table)
+        if not draft or (missing > 0 and missing > self._page_allocator.num_free - num_running):
+            return False
+        self._page_allocator.reserve(sequence.page_table, length)
+        sequence.draft = draft
+        return True

@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Items
 from dataclasses import replace
 
-from engine.request import TokenLogprobs
 from engine.scheduling.admission import Admission
-from engine.scheduling.batch import Batch, PageCopy
+from engine.scheduling.batch import Batch, Outcome, PageCopy
 from engine.scheduling.decode_rows import DecodeRows
 from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.policy import SchedulingPolicy
 from engine.scheduling.prefix_cache import PrefixCache
-from engine.scheduling.sequence import Sampled, Sequence
+from engine.scheduling.sequence import Sequence
 from engine.scheduling.sequence_queue import SequenceQueue
 from engine.scheduling.short_steps import ShortSteps
 from engine.speculation.drafting import Drafting
@@ -166,15 +165,12 @@ class Scheduler:
         elif prompts or not self._prefilling:
             self._urgent_prefills = 0
 
-    def advance(
-        self, batch: Batch, token_ids: Items[int], logprobs: Items[TokenLogprobs | None] = ()
-    ) -> list[Sequence]:
+    def advance(self, batch: Batch, outcomes: Items[Outcome]) -> list[Sequence]:
         """Update the sequences after a step and free the pages of those that have finished.
 
         Args:
             batch: The batch that `schedule` returned. None of its sequences may have been aborted since.
-            token_ids: The sampled ids, one per entry of `batch.sampling`.
-            logprobs: Their log-probabilities (`StepResult`).
+            outcomes: The sampled ids, one per entry of `batch.sampling`.
 
         Returns:
             The sequences that finished in this step.
@@ -186,12 +182,12 @@ class Scheduler:
             self._short_steps.note(batch.num_decodes, len(self._decoding), now - self._step_began_at)
         self._start_decoding(batch.sequences[batch.num_decodes :])
         finished = []
-        sampled: dict[int, list[Sampled]] = {}
-        for index, *chosen in zip(batch.sampling, token_ids, logprobs or (None,) * len(token_ids), strict=True):
-            sampled.setdefault(index, []).append(Sampled(*chosen))
-        for index, tokens in sampled.items():
+        sampled: dict[int, list[Outcome]] = {}
+        for index, outcome in zip(batch.sampling, outcomes, strict=True):
+            sampled.setdefault(index, []).append(outcome)
+        for index, chosen in sampled.items():
             sequence = batch.sequences[index]
-            sequence.accept(tokens, now)
+            sequence.accept(chosen, now)
             if sequence.finish_reason is not None:
                 finished.append(sequence)
         for sequence in finished:

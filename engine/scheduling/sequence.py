@@ -7,7 +7,7 @@ from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
-from engine.request import Request, Ticket, TokenLogprobs
+from engine.request import Request, Ticket, TokenLogprobs, TokenScore
 from engine.scheduling.page_allocator import SINK_PAGE
 from engine.scheduling.policy import Priority
 from engine.speculation.drafting import Guesses
@@ -16,10 +16,10 @@ from jobs.records.sampling import FinishReason, SamplingParams
 
 
 class Sampled(NamedTuple):
-    """A token that a step has sampled for a sequence."""
+    """A token that a step has sampled for a sequence whose request asks for log-probabilities."""
 
     token_id: int
-    logprobs: TokenLogprobs | None = None  # only if the request asks for them
+    logprobs: TokenLogprobs
 
 
 @dataclass(eq=False)
@@ -39,6 +39,7 @@ class Sequence:
     num_prompt_tokens: int = field(init=False)
     # One entry per generated token, if the request asks for log-probabilities. None for a token that nothing chose.
     logprobs: list[TokenLogprobs | None] = field(default_factory=list)
+    scores: list[TokenScore] = field(default_factory=list)  # of the tokens that the request wants scored
     num_computed: int = 0
     page_table: array[int] = field(default_factory=lambda: array("i"))
     page_digests: tuple[bytes, ...] = ()  # one per page of the prompt (`engine.scheduling.prefix_cache`)
@@ -112,12 +113,17 @@ class Sequence:
         """Number of new tokens until the sequence has its maximum length."""
         return self.stop_checker.max_new_tokens - self.num_generated
 
+    def scored_ids(self, num_drafted: int) -> tuple[int, ...]:
+        """Return the tokens to score after the tokens so far and `num_drafted` drafted ones. Empty if none are."""
+        scoring = self.ticket.request.scoring
+        return () if scoring is None else scoring.ids[self.num_generated + num_drafted]
+
     def fed(self, count: int) -> list[int]:
         """Return the next `count` tokens to compute: known ones, then drafted ones."""
         known = self.tokens[self.num_computed : self.num_computed + count]
         return known if len(known) == count else [*known, *self.draft[: count - len(known)]]
 
-    def accept(self, sampled: Items[Sampled], now: float) -> None:
+    def accept(self, sampled: Items[int | Sampled], now: float) -> None:
         """Append what a step has sampled, as far as the step's draft was right.
 
         A token that was sampled after drafted ones counts only if sampling chose each of these, too. A token that ends
@@ -134,8 +140,9 @@ class Sequence:
         before = self.num_generated if self.first_token_at is not None else 0
         self.num_computed -= len(draft)
         self.num_right = 0
-        for place, (token_id, logprobs) in enumerate(sampled):
-            self.append(token_id, now, logprobs)
+        for place, each in enumerate(sampled):
+            token_id = each if isinstance(each, int) else self._scored(each)
+            self.append(token_id, now, None if isinstance(each, int) else each.logprobs)
             right = place < len(draft) and draft[place] == token_id
             if not right or self.finish_reason is not None or self.num_pending > 1:
                 break
@@ -170,6 +177,13 @@ class Sequence:
             self.finish_reason = self.stop_checker.check(token_id, self.num_generated)
             if self.finish_reason is not None:
                 return
+
+    def _scored(self, sampled: Sampled) -> int:
+        """Return the next token: that of the choice if a choice is scored. Its score is kept."""
+        token_id, logprobs = sampled
+        ids = self.scored_ids(0)
+        self.scores += [TokenScore(value, each == token_id) for each, value in zip(ids, logprobs.scored, strict=True)]
+        return ids[0] if ids else token_id
 
     def _add(self, token_id: int, logprobs: TokenLogprobs | None) -> None:
         self.tokens.append(token_id)

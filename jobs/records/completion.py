@@ -65,6 +65,16 @@ class Logprobs(msgspec.Struct, frozen=True, omit_defaults=True):
     ended_by_token: bool = False  # True: the last token ended the completion, and is no part of the text
 
 
+class Score(msgspec.Struct, frozen=True):
+    """How likely the model finds one of a line's choices as the next text."""
+
+    choice: str
+    logprob: float  # sum over the choice's tokens
+    num_tokens: int
+    is_greedy: bool  # True: the model finds no other token likelier at any place of the choice
+    prob: float  # share of the probability of all of the line's choices, which add up to 1
+
+
 class Choice(msgspec.Struct, frozen=True, omit_defaults=True):
     """One of the completions of a line that asks for several."""
 
@@ -104,6 +114,8 @@ class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
     malformed_tool_calls: int = 0  # calls of all completions that are not whole, and so are a part of the text
     quantize: str = "none"  # quantisation of the weights that made it: none or int8
     logprobs: Logprobs | None = None  # only if the line requested them
+    scores: tuple[Score, ...] = ()  # only if the line asks for scores. Then `text` is the likeliest choice
+    label_probs: tuple[tuple[float, ...], ...] = ()  # per prompt, of each label (`LabelWish`). Then `text` is empty
 
     def __post_init__(self) -> None:
         if (self.text is None) == (self.error is None):

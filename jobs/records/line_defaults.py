@@ -13,6 +13,7 @@ class LineDefaults(msgspec.Struct, frozen=True, omit_defaults=True):
 
     thinking: bool | None = None  # `enable_thinking` of the chat template; None for the template's own default
     constraint: Constraint | None = None  # form of the completions; None: any text
+    score: tuple[str, ...] = ()  # choices to score, instead of completions
 
     def applied_to(self, prompt: Prompt) -> Prompt:
         """Return the prompt with the job's values where the line has none. A constraint of free text becomes None."""
@@ -21,10 +22,23 @@ class LineDefaults(msgspec.Struct, frozen=True, omit_defaults=True):
             constraint = None
         if constraint is not prompt.constraint:
             prompt = msgspec.structs.replace(prompt, constraint=constraint)
+        if self.score and not prompt.score:
+            prompt = msgspec.structs.replace(prompt, score=self.score)
+        if prompt.score:
+            return _without_thought(prompt)
         if self.thinking is None or prompt.messages is None or "enable_thinking" in prompt.chat_template_kwargs:
             return prompt
         kwargs = {**prompt.chat_template_kwargs, "enable_thinking": self.thinking}
         return msgspec.structs.replace(prompt, chat_template_kwargs=kwargs)
+
+
+def _without_thought(prompt: Prompt) -> Prompt:
+    """Return a line whose answer begins at once, because a choice is not scored in the place of a thought."""
+    if prompt.messages is None:
+        return prompt
+    return msgspec.structs.replace(
+        prompt, chat_template_kwargs={"enable_thinking": False, **prompt.chat_template_kwargs}
+    )
 
 
 NO_LINE_DEFAULTS = LineDefaults()

@@ -11,9 +11,17 @@ from jobs.records.sampling import NOTHING_SAID, SamplingSettings
 
 MAX_N = 128  # max completions per prompt
 MAX_CHOICES = 2048  # max completions per line, over all its prompts
+MAX_SCORED = 256  # max choices of a line that asks for their scores
 MAX_LOGPROBS = 20  # max likeliest tokens whose log-probabilities are named at each place, as in the OpenAI API
 NO_COLUMNS = msgspec.Raw(b"")
-Endpoint = Literal["native", "chat", "completions", "responses"]
+Endpoint = Literal["native", "chat", "completions", "responses", "score"]
+
+
+class LabelWish(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a line wants that asks how likely some tokens follow each of its prompts."""
+
+    token_ids: tuple[int, ...]
+    softmax: bool = False  # True: shares that add up to 1, instead of probabilities among all tokens
 
 
 class Prompt(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -45,6 +53,8 @@ class Prompt(msgspec.Struct, frozen=True, omit_defaults=True):
     truncation_side: Literal["left", "right"] = "left"  # side of a prompt that is cut off
     include_reasoning: bool = True  # False: results leave out the text of the thought
     logprobs: int | None = None  # likeliest tokens to name beside each token; None: the result has no log-probabilities
+    labels: LabelWish | None = None  # not None: the line wants probabilities of single tokens, and no completion
+    score: tuple[str, ...] = ()  # choices to score, instead of a completion; empty for the job's
     line: int | None = None  # the line's number in the file, from 1; only for a bad line without its own id
     source: str | None = None  # name of the line's file; only if the job was made of several files
 

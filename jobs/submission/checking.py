@@ -16,6 +16,7 @@ from jobs.files.prompt_file import CheckedFile, PromptFile
 from jobs.files.writing.destination import Destination
 from jobs.files.writing.file_format import file_format
 from jobs.files.writing.rows import Layout, rows_to
+from jobs.records.job import Format
 from jobs.submission.submit_options import SubmitOptions
 
 _NAMES_SHOWN = 10
@@ -58,6 +59,7 @@ def check_file(
             raise
         _write_faults(file, rules, errors)
         raise FileRefused(refusal.message, f"{refusal.hint} All faults are in {errors.name}.") from None
+    _check_scores(options, checked.report.format)
     names = distinct_models(checked.report.notes.models)
     if len(names) > 1 and not lines.any_model:
         raise InvalidInput(
@@ -76,6 +78,24 @@ def _check_thinking(options: SubmitOptions) -> None:
         raise InvalidInput(f"{fault}.")
     if options.defaults.thinking_token_budget is not None and card.thinking == "never":
         raise InvalidInput(f"--thinking-budget has no meaning: {card.name} does not think.", "Leave it out.")
+
+
+def _check_scores(options: SubmitOptions, format: Format) -> None:
+    """Refuse choices to score for lines that cannot be scored. Raises `InvalidInput`."""
+    if not options.line_defaults.score:
+        return
+    if format != "native":
+        raise InvalidInput("--score is for native lines, and the file is in the OpenAI format.", "Use --choices.")
+    if options.line_defaults.thinking:
+        raise InvalidInput("--score and --thinking cannot be used together.", "Choices are scored without a thought.")
+    if options.lines.n > 1:
+        raise InvalidInput(f"--score and -n {options.lines.n} cannot be used together.", "Nothing is generated.")
+    card = options.card
+    if card is not None and card.thinking == "always":
+        raise InvalidInput(
+            f"--score needs an answer without a thought, but {card.name} always thinks.",
+            "Use a model that can answer at once.",
+        )
 
 
 def _write_faults(file: PromptFile, rules: LineRules, errors: Destination) -> None:

@@ -50,7 +50,8 @@ class LineKeys:
                 settings,
                 (prompt.truncate_prompt_tokens, prompt.truncation_side),
                 (prompt.tools, prompt.tool_choice, prompt.forces_calls),
-                (prompt.n, prompt.return_token_ids, prompt.include_reasoning, prompt.constraint, prompt.logprobs),
+                (prompt.n, prompt.return_token_ids, prompt.include_reasoning, prompt.constraint),
+                (prompt.logprobs, prompt.score, prompt.labels),
                 self._seed if is_sampled else None,
             )
         )

@@ -41,6 +41,12 @@ class SamplingRow:
     allowed_ids: Collection[int] = ()  # if not empty, only these are chosen
     bias: Collection[tuple[int, float]] = ()  # pairs of token and what is added to its logit; each token once
     logprobs: int | None = None  # number of likeliest tokens to name; None: no log-probabilities. Changes no choice
+    scored_ids: tuple[int, ...] = ()  # tokens whose log-probabilities are wanted. Changes no choice
+
+    @property
+    def asks(self) -> bool:
+        """True if log-probabilities are wanted, so that all logits are needed."""
+        return self.logprobs is not None or bool(self.scored_ids)
 
     @property
     def greedy(self) -> bool:

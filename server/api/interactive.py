@@ -16,7 +16,7 @@ from jobs.online.messages import OnlineRequest
 from jobs.records.completion import Completion
 from jobs.records.prompt import Prompt
 from server.access.caller import Caller, caller_of
-from server.api.body_checks import object_in, read_body, required_text
+from server.api.body_checks import invalid_value, object_in, read_body, required_text
 from server.api.listing import json_reply
 from server.api.models import served_model
 from server.events.chunks import ChatEvents, CompletionEvents
@@ -66,13 +66,20 @@ class InteractiveApi:
         """POST /v1/responses: answer a conversation. Nothing is kept for a later request."""
         return await self._answer(request, lambda origin, _prompt, _wish: ResponseEvents(origin))
 
-    async def _answer(self, request: Request, writer: Writer) -> Response:
+    async def score(self, request: Request) -> Response:
+        """POST /v1/score: tell how likely some tokens follow a query with each of several items."""
+        return await self._answer(request, None)
+
+    async def _answer(self, request: Request, writer: Writer | None) -> Response:
+        """Answer a request, at once or in events. Without a writer of events, nothing can be streamed."""
         services = self._services
         if services.draining.is_set():
             raise shutting_down()
         body = object_in(await read_body(request, services.options.limits.body_bytes))
         card = await served_model(services, required_text(body, "model"))
         wish, request_id = read_stream_wish(body), request_id_of(request.scope)
+        if wish.streams and writer is None:
+            raise invalid_value("stream", "true", "false, because this answer comes as a whole")
         prompt = await services.disk_threads.run(read_prompt, body, request.scope["path"], card, request_id)
         under_way = await self._accept(prompt, card.name, wish.streams, caller_of(request.scope))
         leaving = asyncio.ensure_future(departure(request.receive))
@@ -80,7 +87,7 @@ class InteractiveApi:
         close = partial(self._close, request.scope, under_way, leaving)
         origin = Origin(request_id, card.name)
         try:
-            if not wish.streams:
+            if writer is None or not wish.streams:
                 return await self._whole(under_way, origin, close)
             await self._begin(under_way)
         except BaseException:

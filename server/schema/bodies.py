@@ -129,3 +129,23 @@ class ResponseRequest(msgspec.Struct, frozen=True):
     max_output_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
+
+
+class ScoreRequest(msgspec.Struct, frozen=True):
+    """A query and items. The answer says how likely each label token follows the query with an item."""
+
+    model: str
+    query: str | list[int]
+    items: str | list[Any]
+    label_token_ids: list[int]
+    apply_softmax: bool = False
+    item_first: bool = False
+
+
+class Scores(msgspec.Struct, frozen=True):
+    """The probability of each label after each item."""
+
+    scores: list[list[float]]
+    model: str
+    usage: dict[str, int]
+    object: str = "scoring"

@@ -117,6 +117,12 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("POST", "/v1/responses"): Operation(
         _ONLINE, body=Body(bodies.ResponseRequest, bodies.ResponseRequest("demo", "What is 2 + 3?"))
     ),
+    ("POST", "/v1/score"): Operation(
+        Body(bodies.Scores, bodies.Scores([[0.75, 0.25]], "demo", {"prompt_tokens": 9})),
+        body=Body(
+            bodies.ScoreRequest, bodies.ScoreRequest("demo", "Is it a capital? ", ["Rome", "Turin"], [9693, 2152])
+        ),
+    ),
     ("GET", "/health"): Operation(Body(bodies.Status, bodies.Status("ok"))),
     ("GET", "/ready"): Operation(Body(bodies.Status, bodies.Status("ready"))),
     ("GET", "/metrics"): Operation(_TEXT),

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Mapping
 from collections.abc import Sequence as Items
 
-from engine.scheduling.batch import Batch, PageCopy, StepResult
+from engine.scheduling.batch import Batch, PageCopy
 from engine.scheduling.sequence import Sequence
 
 VOCAB_SIZE = 260
@@ -22,9 +22,9 @@ class TableRunner:
         self.table = table
         self.batches: list[Batch] = []
 
-    def run(self, batch: Batch) -> StepResult:
+    def run(self, batch: Batch) -> list[int]:
         self.batches.append(batch)
-        return StepResult([self._next(batch.sequences[index], drafted) for index, drafted in batch.sampled_rows()])
+        return [self._next(batch.sequences[index], drafted) for index, drafted in batch.sampled_rows()]
 
     def _next(self, sequence: Sequence, num_drafted: int) -> int:
         completion = self.table.get(sequence.ticket.request.token_ids, ())
@@ -50,14 +50,14 @@ class CacheRunner:
         self._cache: dict[int, tuple[int, str]] = {}
         self.batches: list[Batch] = []
 
-    def run(self, batch: Batch) -> StepResult:
+    def run(self, batch: Batch) -> list[int]:
         self.batches.append(batch)
         self._copy(batch.copies)
         for index, (sequence, count) in enumerate(zip(batch.sequences, batch.num_tokens, strict=True)):
             kernel = "decode" if index < batch.num_decodes else "prefill"
             for position, token_id in enumerate(sequence.fed(count), start=sequence.num_computed):
                 self._cache[self._slot(sequence, position)] = (token_id, kernel)
-        return StepResult([self._next(batch.sequences[index], drafted) for index, drafted in batch.sampled_rows()])
+        return [self._next(batch.sequences[index], drafted) for index, drafted in batch.sampled_rows()]
 
     def _copy(self, copies: Items[PageCopy]) -> None:
         before = dict(self._cache)
@@ -84,7 +84,7 @@ class GatedRunner:
         self.entered = threading.Semaphore(0)  # released when a step begins
         self.gate = threading.Semaphore(0)  # a step takes one
 
-    def run(self, batch: Batch) -> StepResult:
+    def run(self, batch: Batch) -> list[int]:
         self.entered.release()
         self.gate.acquire()
         return self._runner.run(batch)

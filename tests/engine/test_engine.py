@@ -7,7 +7,6 @@ import pytest
 
 from engine.engine import Engine
 from engine.request import EngineDead, Request, RequestInvalid, RequestTooLong, Ticket
-from engine.scheduling.batch import StepResult
 from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.policy import SchedulingPolicy
 from engine.scheduling.scheduler import Scheduler
@@ -114,7 +113,7 @@ def test_a_step_that_raises_fails_every_ticket_and_reports_the_death(make_engine
 
 
 class BrokenRunner(TableRunner):
-    def run(self, batch: object) -> StepResult:
+    def run(self, batch: object) -> list[int]:
         raise MemoryError("no memory left")
 
 

@@ -25,6 +25,7 @@ from jobs.records.prompt import Prompt
 from jobs.records.sampling import FinishReason
 from model.text.tool_calls import ToolCallParser
 from worker.shards.in_flight import Line
+from worker.shards.scoring import labelled_completion, scored_completion
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,14 @@ def completion_of(line: Line, parser: ToolCallParser | None = None, quantize: st
     if error is None:
         if failures:
             return None
-        completed = _completed(line.prompt, [ticket.future.result() for ticket in line.tickets], parser)
+        outputs = [ticket.future.result() for ticket in line.tickets]
+        if line.prompt.score:
+            completed = structs.replace(scored_completion(line.prompt, line.tickets), latency=_latency(outputs))
+        elif line.prompt.labels is not None:
+            labelled = labelled_completion(line.prompt, line.prompt.labels, outputs)
+            completed = structs.replace(labelled, latency=_latency(outputs))
+        else:
+            completed = _completed(line.prompt, outputs, parser)
         return structs.replace(completed, quantize=quantize)
     if isinstance(error, EngineDead):
         raise error

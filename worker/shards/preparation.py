@@ -14,9 +14,11 @@ from engine.stopping.thought import Thinking
 from jobs.constraints.checker import check_settings
 from jobs.constraints.grammar import grammar_of
 from jobs.constraints.tool_calls import strict_calls
+from jobs.files.formats.features.score import check_scoring
 from jobs.files.formats.features.thinking import check_switch
 from jobs.files.formats.features.tools import check_tools
 from jobs.files.formats.json_line import LineInvalid
+from jobs.files.formats.model_checks import check_answers_at_once
 from jobs.records.completion import Completion, ErrorCode
 from jobs.records.job import NewJob
 from jobs.records.model_card import ModelCard
@@ -26,6 +28,7 @@ from model.text.text_encoder import Encoded
 from model.thinking import ThinkingMode, ThinkingTokens
 from worker.shards.line_result import failed_line
 from worker.shards.prompt_encoder import LineRefused, PromptEncoder, PromptTokenizer
+from worker.shards.scoring import ScoredPrompt, labels_scoring, scored_prompts
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +66,7 @@ class Preparation:
         thinking_tokens: ThinkingTokens | None = None,
     ) -> None:
         self._grammars = grammars
+        self._tokenizer = tokenizer
         self._encoder = PromptEncoder(tokenizer, card)
         self._card = card
         self._thinking_tokens = thinking_tokens
@@ -102,6 +106,14 @@ class Preparation:
         said = part.settings.over(job.defaults).over(self._card.defaults)
         token_ids = self._encoder.token_ids(part, encoded, said.max_tokens)
         self._check_against_card(part)
+        if part.labels is not None:
+            scored = ScoredPrompt(token_ids, labels_scoring(part.labels))
+            return [Request(token_ids, scored.params, group, job.id, on_token, scoring=scored.scoring)]
+        if part.score:
+            prompts = scored_prompts(part, token_ids, self._tokenizer, self._card.max_model_len)
+            return [
+                Request(each.token_ids, each.params, group, job.id, on_token, scoring=each.scoring) for each in prompts
+            ]
         thinking = self._thinking(part, token_ids)
         room = self._card.max_model_len - len(token_ids)
         params = self._params(said, room, thinking, line_seed(job.seed, part.index))
@@ -118,6 +130,9 @@ class Preparation:
         try:
             check_switch(prompt, self._card)
             check_tools(prompt, self._card)
+            if prompt.score:
+                check_scoring(prompt)
+                check_answers_at_once(prompt, self._card)
         except LineInvalid as error:
             raise LineRefused(ErrorCode.INVALID_LINE, f"{error}.") from error
 

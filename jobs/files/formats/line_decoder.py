@@ -136,7 +136,7 @@ class LineDecoder:
             if service is not None:
                 faults.found[:] = map(service.named, faults.found)
             return _bad(index, own_id, number, format.endpoint_of(said), str(faults)), None
-        no_columns = format.no_columns if service is None else format.no_columns | service.used
+        no_columns = format.no_columns_of(prompt) if service is None else format.no_columns | service.used
         if self._native.keeps_prompt and original.get("messages") is not None:
             no_columns = no_columns - {"prompt"}
         if no_columns.issuperset(original):

@@ -42,6 +42,10 @@ def check_against_card(prompt: Prompt, card: ModelCard) -> None:
         check_switch(prompt, card)
     if prompt.tools is not None:
         check_tools(prompt, card)
+    if prompt.labels is not None:
+        _check_ids("label_token_ids", prompt.labels.token_ids, card)
+    if prompt.score:
+        check_answers_at_once(prompt, card)
     if prompt.messages is not None and not card.has_chat_template:
         raise LineInvalid(f"`messages` need a chat template, which {card.name} does not have; give a raw `prompt`")
     if prompt.text is None or prompt.more_prompts:
@@ -51,6 +55,15 @@ def check_against_card(prompt: Prompt, card: ModelCard) -> None:
     _check_ids("allowed_token_ids", settings.allowed_token_ids, card)
     if settings.logit_bias:
         _check_ids("logit_bias", tuple(token_id for token_id, _ in settings.logit_bias), card)
+
+
+def check_answers_at_once(prompt: Prompt, card: ModelCard) -> None:
+    """Refuse scores of a conversation with a model that thinks before every answer. Raises `LineInvalid`."""
+    if prompt.messages is not None and card.thinking == "always":
+        raise LineInvalid(
+            f"`score` needs an answer without a thought, but {card.name} always thinks; use a model that can answer "
+            "at once, or a raw `prompt`"
+        )
 
 
 def _check_ids(key: str, ids: tuple[int, ...] | None, card: ModelCard) -> None:

@@ -6,6 +6,7 @@ The body of an OpenAI line alone is a native line, too: it has the same fields.
 from __future__ import annotations
 
 from jobs.files.formats.features.logprobs import LOGPROB_KEYS
+from jobs.files.formats.features.score import asks_for_scores, check_scoring, with_score
 from jobs.files.formats.features.thinking import TEMPLATE_KEYS
 from jobs.files.formats.features.tools import TOOL_KEYS, with_tools
 from jobs.files.formats.fields import (
@@ -40,6 +41,7 @@ _OWN = frozenset(
     }
 )
 _FEW_KEYS = frozenset({"id", "prompt", "model"})  # most lines of large files have no others
+_OWN_AND_SCORE = _OWN | {"score"}
 _NO_COLUMNS = _OWN | {key for key, known in FIELDS.items() if type(known) is not WithoutEffect}
 _PROMPT_WORDS = ("prompt", "question", "instruction", "text", "query", "input", "task")  # likeliest names first
 KEYS = (
@@ -76,6 +78,10 @@ class NativeFormat:
         """Return the line with a number of completions, unless the line says it itself."""
         return line if line.get("n") is not None else line | {"n": n}
 
+    def no_columns_of(self, prompt: Prompt) -> frozenset[str]:
+        """Return the keys of a line that are no columns."""
+        return _NO_COLUMNS | {"score"} if prompt.score else _NO_COLUMNS
+
     def endpoint_of(self, _line: dict[str, Json]) -> Endpoint:
         """Return the line's endpoint. Never raises, because the error of a bad line needs an endpoint, too."""
         return "native"
@@ -89,8 +95,10 @@ class NativeFormat:
             line = faults.catch(with_extra_body, line, default=line)
         said: dict[str, Json] = {}
         unknown: list[str] = []
-        if not _OWN.issuperset(line):
-            said, unknown = read_settings(line, _OWN, faults, self._notes)
+        scored = asks_for_scores(line)
+        own = _OWN_AND_SCORE if scored else _OWN
+        if not own.issuperset(line):
+            said, unknown = read_settings(line, own, faults, self._notes)
         resembling = self._resembling(unknown) if unknown else []
         prompt, messages, name = line.get("prompt"), messages_in_text(line.get("messages")), "messages"
         if messages is None and type(prompt) is list and prompt and type(prompt[0]) is dict:
@@ -103,7 +111,12 @@ class NativeFormat:
         if messages is not None:
             messages = faults.catch(read_messages, messages, self._notes.ignored, name, default=None)
         made = make_prompt(line, place, "native", said, faults, prompt, messages)
-        return with_tools(made, line, faults, self._notes, self._calls)
+        made = with_tools(made, line, faults, self._notes, self._calls)
+        if made is None or not scored:
+            return made
+        made = faults.catch(with_score, made, line, default=made)
+        faults.catch(check_scoring, made, default=None)
+        return made
 
     def templated(self, line: dict[str, Json], place: tuple[int, str], n: int, faults: Faults) -> Prompt | None:
         """Convert a line that a template made. Adds to `faults`, and returns None if the line has any.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from msgspec import structs
 
 from jobs.files.formats import responses
+from jobs.files.formats.features.labels import LABEL_KEYS, read_labels
 from jobs.files.formats.features.logprobs import LOGPROB_KEYS
 from jobs.files.formats.features.thinking import TEMPLATE_KEYS
 from jobs.files.formats.features.tools import TOOL_KEYS, with_tools
@@ -33,6 +34,7 @@ _ENDPOINTS: dict[str, Endpoint] = {
     "/v1/chat/completions": "chat",
     "/v1/completions": "completions",
     "/v1/responses": "responses",
+    "/v1/score": "score",
 }
 _NAMES = f"{', '.join([*_ENDPOINTS][:-1])} or {[*_ENDPOINTS][-1]}"
 _OUTPUT_KEYS = ("n", "return_token_ids", *TRUNCATION_KEYS, *LOGPROB_KEYS)
@@ -41,11 +43,13 @@ _OWN: dict[Endpoint, frozenset[str]] = {
     "chat": frozenset({"messages", "model", *_CHAT_KEYS}),
     "completions": frozenset({"prompt", "model", *_OUTPUT_KEYS}),
     "responses": responses.OWN,
+    "score": frozenset({"model", *LABEL_KEYS}),
 }
 _KNOWN: dict[Endpoint, tuple[str, ...]] = {
     "chat": ("messages", "model", *SETTING_KEYS, *_CHAT_KEYS),
     "completions": ("prompt", "model", *SETTING_KEYS, *_OUTPUT_KEYS),
     "responses": (*responses.KEYS, *SETTING_KEYS, *TOOL_KEYS),
+    "score": ("model", *LABEL_KEYS),
 }
 
 
@@ -78,6 +82,10 @@ class OpenAIFormat:
         body = line.get("body")
         return line if type(body) is not dict or body.get("n") is not None else line | {"body": body | {"n": n}}
 
+    def no_columns_of(self, _prompt: Prompt) -> frozenset[str]:
+        """Return the keys of a line that are no columns."""
+        return self.no_columns
+
     def endpoint_of(self, line: dict[str, Json]) -> Endpoint:
         """Return the line's endpoint. Never raises, because the error of a bad line needs an endpoint, too."""
         url, body = line.get("url"), line.get("body")
@@ -95,6 +103,10 @@ class OpenAIFormat:
         said, unknown = read_settings(body, _OWN[endpoint], faults, self._notes, table)
         if unknown:
             faults.found += [str(unknown_key(key, _KNOWN[endpoint])) for key in unknown]
+        if endpoint == "score":
+            if said:
+                faults.found.append(f"`{next(iter(said))}` has no meaning for scores, because no text is generated")
+            return read_labels(body, place, faults)
         if endpoint == "completions":
             first, more = faults.catch(_several_prompts, body.get("prompt"), default=(None, ()))
             prompt = make_prompt(body, place, endpoint, said, faults, first)
@@ -131,6 +143,8 @@ def _endpoint_of_body(body: dict[str, Json]) -> Endpoint:
     """Return the endpoint of a body without a URL: the one whose main key the body has."""
     if "messages" in body:
         return "chat"
+    if "label_token_ids" in body and "query" in body:
+        return "score"
     return "completions" if "prompt" in body else "responses" if "input" in body else "chat"
 
 

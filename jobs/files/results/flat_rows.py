@@ -9,6 +9,7 @@ import msgspec
 from jobs.files.results.kept_columns import NO_INPUT, LineInput
 from jobs.files.results.native_lines import native_fields
 from jobs.files.results.parts.reasoning import ReasoningField
+from jobs.files.results.parts.scores import best_prob
 from jobs.files.writing.rows import Layout
 from jobs.records.completion import Completion
 from jobs.records.job import Format
@@ -17,7 +18,7 @@ from jobs.records.prompt import NO_COLUMNS
 _ANSWER = ("completion", "finish_reason", "prompt_tokens", "completion_tokens", "error", "error_message")
 _OPTIONAL = (
     *("reasoning", "reasoning_content", "reasoning_tokens", "completions", "tool_calls", "token_ids", "stop_reason"),
-    "logprobs",
+    *("logprobs", "prob", "scores"),
     "line",
     "source",  # reserved only if the row names its file
 )
@@ -79,6 +80,9 @@ class FlatRows:
         row |= {} if usage is None else _filled(usage)
         row["error"] = error and error.code
         row["error_message"] = error and error.message
+        if completion.scores:  # the likeliest choice is the row's completion
+            del fields["best"]
+            row["prob"] = best_prob(completion.scores)
         if "choices" in fields:  # data sets of questions have their own columns of this name
             row["completions"] = fields.pop("choices")
         return _encode(row | fields) + b"\n"

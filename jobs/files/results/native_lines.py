@@ -10,6 +10,7 @@ from jobs.files.results.kept_columns import NO_INPUT, LineInput
 from jobs.files.results.parts.called_tools import call_objects
 from jobs.files.results.parts.logprobs import token_objects
 from jobs.files.results.parts.reasoning import ReasoningField, reasoning_keys
+from jobs.files.results.parts.scores import label_scores, score_objects
 from jobs.records.completion import Choice, Completion
 from jobs.records.prompt import NO_COLUMNS
 
@@ -34,6 +35,10 @@ def native_fields(
         "error": completion.error,
     }
     result |= _rare_keys(completion)
+    if completion.label_probs:
+        result["scores"] = label_scores(completion)
+    if completion.scores:
+        result |= {"best": completion.text, "scores": score_objects(completion.scores)}
     if completion.more_choices:
         result["choices"] = [_choice(choice, place, reasoning) for place, choice in enumerate(completion.choices)]
     if completion.line is not None:

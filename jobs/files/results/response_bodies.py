@@ -12,6 +12,7 @@ from jobs.files.results.origin import Origin
 from jobs.files.results.parts.called_tools import call_objects_with_ids
 from jobs.files.results.parts.logprobs import chat_logprobs, text_logprobs
 from jobs.files.results.parts.reasoning import ReasoningField, reasoning_keys
+from jobs.files.results.parts.scores import score_body
 from jobs.files.results.response_objects import response_object
 from jobs.records.completion import Choice, Completion, ErrorCode, LineError
 
@@ -43,7 +44,9 @@ def object_key(origin: Origin, index: int) -> str:
 def completion_body(
     completion: Completion, origin: Origin, reasoning: ReasoningField = ReasoningField.REASONING_CONTENT
 ) -> dict[str, Any]:
-    """Return a `chat.completion`, `text_completion` or `response` object. `token_ids` is in the choice, as in vLLM.
+    """Return the object of the completion's endpoint, such as a `chat.completion`.
+
+    `token_ids` is in the choice, as in vLLM.
 
     Args:
         completion: A completion without an error.
@@ -51,6 +54,8 @@ def completion_body(
         reasoning: Names the field of a chat message's thought.
     """
     key = object_key(origin, completion.index)
+    if completion.endpoint == "score":
+        return score_body(completion, origin)
     if completion.endpoint == "responses":
         return response_object(completion, origin, key, shows_reasoning=bool(reasoning.names))
     chat = completion.endpoint != "completions"

@@ -94,10 +94,10 @@ def test_a_screen_with_masks_changes_no_choice(
     allowed = masks.allowed(VOCAB)
     for step in range(20):
         sampled = [SamplingRow(**settings, seed=row, position=step) for row in range(40)]  # type: ignore[arg-type]
-        chosen = tokens.choose(hidden, sampled, masks).token_ids
-        assert chosen == NextTokens(whole).choose(hidden, sampled, masks).token_ids
+        chosen = tokens.choose(hidden, sampled, masks)
+        assert chosen == NextTokens(whole).choose(hidden, sampled, masks)
         assert allowed[torch.arange(len(masked)), torch.tensor(chosen)[masked]].all()
-        free = tokens.choose(hidden, sampled).token_ids
+        free = tokens.choose(hidden, sampled)
         assert [chosen[row] for row in range(40) if row % 3] == [free[row] for row in range(40) if row % 3]
     assert tokens.screened == 40
 
@@ -131,7 +131,7 @@ def test_a_row_that_may_take_any_token_gets_all_logits(
 
 def test_where_too_many_logits_lie_close_together_the_screen_rests_for_a_while(screened: Qwen3ForCausalLM) -> None:
     hidden, tokens = hidden_states(screened, 2), Counted(screened)
-    assert tokens.choose(torch.zeros_like(hidden), [SamplingRow()] * 2).token_ids == [0, 0]
+    assert tokens.choose(torch.zeros_like(hidden), [SamplingRow()] * 2) == [0, 0]
     steps = 0
     while tokens.screened == 0:
         tokens.choose(hidden, [SamplingRow()] * 2)

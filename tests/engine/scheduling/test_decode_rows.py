@@ -29,7 +29,7 @@ def make(num_pages: int = 100, max_num_seqs: int = 8, row_cost: float | None = N
 
 def drain(scheduler: Scheduler, runner: CacheRunner) -> None:
     while batch := scheduler.schedule():
-        scheduler.advance(batch, runner.run(batch).token_ids)
+        scheduler.advance(batch, runner.run(batch))
         scheduler.page_allocator.check_integrity([each.page_table for each in scheduler.sequences()])
 
 

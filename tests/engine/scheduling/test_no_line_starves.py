@@ -60,7 +60,7 @@ class FullLoad:
         batch = self.scheduler.schedule()
         assert batch is not None
         self._now += 1.0 + len(batch.sequences)
-        self.scheduler.advance(batch, self._runner.run(batch).token_ids)
+        self.scheduler.advance(batch, self._runner.run(batch))
         return batch
 
 

@@ -39,12 +39,12 @@ class Steps:
     def step(self) -> Batch:
         batch = self.scheduler.schedule()
         assert batch is not None
-        self.scheduler.advance(batch, self.runner.run(batch).token_ids)
+        self.scheduler.advance(batch, self.runner.run(batch))
         return batch
 
     def drain(self) -> None:
         while batch := self.scheduler.schedule():
-            self.scheduler.advance(batch, self.runner.run(batch).token_ids)
+            self.scheduler.advance(batch, self.runner.run(batch))
             self.scheduler.page_allocator.check_integrity([each.page_table for each in self.scheduler.sequences()])
 
     @property

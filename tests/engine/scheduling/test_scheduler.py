@@ -23,7 +23,7 @@ def drain(scheduler: Scheduler, runner: CacheRunner) -> list[Sequence]:
     """Run to the end. Returns the sequences in the order in which they finished."""
     finished = []
     while batch := scheduler.schedule():
-        finished += scheduler.advance(batch, runner.run(batch).token_ids)
+        finished += scheduler.advance(batch, runner.run(batch))
         scheduler.page_allocator.check_integrity([s.page_table for s in scheduler.sequences()])
     assert scheduler.page_allocator.num_free == scheduler.page_allocator.num_usable
     return finished
@@ -70,7 +70,7 @@ def phases_of_a_long_prompt_beside(flow: str, *, mixes: bool) -> list[tuple[str,
     scheduler.add(early)
     first = scheduler.schedule()
     assert first is not None
-    scheduler.advance(first, runner.run(first).token_ids)
+    scheduler.advance(first, runner.run(first))
     scheduler.add(late)
     drain(scheduler, runner)
     assert [list(each.generated) for each in (early, late)] == [alone(early), alone(late)]

@@ -80,7 +80,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert batch.num_kernel_sequences <= MAX_SEQS + MAX_SEQS // 4
         assert self.mixes or batch.phase != "mixed"
         self.now += 1.0 + len(batch.sequences)
-        done = self.scheduler.advance(batch, self.runner.run(batch).token_ids)
+        done = self.scheduler.advance(batch, self.runner.run(batch))
         for each in done:
             self.unfinished.remove(each)
         self.finished += done
@@ -104,7 +104,7 @@ def alone(original: Sequence) -> list[int]:
     copy = Sequence(original.ticket, original.stop_checker, original.priority)
     scheduler.add(copy)
     while batch := scheduler.schedule():
-        scheduler.advance(batch, runner.run(batch).token_ids)
+        scheduler.advance(batch, runner.run(batch))
     return list(copy.generated)
 
 

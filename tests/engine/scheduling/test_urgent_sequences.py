@@ -46,12 +46,12 @@ class Machine:
     def step(self) -> Batch:
         batch = self.scheduler.schedule()
         assert batch is not None
-        self.finished += self.scheduler.advance(batch, self._runner.run(batch).token_ids)
+        self.finished += self.scheduler.advance(batch, self._runner.run(batch))
         return batch
 
     def finish(self) -> None:
         while (batch := self.scheduler.schedule()) is not None:
-            self.finished += self.scheduler.advance(batch, self._runner.run(batch).token_ids)
+            self.finished += self.scheduler.advance(batch, self._runner.run(batch))
 
     def running(self, lines: list[Sequence]) -> int:
         return sum(bool(each.page_table) for each in lines)

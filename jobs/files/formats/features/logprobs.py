@@ -48,4 +48,5 @@ _WITH_TOP: dict[Endpoint, str] = {
     "chat": "`logprobs: true`",
     "completions": "`logprobs` with a number",
     "responses": '"message.output_text.logprobs" to `include`',
+    "score": "nothing, because scores are log-probabilities",
 }

@@ -73,6 +73,16 @@ def text_logprobs(logprobs: Logprobs | None) -> dict[str, Any] | None:
     }
 
 
+def short_number(value: float) -> float:
+    """Return a number of few digits that is the same float32 as `value`."""
+    packed = struct.pack("<f", value)
+    for digits in (7, 8):
+        short = float(f"{value:.{digits}g}")
+        if struct.pack("<f", short) == packed:
+            return short
+    return float(f"{value:.9g}")
+
+
 def _places(logprobs: Logprobs, *, with_end: bool) -> Iterator[_Place]:
     ids = struct.unpack(f"<{len(logprobs.token_ids) // 4}i", logprobs.token_ids)
     own = struct.unpack(f"<{len(ids)}f", logprobs.own)
@@ -83,15 +93,7 @@ def _places(logprobs: Logprobs, *, with_end: bool) -> Iterator[_Place]:
     shown = len(ids) if with_end or not logprobs.ended_by_token else len(ids) - 1
     for place in range(shown):
         some = slice(place * count, (place + 1) * count)
-        likeliest = (_Token(raw[each], _short(value)) for each, value in zip(top_ids[some], top[some], strict=True))
-        yield _Place(_Token(raw[ids[place]], _short(own[place])), tuple(likeliest))
-
-
-def _short(value: float) -> float:
-    """Return the number with the fewest digits that is `value` as a float32."""
-    packed = struct.pack("<f", value)
-    for digits in (7, 8):
-        short = float(f"{value:.{digits}g}")
-        if struct.pack("<f", short) == packed:
-            return short
-    return float(f"{value:.9g}")
+        likeliest = (
+            _Token(raw[each], short_number(value)) for each, value in zip(top_ids[some], top[some], strict=True)
+        )
+        yield _Place(_Token(raw[ids[place]], short_number(own[place])), tuple(likeliest))
