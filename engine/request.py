@@ -54,7 +54,7 @@ class TokenLogprobs(NamedTuple):
     The likeliest tokens are packed, because a long completion has very many of them.
     """
 
-    own: float  # of the token that was chosen, rounded to float32
+    own: float  # of the token that comes there, rounded to float32
     top_ids: bytes  # the likeliest tokens, the likeliest first: int32, little-endian
     top: bytes  # their log-probabilities: float32, little-endian
     scored: tuple[float, ...] = ()  # of the tokens of `Scoring.ids` at this place
@@ -70,7 +70,7 @@ class AnswerLogprobs:
 
     token_ids: tuple[int, ...]
     places: tuple[TokenLogprobs, ...]  # one per token
-    token_bytes: dict[int, bytes]  # the bytes of each token that is named, also of special ones
+    token_bytes: dict[int, bytes]  # the bytes of each token that is named, and of the prompt's first one
     ended_by_token: bool  # True: the last token is the one that ended the sequence, and has no text
 
 

@@ -61,8 +61,8 @@ class NextTokens:
         outcomes: list[Outcome] = [*token_ids]
         if softmax is not None:
             found = _logprobs(softmax, [rows[index] for index in asking], [token_ids[index] for index in asking])
-            for index, logprobs in zip(asking, found, strict=True):
-                outcomes[index] = Sampled(token_ids[index], logprobs)
+            for row, logprobs in zip(asking, found, strict=True):
+                outcomes[row] = Sampled(token_ids[row], logprobs)
         return outcomes
 
     def _largest(
@@ -94,7 +94,7 @@ def _logprobs(softmax: LogSoftmax, rows: Items[SamplingRow], chosen: Items[int])
         chosen: Their tokens.
     """
     counts = [row.logprobs or 0 for row in rows]
-    named = [(token_id, *row.scored_ids) for token_id, row in zip(chosen, rows, strict=True)]
+    named = [((row.scored_ids or (token_id,))[0], *row.scored_ids) for token_id, row in zip(chosen, rows, strict=True)]
     width = max(map(len, named))
     padded = [[*ids, *(0,) * (width - len(ids))] for ids in named]
     values = softmax.of_tokens(on_device(padded, torch.int64, softmax.logits.device)).tolist()

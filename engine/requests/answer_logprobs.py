@@ -24,7 +24,7 @@ def answer_logprobs(sequence: Sequence, detokenizer: Detokenizer) -> AnswerLogpr
     if len(places) != end - begin:
         raise RuntimeError("a token of an answer has no log-probability")
     token_ids = tuple(answer[begin:end])
-    named = set(token_ids).union(*(ids_of(place) for place in places))
+    named = {sequence.tokens[0], *token_ids}.union(*(ids_of(place) for place in places))
     return AnswerLogprobs(
         token_ids=token_ids,
         places=tuple(places),

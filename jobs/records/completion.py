@@ -63,6 +63,7 @@ class Logprobs(msgspec.Struct, frozen=True, omit_defaults=True):
     top: bytes = b""  # float32, log-probability of each of them
     token_bytes: dict[int, bytes] = {}  # the bytes of each token that is named
     ended_by_token: bool = False  # True: the last token ended the completion, and is no part of the text
+    starts_bare: bool = False  # True: the first token begins the prompt, so it has neither a value nor likeliest tokens
 
 
 class Score(msgspec.Struct, frozen=True):

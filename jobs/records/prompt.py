@@ -53,6 +53,7 @@ class Prompt(msgspec.Struct, frozen=True, omit_defaults=True):
     truncation_side: Literal["left", "right"] = "left"  # side of a prompt that is cut off
     include_reasoning: bool = True  # False: results leave out the text of the thought
     logprobs: int | None = None  # likeliest tokens to name beside each token; None: the result has no log-probabilities
+    echo: Literal["prompt", "all"] | None = None  # all: the text begins with the prompt; prompt: and ends with it
     labels: LabelWish | None = None  # not None: the line wants probabilities of single tokens, and no completion
     score: tuple[str, ...] = ()  # choices to score, instead of a completion; empty for the job's
     line: int | None = None  # the line's number in the file, from 1; only for a bad line without its own id

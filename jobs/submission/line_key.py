@@ -51,7 +51,7 @@ class LineKeys:
                 (prompt.truncate_prompt_tokens, prompt.truncation_side),
                 (prompt.tools, prompt.tool_choice, prompt.forces_calls),
                 (prompt.n, prompt.return_token_ids, prompt.include_reasoning, prompt.constraint),
-                (prompt.logprobs, prompt.score, prompt.labels),
+                (prompt.logprobs, prompt.score, prompt.labels, prompt.echo),
                 self._seed if is_sampled else None,
             )
         )

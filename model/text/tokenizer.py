@@ -130,7 +130,9 @@ class Tokenizer:
         return b"" if token is None else token_to_bytes(token)
 
     def _bytes_of(self, token_id: int, skip_special_tokens: bool) -> bytes:
-        return b"" if skip_special_tokens and token_id in self._special_ids else self.token_bytes(token_id)
+        if skip_special_tokens and token_id in self._special_ids:
+            return b""
+        return self.token_bytes(token_id)
 
 
 def _ids(encoded: Encoded) -> list[int]:

@@ -39,6 +39,7 @@ WORK: dict[str, tuple[Any, Any]] = {
     "truncate_prompt_tokens": (None, -1),
     "truncation_side": ("left", "right"),
     "logprobs": (None, 0),
+    "echo": (None, "all"),
     "score": ((), ("yes", "no")),
     "labels": (LabelWish((1, 2)), LabelWish((1, 2), softmax=True)),
     "constraint": (Constraint("regex", "a+"), Constraint("regex", "b+")),

@@ -60,6 +60,11 @@ def test_a_form_of_completions_is_the_jobs_constraint(
     assert store.jobs.get(client.submit(CHAT, **arguments).id).spec.line_defaults.constraint == constraint
 
 
+def test_choices_to_score_are_the_jobs(client: qwen_batch.Client, store: JobStore) -> None:
+    defaults = store.jobs.get(client.submit(CHAT, score=("good", "bad")).id).spec.line_defaults
+    assert (defaults.score, defaults.constraint) == (("good", "bad"), None)
+
+
 def test_a_schema_may_be_a_class_of_pydantic_or_a_file(
     client: qwen_batch.Client, store: JobStore, tmp_path: Path
 ) -> None:
@@ -93,6 +98,8 @@ def test_n_is_for_rows_that_do_not_say(client: qwen_batch.Client, store: JobStor
         ({"schema": 5}, "`schema` cannot be used: `schema` is 5; it must be an object."),
         ({"schema": "nowhere.json"}, "`schema` nowhere.json cannot be read: No such file or directory."),
         ({"choices": "ab"}, '`choices` cannot be used: `choices` is "ab"; it must be a list of texts'),
+        ({"score": "ab"}, '`score` cannot be used: `score` is "ab"; it must be a list of texts'),
+        ({"score": ["a"], "choices": ["a"]}, "`choices` and `score` cannot be used together."),
         ({"regex": "("}, "`regex` cannot be used: the regex cannot be used: unclosed group"),
         ({"regex": "a", "choices": ["a"]}, "`choices` and `regex` cannot be used together."),
         ({"regex": "a", "min_tokens": 3}, "`min_tokens` is 3; it cannot be used with a schema"),

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import logging
-import struct
 import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
 
 from msgspec import structs
 
-from engine.request import (
-    AnswerLogprobs,
-    ConstraintFailed,
-    EngineDead,
-    RequestInvalid,
-    RequestOutput,
-    RequestTooLong,
-    Ticket,
-)
+from engine.request import ConstraintFailed, EngineDead, RequestInvalid, RequestOutput, RequestTooLong, Ticket
 from engine.requests.answer_logprobs import before
-from jobs.records.completion import Choice, Completion, ErrorCode, Latency, Logprobs, ToolCall, Usage
+from jobs.records.completion import Choice, Completion, ErrorCode, Latency, ToolCall, Usage
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import FinishReason
 from model.text.tool_calls import ToolCallParser
 from worker.shards.in_flight import Line
-from worker.shards.scoring import labelled_completion, scored_completion
+from worker.shards.likelihoods.echo import with_prompts
+from worker.shards.likelihoods.packed_logprobs import packed
+from worker.shards.likelihoods.scoring import labelled_completion, scored_completion
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +42,9 @@ def completion_of(line: Line, parser: ToolCallParser | None = None, quantize: st
         elif line.prompt.labels is not None:
             labelled = labelled_completion(line.prompt, line.prompt.labels, outputs)
             completed = structs.replace(labelled, latency=_latency(outputs))
+        elif line.prompt.echo is not None:
+            generated = [each.future.result() for each in line.tickets if each.request.scoring is None]
+            completed = with_prompts(_completed(line.prompt, generated, parser), line.prompt, line.tickets)
         else:
             completed = _completed(line.prompt, outputs, parser)
         return structs.replace(completed, quantize=quantize)
@@ -113,7 +109,7 @@ def _choice(prompt: Prompt, output: RequestOutput, parser: ToolCallParser | None
         reasoning=output.reasoning if prompt.include_reasoning else None,
         ended_in_thought=output.num_reasoning_tokens == len(output.token_ids),
         stop_reason=output.stop_reason,
-        logprobs=None if output.logprobs is None else _packed(output.logprobs),
+        logprobs=None if output.logprobs is None else packed(output.logprobs),
     )
     if parser is None or prompt.tools is None or prompt.tool_choice == "none":
         return choice, 0
@@ -122,24 +118,13 @@ def _choice(prompt: Prompt, output: RequestOutput, parser: ToolCallParser | None
     calls = tuple(ToolCall(call.name, call.arguments) for call in answer.calls)
     ended = output.finish_reason is FinishReason.STOP
     if calls and output.logprobs is not None:
-        choice = structs.replace(choice, logprobs=_packed(before(output.logprobs, parser.start_id)))
+        choice = structs.replace(choice, logprobs=packed(before(output.logprobs, parser.start_id)))
     return structs.replace(
         choice,
         text=answer.content,
         tool_calls=calls,
         finish_reason=FinishReason.TOOL_CALLS if calls and ended else output.finish_reason,
     ), answer.num_malformed
-
-
-def _packed(found: AnswerLogprobs) -> Logprobs:
-    return Logprobs(
-        token_ids=struct.pack(f"<{len(found.token_ids)}i", *found.token_ids),
-        own=struct.pack(f"<{len(found.places)}f", *(place.own for place in found.places)),
-        top_ids=b"".join(place.top_ids for place in found.places),
-        top=b"".join(place.top for place in found.places),
-        token_bytes=found.token_bytes,
-        ended_by_token=found.ended_by_token,
-    )
 
 
 def _latency(outputs: Sequence[RequestOutput]) -> Latency:

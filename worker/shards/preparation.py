@@ -26,9 +26,10 @@ from jobs.records.prompt import Prompt
 from jobs.records.sampling import NOTHING_SAID, SamplingParams, SamplingSettings, line_seed
 from model.text.text_encoder import Encoded
 from model.thinking import ThinkingMode, ThinkingTokens
+from worker.shards.likelihoods.echo import prompt_scoring
+from worker.shards.likelihoods.scoring import ScoredPrompt, labels_scoring, scored_prompts
 from worker.shards.line_result import failed_line
 from worker.shards.prompt_encoder import LineRefused, PromptEncoder, PromptTokenizer
-from worker.shards.scoring import ScoredPrompt, labels_scoring, scored_prompts
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +124,9 @@ class Preparation:
             thinking = None  # the grammar must not let this model begin a thought, which it might never end
         seeds = [params.seed if choice == 0 else line_seed(params.seed, choice) for choice in range(part.n)]
         first = Request(token_ids, params, group, job.id, on_token, barred, thinking, grammar, logprobs=part.logprobs)
-        return [replace(first, params=replace(params, seed=seed)) for seed in (seeds[:1] if params.greedy else seeds)]
+        scoring = prompt_scoring(first) if part.echo is not None and part.logprobs is not None else []
+        used = seeds[:1] if params.greedy else seeds
+        return [*scoring, *(replace(first, params=replace(params, seed=seed)) for seed in used)]
 
     def _check_against_card(self, prompt: Prompt) -> None:
         """Refuse a line that asks for something that the model's chat template ignores."""

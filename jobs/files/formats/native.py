@@ -6,7 +6,7 @@ The body of an OpenAI line alone is a native line, too: it has the same fields.
 from __future__ import annotations
 
 from jobs.files.formats.features.logprobs import LOGPROB_KEYS
-from jobs.files.formats.features.score import asks_for_scores, check_scoring, with_score
+from jobs.files.formats.features.score import asks_for_scores, with_score
 from jobs.files.formats.features.thinking import TEMPLATE_KEYS
 from jobs.files.formats.features.tools import TOOL_KEYS, with_tools
 from jobs.files.formats.fields import (
@@ -112,11 +112,7 @@ class NativeFormat:
             messages = faults.catch(read_messages, messages, self._notes.ignored, name, default=None)
         made = make_prompt(line, place, "native", said, faults, prompt, messages)
         made = with_tools(made, line, faults, self._notes, self._calls)
-        if made is None or not scored:
-            return made
-        made = faults.catch(with_score, made, line, default=made)
-        faults.catch(check_scoring, made, default=None)
-        return made
+        return made if made is None or not scored else faults.catch(with_score, made, line, default=None)
 
     def templated(self, line: dict[str, Json], place: tuple[int, str], n: int, faults: Faults) -> Prompt | None:
         """Convert a line that a template made. Adds to `faults`, and returns None if the line has any.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from msgspec import structs
 
 from jobs.files.formats import responses
+from jobs.files.formats.features.echo import generating, with_echo
 from jobs.files.formats.features.labels import LABEL_KEYS, read_labels
 from jobs.files.formats.features.logprobs import LOGPROB_KEYS
 from jobs.files.formats.features.thinking import TEMPLATE_KEYS
@@ -41,13 +42,13 @@ _OUTPUT_KEYS = ("n", "return_token_ids", *TRUNCATION_KEYS, *LOGPROB_KEYS)
 _CHAT_KEYS = (*_OUTPUT_KEYS, "include_reasoning", *TOOL_KEYS, *TEMPLATE_KEYS)
 _OWN: dict[Endpoint, frozenset[str]] = {
     "chat": frozenset({"messages", "model", *_CHAT_KEYS}),
-    "completions": frozenset({"prompt", "model", *_OUTPUT_KEYS}),
+    "completions": frozenset({"prompt", "model", "echo", *_OUTPUT_KEYS}),
     "responses": responses.OWN,
     "score": frozenset({"model", *LABEL_KEYS}),
 }
 _KNOWN: dict[Endpoint, tuple[str, ...]] = {
     "chat": ("messages", "model", *SETTING_KEYS, *_CHAT_KEYS),
-    "completions": ("prompt", "model", *SETTING_KEYS, *_OUTPUT_KEYS),
+    "completions": ("prompt", "model", "echo", *SETTING_KEYS, *_OUTPUT_KEYS),
     "responses": (*responses.KEYS, *SETTING_KEYS, *TOOL_KEYS),
     "score": ("model", *LABEL_KEYS),
 }
@@ -100,6 +101,7 @@ class OpenAIFormat:
             return None
         endpoint = self.endpoint_of(line)
         table = RESPONSES_FIELDS if endpoint == "responses" else FIELDS
+        asked, body = body, generating(body) if endpoint == "completions" else body
         said, unknown = read_settings(body, _OWN[endpoint], faults, self._notes, table)
         if unknown:
             faults.found += [str(unknown_key(key, _KNOWN[endpoint])) for key in unknown]
@@ -110,7 +112,9 @@ class OpenAIFormat:
         if endpoint == "completions":
             first, more = faults.catch(_several_prompts, body.get("prompt"), default=(None, ()))
             prompt = make_prompt(body, place, endpoint, said, faults, first)
-            return prompt if prompt is None or not more else faults.catch(_with_more, prompt, more, default=None)
+            if prompt is not None and more:
+                prompt = faults.catch(_with_more, prompt, more, default=None)
+            return prompt if prompt is None else faults.catch(with_echo, prompt, asked, default=None)
         if endpoint == "responses":
             messages = responses.read_responses_messages(body, faults, self._notes.ignored)
             body = faults.catch(responses.template_fields, body, default=body)

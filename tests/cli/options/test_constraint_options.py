@@ -1,4 +1,4 @@
-"""--schema, --choices and --regex: what they take, and what they refuse before the file is read."""
+"""--schema, --choices, --regex and --score: what they take, and what they refuse before the file is read."""
 
 from __future__ import annotations
 
@@ -17,15 +17,20 @@ from jobs.records.line_defaults import LineDefaults
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "integer"}}}
 
 
-def given(**options: str | None) -> Constraint | None:
-    """The constraint that a command gets."""
+def defaults(**options: str | None) -> LineDefaults:
+    """What a command gets."""
     received: list[LineDefaults] = []
 
     def command(*, line_defaults: LineDefaults) -> None:
         received.append(line_defaults)
 
-    constraint_options(command)(**{"schema": None, "choices": None, "regex": None, **options})
-    return received[0].constraint
+    constraint_options(command)(**{"schema": None, "choices": None, "regex": None, "score": None, **options})
+    return received[0]
+
+
+def given(**options: str | None) -> Constraint | None:
+    """The constraint that a command gets."""
+    return defaults(**options).constraint
 
 
 @pytest.mark.parametrize(
@@ -48,6 +53,10 @@ def test_choices_stand_between_commas() -> None:
     assert given(choices="good, bad,, very bad") == Constraint("choice", '["good","bad","very bad"]')
 
 
+def test_choices_to_score_stand_between_commas_and_are_no_constraint() -> None:
+    assert defaults(score="good, bad,, very bad") == LineDefaults(score=("good", "bad", "very bad"))
+
+
 def test_a_regex_is_taken_as_it_is() -> None:
     assert given(regex=r"\d{3}") == Constraint("regex", r"\d{3}")
 
@@ -60,6 +69,8 @@ def test_without_an_option_any_text_may_come() -> None:
     ("options", "reason"),
     [
         ({"choices": " , "}, "--choices  ,  cannot be used: it names no text"),
+        ({"score": " , "}, "--score  ,  cannot be used: it names no text"),
+        ({"score": "a,b,a"}, '--score a,b,a cannot be used: --score has the choice "a" twice; choices must differ.'),
         ({"regex": "("}, "--regex ( cannot be used: the regex cannot be used: unclosed group."),
         ({"schema": "missing.json"}, "--schema missing.json cannot be read: No such file or directory."),
     ],
@@ -85,3 +96,5 @@ def test_a_file_without_a_schema_is_refused_by_name(tmp_path: Path, content: str
 def test_two_constraints_contradict_each_other() -> None:
     with pytest.raises(click.UsageError, match="--choices and --regex cannot be used together"):
         given(choices="a,b", regex="a")
+    with pytest.raises(click.UsageError, match="--choices and --score cannot be used together"):
+        given(choices="a,b", score="a,b")

@@ -175,7 +175,7 @@ def test_a_bad_envelope_is_told_what_is_wrong(why: Why, wrong: dict[str, Any], r
         (raw(prompt=[[[1]]]), "`prompt` is a list of 1; it must be a list of token ids"),
         (raw(prompt=[5000]), "`prompt` holds the token id 5,000"),
         (raw(messages=MESSAGES), '"messages" is not a known key'),
-        (raw(echo=True), "`echo` is true; it is not supported"),
+        (raw(echo="yes"), '`echo` is "yes"; it must be true or false'),
         (raw(suffix="x"), '`suffix` is "x"; it is not supported'),
         (raw(best_of=2), "`best_of` is 2; it is not supported"),
         (raw(logprobs=21), "`logprobs` is 21; it must be a whole number from 0 to 20"),

@@ -26,12 +26,14 @@ def with_score(prompt: Prompt, line: dict[str, Json]) -> Prompt:
     """Return the prompt with the choices of its line.
 
     Raises:
-        LineInvalid: A choice cannot be used, or the line has a key about completions.
+        LineInvalid: A choice cannot be used, or the line asks for something else as well.
     """
     for key in _WITHOUT_MEANING:
         if line.get(key) is not None and (key, line[key]) != ("n", 1):
             raise LineInvalid(f"`{key}` has no meaning beside `score`, because no text is generated; leave it out")
-    return structs.replace(prompt, score=choices("score", line["score"]))
+    scored = structs.replace(prompt, score=choices("score", line["score"]))
+    check_scoring(scored)
+    return scored
 
 
 def choices(key: str, value: Json) -> tuple[str, ...]:

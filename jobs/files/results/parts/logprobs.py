@@ -16,7 +16,7 @@ class _Token:
     """A token with its log-probability."""
 
     raw: bytes  # the token's bytes
-    logprob: float
+    logprob: float | None  # None for the first token of a prompt, before which nothing stands
 
     @property
     def name(self) -> str:
@@ -55,7 +55,8 @@ def chat_logprobs(logprobs: Logprobs | None) -> dict[str, Any] | None:
 def text_logprobs(logprobs: Logprobs | None) -> dict[str, Any] | None:
     """Return `choices[].logprobs` of a text completion. None if the line has not asked for it.
 
-    The token that ended the completion is among the tokens. `top_logprobs` always has the token itself.
+    The token that ended the completion is among the tokens. `top_logprobs` always has the token itself. The first token
+    of a prompt has null in its place.
     """
     if logprobs is None:
         return None
@@ -68,9 +69,16 @@ def text_logprobs(logprobs: Logprobs | None) -> dict[str, Any] | None:
     return {
         "tokens": [place.token.name for place in places],
         "token_logprobs": [place.token.logprob for place in places],
-        "top_logprobs": [{each.name: each.logprob for each in (*place.likeliest, place.token)} for place in places],
+        "top_logprobs": [_named(place) for place in places],
         "text_offset": offsets,
     }
+
+
+def _named(place: _Place) -> dict[str, float | None] | None:
+    """Return the likeliest tokens of a place, and its own. None if the place has no log-probability."""
+    if place.token.logprob is None:
+        return None
+    return {each.name: each.logprob for each in (*place.likeliest, place.token)}
 
 
 def short_number(value: float) -> float:
@@ -88,12 +96,14 @@ def _places(logprobs: Logprobs, *, with_end: bool) -> Iterator[_Place]:
     own = struct.unpack(f"<{len(ids)}f", logprobs.own)
     top_ids = struct.unpack(f"<{len(logprobs.top_ids) // 4}i", logprobs.top_ids)
     top = struct.unpack(f"<{len(top_ids)}f", logprobs.top)
-    count = len(top_ids) // max(1, len(ids))
+    bare = int(logprobs.starts_bare)
+    count = len(top_ids) // max(1, len(ids) - bare)
     raw = logprobs.token_bytes
     shown = len(ids) if with_end or not logprobs.ended_by_token else len(ids) - 1
-    for place in range(shown):
-        some = slice(place * count, (place + 1) * count)
-        likeliest = (
-            _Token(raw[each], short_number(value)) for each, value in zip(top_ids[some], top[some], strict=True)
-        )
-        yield _Place(_Token(raw[ids[place]], short_number(own[place])), tuple(likeliest))
+    if bare:
+        yield _Place(_Token(raw[ids[0]], None), ())
+    for place in range(bare, shown):
+        some = slice((place - bare) * count, (place - bare + 1) * count)
+        pairs = zip(top_ids[some], top[some], strict=True)
+        likeliest = tuple(_Token(raw[token_id], short_number(value)) for token_id, value in pairs)
+        yield _Place(_Token(raw[ids[place]], short_number(own[place])), likeliest)

@@ -73,7 +73,7 @@ def test_a_result_is_a_scoring_object() -> None:
     assert body == {
         "object": "scoring",
         "model": "demo",
-        "scores": [[0.75, 0.1], [0.33333334, 1e-9]],
+        "scores": [[0.75, 0.1], [0.33333333, 1e-9]],
         "usage": {"prompt_tokens": 12, "completion_tokens": 0, "total_tokens": 12},
     }
     assert parsed(FlatRows("openai").row(done))["scores"] == body["scores"]

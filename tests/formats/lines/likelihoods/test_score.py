@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jobs.errors import InvalidInput
+from jobs.files.prompt_file import PromptFile
 from jobs.files.results.flat_rows import FlatRows
 from jobs.files.results.native_lines import native_line
 from jobs.records.completion import Score
+from jobs.records.line_defaults import LineDefaults
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import NO_COLUMNS
+from jobs.submission.checking import check_file
+from jobs.submission.submit_options import LineOptions, SubmitOptions
 from tests.formats.conftest import Decode
 from tests.formats.results.test_result_lines import completion, parsed
 
@@ -22,7 +30,8 @@ MESSAGES = [{"role": "user", "content": "Hi"}]
 def test_a_line_with_choices_asks_for_their_scores(decode: Decode) -> None:
     for prompt in ({"prompt": "x"}, {"prompt": [1, 2]}, {"messages": MESSAGES}):
         line = decode({"id": "a", **prompt, "score": ["good", "bad"], "gold": "bad"})
-        assert (line.invalid, line.score, bytes(line.columns)) == (None, ("good", "bad"), b'{"gold":"bad"}')
+        assert (line.invalid, line.score) == (None, ("good", "bad"))
+        assert json.loads(bytes(line.columns)) == {"gold": "bad"}
     assert decode({"prompt": "x", "score": ["good"]}).columns == NO_COLUMNS
     assert decode({"prompt": "x", "score": ["good"], "n": 1, "model": "demo", "seed": None}).invalid is None
 
@@ -78,3 +87,25 @@ def test_a_row_of_a_table_has_the_probability_of_its_completion() -> None:
     assert (row["prob"], len(row["scores"])) == (0.8, 2)
     assert "best" not in row
     assert FlatRows("native").column_name("prob", with_source=False) == "input_prob"
+
+
+ALWAYS = ModelCard("deep", 1000, 2048, True, thinking="always")
+
+
+@pytest.mark.parametrize(
+    ("line", "options", "reason"),
+    [
+        ({"custom_id": "a", "body": {"messages": MESSAGES}}, {}, "--score is for native lines"),
+        ({"messages": MESSAGES}, {"lines": LineOptions(n=2)}, "--score and -n 2 cannot be used together"),
+        ({"messages": MESSAGES}, {"card": ALWAYS}, "deep always thinks"),
+        ({"messages": MESSAGES}, {"line_defaults": LineDefaults(True, score=("a",))}, "--score and --thinking cannot"),
+    ],
+)
+def test_a_jobs_choices_that_its_lines_cannot_have_are_refused(
+    tmp_path: Path, line: dict[str, Any], options: dict[str, Any], reason: str
+) -> None:
+    path = tmp_path / "lines.jsonl"
+    path.write_text(json.dumps(line))
+    said = {"line_defaults": LineDefaults(score=("a", "b")), **options}
+    with PromptFile.open(str(path), io.BytesIO()) as file, pytest.raises(InvalidInput, match=reason):
+        check_file(file, SubmitOptions("demo", **said))

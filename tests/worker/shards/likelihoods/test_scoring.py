@@ -18,9 +18,9 @@ from jobs.records.sampling import NOTHING_SAID, FinishReason, SamplingSettings
 from model.grammar import Grammars
 from model.text.tokenizer import Tokenizer
 from worker.shards.in_flight import Line
+from worker.shards.likelihoods.scoring import scored_prompts
 from worker.shards.line_result import completion_of
 from worker.shards.preparation import Preparation, Prepared
-from worker.shards.scoring import scored_prompts
 
 DEMO = Path(__file__).resolve().parents[4] / "model" / "demo"
 CHAT = ({"role": "user", "content": "Good or bad?"},)
@@ -77,7 +77,7 @@ def completed(prompt: Prompt, *scorings: tuple[Scoring, tuple[TokenScore, ...]])
 
 
 def scored_params(scoring: Scoring) -> Any:
-    from worker.shards.scoring import ScoredPrompt
+    from worker.shards.likelihoods.scoring import ScoredPrompt
 
     return ScoredPrompt((1, 2), scoring).params
 

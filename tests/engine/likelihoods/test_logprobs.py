@@ -27,7 +27,8 @@ from testing.models.tiny_checkpoint import write_tiny_checkpoint
 
 Load = Callable[..., LoadedEngine]
 PROMPT_LENGTHS = (1, 2, 63, 64, 65, 129, 20)
-NEW_TOKENS = 24
+NEW_TOKENS = 16
+BOTH_KERNELS = ["C++ kernels", pytest.param("plain PyTorch", marks=pytest.mark.slow)]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def requests() -> list[Request]:
         {"temperature": 1, "top_k": 20},
         {"temperature": 1, "top_p": 0.9},
         {"temperature": 0, "presence_penalty": 1, "repetition_penalty": 1.3},
-        {"temperature": 0, "min_tokens": 20, "stop_token_ids": tuple(range(0, 256, 3)), "ignore_eos": False},
+        {"temperature": 0, "min_tokens": 12, "stop_token_ids": tuple(range(0, 256, 3)), "ignore_eos": False},
         {"temperature": 1, "logit_bias": ((7, 50.0),)},
         {"temperature": 1, "allowed_token_ids": (5, 6, 7)},
     ]
@@ -96,6 +97,7 @@ def logits_of(model: Qwen3ForCausalLM, prompt: Items[int], completion: Items[int
     return torch.stack(rows)
 
 
+@pytest.mark.parametrize("kernels", BOTH_KERNELS, indirect=True)
 def test_who_asks_gets_the_same_tokens_and_the_same_bits_alone_among_others_and_in_chunks(load: Load) -> None:
     loaded = load()
     silent = outputs(loaded, [replace(each, logprobs=None) for each in requests()])
@@ -104,8 +106,8 @@ def test_who_asks_gets_the_same_tokens_and_the_same_bits_alone_among_others_and_
     assert [each.logprobs for each in silent] == [None] * len(silent)
     expected = [each.logprobs for each in alone]
     assert found(loaded, requests()) == expected
-    mixed = [each for asking in requests() for each in (asking, replace(asking, logprobs=None), asking)]
-    assert found(loaded, mixed)[::3] == expected
+    mixed = [each for asking in requests() for each in (asking, replace(asking, logprobs=None))]
+    assert found(loaded, mixed)[::2] == expected
     assert found(load(max_batched_tokens=48), requests()) == expected
 
 
@@ -137,12 +139,15 @@ def test_guessed_tokens_have_the_bits_of_tokens_that_were_not_guessed(
     monkeypatch.setattr(Drafting, "draft", draft)
     guessing = load(speculate=True)
     assert found(guessing, requests()) == [each.logprobs for each in expected]
-    assert guessing.engine.take_group_stats("").accepted_tokens > 50
+    assert guessing.engine.take_group_stats("").accepted_tokens > 30
 
 
+@pytest.mark.parametrize("kernels", BOTH_KERNELS, indirect=True)
 def test_they_are_those_of_the_models_own_logits_whatever_changes_them_later(load: Load, folder: Path) -> None:
-    model = Qwen3ForCausalLM.from_folder(folder, dtype=torch.bfloat16)
-    for request, output in zip(requests(), outputs(load(), requests()), strict=True):
+    loaded = load()
+    limit = loaded.tokenizer.vocab_size
+    model = Qwen3ForCausalLM.from_folder(folder, dtype=torch.bfloat16, vocab_limit=limit)
+    for request, output in zip(requests(), outputs(loaded, requests()), strict=True):
         assert output.logprobs is not None
         places = output.logprobs.places
         assert output.logprobs.token_ids == output.token_ids
