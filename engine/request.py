@@ -25,7 +25,7 @@ class Scoring:
 
 
 class TokenScore(NamedTuple):
-    """How likely the model finds a token at its place."""
+    """Log-probability of a token at its place, and whether the token is the likeliest."""
 
     logprob: float  # rounded to float32
     is_greedy: bool  # True: no token is likelier
@@ -54,10 +54,10 @@ class TokenLogprobs(NamedTuple):
     The likeliest tokens are packed, because a long completion has very many of them.
     """
 
-    own: float  # of the token that comes there, rounded to float32
+    own: float  # log-probability of the token that comes there, rounded to float32
     top_ids: bytes  # the likeliest tokens, the likeliest first: int32, little-endian
     top: bytes  # their log-probabilities: float32, little-endian
-    scored: tuple[float, ...] = ()  # of the tokens of `Scoring.ids` at this place
+    scored: tuple[float, ...] = ()  # log-probabilities of the tokens of `Scoring.ids`
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class _TokensOf:
             sequence = batch.sequences[index]
             group = sequence.ticket.request.group
             found.new[group] += sequence.num_new
-            if sequence.ticket.request.scoring is None:  # else nothing was guessed
+            if sequence.ticket.request.scoring is None:  # tokens of a scored text are not guessed
                 found.drafted[group] += count - 1
                 found.accepted[group] += sequence.num_right
         return found

@@ -14,7 +14,7 @@ from engine.stopping.output_constraint import OutputConstraint
 
 Phase = Literal["prefill", "decode", "mixed"]
 Outcome: TypeAlias = int | Sampled
-"""What a step gives a sequence after its last known token: a token id, with log-probabilities if it asks for them."""
+"""A step's output for a sequence after its last known token: a token id, and log-probabilities if it asks for them."""
 
 
 class PageCopy(NamedTuple):

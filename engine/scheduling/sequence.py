@@ -39,7 +39,7 @@ class Sequence:
     num_prompt_tokens: int = field(init=False)
     # One entry per generated token, if the request asks for log-probabilities. None for a token that nothing chose.
     logprobs: list[TokenLogprobs | None] = field(default_factory=list)
-    scores: list[TokenScore] = field(default_factory=list)  # of the tokens that the request wants scored
+    scores: list[TokenScore] = field(default_factory=list)  # scores of the tokens that the request names
     num_computed: int = 0
     page_table: array[int] = field(default_factory=lambda: array("i"))
     page_digests: tuple[bytes, ...] = ()  # one per page of the prompt (`engine.scheduling.prefix_cache`)

@@ -67,7 +67,7 @@ class Logprobs(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Score(msgspec.Struct, frozen=True):
-    """How likely the model finds one of a line's choices as the next text."""
+    """Score of one of a line's choices: the likelihood that the model gives it as the next text."""
 
     choice: str
     logprob: float  # sum over the choice's tokens

@@ -18,7 +18,7 @@ Endpoint = Literal["native", "chat", "completions", "responses", "score"]
 
 
 class LabelWish(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a line wants that asks how likely some tokens follow each of its prompts."""
+    """Request of a line for the probabilities that some tokens follow each of its prompts."""
 
     token_ids: tuple[int, ...]
     softmax: bool = False  # True: shares that add up to 1, instead of probabilities among all tokens

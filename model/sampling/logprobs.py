@@ -24,7 +24,7 @@ class LogSoftmax:
     """
 
     logits: torch.Tensor  # [n, vocab] float32
-    blocked: BlockedLogits  # the same logits
+    blocked: BlockedLogits  # the same logits, with the maximum of each block
     log_sums: torch.Tensor  # [n] float64, logarithm of the sum of all tokens' exponentials
 
     @classmethod

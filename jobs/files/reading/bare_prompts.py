@@ -29,7 +29,7 @@ class _Message(msgspec.Struct):
 
 
 class _KnownMessage(msgspec.Struct):
-    """What every message of a chat has. Rows of a table with a column `role` rarely have both."""
+    """Fields that every message of a chat has. Rows of a table with a column `role` rarely have both."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[msgspec.Raw] | None

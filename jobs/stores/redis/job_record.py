@@ -15,7 +15,7 @@ from jobs.stats.stats_counters import AMOUNTS, EngineTotals, JobCounters
 from jobs.stores.damage import reading
 
 DELETING = "deleting"  # state of a job whose keys are being freed; readers treat it as deleted
-COUNTS_FIELDS = ("state", "spec", "completed", "failed")  # of `meta`, for `counts_of`
+COUNTS_FIELDS = ("state", "spec", "completed", "failed")  # fields of `meta` that `counts_of` reads
 Hash = Mapping[bytes, bytes]
 
 

@@ -49,7 +49,7 @@ class _ShownLine:
 class _Search:
     """A search that several requests continue, because each of them reads for a limited time only."""
 
-    wish: LineWish  # of this request
+    wish: LineWish  # lines that this request asks for
     began: int  # index of the line at which the page begins
     shown: int  # number of lines that the page shows already
 

@@ -1,4 +1,4 @@
-"""How many lines of a project may wait for a worker."""
+"""The limit of lines of a project that wait for a worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a line may say about log-probabilities."""
+"""Fields of a line for log-probabilities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the engine scores for a line with choices, and the result that this gives."""
+"""Scores of a line with choices: what the engine scores, and the result."""
 
 from __future__ import annotations
 
