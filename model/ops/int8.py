@@ -6,7 +6,7 @@ magnitude divided by 127. Weights are quantised once, at load time. Each row of 
 independent of the other rows.
 
 A quantised weight is one tensor of bytes [out_features, groups, 256 + 4]: the values with 128 added, then the scale.
-`model/kernels/cpu/products/int8_linear.cpp` repacks this tensor for its own use.
+`model/kernels/cpu/int8/int8_linear.cpp` repacks this tensor for its own use.
 """
 
 from __future__ import annotations
