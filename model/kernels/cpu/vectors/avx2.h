@@ -136,22 +136,6 @@ inline Floats even_values(Words pairs) {
           _mm256_castsi256_ps(_mm256_slli_epi32(pairs.high, 16))};
 }
 
-// Only the lanes of the mask touch memory. Other lanes are loaded as zero.
-inline Halves load_halves(Mask mask, const uint16_t* from) {
-  if (mask == 0xffff) return load_halves(from);
-  uint16_t values[LANES] = {};
-  for (int64_t i = 0; i < LANES; ++i)
-    if (mask >> i & 1) values[i] = from[i];
-  return load_halves(values);
-}
-inline void store_halves(Mask mask, uint16_t* to, Halves values) {
-  if (mask == 0xffff) return store_halves(to, values);
-  uint16_t all[LANES];
-  store_halves(all, values);
-  for (int64_t i = 0; i < LANES; ++i)
-    if (mask >> i & 1) to[i] = all[i];
-}
-
 inline Floats from_bfloat16(Halves values) {
   const auto widened = [](__m128i half) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));

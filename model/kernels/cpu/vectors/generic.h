@@ -103,20 +103,6 @@ inline Halves load_halves(const uint16_t* from) {
 }
 inline void store_halves(uint16_t* to, Halves values) { std::memcpy(to, &values, sizeof values); }
 
-// Only the lanes of the mask touch memory. Other lanes are loaded as zero.
-inline Halves load_halves(Mask mask, const uint16_t* from) {
-  if (mask == 0xffff) return load_halves(from);
-  Halves values = {};
-  for (int64_t i = 0; i < LANES; ++i)
-    if (mask >> i & 1) values[i] = from[i];
-  return values;
-}
-inline void store_halves(Mask mask, uint16_t* to, Halves values) {
-  if (mask == 0xffff) return store_halves(to, values);
-  for (int64_t i = 0; i < LANES; ++i)
-    if (mask >> i & 1) to[i] = values[i];
-}
-
 inline Floats from_bfloat16(Halves values) { return (Floats)(__builtin_convertvector(values, UnsignedWords) << 16); }
 
 // Rounds to nearest even. A NaN stays a NaN: its quiet bit is set, because without it the cut of the lower bits could

@@ -164,22 +164,6 @@ inline void store_halves(uint16_t* to, Halves values) {
   vst1q_u16(to + 8, values.q1);
 }
 
-// Only the lanes of the mask touch memory. Other lanes are loaded as zero.
-inline Halves load_halves(Mask mask, const uint16_t* from) {
-  if (mask == 0xffff) return load_halves(from);
-  uint16_t values[LANES] = {};
-  for (int64_t i = 0; i < LANES; ++i)
-    if (mask >> i & 1) values[i] = from[i];
-  return load_halves(values);
-}
-inline void store_halves(Mask mask, uint16_t* to, Halves values) {
-  if (mask == 0xffff) return store_halves(to, values);
-  uint16_t all[LANES];
-  store_halves(all, values);
-  for (int64_t i = 0; i < LANES; ++i)
-    if (mask >> i & 1) to[i] = all[i];
-}
-
 inline Floats from_bfloat16(Halves values) {
   const auto widened = [](uint16x4_t half) { return vreinterpretq_f32_u32(vshll_n_u16(half, 16)); };
   return {widened(vget_low_u16(values.q0)), widened(vget_high_u16(values.q0)), widened(vget_low_u16(values.q1)),

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 
+#include "quads_x86.h"
 #include "vector.h"
 
 namespace qwen_batch {
@@ -21,22 +21,13 @@ inline Integers splat_integer(int32_t value) { return {value - EightIntegers{}, 
 inline Integers first_sums(int32_t offset) { return splat_integer(-offset); }
 inline Floats to_floats(Integers sums) { return to_floats(Words{(__m256i)sums.low, (__m256i)sums.high}); }
 
-#if defined(__AVXVNNI__)
-
-using RowInteger = int8_t;
-constexpr int QUAD_PARTS = 1;
-constexpr int QUAD_ORDER[4] = {0, 1, 2, 3};
-
-template <int PART>
-inline Words part_of_weights(Words bytes) {
-  return bytes;
-}
 template <int PART>
 inline RowPart part_of_row(const RowInteger* quad) {
-  int32_t values;
-  std::memcpy(&values, quad, sizeof values);
-  return _mm256_set1_epi32(values);
+  return _mm256_set1_epi32(numbers_of_part<PART>(quad));
 }
+
+#if QWEN_BATCH_HAS_VNNI
+
 inline Integers add_part(Integers sums, Words weights, RowPart row) {
   return {(EightIntegers)_mm256_dpbusd_avx_epi32((__m256i)sums.low, weights.low, row),
           (EightIntegers)_mm256_dpbusd_avx_epi32((__m256i)sums.high, weights.high, row)};
@@ -44,23 +35,11 @@ inline Integers add_part(Integers sums, Words weights, RowPart row) {
 
 #else
 
-// Sums of two products of 8 bits do not fit into 16 bits, so the instruction that multiplies bytes (vpmaddubsw) would
-// saturate. Instead, pairs of 16 bits are multiplied. Rows hold 16 bits, so that only weights need to be widened.
-using RowInteger = int16_t;
-constexpr int QUAD_PARTS = 2;
-constexpr int QUAD_ORDER[4] = {0, 2, 1, 3};
-
 template <int PART>
 inline Words part_of_weights(Words bytes) {
   if constexpr (PART == 1) return {_mm256_srli_epi16(bytes.low, 8), _mm256_srli_epi16(bytes.high, 8)};
   const __m256i lower = _mm256_set1_epi16(0xff);
   return {_mm256_and_si256(bytes.low, lower), _mm256_and_si256(bytes.high, lower)};
-}
-template <int PART>
-inline RowPart part_of_row(const RowInteger* quad) {
-  int32_t pair;
-  std::memcpy(&pair, quad + 2 * PART, sizeof pair);
-  return _mm256_set1_epi32(pair);
 }
 inline Integers add_part(Integers sums, Words weights, RowPart row) {
   const auto added = [row](EightIntegers sum, __m256i pairs) {

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 
+#include "quads_x86.h"
 #include "vector.h"
 
 namespace qwen_batch {
@@ -18,42 +18,22 @@ inline Integers splat_integer(int32_t value) { return (Integers)splat_word(value
 inline Integers first_sums(int32_t offset) { return splat_integer(-offset); }
 inline Floats to_floats(Integers sums) { return to_floats((Words)sums); }
 
-#if defined(__AVX512VNNI__)
-
-using RowInteger = int8_t;
-constexpr int QUAD_PARTS = 1;
-constexpr int QUAD_ORDER[4] = {0, 1, 2, 3};
-
-template <int PART>
-inline Words part_of_weights(Words bytes) {
-  return bytes;
-}
 template <int PART>
 inline RowPart part_of_row(const RowInteger* quad) {
-  int32_t values;
-  std::memcpy(&values, quad, sizeof values);
-  return splat_word(values);
+  return splat_word(numbers_of_part<PART>(quad));
 }
+
+#if QWEN_BATCH_HAS_VNNI
+
 inline Integers add_part(Integers sums, Words weights, RowPart row) {
   return (Integers)_mm512_dpbusd_epi32((__m512i)sums, weights, row);
 }
 
 #else
 
-// Pairs of 16 bits, as on AVX2 (quads_avx2.h).
-using RowInteger = int16_t;
-constexpr int QUAD_PARTS = 2;
-constexpr int QUAD_ORDER[4] = {0, 2, 1, 3};
-
 template <int PART>
 inline Words part_of_weights(Words bytes) {
   return PART == 1 ? _mm512_srli_epi16(bytes, 8) : _mm512_and_si512(bytes, _mm512_set1_epi16(0xff));
-}
-template <int PART>
-inline RowPart part_of_row(const RowInteger* quad) {
-  int32_t pair;
-  std::memcpy(&pair, quad + 2 * PART, sizeof pair);
-  return splat_word(pair);
 }
 inline Integers add_part(Integers sums, Words weights, RowPart row) {
   sums += (Integers)_mm512_madd_epi16(weights, row);

@@ -34,4 +34,5 @@ using Mask = uint16_t;
 #else
 #include "generic.h"
 #endif
+#include "masked_halves.h"
 #endif
