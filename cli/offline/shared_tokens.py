@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from engine.config import PAGE_SIZE
 from engine.scheduling.policy import SchedulingPolicy
-from engine.scheduling.prefix_index import ROOT, PrefixIndex, prefix_digests
+from engine.scheduling.prefix_index import PrefixIndex, PromptPages
 
 MAX_PAGES = 2048  # 131,072 tokens: less than most caches hold. More pages would cost more time than memory
 
@@ -28,34 +28,34 @@ class SharedTokens:
 
     def add(self, token_ids: Sequence[int]) -> None:
         """Add the next prompt, and count its tokens that the cache has. The last token is always computed."""
-        digests, limit = prefix_digests(token_ids, PAGE_SIZE), len(token_ids) - 1
-        pages = self._index.chain(digests[: limit // PAGE_SIZE])
+        prompt, limit = PromptPages.of(token_ids, PAGE_SIZE), len(token_ids) - 1
+        pages = self._index.chain(prompt.digests[: limit // PAGE_SIZE])
         start = len(pages) * PAGE_SIZE
-        parent = digests[len(pages) - 1] if pages else ROOT
-        _, copied = self._index.nearest(parent, token_ids[start : min(start + PAGE_SIZE, limit)])
+        _, copied = self._index.nearest(prompt.parent(len(pages)), prompt.key(start, min(start + PAGE_SIZE, limit)))
         self.count += start + (copied if copied >= self._min_copied else 0)
-        self._remember(token_ids, digests, pages)
+        self._remember(prompt, len(token_ids), pages)
 
-    def _remember(self, token_ids: Sequence[int], digests: Sequence[bytes], pages: list[int]) -> None:
+    def _remember(self, prompt: PromptPages, length: int, pages: list[int]) -> None:
         """Add the pages that the cache does not have, after `pages`. Then forget the pages that were used long ago.
 
         A page counts as used after the pages that follow it. So a page is forgotten before the pages that it follows.
         """
-        for place in range(len(pages), len(digests)):
-            tokens = token_ids[place * PAGE_SIZE : (place + 1) * PAGE_SIZE]
-            parent = digests[place - 1] if place else ROOT
-            if len(tokens) == PAGE_SIZE:
-                known = self._index.page_of(digests[place])
-                pages.append(self._new(parent, tokens, digests[place]) if known is None else known)
-            elif len(tokens) >= self._min_copied and self._index.nearest(parent, tokens)[1] < len(tokens):
-                pages.append(self._new(parent, tokens, None))
+        for place in range(len(pages), len(prompt.digests)):
+            start, parent, digest = place * PAGE_SIZE, prompt.parent(place), prompt.digests[place]
+            count = min(PAGE_SIZE, length - start)
+            key = prompt.key(start, start + count)
+            if count == PAGE_SIZE:
+                known = self._index.page_of(digest)
+                pages.append(self._new(parent, key, digest) if known is None else known)
+            elif count >= self._min_copied and self._index.nearest(parent, key)[1] < count:
+                pages.append(self._new(parent, key, None))
         for page in reversed(pages):
             self._used[page] = None
             self._used.move_to_end(page)
         while len(self._used) > self._max_pages:
             self._index.forget(self._used.popitem(last=False)[0])
 
-    def _new(self, parent: bytes, tokens: Sequence[int], digest: bytes | None) -> int:
+    def _new(self, parent: bytes, key: bytes, digest: bytes | None) -> int:
         self._next_page += 1
-        self._index.add(self._next_page, parent, tokens, digest)
+        self._index.add(self._next_page, parent, key, digest)
         return self._next_page

@@ -77,7 +77,7 @@ class Admission:
                     continue
                 break
             chosen.append((sequence, match))
-            coming.update(sequence.page_digests[len(match.pages) :])
+            coming.update(sequence.prompt_pages.digests[len(match.pages) :])
             entering[sequence.flow] += 1
             reserved += needed
             tokens += sequence.num_prompt_tokens - match.num_cached

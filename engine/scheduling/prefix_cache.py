@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from engine.scheduling.batch import PageCopy
 from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.policy import SchedulingPolicy
-from engine.scheduling.prefix_index import ROOT, prefix_digests
+from engine.scheduling.prefix_index import PromptPages
 from engine.scheduling.sequence import Sequence
 
 
@@ -47,25 +47,25 @@ class PrefixCache:
     def prepare(self, sequence: Sequence) -> None:
         """Compute the digests by which a new sequence's pages are found."""
         if self._enabled:
-            sequence.page_digests = prefix_digests(sequence.tokens[: sequence.num_prompt_tokens], self._page_size)
+            sequence.prompt_pages = PromptPages.of(sequence.ticket.request.token_ids, self._page_size)
 
     def match(self, sequence: Sequence) -> Match:
         """Return the part of a sequence's prompt that is in the cache. Changes nothing."""
-        digests = sequence.page_digests
-        if not digests:
+        prompt = sequence.prompt_pages
+        if not prompt.digests:
             return Match()
         limit = sequence.num_prompt_tokens - 1
-        pages = self._index.chain(digests[: limit // self._page_size])
+        pages = self._index.chain(prompt.digests[: limit // self._page_size])
         start = len(pages) * self._page_size
         end = min(start + self._page_size, limit)
-        source, count = self._index.nearest(digests[len(pages) - 1] if pages else ROOT, sequence.tokens[start:end])
+        source, count = self._index.nearest(prompt.parent(len(pages)), prompt.key(start, end))
         copies = count >= self._min_copied
         waits = end - start - count >= self._min_copied
         return Match(
             num_cached=start + count if copies else start,
             pages=tuple(pages),
             source=source if copies else None,
-            next_digest=digests[len(pages)] if waits else None,
+            next_digest=prompt.digests[len(pages)] if waits else None,
         )
 
     def pages_needed(self, sequence: Sequence, match: Match) -> int:
@@ -74,7 +74,7 @@ class PrefixCache:
 
     def missing(self, sequence: Sequence) -> tuple[bytes, ...]:
         """Return the digests of the pages that a prefilling sequence will fill."""
-        return sequence.page_digests[sequence.num_computed // self._page_size :]
+        return sequence.prompt_pages.digests[sequence.num_computed // self._page_size :]
 
     def enter(self, entering: Items[tuple[Sequence, Match]]) -> list[PageCopy]:
         """Give pages to sequences that enter the batch, and set how many of their tokens are computed.
@@ -102,7 +102,7 @@ class PrefixCache:
 
         If another sequence has filled an equal page meanwhile, the sequence takes that one and gives up its own.
         """
-        digests, size = sequence.page_digests, self._page_size
+        digests, size = sequence.prompt_pages.digests, self._page_size
         if not digests:
             return
         num_full = sequence.num_computed // size
@@ -118,16 +118,13 @@ class PrefixCache:
 
     def _add_last(self, sequence: Sequence, index: int) -> None:
         """Remember a prompt's last page, which is not full, so that its rows can be copied."""
-        tokens = sequence.tokens[index * self._page_size : sequence.num_prompt_tokens]
-        _, count = self._index.nearest(self._parent(sequence, index), tokens)
-        if len(tokens) >= self._min_copied and count < len(tokens):
+        prompt, start, end = sequence.prompt_pages, index * self._page_size, sequence.num_prompt_tokens
+        _, count = self._index.nearest(prompt.parent(index), prompt.key(start, end))
+        if end - start >= self._min_copied and count < end - start:
             self._add(sequence, index, None)
         sequence.num_indexed = index + 1
 
     def _add(self, sequence: Sequence, index: int, digest: bytes | None) -> None:
-        start = index * self._page_size
-        tokens = sequence.tokens[start : min(start + self._page_size, sequence.num_prompt_tokens)]
-        self._index.add(sequence.page_table[index], self._parent(sequence, index), tokens, digest)
-
-    def _parent(self, sequence: Sequence, index: int) -> bytes:
-        return sequence.page_digests[index - 1] if index else ROOT
+        prompt, start = sequence.prompt_pages, index * self._page_size
+        key = prompt.key(start, start + self._page_size)
+        self._index.add(sequence.page_table[index], prompt.parent(index), key, digest)

@@ -9,11 +9,45 @@ from collections.abc import Sequence as Items
 from dataclasses import dataclass
 from hashlib import blake2b
 from operator import attrgetter
+from typing import Self
 
 ROOT = b""  # digest of the empty prefix
 DIGEST_BYTES = 16
+ID_BYTES = 4
 
 _KEY = attrgetter("key")
+
+
+@dataclass(frozen=True)
+class PromptPages:
+    """A prompt as the index knows it. Its token ids become bytes once, and serve as keys and for the digests."""
+
+    digests: tuple[bytes, ...] = ()  # one per page; the last one may be that of a page that is not full
+    ids: bytes = b""  # all token ids, big-endian, so that keys sort as the ids do
+
+    @classmethod
+    def of(cls, token_ids: Items[int], page_size: int) -> Self:
+        """Compute the digests of a prompt's pages.
+
+        A digest covers all ids up to the page's end. Two different prefixes with one digest are out of reach: that
+        would take about 2**64 attempts.
+        """
+        ids = _bytes_of(token_ids)
+        width = page_size * ID_BYTES
+        prefix = blake2b(digest_size=DIGEST_BYTES)
+        digests = []
+        for start in range(0, len(ids), width):
+            prefix.update(ids[start : start + width])
+            digests.append(prefix.digest())
+        return cls(tuple(digests), ids)
+
+    def parent(self, page: int) -> bytes:
+        """Return the digest of the pages before the prompt's `page`-th."""
+        return self.digests[page - 1] if page else ROOT
+
+    def key(self, start: int, end: int) -> bytes:
+        """Return the key of the tokens from `start` up to `end`."""
+        return self.ids[start * ID_BYTES : end * ID_BYTES]
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +57,7 @@ class _Entry:
     page: int
     parent: bytes  # digest of the pages before this one
     digest: bytes | None  # None if the page is not full: no page can follow it
-    key: bytes  # the page's token ids, big-endian, so that keys sort as the ids do
+    key: bytes  # the token ids in the page's first rows
 
 
 class PrefixIndex:
@@ -63,7 +97,7 @@ class PrefixIndex:
             pages.append(entry.page)
         return pages
 
-    def nearest(self, parent: bytes, token_ids: Items[int]) -> tuple[int, int]:
+    def nearest(self, parent: bytes, key: bytes) -> tuple[int, int]:
         """Return the page that follows `parent` and begins with most of these tokens, and how many tokens agree.
 
         In a sorted list, a neighbour of the place where the tokens belong agrees with most of them. The count is 0 if
@@ -71,32 +105,31 @@ class PrefixIndex:
 
         Args:
             parent: Digest of the pages before.
-            token_ids: At most a page of ids.
+            key: Key of at most a page of tokens (`PromptPages.key`).
         """
         children = self._children.get(parent, ())
-        key = _key_of(token_ids)
         place = bisect_left(children, key, key=_KEY)
         neighbours = children[max(place - 1, 0) : place + 1]
         counts = [(_num_common(key, entry.key), entry.page) for entry in neighbours]
         count, page = max(counts, default=(0, 0))
         return page, count
 
-    def add(self, page: int, parent: bytes, token_ids: Items[int], digest: bytes | None) -> None:
+    def add(self, page: int, parent: bytes, key: bytes, digest: bytes | None) -> None:
         """Remember a page.
 
         Args:
             page: The page.
             parent: Digest of the pages before it.
-            token_ids: The prompt tokens in its first rows.
+            key: Key of the prompt tokens in its first rows.
             digest: Digest of the prefix that ends with this page; None if the page is not full.
         """
         assert page not in self._by_page and (digest is None or digest not in self._by_digest)
-        entry = _Entry(page, parent, digest, _key_of(token_ids))
+        entry = _Entry(page, parent, digest, key)
         self._by_page[page] = entry
         if digest is not None:
             self._by_digest[digest] = entry
         siblings = self._children.setdefault(parent, [])
-        siblings.insert(bisect_left(siblings, entry.key, key=_KEY), entry)
+        siblings.insert(bisect_left(siblings, key, key=_KEY), entry)
 
     def forget(self, page: int) -> None:
         """Forget a page that will get other contents. Pages that follow it must have been forgotten before."""
@@ -110,24 +143,8 @@ class PrefixIndex:
             del self._children[entry.parent]
 
 
-def prefix_digests(token_ids: Items[int], page_size: int) -> tuple[bytes, ...]:
-    """Return one digest per page of a prompt. The last one may be that of a page that is not full.
-
-    A digest covers all ids up to the page's end. Two different prefixes with one digest are out of reach: that would
-    take about 2**64 attempts.
-    """
-    ids = array("I", token_ids).tobytes()  # Python fills an array of unsigned numbers twice as fast as one of signed
-    width = page_size * 4
-    prefix = blake2b(digest_size=DIGEST_BYTES)
-    digests = []
-    for start in range(0, len(ids), width):
-        prefix.update(ids[start : start + width])
-        digests.append(prefix.digest())
-    return tuple(digests)
-
-
-def _key_of(token_ids: Items[int]) -> bytes:
-    ids = array("I", token_ids)
+def _bytes_of(token_ids: Items[int]) -> bytes:
+    ids = array("I", token_ids)  # Python fills an array of unsigned numbers twice as fast as one of signed
     if sys.byteorder == "little":
         ids.byteswap()
     return ids.tobytes()
@@ -137,5 +154,5 @@ def _num_common(first: bytes, second: bytes) -> int:
     """Return the number of ids that both keys begin with."""
     length = min(len(first), len(second))
     if first[:length] == second[:length]:
-        return length // 4
-    return next(index for index in range(length) if first[index] != second[index]) // 4
+        return length // ID_BYTES
+    return next(index for index in range(length) if first[index] != second[index]) // ID_BYTES

@@ -10,6 +10,7 @@ from typing import NamedTuple, Self
 from engine.request import Request, Ticket, TokenLogprobs, TokenScore
 from engine.scheduling.page_allocator import SINK_PAGE
 from engine.scheduling.policy import Priority
+from engine.scheduling.prefix_index import PromptPages
 from engine.speculation.drafting import Guesses
 from engine.stopping.stop_checker import StopChecker
 from jobs.records.sampling import FinishReason, SamplingParams
@@ -42,7 +43,7 @@ class Sequence:
     scores: list[TokenScore] = field(default_factory=list)  # scores of the tokens that the request names
     num_computed: int = 0
     page_table: array[int] = field(default_factory=lambda: array("i"))
-    page_digests: tuple[bytes, ...] = ()  # one per page of the prompt (`engine.scheduling.prefix_cache`)
+    prompt_pages: PromptPages = field(default_factory=PromptPages)  # the prompt in the form of the prefix index
     num_indexed: int = 0  # pages of the table that the prefix index knows
     num_cached: int = 0  # prompt tokens that were in the cache when the sequence entered the batch
     draft: tuple[int, ...] = ()  # guessed next tokens that the present step verifies (`engine.speculation.drafting`)

@@ -11,7 +11,7 @@ from engine.requests.intake import Intake
 from engine.scheduling.batch import Batch
 from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.policy import SchedulingPolicy, priority
-from engine.scheduling.prefix_index import PrefixIndex, prefix_digests
+from engine.scheduling.prefix_index import PrefixIndex, PromptPages
 from engine.scheduling.scheduler import Scheduler
 from engine.scheduling.sequence import Sequence
 from engine.stopping.stop_checker import StopChecker
@@ -164,9 +164,9 @@ def test_equal_pages_that_two_sequences_compute_become_one() -> None:
     steps.scheduler._prefix_cache.prepare(first)
     steps.add(first)
     steps.add(second)
-    second.page_digests = ()  # as if both had entered at once
+    second.prompt_pages = PromptPages()  # as if both had entered at once
     steps.step()
-    second.page_digests = prefix_digests(second.tokens[:9], PAGE)
+    second.prompt_pages = PromptPages.of(second.tokens[:9], PAGE)
     steps.scheduler._prefix_cache.learn(second)
     assert first.page_table[0] == second.page_table[0]
     steps.drain()
@@ -224,30 +224,34 @@ def test_two_jobs_that_take_turns_do_not_evict_each_others_beginning() -> None:
 @pytest.mark.parametrize("length", [0, 1, 4, 5, 130])
 def test_a_digest_names_the_whole_prefix(length: int) -> None:
     ids = list(range(length))
-    digests = prefix_digests(ids, PAGE)
+    digests = PromptPages.of(ids, PAGE).digests
     assert len(digests) == -(-length // PAGE)
     for place in range(length):
-        changed = prefix_digests([*ids[:place], 999, *ids[place + 1 :]], PAGE)
+        changed = PromptPages.of([*ids[:place], 999, *ids[place + 1 :]], PAGE).digests
         page = place // PAGE
         assert changed[:page] == digests[:page]
         assert all(one != other for one, other in zip(changed[page:], digests[page:], strict=True))
 
 
+def key_of(token_ids: list[int]) -> bytes:
+    return PromptPages.of(token_ids, PAGE).key(0, len(token_ids))
+
+
 def test_the_nearest_page_is_the_one_that_agrees_longest() -> None:
     index = PrefixIndex()
     for page, ids in enumerate([[7, 7, 7, 7], [1, 2, 3, 4], [1, 2, 9, 9], [300, 1, 1, 1], [1, 2]], start=1):
-        index.add(page, b"", ids, None)
-    assert index.nearest(b"", [1, 2, 3, 5]) == (2, 3)
-    assert index.nearest(b"", [1, 2, 9, 0]) == (3, 3)
-    assert index.nearest(b"", [300, 1]) == (4, 2)
-    assert index.nearest(b"", [8, 8])[1] == 0
-    assert index.nearest(b"elsewhere", [1, 2, 3, 4]) == (0, 0)
+        index.add(page, b"", key_of(ids), None)
+    assert index.nearest(b"", key_of([1, 2, 3, 5])) == (2, 3)
+    assert index.nearest(b"", key_of([1, 2, 9, 0])) == (3, 3)
+    assert index.nearest(b"", key_of([300, 1])) == (4, 2)
+    assert index.nearest(b"", key_of([8, 8]))[1] == 0
+    assert index.nearest(b"elsewhere", key_of([1, 2, 3, 4])) == (0, 0)
 
 
 def test_a_shared_page_stays_until_its_last_owner_gives_it_up() -> None:
     allocator, first, second = PageAllocator(num_pages=5, page_size=2), array("i"), array("i")
     allocator.reserve(first, 2)
-    allocator.prefixes.add(first[0], b"", [1, 2], b"digest")
+    allocator.prefixes.add(first[0], b"", key_of([1, 2]), b"digest")
     allocator.share(second, first)
     allocator.release(first)
     assert allocator.num_free == 3
