@@ -109,6 +109,28 @@ void check_products() {
     }
 }
 
+#if !QWEN_BATCH_HAS_BFLOAT16_DOTS
+// Two rows and two vectors of columns: widened columns give the same bits as columns in bfloat16.
+void check_widened_columns() {
+  const std::vector<uint16_t> columns = random_halves(64);
+  float widened[64], rows[4] = {0.3f, -1.7f, 2.5f, 0.1f};
+  for (int c = 0; c < 2; ++c) {
+    store(widened + c * LANES, odd_values(load_words(columns.data() + c * 32)));
+    store(widened + (2 + c) * LANES, even_values(load_words(columns.data() + c * 32)));
+  }
+  Floats found[2][2] = {{zeros(), zeros()}, {zeros(), zeros()}},
+         expected[2][2] = {{zeros(), zeros()}, {zeros(), zeros()}};
+  add_outer(found, widened, [&](int r) { return rows + 2 * r; });
+  add_outer(expected, columns.data(), [&](int r) { return rows + 2 * r; });
+  for (int i = 0; i < 4; ++i) {
+    float one[LANES], other[LANES];
+    store(one, found[i / 2][i % 2]);
+    store(other, expected[i / 2][i % 2]);
+    for (int lane = 0; lane < LANES; ++lane) expect_near("widened columns", one[lane], other[lane], 0);
+  }
+}
+#endif
+
 void check_rows() {
   constexpr int N = 64;
   const std::vector<uint16_t> x = random_halves(N), weight = random_halves(N);
@@ -203,6 +225,9 @@ int main() {
   check_exponentials();
   check_shuffles();
   check_products();
+#if !QWEN_BATCH_HAS_BFLOAT16_DOTS
+  check_widened_columns();
+#endif
   check_rows();
   check_attention();
   check_quads();

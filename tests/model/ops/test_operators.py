@@ -24,7 +24,7 @@ ROW_COUNTS = (1, 2, 3, 9, 16, 33, 64, 65, 100, 127, 200, 1030)
 @pytest.mark.usefixtures("kernels")
 @DTYPES
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize(("in_features", "out_features"), [(64, 96), (512, 256), (1024, 640), (3072, 300)])
+@pytest.mark.parametrize(("in_features", "out_features"), [(64, 96), (200, 130), (512, 256), (1024, 640), (3072, 300)])
 def test_a_row_of_a_product_has_the_same_bits_among_any_rows(
     in_features: int, out_features: int, threads: int, dtype: torch.dtype
 ) -> None:

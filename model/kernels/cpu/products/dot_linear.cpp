@@ -16,8 +16,9 @@
 #include <cstdint>
 
 #include "check.h"
-#include "prefetcher.h"
+#include "dot_panels.h"
 #include "product.h"
+#include "product_rows.h"
 #include "rows.h"
 #include "weight_memory.h"
 
@@ -28,90 +29,27 @@ namespace qwen_batch {
 namespace dot_linear_detail {
 namespace {
 
-constexpr int STRIPS = DOT_COLUMNS / LANES;    // vectors of columns per block
-constexpr int MAX_ROWS = 6;                    // rows per pass
-constexpr int64_t PAIR = DOT_COLUMNS * 2;      // bfloat16 values of a block per pair of k
-constexpr int64_t NONE = -1;                   // no block
-constexpr int64_t PAIRS_PER_STEP = 4;          // pairs of k between prefetches
-constexpr int64_t PIECE_ROWS = 20 * MAX_ROWS;  // rows per piece of a block: tenths of a millisecond of work
+using namespace dot;
+
+constexpr int64_t NONE = -1;  // no block
 
 int64_t blocks_of(int64_t n) { return (n + DOT_COLUMNS - 1) / DOT_COLUMNS; }
 
-// Multiplies ROWS rows with WIDTH strips of a block, from strip `first_strip` on. Sums run over all of k and are then
-// rounded to bfloat16, to nearest even.
-template <int ROWS, int WIDTH>
-void multiply_strips(const RowValue* x, int64_t k, const uint16_t* w, uint16_t* out, int64_t n, int64_t columns,
-                     Prefetcher& prefetcher) {
-  Floats sums[ROWS][WIDTH];
-  for (int r = 0; r < ROWS; ++r)
-    for (int c = 0; c < WIDTH; ++c) sums[r][c] = zeros();
-  const int64_t pairs = k / 2;
-  for (int64_t first = 0; first < pairs; first += PAIRS_PER_STEP) {
-    for (int64_t p = first; p < std::min(first + PAIRS_PER_STEP, pairs); ++p, w += PAIR) {
-      add_outer(sums, w, [&](int r) { return x + r * k + 2 * p; });
-    }
-    prefetcher.step();
-  }
-  for (int r = 0; r < ROWS; ++r)
-    for (int c = 0; c < WIDTH; ++c)
-      store_halves(first_lanes(columns - c * LANES), out + r * n + c * LANES, to_bfloat16(sums[r][c]));
-}
-
-// Returns how many strips are multiplied together, so that the sums of so many rows stay in registers.
-constexpr int strips_at_once(int rows) {
-  const int width = std::min(STRIPS, SUM_VECTORS / rows);
-  return width == 3 ? 2 : width;
-}
-
-// Multiplies ROWS rows with one block.
-template <int ROWS>
-void multiply_rows(const RowValue* x, int64_t k, const uint16_t* w, uint16_t* out, int64_t n, int64_t columns,
-                   Prefetcher& prefetcher) {
-  constexpr int WIDTH = strips_at_once(ROWS);
-  for (int64_t c = 0; c < DOT_COLUMNS && c < columns; c += WIDTH * LANES)
-    multiply_strips<ROWS, WIDTH>(x, k, w + c * 2, out + c, n, columns - c, prefetcher);
-}
-
-using Kernel = void (*)(const RowValue*, int64_t, const uint16_t*, uint16_t*, int64_t, int64_t, Prefetcher&);
-constexpr Kernel KERNELS[MAX_ROWS] = {multiply_rows<1>, multiply_rows<2>, multiply_rows<3>,
-                                      multiply_rows<4>, multiply_rows<5>, multiply_rows<6>};
-
-// Returns the rows of a product in the form that the kernel multiplies.
-const RowValue* rows_of(const Product& product) {
-  return static_cast<const RowValue*>(WIDENS_ROWS ? product.scratch : static_cast<const void*>(product.x));
-}
-
-// Widens the member's rows, if the kernel needs this, and waits for the other members.
-void widen_rows(const Member& member, const Product& product) {
-  if constexpr (!WIDENS_ROWS) return;
-  const int64_t k = product.weight.k, begin = member.begin(product.rows) * k, end = member.end(product.rows) * k;
-  copy_row(static_cast<RowValue*>(product.scratch) + begin, product.x + begin, end - begin);
-  member.wait();
-}
-
-// Some rows, and where a block of their columns goes.
-struct Piece {
-  int64_t begin, end;  // rows
-  uint16_t* out;       // output of row `begin`; rows are `stride` values apart
-  int64_t stride;
-};
-
-// Multiplies a piece with one block. The passes have about equally many rows, because a short pass would wait for its
-// own sums. `next`: the block to prefetch meanwhile, or NONE.
-void column_block(const Product& product, int64_t block, Piece piece, int64_t next, Overlap* overlap) {
+// Multiplies a piece with one block. `next`: the block to prefetch meanwhile, or NONE.
+void column_block(const Product& product, int64_t block, const Piece& piece, int64_t next, Overlap* overlap) {
   const int64_t k = product.weight.k, values = k * DOT_COLUMNS, bytes = values * static_cast<int64_t>(sizeof(uint16_t));
+  const int64_t count = piece.end - piece.begin, share = bytes * count / product.rows;
+  const int64_t steps = passes_of(count) * ((k / 2 + PAIRS_PER_STEP - 1) / PAIRS_PER_STEP);
   const auto* w = static_cast<const uint16_t*>(product.weight.data);
-  int64_t passes = (piece.end - piece.begin + MAX_ROWS - 1) / MAX_ROWS;
-  const int64_t steps = passes * ((k / 2 + PAIRS_PER_STEP - 1) / PAIRS_PER_STEP);
-  const int64_t share = bytes * (piece.end - piece.begin) / product.rows;
   Prefetcher prefetcher(next == NONE ? nullptr : w + next * values, bytes, steps, overlap, share);
-  for (int64_t row = piece.begin; row < piece.end; --passes) {
-    const int64_t count = (piece.end - row + passes - 1) / passes;
-    uint16_t* out = piece.out + (row - piece.begin) * piece.stride;
-    KERNELS[count - 1](rows_of(product) + row * k, k, w + block * values, out, piece.stride,
-                       product.weight.n - block * DOT_COLUMNS, prefetcher);
-    row += count;
-  }
+  const ProductRows rows(product);
+  const Block of_weight{.weights = w + block * values, .k = k, .columns = product.weight.n - block * DOT_COLUMNS};
+#if QWEN_BATCH_HAS_BFLOAT16_DOTS
+  multiply_passes(rows, of_weight, piece, prefetcher);
+#else
+  if (count < MIN_PANEL_ROWS) multiply_passes(rows, of_weight, piece, prefetcher);
+  else multiply_panels(rows, of_weight, piece, prefetcher);
+#endif
   if (overlap != nullptr) overlap->multiplied(share);
 }
 
@@ -193,7 +131,7 @@ Tensor dot_pack(const Tensor& w) {
 
 void dot_multiply(const Member& member, const Product& product, Overlap* overlap) {
   using namespace dot_linear_detail;
-  widen_rows(member, product);
+  ProductRows(product).widen(member);
   const Units units(product);
   if (product.rows <= PIECE_ROWS)
     return multiply_stream(product, units, member.begin(units.count()), member.end(units.count()), overlap);
@@ -203,9 +141,7 @@ void dot_multiply(const Member& member, const Product& product, Overlap* overlap
   multiply_pieces(member, product, units, own * parts);
 }
 
-int64_t dot_scratch_bytes(int64_t rows, int64_t k) {
-  return WIDENS_ROWS ? rows * k * static_cast<int64_t>(sizeof(RowValue)) : 0;
-}
+int64_t dot_scratch_bytes(int64_t rows, int64_t k) { return ProductRows::bytes(rows, k); }
 
 bool dot_gates(const Product& product) { return product.gated != nullptr && product.weight.n / 2 % DOT_COLUMNS == 0; }
 

@@ -18,14 +18,11 @@
 #define QWEN_BATCH_HAS_BFLOAT16_DOTS 0
 #endif
 
-// How the kernels hold the rows that they multiply with weights, keys or values. AVX-512 widens pairs in its registers,
-// beside the multiply-adds. Other processors without the instruction have fewer lanes per register, so the same work
-// would take twice as long or longer. They widen each value once, in advance.
-#define QWEN_BATCH_KEEPS_PAIRS (QWEN_BATCH_HAS_AVX512 || QWEN_BATCH_HAS_BFLOAT16_DOTS)
-
 namespace qwen_batch {
 
-#if QWEN_BATCH_KEEPS_PAIRS
+// A value of the rows that the kernels multiply with weights, keys or values. Without an instruction for bfloat16 the
+// kernels widen each value once, in advance.
+#if QWEN_BATCH_HAS_BFLOAT16_DOTS
 using RowValue = uint16_t;
 #else
 using RowValue = float;
@@ -54,19 +51,13 @@ inline Floats add_dots(Floats sum, Words a, Words b) {
 #endif
 }
 
-// Returns a pair's odd or even value in every lane.
-inline Floats odd_value(const uint16_t* pair) { return odd_values(splat_word(pair_at(pair))); }
-inline Floats even_value(const uint16_t* pair) { return even_values(splat_word(pair_at(pair))); }
-inline Floats odd_value(const float* pair) { return splat(pair[1]); }
-inline Floats even_value(const float* pair) { return splat(pair[0]); }
-
 // Sums of 32 values.
 struct SumPair {
   Floats first, second;
 };
 
 // Pairs that are multiplied many times: as they are, or widened in advance.
-#if QWEN_BATCH_KEEPS_PAIRS
+#if QWEN_BATCH_HAS_BFLOAT16_DOTS
 using KeptPairs = Words;
 inline KeptPairs kept(Words pairs) { return pairs; }
 inline KeptPairs kept_pair(const uint16_t* pair) { return splat_word(pair_at(pair)); }
@@ -88,7 +79,7 @@ struct KeptPairs {
   Floats odd, even;
 };
 inline KeptPairs kept(Words pairs) { return {odd_values(pairs), even_values(pairs)}; }
-inline KeptPairs kept_pair(const float* pair) { return {odd_value(pair), even_value(pair)}; }
+inline KeptPairs kept_pair(const float* pair) { return {splat(pair[1]), splat(pair[0])}; }
 inline Floats add_dots(Floats sum, KeptPairs a, Words b) {
   return multiply_add(a.even, even_values(b), multiply_add(a.odd, odd_values(b), sum));
 }
@@ -110,10 +101,20 @@ inline void add_two_rows(Floats (&sums)[GROUP][VECTORS], int first, const KeptPa
 inline SumPair in_order(Floats first, Floats second) { return {unpack_low(first, second), unpack_high(first, second)}; }
 #endif
 
+#if !QWEN_BATCH_HAS_BFLOAT16_DOTS
+// The odd or even values of vector `c` of columns in float32: of pairs in bfloat16, or of pairs that are widened in
+// advance. The even values of the latter lie behind the odd ones of all `columns` vectors.
+inline Floats odd_column(const uint16_t* pairs, int c, int) { return odd_values(load_words(pairs + c * 32)); }
+inline Floats even_column(const uint16_t* pairs, int c, int) { return even_values(load_words(pairs + c * 32)); }
+inline Floats odd_column(const float* widened, int c, int) { return load(widened + c * LANES); }
+inline Floats even_column(const float* widened, int c, int columns) { return load(widened + (columns + c) * LANES); }
+#endif
+
 // Adds the products of ROWS rows and COLUMNS vectors of columns, for one pair of the summed axis. `sums[r][c]` gets the
-// dot product of the pair at `pair_of(r)` and vector c of `columns`. The vectors lie side by side in `columns`.
-template <int ROWS, int COLUMNS, typename PairOf>
-inline void add_outer(Floats (&sums)[ROWS][COLUMNS], const uint16_t* columns, const PairOf& pair_of) {
+// dot product of the pair at `pair_of(r)` and vector c of `columns`. The vectors lie side by side in `columns`, in
+// bfloat16. Without an instruction for bfloat16 they may also be widened, as `odd_column` reads them.
+template <int ROWS, int COLUMNS, typename Value, typename PairOf>
+inline void add_outer(Floats (&sums)[ROWS][COLUMNS], const Value* columns, const PairOf& pair_of) {
 #if QWEN_BATCH_HAS_BFLOAT16_DOTS
   Words loaded[COLUMNS];
   for (int c = 0; c < COLUMNS; ++c) loaded[c] = load_words(columns + c * 32);
@@ -124,14 +125,14 @@ inline void add_outer(Floats (&sums)[ROWS][COLUMNS], const uint16_t* columns, co
 #else
   // First the odd, then the even values: both halves of all columns do not fit into the registers next to the sums.
   Floats half[COLUMNS];
-  for (int c = 0; c < COLUMNS; ++c) half[c] = odd_values(load_words(columns + c * 32));
+  for (int c = 0; c < COLUMNS; ++c) half[c] = odd_column(columns, c, COLUMNS);
   for (int r = 0; r < ROWS; ++r) {
-    const Floats value = odd_value(pair_of(r));
+    const Floats value = splat(pair_of(r)[1]);
     for (int c = 0; c < COLUMNS; ++c) sums[r][c] = multiply_add(half[c], value, sums[r][c]);
   }
-  for (int c = 0; c < COLUMNS; ++c) half[c] = even_values(load_words(columns + c * 32));
+  for (int c = 0; c < COLUMNS; ++c) half[c] = even_column(columns, c, COLUMNS);
   for (int r = 0; r < ROWS; ++r) {
-    const Floats value = even_value(pair_of(r));
+    const Floats value = splat(pair_of(r)[0]);
     for (int c = 0; c < COLUMNS; ++c) sums[r][c] = multiply_add(half[c], value, sums[r][c]);
   }
 #endif
