@@ -140,6 +140,7 @@ def _make_a_day_old(valkey: ValkeyProcess) -> None:
         spans = {
             str(minute - age): f"{100 + age % 7} {age % 50 // 49} {4000 + 40 * (age % 7)}" for age in range(MAX_SPANS)
         }
+        client.delete(keys.history)  # what was just written is in shorter spans
         client.hset(keys.history, mapping={"span_seconds": "60", **spans})
         client.hset(keys.meta, "first_step_at_ms", (minute - MAX_SPANS) * 60_000)
 

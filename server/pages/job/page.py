@@ -56,7 +56,7 @@ class JobPages:
             "stats": stats,
             "plot": _plot(facts),
             "rate_now": None if entry.ended else rate_now(facts.samples),
-            "seconds_left": _seconds_left(entry, stats),
+            "seconds_left": _seconds_left(facts),
             "advice": _advice(stats),
             "num_serving": facts.num_serving,
             "errors": errors,
@@ -101,9 +101,10 @@ def _plot(facts: _Facts) -> Plot | None:
     return plot_of_history(history, job.first_step_at, job.last_line_at) or plot_of_samples(samples)
 
 
-def _seconds_left(entry: Entry, stats: JobStats | None) -> float | None:
+def _seconds_left(facts: _Facts) -> float | None:
     """Return the time that the remaining lines take at the mean speed so far. None if it is unknown."""
-    if entry.state != "in progress" or stats is None or not stats.request_throughput:
+    entry, stats = facts.entry, facts.stats
+    if entry.state != "in progress" or not facts.num_serving or stats is None or not stats.request_throughput:
         return None
     return (entry.total - entry.done) / stats.request_throughput
 

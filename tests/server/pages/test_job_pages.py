@@ -15,7 +15,7 @@ from jobs.records.job import JobState, ShardRef
 from jobs.records.shard_stats import TimelineSample
 from server.pages.job.book import ENTRIES_PER_PAGE
 from server.pages.plots import plot_of_samples
-from testing.jobs.sample_jobs import worker_report
+from testing.jobs.sample_jobs import completed, worker_report
 from tests.server.pages.browsing import Browser
 from tests.server.pages.conftest import Site
 
@@ -28,6 +28,22 @@ def test_an_empty_list_says_how_to_begin(site: Site, browser: Browser) -> None:
     page = browser.open("/")
     assert "/submit" in page.links
     assert "qwen-batch worker" not in page.text
+
+
+def test_a_job_that_no_worker_runs_shows_no_time_that_is_left(site: Site, browser: Browser) -> None:
+    site.own_job(lines=6)
+    lease = site.stores.jobs.work.lease(ShardRef("job-1", 0), "worker-1", 60.0)
+    assert lease is not None
+    site.stores.jobs.work.write(lease, [completed(prompt.index) for prompt in site.stores.jobs.work.pending(lease)])
+    assert " left" not in browser.open("/jobs/job-1").text
+    site.stores.jobs.fleet.report_worker(worker_report(), 60.0)
+    assert " left" in browser.open("/jobs/job-1").text
+
+
+def test_a_fleet_without_workers_names_the_model_that_lines_wait_for(site: Site, browser: Browser) -> None:
+    assert "qwen-batch worker --model demo" in browser.open("/fleet").text
+    site.own_job(model="Qwen/Qwen3-4B")
+    assert "qwen-batch worker --model Qwen/Qwen3-4B" in browser.open("/fleet").text
 
 
 def test_a_list_with_jobs_that_nobody_can_run_says_so(site: Site, browser: Browser) -> None:
