@@ -124,8 +124,8 @@ def test_a_repeated_prompt_changes_no_completion(client: OpenAI, worker: WorkerU
 def test_scores_are_the_probabilities_of_the_next_token(
     client: OpenAI, worker: WorkerUnderTest, service: ServeProcess, tokenizer: Tokenizer
 ) -> None:
-    labels = [tokenizer.encode(text)[0] for text in (" 5", " 6", " 7")]
-    body: dict[str, Any] = {"model": "demo", "query": "2 + 3", "items": [" =", " is"], "label_token_ids": labels}
+    labels = [tokenizer.encode(text)[0] for text in ("5", "6", "7")]
+    body: dict[str, Any] = {"model": "demo", "query": "2 + 3", "items": [" = ", " is "], "label_token_ids": labels}
     answer = httpx.post(f"{service.address}/v1/score", json=body, timeout=60).json()
     assert (answer["object"], answer["model"]) == ("scoring", "demo")
     shares = httpx.post(f"{service.address}/v1/score", json={**body, "apply_softmax": True}, timeout=60).json()[
