@@ -32,6 +32,14 @@ class TokenScore(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Pooling:
+    """What a request reads off its prompt's last hidden state. Such a request gets no completion."""
+
+    dimensions: int | None = None  # values of the embedding; None for all of them
+    label_ids: tuple[int, ...] = ()  # if not empty: the logits of these tokens instead of an embedding
+
+
+@dataclass(frozen=True)
 class Request:
     """One prompt with its sampling settings."""
 
@@ -46,6 +54,7 @@ class Request:
     urgent: bool = False  # True: somebody waits for each token, so other requests give way (`engine.scheduling`)
     logprobs: int | None = None  # number of likeliest tokens to name at each place; None: no log-probabilities
     scoring: Scoring | None = None  # set: nothing is chosen; the settings must be greedy and end by their length
+    pooling: Pooling | None = None  # None: the request wants a completion
 
 
 class TokenLogprobs(NamedTuple):
@@ -92,6 +101,7 @@ class RequestOutput:
     token_gaps: tuple[float, ...] = ()  # seconds between each two successive steps that gave tokens
     logprobs: AnswerLogprobs | None = None  # only if the request asked for them
     scores: tuple[TokenScore, ...] = ()  # one per token of `Scoring.ids`, in their order
+    pooled: bytes | None = None  # what `Request.pooling` asks for, little-endian float32; None for a completion
 
     @property
     def queue_seconds(self) -> float:

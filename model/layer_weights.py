@@ -58,6 +58,6 @@ class ModelWeights:
     embedding: torch.Tensor  # read by `rows_of`: [vocab_size, hidden_size], or `lm_head` itself
     layers: list[LayerWeights]
     final_norm: torch.Tensor  # [hidden_size]
-    lm_head: torch.Tensor  # packed [valid_vocab, hidden_size]
+    lm_head: torch.Tensor | None  # packed [valid_vocab, hidden_size]; None for an embedding model
     valid_vocab: int  # number of ids that can be generated: the tokenizer's size
     screen: OutputScreen | None  # screen of `lm_head`; None if this machine has no kernel for one

@@ -6,6 +6,7 @@ I intermediate_size.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -20,7 +21,8 @@ from model.layer_weights import LayerWeights, ModelWeights
 from model.layers import LayersFn, layer_by_layer
 from model.ops import attention, kv_store  # noqa: F401 — registers the operators
 from model.ops.linear import Quantization, linear
-from model.ops.packed_weight import rows_of
+from model.ops.packed_weight import has_readable_rows, rows_of
+from model.pooling.readings import label_logits
 from model.rope import apply_rope, rope_tables
 
 SERIAL_ELEMENTS = 32_767  # PyTorch gives element-wise work below 32,768 elements to one thread
@@ -158,6 +160,11 @@ class Qwen3ForCausalLM:
         """Number of ids that can be generated: the columns of `logits`."""
         return self.weights.valid_vocab
 
+    @property
+    def generates(self) -> bool:
+        """False for an embedding model, which has no output layer."""
+        return self.weights.lm_head is not None
+
     def forward(
         self, token_ids: torch.Tensor, metadata: AttentionMetadata, cache: PagedKVCache, *, last_only: bool = False
     ) -> torch.Tensor:
@@ -186,7 +193,7 @@ class Qwen3ForCausalLM:
 
         Their order is that of `logits`. In bfloat16 they take half the memory.
         """
-        return linear(hidden, self.weights.lm_head, self.valid_vocab)
+        return linear(hidden, self._lm_head, self.valid_vocab)
 
     def largest_logits(
         self, hidden: torch.Tensor, counts: torch.Tensor, masks: torch.Tensor | None = None
@@ -199,4 +206,21 @@ class Qwen3ForCausalLM:
         weights = self.weights
         if weights.screen is None:
             return None
-        return weights.screen.largest(hidden, weights.lm_head, counts, weights.valid_vocab, masks)
+        return weights.screen.largest(hidden, self._lm_head, counts, weights.valid_vocab, masks)
+
+    def label_logits(self, hidden: torch.Tensor, token_ids: Sequence[int]) -> torch.Tensor:
+        """Return float32 logits [n, labels] of a few tokens for hidden states [n, E].
+
+        If single rows of the output layer can be read, the sums are exact. Otherwise the whole layer is computed.
+        """
+        weights, ids = self.weights, torch.tensor(token_ids, device=self.device)
+        if self.config.tie_word_embeddings:
+            return label_logits(hidden, rows_of(weights.embedding, ids))
+        if has_readable_rows(self._lm_head):
+            return label_logits(hidden, rows_of(self._lm_head, ids))
+        return self.logits(hidden)[:, ids]
+
+    @property
+    def _lm_head(self) -> torch.Tensor:
+        assert self.weights.lm_head is not None, "an embedding model has no output layer"
+        return self.weights.lm_head

@@ -44,10 +44,13 @@ class Result(msgspec.Struct, frozen=True):
     """The result of one row, with the fields of a line of `qwen-batch results`: a completion or an error."""
 
     id: str | None  # None for a bad row without its own id
-    completion: str | None  # None if the row failed
-    finish_reason: FinishReason | None
-    usage: Usage | None
-    error: LineError | None
+    completion: str | None = None  # None if the row failed, and for a row that asks for no text
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+    error: LineError | None = None
+    embedding: list[float] | str | None = None  # of a row that asks for one; a text in base64 if the row says so
+    embeddings: list[list[float] | str] | None = None  # of a row that asks for several
+    results: list[dict[str, Any]] | None = None  # the documents of a row that ranks them, the most relevant one first
     reasoning: str | None = None  # what the model thought before the completion
     choices: list[Choice] | None = None  # all completions, if the row asked for several
     tool_calls: list[dict[str, Any]] | None = None  # calls of the row's tools, in the shape of the OpenAI API

@@ -60,6 +60,7 @@ class SubmitArguments(Sampling, total=False):
     template: str | Sequence[Mapping[str, str]] | None  # jinja2 text of a user's message, or messages of such texts
     system: str | None  # system message before messages that have none
     raw: bool  # True: the template's text is a raw prompt
+    embed: bool  # True: the template's text is embedded, and `Result.embedding` has its numbers
     id_column: str | None  # column with the id of each row, or "none" to number the rows
     keep: Sequence[str] | None  # columns that come back in the results; None for all of them
     input_format: str | None  # format of a file, such as csv; None to recognise it
@@ -103,11 +104,14 @@ def reading_of(arguments: SubmitArguments) -> ReadingOptions:
     else:
         template = conversation_of("`template`", {"messages": [dict(message) for message in said]})
     raw, id_column = arguments.get("raw", False), arguments.get("id_column")
-    prompts = PromptOptions.said(template, arguments.get("system"), raw, id_column)
+    embed = arguments.get("embed", False)
+    prompts = PromptOptions.said(template, arguments.get("system"), raw, id_column, embed)
     if prompts.number_rows and template is None:
         raise InvalidInput("`id_column` is 'none', which needs a `template`.", "Without one, rows are lines with ids.")
     if prompts.raw and (not isinstance(template, str) or prompts.system is not None):
         raise InvalidInput("`raw` needs a text as `template` and no `system`: a raw prompt has no messages.")
+    if prompts.embed and (not isinstance(template, str) or prompts.system is not None or prompts.raw):
+        raise InvalidInput("`embed` needs a text as `template`, and neither `system` nor `raw`.")
     name = arguments.get("input_format")
     if name is not None and name not in list(Container):
         raise InvalidInput(f"`input_format` is {name!r}; it must be one of {', '.join(Container)}.")

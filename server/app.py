@@ -33,11 +33,9 @@ Handler = Callable[[Request], Awaitable[Response]]
 # Parts of OpenAI's API that this service does not have. The error names them, so that nobody looks for a typing error.
 _ABSENT = {
     "/v1/uploads": "Resumable uploads are not supported. Upload the file with POST /v1/files.",
-    "/v1/embeddings": "Embeddings are not supported.",
     "/v1/fine_tuning": "Fine-tuning is not supported.",
     "/v1/responses": "No response is kept. Send the earlier messages in `input` of POST /v1/responses.",
     "/v1/conversations": "Conversations are not kept. Send the earlier messages in `input` of POST /v1/responses.",
-    "/v1/rerank": "Reranking is not supported.",
 }
 
 
@@ -57,6 +55,8 @@ def routes(services: Services) -> Mapping[str, Mapping[str, Handler]]:
         "/v1/completions": {"POST": interactive.completions},
         "/v1/responses": {"POST": interactive.responses},
         "/v1/score": {"POST": interactive.score},
+        "/v1/embeddings": {"POST": interactive.embeddings},
+        "/v1/rerank": {"POST": interactive.rerank},
         "/v1/models": {"GET": models.listing},
         "/v1/models/{id:path}": {"GET": models.show},
         "/health": {"GET": health.alive},

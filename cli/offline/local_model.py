@@ -12,6 +12,7 @@ from engine.config import EngineConfig, ResolvedConfig
 from engine.execution.compilation import compiled_layers, keep_compile_cache
 from engine.load import set_up_machine
 from engine.machine.resolve import TORCH_DTYPES
+from jobs.errors import ModelUnusable
 from model.checkpoint.config import ModelConfig
 from model.checkpoint.generation_config import GenerationConfig
 from model.checkpoint.hub import ModelFolder
@@ -59,5 +60,7 @@ def load_local_model(folder: ModelFolder, config: EngineConfig, log: Callable[[s
         quantize=resolved.quantize,
         max_model_len=resolved.max_model_len,
     )
+    if not model.generates:
+        raise ModelUnusable(f"{folder.name} makes embeddings, and no texts.", "Name another model.")
     eos_token_ids = GenerationConfig.from_folder(folder.path).eos_token_ids
     return LocalModel(model, tokenizer, eos_token_ids, resolved, time.monotonic() - started_at)

@@ -10,8 +10,10 @@ from pathlib import Path
 from statistics import median_low
 
 from cli.offline.shared_tokens import SharedTokens
+from jobs.records.model_card import card_of_folder
 from jobs.records.prompt import Prompt
 from model.text.tokenizer import Tokenizer
+from worker.shards.pooled_prompts import PooledPrompts
 
 _PROMPTS_AT_A_TIME = 512
 
@@ -35,11 +37,12 @@ class PromptTokens:
         folder: The model's folder. Its weights are not read.
 
     Raises:
-        ModelUnusable: The tokenizer or the chat template is damaged.
+        ModelUnusable: The tokenizer, the chat template or another file is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
         self._tokenizer = Tokenizer.from_folder(folder)
+        self._pooled = PooledPrompts(self._tokenizer, card_of_folder(folder, folder.name))
 
     def count(self, prompts: Iterable[Prompt], max_model_len: int) -> TokenCounts:
         """Return the lengths of all prompts. Invalid lines do not count."""
@@ -67,7 +70,9 @@ class PromptTokens:
         return str(encoded) if isinstance(encoded, ValueError) else self._tokenizer.decode(encoded, False)
 
     def _encoded(self, prompts: Sequence[Prompt]) -> Iterator[Sequence[int] | ValueError]:
-        texts = [prompt.text for prompt in prompts if prompt.text is not None]
+        texts = [
+            self._pooled.text(prompt) if prompt.pools else prompt.text for prompt in prompts if prompt.text is not None
+        ]
         conversations = [
             (prompt.messages, prompt.template_arguments) for prompt in prompts if prompt.messages is not None
         ]
@@ -79,4 +84,7 @@ class PromptTokens:
                 continue
             encoded = next(of_texts if prompt.text is not None else of_conversations)
             assert isinstance(encoded, list | ValueError)  # no limit was given
-            yield encoded
+            if prompt.pools and isinstance(encoded, list):
+                yield self._pooled.frame(prompt).around(tuple(encoded), None)
+            else:
+                yield encoded

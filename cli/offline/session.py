@@ -12,7 +12,7 @@ from cli.offline.generation import TextPiece, stream_with_engine, stream_without
 from cli.offline.local_model import LocalModel, load_local_model
 from cli.offline.prompt_ids import prompt_ids
 from engine.load import LoadedEngine, load_engine
-from jobs.errors import InvalidInput
+from jobs.errors import InvalidInput, ModelUnusable
 from jobs.records.model_card import card_of_folder
 from jobs.records.sampling import SamplingParams, SamplingSettings
 from jobs.records.served_name import served_name
@@ -41,7 +41,13 @@ class LocalSession:
             ModelUnusable: The model cannot be loaded.
         """
         folder = resolve_model(settings.model, show_progress=not console.quiet)
-        defaults = card_of_folder(folder.path, served_name(settings.model)).defaults
+        card = card_of_folder(folder.path, served_name(settings.model))
+        if card.kind == "embedding":
+            raise ModelUnusable(
+                f"{settings.model} makes embeddings, and no texts.",
+                "Name another model, or embed the lines of a file with `qwen-batch run`.",
+            )
+        defaults = card.defaults
         config = engine_config(settings)
         if no_cache:
             local = load_local_model(folder, config, console.say)

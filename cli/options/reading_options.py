@@ -46,13 +46,15 @@ def _template(ctx: click.Context, param: click.Parameter, said: str | None) -> s
 
 
 def _prompt_options(
-    template: str | Conversation | None, system: str | None, raw: bool, id_column: str | None
+    template: str | Conversation | None, system: str | None, raw: bool, embed: bool, id_column: str | None
 ) -> PromptOptions:
-    prompts = PromptOptions.said(template, system, raw, id_column)
+    prompts = PromptOptions.said(template, system, raw, id_column, embed)
     if prompts.number_rows and template is None:
         raise click.UsageError("--id-column none needs --template: without it, the rows are lines with their ids.")
     if raw and (not isinstance(template, str) or system is not None):
         raise click.UsageError("--raw needs --template with a text and no --system: a raw prompt has no messages.")
+    if embed and (not isinstance(template, str) or system is not None or raw):
+        raise click.UsageError("--embed needs --template with a text, and neither --system nor --raw.")
     return prompts
 
 
@@ -69,7 +71,7 @@ def reading_options(command: Command) -> Command:
             raise click.UsageError("--delimiter applies only to CSV.")
         if delimiter:
             container = Container.CSV
-        prompts = _prompt_options(*(options.pop(name) for name in ("template", "system", "raw", "id_column")))
+        prompts = _prompt_options(*(options.pop(name) for name in ("template", "system", "raw", "embed", "id_column")))
         reading = ReadingOptions(container, delimiter, prompts)
         return command(*args, reading=reading, **options)
 
@@ -103,6 +105,7 @@ _OPTIONS = (
         help="Put this system message before messages that have none.",
     ),
     click.option("--raw", is_flag=True, help="Send the template's text as a raw prompt, without the chat template."),
+    click.option("--embed", is_flag=True, help="Make an embedding of the template's text. Needs an embedding model."),
     click.option(
         "--id-column", metavar="NAME", help="Column with the id of each row, or none to number the rows.  [default: id]"
     ),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -13,15 +14,17 @@ from engine.config import PAGE_SIZE, ResolvedConfig
 from engine.execution.compilation import compiled_layers
 from engine.execution.decode_graphs import CudaRecorder, DecodeGraphs, Record, Step, ladder
 from engine.execution.heap import keep_freed_memory
-from engine.execution.masks import MaskThreads
+from engine.execution.masks import MaskThreads, PendingMasks
 from engine.execution.next_tokens import NextTokens, sampling_row
 from engine.execution.step_inputs import StepBuffers, StepInputs
 from engine.machine.resolve import TORCH_DTYPES
+from engine.request import Pooling
 from engine.scheduling.batch import Batch, Outcome
 from engine.scheduling.sequence import Sequence
 from engine.speculation.drafting import FEW_ROWS, MANY_ROWS, row_cost
 from model.fused_layers import fused_decoder_layers
 from model.kv_cache import PagedKVCache
+from model.pooling.readings import embedding_of, float32_bytes
 from model.qwen3 import Qwen3ForCausalLM, plain_layers
 
 
@@ -101,7 +104,7 @@ class ModelRunner:
 
     @torch.inference_mode()
     def run(self, batch: Batch) -> list[Outcome]:
-        """Feed the batch's tokens and sample (see `Runner.run`)."""
+        """Feed the batch's tokens, and return what was sampled and what was pooled (see `Runner.run`)."""
         if batch.copies:
             sources, targets = zip(*batch.copies, strict=True)
             self._cache.copy_pages(sources, targets)
@@ -115,9 +118,33 @@ class ModelRunner:
             hidden = self._graphs.replay(size)
         if not batch.sampling:
             return []
+        states = hidden[inputs.sampling]
+        outcomes: list[Outcome] = [0] * len(batch.sampling)
+        if len(batch.pooled_rows) < len(batch.sampling):  # else the output layer is not needed
+            outcomes[:] = self._sampled(batch, states, masks)
+        for row, pooled in self._pooled(batch, states):
+            outcomes[row] = pooled
+        return outcomes
+
+    def _sampled(self, batch: Batch, states: torch.Tensor, masks: PendingMasks | None) -> list[Outcome]:
+        """Sample a token for each row. The tokens of rows that pool are ignored."""
         vocab = self._model.valid_vocab
         rows = [sampling_row(batch.sequences[index], vocab, drafted) for index, drafted in batch.sampled_rows()]
-        return self._next_tokens.choose(hidden[inputs.sampling], rows, masks.take(self._device) if masks else None)
+        return self._next_tokens.choose(states, rows, masks.take(self._device) if masks else None)
+
+    def _pooled(self, batch: Batch, states: torch.Tensor) -> Iterator[tuple[int, bytes]]:
+        """Yield each row that pools, with what its sequence wants of the last hidden states [rows, hidden_size]."""
+        rows_of_labels: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
+        for row in batch.pooled_rows:
+            pooling = batch.sequences[batch.sampling[row]].ticket.request.pooling
+            assert pooling is not None
+            if pooling.label_ids:
+                rows_of_labels[pooling.label_ids].append(row)
+            else:
+                yield row, float32_bytes(embedding_of(states[row], pooling.dimensions))
+        for label_ids, rows in rows_of_labels.items():
+            logits = self._model.label_logits(states[rows], label_ids)
+            yield from zip(rows, map(float32_bytes, logits), strict=True)
 
     def warm_up(self) -> float:
         """Compile the layers by small steps of each phase and record decode steps, before the first real step.
@@ -133,10 +160,10 @@ class ModelRunner:
         self.compiled = self._config.compile and self._compile()
         if not self.compiled:
             self._run_small_steps()
-        if self._config.compile and self._record is not None:
+        if self._config.compile and self._record is not None and self._model.generates:
             self._graphs = self._record_decode(self._record)
         compile_seconds = time.monotonic() - started_at if self.compiled else 0.0
-        if self._config.speculate and self._config.policy.max_running >= MANY_ROWS:
+        if self._config.speculate and self._config.policy.max_running >= MANY_ROWS and self._model.generates:
             self.row_cost = self._measure_row_cost()
         return compile_seconds
 
@@ -185,9 +212,13 @@ class ModelRunner:
         return row_cost(min(seconds[FEW_ROWS]), min(seconds[MANY_ROWS]))
 
     def _run_small_steps(self) -> None:
+        """Run a prefill and a decode step of two sequences, then of one. An embedding model never decodes."""
+        pooling = None if self._model.generates else Pooling()
         for count in (2, 1):
-            sequences = [Sequence.on_sink_page() for _ in range(count)]
+            sequences = [Sequence.on_sink_page(pooling) for _ in range(count)]
             self.run(Batch.prefill(sequences, [3] * count))
+            if pooling is not None:
+                continue
             for sequence in sequences:
                 sequence.num_computed = 2
             self.run(Batch.decode(sequences))

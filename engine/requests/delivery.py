@@ -61,6 +61,7 @@ class Delivery:
             token_gaps=tuple(sequence.token_gaps),
             logprobs=answer_logprobs(sequence, self._detokenizer),
             scores=tuple(sequence.scores),
+            pooled=sequence.pooled,
         )
 
     def _reasoning(self, sequence: Sequence, thought: Thought | None) -> str | None:

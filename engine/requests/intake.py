@@ -39,7 +39,9 @@ class Intake:
         if not length:
             return RequestInvalid("The prompt has no tokens; it must have at least one.")
         num_scored = len(request.scoring.ids) if request.scoring is not None else 1
-        if length + num_scored > self._max_len:
+        if request.pooling is not None and length > self._max_len:
+            return RequestTooLong(f"The prompt has {length:,} tokens; it may have {self._max_len:,}.")
+        if request.pooling is None and length + num_scored > self._max_len:
             return RequestTooLong(
                 f"The prompt has {length:,} tokens; prompt and completion together may have {self._max_len:,}."
             )
@@ -75,7 +77,8 @@ class Intake:
 
     def _sequence(self, ticket: Ticket) -> Sequence:
         params = ticket.request.params
-        max_new_tokens = min(params.max_tokens, self._max_len - len(ticket.request.token_ids))
+        room = self._max_len - len(ticket.request.token_ids)
+        max_new_tokens = 1 if ticket.request.pooling is not None else min(params.max_tokens, room)
         return Sequence(
             ticket=ticket,
             stop_checker=self._stop_checker(ticket.request, max_new_tokens),

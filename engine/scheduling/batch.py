@@ -13,8 +13,11 @@ from engine.scheduling.sequence import Sampled, Sequence
 from engine.stopping.output_constraint import OutputConstraint
 
 Phase = Literal["prefill", "decode", "mixed"]
-Outcome: TypeAlias = int | Sampled
-"""A step's output for a sequence after its last known token: a token id, and log-probabilities if it asks for them."""
+Outcome: TypeAlias = int | Sampled | bytes
+"""A step's output for a sequence after its last known token: a token id, and log-probabilities if it asks for them.
+
+A sequence that pools gets the bytes of `RequestOutput.pooled` instead.
+"""
 
 
 class PageCopy(NamedTuple):
@@ -74,6 +77,11 @@ class Batch:
         """Places in `sampling` of constrained sequences, with their constraints."""
         checkers = [self.sequences[index].stop_checker.constraint for index in self.sampling]
         return tuple((row, constraint) for row, constraint in enumerate(checkers) if constraint is not None)
+
+    @cached_property
+    def pooled_rows(self) -> tuple[int, ...]:
+        """Places in `sampling` of sequences that pool instead of sampling a token."""
+        return tuple(row for row, index in enumerate(self.sampling) if self.sequences[index].pools)
 
     @property
     def num_kernel_sequences(self) -> int:

@@ -13,7 +13,7 @@ from engine.scheduling.decode_rows import DecodeRows
 from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.policy import SchedulingPolicy
 from engine.scheduling.prefix_cache import PrefixCache
-from engine.scheduling.sequence import Sequence
+from engine.scheduling.sequence import Sampled, Sequence
 from engine.scheduling.sequence_queue import SequenceQueue
 from engine.scheduling.short_steps import ShortSteps
 from engine.speculation.drafting import Drafting
@@ -170,7 +170,7 @@ class Scheduler:
 
         Args:
             batch: The batch that `schedule` returned. None of its sequences may have been aborted since.
-            outcomes: The sampled ids, one per entry of `batch.sampling`.
+            outcomes: The sampled ids, or what was pooled, one per entry of `batch.sampling`.
 
         Returns:
             The sequences that finished in this step.
@@ -182,9 +182,13 @@ class Scheduler:
             self._short_steps.note(batch.num_decodes, len(self._decoding), now - self._step_began_at)
         self._start_decoding(batch.sequences[batch.num_decodes :])
         finished = []
-        sampled: dict[int, list[Outcome]] = {}
+        sampled: dict[int, list[int | Sampled]] = {}
         for index, outcome in zip(batch.sampling, outcomes, strict=True):
-            sampled.setdefault(index, []).append(outcome)
+            if isinstance(outcome, bytes):
+                batch.sequences[index].end_with_prompt(outcome, now)
+                finished.append(batch.sequences[index])
+            else:
+                sampled.setdefault(index, []).append(outcome)
         for index, chosen in sampled.items():
             sequence = batch.sequences[index]
             sequence.accept(chosen, now)

@@ -7,7 +7,7 @@ from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
-from engine.request import Request, Ticket, TokenLogprobs, TokenScore
+from engine.request import Pooling, Request, Ticket, TokenLogprobs, TokenScore
 from engine.scheduling.page_allocator import SINK_PAGE
 from engine.scheduling.policy import Priority
 from engine.scheduling.prefix_index import PromptPages
@@ -55,6 +55,7 @@ class Sequence:
     latest_token_at: float | None = None  # `time.monotonic()` seconds
     token_gaps: array[float] = field(default_factory=lambda: array("f"))  # seconds between steps that gave tokens
     finish_reason: FinishReason | None = None
+    pooled: bytes | None = None  # set at the end of a sequence that pools (`engine.request.RequestOutput.pooled`)
     num_page_losses: int = 0  # how often it lost its pages while urgent sequences ran
     gave_way: bool = False  # True: it has lost its place to an urgent sequence once, and will not again
 
@@ -64,11 +65,11 @@ class Sequence:
         self.extend_known(self.stop_checker.take_known_ids(0))
 
     @classmethod
-    def on_sink_page(cls) -> Self:
+    def on_sink_page(cls, pooling: Pooling | None = None) -> Self:
         """Return a dummy of three tokens that writes to the sink page, for the steps before the first request."""
         params = SamplingParams(max_tokens=1)
         return cls(
-            ticket=Ticket(Request((0, 0, 0), params)),
+            ticket=Ticket(Request((0, 0, 0), params, pooling=pooling)),
             stop_checker=StopChecker(params, (), 1),
             priority=(True, 0, False, 0, 0),
             page_table=array("i", [SINK_PAGE]),
@@ -88,6 +89,11 @@ class Sequence:
     def urgent(self) -> bool:
         """True if other sequences give way to this one."""
         return self.ticket.request.urgent
+
+    @property
+    def pools(self) -> bool:
+        """True if the sequence ends with its prompt, whose last hidden state it wants."""
+        return self.ticket.request.pooling is not None
 
     @property
     def num_generated(self) -> int:
@@ -152,6 +158,18 @@ class Sequence:
         self.num_new = self.num_generated - before
         if draft:
             self.guesses.learn(len(self.tokens), len(draft), self.num_right)
+
+    def end_with_prompt(self, pooled: bytes, now: float) -> None:
+        """End a sequence that pools. It has no new token.
+
+        Args:
+            pooled: What the step has read off the hidden state of the prompt's last token.
+            now: `time.monotonic()` seconds.
+        """
+        self.pooled = pooled
+        self.num_new = 0
+        self.first_token_at = now
+        self.finish_reason = FinishReason.STOP
 
     def append(self, token_id: int, now: float, logprobs: TokenLogprobs | None = None) -> None:
         """Append a newly sampled token and the known tokens that must follow. Sets `finish_reason` at the last one.

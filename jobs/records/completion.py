@@ -89,8 +89,18 @@ class Choice(msgspec.Struct, frozen=True, omit_defaults=True):
     logprobs: Logprobs | None = None  # only if the line requested them
 
 
+class RankedDocument(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A document of a line that ranks documents."""
+
+    index: int  # its place among the line's documents, from 0
+    score: float  # 0 to 1: how probable it is that the document is relevant
+    text: str | None = None  # only if the line wants the documents back
+
+
 class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The result of one line: either `text` with `finish_reason` and `usage`, or `error`.
+    """The result of one line: `text` with `finish_reason` and `usage`, or `error`.
+
+    A line that asks for embeddings has `embeddings` instead of a text, and a line that ranks documents has `ranking`.
 
     If the line asks for several completions, the fields of this record are those of the first one. `usage` counts the
     prompts once, and the tokens of all completions.
@@ -117,10 +127,19 @@ class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
     logprobs: Logprobs | None = None  # only if the line requested them
     scores: tuple[Score, ...] = ()  # only if the line asks for scores. Then `text` is the likeliest choice
     label_probs: tuple[tuple[float, ...], ...] = ()  # per prompt, of each label (`LabelWish`). Then `text` is empty
+    embeddings: tuple[bytes, ...] = ()  # one per prompt: little-endian float32
+    as_base64: bool = False  # True: results show embeddings in base64 (`EmbedWish.as_base64`)
+    ranking: tuple[RankedDocument, ...] = ()  # the most relevant document first
 
     def __post_init__(self) -> None:
-        if (self.text is None) == (self.error is None):
-            raise ValueError("a completion has either a text or an error")
+        kinds = (self.text is not None, bool(self.embeddings), bool(self.ranking), self.error is not None)
+        if sum(kinds) != 1:
+            raise ValueError("a completion has a text, embeddings, a ranking or an error")
+
+    @property
+    def pools(self) -> bool:
+        """True if the line asks for embeddings or a ranking. It may have failed."""
+        return self.endpoint in ("embeddings", "rerank")
 
     @property
     def choices(self) -> tuple[Choice, ...]:

@@ -16,6 +16,7 @@ MAX_CONTEXT = 100_000_000  # tokens; the worker has the same limit (`model.check
 
 ToolFormat = Literal["hermes", "xml"]  # JSON, or the XML of Qwen3-Coder
 ThinkingSupport = Literal["switch", "always", "never"]  # what the chat template does about thinking
+ModelKind = Literal["text", "embedding"]  # what the model makes
 
 
 class ModelCard(msgspec.Struct, frozen=True):
@@ -33,6 +34,9 @@ class ModelCard(msgspec.Struct, frozen=True):
     defaults: SamplingSettings = SamplingSettings()  # from generation_config.json
     thinking: ThinkingSupport | None = None  # None without a chat template
     tools: ToolFormat | None = None  # how calls are written; None if the chat template does not know tools
+    kind: ModelKind = "text"
+    embedding_size: int | None = None  # values of an embedding; None if the model makes texts
+    prompts: dict[str, str] = {}  # words of an embedding model that stand before texts, by their names
 
 
 def builtin_demo_folder() -> Path:
@@ -75,6 +79,7 @@ def card_of_folder(folder: Path, name: str) -> ModelCard:
     tokenizer = _read(folder / "tokenizer.json", _Tokenizer)
     ids = [*tokenizer.model.vocab.values(), *(token.id for token in tokenizer.added_tokens)]
     template = _chat_template(folder)
+    embeds = _embeds(folder / "1_Pooling" / "config.json")
     return ModelCard(
         name=name,
         vocab_size=min(max(ids, default=-1) + 1, config.vocab_size),
@@ -83,6 +88,9 @@ def card_of_folder(folder: Path, name: str) -> ModelCard:
         defaults=_read_defaults(folder / "generation_config.json"),
         thinking=_thinking(template) if template else None,
         tools=_tool_format(template),
+        kind="embedding" if embeds else "text",
+        embedding_size=config.hidden_size if embeds else None,
+        prompts=_prompts(folder / "config_sentence_transformers.json") if embeds else {},
     )
 
 
@@ -115,6 +123,7 @@ class _Rope(msgspec.Struct):
 class _Config(msgspec.Struct):
     vocab_size: int
     max_position_embeddings: int
+    hidden_size: int | None = None
     rope_parameters: _Rope | None = None
     rope_scaling: _Rope | None = None  # the older name
 
@@ -147,6 +156,14 @@ class _TokenizerConfig(msgspec.Struct):
     chat_template: str | list[Any] | None = None
 
 
+class _Pooling(msgspec.Struct):
+    pooling_mode_lasttoken: bool = False
+
+
+class _SentenceTransformers(msgspec.Struct):
+    prompts: dict[str, str] = {}
+
+
 class _GenerationConfig(msgspec.Struct):
     do_sample: bool | None = None
     temperature: float | None = None
@@ -168,6 +185,22 @@ def _read(path: Path, kind: type[T]) -> T:
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise ModelUnusable(f"{path} cannot be read: {error}.", "Download the model again.") from error
+
+
+def _embeds(path: Path) -> bool:
+    """Return whether sentence-transformers' settings of the pooling exist: they mark a model that makes embeddings."""
+    if not path.is_file():
+        return False
+    if not _read(path, _Pooling).pooling_mode_lasttoken:
+        raise ModelUnusable(
+            f"{path}: pooling_mode_lasttoken is not true; only embeddings of the last token are supported.",
+            "Name another model, such as Qwen/Qwen3-Embedding-0.6B.",
+        )
+    return True
+
+
+def _prompts(path: Path) -> dict[str, str]:
+    return _read(path, _SentenceTransformers).prompts if path.is_file() else {}
 
 
 def _chat_template(folder: Path) -> str:

@@ -14,7 +14,7 @@ MAX_CHOICES = 2048  # max completions per line, over all its prompts
 MAX_SCORED = 256  # max choices of a line that asks for their scores
 MAX_LOGPROBS = 20  # max likeliest tokens whose log-probabilities are named at each place, as in the OpenAI API
 NO_COLUMNS = msgspec.Raw(b"")
-Endpoint = Literal["native", "chat", "completions", "responses", "score"]
+Endpoint = Literal["native", "chat", "completions", "responses", "score", "embeddings", "rerank"]
 
 
 class LabelWish(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -22,6 +22,24 @@ class LabelWish(msgspec.Struct, frozen=True, omit_defaults=True):
 
     token_ids: tuple[int, ...]
     softmax: bool = False  # True: shares that add up to 1, instead of probabilities among all tokens
+
+
+class EmbedWish(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a line wants that asks for embeddings of its prompts."""
+
+    dimensions: int | None = None  # values of each embedding; None for all that the model has
+    as_base64: bool = False  # True: results have the bytes of float32 values, in base64, instead of numbers
+    instruction: str | None = None  # stands before each text, as Qwen3-Embedding wants the task of a query
+    prompt_name: str | None = None  # name of the model's own words that stand before each text
+
+
+class RerankWish(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a line wants that compares documents, its prompts, with a query."""
+
+    query: str
+    instruction: str | None = None  # what makes a document relevant; None for the model's usual instruction
+    top_n: int | None = None  # number of documents in the result; None for all of them
+    return_documents: bool = False  # True: the result repeats the documents' texts
 
 
 class Prompt(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -58,6 +76,13 @@ class Prompt(msgspec.Struct, frozen=True, omit_defaults=True):
     score: tuple[str, ...] = ()  # choices to score, instead of a completion; empty for the job's
     line: int | None = None  # the line's number in the file, from 1; only for a bad line without its own id
     source: str | None = None  # name of the line's file; only if the job was made of several files
+    embed: EmbedWish | None = None  # not None: the line wants embeddings of its prompts
+    rerank: RerankWish | None = None  # not None: the line's prompts are documents, which it wants to be ranked
+
+    @property
+    def pools(self) -> bool:
+        """True if the line wants no completion, but what its prompts' last hidden states say."""
+        return self.embed is not None or self.rerank is not None
 
     @property
     def num_choices(self) -> int:

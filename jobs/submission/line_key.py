@@ -52,6 +52,7 @@ class LineKeys:
                 (prompt.tools, prompt.tool_choice, prompt.forces_calls),
                 (prompt.n, prompt.return_token_ids, prompt.include_reasoning, prompt.constraint),
                 (prompt.logprobs, prompt.score, prompt.labels, prompt.echo),
+                (prompt.embed, prompt.rerank),
                 self._seed if is_sampled else None,
             )
         )

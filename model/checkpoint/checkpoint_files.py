@@ -10,6 +10,8 @@ from jobs.errors import ModelUnusable
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+POOLING_FILE = "1_Pooling/config.json"  # of sentence-transformers; the client reads it: `jobs.records.model_card`
+PROMPTS_FILE = "config_sentence_transformers.json"
 
 
 def missing_files(folder: Path) -> list[str]:
@@ -22,6 +24,11 @@ def missing_files(folder: Path) -> list[str]:
     if not any((folder / name).is_file() for name in (SINGLE_FILE, INDEX_FILE)):
         return [*missing, SINGLE_FILE]
     return missing + [name for name in weight_files(folder) if not (folder / name).is_file()]
+
+
+def is_embedding_model(folder: Path) -> bool:
+    """Return True if the model in `folder` makes embeddings. Its checkpoint then needs no output layer."""
+    return (folder / POOLING_FILE).is_file()
 
 
 def weight_files(folder: Path) -> list[str]:

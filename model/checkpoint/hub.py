@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.errors import ModelUnusable
-from model.checkpoint.checkpoint_files import missing_files
+from model.checkpoint.checkpoint_files import POOLING_FILE, PROMPTS_FILE, missing_files
 
 DEMO = "demo"
 DEMO_FOLDER = Path(__file__).parents[1] / "demo"
@@ -19,6 +19,8 @@ _NEEDED_FILES = [
     "tokenizer.json",
     "tokenizer_config.json",
     "chat_template.jinja",
+    POOLING_FILE,
+    PROMPTS_FILE,
     "model.safetensors",
     "model.safetensors.index.json",
     "model-*.safetensors",

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from jobs.errors import ModelUnusable
+from model.checkpoint.checkpoint_files import is_embedding_model
 from model.checkpoint.config import ModelConfig
 from model.checkpoint.weights import Checkpoint
 from model.layer_weights import LayerShape, LayerWeights, ModelWeights
@@ -31,14 +32,18 @@ def load_model_weights(
     vocab_limit: int | None,
     quantize: Quantization,
 ) -> ModelWeights:
-    """Load all weights in `folder`. Arguments and errors are those of `Qwen3ForCausalLM.from_folder`."""
-    valid_vocab = _valid_vocab(config, vocab_limit)
+    """Load all weights in `folder`. Arguments and errors are those of `Qwen3ForCausalLM.from_folder`.
+
+    An embedding model has no output layer: no layer is read, even if the checkpoint holds one.
+    """
+    embeds = is_embedding_model(folder)
+    valid_vocab = _valid_vocab(config, vocab_limit, embeds)
     checkpoint = Checkpoint(folder)
-    checkpoint.check(expected_shapes(config), optional=[LM_HEAD] if config.tie_word_embeddings else [])
+    checkpoint.check(expected_shapes(config), optional=[LM_HEAD] if config.tie_word_embeddings or embeds else [])
     read = _Reader(checkpoint, dtype, device, quantize)
     embedding = read.tensor(EMBEDDING)
-    lm_head, screen = _output_layer(read, config, embedding, valid_vocab)
-    if config.tie_word_embeddings and has_readable_rows(lm_head):
+    lm_head, screen = (None, None) if embeds else _output_layer(read, config, embedding, valid_vocab)
+    if config.tie_word_embeddings and lm_head is not None and has_readable_rows(lm_head):
         embedding = lm_head  # embedding and output layer share one copy in memory
     return ModelWeights(
         embedding=embedding,
@@ -132,9 +137,11 @@ def _output_layer(
     return packed, OutputScreen.of(head, packed)
 
 
-def _valid_vocab(config: ModelConfig, vocab_limit: int | None) -> int:
+def _valid_vocab(config: ModelConfig, vocab_limit: int | None, embeds: bool) -> int:
     if vocab_limit is None:
         return config.vocab_size
+    if embeds:  # it may lack rows for the last tokens of its tokenizer; a worker refuses texts with these tokens
+        return min(vocab_limit, config.vocab_size)
     if not 1 <= vocab_limit <= config.vocab_size:
         raise ModelUnusable(
             f"The tokenizer has {vocab_limit} ids, but the model has only {config.vocab_size}.",

@@ -16,6 +16,8 @@ from jobs.errors import ModelUnusable
 from model.checkpoint.checkpoint_files import INDEX_FILE, weight_files
 
 FLOAT_DTYPES = ("F32", "F16", "BF16")
+_TRUNK = "model."  # prefix of all tensors but the output layer
+_FIRST_OF_TRUNK = "embed_tokens.weight"
 _NAMES_SHOWN = 5
 _FETCH = "Download the model again."
 
@@ -24,12 +26,17 @@ class TensorInfo(NamedTuple):
     """A tensor's entry in a file's header."""
 
     path: Path
+    name: str  # in the file
     shape: tuple[int, ...]
     dtype: str  # safetensors' name: F32, BF16, ...
 
 
 class Checkpoint:
-    """The tensors of a folder, by name. The constructor reads the headers, `read_into` the values of a tensor."""
+    """The tensors of a folder, by name. The constructor reads the headers, `read_into` the values of a tensor.
+
+    The names are those of a whole language model. The checkpoint of an embedding model may hold only the part under
+    `model.`, and leave this prefix out.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Read the headers. Raises `ModelUnusable` if there are no weights, or if a file is missing or damaged."""
@@ -37,6 +44,8 @@ class Checkpoint:
         self._tensors: dict[str, TensorInfo] = {}
         for name in weight_files(folder):
             self._read_header(folder / name)
+        if _FIRST_OF_TRUNK in self._tensors:
+            self._tensors = {_TRUNK + name: tensor for name, tensor in self._tensors.items()}
 
     def check(self, expected: Mapping[str, tuple[int, ...]], optional: Iterable[str] = ()) -> None:
         """Raise `ModelUnusable` unless the checkpoint has exactly the `expected` tensors, in these shapes.
@@ -60,8 +69,9 @@ class Checkpoint:
         The file is mapped only during this call. Otherwise the mapped pages would count as the process's memory, in
         addition to the weights made from them.
         """
-        with safe_open(self._tensors[name].path, framework="pt", device="cpu") as file:
-            target.copy_(file.get_tensor(name))
+        tensor = self._tensors[name]
+        with safe_open(tensor.path, framework="pt", device="cpu") as file:
+            target.copy_(file.get_tensor(tensor.name))
 
     def _read_header(self, path: Path) -> None:
         try:
@@ -74,7 +84,7 @@ class Checkpoint:
         for name, view in views.items():
             if name in self._tensors:
                 raise ModelUnusable(f"{path} repeats the tensor {name} of {self._tensors[name].path}.", _FETCH)
-            self._tensors[name] = TensorInfo(path, tuple(view.get_shape()), view.get_dtype())
+            self._tensors[name] = TensorInfo(path, name, tuple(view.get_shape()), view.get_dtype())
 
     def _refuse_names(self, verb: str, names: list[str]) -> None:
         if names:

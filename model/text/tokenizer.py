@@ -54,6 +54,15 @@ class Tokenizer:
         found: int | None = self._backend.token_to_id(token)
         return found
 
+    def tokens_around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the tokens that the post-processor puts before and after each text.
+
+        Qwen3-Embedding puts `<|endoftext|>` after a text. `encode` and the chat template do not use the post-processor.
+        """
+        bare, whole = (self._backend.encode("a", add_special_tokens=special).ids for special in (False, True))
+        start = next(place for place in range(len(whole)) if whole[place : place + len(bare)] == bare)
+        return tuple(whole[:start]), tuple(whole[start + len(bare) :])
+
     @property
     def has_chat_template(self) -> bool:
         """True if the model has a chat template, which `encode_messages` needs. Base models have none."""

@@ -10,7 +10,7 @@ from server.access.key_ring import KeyRing
 from server.middleware.api_error import ApiError
 
 OPEN_PATHS = frozenset({"/health", "/ready"})  # for load balancers, which have no key
-_ONLINE_PATHS = ("/v1/chat/", "/v1/completions", "/v1/responses", "/v1/score")
+_ONLINE_PATHS = ("/v1/chat/", "/v1/completions", "/v1/responses", "/v1/score", "/v1/embeddings", "/v1/rerank")
 
 
 class KeyMiddleware:

@@ -37,7 +37,9 @@ from server.batch_views import BatchViews
 from server.middleware.api_error import ApiError, not_repeatable, retry_later
 from server.state import Services
 
-ENDPOINTS = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/score")
+ENDPOINTS = (
+    *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/score", "/v1/embeddings", "/v1/rerank"),
+)
 _KNOWN = ("input_file_id", "endpoint", "completion_window", "metadata", "output_expires_after")
 _MIN_WINDOW_SECONDS, _MAX_WINDOW_SECONDS = 10, 7 * 86_400
 _MAX_METADATA, _MAX_KEY_CHARS, _MAX_VALUE_CHARS = 16, 64, 512

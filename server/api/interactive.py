@@ -70,6 +70,14 @@ class InteractiveApi:
         """POST /v1/score: tell how likely some tokens follow a query with each of several items."""
         return await self._answer(request, None)
 
+    async def embeddings(self, request: Request) -> Response:
+        """POST /v1/embeddings: make embeddings of texts."""
+        return await self._answer(request, None)
+
+    async def rerank(self, request: Request) -> Response:
+        """POST /v1/rerank: order documents by their relevance to a query."""
+        return await self._answer(request, None)
+
     async def _answer(self, request: Request, writer: Writer | None) -> Response:
         """Answer a request, at once or in events. Without a writer of events, nothing can be streamed."""
         services = self._services

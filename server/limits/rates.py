@@ -10,7 +10,9 @@ from jobs.service.rate_limits import Bucket
 from server.options import Limits
 
 Unit = Literal["requests", "tokens"]  # OpenAI's word for what a limit counts
-ONLINE_PATHS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/score"})
+ONLINE_PATHS = frozenset(
+    {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/score", "/v1/embeddings", "/v1/rerank"}
+)
 _MINUTE, _HOUR = 60.0, 3600.0
 
 

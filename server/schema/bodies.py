@@ -149,3 +149,25 @@ class Scores(msgspec.Struct, frozen=True):
     model: str
     usage: dict[str, int]
     object: str = "scoring"
+
+
+class EmbeddingRequest(msgspec.Struct, frozen=True):
+    """Texts, or lists of token ids, whose embeddings are wanted. `encoding_format` is `float` or `base64`."""
+
+    model: str
+    input: str | list[Any]
+    dimensions: int | None = None
+    encoding_format: str = "float"
+    instruction: str | None = None
+    prompt_name: str | None = None
+
+
+class RerankRequest(msgspec.Struct, frozen=True):
+    """Documents to order by their relevance to a query."""
+
+    model: str
+    query: str
+    documents: list[str]
+    top_n: int | None = None
+    return_documents: bool = False
+    instruction: str | None = None

@@ -123,6 +123,15 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
             bodies.ScoreRequest, bodies.ScoreRequest("demo", "Is it a capital? ", ["Rome", "Turin"], [9693, 2152])
         ),
     ),
+    ("POST", "/v1/embeddings"): Operation(
+        Body(), body=Body(bodies.EmbeddingRequest, bodies.EmbeddingRequest("qwen3-embedding", ["What is 2 + 3?"]))
+    ),
+    ("POST", "/v1/rerank"): Operation(
+        Body(),
+        body=Body(
+            bodies.RerankRequest, bodies.RerankRequest("qwen3-reranker", "What is 2 + 3?", ["2 + 3 is 5.", "Hello."])
+        ),
+    ),
     ("GET", "/health"): Operation(Body(bodies.Status, bodies.Status("ok"))),
     ("GET", "/ready"): Operation(Body(bodies.Status, bodies.Status("ready"))),
     ("GET", "/metrics"): Operation(_TEXT),

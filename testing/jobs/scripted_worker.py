@@ -22,19 +22,19 @@ class ScriptedWorker:
 
     def __init__(self, store: OnlineStore, model: str) -> None:
         self._store = store
-        self._model = model
+        self.model = model
         self._numbers: dict[str, int] = {}
         self.name = f"scripted:{uuid.uuid4().hex}"  # no two workers have the same id
 
     def take(self) -> OnlineRequest:
         """Return the next request, which must come within a minute."""
-        taken = self._store.take(self._model, self.name, _TAKE_SECONDS)
+        taken = self._store.take(self.model, self.name, _TAKE_SECONDS)
         assert isinstance(taken, OnlineRequest), taken
         return taken
 
     def order(self) -> Abort:
         """Return the next order to this worker, which must come within a minute."""
-        order = self._store.take(self._model, self.name, _TAKE_SECONDS, requests=False)
+        order = self._store.take(self.model, self.name, _TAKE_SECONDS, requests=False)
         assert isinstance(order, Abort), order
         return order
 

@@ -136,3 +136,20 @@ def test_the_built_in_demo_model_is_found_without_importing_the_model_package() 
     )
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert "demo" in printed
+
+
+def test_the_settings_of_the_pooling_mark_an_embedding_model(folder: Path) -> None:
+    put(folder, "config.json", CONFIG | {"hidden_size": 64})
+    assert card_of_folder(folder, "m").kind == "text"
+    (folder / "1_Pooling").mkdir()
+    put(folder, "1_Pooling/config.json", {"pooling_mode_lasttoken": True, "pooling_mode_mean_tokens": False})
+    put(folder, "config_sentence_transformers.json", {"prompts": {"query": "Q:"}, "default_prompt_name": None})
+    card = card_of_folder(folder, "m")
+    assert (card.kind, card.embedding_size, card.prompts) == ("embedding", 64, {"query": "Q:"})
+
+
+def test_a_model_that_pools_in_another_way_is_refused(folder: Path) -> None:
+    (folder / "1_Pooling").mkdir()
+    put(folder, "1_Pooling/config.json", {"pooling_mode_lasttoken": False, "pooling_mode_mean_tokens": True})
+    with pytest.raises(ModelUnusable, match="only embeddings of the last token are supported"):
+        card_of_folder(folder, "m")

@@ -9,7 +9,7 @@ import pytest
 
 from jobs.records.constraint import FREE_TEXT, Constraint
 from jobs.records.line_defaults import LineDefaults
-from jobs.records.prompt import LabelWish, Prompt
+from jobs.records.prompt import EmbedWish, LabelWish, Prompt, RerankWish
 from jobs.records.sampling import NOTHING_SAID, SamplingSettings
 from jobs.submission.line_key import LineKeys
 from tests.jobs.test_sampling_settings import SETTINGS
@@ -44,6 +44,8 @@ WORK: dict[str, tuple[Any, Any]] = {
     "labels": (LabelWish((1, 2)), LabelWish((1, 2), softmax=True)),
     "constraint": (Constraint("regex", "a+"), Constraint("regex", "b+")),
     "chat_template_kwargs": ({"enable_thinking": True}, {"enable_thinking": False}),
+    "embed": (EmbedWish(), EmbedWish(dimensions=64)),
+    "rerank": (RerankWish("Hi"), RerankWish("Hi!")),
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from model.text.text_encoder import Encoded, TooManyTokens
 
 VOCAB_SIZE = 0x110000
+END = 0x10FFFF  # stands after each text that is embedded
 
 
 class FakeTokenizer:
@@ -19,6 +20,15 @@ class FakeTokenizer:
     def encode_batch(self, texts: Iterable[str], max_tokens: int) -> list[Encoded]:
         self.calls += 1
         return [_encoded(text, max_tokens) for text in texts]
+
+    def encode(self, text: str) -> list[int]:
+        return [ord(char) for char in text]
+
+    def token_id(self, token: str) -> int | None:
+        return {"yes": 121, "no": 110}.get(token)
+
+    def tokens_around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        return (), (END,)
 
     def encode_conversations(
         self, conversations: Iterable[tuple[Any, Mapping[str, Any]]], max_tokens: int

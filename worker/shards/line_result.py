@@ -19,6 +19,7 @@ from worker.shards.in_flight import Line
 from worker.shards.likelihoods.echo import with_prompts
 from worker.shards.likelihoods.packed_logprobs import packed
 from worker.shards.likelihoods.scoring import labelled_completion, scored_completion
+from worker.shards.pooled_result import NotFinite, embeddings_of, ranking_of
 
 log = logging.getLogger(__name__)
 
@@ -37,16 +38,10 @@ def completion_of(line: Line, parser: ToolCallParser | None = None, quantize: st
         if failures:
             return None
         outputs = [ticket.future.result() for ticket in line.tickets]
-        if line.prompt.score:
-            completed = structs.replace(scored_completion(line.prompt, line.tickets), latency=_latency(outputs))
-        elif line.prompt.labels is not None:
-            labelled = labelled_completion(line.prompt, line.prompt.labels, outputs)
-            completed = structs.replace(labelled, latency=_latency(outputs))
-        elif line.prompt.echo is not None:
-            generated = [each.future.result() for each in line.tickets if each.request.scoring is None]
-            completed = with_prompts(_completed(line.prompt, generated, parser), line.prompt, line.tickets)
-        else:
-            completed = _completed(line.prompt, outputs, parser)
+        try:
+            completed = _joined(line, outputs, parser)
+        except NotFinite as fault:
+            return failed_line(line.prompt, ErrorCode.INTERNAL_ERROR, f"The line has no result: {fault}.")
         return structs.replace(completed, quantize=quantize)
     if isinstance(error, EngineDead):
         raise error
@@ -66,6 +61,21 @@ def failed_line(prompt: Prompt, code: ErrorCode, message: str) -> Completion:
     """Return an error result. Text in `message` that is not Unicode, quoted from a line, is escaped for the store."""
     printable = message.encode(errors="backslashreplace").decode()
     return Completion.failed_prompt(prompt, code, printable)
+
+
+def _joined(line: Line, outputs: Sequence[RequestOutput], parser: ToolCallParser | None) -> Completion:
+    """Join the outputs of a line's requests to the kind of result that the line asks for. Raises `NotFinite`."""
+    prompt = line.prompt
+    if prompt.pools:
+        return _pooled(prompt, outputs)
+    if prompt.score:
+        return structs.replace(scored_completion(prompt, line.tickets), latency=_latency(outputs))
+    if prompt.labels is not None:
+        return structs.replace(labelled_completion(prompt, prompt.labels, outputs), latency=_latency(outputs))
+    if prompt.echo is not None:
+        generated = [each.future.result() for each in line.tickets if each.request.scoring is None]
+        return with_prompts(_completed(prompt, generated, parser), prompt, line.tickets)
+    return _completed(prompt, outputs, parser)
 
 
 def _completed(prompt: Prompt, computed: Sequence[RequestOutput], parser: ToolCallParser | None) -> Completion:
@@ -88,7 +98,7 @@ def _completed(prompt: Prompt, computed: Sequence[RequestOutput], parser: ToolCa
         usage=usage,
         token_ids=first.token_ids,
         endpoint=prompt.endpoint,
-        finished_at=time.time() - (time.monotonic() - max(output.finished_at for output in outputs)),
+        finished_at=_wall_clock(outputs),
         latency=_latency(computed),
         reasoning=first.reasoning,
         ended_in_thought=first.ended_in_thought,
@@ -98,6 +108,27 @@ def _completed(prompt: Prompt, computed: Sequence[RequestOutput], parser: ToolCa
         more_choices=tuple(more),
         malformed_tool_calls=repeats * sum(num_malformed for _, num_malformed in made),
     )
+
+
+def _pooled(prompt: Prompt, outputs: Sequence[RequestOutput]) -> Completion:
+    """Return the embeddings of a line's prompts, or the ranking of its documents."""
+    return Completion(
+        index=prompt.index,
+        id=prompt.id,
+        finish_reason=FinishReason.STOP,
+        usage=Usage(sum(output.num_prompt_tokens for output in outputs), 0),
+        endpoint=prompt.endpoint,
+        finished_at=_wall_clock(outputs),
+        latency=_latency(outputs),
+        embeddings=embeddings_of(outputs) if prompt.embed is not None else (),
+        as_base64=prompt.embed is not None and prompt.embed.as_base64,
+        ranking=ranking_of(prompt, outputs) if prompt.rerank is not None else (),
+    )
+
+
+def _wall_clock(outputs: Sequence[RequestOutput]) -> float:
+    """Return the time at which the last output was finished, in seconds since the epoch."""
+    return time.time() - (time.monotonic() - max(output.finished_at for output in outputs))
 
 
 def _choice(prompt: Prompt, output: RequestOutput, parser: ToolCallParser | None) -> tuple[Choice, int]:

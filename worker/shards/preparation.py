@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Protocol
 
-from engine.request import Request
+from engine.request import Pooling, Request
 from engine.stopping.output_constraint import Grammar
 from engine.stopping.thought import Thinking
 from jobs.constraints.checker import check_settings
@@ -18,7 +18,7 @@ from jobs.files.formats.features.score import check_scoring
 from jobs.files.formats.features.thinking import check_switch
 from jobs.files.formats.features.tools import check_tools
 from jobs.files.formats.json_line import LineInvalid
-from jobs.files.formats.model_checks import check_answers_at_once
+from jobs.files.formats.model_checks import check_answers_at_once, check_kind
 from jobs.records.completion import Completion, ErrorCode
 from jobs.records.job import NewJob
 from jobs.records.model_card import ModelCard
@@ -104,6 +104,8 @@ class Preparation:
         self, part: Prompt, encoded: Encoded | None, job: NewJob, group: str, on_token: Callable[[int], None]
     ) -> list[Request]:
         """Return the requests of one prompt. Greedy completions are equal, so one request gives all of them."""
+        if part.pools:
+            return [self._pooled_request(part, encoded, job, group)]
         said = part.settings.over(job.defaults).over(self._card.defaults)
         token_ids = self._encoder.token_ids(part, encoded, said.max_tokens)
         self._check_against_card(part)
@@ -128,9 +130,20 @@ class Preparation:
         used = seeds[:1] if params.greedy else seeds
         return [*scoring, *(replace(first, params=replace(params, seed=seed)) for seed in used)]
 
+    def _pooled_request(self, part: Prompt, encoded: Encoded | None, job: NewJob, group: str) -> Request:
+        """Return the request of one text that is embedded or ranked."""
+        self._check_against_card(part)
+        token_ids = self._encoder.token_ids(part, encoded, None)
+        if part.embed is not None:
+            pooling = Pooling(part.embed.dimensions)
+        else:
+            pooling = Pooling(label_ids=self._encoder.label_ids())
+        return Request(token_ids, SamplingParams(max_tokens=1, temperature=0.0), group, job.id, pooling=pooling)
+
     def _check_against_card(self, prompt: Prompt) -> None:
-        """Refuse a line that asks for something that the model's chat template ignores."""
+        """Refuse a line that asks for something that the model does not make, or that its chat template ignores."""
         try:
+            check_kind(prompt, self._card)
             check_switch(prompt, self._card)
             check_tools(prompt, self._card)
             if prompt.score:

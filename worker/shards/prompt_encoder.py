@@ -12,13 +12,14 @@ from jobs.records.completion import ErrorCode
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
 from model.text.text_encoder import Encoded, TooManyTokens
+from worker.shards.pooled_prompts import LABELS, PooledPrompts, PoolingTokenizer
 
 log = logging.getLogger(__name__)
 
 MAX_TOKENS_BEFORE_TRUNCATION = 4_000_000  # longer prompts fail, although their lines ask to cut them
 
 
-class PromptTokenizer(Protocol):
+class PromptTokenizer(PoolingTokenizer, Protocol):
     """The tokenizer's interface for `PromptEncoder` (`model.text.tokenizer.Tokenizer`). Results keep the inputs' order.
 
     An input of more than `max_tokens` tokens gives `TooManyTokens`, and one that cannot be encoded gives a ValueError.
@@ -53,6 +54,7 @@ class PromptEncoder:
     def __init__(self, tokenizer: PromptTokenizer, card: ModelCard) -> None:
         self._tokenizer = tokenizer
         self._card = card
+        self._pooled = PooledPrompts(tokenizer, card)
 
     def encode(self, prompts: Sequence[Prompt]) -> list[Encoded | None]:
         """Encode all texts and conversations. If the batch raises, or a prompt needs no encoding, the result is None.
@@ -66,7 +68,7 @@ class PromptEncoder:
         chats = [place for place in plain if prompts[place].messages is not None]
         found: list[Encoded | None] = [None] * len(prompts)
         try:
-            of_texts = self._tokenizer.encode_batch((prompts[place].text or "" for place in texts), self._longest)
+            of_texts = self._tokenizer.encode_batch((self._text(prompts[place]) for place in texts), self._longest)
             of_chats = self._tokenizer.encode_conversations(
                 (self._conversation(prompts[place]) for place in chats), self._longest
             )
@@ -92,7 +94,7 @@ class PromptEncoder:
             raise LineRefused(ErrorCode.INVALID_LINE, prompt.invalid)
         if prompt.token_ids is not None:
             return self._checked(self._inside_vocabulary(prompt.token_ids), prompt, max_tokens)
-        if encoded is None:
+        if encoded is None or (prompt.rerank is not None and isinstance(encoded, TooManyTokens)):
             encoded = self._encode_alone(prompt)
         if isinstance(encoded, TooManyTokens):
             raise self._too_long(encoded.at_least, encoded.exact)
@@ -102,12 +104,33 @@ class PromptEncoder:
         return self._checked(tuple(encoded), prompt, max_tokens)
 
     def _checked(self, token_ids: tuple[int, ...], prompt: Prompt, max_tokens: int | None) -> tuple[int, ...]:
-        kept = self._truncated(token_ids, prompt, max_tokens)
+        kept = self._framed(token_ids, prompt) if prompt.pools else self._truncated(token_ids, prompt, max_tokens)
         if not kept:
             raise LineRefused(ErrorCode.INVALID_LINE, "The prompt is empty: it has no tokens.")
-        if len(kept) > self._longest:
-            raise self._too_long(len(kept), exact=True)
+        longest = self._card.max_model_len if prompt.pools else self._longest
+        if len(kept) > longest:
+            raise self._too_long(len(kept), exact=True, longest=longest)
         return kept
+
+    def _framed(self, token_ids: tuple[int, ...], prompt: Prompt) -> tuple[int, ...]:
+        """Return the whole prompt of a line that pools. A document is cut to what the model takes."""
+        count, longest = prompt.truncate_prompt_tokens, self._card.max_model_len
+        if count == -1 or prompt.rerank is not None:
+            count = longest
+        keeps_end = prompt.rerank is None and prompt.truncation_side == "left"
+        return self._inside_vocabulary(self._pooled.frame(prompt).around(token_ids, count, keeps_end))
+
+    def label_ids(self) -> tuple[int, ...]:
+        """Return the tokens whose logits give the score of a document. Raises `LineRefused` if there are none."""
+        found = self._pooled.label_ids()
+        if found is None:
+            names = " and ".join(f"`{label}`" for label in LABELS)
+            raise LineRefused(ErrorCode.INVALID_LINE, f"The model cannot rank: its vocabulary lacks {names}.")
+        return found
+
+    def _text(self, prompt: Prompt) -> str:
+        """Return the text of a prompt as it is encoded."""
+        return self._pooled.text(prompt) if prompt.pools else prompt.text or ""
 
     def _truncated(self, token_ids: tuple[int, ...], prompt: Prompt, max_tokens: int | None) -> tuple[int, ...]:
         """Return the prompt's tokens, cut to the length that the line asks for."""
@@ -119,11 +142,12 @@ class PromptEncoder:
         return token_ids[-count:] if prompt.truncation_side == "left" else token_ids[:count]
 
     def _encode_alone(self, prompt: Prompt) -> Encoded:
-        longest = self._longest if prompt.truncate_prompt_tokens is None else MAX_TOKENS_BEFORE_TRUNCATION
+        is_cut = prompt.truncate_prompt_tokens is not None or prompt.rerank is not None
+        longest = MAX_TOKENS_BEFORE_TRUNCATION if is_cut else self._longest
         if prompt.messages is not None:
             (encoded,) = self._tokenizer.encode_conversations([self._conversation(prompt)], longest)
         else:
-            (encoded,) = self._tokenizer.encode_batch([prompt.text or ""], longest)
+            (encoded,) = self._tokenizer.encode_batch([self._text(prompt)], longest)
         return encoded
 
     def _conversation(self, prompt: Prompt) -> tuple[object, Mapping[str, Any]]:
@@ -167,11 +191,11 @@ class PromptEncoder:
         """Max tokens of a prompt. It leaves one token of the context for the completion."""
         return self._card.max_model_len - 1
 
-    def _too_long(self, num_tokens: int, exact: bool) -> LineRefused:
+    def _too_long(self, num_tokens: int, exact: bool, longest: int | None = None) -> LineRefused:
         return LineRefused(
             ErrorCode.PROMPT_TOO_LONG,
             f"The prompt has {'' if exact else 'at least '}{num_tokens:,} tokens; this worker allows at most "
-            f"{self._longest:,}. The model, `--max-model-len` or `--kv-cache-memory` sets this limit.",
+            f"{longest or self._longest:,}. The model, `--max-model-len` or `--kv-cache-memory` sets this limit.",
         )
 
 

@@ -218,7 +218,7 @@ def make_prompt(
         return Prompt(index, id, text, token_ids, messages, endpoint, settings, constraint=constraint)
     return_token_ids = faults.catch(values.flag, fields, "return_token_ids", default=False)
     n = faults.catch(_read_n, fields, default=1)
-    truncation, side = faults.catch(_read_truncation, fields, default=(None, "left"))
+    truncation, side = faults.catch(read_truncation, fields, default=(None, "left"))
     include_reasoning = faults.catch(_read_include_reasoning, fields, prompt is None, default=True)
     logprobs = faults.catch(read_logprobs, fields, endpoint, default=None)
     template_kwargs: dict[str, Json] = faults.catch(read_template_kwargs, fields, prompt is None, default={})
@@ -243,8 +243,12 @@ def make_prompt(
     )
 
 
-def _read_truncation(fields: dict[str, Json]) -> tuple[int | None, Literal["left", "right"]]:
-    """Return the number of tokens to which a prompt is cut, or None, and the side that is cut off."""
+def read_truncation(fields: Mapping[str, Json]) -> tuple[int | None, Literal["left", "right"]]:
+    """Return the number of tokens to which a prompt is cut, or None, and the side that is cut off.
+
+    Raises:
+        LineInvalid: A value is of another type, or not allowed.
+    """
     count, side = fields.get("truncate_prompt_tokens"), fields.get("truncation_side")
     if count is not None and not (type(count) is int and count == -1):
         count = values.whole("truncate_prompt_tokens", count, Range(1, MAX_TOKENS_LIMIT))

@@ -154,6 +154,16 @@ RESPONSES_FIELDS: Mapping[str, Setting | WithoutEffect | Refused] = {
 }
 
 
+# Fields of lines that ask for embeddings or for a ranking, apart from their own. They generate nothing.
+POOLING_FIELDS: Mapping[str, Setting | WithoutEffect | Refused] = {
+    **dict.fromkeys(_WITHOUT_EFFECT, WithoutEffect()),
+    "add_special_tokens": Refused((True,)),
+    "normalize": Refused((True,), "embeddings always have the length 1"),
+    "rank_fields": Refused(([],), "join the fields to one text per document"),
+    "stream": Refused((False,), "the result comes as a whole"),
+}
+
+
 def check_refused(key: str, value: Json, refused: Refused) -> None:
     """Accept an unsupported field only with a value that asks for nothing. Raises `LineInvalid`."""
     if not any(type(value) is type(harmless) and value == harmless for harmless in refused.harmless):

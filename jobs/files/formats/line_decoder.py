@@ -111,7 +111,7 @@ class LineDecoder:
         if prompt is not None and own_id is None:
             self._number(number)
         if prompt is None or faults.found:
-            return _bad(index, own_id, number, "native", str(faults))
+            return _bad(index, own_id, number, native.endpoint_of(line), str(faults))
         return self._with_columns(prompt, row.names, row.columns)
 
     def _decode(self, original: dict[str, Json], index: int, number: int) -> tuple[Prompt, Iterable[str] | None]:
@@ -237,7 +237,7 @@ class LineDecoder:
             self.notes.biased += 1
         if prompt.messages is not None and rules.thinking.concern(prompt.settings):
             self._check_thinking(prompt, faults)
-        if prompt.constraint is not None or rules.constraint is not None or prompt.tools is not None:
+        if prompt.constraint is not None or prompt.tools is not None or (rules.constraint and not prompt.pools):
             try:  # not `catch`: all lines of a job with a constraint come here
                 return self._constraints.checked(prompt)
             except LineInvalid as error:

@@ -34,9 +34,10 @@ def check_against_card(prompt: Prompt, card: ModelCard) -> None:
     `prompt_too_long`. A `max_tokens` that exceeds the rest of the context is no error either; the worker reduces it.
 
     Raises:
-        LineInvalid: A token id outside the vocabulary, messages for a model without a chat template, or a wish about
-            thinking or tools that the model's chat template ignores.
+        LineInvalid: A token id outside the vocabulary, messages for a model without a chat template, a wish about
+            thinking or tools that the model's chat template ignores, or a result that the model does not make.
     """
+    check_kind(prompt, card)
     settings = prompt.settings
     if prompt.chat_template_kwargs or settings.thinking_token_budget is not None:
         check_switch(prompt, card)
@@ -64,6 +65,32 @@ def check_answers_at_once(prompt: Prompt, card: ModelCard) -> None:
             f"`score` needs an answer without a thought, but {card.name} always thinks; use a model that can answer "
             "at once, or a raw `prompt`"
         )
+
+
+def check_kind(prompt: Prompt, card: ModelCard) -> None:
+    """Refuse a line that wants a text of an embedding model, or an embedding of another model. Raises `LineInvalid`."""
+    wish, embeds = prompt.embed, card.kind == "embedding"
+    if wish is None:
+        if embeds:
+            wanted = "ranks documents" if prompt.rerank is not None else "wants a text"
+            other = "Qwen/Qwen3-Reranker-0.6B" if prompt.rerank is not None else "Qwen/Qwen3-0.6B"
+            raise LineInvalid(
+                f"the line {wanted}, but {card.name} makes only embeddings; name another model, such as {other}, or "
+                "ask for embeddings with `embed` or /v1/embeddings"
+            )
+        return
+    if not embeds:
+        raise LineInvalid(
+            f"the line wants embeddings, but {card.name} makes texts; name an embedding model, such as "
+            "Qwen/Qwen3-Embedding-0.6B"
+        )
+    if wish.dimensions is not None and card.embedding_size is not None and wish.dimensions > card.embedding_size:
+        raise LineInvalid(
+            f"`dimensions` is {wish.dimensions:,}; embeddings of {card.name} have 1 to {card.embedding_size:,} values"
+        )
+    if wish.prompt_name is not None and wish.prompt_name not in card.prompts:
+        known = ", ".join(f'"{name}"' for name in card.prompts) or "none"
+        raise LineInvalid(f'`prompt_name` is "{wish.prompt_name:.60}"; the names of {card.name} are: {known}')
 
 
 def _check_ids(key: str, ids: tuple[int, ...] | None, card: ModelCard) -> None:

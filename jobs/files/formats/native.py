@@ -5,7 +5,9 @@ The body of an OpenAI line alone is a native line, too: it has the same fields.
 
 from __future__ import annotations
 
+from jobs.files.formats.features.embeddings import EMBED_KEYS, read_embedding, wants_embeddings
 from jobs.files.formats.features.logprobs import LOGPROB_KEYS
+from jobs.files.formats.features.reranking import RERANK_KEYS, read_ranking, wants_ranking
 from jobs.files.formats.features.score import asks_for_scores, with_score
 from jobs.files.formats.features.thinking import TEMPLATE_KEYS
 from jobs.files.formats.features.tools import TOOL_KEYS, with_tools
@@ -40,6 +42,8 @@ _OWN = frozenset(
         *TEMPLATE_KEYS,
     }
 )
+_EMBED_OWN = frozenset({"id", "model", "extra_body", "embed", *EMBED_KEYS})
+_RERANK_OWN = frozenset({"id", "model", "extra_body", *RERANK_KEYS})
 _FEW_KEYS = frozenset({"id", "prompt", "model"})  # most lines of large files have no others
 _OWN_AND_SCORE = _OWN | {"score"}
 _NO_COLUMNS = _OWN | {key for key, known in FIELDS.items() if type(known) is not WithoutEffect}
@@ -74,17 +78,21 @@ class NativeFormat:
         """Return the model that the line names, or None."""
         return line.get("model")
 
+    def no_columns_of(self, prompt: Prompt) -> frozenset[str]:
+        """Return the keys of a line that are no columns."""
+        if prompt.pools:
+            return _EMBED_OWN if prompt.rerank is None else _RERANK_OWN
+        return _NO_COLUMNS | {"score"} if prompt.score else _NO_COLUMNS
+
     def with_n(self, line: dict[str, Json], n: int) -> dict[str, Json]:
         """Return the line with a number of completions, unless the line says it itself."""
         return line if line.get("n") is not None else line | {"n": n}
 
-    def no_columns_of(self, prompt: Prompt) -> frozenset[str]:
-        """Return the keys of a line that are no columns."""
-        return _NO_COLUMNS | {"score"} if prompt.score else _NO_COLUMNS
-
-    def endpoint_of(self, _line: dict[str, Json]) -> Endpoint:
+    def endpoint_of(self, line: dict[str, Json]) -> Endpoint:
         """Return the line's endpoint. Never raises, because the error of a bad line needs an endpoint, too."""
-        return "native"
+        if wants_embeddings(line):
+            return "embeddings"
+        return "rerank" if wants_ranking(line) else "native"
 
     def prompt_of(self, line: dict[str, Json], place: tuple[int, str], faults: Faults) -> Prompt | None:
         """Convert the line to a prompt. Adds to `faults`, and returns None if the line has any."""
@@ -93,6 +101,12 @@ class NativeFormat:
             return None if faults.found else Prompt(place[0], place[1], prompt)
         if "extra_body" in line:
             line = faults.catch(with_extra_body, line, default=line)
+        if wants_embeddings(line):
+            self._check_columns(line, _EMBED_OWN, ("embed", *EMBED_KEYS), faults)
+            return read_embedding(line, "embed", place, faults)
+        if wants_ranking(line):
+            self._check_columns(line, _RERANK_OWN, RERANK_KEYS, faults)
+            return read_ranking(line, place, faults)
         said: dict[str, Json] = {}
         unknown: list[str] = []
         scored = asks_for_scores(line)
@@ -118,16 +132,30 @@ class NativeFormat:
         """Convert a line that a template made. Adds to `faults`, and returns None if the line has any.
 
         Args:
-            line: Object with `prompt` or good `messages`, and perhaps `id`.
+            line: Object with `prompt`, `embed` or good `messages`, and perhaps `id`.
             place: The line's index and id.
             n: Number of completions.
             faults: The faults that are known already.
         """
         messages = line.get("messages")
+        if "embed" in line:
+            return read_embedding(line, "embed", place, faults)
         if messages is None:
             text, _ = faults.catch(read_prompt, line["prompt"], default=(None, None))
             return None if faults.found else Prompt(place[0], place[1], text, n=n)
         return None if faults.found else Prompt(place[0], place[1], None, None, tuple(messages), n=n)
+
+    def _check_columns(
+        self, line: dict[str, Json], own: frozenset[str], known: tuple[str, ...], faults: Faults
+    ) -> None:
+        """Add a fault for each column of a line without a completion that resembles one of its `known` keys."""
+        for key in line:
+            if key in own or key in self._kept:
+                continue
+            if (nearest := misspelled_key(key, known)) is not None:
+                faults.found.append(
+                    f"{shown(key)} is not a known key; did you mean `{nearest}`? If it is a column, add --keep {key}"
+                )
 
     def _resembling(self, unknown: list[str]) -> list[str]:
         """Return a fault for each unknown key that resembles a key of ours."""

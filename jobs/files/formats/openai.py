@@ -11,8 +11,10 @@ from msgspec import structs
 
 from jobs.files.formats import responses
 from jobs.files.formats.features.echo import generating, with_echo
+from jobs.files.formats.features.embeddings import EMBED_KEYS, read_embedding
 from jobs.files.formats.features.labels import LABEL_KEYS, read_labels
 from jobs.files.formats.features.logprobs import LOGPROB_KEYS
+from jobs.files.formats.features.reranking import RERANK_KEYS, read_ranking
 from jobs.files.formats.features.thinking import TEMPLATE_KEYS
 from jobs.files.formats.features.tools import TOOL_KEYS, with_tools
 from jobs.files.formats.fields import (
@@ -25,7 +27,14 @@ from jobs.files.formats.fields import (
     with_extra_body,
 )
 from jobs.files.formats.json_line import Json, LineInvalid, shown
-from jobs.files.formats.known_fields import FIELDS, RESPONSES_FIELDS, SETTING_KEYS, misspelled_key, unknown_key
+from jobs.files.formats.known_fields import (
+    FIELDS,
+    POOLING_FIELDS,
+    RESPONSES_FIELDS,
+    SETTING_KEYS,
+    misspelled_key,
+    unknown_key,
+)
 from jobs.files.formats.messages import read_messages
 from jobs.records.model_card import ToolFormat
 from jobs.records.prompt import MAX_CHOICES, Endpoint, Prompt
@@ -36,6 +45,8 @@ _ENDPOINTS: dict[str, Endpoint] = {
     "/v1/completions": "completions",
     "/v1/responses": "responses",
     "/v1/score": "score",
+    "/v1/embeddings": "embeddings",
+    "/v1/rerank": "rerank",
 }
 _NAMES = f"{', '.join([*_ENDPOINTS][:-1])} or {[*_ENDPOINTS][-1]}"
 _OUTPUT_KEYS = ("n", "return_token_ids", *TRUNCATION_KEYS, *LOGPROB_KEYS)
@@ -45,13 +56,18 @@ _OWN: dict[Endpoint, frozenset[str]] = {
     "completions": frozenset({"prompt", "model", "echo", *_OUTPUT_KEYS}),
     "responses": responses.OWN,
     "score": frozenset({"model", *LABEL_KEYS}),
+    "embeddings": frozenset({"input", "model", *EMBED_KEYS}),
+    "rerank": frozenset({"model", *RERANK_KEYS}),
 }
 _KNOWN: dict[Endpoint, tuple[str, ...]] = {
     "chat": ("messages", "model", *SETTING_KEYS, *_CHAT_KEYS),
     "completions": ("prompt", "model", "echo", *SETTING_KEYS, *_OUTPUT_KEYS),
     "responses": (*responses.KEYS, *SETTING_KEYS, *TOOL_KEYS),
     "score": ("model", *LABEL_KEYS),
+    "embeddings": ("input", "model", *EMBED_KEYS),
+    "rerank": ("model", *RERANK_KEYS),
 }
+_TABLES = {"responses": RESPONSES_FIELDS, "embeddings": POOLING_FIELDS, "rerank": POOLING_FIELDS}
 
 
 class OpenAIFormat:
@@ -100,15 +116,12 @@ class OpenAIFormat:
         if body is None:
             return None
         endpoint = self.endpoint_of(line)
-        table = RESPONSES_FIELDS if endpoint == "responses" else FIELDS
         asked, body = body, generating(body) if endpoint == "completions" else body
-        said, unknown = read_settings(body, _OWN[endpoint], faults, self._notes, table)
+        said, unknown = read_settings(body, _OWN[endpoint], faults, self._notes, _TABLES.get(endpoint, FIELDS))
         if unknown:
             faults.found += [str(unknown_key(key, _KNOWN[endpoint])) for key in unknown]
-        if endpoint == "score":
-            if said:
-                faults.found.append(f"`{next(iter(said))}` has no meaning for scores, because no text is generated")
-            return read_labels(body, place, faults)
+        if endpoint in ("embeddings", "rerank", "score"):
+            return _without_text(endpoint, body, said, place, faults)
         if endpoint == "completions":
             first, more = faults.catch(_several_prompts, body.get("prompt"), default=(None, ()))
             prompt = make_prompt(body, place, endpoint, said, faults, first)
@@ -143,12 +156,27 @@ class OpenAIFormat:
         return faults.catch(with_extra_body, body, default={}) if "extra_body" in body else body
 
 
+def _without_text(
+    endpoint: Endpoint, body: dict[str, Json], said: dict[str, Json], place: tuple[int, str], faults: Faults
+) -> Prompt | None:
+    """Convert the body of a line that asks for no text. Adds to `faults`, and returns None if the line has any."""
+    if endpoint == "embeddings":
+        return read_embedding(body, "input", place, faults)
+    if endpoint == "rerank":
+        return read_ranking(body, place, faults)
+    if said:
+        faults.found.append(f"`{next(iter(said))}` has no meaning for scores, because no text is generated")
+    return read_labels(body, place, faults)
+
+
 def _endpoint_of_body(body: dict[str, Json]) -> Endpoint:
     """Return the endpoint of a body without a URL: the one whose main key the body has."""
     if "messages" in body:
         return "chat"
     if "label_token_ids" in body and "query" in body:
         return "score"
+    if "documents" in body and "query" in body:
+        return "rerank"
     return "completions" if "prompt" in body else "responses" if "input" in body else "chat"
 
 

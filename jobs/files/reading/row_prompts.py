@@ -41,12 +41,20 @@ class PromptOptions:
     raw: bool = False  # True: the template's text is a raw prompt, not a user's message
     id_column: str | None = None  # column whose value is the row's id
     number_rows: bool = False  # True: with a template, no column is an id, and each row's number is its id
+    embed: bool = False  # True: the template's text is embedded
 
     @classmethod
-    def said(cls, template: str | Conversation | None, system: str | None, raw: bool, id_column: str | None) -> Self:
+    def said(
+        cls,
+        template: str | Conversation | None,
+        system: str | None,
+        raw: bool,
+        id_column: str | None,
+        embed: bool = False,
+    ) -> Self:
         """Return the options that a user says. The column of ids `none` numbers the rows."""
         number_rows = id_column == "none"
-        return cls(template, system, raw, None if number_rows else id_column, number_rows)
+        return cls(template, system, raw, None if number_rows else id_column, number_rows, embed)
 
     @property
     def changes_rows(self) -> bool:
@@ -134,11 +142,7 @@ class RowPrompts:
             if not is_good:
                 return RefusedRow(f"the template fails: {text}; {_named(columns)}")
             texts.append(text)
-        line: dict[str, Any] = (
-            {"prompt": texts[0]}
-            if self._options.raw
-            else {"messages": [*self._first, *map(_message, self._roles, texts)]}
-        )
+        line = self._line_of(texts)
         id_column = self._id_column
         id = None if id_column is None else columns.get(id_column)
         if id is None and self._options.id_column is not None:
@@ -151,6 +155,14 @@ class RowPrompts:
         raw = msgspec.Raw(encoded) if is_encoded else raw_columns(row, columns)
         templated = TemplatedRow(line, tuple(columns), raw)
         return too_long("row") if self._is_too_long(templated, len(row), texts) else templated
+
+    def _line_of(self, texts: list[str]) -> dict[str, Any]:
+        """Return the line of the template's texts, without an id."""
+        if self._options.embed:
+            return {"embed": texts[0]}
+        if self._options.raw:
+            return {"prompt": texts[0]}
+        return {"messages": [*self._first, *map(_message, self._roles, texts)]}
 
     def _line(self, columns: dict[str, Any]) -> bytes | RefusedRow:
         if self._options.id_column is not None:

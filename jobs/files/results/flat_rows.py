@@ -16,6 +16,8 @@ from jobs.records.job import Format
 from jobs.records.prompt import NO_COLUMNS
 
 _ANSWER = ("completion", "finish_reason", "prompt_tokens", "completion_tokens", "error", "error_message")
+_POOLED_ANSWER = ("prompt_tokens", "error", "error_message")  # of embeddings and rankings, which have no text
+_POOLED = ("embedding", "embeddings", "results")
 _OPTIONAL = (
     *("reasoning", "reasoning_content", "reasoning_tokens", "completions", "tool_calls", "token_ids", "stop_reason"),
     *("logprobs", "prob", "scores"),
@@ -33,7 +35,8 @@ class FlatRows:
     """Makes flat rows of the results of one job.
 
     A row has the id, then the line's prompt and columns, then the completion. In the OpenAI format, the id is
-    `custom_id`. Only a raw prompt is in the row, and only if no column of the line has its name.
+    `custom_id`. Only a raw prompt is in the row, and only if no column of the line has its name. A line that asks for
+    embeddings or a ranking has these instead of a completion.
 
     Args:
         format: Format of the job's lines.
@@ -44,40 +47,49 @@ class FlatRows:
         self._reasoning = reasoning
         self.id_name = "id" if format == "native" else "custom_id"
         self._reserved = {self.id_name, *_ANSWER, *_OPTIONAL} - {"source"}
-        self._reserved_with_source = self._reserved | {"source"}
-        self._names: dict[tuple[str, bool], str] = {}  # names that were found once, because rows repeat their columns
+        # Names that were found once, because rows repeat their columns.
+        self._names: dict[tuple[str, bool, bool], str] = {}
 
-    def column_name(self, column: str, with_source: bool) -> str:
-        """Return the name that a line's column has in a row. `with_source` tells whether the row names its file.
+    def column_name(self, column: str, with_source: bool, pools: bool = False) -> str:
+        """Return the name that a line's column has in a row.
 
         It is the column's own name. A column with the name of a field of the result gets the prefix `input_`. So does
         a column whose name is such a prefixed name. Therefore two columns never get one name.
+
+        Args:
+            column: Name of the column.
+            with_source: True if the row names its file.
+            pools: True if the row has an embedding or a ranking.
         """
-        name = self._names.get((column, with_source))
+        name = self._names.get((column, with_source, pools))
         if name is None:
             bare = column
             while bare.startswith(_PREFIX):
                 bare = bare.removeprefix(_PREFIX)
-            reserved = self._reserved_with_source if with_source else self._reserved
-            name = _PREFIX + column if bare in reserved else column
+            is_reserved = bare in self._reserved or (with_source and bare == "source") or (pools and bare in _POOLED)
+            name = _PREFIX + column if is_reserved else column
             if len(self._names) < _MAX_NAMES:
-                self._names[column, with_source] = name
+                self._names[column, with_source, pools] = name
         return name
 
     def row(self, completion: Completion, kept: LineInput = NO_INPUT) -> bytes:
         """Format one result as a line of JSON, including the newline."""
-        fields = native_fields(completion, kept, self._reasoning)
+        fields, pools = native_fields(completion, kept, self._reasoning), completion.pools
         usage, error = fields.pop("usage"), fields.pop("error")
         row = {self.id_name: fields.pop("id")}
         if kept.prompt is not None:
             row["prompt"] = kept.prompt
         if kept.columns != NO_COLUMNS:
             with_source = kept.source is not None
-            row |= {self.column_name(name, with_source): value for name, value in _decode_raw(kept.columns).items()}
-        row["completion"] = fields.pop("completion")
-        row["finish_reason"] = fields.pop("finish_reason")
-        row |= {"prompt_tokens": None, "completion_tokens": None}
-        row |= {} if usage is None else _filled(usage)
+            columns = _decode_raw(kept.columns)
+            row |= {self.column_name(name, with_source, pools): value for name, value in columns.items()}
+        if pools:
+            row["prompt_tokens"] = usage and usage.prompt_tokens
+        else:
+            row["completion"] = fields.pop("completion")
+            row["finish_reason"] = fields.pop("finish_reason")
+            row |= {"prompt_tokens": None, "completion_tokens": None}
+            row |= {} if usage is None else _filled(usage)
         row["error"] = error and error.code
         row["error_message"] = error and error.message
         if completion.scores:  # the likeliest choice is the row's completion
@@ -94,7 +106,10 @@ class FlatRows:
             types: Arrow types of columns (`NewJob.column_types`).
         """
         integers = frozenset({"prompt_tokens", "completion_tokens", "line"})
-        return Layout((self.id_name,), _ANSWER, _OPTIONAL, integers, types)
+        pooled = Layout(
+            (self.id_name,), _POOLED_ANSWER, (*_POOLED, *_OPTIONAL), integers, types, float32=frozenset(_POOLED[:2])
+        )
+        return Layout((self.id_name,), _ANSWER, _OPTIONAL, integers, types, marker="completion", without_marker=pooled)
 
 
 def _filled(record: msgspec.Struct) -> dict[str, Any]:

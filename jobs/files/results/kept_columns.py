@@ -8,7 +8,7 @@ import msgspec
 
 from jobs.errors import JobNotFound
 from jobs.records.job import Job, ShardRef
-from jobs.records.prompt import NO_COLUMNS
+from jobs.records.prompt import NO_COLUMNS, Prompt
 from jobs.stores.protocol import JobStore
 
 
@@ -48,5 +48,10 @@ class KeptColumns:
     def _read(self, shard: ShardRef) -> None:
         with suppress(JobNotFound), self._store.damage.skipping():
             lines = self._store.jobs.lines(shard)
-            self._inputs = {prompt.index: LineInput(prompt.columns, prompt.source, prompt.text) for prompt, _ in lines}
+            self._inputs = {prompt.index: _input_of(prompt) for prompt, _ in lines}
             self._last_line = max(self._inputs, default=self._last_line)
+
+
+def _input_of(prompt: Prompt) -> LineInput:
+    """Return what a line said. The documents of a ranking are no prompt of their own."""
+    return LineInput(prompt.columns, prompt.source, None if prompt.rerank is not None else prompt.text)

@@ -11,6 +11,7 @@ from jobs.files.results.parts.called_tools import call_objects
 from jobs.files.results.parts.logprobs import token_objects
 from jobs.files.results.parts.reasoning import ReasoningField, reasoning_keys
 from jobs.files.results.parts.scores import label_scores, score_objects
+from jobs.files.results.pooled.bodies import pooled_fields
 from jobs.records.completion import Choice, Completion
 from jobs.records.prompt import NO_COLUMNS
 
@@ -24,17 +25,17 @@ def native_fields(
 
     It has `token_ids` only if the line requested them, and `line` only for a bad line without its own id. `source` has
     the line's file, if the job was made of several files. `choices` has all completions of a line that asks for
-    several. `reasoning` names the field of the thought, which only completions with a thought have.
+    several. `reasoning` names the field of the thought, which only completions with a thought have. A line that asks
+    for embeddings or a ranking has these instead of a text.
     """
-    result: dict[str, Any] = {
-        "id": completion.id if completion.line is None else None,
-        "completion": completion.text,
-        **reasoning_keys(completion.reasoning, reasoning),
-        "finish_reason": completion.finish_reason,
-        "usage": completion.usage,
-        "error": completion.error,
-    }
-    result |= _rare_keys(completion)
+    result: dict[str, Any] = {"id": completion.id if completion.line is None else None}
+    if completion.pools:
+        result |= pooled_fields(completion)
+    else:
+        result["completion"] = completion.text
+        result |= reasoning_keys(completion.reasoning, reasoning)
+        result["finish_reason"] = completion.finish_reason
+    result |= {"usage": completion.usage, "error": completion.error, **_rare_keys(completion)}
     if completion.label_probs:
         result["scores"] = label_scores(completion)
     if completion.scores:

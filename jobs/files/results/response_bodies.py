@@ -13,6 +13,7 @@ from jobs.files.results.parts.called_tools import call_objects_with_ids
 from jobs.files.results.parts.logprobs import chat_logprobs, text_logprobs
 from jobs.files.results.parts.reasoning import ReasoningField, reasoning_keys
 from jobs.files.results.parts.scores import score_body
+from jobs.files.results.pooled.bodies import embedding_body, ranking_body
 from jobs.files.results.response_objects import response_object
 from jobs.records.completion import Choice, Completion, ErrorCode, LineError
 
@@ -56,6 +57,10 @@ def completion_body(
     key = object_key(origin, completion.index)
     if completion.endpoint == "score":
         return score_body(completion, origin)
+    if completion.endpoint == "embeddings":
+        return embedding_body(completion, origin)
+    if completion.endpoint == "rerank":
+        return ranking_body(completion, origin, key)
     if completion.endpoint == "responses":
         return response_object(completion, origin, key, shows_reasoning=bool(reasoning.names))
     chat = completion.endpoint != "completions"

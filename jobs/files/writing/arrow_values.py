@@ -56,6 +56,13 @@ def column_of(shape: Shape) -> Column:
     return Column(pa.string(), None if kinds <= {str} else _text)
 
 
+def float32_column(shape: Shape) -> Column:
+    """Return the type for lists of numbers, or for lists of such lists: their numbers are float32."""
+    is_nested = shape.items is not None and shape.items.is_list
+    inner = pa.list_(pa.float32())
+    return Column(pa.list_(inner) if is_nested else inner)
+
+
 def id_type(kind: Any) -> Any:  # noqa: ANN401 - pyarrow comes without types
     """Return the type of ids that were values of a type, or None for text.
 

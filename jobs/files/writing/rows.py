@@ -24,6 +24,13 @@ class Layout:
     optional: tuple[str, ...] = ()  # columns on the far right, if a row has them
     integers: frozenset[str] = frozenset()  # columns of whole numbers, even if every value is null
     types: bytes | None = None  # Arrow types of columns (`recorded_types`)
+    float32: frozenset[str] = frozenset()  # columns whose lists of numbers are float32
+    marker: str | None = None  # column that tells this layout's rows from those of `without_marker`
+    without_marker: Layout | None = None  # layout of rows that lack the column `marker`
+
+    def of_rows(self, seen: list[str]) -> Layout:
+        """Return the layout of rows with the columns `seen`."""
+        return self.without_marker if seen and self.without_marker and self.marker not in seen else self
 
     def columns(self, seen: list[str]) -> list[str]:
         """Return the names of the table's columns, in order.
@@ -90,23 +97,26 @@ class _TableSink(AbstractContextManager["_TableSink"]):
         self._spool.close()
 
     def finish(self) -> None:
-        names = self._layout.columns(self._spool.names)
+        layout = self._layout.of_rows(self._spool.names)
+        names = layout.columns(self._spool.names)
         if self._format.is_binary:
-            self._write_arrow(names)
+            self._write_arrow(names, layout)
             return
         lines = _Lines(self._output, self._format.compression)
         write_csv(self._spool.rows(), names, "\t" if self._format.container is Container.TSV else ",", lines)
         lines.finish()
 
-    def _write_arrow(self, names: list[str]) -> None:
+    def _write_arrow(self, names: list[str], layout: Layout) -> None:
         from jobs.files.writing.arrow_table import write_arrow
-        from jobs.files.writing.arrow_values import column_of, known_columns
+        from jobs.files.writing.arrow_values import column_of, float32_column, known_columns
 
-        layout, shapes = self._layout, self._spool.shapes
+        shapes = self._spool.shapes
         known = known_columns(layout.types, self._format.container)
         columns = {}
         for name in names:
             shape = shapes.get(name, Shape())
             shape.kinds |= {int} if name in layout.integers else set()
             columns[name] = known.get(name) or column_of(shape)
+            if name in layout.float32 and shape.is_list:
+                columns[name] = float32_column(shape)
         write_arrow(self._spool.rows(), columns, self._output, self._format.container)

@@ -146,7 +146,7 @@ def test_every_field_that_the_api_defines_is_known(decode: Decode, endpoint: Cal
         ({"custom_id": 1.5}, "`custom_id` is 1.5; it must be a string or a whole number"),
         ({"method": "GET"}, '`method` is "GET"; it must be "POST"'),
         ({"method": 5}, '`method` is 5; it must be "POST"'),
-        ({"url": "/v1/embeddings"}, "it must be /v1/chat/completions, /v1/completions, /v1/responses or /v1/score"),
+        ({"url": "/v1/moderations"}, "/v1/responses, /v1/score, /v1/embeddings or /v1/rerank"),
         ({"url": ["/v1/completions"]}, "`url` is a list of 1"),
         ({"body": "x"}, '`body` is "x"; it must be an object'),
         ({"bodi": {}}, '"bodi" is not a known key; did you mean `body`?'),

@@ -51,6 +51,7 @@ def test_a_weight_of_which_rows_cannot_be_read_is_told_apart(dtype: torch.dtype,
 @pytest.mark.usefixtures("kernels")
 def test_a_tied_model_keeps_one_copy_where_its_output_layer_shows_its_rows(tmp_path: Path) -> None:
     tied = Qwen3ForCausalLM.from_folder(write_tiny_checkpoint(tmp_path / "tied"), dtype=torch.bfloat16).weights
+    assert tied.lm_head is not None
     assert (tied.embedding is tied.lm_head) == has_readable_rows(tied.lm_head)
     folder = write_tiny_checkpoint(tmp_path / "untied", tie_word_embeddings=False)
     untied = Qwen3ForCausalLM.from_folder(folder, dtype=torch.bfloat16).weights

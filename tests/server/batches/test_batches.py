@@ -30,7 +30,7 @@ REFUSED: dict[str, tuple[Any, int, str, str | None, str | None]] = {
     ),
     "a number": ({"endpoint": 5}, 400, "expected a string, but got an integer", "endpoint", "invalid_type"),
     "another endpoint": (
-        {"endpoint": "/v1/embeddings"},
+        {"endpoint": "/v1/moderations"},
         400,
         "one of /v1/chat/completions",
         "endpoint",

@@ -28,7 +28,7 @@ def sent(browser: Browser, content: bytes, name: str = "in.jsonl", **fields: str
     [
         (chat_line(1), "/v1/chat/completions", None),
         (chat_line(1) | {"url": "/v1/completions"}, "/v1/completions", None),
-        (chat_line(1) | {"url": "/v1/embeddings"}, "/v1/chat/completions", None),  # the import names the fault
+        (chat_line(1) | {"url": "/v1/moderations"}, "/v1/chat/completions", None),  # the import names the fault
         (NATIVE_LINE, NATIVE, "demo"),
     ],
 )
