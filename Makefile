@@ -79,14 +79,18 @@ machines: $(VENV)/.dev ## run the engine's tests as on lesser processors, and wi
 	@echo "Without a C++ compiler:"
 	@CXX=/no/compiler $(ENGINE_TESTS)
 
-# The preloaded library takes the place of the C library's heap. A finding ends the test's process with a report.
-SANITIZED = CXX=$(CURDIR)/tools/sanitizing_compiler.sh XDG_CACHE_HOME=$(CURDIR)/build/sanitize ASAN_OPTIONS=detect_leaks=0 \
-	LD_PRELOAD=$(shell g++ -print-file-name=libasan.so)
+# The first preloaded library takes the place of the C library's heap, and it needs the second one for C++ exceptions. A
+# finding ends the test's process and leaves a report.
+REPORT = $(CURDIR)/build/sanitize/report
+SANITIZED = CXX=$(CURDIR)/tools/sanitizing_compiler.sh XDG_CACHE_HOME=$(CURDIR)/build/sanitize \
+	ASAN_OPTIONS=detect_leaks=0:log_path=$(REPORT) UBSAN_OPTIONS=log_path=$(REPORT) \
+	LD_PRELOAD="$(shell g++ -print-file-name=libasan.so) $(shell g++ -print-file-name=libstdc++.so)"
 
 sanitize: $(VENV)/.dev ## run the kernels' tests with AddressSanitizer
+	@rm -f $(REPORT).*
 	@for tier in avx2 ""; do \
 		echo "Tier: $${tier:-the highest}"; \
-		QWEN_BATCH_CPU_TIER=$$tier $(SANITIZED) $(KERNEL_TESTS) || exit 1; \
+		QWEN_BATCH_CPU_TIER=$$tier $(SANITIZED) $(KERNEL_TESTS) || { cat $(REPORT).*; exit 1; }; \
 	done
 
 wheel: $(VENV)/.dev ## make a wheel with prebuilt kernels in dist/ (WHEEL='--help')
