@@ -102,7 +102,7 @@ class LocalRun:
             raise
         workers.ask_to_stop()
         try:
-            self.target.write(store, ended)
+            counts = self.target.write(store, ended)
             self.target.write_stats(store.jobs.stats(ended.id))
         except ResultsMissing as error:
             hint = "Run the same command to run these lines again." if self.embedded else error.hint
@@ -110,6 +110,8 @@ class LocalRun:
         except OutputNotWritable as error:
             raise OutputNotWritable(error.message, f"{error.hint} {self._kept(ended.id)}".strip()) from error
         report_end(store.jobs, ended, console)
+        for warning in counts.warnings():
+            console.warn(warning)
         return code_of_job(ended)
 
     def _kept(self, job_id: str) -> str:

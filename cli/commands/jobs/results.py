@@ -71,4 +71,6 @@ def command(  # one parameter per option
     counts = target.write(store, job, partial)
     if counts.missing:
         console.warn(f"The store lacks {counts.missing:,} results of the job: {counts.missing_lines}.")
+    for warning in counts.warnings():
+        console.warn(warning)
     console.say(f"Wrote {counts.completed:,} completed and {counts.failed:,} failed lines.")

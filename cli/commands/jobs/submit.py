@@ -201,5 +201,6 @@ def _wait_for_results(
     """Watch a job until it ends, then write its results if there is a target. Returns the exit code of the end."""
     code = watch_to_the_end(open_store_to_watch(settings), job_id, console)
     if target is not None and code is not ExitCode.INTERRUPTED:
-        target.write(store, store.jobs.get(job_id))
+        for warning in target.write(store, store.jobs.get(job_id)).warnings():
+            console.warn(warning)
     return code

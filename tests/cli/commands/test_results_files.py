@@ -12,8 +12,12 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from jobs.records.completion import Completion, Usage
+from jobs.records.job import ShardRef
+from jobs.records.sampling import FinishReason
 from jobs.stores.protocol import JobStore
-from tests.cli.acting_worker import run_job
+from testing.processes.command_line import write_jsonl
+from tests.cli.acting_worker import WORKER, run_job
 from tests.cli.conftest import Cli
 
 TABLE = pa.table(
@@ -77,3 +81,20 @@ def test_a_format_that_cannot_be_written_is_refused_before_any_work(bare_cli: Cl
     done = bare_cli(*words)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in " ".join(done.stderr.split())
+
+
+def test_lines_that_end_inside_their_thought_are_counted_with_what_to_do(
+    cli: Cli, store: JobStore, tmp_path: Path
+) -> None:
+    path = write_jsonl(tmp_path / "prompts.jsonl", [{"prompt": "Why?"}] * 3)
+    job_id = cli("submit", path).stdout.strip()
+    lease = store.work.lease(ShardRef(job_id, 0), WORKER, ttl_seconds=60)
+    assert lease is not None
+    cut = {"finish_reason": FinishReason.LENGTH, "usage": Usage(1, 9, 9), "ended_in_thought": True}
+    store.work.write(lease, [Completion(index, str(index + 1), "", **cut) for index in (0, 2)])
+    run_job(store, job_id)
+    done = cli("results", job_id, "-o", "out.csv", "-q")
+    assert done.returncode == 0
+    said = " ".join(done.stderr.split())
+    assert said.startswith("Warning: 2 lines have no answer: the completion ended inside the thought")
+    assert "--no-thinking switches thoughts off, and --thinking-budget N ends them earlier." in said

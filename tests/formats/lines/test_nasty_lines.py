@@ -1,6 +1,6 @@
 """Nothing that a line holds can do more than make that line invalid, here or further on.
 
-`QWEN_BATCH_FUZZED_LINES=10000 pytest tests/formats/lines/test_nasty_lines.py` tries more random lines.
+`QWEN_BATCH_FUZZED_LINES=10000 pytest --timeout 3600 tests/formats/lines/test_nasty_lines.py` tries more random lines.
 """
 
 from __future__ import annotations

@@ -54,6 +54,14 @@ def test_native_results_hold_every_line_in_order_and_errors_once_more(tmp_path: 
     assert ids(errors) == ["q-1"]
 
 
+def test_lines_that_ended_in_their_thought_are_counted(tmp_path: Path) -> None:
+    cut = Completion(2, "q-2", "", FinishReason.LENGTH, Usage(1, 9, 9), ended_in_thought=True)
+    counts = write([*MIXED[:2], cut], job("native"), tmp_path / "results.jsonl")
+    assert counts == ResultCounts(completed=2, failed=1, ended_in_thought=1)
+    assert counts.warnings()[0].startswith("1 line has no answer")
+    assert ResultCounts(2, 1).warnings() == []
+
+
 def test_native_results_make_no_error_file_unless_it_is_asked_for(tmp_path: Path) -> None:
     write(MIXED, job("native"), tmp_path / "results.jsonl")
     assert [path.name for path in tmp_path.iterdir()] == ["results.jsonl"]
