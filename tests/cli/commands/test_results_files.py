@@ -15,6 +15,7 @@ from pyarrow import parquet
 from jobs.records.completion import Completion, Usage
 from jobs.records.job import ShardRef
 from jobs.records.sampling import FinishReason
+from jobs.records.shard_stats import ShardStats
 from jobs.stores.protocol import JobStore
 from testing.processes.command_line import write_jsonl
 from tests.cli.acting_worker import WORKER, run_job
@@ -90,9 +91,12 @@ def test_lines_that_end_inside_their_thought_are_counted_with_what_to_do(
     job_id = cli("submit", path).stdout.strip()
     lease = store.work.lease(ShardRef(job_id, 0), WORKER, ttl_seconds=60)
     assert lease is not None
-    cut = {"finish_reason": FinishReason.LENGTH, "usage": Usage(1, 9, 9), "ended_in_thought": True}
-    store.work.write(lease, [Completion(index, str(index + 1), "", **cut) for index in (0, 2)])
-    run_job(store, job_id)
+    cut = [
+        Completion(index, str(index + 1), "", FinishReason.LENGTH, Usage(1, 9, 9), ended_in_thought=index != 1)
+        for index in range(3)
+    ]
+    store.work.write(lease, cut)
+    store.work.finish_shard(lease, ShardStats(WORKER, "cpu", "float32", "none", True, 0.0, 0.0))
     done = cli("results", job_id, "-o", "out.csv", "-q")
     assert done.returncode == 0
     said = " ".join(done.stderr.split())
