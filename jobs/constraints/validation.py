@@ -89,6 +89,8 @@ def _try_to_validate(grammar: str) -> Findings:
         return _validate(grammar)
     except Exception as error:  # noqa: BLE001 - llguidance has no narrower class, and its messages may change
         return Findings(f"its check failed: {_one_line(str(error))}")
+    except BaseException:  # noqa: BLE001 - a panic of llguidance is no `Exception`
+        return Findings("llguidance, which enforces it, cannot read a part of it")
 
 
 def _validate(grammar: str) -> Findings:

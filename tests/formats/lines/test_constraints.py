@@ -205,6 +205,12 @@ def test_a_check_that_takes_too_long_is_given_up() -> None:
     assert validator.findings(grammar_of(JSON_OBJECT)).fault is None
 
 
+def test_a_schema_on_which_llguidance_panics_is_refused() -> None:
+    cut_inside_a_character = {"maxLength": ["a" + "é" * 100]}
+    said = Validator().findings(grammar_of(Constraint("json", json.dumps(cut_inside_a_character, ensure_ascii=False))))
+    assert said.fault == "llguidance, which enforces it, cannot read a part of it"
+
+
 def test_a_deeply_nested_schema_is_refused(why: Why) -> None:
     line = b'{"prompt": "x", "guided_json": ' + b'{"items": ' * 200 + b"{}" + b"}" * 200 + b"}"
     assert "nested more than 64 deep" in why(line)
