@@ -33,7 +33,7 @@ class TokenScore(NamedTuple):
 
 @dataclass(frozen=True)
 class Pooling:
-    """What a request reads off its prompt's last hidden state. Such a request gets no completion."""
+    """Reading of the prompt's last hidden state that a request wants. Such a request gets no completion."""
 
     dimensions: int | None = None  # values of the embedding; None for all of them
     label_ids: tuple[int, ...] = ()  # if not empty: the logits of these tokens instead of an embedding

@@ -120,7 +120,7 @@ class ModelRunner:
             return []
         states = hidden[inputs.sampling]
         outcomes: list[Outcome] = [0] * len(batch.sampling)
-        if len(batch.pooled_rows) < len(batch.sampling):  # else the output layer is not needed
+        if len(batch.pooled_rows) < len(batch.sampling):  # some sequences need the output layer
             outcomes[:] = self._sampled(batch, states, masks)
         for row, pooled in self._pooled(batch, states):
             outcomes[row] = pooled

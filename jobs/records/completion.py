@@ -92,7 +92,7 @@ class Choice(msgspec.Struct, frozen=True, omit_defaults=True):
 class RankedDocument(msgspec.Struct, frozen=True, omit_defaults=True):
     """A document of a line that ranks documents."""
 
-    index: int  # its place among the line's documents, from 0
+    index: int  # place of the document among the line's documents, from 0
     score: float  # 0 to 1: how probable it is that the document is relevant
     text: str | None = None  # only if the line wants the documents back
 

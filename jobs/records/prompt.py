@@ -25,7 +25,7 @@ class LabelWish(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class EmbedWish(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a line wants that asks for embeddings of its prompts."""
+    """Wishes of a line that asks for embeddings of its prompts."""
 
     dimensions: int | None = None  # values of each embedding; None for all that the model has
     as_base64: bool = False  # True: results have the bytes of float32 values, in base64, instead of numbers
@@ -34,7 +34,7 @@ class EmbedWish(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RerankWish(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a line wants that compares documents, its prompts, with a query."""
+    """Wishes of a line that compares documents, its prompts, with a query."""
 
     query: str
     instruction: str | None = None  # what makes a document relevant; None for the model's usual instruction

@@ -1,4 +1,4 @@
-"""What a request can read off the last hidden state of its prompt: an embedding, or logits of a few tokens."""
+"""Readings of the last hidden state of a prompt, which a request may want: an embedding, or logits of a few tokens."""
 
 from __future__ import annotations
 

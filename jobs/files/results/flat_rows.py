@@ -16,7 +16,7 @@ from jobs.records.job import Format
 from jobs.records.prompt import NO_COLUMNS
 
 _ANSWER = ("completion", "finish_reason", "prompt_tokens", "completion_tokens", "error", "error_message")
-_POOLED_ANSWER = ("prompt_tokens", "error", "error_message")  # of embeddings and rankings, which have no text
+_POOLED_ANSWER = ("prompt_tokens", "error", "error_message")  # columns of answers without a text
 _POOLED = ("embedding", "embeddings", "results")
 _OPTIONAL = (
     *("reasoning", "reasoning_content", "reasoning_tokens", "completions", "tool_calls", "token_ids", "stop_reason"),
