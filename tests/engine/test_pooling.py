@@ -40,6 +40,10 @@ def embedding_requests(dimensions: int | None = None) -> list[Request]:
     return [Request(prompt(*each), PARAMS, pooling=pooling) for each in enumerate(LENGTHS)]
 
 
+def label_requests() -> list[Request]:
+    return [Request(prompt(*each), PARAMS, pooling=Pooling(label_ids=LABELS)) for each in enumerate(LENGTHS)]
+
+
 def run_together(loaded: LoadedEngine, batch: list[Request]) -> list[RequestOutput]:
     return [ticket.future.result(120) for ticket in loaded.engine.submit_many(batch)]
 
@@ -82,19 +86,23 @@ def check_laws(load: Load, folder: Path, **settings: object) -> list[RequestOutp
 
 
 @pytest.mark.usefixtures("kernels")
-def test_embeddings_are_those_of_transformers_and_no_neighbour_chunk_or_cache_changes_a_bit(
-    tmp_path: Path, load: Load
-) -> None:
+def test_no_neighbour_chunk_or_cache_changes_a_bit_of_an_embedding(tmp_path: Path, load: Load) -> None:
+    for output in check_laws(load, write_embedding_checkpoint(tmp_path)):
+        assert (output.token_ids, output.text, output.finish_reason) == ((), "", FinishReason.STOP)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("kernels")
+def test_embeddings_are_those_of_transformers(tmp_path: Path, load: Load) -> None:
     from transformers import AutoModel
 
     folder = write_embedding_checkpoint(tmp_path)
     reference = AutoModel.from_pretrained(folder, dtype=torch.float32)
-    for request, output in zip(embedding_requests(), check_laws(load, folder), strict=True):
+    for request, output in zip(embedding_requests(), run_together(load(folder), embedding_requests()), strict=True):
         with torch.inference_mode():
             state = reference(torch.tensor([request.token_ids])).last_hidden_state[0, -1]
         found = torch.tensor(array("f", output.pooled or b""))
         assert float(cosine_similarity(found, state, dim=0)) >= 0.99999
-        assert (output.token_ids, output.text, output.finish_reason) == ((), "", FinishReason.STOP)
 
 
 @pytest.mark.usefixtures("built_kernels")
@@ -110,19 +118,24 @@ def test_an_embedding_has_the_dimensions_that_its_request_asks_for(tmp_path: Pat
 
 
 @pytest.mark.usefixtures("kernels")
-def test_logits_of_labels_are_those_of_transformers_beside_requests_for_texts(tmp_path: Path, load: Load) -> None:
+def test_no_neighbour_changes_a_bit_of_the_logits_of_labels_or_of_a_text(tmp_path: Path, load: Load) -> None:
+    loaded = load(write_reranker_checkpoint(tmp_path), num_pages=100)
+    texts = [Request(prompt(5, 30), SamplingParams(max_tokens=20, temperature=0.0, ignore_eos=True)) for _ in range(2)]
+    mixed = run_together(loaded, [texts[0], *label_requests(), texts[1]])
+    alone = [output for request in [texts[0], *label_requests()] for output in run_together(loaded, [request])]
+    assert pooled(mixed) == pooled(alone)
+    assert mixed[0].token_ids == mixed[-1].token_ids == alone[0].token_ids
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("kernels")
+def test_logits_of_labels_are_those_of_transformers(tmp_path: Path, load: Load) -> None:
     from transformers import AutoModelForCausalLM
 
     folder = write_reranker_checkpoint(tmp_path)
-    loaded = load(folder, num_pages=100)
-    wanted = [Request(prompt(*each), PARAMS, pooling=Pooling(label_ids=LABELS)) for each in enumerate(LENGTHS)]
-    texts = [Request(prompt(5, 30), SamplingParams(max_tokens=20, temperature=0.0, ignore_eos=True)) for _ in range(2)]
-    mixed = run_together(loaded, [texts[0], *wanted, texts[1]])
-    alone = [output for request in [texts[0], *wanted] for output in run_together(loaded, [request])]
-    assert pooled(mixed) == pooled(alone)
-    assert mixed[0].token_ids == mixed[-1].token_ids == alone[0].token_ids
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    for output, request in zip(mixed[1:-1], wanted, strict=True):
+    outputs = run_together(load(folder, num_pages=100), label_requests())
+    for output, request in zip(outputs, label_requests(), strict=True):
         with torch.inference_mode():
             logits = model(torch.tensor([request.token_ids])).logits[0, -1]
         found = torch.tensor(array("f", output.pooled or b""))
