@@ -16,7 +16,12 @@ class LineDefaults(msgspec.Struct, frozen=True, omit_defaults=True):
     score: tuple[str, ...] = ()  # choices to score, instead of completions
 
     def applied_to(self, prompt: Prompt) -> Prompt:
-        """Return the prompt with the job's values where the line has none. A constraint of free text becomes None."""
+        """Return the prompt with the job's values where the line has none. A constraint of free text becomes None.
+
+        A line that asks for embeddings or a ranking has no use for these values, and is returned unchanged.
+        """
+        if prompt.pools:
+            return prompt
         constraint = prompt.constraint or self.constraint
         if constraint == FREE_TEXT:
             constraint = None

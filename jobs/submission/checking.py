@@ -38,6 +38,7 @@ def check_file(
     """
     lines = options.lines
     _check_thinking(options)
+    _check_embeddings(options)
     thinking = ThinkingRules(options.defaults, options.line_defaults, options.card)
     model = options.model if lines.strict_model else None
     constraint = options.line_defaults.constraint
@@ -78,6 +79,21 @@ def _check_thinking(options: SubmitOptions) -> None:
         raise InvalidInput(f"{fault}.")
     if options.defaults.thinking_token_budget is not None and card.thinking == "never":
         raise InvalidInput(f"--thinking-budget has no meaning: {card.name} does not think.", "Leave it out.")
+
+
+def _check_embeddings(options: SubmitOptions) -> None:
+    """Refuse options for texts if the model makes embeddings. Raises `InvalidInput`."""
+    card, defaults = options.card, options.line_defaults
+    if card is None or card.kind != "embedding":
+        return
+    given = {
+        "A schema, choices or a regular expression": defaults.constraint is not None,
+        "--score": bool(defaults.score),
+        f"-n {options.lines.n}": options.lines.n > 1,
+    }
+    for name, is_given in given.items():
+        if is_given:
+            raise InvalidInput(f"{name} has no meaning: {card.name} makes embeddings and no texts.", "Leave it out.")
 
 
 def _check_scores(options: SubmitOptions, format: Format) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from testing.processes.command_line import environment, qwen_batch, read_jsonl, write_jsonl
+from tools.demo_model.data.chat_format import tool_call
 from tools.demo_model.data.held_out import held_out_prompts
-from tools.demo_model.data.held_out_tools import answer_of, held_out_tool_chats
+from tools.demo_model.data.held_out_tools import held_out_tool_chats
 from tools.demo_model.tasks.registry import WRAPPED_TASKS
 
 CHAPTER_PROMPT = "Explain large language models in a single sentence."
@@ -41,6 +43,13 @@ def held_out_lines() -> Iterator[Asked]:
         yield Asked({kind: item.prompt, "max_tokens": 130}, item.answer, item.task, item.thought)
     for chat in held_out_tool_chats(100):
         yield Asked({**chat.as_line(), "max_tokens": 130}, chat.answer, chat.task)
+
+
+def answer_of(result: Mapping[str, Any]) -> str:
+    """Return the answer of a native result as the model wrote it: its text and its calls."""
+    functions = [call["function"] for call in result.get("tool_calls", ())]
+    calls = [tool_call(function["name"], json.loads(function["arguments"])) for function in functions]
+    return "\n".join([text for text in (result["completion"],) if text] + calls)
 
 
 def share(marks: list[bool]) -> float:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from jobs.errors import InvalidInput
+from jobs.files.prompt_file import PromptFile
+from jobs.records.constraint import Constraint
+from jobs.records.line_defaults import LineDefaults
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import NO_COLUMNS, EmbedWish, Prompt, RerankWish
 from jobs.stores.packing import pack_prompts, unpack_prompts
+from jobs.submission.checking import check_file
+from jobs.submission.submit_options import LineOptions, SubmitOptions
 
 Decode = Callable[..., Prompt]
 Why = Callable[..., str]
@@ -145,6 +153,29 @@ def test_lines_are_refused_by_models_that_do_not_make_what_they_want(why: Why, e
     assert "the line ranks documents, but demo makes only embeddings" in why(rerank(), card=embedder)
     assert "Qwen/Qwen3-Reranker-0.6B" in why(rerank(), card=embedder)
     assert "the line wants embeddings, but demo makes texts; name an embedding model" in why(embed(input="a"))
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"lines": LineOptions(n=2)}, "-n 2 has no meaning: demo makes embeddings and no texts"),
+        ({"line_defaults": LineDefaults(score=("a", "b"))}, "--score has no meaning: demo makes embeddings"),
+        ({"line_defaults": LineDefaults(constraint=Constraint("regex", "a"))}, "a regular expression has no meaning"),
+    ],
+)
+def test_a_job_of_embeddings_refuses_options_for_texts(
+    tmp_path: Path, embedder: ModelCard, options: dict[str, Any], reason: str
+) -> None:
+    path = tmp_path / "lines.jsonl"
+    path.write_text('{"embed": "a text"}')
+    with PromptFile.open(str(path), io.BytesIO()) as file, pytest.raises(InvalidInput, match=reason):
+        check_file(file, SubmitOptions("demo", card=embedder, **options))
+
+
+def test_the_values_of_a_job_for_texts_leave_a_ranking_as_it_is(decode: Decode) -> None:
+    ranking = decode(rerank())
+    values = LineDefaults(thinking=False, constraint=Constraint("regex", "a"), score=("a", "b"))
+    assert values.applied_to(ranking) == ranking
 
 
 def test_a_line_for_an_unknown_model_is_taken(decode: Decode) -> None:

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from tools.demo_model.data.chat_format import Message, tool_call, tool_result, with_tools
+from tools.demo_model.data.chat_format import Message, tool_result, with_tools
 from tools.demo_model.data.held_out import HeldOutPrompt
 from tools.demo_model.data.splits import Split
 from tools.demo_model.tasks.tool_use import ToolConversation, draw_tool_conversation
 
 CALL_ID = "call_1"
-
-
-def answer_of(result: Mapping[str, Any]) -> str:
-    """Return the answer of a native result as the model wrote it: its text and its calls."""
-    functions = [call["function"] for call in result.get("tool_calls", ())]
-    calls = [tool_call(function["name"], json.loads(function["arguments"])) for function in functions]
-    return "\n".join([text for text in (result["completion"],) if text] + calls)
 
 
 def call_message(answer: str) -> dict[str, Any]:
