@@ -10,9 +10,10 @@
 
 namespace qwen_batch::dot {
 
-constexpr int STRIPS = DOT_COLUMNS / LANES;    // vectors of columns per block
-constexpr int64_t PAIR = DOT_COLUMNS * 2;      // bfloat16 values of a block per pair of k
-constexpr int64_t PAIRS_PER_STEP = LANES / 2;  // pairs of k between prefetches
+constexpr int STRIPS = DOT_COLUMNS / LANES;  // vectors of columns per block
+constexpr int64_t PAIR = DOT_COLUMNS * 2;    // bfloat16 values of a block per pair of k
+constexpr int64_t PAIRS_PER_STEP = 4;        // pairs of k between prefetches
+static_assert(LANES / 2 % PAIRS_PER_STEP == 0, "a part of a row has whole steps");
 
 // One block: [k / 2][DOT_COLUMNS][2].
 struct Block {
@@ -42,10 +43,11 @@ template <int ROWS, int WIDTH, typename Weight>
 inline void add_products(Floats (&sums)[ROWS][WIDTH], const RowValue* x, int64_t row_stride, const Weight* weights,
                          int64_t pairs, Prefetcher& prefetcher) {
   constexpr int64_t PAIR_STRIDE = std::is_same_v<Weight, float> ? 2 * WIDTH * LANES : PAIR;
-  for (int64_t first = 0; first < pairs; first += PAIRS_PER_STEP, x += ProductRows::lanes_stride(ROWS)) {
+  for (int64_t first = 0; first < pairs; first += PAIRS_PER_STEP) {
     const int64_t count = std::min(PAIRS_PER_STEP, pairs - first);
-    for (int64_t p = 0; p < count; ++p, weights += PAIR_STRIDE)
-      add_outer(sums, weights, [&](int r) { return x + r * row_stride + 2 * p; });
+    for (int64_t p = 0; p < count; ++p, weights += PAIR_STRIDE, x += 2)
+      add_outer(sums, weights, [&](int r) { return x + r * row_stride; });
+    if ((first + PAIRS_PER_STEP) % (LANES / 2) == 0) x += ProductRows::lanes_stride(ROWS) - LANES;
     prefetcher.step();
   }
 }
