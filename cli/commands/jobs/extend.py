@@ -20,7 +20,7 @@ from cli.options.options import (
 )
 from cli.options.reading_options import reading_options
 from cli.options.target_model import say_notices
-from cli.store import open_client
+from cli.store import open_client, open_store_to_watch
 from jobs.exit_codes import ExitCode
 from jobs.files.prompt_file import PromptFile
 from jobs.files.reading.row_reader import ReadingOptions
@@ -66,4 +66,4 @@ def command(
         job, report = client.extend(job_id, file, skip_invalid, lines)
     say_notices(report, job.spec.model, console)
     console.say(f"Added {job.spec.num_lines - before:,} lines. The job now has {job.spec.num_lines:,} lines.")
-    return watch_to_the_end(client.store, job_id, console) if wait else ExitCode.DONE
+    return watch_to_the_end(open_store_to_watch(settings), job_id, console) if wait else ExitCode.DONE
