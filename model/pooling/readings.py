@@ -10,7 +10,7 @@ _MIN_NORM = 1e-12  # a shorter vector is not stretched to length 1, as in PyTorc
 
 
 def embedding_of(state: torch.Tensor, dimensions: int | None = None) -> torch.Tensor:
-    """Cut a hidden state to its first `dimensions` values, then stretch the rest to length 1.
+    """Keep the first `dimensions` values of a hidden state, and stretch them to length 1.
 
     The squares are added in float64. Other states do not take part, so the bits depend on this state alone.
 
