@@ -33,6 +33,7 @@ def _nothing_compiled_yet() -> Iterator[None]:
     torch._dynamo.reset()
 
 
+@pytest.mark.usefixtures("compiler")
 @DTYPES
 def test_compiled_text_is_eager_text_and_a_sequence_keeps_its_bits(folder: Path, dtype: torch.dtype) -> None:
     # In bfloat16 they may part where the last bit of a float32 decides the rounding; the prompts' logits stay near.
@@ -70,6 +71,7 @@ def test_prefill_and_decode_are_compiled_once_each_whatever_the_sizes(folder: Pa
     assert counter.frame_count == 2
 
 
+@pytest.mark.usefixtures("compiler")
 def test_the_key_of_the_compilers_cache_holds_the_width_of_the_registers(monkeypatch: pytest.MonkeyPatch) -> None:
     def hashed_options() -> dict[str, Any]:
         with torch._inductor.config.patch(inductor_options("cpu")):
