@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,16 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from engine.config import PAGE_SIZE, EngineConfig
 from engine.engine import Engine
-from engine.load import LoadedEngine, load_engine
+from engine.load import LoadedEngine
 from engine.requests.ports import Runner
 from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.policy import SchedulingPolicy
 from engine.scheduling.scheduler import Scheduler
-from model.checkpoint.config import ModelConfig
-from model.kv_cache import bytes_per_page
 from testing.models.byte_level_tokenizer import END_OF_TEXT, write_byte_level_tokenizer
+from testing.models.cpu_engine import load_cpu_engine
 from testing.models.fake_runner import EOS, ByteTokenizer
 from testing.models.tiny_checkpoint import write_tiny_checkpoint
 
@@ -72,17 +69,8 @@ def load_tiny(tiny_folder: Path) -> Iterator[Callable[..., LoadedEngine]]:
     def load(num_pages: int = 100, compile: bool = False, **settings: Any) -> LoadedEngine:
         key = (("num_pages", num_pages), ("compile", compile), *sorted(settings.items()))
         if key not in loaded:
-            page = bytes_per_page(ModelConfig.from_folder(tiny_folder), PAGE_SIZE, torch.float32)
-            config = EngineConfig(
-                device="cpu",
-                compile=compile,
-                threads=1,
-                kv_cache_memory_bytes=num_pages * page,
-                **{"speculate": False, **settings},
-            )
-            with warnings.catch_warnings():  # PyTorch's compiler uses parts of PyTorch that warn
-                warnings.simplefilter("ignore", DeprecationWarning)
-                loaded[key] = load_engine(tiny_folder, config, log=lambda _: None)
+            asked = {"compile": compile, "threads": 1, "speculate": False} | settings
+            loaded[key] = load_cpu_engine(tiny_folder, torch.float32, num_pages, **asked)
         return loaded[key]
 
     yield load

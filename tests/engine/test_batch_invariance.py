@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,15 +11,13 @@ from unittest import mock
 import pytest
 import torch
 
-from engine.config import PAGE_SIZE, EngineConfig
 from engine.execution.model_runner import ModelRunner
-from engine.load import LoadedEngine, load_engine
+from engine.load import LoadedEngine
 from engine.request import Request, Ticket
 from engine.speculation.drafting import Drafting, Guesses
 from jobs.records.sampling import SamplingParams
-from model.checkpoint.config import ModelConfig
-from model.kv_cache import bytes_per_page
 from testing.models.byte_level_tokenizer import write_byte_level_tokenizer
+from testing.models.cpu_engine import load_cpu_engine
 from testing.models.tiny_checkpoint import write_tiny_checkpoint
 
 Load = Callable[..., LoadedEngine]
@@ -48,14 +45,8 @@ def load(folder: Path, kernels: str, quantize: str) -> Iterator[Load]:
     engines: list[LoadedEngine] = []
 
     def load(num_pages: int = 100, **settings: object) -> LoadedEngine:
-        page = bytes_per_page(ModelConfig.from_folder(folder), PAGE_SIZE, torch.bfloat16)
-        asked: dict[str, object] = {"compile": False, "prefix_caching": False, "threads": 2, "quantize": quantize}
-        asked["speculate"] = False
-        asked |= settings
-        config = EngineConfig(device="cpu", kv_cache_memory_bytes=num_pages * page, **asked)  # type: ignore[arg-type]
-        with warnings.catch_warnings():  # PyTorch's compiler uses parts of PyTorch that warn
-            warnings.simplefilter("ignore", DeprecationWarning)
-            engines.append(load_engine(folder, config, log=lambda _: None))
+        asked = {"prefix_caching": False, "threads": 2, "quantize": quantize, "speculate": False} | settings
+        engines.append(load_cpu_engine(folder, torch.bfloat16, num_pages, **asked))
         return engines[-1]
 
     yield load

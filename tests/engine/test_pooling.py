@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,8 +10,7 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
-from engine.config import PAGE_SIZE, EngineConfig
-from engine.load import LoadedEngine, load_engine
+from engine.load import LoadedEngine
 from engine.request import Pooling, Request, RequestOutput, RequestTooLong, Ticket
 from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.policy import SchedulingPolicy, priority
@@ -20,8 +18,7 @@ from engine.scheduling.scheduler import Scheduler
 from engine.scheduling.sequence import Sequence
 from engine.stopping.stop_checker import StopChecker
 from jobs.records.sampling import FinishReason, SamplingParams
-from model.checkpoint.config import ModelConfig
-from model.kv_cache import bytes_per_page
+from testing.models.cpu_engine import load_cpu_engine
 from testing.models.embedding_checkpoint import write_embedding_checkpoint, write_reranker_checkpoint
 
 PARAMS = SamplingParams(max_tokens=1, temperature=0.0)
@@ -59,12 +56,8 @@ def load() -> Iterator[Load]:
     engines = []
 
     def start(folder: Path, num_pages: int = 40, **settings: object) -> LoadedEngine:
-        page = bytes_per_page(ModelConfig.from_folder(folder), PAGE_SIZE, torch.float32)
-        said: dict[str, object] = {"compile": False, "max_model_len": 200, **settings}
-        said |= {"device": "cpu", "threads": 1, "kv_cache_memory_bytes": num_pages * page}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            engines.append(load_engine(folder, EngineConfig(**said), log=lambda _: None))  # type: ignore[arg-type]
+        asked = {"max_model_len": 200, "threads": 1} | settings
+        engines.append(load_cpu_engine(folder, torch.float32, num_pages, **asked))
         return engines[-1]
 
     yield start

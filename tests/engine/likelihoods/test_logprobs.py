@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import warnings
 from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Items
 from dataclasses import replace
@@ -12,16 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.config import PAGE_SIZE, EngineConfig
-from engine.load import LoadedEngine, load_engine
+from engine.load import LoadedEngine
 from engine.request import AnswerLogprobs, Request, RequestOutput
 from engine.speculation.drafting import Drafting, Guesses
 from jobs.records.sampling import SamplingParams
-from model.checkpoint.config import ModelConfig
-from model.kv_cache import bytes_per_page
 from model.qwen3 import Qwen3ForCausalLM
 from model.sampling.logprobs import LogSoftmax
 from testing.models.byte_level_tokenizer import write_byte_level_tokenizer
+from testing.models.cpu_engine import load_cpu_engine
 from testing.models.packed_steps import CachedSequence, PackedSteps
 from testing.models.tiny_checkpoint import write_tiny_checkpoint
 
@@ -45,12 +42,8 @@ def load(folder: Path, kernels: str) -> Iterator[Load]:
     engines: list[LoadedEngine] = []
 
     def load(num_pages: int = 100, **settings: object) -> LoadedEngine:
-        page = bytes_per_page(ModelConfig.from_folder(folder), PAGE_SIZE, torch.bfloat16)
-        asked: dict[str, object] = {"compile": False, "threads": 2, "speculate": False} | settings
-        config = EngineConfig(device="cpu", kv_cache_memory_bytes=num_pages * page, **asked)  # type: ignore[arg-type]
-        with warnings.catch_warnings():  # PyTorch's compiler uses parts of PyTorch that warn
-            warnings.simplefilter("ignore", DeprecationWarning)
-            engines.append(load_engine(folder, config, log=lambda _: None))
+        asked = {"threads": 2, "speculate": False} | settings
+        engines.append(load_cpu_engine(folder, torch.bfloat16, num_pages, **asked))
         return engines[-1]
 
     yield load
