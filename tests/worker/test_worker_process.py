@@ -195,13 +195,13 @@ def test_a_worker_that_drains_finishes_its_shards_and_leaves_the_others(cluster:
 
 
 def test_a_second_signal_ends_the_worker_at_once(cluster: Cluster) -> None:
-    with cluster.worker() as worker:
+    with cluster.worker(drain="true", lease_ttl_seconds="60") as worker:
         worker.wait_until(cluster.store, "idle")
         cluster.submit(500)
         worker.wait_for_log("leased: ")
-        with cluster.frozen_server():  # so that the hand-over cannot end
+        with cluster.frozen_server():  # so that the orderly stop has no end within the lease of 60 s
             worker.send(signal.SIGTERM)
-            worker.wait_for_log("stopping")
+            worker.wait_for_log("draining")
             worker.send(signal.SIGTERM)
             assert worker.exit_code() == 128 + signal.SIGTERM
 
