@@ -73,7 +73,7 @@ def write_prompts(path: Path, num_lines: int) -> None:
     luck = random.Random(1)
     texts = [text(luck, 20) for _ in range(PROMPTS)]
     form = file_format(path.name)
-    with LocalFile(path).open() as output, rows_to(output, form, Layout()) as rows:
+    with LocalFile(path).open() as output, rows_to(output, form, Layout) as rows:
         for line in range(num_lines):
             row = {"id": f"line-{line}", "prompt": texts[line % PROMPTS]}
             columns = {"gold": str(line), "level": line % 7} if form.is_table else {}

@@ -116,7 +116,7 @@ def _check_scores(options: SubmitOptions, format: Format) -> None:
 
 def _write_faults(file: PromptFile, rules: LineRules, errors: Destination) -> None:
     layout = Layout(("line", "errors"))
-    with errors.open() as output, rows_to(output, file_format(errors.name), layout) as rows:
+    with errors.open() as output, rows_to(output, file_format(errors.name), lambda: layout) as rows:
         for source, number, faults in file.faults(rules):
             place = {"line": number} if source is None else {"source": source, "line": number}
             rows.write(msgspec.json.encode(place | {"errors": faults}) + b"\n")

@@ -50,7 +50,7 @@ from jobs.files.writing.destination import LocalFile
 from jobs.files.writing.file_format import file_format
 from jobs.files.writing.rows import Layout, rows_to
 path = Path(sys.argv[1])
-with LocalFile(path).open() as output, rows_to(output, file_format(path.name), Layout()) as rows:
+with LocalFile(path).open() as output, rows_to(output, file_format(path.name), Layout) as rows:
     for number in range(3000):
         rows.write(b'{"id": "%d"}\\n' % number)
     rows.finish()

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Protocol
 
+from msgspec import structs
+
 from engine.request import Pooling, Request
 from engine.stopping.output_constraint import Grammar
 from engine.stopping.thought import Thinking
@@ -94,11 +96,17 @@ class Preparation:
                 requests = [self._requests(part, found, job, group, on_token) for part, found in pairs]
                 runnable.append((line, tuple(chain.from_iterable(requests))))
             except LineRefused as error:
-                refused.append(failed_line(line, error.code, error.message))
+                refused.append(failed_line(self._as_known(line), error.code, error.message))
             except Exception as error:
                 log.exception("line %r of job %s could not be prepared", line.id, job.id)
                 refused.append(failed_line(line, ErrorCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}"))
         return Prepared(tuple(runnable), tuple(refused))
+
+    def _as_known(self, line: Prompt) -> Prompt:
+        """Return the line as a result shows it. A bad line of an embedding model asked for an embedding."""
+        if line.invalid is None or self._card.kind != "embedding":
+            return line
+        return structs.replace(line, endpoint="embeddings")
 
     def _requests(
         self, part: Prompt, encoded: Encoded | None, job: NewJob, group: str, on_token: Callable[[int], None]

@@ -17,6 +17,7 @@ from jobs.records.prompt import NO_COLUMNS
 
 _ANSWER = ("completion", "finish_reason", "prompt_tokens", "completion_tokens", "error", "error_message")
 _POOLED_ANSWER = ("prompt_tokens", "error", "error_message")  # columns of answers without a text
+_ONLY_TEXTS = frozenset(_ANSWER) - frozenset(_POOLED_ANSWER)
 _POOLED = ("embedding", "embeddings", "results")
 _OPTIONAL = (
     *("reasoning", "reasoning_content", "reasoning_tokens", "completions", "tool_calls", "token_ids", "stop_reason"),
@@ -49,6 +50,8 @@ class FlatRows:
         self._reserved = {self.id_name, *_ANSWER, *_OPTIONAL} - {"source"}
         # Names that were found once, because rows repeat their columns.
         self._names: dict[tuple[str, bool, bool], str] = {}
+        self._has_texts = False
+        self._has_pooled = False
 
     def column_name(self, column: str, with_source: bool, pools: bool = False) -> str:
         """Return the name that a line's column has in a row.
@@ -75,6 +78,8 @@ class FlatRows:
     def row(self, completion: Completion, kept: LineInput = NO_INPUT) -> bytes:
         """Format one result as a line of JSON, including the newline."""
         fields, pools = native_fields(completion, kept, self._reasoning), completion.pools
+        self._has_texts |= completion.text is not None
+        self._has_pooled |= pools
         usage, error = fields.pop("usage"), fields.pop("error")
         row = {self.id_name: fields.pop("id")}
         if kept.prompt is not None:
@@ -100,16 +105,18 @@ class FlatRows:
         return _encode(row | fields) + b"\n"
 
     def layout(self, types: bytes | None) -> Layout:
-        """Return the columns of a table of these rows.
+        """Return the columns of a table of the rows so far.
+
+        A failed line has no text. Therefore, a bad line among lines that ask for embeddings adds no columns of texts.
 
         Args:
             types: Arrow types of columns (`NewJob.column_types`).
         """
         integers = frozenset({"prompt_tokens", "completion_tokens", "line"})
-        pooled = Layout(
-            (self.id_name,), _POOLED_ANSWER, (*_POOLED, *_OPTIONAL), integers, types, float32=frozenset(_POOLED[:2])
-        )
-        return Layout((self.id_name,), _ANSWER, _OPTIONAL, integers, types, marker="completion", without_marker=pooled)
+        if self._has_texts or not self._has_pooled:
+            return Layout((self.id_name,), _ANSWER, _OPTIONAL, integers, types)
+        optional, float32 = (*_POOLED, *_OPTIONAL), frozenset(_POOLED[:2])
+        return Layout((self.id_name,), _POOLED_ANSWER, optional, integers, types, float32, _ONLY_TEXTS)
 
 
 def _filled(record: msgspec.Struct) -> dict[str, Any]:

@@ -169,7 +169,7 @@ class _Files:
     def add(self, output: Output, format: FileFormat) -> _ResultFile:
         job, reasoning = self._job, self._style.reasoning
         rows = FlatRows(job.spec.format, reasoning or ReasoningField.REASONING)
-        sink = self._stack.enter_context(rows_to(output, format, rows.layout(job.column_types)))
+        sink = self._stack.enter_context(rows_to(output, format, lambda: rows.layout(job.column_types)))
         self._sinks.append(sink)
         if self._style.flat or format.is_table:
             return _ResultFile(sink, rows.row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
@@ -25,12 +26,7 @@ class Layout:
     integers: frozenset[str] = frozenset()  # columns of whole numbers, even if every value is null
     types: bytes | None = None  # Arrow types of columns (`recorded_types`)
     float32: frozenset[str] = frozenset()  # columns whose lists of numbers are float32
-    marker: str | None = None  # column that tells this layout's rows from those of `without_marker`
-    without_marker: Layout | None = None  # layout of rows that lack the column `marker`
-
-    def of_rows(self, seen: list[str]) -> Layout:
-        """Return the layout of rows with the columns `seen`."""
-        return self.without_marker if seen and self.without_marker and self.marker not in seen else self
+    hidden: frozenset[str] = frozenset()  # columns that the table leaves out
 
     def columns(self, seen: list[str]) -> list[str]:
         """Return the names of the table's columns, in order.
@@ -38,7 +34,7 @@ class Layout:
         Args:
             seen: Names that occur in the rows, in the order of their first row.
         """
-        placed = {*self.first, *self.last, *self.optional}
+        placed = {*self.first, *self.last, *self.optional, *self.hidden}
         others = [name for name in seen if name not in placed]
         return [*self.first, *others, *self.last, *(name for name in self.optional if name in seen)]
 
@@ -55,7 +51,7 @@ class RowSink(Protocol):
         ...
 
 
-def rows_to(output: Output, format: FileFormat, layout: Layout) -> AbstractContextManager[RowSink]:
+def rows_to(output: Output, format: FileFormat, layout: Callable[[], Layout]) -> AbstractContextManager[RowSink]:
     """Return a context manager that gives a sink for rows.
 
     A table needs its columns before its first row. Therefore, its rows go to an unnamed temporary file first, and
@@ -64,7 +60,7 @@ def rows_to(output: Output, format: FileFormat, layout: Layout) -> AbstractConte
     Args:
         output: Gets the file's bytes.
         format: The file's format.
-        layout: Columns of a table. JSONL has none.
+        layout: Returns the columns of a table, after its last row. JSONL has none.
     """
     if format.is_table:
         return _TableSink(output, format, layout)
@@ -86,7 +82,7 @@ class _Lines:
 class _TableSink(AbstractContextManager["_TableSink"]):
     """A table: CSV, TSV, Parquet or Arrow."""
 
-    def __init__(self, output: Output, format: FileFormat, layout: Layout) -> None:
+    def __init__(self, output: Output, format: FileFormat, layout: Callable[[], Layout]) -> None:
         self._output = output
         self._format = format
         self._layout = layout
@@ -97,7 +93,7 @@ class _TableSink(AbstractContextManager["_TableSink"]):
         self._spool.close()
 
     def finish(self) -> None:
-        layout = self._layout.of_rows(self._spool.names)
+        layout = self._layout()
         names = layout.columns(self._spool.names)
         if self._format.is_binary:
             self._write_arrow(names, layout)

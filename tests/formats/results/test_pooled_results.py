@@ -13,8 +13,10 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pytest
+from msgspec import structs
 from openai.types import CreateEmbeddingResponse
 from pyarrow import parquet
+from pyarrow.csv import read_csv
 
 from jobs.files.results.kept_columns import LineInput
 from jobs.files.results.native_lines import native_line
@@ -135,6 +137,23 @@ def test_a_table_has_a_column_of_float32_lists_and_no_columns_of_texts(tmp_path:
     assert table.column_names == [
         *("id", "author", "input_embedding", "prompt_tokens", "error", "error_message", "embedding")
     ]
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
+@pytest.mark.parametrize("bad_at", [0, 1])
+def test_a_bad_line_adds_no_columns_of_texts_to_a_table_of_embeddings(tmp_path: Path, name: str, bad_at: int) -> None:
+    good, bad = structs.replace(embeddings(ONE), index=1 - bad_at), Prompt(bad_at, "", invalid="No JSON.", line=9)
+    results = sorted([good, Completion.failed_prompt(bad, ErrorCode.INVALID_LINE, "No JSON.")], key=lambda c: c.index)
+    write_results(results, job("native"), LocalFile(tmp_path / name), partial=True)
+    table = read_csv(tmp_path / name) if name.endswith("csv") else parquet.read_table(tmp_path / name)
+    assert table.column_names == ["id", "prompt_tokens", "error", "error_message", "embedding", "line"]
+    assert table["error_message"].to_pylist()[bad_at] == "No JSON."
+
+
+def test_a_table_with_a_text_and_an_embedding_has_the_columns_of_both(tmp_path: Path) -> None:
+    text = Completion(1, "b", text="x", finish_reason=FinishReason.STOP, usage=Usage(1, 1))
+    write_results([embeddings(ONE), text], job("native"), LocalFile(tmp_path / "out.csv"), partial=True)
+    assert {"completion", "finish_reason", "embedding"} <= set(read_csv(tmp_path / "out.csv").column_names)
 
 
 def test_a_column_of_a_line_with_a_text_may_still_be_called_embedding(tmp_path: Path) -> None:

@@ -60,6 +60,16 @@ def text_of(request: Request) -> str:
     return "".join("$" if token == END else chr(token) for token in request.token_ids)
 
 
+@pytest.mark.parametrize(("card", "endpoint"), [(EMBEDDER, "embeddings"), (TEXTS, "native")])
+def test_a_bad_line_of_an_embedding_model_has_the_result_of_a_line_that_asks_for_one(
+    card: ModelCard, endpoint: str
+) -> None:
+    (refused,) = prepare(Prompt(0, "", invalid="No JSON.", line=3), card).refused
+    assert (refused.endpoint, refused.line) == (endpoint, 3)
+    assert refused.error is not None
+    assert (refused.error.code, refused.error.message) == (ErrorCode.INVALID_LINE, "No JSON.")
+
+
 @pytest.mark.parametrize(
     ("prompt", "expected"),
     [
