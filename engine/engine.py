@@ -162,15 +162,11 @@ class Engine:
                 self._delivery.deliver(sequence, finished_at)
 
     def _announce(self, batch: Batch) -> None:
-        """Pass new tokens to the requests with an `on_token`. An `on_token` that raises ends only its own request."""
+        """Pass new tokens to the requests with a listener. A listener that raises ends only its own request."""
         for index in dict.fromkeys(batch.sampling):
             sequence = batch.sequences[index]
-            listener = sequence.ticket.request.on_token
-            if listener is None:
-                continue
             try:
-                for token_id in sequence.tokens[len(sequence.tokens) - sequence.num_new :]:
-                    listener(token_id)
+                sequence.announce_new()
             except Exception as error:  # noqa: BLE001 - the caller's code, the caller's error
                 self._live.pop(sequence.ticket)
                 if sequence.finish_reason is None:

@@ -55,6 +55,8 @@ class Request:
     logprobs: int | None = None  # number of likeliest tokens to name at each place; None: no log-probabilities
     scoring: Scoring | None = None  # set: nothing is chosen; the settings must be greedy and end by their length
     pooling: Pooling | None = None  # None: the request wants a completion
+    # Called in the place of `on_token`, if `logprobs` is set. A token that nothing chose has no log-probabilities.
+    on_logprobs: Callable[[int, TokenLogprobs | None], None] | None = None
 
 
 class TokenLogprobs(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from array import array
+from collections.abc import Callable
 from collections.abc import Sequence as Items
 from dataclasses import replace
 
@@ -24,13 +25,20 @@ def answer_logprobs(sequence: Sequence, detokenizer: Detokenizer) -> AnswerLogpr
     if len(places) != end - begin:
         raise RuntimeError("a token of an answer has no log-probability")
     token_ids = tuple(answer[begin:end])
-    named = {sequence.tokens[0], *token_ids}.union(*(ids_of(place) for place in places))
     return AnswerLogprobs(
         token_ids=token_ids,
         places=tuple(places),
-        token_bytes={token_id: detokenizer.token_bytes(token_id) for token_id in sorted(named)},
+        token_bytes=named_bytes((sequence.tokens[0], *token_ids), places, detokenizer.token_bytes),
         ended_by_token=checker.ended_by_token and not sequence.params.include_stop_str_in_output,
     )
+
+
+def named_bytes(
+    token_ids: Items[int], places: Items[TokenLogprobs], token_bytes: Callable[[int], bytes]
+) -> dict[int, bytes]:
+    """Return the bytes of each of some tokens, and of the likeliest tokens at some places."""
+    named = set(token_ids).union(*(ids_of(place) for place in places))
+    return {token_id: token_bytes(token_id) for token_id in sorted(named)}
 
 
 def ids_of(place: TokenLogprobs) -> Items[int]:

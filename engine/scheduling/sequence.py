@@ -186,6 +186,17 @@ class Sequence:
         if self.finish_reason is None:
             self.extend_known(self.stop_checker.take_known_ids(self.num_generated))
 
+    def announce_new(self) -> None:
+        """Pass the tokens that the latest sampling step appended to the request's listener, if it has one."""
+        request, first = self.ticket.request, len(self.tokens) - self.num_new
+        if request.on_logprobs is not None:
+            found = self.logprobs[len(self.logprobs) - self.num_new :]
+            for token_id, logprobs in zip(self.tokens[first:], found, strict=True):
+                request.on_logprobs(token_id, logprobs)
+        elif request.on_token is not None:
+            for token_id in self.tokens[first:]:
+                request.on_token(token_id)
+
     def extend_known(self, token_ids: Items[int]) -> None:
         """Append tokens that nothing has to choose, up to the one that ends the sequence.
 

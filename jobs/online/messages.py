@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 import msgspec
+from msgspec import structs
 
-from jobs.records.completion import Completion, LineError
+from jobs.records.completion import Completion, LineError, Logprobs
 from jobs.records.prompt import Prompt
 
 
@@ -55,6 +56,18 @@ class Refused(Reply, frozen=True, tag="refused"):
     param: str | None = None  # key of the request's body that is at fault, if the worker knows it
 
 
+class PieceTokens(msgspec.Struct, frozen=True):
+    """The tokens whose text begins in a piece, with their log-probabilities."""
+
+    first: int  # tokens of this choice's answer that came before
+    starts: tuple[int, ...]  # for each token, the characters of the answer that come before its text
+    logprobs: Logprobs
+
+    def then(self, following: PieceTokens) -> PieceTokens:
+        """Return these tokens and those of the next piece together."""
+        return PieceTokens(self.first, self.starts + following.starts, self.logprobs.then(following.logprobs))
+
+
 class Piece(Reply, frozen=True, omit_defaults=True, tag="piece"):
     """The next part of a completion's text. All pieces of a kind together are the whole text of that kind."""
 
@@ -62,6 +75,14 @@ class Piece(Reply, frozen=True, omit_defaults=True, tag="piece"):
     text: str  # not empty; never a part of a character or of a stop string
     choice: int = 0  # index of the completion, from 0
     kind: Literal["content", "reasoning"] = "content"
+    tokens: PieceTokens | None = None  # only of content, if the client asks for log-probabilities
+
+    def then(self, following: Piece) -> Piece:
+        """Return this piece and the next one of the same choice and kind together."""
+        tokens = self.tokens
+        if following.tokens is not None:
+            tokens = following.tokens if tokens is None else tokens.then(following.tokens)
+        return structs.replace(self, text=self.text + following.text, tokens=tokens)
 
 
 class End(Reply, frozen=True, tag="end"):

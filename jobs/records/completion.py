@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 
 import msgspec
@@ -64,6 +65,40 @@ class Logprobs(msgspec.Struct, frozen=True, omit_defaults=True):
     token_bytes: dict[int, bytes] = {}  # the bytes of each token that is named
     ended_by_token: bool = False  # True: the last token ended the completion, and is no part of the text
     starts_bare: bool = False  # True: the first token begins the prompt, so it has neither a value nor likeliest tokens
+
+    @property
+    def num_tokens(self) -> int:
+        """Number of tokens."""
+        return len(self.token_ids) // 4
+
+    def then(self, following: Logprobs) -> Logprobs:
+        """Return these tokens and those that follow them as one record."""
+        return Logprobs(
+            self.token_ids + following.token_ids,
+            self.own + following.own,
+            self.top_ids + following.top_ids,
+            self.top + following.top,
+            self.token_bytes | following.token_bytes,
+            following.ended_by_token,
+            self.starts_bare,
+        )
+
+    def each_token(self) -> Iterator[Logprobs]:
+        """Iterate over records of one token each, which together are this one."""
+        bare = int(self.starts_bare)
+        width = len(self.top_ids) // max(1, self.num_tokens - bare)  # bytes of the likeliest tokens of one place
+        for place in range(self.num_tokens):
+            own = slice(4 * place, 4 * place + 4)
+            top = slice((place - bare) * width, (place - bare + 1) * width)  # empty for a bare token
+            yield Logprobs(
+                self.token_ids[own],
+                self.own[own],
+                self.top_ids[top],
+                self.top[top],
+                self.token_bytes,
+                self.ended_by_token and place == self.num_tokens - 1,
+                self.starts_bare and place == 0,
+            )
 
 
 class Score(msgspec.Struct, frozen=True):

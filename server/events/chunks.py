@@ -1,15 +1,17 @@
 """The events of `/v1/chat/completions` and `/v1/completions`: chunks of an object, then `[DONE]`.
 
-The log-probabilities of a completion are a chunk of their own after its text.
+Each chunk has the log-probabilities of the tokens whose text begins in it. Those without a text are in the last chunk.
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
 from jobs.files.results.origin import Origin
+from jobs.files.results.parts.logprobs import TextOffsets, chat_logprobs, text_logprobs
 from jobs.files.results.response_bodies import completion_body, object_key
 from jobs.records.completion import Completion
 from server.api.body_checks import Json
@@ -77,6 +79,7 @@ class ChatEvents:
         self._num_choices = num_choices
         self._chunks = _Chunks(origin, "chatcmpl", "chat.completion.chunk", wants_usage)
         self._of_texts: dict[tuple[int, Kind], _TextChunk] = {}
+        self._num_tokens: Counter[int] = Counter()  # tokens with log-probabilities so far, by completion
 
     def begin(self) -> bytes:
         """Return a chunk with the role for each completion."""
@@ -85,9 +88,12 @@ class ChatEvents:
 
     def text(self, new: NewText) -> bytes:
         """Return a chunk with a part of a message, or of its thought."""
+        key = "content" if new.kind == "content" else "reasoning_content"
+        if new.logprobs is not None:
+            self._num_tokens[new.choice] += new.logprobs.num_tokens
+            return self._delta(new.choice, {key: new.text}, logprobs=chat_logprobs(new.logprobs))
         chunk = self._of_texts.get((new.choice, new.kind))
         if chunk is None:
-            key = "content" if new.kind == "content" else "reasoning_content"
             chunk = _TextChunk(self._delta(new.choice, {key: ""}), key)
             self._of_texts[new.choice, new.kind] = chunk
         return chunk.with_text(new.text)
@@ -104,14 +110,26 @@ class ChatEvents:
     def _end_of(self, choice: dict[str, Json]) -> bytes:
         calls = choice["message"].get("tool_calls", ())
         deltas = b"".join(self._delta(choice["index"], delta) for delta in _call_deltas(calls))
-        if choice["logprobs"] is not None:
-            deltas += self._delta(choice["index"], {}, logprobs=choice["logprobs"])
         last = {key: choice[key] for key in _ONLY_AT_THE_END if key in choice}
+        last["logprobs"] = _rest(choice["logprobs"], self._num_tokens[choice["index"]])
         return deltas + self._delta(choice["index"], {}, finish_reason=choice["finish_reason"], **last)
 
     def _delta(self, place: int, delta: dict[str, Json], finish_reason: str | None = None, **more: Json) -> bytes:
         choice = {"index": place, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
         return self._chunks.of_choice(choice | more)
+
+
+def _rest(logprobs: dict[str, Any] | None, count: int) -> dict[str, Json] | None:
+    """Return the log-probabilities of a choice without those of its first `count` tokens. None if no others are left.
+
+    Args:
+        logprobs: Lists with one element per token. A key without a list stays as it is.
+        count: Number of tokens.
+    """
+    if logprobs is None:
+        return None
+    rest = {key: value[count:] if isinstance(value, list) else value for key, value in logprobs.items()}
+    return rest if any(rest.values()) else None
 
 
 def _call_deltas(calls: list[dict[str, Any]]) -> Iterator[dict[str, Json]]:
@@ -134,6 +152,8 @@ class CompletionEvents:
         self._origin = origin
         self._chunks = _Chunks(origin, "cmpl", "text_completion", wants_usage)
         self._of_texts: dict[int, _TextChunk] = {}
+        self._num_tokens: Counter[int] = Counter()  # tokens with log-probabilities so far, by completion
+        self._offsets: defaultdict[int, TextOffsets] = defaultdict(TextOffsets)  # by completion
 
     def begin(self) -> bytes:
         """Return nothing: a text has no role."""
@@ -141,6 +161,10 @@ class CompletionEvents:
 
     def text(self, new: NewText) -> bytes:
         """Return a chunk with a part of a text."""
+        if new.logprobs is not None:
+            self._num_tokens[new.choice] += new.logprobs.num_tokens
+            logprobs = text_logprobs(new.logprobs, self._offsets[new.choice])
+            return self._part(new.choice, new.text, logprobs=logprobs)
         chunk = self._of_texts.get(new.choice)
         if chunk is None:
             chunk = self._of_texts[new.choice] = _TextChunk(self._part(new.choice, ""), "text")
@@ -151,9 +175,8 @@ class CompletionEvents:
         body = completion_body(completion, self._origin)
         ends = b""
         for choice in body["choices"]:
-            if choice["logprobs"] is not None:
-                ends += self._part(choice["index"], "", logprobs=choice["logprobs"])
             last = {key: choice[key] for key in _ONLY_AT_THE_END if key in choice}
+            last["logprobs"] = _rest(choice["logprobs"], self._num_tokens[choice["index"]])
             ends += self._part(choice["index"], "", finish_reason=choice["finish_reason"], **last)
         return ends + self._chunks.end(body)
 

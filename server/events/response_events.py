@@ -36,6 +36,7 @@ class ResponseEvents:
         self._place = 0  # index of the current item in the output
         self._open: Kind | None = None  # kind of the current item
         self._text = ""  # text of the current item so far
+        self._num_tokens = 0  # tokens with log-probabilities so far
         self._created_at = int(time.time())
 
     def begin(self) -> bytes:
@@ -49,13 +50,14 @@ class ResponseEvents:
         """Return a part of the message or of the thought. The first part opens its item."""
         change = b"" if new.kind == self._open else self._close() + self._begin(new.kind)
         self._text += new.text
+        self._num_tokens += 0 if new.logprobs is None else new.logprobs.num_tokens
         name = "response.output_text.delta" if new.kind == "content" else "response.reasoning_text.delta"
-        return change + self._event(name, **self._here(), delta=new.text, **_logprobs(new.kind))
+        return change + self._event(name, **self._here(), delta=new.text, **_logprobs(new.kind, new.logprobs))
 
     def end(self, completion: Completion) -> bytes:
         """Return the rest of the output, and the whole response."""
         response = stateless(completion_body(completion, self._origin)) | {"created_at": self._created_at}
-        events = self._close(response["status"], completion.logprobs)
+        events = self._rest_of_logprobs(completion.logprobs) + self._close(response["status"], completion.logprobs)
         for item in response["output"][self._place :]:
             events += self._whole(item)
         return events + self._event(f"response.{response['status']}", response=response)
@@ -70,6 +72,13 @@ class ResponseEvents:
         opened = self._event("response.output_item.added", output_index=self._place, item=self._item("in_progress"))
         part = {"type": _PARTS[kind], "text": ""} | _annotations(kind)
         return opened + self._event("response.content_part.added", **self._here(), part=part)
+
+    def _rest_of_logprobs(self, logprobs: Logprobs | None) -> bytes:
+        """Return the log-probabilities of the message's tokens without a text, which no delta has had."""
+        rest = [] if logprobs is None else token_objects(logprobs)[self._num_tokens :]
+        if self._open != "content" or not rest:
+            return b""
+        return self._event("response.output_text.delta", **self._here(), delta="", logprobs=rest)
 
     def _close(self, status: str = "completed", logprobs: Logprobs | None = None) -> bytes:
         """Return the end of the current item, if there is one.

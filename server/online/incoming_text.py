@@ -29,6 +29,7 @@ class IncomingText:
         self._old: list[str] = []  # parts that were handed out
         self._new: list[str] = []  # parts behind them
         self._length = 0  # characters of all parts
+        self.num_taken = 0  # characters that were handed out
         self._may_call = may_call
         self._complete = False
 
@@ -71,6 +72,7 @@ class IncomingText:
         new = "".join(self._new)
         self._old.append(new)
         self._new.clear()
+        self.num_taken = self._length
         return new
 
     def _take_content(self) -> str:
@@ -78,6 +80,7 @@ class IncomingText:
         whole, num_old = self._whole(), len("".join(self._old))
         end = max(_end_of_content(whole), num_old)
         self._set(whole, end)
+        self.num_taken = end
         return whole[num_old:end]
 
     def _whole(self) -> str:

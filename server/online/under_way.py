@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from msgspec import structs
 
 from jobs.online.messages import AnyReply, End, Gone, OnlineRequest, Piece, Refused, Taken
-from jobs.records.completion import Completion
+from jobs.records.completion import Completion, Logprobs
 from server.middleware.api_error import ApiError
 from server.online.incoming_text import IncomingText
+from server.online.incoming_tokens import IncomingTokens
 from server.online.line_errors import api_error_of_line
 from server.online.wakeup import Wakeup
 
@@ -23,6 +25,7 @@ class NewText(NamedTuple):
     choice: int  # index of the completion
     kind: Kind
     text: str
+    logprobs: Logprobs | None = None  # of the tokens that begin in the text, if the client asks for them
 
 
 class UnderWay:
@@ -48,6 +51,7 @@ class UnderWay:
         self.completion: Completion | None = None
         self.error: ApiError | None = None
         self._texts: dict[tuple[int, Kind], IncomingText] = {}
+        self._tokens: defaultdict[int, IncomingTokens] = defaultdict(IncomingTokens)  # by completion
         self._changed = Wakeup()
 
     @property
@@ -73,6 +77,8 @@ class UnderWay:
                 self.worker = worker
                 if reply.kind == "content" or self.request.prompt.include_reasoning:
                     self._text(reply.choice, reply.kind).add(reply.offset, reply.text)
+                if reply.tokens is not None:
+                    self._tokens[reply.choice].add(reply.tokens)
             case Refused():
                 self.is_settled, self.error = True, api_error_of_line(reply.error, reply.param)
             case End(completion=completion):
@@ -102,7 +108,8 @@ class UnderWay:
         """Hand out the text that has arrived since the last call, by completion. A thought comes before its answer."""
         for (choice, kind), text in sorted(self._texts.items(), key=lambda item: (item[0][0], item[0][1] == "content")):
             if new := text.take():
-                yield NewText(choice, kind, new)
+                tokens = self._tokens.get(choice) if kind == "content" else None
+                yield NewText(choice, kind, new, None if tokens is None else tokens.take(text.num_taken))
 
     def _finish(self, completion: Completion) -> None:
         if completion.error is not None:
@@ -111,6 +118,8 @@ class UnderWay:
         for place, choice in enumerate(completion.choices):
             self._text(place, "reasoning").finish(choice.reasoning or "")
             self._text(place, "content").finish(choice.text)
+            if choice.logprobs is not None and place in self._tokens:
+                self._tokens[place].finish(choice.logprobs)
         self.completion = completion
 
     def _text(self, choice: int, kind: Kind) -> IncomingText:

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from itertools import count
+from typing import Protocol
 
-from engine.request import Request
+from engine.request import Request, TokenLogprobs
 from jobs.errors import RecordDamaged, StoreFull, StoreUnavailable
 from jobs.online.messages import Abort, End, Gone, OnlineRequest, Refused
 from jobs.online.online_store import OnlineWorkerSide
@@ -160,7 +161,9 @@ class OnlineIntake:
     def _submit(self, run: OnlineRun, line: Line) -> None:
         listeners = [self._listener(run, index) if run.pieces else None for index in range(len(run.requests))]
         urgent = [
-            replace(request, urgent=True, on_token=listener)
+            replace(
+                request, urgent=True, on_token=listener, on_logprobs=listener if request.logprobs is not None else None
+            )
             for request, listener in zip(run.requests, listeners, strict=True)
         ]
         run.line = replace(line, tickets=tuple(self.engine.submit_many(urgent)))
@@ -171,10 +174,21 @@ class OnlineIntake:
             self.engine.abort_many(run.line.tickets)
         self.sender.put(Begun(run))
 
-    def _listener(self, run: OnlineRun, index: int) -> Callable[[int], None]:
+    def _listener(self, run: OnlineRun, index: int) -> _Listener:
         """Return the function that the engine calls for each new token. The first token does not wait for others."""
         numbers = count()
-        return lambda token_id: self.sender.put(NewToken(run, index, token_id), waits=next(numbers) > 0)
+
+        def listen(token_id: int, logprobs: TokenLogprobs | None = None) -> None:
+            self.sender.put(NewToken(run, index, token_id, logprobs), waits=next(numbers) > 0)
+
+        return listen
+
+
+class _Listener(Protocol):
+    """Listens to the tokens of a request, with their log-probabilities if the request asks for them."""
+
+    def __call__(self, token_id: int, logprobs: TokenLogprobs | None = None, /) -> None:
+        """Hear a new token. Called on the engine's thread."""
 
 
 def _ignored(_token_id: int) -> None:

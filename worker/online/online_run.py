@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from engine.request import Request
-from jobs.online.messages import OnlineRequest, Piece
+from engine.request import Request, TokenLogprobs
+from jobs.online.messages import OnlineRequest, Piece, PieceTokens
 from jobs.records.completion import Completion
 from worker.online.text_pieces import Kind, TextPieces
 from worker.shards.in_flight import Line
@@ -48,18 +48,19 @@ class OnlineRun:
         """Number of choices that each request of the engine gives. Equal completions are computed once."""
         return self.request.prompt.num_choices // len(self.requests)
 
-    def new_pieces(self, index: int, token_id: int) -> Iterator[Piece]:
+    def new_pieces(self, index: int, token_id: int, logprobs: TokenLogprobs | None) -> Iterator[Piece]:
         """Add a token of a request of the engine, and yield what the client may see now.
 
         Args:
             index: Index of the request of the engine.
             token_id: The new token.
+            logprobs: The log-probabilities at its place, if the client asks for them.
         """
-        for kind, text in self.pieces[index].push(token_id):
+        for kind, text, tokens in self.pieces[index].push(token_id, logprobs):
             if kind == "reasoning" and not self.request.prompt.include_reasoning:
                 continue
             for choice in range(index * self.repeats, (index + 1) * self.repeats):
-                yield self._piece(choice, kind, text)
+                yield self._piece(choice, kind, text, tokens)
 
     def last_pieces(self, completion: Completion) -> Iterator[Piece]:
         """Yield what is missing, so that all pieces together are the completion's text.
@@ -69,20 +70,25 @@ class OnlineRun:
         """
         if not self.pieces:
             return
+        rests: dict[int, PieceTokens | None] = {}  # by index of the request of the engine
         for number, choice in enumerate(completion.choices):
             texts: tuple[tuple[Kind, str], ...] = (("reasoning", choice.reasoning or ""), ("content", choice.text))
             for kind, text in texts:
                 sent = "".join(self.sent[number, kind].parts)
                 if not text.startswith(sent):
                     raise ValueError(f"the {kind} of choice {number} differs from the {len(sent)} characters sent")
-                if len(text) > len(sent):
-                    yield self._piece(number, kind, text[len(sent) :])
+                if len(text) == len(sent):
+                    continue
+                index, rest = number // self.repeats, text[len(sent) :]
+                if kind == "content" and index not in rests:
+                    rests[index] = self.pieces[index].tokens_of_rest(len(rest))
+                yield self._piece(number, kind, rest, rests[index] if kind == "content" else None)
 
-    def _piece(self, choice: int, kind: Kind, text: str) -> Piece:
+    def _piece(self, choice: int, kind: Kind, text: str, tokens: PieceTokens | None) -> Piece:
         sent = self.sent[choice, kind]
         offset = sent.num_chars
         sent.add(text)
-        return Piece(self.request.id, self.request.attempt, offset, text, choice, kind)
+        return Piece(self.request.id, self.request.attempt, offset, text, choice, kind, tokens)
 
 
 class OnlineRuns:

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import msgspec
-
+from engine.request import TokenLogprobs
 from jobs.errors import StoreFull, StoreUnavailable
 from jobs.online.messages import AnyReply, End, Gone, Piece, Refused, ReplyEntry, Taken
 from jobs.online.online_store import OnlineWorkerSide
@@ -34,6 +33,7 @@ class NewToken:
     run: OnlineRun
     index: int  # index of the request of the engine
     token_id: int
+    logprobs: TokenLogprobs | None = None  # at the token's place, if the client asks for them
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ class ReplySender:
         else:
             yield from _taken(run)
             if isinstance(event, NewToken):
-                yield from run.new_pieces(event.index, event.token_id)
+                yield from run.new_pieces(event.index, event.token_id, event.logprobs)
 
     def _outcome(self, run: OnlineRun) -> Iterator[AnyReply]:
         assert run.line is not None
@@ -239,7 +239,7 @@ def _joined(replies: Iterable[AnyReply]) -> list[AnyReply]:
             choice = (reply.request_id, reply.attempt, reply.choice)
             before = joined[places[choice]] if choice in places else None
             if isinstance(before, Piece) and before.kind == reply.kind:
-                joined[places[choice]] = msgspec.structs.replace(before, text=before.text + reply.text)
+                joined[places[choice]] = before.then(reply)
                 continue
             places[choice] = len(joined)
         joined.append(reply)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Literal, NamedTuple, Protocol
 
-from engine.request import Request
+from engine.request import Request, TokenLogprobs
 from engine.stopping.stop_strings import TokenStream
 from engine.stopping.thought import AnswerStream, Thought
+from jobs.online.messages import PieceTokens
+from worker.online.answer_tokens import AnswerTokens
 
 Kind = Literal["content", "reasoning"]
 
@@ -17,6 +19,14 @@ class Text(NamedTuple):
 
     kind: Kind
     text: str
+    tokens: PieceTokens | None = None  # of an answer's text, if the request asks for log-probabilities
+
+
+class _Token(NamedTuple):
+    """A token of a completion, with the log-probabilities at its place if the request asks for them."""
+
+    id: int
+    logprobs: TokenLogprobs | None
 
 
 class StreamTokenizer(Protocol):
@@ -24,6 +34,9 @@ class StreamTokenizer(Protocol):
 
     def stream(self, skip_special_tokens: bool = True, /) -> TokenStream:
         """Return a new stream for the tokens of one completion."""
+
+    def token_bytes(self, token_id: int, /) -> bytes:
+        """Return the bytes of one token. They may be a part of a character."""
 
 
 class TextPieces:
@@ -51,7 +64,7 @@ class TextPieces:
         self._ending_ids = frozenset(eos_token_ids) | frozenset(params.stop_token_ids)
         self._call_start_id = call_start_id
         self._in_call = False
-        self._held_id: int | None = None  # a token that has ended the completion if no other one follows
+        self._held: _Token | None = None  # a token that has ended the completion if no other one follows
         self._thought = Thought(request.thinking, None, tokenizer.stream()) if request.thinking else None
         answer = tokenizer.stream(skips)
         self._answer: TokenStream = AnswerStream(answer, self._thought) if self._thought else answer
@@ -59,19 +72,37 @@ class TextPieces:
         self._reasoning = _Newlines()
         self._stops = _StopHold(params.stop)
         self._blanks = _BlankHold() if call_start_id is not None else None
+        self._tokens = AnswerTokens(tokenizer.token_bytes)
+        self._has_begun = False  # True: the answer has begun, so newlines are a part of it
 
-    def push(self, token_id: int) -> list[Text]:
-        """Add the completion's next token. Returns the pieces that are certain now, often none."""
-        ready = [] if self._held_id is None else [self._held_id]
-        self._held_id = None
+    def push(self, token_id: int, logprobs: TokenLogprobs | None = None) -> list[Text]:
+        """Add the completion's next token. Returns the pieces that are certain now, often none.
+
+        Args:
+            token_id: The token.
+            logprobs: The log-probabilities at its place, if the request asks for them.
+        """
+        ready = [] if self._held is None else [self._held]
+        self._held = None
         if token_id in self._ending_ids:
-            self._held_id = token_id
+            self._held = _Token(token_id, logprobs)
         else:
-            ready.append(token_id)
-        found = (self._text_of(each) for each in ready)
+            ready.append(_Token(token_id, logprobs))
+        found = [self._text_of(*each) for each in ready]
         return [piece for piece in found if piece is not None and piece.text]
 
-    def _text_of(self, token_id: int) -> Text | None:
+    def tokens_of_rest(self, num_chars: int) -> PieceTokens | None:
+        """Return the tokens of the rest of the answer's text. Call this once, after the last token.
+
+        Args:
+            num_chars: Characters of the answer that no piece has had.
+        """
+        held = self._held
+        if held is not None and not self._in_call and not (self._thought is not None and self._thought.push(held.id)):
+            self._added(*held)
+        return self._tokens.take(num_chars)
+
+    def _text_of(self, token_id: int, logprobs: TokenLogprobs | None) -> Text | None:
         if self._thought is not None:
             was_open = self._thought.is_open
             if self._thought.push(token_id):
@@ -81,8 +112,18 @@ class TextPieces:
             self._in_call = True
         if self._in_call:
             return None
-        text = self._stops.push(self._answer.push(token_id))
-        return Text("content", self._blanks.push(text) if self._blanks else text)
+        text = self._stops.push(self._added(token_id, logprobs))
+        shown = self._blanks.push(text) if self._blanks else text
+        return Text("content", shown, self._tokens.take(len(shown)))
+
+    def _added(self, token_id: int, logprobs: TokenLogprobs | None) -> str:
+        """Add a token to the answer, and return the text that it completes."""
+        text = self._answer.push(token_id)
+        follows_thought = self._thought is not None and self._thought.began
+        self._has_begun = self._has_begun or bool(text) or not follows_thought or not self._answer.is_complete
+        if logprobs is not None and self._has_begun:
+            self._tokens.add(token_id, logprobs, text)
+        return text
 
 
 class _Newlines:

@@ -43,6 +43,9 @@ class CharStream:
 
 
 class CharTokenizer(FakeTokenizer):
+    def token_bytes(self, token_id: int, /) -> bytes:
+        return chr(token_id).encode()
+
     def stream(self, skip_special_tokens: bool = True, /) -> CharStream:
         return CharStream()
 

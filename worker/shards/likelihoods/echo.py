@@ -87,22 +87,14 @@ def _with_prompt(choice: Choice, part: Prompt, ids: tuple[int, ...], found: Answ
     logprobs = choice.logprobs
     if found is not None and logprobs is not None:
         own = packed(found) if len(ids) > 1 else Logprobs(b"", b"")
-        logprobs = _joined(
-            ids[0], found.token_bytes[ids[0]], own, logprobs if part.echo == "all" else Logprobs(b"", b"")
+        first = Logprobs(
+            struct.pack("<i", ids[0]),
+            struct.pack("<f", 0.0),
+            token_bytes={ids[0]: found.token_bytes[ids[0]]},
+            starts_bare=True,
         )
+        logprobs = first.then(own).then(logprobs if part.echo == "all" else Logprobs(b"", b""))
     if part.echo == "all":
         return structs.replace(choice, text=text + choice.text, logprobs=logprobs)
     no_ids = None if choice.token_ids is None else ()
     return Choice(text, FinishReason.LENGTH, no_ids, logprobs=logprobs)
-
-
-def _joined(first_id: int, first_bytes: bytes, prompt: Logprobs, completion: Logprobs) -> Logprobs:
-    return Logprobs(
-        token_ids=struct.pack("<i", first_id) + prompt.token_ids + completion.token_ids,
-        own=struct.pack("<f", 0.0) + prompt.own + completion.own,
-        top_ids=prompt.top_ids + completion.top_ids,
-        top=prompt.top + completion.top,
-        token_bytes={first_id: first_bytes, **prompt.token_bytes, **completion.token_bytes},
-        ended_by_token=completion.ended_by_token,
-        starts_bare=True,
-    )

@@ -52,25 +52,39 @@ def chat_logprobs(logprobs: Logprobs | None) -> dict[str, Any] | None:
     return None if logprobs is None else {"content": token_objects(logprobs), "refusal": None}
 
 
-def text_logprobs(logprobs: Logprobs | None) -> dict[str, Any] | None:
+class TextOffsets:
+    """Tells where each token of a text begins, from the first token to the last one."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._length = 0
+
+    def next(self, raw: bytes) -> int:
+        """Add the bytes of the next token, and return the number of characters before it."""
+        offset = self._length
+        self._length += len(self._decoder.decode(raw))
+        return offset
+
+
+def text_logprobs(logprobs: Logprobs | None, offsets: TextOffsets | None = None) -> dict[str, Any] | None:
     """Return `choices[].logprobs` of a text completion. None if the line has not asked for it.
 
     The token that ended the completion is among the tokens. `top_logprobs` always has the token itself. The first token
     of a prompt has null in its place.
+
+    Args:
+        logprobs: The log-probabilities.
+        offsets: Has got the tokens before these, if they are a part of a text.
     """
     if logprobs is None:
         return None
     places = list(_places(logprobs, with_end=True))
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    offsets, length = [], 0
-    for place in places:
-        offsets.append(length)
-        length += len(decoder.decode(place.token.raw))
+    offsets = offsets or TextOffsets()
     return {
         "tokens": [place.token.name for place in places],
         "token_logprobs": [place.token.logprob for place in places],
         "top_logprobs": [_named(place) for place in places],
-        "text_offset": offsets,
+        "text_offset": [offsets.next(place.token.raw) for place in places],
     }
 
 

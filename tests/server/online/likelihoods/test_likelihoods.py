@@ -40,9 +40,51 @@ def test_a_chat_has_the_same_log_probabilities_whole_streamed_and_in_a_batch(
     streamed = client.chat.completions.create(**asked, stream=True)
     parts = [chunk.choices[0].logprobs for chunk in streamed if chunk.choices and chunk.choices[0].logprobs]
     assert [each for part in parts for each in part.content or ()] == tokens
+    for chunk in client.chat.completions.create(**asked, stream=True):
+        [choice] = chunk.choices
+        shown = choice.logprobs.content or [] if choice.logprobs else []
+        assert "".join(each.token for each in shown) == (choice.delta.content or "")  # the answer is plain ASCII
     line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": asked}
     [result] = lines_of(client, wait_for(client, create(client, line).id, "completed").output_file_id)
     assert result["response"]["body"]["choices"][0]["logprobs"] == whole.logprobs.to_dict()
+
+
+@pytest.mark.parametrize(
+    "more", [{"logprobs": 2}, {"logprobs": 0, "stop": ["1", "e"]}, {"logprobs": 3, "n": 2, "seed": 5}]
+)
+def test_the_chunks_of_a_text_have_the_log_probabilities_of_the_whole_text(
+    client: OpenAI, worker: WorkerUnderTest, more: dict[str, Any]
+) -> None:
+    asked: Any = {"model": "demo", "prompt": "ü€ 漢 2 + 3 =", "max_tokens": 24, "temperature": 1.5, "seed": 3} | more
+    whole = client.completions.create(**asked)
+    chunks = [chunk.choices[0] for chunk in client.completions.create(**asked, stream=True)]
+    for choice in whole.choices:
+        found: dict[str, list[Any]] = {}
+        shown = 0
+        for chunk in (each for each in chunks if each.index == choice.index):
+            logprobs: dict[str, Any] = chunk.logprobs.to_dict() if chunk.logprobs else {}
+            for key, values in logprobs.items():
+                found.setdefault(key, []).extend(values)
+            assert logprobs or not chunk.text
+            if all(token.isascii() for token in found["tokens"]) and chunk.text:
+                assert all(shown <= offset < shown + len(chunk.text) for offset in logprobs["text_offset"])
+            shown += len(chunk.text)
+        assert choice.logprobs is not None
+        assert found == choice.logprobs.to_dict()
+
+
+def test_the_deltas_of_a_response_have_the_log_probabilities_of_the_whole_response(
+    client: OpenAI, worker: WorkerUnderTest
+) -> None:
+    include: Any = ["message.output_text.logprobs"]
+    asked: Any = {"model": "demo", "input": "What is 2 + 3?", "temperature": 0, "include": include, "top_logprobs": 2}
+    events = list(client.responses.create(**asked, stream=True))
+    deltas = [event for event in events if event.type == "response.output_text.delta"]
+    found = [each.to_dict() for event in deltas for each in event.logprobs]
+    whole: Any = events[-1].to_dict()
+    [item] = whole["response"]["output"]
+    assert found == item["content"][0]["logprobs"]
+    assert ["".join(each.token for each in event.logprobs) for event in deltas] == [event.delta for event in deltas]
 
 
 def lm_eval_payload(prompts: list[list[int]]) -> dict[str, Any]:
