@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from jobs.online.messages import Abort, OnlineRequest, ReplyEntry
-from jobs.online.online_store import SERVER_SECONDS, WORKER_SECONDS, PlacedEntry
+from jobs.online.online_store import SERVER_SECONDS, WORKER_SECONDS, Acceptance, PlacedEntry
 from jobs.stores.damage import Damage
 
 _Found = TypeVar("_Found")
@@ -36,6 +36,16 @@ class MemoryOnline:
         return self._clock()
 
     # --- what an HTTP process does ---
+
+    def accept(self, request: OnlineRequest, max_waiting: int) -> Acceptance:
+        with self._changed:
+            self.report_server(request.server)
+            if not self.live_workers(request.model):
+                return "no_worker"
+            if self.waiting(request.model) >= max_waiting:
+                return "queue_full"
+            self.push(request)
+            return "accepted"
 
     def push(self, request: OnlineRequest, front: bool = False) -> None:
         with self._changed:
@@ -68,9 +78,11 @@ class MemoryOnline:
         entries = self._wait(lambda: self._entries[server][first:], block_seconds)
         return [PlacedEntry(str(first + offset), entry) for offset, entry in enumerate(entries, 1)]
 
-    def report_server(self, server: str) -> None:
+    def report_server(self, server: str) -> float:
         with self._changed:
-            self._servers[server] = self._clock() + SERVER_SECONDS
+            now = self._clock()
+            self._servers[server] = now + SERVER_SECONDS
+            return now
 
     def live_workers(self, model: str) -> list[str]:
         with self._changed:

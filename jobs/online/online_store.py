@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from jobs.online.messages import Abort, OnlineRequest, ReplyEntry
 
@@ -11,6 +11,9 @@ SERVER_SECONDS = 5.0  # an HTTP process that has not reported for this time is g
 WORKER_SECONDS = 3.0  # a worker that has not reported for this time has lost its requests
 MAX_ENTRIES = 20_000  # approximate max entries of a server's stream; the oldest ones are dropped
 BEGIN = "0"  # place before the first entry of a stream
+
+
+Acceptance = Literal["accepted", "no_worker", "queue_full"]
 
 
 class PlacedEntry(NamedTuple):
@@ -29,6 +32,17 @@ class OnlineServerSide(Protocol):
 
     def now(self) -> float:
         """Return the time by the store's clock, in seconds since the epoch."""
+
+    def accept(self, request: OnlineRequest, max_waiting: int) -> Acceptance:
+        """Report the request's server, and let the request wait for a worker. Both take one round trip.
+
+        Args:
+            request: The first attempt.
+            max_waiting: The request is refused if so many requests wait for its model.
+
+        Returns:
+            "no_worker" or "queue_full" if the request is refused. Some workers may only finish their requests.
+        """
 
     def push(self, request: OnlineRequest, front: bool = False) -> None:
         """Let a request wait for a worker. `front` puts it before all others: a second attempt has waited already."""
@@ -56,8 +70,11 @@ class OnlineServerSide(Protocol):
             block_seconds: Max time to wait, above 0. The list is empty if nothing came.
         """
 
-    def report_server(self, server: str) -> None:
-        """Show for `SERVER_SECONDS` that a server is alive. Workers stop working for a server that is not."""
+    def report_server(self, server: str) -> float:
+        """Show for `SERVER_SECONDS` that a server is alive. Workers stop working for a server that is not.
+
+        Returns the time by the store's clock, in seconds since the epoch.
+        """
 
     def live_workers(self, model: str) -> list[str]:
         """Return the ids of the workers that serve a model, sorted. Some may only finish their requests."""

@@ -9,9 +9,9 @@ import msgspec
 
 from jobs.online import online_keys as keys
 from jobs.online.messages import Abort, OnlineRequest, ReplyEntry
-from jobs.online.online_store import MAX_ENTRIES, SERVER_SECONDS, WORKER_SECONDS, PlacedEntry
+from jobs.online.online_store import MAX_ENTRIES, SERVER_SECONDS, WORKER_SECONDS, Acceptance, PlacedEntry
 from jobs.stores.damage import reading
-from jobs.stores.redis.connection.server import RedisServer, Word
+from jobs.stores.redis.connection.server import Command, RedisServer, Word
 
 _EXPIRY_MS = 60_000  # orders to a dead worker, and replies to a dead server, are kept for this time
 _FIELD = b"entry"
@@ -35,6 +35,13 @@ class RedisOnline:
         return self._server.now()
 
     # --- what an HTTP process does ---
+
+    def accept(self, request: OnlineRequest, max_waiting: int) -> Acceptance:
+        lists = [keys.workers(request.model), keys.waiting(request.model)]
+        report = _report_of(request.server)
+        args = (_encoder.encode(request), max_waiting)
+        accepted: Acceptance = self._server.script_after(report, "accept_online", lists, *args)
+        return accepted
 
     def push(self, request: OnlineRequest, front: bool = False) -> None:
         self._server.run("LPUSH" if front else "RPUSH", keys.waiting(request.model), _encoder.encode(request))
@@ -62,8 +69,9 @@ class RedisOnline:
                 found.append(PlacedEntry(place.decode(), _entry.decode(fields[_FIELD])))
         return found
 
-    def report_server(self, server: str) -> None:
-        self._server.run("SET", keys.server(server), 1, "PX", round(SERVER_SECONDS * 1000))
+    def report_server(self, server: str) -> float:
+        _, (seconds, microseconds) = self._server.pipeline([_report_of(server), ("TIME",)])
+        return int(seconds) + int(microseconds) / 1e6
 
     def live_workers(self, model: str) -> list[str]:
         workers: list[bytes] = self._server.script("live_online_workers", [keys.workers(model)])
@@ -98,6 +106,10 @@ class RedisOnline:
 
     def forget_worker(self, model: str, worker: str) -> None:
         self._server.run("ZREM", keys.workers(model), worker)
+
+
+def _report_of(server: str) -> Command:
+    return ("SET", keys.server(server), 1, "PX", round(SERVER_SECONDS * 1000))
 
 
 def _block_ms(seconds: float) -> int:

@@ -107,7 +107,7 @@ class InteractiveApi:
 
     async def _accept(self, prompt: Prompt, model: str, streams: bool, caller: Caller) -> UnderWay:
         services, seconds = self._services, self._services.options.limits.interactive_seconds
-        deadline = seconds + await services.store_threads.run(services.stores.online.now)
+        deadline = seconds + await services.online.store_time()
         attempt = OnlineRequest(
             prompt.id, services.online.server, model, prompt, deadline, stream=streams, project=caller.project
         )

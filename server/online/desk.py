@@ -75,11 +75,18 @@ class OnlineDesk:
         self._per_key: Counter[str] = Counter()
         self._numbers: dict[str, int] = {}  # worker -> number of its last entry
         self._tasks: set[asyncio.Task[None]] = set()
+        self.store_ahead: float | None = None  # seconds by which the store's clock is ahead of this machine's
 
     @property
     def requests(self) -> list[UnderWay]:
         """The requests that wait for a result, and closed ones that a worker may still take."""
         return list(self._requests.values())
+
+    async def store_time(self) -> float:
+        """Return the time by the store's clock, in seconds since the epoch. Only the first call asks the store."""
+        if self.store_ahead is None:
+            self.store_ahead = await self._threads.run(lambda: self._store.now() - time.time())
+        return time.time() + self.store_ahead
 
     async def accept(self, request: OnlineRequest, key_id: str, seconds: float) -> UnderWay:
         """Let a request wait for a worker. The caller must `close` what this returns.
@@ -109,13 +116,12 @@ class OnlineDesk:
         return under_way
 
     def _push_first(self, request: OnlineRequest) -> None:
-        if not self._store.live_workers(request.model):
-            reports = [each for each in self._fleet.workers() if each.model == request.model]
-            raise line_errors.no_worker(request.model, is_loading=any(each.state == "loading" for each in reports))
-        if self._store.waiting(request.model) >= self._bounds.waiting:
-            raise line_errors.queue_full(request.model)
-        self._store.report_server(self.server)  # a worker drops the requests of a server that does not report
-        self._store.push(request)
+        match self._store.accept(request, self._bounds.waiting):
+            case "no_worker":
+                reports = [each for each in self._fleet.workers() if each.model == request.model]
+                raise line_errors.no_worker(request.model, is_loading=any(each.state == "loading" for each in reports))
+            case "queue_full":
+                raise line_errors.queue_full(request.model)
 
     def close(self, under_way: UnderWay) -> None:
         """Let go of a request. If a worker works on it, or may take it, the worker is told to stop."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ _FORGET_SECONDS = 60.0  # a closed request that no worker has taken is forgotten
 class _Seen:
     """Findings of one look into the store."""
 
+    store_ahead: float  # seconds by which the store's clock is ahead of this machine's
     live: dict[str, frozenset[str]]  # by model: workers that take requests
     alive: frozenset[str]  # workers that report, among those that take no requests
     vanished: frozenset[str] = field(default=frozenset())  # ids of requests that have left the list
@@ -76,17 +78,18 @@ class Upkeep:
         seen = await self._threads.run(self._see, models, taken, missed)
         was_silent = now - self._reported_at > SERVER_SECONDS
         self._reported_at = now
+        self._desk.store_ahead = seen.store_ahead
         for each in requests:
             if attempts[each.request.id] == each.request.attempt:
                 self._judge(each, seen, was_silent)
 
     def _see(self, models: Sequence[str], taken: set[str], missed: Sequence[OnlineRequest]) -> _Seen:
-        self._store.report_server(self._desk.server)
+        store_ahead = self._store.report_server(self._desk.server) - time.time()
         live = {model: frozenset(self._store.live_workers(model)) for model in models}
         silent = taken.difference(*live.values())
         alive = frozenset(report.worker_id for report in self._fleet.workers()) if silent else frozenset()
         vanished = frozenset(request.id for request in missed if not self._store.is_waiting(request))
-        return _Seen(live, alive, vanished)
+        return _Seen(store_ahead, live, alive, vanished)
 
     def _judge(self, under_way: UnderWay, seen: _Seen, was_silent: bool) -> None:
         """Repeat a request if it was lost.

@@ -57,6 +57,46 @@ def test_requests_are_taken_once_each_in_the_order_of_their_arrival(exchange: Ex
     assert exchange.store.waiting("demo") == 0
 
 
+def test_a_request_is_accepted_only_while_a_worker_serves_its_model(exchange: Exchange) -> None:
+    request = request_of("req_1")
+    assert exchange.store.accept(request, 3) == "no_worker"
+    exchange.store.report_worker("demo", "worker-1")
+    assert exchange.store.accept(request, 3) == "accepted"
+    exchange.pass_seconds(WORKER_SECONDS)
+    assert exchange.store.accept(request_of("req_2"), 3) == "no_worker"
+    assert [exchange.store.take("demo", "worker-1", SHORT) for _ in range(2)] == [request, None]
+
+
+def test_no_more_requests_are_accepted_than_may_wait(exchange: Exchange) -> None:
+    exchange.store.report_worker("demo", "worker-1")
+    found = [exchange.store.accept(request_of(f"req_{number}"), 2) for number in range(3)]
+    assert found == ["accepted", "accepted", "queue_full"]
+    assert exchange.store.waiting("demo") == 2
+
+
+def test_a_server_whose_request_is_accepted_is_alive(exchange: Exchange) -> None:
+    exchange.store.report_worker("demo", "worker-1")
+    exchange.store.accept(request_of("req_1"), 2)
+    assert exchange.store.live_servers({"server-1"}) == {"server-1"}
+
+
+def test_a_request_is_accepted_in_one_round_trip(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = RedisOnline(RedisServer(client))
+    store.report_worker("demo", "worker-1")
+    client.script_flush()
+    assert store.accept(request_of("req_1"), 9) == "accepted"  # the server has the script from now on
+    sent: list[Any] = []
+    send = redis.Connection.send_packed_command
+
+    def counted(self: redis.Connection, command: Any, check_health: bool = True) -> None:
+        sent.append(command)
+        send(self, command, check_health)
+
+    monkeypatch.setattr(redis.Connection, "send_packed_command", counted)
+    assert store.accept(request_of("req_2"), 9) == "accepted"
+    assert len(sent) == 1
+
+
 def test_a_further_attempt_comes_before_all_others(exchange: Exchange) -> None:
     exchange.store.push(request_of("req_1"))
     again = request_of("req_2", attempt=1)

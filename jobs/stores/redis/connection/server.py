@@ -56,7 +56,7 @@ class RedisServer:
             for command in sent:
                 pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
             replies = pipeline.execute(raise_on_error=False)
-            return [_found_damage(reply, str(command[1])) for command, reply in zip(sent, replies, strict=True)]
+            return [_found_damage(reply, _key_of(command)) for command, reply in zip(sent, replies, strict=True)]
 
     def script(self, name: str, keys: Sequence[str], *args: Word) -> Any:  # noqa: ANN401 - depends on the script
         """Run `scripts/{name}.lua` atomically and return its reply. A string in the reply is a `str`.
@@ -69,6 +69,18 @@ class RedisServer:
             except ResponseError as error:
                 _raise_damage(error, keys[0])
                 raise
+
+    def script_after(self, command: Command, name: str, keys: Sequence[str], *args: Word) -> Any:  # noqa: ANN401
+        """Send a command and a script together, and return the reply of `script`. The command runs first."""
+        digest = self._script(name).sha
+        with translated_errors(self._client), self._client.pipeline(transaction=False) as pipeline:
+            pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+            pipeline.execute_command("EVALSHA", digest, len(keys), *keys, *args)  # type: ignore[no-untyped-call]
+            first, reply = pipeline.execute(raise_on_error=False)
+            sound(_found_damage(first, _key_of(command)))
+            if not isinstance(reply, NoScriptError):
+                return _text(sound(_found_damage(reply, keys[0])))
+        return self.script(name, keys, *args)
 
     def scripts(self, name: str, calls: Sequence[Call]) -> list[Any]:
         """Send many calls of one script together and return their replies. Each call is atomic by itself.
@@ -122,6 +134,11 @@ def _raise_damage(error: ResponseError, key: str) -> None:
     text = str(error)
     if any(sign in text for sign in _SIGNS_OF_DAMAGE):
         raise RecordDamaged(key, text.partition(" script: ")[0]) from error
+
+
+def _key_of(command: Command) -> str:
+    """Return the key of a command, or the command itself if it has none."""
+    return str(command[1] if len(command) > 1 else command[0])
 
 
 def _found_damage(reply: Any, key: str) -> Any:  # noqa: ANN401 - any reply but an error stays what it is
