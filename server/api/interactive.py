@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 
@@ -24,11 +25,14 @@ from server.events.event_stream import WAITING, EventStream, departure
 from server.events.event_writer import EventWriter
 from server.events.response_events import ResponseEvents, stateless
 from server.limits.token_count import count_tokens
+from server.middleware.api_error import BUG, ApiError
 from server.middleware.request_log import request_id_of
 from server.online.line_errors import shutting_down
 from server.online.request_body import StreamWish, read_prompt, read_stream_wish
 from server.online.under_way import UnderWay
 from server.state import Services
+
+_log = logging.getLogger("server.errors")
 
 HEADER_SECONDS = 15.0  # after which a stream begins although no worker has taken its request
 COMMENT_SECONDS = 10.0  # between two comments of a stream without text, so that no proxy closes it
@@ -139,6 +143,15 @@ class InteractiveApi:
             _outcome(under_way)
 
     async def _events(self, under_way: UnderWay, writer: EventWriter) -> AsyncIterator[bytes]:
+        """Yield the events of an answer. The answer has a status already, so even a bug becomes an event."""
+        try:
+            async for some in self._sound_events(under_way, writer):
+                yield some
+        except Exception:  # noqa: BLE001 - the client must hear of every error
+            _log.exception("the events of request %s broke off", under_way.request.id)
+            yield writer.fail(ApiError(500, BUG, code="internal_error"))
+
+    async def _sound_events(self, under_way: UnderWay, writer: EventWriter) -> AsyncIterator[bytes]:
         yield writer.begin()
         while not under_way.client_left:
             some = b"".join(map(writer.text, under_way.new_texts()))

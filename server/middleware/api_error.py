@@ -10,6 +10,7 @@ from starlette.responses import Response
 from jobs.errors import QuotaExceeded, QwenBatchError, RepeatDiffers, StoreFull, StoreUnavailable
 
 RETRY_SECONDS = 2  # for a client that meets a store in trouble
+BUG = "The server had an error while processing your request."  # all that a client hears of a bug
 
 
 class ApiError(Exception):
@@ -79,4 +80,4 @@ def api_error_of(error: QwenBatchError) -> ApiError:
         case RepeatDiffers():
             return not_repeatable(409, str(error), "idempotency_key_reused")
         case _:
-            return ApiError(500, "The server had an error while processing your request.", code=None)
+            return ApiError(500, BUG, code=None)

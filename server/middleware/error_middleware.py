@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobs.errors import QwenBatchError
-from server.middleware.api_error import ApiError, api_error_of, retry_later
+from server.middleware.api_error import BUG, ApiError, api_error_of, retry_later
 
 _log = logging.getLogger("server.errors")
 
@@ -47,7 +47,7 @@ class ErrorMiddleware:
                 _log.error("%s %s: %s", scope["method"], scope["path"], error)
         except Exception:  # noqa: BLE001 - a bug must not show its text to a client
             _log.exception("%s %s", scope["method"], scope["path"])
-            answer = ApiError(500, "The server had an error while processing your request.")
+            answer = ApiError(500, BUG)
         if started:
             # Nothing can be said any more. The server closes the connection, because the answer is not complete.
             _log.warning("%s %s: the answer broke off", scope["method"], scope["path"])

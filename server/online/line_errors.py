@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobs.files.results.response_bodies import error_body, status_of
 from jobs.records.completion import ErrorCode, LineError
-from server.middleware.api_error import ApiError, not_repeatable, retry_later
+from server.middleware.api_error import BUG, ApiError, not_repeatable, retry_later
 
 
 def api_error_of_line(error: LineError, param: str | None = None) -> ApiError:
@@ -22,7 +22,7 @@ def api_error_of_line(error: LineError, param: str | None = None) -> ApiError:
     said = error_body(error)["error"]
     if status_of(error) < 500:
         return ApiError(400, said["message"], param=param, code=said["code"])
-    return ApiError(500, "The server had an error while processing your request.", code=said["code"])
+    return ApiError(500, BUG, code=said["code"])
 
 
 def too_slow() -> ApiError:

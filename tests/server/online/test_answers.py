@@ -11,11 +11,12 @@ from openai import APIError, BadRequestError, InternalServerError, NotFoundError
 from openai.types.chat import ChatCompletionChunk
 
 from jobs.files.results.origin import Origin
-from jobs.online.messages import End, OnlineRequest, Piece, Refused
+from jobs.online.messages import End, OnlineRequest, Piece, PieceTokens, Refused
 from jobs.records.completion import Choice, Completion, ErrorCode, LineError, ToolCall, Usage
 from jobs.records.sampling import FinishReason
 from server.events.chunks import ChatEvents, CompletionEvents
 from server.online.under_way import Kind, NewText
+from testing.jobs.packed_logprobs import packed_logprobs
 from testing.jobs.scripted_worker import ScriptedWorker, end, pieces, taken
 from tests.server.online.conftest import MESSAGES, Background
 
@@ -190,6 +191,29 @@ def test_an_error_in_mid_stream_is_its_last_event(
     assert "[DONE]" not in text
     assert "Secret" not in text
     assert json.loads(text.split("data: ")[-1])["error"]["code"] == "internal_error"
+
+
+@pytest.mark.parametrize("asked_before_end", [True, False])
+def test_an_answer_that_cannot_be_written_ends_its_stream_with_an_error(
+    client: OpenAI, scripted: ScriptedWorker, model: str, background: Background, asked_before_end: bool
+) -> None:
+    create = client.completions.with_raw_response.create
+    answer = background(create, model=model, prompt="2 +", logprobs=0, stream=True)
+    request = scripted.take()
+    nameless = packed_logprobs([(1, -0.5)], {})  # the bytes of the token are missing
+    tokens = PieceTokens(0, (0,), nameless) if asked_before_end else None
+    scripted.say(request, taken(request), Piece(request.id, 0, 0, " 3", tokens=tokens))
+    response = answer.result().http_response
+    usage, prompt = Usage(5, 1), request.prompt
+    result = Completion(0, prompt.id, " 3", FinishReason.STOP, usage, endpoint="completions", logprobs=nameless)
+    scripted.say(request, End(request.id, 0, result))
+    last = response.read().decode().split("data: ")[-1]
+    assert json.loads(last)["error"] == {
+        "message": "The server had an error while processing your request.",
+        "type": "server_error",
+        "param": None,
+        "code": "internal_error",
+    }
 
 
 def test_a_model_without_a_worker_is_refused_for_now(client: OpenAI, model: str) -> None:
