@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -57,9 +59,13 @@ def workers_that(go_wrong: str, starts: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(folder), "STARTS": str(starts)}
 
 
-def open_descriptors() -> int:
-    """How many this process has."""
-    return len(list(Path("/dev/fd").iterdir()))
+def open_descriptors() -> set[tuple[int, int]]:
+    """This process's descriptors, each with the file that it belongs to."""
+    found = set()
+    for entry in list(Path("/dev/fd").iterdir()):
+        with suppress(OSError):  # the descriptor that listed the folder is closed again
+            found.add((int(entry.name), os.fstat(int(entry.name)).st_ino))
+    return found
 
 
 def logs_named_in(text: str) -> list[Path]:
@@ -137,7 +143,8 @@ def test_workers_that_crash_after_loading_are_started_again_until_the_line_at_fa
     assert "exit code 9" in error.value.message
     assert "the device fell off the bus" in error.value.message
     assert starts.read_text().count("started") == MAX_RESTARTS + 1
-    assert open_descriptors() == before
+    # The garbage collector may have closed a file of another test in between.
+    assert open_descriptors() <= before
 
 
 def test_a_descriptor_that_cannot_be_written_to_is_named(cli: Cli, tiny_model: Path) -> None:
