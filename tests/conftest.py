@@ -118,7 +118,8 @@ def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     name = str(request.param)
     if name == "C++ kernels":
         request.getfixturevalue("built_kernels")
-    monkeypatch.setattr("model.ops.linear.kernels_loaded", lambda: name == "C++ kernels")
+    for user in ("model.ops.linear", "model.sampling.logprobs"):
+        monkeypatch.setattr(f"{user}.kernels_loaded", lambda: name == "C++ kernels")
     from model.kernels.library import kernels_loaded
 
     if not kernels_loaded():

@@ -45,15 +45,16 @@ class NextTokens:
         most_ask = 2 * len(asking) > len(rows)
         largest = None if most_ask else self._largest(hidden, rows, masks)
         softmax: LogSoftmax | None = None
+        count = max((rows[index].logprobs or 0 for index in asking), default=0)
         batch = SamplingBatch.from_rows(rows, hidden.device, masks if largest is None else None)
         if largest is None:
             logits = self._model.rounded_logits(hidden)[: len(rows)]
             if asking:
-                softmax = LogSoftmax.of(logits[asking].float())  # a copy, because sampling may change the logits
-            chosen = sample(logits, batch)
+                softmax = LogSoftmax.of(logits if len(asking) == len(rows) else logits[asking], count)
+            chosen = sample(logits.clone() if asking and batch.changes(logits) else logits, batch)
         else:
             if asking:
-                softmax = LogSoftmax.of(self._model.logits(hidden[asking]))
+                softmax = LogSoftmax.of(self._model.rounded_logits(hidden[asking]), count)
             logits, ids = largest
             index = sample(logits[: len(rows)], batch)
             chosen = ids[: len(rows)].gather(1, index[:, None]).squeeze(1)
@@ -98,7 +99,7 @@ def _logprobs(softmax: LogSoftmax, rows: Items[SamplingRow], chosen: Items[int])
     width = max(map(len, named))
     padded = [[*ids, *(0,) * (width - len(ids))] for ids in named]
     values = softmax.of_tokens(on_device(padded, torch.int64, softmax.logits.device)).tolist()
-    top_ids, top = (each.cpu().numpy() for each in softmax.largest(max(1, *counts)))
+    top_ids, top = softmax.top_ids.cpu().numpy(), softmax.of_likeliest().cpu().numpy()
     return [
         TokenLogprobs(
             own=values[place][0],

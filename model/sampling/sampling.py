@@ -88,6 +88,10 @@ class SamplingBatch:
         plain = self.penalties is None and self.banned is None and self.allowed is None and self.bias is None
         return plain and self.greedy is not None and len(self.greedy) == self.num_rows
 
+    def changes(self, logits: torch.Tensor) -> bool:
+        """Return whether `sample` changes these logits in place."""
+        return self.masks is not None or (logits.dtype == torch.float32 and not self.only_compares)
+
     @classmethod
     def from_rows(
         cls, rows: Sequence[SamplingRow], device: torch.device | str, masks: TokenMasks | None = None

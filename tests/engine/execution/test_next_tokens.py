@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from engine.execution.next_tokens import NextTokens
+from engine.scheduling.sequence import Sampled
 from model.ops.packed_weight import rows_of
 from model.qwen3 import Qwen3ForCausalLM
+from model.sampling.logprobs import LogSoftmax
 from model.sampling.output_screen import OutputScreen
 from model.sampling.sampling import SamplingRow
 from model.sampling.token_masks import TokenMasks
@@ -148,3 +150,27 @@ def test_a_loaded_model_has_a_screen_where_its_output_layer_is_multiplied_by_dot
         model = Qwen3ForCausalLM.from_folder(folder, dtype=dtype, quantize=quantize)  # type: ignore[arg-type]
         expected = dtype == torch.bfloat16 and quantize == "none" and not on_tiles
         assert (model.weights.screen is not None) == expected
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("masked", [False, True], ids=["settings", "masks"])
+def test_what_changes_the_choice_of_a_token_changes_no_log_probability(
+    tmp_path: Path, dtype: torch.dtype, masked: bool
+) -> None:
+    model = Qwen3ForCausalLM.from_folder(write_tiny_checkpoint(tmp_path), dtype=dtype)
+    hidden = hidden_states(model, 2).to(dtype)
+    untouched = LogSoftmax.of(model.logits(hidden), 3)
+    best = untouched.top_ids[:, 0].tolist()
+    masks = TokenMasks(torch.tensor([0]), torch.full((1, 10), 0b0110, dtype=torch.int32)) if masked else None
+    rows = [
+        SamplingRow(logprobs=3) if masked else SamplingRow(logprobs=3, bias=((7, 90.0),)),
+        SamplingRow(logprobs=3, banned_ids=(best[1],)),
+    ]
+    for row, outcome in enumerate(NextTokens(model).choose(hidden, rows, masks)):
+        assert isinstance(outcome, Sampled)
+        assert outcome.logprobs is not None
+        assert outcome.token_id != best[row]
+        own = untouched.of_tokens(torch.full((2, 1), outcome.token_id))
+        assert outcome.logprobs.own == own[row].item()
+        assert outcome.logprobs.top_ids == untouched.top_ids[row].to(torch.int32).numpy().tobytes()
+        assert outcome.logprobs.top == untouched.of_likeliest()[row].numpy().tobytes()

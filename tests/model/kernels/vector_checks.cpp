@@ -10,6 +10,7 @@
 
 #include "block_products.h"
 #include "int8_rows.h"
+#include "log_softmax_row.h"
 #include "quads.h"
 #include "rows.h"
 #include "softmax_rows.h"
@@ -217,6 +218,35 @@ void check_quantised_rows() {
   }
 }
 
+// A row whose last chunk and last vector are incomplete.
+template <typename Logit>
+void check_log_softmax() {
+  constexpr int SIZE = 1900, COUNT = 5;
+  const std::vector<uint16_t> halves = random_halves(SIZE);
+  std::vector<Logit> logits(SIZE);
+  for (int i = 0; i < SIZE; ++i) from_float(8 * to_float(halves[i]), &logits[i]);
+  logits[3] = logits[1899] =
+      *std::max_element(logits.begin(), logits.end(), [](Logit a, Logit b) { return to_float(a) < to_float(b); });
+  const LogSoftmaxRow<Logit> row(logits.data(), SIZE);
+  double sum = 0;
+  for (Logit logit : logits) sum += std::exp(static_cast<double>(to_float(logit)) - row.best());
+  expect_near("the sum of exponentials", static_cast<double>(row.total()) / 0x1p40, sum, 2e-7);
+  float values[COUNT];
+  int64_t places[COUNT];
+  row.largest(COUNT, values, places);
+  expect_equal("the place of the largest logit", places[0], 3);
+  for (int i = 0; i < COUNT; ++i) {
+    int before = 0;  // logits that rank before this one
+    for (int place = 0; place < SIZE; ++place) {
+      const float other = to_float(logits[place]);
+      before += other > values[i] || (other == values[i] && place < places[i]);
+    }
+    expect_equal("the rank of a logit", before, i);
+  }
+  from_float(NAN, &logits[SIZE - 1]);
+  expect_equal("the sum with a NaN", LogSoftmaxRow<Logit>(logits.data(), SIZE).total(), 0);
+}
+
 }  // namespace
 
 int main() {
@@ -232,5 +262,7 @@ int main() {
   check_attention();
   check_quads();
   check_quantised_rows();
+  check_log_softmax<float>();
+  check_log_softmax<uint16_t>();
   return failures;
 }
