@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -192,6 +192,11 @@ class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
             self.logprobs,
         )
         return (first, *self.more_choices)
+
+    def with_choices(self, choices: Sequence[Choice]) -> Completion:
+        """Return the result with these completions, at least one, in the place of its own."""
+        first, *more = choices
+        return msgspec.structs.replace(self, **msgspec.structs.asdict(first), more_choices=tuple(more))
 
     def amounts(self) -> dict[str, int]:
         """Return the line's part of the job's sums that most lines do not change. It has no zeros."""

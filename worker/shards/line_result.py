@@ -83,31 +83,23 @@ def _completed(prompt: Prompt, computed: Sequence[RequestOutput], parser: ToolCa
     repeats = prompt.num_choices // len(computed)
     outputs = [output for output in computed for _ in range(repeats)]
     made = [_choice(prompt, output, parser) for output in computed]
-    first, *more = [choice for choice, _ in made for _ in range(repeats)]
     reasoning_tokens = sum(output.num_reasoning_tokens for output in outputs)
     usage = Usage(
         prompt_tokens=sum(output.num_prompt_tokens for output in outputs[:: prompt.n]),
         completion_tokens=sum(len(output.token_ids) for output in outputs),
         reasoning_tokens=reasoning_tokens or None,
     )
-    return Completion(
+    completion = Completion(
         index=prompt.index,
         id=prompt.id,
-        text=first.text,
-        finish_reason=first.finish_reason,
+        text="",
         usage=usage,
-        token_ids=first.token_ids,
         endpoint=prompt.endpoint,
         finished_at=_wall_clock(outputs),
         latency=_latency(computed),
-        reasoning=first.reasoning,
-        ended_in_thought=first.ended_in_thought,
-        stop_reason=first.stop_reason,
-        tool_calls=first.tool_calls,
-        logprobs=first.logprobs,
-        more_choices=tuple(more),
         malformed_tool_calls=repeats * sum(num_malformed for _, num_malformed in made),
     )
+    return completion.with_choices([choice for choice, _ in made for _ in range(repeats)])
 
 
 def _pooled(prompt: Prompt, outputs: Sequence[RequestOutput]) -> Completion:

@@ -51,17 +51,7 @@ def with_prompts(completion: Completion, prompt: Prompt, tickets: Sequence[Ticke
     usage = completion.usage
     if prompt.echo == "prompt" and usage is not None:
         usage = Usage(usage.prompt_tokens, 0)
-    first, *more = choices
-    return structs.replace(
-        completion,
-        text=first.text,
-        finish_reason=first.finish_reason,
-        stop_reason=first.stop_reason,
-        token_ids=first.token_ids,
-        logprobs=first.logprobs,
-        more_choices=tuple(more),
-        usage=usage,
-    )
+    return structs.replace(completion.with_choices(choices), usage=usage)
 
 
 def _scored_ids(ticket: Ticket) -> tuple[int, ...]:
