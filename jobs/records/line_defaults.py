@@ -18,9 +18,10 @@ class LineDefaults(msgspec.Struct, frozen=True, omit_defaults=True):
     def applied_to(self, prompt: Prompt) -> Prompt:
         """Return the prompt with the job's values where the line has none. A constraint of free text becomes None.
 
-        A line that asks for embeddings or a ranking has no use for these values, and is returned unchanged.
+        A line that asks for embeddings, a ranking or probabilities of single tokens has no use for these values, and is
+        returned unchanged.
         """
-        if prompt.pools:
+        if prompt.pools or prompt.labels is not None:
             return prompt
         constraint = prompt.constraint or self.constraint
         if constraint == FREE_TEXT:

@@ -16,10 +16,12 @@ from jobs.files.prompt_file import CheckedFile, PromptFile
 from jobs.files.writing.destination import Destination
 from jobs.files.writing.file_format import file_format
 from jobs.files.writing.rows import Layout, rows_to
+from jobs.records.constraint import ConstraintKind
 from jobs.records.job import Format
 from jobs.submission.submit_options import SubmitOptions
 
 _NAMES_SHOWN = 10
+_CONSTRAINTS: dict[ConstraintKind, str] = {"json": "--schema", "choice": "--choices", "regex": "--regex"}
 
 
 def check_file(
@@ -61,6 +63,8 @@ def check_file(
         _write_faults(file, rules, errors)
         raise FileRefused(refusal.message, f"{refusal.hint} All faults are in {errors.name}.") from None
     _check_scores(options, checked.report.format)
+    if after is None:  # the lines of a job that exists had a use for its constraint
+        _check_constraint(options, checked.report)
     names = distinct_models(checked.report.notes.models)
     if len(names) > 1 and not lines.any_model:
         raise InvalidInput(
@@ -112,6 +116,18 @@ def _check_scores(options: SubmitOptions, format: Format) -> None:
             f"--score needs an answer without a thought, but {card.name} always thinks.",
             "Use a model that can answer at once.",
         )
+
+
+def _check_constraint(options: SubmitOptions, report: FileReport) -> None:
+    """Refuse a constraint if no line of the file asks for a text. Raises `InvalidInput`."""
+    constraint = options.line_defaults.constraint
+    if constraint is None or report.notes.without_text < report.num_lines - report.bad_lines.count:
+        return
+    name = _CONSTRAINTS.get(constraint.kind, "The constraint")
+    raise InvalidInput(
+        f"{name} has no meaning: the lines of {report.name} ask for scores, embeddings or rankings, and for no text.",
+        "Leave it out.",
+    )
 
 
 def _write_faults(file: PromptFile, rules: LineRules, errors: Destination) -> None:

@@ -237,7 +237,7 @@ class LineDecoder:
             self.notes.biased += 1
         if prompt.messages is not None and rules.thinking.concern(prompt.settings):
             self._check_thinking(prompt, faults)
-        if prompt.constraint is not None or prompt.tools is not None or (rules.constraint and not prompt.pools):
+        if prompt.constraint is not None or prompt.tools is not None or rules.constraint is not None:
             try:  # not `catch`: all lines of a job with a constraint come here
                 return self._constraints.checked(prompt)
             except LineInvalid as error:

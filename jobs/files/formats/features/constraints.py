@@ -36,6 +36,9 @@ class LineConstraints:
 
     def checked(self, prompt: Prompt) -> Prompt:
         """Return the prompt with its constraint as the store keeps it. Raises `LineInvalid`."""
+        if prompt.pools or prompt.labels is not None:
+            self._notes.without_text += 1
+            return prompt
         own, of_job = prompt.constraint, self._of_job
         constraint = of_job if own is None else own
         is_free = constraint is None or constraint.kind == "text"

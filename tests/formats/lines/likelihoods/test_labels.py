@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jobs.errors import InvalidInput
+from jobs.files.prompt_file import CheckedFile, PromptFile
 from jobs.files.results.flat_rows import FlatRows
 from jobs.files.results.openai_lines import openai_line
 from jobs.records.completion import Completion, Usage
+from jobs.records.constraint import Constraint
+from jobs.records.line_defaults import LineDefaults
 from jobs.records.prompt import LabelWish
 from jobs.records.sampling import FinishReason
+from jobs.submission.checking import check_file
+from jobs.submission.submit_options import SubmitOptions
 from tests.formats.conftest import Decode
 from tests.formats.results.test_result_lines import job, parsed
 
@@ -77,3 +86,31 @@ def test_a_result_is_a_scoring_object() -> None:
         "usage": {"prompt_tokens": 12, "completion_tokens": 0, "total_tokens": 12},
     }
     assert parsed(FlatRows("openai").row(done))["scores"] == body["scores"]
+
+
+def checked(tmp_path: Path, lines: list[dict[str, Any]], **options: Any) -> CheckedFile:
+    path = tmp_path / "lines.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    with PromptFile.open(str(path), io.BytesIO()) as file:
+        return check_file(file, SubmitOptions("demo", line_defaults=CHOICES, **options))
+
+
+CHOICES = LineDefaults(constraint=Constraint("choice", '["a","b"]'))
+CHAT = {"custom_id": "c", "url": "/v1/chat/completions", "body": {"messages": [{"role": "user", "content": "Hi"}]}}
+RERANK = {"custom_id": "r", "url": "/v1/rerank", "body": {"query": "q", "documents": ["d"]}}
+
+
+@pytest.mark.parametrize(
+    ("lines", "skip"), [([scoring()], False), ([RERANK], False), ([scoring(items=5), RERANK], True)]
+)
+def test_choices_are_refused_if_no_line_asks_for_a_text(
+    tmp_path: Path, lines: list[dict[str, Any]], skip: bool
+) -> None:
+    with pytest.raises(InvalidInput, match=r"--choices has no meaning: the lines of .*lines.jsonl ask") as refusal:
+        checked(tmp_path, lines, skip_invalid=skip)
+    assert refusal.value.hint == "Leave it out."
+
+
+def test_choices_apply_to_the_lines_of_a_file_that_ask_for_a_text(tmp_path: Path) -> None:
+    prompts = [CHOICES.applied_to(prompt) for prompt in checked(tmp_path, [scoring(), CHAT, RERANK]).prompts()]
+    assert [prompt.constraint for prompt in prompts] == [None, CHOICES.constraint, None]
