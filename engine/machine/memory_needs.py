@@ -19,7 +19,12 @@ WEIGHED_ROWS, WEIGHED_BYTES = 64, 24
 
 
 def weight_bytes(
-    model: ModelConfig, dtype: torch.dtype, quantize: QuantizeName = "none", *, packed: bool = True
+    model: ModelConfig,
+    dtype: torch.dtype,
+    quantize: QuantizeName = "none",
+    *,
+    packed: bool = True,
+    embeds: bool = False,
 ) -> int:
     """Return the bytes of a model's weights.
 
@@ -31,20 +36,24 @@ def weight_bytes(
             packed copy with the embedding, that is an 8-bit screen (`model.sampling.output_screen`). Otherwise it is a
             packed copy. The choice is made at load time, so the larger one is counted. An untied output layer may have
             a screen, too.
+        embeds: True for an embedding model, which has no output layer.
     """
     shapes = expected_shapes(model)
     tied = model.tie_word_embeddings
-    if tied and not packed:
+    if embeds or (tied and not packed):
         del shapes[LM_HEAD]
     if quantize == "none":
-        screen = quantised_bytes(*shapes[LM_HEAD]) if packed and not tied and dtype == torch.bfloat16 else 0
+        has_screen = packed and not tied and not embeds and dtype == torch.bfloat16
+        screen = quantised_bytes(*shapes[LM_HEAD]) if has_screen else 0
         return sum(math.prod(shape) for shape in shapes.values()) * dtype.itemsize + screen
     exact = math.prod(shapes.pop(EMBEDDING)) + sum(shape[0] for shape in shapes.values() if len(shape) == 1)
     products = sum(quantised_bytes(shape[0], shape[1]) for shape in shapes.values() if len(shape) > 1)
     return exact * dtype.itemsize + products
 
 
-def step_bytes(model: ModelConfig, dtype: torch.dtype, max_tokens: int, max_seqs: int, max_len: int) -> int:
+def step_bytes(
+    model: ModelConfig, dtype: torch.dtype, max_tokens: int, max_seqs: int, max_len: int, *, embeds: bool = False
+) -> int:
     """Return an upper estimate of the bytes that the largest step needs besides weights and cache.
 
     Args:
@@ -53,11 +62,13 @@ def step_bytes(model: ModelConfig, dtype: torch.dtype, max_tokens: int, max_seqs
         max_tokens: Maximum tokens of a prefill step.
         max_seqs: Maximum sequences of a step.
         max_len: Tokens of the longest context.
+        embeds: True for an embedding model, which computes no logits.
     """
     heads = (model.num_heads + 2 * model.num_kv_heads) * model.head_dim
     # One layer holds: hidden states in and out, normed ones, Q, K and V before and after norm and rotation, the gate.
     layer = max_tokens * (4 * model.hidden_size + 2 * heads + 3 * model.intermediate_size) * dtype.itemsize
-    sampling = model.vocab_size * (max_seqs * BYTES_PER_LOGIT + min(max_seqs, WEIGHED_ROWS) * WEIGHED_BYTES)
+    per_entry = 0 if embeds else max_seqs * BYTES_PER_LOGIT + min(max_seqs, WEIGHED_ROWS) * WEIGHED_BYTES
+    sampling = model.vocab_size * per_entry
     # Partial sums of GPU attention, one per split of a context, until they are added up.
     splits = max_seqs * -(-max_len // SPLIT_TOKENS) * model.num_heads * (model.head_dim + 2) * FLOAT_BYTES
     return layer + sampling + splits

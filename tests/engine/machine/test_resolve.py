@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.config import EngineConfig
+from engine.config import EngineConfig, QuantizeName
 from engine.machine.machine import Machine
 from engine.machine.memory_needs import step_bytes, weight_bytes
 from engine.machine.resolve import resolve
@@ -133,6 +133,26 @@ def test_eight_bit_weights_leave_more_memory_to_the_cache() -> None:
     exact, rounded = (weight_bytes(QWEN3_06B, torch.bfloat16, quantize) for quantize in ("none", "int8"))
     embedding = QWEN3_06B.vocab_size * QWEN3_06B.hidden_size * 2
     assert rounded - embedding == pytest.approx((exact - embedding) * 260 / 512, rel=0.001)
+
+
+@pytest.mark.parametrize("quantize", ["none", "int8"])
+@pytest.mark.parametrize("machine", [LAPTOP, SERVER])
+def test_an_embedding_model_needs_no_memory_for_an_output_layer(machine: Machine, quantize: QuantizeName) -> None:
+    is_cpu = machine is LAPTOP
+    untied = replace(QWEN3_06B, tie_word_embeddings=False)
+    for model in (QWEN3_06B, untied):
+        needed = weight_bytes(model, torch.bfloat16, quantize, packed=is_cpu, embeds=True)
+        assert needed == weight_bytes(QWEN3_06B, torch.bfloat16, quantize, packed=False)
+    if not is_cpu and quantize == "int8":
+        return  # 8-bit weights need a CPU
+    config = EngineConfig(quantize=quantize, max_num_seqs=5_000)
+    pages = [resolve(config, QWEN3_06B, machine, embeds=embeds).num_pages for embeds in (False, True)]
+    assert pages[1] > pages[0]
+
+
+def test_a_step_of_an_embedding_model_computes_no_logits() -> None:
+    text, embedding = (step_bytes(QWEN3_06B, torch.bfloat16, 8192, 64, 4096, embeds=embeds) for embeds in (False, True))
+    assert text - embedding == 151_936 * 64 * (12 + 24)
 
 
 def test_the_weights_of_the_tiny_model_are_counted_to_the_byte(tiny_folder: Path) -> None:
