@@ -10,7 +10,7 @@ import click
 
 from cli.console.console import Console
 from cli.options.job_options import JobOptions, job_options
-from cli.options.options import console_options, dry_run_option, prompts_argument, settings_with
+from cli.options.options import WholeNumber, console_options, dry_run_option, prompts_argument, settings_with
 from cli.options.reading_options import reading_options
 from cli.options.target_model import say_notices, target_model, with_model_of_lines
 from cli.options.target_options import TargetOptions, target_options
@@ -35,7 +35,7 @@ from jobs.submission.checking import check_file
 @click.option(
     "--workers",
     "num_workers",
-    type=click.IntRange(1),
+    type=WholeNumber(1),
     default=1,
     show_default=True,
     metavar="N",

@@ -10,7 +10,7 @@ import msgspec
 
 from cli.options.constraint_options import constraint_options
 from cli.options.line_options import line_options
-from cli.options.options import Command, seed_option, skip_invalid_option, with_options
+from cli.options.options import Command, WholeNumber, seed_option, skip_invalid_option, with_options
 from cli.options.sampling_options import sampling_options
 from cli.options.target_model import TargetModel
 from jobs.records.line_defaults import LineDefaults
@@ -101,7 +101,7 @@ _THINKING = (
     ),
     click.option(
         "--thinking-budget",
-        type=click.IntRange(0, MAX_TOKENS_LIMIT),
+        type=WholeNumber(0, MAX_TOKENS_LIMIT),
         metavar="N",
         help="End each thought after N tokens, so that the answer follows.  [default: no limit]",
     ),

@@ -1,4 +1,4 @@
-"""Decorators for options that more than one command has.
+"""Decorators and number types for options that more than one command has.
 
 The value of an option that the user leaves out is None. Then the environment decides, or else the built-in default
 (`settings_with`).
@@ -7,6 +7,7 @@ The value of an option that the user leaves out is None. Then the environment de
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ import msgspec
 
 from cli.console.console import Console
 from jobs.harmless import has_credentials, unicode_text
-from jobs.records.sampling import RANGES
+from jobs.records.sampling import RANGES, Range
 from jobs.settings import Settings
 
 Command = Callable[..., Any]
@@ -66,6 +67,34 @@ def verbosity_options(command: Command) -> Command:
         help="Print more messages to stderr.",
     )
     return verbose(quiet(command))
+
+
+class WholeNumber(click.IntRange):
+    """A whole number in a range. The error names the number, and says the range in words."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401
+        """Return the number of a text. Raises `click.BadParameter`."""
+        return int(_in_range(click.INT.convert(value, param, ctx), self, param, ctx))
+
+
+class RealNumber(click.FloatRange):
+    """A number in a range. The error names the number, and says the range in words."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
+        """Return the number of a text. Raises `click.BadParameter`."""
+        return _in_range(click.FLOAT.convert(value, param, ctx), self, param, ctx)
+
+
+def _in_range(
+    number: float, kind: WholeNumber | RealNumber, param: click.Parameter | None, ctx: click.Context | None
+) -> float:
+    low = -math.inf if kind.min is None else kind.min
+    high = math.inf if kind.max is None else kind.max
+    allowed = Range(low, high, inclusive_low=not kind.min_open)
+    if number not in allowed:
+        words = f"at least {low:,}" if high == math.inf else str(allowed)
+        kind.fail(f"{number:,} is out of range; it must be {words}.", param, ctx)
+    return number
 
 
 def _check_seed(_ctx: click.Context, _param: click.Parameter, seed: int) -> int:

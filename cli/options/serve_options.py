@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cli.options.options import Command, with_options
+from cli.options.options import Command, WholeNumber, with_options
 from jobs.byte_size import parse_bytes
 from jobs.duration import parse_duration
 from jobs.errors import InvalidInput
@@ -46,7 +46,7 @@ _OPTIONS = [
     click.option("--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to listen on."),
     click.option(
         "--port",
-        type=click.IntRange(0, 65535),
+        type=WholeNumber(0, 65535),
         metavar="PORT",
         default=8000,
         show_default=True,
@@ -77,7 +77,7 @@ _OPTIONS = [
     ),
     click.option(
         "--processes",
-        type=click.IntRange(1, 64),
+        type=WholeNumber(1, 64),
         metavar="N",
         default=1,
         show_default=True,
@@ -109,7 +109,7 @@ def _limit_option(name: str, with_keys: int | None, without_keys: int | None, te
         shown += " with API keys, else no limit"
     return click.option(
         f"--{name.replace('_', '-')}",
-        type=click.IntRange(1),
+        type=WholeNumber(1),
         metavar="N",
         help=f"{text}  [default: {shown}]",
     )

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import click
 
-from cli.options.options import Command, model_option, served_model_name_option, with_options
+from cli.options.options import Command, WholeNumber, model_option, served_model_name_option, with_options
 from jobs.errors import InvalidInput
 
 _WORKER_PACKAGES = ("torch", "safetensors", "tokenizers", "huggingface_hub", "numpy", "psutil")
@@ -55,28 +55,28 @@ _OPTIONS = [
     ),
     click.option(
         "--max-num-seqs",
-        type=click.IntRange(1),
+        type=WholeNumber(1),
         metavar="N",
         help="Maximum sequences per batch. Lines of new jobs may exceed it by a quarter.  "
         "[env: QWEN_BATCH_MAX_NUM_SEQS; default: depends on the device]",
     ),
     click.option(
         "--max-batched-tokens",
-        type=click.IntRange(1),
+        type=WholeNumber(1),
         metavar="N",
         help="Maximum prompt tokens per prefill step.  "
         "[env: QWEN_BATCH_MAX_BATCHED_TOKENS; default: depends on the device]",
     ),
     click.option(
         "--max-model-len",
-        type=click.IntRange(2),
+        type=WholeNumber(2),
         metavar="N",
         help="Maximum tokens of prompt and completion together.  "
         "[env: QWEN_BATCH_MAX_MODEL_LEN; default: the model's own limit]",
     ),
     click.option(
         "--threads",
-        type=click.IntRange(1),
+        type=WholeNumber(1),
         metavar="N",
         help="Number of CPU threads.  [env: QWEN_BATCH_THREADS; default: the machine's cores]",
     ),

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from cli.console.console import Console
 from cli.console.job_row import JobRow, state_text
-from cli.options.options import console_options, json_option, redis_url_option, settings_with
+from cli.options.options import WholeNumber, console_options, json_option, redis_url_option, settings_with
 from cli.store import open_store
 from jobs.harmless import harmless
 from jobs.records.job import Job
@@ -18,7 +18,7 @@ _WORDS = ("JOB", "STATE")
 
 @click.command(name="list")
 @click.option(
-    "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="Maximum number of jobs."
+    "--limit", type=WholeNumber(1), default=20, show_default=True, metavar="N", help="Maximum number of jobs."
 )
 @redis_url_option
 @json_option

@@ -12,6 +12,7 @@ from cli.console.job_row import state_text
 from cli.console.progress import watch_to_the_end
 from cli.options.job_options import JobOptions, job_options
 from cli.options.options import (
+    WholeNumber,
     console_options,
     dry_run_option,
     model_option,
@@ -110,7 +111,7 @@ def _standing(job: Job) -> str:
 )
 @click.option(
     "--priority",
-    type=click.IntRange(-100, 100),
+    type=WholeNumber(-100, 100),
     default=0,
     show_default=True,
     metavar="N",

@@ -7,7 +7,7 @@ import socket
 import click
 
 from cli.console.console import Console
-from cli.options.options import console_options, redis_url_option, settings_with
+from cli.options.options import RealNumber, WholeNumber, console_options, redis_url_option, settings_with
 from cli.options.worker_options import worker_options
 from cli.store import open_store
 from jobs.exit_codes import ExitCode
@@ -31,13 +31,13 @@ from jobs.settings import Settings
 )
 @click.option(
     "--online-share",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=RealNumber(0, 1, min_open=True),
     metavar="SHARE",
     help="Maximum share of a batch that interactive requests take.  [env: QWEN_BATCH_ONLINE_SHARE; default: 0.75]",
 )
 @click.option(
     "--stream-interval",
-    type=click.FloatRange(0, 10, min_open=True),
+    type=RealNumber(0, 10, min_open=True),
     metavar="SECONDS",
     help="Minimum time between two messages with streamed text.  [env: QWEN_BATCH_STREAM_INTERVAL; default: 0.02]",
 )
@@ -53,7 +53,7 @@ from jobs.settings import Settings
 )
 @click.option(
     "--metrics-port",
-    type=click.IntRange(1, 65535),
+    type=WholeNumber(1, 65535),
     metavar="PORT",
     help="Serve Prometheus metrics at http://HOST:PORT/metrics.  [env: QWEN_BATCH_METRICS_PORT; default: no metrics]",
 )

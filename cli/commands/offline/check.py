@@ -15,6 +15,7 @@ from cli.console.console import Console
 from cli.options.constraint_options import constraint_options
 from cli.options.line_options import line_options
 from cli.options.options import (
+    WholeNumber,
     console_options,
     json_option,
     model_option,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 @constraint_options
 @click.option(
     "--show",
-    type=click.IntRange(0),
+    type=WholeNumber(0),
     default=0,
     metavar="N",
     help="Print the first N prompts as the model will see them, with special tokens.",
