@@ -28,6 +28,7 @@ def in_words_of_python(said: str, known: Collection[str]) -> str:
             return found[0]
         return f"{name}=True" if found[1] in _SWITCHES else f"`{name}`"
 
+    said = said.replace("--no-thinking", "thinking=False")
     said = _LAST_ASSISTANT.sub(r'last_assistant="\1"', said)
     return _OPTION.sub(argument, _WITH_VALUE.sub(_with_value, said))
 

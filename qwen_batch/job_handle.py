@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,11 +14,13 @@ from cli.console.console import Console
 from cli.console.progress import watch_job
 from cli.options.result_target import ResultTarget
 from jobs.errors import InvalidInput
-from jobs.files.results.results_file import ResultStyle
+from jobs.files.results.results_file import ResultCounts, ResultStyle
 from jobs.records import job as records
 from jobs.stats.stats import JobStats
 from jobs.stores.protocol import JobStore
+from qwen_batch.argument_names import in_words_of_python
 from qwen_batch.results import Result, ResultReader
+from qwen_batch.submission import ARGUMENTS
 
 
 class Job:
@@ -67,6 +70,8 @@ class Job:
     def results(self, order: Literal["input", "finished"] = "input") -> Iterator[Result]:
         """Iterate over the results, and wait for those that are not there yet.
 
+        After the last result, the iterator warns if completions ended inside their thought (`Result.ended_in_thought`).
+
         Args:
             order: "input" for the order of the rows, "finished" for each result as it comes.
 
@@ -77,38 +82,52 @@ class Job:
         reader = ResultReader(self._store.jobs, self.id, self._check)
         if order not in ("input", "finished"):
             raise ValueError(f'order is {order!r}; it must be "input" or "finished"')
-        return reader.in_order() if order == "input" else reader.as_they_finish()
+        return _warned(reader.in_order() if order == "input" else reader.as_they_finish())
 
     def write(self, path: str | Path) -> None:
         """Write the results to a file or a URL, as `-o` of the commands does. The ending of its name tells the format.
+
+        A warning says if completions ended inside their thought.
 
         Raises:
             ResultsMissing: The job has ended and lacks results.
             OutputNotWritable: The file cannot be written.
             InvalidInput: Its format cannot be written here.
         """
-        ResultTarget.of_options(ResultStyle(), str(path), None).write(self._store, self._store.jobs.get(self.id))
+        _warn(self._write(path))
+
+    def _write(self, path: str | Path) -> ResultCounts:
+        target = ResultTarget.of_options(ResultStyle(), str(path), None)
+        return target.write(self._store, self._store.jobs.get(self.id))
 
     def to_arrow(self) -> Any:  # noqa: ANN401 - pyarrow comes without types
         """Wait for the end of the job, and return its results as a `pyarrow.Table`: one row per row that was given.
 
         The columns are those of `qwen-batch results -o results.arrow`: the kept columns with their types, then the
-        completion and its facts. The table needs `qwen-batch[tables]`.
+        completion and its facts. The table needs `qwen-batch[tables]`. A warning says if completions ended inside their
+        thought.
         """
+        table, counts = self._table()
+        _warn(counts)
+        return table
+
+    def _table(self) -> tuple[Any, ResultCounts]:
         self.wait(progress=False)
         with tempfile.TemporaryDirectory(prefix="qwen-batch-") as folder:
             path = Path(folder) / "results.arrow"
-            self.write(path)
+            counts = self._write(path)
             import pyarrow  # `write` has said so if it is not installed
 
             with pyarrow.memory_map(str(path)) as mapped:  # the table keeps the file's pages after its removal
-                return pyarrow.ipc.open_file(mapped).read_all()
+                return pyarrow.ipc.open_file(mapped).read_all(), counts
 
     def to_pandas(self) -> Any:  # noqa: ANN401 - pandas comes without types
         """Wait for the end of the job, and return its results as a pandas `DataFrame` (`to_arrow`)."""
         if find_spec("pandas") is None:
             raise InvalidInput("pandas is not installed.", "Install it: pip install pandas")
-        return self.to_arrow().to_pandas()
+        table, counts = self._table()
+        _warn(counts)
+        return table.to_pandas()
 
     def cancel(self) -> None:
         """Ask for the end of the job. Finished rows keep their results; the others end with the error `cancelled`."""
@@ -117,3 +136,18 @@ class Job:
     def delete(self) -> None:
         """Remove the job and its results from the server. Raises `JobConflict` unless the job has ended."""
         self._store.control.delete(self.id)
+
+
+def _warned(results: Iterator[Result]) -> Iterator[Result]:
+    """Yield results. Warn after the last one."""
+    ended_in_thought = 0
+    for result in results:
+        ended_in_thought += result.ended_in_thought
+        yield result
+    _warn(ResultCounts(0, 0, ended_in_thought=ended_in_thought))
+
+
+def _warn(counts: ResultCounts) -> None:
+    """Warn the caller of the function that calls this one."""
+    for warning in counts.warnings():
+        warnings.warn(in_words_of_python(warning, ARGUMENTS), stacklevel=3)

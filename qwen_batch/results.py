@@ -41,7 +41,10 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """The result of one row, with the fields of a line of `qwen-batch results`: a completion or an error."""
+    """The result of one row: a completion or an error. All fields but one are those of `qwen-batch results`.
+
+    A line of `qwen-batch results` has no `ended_in_thought`.
+    """
 
     id: str | None  # None for a bad row without its own id
     completion: str | None = None  # None if the row failed, and for a row that asks for no text
@@ -52,6 +55,7 @@ class Result(msgspec.Struct, frozen=True):
     embeddings: list[list[float] | str] | None = None  # for a row that asks for several
     results: list[dict[str, Any]] | None = None  # the documents of a row that ranks them, the most relevant one first
     reasoning: str | None = None  # what the model thought before the completion
+    ended_in_thought: bool = False  # True: the completion is empty, because its tokens did not suffice for the thought
     choices: list[Choice] | None = None  # all completions, if the row asked for several
     tool_calls: list[dict[str, Any]] | None = None  # calls of the row's tools, in the shape of the OpenAI API
     stop_reason: str | int | None = None  # stop string or stop token that ended the completion
@@ -168,4 +172,5 @@ def _require_none(missing: LineNumbers, job: Job) -> None:
 
 
 def _result(prompt: Prompt, completion: Completion) -> Result:
-    return _decode(native_line(completion, LineInput(prompt.columns, prompt.source)))
+    result = _decode(native_line(completion, LineInput(prompt.columns, prompt.source)))
+    return msgspec.structs.replace(result, ended_in_thought=True) if completion.ended_in_thought else result

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar, cast
 
 import pytest
+from msgspec import structs
 
+import qwen_batch
 from jobs.errors import ResultsMissing, StoreUnavailable
 from jobs.records.completion import Completion
 from jobs.records.job import Job, ShardRef
 from jobs.records.prompt import Prompt
+from jobs.records.sampling import FinishReason
 from jobs.stores.client_facets import JobReader
 from jobs.stores.connect import connect
 from jobs.stores.memory.store import MemoryJobStore
 from jobs.stores.protocol import JobStore
 from qwen_batch.results import Result, ResultReader
-from testing.jobs.sample_jobs import completed, new_job, submit
+from testing.jobs.sample_jobs import completed, new_job, shard_stats, submit
 from testing.processes.valkey import ValkeyProcess, running_valkey
 from tests.cli.acting_worker import WORKER, run_job
 
@@ -189,3 +193,42 @@ def test_a_server_that_stays_away_ends_the_iterator(tmp_path: Path) -> None:
         server.stop()
         with pytest.raises(StoreUnavailable):
             lines_of(results)
+
+
+@pytest.fixture
+def thinking_job() -> qwen_batch.Job:
+    """An ended job of two rows. The tokens of the second one did not suffice for its thought."""
+    store = MemoryJobStore(time.time)
+    submit(store, new_job(lines=2, shard_size=2))
+    lease = store.work.lease(ShardRef("job-1", 0), WORKER, ttl_seconds=60)
+    assert lease is not None
+    cut = structs.replace(completed(1), text="", ended_in_thought=True, finish_reason=FinishReason.LENGTH)
+    store.work.write(lease, [completed(0), cut])
+    store.work.finish_shard(lease, shard_stats())
+    return qwen_batch.Job(store, "job-1", lambda _: None)
+
+
+def test_a_warning_and_a_field_say_that_a_completion_ended_inside_its_thought(thinking_job: qwen_batch.Job) -> None:
+    with pytest.warns(
+        UserWarning, match="1 line has no answer: .* thinking=False .* `thinking_budget` N ends"
+    ) as found:
+        results = list(thinking_job.results())
+    assert [result.ended_in_thought for result in results] == [False, True]
+    assert [warning.filename for warning in found] == [__file__]
+
+
+@pytest.mark.parametrize("read", ["write", "to_arrow", "to_pandas"])
+def test_every_way_to_all_results_warns_of_thoughts_without_an_end(
+    thinking_job: qwen_batch.Job, tmp_path: Path, read: str
+) -> None:
+    arguments = [tmp_path / "out.jsonl"] if read == "write" else []
+    with pytest.warns(UserWarning, match="ended inside the thought") as found:
+        getattr(thinking_job, read)(*arguments)
+    assert [warning.filename for warning in found] == [__file__]
+
+
+def test_results_with_answers_come_without_a_warning(store: JobStore) -> None:
+    run_job(store, "job-1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(list(qwen_batch.Job(store, "job-1", lambda _: None).results())) == 40
