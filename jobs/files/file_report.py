@@ -160,7 +160,9 @@ class FileReport:
         some = "the only line is" if self.num_lines == 1 else f"{bad:,} of {self.num_lines:,} lines are"
         faults = self.bad_lines.describe()
         hint = "Nothing was stored. Correct the file"
-        if " --" in faults:  # it suggests an option
+        if ": the template " in faults:
+            hint = "Nothing was stored. Correct the template or the file"
+        elif " --" in faults:  # it suggests an option
             hint = "Nothing was stored. Add what is suggested, or correct the file"
         if bad < self.num_lines:
             hint += ", or use --skip-invalid to run the valid lines and get an error result for each invalid line"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -27,6 +28,8 @@ from jobs.templates.row_template import RowTemplate, Texts
 _ROWS_PER_REQUEST = 256
 _BYTES_PER_REQUEST = 2**20
 _MAX_BYTES_PER_CHAR = 6  # in JSON: a control character is written as \u and four digits
+
+_SINGLE_BRACES = re.compile(r"\{(\w+)\}")  # the form of a variable in Python's `str.format`
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder().encode
@@ -79,6 +82,7 @@ class RowPrompts:
         self._roles = () if template is None else roles_of(template)
         has_system = self._roles[:1] == ("system",)
         self._first = [] if options.system is None or has_system else [_message("system", options.system)]
+        self._single_braces = () if template is None else _single_braces(sources_of(template))
         self._id_column = self.id_column("id")
         self.digest = hashlib.blake2b(_encode(options), digest_size=16).hexdigest()
 
@@ -137,6 +141,9 @@ class RowPrompts:
     def _templated(
         self, row: bytes, columns: dict[str, Any], made: Texts, encoded_here: bool
     ) -> TemplatedRow | RefusedRow:
+        for name in self._single_braces:
+            if name in columns:
+                return RefusedRow(f"the template has {{{name}}} as plain text; the column is {{{{ {name} }}}}")
         texts = []
         for is_good, text in made:
             if not is_good:
@@ -223,6 +230,16 @@ def _decoded(row: bytes) -> dict[str, Any] | None:
         return _decode(row)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def _single_braces(sources: Sequence[str]) -> tuple[str, ...]:
+    """Return the names in single braces, such as `{text}`. Empty if the templates use jinja2's own braces.
+
+    Each row would get the same text, with `{text}` in it.
+    """
+    if any(mark in source for source in sources for mark in ("{{", "{%")):
+        return ()
+    return tuple(dict.fromkeys(name for source in sources for name in _SINGLE_BRACES.findall(source)))
 
 
 def _message(role: str, content: str) -> dict[str, str]:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import InvalidInput
+from jobs.files.reading.row import TemplatedRow
+from jobs.files.reading.row_prompts import PromptOptions, RowPrompts
 from jobs.records.job import ShardRef
 from jobs.records.sampling import NOTHING_SAID
 from jobs.stores.protocol import JobStore
@@ -98,6 +100,8 @@ def test_the_columns_of_a_templated_row_are_kept_whatever_their_names(
     ("options", "said"),
     [
         (("--template", "{{ txt }}"), "the template fails: 'txt' is undefined; the row's columns are `key`"),
+        (("--template", "{{ txt }}"), "Nothing was stored. Correct the template or the file."),
+        (("--template", "Good? {text}"), "the template has {text} as plain text; the column is {{ text }}"),
         (("--template", "{{ text"), "The template cannot be used"),
         (("--template", "{{ the text }}"), 'is written {{ row["two words"] }}'),
         (("--template", "{{ row['txt'] }}"), "has no attribute 'txt'; the row's columns are `key`"),
@@ -210,3 +214,19 @@ def test_the_command_says_what_a_conversation_lacks(bare_cli: Cli, reviews: Path
     (tmp_path / "chat.yaml").write_text(YAML)
     done = bare_cli("check", reviews, "--template", "@chat.yaml", "--raw")
     assert (done.returncode, "--raw needs --template with a text" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ('Answer {"x": 1} or {other}.', 'Answer {"x": 1} or {other}.'),
+        ("{text} and {{ text }}", "{text} and Great!"),
+        ("{% raw %}{text}{% endraw %}", "{text}"),
+    ],
+)
+def test_single_braces_stay_plain_text_if_they_hold_no_column_or_the_template_has_others(
+    template: str, text: str
+) -> None:
+    [(_, row)] = RowPrompts(PromptOptions(template)).lines([(1, b'{"text": "Great!"}')])
+    assert isinstance(row, TemplatedRow)
+    assert row.line["messages"] == [{"role": "user", "content": text}]
