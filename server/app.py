@@ -38,6 +38,20 @@ _ABSENT = {
     "/v1/conversations": "Conversations are not kept. Send the earlier messages in `input` of POST /v1/responses.",
 }
 
+_ROOT = "/v1"
+# Beginnings of paths that a client requests if its base URL lacks `/v1`.
+_BELOW_ROOT = (
+    "/chat/completions",
+    "/completions",
+    "/responses",
+    "/embeddings",
+    "/rerank",
+    "/score",
+    "/files",
+    "/batches",
+    "/models",
+)
+
 
 def routes(services: Services) -> Mapping[str, Mapping[str, Handler]]:
     """Return the handler of each path and method."""
@@ -108,7 +122,8 @@ async def _unknown_path(scope: Scope, _receive: Receive, _send: Send) -> None:
     for absent, reason in _ABSENT.items():
         if path == absent or path.startswith(f"{absent}/"):
             raise ApiError(404, reason)
-    raise ApiError(404, f"Invalid URL ({scope['method']} {_shown(scope)})")
+    advice = f". The base URL of a client must end with {_ROOT}" if path.startswith(_BELOW_ROOT) else ""
+    raise ApiError(404, f"Invalid URL ({scope['method']} {_shown(scope)}){advice}")
 
 
 def _shown(scope: Scope) -> str:

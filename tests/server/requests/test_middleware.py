@@ -21,6 +21,15 @@ HEADERS = {
     [
         ("GET", "/v1/foo", 404, "Invalid URL (GET /v1/foo)", None),
         ("GET", "/v1/files/", 404, "Invalid URL (GET /v1/files/)", None),
+        ("GET", "/chat", 404, "Invalid URL (GET /chat)", None),
+        (
+            "POST",
+            "/chat/completions",
+            404,
+            "Invalid URL (POST /chat/completions). The base URL of a client must end with /v1",
+            None,
+        ),
+        ("GET", "/models/demo", 404, "Invalid URL (GET /models/demo). The base URL of a client must end", None),
         ("POST", "/v1/uploads", 404, "Resumable uploads are not supported.", None),
         ("GET", "/v1/responses/resp_1", 404, "No response is kept.", None),
         ("PUT", "/v1/files", 405, "Not allowed to PUT on /v1/files. Allowed: GET, HEAD, POST.", "method_not_supported"),
