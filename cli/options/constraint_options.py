@@ -84,6 +84,10 @@ def _texts(value: str) -> list[str]:
     return texts
 
 
+def _joined(_ctx: click.Context, _param: click.Parameter, said: tuple[str, ...]) -> str | None:
+    return ",".join(said) if said else None
+
+
 _OPTIONS = (
     click.option(
         "--schema",
@@ -93,12 +97,16 @@ _OPTIONS = (
     click.option(
         "--choices",
         metavar="TEXTS",
-        help="Make every completion one of these texts: a,b,c.",
+        multiple=True,
+        callback=_joined,
+        help="Make every completion one of these texts: a,b,c. Repeatable.",
     ),
     click.option(
         "--score",
         metavar="TEXTS",
-        help="Generate nothing; tell how likely the model finds each of these texts as the answer: a,b,c.",
+        multiple=True,
+        callback=_joined,
+        help="Generate nothing; tell how likely the model finds each of these texts as the answer: a,b,c. Repeatable.",
     ),
     click.option("--regex", metavar="PATTERN", help="Make every completion match this regular expression as a whole."),
 )

@@ -98,3 +98,21 @@ def test_two_constraints_contradict_each_other() -> None:
         given(choices="a,b", regex="a")
     with pytest.raises(click.UsageError, match="--choices and --score cannot be used together"):
         given(choices="a,b", score="a,b")
+
+
+@pytest.mark.parametrize("option", ["--choices", "--score"])
+def test_texts_of_a_repeated_option_count_together(option: str) -> None:
+    received: list[LineDefaults] = []
+
+    @click.command()
+    @constraint_options
+    def command(*, line_defaults: LineDefaults) -> None:
+        received.append(line_defaults)
+
+    command.main([option, "good", option, "bad,so so"], standalone_mode=False)
+    command.main([option, "good,bad,so so"], standalone_mode=False)
+    command.main([], standalone_mode=False)
+    repeated, listed, nothing = received
+    assert repeated == listed != nothing
+    with pytest.raises(InvalidInput, match="names no text"):
+        command.main([option, ""], standalone_mode=False)
