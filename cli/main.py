@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 import traceback
 from collections.abc import Callable
@@ -12,6 +11,7 @@ import click
 
 from cli.console.console import Console
 from cli.lazy_group import LazyGroup, ReaderGone
+from cli.option_advice import described
 from cli.options.hidden_url import hide_password
 from cli.options.options import verbosity_options
 from cli.run.worker_failure import LocalWorkerFailed
@@ -97,9 +97,7 @@ def _run_in_boundary(command: Callable[[], int | None]) -> int:
         Console().error(error.message, error.hint)
         return error.exit_code if isinstance(error, LocalWorkerFailed) else code_of_error(error)
     except click.ClickException as error:  # from click itself, for example a mistyped option
-        text = io.StringIO()
-        error.show(text)
-        sys.stderr.write(harmless_lines(text.getvalue()))
+        sys.stderr.write(harmless_lines(described(error)))
         return ExitCode.INVALID_INPUT
     except (KeyboardInterrupt, click.Abort):
         return ExitCode.INTERRUPTED
