@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Sequence
 
 import click
 
@@ -39,6 +40,7 @@ from jobs.submission.submission import Submitted
 from jobs.submission.submit_options import submission_key
 
 MAX_KEY_CHARS = 200
+MAX_MODELS_SHOWN = 5
 
 
 def _check_key(_ctx: click.Context, _param: click.Parameter, key: str | None) -> str | None:
@@ -76,6 +78,22 @@ def _report(console: Console, submitted: Submitted, reuse: bool) -> None:
         for notice in _notices_of_weights(submitted):
             console.say(notice)
     console.detail(f"{job.spec.num_lines:,} lines in {job.spec.num_shards:,} shards, for workers of {job.spec.model}.")
+
+
+def _say_if_nobody_serves(console: Console, job: Job, served: Sequence[str], model: str) -> None:
+    """Print a line if the job waits for a worker of its model.
+
+    Args:
+        console: Where to print.
+        job: The submitted job.
+        served: Models that live workers serve.
+        model: The model as the user names it.
+    """
+    name = job.spec.model
+    if job.state.ended or name in served:
+        return
+    others = f" Workers serve {', '.join(served[:MAX_MODELS_SHOWN])}." if served else ""
+    console.say(f"No live worker serves {name}.{others} Start one: qwen-batch worker --model {model}")
 
 
 def _notices_of_weights(submitted: Submitted) -> list[str]:
@@ -191,8 +209,11 @@ def command(
             console.say(f"{checked.report.num_lines:,} lines can be submitted. Nothing was stored.")
             return ExitCode.DONE
         key = None if new else submission_key(idempotency_key, checked.report, settings.model, options)
+        served = client.served_models()
         submitted = client.submit(checked, options, key)
     _report(console, submitted, reuse)
+    if not wait:
+        _say_if_nobody_serves(console, submitted.job, served, settings.model)
     return _wait_for_results(client.store, submitted.job.id, target, settings, console) if wait else ExitCode.DONE
 
 

@@ -28,6 +28,15 @@ def test_submit_says_in_one_line_that_it_uses_the_demo_model(cli: Cli, prompts: 
     assert "demo" not in cli("submit", prompts, "--model", "Qwen/Qwen3-0.6B").stderr
 
 
+def test_submit_says_if_the_job_waits_for_a_worker_of_its_model(cli: Cli, store: JobStore, prompts: Path) -> None:
+    alone = cli("submit", prompts).stderr
+    assert "No live worker serves demo. Start one: qwen-batch worker --model demo\n" in alone
+    store.fleet.report_worker(report(model="Qwen/Qwen3-4B"), ttl_seconds=60)
+    other = cli("submit", prompts, "--new").stderr
+    assert "No live worker serves demo. Workers serve Qwen/Qwen3-4B. Start one: " in other
+    assert "No live worker" not in cli("submit", prompts, "--model", "Qwen/Qwen3-4B").stderr
+
+
 def test_submit_reads_standard_input(cli: Cli, store: JobStore) -> None:
     done = cli("submit", "-", stdin='{"prompt": "Hello"}\n')
     assert store.jobs.get(done.stdout.strip()).spec.num_lines == 1
