@@ -106,6 +106,12 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert f"There is no file {tmp_path}/no.jsonl." in refusal(f"{tmp_path}/no.jsonl")
 
 
+def test_a_missing_file_with_a_similar_name_beside_it_is_suggested(tmp_path: Path) -> None:
+    assert "Did you mean" not in refusal(f"{tmp_path}/review.csv")
+    (tmp_path / "reviews.csv").write_text("prompt\nHello\n")
+    assert f"Did you mean {tmp_path}/reviews.csv?" in refusal(f"{tmp_path}/review.csv")
+
+
 def test_a_file_below_a_file_is_refused(write: Write) -> None:
     assert "cannot be read: Not a directory." in refusal(write("x") + "/y")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import stat
 import tempfile
@@ -54,7 +55,7 @@ def open_source(path: str, stdin: BinaryIO, space: KeptSpace) -> Source:
             raise InvalidInput(f"{path} is a directory, not a file of prompts.", hint)
         stream = _open(path)
     except FileNotFoundError:
-        raise InvalidInput(f"There is no file {path}.", "Give a JSONL file, or - for standard input.") from None
+        raise InvalidInput(f"There is no file {path}.", _hint_for_missing(path)) from None
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}.") from error
     name = unicode_text(path)
@@ -62,6 +63,18 @@ def open_source(path: str, stdin: BinaryIO, space: KeptSpace) -> Source:
         if not stat.S_ISREG(mode):
             return copied(name, _pieces(name, stream))
     return Source(name, lambda: _open(path), lambda: None)
+
+
+def _hint_for_missing(path: str) -> str:
+    """Return the next step for a file that does not exist: a similar name in its folder, if there is one."""
+    missing = Path(path)
+    try:
+        names = [beside.name for beside in missing.parent.iterdir()]
+    except OSError:
+        names = []
+    if nearest := difflib.get_close_matches(missing.name, names, n=1):
+        return f"Did you mean {unicode_text(str(missing.parent / nearest[0]))}?"
+    return "Name a file of prompts, such as JSONL, CSV or Parquet, or - for standard input."
 
 
 def copied(name: str, pieces: Iterable[bytes]) -> Source:
