@@ -20,9 +20,13 @@ def read_schema_file(path: str, named_by: str) -> Constraint:
         named_by: The option or the argument that names the file, for errors.
 
     Raises:
-        InvalidInput: The file cannot be read.
+        InvalidInput: The file cannot be read, or `path` is a schema and no path.
         LineInvalid: The file holds no schema. The schema itself is not checked here.
     """
+    if path.lstrip().startswith("{"):
+        raise InvalidInput(
+            f"{named_by} needs the name of a file, not the schema itself.", "Write the schema to a file."
+        )
     try:
         with Path(path).open("rb") as file:
             content = file.read(_MAX_FILE_BYTES)

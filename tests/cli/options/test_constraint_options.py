@@ -72,6 +72,7 @@ def test_without_an_option_any_text_may_come() -> None:
         ({"score": " , "}, "--score  ,  cannot be used: it names no text"),
         ({"score": "a,b,a"}, '--score a,b,a cannot be used: --score has the choice "a" twice; choices must differ.'),
         ({"regex": "("}, "--regex ( cannot be used: the regex cannot be used: unclosed group."),
+        ({"schema": '{"type": "object"}'}, "--schema needs the name of a file, not the schema itself."),
         ({"schema": "missing.json"}, "--schema missing.json cannot be read: No such file or directory."),
     ],
 )
