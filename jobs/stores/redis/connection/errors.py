@@ -24,7 +24,8 @@ from redis.exceptions import (
 from jobs.errors import QwenBatchError, StoreFull, StoreUnavailable
 
 START_HINT = (
-    "Start a server with `docker compose up redis`, or name another one with --redis-url or QWEN_BATCH_REDIS_URL."
+    "Start a server with `redis-server` or `docker compose up redis`, "
+    "or name another one with --redis-url or QWEN_BATCH_REDIS_URL."
 )
 PASSWORD_HINT = "Put user and password into the URL: redis://USER:PASSWORD@HOST:PORT/0."  # noqa: S105 - an example
 POLICY_HINT = "Give the server more memory, or delete jobs with `qwen-batch delete JOB`."
