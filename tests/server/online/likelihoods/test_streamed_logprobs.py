@@ -71,8 +71,10 @@ def test_each_chunk_has_the_log_probabilities_of_the_tokens_that_begin_in_its_te
     first = PieceTokens(0, (0,), packed_logprobs([(1, -0.25)], {1: b"2 + 3"}))
     piece = Piece(request.id, 0, 0, "2 + 3", tokens=first)
     scripted.say(request, taken(request), piece)
+    stream = answer.result()
+    chunks = [next(stream).choices[0], next(stream).choices[0]]  # the role, then the piece
     scripted.say(request, with_logprobs(request))
-    chunks = [chunk.choices[0] for chunk in answer.result()]
+    chunks += [chunk.choices[0] for chunk in stream]
     found = {chunk.delta.content or chunk.finish_reason: chunk.logprobs for chunk in chunks}
     assert [[each.token for each in logprobs.content] for logprobs in found.values() if logprobs] == [
         ["2 + 3"],
