@@ -92,8 +92,6 @@ class InteractiveApi:
         wish, request_id = read_stream_wish(body), request_id_of(request.scope)
         if wish.streams and writer is None:
             raise invalid_value("stream", "true", "false, because this answer comes as a whole")
-        if wish.streams and body.get("echo") is True:
-            raise invalid_value("echo", "true", "false in a stream")
         prompt = await services.disk_threads.run(read_prompt, body, request.scope["path"], card, request_id)
         under_way = await self._accept(prompt, card.name, wish.streams, caller_of(request.scope))
         leaving = asyncio.ensure_future(departure(request.receive))

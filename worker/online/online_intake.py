@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 from typing import Protocol
 
-from engine.request import Request, TokenLogprobs
+from engine.request import Request, RequestOutput, TokenLogprobs
 from jobs.errors import RecordDamaged, StoreFull, StoreUnavailable
 from jobs.online.messages import Abort, End, Gone, OnlineRequest, Refused
 from jobs.online.online_store import OnlineWorkerSide
@@ -17,7 +19,7 @@ from jobs.records.completion import Completion, ErrorCode
 from jobs.records.job import NewJob
 from jobs.records.sampling import NOTHING_SAID
 from worker.online.online_run import OnlineRun, OnlineRuns
-from worker.online.reply_sender import Begun, Closed, Finished, NewToken, ReplySender, Unrunnable
+from worker.online.reply_sender import Begun, Closed, Finished, NewToken, PromptScored, ReplySender, Unrunnable
 from worker.online.text_pieces import StreamTokenizer, TextPieces
 from worker.shards.active_shards import ActiveShards
 from worker.shards.in_flight import Line
@@ -159,7 +161,10 @@ class OnlineIntake:
         return OnlineRun(request, requests, pieces)
 
     def _submit(self, run: OnlineRun, line: Line) -> None:
-        listeners = [self._listener(run, index) if run.pieces else None for index in range(len(run.requests))]
+        listeners = [
+            self._listener(run, index) if run.pieces and request.scoring is None else None
+            for index, request in enumerate(run.requests)
+        ]
         urgent = [
             replace(
                 request, urgent=True, on_token=listener, on_logprobs=listener if request.logprobs is not None else None
@@ -168,11 +173,16 @@ class OnlineIntake:
         ]
         run.line = replace(line, tickets=tuple(self.engine.submit_many(urgent)))
         left = count(len(urgent) - 1, -1)
-        for ticket in run.line.tickets:
+        for index, ticket in enumerate(run.line.tickets):
+            if run.pieces and ticket.request.scoring is not None:
+                ticket.future.add_done_callback(partial(self._prompt_scored, run, index))
             ticket.future.add_done_callback(lambda _: None if next(left) else self.sender.put(Finished(run)))
         if run.closed:  # while its requests went into the engine
             self.engine.abort_many(run.line.tickets)
-        self.sender.put(Begun(run))
+        self.sender.put(Begun(run, self.text.tokenizer.token_bytes))
+
+    def _prompt_scored(self, run: OnlineRun, index: int, _: Future[RequestOutput]) -> None:
+        self.sender.put(PromptScored(run, index))
 
     def _listener(self, run: OnlineRun, index: int) -> _Listener:
         """Return the function that the engine calls for each new token. The first token does not wait for others."""

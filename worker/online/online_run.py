@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from engine.request import Request, TokenLogprobs
+from engine.request import AnswerLogprobs, Request, TokenLogprobs
 from jobs.online.messages import OnlineRequest, Piece, PieceTokens
 from jobs.records.completion import Completion
-from worker.online.text_pieces import Kind, TextPieces
+from worker.online.prompt_echo import PromptEcho
+from worker.online.text_pieces import Kind, Text, TextPieces
 from worker.shards.in_flight import Line
+from worker.shards.likelihoods.echo import echoed_prompt
 
 
 @dataclass
@@ -38,15 +40,47 @@ class OnlineRun:
     closed: bool = False  # True: nothing more is said about the request
     sent: defaultdict[tuple[int, Kind], _SentText] = field(default_factory=lambda: defaultdict(_SentText))  # by choice
 
+    def __post_init__(self) -> None:
+        prompt = self.request.prompt
+        generating = [index for index, request in enumerate(self.requests) if request.scoring is None]
+        repeats = prompt.num_choices // max(len(generating), 1)  # equal completions are computed once
+        self._choices = {index: range(at * repeats, (at + 1) * repeats) for at, index in enumerate(generating)}
+        self._echoes = {index: PromptEcho(prompt.echo == "all") for index in generating if prompt.echo is not None}
+        self._parts = prompt.parts() if self._echoes else ()
+
     @property
     def num_sequences(self) -> int:
         """Number of places in the batch that the request takes."""
         return len(self.requests)
 
-    @property
-    def repeats(self) -> int:
-        """Number of choices that each request of the engine gives. Equal completions are computed once."""
-        return self.request.prompt.num_choices // len(self.requests)
+    def begin(self, token_bytes: Callable[[int], bytes]) -> Iterator[Piece]:
+        """Yield the prompts that the client wants repeated, apart from those that are scored first.
+
+        Args:
+            token_bytes: Returns the bytes of a token.
+        """
+        for index in self._echoes if self.pieces else ():
+            request = self.requests[index]
+            first, *rest = request.token_ids
+            if request.logprobs is None:
+                yield from self._prompt(index, None)
+            elif not rest:
+                yield from self._prompt(index, AnswerLogprobs((), (), {first: token_bytes(first)}, False))
+
+    def prompt_scored(self, index: int) -> Iterator[Piece]:
+        """Yield a prompt whose score is known, for each completion that it begins.
+
+        Args:
+            index: Index of the request of the engine that has scored the prompt.
+        """
+        assert self.line is not None
+        future = self.line.tickets[index].future
+        if future.cancelled() or future.exception() is not None:
+            return
+        for following in range(index + 1, len(self.requests)):
+            if self.requests[following].scoring is not None or self._part(following) != self._part(index + 1):
+                return
+            yield from self._prompt(following, future.result().logprobs)
 
     def new_pieces(self, index: int, token_id: int, logprobs: TokenLogprobs | None) -> Iterator[Piece]:
         """Add a token of a request of the engine, and yield what the client may see now.
@@ -56,11 +90,8 @@ class OnlineRun:
             token_id: The new token.
             logprobs: The log-probabilities at its place, if the client asks for them.
         """
-        for kind, text, tokens in self.pieces[index].push(token_id, logprobs):
-            if kind == "reasoning" and not self.request.prompt.include_reasoning:
-                continue
-            for choice in range(index * self.repeats, (index + 1) * self.repeats):
-                yield self._piece(choice, kind, text, tokens)
+        texts = self.pieces[index].push(token_id, logprobs)
+        yield from self._shown(index, self._echoes[index].behind(texts) if index in self._echoes else texts)
 
     def last_pieces(self, completion: Completion) -> Iterator[Piece]:
         """Yield what is missing, so that all pieces together are the completion's text.
@@ -71,6 +102,7 @@ class OnlineRun:
         if not self.pieces:
             return
         rests: dict[int, PieceTokens | None] = {}  # by index of the request of the engine
+        index_of = {number: index for index, numbers in self._choices.items() for number in numbers}
         for number, choice in enumerate(completion.choices):
             texts: tuple[tuple[Kind, str], ...] = (("reasoning", choice.reasoning or ""), ("content", choice.text))
             for kind, text in texts:
@@ -79,10 +111,32 @@ class OnlineRun:
                     raise ValueError(f"the {kind} of choice {number} differs from the {len(sent)} characters sent")
                 if len(text) == len(sent):
                     continue
-                index, rest = number // self.repeats, text[len(sent) :]
+                index, rest = index_of[number], text[len(sent) :]
                 if kind == "content" and index not in rests:
-                    rests[index] = self.pieces[index].tokens_of_rest(len(rest))
+                    rests[index] = self._tokens_of_rest(index, rest)
                 yield self._piece(number, kind, rest, rests[index] if kind == "content" else None)
+
+    def _tokens_of_rest(self, index: int, rest: str) -> PieceTokens | None:
+        tokens = self.pieces[index].tokens_of_rest(len(rest))
+        if index not in self._echoes:
+            return tokens
+        return next((text.tokens for text in self._echoes[index].behind([Text("content", rest, tokens)])), None)
+
+    def _part(self, index: int) -> int:
+        """Return the number of the prompt that a request of the engine completes."""
+        return self._choices[index].start // self.request.prompt.n
+
+    def _prompt(self, index: int, found: AnswerLogprobs | None) -> Iterator[Piece]:
+        prompt = echoed_prompt(self._parts[self._part(index)], self.requests[index].token_ids, found)
+        yield from self._shown(index, self._echoes[index].begin(prompt))
+
+    def _shown(self, index: int, texts: Iterable[Text]) -> Iterator[Piece]:
+        """Yield pieces of the text of each choice that a request of the engine gives."""
+        for kind, text, tokens in texts:
+            if kind == "reasoning" and not self.request.prompt.include_reasoning:
+                continue
+            for choice in self._choices[index]:
+                yield self._piece(choice, kind, text, tokens)
 
     def _piece(self, choice: int, kind: Kind, text: str, tokens: PieceTokens | None) -> Piece:
         sent = self.sent[choice, kind]

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -41,6 +41,15 @@ class Begun:
     """The request is in the engine."""
 
     run: OnlineRun
+    token_bytes: Callable[[int], bytes]  # returns the bytes of a token
+
+
+@dataclass(frozen=True)
+class PromptScored:
+    """The engine has finished a request that scores a prompt, which the client wants repeated in the stream."""
+
+    run: OnlineRun
+    index: int  # index of the request of the engine
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,8 @@ class Unrunnable:
     reply: Refused | End | Gone
 
 
-Event: TypeAlias = NewToken | Begun | Finished | Closed | Unrunnable
+RunEvent: TypeAlias = NewToken | Begun | PromptScored | Finished | Closed
+Event: TypeAlias = RunEvent | Unrunnable
 
 
 class ReplySender:
@@ -154,7 +164,7 @@ class ReplySender:
                 ready[event.run.request.server] += self._replies(event)
         return ready
 
-    def _replies(self, event: NewToken | Begun | Finished | Closed) -> list[AnyReply]:
+    def _replies(self, event: RunEvent) -> list[AnyReply]:
         """Return the replies to one event. A request whose replies cannot be made fails alone."""
         run = event.run
         replies: list[AnyReply] = []
@@ -168,7 +178,7 @@ class ReplySender:
             run.closed = True
         return replies
 
-    def _said_of(self, event: NewToken | Begun | Finished | Closed) -> Iterator[AnyReply]:
+    def _said_of(self, event: RunEvent) -> Iterator[AnyReply]:
         run = event.run
         if isinstance(event, Finished):
             self._runs.remove(run)
@@ -185,6 +195,10 @@ class ReplySender:
             yield from _taken(run)
             if isinstance(event, NewToken):
                 yield from run.new_pieces(event.index, event.token_id, event.logprobs)
+            elif isinstance(event, PromptScored):
+                yield from run.prompt_scored(event.index)
+            else:
+                yield from run.begin(event.token_bytes)
 
     def _outcome(self, run: OnlineRun) -> Iterator[AnyReply]:
         assert run.line is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from msgspec import structs
 
@@ -13,6 +14,13 @@ from jobs.records.completion import Choice, Completion, Logprobs, Usage
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import FinishReason, SamplingParams
 from worker.shards.likelihoods.packed_logprobs import packed
+
+
+class EchoedPrompt(NamedTuple):
+    """The prompt with which a completion begins."""
+
+    text: str
+    logprobs: Logprobs | None  # None if the line asks for none
 
 
 def prompt_scoring(request: Request) -> list[Request]:
@@ -61,10 +69,20 @@ def _scored_ids(ticket: Ticket) -> tuple[int, ...]:
 
 
 def _with_prompt(choice: Choice, part: Prompt, ids: tuple[int, ...], found: AnswerLogprobs | None) -> Choice:
-    """Return a completion that begins with its prompt.
+    """Return a completion that begins with its prompt. The arguments are those of `echoed_prompt`."""
+    prompt, logprobs = echoed_prompt(part, ids, found), choice.logprobs
+    if prompt.logprobs is not None and logprobs is not None:
+        logprobs = prompt.logprobs.then(logprobs) if part.echo == "all" else prompt.logprobs
+    if part.echo == "all":
+        return structs.replace(choice, text=prompt.text + choice.text, logprobs=logprobs)
+    no_ids = None if choice.token_ids is None else ()
+    return Choice(prompt.text, FinishReason.LENGTH, no_ids, logprobs=logprobs)
+
+
+def echoed_prompt(part: Prompt, ids: tuple[int, ...], found: AnswerLogprobs | None) -> EchoedPrompt:
+    """Return the prompt with which a completion begins.
 
     Args:
-        choice: The completion.
         part: The line with this prompt alone.
         ids: The prompt's tokens.
         found: Log-probabilities of these tokens after the first one, or only the bytes of the first one if it is alone.
@@ -74,17 +92,12 @@ def _with_prompt(choice: Choice, part: Prompt, ids: tuple[int, ...], found: Answ
     if text is None:
         assert found is not None, "a prompt of token ids is only repeated with log-probabilities"
         text = b"".join(found.token_bytes[token_id] for token_id in ids).decode(errors="replace")
-    logprobs = choice.logprobs
-    if found is not None and logprobs is not None:
-        own = packed(found) if len(ids) > 1 else Logprobs(b"", b"")
-        first = Logprobs(
-            struct.pack("<i", ids[0]),
-            struct.pack("<f", 0.0),
-            token_bytes={ids[0]: found.token_bytes[ids[0]]},
-            starts_bare=True,
-        )
-        logprobs = first.then(own).then(logprobs if part.echo == "all" else Logprobs(b"", b""))
-    if part.echo == "all":
-        return structs.replace(choice, text=text + choice.text, logprobs=logprobs)
-    no_ids = None if choice.token_ids is None else ()
-    return Choice(text, FinishReason.LENGTH, no_ids, logprobs=logprobs)
+    if found is None:
+        return EchoedPrompt(text, None)
+    first = Logprobs(
+        struct.pack("<i", ids[0]),
+        struct.pack("<f", 0.0),
+        token_bytes={ids[0]: found.token_bytes[ids[0]]},
+        starts_bare=True,
+    )
+    return EchoedPrompt(text, first.then(packed(found)) if len(ids) > 1 else first)

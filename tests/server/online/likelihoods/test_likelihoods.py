@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from openai import BadRequestError, OpenAI
+from openai import OpenAI
 
 from model.text.tokenizer import Tokenizer
 from testing.processes.worker_under_test import WorkerUnderTest
@@ -37,11 +37,10 @@ def test_a_chat_has_the_same_log_probabilities_whole_streamed_and_in_a_batch(
     assert "".join(each.token for each in tokens) == whole.message.content
     assert [len(each.top_logprobs) for each in tokens] == [3] * len(tokens)
     assert [each.logprob for each in tokens] == [each.top_logprobs[0].logprob for each in tokens]  # it is greedy
-    streamed = client.chat.completions.create(**asked, stream=True)
+    streamed = list(client.chat.completions.create(**asked, stream=True))
     parts = [chunk.choices[0].logprobs for chunk in streamed if chunk.choices and chunk.choices[0].logprobs]
     assert [each for part in parts for each in part.content or ()] == tokens
-    for chunk in client.chat.completions.create(**asked, stream=True):
-        [choice] = chunk.choices
+    for [choice] in (chunk.choices for chunk in streamed):
         shown = choice.logprobs.content or [] if choice.logprobs else []
         assert "".join(each.token for each in shown) == (choice.delta.content or "")  # the answer is plain ASCII
     line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": asked}
@@ -77,7 +76,13 @@ def test_the_deltas_of_a_response_have_the_log_probabilities_of_the_whole_respon
     client: OpenAI, worker: WorkerUnderTest
 ) -> None:
     include: Any = ["message.output_text.logprobs"]
-    asked: Any = {"model": "demo", "input": "What is 2 + 3?", "temperature": 0, "include": include, "top_logprobs": 2}
+    asked: Any = {
+        "model": "demo",
+        "input": "What is 2 + 3?",
+        "temperature": 0,
+        "include": include,
+        "max_output_tokens": 16,
+    }
     events = list(client.responses.create(**asked, stream=True))
     deltas = [event for event in events if event.type == "response.output_text.delta"]
     found = [each.to_dict() for event in deltas for each in event.logprobs]
@@ -85,6 +90,29 @@ def test_the_deltas_of_a_response_have_the_log_probabilities_of_the_whole_respon
     [item] = whole["response"]["output"]
     assert found == item["content"][0]["logprobs"]
     assert ["".join(each.token for each in event.logprobs) for event in deltas] == [event.delta for event in deltas]
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"logprobs": 2}, {"max_tokens": 0}, {"max_tokens": 0, "logprobs": 0}, {"n": 2, "logprobs": 0}]
+)
+def test_a_stream_repeats_its_prompts_as_the_whole_answer_does(
+    client: OpenAI, worker: WorkerUnderTest, more: dict[str, Any]
+) -> None:
+    prompt = ["ü€ 漢 2 + 3 =", "The capital of", "2"]
+    asked: Any = {"model": "demo", "prompt": prompt, "max_tokens": 8, "temperature": 1, "seed": 3, "echo": True} | more
+    whole = client.completions.create(**asked)
+    chunks = [chunk.choices[0] for chunk in client.completions.create(**asked, stream=True)]
+    for choice in whole.choices:
+        parts = [chunk for chunk in chunks if chunk.index == choice.index]
+        assert "".join(part.text for part in parts) == choice.text
+        assert parts[-1].finish_reason == choice.finish_reason
+        found: dict[str, list[Any]] = {}
+        for part in parts:
+            for key, values in (part.logprobs.to_dict() if part.logprobs else {}).items():
+                found.setdefault(key, []).extend(values)
+        assert found == (choice.logprobs.to_dict() if choice.logprobs else {})
+        assert parts[0].text.startswith(prompt[choice.index // asked.get("n", 1)])
+        assert (parts[0].logprobs is not None) == ("logprobs" in asked)
 
 
 def lm_eval_payload(prompts: list[list[int]]) -> dict[str, Any]:
@@ -159,8 +187,6 @@ def test_a_repeated_prompt_changes_no_completion(client: OpenAI, worker: WorkerU
         assert other.logprobs is not None
         values = choice.logprobs.token_logprobs or []
         assert values == (other.logprobs.token_logprobs or [])[: len(values)]
-    with pytest.raises(BadRequestError, match="'echo'"):
-        client.completions.create(**asked, echo=True, stream=True)
 
 
 def test_scores_are_the_probabilities_of_the_next_token(
