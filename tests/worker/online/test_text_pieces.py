@@ -121,6 +121,16 @@ def test_each_piece_has_the_log_probabilities_of_the_tokens_that_begin_in_its_te
     assert without_text.issuperset(left)
 
 
+def test_newlines_after_a_thought_bring_no_log_probabilities() -> None:
+    pieces = TextPieces(replace(request_of(THOUGHTS[2]), logprobs=0), ByteTokenizer(), {EOS})
+    tokens = [START, *b"a", END, *b"\n\nb"]
+    shown = [each for place, token in enumerate(tokens) for each in pieces.push(token, likelihood(place))]
+    assert [(each.text, each.tokens and each.tokens.logprobs.token_ids) for each in shown] == [
+        ("a", None),
+        ("b", struct.pack("<i", ord("b"))),
+    ]
+
+
 def test_a_tool_call_brings_no_log_probabilities() -> None:
     pieces = TextPieces(replace(request_of(), logprobs=0), ByteTokenizer(), {EOS}, CALL)
     tokens = [*b"ab", CALL, *b"ab"]
