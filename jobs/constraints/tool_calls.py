@@ -6,13 +6,15 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from jobs.constraints.grammar import json_in_lark
-from jobs.constraints.xml_calls import SHARED_RULES, XmlCallRules, quoted
+from jobs.constraints.xml_calls import SHARED_RULES, XmlCallRules, quoted, rules_of_any_call
 from jobs.records.constraint import Constraint
+from jobs.records.model_card import ToolFormat
 from jobs.records.prompt import Prompt
 
 _ANY_OBJECT = {"type": "object"}
 _NO_PARAMETERS = {"type": "object", "properties": {}, "additionalProperties": False}
 _CALL = 'call: <tool_call> "\\n" body "\\n" </tool_call>'
+_TEXT_WITH_CALLS = ("start: text (call text)*", r"text: /(.|\n)*/")
 _XML_MARK = "// Calls in the XML of Qwen3-Coder."  # a comment in Lark's syntax
 
 
@@ -38,9 +40,7 @@ def forced_xml_calls(
         LineInvalid: A function cannot be called in XML, or is strict and has a keyword that cannot be enforced.
     """
     functions = [XmlCallRules(function, place) for place, function in enumerate(_functions(tools, names))]
-    bodies = " | ".join(f"body_{place}" for place in range(len(functions)))
-    rules = [_XML_MARK, _start(several), _CALL, f"body: {bodies}", *SHARED_RULES]
-    rules += [rule for function in functions for rule in function.rules]
+    rules = [_XML_MARK, _start(several), *_xml_call_rules([function.rules for function in functions])]
     ignored = frozenset(keyword for function in functions for keyword in function.unenforced)
     return Constraint("grammar", "\n".join(rules)), ignored
 
@@ -50,19 +50,33 @@ def is_xml(calls: Constraint) -> bool:
     return calls.text.startswith(_XML_MARK)
 
 
-def strict_calls(prompt: Prompt) -> Constraint | None:
+def strict_calls(prompt: Prompt, calls: ToolFormat) -> Constraint | None:
     """Return a grammar of any text with calls inside, if a tool of the prompt is strict. None if no tool is.
 
     The calls are those that the model makes by itself. Arguments of a strict tool follow its schema. Those of another
-    tool are any JSON object. The text has no control tokens but the tags of calls.
+    tool are any JSON object, or in XML any parameters. The text has no control tokens but the tags of calls.
+
+    Args:
+        prompt: The line. The grammar is for its whole answer.
+        calls: How the model writes calls.
+
+    Raises:
+        LineInvalid: A function cannot be called in XML, or is strict and has a keyword that cannot be enforced in XML.
     """
     if not prompt.tools or prompt.tool_choice != "auto" or prompt.forces_calls:
         return None
     if not num_strict(prompt.tools):
         return None
     functions = [tool["function"] for tool in prompt.tools]
-    schemas = [each if _is_strict(each) else {**each, "parameters": _ANY_OBJECT} for each in functions]
-    return Constraint("grammar", "\n".join(["start: text (call text)*", r"text: /(.|\n)*/", *_call_rules(schemas)]))
+    if calls == "xml":
+        bodies = [
+            XmlCallRules(each, place).rules if _is_strict(each) else rules_of_any_call(each, place)
+            for place, each in enumerate(functions)
+        ]
+        rules = _xml_call_rules(bodies)
+    else:
+        rules = _call_rules([each if _is_strict(each) else {**each, "parameters": _ANY_OBJECT} for each in functions])
+    return Constraint("grammar", "\n".join([*_TEXT_WITH_CALLS, *rules]))
 
 
 def num_strict(tools: Sequence[dict[str, Any]]) -> int:
@@ -75,13 +89,22 @@ def _call_rules(functions: Sequence[dict[str, Any]]) -> list[str]:
 
     `<tool_call>` and its end tag are tokens of the model here, not texts.
     """
-    rules = [_CALL, "body: " + " | ".join(f"body_{place}" for place in range(len(functions)))]
+    rules = [_CALL, _bodies(len(functions))]
     for place, function in enumerate(functions):
         beginning = f'{{"name": {quoted(function["name"])}, "arguments": '
         schema = quoted(function.get("parameters") or _NO_PARAMETERS)
         rules.append(f'body_{place}: {quoted(beginning)} arguments_{place} "}}"')
         rules.append(f"arguments_{place}: %json {json_in_lark(schema, _is_strict(function))}")
     return rules
+
+
+def _xml_call_rules(bodies: Sequence[Sequence[str]]) -> list[str]:
+    """Return the rules of a call in XML. Each function has the rules of its own body."""
+    return [_CALL, _bodies(len(bodies)), *SHARED_RULES, *(rule for body in bodies for rule in body)]
+
+
+def _bodies(count: int) -> str:
+    return "body: " + " | ".join(f"body_{place}" for place in range(count))
 
 
 def _is_strict(function: dict[str, Any]) -> bool:

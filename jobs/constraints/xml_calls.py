@@ -135,6 +135,18 @@ class XmlCallRules:
         self.unenforced.update(f"`{key}`" for key in ignored)
 
 
+def rules_of_any_call(function: Mapping[str, Any], place: int) -> list[str]:
+    """Return the rules of calls of one function with any parameters: their names, order and texts are free.
+
+    The arguments and errors are those of `XmlCallRules`, but the function's schema does not matter.
+    """
+    start = quoted(f"<function={_tag_name(function['name'])}>\n")
+    return [
+        f'body_{place}: {start} ANY_{place}* "</function>"',
+        f'ANY_{place}: "<parameter=" /[^>\\n]+/ ">\\n" TEXT END',
+    ]
+
+
 def quoted(value: object) -> str:
     """Return a value as JSON. A text is then a literal in Lark's syntax."""
     return _encode(value).decode()

@@ -178,12 +178,12 @@ class Preparation:
 
     def _grammar(self, prompt: Prompt, said: SamplingSettings) -> Grammar | None:
         """Compile the grammar of the line's constraint, or else of its strict tools. Raises `LineRefused`."""
-        constraint = prompt.constraint
-        if constraint is None and prompt.tools is not None and self._card.tools == "hermes":
-            constraint = strict_calls(prompt)
-        if constraint is None:
-            return None
         try:
+            constraint = prompt.constraint
+            if constraint is None and self._card.tools is not None:
+                constraint = strict_calls(prompt, self._card.tools)
+            if constraint is None:
+                return None
             check_settings(said, NOTHING_SAID)
             return self._grammars.compiled(grammar_of(constraint))
         except LineInvalid as error:

@@ -119,34 +119,33 @@ def test_the_demos_template_knows_tools() -> None:
 STRICT: dict[str, Any] = {"type": "function", "function": {**WEATHER["function"], "strict": True}}  # type: ignore[dict-item]
 
 
-@pytest.mark.parametrize(
-    ("said", "card"),
-    [
-        ({"response_format": {"type": "json_object"}}, CARD),
-        ({"tool_choice": "none"}, CARD),
-        ({}, msgspec.structs.replace(CARD, tools="xml")),
-    ],
-)
+XML_CARD = msgspec.structs.replace(CARD, tools="xml")
+
+
+@pytest.mark.parametrize("card", [CARD, XML_CARD])
+@pytest.mark.parametrize("said", [{"response_format": {"type": "json_object"}}, {"tool_choice": "none"}])
 def test_a_strict_tool_without_effect_gets_a_notice(said: dict[str, Any], card: ModelCard) -> None:
     decoder = LineDecoder(LineRules(card=card))
     assert decoder.decode(msgspec.json.encode(chat(tools=[STRICT], **said)), 0, 1).invalid is None
     assert decoder.notes.ignored == {"tools[].function.strict": 1}
 
 
+@pytest.mark.parametrize("card", [CARD, XML_CARD, None])
 @pytest.mark.parametrize("said", [{}, {"tool_choice": "required"}, {"response_format": {"type": "text"}}])
-def test_a_strict_tool_that_may_be_called_needs_no_notice(said: dict[str, Any]) -> None:
-    decoder = LineDecoder(LineRules(card=CARD))
+def test_a_strict_tool_that_may_be_called_needs_no_notice(said: dict[str, Any], card: ModelCard | None) -> None:
+    decoder = LineDecoder(LineRules(card=card))
     assert decoder.decode(msgspec.json.encode(chat(tools=[STRICT], **said)), 0, 1).invalid is None
     assert not decoder.notes.ignored and not decoder.notes.unenforced
 
 
-def test_a_strict_tool_is_refused_if_its_schema_cannot_be_enforced(why: Why) -> None:
+@pytest.mark.parametrize("card", [CARD, XML_CARD])
+def test_a_strict_tool_is_refused_if_its_schema_cannot_be_enforced(why: Why, card: ModelCard) -> None:
     function = STRICT["function"]
     wrong = {**STRICT, "function": {**function, "parameters": {"type": "object", "not": {"required": ["a"]}}}}
     assert "a schema of `tools` cannot be used: it has `not`, which cannot be enforced" in why(
-        chat(tools=[wrong]), card=CARD
+        chat(tools=[wrong]), card=card
     )
-    assert "`min_tokens` is 3; it cannot be used with a schema" in why(chat(tools=[STRICT], min_tokens=3), card=CARD)
+    assert "`min_tokens` is 3; it cannot be used with a schema" in why(chat(tools=[STRICT], min_tokens=3), card=card)
 
 
 def test_calls_and_their_outputs_in_the_input_of_a_response_become_messages(decode: Decode) -> None:

@@ -62,7 +62,7 @@ def client(tokenizer: Tokenizer, grammars: Grammars) -> Callable[[int], openai.O
         line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": body}
         prompt = LineDecoder(LineRules(card=CARD)).decode(json.dumps(line).encode(), 0, 1)
         assert prompt.invalid is None
-        parser, constraint = ToolCallParser.of(tokenizer, "hermes"), prompt.constraint or strict_calls(prompt)
+        parser, constraint = ToolCallParser.of(tokenizer, "hermes"), prompt.constraint or strict_calls(prompt, "hermes")
         assert parser is not None and constraint is not None
         beginning = [parser.start_id] if prompt.tools else []
         ids = said(grammars, grammar_of(constraint), seed, 400, beginning, parser.end_id)

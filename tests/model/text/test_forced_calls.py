@@ -15,6 +15,7 @@ from msgspec import structs
 
 from jobs.constraints.grammar import grammar_of
 from jobs.constraints.tool_calls import forced_calls, strict_calls
+from jobs.records.model_card import ToolFormat
 from jobs.records.prompt import Prompt
 from model.grammar import Grammars
 from model.text.tokenizer import Tokenizer
@@ -112,7 +113,7 @@ def test_calls_that_a_model_makes_by_itself_follow_the_schemas_of_strict_tools(
 ) -> None:
     strict = {"type": "function", "function": {"name": "weather", "strict": True, "parameters": SCHEMAS["weather"]}}
     free = {"type": "function", "function": {"name": "now", "parameters": {"type": "object", "required": ["zone"]}}}
-    constraint = strict_calls(Prompt(0, "a", messages=({},), tools=(strict, free)))
+    constraint = strict_calls(Prompt(0, "a", messages=({},), tools=(strict, free)), "hermes")
     assert constraint is not None
     parser, matcher = ToolCallParser.of(tokenizer, "hermes"), grammars.compiled(grammar_of(constraint)).matcher()
     assert parser is not None
@@ -137,18 +138,19 @@ def test_calls_that_a_model_makes_by_itself_follow_the_schemas_of_strict_tools(
         jsonschema.validate(json.loads(call.arguments), CITY if call.name == "weather" else {"type": "object"})
 
 
-def test_no_tool_or_no_strict_one_leaves_completions_free() -> None:
+@pytest.mark.parametrize("calls", ["hermes", "xml"])
+def test_no_tool_or_no_strict_one_leaves_completions_free(calls: ToolFormat) -> None:
     function = {"name": "f", "strict": True}
     tools = ({"type": "function", "function": function},)
     line = Prompt(0, "a", messages=({},), tools=tools)
-    assert strict_calls(line) is not None
+    assert strict_calls(line, calls) is not None
     for free in (
         structs.replace(line, tools=None),
         structs.replace(line, tools=({"type": "function", "function": {"name": "f", "strict": False}},)),
         structs.replace(line, tool_choice="none"),
         structs.replace(line, forces_calls=True),
     ):
-        assert strict_calls(free) is None
+        assert strict_calls(free, calls) is None
 
 
 def test_what_qwen3_writes_is_allowed_token_for_token(tokenizer: Tokenizer, grammars: Grammars) -> None:

@@ -31,6 +31,7 @@ CARD = ModelCard(
 
 
 NOTHING_SAID = SamplingSettings()
+JOB = NewJob("j", "fake", "native", NOTHING_SAID, seed=5, num_lines=9, shard_size=9, source="f", created_at=0.0)
 
 
 def prepare(*prompts: Prompt, defaults: SamplingSettings = NOTHING_SAID) -> Prepared:
@@ -149,9 +150,8 @@ def prepare_thinking(text: str, settings: SamplingSettings = NOTHING_SAID, **kwa
     prompt = Prompt(
         0, "a", messages=({"role": "user", "content": text},), chat_template_kwargs=kwargs, settings=settings
     )
-    job = NewJob("j", "fake", "native", NOTHING_SAID, seed=5, num_lines=9, shard_size=9, source="f", created_at=0.0)
     preparation = Preparation(FakeTokenizer(), CARD, FakeGrammars(), THINKS)
-    return preparation.prepare([prompt], job, group="g", on_token=lambda _: None)
+    return preparation.prepare([prompt], JOB, group="g", on_token=lambda _: None)
 
 
 @pytest.mark.parametrize(
@@ -165,18 +165,16 @@ def test_a_request_knows_what_its_prompt_says_about_thinking(text: str, thinking
 
 @pytest.mark.parametrize(("support", "may_think"), [("switch", True), ("never", False)])
 def test_a_constraint_invites_only_models_that_think_to_begin_a_thought(support: Any, may_think: bool) -> None:
-    job = NewJob("j", "fake", "native", NOTHING_SAID, seed=5, num_lines=9, shard_size=9, source="f", created_at=0.0)
     card = msgspec.structs.replace(CARD, thinking=support)
     prompt = Prompt(0, "a", messages=({"role": "user", "content": "x"},), constraint=Constraint("regex", "a+"))
     preparation = Preparation(FakeTokenizer(), card, FakeGrammars(), THINKS)
-    ((_, (request,)),) = preparation.prepare([prompt], job, group="g", on_token=print).runnable
+    ((_, (request,)),) = preparation.prepare([prompt], JOB, group="g", on_token=print).runnable
     assert request.grammar is not None
     assert (request.thinking is not None) == may_think
 
 
 def test_a_job_constrains_the_lines_that_do_not_say_it() -> None:
-    job = NewJob("j", "fake", "native", NOTHING_SAID, seed=5, num_lines=9, shard_size=9, source="f", created_at=0.0)
-    job = msgspec.structs.replace(job, line_defaults=LineDefaults(constraint=Constraint("regex", "of the job")))
+    job = msgspec.structs.replace(JOB, line_defaults=LineDefaults(constraint=Constraint("regex", "of the job")))
     own, free = Constraint("regex", "of the line"), Constraint("text")
     prompts = [Prompt(0, "a", text="x"), Prompt(1, "b", text="x", constraint=own)]
     prompts.append(Prompt(2, "c", text="x", constraint=free))
@@ -189,19 +187,29 @@ def test_a_job_constrains_the_lines_that_do_not_say_it() -> None:
     ]
 
 
-@pytest.mark.parametrize(("tools", "is_constrained"), [("hermes", True), ("xml", False)])
-def test_strict_tools_constrain_the_calls_of_models_that_write_them_as_json(tools: Any, is_constrained: bool) -> None:
-    job = NewJob("j", "fake", "native", NOTHING_SAID, seed=5, num_lines=9, shard_size=9, source="f", created_at=0.0)
+@pytest.mark.parametrize(("tools", "rule"), [("hermes", "arguments_0: %json"), ("xml", "<function=f>")])
+def test_strict_tools_constrain_calls_in_the_format_of_the_model(tools: Any, rule: str) -> None:
     strict = {"type": "function", "function": {"name": "f", "strict": True}}
     prompt = Prompt(0, "a", messages=({"role": "user", "content": "x"},), tools=(strict,))
     own = msgspec.structs.replace(prompt, constraint=Constraint("regex", "own"))
+    free = msgspec.structs.replace(prompt, tools=({"type": "function", "function": {"name": "f"}},))
     preparation = Preparation(FakeTokenizer(), msgspec.structs.replace(CARD, tools=tools), FakeGrammars())
-    prepared = preparation.prepare([prompt, own], job, group="g", on_token=print)
-    ((_, (request,)), (_, (request_of_own,))) = prepared.runnable
-    assert (request.grammar is not None) is is_constrained
-    if is_constrained:
-        assert isinstance(request.grammar, FakeGrammar) and "start: text (call text)*" in request.grammar.text
+    prepared = preparation.prepare([prompt, own, free], JOB, group="g", on_token=print)
+    request, request_of_own, request_of_free = (request for _, (request,) in prepared.runnable)
+    assert isinstance(request.grammar, FakeGrammar) and "start: text (call text)*" in request.grammar.text
+    assert rule in request.grammar.text
     assert isinstance(request_of_own.grammar, FakeGrammar) and "own" in request_of_own.grammar.text
+    assert request_of_free.grammar is None
+
+
+def test_a_strict_tool_that_the_models_format_cannot_enforce_fails_its_line() -> None:
+    function = {"name": "f", "strict": True, "parameters": {"type": "object", "minProperties": 1}}
+    prompt = Prompt(0, "a", messages=({"role": "user", "content": "x"},), tools=({"function": function},))
+    card = msgspec.structs.replace(CARD, tools="xml")
+    prepared = Preparation(FakeTokenizer(), card, FakeGrammars()).prepare([prompt], JOB, group="g", on_token=print)
+    (refused,) = prepared.refused
+    assert refused.error is not None and refused.error.code is ErrorCode.INVALID_LINE
+    assert refused.error.message.startswith("a schema of `tools` cannot be used: it has `minProperties`, which cannot")
 
 
 def test_a_constraint_that_cannot_be_used_fails_its_line() -> None:
@@ -214,9 +222,8 @@ def test_a_constraint_that_cannot_be_used_fails_its_line() -> None:
 
 
 def test_a_raw_prompt_does_not_think() -> None:
-    job = NewJob("j", "fake", "native", NOTHING_SAID, seed=5, num_lines=9, shard_size=9, source="f", created_at=0.0)
     preparation = Preparation(FakeTokenizer(), CARD, FakeGrammars(), THINKS)
-    ((_, (request,)),) = preparation.prepare([Prompt(0, "a", text="[")], job, group="g", on_token=print).runnable
+    ((_, (request,)),) = preparation.prepare([Prompt(0, "a", text="[")], JOB, group="g", on_token=print).runnable
     assert request.thinking is None
 
 
@@ -237,8 +244,7 @@ def test_max_tokens_must_exceed_the_budget_and_the_closing_sentence(most: int, r
 
 
 def test_a_jobs_switch_reaches_the_template() -> None:
-    job = NewJob("j", "fake", "native", NOTHING_SAID, seed=5, num_lines=9, shard_size=9, source="f", created_at=0.0)
-    job = msgspec.structs.replace(job, line_defaults=LineDefaults(thinking=False))
+    job = msgspec.structs.replace(JOB, line_defaults=LineDefaults(thinking=False))
     prompt = Prompt(0, "a", messages=({"role": "user", "content": "["},))
     (refused,) = (
         Preparation(FakeTokenizer(), CARD, FakeGrammars(), THINKS)
@@ -274,10 +280,9 @@ def test_a_prompt_that_is_too_long_is_cut_to_what_fits_beside_its_completion() -
 def test_bad_words_are_barred_with_and_without_a_space_before_them() -> None:
     """A word after a space is another sequence only if it is as long and begins with another token."""
     tokenizer = SpacedTokenizer({"bad": [1], " bad": [2], "two": [3, 4], " two": [5, 6, 7], "same": [8], " same": [8]})
-    job = NewJob("j", "fake", "native", NOTHING_SAID, seed=5, num_lines=9, shard_size=9, source="f", created_at=0.0)
     prompt = Prompt(0, "a", token_ids=(1,), settings=SamplingSettings(bad_words=("bad", " two", "same")))
     ((_, (request,)),) = (
-        Preparation(tokenizer, CARD, FakeGrammars()).prepare([prompt], job, group="g", on_token=print).runnable
+        Preparation(tokenizer, CARD, FakeGrammars()).prepare([prompt], JOB, group="g", on_token=print).runnable
     )
     assert request.barred_sequences == ((1,), (2,), (3, 4), (8,))
 

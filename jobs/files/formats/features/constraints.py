@@ -55,10 +55,12 @@ class LineConstraints:
     def _check_strict_tools(self, prompt: Prompt, is_free: bool) -> None:
         """Check the schemas of strict tools that the model may call by itself. Raises `LineInvalid`.
 
-        A notice says where `strict` has no effect: beside another constraint, in calls in XML, and without calls.
+        A notice says where `strict` has no effect: beside another constraint, and without calls. If the model is
+        unknown, it counts as one that writes calls as JSON.
         """
-        calls = strict_calls(prompt)
-        if calls is not None and is_free and (self._card is None or self._card.tools == "hermes"):
+        written = "hermes" if self._card is None else self._card.tools
+        calls = strict_calls(prompt, written) if is_free and written is not None else None
+        if calls is not None:
             self._check_settings(prompt.settings)
             self._of_calls(calls)
         elif not prompt.forces_calls and (count := num_strict(prompt.tools or ())):
