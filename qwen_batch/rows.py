@@ -66,7 +66,7 @@ def open_rows(rows: Rows, options: ReadingOptions) -> PromptFile:
             return os.fdopen(os.dup(copy.fileno()), "rb", buffering=_BUFFER_BYTES)
 
         reader = RowReader.of(name, open_again, replace(options, container=container))
-        return PromptFile([name], [reader], opened.pop_all().close)
+        return PromptFile([name], [reader], opened.pop_all().close, options.limit)
 
 
 def _open_files(paths: Sequence[str], options: ReadingOptions) -> PromptFile:

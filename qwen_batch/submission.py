@@ -65,6 +65,7 @@ class SubmitArguments(Sampling, total=False):
     keep: Sequence[str] | None  # columns that come back in the results; None for all of them
     input_format: str | None  # format of a file, such as csv; None to recognise it
     delimiter: str | None  # character between the cells of CSV; None to find it
+    limit: int | None  # number of rows to read; None to read all
     seed: int  # random seed of rows without their own
     n: int  # completions per row, for rows that do not say; `Result.choices` has all of them
     thinking: bool | None  # True or False switches thinking on or off; None to do as the chat template does
@@ -115,7 +116,11 @@ def reading_of(arguments: SubmitArguments) -> ReadingOptions:
     name = arguments.get("input_format")
     if name is not None and name not in list(Container):
         raise InvalidInput(f"`input_format` is {name!r}; it must be one of {', '.join(Container)}.")
-    return ReadingOptions(None if name is None else Container(name), arguments.get("delimiter"), prompts)
+    limit = arguments.get("limit")
+    if limit is not None and limit < 1:
+        raise InvalidInput(f"`limit` is {limit:,}; it must be at least 1.", "Leave it out to read all rows.")
+    container = None if name is None else Container(name)
+    return ReadingOptions(container, arguments.get("delimiter"), prompts, limit)
 
 
 def defaults_of(arguments: SubmitArguments) -> SamplingSettings:

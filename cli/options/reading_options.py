@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cli.options.options import Command, with_options
+from cli.options.options import Command, WholeNumber, with_options
 from jobs.files.reading.container import Container
 from jobs.files.reading.row_prompts import PromptOptions
 from jobs.files.reading.row_reader import ReadingOptions
@@ -72,7 +72,7 @@ def reading_options(command: Command) -> Command:
         if delimiter:
             container = Container.CSV
         prompts = _prompt_options(*(options.pop(name) for name in ("template", "system", "raw", "embed", "id_column")))
-        reading = ReadingOptions(container, delimiter, prompts)
+        reading = ReadingOptions(container, delimiter, prompts, options.pop("limit"))
         return command(*args, reading=reading, **options)
 
     return with_options(with_reading, _OPTIONS)
@@ -91,6 +91,7 @@ _OPTIONS = (
         help="Character between the cells of CSV, such as ; or \\t.  [default: found in the content]",
     ),
     click.option("--lines", is_flag=True, help="Read PROMPTS as plain text: each line is a prompt."),
+    click.option("--limit", type=WholeNumber(1), metavar="N", help="Read only the first N rows of PROMPTS."),
     click.option(
         "--template",
         metavar="TEXT|@FILE",

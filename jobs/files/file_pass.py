@@ -22,14 +22,16 @@ class FilePass:
     Args:
         readers: Readers of the files, at least one.
         rules: What the lines are checked against.
+        limit: Number of lines after which the pass ends. None to read all.
     """
 
-    def __init__(self, readers: Sequence[RowReader], rules: LineRules) -> None:
+    def __init__(self, readers: Sequence[RowReader], rules: LineRules, limit: int | None = None) -> None:
         self.places = FilePlaces() if len(readers) > 1 else None
         self.decoder = LineDecoder(rules, self.places)
-        self.digests: list[str] = []  # one hash per file that has been read to its end
+        self.digests: list[str] = []  # one hash per file that has been read; it includes no line beyond the limit
         self.file = ""  # name of the file that is being read
         self._readers = readers
+        self._limit = limit
 
     def __iter__(self) -> Iterator[tuple[int, Prompt]]:
         """Iterate over (number, prompt). With several files, each prompt names its file in `source`.
@@ -42,7 +44,7 @@ class FilePass:
             start, self.file = number, reader.name
             if self.places is not None:
                 self.places.begin(reader.name, start)
-            with reader.rows() as rows:
+            with reader.rows(None if self._limit is None else self._limit - index) as rows:
                 for in_file, row in rows:
                     number = start + in_file
                     if isinstance(row, bytes):

@@ -46,14 +46,18 @@ class PromptFile:
         paths: Paths of the files.
         readers: One reader of rows per file.
         close: Frees the files' resources.
+        limit: Number of lines after which the prompts end. None to read all.
     """
 
-    def __init__(self, paths: Sequence[str], readers: Sequence[RowReader], close: Callable[[], None]) -> None:
+    def __init__(
+        self, paths: Sequence[str], readers: Sequence[RowReader], close: Callable[[], None], limit: int | None = None
+    ) -> None:
         self.paths = tuple(paths)  # as opened; `-` is standard input
         self.names = tuple(reader.name for reader in readers)  # for messages
         self.name = _name_of(self.names)  # for messages and for the job
         self._readers = tuple(readers)
         self._close = close
+        self._limit = limit
 
     @classmethod
     def open(cls, said: str | Sequence[str], stdin: BinaryIO, options: ReadingOptions | None = None) -> Self:
@@ -78,7 +82,7 @@ class PromptFile:
                 opened.callback(source.close)
                 row_prompts = readers[0].row_prompts if readers else None
                 readers.append(RowReader.of(source.name, source.open_again, options, row_prompts))
-            return cls(paths, readers, opened.pop_all().close)
+            return cls(paths, readers, opened.pop_all().close, options.limit)
 
     @property
     def containers(self) -> list[Container]:
@@ -107,7 +111,7 @@ class PromptFile:
         Raises:
             InvalidInput: The file cannot be submitted (`FileReport.require_valid`).
         """
-        lines = FilePass(self._readers, rules)
+        lines = FilePass(self._readers, rules, self._limit)
         num_lines, bad_lines = 0, BadLines(lines.places)
         for number, prompt in lines:
             num_lines += 1
@@ -126,7 +130,8 @@ class PromptFile:
         )
         report.require_valid(skip_invalid)
         return CheckedFile(
-            report, lambda: self._prompts(report, lines.digests, FilePass(self._readers, rules), skip_invalid)
+            report,
+            lambda: self._prompts(report, lines.digests, FilePass(self._readers, rules, self._limit), skip_invalid),
         )
 
     def faults(self, rules: LineRules) -> Iterator[tuple[str | None, int, list[str]]]:
@@ -137,7 +142,7 @@ class PromptFile:
         Raises:
             InvalidInput: A file cannot be read.
         """
-        lines = FilePass(self._readers, rules)
+        lines = FilePass(self._readers, rules, self._limit)
         for number, prompt in lines:
             if prompt.invalid is not None:
                 file, in_file = (None, number) if lines.places is None else lines.places.of(number)

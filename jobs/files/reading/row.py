@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol
 
 import msgspec
@@ -46,6 +47,19 @@ class Rows(Protocol):
         ...
 
 
+class SourceRows(Protocol):
+    """One pass over the rows of a source, before a template makes prompts of them."""
+
+    @property
+    def digest(self) -> str:
+        """Hash of all content that has been read so far, in hexadecimal."""
+        ...
+
+    def __iter__(self) -> Iterator[SourceRow]:
+        """Iterate once over the rows, in order. Blank rows are left out."""
+        ...
+
+
 class HashedRows:
     """Rows whose digest is a hash of their JSON. A row of more than `MAX_ROW_BYTES` becomes a `RefusedRow`.
 
@@ -77,6 +91,28 @@ class HashedRows:
                     yield number, row
         except OSError as error:
             raise InvalidInput(f"{self._name} cannot be read: {error.strerror}.") from error
+
+
+class FirstRows:
+    """The first rows of a pass. The digest is the hash of these rows alone.
+
+    Args:
+        rows: Rows of one pass.
+        limit: Maximum number of rows.
+    """
+
+    def __init__(self, rows: SourceRows, limit: int) -> None:
+        self._rows = rows
+        self._limit = limit
+
+    @property
+    def digest(self) -> str:
+        """Hash of the rows so far, in hexadecimal."""
+        return self._rows.digest
+
+    def __iter__(self) -> Iterator[SourceRow]:
+        """Iterate once over the rows. Raises `InvalidInput` if reading fails."""
+        return islice(self._rows, self._limit)
 
 
 def too_long(what: str) -> RefusedRow:

@@ -12,13 +12,12 @@ import msgspec
 
 from jobs.files.formats.features.system_message import put_system_message
 from jobs.files.formats.json_line import raw_columns
-from jobs.files.reading.raw_lines import RawLines
 from jobs.files.reading.row import (
     MAX_ROW_BYTES,
-    HashedRows,
     RefusedRow,
     Row,
     SourceRow,
+    SourceRows,
     TemplatedRow,
     too_long,
 )
@@ -201,7 +200,7 @@ class PromptRows:
         encoded_here: As in `RowPrompts.lines`.
     """
 
-    def __init__(self, rows: RawLines | HashedRows, prompts: RowPrompts, encoded_here: bool) -> None:
+    def __init__(self, rows: SourceRows, prompts: RowPrompts, encoded_here: bool) -> None:
         self._rows = rows
         self._prompts = prompts
         self._encoded_here = encoded_here

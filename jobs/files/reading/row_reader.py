@@ -19,7 +19,7 @@ from jobs.files.reading.csv_rows import csv_rows, header_delimiter, sniff_delimi
 from jobs.files.reading.foreign import refuse_binary, refuse_lines, refuse_text
 from jobs.files.reading.json_items import HEAD_BYTES, json_items
 from jobs.files.reading.raw_lines import RawLines, text_rows
-from jobs.files.reading.row import HashedRows, Rows, SourceRow
+from jobs.files.reading.row import FirstRows, HashedRows, Rows, SourceRow, SourceRows
 from jobs.files.reading.row_prompts import PromptOptions, PromptRows, RowPrompts
 
 MAX_LAYERS = 3  # max nested layers of compression
@@ -33,6 +33,7 @@ class ReadingOptions:
     container: Container | None = None  # None: recognised from the content
     delimiter: str | None = None  # between the cells of CSV; None: found in the content
     prompts: PromptOptions = PromptOptions()  # noqa: RUF009 - frozen
+    limit: int | None = None  # number of rows to read, over all files; None: all
 
 
 @dataclass(frozen=True)
@@ -82,13 +83,17 @@ class RowReader:
         return cls(name, container, _delimiter(container, head, options), open_again, row_prompts, bare)
 
     @contextmanager
-    def rows(self) -> Iterator[Rows]:
+    def rows(self, limit: int | None = None) -> Iterator[Rows]:
         """Open the source for one pass. The rows are lines of prompts, and valid within the `with` block.
+
+        Args:
+            limit: Number of rows to read. None to read all.
 
         Raises:
             InvalidInput: The source cannot be opened.
         """
-        with self._container_rows() as rows:
+        with self._container_rows() as all_rows:
+            rows: SourceRows = all_rows if limit is None else FirstRows(all_rows, limit)
             yield (
                 rows
                 if self.row_prompts is None

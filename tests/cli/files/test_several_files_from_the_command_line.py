@@ -51,6 +51,12 @@ def test_check_describes_all_files(bare_cli: Cli, folder: Path) -> None:
     assert said["files"] == ["a.jsonl", "more/b.csv", "more/c.csv"]
 
 
+def test_a_limit_takes_the_first_rows_of_all_files(bare_cli: Cli, folder: Path) -> None:
+    assert json.loads(bare_cli("check", "a.jsonl", "more/*.csv", "--limit", "2", "--json").stdout)["lines"] == 2
+    refused = bare_cli("check", "a.jsonl", "--limit", "0")
+    assert (refused.returncode, "0 is out of range; it must be at least 1." in refused.stderr) == (2, True)
+
+
 def test_every_fault_of_several_files_is_listed_with_its_file(cli: Cli, folder: Path) -> None:
     (folder / "bad.jsonl").write_text('{"prompt": "x"}\n{"prompt": 5}\n')
     done = cli("submit", "a.jsonl", "bad.jsonl", "--wait", "-o", "out.jsonl", "--errors", "faults.jsonl")
