@@ -2,6 +2,7 @@
 
     python -m benchmarks.peers                      everything, with a random 0.6B model
     python -m benchmarks.peers --systems run,transformers --measure batch
+    python -m benchmarks.peers --measure records    64 completions that a JSON schema of 12 fields constrains
     python -m benchmarks.peers --add --repeat 1     one more round of a series, interrupted or not
     python -m benchmarks.peers --report-only        the page and pictures anew from the JSON file
 
@@ -58,7 +59,10 @@ def _options() -> argparse.Namespace:
     by_default = [system.key for system in SYSTEMS.values() if system.by_default]
     parser.add_argument("--systems", type=_names(list(SYSTEMS)), default=by_default, help=f"of {', '.join(SYSTEMS)}")
     parser.add_argument(
-        "--measure", type=_names(list(get_args(Measure))), default=EVERYTHING, help="of " + ", ".join(EVERYTHING)
+        "--measure",
+        type=_names(list(get_args(Measure))),
+        default=EVERYTHING,
+        help=f"of {', '.join(get_args(Measure))} (default: all but records)",
     )
     parser.add_argument("--repeat", type=int, default=3, help="rounds (default: 3)")
     parser.add_argument("--threads", type=int, default=Machine.inspect().cores, help="(default: physical cores)")

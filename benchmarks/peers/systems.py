@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 # What can be measured: the lone prompt; the long prompt; the batch workload; the same with other seeds; with four times
-# the requests; with other numbers of requests; equal short prompts at several batch sizes; prompts that begin alike.
-Measure = Literal["one_stream", "prefill", "batch", "seeds", "large", "lines", "streams", "shared"]
+# the requests; with other numbers of requests; equal short prompts at several batch sizes; prompts that begin alike;
+# completions that a JSON schema constrains.
+Measure = Literal["one_stream", "prefill", "batch", "seeds", "large", "lines", "streams", "shared", "records"]
 
 BASIC: tuple[Measure, ...] = ("one_stream", "prefill", "batch")
-EVERYTHING: tuple[Measure, ...] = (*BASIC, "seeds", "large", "lines", "streams", "shared")
+EVERYTHING: tuple[Measure, ...] = (*BASIC, "seeds", "large", "lines", "streams", "shared")  # what is free text
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,9 @@ def _systems() -> list[System]:
             "qwen-batch run",
             "benchmarks.peers.programs.command_line_peer",
             None,
-            measures=("batch", "seeds", "large", "lines", "shared"),
+            measures=("batch", "seeds", "large", "lines", "shared", "records"),
         ),
-        System("openvino", "OpenVINO GenAI", *_OPENVINO, measures=EVERYTHING),
+        System("openvino", "OpenVINO GenAI", *_OPENVINO, measures=(*EVERYTHING, "records")),
         System(
             "engine",
             "qwen-batch, engine alone",
@@ -74,7 +75,13 @@ def _systems() -> list[System]:
             measures=(*BASIC, "seeds", "large", "shared"),
         ),
         System("llamacpp", "llama.cpp", *_LLAMACPP, warm_up_requests=_FEW),
-        System("vllm", "vLLM for CPUs", "benchmarks.peers.programs.vllm_peer", "vllm", measures=(*BASIC, "shared")),
+        System(
+            "vllm",
+            "vLLM for CPUs",
+            "benchmarks.peers.programs.vllm_peer",
+            "vllm",
+            measures=(*BASIC, "shared", "records"),
+        ),
         System("transformers", "transformers, static batch", *_TRANSFORMERS, warm_up_requests=_FEW),
         System(
             "transformers-f32",

@@ -11,6 +11,7 @@ from benchmarks.peers.tasks.workloads import SHARED_TOKENS
 from benchmarks.report.limits import limit_of
 from benchmarks.report.markdown import markdown_table
 from benchmarks.report.medians import ROUNDS_TO_QUOTE, Case, Figure, figures, ratio, systems_of
+from benchmarks.report.records_table import records_part
 
 BUSY_SHARE = 0.03  # max share of the processors that other programs may use during a run
 QUESTIONS: tuple[tuple[str, Kind, str], ...] = (  # heading, kind, ours to compare with
@@ -41,6 +42,7 @@ def page(results: Results, plots: list[str]) -> str:
         f"An asterisk marks figures of fewer than {ROUNDS_TO_QUOTE} rounds, too few to be quoted.",
         *_batches(results, found),
         *_shared(found),
+        *records_part(results.measurements),
         *(f"![{name.removesuffix('.png')}]({name})" for name in plots),
         "## Versions",
         *_versions(results),

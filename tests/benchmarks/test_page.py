@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from benchmarks.peers.series.results import Measurement
 from benchmarks.report.markdown import markdown_table
 from benchmarks.report.tables import page
 from tests.benchmarks.measurements import measurement, session, thrice
@@ -43,6 +44,18 @@ def test_prompts_that_begin_alike_have_a_table_of_their_own() -> None:
     text = page(session(*(each for case in cases for each in thrice(case))), [])
     assert "| 600 shared tokens, 8 requests |" in text
     assert row_of(text, "vLLM for CPUs") == ["vLLM for CPUs", "25.0 (4.00)"]
+
+
+def test_records_have_a_table_of_valid_lines() -> None:
+    def records(system: str, seconds: float, valid: int) -> Measurement:
+        return msgspec.structs.replace(measurement(system, seconds, "records", 50), more={"valid_lines": valid})
+
+    ours = [msgspec.structs.replace(records("run", 5, 50), output_tokens=tokens) for tokens in (99, 100, 101)]
+    text = page(session(*ours, *thrice(records("openvino", 10, 40)), records("vllm", 10, 0)), [])
+    assert row_of(text, "qwen-batch run") == ["qwen-batch run", "50", "50", "2.0", "20.0", "10.00"]
+    assert row_of(text, "OpenVINO GenAI") == ["OpenVINO GenAI", "50", "40", "2.0", "10.0", "4.00 (2.50)"]
+    assert row_of(text, "vLLM for CPUs") == ["vLLM for CPUs", "50", "0", "2.0", "10.0*", "0.00*"]
+    assert "Records" not in page(session(*thrice(measurement("run", 1))), [])
 
 
 def test_a_busy_machine_or_too_few_rounds_are_said_in_bold() -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 
 from benchmarks.peers.programs.peer_run import check_ids
 from benchmarks.peers.systems import EVERYTHING, SYSTEMS
 from benchmarks.peers.tasks.plan import Plan
+from benchmarks.peers.tasks.records import MAX_TOKENS, SCHEMA, is_valid
 from benchmarks.peers.tasks.task import Task, read_tasks, write_tasks
+from benchmarks.peers.tasks.task_file import check_results, write_prompts
 from benchmarks.random_model import TOKENS, fill_vocabulary
+from jobs.files.formats.line_decoder import LineDecoder, LineRules
 
 PLAN = Plan(
     measures=EVERYTHING,
@@ -57,6 +64,53 @@ def test_prompts_that_begin_alike_differ_after_their_beginning() -> None:
 def test_all_systems_get_the_same_requests() -> None:
     ours, theirs = (PLAN.tasks(SYSTEMS[key], 0, 150_000) for key in ("engine", "llamacpp"))
     assert [task for task in theirs if task not in ours] == []
+
+
+def test_records_have_the_prompts_of_the_batch_and_only_for_systems_that_take_schemas() -> None:
+    plan = replace(PLAN, measures=("batch", "records"))
+    for key in ("run", "openvino", "vllm"):
+        batch, records = plan.tasks(SYSTEMS[key], 1, 150_000)
+        assert (records.kind, records.prompts, set(records.lengths)) == ("records", batch.prompts, {MAX_TOKENS})
+    assert [task.kind for task in plan.tasks(SYSTEMS["llamacpp"], 0, 150_000)] == ["batch"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rating": 6},
+        {"rating": True},
+        {"rating": 2.5},
+        {"is_customer": "yes"},
+        {"category": "none"},
+        {"category": ["order"]},
+        {"tags": []},
+        {"tags": ["bug"] * 5},
+        {"tags": ["insect"]},
+        {"more": 1},
+    ],
+)
+def test_a_record_is_valid_just_if_the_schema_says_so(wrong: dict[str, Any]) -> None:
+    right = {name: field.get("enum", [field.get("minimum", True)])[0] for name, field in SCHEMA["properties"].items()}
+    right["tags"] = ["bug", "praise"]
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    assert len(right) == 12 and validator.is_valid(right) and is_valid(json.dumps(right))
+    assert not validator.is_valid({**right, **wrong}) and not is_valid(json.dumps({**right, **wrong}))
+    assert not is_valid(json.dumps({name: right[name] for name in list(right)[1:]}))
+    assert not is_valid(json.dumps(right)[:-1]) and not is_valid(json.dumps([right]))
+
+
+def test_a_prompt_file_asks_for_records_and_its_results_say_how_many_are_valid(tmp_path: Path) -> None:
+    prompts, results = tmp_path / "prompts.jsonl", tmp_path / "results.jsonl"
+    task = Task("records", 0, [[1, 2], [3]], [MAX_TOKENS] * 2)
+    write_prompts(task, prompts)
+    decoder = LineDecoder(LineRules())
+    for place, line in enumerate(prompts.read_bytes().splitlines()):
+        prompt = decoder.decode(line, place, place + 1)
+        assert prompt.invalid is None and prompt.constraint is not None
+        assert (prompt.constraint.kind, json.loads(prompt.constraint.text)) == ("json", SCHEMA)
+    lines = [{"completion": "{", "usage": {"completion_tokens": count}} for count in (5, 7)]
+    results.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert check_results(task, results) == {"output_tokens": 12, "longest_output": 7, "valid_lines": 0}
 
 
 def test_tasks_read_back_as_they_were_written(tmp_path: Path) -> None:

@@ -70,6 +70,17 @@ def test_prompts_that_begin_alike_run_in_a_process_with_a_prefix_cache_and_after
     ]
 
 
+def test_records_may_end_by_themselves_and_their_valid_lines_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = PEER.replace("[7] * length", "[7] * 9").replace('"peer 1.0"', '"peer 1.0", decode=lambda ids: "{}"')
+    plan = replace(PLAN, measures=("records",), repeat=1)
+    both = replace(system("a"), measures=("records",))
+    (found,) = replace(rounds_of(tmp_path, peer, monkeypatch), plan=plan).run([both], {}, {})
+    assert (found.kind, found.output_tokens, found.longest_output) == ("records", 18, 9)
+    assert found.more == {"valid_lines": 0}
+
+
 def test_rounds_that_are_added_go_on_from_those_that_a_system_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,20 +41,25 @@ def main() -> None:
             statistics = job_statistics(task, options, Path(scratch))
         kept = {name: statistics[name] for name in STATISTICS}
         peak = max(worker["peak_memory_bytes"] for worker in statistics["workers"])
-        run.record(task, statistics["wall_seconds"], our_version(), peak_memory_bytes=peak, **kept)
+        more = {"peak_memory_bytes": peak, **kept, **statistics["outcome"]}
+        run.record(task, statistics["wall_seconds"], our_version(), **more)
 
 
 def job_statistics(task: Task, options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    """Run a task with `qwen-batch run` and return the job's statistics. Raises `SystemExit` if a token is missing."""
+    """Run a task with `qwen-batch run`. Returns the job's statistics, with what `check_results` returns as `outcome`.
+
+    Raises:
+        SystemExit: A token is missing.
+    """
     prompts, results, statistics = scratch / "prompts.jsonl", scratch / "results.jsonl", scratch / "stats.json"
     write_prompts(task, prompts)
     command = [sys.executable, "-m", "cli.main", "run", str(prompts), "-o", str(results), "--stats", str(statistics)]
     settings = ["--model", str(options.model), "--threads", str(options.threads), "--quantize", options.quantize]
     settings += ["--no-speculate", "--prefix-caching" if task.shares else "--no-prefix-caching"]
     subprocess.run([*command, *settings, "--state-dir", str(scratch / "state"), "--quiet"], check=True)
-    check_results(task, results)
+    outcome = check_results(task, results)
     figures: dict[str, Any] = json.loads(statistics.read_text(encoding="utf-8"))
-    return figures
+    return {**figures, "outcome": outcome}
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ bfloat16 with `--kv-cache bf16`.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import openvino
 import openvino_genai
 
 from benchmarks.peers.programs.peer_run import PeerRun, peer_parser
+from benchmarks.peers.tasks.records import SCHEMA
 from benchmarks.peers.tasks.task import Task
 
 FORMATS = {"bf16": "fp16", "int8": "int8"}  # our name -> optimum-intel's name
@@ -48,10 +50,14 @@ def main() -> None:
 
     def generate(task: Task) -> list[list[int]]:
         prompts = [openvino.Tensor(np.array([prompt], dtype=np.int64)) for prompt in task.prompts]
-        results = pipeline.generate(prompts, [greedy(length) for length in task.lengths])
+        settings = [
+            record(pipeline.get_config(), length) if task.is_records else greedy(length) for length in task.lengths
+        ]
+        results = pipeline.generate(prompts, settings)
         return [list(result.m_generation_ids[0]) for result in results]
 
-    run.measure(generate, f"openvino-genai {openvino_genai.__version__.split('-')[0]}")
+    version = f"openvino-genai {openvino_genai.__version__.split('-')[0]}"
+    run.measure(generate, version, decode=pipeline.get_tokenizer().decode)
 
 
 def _has_bfloat16() -> bool:
@@ -70,6 +76,14 @@ def greedy(length: int) -> openvino_genai.GenerationConfig:
     config.max_new_tokens = length
     config.ignore_eos = True
     config.do_sample = False
+    return config
+
+
+def record(config: openvino_genai.GenerationConfig, length: int) -> openvino_genai.GenerationConfig:
+    """Return the settings for a record of the schema. The model's own settings have the ids that end a text."""
+    config.max_new_tokens = length
+    config.do_sample = False
+    config.structured_output_config = openvino_genai.StructuredOutputConfig(json_schema=json.dumps(SCHEMA))
     return config
 
 

@@ -10,14 +10,16 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from benchmarks.peers.tasks.records import outcome
 from benchmarks.peers.tasks.task import Kind, Task, read_tasks
 
 Generate = Callable[[Task], list[list[int]]]
 Prepare = Callable[[Task], None]
+Decode = Callable[[list[int]], str]
 
 SHARED_WARM_UP_REQUESTS = 4  # few, because prompts that begin alike are long
 
@@ -52,7 +54,9 @@ class PeerRun:
         results = options.results.open("w", encoding="utf-8")
         return cls(read_tasks(options.tasks), options.warm_up_requests, config["vocab_size"], results)
 
-    def measure(self, generate: Generate, version: str, prepare: Prepare = lambda _: None) -> None:
+    def measure(
+        self, generate: Generate, version: str, prepare: Prepare = lambda _: None, decode: Decode | None = None
+    ) -> None:
         """Run and time every task. The first task of each kind also runs once untimed, as a warm-up.
 
         If prompts begin alike, the warm-up is a few requests with other tokens, so that a prefix cache knows nothing of
@@ -62,6 +66,7 @@ class PeerRun:
             generate: Decodes a task greedily, past any end of text, and returns the new ids of each prompt.
             version: Name and version of the measured system.
             prepare: Called untimed with each task before it runs.
+            decode: Turns ids into text, without special tokens. Only a system that makes records needs it.
         """
         warm: set[Kind] = set()
         for task in self.tasks:
@@ -74,8 +79,11 @@ class PeerRun:
             started_at = time.perf_counter()
             ids = generate(task)
             seconds = time.perf_counter() - started_at
-            check_ids(task, ids, self.vocab_size)
-            self.record(task, seconds, version)
+            if task.is_records and decode is not None:
+                self.record(task, seconds, version, **outcome(list(map(decode, ids)), list(map(len, ids))))
+            else:
+                check_ids(task, ids, self.vocab_size)
+                self.record(task, seconds, version)
 
     @property
     def shares(self) -> bool:
@@ -87,10 +95,10 @@ class PeerRun:
         prompts = task.prompts[:limit]
         if task.shares:
             prompts = [[(token + 1) % self.vocab_size for token in prompt] for prompt in prompts]
-        return Task(task.kind, task.seed, prompts, task.lengths[:limit])
+        return replace(task, prompts=prompts, lengths=task.lengths[:limit], primer=[])
 
     def record(self, task: Task, seconds: float, version: str, **more: Any) -> None:  # noqa: ANN401  # JSON
-        """Write a measurement as one line."""
+        """Write a measurement as one line. `more` has further figures, or replaces those of the task."""
         line = {
             "kind": task.kind,
             "requests": task.requests,

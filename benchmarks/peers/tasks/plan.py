@@ -48,3 +48,5 @@ class Plan:
                 yield from (workloads.streams(vocab_size, size) for size in self.batch_sizes)
             case "shared":
                 yield from (workloads.shared(vocab_size, kind, self.shared_requests) for kind in SHARED)
+            case "records":
+                yield workloads.records(vocab_size, self.requests)

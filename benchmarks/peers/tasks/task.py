@@ -10,13 +10,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["one_stream", "prefill", "batch", "streams", "shared", "shared_long"]
+Kind = Literal["one_stream", "prefill", "batch", "streams", "shared", "shared_long", "records"]
 SHARED: tuple[Kind, ...] = ("shared", "shared_long")  # prompts that begin alike; prefix caches are on only for these
 
 
 @dataclass(frozen=True)
 class Task:
-    """Prompts to answer greedily, past any end of text, with exactly `lengths` new tokens."""
+    """Prompts to answer greedily, past any end of text, with exactly `lengths` new tokens.
+
+    A completion of `records` follows a schema instead (`records.SCHEMA`), and ends by itself within `lengths` tokens.
+    """
 
     kind: Kind
     seed: int
@@ -28,6 +31,11 @@ class Task:
     def shares(self) -> bool:
         """True if the prompts begin alike, so that a prefix cache helps."""
         return self.kind in SHARED
+
+    @property
+    def is_records(self) -> bool:
+        """True if the completions are records of a schema."""
+        return self.kind == "records"
 
     @property
     def requests(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from benchmarks.peers.tasks.records import MAX_TOKENS
 from benchmarks.peers.tasks.task import Kind, Task
 from cli.offline.batch_throughput import random_workload
 
@@ -49,6 +50,11 @@ def shared(vocab_size: int, kind: Kind, requests: int) -> Task:
         [*beginning, *(luck.randrange(1000, 150_000) % vocab_size for _ in range(count))] for count in own
     )
     return Task(kind, 0, prompts, lengths, primer)
+
+
+def records(vocab_size: int, requests: int) -> Task:
+    """Return the prompts of the batch workload, to answer with records of a JSON schema."""
+    return Task("records", 0, batch(vocab_size, requests, 0).prompts, [MAX_TOKENS] * requests)
 
 
 def _short_prompt(vocab_size: int, number: int) -> list[int]:
