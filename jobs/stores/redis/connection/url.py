@@ -34,8 +34,10 @@ def check_url(url: str) -> None:
             the port or the database is not a number.
     """
     scheme, found, _ = url.partition("://")
-    if not found or scheme not in SCHEMES:
-        raise bad_url(f"its scheme is {scheme if found else ''!r}, not {', '.join(SCHEMES[:-1])} or {SCHEMES[-1]}")
+    if not found:
+        raise bad_url("it has no scheme; write redis:// before it")
+    if scheme not in SCHEMES:
+        raise bad_url(f"its scheme is {scheme!r}, not {', '.join(SCHEMES[:-1])} or {SCHEMES[-1]}")
     try:
         parts = urlsplit(url)
         _ = parts.port

@@ -103,9 +103,9 @@ def test_a_missing_socket_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("", "scheme is ''"),
-        ("localhost:6379", "scheme is ''"),
-        (":secret@host", "scheme is ''"),
+        ("", "it has no scheme; write redis:// before it"),
+        ("localhost:6379", "it has no scheme; write redis:// before it"),
+        (":secret@host", "it has no scheme; write redis:// before it"),
         ("http://localhost", "scheme is 'http'"),
         ("redis://host:port/0", "port"),
         ("redis://host:99999/0", "port"),
