@@ -72,16 +72,16 @@ def check_kind(prompt: Prompt, card: ModelCard) -> None:
     wish, embeds = prompt.embed, card.kind == "embedding"
     if wish is None:
         if embeds:
-            wanted = "ranks documents" if prompt.rerank is not None else "wants a text"
+            wanted = "a ranking" if prompt.rerank is not None else "a text"
             other = "Qwen/Qwen3-Reranker-0.6B" if prompt.rerank is not None else "Qwen/Qwen3-0.6B"
             raise LineInvalid(
-                f"the line {wanted}, but {card.name} makes only embeddings; name another model, such as {other}, or "
+                f"this asks for {wanted}, but {card.name} makes only embeddings; name another model, such as {other}, or "
                 "ask for embeddings with `embed` or /v1/embeddings"
             )
         return
     if not embeds:
         raise LineInvalid(
-            f"the line wants embeddings, but {card.name} makes texts; name an embedding model, such as "
+            f"this asks for embeddings, but {card.name} makes texts; name an embedding model, such as "
             "Qwen/Qwen3-Embedding-0.6B"
         )
     if wish.dimensions is not None and card.embedding_size is not None and wish.dimensions > card.embedding_size:

@@ -149,10 +149,10 @@ def test_a_bad_ranking_is_told_what_is_wrong(why: Why, bad: dict[str, Any], reas
 def test_lines_are_refused_by_models_that_do_not_make_what_they_want(why: Why, embedder: ModelCard) -> None:
     chat = {"id": "a", "messages": [{"role": "user", "content": "Hi"}]}
     for line in (chat, {"id": "a", "prompt": "Hi"}):
-        assert "the line wants a text, but demo makes only embeddings" in why(line, card=embedder)
-    assert "the line ranks documents, but demo makes only embeddings" in why(rerank(), card=embedder)
+        assert "this asks for a text, but demo makes only embeddings" in why(line, card=embedder)
+    assert "this asks for a ranking, but demo makes only embeddings" in why(rerank(), card=embedder)
     assert "Qwen/Qwen3-Reranker-0.6B" in why(rerank(), card=embedder)
-    assert "the line wants embeddings, but demo makes texts; name an embedding model" in why(embed(input="a"))
+    assert "this asks for embeddings, but demo makes texts; name an embedding model" in why(embed(input="a"))
 
 
 @pytest.mark.parametrize(

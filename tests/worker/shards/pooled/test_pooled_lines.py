@@ -134,10 +134,10 @@ def test_the_prompt_of_a_document_is_that_of_the_model_card(tmp_path: Path) -> N
 def test_a_model_refuses_lines_that_want_what_it_does_not_make() -> None:
     chat = Prompt(0, "a", messages=({"role": "user", "content": "Hi"},))
     for prompt, card, reason in (
-        (chat, EMBEDDER, "the line wants a text, but fake makes only embeddings"),
-        (Prompt(0, "a", "Hi"), EMBEDDER, "the line wants a text, but fake makes only embeddings"),
-        (rerank("Paris"), EMBEDDER, "the line ranks documents, but fake makes only embeddings"),
-        (embed("x"), TEXTS, "the line wants embeddings, but fake makes texts"),
+        (chat, EMBEDDER, "this asks for a text, but fake makes only embeddings"),
+        (Prompt(0, "a", "Hi"), EMBEDDER, "this asks for a text, but fake makes only embeddings"),
+        (rerank("Paris"), EMBEDDER, "this asks for a ranking, but fake makes only embeddings"),
+        (embed("x"), TEXTS, "this asks for embeddings, but fake makes texts"),
         (embed("x", dimensions=65), EMBEDDER, "`dimensions` is 65"),
     ):
         code, message = refusal(prompt, card)
