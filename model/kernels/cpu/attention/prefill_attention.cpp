@@ -9,6 +9,7 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <cmath>
+#include <map>
 #include <vector>
 
 #include "block_products.h"
@@ -26,18 +27,15 @@ namespace {
 
 constexpr int MAX_DIM = 256;
 
-// Packs one block of keys and values of a (sequence, kv head) into pairs: keys [dim / 2][64][2], values [32][dim][2].
-void pack_keys_and_values(const PrefillStep& step, int64_t sequence, int64_t head, int64_t block, uint16_t* keys,
+// Packs the keys and values of one kv head into pairs: keys [dim / 2][64][2], values [32][dim][2].
+void pack_keys_and_values(const PrefillStep& step, const KeyBlock& block, int64_t head, uint16_t* keys,
                           uint16_t* values) {
   const PrefillBatch& batch = step.batch;
-  const int64_t first = block * KEY_BLOCK, dim = batch.dim;
-  const int64_t count = std::min<int64_t>(KEY_BLOCK, batch.context[sequence] - first);
-  const int64_t page = batch.tables[sequence * batch.width + first / batch.page_size];
-  const uint16_t* key_rows =
-      step.cache + batch.cache_pages().key_at(page * batch.page_size + first % batch.page_size, head);
+  const int64_t dim = batch.dim;
+  const uint16_t* key_rows = step.cache + batch.cache_pages().key_at(block.page * batch.page_size + block.first, head);
   const uint16_t* value_rows = key_rows + batch.cache_pages().values();
   const auto row = [&](const uint16_t* rows, int64_t t, int64_t d) {
-    return t < count ? load_words(rows + t * dim + d) : splat_word(0);
+    return t < block.count ? load_words(rows + t * dim + d) : splat_word(0);
   };
   for (int64_t t = 0; t < KEY_BLOCK; t += 16)
     for (int64_t d = 0; d < dim; d += 32) {
@@ -69,10 +67,10 @@ class QueryBlock {
     std::fill(sum_v_, sum_v_ + QUERY_ROWS * batch_.dim, 0.0f);
   }
 
-  void run(const uint16_t* keys, const uint16_t* values) {
-    const int64_t block_values = batch_.dim * KEY_BLOCK;
+  // `keys` and `values` are the packed ones of the head. `blocks` has the indices of the sequence's blocks in them.
+  void run(const uint16_t* keys, const uint16_t* values, const int64_t* blocks) {
     for (int64_t first = 0; first < position_ + rows_; first += KEY_BLOCK) {
-      const int64_t block = first / KEY_BLOCK * block_values;
+      const int64_t block = *blocks++ * batch_.dim * KEY_BLOCK;
       multiply<false>(query_, static_cast<int>(batch_.dim), keys + block, KEY_BLOCK, score_,
                       static_cast<int>(batch_.dim / 2));
       softmax_.online_softmax(
@@ -139,26 +137,39 @@ void PrefillBatch::check_bounds(int64_t tokens, int64_t pages) const {
 }
 
 PrefillPlan::PrefillPlan(const PrefillBatch& batch) {
-  for (int64_t s = 0; s < batch.sequences; ++s) {
-    const int64_t count = (batch.context[s] + KEY_BLOCK - 1) / KEY_BLOCK;
-    first_block_.push_back(first_block_.back() + count);
-    for (int64_t h = 0; h < batch.heads; ++h)
-      for (int64_t b = 0; b < count; ++b) keys_.push_back({.sequence = s, .head = h, .block = b});
-  }
+  find_key_blocks(batch);
   cut_queries(batch);
-  packed_ =
-      torch::stable::empty({2, first_block_.back() * batch.heads * batch.dim * KEY_BLOCK + 32}, ScalarType::BFloat16);
+  const auto count = static_cast<int64_t>(key_blocks_.size());
+  packed_ = torch::stable::empty({2, batch.heads * count * batch.dim * KEY_BLOCK + 32}, ScalarType::BFloat16);
 }
 
-// Queries of the same head follow each other, because the keys and values of one head fit into the second-level cache.
+void PrefillPlan::find_key_blocks(const PrefillBatch& batch) {
+  std::map<KeyBlock, int64_t> indices;
+  for (int64_t s = 0; s < batch.sequences; ++s) {
+    for (int64_t first = 0; first < batch.context[s]; first += KEY_BLOCK) {
+      const KeyBlock block{.page = batch.tables[s * batch.width + first / batch.page_size],
+                           .first = first % batch.page_size,
+                           .count = std::min<int64_t>(KEY_BLOCK, batch.context[s] - first)};
+      const auto [found, is_new] = indices.try_emplace(block, static_cast<int64_t>(key_blocks_.size()));
+      if (is_new) key_blocks_.push_back(block);
+      of_sequences_.push_back(found->second);
+    }
+    first_block_.push_back(static_cast<int64_t>(of_sequences_.size()));
+  }
+}
+
+// Queries that read the same keys and values follow each other, because these stay in the cache of the processor for a
+// while: first the heads of one kv head, and all sequences for it.
 void PrefillPlan::cut_queries(const PrefillBatch& batch) {
   queries_.clear();
-  for (int64_t s = 0; s < batch.sequences; ++s) {
-    const int64_t new_tokens = batch.query_start[s + 1] - batch.query_start[s];
-    for (int64_t h = 0; h < batch.query_heads; ++h)
-      for (int64_t b = (new_tokens + QUERY_ROWS - 1) / QUERY_ROWS - 1; b >= 0; --b)
-        queries_.push_back({.sequence = s, .head = h, .block = b});
-  }
+  const int64_t group = batch.query_heads / batch.heads;
+  for (int64_t first_head = 0; first_head < batch.query_heads; first_head += group)
+    for (int64_t s = 0; s < batch.sequences; ++s) {
+      const int64_t new_tokens = batch.query_start[s + 1] - batch.query_start[s];
+      for (int64_t h = first_head; h < first_head + group; ++h)
+        for (int64_t b = (new_tokens + QUERY_ROWS - 1) / QUERY_ROWS - 1; b >= 0; --b)
+          queries_.push_back({.sequence = s, .head = h, .block = b});
+    }
 }
 
 PrefillPlan PrefillPlan::with_queries_of(const PrefillBatch& batch) const {
@@ -167,30 +178,25 @@ PrefillPlan PrefillPlan::with_queries_of(const PrefillBatch& batch) const {
   return plan;
 }
 
-int64_t PrefillPlan::place(const PrefillBatch& batch, int64_t sequence, int64_t head) const {
-  const int64_t blocks = first_block_[sequence + 1] - first_block_[sequence];
-  return (first_block_[sequence] * batch.heads + head * blocks) * batch.dim * KEY_BLOCK;
-}
-
 void PrefillPlan::attend(const Member& member, const PrefillStep& step) const {
   using namespace prefill_attention_detail;
   const PrefillBatch& batch = step.batch;
-  const int64_t group = batch.query_heads / batch.heads;
+  const int64_t group = batch.query_heads / batch.heads, block_values = batch.dim * KEY_BLOCK;
+  const auto blocks = static_cast<int64_t>(key_blocks_.size());
   auto* keys = static_cast<uint16_t*>(packed_.mutable_data_ptr());
   auto* values = keys + packed_.size(1);
-  for (int64_t i = member.begin(keys_.size()); i < member.end(keys_.size()); ++i) {
-    const int64_t at = place(batch, keys_[i].sequence, keys_[i].head) + keys_[i].block * batch.dim * KEY_BLOCK;
-    pack_keys_and_values(step, keys_[i].sequence, keys_[i].head, keys_[i].block, keys + at, values + at);
-  }
+  for (int64_t i = member.begin(batch.heads * blocks); i < member.end(batch.heads * blocks); ++i)
+    pack_keys_and_values(step, key_blocks_[i % blocks], i / blocks, keys + i * block_values, values + i * block_values);
   member.wait();
 #if QWEN_BATCH_HAS_AMX
   const TileScope scope(16);
 #endif
   const auto count = static_cast<int64_t>(queries_.size());
   for (int64_t i = member.team.take(); i < count; i = member.team.take()) {
-    const int64_t at = place(batch, queries_[i].sequence, queries_[i].head / group);
-    QueryBlock(step, queries_[i].sequence, queries_[i].head, queries_[i].block * QUERY_ROWS)
-        .run(keys + at, values + at);
+    const auto& [sequence, head, block] = queries_[i];
+    const int64_t at = head / group * blocks * block_values;
+    QueryBlock(step, sequence, head, block * QUERY_ROWS)
+        .run(keys + at, values + at, of_sequences_.data() + first_block_[sequence]);
   }
 }
 

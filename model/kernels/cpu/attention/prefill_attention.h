@@ -3,6 +3,7 @@
 
 #include <torch/csrc/stable/tensor.h>
 
+#include <compare>
 #include <cstdint>
 #include <vector>
 
@@ -31,8 +32,15 @@ struct PrefillStep {
   uint16_t* out;              // shaped like q
 };
 
+// Some tokens of one page, whose keys and values are packed together.
+struct KeyBlock {
+  int64_t page, first, count;  // `first`: place of the first token in its page
+
+  auto operator<=>(const KeyBlock&) const = default;
+};
+
 // Cuts a batch into pieces, which are the same for all layers. Also holds memory for keys and values, packed in the
-// order in which the products read them.
+// order in which the products read them. Pages that sequences share are packed once for all of them.
 class PrefillPlan {
  public:
   explicit PrefillPlan(const PrefillBatch& batch);
@@ -45,17 +53,19 @@ class PrefillPlan {
   void attend(const Member& member, const PrefillStep& step) const;
 
  private:
-  // A block of queries, or of keys and values, of one head.
-  struct Piece {
+  // A block of queries of one head.
+  struct Queries {
     int64_t sequence, head, block;
   };
 
+  void find_key_blocks(const PrefillBatch& batch);
   void cut_queries(const PrefillBatch& batch);
-  int64_t place(const PrefillBatch& batch, int64_t sequence, int64_t head) const;
 
-  std::vector<int64_t> first_block_{0};  // number of the first block of each sequence
-  std::vector<Piece> keys_, queries_;
-  torch::stable::Tensor packed_;
+  std::vector<KeyBlock> key_blocks_;     // each once
+  std::vector<int64_t> of_sequences_;    // for each block of each sequence, in order: its index in `key_blocks_`
+  std::vector<int64_t> first_block_{0};  // per sequence: index of its first block in `of_sequences_`
+  std::vector<Queries> queries_;
+  torch::stable::Tensor packed_;  // [2, heads, key blocks, values per block]: keys, then values
 };
 
 }  // namespace qwen_batch
