@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -39,18 +39,6 @@ _ABSENT = {
 }
 
 _ROOT = "/v1"
-# Beginnings of paths that a client requests if its base URL lacks `/v1`.
-_BELOW_ROOT = (
-    "/chat/completions",
-    "/completions",
-    "/responses",
-    "/embeddings",
-    "/rerank",
-    "/score",
-    "/files",
-    "/batches",
-    "/models",
-)
 
 
 def routes(services: Services) -> Mapping[str, Mapping[str, Handler]]:
@@ -84,8 +72,9 @@ def routes(services: Services) -> Mapping[str, Mapping[str, Handler]]:
 
 def make_app(services: Services) -> ASGIApp:
     """Return the application. Its middleware is pure ASGI, so that handlers notice a client that leaves."""
-    table = [Route(path, _Methods(path, handlers)) for path, handlers in routes(services).items()]
-    router = Router(table, redirect_slashes=False, default=_unknown_path)
+    table = routes(services)
+    known = [Route(path, _Methods(path, handlers)) for path, handlers in table.items()]
+    router = Router(known, redirect_slashes=False, default=_UnknownPath(table))
     options = services.options
     limited = LimitMiddleware(router, services.rates, services.limits_of)
     api = KeyMiddleware(limited, services.keys, options.auth)
@@ -117,13 +106,24 @@ class _Methods:
         await response(scope, receive, send)
 
 
-async def _unknown_path(scope: Scope, _receive: Receive, _send: Send) -> None:
-    path = scope["path"]
-    for absent, reason in _ABSENT.items():
-        if path == absent or path.startswith(f"{absent}/"):
-            raise ApiError(404, reason)
-    advice = f". The base URL of a client must end with {_ROOT}" if path.startswith(_BELOW_ROOT) else ""
-    raise ApiError(404, f"Invalid URL ({scope['method']} {_shown(scope)}){advice}")
+class _UnknownPath:
+    """Refuses a path that is not in the table, with advice if the reason is known."""
+
+    def __init__(self, known: Iterable[str]) -> None:
+        self._below_root = {_first_part(path.removeprefix(_ROOT)) for path in known if path.startswith(f"{_ROOT}/")}
+
+    async def __call__(self, scope: Scope, _receive: Receive, _send: Send) -> None:
+        path = scope["path"]
+        for absent, reason in _ABSENT.items():
+            if path == absent or path.startswith(f"{absent}/"):
+                raise ApiError(404, reason)
+        lacks_root = _first_part(path) in self._below_root
+        advice = f". The base URL of a client must end with {_ROOT}" if lacks_root else ""
+        raise ApiError(404, f"Invalid URL ({scope['method']} {_shown(scope)}){advice}")
+
+
+def _first_part(path: str) -> str:
+    return path.removeprefix("/").partition("/")[0]
 
 
 def _shown(scope: Scope) -> str:
