@@ -112,6 +112,24 @@ def test_a_prompt_has_the_same_bits_among_any_neighbours_and_in_any_chunks(threa
             assert torch.equal(torch.cat([sequences.prefill([part, (3, 0, 64)])[0] for part in parts]), alone[row])
 
 
+@pytest.mark.parametrize("heads", [Heads(16, 8, 128), Heads(10, 2, 64)], ids=str)
+def test_a_prompt_has_the_same_bits_among_prompts_that_share_its_pages(threads: int, heads: Heads) -> None:
+    needs_prefill_kernel(heads)
+    sequences = PagedSequences([450] * 12, heads, torch.bfloat16)
+    generator = torch.Generator().manual_seed(1)
+    parts = []
+    for row, table in enumerate(sequences.tables):  # other numbers of shared pages, also pages that only some see whole
+        table[: row % 7] = sequences.tables[0][: row % 7]
+        end = int(torch.randint(1, 451, (), generator=generator))
+        parts.append((row, max(0, end - int(torch.randint(1, 90, (), generator=generator))), end))
+    torch.set_num_threads(1)
+    alone = [sequences.prefill([part])[0] for part in parts]
+    torch.set_num_threads(threads)
+    for together in (sequences.prefill(parts), sequences.prefill(parts[::-1])[::-1]):
+        for row, (one, other) in enumerate(zip(together, alone, strict=True)):
+            assert torch.equal(one, other), row
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
