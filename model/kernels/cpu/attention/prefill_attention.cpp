@@ -1,15 +1,18 @@
 // Causal attention of the new tokens of several sequences over their pages, in bfloat16.
 //
-// A block of up to 32 queries of one head meets the keys in blocks of 64 at absolute positions. Each row has its own
-// online softmax, and keys beyond a row's position do not change that row. A row's bits therefore depend neither on
-// other rows nor on how a prompt is cut into chunks. (Dao et al., arXiv 2205.14135.)
+// A block of up to 32 queries of one head meets the keys in blocks of 64 at absolute positions. Some blocks of queries
+// do so in lock-step, so that a block of keys is read from memory once for all of them. Each row has its own online
+// softmax, and keys beyond a row's position do not change that row. A row's bits therefore depend neither on other rows
+// nor on how a prompt is cut into chunks. (Dao et al., arXiv 2205.14135.)
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
+#include <array>
 #include <cmath>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "block_products.h"
@@ -26,6 +29,7 @@ namespace prefill_attention_detail {
 namespace {
 
 constexpr int MAX_DIM = 256;
+constexpr int64_t MAX_QUERY_BLOCKS = 4;  // that go through the keys in lock-step
 
 // Packs the keys and values of one kv head into pairs: keys [dim / 2][64][2], values [32][dim][2].
 void pack_keys_and_values(const PrefillStep& step, const KeyBlock& block, int64_t head, uint16_t* keys,
@@ -67,20 +71,26 @@ class QueryBlock {
     std::fill(sum_v_, sum_v_ + QUERY_ROWS * batch_.dim, 0.0f);
   }
 
-  // `keys` and `values` are the packed ones of the head. `blocks` has the indices of the sequence's blocks in them.
-  void run(const uint16_t* keys, const uint16_t* values, const int64_t* blocks) {
-    for (int64_t first = 0; first < position_ + rows_; first += KEY_BLOCK) {
-      const int64_t block = *blocks++ * batch_.dim * KEY_BLOCK;
-      multiply<false>(query_, static_cast<int>(batch_.dim), keys + block, KEY_BLOCK, score_,
-                      static_cast<int>(batch_.dim / 2));
-      softmax_.online_softmax(
-          score_, weight_, rows_,
-          {.first_row = static_cast<int>(std::min<int64_t>(KEY_BLOCK, position_ + 1 - first)), .more_per_row = 1},
-          batch_.scale * LOG2_E);
-      rescale_sums();
-      multiply<true>(weight_, KEY_BLOCK, values + block, static_cast<int>(batch_.dim), sum_v_, KEY_BLOCK / 2);
+  // Number of blocks of keys that the queries see.
+  int64_t key_blocks() const { return (position_ + rows_ + KEY_BLOCK - 1) / KEY_BLOCK; }
+
+  // Attends to block `number` of the sequence, whose packed keys and values are given.
+  void attend(int64_t number, const uint16_t* keys, const uint16_t* values) {
+    const int visible = static_cast<int>(std::min<int64_t>(KEY_BLOCK, position_ + 1 - number * KEY_BLOCK));
+    multiply<false>(query_, static_cast<int>(batch_.dim), keys, KEY_BLOCK, score_, static_cast<int>(batch_.dim / 2));
+    softmax_.online_softmax(score_, weight_, rows_, {.first_row = visible, .more_per_row = 1}, batch_.scale * LOG2_E);
+    rescale_sums();
+    multiply<true>(weight_, KEY_BLOCK, values, static_cast<int>(batch_.dim), sum_v_, KEY_BLOCK / 2);
+  }
+
+  void write() const {
+    for (int r = 0; r < rows_; ++r) {
+      const Floats inverse = splat(1.0f / softmax_.sums()[r]);
+      uint16_t* out = step_.out + origin_ + r * batch_.query_heads * batch_.dim;
+      for (int64_t d = 0; d < batch_.dim; d += 16) {
+        store_halves(out + d, to_bfloat16(load(sum_v_ + r * batch_.dim + d) * inverse));
+      }
     }
-    write();
   }
 
  private:
@@ -98,16 +108,6 @@ class QueryBlock {
       if (rescale == 1.0f) continue;
       float* sums = sum_v_ + r * batch_.dim;
       for (int64_t d = 0; d < batch_.dim; d += 16) store(sums + d, load(sums + d) * splat(rescale));
-    }
-  }
-
-  void write() const {
-    for (int r = 0; r < rows_; ++r) {
-      const Floats inverse = splat(1.0f / softmax_.sums()[r]);
-      uint16_t* out = step_.out + origin_ + r * batch_.query_heads * batch_.dim;
-      for (int64_t d = 0; d < batch_.dim; d += 16) {
-        store_halves(out + d, to_bfloat16(load(sum_v_ + r * batch_.dim + d) * inverse));
-      }
     }
   }
 
@@ -181,7 +181,7 @@ PrefillPlan PrefillPlan::with_queries_of(const PrefillBatch& batch) const {
 void PrefillPlan::attend(const Member& member, const PrefillStep& step) const {
   using namespace prefill_attention_detail;
   const PrefillBatch& batch = step.batch;
-  const int64_t group = batch.query_heads / batch.heads, block_values = batch.dim * KEY_BLOCK;
+  const int64_t block_values = batch.dim * KEY_BLOCK;
   const auto blocks = static_cast<int64_t>(key_blocks_.size());
   auto* keys = static_cast<uint16_t*>(packed_.mutable_data_ptr());
   auto* values = keys + packed_.size(1);
@@ -192,12 +192,32 @@ void PrefillPlan::attend(const Member& member, const PrefillStep& step) const {
   const TileScope scope(16);
 #endif
   const auto count = static_cast<int64_t>(queries_.size());
-  for (int64_t i = member.team.take(); i < count; i = member.team.take()) {
-    const auto& [sequence, head, block] = queries_[i];
-    const int64_t at = head / group * blocks * block_values;
-    QueryBlock(step, sequence, head, block * QUERY_ROWS)
-        .run(keys + at, values + at, of_sequences_.data() + first_block_[sequence]);
+  const int64_t size = std::clamp<int64_t>(count / (8 * member.team.parts()), 1, MAX_QUERY_BLOCKS);
+  for (int64_t i = size * member.team.take(); i < count; i = size * member.team.take())
+    attend_together(step, i, std::min(i + size, count));
+}
+
+void PrefillPlan::attend_together(const PrefillStep& step, int64_t first, int64_t last) const {
+  using namespace prefill_attention_detail;
+  const PrefillBatch& batch = step.batch;
+  const int64_t group = batch.query_heads / batch.heads, block_values = batch.dim * KEY_BLOCK;
+  const auto* keys = static_cast<const uint16_t*>(packed_.const_data_ptr());
+  const auto* values = keys + packed_.size(1);
+  std::array<std::optional<QueryBlock>, MAX_QUERY_BLOCKS> together;
+  int64_t most = 0;
+  for (int64_t i = first; i < last; ++i) {
+    auto& block = together[i - first];
+    block.emplace(step, queries_[i].sequence, queries_[i].head, queries_[i].block * QUERY_ROWS);
+    most = std::max(most, block->key_blocks());
   }
+  for (int64_t number = 0; number < most; ++number)
+    for (int64_t i = first; i < last; ++i) {
+      if (number >= together[i - first]->key_blocks()) continue;
+      const int64_t of_head = queries_[i].head / group * static_cast<int64_t>(key_blocks_.size());
+      const int64_t at = (of_head + of_sequences_[first_block_[queries_[i].sequence] + number]) * block_values;
+      together[i - first]->attend(number, keys + at, values + at);
+    }
+  for (int64_t i = first; i < last; ++i) together[i - first]->write();
 }
 
 // Returns whether this build and processor can run `prefill_attention` for heads of `dim` in pages of `page_size`.

@@ -61,6 +61,10 @@ class PrefillPlan {
   void find_key_blocks(const PrefillBatch& batch);
   void cut_queries(const PrefillBatch& batch);
 
+  // Attends with the blocks of queries from `first` up to `last`. All of them attend to one block of keys, then all to
+  // the next one, so that most read a shared block from a near cache.
+  void attend_together(const PrefillStep& step, int64_t first, int64_t last) const;
+
   std::vector<KeyBlock> key_blocks_;     // each once
   std::vector<int64_t> of_sequences_;    // for each block of each sequence, in order: its index in `key_blocks_`
   std::vector<int64_t> first_block_{0};  // per sequence: index of its first block in `of_sequences_`
