@@ -31,7 +31,7 @@ def test_a_bad_deadline_or_priority_is_refused_with_what_is_allowed(cli: Cli, pr
     assert "'soon'" in deadline.stderr and "1h30m" in deadline.stderr
     priority = cli("submit", prompts, "--priority", "101")
     assert priority.returncode == 2
-    assert "-100<=x<=100" in priority.stderr
+    assert "must be from -100 to 100" in priority.stderr
 
 
 def test_a_job_is_paused_and_goes_on(cli: Cli, store: JobStore, prompts: Path, valkey: ValkeyProcess) -> None:
