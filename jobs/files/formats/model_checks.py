@@ -75,8 +75,8 @@ def check_kind(prompt: Prompt, card: ModelCard) -> None:
             wanted = "a ranking" if prompt.rerank is not None else "a text"
             other = "Qwen/Qwen3-Reranker-0.6B" if prompt.rerank is not None else "Qwen/Qwen3-0.6B"
             raise LineInvalid(
-                f"this asks for {wanted}, but {card.name} makes only embeddings; name another model, such as {other}, or "
-                "ask for embeddings with `embed` or /v1/embeddings"
+                f"this asks for {wanted}, but {card.name} makes only embeddings; name another model, such as {other}, "
+                "or ask for embeddings with `embed` or /v1/embeddings"
             )
         return
     if not embeds:
