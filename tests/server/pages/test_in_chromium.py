@@ -177,8 +177,8 @@ def test_a_search_goes_on_by_itself_while_its_tab_is_visible(chromium: Any, hast
     with Watched(chromium, hasty) as tab:
         tab.page.add_init_script("Object.defineProperty(document, 'hidden', {get: () => window.isHidden ?? true})")
         tab.page.goto("/jobs/job-1/lines?q=What+is+117")
-        assert tab.page.get_by_text("Looked at 3 of 120 lines.").is_visible()
-        assert tab.page.get_by_role("link", name="Go on").is_visible()
+        tab.page.get_by_text("Looked at 3 of 120 lines.").wait_for()
+        tab.page.get_by_role("link", name="Go on").wait_for()
         tab.page.evaluate("window.isHidden = false")
         tab.page.get_by_text("Looked at all lines.").wait_for()
         assert tab.page.locator("article.line").count() == 1
