@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -24,3 +25,16 @@ def client(valkey: ValkeyProcess) -> Iterator[redis.Redis]:
     with redis_client(valkey.url) as client:
         client.flushall()
         yield client
+
+
+def note_commands(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Note from now on what each call sends to a server in one piece. Returns the notes."""
+    sent: list[Any] = []
+    send = redis.Connection.send_packed_command
+
+    def noted(self: redis.Connection, command: Any, check_health: bool = True) -> None:
+        sent.append(command)
+        send(self, command, check_health)
+
+    monkeypatch.setattr(redis.Connection, "send_packed_command", noted)
+    return sent

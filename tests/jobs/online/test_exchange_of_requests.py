@@ -18,6 +18,7 @@ from jobs.records.completion import Completion, ErrorCode, Latency, LineError, U
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import FinishReason, SamplingSettings
 from jobs.stores.redis.connection.server import RedisServer
+from tests.jobs.conftest import note_commands
 from tests.jobs.online.conftest import Exchange
 
 SHORT, LONG = 0.01, 60.0
@@ -85,14 +86,7 @@ def test_a_request_is_accepted_in_one_round_trip(client: redis.Redis, monkeypatc
     store.report_worker("demo", "worker-1")
     client.script_flush()
     assert store.accept(request_of("req_1"), 9) == "accepted"  # the server has the script from now on
-    sent: list[Any] = []
-    send = redis.Connection.send_packed_command
-
-    def counted(self: redis.Connection, command: Any, check_health: bool = True) -> None:
-        sent.append(command)
-        send(self, command, check_health)
-
-    monkeypatch.setattr(redis.Connection, "send_packed_command", counted)
+    sent = note_commands(monkeypatch)
     assert store.accept(request_of("req_2"), 9) == "accepted"
     assert len(sent) == 1
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
@@ -21,6 +20,7 @@ from jobs.stores.redis.reopening import Reopening
 from jobs.stores.redis.store import RedisJobStore
 from testing.jobs.sample_jobs import completed, failed, new_job, prompts_of, shard_stats, submit, worker_report
 from testing.processes.valkey import ValkeyProcess, free_port, running_valkey
+from tests.jobs.conftest import note_commands
 
 LONG = 60.0
 
@@ -155,14 +155,7 @@ def test_leases_are_renewed_in_one_round_trip_however_many_they_are(
 ) -> None:
     leases = leased(redis_store, submit(redis_store, new_job(lines=40)))
     redis_store.work.renew(leases, LONG)  # the server has the script from now on
-    sent: list[Any] = []
-    send = redis.Connection.send_packed_command
-
-    def counted(self: redis.Connection, command: Any, check_health: bool = True) -> None:
-        sent.append(command)
-        send(self, command, check_health)
-
-    monkeypatch.setattr(redis.Connection, "send_packed_command", counted)
+    sent = note_commands(monkeypatch)
     assert redis_store.work.renew(leases, LONG) == [LeaseStatus.HELD] * 20
     assert len(sent) == 1
 
