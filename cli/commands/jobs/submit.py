@@ -209,7 +209,7 @@ def command(
             console.say(f"{checked.report.num_lines:,} lines can be submitted. Nothing was stored.")
             return ExitCode.DONE
         key = None if new else submission_key(idempotency_key, checked.report, settings.model, options)
-        served = client.served_models()
+        served = () if wait else client.served_models()
         submitted = client.submit(checked, options, key)
     _report(console, submitted, reuse)
     if not wait:
