@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from benchmarks.peers.programs.peer_run import check_ids
 from benchmarks.peers.systems import EVERYTHING, SYSTEMS
 from benchmarks.peers.tasks.plan import Plan
-from benchmarks.peers.tasks.records import MAX_TOKENS, SCHEMA, is_valid
+from benchmarks.peers.tasks.records import MAX_TOKENS, SCHEMA, is_valid, pattern
 from benchmarks.peers.tasks.task import Task, read_tasks, write_tasks
 from benchmarks.peers.tasks.task_file import check_results, write_prompts
 from benchmarks.random_model import TOKENS, fill_vocabulary
@@ -97,6 +98,22 @@ def test_a_record_is_valid_just_if_the_schema_says_so(wrong: dict[str, Any]) -> 
     assert not validator.is_valid({**right, **wrong}) and not is_valid(json.dumps({**right, **wrong}))
     assert not is_valid(json.dumps({name: right[name] for name in list(right)[1:]}))
     assert not is_valid(json.dumps(right)[:-1]) and not is_valid(json.dumps([right]))
+    assert re.fullmatch(pattern(), _compact(right))
+    assert not re.fullmatch(pattern(), _compact({**right, **wrong}))
+
+
+@pytest.mark.parametrize("field", ["rating", "year", "amount"])
+def test_the_expression_for_records_takes_the_numbers_of_the_schema(field: str) -> None:
+    record = {name: field.get("enum", [True])[0] for name, field in SCHEMA["properties"].items()}
+    record |= {"rating": 1, "year": 1990, "amount": 0, "tags": ["bug"]}
+    low, high = SCHEMA["properties"][field]["minimum"], SCHEMA["properties"][field]["maximum"]
+    for number in {*range(low - 2, low + 100), *range(high - 100, high + 3)}:
+        text = _compact({**record, field: number})
+        assert bool(re.fullmatch(pattern(), text)) is (low <= number <= high), number
+
+
+def _compact(record: dict[str, Any]) -> str:
+    return json.dumps(record, separators=(",", ":"))
 
 
 def test_a_prompt_file_asks_for_records_and_its_results_say_how_many_are_valid(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ def main() -> None:
         max_num_seqs=max(task.requests for task in run.tasks),
         enable_prefix_caching=run.shares,  # with a prefix cache, a prompt of an earlier round would cost no prefill
         skip_tokenizer_init=not makes_records,
+        structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
     )
 
     def generate(task: Task) -> list[list[int]]:
