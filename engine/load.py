@@ -17,7 +17,6 @@ from engine.machine.machine import Machine
 from engine.machine.resolve import TORCH_DTYPES, choose_device, resolve
 from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.scheduler import Scheduler
-from model.checkpoint.checkpoint_files import is_embedding_model
 from model.checkpoint.config import ModelConfig
 from model.checkpoint.generation_config import GenerationConfig
 from model.kv_cache import bytes_per_page
@@ -69,7 +68,7 @@ def load_engine(
     tokenizer = Tokenizer.from_folder(folder)
     model_config = ModelConfig.from_folder(folder)
     eos_token_ids = tuple(GenerationConfig.from_folder(folder).eos_token_ids)
-    resolved, has_kernels = set_up_machine(config, model_config, log, embeds=is_embedding_model(folder))
+    resolved, has_kernels = set_up_machine(config, model_config, log)
     vocab_limit = tokenizer.vocab_size
     runner = on_a_short_thread(
         lambda: ModelRunner.from_folder(folder, resolved, vocab_limit=vocab_limit, has_kernels=has_kernels, log=log)
@@ -100,9 +99,7 @@ def load_engine(
     )
 
 
-def set_up_machine(
-    config: EngineConfig, model: ModelConfig, log: Callable[[str], None], *, embeds: bool = False
-) -> tuple[ResolvedConfig, bool]:
+def set_up_machine(config: EngineConfig, model: ModelConfig, log: Callable[[str], None]) -> tuple[ResolvedConfig, bool]:
     """Load the device's kernels, then resolve the automatic settings.
 
     The kernels come first because some settings depend on them. Arguments and errors are those of `resolve`.
@@ -113,5 +110,5 @@ def set_up_machine(
     machine = Machine.inspect()
     device = choose_device(config, machine)
     has_kernels = load_kernels_for(device, log)
-    resolved = resolve(config, model, machine, log, fast_bfloat16=bfloat16_is_fast(device), embeds=embeds)
+    resolved = resolve(config, model, machine, log, fast_bfloat16=bfloat16_is_fast(device))
     return resolved, has_kernels

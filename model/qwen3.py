@@ -163,7 +163,7 @@ class Qwen3ForCausalLM:
     @property
     def generates(self) -> bool:
         """False for an embedding model, which has no output layer."""
-        return self.weights.lm_head is not None
+        return self.config.has_output_layer
 
     def forward(
         self, token_ids: torch.Tensor, metadata: AttentionMetadata, cache: PagedKVCache, *, last_only: bool = False

@@ -45,12 +45,15 @@ def load_local_model(folder: ModelFolder, config: EngineConfig, log: Callable[[s
 
     Raises:
         InvalidInput: This machine or model does not support the configuration.
-        ModelUnusable: The folder cannot be loaded.
+        ModelUnusable: The folder cannot be loaded, or the model makes embeddings.
     """
     started_at = time.monotonic()
     keep_compile_cache()
     tokenizer = Tokenizer.from_folder(folder.path)
-    resolved, _ = set_up_machine(config, ModelConfig.from_folder(folder.path), log)
+    model_config = ModelConfig.from_folder(folder.path)
+    if not model_config.has_output_layer:
+        raise ModelUnusable(f"{folder.name} makes embeddings, and no texts.", "Name another model.")
+    resolved, _ = set_up_machine(config, model_config, log)
     torch.set_num_threads(resolved.threads)
     model = Qwen3ForCausalLM.from_folder(
         folder.path,
@@ -60,7 +63,5 @@ def load_local_model(folder: ModelFolder, config: EngineConfig, log: Callable[[s
         quantize=resolved.quantize,
         max_model_len=resolved.max_model_len,
     )
-    if not model.generates:
-        raise ModelUnusable(f"{folder.name} makes embeddings, and no texts.", "Name another model.")
     eos_token_ids = GenerationConfig.from_folder(folder.path).eos_token_ids
     return LocalModel(model, tokenizer, eos_token_ids, resolved, time.monotonic() - started_at)

@@ -51,6 +51,9 @@ class ModelCost:
         shapes = {name: shape for name, shape in expected_shapes(config).items() if len(shape) == 2}
         sizes = {name: prod(shape) for name, shape in shapes.items()}
         head = sizes.pop(LM_HEAD)
+        head_bytes = _bytes_of([shapes[LM_HEAD]], "int8" if screened else quantize)
+        if not config.has_output_layer:
+            head = head_bytes = 0
         embedding = sizes.pop(EMBEDDING)  # a look-up reads a single row
         layers = sum(sizes.values())
         last = f"model.layers.{config.num_layers - 1}."
@@ -58,8 +61,7 @@ class ModelCost:
         left_out = sum(size for name, size in sizes.items() if name.startswith(last) and name not in keys_and_values)
         return cls(
             parameters=layers + embedding + (0 if config.tie_word_embeddings else head),
-            weight_bytes=_bytes_of([shapes[name] for name in sizes], quantize)
-            + _bytes_of([shapes[LM_HEAD]], "int8" if screened else quantize),
+            weight_bytes=_bytes_of([shapes[name] for name in sizes], quantize) + head_bytes,
             flop_per_decoded_token=2.0 * (layers + (head / 2 if screened else head)),
             flop_per_prefilled_token=2.0 * (layers - left_out),
             cache_bytes_per_token=BFLOAT16_BYTES * 2 * config.num_layers * config.num_kv_heads * config.head_dim,

@@ -24,7 +24,6 @@ def weight_bytes(
     quantize: QuantizeName = "none",
     *,
     packed: bool = True,
-    embeds: bool = False,
 ) -> int:
     """Return the bytes of a model's weights.
 
@@ -36,14 +35,13 @@ def weight_bytes(
             packed copy with the embedding, that is an 8-bit screen (`model.sampling.output_screen`). Otherwise it is a
             packed copy. The choice is made at load time, so the larger one is counted. An untied output layer may have
             a screen, too.
-        embeds: True for an embedding model, which has no output layer.
     """
     shapes = expected_shapes(model)
     tied = model.tie_word_embeddings
-    if embeds or (tied and not packed):
+    if not model.has_output_layer or (tied and not packed):
         del shapes[LM_HEAD]
     if quantize == "none":
-        has_screen = packed and not tied and not embeds and dtype == torch.bfloat16
+        has_screen = packed and LM_HEAD in shapes and not tied and dtype == torch.bfloat16
         screen = quantised_bytes(*shapes[LM_HEAD]) if has_screen else 0
         return sum(math.prod(shape) for shape in shapes.values()) * dtype.itemsize + screen
     exact = math.prod(shapes.pop(EMBEDDING)) + sum(shape[0] for shape in shapes.values() if len(shape) == 1)
@@ -51,9 +49,7 @@ def weight_bytes(
     return exact * dtype.itemsize + products
 
 
-def step_bytes(
-    model: ModelConfig, dtype: torch.dtype, max_tokens: int, max_seqs: int, max_len: int, *, embeds: bool = False
-) -> int:
+def step_bytes(model: ModelConfig, dtype: torch.dtype, max_tokens: int, max_seqs: int, max_len: int) -> int:
     """Return an upper estimate of the bytes that the largest step needs besides weights and cache.
 
     Args:
@@ -62,13 +58,12 @@ def step_bytes(
         max_tokens: Maximum tokens of a prefill step.
         max_seqs: Maximum sequences of a step.
         max_len: Tokens of the longest context.
-        embeds: True for an embedding model, which computes no logits.
     """
     heads = (model.num_heads + 2 * model.num_kv_heads) * model.head_dim
     # One layer holds: hidden states in and out, normed ones, Q, K and V before and after norm and rotation, the gate.
     layer = max_tokens * (4 * model.hidden_size + 2 * heads + 3 * model.intermediate_size) * dtype.itemsize
-    per_entry = 0 if embeds else max_seqs * BYTES_PER_LOGIT + min(max_seqs, WEIGHED_ROWS) * WEIGHED_BYTES
-    sampling = model.vocab_size * per_entry
+    num_logits = model.vocab_size if model.has_output_layer else 0  # per row
+    sampling = num_logits * (max_seqs * BYTES_PER_LOGIT + min(max_seqs, WEIGHED_ROWS) * WEIGHED_BYTES)
     # Partial sums of GPU attention, one per split of a context, until they are added up.
     splits = max_seqs * -(-max_len // SPLIT_TOKENS) * model.num_heads * (model.head_dim + 2) * FLOAT_BYTES
     return layer + sampling + splits

@@ -33,7 +33,6 @@ def resolve(
     log: Callable[[str], None] = lambda _: None,
     *,
     fast_bfloat16: bool = True,
-    embeds: bool = False,
 ) -> ResolvedConfig:
     """Check the user's settings and replace the automatic ones by values for this machine.
 
@@ -43,7 +42,6 @@ def resolve(
         machine: The machine's resources.
         log: Called with a message if the checkpoint's type is not used, or if the model's context is shortened.
         fast_bfloat16: True if products in bfloat16 run well on the device (see `bfloat16_is_fast`).
-        embeds: True for an embedding model. It needs no memory for an output layer.
 
     Raises:
         InvalidInput: This machine or this model does not support a setting.
@@ -64,10 +62,8 @@ def resolve(
             f"max_model_len is {asked_len:,}; this model takes 2 to {model.max_position_embeddings:,} tokens."
         )
     page_bytes = bytes_per_page(model, PAGE_SIZE, TORCH_DTYPES[dtype])
-    weights = weight_bytes(model, TORCH_DTYPES[dtype], config.quantize, packed=kind == "cpu", embeds=embeds)
-    step = step_bytes(
-        model, TORCH_DTYPES[dtype], policy.max_batched_tokens, policy.max_running, asked_len, embeds=embeds
-    )
+    weights = weight_bytes(model, TORCH_DTYPES[dtype], config.quantize, packed=kind == "cpu")
+    step = step_bytes(model, TORCH_DTYPES[dtype], policy.max_batched_tokens, policy.max_running, asked_len)
     budget = _cache_budget(config, kind, machine, weights, step)
     enough = 1 + policy.max_num_seqs * math.ceil(asked_len / PAGE_SIZE)
     num_pages = min(budget // page_bytes, enough)

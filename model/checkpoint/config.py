@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from jobs.errors import ModelUnusable
-from model.checkpoint.checkpoint_files import read_json_object
+from model.checkpoint.checkpoint_files import is_embedding_model, read_json_object
 from model.checkpoint.config_checks import MAX_SIZES, positive_number, refuse_unsupported, size
 
 ModelDtype = Literal["float32", "bfloat16"]
@@ -47,10 +47,11 @@ class ModelConfig:
     max_position_embeddings: int  # tokens of context; with YaRN at least factor * original context
     tie_word_embeddings: bool  # True if the output layer is the embedding
     dtype: ModelDtype  # type in which to run the checkpoint
+    has_output_layer: bool = True  # False for an embedding model, which computes no logits
 
     @classmethod
     def from_folder(cls, folder: Path | str) -> Self:
-        """Read `config.json` with the field names of transformers 4 or 5.
+        """Read `config.json` with the field names of transformers 4 or 5. Another file marks an embedding model.
 
         A float16 checkpoint runs in bfloat16. Only bfloat16 can hold Qwen3's largest activations, and processors have
         instructions for it. A config without a dtype runs in float32, which loses nothing.
@@ -82,6 +83,7 @@ class ModelConfig:
             max_position_embeddings=max_positions,
             tie_word_embeddings=bool(raw.get("tie_word_embeddings", False)),
             dtype=_dtype(raw, path),
+            has_output_layer=not is_embedding_model(path.parent),
         )
         config.check_heads(path)
         return config

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from jobs.errors import ModelUnusable
-from model.checkpoint.checkpoint_files import is_embedding_model
 from model.checkpoint.config import ModelConfig
 from model.checkpoint.weights import Checkpoint
 from model.layer_weights import LayerShape, LayerWeights, ModelWeights
@@ -36,13 +35,13 @@ def load_model_weights(
 
     An embedding model has no output layer: no layer is read, even if the checkpoint holds one.
     """
-    embeds = is_embedding_model(folder)
-    valid_vocab = _valid_vocab(config, vocab_limit, embeds)
+    valid_vocab = _valid_vocab(config, vocab_limit)
     checkpoint = Checkpoint(folder)
-    checkpoint.check(expected_shapes(config), optional=[LM_HEAD] if config.tie_word_embeddings or embeds else [])
+    needs_lm_head = config.has_output_layer and not config.tie_word_embeddings
+    checkpoint.check(expected_shapes(config), optional=[] if needs_lm_head else [LM_HEAD])
     read = _Reader(checkpoint, dtype, device, quantize)
     embedding = read.tensor(EMBEDDING)
-    lm_head, screen = (None, None) if embeds else _output_layer(read, config, embedding, valid_vocab)
+    lm_head, screen = _output_layer(read, config, embedding, valid_vocab) if config.has_output_layer else (None, None)
     if config.tie_word_embeddings and lm_head is not None and has_readable_rows(lm_head):
         embedding = lm_head  # embedding and output layer share one copy in memory
     return ModelWeights(
@@ -56,7 +55,7 @@ def load_model_weights(
 
 
 def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every tensor in a checkpoint of this configuration, by transformers' names."""
+    """Return the shape of every tensor that a checkpoint of this configuration may hold, by transformers' names."""
     hidden, head_dim, intermediate = config.hidden_size, config.head_dim, config.intermediate_size
     q_size, kv_size = config.num_heads * head_dim, config.num_kv_heads * head_dim
     layer = {
@@ -137,10 +136,11 @@ def _output_layer(
     return packed, OutputScreen.of(head, packed)
 
 
-def _valid_vocab(config: ModelConfig, vocab_limit: int | None, embeds: bool) -> int:
+def _valid_vocab(config: ModelConfig, vocab_limit: int | None) -> int:
     if vocab_limit is None:
         return config.vocab_size
-    if embeds:  # it may lack rows for the last tokens of its tokenizer; a worker refuses texts with these tokens
+    if not config.has_output_layer:
+        # The embedding may lack rows for the tokenizer's last tokens. A worker refuses texts with these tokens.
         return min(vocab_limit, config.vocab_size)
     if not 1 <= vocab_limit <= config.vocab_size:
         raise ModelUnusable(

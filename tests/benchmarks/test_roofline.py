@@ -65,5 +65,17 @@ def test_an_untied_output_layer_counts_beside_the_embedding() -> None:
     assert untied.weight_bytes == ModelCost.of_model(tied).weight_bytes
 
 
+@pytest.mark.parametrize("screened", [False, True])
+@pytest.mark.parametrize("tied", [False, True])
+def test_an_embedding_model_costs_what_its_layers_and_its_embedding_cost(tied: bool, screened: bool) -> None:
+    text = replace(QWEN3_06B, tie_word_embeddings=tied)
+    cost = ModelCost.of_model(replace(text, has_output_layer=False), screened=screened)
+    whole, head = ModelCost.of_model(text, screened=False), 151_936 * 1024
+    assert cost.parameters == ModelCost.of_model(QWEN3_06B).parameters
+    assert whole.weight_bytes - cost.weight_bytes == 2 * head
+    assert whole.flop_per_decoded_token - cost.flop_per_decoded_token == 2 * head
+    assert whole.flop_per_prefilled_token == cost.flop_per_prefilled_token
+
+
 def test_a_machine_can_do_what_it_did_in_the_better_of_two_measurements() -> None:
     assert MachineSpeed(10.0, 700.0).best_of(MachineSpeed(30.0, 500.0)) == MachineSpeed(30.0, 700.0)

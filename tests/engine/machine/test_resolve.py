@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from engine.config import EngineConfig, QuantizeName
 from engine.machine.machine import Machine
@@ -12,12 +13,14 @@ from engine.machine.memory_needs import step_bytes, weight_bytes
 from engine.machine.resolve import resolve
 from jobs.errors import InvalidInput, ModelUnusable
 from model.checkpoint.config import ModelConfig
+from testing.models.embedding_checkpoint import write_embedding_checkpoint
 from testing.models.qwen3_shape import QWEN3_06B
 
 GIB = 1 << 30
 LAPTOP = Machine(cores=4, memory_left_bytes=12 * GIB, cuda_memory_left_bytes=None, has_mps=False)
 SERVER = replace(LAPTOP, cuda_memory_left_bytes=80 * GIB)
 PAGE_BYTES = 64 * 112 * 1024  # 112 KiB a token
+EMBEDDING_06B = replace(QWEN3_06B, has_output_layer=False)
 
 
 def test_the_cache_takes_a_quarter_of_what_the_weights_leave() -> None:
@@ -141,27 +144,31 @@ def test_an_embedding_model_needs_no_memory_for_an_output_layer(machine: Machine
     is_cpu = machine is LAPTOP
     untied = replace(QWEN3_06B, tie_word_embeddings=False)
     for model in (QWEN3_06B, untied):
-        needed = weight_bytes(model, torch.bfloat16, quantize, packed=is_cpu, embeds=True)
+        needed = weight_bytes(replace(model, has_output_layer=False), torch.bfloat16, quantize, packed=is_cpu)
         assert needed == weight_bytes(QWEN3_06B, torch.bfloat16, quantize, packed=False)
     if not is_cpu and quantize == "int8":
         return  # 8-bit weights need a CPU
     config = EngineConfig(quantize=quantize, max_num_seqs=5_000)
-    pages = [resolve(config, QWEN3_06B, machine, embeds=embeds).num_pages for embeds in (False, True)]
-    assert pages[1] > pages[0]
+    assert resolve(config, EMBEDDING_06B, machine).num_pages > resolve(config, QWEN3_06B, machine).num_pages
 
 
 def test_a_step_of_an_embedding_model_computes_no_logits() -> None:
-    text, embedding = (step_bytes(QWEN3_06B, torch.bfloat16, 8192, 64, 4096, embeds=embeds) for embeds in (False, True))
+    text, embedding = (step_bytes(model, torch.bfloat16, 8192, 64, 4096) for model in (QWEN3_06B, EMBEDDING_06B))
     assert text - embedding == 151_936 * 64 * (12 + 24)
 
 
 def test_the_weights_of_the_tiny_model_are_counted_to_the_byte(tiny_folder: Path) -> None:
-    from safetensors import safe_open
+    stored = load_file(tiny_folder / "model.safetensors")
+    head = stored["model.embed_tokens.weight"].nbytes
+    needed = weight_bytes(ModelConfig.from_folder(tiny_folder), torch.float32)
+    assert needed == sum(tensor.nbytes for tensor in stored.values()) + head
 
-    with safe_open(tiny_folder / "model.safetensors", framework="pt") as file:
-        stored = sum(file.get_tensor(name).nbytes for name in file.keys())  # noqa: SIM118 - it is no dict
-        head = file.get_tensor("model.embed_tokens.weight").nbytes
-    assert weight_bytes(ModelConfig.from_folder(tiny_folder), torch.float32) == stored + head
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_weights_of_an_embedding_models_folder_are_what_its_file_holds(tmp_path: Path, tied: bool) -> None:
+    folder = write_embedding_checkpoint(tmp_path, tie_word_embeddings=tied)
+    stored = sum(tensor.nbytes for tensor in load_file(folder / "model.safetensors").values())
+    assert weight_bytes(ModelConfig.from_folder(folder), torch.float32) == stored
 
 
 def test_a_bfloat16_checkpoint_runs_in_float32_where_bfloat16_has_no_fast_kernel() -> None:
