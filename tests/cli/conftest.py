@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from jobs.settings import PREFIX
-from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
 from testing.processes.forked_commands import TIMEOUT, WORDS, ForkingServer, can_be_forked, forking_server
 from testing.processes.valkey import ValkeyProcess, running_valkey
@@ -35,8 +34,9 @@ def valkey(server: ValkeyProcess) -> ValkeyProcess:
 
 
 @pytest.fixture
-def store(valkey: ValkeyProcess) -> JobStore:
-    return connect(valkey.url)
+def store(valkey: ValkeyProcess) -> Iterator[JobStore]:
+    with valkey.store() as store:
+        yield store
 
 
 @pytest.fixture

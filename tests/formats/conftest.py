@@ -12,10 +12,9 @@ import pytest
 from jobs.files.formats.line_decoder import LineDecoder, LineRules
 from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
-from jobs.stores.connect import connect
 from jobs.stores.memory.store import MemoryJobStore
 from jobs.stores.protocol import JobStore
-from testing.processes.valkey import running_valkey
+from testing.processes.valkey import ValkeyProcess, running_valkey
 
 Decode = Callable[..., Prompt]
 
@@ -50,16 +49,18 @@ def why(decode: Decode) -> Callable[..., str]:
 
 
 @pytest.fixture(scope="module")
-def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyProcess]:
     with running_valkey(tmp_path_factory.mktemp("valkey")) as server:
-        yield server.url
+        yield server
 
 
 @pytest.fixture(params=["memory", "redis"])
-def store(request: pytest.FixtureRequest) -> JobStore:
+def store(request: pytest.FixtureRequest) -> Iterator[JobStore]:
     if request.param == "memory":
-        return MemoryJobStore(time.time)
-    return connect(request.getfixturevalue("valkey_url"))
+        yield MemoryJobStore(time.time)
+        return
+    with request.getfixturevalue("valkey").store() as store:
+        yield store
 
 
 @pytest.fixture

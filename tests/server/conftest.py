@@ -20,7 +20,6 @@ from openai.types import Batch
 
 from jobs.records.model_card import ModelCard
 from jobs.settings import PREFIX
-from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
 from testing.processes.valkey import ValkeyProcess, running_valkey
 from testing.processes.worker_under_test import WorkerUnderTest
@@ -79,8 +78,9 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyProcess]:
 
 
 @pytest.fixture(scope="session")
-def store(valkey: ValkeyProcess) -> JobStore:
-    return connect(valkey.url)
+def store(valkey: ValkeyProcess) -> Iterator[JobStore]:
+    with valkey.store() as store:
+        yield store
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from jobs.stores.connect import connect
 from jobs.stores.memory.store import MemoryJobStore
 from jobs.stores.protocol import JobStore
 from testing.processes.valkey import ValkeyProcess, running_valkey
@@ -30,11 +29,13 @@ def empty_valkey(valkey: ValkeyProcess) -> ValkeyProcess:
 
 
 @pytest.fixture(params=["memory", "redis"])
-def store(request: pytest.FixtureRequest) -> JobStore:
+def store(request: pytest.FixtureRequest) -> Iterator[JobStore]:
     """Both implementations: a law of the worker holds over either."""
     if request.param == "memory":
-        return MemoryJobStore(time.time)
-    return connect(request.getfixturevalue("empty_valkey").url)
+        yield MemoryJobStore(time.time)
+        return
+    with request.getfixturevalue("empty_valkey").store() as store:
+        yield store
 
 
 @pytest.fixture
