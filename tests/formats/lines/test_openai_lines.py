@@ -107,6 +107,7 @@ def test_a_field_that_asks_for_nothing_is_taken(decode: Decode, key: str) -> Non
     [
         ("prompt_logprobs", 5),
         ("best_of", 2),
+        ("best_of", True),
         ("length_penalty", 0.5),
         ("use_beam_search", True),
         ("repetition_detection", {"max_pattern_size": 5}),
