@@ -56,7 +56,9 @@ _OPTIONS = (
         "[default: all of them]",
     ),
     click.option("--any-model", is_flag=True, help="Let one model answer lines that name several models."),
-    click.option("--strict-model", is_flag=True, help="Refuse lines that name another model than --model."),
+    click.option(
+        "--strict-model", is_flag=True, help="Refuse lines that name a model other than the one that answers."
+    ),
     click.option(
         "--drop-last-assistant",
         is_flag=True,

@@ -78,7 +78,7 @@ _OPTIONS = [
         "--threads",
         type=WholeNumber(1),
         metavar="N",
-        help="Number of CPU threads.  [env: QWEN_BATCH_THREADS; default: the machine's cores]",
+        help="Number of CPU threads.  [env: QWEN_BATCH_THREADS; default: the physical cores that the process may use]",
     ),
 ]
 

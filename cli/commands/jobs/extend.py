@@ -52,7 +52,7 @@ def command(
     The job must be queued, in progress or completed. The new lines follow the
     job's own lines and get the job's settings and seed. They must have the
     job's format and new ids. Lines without an id continue the numbering. If a
-    line is invalid, the command adds none.
+    line is invalid, the command adds no line.
 
     \b
     Examples:

@@ -12,9 +12,15 @@ from cli.options.worker_options import require_worker_packages, worker_options
 
 @click.command(name="bench")
 @click.option("--only", type=click.Choice(["table", "batch"]), help="Measure only this part.")
-@click.option("--tokens", type=WholeNumber(2), default=41, show_default=True, help="New tokens per run of the table.")
-@click.option("--runs", type=WholeNumber(1), default=3, show_default=True, help="Timed runs per row of the table.")
-@click.option("--requests", type=WholeNumber(1), default=64, show_default=True, help="Number of requests in the batch.")
+@click.option(
+    "--tokens", metavar="N", type=WholeNumber(2), default=41, show_default=True, help="New tokens per run of the table."
+)
+@click.option(
+    "--runs", metavar="N", type=WholeNumber(1), default=3, show_default=True, help="Timed runs per row of the table."
+)
+@click.option(
+    "--requests", metavar="N", type=WholeNumber(1), default=64, show_default=True, help="Requests in the batch."
+)
 @worker_options
 @json_option
 @console_options
