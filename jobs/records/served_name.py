@@ -30,7 +30,7 @@ def served_name(model: str) -> str:
 
 
 def _is_folder_name(model: str) -> bool:
-    """Return whether `model` names a folder, not `demo` or a hub id. It does if it looks like a path or exists."""
+    """Return whether `model` names a folder: it looks like a path, or there is such a folder."""
     if model == "demo":
         return False
     return model.startswith(("/", "./", "../", "~")) or model in (".", "..") or Path(model).is_dir()

@@ -143,7 +143,7 @@ class ShardRecovery(Protocol):
         only frozen or cut off does not count: it proves that it is alive by using its old lease again.
 
         Args:
-            expired_only: True to return only the shards whose expired lease this call drops. No hint names them any
+            expired_only: True to return only the shards whose expired lease this call drops. No hint names these any
                 more, while the other shards usually have one in the queue.
         """
 

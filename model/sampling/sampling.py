@@ -1,6 +1,6 @@
 """Sampling: choosing each row's next token from its logits.
 
-The rule: a row's token depends only on its own logits and its own settings, and on nothing else in the batch.
+A row's token depends only on its own logits and its own settings, and on nothing else in the batch.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ class ResponseEvents:
         return events
 
     def _whole(self, item: dict[str, Json]) -> bytes:
-        """Return the events of an item that comes at once: a function call, or an empty message."""
+        """Return the events of an item that comes in one piece: a function call, or an empty message."""
         place = self._place
         self._place += 1
         if item["type"] != "function_call":

@@ -27,7 +27,7 @@ class Rate:
 
 
 def is_online(method: str, path: str) -> bool:
-    """Return whether a request is interactive: a worker answers it at once."""
+    """Return whether a request is interactive: its client waits for a worker's answer."""
     return method == "POST" and path in ONLINE_PATHS
 
 

@@ -1,4 +1,4 @@
-"""The trial of one mutant: do its tests notice it?"""
+"""Runs the tests of one mutant, and finds out whether they notice it."""
 
 from __future__ import annotations
 

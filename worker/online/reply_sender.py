@@ -92,7 +92,7 @@ class ReplySender:
         link: Bridges a store that does not answer.
         worker_id: The worker's id.
         tool_parser: Finds tool calls; None if the model cannot call tools.
-        interval_seconds: Min time between two entries with nothing but pieces.
+        interval_seconds: Min time between two entries that hold only pieces.
     """
 
     def __init__(

@@ -34,7 +34,10 @@ class FileVersion:
     modified: str | None
 
     def same_as(self, other: FileVersion) -> bool:
-        """Return whether both can be one content. A time counts only without marks, because its unit is a second."""
+        """Return whether both versions may have the same content.
+
+        Times decide only if an ETag is missing, because their unit is a second.
+        """
         if self.etag is not None and other.etag is not None:
             return (self.size, self.etag) == (other.size, other.etag)
         same_time = self.modified == other.modified or None in (self.modified, other.modified)

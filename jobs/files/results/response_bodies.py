@@ -38,7 +38,7 @@ def error_body(error: LineError) -> dict[str, Any]:
 
 
 def object_key(origin: Origin, index: int) -> str:
-    """Return the unique part of the ids of an object: 24 hexadecimal digits, the same ones at every call."""
+    """Return the unique part of the ids of an object: 24 hexadecimal digits. Every call returns the same digits."""
     return hashlib.blake2b(f"{origin.id}/{index}".encode(), digest_size=12).hexdigest()
 
 
