@@ -13,8 +13,8 @@ from jobs.records.sampling import RANGES, SamplingSettings
 
 # name -> type, help. SamplingSettings checks the ranges.
 _NUMBERS: dict[str, tuple[type, str]] = {
-    "max_tokens": (int, "Maximum new tokens per line. Default: what fits in the context."),
-    "min_tokens": (int, "Minimum new tokens per line. Before that, end-of-text and stops have no effect."),
+    "max_tokens": (int, "Maximum new tokens per completion. Default: what fits in the context."),
+    "min_tokens": (int, "Minimum new tokens per completion. Before that, end-of-text and stops have no effect."),
     "temperature": (float, "Sampling temperature. 0 is greedy: always the likeliest token."),
     "top_k": (int, "Sample from the N likeliest tokens. 0 keeps all tokens."),
     "top_p": (float, "Sample from the likeliest tokens whose total probability reaches N."),
