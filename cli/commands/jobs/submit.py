@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import click
 
@@ -13,6 +15,7 @@ from cli.console.job_row import state_text
 from cli.console.progress import watch_to_the_end
 from cli.options.job_options import JobOptions, job_options
 from cli.options.options import (
+    Command,
     WholeNumber,
     console_options,
     dry_run_option,
@@ -21,6 +24,7 @@ from cli.options.options import (
     redis_url_option,
     settings_with,
     wait_option,
+    with_options,
 )
 from cli.options.reading_options import reading_options
 from cli.options.result_target import ResultTarget
@@ -30,6 +34,7 @@ from cli.store import open_client, open_store_to_watch
 from jobs.duration import parse_duration
 from jobs.errors import OutputNotWritable
 from jobs.exit_codes import ExitCode
+from jobs.files.file_report import FileReport
 from jobs.files.prompt_file import PromptFile
 from jobs.files.reading.row_reader import ReadingOptions
 from jobs.files.results.results_file import ResultStyle
@@ -37,7 +42,7 @@ from jobs.records.job import Job
 from jobs.settings import Settings
 from jobs.stores.protocol import JobStore
 from jobs.submission.submission import Submitted
-from jobs.submission.submit_options import submission_key
+from jobs.submission.submit_options import SubmitOptions, submission_key
 
 MAX_KEY_CHARS = 200
 MAX_MODELS_SHOWN = 5
@@ -53,10 +58,84 @@ def _parse_deadline(_ctx: click.Context, _param: click.Parameter, text: str | No
     return None if text is None else parse_duration(text)
 
 
-def _refuse_conflicts(wait: bool, wanted: TargetOptions, idempotency_key: str | None, new: bool) -> None:
+@dataclass(frozen=True)
+class _Placement:
+    """Values of the options that say when a job runs, and which work it shares with other jobs."""
+
+    idempotency_key: str | None
+    priority: int
+    deadline: float | None  # seconds
+    reuse: bool
+    new: bool
+
+    def added_to(self, options: SubmitOptions) -> SubmitOptions:
+        """Return the options of the submission, with priority, deadline and reuse."""
+        return dataclasses.replace(
+            options,
+            priority=self.priority,
+            deadline_seconds=self.deadline,
+            reuse=self.reuse,
+        )
+
+    def key(self, report: FileReport, model: str, options: SubmitOptions) -> str | None:
+        """Return the key that makes equal submissions one job. None if --new asks for a job of its own."""
+        return None if self.new else submission_key(self.idempotency_key, report, model, options)
+
+
+_PLACEMENT = (
+    click.option(
+        "--idempotency-key",
+        metavar="KEY",
+        callback=_check_key,
+        help="Submissions with the same key make only one job.  "
+        "[default: a key made from the file's content and the options]",
+    ),
+    click.option(
+        "--priority",
+        type=WholeNumber(-100, 100),
+        default=0,
+        show_default=True,
+        metavar="N",
+        help="Jobs with a higher priority run first. Jobs of equal priority share the workers.",
+    ),
+    click.option(
+        "--deadline",
+        metavar="DURATION",
+        callback=_parse_deadline,
+        help="End the job after this time, such as 90s, 30m, 1h30m or 2d. Finished lines stay, others become "
+        "`expired`.",
+    ),
+    click.option(
+        "--reuse",
+        is_flag=True,
+        help="Copy completions of equal lines from earlier jobs of the model. Run only the other lines.",
+    ),
+    click.option("--new", is_flag=True, help="Make a new job even if the same submission has made one already."),
+)
+
+
+def _placement_options(command: Command) -> Command:
+    """Add the options of `_Placement`. The command receives them as `placement: _Placement`."""
+
+    @functools.wraps(command)
+    def with_placement(
+        *args: object,
+        idempotency_key: str | None,
+        priority: int,
+        deadline: float | None,
+        reuse: bool,
+        new: bool,
+        **options: object,
+    ) -> object:
+        return command(*args, placement=_Placement(idempotency_key, priority, deadline, reuse, new), **options)
+
+    return with_options(with_placement, _PLACEMENT)
+
+
+def _refuse_conflicts(wait: bool, wanted: TargetOptions, placement: _Placement) -> None:
     if (wanted.output or wanted.errors) and not wait:
         raise click.UsageError("-o and --errors need --wait. Without --wait, use `qwen-batch results` later.")
-    if idempotency_key and new:
+    if placement.idempotency_key and placement.new:
         raise click.UsageError("--idempotency-key and --new cannot be used together.")
     if wanted.style != ResultStyle() and not wanted.output:
         raise click.UsageError("--output-format, --flat and --reasoning-field need -o.")
@@ -120,33 +199,7 @@ def _standing(job: Job) -> str:
 @model_option
 @job_options
 @dry_run_option
-@click.option(
-    "--idempotency-key",
-    metavar="KEY",
-    callback=_check_key,
-    help="Submissions with the same key make only one job.  "
-    "[default: a key made from the file's content and the options]",
-)
-@click.option(
-    "--priority",
-    type=WholeNumber(-100, 100),
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Jobs with a higher priority run first. Jobs of equal priority share the workers.",
-)
-@click.option(
-    "--deadline",
-    metavar="DURATION",
-    callback=_parse_deadline,
-    help="End the job after this time, such as 90s, 30m, 1h30m or 2d. Finished lines stay, others become `expired`.",
-)
-@click.option(
-    "--reuse",
-    is_flag=True,
-    help="Copy completions of equal lines from earlier jobs of the model. Run only the other lines.",
-)
-@click.option("--new", is_flag=True, help="Make a new job even if the same submission has made one already.")
+@_placement_options
 @wait_option
 @target_options
 @redis_url_option
@@ -159,11 +212,7 @@ def command(
     model: str | None,
     job: JobOptions,
     dry_run: bool,
-    idempotency_key: str | None,
-    priority: int,
-    deadline: float | None,
-    reuse: bool,
-    new: bool,
+    placement: _Placement,
     wait: bool,
     wanted: TargetOptions,
     redis_url: str | None,
@@ -189,7 +238,7 @@ def command(
       qwen-batch submit edited.jsonl --reuse
       qwen-batch submit prompts.jsonl --temperature 0.6 --wait -o results.jsonl
     """
-    _refuse_conflicts(wait, wanted, idempotency_key, new)
+    _refuse_conflicts(wait, wanted, placement)
     settings = settings_with(redis_url=redis_url, model=model)
     target = wanted.target() if wanted.output else None
     with PromptFile.open(prompts, sys.stdin.buffer, reading) as file:
@@ -197,24 +246,19 @@ def command(
             target.spare(file.paths, wanted.overwrite)
         client = open_client(settings)
         settings = with_model_of_lines(settings, model, file, client.served_models)
-        options = dataclasses.replace(
-            job.submission(target_model(settings, console)),
-            priority=priority,
-            deadline_seconds=deadline,
-            reuse=reuse,
-        )
+        options = placement.added_to(job.submission(target_model(settings, console)))
         checked = client.check(file, options, target.errors if target else None)
         say_notices(checked.report, options.model, console)
         if dry_run:
             console.say(f"{checked.report.num_lines:,} lines can be submitted. Nothing was stored.")
             return ExitCode.DONE
-        key = None if new else submission_key(idempotency_key, checked.report, settings.model, options)
         served = () if wait else client.served_models()
-        submitted = client.submit(checked, options, key)
-    _report(console, submitted, reuse)
-    if not wait:
-        _say_if_nobody_serves(console, submitted.job, served, settings.model)
-    return _wait_for_results(client.store, submitted.job.id, target, settings, console) if wait else ExitCode.DONE
+        submitted = client.submit(checked, options, placement.key(checked.report, settings.model, options))
+    _report(console, submitted, placement.reuse)
+    if wait:
+        return _wait_for_results(client.store, submitted.job.id, target, settings, console)
+    _say_if_nobody_serves(console, submitted.job, served, settings.model)
+    return ExitCode.DONE
 
 
 def _wait_for_results(
