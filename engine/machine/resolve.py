@@ -50,25 +50,17 @@ def resolve(
     device = choose_device(config, machine)
     kind = device.partition(":")[0]
     dtype = _dtype(config, model, kind, fast_bfloat16)
-    policy = SchedulingPolicy(
-        max_num_seqs=_positive("max_num_seqs", config.max_num_seqs, MAX_NUM_SEQS[kind]),
-        max_batched_tokens=_positive("max_batched_tokens", config.max_batched_tokens, MAX_BATCHED_TOKENS[kind]),
-        max_mixed_tokens=config.max_mixed_tokens,
-        prefix_caching=config.prefix_caching,
-    )
-    asked_len = _positive("max_model_len", config.max_model_len, model.max_position_embeddings)
-    if asked_len > model.max_position_embeddings:
-        raise InvalidInput(
-            f"max_model_len is {asked_len:,}; this model takes 2 to {model.max_position_embeddings:,} tokens."
-        )
+    policy = _policy(config, kind)
+    asked_len = _asked_len(config, model)
     page_bytes = bytes_per_page(model, PAGE_SIZE, TORCH_DTYPES[dtype])
     weights = weight_bytes(model, TORCH_DTYPES[dtype], config.quantize, packed=kind == "cpu")
     step = step_bytes(model, TORCH_DTYPES[dtype], policy.max_batched_tokens, policy.max_running, asked_len)
     budget = _cache_budget(config, kind, machine, weights, step)
     enough = 1 + policy.max_num_seqs * math.ceil(asked_len / PAGE_SIZE)
     num_pages = min(budget // page_bytes, enough)
-    _check_memory(kind, machine, weights, num_pages * page_bytes, widened=_is_widened(config, model, dtype))
-    if _is_widened(config, model, dtype):
+    widened = _is_widened(config, model, dtype)
+    _check_memory(kind, machine, weights, num_pages * page_bytes, widened=widened)
+    if widened:
         log(
             "Running in float32: this machine has no fast kernel for bfloat16, the checkpoint's type. "
             "`--dtype bfloat16` is slower and takes half the memory."
@@ -119,6 +111,25 @@ def _dtype(config: EngineConfig, model: ModelConfig, kind: str, fast_bfloat16: b
             "Remove one of the two options.",
         )
     return "bfloat16"
+
+
+def _policy(config: EngineConfig, kind: str) -> SchedulingPolicy:
+    return SchedulingPolicy(
+        max_num_seqs=_positive("max_num_seqs", config.max_num_seqs, MAX_NUM_SEQS[kind]),
+        max_batched_tokens=_positive("max_batched_tokens", config.max_batched_tokens, MAX_BATCHED_TOKENS[kind]),
+        max_mixed_tokens=config.max_mixed_tokens,
+        prefix_caching=config.prefix_caching,
+    )
+
+
+def _asked_len(config: EngineConfig, model: ModelConfig) -> int:
+    """Return the context length that the user asks for: by default, the model's."""
+    asked_len = _positive("max_model_len", config.max_model_len, model.max_position_embeddings)
+    if asked_len > model.max_position_embeddings:
+        raise InvalidInput(
+            f"max_model_len is {asked_len:,}; this model takes 2 to {model.max_position_embeddings:,} tokens."
+        )
+    return asked_len
 
 
 def _is_widened(config: EngineConfig, model: ModelConfig, dtype: str) -> bool:
