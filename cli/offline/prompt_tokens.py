@@ -42,7 +42,7 @@ class PromptTokens:
 
     def __init__(self, folder: Path) -> None:
         self._tokenizer = Tokenizer.from_folder(folder)
-        self._pooled = PooledPrompts(self._tokenizer, card_of_folder(folder, folder.name))
+        self._pooled = PooledPrompts(self._tokenizer, card_of_folder(folder, folder.name).prompts)
 
     def count(self, prompts: Iterable[Prompt], max_model_len: int) -> TokenCounts:
         """Return the lengths of all prompts. Invalid lines do not count."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-from jobs.records.model_card import ModelCard
 from jobs.records.prompt import EmbedWish, Prompt, RerankWish
 
 # Source: the model cards of Qwen3-Embedding and Qwen3-Reranker.
@@ -60,12 +60,12 @@ class PooledPrompts:
 
     Args:
         tokenizer: The model's tokenizer.
-        card: The model's prompts.
+        named_prompts: Texts that a line can put before its own by a name (`ModelCard.prompts`).
     """
 
-    def __init__(self, tokenizer: PoolingTokenizer, card: ModelCard) -> None:
+    def __init__(self, tokenizer: PoolingTokenizer, named_prompts: Mapping[str, str]) -> None:
         self._tokenizer = tokenizer
-        self._card = card
+        self._named_prompts = named_prompts
 
     def text(self, part: Prompt) -> str:
         """Return the text of a part of a line that is encoded, with the words before it."""
@@ -98,7 +98,7 @@ class PooledPrompts:
     def _words_before(self, wish: EmbedWish) -> str:
         if wish.instruction is not None:
             return _QUERY.format(instruction=wish.instruction)
-        return "" if wish.prompt_name is None else self._card.prompts.get(wish.prompt_name, "")
+        return "" if wish.prompt_name is None else self._named_prompts.get(wish.prompt_name, "")
 
 
 def _pair(wish: RerankWish) -> str:

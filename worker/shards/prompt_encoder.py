@@ -54,7 +54,7 @@ class PromptEncoder:
     def __init__(self, tokenizer: PromptTokenizer, card: ModelCard) -> None:
         self._tokenizer = tokenizer
         self._card = card
-        self._pooled = PooledPrompts(tokenizer, card)
+        self._pooled = PooledPrompts(tokenizer, card.prompts)
 
     def encode(self, prompts: Sequence[Prompt]) -> list[Encoded | None]:
         """Encode all texts and conversations. If the batch raises, or a prompt needs no encoding, the result is None.

@@ -117,7 +117,7 @@ def test_a_document_that_is_too_long_is_cut_and_the_end_of_the_prompt_stays() ->
 
 def test_the_prompt_of_a_document_is_that_of_the_model_card(tmp_path: Path) -> None:
     tokenizer = Tokenizer.from_folder(write_reranker_checkpoint(tmp_path))
-    prompts = PooledPrompts(tokenizer, TEXTS)
+    prompts = PooledPrompts(tokenizer, TEXTS.prompts)
     prompt = rerank("A document.")
     token_ids = prompts.frame(prompt).around(tuple(tokenizer.encode(prompts.text(prompt))), None)
     assert tokenizer.decode(list(token_ids), skip_special_tokens=False) == (
