@@ -78,16 +78,19 @@ def sources_digest(tier: Tier) -> str:
     return digest.hexdigest()[:16]
 
 
-def build_library(toolchain: Toolchain, tier: Tier, library: Path) -> None:
+def build_library(
+    toolchain: Toolchain, tier: Tier, library: Path, timeout_seconds: float = BUILD_TIMEOUT_SECONDS
+) -> None:
     """Build a library in a temporary folder, then rename it. Other workers thus never load an incomplete file.
 
     Args:
         toolchain: The compiler to use.
         tier: The instructions that the library may use.
         library: The file to write. Its folder is created if it does not exist.
+        timeout_seconds: Max duration of each run of the compiler. After a time-out the next call builds anew.
 
     Raises:
-        KernelsUnavailable: The compiler failed.
+        KernelsUnavailable: The compiler failed, or did not finish in time.
     """
     library.parent.mkdir(parents=True, exist_ok=True)
     compile_command, link_command = toolchain.compile_command(tier), toolchain.link_command()
@@ -95,10 +98,10 @@ def build_library(toolchain: Toolchain, tier: Tier, library: Path) -> None:
         units = _translation_units(Path(folder))
         objects = [str(unit.with_suffix(".o")) for unit in units]
         commands = [[*compile_command, str(unit), "-o", object] for unit, object in zip(units, objects, strict=True)]
-        for _ in pool.map(_run, commands):
+        for _ in pool.map(lambda command: _run(command, timeout_seconds), commands):
             pass
         built = Path(folder) / library.name
-        _run([*link_command[:2], *objects, *link_command[2:], "-o", str(built)])
+        _run([*link_command[:2], *objects, *link_command[2:], "-o", str(built)], timeout_seconds)
         built.replace(library)
 
 
@@ -117,14 +120,16 @@ def _translation_units(folder: Path) -> list[Path]:
     return units
 
 
-def _run(command: list[str]) -> None:
+def _run(command: list[str], timeout_seconds: float) -> None:
     try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_TIMEOUT_SECONDS, check=False)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=timeout_seconds, check=False)
     except OSError as error:
         raise KernelsUnavailable(f"the C++ compiler {command[0]} did not run: {error}") from error
     except subprocess.TimeoutExpired as error:
-        message = f"the C++ compiler {command[0]} had not finished after {BUILD_TIMEOUT_SECONDS} s"
-        raise KernelsUnavailable(message) from error
+        raise KernelsUnavailable(
+            f"the C++ compiler {command[0]} had not finished after {timeout_seconds:g} s. The next start builds the "
+            "kernels again: start again when this machine is less busy, or install a wheel with prebuilt kernels"
+        ) from error
     if result.returncode != 0:
         first = next((line for line in result.stderr.splitlines() if "error" in line), result.stderr.strip()[:200])
         raise KernelsUnavailable(f"the C++ compiler {command[0]} failed: {first}")

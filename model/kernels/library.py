@@ -35,7 +35,7 @@ def load_kernels(cache_folder: Path, prebuilt: Path = PREBUILT) -> None:
 
     Raises:
         InvalidInput: The environment names no tier that this processor can run.
-        KernelsUnavailable: No prebuilt library loads, and there is no C++ compiler, or it failed.
+        KernelsUnavailable: No prebuilt library loads, and there is no C++ compiler, or it failed or took too long.
     """
     if kernels_loaded():
         return
@@ -65,7 +65,7 @@ def built_library(tier: Tier, processor: Processor, folder: Path) -> Path:
     If several processes need the library at the same time, one of them builds it, and the others wait.
 
     Raises:
-        KernelsUnavailable: There is no C++ compiler, or it failed.
+        KernelsUnavailable: There is no C++ compiler, or it failed or took too long.
     """
     toolchain = Toolchain.of_this_machine()
     command = [

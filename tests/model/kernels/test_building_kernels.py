@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from engine.execution.kernels import load_cpu_kernels
-from model.kernels.build import KernelsUnavailable
+from model.kernels.build import KernelsUnavailable, Toolchain, build_library
 from model.kernels.library import built_library as library_for
 from model.kernels.library import load_kernels, prebuilt_name
 from model.kernels.tiers import Processor, choose_tier
@@ -159,6 +159,23 @@ def test_a_compiler_that_fails_is_one_line_and_no_library(
     assert line.startswith("Running without the C++ kernels, much slower: ")
     assert reason in line
     assert list((tmp_path / "qwen-batch" / "kernels").iterdir()) == []
+
+
+def test_a_compiler_that_takes_too_long_is_one_line_with_what_to_do_and_the_next_build_begins_anew(
+    tmp_path: Path,
+) -> None:
+    endless, quick, library = tmp_path / "endless", tmp_path / "quick", tmp_path / "kernels" / "library.so"
+    endless.write_text("#!/bin/sh\nexec tail -f /dev/null\n")
+    quick.write_text('#!/bin/sh\nfor word; do output=$word; done\n: >"$output"\n')
+    tier = choose_tier(Processor.inspect())
+    for compiler in (endless, quick):
+        compiler.chmod(0o755)
+    with pytest.raises(KernelsUnavailable, match=r"had not finished after 0\.5 s\. The next start builds") as refusal:
+        build_library(Toolchain(str(endless)), tier, library, timeout_seconds=0.5)
+    assert "start again when this machine is less busy" in str(refusal.value)
+    assert list(library.parent.iterdir()) == []
+    build_library(Toolchain(str(quick)), tier, library)
+    assert list(library.parent.iterdir()) == [library]
 
 
 def test_loading_twice_in_one_process_is_loading_once(built_kernels: None, tmp_path: Path) -> None:
