@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import click
+
+from jobs.errors import InvalidInput
+from jobs.files.remote.urls import is_url
+from jobs.harmless import unicode_text
 
 # Option of another tool -> the option that does it here, and how to write it.
 _SAME_HERE = {
@@ -50,6 +55,29 @@ def described(error: click.ClickException) -> str:
         error = click.NoSuchOption(error.option_name, ctx=error.ctx)
     error.show(text)
     return text.getvalue() if advice is None else f"{text.getvalue()}{advice}\n"
+
+
+def refuse_results_among_prompts(ctx: click.Context) -> None:
+    """Refuse a last file of PROMPTS that does not exist, if the user probably means the file of the results.
+
+    Many tools take the file of the results as their last argument.
+
+    Raises:
+        InvalidInput: PROMPTS has several files, the last one is missing, all others exist, and there is no -o.
+    """
+    *files, last = ctx.params.get("prompts") or ("",)
+    has_output = any(param.name == "output" for param in ctx.command.params)
+    if not files or not has_output or ctx.params.get("output") is not None:
+        return
+    if (
+        not is_url(last)
+        and not Path(last).exists()
+        and Path(last).suffix
+        and all(Path(file).exists() for file in files)
+    ):
+        name = unicode_text(last)
+        option = "--wait -o" if ctx.params.get("wait") is False else "-o"
+        raise InvalidInput(f"There is no file {name}.", f"To write the results to it, say {option} {name}.")
 
 
 def _advice_on(error: click.ClickException) -> str | None:

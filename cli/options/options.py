@@ -15,6 +15,7 @@ import click
 import msgspec
 
 from cli.console.console import Console
+from cli.option_advice import refuse_results_among_prompts
 from jobs.harmless import has_credentials, unicode_text
 from jobs.records.sampling import RANGES, Range
 from jobs.settings import Settings
@@ -181,11 +182,14 @@ def console_options(command: Command) -> Command:
 
     Raises (when the command runs):
         click.BadParameter: An argument is not UTF-8, or an option other than --redis-url has a URL with a password.
+        InvalidInput: The last file of PROMPTS is missing and seems to be meant for the results.
     """
 
     @functools.wraps(command)
     def with_checked_arguments(*args: object, **options: object) -> object:
-        _check_arguments(click.get_current_context())
+        ctx = click.get_current_context()
+        _check_arguments(ctx)
+        refuse_results_among_prompts(ctx)
         return command(*args, **options)
 
     return verbosity_options(click.make_pass_decorator(Console, ensure=True)(with_checked_arguments))

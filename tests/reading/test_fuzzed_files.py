@@ -55,7 +55,7 @@ OPTIONS = (
     PromptOptions("{{ prompt }}", raw=True),
     PromptOptions("{{ text }} {{ answer }}", system="Be brief."),
     PromptOptions("{% if n %}{{ n }}{% endif %}", raw=True, id_column="id"),
-    PromptOptions("Hi", number_rows=True),
+    PromptOptions("Hi{# same #}", number_rows=True),
 )
 
 

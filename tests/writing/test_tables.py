@@ -137,7 +137,9 @@ def test_the_raw_prompt_stands_beside_its_completion(tmp_path: Path) -> None:
     ]
     assert list(rows[0]) == ["id", "prompt", "gold", *ANSWER]
     (row,) = rows_of(
-        EchoJob(source(tmp_path, [{"prompt": "p"}]), template="x", raw=True).write(tmp_path / "o.jsonl", flat=True)
+        EchoJob(source(tmp_path, [{"prompt": "p"}]), template="x{# same #}", raw=True).write(
+            tmp_path / "o.jsonl", flat=True
+        )
     )
     assert (row["prompt"], row["completion"]) == ("p", "x")
 
@@ -179,7 +181,7 @@ def test_rows_with_different_columns_make_one_table(tmp_path: Path) -> None:
 def test_columns_of_json_get_the_type_that_fits_all_values(
     tmp_path: Path, values: list[Any], kind: Any, expected: list[Any] | None
 ) -> None:
-    job = EchoJob(source(tmp_path, [{"value": value} for value in values]), template="x")
+    job = EchoJob(source(tmp_path, [{"value": value} for value in values]), template="x{# same #}")
     column = table_of(job.write(tmp_path / "out.parquet"))["value"]
     assert kind is None or column.type == kind
     assert expected is None or column.to_pylist() == expected

@@ -28,6 +28,10 @@ _ROWS_PER_REQUEST = 256
 _BYTES_PER_REQUEST = 2**20
 _MAX_BYTES_PER_CHAR = 6  # in JSON: a control character is written as \u and four digits
 
+_SAME_PROMPT = (
+    "the template names no column, so all rows would get the same prompt; "
+    "write a column as {{ NAME }}, or add {# same #} to the template if all rows shall share one prompt"
+)
 _SINGLE_BRACES = re.compile(r"\{(\w+)\}")  # the form of a variable in Python's `str.format`
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -82,6 +86,7 @@ class RowPrompts:
         has_system = self._roles[:1] == ("system",)
         self._first = [] if options.system is None or has_system else [_message("system", options.system)]
         self._single_braces = () if template is None else _single_braces(sources_of(template))
+        self._names_no_column = template is not None and not any(map(_has_jinja, sources_of(template)))
         self._id_column = self.id_column("id")
         self.digest = hashlib.blake2b(_encode(options), digest_size=16).hexdigest()
 
@@ -153,6 +158,8 @@ class RowPrompts:
         id = None if id_column is None else columns.get(id_column)
         if id is None and self._options.id_column is not None:
             return self._without_id(columns)
+        if self._names_no_column and any(name != id_column for name in columns):
+            return RefusedRow(f"{_SAME_PROMPT}; {_named(columns)}")
         encoded = row if encoded_here else row.strip()
         is_encoded = encoded_here or encoded == _encode(columns)
         if id_column in columns:
@@ -236,9 +243,14 @@ def _single_braces(sources: Sequence[str]) -> tuple[str, ...]:
 
     Each row would get the same text, with `{text}` in it.
     """
-    if any(mark in source for source in sources for mark in ("{{", "{%")):
+    if any(map(_has_jinja, sources)):
         return ()
     return tuple(dict.fromkeys(name for source in sources for name in _SINGLE_BRACES.findall(source)))
+
+
+def _has_jinja(source: str) -> bool:
+    """Return whether a template has an expression, a statement or a comment. A comment shows that its text is meant."""
+    return any(mark in source for mark in ("{{", "{%", "{#"))
 
 
 def _message(role: str, content: str) -> dict[str, str]:

@@ -102,6 +102,9 @@ def test_the_columns_of_a_templated_row_are_kept_whatever_their_names(
         (("--template", "{{ txt }}"), "the template fails: 'txt' is undefined; the row's columns are `key`"),
         (("--template", "{{ txt }}"), "Nothing was stored. Correct the template or the file."),
         (("--template", "Good? {text}"), "the template has {text} as plain text; the column is {{ text }}"),
+        (("--template", "Good?"), "lines 1-2: the template names no column, so all rows would get the same prompt;"),
+        (("--template", "Good?"), "{{ NAME }}, or add {# same #} to the template if all rows shall share one prompt"),
+        (("--template", "Good?"), "the row's columns are `key`, `text`, `gold`"),
         (("--template", "{{ text"), "The template cannot be used"),
         (("--template", "{{ the text }}"), 'is written {{ row["two words"] }}'),
         (("--template", "{{ row['txt'] }}"), "has no attribute 'txt'; the row's columns are `key`"),
@@ -217,16 +220,27 @@ def test_the_command_says_what_a_conversation_lacks(bare_cli: Cli, reviews: Path
 
 
 @pytest.mark.parametrize(
-    ("template", "text"),
+    ("template", "row", "text"),
     [
-        ('Answer {"x": 1} or {other}.', 'Answer {"x": 1} or {other}.'),
-        ("{text} and {{ text }}", "{text} and Great!"),
-        ("{% raw %}{text}{% endraw %}", "{text}"),
+        ('Answer {"x": 1} or {other}.', b'{"id": 7}', 'Answer {"x": 1} or {other}.'),
+        ("{text} and {{ text }}", b'{"text": "Great!"}', "{text} and Great!"),
+        ("{% raw %}{text}{% endraw %}", b'{"text": "Great!"}', "{text}"),
     ],
 )
 def test_single_braces_stay_plain_text_if_they_hold_no_column_or_the_template_has_others(
-    template: str, text: str
+    template: str, row: bytes, text: str
 ) -> None:
-    [(_, row)] = RowPrompts(PromptOptions(template)).lines([(1, b'{"text": "Great!"}')])
-    assert isinstance(row, TemplatedRow)
-    assert row.line["messages"] == [{"role": "user", "content": text}]
+    [(_, made)] = RowPrompts(PromptOptions(template)).lines([(1, row)])
+    assert isinstance(made, TemplatedRow)
+    assert made.line["messages"] == [{"role": "user", "content": text}]
+
+
+def test_rows_share_one_prompt_if_the_template_says_so_or_they_have_only_ids(
+    cli: Cli, store: JobStore, reviews: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "ids.csv").write_text("id\na\nb\n")
+    for path, template in ((reviews, "Write a poem.{# same #}"), (tmp_path / "ids.csv", "Write a poem.")):
+        done = cli("submit", path, "--template", template)
+        assert done.returncode == 0, done.stderr
+        lines = store.jobs.lines(ShardRef(done.stdout.strip(), 0))
+        assert [prompt.messages for prompt, _ in lines] == 2 * [({"role": "user", "content": "Write a poem."},)]

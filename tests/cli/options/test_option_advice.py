@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 import pytest
 
 from cli import option_advice
 from cli.main import group
 from cli.option_advice import described
+from tests.cli.conftest import Cli
 
 
 def refusal(*words: str) -> list[str]:
@@ -46,3 +49,25 @@ def test_all_advice_names_options_that_exist_and_no_option_that_exists_is_advise
     run = group.get_command(context, "run")
     assert run is not None
     assert not {option for param in run.params for option in param.opts} & set(option_advice._SAME_HERE)
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        ("run a.csv out.csv", "To write the results to it, say -o out.csv."),
+        ("submit a.csv out.csv", "To write the results to it, say --wait -o out.csv."),
+        ("submit a.csv out.csv --wait", "To write the results to it, say -o out.csv."),
+        ("run a.csv out.csv -o x.csv", "Did you mean a.csv?"),
+        ("run b.csv out.csv", "Did you mean a.csv?"),
+        ("check a.csv b.csv", "Did you mean a.csv?"),
+    ],
+)
+def test_a_last_file_that_is_missing_may_be_meant_for_the_results(
+    cli: Cli, tmp_path: Path, words: str, advice: str
+) -> None:
+    (tmp_path / "a.csv").write_text("id,prompt\n1,Hello\n")
+    done = cli(*words.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    missing, hint = done.stderr.splitlines()
+    assert missing.startswith("Error: There is no file ")
+    assert hint == advice
