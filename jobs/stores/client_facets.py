@@ -80,6 +80,12 @@ class JobReader(Protocol):
     def newest(self, limit: int = 100) -> list[Job]:
         """Return the newest `limit` jobs, newest first."""
 
+    def matching(self, part: str, limit: int) -> list[Job]:
+        """Return the newest `limit` jobs whose ids begin or end with `part`, newest first.
+
+        The call reads the ids of all jobs, but only the records of the jobs that it returns.
+        """
+
     def unfinished(self, limit: int) -> list[JobCounts]:
         """Return those of the newest `limit` jobs that have not ended, newest first.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cli.console.console import Console
+from cli.named_job import job_to_change
 from cli.options.options import console_options, job_argument, redis_url_option, settings_with
 from cli.store import open_store
 
@@ -24,7 +25,8 @@ def command(console: Console, job_id: str, redis_url: str | None) -> None:
       qwen-batch cancel JOB
       qwen-batch results JOB -o finished-so-far.jsonl
     """
-    job = open_store(settings_with(redis_url=redis_url)).control.request_cancel(job_id)
+    store = open_store(settings_with(redis_url=redis_url))
+    job = store.control.request_cancel(job_to_change(store, job_id, console))
     if job.state.ended:
         console.say(f"The job is {job.state.value}; it has {job.completed:,} completed lines.")
     else:

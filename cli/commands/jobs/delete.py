@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cli.console.console import Console
+from cli.named_job import job_to_change
 from cli.options.options import console_options, redis_url_option, settings_with
 from cli.store import open_store
 
@@ -24,6 +25,6 @@ def command(console: Console, job_ids: tuple[str, ...], redis_url: str | None) -
       qwen-batch delete $(qwen-batch list --json | jq -r '.[].id')
     """
     store = open_store(settings_with(redis_url=redis_url))
-    for job_id in job_ids:
+    for job_id in [job_to_change(store, said, console) for said in job_ids]:  # the parts name jobs that all still exist
         store.control.delete(job_id)
         console.say(f"Deleted {job_id}.")

@@ -8,6 +8,7 @@ import click
 
 from cli.console.console import Console
 from cli.console.progress import watch_to_the_end
+from cli.named_job import job_to_change
 from cli.options.line_options import line_options
 from cli.options.options import (
     console_options,
@@ -61,6 +62,7 @@ def command(
     """
     settings = settings_with(redis_url=redis_url)
     client = open_client(settings)
+    job_id = job_to_change(client.store, job_id, console)
     before = client.store.jobs.get(job_id).spec.num_lines
     with PromptFile.open(prompts, sys.stdin.buffer, reading) as file:
         job, report = client.extend(job_id, file, skip_invalid, lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cli.console.console import Console
+from cli.named_job import job_to_change
 from cli.options.options import console_options, job_argument, redis_url_option, settings_with
 from cli.store import open_store
 
@@ -25,7 +26,9 @@ def command(console: Console, job_id: str, redis_url: str | None) -> None:
       qwen-batch pause JOB
       qwen-batch results JOB --partial -o finished-so-far.jsonl
     """
-    job = open_store(settings_with(redis_url=redis_url)).control.pause(job_id)
+    store = open_store(settings_with(redis_url=redis_url))
+    job_id = job_to_change(store, job_id, console)
+    job = store.control.pause(job_id)
     console.say(
         f"The job is paused; {job.done:,} of {job.spec.num_lines:,} lines are finished. "
         f"Resume it with `qwen-batch resume {job_id}`."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cli.console.console import Console
+from cli.named_job import job_to_read
 from cli.options.options import (
     console_options,
     errors_option,
@@ -62,6 +63,7 @@ def command(  # one parameter per option
     """
     target = ResultTarget.of_options(style, output, errors)
     store = open_store(settings_with(redis_url=redis_url))
+    job_id = job_to_read(store, job_id)
     job = store.jobs.get(job_id)
     if not job.state.ended and not partial:
         raise JobConflict(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cli.console.console import Console
+from cli.named_job import job_to_change
 from cli.options.options import console_options, job_argument, redis_url_option, settings_with
 from cli.store import open_client
 
@@ -24,5 +25,6 @@ def command(console: Console, job_id: str, redis_url: str | None) -> None:
       qwen-batch resume JOB
       qwen-batch resume JOB && qwen-batch watch JOB
     """
-    open_client(settings_with(redis_url=redis_url)).resume(job_id)
+    client = open_client(settings_with(redis_url=redis_url))
+    client.resume(job_to_change(client.store, job_id, console))
     console.say("The job is no longer paused.")

@@ -6,6 +6,7 @@ import click
 
 from cli.console.console import Console
 from cli.console.progress import watch_to_the_end
+from cli.named_job import job_to_change
 from cli.options.options import console_options, job_argument, redis_url_option, settings_with, wait_option
 from cli.store import open_client, open_store_to_watch
 from jobs.exit_codes import ExitCode
@@ -29,7 +30,9 @@ def command(console: Console, job_id: str, wait: bool, redis_url: str | None) ->
       qwen-batch retry JOB --wait
     """
     settings = settings_with(redis_url=redis_url)
-    if not open_client(settings).retry(job_id):
+    client = open_client(settings)
+    job_id = job_to_change(client.store, job_id, console)
+    if not client.retry(job_id):
         console.say("There is nothing to retry: no line of this job has failed, and no result is missing.")
         return ExitCode.DONE
     console.say("The lines without a completion are queued again.")

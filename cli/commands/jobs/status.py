@@ -6,6 +6,7 @@ import click
 
 from cli.console.console import Console
 from cli.console.summary import summary_of
+from cli.named_job import job_to_read
 from cli.options.options import console_options, job_argument, json_option, redis_url_option, settings_with
 from cli.store import open_store
 
@@ -27,7 +28,7 @@ def command(console: Console, job_id: str, redis_url: str | None, as_json: bool)
       qwen-batch status JOB --json | jq .output_throughput
     """
     store = open_store(settings_with(redis_url=redis_url))
-    stats = store.jobs.stats(job_id)
+    stats = store.jobs.stats(job_to_read(store, job_id))
     if as_json:
         console.json(stats)
     else:

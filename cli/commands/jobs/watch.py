@@ -6,6 +6,7 @@ import click
 
 from cli.console.console import Console
 from cli.console.progress import watch_to_the_end
+from cli.named_job import job_to_read
 from cli.options.options import console_options, job_argument, json_option, redis_url_option, settings_with
 from cli.store import open_store_to_watch
 from jobs.exit_codes import ExitCode
@@ -33,4 +34,4 @@ def command(console: Console, job_id: str, redis_url: str | None, as_json: bool)
       qwen-batch watch JOB && qwen-batch results JOB -o results.jsonl
     """
     store = open_store_to_watch(settings_with(redis_url=redis_url))
-    return watch_to_the_end(store, job_id, console, as_json=as_json)
+    return watch_to_the_end(store, job_to_read(store, job_id), console, as_json=as_json)

@@ -43,6 +43,11 @@ class MemoryJobReader:
             newest = sorted(self._table.jobs.values(), key=lambda job: (job.spec.created_at, job.spec.id), reverse=True)
             return [job.snapshot() for job in newest[:limit]]
 
+    def matching(self, part: str, limit: int) -> list[Job]:
+        with self._table.lock:
+            jobs = self.newest(len(self._table.jobs))
+        return [job for job in jobs if job.spec.id.startswith(part) or job.spec.id.endswith(part)][:limit]
+
     def unfinished(self, limit: int) -> list[JobCounts]:
         return [JobCounts.of(job) for job in self.newest(limit) if not job.state.ended]
 

@@ -38,6 +38,10 @@ class JobIndex:
         """Return the ids of the newest jobs, newest first. Some may have been deleted."""
         return self._ids(keys.JOBS, self._server.run("ZREVRANGE", keys.JOBS, 0, limit - 1))
 
+    def all(self) -> list[str]:
+        """Return the ids of all jobs, newest first. Some may have been deleted."""
+        return self._ids(keys.JOBS, self._server.run("ZREVRANGE", keys.JOBS, 0, -1))
+
     def unfinished(self, model: str) -> list[str]:
         """Return the ids of a model's unfinished jobs, next to serve first. Some may have ended or been deleted."""
         key = keys.unfinished(model)

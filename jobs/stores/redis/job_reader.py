@@ -64,6 +64,15 @@ class RedisJobReader:
     def newest(self, limit: int = 100) -> list[Job]:
         return self._each(self._index.newest(limit))
 
+    def matching(self, part: str, limit: int) -> list[Job]:
+        ids = [job_id for job_id in self._index.all() if job_id.startswith(part) or job_id.endswith(part)]
+        jobs: list[Job] = []
+        for first in range(0, len(ids), limit):
+            jobs += self._each(ids[first : first + limit])  # fewer than `limit` if some have been deleted
+            if len(jobs) >= limit:
+                break
+        return jobs[:limit]
+
     def unfinished(self, limit: int) -> list[JobCounts]:
         ids = self._index.newest(limit)
         states = self._server.replies(("HGET", JobKeys(job_id).meta, "state") for job_id in ids)
