@@ -50,6 +50,7 @@ def load_engine(
     *,
     log: Callable[[str], None],
     on_death: Callable[[BaseException], None] = lambda _: None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> LoadedEngine:
     """Load a model, compile it and start an engine for it. Engines are started nowhere else.
 
@@ -58,22 +59,26 @@ def load_engine(
         config: The user's settings.
         log: Called with each message for the user.
         on_death: See `Engine`.
+        progress: Called with what happens next, such as "reading the weights", before each step that may take long.
 
     Raises:
         InvalidInput: This machine or this model does not support a setting.
         ModelUnusable: The folder cannot be loaded, or the memory left is too small for the weights and a KV cache.
     """
     started_at = time.monotonic()
+    progress("reading the tokenizer")
     keep_compile_cache()
     tokenizer = Tokenizer.from_folder(folder)
     model_config = ModelConfig.from_folder(folder)
     eos_token_ids = tuple(GenerationConfig.from_folder(folder).eos_token_ids)
-    resolved, has_kernels = set_up_machine(config, model_config, log)
+    resolved, has_kernels = set_up_machine(config, model_config, log, progress)
     vocab_limit = tokenizer.vocab_size
+    progress("reading the weights")
     runner = on_a_short_thread(
         lambda: ModelRunner.from_folder(folder, resolved, vocab_limit=vocab_limit, has_kernels=has_kernels, log=log)
     )
     loaded_at = time.monotonic()
+    progress("compiling the model" if resolved.compile else "running the first steps")
     compile_seconds = on_a_short_thread(runner.warm_up)
     page_allocator = PageAllocator(resolved.num_pages, PAGE_SIZE)
     engine = Engine(
@@ -99,16 +104,22 @@ def load_engine(
     )
 
 
-def set_up_machine(config: EngineConfig, model: ModelConfig, log: Callable[[str], None]) -> tuple[ResolvedConfig, bool]:
+def set_up_machine(
+    config: EngineConfig,
+    model: ModelConfig,
+    log: Callable[[str], None],
+    progress: Callable[[str], None] = lambda _: None,
+) -> tuple[ResolvedConfig, bool]:
     """Load the device's kernels, then resolve the automatic settings.
 
     The kernels come first because some settings depend on them. Arguments and errors are those of `resolve`.
+    `progress` is that of `load_kernels_for`.
 
     Returns:
         The resolved settings, and True if this project's own kernels are loaded.
     """
     machine = Machine.inspect()
     device = choose_device(config, machine)
-    has_kernels = load_kernels_for(device, log)
+    has_kernels = load_kernels_for(device, log, progress)
     resolved = resolve(config, model, machine, log, fast_bfloat16=bfloat16_is_fast(device))
     return resolved, has_kernels

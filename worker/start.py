@@ -79,7 +79,7 @@ def start_worker(
     early = _connect(settings, model, worker_id, active, refusals)
     early.reporter.start()
     try:
-        loaded, card = _load(settings, config, model, on_death)
+        loaded, card = _load(settings, config, model, on_death, early.reporter.loading)
         _publish(early.store.fleet, card, early.link)
         _say_ready(settings.ready_fd)
     except BaseException:
@@ -170,18 +170,25 @@ def _assemble(
 
 
 def _load(
-    settings: Settings, config: EngineConfig, model: str, on_death: Callable[[BaseException], None]
+    settings: Settings,
+    config: EngineConfig,
+    model: str,
+    on_death: Callable[[BaseException], None],
+    progress: Callable[[str], None],
 ) -> tuple[LoadedEngine, ModelCard]:
     """Load the engine, and return it with the card of the model as it is served.
 
     `load_seconds` of the engine includes reading the card and importing torch, but not a download or compilation.
+    `progress` is called with what happens next.
     """
+    progress("looking for the model's files")
     folder = resolve_model(settings.model, show_progress=True).path
     started_at = time.monotonic()
     card = card_of_folder(folder, model)  # checks the small files before weights load
+    progress("starting PyTorch")
     from engine.load import load_engine  # imports torch, which takes seconds; the worker already reports `loading`
 
-    loaded = load_engine(folder, config, log=log.info, on_death=on_death)
+    loaded = load_engine(folder, config, log=log.info, on_death=on_death, progress=progress)
     load_seconds = time.monotonic() - started_at - loaded.compile_seconds
     max_model_len = min(card.max_model_len, loaded.resolved.max_model_len)
     return replace(loaded, load_seconds=load_seconds), msgspec.structs.replace(card, max_model_len=max_model_len)

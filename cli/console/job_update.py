@@ -11,6 +11,8 @@ from jobs.records.worker_report import WorkerReport
 from jobs.stats import figures
 from jobs.stats.cache_room import CacheRoom
 
+_QUICK_SECONDS = 5.0  # a model that loads for longer gets a reason
+
 
 class JobUpdate(JobRow, frozen=True, kw_only=True):
     """One line of `watch --json`."""
@@ -19,6 +21,7 @@ class JobUpdate(JobRow, frozen=True, kw_only=True):
     seconds_left: float | None  # estimated; None if unknown
     workers: int  # number that serve the job's model
     loading_workers: int  # number of these that still load the model
+    loading_step: str | None = None  # what the workers do, if all of them are loading and this takes long
     cache_advice: str | None = None  # advice if the KV cache of a worker is too small
 
     @property
@@ -38,7 +41,7 @@ class JobUpdate(JobRow, frozen=True, kw_only=True):
         if self.workers == 0:
             return f"waiting for a worker that serves {self.model}"
         if self.loading_workers == self.workers:
-            return f"loading {self.model}"
+            return f"loading {self.model}" + (f" ({self.loading_step})" if self.loading_step else "")
         return self.state.value
 
     @property
@@ -88,6 +91,7 @@ class JobObserver:
     def __init__(self) -> None:
         self._lines = Pace()
         self._tokens = Pace()
+        self._loading_since: float | None = None  # time of the first update in which all workers were loading
 
     def update(self, job: Job, workers: Sequence[WorkerReport], now: float) -> JobUpdate:
         """Return the update for a job. `now` is the time of a monotonic clock in seconds."""
@@ -102,8 +106,18 @@ class JobObserver:
             seconds_left=self._lines.seconds_for(job.spec.num_lines - job.done) if moves else None,
             workers=len(serving),
             loading_workers=sum(worker.state == "loading" for worker in serving),
+            loading_step=self._loading_step(serving, now),
             cache_advice=_cache_advice(on_it) if moves else None,
         )
+
+    def _loading_step(self, serving: Sequence[WorkerReport], now: float) -> str | None:
+        """Return what the first worker's loading does, if all workers have been loading for `_QUICK_SECONDS`."""
+        if not serving or any(worker.state != "loading" for worker in serving):
+            self._loading_since = None
+            return None
+        if self._loading_since is None:
+            self._loading_since = now
+        return serving[0].loading_step or None if now - self._loading_since >= _QUICK_SECONDS else None
 
     def _throughput(self, job: Job, on_it: Sequence[WorkerReport]) -> float | None:
         """Return the job's output tokens per second, or None while no live worker runs the job.

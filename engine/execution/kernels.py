@@ -14,7 +14,7 @@ from model.kernels.tiers import Processor, choose_tier
 from model.ops import onednn
 
 
-def load_kernels_for(device: str, log: Callable[[str], None]) -> bool:
+def load_kernels_for(device: str, log: Callable[[str], None], progress: Callable[[str], None] = lambda _: None) -> bool:
     """Load the fastest kernels for a device. Call this before weights are packed.
 
     If the installation brought no C++ kernels, they are built on first use, which takes seconds. Triton compiles each
@@ -23,6 +23,7 @@ def load_kernels_for(device: str, log: Callable[[str], None]) -> bool:
     Args:
         device: "cpu", "cuda:0" or "mps".
         log: Called with the reason if slower PyTorch code has to run instead.
+        progress: Called with what takes time: building the C++ kernels.
 
     Returns:
         True if this project's own kernels run in this process from now on.
@@ -31,14 +32,14 @@ def load_kernels_for(device: str, log: Callable[[str], None]) -> bool:
         InvalidInput: The environment names no CPU tier that this processor can run.
     """
     if device == "cpu":
-        return load_cpu_kernels(log)
+        return load_cpu_kernels(log, progress)
     return device.startswith("cuda") and _load_triton_kernels(log)
 
 
-def load_cpu_kernels(log: Callable[[str], None]) -> bool:
+def load_cpu_kernels(log: Callable[[str], None], progress: Callable[[str], None] = lambda _: None) -> bool:
     """Load the C++ kernels. Arguments, result and errors are those of `load_kernels_for`."""
     try:
-        load_kernels(cache_folder() / "kernels")
+        load_kernels(cache_folder() / "kernels", on_build=lambda: progress("building the C++ kernels, once"))
     except (KernelsUnavailable, OSError) as error:
         log(f"Running without the C++ kernels, much slower: {error}.")
         return False

@@ -43,6 +43,7 @@ class WorkerReport(msgspec.Struct, frozen=True):
     cached_tokens: int = 0  # those of them that were in the prefix cache
     preemptions: int = 0  # sequences that lost their pages and were replayed, since the worker's start
     requests: tuple[RequestFigures, ...] = ()  # finished since the worker's start, by origin
+    loading_step: str = ""  # what a loading worker does, such as "reading the weights"; empty if it is not loading
 
     @property
     def prefix_cache_hit_rate(self) -> float | None:

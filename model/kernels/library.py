@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -26,12 +26,13 @@ def kernels_loaded() -> bool:
     return hasattr(torch.ops.qwen_batch_cpu, "decode_attention")
 
 
-def load_kernels(cache_folder: Path, prebuilt: Path = PREBUILT) -> None:
+def load_kernels(cache_folder: Path, prebuilt: Path = PREBUILT, on_build: Callable[[], None] = lambda: None) -> None:
     """Load the operators `torch.ops.qwen_batch_cpu.*` for this processor's tier. Idempotent.
 
     Args:
         cache_folder: Folder for libraries that are built here. It is created if it is needed.
         prebuilt: Folder of the libraries that came with the installation.
+        on_build: Called before a library is built, which takes seconds to minutes.
 
     Raises:
         InvalidInput: The environment names no tier that this processor can run.
@@ -46,7 +47,7 @@ def load_kernels(cache_folder: Path, prebuilt: Path = PREBUILT) -> None:
     if kernels_loaded():
         return
     try:
-        library = built_library(tier, processor, cache_folder)
+        library = built_library(tier, processor, cache_folder, on_build)
     except KernelsUnavailable as error:
         raise KernelsUnavailable(f"{obstacle}, and {error}" if obstacle else str(error)) from error
     obstacle = _load(library)
@@ -59,10 +60,11 @@ def prebuilt_name(tier: Tier) -> str:
     return f"qwen_batch_cpu-{tier.name}-{sources_digest(tier)}.so"
 
 
-def built_library(tier: Tier, processor: Processor, folder: Path) -> Path:
+def built_library(tier: Tier, processor: Processor, folder: Path, on_build: Callable[[], None] = lambda: None) -> Path:
     """Return the library that this machine built for a tier in a folder, and build it first if necessary.
 
-    If several processes need the library at the same time, one of them builds it, and the others wait.
+    If several processes need the library at the same time, one of them builds it, and the others wait. Each of them
+    calls `on_build` first.
 
     Raises:
         KernelsUnavailable: There is no C++ compiler, or it failed or took too long.
@@ -79,6 +81,7 @@ def built_library(tier: Tier, processor: Processor, folder: Path) -> Path:
     digest = hashlib.sha256("\0".join(command).encode()).hexdigest()[:16]
     library = folder / f"qwen_batch_cpu-{tier.name}-{digest}.so"
     if not library.exists():
+        on_build()
         with _one_builder(folder):
             if not library.exists():
                 build_library(toolchain, tier, library)

@@ -64,6 +64,7 @@ class Reporter:
         self._figures = figures
         self._clock = clock
         self._engine: InferenceEngine | None = None
+        self._loading_step = ""  # what the loading of the model does now
         self._throughput = Throughput()
         self._cache = CacheWatch()
         self._sampled_at = clock()
@@ -72,6 +73,10 @@ class Reporter:
     def start(self) -> None:
         """Start the reports. The first one announces the worker."""
         self._thread.start()
+
+    def loading(self, step: str) -> None:
+        """Report from now on what the loading of the model does, such as "reading the weights"."""
+        self._loading_step = step
 
     def loaded(self, facts: WorkerFacts, engine: InferenceEngine) -> None:
         """Report `idle` or `busy` from now on, because the model is loaded."""
@@ -146,6 +151,7 @@ class Reporter:
             cached_tokens=utilization.cached_tokens,
             preemptions=utilization.preemptions,
             requests=self._figures(),
+            loading_step=self._loading_step if self._engine is None else "",
         )
 
     def _publish_timeline(self, utilization: Utilization) -> None:

@@ -39,6 +39,8 @@ def command(console: Console, redis_url: str | None, as_json: bool) -> None:
     elif workers:
         console.show(_table(workers))
         for worker in workers:
+            if worker.state == "loading" and worker.loading_step:
+                console.show(Text(f"{_name(worker)} is {harmless(worker.loading_step)}"))
             if worker.jobs:
                 console.show(Text(f"{_name(worker)} works on {harmless(', '.join(worker.jobs))}"))
     else:

@@ -6,6 +6,7 @@ import json
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from jobs.records.completion import Completion, ErrorCode
@@ -143,6 +144,12 @@ def test_workers_shows_who_is_alive_on_what(cli: Cli, store: JobStore) -> None:
     )
     rows = json.loads(cli("workers", "--json").stdout)
     assert {row["worker_id"] for row in rows} == {"host:42:abc", "host:43:def"}
+
+
+def test_workers_says_what_a_loading_worker_does(cli: Cli, store: JobStore) -> None:
+    loading = msgspec.structs.replace(report(), state="loading", loading_step="reading the weights")
+    store.fleet.report_worker(loading, ttl_seconds=60)
+    assert cli("workers").stdout.splitlines()[-1] == "host:42 is reading the weights"
 
 
 def test_workers_shows_a_worker_that_fell_silent_as_lost_after_the_living(cli: Cli, store: JobStore) -> None:

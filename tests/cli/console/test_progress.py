@@ -102,6 +102,31 @@ def test_the_headline_says_why_nothing_moves() -> None:
     assert observe((0, job_with(done=100, state=JobState.COMPLETED))).headline == "completed"
 
 
+def test_the_headline_says_what_a_model_that_loads_for_long_does() -> None:
+    queued = job_with(state=JobState.QUEUED)
+    loading = msgspec.structs.replace(report(), state="loading", loading_step="reading the weights")
+    assert observe((0, queued), (4.9, queued), workers=(loading,)).headline == "loading demo"
+    assert observe((0, queued), (5, queued), workers=(loading,)).headline == "loading demo (reading the weights)"
+    assert observe((0, queued), (5, queued), workers=(loading, report())).headline == "queued"
+    silent = msgspec.structs.replace(loading, loading_step="")
+    assert observe((0, queued), (5, queued), workers=(silent,)).headline == "loading demo"
+
+
+def test_a_long_reason_fits_a_terminal() -> None:
+    stream = io.StringIO()
+    loading = msgspec.structs.replace(
+        report("Qwen/Qwen3-0.6B"), state="loading", loading_step="building the C++ kernels, once"
+    )
+    queued = job_with(state=JobState.QUEUED)
+    job = msgspec.structs.replace(queued, spec=msgspec.structs.replace(queued.spec, model="Qwen/Qwen3-0.6B"))
+    with BarDisplay(console_on(stream, terminal=True)) as display:
+        display.show(observe((0, job), (6, job), workers=(loading,)))
+    lines = re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", stream.getvalue()).replace("\r", "\n").splitlines()
+    (line,) = {line for line in lines if "loading" in line}
+    assert line.startswith("loading Qwen/Qwen3-0.6B (building the C++ kernels, once) ")
+    assert line.endswith(" 0/100 lines")
+
+
 def test_a_log_file_gets_a_line_every_ten_seconds_and_at_each_change() -> None:
     stream, clock = io.StringIO(), iter([0.0, 1.0, 9.0, 10.0, 11.0, 12.0])
     with LineDisplay(console_on(stream), clock=lambda: next(clock)) as display:

@@ -18,7 +18,9 @@ CONFIG = EngineConfig(device="cpu", threads=1, kv_cache_memory_bytes=1 << 22)
 
 def loads_and_runs_eager(folder: Path) -> list[str]:
     lines: list[str] = []
-    loaded = load_engine(folder, CONFIG, log=lines.append)
+    steps: list[str] = []
+    loaded = load_engine(folder, CONFIG, log=lines.append, progress=steps.append)
+    assert steps[-2:] == ["reading the weights", "compiling the model"]
     try:
         assert (loaded.compiled, loaded.compile_seconds) == (False, 0)
         assert loaded.engine.submit(Request((1, 2), SamplingParams(max_tokens=3))).future.result(120).token_ids

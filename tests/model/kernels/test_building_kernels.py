@@ -154,7 +154,9 @@ def test_a_compiler_that_fails_is_one_line_and_no_library(
 ) -> None:
     monkeypatch.setenv("CXX", compiler)
     said: list[str] = []
-    assert not load_cpu_kernels(said.append)
+    steps: list[str] = []
+    assert not load_cpu_kernels(said.append, steps.append)
+    assert steps == ["building the C++ kernels, once"]
     (line,) = said
     assert line.startswith("Running without the C++ kernels, much slower: ")
     assert reason in line

@@ -35,10 +35,14 @@ def report(bench: ShardBench) -> WorkerReport:
 def test_a_worker_is_loading_until_it_has_an_engine(bench: ShardBench, reporter: Reporter) -> None:
     reporter.publish()
     assert (report(bench).state, report(bench).running) == ("loading", 0)
+    reporter.loading("reading the weights")
+    reporter.publish()
+    assert report(bench).loading_step == "reading the weights"
     facts = replace(bench.facts, device="cuda:0 (NVIDIA H100)", dtype="bfloat16", compiled=True, load_seconds=3.0)
     reporter.loaded(facts, bench.engine)
     reporter.publish()
     found = report(bench)
+    assert found.loading_step == ""
     assert (found.state, found.device, found.dtype, found.compiled) == ("idle", facts.device, "bfloat16", True)
     assert (found.worker_id, found.model, found.load_seconds) == (facts.worker_id, "fake", 3.0)
     assert found.peak_memory_bytes > 0
