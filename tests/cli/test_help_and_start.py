@@ -67,6 +67,13 @@ def test_the_reference_page_is_up_to_date() -> None:
     assert [name for name in COMMANDS if f"## qwen-batch {name}\n" not in page] == []
 
 
+def test_the_word_help_shows_the_help_of_the_program_or_of_a_command(bare_cli: Cli) -> None:
+    assert bare_cli("help").stdout == bare_cli("--help").stdout
+    asked = bare_cli("help", "cancel")
+    assert (asked.returncode, asked.stdout) == (0, bare_cli("cancel", "--help").stdout)
+    assert bare_cli("help", "no-command").returncode == 2
+
+
 def test_an_unknown_command_is_a_usage_error_that_names_the_nearest(bare_cli: Cli) -> None:
     done = bare_cli("submti")
     assert done.returncode == 2
