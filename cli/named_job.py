@@ -66,7 +66,7 @@ def _exists(store: JobStore, job_id: str) -> bool:
 def _only_job(store: JobStore, part: str) -> Job:
     if len(part) < MIN_CHARS:
         raise JobNotFound(part)
-    jobs = store.jobs.matching(part, _MAX_SHOWN + 1)
+    jobs = store.jobs.newest(_MAX_SHOWN + 1, part)
     if not jobs:
         raise JobNotFound(part)
     if len(jobs) > 1:

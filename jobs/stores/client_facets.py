@@ -77,13 +77,10 @@ class JobReader(Protocol):
         In place of a job that is missing or damaged, the list has the error that `get` raises.
         """
 
-    def newest(self, limit: int = 100) -> list[Job]:
-        """Return the newest `limit` jobs, newest first."""
-
-    def matching(self, part: str, limit: int) -> list[Job]:
+    def newest(self, limit: int = 100, part: str = "") -> list[Job]:
         """Return the newest `limit` jobs whose ids begin or end with `part`, newest first.
 
-        The call reads the ids of all jobs, but only the records of the jobs that it returns.
+        With a part, the call reads the ids of all jobs, but only the records of the jobs that it returns.
         """
 
     def unfinished(self, limit: int) -> list[JobCounts]:

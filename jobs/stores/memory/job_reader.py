@@ -38,15 +38,11 @@ class MemoryJobReader:
         except JobNotFound as error:
             return error
 
-    def newest(self, limit: int = 100) -> list[Job]:
+    def newest(self, limit: int = 100, part: str = "") -> list[Job]:
         with self._table.lock:
-            newest = sorted(self._table.jobs.values(), key=lambda job: (job.spec.created_at, job.spec.id), reverse=True)
-            return [job.snapshot() for job in newest[:limit]]
-
-    def matching(self, part: str, limit: int) -> list[Job]:
-        with self._table.lock:
-            jobs = self.newest(len(self._table.jobs))
-        return [job for job in jobs if job.spec.id.startswith(part) or job.spec.id.endswith(part)][:limit]
+            jobs = [job for job in self._table.jobs.values() if _has(job.spec.id, part)]
+            jobs.sort(key=lambda job: (job.spec.created_at, job.spec.id), reverse=True)
+            return [job.snapshot() for job in jobs[:limit]]
 
     def unfinished(self, limit: int) -> list[JobCounts]:
         return [JobCounts.of(job) for job in self.newest(limit) if not job.state.ended]
@@ -81,3 +77,7 @@ class MemoryJobReader:
             shards = self._table.get(job_id).shards
             failed = [index for index, shard in shards.items() if any(each.error for each in shard.results.values())]
         return (ShardRef(job_id, index) for index in sorted(failed))
+
+
+def _has(job_id: str, part: str) -> bool:
+    return job_id.startswith(part) or job_id.endswith(part)

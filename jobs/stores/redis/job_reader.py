@@ -61,10 +61,9 @@ class RedisJobReader:
                 found.append(error)
         return found
 
-    def newest(self, limit: int = 100) -> list[Job]:
-        return self._each(self._index.newest(limit))
-
-    def matching(self, part: str, limit: int) -> list[Job]:
+    def newest(self, limit: int = 100, part: str = "") -> list[Job]:
+        if not part:
+            return self._each(self._index.newest(limit))
         ids = [job_id for job_id in self._index.all() if job_id.startswith(part) or job_id.endswith(part)]
         jobs: list[Job] = []
         for first in range(0, len(ids), limit):

@@ -39,7 +39,7 @@ def test_unfinished_jobs_are_found_among_the_newest(store: JobStore) -> None:
 def test_jobs_are_found_by_the_beginning_or_the_end_of_their_ids(store: JobStore) -> None:
     for job_id in ("job-a-x", "job-b-x", "job-b-y"):
         submit(store, new_job(job_id, lines=1), known={0})
-    found = {part: [job.id for job in store.jobs.matching(part, 2)] for part in ("job-", "job-b", "-x", "-b-", "*")}
+    found = {part: [job.id for job in store.jobs.newest(2, part)] for part in ("job-", "job-b", "-x", "-b-", "*")}
     assert found == {
         "job-": ["job-b-y", "job-b-x"],
         "job-b": ["job-b-y", "job-b-x"],
@@ -48,7 +48,7 @@ def test_jobs_are_found_by_the_beginning_or_the_end_of_their_ids(store: JobStore
         "*": [],
     }
     store.control.delete("job-b-x")
-    assert [job.id for job in store.jobs.matching("job-", 2)] == ["job-b-y", "job-a-x"]
+    assert [job.id for job in store.jobs.newest(2, "job-")] == ["job-b-y", "job-a-x"]
 
 
 def test_the_lines_of_unfinished_jobs_are_counted(store: JobStore) -> None:
