@@ -17,3 +17,11 @@ def new_job_id(created_at: float) -> str:
     """
     moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime(created_at))
     return f"job-{moment}-{''.join(secrets.choice(_LETTERS) for _ in range(_NUM_LETTERS))}"
+
+
+def job_id_of_batch(batch_id: str) -> str:
+    """Return the id of the job that an HTTP client's batch becomes.
+
+    It is known before there is a job, so an import that begins again finds what a killed one left.
+    """
+    return f"job-{batch_id.removeprefix('batch_')}"

@@ -13,8 +13,8 @@ from msgspec import structs
 from jobs.errors import JobConflict, QwenBatchError
 from jobs.files.file_report import FileReport
 from jobs.files.prompt_file import CheckedFile
-from jobs.records.job import Job, NewJob, ShardRef
-from jobs.records.job_id import new_job_id
+from jobs.records.job import Job, JobState, NewJob, ShardRef
+from jobs.records.job_id import job_id_of_batch, new_job_id
 from jobs.records.prompt import Prompt
 from jobs.records.sampling import SamplingSettings
 from jobs.stores.client_facets import JobControl, Submissions
@@ -78,19 +78,33 @@ def store_file(store: JobStore, checked: CheckedFile, options: SubmitOptions, ke
 
 
 def _create(store: JobStore, spec: NewJob) -> NewJob:
-    """Create a job without shards. If another job has the id, try a new id. Returns the spec that was stored."""
+    """Create a job without shards. Returns the spec that was stored.
+
+    A job with this id that an earlier attempt of the same submission left unopened is replaced. If another job has the
+    id, the new one gets another id.
+    """
     for attempts_left in reversed(range(ID_ATTEMPTS)):
         try:
             store.submissions.create(spec)
             break
-        except JobConflict:  # the stored job belongs to another submission, so it must stay
+        except JobConflict:  # a job of another submission must stay
             if attempts_left == 0:
                 raise
-            spec = structs.replace(spec, id=new_job_id(spec.created_at))
+            if _is_left_over(store, spec):
+                store.control.delete(spec.id)
+            else:
+                spec = structs.replace(spec, id=new_job_id(spec.created_at))
         except BaseException:
             _take_back(store.control, spec)
             raise
     return spec
+
+
+def _is_left_over(store: JobStore, spec: NewJob) -> bool:
+    (stored,) = store.jobs.get_each([spec.id])
+    if not isinstance(stored, Job) or spec.key is None:
+        return False
+    return stored.state is JobState.VALIDATING and stored.spec.key == spec.key
 
 
 def _take_back(control: JobControl, spec: NewJob) -> None:
@@ -121,7 +135,7 @@ def _store_shards(submissions: Submissions, checked: CheckedFile, spec: NewJob, 
 def _spec(report: FileReport, options: SubmitOptions, key: str | None) -> NewJob:
     created_at = time.time()
     return NewJob(
-        id=new_job_id(created_at),
+        id=new_job_id(created_at) if options.batch is None else job_id_of_batch(options.batch),
         model=options.model,
         format=report.format,
         defaults=options.defaults,

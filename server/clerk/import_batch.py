@@ -1,6 +1,7 @@
 """Turn the uploaded file of a batch into a job: `python -m server.clerk.import_batch PROJECT BATCH OPTIONS`.
 
-A killed import begins again. It finds the job that it made before by the job's submission key.
+A killed import begins again. If it had opened the job, the job is found by its submission key. Otherwise the job is
+replaced.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from server.logs import set_up_logs
 from server.options import Limits, ServeOptions
 from server.stores import Stores, open_stores
 
-_LOADING_SECONDS = 60.0  # for which an import waits for a worker that loads the model
+_LOADING_SECONDS = 600.0  # for which an import waits for a worker that loads the model, or builds kernels first
 _STARTING_SECONDS = 5.0  # after a batch's creation; a worker that was started with the service does not report yet
 _LOOK_SECONDS = 0.25
 _NO_COLUMNS: tuple[str, ...] = ()  # keys beside OpenAI's are not brought back
@@ -148,6 +149,8 @@ def _model_named(stores: Stores, wanted: str, batch: Batch, options: ServeOption
         if not is_awaited or time.monotonic() > deadline:
             known = ", ".join(card.name for card in cards) or "none yet"
             message = f"No worker has served the model {wanted[:100]!r}. Served models: {known}."
+            if is_awaited:
+                message = f"No worker has served the model {wanted[:100]!r} yet. It has been loading for 10 minutes."
             raise Refused(BatchError("model_not_found", message, param="body.model"))
         time.sleep(_LOOK_SECONDS)
 

@@ -12,6 +12,7 @@ from jobs.batches.agenda import Entry
 from jobs.batches.batch import Batch, BatchError, BatchPhase
 from jobs.batches.batch_records import change
 from jobs.errors import FileInUse, JobConflict, JobNotFound
+from jobs.records.job_id import job_id_of_batch
 from jobs.records.object_id import created_at_of, kind_of
 from server.clerk.children import Work
 from server.options import ServeOptions
@@ -120,9 +121,8 @@ class NextStep:
         if batch.job_id is not None and at > time.time():
             self._stores.agenda.schedule(entry, at)
             return
-        if batch.job_id is not None:
-            with suppress(JobNotFound, JobConflict):
-                self._stores.jobs.control.delete(batch.job_id)
+        with suppress(JobNotFound, JobConflict):  # without an id, a killed import may have left a job
+            self._stores.jobs.control.delete(batch.job_id or job_id_of_batch(batch.id))
         self._stores.agenda.drop(entry)
 
     def _drop_without_record(self, entry: Entry) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from jobs.batches.agenda import Entry
 from jobs.batches.batch import Batch, BatchPhase, Counts
 from jobs.batches.batch_records import next_revision
 from jobs.errors import JobConflict
@@ -20,6 +21,7 @@ from jobs.stores.memory.store import MemoryJobStore
 from jobs.submission.job_client import JobClient
 from server.clerk.finish_batch import every_line, finish_batch
 from server.clerk.import_batch import import_batch
+from server.clerk.next_step import NextStep
 from server.stores import Stores
 from testing.jobs.sample_jobs import worker_report
 from tests.server.batches.conftest import OPTIONS, NoHints, imported, new_batch, run
@@ -107,6 +109,44 @@ def test_an_import_that_was_killed_begins_again_and_finds_its_job(stores: Stores
     again = imported(stores, before)
     assert (again.job_id, again.phase) == (first.job_id, BatchPhase.SUBMITTED)
     assert len(stores.jobs.jobs.newest()) == 1
+
+
+@pytest.mark.parametrize("moment", ["add_shard", "claim", "open"])
+def test_an_import_that_is_killed_before_its_job_is_open_leaves_no_second_job(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    batch = new_batch(stores, chat_line(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(type(stores.jobs.submissions), moment, _die)
+        patch.setattr("jobs.submission.submission._take_back", lambda *_: None)  # after kill -9 nothing is taken back
+        with pytest.raises(_Killed):
+            imported(stores, batch)
+    assert [job.state for job in stores.jobs.jobs.newest()] == [JobState.VALIDATING]
+    job_id = imported(stores, batch).job_id
+    assert [(job.id, job.state) for job in stores.jobs.jobs.newest()] == [(job_id, JobState.QUEUED)]
+
+
+def test_a_batch_that_ends_after_a_killed_import_leaves_no_job(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = new_batch(stores, chat_line(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(type(stores.jobs.submissions), "open", _die)
+        patch.setattr("jobs.submission.submission._take_back", lambda *_: None)
+        with pytest.raises(_Killed):
+            imported(stores, batch)
+    entry = Entry("p", batch.id)
+    step = NextStep(stores, OPTIONS, lambda *_: True)
+    assert stores.batches.save("p", structs.replace(batch, revision=batch.revision + 1, cancelling_at=5.0))
+    step.take(entry)
+    step.take(entry)
+    assert stores.jobs.jobs.newest() == []
+
+
+class _Killed(BaseException):
+    """The process ends here."""
+
+
+def _die(*_: object, **__: object) -> None:
+    raise _Killed
 
 
 def test_a_batch_whose_file_is_gone_fails(stores: Stores) -> None:
