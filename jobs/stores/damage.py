@@ -29,8 +29,17 @@ def reading(key: str, hint: str = "") -> Iterator[None]:
     try:
         yield
     except _SIGNS as error:
-        why = f"its field {error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
-        raise RecordDamaged(key, why, hint) from error
+        raise RecordDamaged(key, _fault(error), hint) from error
+
+
+def _fault(error: Exception) -> str:
+    """Return what is wrong with a value, in words for people who do not know Python."""
+    if isinstance(error, KeyError):
+        return f"its field {error.args[0]!r} is missing"
+    if isinstance(error, UnicodeDecodeError):
+        return "its text is not UTF-8"
+    _, says_no_number, value = str(error).partition("invalid literal for int() with base 10: ")
+    return f"{value.removeprefix('b')} is not a whole number" if says_no_number else str(error)
 
 
 def sound(reply: Any) -> Any:  # noqa: ANN401 - a reply's type depends on its command
