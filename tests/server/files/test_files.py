@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import socket
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 from openai import OpenAI
 
+from server.middleware.api_error import ApiError
+from server.upload.form import read_form
 from tests.server.conftest import ServeProcess, chat_line, jsonl, upload
 
 LINE = jsonl(chat_line(1))
@@ -115,6 +119,25 @@ def test_a_file_that_is_too_large_is_refused_before_its_body_comes(service: Serv
             answer += received  # the head and the body may come apart
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b"at most 536,870,912 bytes" in answer
+
+
+def test_a_file_whose_size_nobody_says_is_read_up_to_the_limit() -> None:
+    kept: list[bytes] = []
+
+    async def keep(piece: bytes) -> None:
+        kept.append(piece)
+
+    async def in_pieces(file: bytes) -> AsyncIterator[bytes]:
+        body = form(("file", "a.jsonl", file))["content"]
+        for first in range(0, len(body), 7):
+            yield body[first : first + 7]
+
+    asyncio.run(read_form(in_pieces(b"x" * 100), "b0", 100, keep))
+    assert b"".join(kept) == b"x" * 100
+    kept.clear()
+    with pytest.raises(ApiError, match="at most 100 bytes"):
+        asyncio.run(read_form(in_pieces(b"x" * 101), "b0", 100, keep))
+    assert len(b"".join(kept)) <= 100
 
 
 @pytest.fixture(scope="module")
