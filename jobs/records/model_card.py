@@ -72,8 +72,8 @@ def card_of_folder(folder: Path, name: str) -> ModelCard:
     context = config.context()
     if context is None or not 1 <= context <= MAX_CONTEXT:
         raise ModelUnusable(
-            f"{folder / 'config.json'}: the context (max_position_embeddings, stretched by YaRN) must be from 1 to "
-            f"{MAX_CONTEXT:,} tokens.",
+            f"{folder / 'config.json'}: the context (max_position_embeddings, stretched by YaRN) is {_shown(context)} "
+            f"tokens; it must be from 1 to {MAX_CONTEXT:,}.",
             "Download the model again.",
         )
     tokenizer = _read(folder / "tokenizer.json", _Tokenizer)
@@ -92,6 +92,11 @@ def card_of_folder(folder: Path, name: str) -> ModelCard:
         embedding_size=config.hidden_size if embeds else None,
         prompts=_prompts(folder / "config_sentence_transformers.json") if embeds else {},
     )
+
+
+def _shown(context: int | None) -> str:
+    """Return a context as text for a message. Python refuses to print numbers of thousands of digits."""
+    return "over 10^30" if context is None or context > 10**30 else f"{context:,}"
 
 
 def check_architecture(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +67,18 @@ def test_a_number_of_any_length_is_an_error_of_the_file(tmp_path: Path, digits: 
 
 
 @pytest.mark.parametrize(
-    "fields", [{"max_position_embeddings": 10**9}, {"max_position_embeddings": 10**400}, {"rope_parameters": YARN}]
+    ("fields", "said"),
+    [
+        ({"max_position_embeddings": 10**9}, "1,000,000,000"),
+        ({"max_position_embeddings": 2**63 - 1}, "9,223,372,036,854,775,807"),
+        ({"max_position_embeddings": 0}, "0"),
+        ({"max_position_embeddings": 10**400}, "over 10^30"),
+        ({"rope_parameters": YARN}, "over 10^30"),
+    ],
 )
-def test_submit_refuses_the_same_contexts_as_a_worker(tmp_path: Path, fields: dict[str, Any]) -> None:
+def test_submit_refuses_the_same_contexts_as_a_worker(tmp_path: Path, fields: dict[str, Any], said: str) -> None:
     assert MAX_SIZES["max_position_embeddings"] == MAX_CONTEXT
-    with pytest.raises(ModelUnusable, match="must be from 1 to 100,000,000"):
+    with pytest.raises(ModelUnusable, match=rf"is {re.escape(said)} tokens; it must be from 1 to 100,000,000"):
         card_of_folder(folder_with(tmp_path, **fields), "m")
 
 
