@@ -182,8 +182,13 @@ class Utilization:
     drafted_tokens: int = 0  # guessed tokens that were verified since the start
     accepted_tokens: int = 0  # drafted tokens that were right
     preemptions: int = 0  # sequences that lost their pages and are replayed, since the start
+    page_share: float = 0.0  # one page as a share of the cache, 0 to 1
 
     @property
     def cache_wanted(self) -> float:
-        """Cache that running and held-back sequences together would fill, as a multiple of the cache's size."""
-        return self.kv_cache_usage * (self.running + self.held_back) / max(self.running, 1)
+        """Cache that lets running and held-back sequences run together, as a multiple of the cache's size.
+
+        A running sequence needs its pages, and one free page to grow into (`Admission`).
+        """
+        needed = min(self.kv_cache_usage + self.running * self.page_share, 1.0)
+        return needed * (self.running + self.held_back) / max(self.running, 1)

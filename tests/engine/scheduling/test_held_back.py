@@ -70,3 +70,16 @@ def test_only_as_many_are_held_back_as_the_batch_has_places_for() -> None:
 def test_the_cache_that_is_wanted_follows_from_the_pages_of_those_that_run(running: int, wanted: float) -> None:
     utilization = Utilization(running=running, waiting=9, kv_cache_usage=1.0, output_tokens=0, held_back=6)
     assert utilization.cache_wanted == wanted
+
+
+def test_a_cache_that_holds_short_sequences_back_is_told_to_be_larger_than_it_is(make_engine: MakeEngine) -> None:
+    """Each sequence has one page, and keeps one page free to grow into: half of the cache stays empty."""
+    params = SamplingParams(max_tokens=3, ignore_eos=True)
+    engine = make_engine(CacheRunner(page_size=4), num_pages=9)  # 8 pages and the sink, for a batch of 8
+    tickets = engine.submit_many(Request((number, 2), params, group="group") for number in range(24))
+    for ticket in tickets:
+        ticket.future.result(timeout=60)
+    stats = engine.take_group_stats("group")
+    assert stats.cache_short_steps > 0
+    assert stats.kv_cache_usage_peak <= 0.5
+    assert 1.5 <= stats.cache_wanted_peak <= 2.5
