@@ -52,22 +52,7 @@ def _connect_signals(process: WorkerProcess) -> None:
     quick_exit = QuickExit()
 
     def open_worker(sender: Worker, **_: object) -> None:
-        """Load the model and set the number of threads, before Celery makes its pool."""
-        if not _is_threads_pool(sender.pool_cls):
-            _exit("The worker needs Celery's threads pool.", "Start it with `--pool threads`.", ExitCode.INVALID_INPUT)
-        try:
-            sender.concurrency = process.open().num_threads
-        except QwenBatchError as error:
-            _exit(error.message, error.hint, code_of_error(error))
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:  # a panic in a tokenizer's Rust code is not an `Exception`
-            log.critical("the worker cannot start", exc_info=error)
-            _exit(
-                f"The worker failed while it loaded {process.settings.model}: {_one_line(error)}",
-                BUG,
-                ExitCode.NOT_LOADED,
-            )
+        _open(process, sender)
 
     def consumer_ready(sender: Consumer, **_: object) -> None:
         """Let a stop wake Celery's main loop, which may sleep for seconds."""
@@ -93,6 +78,25 @@ def _connect_signals(process: WorkerProcess) -> None:
     signals.task_rejected.connect(refuse_message, weak=False)
     signals.task_unknown.connect(refuse_message, weak=False)
     signals.worker_shutdown.connect(close_worker, weak=False)
+
+
+def _open(process: WorkerProcess, sender: Worker) -> None:
+    """Load the model and set the number of threads, before Celery makes its pool. End the process if that fails."""
+    if not _is_threads_pool(sender.pool_cls):
+        _exit("The worker needs Celery's threads pool.", "Start it with `--pool threads`.", ExitCode.INVALID_INPUT)
+    try:
+        sender.concurrency = process.open().num_threads
+    except QwenBatchError as error:
+        _exit(error.message, error.hint, code_of_error(error))
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a panic in a tokenizer's Rust code is not an `Exception`
+        log.critical("the worker cannot start", exc_info=error)
+        _exit(
+            f"The worker failed while it loaded {process.settings.model}: {_one_line(error)}",
+            BUG,
+            ExitCode.NOT_LOADED,
+        )
 
 
 def _is_threads_pool(pool: str | type) -> bool:

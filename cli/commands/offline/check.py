@@ -24,7 +24,7 @@ from cli.options.options import (
     skip_invalid_option,
 )
 from cli.options.reading_options import reading_options
-from cli.options.target_model import say_notices, target_model, with_model_of_lines
+from cli.options.target_model import TargetModel, say_notices, target_model, with_model_of_lines
 from jobs.files.prompt_file import CheckedFile, PromptFile
 from jobs.files.reading.row_reader import ReadingOptions
 from jobs.harmless import harmless
@@ -92,23 +92,34 @@ def command(
         checked = check_file(file, options)
         say_notices(checked.report, target.name, console)
         tokenizer = _tokenizer(settings, target.card)
-        report: dict[str, Any] = {
-            "file": checked.report.name,
-            "container": ", ".join(file.containers),
-            "format": checked.report.format,
-            "lines": checked.report.num_lines,
-            "invalid_lines": checked.report.bad_lines.count,
-            "columns": file.columns(),
-            "notices": notices_of(checked.report, target.name),
-            "model": target.name,
-            "prompt_tokens": _counts(tokenizer, checked, target.card),
-        }
-        if len(file.names) > 1:
-            report["files"] = file.names
+        report = _report(file, checked, target, tokenizer)
         shown = [_shown(tokenizer, prompt) for prompt in islice(checked.prompts(), show)]
     if as_json:
         console.json(report | ({"prompts": shown} if show else {}))
-        return
+    else:
+        _print(console, report, shown)
+
+
+def _report(
+    file: PromptFile, checked: CheckedFile, target: TargetModel, tokenizer: PromptTokens | None
+) -> dict[str, Any]:
+    """Return what --json prints about a file that passed, without its first prompts."""
+    report = {
+        "file": checked.report.name,
+        "container": ", ".join(file.containers),
+        "format": checked.report.format,
+        "lines": checked.report.num_lines,
+        "invalid_lines": checked.report.bad_lines.count,
+        "columns": file.columns(),
+        "notices": notices_of(checked.report, target.name),
+        "model": target.name,
+        "prompt_tokens": _counts(tokenizer, checked, target.card),
+    }
+    return report | ({"files": file.names} if len(file.names) > 1 else {})
+
+
+def _print(console: Console, report: dict[str, Any], shown: list[dict[str, str]]) -> None:
+    """Print a report and the first prompts for a person."""
     for line in _described(report):
         console.data(harmless(line))
     for each in shown:
