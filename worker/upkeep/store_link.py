@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+SILENT_SECONDS = 60.0  # after a trouble was logged, the same trouble is not logged again for so long
+
 
 class Backoff:
     """Delays that double from `first_seconds` to `max_seconds`. Each is shortened at random by up to a half.
@@ -41,7 +43,8 @@ class Backoff:
 class StoreLink:
     """The last known state of the store, shared by all threads of the worker.
 
-    It logs one line when the store stops answering and one when the store is back, for all threads together.
+    It logs one line when the store stops answering and one when the store is back, for all threads together. If some
+    calls fail and others work, the store seems to come and go. The log then has these lines once per `SILENT_SECONDS`.
 
     Args:
         stopping: Set when the worker stops. Then no call waits any longer.
@@ -53,6 +56,8 @@ class StoreLink:
         self._clock = clock
         self._lock = threading.Lock()
         self._failing_since: float | None = None
+        self._logged: tuple[str, float] | None = None  # latest trouble in the log, and the clock then
+        self._return_is_news = False  # True: the trouble of now is in the log, so that its end belongs there, too
 
     @property
     def failing(self) -> bool:
@@ -64,7 +69,12 @@ class StoreLink:
         with self._lock:
             if self._failing_since is not None:
                 return
-            self._failing_since = self._clock()
+            self._failing_since = now = self._clock()
+            message, logged_at = self._logged or ("", now)
+            self._return_is_news = message != error.message or now - logged_at >= SILENT_SECONDS
+            if not self._return_is_news:
+                return
+            self._logged = (error.message, now)
         log.warning("the store is in trouble, finished lines are held until it is back: %s", error.message)
 
     def worked(self) -> None:
@@ -74,6 +84,8 @@ class StoreLink:
                 return
             seconds = self._clock() - self._failing_since
             self._failing_since = None
+            if not self._return_is_news:
+                return
         log.info("the store is back after %.1f s", seconds)
 
     def insist(self, call: Callable[[], T]) -> T:
