@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import io
+import sys
 from pathlib import Path
 
 import click
@@ -53,6 +55,8 @@ def described(error: click.ClickException) -> str:
     advice = _advice_on(error)
     if advice is not None and isinstance(error, click.NoSuchOption):
         error = click.NoSuchOption(error.option_name, ctx=error.ctx)
+    elif isinstance(error, click.NoSuchOption) and error.possibilities:
+        error = click.NoSuchOption(error.option_name, possibilities=_nearest(error), ctx=error.ctx)
     error.show(text)
     return text.getvalue() if advice is None else f"{text.getvalue()}{advice}\n"
 
@@ -80,6 +84,11 @@ def refuse_results_among_prompts(ctx: click.Context) -> None:
         raise InvalidInput(f"There is no file {name}.", f"To write the results to it, say {option} {name}.")
 
 
+def _nearest(error: click.NoSuchOption) -> list[str]:
+    """Return the option that is nearest to the mistyped one. Click sorts its guesses by the alphabet."""
+    return difflib.get_close_matches(error.option_name, error.possibilities or (), n=1, cutoff=0.0)
+
+
 def _advice_on(error: click.ClickException) -> str | None:
     """Return what to write instead, or how to find the missing job. None if nothing is known."""
     context = getattr(error, "ctx", None)
@@ -87,7 +96,21 @@ def _advice_on(error: click.ClickException) -> str | None:
         return _instead_of(error.option_name.replace("_", "-"), context)
     if isinstance(error, click.MissingParameter) and error.param is not None and error.param.name == "job_id":
         return "List the jobs with `qwen-batch list`."
+    if (
+        isinstance(error, click.MissingParameter)
+        and error.param is not None
+        and error.param.name == "prompts"
+        and context is not None
+        and not sys.stdin.isatty()
+    ):
+        return f"To read standard input, say {context.command_path} {_arguments_with_standard_input(context)}."
     return None
+
+
+def _arguments_with_standard_input(context: click.Context) -> str:
+    """Return the command's arguments, with - in the place of PROMPTS."""
+    arguments = (param for param in context.command.params if isinstance(param, click.Argument))
+    return " ".join("-" if param.name == "prompts" else param.make_metavar(context) for param in arguments)
 
 
 def _instead_of(name: str, context: click.Context) -> str | None:

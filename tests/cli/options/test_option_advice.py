@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pty
 from pathlib import Path
 
 import click
@@ -34,11 +36,22 @@ def refusal(*words: str) -> list[str]:
         ("list --input a.csv", ["No such option '--input'."]),
         ("run a.csv --skip-invlid", ["No such option '--skip-invlid'. Did you mean '--skip-invalid'?"]),
         ("cancel", ["Missing argument 'JOB'.", "List the jobs with `qwen-batch list`."]),
-        ("run", ["Missing argument 'PROMPTS...'."]),
+        ("run a.csv --tempalte x", ["No such option '--tempalte'. Did you mean '--template'?"]),
+        ("extend 1a2b", ["Missing argument 'PROMPTS...'.", "To read standard input, say qwen-batch extend JOB -."]),
+        ("run", ["Missing argument 'PROMPTS...'.", "To read standard input, say qwen-batch run -."]),
     ],
 )
 def test_a_refusal_says_what_to_write_if_the_command_has_it(words: str, lines: list[str]) -> None:
     assert refusal(*words.split()) == lines
+
+
+def test_missing_prompts_at_a_terminal_are_not_advised_to_come_from_standard_input(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    main, terminal = pty.openpty()
+    with os.fdopen(main, "rb"), os.fdopen(terminal) as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert refusal("run") == ["Missing argument 'PROMPTS...'."]
 
 
 def test_all_advice_names_options_that_exist_and_no_option_that_exists_is_advised_against() -> None:
