@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import glob
 import io
 import sys
 from pathlib import Path
@@ -75,6 +76,7 @@ def refuse_results_among_prompts(ctx: click.Context) -> None:
         return
     if (
         not is_url(last)
+        and not glob.has_magic(last)
         and not Path(last).exists()
         and Path(last).suffix
         and all(Path(file).exists() for file in files)
