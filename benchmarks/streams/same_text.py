@@ -62,11 +62,11 @@ def new_body(luck: random.Random, number: int, think_id: int) -> dict[str, Any]:
     if luck.random() < 0.2:
         extra["include_stop_str_in_output"] = True
     if number % 4 == 2:
-        extra["structured_outputs"] = {"regex": EMOJI}
+        extra |= {"structured_outputs": {"regex": EMOJI}, "ignore_eos": False}
     elif number % 4 == 3:  # the demo model does not think by itself
         extra["logit_bias"] = {str(think_id): luck.choice([6, 9, 12])}
         extra |= {"thinking_token_budget": luck.randint(3, 20), "chat_template_kwargs": {"enable_thinking": True}}
-        body["max_tokens"] = 80  # room for the tokens that end the thought
+        body["max_tokens"] = 100  # room for the sentence that ends a thought
     return body | {"extra_body": extra}
 
 
