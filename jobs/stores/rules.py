@@ -60,6 +60,11 @@ def lease_lost(lease: Lease) -> LeaseLost:
     return LeaseLost(f"{lease.worker_id} no longer holds shard {lease.shard.index} of job {lease.shard.job_id}")
 
 
+def has_part(job_id: str, part: str) -> bool:
+    """Return whether an id begins or ends with `part`."""
+    return job_id.startswith(part) or job_id.endswith(part)
+
+
 def id_taken(job_id: str) -> JobConflict:
     """Return the error for a new job whose id another job has."""
     return JobConflict(f"There is another job {job_id!r} in this store.", "Submit again to get a new id.")

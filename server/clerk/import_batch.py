@@ -148,9 +148,8 @@ def _model_named(stores: Stores, wanted: str, batch: Batch, options: ServeOption
         is_awaited = starting or any(same_model(wanted, model) for model in loading)
         if not is_awaited or time.monotonic() > deadline:
             known = ", ".join(card.name for card in cards) or "none yet"
-            message = f"No worker has served the model {wanted[:100]!r}. Served models: {known}."
-            if is_awaited:
-                message = f"No worker has served the model {wanted[:100]!r} yet. It has been loading for 10 minutes."
+            why = f"It has been loading for {_LOADING_SECONDS:.0f} s." if is_awaited else f"Served models: {known}."
+            message = f"No worker has served the model {wanted[:100]!r}. {why}"
             raise Refused(BatchError("model_not_found", message, param="body.model"))
         time.sleep(_LOOK_SECONDS)
 

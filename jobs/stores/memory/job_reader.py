@@ -16,6 +16,7 @@ from jobs.stats.history import History
 from jobs.stats.stats import JobStats
 from jobs.stats.stats_from_counters import job_stats
 from jobs.stores.memory.table import JobTable
+from jobs.stores.rules import has_part
 
 
 class MemoryJobReader:
@@ -40,7 +41,7 @@ class MemoryJobReader:
 
     def newest(self, limit: int = 100, part: str = "") -> list[Job]:
         with self._table.lock:
-            jobs = [job for job in self._table.jobs.values() if _has(job.spec.id, part)]
+            jobs = [job for job in self._table.jobs.values() if has_part(job.spec.id, part)]
             jobs.sort(key=lambda job: (job.spec.created_at, job.spec.id), reverse=True)
             return [job.snapshot() for job in jobs[:limit]]
 
@@ -77,7 +78,3 @@ class MemoryJobReader:
             shards = self._table.get(job_id).shards
             failed = [index for index, shard in shards.items() if any(each.error for each in shard.results.values())]
         return (ShardRef(job_id, index) for index in sorted(failed))
-
-
-def _has(job_id: str, part: str) -> bool:
-    return job_id.startswith(part) or job_id.endswith(part)

@@ -22,6 +22,7 @@ from jobs.stores.packing import decode_completion, packed_text, unpack_completio
 from jobs.stores.redis.connection.server import Command, RedisServer
 from jobs.stores.redis.index import JobIndex
 from jobs.stores.redis.job_record import COUNTS_FIELDS, Hash, counters_of, counts_of, decoded_history, job_of
+from jobs.stores.rules import has_part
 
 SHARDS_PER_READ = 4  # max shards in memory at once in `results`, for a job of any size
 _COUNTS_PER_READ = 1000  # counts of failed lines that are read together
@@ -64,7 +65,7 @@ class RedisJobReader:
     def newest(self, limit: int = 100, part: str = "") -> list[Job]:
         if not part:
             return self._each(self._index.newest(limit))
-        ids = [job_id for job_id in self._index.all() if job_id.startswith(part) or job_id.endswith(part)]
+        ids = [job_id for job_id in self._index.all() if has_part(job_id, part)]
         jobs: list[Job] = []
         for first in range(0, len(ids), limit):
             jobs += self._each(ids[first : first + limit])  # fewer than `limit` if some have been deleted
