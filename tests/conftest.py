@@ -1,4 +1,4 @@
-"""What every test shares: one way to need something that this machine may lack."""
+"""What every test shares: the order of the files, and one way to need something that this machine may lack."""
 
 from __future__ import annotations
 
@@ -24,6 +24,41 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+# The files that take longest, in this order. `pytest --durations=0` shows what each test takes.
+LONGEST_FILES = (
+    "engine/test_batch_invariance.py",
+    "worker/test_worker_process.py",
+    "end_to_end/test_recipes.py",
+    "model/kernels/test_triton_kernels.py",
+    "engine/test_tiny_model.py",
+    "end_to_end/answers/test_parity_with_transformers.py",
+    "end_to_end/answers/test_demo_answers.py",
+    "end_to_end/test_two_workers.py",
+    "model/test_fused_layers.py",
+    "model/kernels/test_building_kernels.py",
+    "model/test_compiled_layer.py",
+    "cli/run/test_run.py",
+    "model/text/chat/test_template_limits.py",
+    "server/online/test_real_worker.py",
+    "cli/files/test_real_files.py",
+    "model/test_batch_invariance.py",
+    "model/text/test_text_encoder.py",
+    "formats/lines/test_nasty_lines.py",
+    "end_to_end/test_long_prompts.py",
+    "model/sampling/test_filters_against_naive_sampling.py",
+    "end_to_end/test_hostile_models.py",
+    "cli/commands/test_lost_results.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest. `make test` hands files to its processes in the order of collection.
+
+    Otherwise a process begins such a file last, and the other processors have nothing left to do.
+    """
+    places = {REPOSITORY / "tests" / name: place for place, name in enumerate(LONGEST_FILES)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 def require(present: bool, reason: str) -> None:
