@@ -94,6 +94,31 @@ def test_common_beginnings_are_counted(bare_cli: Cli, tmp_path: Path) -> None:
     assert said in bare_cli(*words, "--template", "{{ prompt }}").stdout
 
 
+def test_the_tokens_of_the_first_lines_are_counted(bare_cli: Cli, prompts: Path) -> None:
+    some = json.loads(bare_cli("check", prompts, "--json", "--count-tokens", "2").stdout)["prompt_tokens"]
+    every = json.loads(bare_cli("check", prompts, "--json", "--count-tokens", "all").stdout)["prompt_tokens"]
+    assert (some["lines"], every["lines"], every["total"] - some["total"]) == (2, 3, 3)
+    said = bare_cli("check", prompts, "--count-tokens", "2").stdout
+    assert f"prompt tokens of the first 2 lines: {some['total']:,} in all" in said
+    assert f"prompt tokens: {every['total']:,} in all" in bare_cli("check", prompts, "--count-tokens", "3").stdout
+
+
+def test_a_large_file_is_counted_in_part_unless_all_of_it_is_wanted(bare_cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "large.jsonl"
+    path.write_text('{"prompt": [5]}\n' * 100_001)
+    assert "prompt tokens of the first 100,000 lines: 100,000 in all" in bare_cli("check", path).stdout
+    assert "prompt tokens: 100,001 in all" in bare_cli("check", path, "--count-tokens", "all").stdout
+
+
+def test_a_count_of_0_counts_nothing_and_another_word_is_refused(bare_cli: Cli, prompts: Path) -> None:
+    assert "prompt tokens: not counted" in bare_cli("check", prompts, "--count-tokens", "0").stdout
+    assert json.loads(bare_cli("check", prompts, "--count-tokens", "0", "--json").stdout)["prompt_tokens"] is None
+    for word in ("many", "-1"):
+        done = bare_cli("check", prompts, "--count-tokens", word)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"'{word}' is no number of lines; give a whole number of at least 0, or `all`." in done.stderr
+
+
 def test_a_prompt_longer_than_the_context_is_counted(bare_cli: Cli, tmp_path: Path) -> None:
     path = tmp_path / "long.jsonl"
     path.write_text(json.dumps({"prompt": "a b " * 100_000}) + "\n")

@@ -39,6 +39,18 @@ if TYPE_CHECKING:
     from cli.offline.prompt_tokens import PromptTokens
 
 
+TOKENS_OF_LINES = 100_000  # the tokenizer takes about 100 s for a million lines
+
+
+def _lines_to_count(_ctx: click.Context, _param: click.Parameter, said: str) -> int:
+    """Return the number of lines. For `all`, it is one that no file reaches."""
+    if said == "all":
+        return sys.maxsize
+    if not (said.isascii() and said.isdecimal()):
+        raise click.BadParameter(f"{said!r} is no number of lines; give a whole number of at least 0, or `all`.")
+    return int(said)
+
+
 @click.command(name="check")
 @prompts_argument
 @reading_options
@@ -53,6 +65,14 @@ if TYPE_CHECKING:
     metavar="N",
     help="Print the first N prompts as the model will see them, with special tokens.",
 )
+@click.option(
+    "--count-tokens",
+    default=str(TOKENS_OF_LINES),
+    show_default=True,
+    metavar="N|all",
+    callback=_lines_to_count,
+    help="Count the tokens of the first N lines, or of all lines. 0 counts none.",
+)
 @json_option
 @console_options
 def command(
@@ -65,13 +85,15 @@ def command(
     lines: LineOptions,
     line_defaults: LineDefaults,
     show: int,
+    count_tokens: int,
     as_json: bool,
 ) -> None:
     """Check a file of prompts, without running them.
 
     A file that passes can be submitted. The command needs no server and no
     weights. If the model's folder is on this machine, the command also counts the
-    prompts' tokens.
+    prompts' tokens: those of the first 100,000 lines, unless --count-tokens says
+    otherwise.
 
     \b
     Exit codes: 0 the file can be submitted, 2 it cannot.
@@ -92,18 +114,17 @@ def command(
         checked = check_file(file, options)
         say_notices(checked.report, target.name, console)
         tokenizer = _tokenizer(settings, target.card)
-        report = _report(file, checked, target, tokenizer)
+        counts = _counts(tokenizer, checked, target.card, count_tokens)
+        report = _report(file, checked, target) | {"prompt_tokens": counts}
         shown = [_shown(tokenizer, prompt) for prompt in islice(checked.prompts(), show)]
     if as_json:
         console.json(report | ({"prompts": shown} if show else {}))
     else:
-        _print(console, report, shown)
+        _print(console, _described(report, tokenizer is not None), shown)
 
 
-def _report(
-    file: PromptFile, checked: CheckedFile, target: TargetModel, tokenizer: PromptTokens | None
-) -> dict[str, Any]:
-    """Return what --json prints about a file that passed, without its first prompts."""
+def _report(file: PromptFile, checked: CheckedFile, target: TargetModel) -> dict[str, Any]:
+    """Return what --json prints about a file that passed, without its prompts and their tokens."""
     report = {
         "file": checked.report.name,
         "container": ", ".join(file.containers),
@@ -113,14 +134,13 @@ def _report(
         "columns": file.columns(),
         "notices": notices_of(checked.report, target.name),
         "model": target.name,
-        "prompt_tokens": _counts(tokenizer, checked, target.card),
     }
     return report | ({"files": file.names} if len(file.names) > 1 else {})
 
 
-def _print(console: Console, report: dict[str, Any], shown: list[dict[str, str]]) -> None:
-    """Print a report and the first prompts for a person."""
-    for line in _described(report):
+def _print(console: Console, described: list[str], shown: list[dict[str, str]]) -> None:
+    """Print the description of a file and its first prompts for a person."""
+    for line in described:
         console.data(harmless(line))
     for each in shown:
         console.data(f"\n--- {harmless(each['id'])} ---")
@@ -136,10 +156,14 @@ def _tokenizer(settings: Settings, card: ModelCard | None) -> PromptTokens | Non
     return PromptTokens(builtin_demo_folder() if settings.model == "demo" else Path(settings.model).expanduser())
 
 
-def _counts(tokenizer: PromptTokens | None, checked: CheckedFile, card: ModelCard | None) -> dict[str, int] | None:
-    if tokenizer is None or card is None:
+def _counts(
+    tokenizer: PromptTokens | None, checked: CheckedFile, card: ModelCard | None, max_lines: int
+) -> dict[str, int] | None:
+    """Return the token counts of the first lines, with the number of these lines. None if nothing is counted."""
+    if tokenizer is None or card is None or max_lines == 0:
         return None
-    return asdict(tokenizer.count(checked.prompts(), card.max_model_len))
+    counts = tokenizer.count(islice(checked.prompts(), max_lines), card.max_model_len)
+    return {"lines": min(max_lines, checked.report.num_lines), **asdict(counts)}
 
 
 def _shown(tokenizer: PromptTokens | None, prompt: Prompt) -> dict[str, str]:
@@ -151,7 +175,7 @@ def _shown(tokenizer: PromptTokens | None, prompt: Prompt) -> dict[str, str]:
     return {"id": prompt.id, "prompt": "\n".join(texts) or prompt.text or f"token ids {list(prompt.token_ids or ())}"}
 
 
-def _described(report: dict[str, Any]) -> list[str]:
+def _described(report: dict[str, Any], has_tokenizer: bool) -> list[str]:
     lines = [
         f"{report['file']}: {report['lines']:,} lines, container {report['container']}, format {report['format']}",
         f"columns: {', '.join(report['columns'])}",
@@ -161,9 +185,12 @@ def _described(report: dict[str, Any]) -> list[str]:
         lines.append(f"invalid lines: {report['invalid_lines']:,}")
     counts = report["prompt_tokens"]
     if counts is None:
-        return [*lines, "prompt tokens: unknown, because the model's tokenizer is not on this machine"]
+        unknown = "not counted" if has_tokenizer else "unknown, because the model's tokenizer is not on this machine"
+        return [*lines, f"prompt tokens: {unknown}"]
+    counted = "" if counts["lines"] == report["lines"] else f" of the first {counts['lines']:,} lines"
     lines.append(
-        f"prompt tokens: {counts['total']:,} in all, median {counts['median']:,}, longest {counts['longest']:,}"
+        f"prompt tokens{counted}: {counts['total']:,} in all, median {counts['median']:,}, "
+        f"longest {counts['longest']:,}"
     )
     if counts["shared"]:
         share = counts["shared"] / counts["total"]
