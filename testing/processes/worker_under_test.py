@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 from jobs.records.worker_report import WorkerReport
 from jobs.stores.protocol import JobStore
 from testing.processes.command_line import without_settings
+from testing.processes.forked_workers import start_worker
+from testing.processes.forking_server import ForkedProcess
 
 RUN_WORKER = "import sys; from jobs.settings import Settings; from worker.main import run_worker; "
 RUN_WORKER += "sys.exit(run_worker(Settings.from_env()))"
@@ -22,6 +24,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 class WorkerUnderTest:
     """One worker process; killed at the end of the block if it still runs.
+
+    It is a fork of a process with the worker's modules if it runs Python code and has no prefix.
 
     Args:
         settings: `QWEN_BATCH_*` variables, without the prefix and in lower case.
@@ -40,13 +44,19 @@ class WorkerUnderTest:
         self._environment = _environment(settings)
         self._log = log
         self._command = [*prefix, sys.executable, *command]
+        self._code = command[1] if command[0] == "-c" and not prefix else None
 
     def __enter__(self) -> Self:
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                self._command, cwd=REPOSITORY, env=self._environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
+            self._process = self._start(log)
         return self
+
+    def _start(self, log: BinaryIO) -> ForkedProcess | subprocess.Popen[bytes]:
+        if self._code is not None:
+            return start_worker(self._code, self._environment, log)
+        return subprocess.Popen(
+            self._command, cwd=REPOSITORY, env=self._environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+        )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -11,7 +11,8 @@ import pytest
 
 from jobs.settings import PREFIX
 from jobs.stores.protocol import JobStore
-from testing.processes.forked_commands import TIMEOUT, WORDS, ForkingServer, can_be_forked, forking_server
+from testing.processes.forked_commands import TIMEOUT, WORDS, can_be_forked, run_command
+from testing.processes.forking_server import ForkingServer, forking_server
 from testing.processes.valkey import ValkeyProcess, running_valkey
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -80,7 +81,7 @@ def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
 @pytest.fixture(scope="session")
 def forking() -> Iterator[ForkingServer]:
     """One process whose forks become the commands of all tests."""
-    with forking_server() as server:
+    with forking_server("testing.processes.forked_commands") as server:
         yield server
 
 
@@ -93,7 +94,7 @@ def bare_cli(environment: dict[str, str], tmp_path: Path, forking: ForkingServer
     ) -> subprocess.CompletedProcess[str]:
         content = stdin.encode() if isinstance(stdin, str) else stdin or b""
         if can_be_forked(env or {}):
-            done = forking.run([*map(str, words)], environment | (env or {}), tmp_path, content)
+            done = run_command(forking, [*map(str, words)], environment | (env or {}), tmp_path, content)
         else:
             done = subprocess.run(
                 [*WORDS, *map(str, words)],

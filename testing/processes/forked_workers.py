@@ -1,0 +1,81 @@
+"""Starts workers in processes that have PyTorch and the worker's modules already.
+
+A new interpreter needs more than three seconds of processor time for them, and the tests start dozens of workers. So
+one process imports them once, and a fork of it becomes each worker. The imports start no thread, and nothing has run in
+PyTorch yet, so a fork is as good as a new process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO
+
+from testing.processes.forking_server import (
+    REPOSITORY,
+    ForkedProcess,
+    ForkingServer,
+    Order,
+    forking_server,
+    serve_forks,
+)
+
+# A worker, and what it and Celery import only when they use it.
+_IMPORTED = (
+    *("worker.main", "engine.load", "jobs.queue.celery_hints"),
+    *("celery.app.amqp", "celery.app.builtins", "celery.backends.base", "celery.fixups.django"),
+    *("celery.worker.worker", "kombu.transport.redis"),
+)
+
+
+def start_worker(code: str, environment: Mapping[str, str], log: BinaryIO) -> ForkedProcess:
+    """Start a process that runs `code` as `python -c` does, in the repository.
+
+    Args:
+        code: Python code, which ends by running a worker.
+        environment: The whole environment of the process.
+        log: File that receives what the process writes.
+    """
+    order = Order(f"{__name__}:run_code", (sys.executable, "-c"), (code,), dict(environment), str(REPOSITORY))
+    stdin = os.open(os.devnull, os.O_RDONLY)
+    try:
+        return _server().start(order, (stdin, log.fileno(), log.fileno()))
+    finally:
+        os.close(stdin)
+
+
+def run_code() -> None:
+    """Run the code that is the process's first argument."""
+    code = sys.argv.pop(1)
+    exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})  # noqa: S102 - the code of a test
+
+
+@cache
+def _server() -> ForkingServer:
+    """The process that forks. It starts with the first worker, and ends with this process."""
+    running = ExitStack()
+    atexit.register(running.close)
+    return running.enter_context(forking_server("testing.processes.forked_workers"))
+
+
+def _import_worker() -> None:
+    """Import what a worker would import, PyTorch included."""
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # NumPy would start threads
+    for name in _IMPORTED:
+        importlib.import_module(name)
+    if len(list(Path("/proc/self/task").iterdir())) > 1:
+        raise RuntimeError("an import started a thread, which does not survive a fork")
+
+
+if __name__ == "__main__":
+    _import_worker()
+    run = serve_forks(socket.socket(fileno=int(sys.argv[1])))
+    if run is not None:
+        run()
