@@ -105,7 +105,7 @@ def command(
         if client is not None:
             checked = client.check(file, submission, target.errors)
         else:
-            checked = check_file(file, submission, errors=target.errors)
+            checked = check_file(file, submission, errors=target.errors, keep=True)
         say_notices(checked.report, submission.model, console)
         if dry_run:
             console.say(f"{checked.report.num_lines:,} lines can be run. Nothing was run.")

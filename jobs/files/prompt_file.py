@@ -1,4 +1,7 @@
-"""Read prompt files twice in constant memory: first to check every line, then to return the prompts."""
+"""Check every line of prompt files in constant memory, and return the prompts afterwards.
+
+The prompts are made by a second pass over the files. Where that takes long, the check keeps them on disk instead.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from jobs.errors import InvalidInput
 from jobs.files.file_pass import FilePass
 from jobs.files.file_report import BadLines, FileReport
 from jobs.files.formats.line_decoder import LineRules
+from jobs.files.prompt_spool import PromptSpool
 from jobs.files.reading.container import Container
 from jobs.files.reading.row_reader import ReadingOptions, RowReader
 from jobs.files.remote.kept_blocks import KeptSpace
@@ -28,8 +32,9 @@ _FIRST_LINES = 100
 class CheckedFile:
     """A prompt file that can be submitted. Made by `PromptFile.check`. It is usable until the file is closed.
 
-    Each call of `prompts` makes another pass over the file and iterates over its prompts in order. It raises
-    `InvalidInput` if the file has changed since the check, after the last line at the latest.
+    Each call of `prompts` iterates over the prompts in order. Unless the check has kept them, it makes another pass
+    over the file. That pass raises `InvalidInput` if the file has changed since the check, after the last line at the
+    latest.
     """
 
     report: FileReport
@@ -47,10 +52,16 @@ class PromptFile:
         readers: One reader of rows per file.
         close: Frees the files' resources.
         limit: Number of lines after which the prompts end. None to read all.
+        version: Returns a value that differs once a file has changed. Files never change if it is always the same.
     """
 
     def __init__(
-        self, paths: Sequence[str], readers: Sequence[RowReader], close: Callable[[], None], limit: int | None = None
+        self,
+        paths: Sequence[str],
+        readers: Sequence[RowReader],
+        close: Callable[[], None],
+        limit: int | None = None,
+        version: Callable[[], object] = lambda: None,
     ) -> None:
         self.paths = tuple(paths)  # as opened; `-` is standard input
         self.names = tuple(reader.name for reader in readers)  # for messages
@@ -58,6 +69,8 @@ class PromptFile:
         self._readers = tuple(readers)
         self._close = close
         self._limit = limit
+        self._version = version
+        self._spool: PromptSpool | None = None
 
     @classmethod
     def open(cls, said: str | Sequence[str], stdin: BinaryIO, options: ReadingOptions | None = None) -> Self:
@@ -75,14 +88,17 @@ class PromptFile:
         options = options or ReadingOptions()
         paths = source_names([said] if isinstance(said, str) else said)
         readers: list[RowReader] = []
+        versions: list[Callable[[], object]] = []
         with ExitStack() as opened:
             space = opened.enter_context(KeptSpace())
             for path in paths:
                 source = open_source(path, stdin, space)
                 opened.callback(source.close)
+                versions.append(source.version)
                 row_prompts = readers[0].row_prompts if readers else None
                 readers.append(RowReader.of(source.name, source.open_again, options, row_prompts))
-            return cls(paths, readers, opened.pop_all().close, options.limit)
+            close = opened.pop_all().close
+        return cls(paths, readers, close, options.limit, lambda: [version() for version in versions])
 
     @property
     def containers(self) -> list[Container]:
@@ -99,22 +115,34 @@ class PromptFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._spool is not None:
+            self._spool.close()
         self._close()
 
-    def check(self, rules: LineRules = LineRules(), skip_invalid: bool = False) -> CheckedFile:  # noqa: B008 - frozen
-        """Make the first pass: decode and check every line, and keep none.
+    def check(
+        self,
+        rules: LineRules = LineRules(),  # noqa: B008 - frozen
+        skip_invalid: bool = False,
+        keep: bool = False,
+    ) -> CheckedFile:
+        """Make the first pass: decode and check every line.
 
         Args:
             rules: What the lines are checked against.
             skip_invalid: True to accept bad lines: `CheckedFile.prompts` returns them with `invalid` set.
+            keep: True to keep the prompts on disk, if making them again takes longer. Say so if they are needed.
 
         Raises:
             InvalidInput: The file cannot be submitted (`FileReport.require_valid`).
         """
         lines = FilePass(self._readers, rules, self._limit)
+        version = self._version()
+        spool = self._new_spool() if keep else None
         num_lines, bad_lines = 0, BadLines(lines.places)
         for number, prompt in lines:
             num_lines += 1
+            if spool is not None:
+                spool.add(prompt)
             if prompt.invalid is not None:
                 bad_lines.add(number, prompt.invalid)
         decoder = lines.decoder
@@ -129,6 +157,8 @@ class PromptFile:
             column_types=result_types(self._readers, decoder.format),
         )
         report.require_valid(skip_invalid)
+        if spool is not None and spool.finish() and self._version() == version:
+            return CheckedFile(report, spool.prompts)
         return CheckedFile(
             report,
             lambda: self._prompts(report, lines.digests, FilePass(self._readers, rules, self._limit), skip_invalid),
@@ -155,6 +185,15 @@ class PromptFile:
             if lines.decoder.notes.models:
                 return next(iter(lines.decoder.notes.models))
         return None
+
+    def _new_spool(self) -> PromptSpool | None:
+        """Return a spool for the prompts of one check. None if another pass over the files costs no more."""
+        if not any(reader.is_costly for reader in self._readers):
+            return None
+        if self._spool is not None:
+            self._spool.close()
+        self._spool = PromptSpool()
+        return self._spool
 
     def _prompts(
         self, report: FileReport, digests: Sequence[str], lines: FilePass, skip_invalid: bool

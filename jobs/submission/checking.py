@@ -25,7 +25,11 @@ _CONSTRAINTS: dict[ConstraintKind, str] = {"json": "--schema", "choice": "--choi
 
 
 def check_file(
-    file: PromptFile, options: SubmitOptions, after: LinesBefore | None = None, errors: Destination | None = None
+    file: PromptFile,
+    options: SubmitOptions,
+    after: LinesBefore | None = None,
+    errors: Destination | None = None,
+    keep: bool = False,
 ) -> CheckedFile:
     """Check every line of a file.
 
@@ -34,6 +38,7 @@ def check_file(
         options: Options of the job. Lines are checked against `options.card`, if there is one.
         after: Lines of the job to which these lines are added. None if the file becomes a new job.
         errors: File that gets every fault if the file is refused: one row per bad line.
+        keep: As in `PromptFile.check`.
 
     Raises:
         InvalidInput: The file cannot be submitted, or its lines name several models.
@@ -56,7 +61,7 @@ def check_file(
         n=lines.n,
     )
     try:
-        checked = file.check(rules, options.skip_invalid)
+        checked = file.check(rules, options.skip_invalid, keep)
     except FileRefused as refusal:
         if errors is None:
             raise

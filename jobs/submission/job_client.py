@@ -43,7 +43,7 @@ class JobClient:
             StoreUnavailable: The server cannot be reached.
         """
         card = options.card or self.store.fleet.model(options.model)
-        return check_file(file, replace(options, card=card), errors=errors)
+        return check_file(file, replace(options, card=card), errors=errors, keep=True)
 
     def submit(self, checked: CheckedFile, options: SubmitOptions, key: str | None = None) -> Submitted:
         """Store a checked file as a job. `store_file` describes the arguments and the errors."""

@@ -82,6 +82,11 @@ class RowReader:
         bare = bare_prompts_of(head, container, options.prompts.template is not None)
         return cls(name, container, _delimiter(container, head, options), open_again, row_prompts, bare)
 
+    @property
+    def is_costly(self) -> bool:
+        """True if a pass takes longer than reading checked prompts back. Lines of prompts in JSONL are quick."""
+        return self.row_prompts is not None or self.container is not Container.JSONL
+
     @contextmanager
     def rows(self, limit: int | None = None) -> Iterator[Rows]:
         """Open the source for one pass. The rows are lines of prompts, and valid within the `with` block.

@@ -88,4 +88,4 @@ def _source(name: str, blocks: KeptBlocks, check: Callable[[], None]) -> Source:
             num_checked = blocks.num_fetched
         return io.BufferedReader(RemoteStream(blocks), _BUFFER_BYTES)
 
-    return Source(name, open_again, lambda: None)
+    return Source(name, open_again, lambda: None, check)

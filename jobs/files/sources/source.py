@@ -27,6 +27,7 @@ class Source:
     name: str  # for messages
     open_again: Callable[[], BinaryIO]  # opens the source at its start, as a seekable stream
     close: Callable[[], None]  # frees the source's resources
+    version: Callable[[], object] = lambda: None  # returns a value that differs once the content has changed
 
 
 def open_source(path: str, stdin: BinaryIO, space: KeptSpace) -> Source:
@@ -62,7 +63,7 @@ def open_source(path: str, stdin: BinaryIO, space: KeptSpace) -> Source:
     with stream:
         if not stat.S_ISREG(mode):
             return copied(name, _pieces(name, stream))
-    return Source(name, lambda: _open(path), lambda: None)
+    return Source(name, lambda: _open(path), lambda: None, lambda: _version_of(path))
 
 
 def _hint_for_missing(path: str) -> str:
@@ -114,6 +115,15 @@ def _pieces(name: str, source: BinaryIO) -> Iterator[bytes]:
             yield piece
     except OSError as error:
         raise InvalidInput(f"{name} cannot be read: {error.strerror}.", "Give a JSONL file.") from error
+
+
+def _version_of(path: str) -> tuple[int, ...] | None:
+    """Return what changes whenever somebody writes to a file. None if there is no file any more."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _open(path: str) -> BinaryIO:
