@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -22,7 +23,7 @@ _decode = msgspec.json.Decoder(list[tuple[bool, str]]).decode
 class RowTemplate:
     """Compiled jinja2 templates: one, or one per message. They run in a sandbox, in a helper process.
 
-    A column that is missing is an error.
+    Templates that are all plain need the helper process only for unusual rows. A column that is missing is an error.
     """
 
     def __init__(self, sources: Sequence[str]) -> None:
@@ -37,6 +38,25 @@ class RowTemplate:
             self._process = TemplateProcess(named, strict=True, cpu_seconds=CPU_SECONDS)
         except TemplateDamaged as error:
             raise InvalidInput(f"The template cannot be used: {error}.", _HINT) from error
+        plain = [self._process.plain[name] for name in self._names if name in self._process.plain]
+        self._plain = plain if len(plain) == len(self._names) else None
+
+    def texts(self, columns: Mapping[str, Any], row_bytes: int) -> list[str] | None:
+        """Return the text of each template for a row, if they are plain. None if the row must go to `begin`.
+
+        Args:
+            columns: The row's columns.
+            row_bytes: Length of the row's JSON.
+        """
+        if self._plain is None:
+            return None
+        texts = []
+        for template in self._plain:
+            text = template.text(columns, row_bytes)
+            if text is None:
+                return None
+            texts.append(text)
+        return texts
 
     def begin(self, rows: Sequence[bytes], numbers: Sequence[int]) -> Callable[[], list[Texts]]:
         """Begin to render rows. Returns a function that waits for what the templates make of each row.

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 
+from jobs.templates.plain_template import PlainTemplate
+
 CPU_SECONDS = 2.0  # default limit for one request, and for compilation
 MEMORY_BYTES = 64 << 20  # fixed part of the memory limit for one conversation
 MEMORY_PER_REQUEST_BYTE = 32  # parsed JSON takes up to 30 bytes per byte, and a template copies its text a few times
@@ -61,6 +63,7 @@ class TemplateProcess:
         Raises:
             TemplateDamaged: A template does not compile, or exceeds the limits.
         """
+        self.plain: dict[str, PlainTemplate] = {}  # the templates among `sources` that need no helper
         self._setup = json.dumps({"sources": dict(sources), "strict": strict, "cpu_seconds": cpu_seconds}).encode()
         self._cpu_seconds = cpu_seconds
         self._lock = threading.Lock()
@@ -136,10 +139,11 @@ class TemplateProcess:
         except _HelperEnded as end:
             helper.stop()
             raise TemplateDamaged(f"while it was compiled {end.reason}") from end
-        if answer:
+        said = json.loads(answer)
+        if "plain" not in said:
             helper.stop()
-            error = json.loads(answer)
-            raise TemplateDamaged(f"{error['message']} (line {error['line']})")
+            raise TemplateDamaged(f"{said['message']} (line {said['line']})")
+        self.plain = {name: PlainTemplate(parts) for name, parts in said["plain"].items() if parts is not None}
         return helper
 
 

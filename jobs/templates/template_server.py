@@ -35,6 +35,8 @@ from jobs.templates.template_process import (
     head,
 )
 
+_NAMES_OF_JINJA = frozenset({"caller", "loop", "self", "super"})  # they may mean no variable
+
 
 def main() -> None:
     """Answer frames until the parent closes the pipe or ends."""
@@ -107,22 +109,42 @@ def _address_space_bytes() -> int | None:
 def _compile(sources: Mapping[str, str], strict: bool) -> tuple[dict[str, jinja2.Template], bytes]:
     """Compile the templates in `{name: source}`. Returns them by name, with the answer to the parent.
 
-    The answer is empty, or JSON with the error's message and line.
+    The answer is JSON: the parts of each plain template (`_plain_parts`), or the error's message and line.
     """
     environment = _environment()
     if strict:
         environment.undefined = jinja2.StrictUndefined
     try:
+        plain = {name: _plain_parts(environment.parse(source)) for name, source in sources.items()}
         templates = {name: environment.from_string(source) for name, source in sources.items()}
         for template in templates.values():
             template.globals = dict(template.globals)  # jinja2 copies the names at each render, its own type slowly
-        return templates, b""
+        return templates, json.dumps({"plain": plain}).encode()
     except jinja2.TemplateSyntaxError as error:
         return {}, json.dumps({"message": str(error.message), "line": error.lineno}).encode()
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - a template can make jinja2's own compiler fail in many ways
         return {}, json.dumps({"message": _message(error), "line": 1}).encode()
+
+
+def _plain_parts(template: nodes.Template) -> list[tuple[bool, str]] | None:
+    """Return the parts of a template that only puts variables between texts. None if the template does more.
+
+    A part is `(True, name of the variable)` or `(False, text)`.
+    """
+    parts = []
+    for output in template.body:
+        if type(output) is not nodes.Output:
+            return None
+        for node in output.nodes:
+            if type(node) is nodes.TemplateData:
+                parts.append((False, node.data))
+            elif type(node) is nodes.Name and node.name not in _NAMES_OF_JINJA:
+                parts.append((True, node.name))
+            else:
+                return None
+    return parts
 
 
 def _render(templates: Mapping[str, jinja2.Template], request: bytes) -> bytes:

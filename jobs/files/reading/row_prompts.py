@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import msgspec
@@ -120,39 +120,41 @@ class RowPrompts:
             yield from self._lines_of(before, before.texts(), encoded_here)
 
     def _begin(self, rows: list[SourceRow]) -> _Batch:
-        """Decode rows, and begin to render them."""
+        """Decode rows. Fill in a plain template, or begin to render the rows."""
         batch = _Batch(rows, [_decoded(row) if type(row) is bytes else None for _, row in rows])
-        if self._template is not None:
-            good = [
-                (number, row)
-                for (number, row), columns in zip(rows, batch.columns, strict=True)
-                if columns is not None and isinstance(row, bytes)
-            ]
-            if good:
-                batch.texts = self._template.begin([row for _, row in good], [number for number, _ in good])
+        template = self._template
+        if template is None:
+            return batch
+        others: list[tuple[bytes, int]] = []  # rows for the helper process, with their numbers
+        for (number, row), columns in zip(rows, batch.columns, strict=True):
+            if columns is not None and isinstance(row, bytes):
+                texts = template.texts(columns, len(row))
+                batch.filled_in.append(texts)
+                if texts is None:
+                    others.append((row, number))
+        if others:
+            batch.texts = template.begin(*zip(*others, strict=True))
         return batch
 
     def _lines_of(self, batch: _Batch, texts: Iterable[Texts], encoded_here: bool) -> Iterator[Row]:
-        made = iter(texts)
+        rendered, filled_in = iter(texts), iter(batch.filled_in)
         for (number, row), columns in zip(batch.rows, batch.columns, strict=True):
             if columns is None or type(row) is not bytes:
                 yield number, row
             elif self._template is None:
                 yield number, self._line(columns)
             else:
-                yield number, self._templated(row, columns, next(made), encoded_here)
+                made = next(filled_in) or _good_texts(next(rendered), columns)
+                yield number, self._templated(row, columns, made, encoded_here)
 
     def _templated(
-        self, row: bytes, columns: dict[str, Any], made: Texts, encoded_here: bool
+        self, row: bytes, columns: dict[str, Any], texts: list[str] | RefusedRow, encoded_here: bool
     ) -> TemplatedRow | RefusedRow:
         for name in self._single_braces:
             if name in columns:
                 return RefusedRow(f"the template has {{{name}}} as plain text; the column is {{{{ {name} }}}}")
-        texts = []
-        for is_good, text in made:
-            if not is_good:
-                return RefusedRow(f"the template fails: {text}; {_named(columns)}")
-            texts.append(text)
+        if isinstance(texts, RefusedRow):
+            return texts
         line = self._line_of(texts)
         id_column = self._id_column
         id = None if id_column is None else columns.get(id_column)
@@ -228,7 +230,8 @@ class _Batch:
 
     rows: list[SourceRow]
     columns: list[dict[str, Any] | None]  # columns of each row; None if the row is no JSON object
-    texts: Callable[[], list[Texts]] = list  # waits for what the templates make of each row that is an object
+    filled_in: list[list[str] | None] = field(default_factory=list)  # per row that is an object; None: it is rendered
+    texts: Callable[[], list[Texts]] = list  # waits for what the templates make of each row that is rendered
 
 
 def _decoded(row: bytes) -> dict[str, Any] | None:
@@ -236,6 +239,14 @@ def _decoded(row: bytes) -> dict[str, Any] | None:
         return _decode(row)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def _good_texts(rendered: Texts, columns: dict[str, Any]) -> list[str] | RefusedRow:
+    """Return the texts that the templates made of a row, or why one of them fails."""
+    for is_good, text in rendered:
+        if not is_good:
+            return RefusedRow(f"the template fails: {text}; {_named(columns)}")
+    return [text for _, text in rendered]
 
 
 def _single_braces(sources: Sequence[str]) -> tuple[str, ...]:
