@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import sys
 import tempfile
@@ -40,6 +41,7 @@ class Part:
     name: str
     lines: int
     seconds: float = 0.0
+    busy: float = 0.0  # seconds of processor time, with that of helper processes
     memory: list[tuple[float, float]] = field(default_factory=list)  # seconds since its start, MB
 
     @property
@@ -51,6 +53,7 @@ class Part:
 def watched(name: str, lines: int, *command: str | Path) -> tuple[Part, str]:
     """Run a command and sample its memory. Returns the stage, and what the command wrote to stdout."""
     part = Part(name, lines)
+    before = _busy_seconds()
     with tempfile.TemporaryFile("w+") as output:
         started = time.perf_counter()
         process = psutil.Popen([str(word) for word in command], stdout=output)
@@ -63,9 +66,17 @@ def watched(name: str, lines: int, *command: str | Path) -> tuple[Part, str]:
         if process.wait() != 0:
             raise SystemExit(f"{name} ended with exit code {process.returncode}.")
         part.seconds = time.perf_counter() - started
+        part.busy = _busy_seconds() - before
         output.seek(0)
-        print(f"{name:<8} {lines / part.seconds:>10,.0f} lines/s  ({part.seconds:.1f} s)  peak {part.peak:.0f} MB")
+        speed = f"{lines / part.seconds:>10,.0f} lines/s  ({part.seconds:.1f} s)"
+        print(f"{name:<8} {speed}  {part.busy / lines * 1e6:5.1f} us/line  peak {part.peak:.0f} MB", flush=True)
         return part, output.read()
+
+
+def _busy_seconds() -> float:
+    """Return the processor time of all processes that this one has started and that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def write_prompts(path: Path, num_lines: int) -> None:

@@ -28,31 +28,32 @@ from model.memory.peak_memory import peak_cpu_memory_bytes
 from testing.processes.valkey import running_valkey
 
 TEMPLATE = "Is this review positive or negative? {{ text }}"
+WORDS = 20  # words per text
 ROWS_PER_GROUP = 65_536
 STAGES = ("csv", "parquet", "dicts")
 
 
-def rows(number: int) -> Iterator[dict[str, object]]:
-    """Yield rows of five columns: a key, a text of 20 words, a label, a source and a level."""
+def rows(number: int, words: int = WORDS) -> Iterator[dict[str, object]]:
+    """Yield rows of five columns: a key, a text of so many words, a label, a source and a level."""
     luck = random.Random(1)
-    texts = [text(luck, 20) for _ in range(4096)]
+    texts = [text(luck, words) for _ in range(4096)]
     for row in range(number):
         facts = {"label": "positive", "source": f"source {row % 97}", "level": row % 7}
         yield {"key": f"row-{row}", "text": texts[row % 4096]} | facts
 
 
-def write_table(path: Path, number: int) -> None:
+def write_table(path: Path, number: int, words: int = WORDS) -> None:
     """Write the rows to a CSV file or a Parquet file."""
     if path.suffix == ".csv":
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, ["key", "text", "label", "source", "level"])
             writer.writeheader()
-            writer.writerows(rows(number))
+            writer.writerows(rows(number, words))
         return
     import pyarrow
     from pyarrow import parquet
 
-    rest = rows(number)
+    rest = rows(number, words)
     some = pyarrow.RecordBatch.from_pylist(list(islice(rest, ROWS_PER_GROUP)))
     with parquet.ParquetWriter(path, some.schema) as file:
         while some.num_rows:
