@@ -40,21 +40,23 @@ class FilePass:
             InvalidInput: A file cannot be read.
         """
         index = number = 0
+        places, decoder = self.places, self.decoder
+        decode = decoder.decode
         for reader in self._readers:
             start, self.file = number, reader.name
-            if self.places is not None:
-                self.places.begin(reader.name, start)
+            if places is not None:
+                places.begin(reader.name, start)
             with reader.rows(None if self._limit is None else self._limit - index) as rows:
                 for in_file, row in rows:
                     number = start + in_file
                     if isinstance(row, bytes):
-                        prompt = self.decoder.decode(row, index, number)
+                        prompt = decode(row, index, number)
                     elif isinstance(row, TemplatedRow):
-                        prompt = self.decoder.decode_templated(row, index, number)
+                        prompt = decoder.decode_templated(row, index, number)
                     else:
-                        prompt = self.decoder.refused(index, number, row.reason)
+                        prompt = decoder.refused(index, number, row.reason)
                     index += 1
-                    yield number, prompt if self.places is None else _with_source(prompt, reader.name, in_file)
+                    yield number, prompt if places is None else _with_source(prompt, reader.name, in_file)
             self.digests.append(rows.digest)
 
     @property

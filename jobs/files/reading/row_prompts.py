@@ -88,6 +88,7 @@ class RowPrompts:
         self._single_braces = () if template is None else _single_braces(sources_of(template))
         self._names_no_column = template is not None and not any(map(_has_jinja, sources_of(template)))
         self._id_column = self.id_column("id")
+        self._other_chars = len(options.system or "") + 100 * len(self._roles)  # of a line, at most
         self.digest = hashlib.blake2b(_encode(options), digest_size=16).hexdigest()
 
     def id_column(self, default: str) -> str | None:
@@ -194,8 +195,7 @@ class RowPrompts:
 
     def _is_too_long(self, templated: TemplatedRow, row_bytes: int, texts: list[str]) -> bool:
         """Return whether a row with its texts takes more than `MAX_ROW_BYTES`. Almost all are far below."""
-        others = len(self._options.system or "") + 100 * len(texts)
-        if 3 * row_bytes + _MAX_BYTES_PER_CHAR * (sum(map(len, texts)) + others) <= MAX_ROW_BYTES:
+        if 3 * row_bytes + _MAX_BYTES_PER_CHAR * (sum(map(len, texts)) + self._other_chars) <= MAX_ROW_BYTES:
             return False
         return len(_encode(templated)) > MAX_ROW_BYTES
 
