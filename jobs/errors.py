@@ -99,6 +99,16 @@ class ModelUnusable(QwenBatchError):
     """A model cannot be loaded: it is missing, damaged, of another architecture, or of an unsupported kind."""
 
 
+class ModelNotFound(ModelUnusable):
+    """A model's name is neither that of a folder nor a hub id."""
+
+    def __init__(self, name: str) -> None:
+        hint = "Name a folder that holds a model, a hub id such as Qwen/Qwen3-0.6B, or demo."
+        if name.lower().startswith("qwen") and "/" not in name:
+            hint = f"Did you mean Qwen/{name}? {hint}"
+        super().__init__(f"There is no model {name!r}: it is not a folder, and not a hub id.", hint)
+
+
 class LeaseLost(Exception):
     """A worker's lease on a shard has expired or been taken over. Users never see it: the worker drops the shard."""
 

@@ -10,6 +10,7 @@ from typing import TypedDict, Unpack
 
 import msgspec
 
+from cli.options.target_model import check_model_name
 from cli.options.worker_options import require_worker_packages
 from cli.run.embedded_server import EmbeddedServer
 from cli.run.local_workers import LocalWorkers
@@ -57,9 +58,11 @@ class LocalServer:
 
         Raises:
             InvalidInput: The worker's packages are not installed, or another process uses the folder.
+            ModelNotFound: The model is not demo, not a folder and not a hub id.
             StoreUnavailable: No server is installed, or it does not start.
         """
         require_worker_packages()
+        check_model_name(self._settings.model)
         with ExitStack() as resources:
             folder = self._kept or self._new_folder(resources)
             resources.enter_context(StateLock(folder))

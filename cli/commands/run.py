@@ -12,7 +12,7 @@ from cli.console.console import Console
 from cli.options.job_options import JobOptions, job_options
 from cli.options.options import WholeNumber, console_options, dry_run_option, prompts_argument, settings_with
 from cli.options.reading_options import reading_options
-from cli.options.target_model import say_notices, target_model, with_model_of_lines
+from cli.options.target_model import check_model_name, say_notices, target_model, with_model_of_lines
 from cli.options.target_options import TargetOptions, target_options
 from cli.options.worker_options import require_worker_packages, worker_options
 from cli.run.local_run import LocalRun
@@ -101,6 +101,7 @@ def command(
         client = None if embedded else open_client(settings)
         named = options["model"] or options["served_model_name"]
         settings = with_model_of_lines(settings, named, file, client.served_models if client else tuple)
+        check_model_name(settings.model)
         submission = job.submission(target_model(settings, console))
         if client is not None:
             checked = client.check(file, submission, target.errors)

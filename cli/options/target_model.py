@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from cli.console.console import Console
-from jobs.errors import InvalidInput
+from jobs.errors import InvalidInput, ModelNotFound
 from jobs.files.file_report import FileReport
 from jobs.files.formats.model_checks import same_model
 from jobs.files.prompt_file import PromptFile
@@ -19,7 +19,7 @@ from jobs.records.served_name import served_name
 from jobs.settings import Settings
 from jobs.submission.checking import notices_of
 
-_HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}(@[\w./-]+)?")
+_HUB_ID = re.compile(r"(?!\.)[\w.-]{1,96}/[\w.-]{1,96}(@[\w./-]+)?")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def with_model_of_lines(
     """
     if said is not None or Settings.model_is_named() or (name := file.first_model()) is None:
         return settings
-    if name == "demo" or _HUB_ID.fullmatch(name) or Path(name).expanduser().is_dir():
+    if _can_be_loaded(name):
         return msgspec.structs.replace(settings, model=name)
     for model in served():
         if same_model(name, model):
@@ -76,6 +76,20 @@ def with_model_of_lines(
         f"{file.name} names the model {name!r}, which is no folder, no hub id and no model that a worker serves.",
         "Say which model answers: --model Qwen/Qwen3-4B.",
     )
+
+
+def check_model_name(name: str) -> None:
+    """Check, before anything is started, that workers of this machine can look for a model.
+
+    Raises:
+        ModelNotFound: The name is not demo, not a folder and not a hub id.
+    """
+    if not _can_be_loaded(name):
+        raise ModelNotFound(name)
+
+
+def _can_be_loaded(name: str) -> bool:
+    return name == "demo" or _HUB_ID.fullmatch(name) is not None or Path(name).expanduser().is_dir()
 
 
 def say_notices(report: FileReport, model: str, console: Console) -> None:

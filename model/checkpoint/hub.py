@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.errors import ModelUnusable
+from jobs.errors import ModelNotFound, ModelUnusable
 from model.checkpoint.checkpoint_files import POOLING_FILE, PROMPTS_FILE, missing_files
 
 DEMO = "demo"
@@ -58,10 +58,7 @@ def resolve_model(name: str, *, show_progress: bool = False, cache_dir: Path | N
         return _complete(ModelFolder(path, name, None))
     hub_id = _HUB_ID.fullmatch(name)
     if hub_id is None or path.is_absolute() or name.startswith((".", "~")):
-        raise ModelUnusable(
-            f"There is no model {name!r}: it is not a folder, and not a hub id.",
-            "Name a folder that holds a model, a hub id such as Qwen/Qwen3-0.6B, or demo.",
-        )
+        raise ModelNotFound(name)
     from model.checkpoint.hub_download import download  # slow to import, and local models need no network client
 
     snapshot = download(hub_id["repository"], hub_id["revision"], _NEEDED_FILES, show_progress, cache_dir)

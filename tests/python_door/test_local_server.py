@@ -43,6 +43,12 @@ def test_a_named_folder_keeps_the_jobs(tmp_path: Path) -> None:
         assert again.job(job.id).status().total == 1
 
 
+def test_a_name_that_is_no_model_is_refused_before_anything_starts(state: Path) -> None:
+    with pytest.raises(qwen_batch.ModelUnusable, match=r"Did you mean Qwen/Qwen3-4B\?"):
+        qwen_batch.local("Qwen3-4B").start()
+    assert not state.exists()
+
+
 def test_a_worker_that_cannot_work_ends_the_waiting(tmp_path: Path) -> None:
     model = tmp_path / "model"
     model.mkdir()

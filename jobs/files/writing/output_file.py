@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 import secrets
+import shlex
 import shutil
 import stat
 from contextlib import suppress
@@ -86,15 +87,19 @@ class OutputFile:
         _sync_folder(self._target.parent)
 
     def _not_writable(self, error: OSError) -> OutputNotWritable:
+        folder = self._target.parent
+        reason, hint = f"{error.strerror}", "Name a file in a folder that you may write to."
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            free = shutil.disk_usage(self._target.parent).free
-            return OutputNotWritable(
-                f"{self._path} cannot be written: its disk is full, {format_bytes(free)} are free.",
-                "Free space there, or name a file on another disk.",
-            )
-        return OutputNotWritable(
-            f"{self._path} cannot be written: {error.strerror}.", "Name a file in a folder that you may write to."
-        )
+            free = shutil.disk_usage(folder).free
+            reason = f"its disk is full, {format_bytes(free)} are free"
+            hint = "Free space there, or name a file on another disk."
+        elif error.errno == errno.ENOENT and not folder.exists():
+            reason = f"there is no folder {folder}"
+            hint = f"Make the folder with `mkdir -p {shlex.quote(str(folder))}`, or name a file in another folder."
+        elif error.errno == errno.ENOTDIR:
+            file = next((above for above in (folder, *folder.parents) if above.exists()), folder)
+            reason, hint = f"{file} is a file and no folder", "Name a file in a folder."
+        return OutputNotWritable(f"{self._path} cannot be written: {reason}.", hint)
 
 
 def is_replaceable(path: Path) -> bool:

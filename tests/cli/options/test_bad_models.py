@@ -89,6 +89,19 @@ def test_a_folder_that_no_worker_can_load_is_refused_before_anything_starts(
         assert client.dbsize() == 0
 
 
+def test_a_name_that_lacks_the_organisation_is_answered_with_the_hub_id_before_anything_starts(
+    cli: Cli, valkey: ValkeyProcess, prompts: Path
+) -> None:
+    done = cli("run", prompts, "--model", "Qwen3-0.6B")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "Error: There is no model 'Qwen3-0.6B': it is not a folder, and not a hub id.\n"
+        "Did you mean Qwen/Qwen3-0.6B? Name a folder that holds a model, a hub id such as Qwen/Qwen3-0.6B, or demo.\n"
+    )
+    with valkey.client() as client:
+        assert client.dbsize() == 0
+
+
 @pytest.mark.parametrize("damage", WEIGHTS)
 def test_bad_weights_end_run_with_the_workers_words_and_no_job(
     cli: Cli, valkey: ValkeyProcess, prompts: Path, damaged: Callable[[Damage], Path], damage: Damage

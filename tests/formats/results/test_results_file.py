@@ -246,6 +246,22 @@ def test_an_output_path_that_cannot_be_written_is_found_early(tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_missing_folder_of_an_output_is_named_with_the_command_that_makes_it(tmp_path: Path) -> None:
+    folder = tmp_path / "not made"
+    with pytest.raises(OutputNotWritable) as refusal:
+        check_writable(folder / "results.jsonl")
+    assert refusal.value.message == f"{folder}/results.jsonl cannot be written: there is no folder {folder}."
+    assert refusal.value.hint.startswith(f"Make the folder with `mkdir -p '{folder}'`, or ")
+    subprocess.run(["sh", "-c", refusal.value.hint.split("`")[1]], check=True)
+    check_writable(folder / "results.jsonl")
+
+
+def test_a_file_in_the_place_of_an_outputs_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputNotWritable, match=f"{tmp_path}/file is a file and no folder"):
+        check_writable(tmp_path / "file" / "folder" / "results.jsonl")
+
+
 def test_an_early_check_leaves_nothing_and_changes_nothing(tmp_path: Path) -> None:
     old = tmp_path / "old.jsonl"
     old.write_text("old")

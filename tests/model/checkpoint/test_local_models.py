@@ -61,6 +61,16 @@ def test_what_is_no_folder_and_no_hub_id_is_refused_without_asking_the_hub(name:
         resolve_model(name)
 
 
+@pytest.mark.parametrize(
+    ("name", "suggested"), [("Qwen3-4B", True), ("qwen3-embedding-0.6b", True), ("./Qwen3-4B", False), ("gpt2", False)]
+)
+def test_a_name_of_qwen_without_the_organisation_is_answered_with_the_hub_id(name: str, suggested: bool) -> None:
+    with pytest.raises(ModelUnusable) as refusal:
+        resolve_model(name)
+    assert (f"Did you mean Qwen/{name}?" in refusal.value.hint) == suggested
+    assert "a hub id such as Qwen/Qwen3-0.6B" in refusal.value.hint
+
+
 def test_the_bundled_demo_has_all_its_files() -> None:
     folder = resolve_model("demo")
     assert {each.name for each in folder.path.iterdir()} >= {"tokenizer_config.json", "generation_config.json"}
