@@ -89,12 +89,13 @@ def _throughput(stats: JobStats) -> str:
 
 
 def _duration(stats: JobStats) -> str:
-    if stats.duration_seconds is None:
+    work, wall = stats.duration_seconds, stats.wall_seconds
+    if work is None or wall is None:
         return "-"
-    work, wall = figures.seconds(stats.duration_seconds), figures.seconds(stats.wall_seconds)
-    if work == wall:
-        return f"{work} from first step to last line"
-    return f"{work} in which a worker ran it; {wall} from first step to last line"
+    text = f"{figures.seconds(wall)} from first step to last line"
+    if wall - work < max(wall / 10, 1.0):  # such a difference tells nobody that the job stood still
+        return text
+    return f"{figures.seconds(work)} in which a worker ran it; {text}"
 
 
 def _before(stats: JobStats) -> str:
