@@ -114,7 +114,7 @@ class Engine:
             accepted_tokens=self._meter.accepted_tokens,
             held_back=self._scheduler.num_held_back,
             preemptions=self._scheduler.num_preemptions,
-            page_share=1 / self._scheduler.page_allocator.num_usable,
+            growth=self._scheduler.admission.pages_to_come / self._scheduler.page_allocator.num_usable,
         )
 
     def take_group_stats(self, group: str) -> GroupStats:

@@ -182,13 +182,13 @@ class Utilization:
     drafted_tokens: int = 0  # guessed tokens that were verified since the start
     accepted_tokens: int = 0  # drafted tokens that were right
     preemptions: int = 0  # sequences that lost their pages and are replayed, since the start
-    page_share: float = 0.0  # one page as a share of the cache, 0 to 1
+    growth: float = 0.0  # pages that running sequences will take, in cache sizes; known only if any are held back
 
     @property
     def cache_wanted(self) -> float:
         """Cache that lets running and held-back sequences run together, as a multiple of the cache's size.
 
-        A running sequence needs its pages, and one free page to grow into (`Admission`).
+        A running sequence needs its pages, and the pages that it will take (`Admission`).
         """
-        needed = min(self.kv_cache_usage + self.running * self.page_share, 1.0)
+        needed = self.kv_cache_usage + self.growth
         return needed * (self.running + self.held_back) / max(self.running, 1)

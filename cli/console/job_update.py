@@ -22,7 +22,7 @@ class JobUpdate(JobRow, frozen=True, kw_only=True):
     workers: int  # number that serve the job's model
     loading_workers: int  # number of these that still load the model
     loading_step: str | None = None  # what the workers do, if all of them are loading and this takes long
-    cache_advice: str | None = None  # advice if the KV cache of a worker is too small
+    cache_room: CacheRoom | None = None  # room of the KV cache of a worker, if it is too small
 
     @property
     def done(self) -> int:
@@ -107,7 +107,7 @@ class JobObserver:
             workers=len(serving),
             loading_workers=sum(worker.state == "loading" for worker in serving),
             loading_step=self._loading_step(serving, now),
-            cache_advice=_cache_advice(on_it) if moves else None,
+            cache_room=_cache_room(on_it) if moves else None,
         )
 
     def _loading_step(self, serving: Sequence[WorkerReport], now: float) -> str | None:
@@ -132,9 +132,9 @@ class JobObserver:
         return self._tokens.per_second
 
 
-def _cache_advice(workers: Sequence[WorkerReport]) -> str | None:
-    """Return advice for the worker that holds back most sequences, or None if none holds any back."""
+def _cache_room(workers: Sequence[WorkerReport]) -> CacheRoom | None:
+    """Return the room of the worker that holds back most sequences, or None if none holds any back."""
     worst = max(workers, key=lambda worker: worker.held_back)
     if not worst.held_back:
         return None
-    return CacheRoom(worst.running, worst.held_back, worst.kv_cache_bytes_wanted).advice
+    return CacheRoom(worst.running, worst.held_back, worst.kv_cache_bytes_wanted)

@@ -44,16 +44,16 @@ def watch_job(
         JobNotFound: The job does not exist, or it was deleted during the watch.
         StoreUnavailable: The store did not answer the first read, or later for `PATIENCE_SECONDS`.
     """
-    observer, advised = JobObserver(), False
+    observer, advised_bytes = JobObserver(), 0
     with display_for(console, as_json) as display:
         read = _PatientReader(store, job_id, console, with_workers=display.shows_workers)
         while True:
             job, workers = read()
             check(job)
             update = observer.update(job, workers, time.monotonic())
-            if update.cache_advice and not advised:
-                console.say(update.cache_advice)
-                advised = True
+            if (room := update.cache_room) is not None and room.wanted_bytes >= max(2 * advised_bytes, 1):
+                console.say(room.advice)  # again if the sequences have grown far beyond the cache that was advised
+                advised_bytes = room.wanted_bytes
             display.show(update)
             if job.state.ended:
                 return job

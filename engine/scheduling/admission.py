@@ -34,6 +34,9 @@ class Admission:
         self._prefix_cache = prefix_cache
         self._policy = policy
         self.short_of_pages = False  # True if the last `choose` left a sequence out for lack of pages
+        self.pages_to_come = (
+            0  # pages that the sequences will take that ran then, as far as known; 0 unless pages were short
+        )
 
     def choose(
         self, waiting: SequenceQueue, prefilling: SequenceQueue, decoding: SequenceQueue
@@ -56,7 +59,7 @@ class Admission:
         chosen: list[tuple[Sequence, Match]] = []
         entering: Counter[str] = Counter()
         reserved = tokens = 0
-        self.short_of_pages = False
+        self.short_of_pages, self.pages_to_come = False, 0
         for sequence in waiting:
             running_then = num_running + len(chosen)
             has_tokens = tokens < self._policy.max_batched_tokens
@@ -73,6 +76,7 @@ class Admission:
             needed = self._prefix_cache.pages_needed(sequence, match)
             if not self._are_free(reserved + needed + (kept_free if sequence.urgent else 0), running_then):
                 self.short_of_pages = True
+                self.pages_to_come = sum(self._growth(each) for queue in queues for each in queue)
                 if sequence.urgent and kept_free:
                     continue
                 break
@@ -99,6 +103,10 @@ class Admission:
             num_running: Sequences that already run or enter before the last of them.
         """
         return self._page_allocator.num_free - num_running >= num_pages
+
+    def _growth(self, running: Sequence) -> int:
+        """Return the number of pages that a running sequence will take: one to grow into, or more if that is known."""
+        return max(self._page_allocator.pages_for(running.known_length) - len(running.page_table), 1)
 
     def _may_exceed(self, sequence: Sequence, newcomers: set[str], entering: Counter[str]) -> bool:
         """Return True if a sequence may enter a full batch, because it is urgent or a newcomer's.

@@ -56,7 +56,7 @@ class Scheduler:
     ) -> None:
         self.page_allocator = page_allocator
         self._prefix_cache = PrefixCache(page_allocator, policy)
-        self._admission = Admission(page_allocator, self._prefix_cache, policy)
+        self.admission = Admission(page_allocator, self._prefix_cache, policy)
         self._policy = policy
         self._mixes = mixes
         self._clock = clock
@@ -84,7 +84,7 @@ class Scheduler:
     @property
     def num_held_back(self) -> int:
         """Number of sequences that wait only for pages: the batch has free places for them."""
-        if not self._admission.short_of_pages:
+        if not self.admission.short_of_pages:
             return 0
         return max(0, min(self._policy.max_num_seqs - self.num_running, self.num_waiting))
 
@@ -206,11 +206,11 @@ class Scheduler:
             The copies of pages that the next step begins with.
         """
         queues = (self._waiting, self._prefilling, self._decoding)
-        while (victim := self._admission.in_the_way(*queues)) is not None:
+        while (victim := self.admission.in_the_way(*queues)) is not None:
             (self._prefilling if victim in self._prefilling else self._decoding).remove(victim)
             victim.gave_way = True
             self._preempt(victim)
-        entering = self._admission.choose(*queues)
+        entering = self.admission.choose(*queues)
         copies = self._prefix_cache.enter(entering)
         for sequence, _ in entering:
             if sequence.admitted_at is None:

@@ -120,6 +120,13 @@ class Sequence:
         """Number of new tokens until the sequence has its maximum length."""
         return self.stop_checker.max_new_tokens - self.num_generated
 
+    @property
+    def known_length(self) -> int:
+        """Number of tokens that the cache must hold at the end, as far as that is known: at least those known now."""
+        _, _, length_is_known, *_ = self.priority
+        left = self.num_left if length_is_known else 1
+        return len(self.tokens) + left - 1  # the last token is never fed
+
     def scored_ids(self, num_drafted: int) -> tuple[int, ...]:
         """Return the tokens to score after the tokens so far and `num_drafted` drafted ones. Empty if none are."""
         scoring = self.ticket.request.scoring

@@ -199,10 +199,23 @@ def test_a_watcher_is_told_once_of_a_cache_that_is_too_small() -> None:
     ]
 
 
+def test_a_watcher_is_told_again_of_a_cache_if_the_sequences_have_doubled_since() -> None:
+    """At first nobody knows how long the completions become."""
+    ended, stream = job_with(done=100, state=JobState.COMPLETED), io.StringIO()
+    store = RestartingStore([*[job_with()] * 4, ended])
+    sizes = iter((2, 3, 4, 7, 7))
+    store.fleet.workers = lambda: [  # type: ignore[method-assign]
+        msgspec.structs.replace(report(jobs=("job-1",)), held_back=59, kv_cache_bytes_wanted=next(sizes) * 2**30)
+    ]
+    watch_job(store, "job-1", console_on(stream), poll_seconds=0)  # type: ignore[arg-type]
+    said = [line for line in stream.getvalue().splitlines() if "cache" in line]
+    assert [line.partition("--kv-cache-memory ")[2].partition("`")[0] for line in said] == ["2GiB", "4GiB"]
+
+
 def test_nothing_is_said_of_the_cache_of_a_worker_that_does_something_else() -> None:
     full = msgspec.structs.replace(report(jobs=("job-2",)), held_back=59, kv_cache_bytes_wanted=5 * 2**29)
-    assert observe((0, job_with()), workers=(full, report(jobs=("job-1",)))).cache_advice is None
-    assert observe((0, job_with()), workers=(full,)).cache_advice is None
+    assert observe((0, job_with()), workers=(full, report(jobs=("job-1",)))).cache_room is None
+    assert observe((0, job_with()), workers=(full,)).cache_room is None
 
 
 def test_a_quiet_watcher_asks_nothing_of_the_workers() -> None:

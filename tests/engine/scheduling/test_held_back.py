@@ -66,6 +66,20 @@ def test_only_as_many_are_held_back_as_the_batch_has_places_for() -> None:
     assert (scheduler.num_running, scheduler.num_held_back) == (3, 1)
 
 
+def test_the_first_steps_tell_the_cache_that_sequences_of_known_length_want_at_their_end() -> None:
+    allocator = PageAllocator(13, page_size=4)  # 12 pages and the sink
+    scheduler = Scheduler(allocator, SchedulingPolicy(8, 64))
+    for _ in range(8):
+        scheduler.add(sequence(4, 37, ignore_eos=True))  # ten pages at the end
+    for _ in range(2):  # the second time, the sequences run
+        scheduler.schedule()
+    running, held_back = scheduler.num_running, scheduler.num_held_back
+    assert (running, held_back) == (6, 2)
+    growth = scheduler.admission.pages_to_come / allocator.num_usable
+    wanted = Utilization(running=running, held_back=held_back, kv_cache_usage=allocator.usage, growth=growth)
+    assert wanted.cache_wanted * allocator.num_usable == pytest.approx(8 * 10)
+
+
 @pytest.mark.parametrize(("running", "wanted"), [(2, 4.0), (8, 1.75)])
 def test_the_cache_that_is_wanted_follows_from_the_pages_of_those_that_run(running: int, wanted: float) -> None:
     utilization = Utilization(running=running, waiting=9, kv_cache_usage=1.0, output_tokens=0, held_back=6)
