@@ -9,12 +9,16 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import torch
 
@@ -94,14 +98,18 @@ def build_library(
     """
     library.parent.mkdir(parents=True, exist_ok=True)
     compile_command, link_command = toolchain.compile_command(tier), toolchain.link_command()
-    with tempfile.TemporaryDirectory(dir=library.parent) as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with (
+        tempfile.TemporaryDirectory(dir=library.parent) as folder,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        _CompilerRuns(Path(folder), timeout_seconds) as runs,  # ends before the pool, which waits for its threads
+    ):
         units = _translation_units(Path(folder))
         objects = [str(unit.with_suffix(".o")) for unit in units]
         commands = [[*compile_command, str(unit), "-o", object] for unit, object in zip(units, objects, strict=True)]
-        for _ in pool.map(lambda command: _run(command, timeout_seconds), commands):
-            pass
+        for compiled in as_completed([pool.submit(runs.run, command) for command in commands]):
+            compiled.result()
         built = Path(folder) / library.name
-        _run([*link_command[:2], *objects, *link_command[2:], "-o", str(built)], timeout_seconds)
+        runs.run([*link_command[:2], *objects, *link_command[2:], "-o", str(built)])
         built.replace(library)
 
 
@@ -120,16 +128,74 @@ def _translation_units(folder: Path) -> list[Path]:
     return units
 
 
-def _run(command: list[str], timeout_seconds: float) -> None:
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=timeout_seconds, check=False)
-    except OSError as error:
-        raise KernelsUnavailable(f"the C++ compiler {command[0]} did not run: {error}") from error
-    except subprocess.TimeoutExpired as error:
-        raise KernelsUnavailable(
-            f"the C++ compiler {command[0]} had not finished after {timeout_seconds:g} s. The next start builds the "
-            "kernels again: start again when this machine is less busy, or install a wheel with prebuilt kernels"
-        ) from error
-    if result.returncode != 0:
-        first = next((line for line in result.stderr.splitlines() if "error" in line), result.stderr.strip()[:200])
-        raise KernelsUnavailable(f"the C++ compiler {command[0]} failed: {first}")
+class _CompilerRuns:
+    """A context manager that runs the compiler. Its end kills the compilers that still run. Thread-safe.
+
+    A compiler starts other programs. It has a process group of its own, so that these end with it.
+
+    Args:
+        folder: Folder for temporary files, which a killed compiler leaves behind.
+        timeout_seconds: Max duration of each run.
+    """
+
+    def __init__(self, folder: Path, timeout_seconds: float) -> None:
+        self._environment = os.environ | {"TMPDIR": str(folder)}
+        self._timeout = timeout_seconds
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[str]] = set()
+        self._ended = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._ended = True
+            for process in self._running:
+                _kill_group(process)
+
+    def run(self, command: list[str]) -> None:
+        """Run one command to its end. Raises `KernelsUnavailable`."""
+        try:
+            process = self._start(command)
+        except OSError as error:
+            raise KernelsUnavailable(f"the C++ compiler {command[0]} did not run: {error}") from error
+        with process:
+            try:
+                _, errors = process.communicate(timeout=self._timeout)
+            except subprocess.TimeoutExpired as error:
+                raise KernelsUnavailable(
+                    f"the C++ compiler {command[0]} had not finished after {self._timeout:g} s. The next start builds "
+                    "the kernels again: start again when this machine is less busy, or install a wheel with prebuilt "
+                    "kernels"
+                ) from error
+            finally:
+                _kill_group(process)
+                with self._lock:
+                    self._running.remove(process)
+        if process.returncode != 0:
+            first = next((line for line in errors.splitlines() if "error" in line), errors.strip()[:200])
+            raise KernelsUnavailable(f"the C++ compiler {command[0]} failed: {first}")
+
+    def _start(self, command: list[str]) -> subprocess.Popen[str]:
+        with self._lock:
+            if self._ended:
+                raise KernelsUnavailable("the build of the kernels was interrupted")
+            process = subprocess.Popen(
+                command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                process_group=0,
+            )
+            self._running.add(process)
+            return process
+
+
+def _kill_group(process: subprocess.Popen[str]) -> None:
+    """Kill a process and all processes of its group, unless it has ended already."""
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

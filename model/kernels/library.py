@@ -64,7 +64,7 @@ def built_library(tier: Tier, processor: Processor, folder: Path, on_build: Call
     """Return the library that this machine built for a tier in a folder, and build it first if necessary.
 
     If several processes need the library at the same time, one of them builds it, and the others wait. Each of them
-    calls `on_build` first.
+    calls `on_build` first. If the compiler fails, it fails for all of them.
 
     Raises:
         KernelsUnavailable: There is no C++ compiler, or it failed or took too long.
@@ -81,11 +81,40 @@ def built_library(tier: Tier, processor: Processor, folder: Path, on_build: Call
     digest = hashlib.sha256("\0".join(command).encode()).hexdigest()[:16]
     library = folder / f"qwen_batch_cpu-{tier.name}-{digest}.so"
     if not library.exists():
-        on_build()
-        with _one_builder(folder):
-            if not library.exists():
-                build_library(toolchain, tier, library)
+        _build_once(toolchain, tier, library, on_build)
     return library
+
+
+def _build_once(toolchain: Toolchain, tier: Tier, library: Path, on_build: Callable[[], None]) -> None:
+    """Build a library unless another process builds it meanwhile. If that process fails, so does this one.
+
+    Otherwise each of several workers would wait for the compiler's time-out, one after the other. The builder leaves
+    its reason beside the library. A later start finds an old reason and builds anew.
+    """
+    failure = library.with_suffix(".failed")
+    known = _version_of(failure)
+    on_build()
+    with _one_builder(library.parent):
+        if library.exists():
+            return
+        if _version_of(failure) not in (None, known):
+            raise KernelsUnavailable(failure.read_text(encoding="utf-8"))
+        failure.unlink(missing_ok=True)
+        try:
+            build_library(toolchain, tier, library)
+        except KernelsUnavailable as error:
+            with suppress(OSError):  # on a full disk, the next process tries by itself
+                failure.write_text(str(error), encoding="utf-8")
+            raise
+
+
+def _version_of(file: Path) -> tuple[int, int] | None:
+    """Return what changes whenever a file is written anew, or None if there is no file."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -144,6 +145,51 @@ def test_processes_that_start_together_build_one_library(tmp_path: Path, monkeyp
     assert calls.read_text().splitlines() == ["call"] * 3  # two units and the library
 
 
+def test_a_build_that_fails_fails_for_all_who_wait_for_it_and_the_next_start_builds_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler, calls, folder = tmp_path / "compiler", tmp_path / "calls", tmp_path / "kernels"
+    compiler.write_text(f'#!/bin/sh\necho call >>"{calls}"\necho "error: no room" >&2\nexit 1\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    processor, all_wait = Processor.inspect(), threading.Barrier(4)
+    tier = choose_tier(processor)
+
+    def wait_for_all() -> None:
+        all_wait.wait(60)
+
+    def refusal(_: int) -> str:
+        with pytest.raises(KernelsUnavailable) as error:
+            library_for(tier, processor, folder, wait_for_all)
+        return str(error.value)
+
+    for times in (1, 2):
+        with ThreadPoolExecutor(4) as threads:  # a thread waits for the lock as a process does
+            assert set(threads.map(refusal, range(4))) == {f"the C++ compiler {compiler} failed: error: no room"}
+        assert times <= len(calls.read_text().splitlines()) <= 2 * times  # two units, of which one may end the other
+    compiler.write_text('#!/bin/sh\nfor word; do output=$word; done\n: >"$output"\n')
+    library = library_for(tier, processor, folder)
+    assert list(folder.iterdir()) == [library]
+
+
+@pytest.mark.parametrize("ending", ["exit 1", "exec tail -f /dev/null"], ids=["another one fails", "time-out"])
+def test_what_a_compiler_has_started_ends_with_the_build(tmp_path: Path, ending: str) -> None:
+    compiler, alive, begun = tmp_path / "compiler", tmp_path / "alive", tmp_path / "begun"
+    for fifo in (alive, begun):
+        os.mkfifo(fifo)
+    endless = f'exec 3>"{alive}"; tail -f /dev/null & echo >"{begun}"; wait'
+    compiler.write_text(
+        f'#!/bin/sh\ncase "$*" in *attention.cpp*) {endless};; *) read line <"{begun}"; {ending};; esac\n'
+    )
+    compiler.chmod(0o755)
+    with os.fdopen(os.open(alive, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+        seconds = 3 if "tail" in ending else 250
+        with pytest.raises(KernelsUnavailable):
+            build_library(Toolchain(str(compiler)), choose_tier(Processor.inspect()), tmp_path / "a.so", seconds)
+        assert select.select([reader], [], [], 60)[0]  # its end: nobody has the pipe open any more
+        assert reader.read() in (b"", None)
+
+
 @pytest.mark.parametrize(
     ("compiler", "reason"),
     [("false", "the C++ compiler false failed"), ("no-such-compiler", "the C++ compiler no-such-compiler did not run")],
@@ -160,7 +206,7 @@ def test_a_compiler_that_fails_is_one_line_and_no_library(
     (line,) = said
     assert line.startswith("Running without the C++ kernels, much slower: ")
     assert reason in line
-    assert list((tmp_path / "qwen-batch" / "kernels").iterdir()) == []
+    assert list((tmp_path / "qwen-batch" / "kernels").glob("*.so")) == []
 
 
 def test_a_compiler_that_takes_too_long_is_one_line_with_what_to_do_and_the_next_build_begins_anew(
