@@ -134,7 +134,7 @@ def test_the_built_in_demo_model_is_found_without_importing_the_model_package() 
         "    print(error)\n"
         "assert not {'model', 'torch'} & set(sys.modules)\n"
     )
-    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    printed = subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True).stdout
     assert "demo" in printed
 
 

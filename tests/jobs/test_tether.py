@@ -27,7 +27,7 @@ START = {
 @pytest.mark.parametrize("how", START)
 def test_a_program_dies_with_its_killed_parent(how: str) -> None:
     script = f"import os, signal, subprocess, sys\nfrom jobs import tether\n{START[how]}"
-    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    parent = subprocess.Popen([sys.executable, "-P", "-c", script], stdout=subprocess.PIPE)
     assert parent.stdout is not None
     with parent.stdout as output:
         assert output.readline() == b"1\n"
@@ -39,7 +39,7 @@ def test_a_program_dies_with_its_killed_parent(how: str) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems watch the process, not the thread")
 def test_a_program_outlives_the_thread_that_had_it_started() -> None:
     processes: list[subprocess.Popen[bytes]] = []
-    echoes = [sys.executable, "-c", "print(input(), flush=True); print(input())"]
+    echoes = [sys.executable, "-P", "-c", "print(input(), flush=True); print(input())"]
 
     def start() -> None:
         process = tether.on_a_lasting_thread(
@@ -75,4 +75,4 @@ def test_the_exit_status_is_the_programs() -> None:
         "program = [sys.executable, '-c', 'raise SystemExit(7)']\n"
         "sys.exit(subprocess.call(tether.command(program, signal.SIGTERM)))"
     )
-    assert subprocess.call([sys.executable, "-c", script]) == 7
+    assert subprocess.call([sys.executable, "-P", "-c", script]) == 7

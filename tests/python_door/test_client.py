@@ -163,7 +163,7 @@ except KeyboardInterrupt:
 
 
 def test_ctrl_c_leaves_a_job_that_goes_on(client: qwen_batch.Client, server: ValkeyProcess) -> None:
-    program = [sys.executable, "-c", WAITING, server.url]
+    program = [sys.executable, "-P", "-c", WAITING, server.url]
     with subprocess.Popen(program, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, env=dict(os.environ)) as process:
         assert process.stdout is not None
         job_id = process.stdout.readline().strip()

@@ -78,7 +78,7 @@ def test_a_command_that_is_killed_while_it_writes_leaves_nothing(s3: S3, tmp_pat
         "    print('written', flush=True)\n"
         "    sys.stdin.read()\n"
     )
-    command = [sys.executable, "-c", program, f"s3://{s3.bucket}/r.jsonl"]
+    command = [sys.executable, "-P", "-c", program, f"s3://{s3.bucket}/r.jsonl"]
     own = os.environ | s3.environment | {"TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, env=own, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -96,5 +96,5 @@ def test_nothing_is_imported_for_urls_unless_one_comes() -> None:
         "print({name for name in sys.modules if name.split('.')[0] in ('fsspec', 's3fs', 'aiohttp', 'urllib3')})\n"
         "print('urllib.request' in sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["set()", "False"]

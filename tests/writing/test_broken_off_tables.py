@@ -65,7 +65,9 @@ def test_a_killed_writer_leaves_nothing_after_the_next_run(job: EchoJob, tmp_pat
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(folder / name)], env=os.environ | {"TMPDIR": str(temporary)}, check=False
+        [sys.executable, "-P", "-c", KILLED, str(folder / name)],
+        env=os.environ | {"TMPDIR": str(temporary)},
+        check=False,
     )
     assert done.returncode == -9
     assert not (folder / name).exists()

@@ -53,7 +53,7 @@ def test_its_password_stands_in_no_command_line_and_in_no_readable_file(tmp_path
 def run_until_ready_and_kill(script: str, folder: Path) -> None:
     """Run a script with a folder as its argument. When it prints `ready` and waits for input, kill it with SIGKILL."""
     with subprocess.Popen(
-        [sys.executable, "-c", script, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-P", "-c", script, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"

@@ -149,7 +149,7 @@ def start_writer(tmp_path: Path) -> Iterator[Callable[[Path], subprocess.Popen[b
         def start(path: Path) -> subprocess.Popen[bytes]:
             process = started.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-c", WRITER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                    [sys.executable, "-P", "-c", WRITER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
                 )
             )
             started.callback(process.kill)
@@ -193,7 +193,7 @@ def test_many_processes_that_write_one_file_at_once_all_succeed(tmp_path: Path) 
         "    with OutputFile(Path(sys.argv[1])) as file: file.write(sys.argv[2].encode() * 1000)"
     )
     output = tmp_path / "results.jsonl"
-    writers = [subprocess.Popen([sys.executable, "-c", script, str(output), str(number)]) for number in range(4)]
+    writers = [subprocess.Popen([sys.executable, "-P", "-c", script, str(output), str(number)]) for number in range(4)]
     assert [writer.wait() for writer in writers] == [0] * 4
     assert len(set(output.read_text())) == 1 and output.stat().st_size == 1000
     assert list(tmp_path.iterdir()) == [output]

@@ -107,7 +107,7 @@ def test_making_a_sender_neither_connects_nor_loads_celery() -> None:
         f"CeleryHints('redis://127.0.0.1:{free_port()}/0')\n"
         "print([name for name in ('celery', 'kombu', 'torch') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
 
 

@@ -54,7 +54,7 @@ def start(name: str, url: str, home: Path, *options: str, **environment: str) ->
     clean = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     clean |= {"HF_ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "*", **environment}
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, name, *options],
+        [sys.executable, "-P", "-c", SCRIPT, name, *options],
         cwd=REPOSITORY,
         env=clean,
         text=True,

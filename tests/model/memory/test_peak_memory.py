@@ -10,7 +10,7 @@ SAY = "from model.memory.peak_memory import peak_memory_bytes; print(peak_memory
 
 
 def peak_of_a_process(code: str) -> int:
-    done = subprocess.run([sys.executable, "-c", f"{code}\n{SAY}"], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-P", "-c", f"{code}\n{SAY}"], capture_output=True, text=True, check=True)
     return int(done.stdout)
 
 

@@ -172,7 +172,7 @@ sys.stdin.read()
 
 @pytest.mark.parametrize("source", ["{{ 1 }}", LOOP], ids=["idle", "busy"])
 def test_the_helper_ends_when_its_parent_is_killed(source: str) -> None:
-    command = [sys.executable, "-c", PARENT, source]
+    command = [sys.executable, "-P", "-c", PARENT, source]  # `tests` has a folder named `model`
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == "ready\n"
