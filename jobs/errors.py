@@ -21,7 +21,8 @@ class QwenBatchError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message} {self.hint}".strip()
+        between = "\n" if "\n" in self.message else " "  # a list of faults ends before the hint begins
+        return f"{self.message}{between}{self.hint}".strip()
 
 
 class InvalidInput(QwenBatchError):

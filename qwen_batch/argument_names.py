@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from jobs.errors import QwenBatchError
@@ -31,6 +32,13 @@ def in_words_of_python(said: str, known: Collection[str]) -> str:
     said = said.replace("--no-thinking", "thinking=False")
     said = _LAST_ASSISTANT.sub(r'last_assistant="\1"', said)
     return _OPTION.sub(argument, _WITH_VALUE.sub(_with_value, said))
+
+
+def unknown_argument(function: str, name: str, known: Sequence[str]) -> TypeError:
+    """Return the error of a function without an argument of this name. It suggests the nearest one, or lists all."""
+    near = difflib.get_close_matches(name, known, 1)
+    advice = f"Did you mean {near[0]!r}?" if near else f"Its arguments are {', '.join(known)}."
+    return TypeError(f"{function}() has no argument {name!r}. {advice}")
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from cli.run.run_folder import prune_runs, run_folder
 from cli.run.state_lock import StateLock
 from jobs.errors import InvalidInput
 from jobs.settings import Settings
+from qwen_batch.argument_names import unknown_argument
 from qwen_batch.client import Client
 
 
@@ -35,6 +36,9 @@ class WorkerArguments(TypedDict, total=False):
     max_model_len: int  # tokens of prompt and completion together
     kv_cache_memory: str  # such as 4GiB
     threads: int
+
+
+_ARGUMENTS = ("model", "workers", "folder", *WorkerArguments.__annotations__)
 
 
 class LocalServer:
@@ -118,7 +122,7 @@ def local(
     said = dict(arguments) | ({} if model is None else {"model": model})
     for name in arguments:
         if name not in WorkerArguments.__annotations__:
-            raise TypeError(f"local() has no argument {name!r}. It has {', '.join(WorkerArguments.__annotations__)}.")
+            raise unknown_argument("local", name, _ARGUMENTS)
     if workers < 1:
         raise InvalidInput(f"`workers` is {workers}; it must be at least 1.")
     settings = Settings.from_env().with_values(said)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol, TypedDict, runtime_checkable
@@ -25,6 +24,7 @@ from jobs.records.prompt import MAX_N
 from jobs.records.sampling import Range, SamplingSettings
 from jobs.submission.submit_options import LineOptions
 from jobs.templates.conversation import Conversation, conversation_of
+from qwen_batch.argument_names import unknown_argument
 
 
 class Sampling(TypedDict, total=False):
@@ -91,9 +91,7 @@ def check_names(arguments: Mapping[str, object]) -> None:
     """Raise `TypeError` if `submit` has no argument of a name. The message names the nearest one."""
     for name in arguments:
         if name not in ARGUMENTS:
-            near = difflib.get_close_matches(name, sorted(ARGUMENTS), 1)
-            advice = f"Did you mean {near[0]!r}?" if near else f"Its arguments are {', '.join(sorted(ARGUMENTS))}."
-            raise TypeError(f"submit() has no argument {name!r}. {advice}")
+            raise unknown_argument("submit", name, sorted(ARGUMENTS))
 
 
 def reading_of(arguments: SubmitArguments) -> ReadingOptions:

@@ -154,7 +154,10 @@ class FileReport:
         """
         bad = self.bad_lines.count
         if self.num_lines == 0:
-            raise InvalidInput(f"{self.name} is empty.", "Give a file with one JSON object per line.")
+            raise InvalidInput(
+                f"{self.name} is empty.",
+                "Give at least one row: one JSON object per line, or a row below the header of a table.",
+            )
         if bad == 0 or (skip_invalid and bad < self.num_lines):
             return
         some = "the only line is" if self.num_lines == 1 else f"{bad:,} of {self.num_lines:,} lines are"

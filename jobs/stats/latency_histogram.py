@@ -55,8 +55,11 @@ class LatencyHistogram:
         return self.sum_us / count / 1000 if count else None
 
     def quantile_ms(self, q: float) -> float | None:
-        """Return the latency at rank floor(q * (count - 1)), within `RELATIVE_ERROR`. None without lines."""
-        rank = math.floor(q * (self.count - 1))
+        """Return the least latency that a share `q` of the lines does not exceed, within `RELATIVE_ERROR`.
+
+        The 99th percentile of fewer than 100 lines is the slowest one. None without lines.
+        """
+        rank = max(0, math.ceil(q * self.count) - 1)
         for bucket, below in self._cumulative():
             if below > rank:
                 return bucket_latency_ms(bucket)

@@ -156,7 +156,7 @@ def test_twenty_faults_are_reported_in_full_and_the_lines_of_the_rest_by_number(
     assert "29 of 32 lines are invalid" in message
     assert message.count(": `prompt` is ") == 20
     assert "line 20: `prompt` is 20" in message
-    assert "  and other faults of 9 lines: 21-22, 25-28, 30-32 " in message
+    assert "  and other faults of 9 lines: 21-22, 25-28, 30-32\n" in message
 
 
 def test_equal_faults_of_several_lines_are_one_entry(write: Write) -> None:

@@ -144,6 +144,16 @@ def test_a_wrong_argument_is_named_and_nothing_is_stored(
     assert client.jobs() == []
 
 
+def test_the_advice_about_bad_rows_begins_on_a_line_of_its_own(client: qwen_batch.Client) -> None:
+    with pytest.raises(qwen_batch.InvalidInput) as refusal:
+        client.submit([{"q": "a"}], template="{{ qq }}")
+    assert [line.strip() for line in str(refusal.value).splitlines()] == [
+        "the list cannot be submitted: the only line is invalid.",
+        "line 1: the template fails: 'qq' is undefined; the row's columns are `q`",
+        "Nothing was stored. Correct the template or the file.",
+    ]
+
+
 def test_settings_may_be_lists_or_tuples(client: qwen_batch.Client, store: JobStore) -> None:
     job = client.submit(PROMPTS, stop=("a", "b"), stop_token_ids=[7], ignore_eos=True)
     defaults = store.jobs.get(job.id).spec.defaults

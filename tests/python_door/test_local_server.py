@@ -62,7 +62,9 @@ def test_a_worker_that_cannot_work_ends_the_waiting(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"treads": 1}, "local() has no argument 'treads'. It has served_model_name, device"),
+        ({"treads": 1}, "local() has no argument 'treads'. Did you mean 'threads'?"),
+        ({"worker": 2}, "local() has no argument 'worker'. Did you mean 'workers'?"),
+        ({"x": 1}, "local() has no argument 'x'. Its arguments are model, workers, folder, served_model_name, device"),
         ({"threads": "one"}, "`threads` is 'one'; it must be a whole number"),
         ({"workers": 0}, "`workers` is 0; it must be at least 1"),
     ],

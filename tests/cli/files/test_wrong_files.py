@@ -104,7 +104,7 @@ WRONG_FILES: dict[str, tuple[str, bytes, str, str]] = {
     "an error of a server": ("a.jsonl", as_json({"error": {"message": "No such key"}}), "No such key", "again"),
     "empty file": ("a.jsonl", b"", "is empty", "one JSON object per line"),
     "empty array": ("a.json", b"[]", "is empty", "one JSON object per line"),
-    "CSV of a header": ("a.csv", b"id,prompt\n", "is empty", "Give a file"),
+    "CSV of a header": ("a.csv", b"id,prompt\n", "is empty", "a row below the header"),
     "CSV in Latin-1": ("a.csv", b"id,prompt\na,caf\xe9\n", "not UTF-8", "iconv -f WINDOWS-1252"),
     "truncated JSON": ("a.json", b'[{"prompt": "a"},\n {"promp', "not valid JSON at item 2", "again"),
     "JSON object without rows": ("a.json", as_json({"config": {"a": 1}}, indent=1), "pretty-printed JSON", "jq -c ."),

@@ -27,8 +27,12 @@ def test_a_bucket_stands_for_each_of_its_latencies_within_the_error(latency: flo
 
 @given(LATENCIES, st.floats(0, 1))
 def test_quantiles_are_within_one_percent(latencies: list[float], q: float) -> None:
-    exact = sorted(latencies)[math.floor(q * (len(latencies) - 1))]
+    exact = sorted(latencies)[max(0, math.ceil(q * len(latencies)) - 1)]
     assert histogram_of(latencies).quantile_ms(q) == pytest.approx(exact, rel=RELATIVE_ERROR * 1.0001)
+
+
+def test_the_99th_percentile_of_a_small_job_is_its_slowest_line() -> None:
+    assert histogram_of([1.0] * 11 + [180_000.0]).quantile_ms(0.99) == pytest.approx(180_000, rel=RELATIVE_ERROR)
 
 
 @given(LATENCIES)
