@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import html
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from rich.console import Console as RichConsole
+from rich.console import ConsoleOptions, RenderableType, RenderResult
+from rich.constrain import Constrain
 from rich.progress import BarColumn, Progress, TextColumn
 
 from cli.console.console import Console
@@ -45,13 +48,31 @@ class _Plain:
         return None
 
 
+_ROOM_FOR_CTRL_C = 2  # columns: a terminal shows `^C` there. On the next line, it would leave the bar behind
+
+
+class _BarLine(Progress):
+    """A bar that leaves the last columns of the terminal free."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield _Narrower(self.make_tasks_table(self.tasks))
+
+
+class _Narrower:
+    def __init__(self, line: RenderableType) -> None:
+        self._line = line
+
+    def __rich_console__(self, console: RichConsole, options: ConsoleOptions) -> RenderResult:
+        yield Constrain(self._line, options.max_width - _ROOM_FOR_CTRL_C)
+
+
 class BarDisplay:
     """A progress bar on one line of a terminal."""
 
     shows_workers = True
 
     def __init__(self, console: Console) -> None:
-        self._progress = Progress(
+        self._progress = _BarLine(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             TextColumn("{task.fields[movement]}", markup=False),
