@@ -78,9 +78,9 @@ def command(console: Console, /, *, with_worker: bool, **options: object) -> Exi
 
 
 def _greet(address: str, settings: Settings, with_worker: bool, console: Console) -> None:
-    console.say(f"Serving {address}/v1. Stop with Ctrl-C.")
+    console.say(f"Serving {address}/v1 for clients, and {address}/ for browsers. Stop with Ctrl-C.")
     if with_worker:
-        console.say(f"The worker is loading {settings.model}; `curl {address}/v1/models` shows it when it is ready.")
+        console.say(f"The worker is loading {settings.model}. {address}/fleet shows when it is ready.")
 
 
 def _require_packages() -> None:
