@@ -78,7 +78,10 @@ def _finish(store: JobStore, spec: NewJob, shard: int) -> None:
 
 def _result(spec: NewJob, index: int) -> Completion:
     if spec.id == FAILING and index % 29 == 7:
-        message = f"The prompt has {3000 + index} tokens; the model's context has 2,048."
+        message = (
+            f"The prompt has {3000 + index} tokens; this worker allows at most 2,047. "
+            "The model, `--max-model-len` or `--kv-cache-memory` sets this limit."
+        )
         return Completion(index, f"q-{index}", error=LineError(ErrorCode.PROMPT_TOO_LONG, message))
     if spec.id == FAILING and index % 97 == 3:
         message = "2 workers that ran this line alone stopped responding."

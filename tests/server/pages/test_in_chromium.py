@@ -109,6 +109,32 @@ def test_every_page_is_accessible_fits_the_screen_and_is_silent(
         assert tab.troubles == []
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_code_of_an_error_stays_on_one_line(chromium: Any, served: tuple[JobStore, str], width: int) -> None:
+    with Watched(chromium, served[1], width) as tab:
+        tab.page.goto(f"/jobs/{FAILING}")
+        codes = tab.page.locator(".errors code")
+        assert set(codes.evaluate_all("codes => codes.map(each => each.getClientRects().length)")) == {1}
+
+
+def test_a_card_on_a_phone_shows_no_dash_for_a_value_that_is_missing(
+    chromium: Any, served: tuple[JobStore, str], tmp_path: Path
+) -> None:
+    body = '{"model": "unknown", "messages": [{"role": "user", "content": "a"}]}'
+    path = tmp_path / "unserved.jsonl"  # its batch fails, so it has no number of lines
+    path.write_text(f'{{"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {body}}}\n')
+    with Watched(chromium, served[1]) as tab:
+        tab.page.goto("/submit")
+        tab.page.set_input_files("#file", path)
+        tab.page.get_by_role("button", name="Submit").click()
+        tab.page.get_by_role("heading", name=path.name).wait_for()
+        for width, dashes in ((1280, 3), (390, 0)):
+            tab.page.set_viewport_size({"width": width, "height": 800})
+            tab.page.goto("/")
+            row = tab.page.locator("tr", has_text=path.name)
+            assert row.inner_text().count("–") == dashes
+
+
 def test_the_policy_of_the_pages_stops_nothing_of_our_own(chromium: Any, served: tuple[JobStore, str]) -> None:
     with Watched(chromium, served[1]) as tab:
         for path in PATHS:
