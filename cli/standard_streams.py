@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from jobs.errors import OutputNotWritable
+from jobs.errors import InvalidInput, OutputNotWritable
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -37,6 +37,24 @@ def open_standard_streams() -> None:
         errors="backslashreplace",  # the locale may not have a character
         line_buffering=bool(told and told.line_buffering),
     )
+
+
+def text_or_input(argument: str) -> str:
+    """Return an argument, or the text of standard input if the argument is `-`. The last line break is left out.
+
+    Raises:
+        InvalidInput: Standard input is not UTF-8.
+    """
+    if argument != "-":
+        return argument
+    try:
+        text = sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(
+            f"Standard input is not UTF-8: byte {error.start + 1:,} is wrong.",
+            "Convert it, such as with `iconv -f WINDOWS-1252 -t UTF-8`.",
+        ) from error
+    return text.removesuffix("\n").removesuffix("\r")
 
 
 def flush_or_drop() -> None:

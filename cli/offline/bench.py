@@ -104,7 +104,8 @@ def run_bench(
 def _fill_table(
     table: list[ModeFigures], local: LocalModel, console: Console, tokens: int, runs: int, may_compile: bool
 ) -> None:
-    console.say(f"Table 2.1: {len(MODES)} modes, {runs} runs of {tokens} tokens each, after a warm-up …")
+    times = "1 run" if runs == 1 else f"{runs} runs"
+    console.say(f"Table 2.1: {len(MODES)} modes, {times} of {tokens} tokens each, after a warm-up …")
     prompt = local.tokenizer.encode(CHAPTER_PROMPT)
     for row in measure_modes(local, prompt, tokens, runs, console.say, may_compile=may_compile):
         table.append(row)

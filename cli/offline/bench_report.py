@@ -45,7 +45,7 @@ def _chapter_table(report: BenchReport) -> Table:
         )
         table.add_row(row.mode, *figures, *BOOK[row.mode])
     recompiles = sum(row.recompiles for row in report.table)
-    table.caption = f"Right half: the book's figures for Qwen3 0.6B. Recompilations after the warm-up: {recompiles}."
+    table.caption = f"Right half: the book's figures for Qwen3 0.6B.\nRecompilations after the warm-up: {recompiles}."
     return table
 
 

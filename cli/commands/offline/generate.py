@@ -12,6 +12,7 @@ from cli.options.options import console_options, seed_option, settings_with
 from cli.options.sampling_options import sampling_options
 from cli.options.target_model import say_if_demo
 from cli.options.worker_options import require_worker_packages, worker_options
+from cli.standard_streams import text_or_input
 from jobs.errors import InvalidInput
 from jobs.records.sampling import SamplingSettings
 from jobs.stats.figures import count, rate, seconds, size
@@ -44,7 +45,7 @@ def command(
 
     The text goes to stdout as the model generates it. Speed and memory follow
     on stderr. The prompt is raw text for the model to continue. With --chat, it
-    is a user's message.
+    is a user's message. A prompt of `-` is read from standard input.
 
     \b
     Examples:
@@ -52,6 +53,7 @@ def command(
       qwen-batch generate "What is 37 + 48?" --chat --temperature 0
       qwen-batch generate "Hello" --ignore-eos --max-tokens 50
       qwen-batch generate "Hello" --no-cache --no-compile
+      qwen-batch generate - --chat < question.txt
     """
     require_worker_packages()
     if no_cache and (defaults.temperature or 0) > 0:
@@ -60,6 +62,7 @@ def command(
             "Remove one of the two options.",
         )
     settings = settings_with(**options)
+    prompt = text_or_input(prompt)
     from cli.offline.session import LocalSession  # imports torch, which takes seconds
 
     say_if_demo(settings, console)

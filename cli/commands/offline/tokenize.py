@@ -8,6 +8,7 @@ from cli.console.console import Console
 from cli.options.options import console_options, json_option, model_option, settings_with
 from cli.options.target_model import say_if_demo
 from cli.options.worker_options import require_worker_packages
+from cli.standard_streams import text_or_input
 from jobs.harmless import harmless
 
 
@@ -19,6 +20,8 @@ from jobs.harmless import harmless
 @console_options
 def command(console: Console, text: str, model: str | None, chat: bool, as_json: bool) -> None:
     """Show the tokens of a text: each token's id beside its text.
+
+    A text of `-` is read from standard input.
 
     A part of a character is shown as U+FFFD, because a token may hold only part
     of a character. Line breaks and other control characters are escaped, such
@@ -35,7 +38,7 @@ def command(console: Console, text: str, model: str | None, chat: bool, as_json:
     from model.checkpoint.hub import resolve_model
     from model.text.tokenizer import Tokenizer
 
-    settings = settings_with(model=model)
+    settings, text = settings_with(model=model), text_or_input(text)
     say_if_demo(settings, console)
     tokenizer = Tokenizer.from_folder(resolve_model(settings.model, show_progress=False).path)
     tokens = [(token_id, tokenizer.token_text(token_id)) for token_id in prompt_ids(tokenizer, text, chat)]

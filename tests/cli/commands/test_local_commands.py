@@ -23,6 +23,18 @@ def test_generate_writes_the_text_and_nothing_else_to_stdout(bare_cli: Cli) -> N
     assert "tokens/s; loaded in" in said[-1]
 
 
+def test_a_prompt_may_come_from_standard_input(bare_cli: Cli) -> None:
+    done = bare_cli("generate", "-", "--chat", "--no-compile", "-q", stdin=f"{QUESTION}\n")
+    assert (done.returncode, done.stdout) == (0, "85\n"), done.stderr
+    assert bare_cli("tokenize", "-", stdin=f"{QUESTION}\r\n").stdout == bare_cli("tokenize", QUESTION).stdout
+
+
+def test_a_prompt_from_standard_input_must_be_utf_8(bare_cli: Cli) -> None:
+    done = bare_cli("tokenize", "-", stdin=b"caf\xe9")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Standard input is not UTF-8: byte 4 is wrong." in done.stderr
+
+
 @pytest.mark.slow
 def test_generate_says_the_same_whole_or_in_pieces_with_cache_or_without(bare_cli: Cli) -> None:
     words = ["generate", "The capital of France is", "--no-compile", "-q", "--max-tokens", "12", "--ignore-eos"]
