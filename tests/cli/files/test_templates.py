@@ -235,6 +235,20 @@ def test_single_braces_stay_plain_text_if_they_hold_no_column_or_the_template_ha
     assert made.line["messages"] == [{"role": "user", "content": text}]
 
 
+@pytest.mark.parametrize(
+    ("template", "row", "text"),
+    [
+        ("{{ text }}!", b'{"text": null}', "None!"),
+        ("{{ text }}!", b'{"text": ""}', "!"),
+        ('{{ text or "" }}!', b'{"text": null}', "!"),
+    ],
+)
+def test_a_null_is_the_word_none_unless_the_template_leaves_it_out(template: str, row: bytes, text: str) -> None:
+    [(_, made)] = RowPrompts(PromptOptions(template)).lines([(1, row)])
+    assert isinstance(made, TemplatedRow)
+    assert made.line["messages"] == [{"role": "user", "content": text}]
+
+
 def test_rows_share_one_prompt_if_the_template_says_so_or_they_have_only_ids(
     cli: Cli, store: JobStore, reviews: Path, tmp_path: Path
 ) -> None:
