@@ -72,7 +72,7 @@ def read_prompt(body: dict[str, Json], path: str, card: ModelCard, request_id: s
 def _fault(faults: str, body: dict[str, Json]) -> ApiError:
     """Return the error for the faults of a line, of which there is one per text line."""
     message = "; ".join(faults.splitlines())
-    message += "" if message.endswith("?") else "."
+    message = f"{message[:1].upper()}{message[1:]}{'' if message.endswith('?') else '.'}"
     if unknown := _UNKNOWN_KEY.match(faults):
         return ApiError(400, message, param=unknown[1], code="unknown_parameter")
     found = _FAULTY_KEY.match(faults)
