@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -105,6 +106,8 @@ def forking_server(module: str) -> Iterator[ForkingServer]:
 
 def serve_forks(control: socket.socket) -> Callable[[], object] | None:
     """Fork for each order. Returns None in the server at its end, and what is left to call in a fork."""
+    gc.collect()
+    gc.freeze()  # a fork's garbage collector would visit all that was imported, and so copy its memory
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel then forgets ended children
     while True:
         message, descriptors, _, _ = socket.recv_fds(control, 1, 5)
