@@ -14,11 +14,9 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
-from testing.processes.forking_server import ForkedProcess, ForkingServer, Order, serve_forks
+from testing.processes.forking_server import Order, forking_server, serve_forks
 
 WORDS = (sys.executable, "-P", "-m", "cli.main")  # how a command is started anew
 TIMEOUT = 240.0  # seconds
@@ -37,52 +35,25 @@ _FOR_NEW_INTERPRETERS = ("PYTHON", "LC_", "LANG", "LD_")
 
 
 def run_command(
-    server: ForkingServer, words: Sequence[str], environment: Mapping[str, str], folder: Path, stdin: bytes = b""
+    words: Sequence[str], environment: Mapping[str, str], folder: Path, stdin: bytes = b"", timeout: float = TIMEOUT
 ) -> subprocess.CompletedProcess[bytes]:
     """Run one command to its end.
 
     Args:
-        server: A process that has the command line's modules: `forking_server("testing.processes.forked_commands")`.
         words: Command and options, without the program's name.
-        environment: The whole environment of the command.
+        environment: The whole environment of the command. `can_be_forked` is true of it.
         folder: Working folder of the command.
         stdin: Content of its standard input.
+        timeout: Seconds after which the command is killed.
     """
     order = Order("cli.main:main", WORDS, tuple(words), dict(environment), str(folder))
-    (in_read, in_write), (out_read, out_write), (err_read, err_write) = (os.pipe() for _ in range(3))
-    given = (in_read, out_write, err_write)
-    process = server.start(order, given)
-    for descriptor in given:
-        os.close(descriptor)
-    with ThreadPoolExecutor(3) as threads:
-        threads.submit(_write_all, in_write, stdin)
-        output, errors = threads.submit(_read_all, out_read), threads.submit(_read_all, err_read)
-        code = _exit_code(process)
-        return subprocess.CompletedProcess([*WORDS, *words], code, output.result(), errors.result())
+    return forking_server("testing.processes.forked_commands").run(order, stdin, timeout)
 
 
-def can_be_forked(changes: Mapping[str, str]) -> bool:
-    """Return False if these variables concern the start of the interpreter, so that a command needs a new one."""
-    return not any(name.startswith(_FOR_NEW_INTERPRETERS) for name in changes)
-
-
-def _exit_code(process: ForkedProcess) -> int:
-    """Return the exit code of a command, which is killed if it takes too long."""
-    try:
-        return process.wait(TIMEOUT)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.wait()
-
-
-def _write_all(descriptor: int, content: bytes) -> None:
-    with suppress(BrokenPipeError), open(descriptor, "wb") as pipe:
-        pipe.write(content)
-
-
-def _read_all(descriptor: int) -> bytes:
-    with open(descriptor, "rb") as pipe:
-        return pipe.read()
+def can_be_forked(environment: Mapping[str, str]) -> bool:
+    """Return False if a command needs a new interpreter, because what it reads at its start differs from ours."""
+    names = (name for name in {*environment, *os.environ} if name.startswith(_FOR_NEW_INTERPRETERS))
+    return all(environment.get(name) == os.environ.get(name) for name in names)
 
 
 def import_command_line() -> None:

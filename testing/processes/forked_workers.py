@@ -1,4 +1,4 @@
-"""Starts workers in processes that have PyTorch and the worker's modules already.
+"""Starts workers, and other code, in processes that have PyTorch and the worker's modules already.
 
 A new interpreter needs more than three seconds of processor time for them, and the tests start dozens of workers. So
 one process imports them once, and a fork of it becomes each worker. The imports start no thread, and nothing has run in
@@ -7,14 +7,12 @@ PyTorch yet, so a fork is as good as a new process.
 
 from __future__ import annotations
 
-import atexit
 import importlib
 import os
 import socket
+import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack
-from functools import cache
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -43,12 +41,22 @@ def start_worker(code: str, environment: Mapping[str, str], log: BinaryIO) -> Fo
         environment: The whole environment of the process.
         log: File that receives what the process writes.
     """
-    order = Order(f"{__name__}:run_code", (sys.executable, "-c"), (code,), dict(environment), str(REPOSITORY))
     stdin = os.open(os.devnull, os.O_RDONLY)
     try:
-        return _server().start(order, (stdin, log.fileno(), log.fileno()))
+        return _server().start(_order(code, (), environment), (stdin, log.fileno(), log.fileno()))
     finally:
         os.close(stdin)
+
+
+def run_with_pytorch(code: str, *words: str | Path, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run `code` with these arguments to its end, in a process that has PyTorch and none of our operators."""
+    done = _server().run(_order(code, words, environment))
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def _order(code: str, words: Sequence[str | Path], environment: Mapping[str, str]) -> Order:
+    start = (sys.executable, "-c")
+    return Order(f"{__name__}:run_code", start, (code, *map(str, words)), dict(environment), str(REPOSITORY))
 
 
 def run_code() -> None:
@@ -57,12 +65,8 @@ def run_code() -> None:
     exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})  # noqa: S102 - the code of a test
 
 
-@cache
 def _server() -> ForkingServer:
-    """The process that forks. It starts with the first worker, and ends with this process."""
-    running = ExitStack()
-    atexit.register(running.close)
-    return running.enter_context(forking_server("testing.processes.forked_workers"))
+    return forking_server("testing.processes.forked_workers")
 
 
 def _import_worker() -> None:

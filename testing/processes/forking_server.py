@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
@@ -12,8 +13,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -84,10 +87,49 @@ class ForkingServer:
         os.close(said_write)
         return ForkedProcess(said_read)
 
+    def run(self, order: Order, stdin: bytes = b"", timeout: float = 240) -> subprocess.CompletedProcess[bytes]:
+        """Run a process to its end, with `stdin` as its standard input. It is killed after `timeout` seconds."""
+        (in_read, in_write), (out_read, out_write), (err_read, err_write) = (os.pipe() for _ in range(3))
+        given = (in_read, out_write, err_write)
+        process = self.start(order, given)
+        for descriptor in given:
+            os.close(descriptor)
+        with ThreadPoolExecutor(3) as threads:
+            threads.submit(_write_all, in_write, stdin)
+            output, errors = threads.submit(_read_all, out_read), threads.submit(_read_all, err_read)
+            code = _exit_code(process, timeout)
+            return subprocess.CompletedProcess([*order.start, *order.words], code, output.result(), errors.result())
+
+
+def _exit_code(process: ForkedProcess, timeout: float) -> int:
+    """Return the exit code of a process, which is killed if it takes too long."""
+    try:
+        return process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    with suppress(BrokenPipeError), open(descriptor, "wb") as pipe:
+        pipe.write(content)
+
+
+def _read_all(descriptor: int) -> bytes:
+    with open(descriptor, "rb") as pipe:
+        return pipe.read()
+
+
+@cache
+def forking_server(module: str) -> ForkingServer:
+    """Start a module, whose main part calls `serve_forks`. It runs until this process ends."""
+    running = ExitStack()
+    atexit.register(running.close)
+    return running.enter_context(_running(module))
+
 
 @contextmanager
-def forking_server(module: str) -> Iterator[ForkingServer]:
-    """Start a module, whose main part calls `serve_forks`, and stop it at the end."""
+def _running(module: str) -> Iterator[ForkingServer]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with ours, theirs:
         process = subprocess.Popen(

@@ -12,7 +12,6 @@ import pytest
 from jobs.settings import PREFIX
 from jobs.stores.protocol import JobStore
 from testing.processes.forked_commands import TIMEOUT, WORDS, can_be_forked, run_command
-from testing.processes.forking_server import ForkingServer, forking_server
 from testing.processes.valkey import ValkeyProcess, running_valkey
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -78,28 +77,22 @@ def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
         process.communicate()
 
 
-@pytest.fixture(scope="session")
-def forking() -> Iterator[ForkingServer]:
-    """One process whose forks become the commands of all tests."""
-    with forking_server("testing.processes.forked_commands") as server:
-        yield server
-
-
 @pytest.fixture
-def bare_cli(environment: dict[str, str], tmp_path: Path, forking: ForkingServer) -> Cli:
+def bare_cli(environment: dict[str, str], tmp_path: Path) -> Cli:
     """Runs a command to its end in a process of its own, without a server named."""
 
     def run(
         *words: str | Path, stdin: str | bytes | None = None, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         content = stdin.encode() if isinstance(stdin, str) else stdin or b""
-        if can_be_forked(env or {}):
-            done = run_command(forking, [*map(str, words)], environment | (env or {}), tmp_path, content)
+        variables = environment | (env or {})
+        if can_be_forked(variables):
+            done = run_command([*map(str, words)], variables, tmp_path, content)
         else:
             done = subprocess.run(
                 [*WORDS, *map(str, words)],
                 cwd=tmp_path,
-                env=environment | (env or {}),
+                env=variables,
                 input=content,
                 capture_output=True,
                 timeout=TIMEOUT,

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import bare_cli, cli, environment, forking, server, start, store, valkey
+from tests.cli.conftest import bare_cli, cli, environment, server, start, store, valkey
 from tests.remote.reading import LINES
 from tests.remote.web_server import WebServer
 
-__all__ = ["bare_cli", "cli", "environment", "forking", "server", "start", "store", "valkey"]  # fixtures
+__all__ = ["bare_cli", "cli", "environment", "server", "start", "store", "valkey"]  # fixtures
 
 _UNCHECKED_CALLS = 3  # those that make the user
 

@@ -6,7 +6,6 @@ import os
 import select
 import shutil
 import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +17,7 @@ from model.kernels.build import KernelsUnavailable, Toolchain, build_library
 from model.kernels.library import built_library as library_for
 from model.kernels.library import load_kernels, prebuilt_name
 from model.kernels.tiers import Processor, choose_tier
+from testing.processes.forked_workers import run_with_pytorch
 
 LOAD = """
 import sys
@@ -43,14 +43,9 @@ def load_in_a_new_process(**environment: str) -> subprocess.CompletedProcess[str
 
 
 def run_in_a_new_process(script: str, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", script, *arguments],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=280,
-    )
+    done = run_with_pytorch(script, *arguments, environment=os.environ | environment)
+    assert done.returncode == 0, done.stderr
+    return done
 
 
 @pytest.fixture(scope="module")
