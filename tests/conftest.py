@@ -19,6 +19,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Triton decides when it is imported, which PyTorch's compiler does too. No test runs on a GPU.
 os.environ.setdefault("TRITON_INTERPRET", "1")
 
+# PyTorch's compiler would start a process for each processor, and each of them imports PyTorch.
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+
 # An example may take long on a busy machine, and that says nothing about the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")

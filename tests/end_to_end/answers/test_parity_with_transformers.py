@@ -66,11 +66,8 @@ def write_checkpoint(folder: Path, case: Case) -> None:
         path.write_text(json.dumps(config))
 
 
-def greedy_choices(folder: Path, prompt: list[int], completion: list[int]) -> list[int]:
+def greedy_choices(model: torch.nn.Module, prompt: list[int], completion: list[int]) -> list[int]:
     """What transformers would say at each place of `completion`, given what stands before it."""
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     with torch.inference_mode():
         logits = model(torch.tensor([prompt + completion])).logits[0]
     return [int(token) for token in logits[len(prompt) - 1 : -1].argmax(-1)]
@@ -81,6 +78,8 @@ def greedy_choices(folder: Path, prompt: list[int], completion: list[int]) -> li
     [name if case.compile else pytest.param(name, marks=pytest.mark.slow) for name, case in CASES.items()],
 )
 def test_greedy_ids_of_a_batch_are_those_of_transformers(name: str, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
     case = CASES[name]
     folder = tmp_path / "tiny-qwen3"
     write_checkpoint(folder, case)
@@ -98,5 +97,6 @@ def test_greedy_ids_of_a_batch_are_those_of_transformers(name: str, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     results = read_jsonl(output)
     assert [len(result["token_ids"]) for result in results] == [NUM_NEW_TOKENS] * NUM_PROMPTS
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     for prompt, result in zip(prompts, results, strict=True):
-        assert result["token_ids"] == greedy_choices(folder, prompt, result["token_ids"])
+        assert result["token_ids"] == greedy_choices(model, prompt, result["token_ids"])
