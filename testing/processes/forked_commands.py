@@ -30,6 +30,8 @@ _IMPORTED_ON_USE = (
     *("email.parser", "encodings.idna", "tokenizers"),
 )
 
+_WITH_PYTORCH = ("generate", "worker")  # these commands use it themselves
+
 # What an interpreter reads when it starts. A fork cannot take it into account.
 _FOR_NEW_INTERPRETERS = ("PYTHON", "LC_", "LANG", "LD_")
 
@@ -47,7 +49,8 @@ def run_command(
         timeout: Seconds after which the command is killed.
     """
     order = Order("cli.main:main", WORDS, tuple(words), dict(environment), str(folder))
-    return forking_server("testing.processes.forked_commands").run(order, stdin, timeout)
+    modules = "workers" if words and words[0] in _WITH_PYTORCH else "commands"
+    return forking_server(f"testing.processes.forked_{modules}").run(order, stdin, timeout)
 
 
 def can_be_forked(environment: Mapping[str, str]) -> bool:

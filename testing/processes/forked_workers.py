@@ -25,9 +25,10 @@ from testing.processes.forking_server import (
     serve_forks,
 )
 
-# A worker, and what it and Celery import only when they use it.
+# A worker, the commands that use PyTorch, and what they and Celery import only when they use it.
 _IMPORTED = (
     *("worker.main", "engine.load", "jobs.queue.celery_hints"),
+    *("cli.main", "cli.commands.machines.worker", "cli.commands.offline.generate"),
     *("celery.app.amqp", "celery.app.builtins", "celery.backends.base", "celery.fixups.django"),
     *("celery.worker.worker", "kombu.transport.redis"),
 )
