@@ -18,7 +18,9 @@ from testing.models.tiny_checkpoint import TINY, write_tiny_checkpoint
 # PyTorch's own inductor imports what PyTorch has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
 
-DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+DTYPES = pytest.mark.parametrize(
+    "dtype", [torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.slow)], ids=str
+)  # the engine's tests compile bfloat16, too
 
 
 @pytest.fixture(scope="module")
