@@ -8,7 +8,10 @@ from jobs.records.job import JobState
 
 
 class WorkerShare(msgspec.Struct, frozen=True):
-    """One worker's work for a job, summed over the shards that it finished."""
+    """One worker's work for a job, summed over the shards that it finished.
+
+    What a worker wrote of a shard that another one finished is in none of these sums, but in those of `JobStats`.
+    """
 
     worker_id: str
     device: str
@@ -45,8 +48,8 @@ class JobStats(msgspec.Struct, frozen=True, kw_only=True):
 
     Latencies: they are measured from a completed line's arrival at the engine. `ttft` is the time to the first token,
     `e2el` the time to the last token. `tpot` is the mean time per token after the first; lines of one token have none.
-    Means are exact to a microsecond. A quantile q is the value at rank floor(q * (lines - 1)), within 1%, from a
-    histogram. A latency is None until there is a line.
+    Means are exact to a microsecond. A quantile q is the least latency that a share q of the lines does not exceed,
+    within 1%, from a histogram. A latency is None until there is a line.
 
     Engine figures: they are sums over the finished shards. The work of a lost worker is unknown.
 

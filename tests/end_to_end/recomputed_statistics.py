@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean
@@ -47,10 +48,14 @@ def latencies_of(completions: Sequence[Completion]) -> dict[str, tuple[float, fl
         "tpot": [latency.tpot_ms for latency in latencies if latency.tpot_ms is not None],
         "e2el": [latency.e2el_ms for latency in latencies],
     }
+
+    def quantile(ordered: Sequence[float], q: float) -> float:
+        return ordered[math.ceil(q * len(ordered)) - 1]
+
     fields = {}
     for name, all_of_it in values.items():
         ordered = sorted(all_of_it)
         fields[f"mean_{name}_ms"] = (fmean(ordered), 1e-4)
-        fields[f"median_{name}_ms"] = (ordered[int(0.5 * (len(ordered) - 1))], 0.011)
-        fields[f"p99_{name}_ms"] = (ordered[int(0.99 * (len(ordered) - 1))], 0.011)
+        fields[f"median_{name}_ms"] = (quantile(ordered, 0.5), 0.011)
+        fields[f"p99_{name}_ms"] = (quantile(ordered, 0.99), 0.011)
     return fields
