@@ -1,6 +1,6 @@
 """The kernels' arithmetic on other kinds of processors: x86-64 with less than this one, and ARM in an emulator.
 
-`vector_checks.cpp` compares it with plain loops. The program needs no PyTorch, which an emulator could not load.
+`vector_checks.cpp` compares it with plain loops. The program needs no PyTorch, which an emulator takes minutes to load.
 """
 
 from __future__ import annotations
