@@ -14,7 +14,7 @@ from model.qwen3 import Qwen3ForCausalLM
 from testing.models.packed_steps import CachedSequence, PackedSteps, ragged_prompts
 from testing.models.tiny_checkpoint import TINY, write_tiny_checkpoint
 
-NEW_TOKENS = 5
+NEW_TOKENS = 12
 LONG = 700  # rows for which every loop of the layer is shared between threads
 
 LoadModel = Callable[..., Qwen3ForCausalLM]

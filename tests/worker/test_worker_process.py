@@ -69,9 +69,9 @@ def test_a_job_runs_from_the_queue_to_its_results(
     shared_cluster: Cluster, shared_worker: WorkerUnderTest, cpu_device: str
 ) -> None:
     cluster = shared_cluster
-    job_id = cluster.submit(50)
+    job_id = cluster.submit(100)
     cluster.wait_until_ended(job_id)
-    results = cluster.check_results(job_id, 50)
+    results = cluster.check_results(job_id, 100)
     assert all(result.usage is not None and result.latency is not None for result in results)
     stats = cluster.store.jobs.stats(job_id)
     (share,) = stats.workers
@@ -84,9 +84,9 @@ def test_a_job_runs_from_the_queue_to_its_results(
 def test_one_message_is_enough_for_all_shards_that_wait(cluster: Cluster) -> None:
     with cluster.worker(sweep_seconds="600") as worker:  # nobody else would hint the others
         worker.wait_until(cluster.store, "idle")
-        job_id = cluster.submit(50, num_hints=1)
+        job_id = cluster.submit(100, num_hints=1)
         cluster.wait_until_ended(job_id)
-    cluster.check_results(job_id, 50)
+    cluster.check_results(job_id, 100)
 
 
 def test_damaged_records_are_logged_once_each_and_cost_no_other_job_anything(cluster: Cluster) -> None:
@@ -182,14 +182,14 @@ def test_sigterm_hands_over_soon_and_no_finished_line_is_redone(cluster: Cluster
 def test_a_worker_that_drains_finishes_its_shards_and_leaves_the_others(cluster: Cluster) -> None:
     with cluster.worker(drain="true", max_num_seqs="16") as worker:
         worker.wait_until(cluster.store, "idle")
-        job_id = cluster.submit(240)
+        job_id = cluster.submit(400)
         cluster.wait_until_done(job_id, 10)
         worker.send(signal.SIGTERM)
         assert worker.exit_code() == 0, worker.log
         assert "draining: finishing the current shards first" in worker.log
         assert "handed back: job=" not in worker.log
     job = cluster.store.jobs.get(job_id)
-    assert 10 < job.done < 240
+    assert 10 < job.done < 400
     assert job.done == SHARD_SIZE * job.shards_done
     assert worker.pid not in {report.pid for report in cluster.store.fleet.workers()}
 
@@ -210,15 +210,15 @@ def test_a_killed_workers_shards_are_finished_by_another_and_each_line_is_there_
     with cluster.worker() as victim, cluster.worker() as survivor:
         victim.wait_until(cluster.store, "idle")
         survivor.wait_until(cluster.store, "idle")
-        job_id = cluster.submit(240)
+        job_id = cluster.submit(400)
         victim.wait_for_log("leased: ")
         survivor.wait_for_log("leased: ")
         cluster.wait_until_done(job_id, 50)
         victim.kill()
         done = cluster.store.jobs.get(job_id).done
-        assert done < 240
+        assert done < 400
         cluster.wait_until_ended(job_id)
-        cluster.check_results(job_id, 240)
+        cluster.check_results(job_id, 400)
         assert cluster.store.jobs.stats(job_id).retried_shards > 0
 
 

@@ -97,8 +97,8 @@ def test_the_training_network_is_transformers_qwen3(
 def test_generation_agrees_with_the_evaluation(
     reference: tuple[Any, Any], loaded: tuple[TrainingQwen3, Tokenizer]
 ) -> None:
-    outcomes = [outcome for outcome in evaluate(*loaded, held_out_prompts(30)) if abs(outcome.margin) > 0.01]
-    assert len(outcomes) > 25
+    outcomes = [outcome for outcome in evaluate(*loaded, held_out_prompts(60)) if abs(outcome.margin) > 0.01]
+    assert len(outcomes) > 50
     for outcome in outcomes:
         rendered, expected = _rendered(reference, outcome.prompt)
         assert (_generated(reference, rendered) == expected) is outcome.is_exact, outcome
@@ -106,7 +106,7 @@ def test_generation_agrees_with_the_evaluation(
 
 @pytest.mark.parametrize("empty_thinking", [False, True])
 def test_answers_to_held_out_prompts_are_exact(loaded: tuple[TrainingQwen3, Tokenizer], empty_thinking: bool) -> None:
-    accuracy = accuracy_by_task(evaluate(*loaded, held_out_prompts(300), empty_thinking=empty_thinking))
+    accuracy = accuracy_by_task(evaluate(*loaded, held_out_prompts(600), empty_thinking=empty_thinking))
     assert accuracy["all"] >= 0.98, accuracy
 
 

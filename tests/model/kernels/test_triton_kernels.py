@@ -18,30 +18,10 @@ from testing.models.paged_sequences import Heads, PagedSequences
 from tests.conftest import require
 from tests.model.kernels.triton_interpreter import interpret_bfloat16_products
 
-LENGTHS = [1, 63, 64, 65, 17, 130]
+LENGTHS = [1, 2, 63, 64, 65, 17, 130]
 LONG = [1100, 513, 3, 512]  # of several splits
-GROUPED, ODD, SINGLE, WIDE = Heads(4, 2, 32), Heads(6, 2, 24), Heads(3, 3, 96), Heads(8, 1, 128)
+HEADS = pytest.mark.parametrize("heads", [Heads(4, 2, 32), Heads(6, 2, 24), Heads(3, 3, 96), Heads(8, 1, 128)], ids=str)
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-# Both types with each kind of heads. The interpreter takes seconds for some, which run with the slower tests.
-KINDS = pytest.mark.parametrize(
-    ("heads", "dtype"),
-    [
-        (GROUPED, torch.float32),
-        (GROUPED, torch.bfloat16),
-        (ODD, torch.float32),
-        (SINGLE, torch.bfloat16),
-        *(
-            pytest.param(heads, dtype, marks=pytest.mark.slow)
-            for heads, dtype in [
-                (ODD, torch.bfloat16),
-                (SINGLE, torch.float32),
-                (WIDE, torch.float32),
-                (WIDE, torch.bfloat16),
-            ]
-        ),
-    ],
-    ids=str,
-)
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1.6e-2}  # outputs are about 1; bfloat16 holds 8 bits of them
 
 
@@ -85,7 +65,8 @@ def prefilled(
     return list(out.split(counts))
 
 
-@KINDS
+@DTYPES
+@HEADS
 def test_decode_is_exact_attention_of_the_last_token(triton: Any, heads: Heads, dtype: torch.dtype) -> None:
     sequences = PagedSequences(LENGTHS, heads, dtype)
     out = decoded(triton, sequences, list(range(len(LENGTHS))))
@@ -94,7 +75,8 @@ def test_decode_is_exact_attention_of_the_last_token(triton: Any, heads: Heads, 
         torch.testing.assert_close(out[row].double(), sequences.exact(row)[-1], atol=TOLERANCE[dtype], rtol=1e-2)
 
 
-@KINDS
+@DTYPES
+@HEADS
 def test_prefill_is_exact_causal_attention(triton: Any, heads: Heads, dtype: torch.dtype) -> None:
     sequences = PagedSequences(LENGTHS, heads, dtype)
     outs = prefilled(triton, sequences, [(row, 0, length) for row, length in enumerate(LENGTHS)])
@@ -116,9 +98,9 @@ def test_a_context_of_several_splits_is_exact_and_no_bit_depends_on_who_sums_the
 
 @DTYPES
 def test_a_decoded_row_has_the_same_bits_among_any_neighbours(triton: Any, dtype: torch.dtype) -> None:
-    sequences = PagedSequences(LENGTHS, GROUPED, dtype)
+    sequences = PagedSequences(LENGTHS, Heads(4, 2, 32), dtype)
     alone = [decoded(triton, sequences, [row])[0] for row in range(len(LENGTHS))]
-    for rows in (list(range(len(LENGTHS))), [5, 0, 5, 2]):
+    for rows in (list(range(len(LENGTHS))), [6, 0, 6, 3]):
         for spare_columns in (0, 3):
             for out, row in zip(decoded(triton, sequences, rows, spare_columns), rows, strict=True):
                 assert torch.equal(out, alone[row])
@@ -126,14 +108,14 @@ def test_a_decoded_row_has_the_same_bits_among_any_neighbours(triton: Any, dtype
 
 @DTYPES
 def test_a_prompt_has_the_same_bits_among_any_neighbours_and_in_any_chunks(triton: Any, dtype: torch.dtype) -> None:
-    sequences = PagedSequences(LENGTHS, GROUPED, dtype)
+    sequences = PagedSequences(LENGTHS, Heads(4, 2, 32), dtype)
     alone = [prefilled(triton, sequences, [(row, 0, length)])[0] for row, length in enumerate(LENGTHS)]
     together = prefilled(triton, sequences, [(row, 0, length) for row, length in enumerate(LENGTHS)], spare_columns=2)
     assert all(torch.equal(one, other) for one, other in zip(together, alone, strict=True))
-    for cuts in ([0, 64, 128, 130], [0, 63, 65, 66, 130]):
-        parts = [(5, first, end) for first, end in pairwise(cuts)]
-        chunks = [prefilled(triton, sequences, [(3, 64, 65), part, (0, 0, 1)])[1] for part in parts]
-        assert torch.equal(torch.cat(chunks), alone[5])
+    for cuts in ([0, 64, 128, 130], [0, 63, 65, 66, 130], [0, 1, 130]):
+        parts = [(6, first, end) for first, end in pairwise(cuts)]
+        chunks = [prefilled(triton, sequences, [(3, 0, 64), part, (0, 0, 1)])[1] for part in parts]
+        assert torch.equal(torch.cat(chunks), alone[6])
 
 
 @DTYPES

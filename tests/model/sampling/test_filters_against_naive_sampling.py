@@ -22,7 +22,7 @@ def check(logits: torch.Tensor, row: SamplingRow) -> None:
     assert draw(logits, [row])[0] in possible_draws(penalised(logits[0].tolist(), row), row)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=150)
 @given(
     st.integers(0, 10**6), st.integers(1, 400), st.booleans(), TEMPERATURES, SEEDS, st.sampled_from([1, 2, 20, 31, 50])
 )
@@ -32,7 +32,7 @@ def test_top_k_draws_what_naive_sampling_draws(
     check(random_logits(shape_seed, vocab, ties=ties), SamplingRow(temperature=temperature, top_k=top_k, seed=seed))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=150)
 @given(
     st.integers(0, 10**6), st.integers(1, 400), st.booleans(), TEMPERATURES, SEEDS, st.floats(0.01, 1), st.floats(0, 1)
 )
@@ -43,7 +43,7 @@ def test_top_p_and_min_p_draw_what_naive_sampling_draws(
     check(random_logits(shape_seed, vocab, ties=ties), row)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=100)
 @given(st.integers(0, 10**6), st.integers(1, 300), SEEDS, st.integers(1, 400), st.floats(0.3, 1), st.floats(0, 0.3))
 def test_all_filters_together_draw_what_naive_sampling_draws(
     shape_seed: int, vocab: int, seed: int, top_k: int, top_p: float, min_p: float
@@ -52,7 +52,7 @@ def test_all_filters_together_draw_what_naive_sampling_draws(
     check(random_logits(shape_seed, vocab, ties=True), row)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=100)
 @given(st.integers(0, 10**6), st.integers(1, 300), TEMPERATURES, SEEDS)
 def test_without_filters_the_whole_vocabulary_is_drawn_from(
     shape_seed: int, vocab: int, temperature: float, seed: int
@@ -65,18 +65,18 @@ def test_a_nucleus_wider_than_the_best_few_is_found_in_the_next_wider_look(width
     """A flat row: half of `width` tokens carry nearly all mass, so the narrower looks cannot hold its nucleus."""
     logits = random_logits(1, 5000, ties=False, spread=0.1)
     logits[:, width // 2 :] -= 8
-    for seed in range(8):
+    for seed in range(20):
         check(logits, SamplingRow(temperature=1.0, top_p=0.97, seed=seed))
 
 
 @pytest.mark.parametrize("top_k", [100, 1000, 3000])
 def test_a_wide_top_k_draws_what_naive_sampling_draws(top_k: int) -> None:
     logits = random_logits(2, 5000, ties=True, spread=0.3)
-    for seed in range(8):
+    for seed in range(20):
         check(logits, SamplingRow(temperature=1.0, top_k=top_k, top_p=0.99, seed=seed))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=150)
 @given(st.data())
 def test_penalties_and_bans_change_what_naive_sampling_changes(data: st.DataObject) -> None:
     vocab = data.draw(st.integers(2, 150))

@@ -87,7 +87,7 @@ ANY_MESSAGE = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=300)
 @given(st.lists(ANY_MESSAGE | JSON, max_size=4), st.dictionaries(st.sampled_from(["tools", "x"]), JSON))
 def test_any_json_is_encoded_or_refused_but_never_crashes(
     qwen3_tokenizer: Tokenizer, messages: list[Any], kwargs: dict[str, Any]

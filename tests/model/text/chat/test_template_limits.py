@@ -73,9 +73,9 @@ def test_a_template_that_does_not_end_fails_by_name() -> None:
 @pytest.mark.parametrize("bomb", [DOUBLE, LOOP])
 def test_a_conversation_on_which_the_template_fails_fails_alone(bomb: str) -> None:
     source = "{% if messages[0].content == 'bad' %}" + bomb + "{% endif %}{{ messages[0].content }}"
-    texts = render(ChatTemplate({"default": source}, {}), ["a", "bad", "bad", "b"])
-    assert [text for text in texts if "cannot render" not in text] == ["a", "b"]
-    assert ["cannot render" in text for text in texts] == [False, True, True, False]
+    texts = render(ChatTemplate({"default": source}, {}), ["a", "bad", "b", "bad", "bad", "c"])
+    assert [text for text in texts if "cannot render" not in text] == ["a", "b", "c"]
+    assert ["cannot render" in text for text in texts] == [False, True, False, True, True, False]
 
 
 def test_a_template_that_cannot_be_compiled_within_the_limits_is_damaged() -> None:
