@@ -52,7 +52,6 @@ class WorkerFacts:
             decode_steps=engine_share.decode_steps,
             decode_batch_sum=engine_share.decode_batch_sum,
             kv_cache_usage_peak=engine_share.kv_cache_usage_peak,
-            output_tokens=engine_share.output_tokens,
             peak_memory_bytes=self.peak_memory_bytes(),
             cached_tokens=engine_share.cached_tokens,
             drafted_tokens=engine_share.drafted_tokens,

@@ -20,7 +20,6 @@ class ShardStats(msgspec.Struct, frozen=True):
     decode_steps: float = 0.0  # decode steps with a sequence of this shard
     decode_batch_sum: float = 0.0  # sum of the whole batch's size over these steps
     kv_cache_usage_peak: float = 0.0  # used share of the whole cache, 0 to 1
-    output_tokens: int = 0
     peak_memory_bytes: int = 0  # memory of the worker process or of its device
     cache_short_steps: float = 0.0  # decode steps in which sequences waited only for room in the cache
     cache_short_running_sum: float = 0.0  # sum of running sequences over these steps

@@ -7,19 +7,16 @@ import msgspec
 from jobs.records.job import JobState
 
 
-class WorkerShare(msgspec.Struct, frozen=True):
-    """One worker's work for a job, summed over the shards that it finished.
-
-    What a worker wrote of a shard that another one finished is in none of these sums, but in those of `JobStats`.
-    """
+class WorkerShare(msgspec.Struct, frozen=True, kw_only=True):
+    """The work for a job of one worker that has finished a shard."""
 
     worker_id: str
     device: str
     dtype: str
     quantize: str
     compiled: bool
-    output_tokens: int
-    peak_memory_bytes: int  # maximum over its shards
+    output_tokens: int = 0  # of all lines that it wrote
+    peak_memory_bytes: int  # maximum over the shards that it finished
     load_seconds: float
     compile_seconds: float
 

@@ -64,7 +64,8 @@ class JobCounters:
     opened_at: float | None = None  # time when `submit` had stored the whole job, by the store's clock
     working_seconds: float | None = None  # time in which a worker held a lease, up to the last line that a worker wrote
     engine: EngineTotals = field(default_factory=EngineTotals)
-    workers: dict[str, WorkerShare] = field(default_factory=dict)
+    workers: dict[str, WorkerShare] = field(default_factory=dict)  # without their output tokens
+    worker_output_tokens: dict[str, int] = field(default_factory=dict)  # of the lines that each worker wrote
 
     def add_finish(self, completion: Completion) -> None:
         """Count a line's finish reason, amounts and latencies, if it has them."""
@@ -88,6 +89,10 @@ class JobCounters:
         if latency.tpot_ms is not None:
             self.tpot.add(latency.tpot_ms)
 
+    def add_output_tokens(self, worker_id: str, tokens: int) -> None:
+        """Count the output tokens of lines that a worker wrote."""
+        self.worker_output_tokens[worker_id] = self.worker_output_tokens.get(worker_id, 0) + tokens
+
     def add_shard(self, stats: ShardStats) -> None:
         """Add the statistics of a shard that a worker has finished."""
         self.engine.add(stats)
@@ -95,7 +100,6 @@ class JobCounters:
         if known := self.workers.get(stats.worker_id):
             share = msgspec.structs.replace(
                 share,
-                output_tokens=known.output_tokens + share.output_tokens,
                 peak_memory_bytes=max(known.peak_memory_bytes, share.peak_memory_bytes),
             )
         self.workers[stats.worker_id] = share
@@ -109,7 +113,6 @@ def worker_share(stats: ShardStats) -> WorkerShare:
         dtype=stats.dtype,
         quantize=stats.quantize,
         compiled=stats.compiled,
-        output_tokens=stats.output_tokens,
         peak_memory_bytes=stats.peak_memory_bytes,
         load_seconds=stats.load_seconds,
         compile_seconds=stats.compile_seconds,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from jobs.records.job import Job
 from jobs.stats.stats import JobStats
 from jobs.stats.stats_counters import MICRO, JobCounters
@@ -11,7 +13,10 @@ def job_stats(job: Job, counters: JobCounters) -> JobStats:
     """Return all statistics of a job. `JobStats` defines each of them."""
     seconds = counters.working_seconds
     made = job.total_output_tokens - counters.reused_output_tokens
-    workers = tuple(counters.workers[name] for name in sorted(counters.workers))
+    workers = tuple(
+        msgspec.structs.replace(share, output_tokens=counters.worker_output_tokens.get(name, 0))
+        for name, share in sorted(counters.workers.items())
+    )
     return JobStats(
         id=job.id,
         state=job.state,

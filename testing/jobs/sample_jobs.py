@@ -77,7 +77,6 @@ def shard_stats(worker_id: str = "worker-1") -> ShardStats:
         decode_steps=10.0,
         decode_batch_sum=80.0,
         kv_cache_usage_peak=0.5,
-        output_tokens=40,
         peak_memory_bytes=1_000,
     )
 

@@ -33,7 +33,6 @@ def run_job(
         pending = store.work.pending(lease)
         results = [_completion(prompt, prompt.id in fail) for prompt in pending]
         store.work.write(lease, [msgspec.structs.replace(result, quantize=quantize) for result in results])
-        tokens = sum(prompt.id not in fail for prompt in pending)
         store.work.finish_shard(
             lease,
             ShardStats(
@@ -44,7 +43,6 @@ def run_job(
                 True,
                 load_seconds=1.5,
                 compile_seconds=2.5,
-                output_tokens=tokens,
                 prefill_seconds=0.1,
                 decode_seconds=0.2,
                 decode_steps=10,

@@ -168,8 +168,9 @@ class MemoryJob:
             self.busy_seconds += max(min(now, max(expiries)) - self.busy_at, 0.0)
         self.busy_at = now
 
-    def write(self, shard: MemoryShard, completions: list[Completion], now: float) -> int:
+    def write(self, lease: Lease, completions: list[Completion], now: float) -> int:
         """Store the results of lines that have none yet. Returns the number of new results."""
+        shard = self.shards[lease.shard.index]
         new: list[Completion] = []
         for completion in completions:
             if completion.index not in shard.results:
@@ -180,6 +181,7 @@ class MemoryJob:
             failed = sum(completion.error is not None for completion in new)
             tokens = sum(completion.usage.completion_tokens for completion in new if completion.usage is not None)
             self.history.add(now, len(new) - failed, failed, tokens)
+            self.counters.add_output_tokens(lease.worker_id, tokens)
             shard.isolated_crashes.clear()  # these crashes concerned the line that was the first without a result
             self.count_time(now)
             self.counters.working_seconds = self.busy_seconds

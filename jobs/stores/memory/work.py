@@ -94,8 +94,8 @@ class MemoryShardWork:
 
     def write(self, lease: Lease, completions: Sequence[Completion]) -> int:
         with self._table.lock:
-            shard = self._held(lease)
-            return self._table.get(lease.shard.job_id).write(shard, list(completions), self._table.clock())
+            self._held(lease)
+            return self._table.get(lease.shard.job_id).write(lease, list(completions), self._table.clock())
 
     def finish_shard(self, lease: Lease, stats: ShardStats) -> bool:
         with self._table.lock:

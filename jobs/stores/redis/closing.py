@@ -146,7 +146,7 @@ def _engine_args(stats: ShardStats) -> list[str | int | float | bytes]:
     totals = EngineTotals()
     totals.add(stats)
     worker = stats.worker_id
-    facts = msgspec.structs.replace(worker_share(stats), output_tokens=0, peak_memory_bytes=0)  # counters hold both
+    facts = msgspec.structs.replace(worker_share(stats), peak_memory_bytes=0)  # a maximum, in a field of its own
     return [
         worker,
         msgspec.json.encode(facts),
@@ -160,7 +160,6 @@ def _engine_args(stats: ShardStats) -> list[str | int | float | bytes]:
         *("cached_tokens", totals.cached_tokens),
         *("drafted_tokens", totals.drafted_tokens),
         *("accepted_tokens", totals.accepted_tokens),
-        *(f"output_tokens:{worker}", stats.output_tokens),
         "",
         *("kv_cache_usage_peak", stats.kv_cache_usage_peak),
         *("kv_cache_bytes_wanted", stats.kv_cache_bytes_wanted),

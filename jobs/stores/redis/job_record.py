@@ -135,6 +135,7 @@ def _counters(meta: Hash, latency: Hash, engine: Hash) -> JobCounters:
             accepted_tokens=_count(engine, b"accepted_tokens"),
         ),
         workers={name: _worker(engine, name, facts) for name, facts in _named(engine, "worker:")},
+        worker_output_tokens={name: int(tokens) for name, tokens in _named(engine, "output_tokens:")},
     )
 
 
@@ -161,7 +162,6 @@ def _working_seconds(meta: Hash) -> float | None:
 def _worker(engine: Hash, worker_id: str, facts: bytes) -> WorkerShare:
     return msgspec.structs.replace(
         _share.decode(facts),
-        output_tokens=_count(engine, f"output_tokens:{worker_id}".encode()),
         peak_memory_bytes=_count(engine, f"peak_memory_bytes:{worker_id}".encode()),
     )
 

@@ -103,10 +103,10 @@ class RedisShardWork:
 
     def write(self, lease: Lease, completions: Sequence[Completion]) -> int:
         job, index = JobKeys(lease.shard.job_id), lease.shard.index
-        names = [job.meta, job.shard(index), job.running(index), job.latency, job.leases, job.history]
+        names = [job.meta, job.shard(index), job.running(index), job.latency, job.leases, job.history, job.engine]
         facts = msgspec.msgpack.encode([_facts(completion) for completion in completions])
         lines = map(encode_completion, completions)
-        reply = self._server.script("write", names, lease.token, facts, *lines)
+        reply = self._server.script("write", names, lease.token, facts, lease.worker_id, *lines)
         if reply == "lost":
             raise lease_lost(lease)
         return int(reply)

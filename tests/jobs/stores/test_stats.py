@@ -134,7 +134,7 @@ def test_engine_figures_add_up_over_shards_and_workers(store: JobStore) -> None:
     assert (stats.mean_batch_size, stats.kv_cache_usage_peak) == (8.0, 0.5)
     assert (stats.load_seconds, stats.compile_seconds) == (1.5, 2.5)
     shares = [(share.worker_id, share.output_tokens, share.peak_memory_bytes) for share in stats.workers]
-    assert shares == [("worker-1", 80, 1000), ("worker-2", 40, 999)]
+    assert shares == [("worker-1", 12, 1000), ("worker-2", 8, 999)]
     assert (stats.workers[0].device, stats.workers[0].dtype, stats.workers[0].compiled) == ("cpu", "float32", True)
 
 

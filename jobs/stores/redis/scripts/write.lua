@@ -2,10 +2,10 @@
 -- `facts` is a MessagePack array with {line index, whether it failed, finish reason or error code, prompt tokens,
 -- completion tokens, map of further amounts} per line, followed by bucket and microseconds of each of `MEASURES` (nil
 -- if not measured).
--- Further arguments: the completion (JSON) of each line.
+-- Further arguments: the worker's id, and the completion (JSON) of each line.
 -- Returns the number of new results, or 'lost' when the token is outdated.
-local meta, shard, running, latency, leases, history = unpack(KEYS)
-local token, facts = ARGV[1], ARGV[2]
+local meta, shard, running, latency, leases, history, engine = unpack(KEYS)
+local token, facts, worker_id = unpack(ARGV, 1, 3)
 if not may_work(shard, token) then
   uncount_crash(shard, token)
   return 'lost'
@@ -58,7 +58,7 @@ local function add(counters, field, amount)
 end
 
 for place, line in ipairs(cmsgpack.unpack(facts)) do
-  if redis.call('HSETNX', running, line[1], ARGV[2 + place]) == 1 then
+  if redis.call('HSETNX', running, line[1], ARGV[3 + place]) == 1 then
     if line[2] then
       failed = failed + 1
       add(outcomes, ERROR_CODE .. line[3], 1)
@@ -90,6 +90,7 @@ redis.call('HINCRBY', meta, 'completed', completed)
 redis.call('HINCRBY', meta, 'failed', failed)
 redis.call('HINCRBY', meta, 'total_input_tokens', prompt_tokens)
 redis.call('HINCRBY', meta, 'total_output_tokens', completion_tokens)
+redis.call('HINCRBY', engine, 'output_tokens:' .. worker_id, completion_tokens)
 for name, amount in pairs(amounts) do
   redis.call('HINCRBY', meta, name, amount)
 end

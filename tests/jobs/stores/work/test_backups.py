@@ -45,6 +45,20 @@ def test_both_write_and_the_first_write_of_a_line_wins(under_test: StoreUnderTes
     assert store.jobs.get("job-1").completed == 4
 
 
+def test_each_worker_has_the_tokens_of_the_lines_that_it_wrote_whoever_finishes_the_shard(
+    under_test: StoreUnderTest,
+) -> None:
+    store, holder = under_test.store, slow_shard(under_test)
+    second = second_of(under_test)
+    store.work.write(second, [completed(2, tokens=50)])
+    store.work.write(holder, [completed(2, tokens=70), completed(3, tokens=600)])
+    store.work.finish_shard(holder, shard_stats("slow"))
+    stats = store.jobs.stats("job-1")
+    shares = {share.worker_id: share.output_tokens for share in stats.workers}
+    assert shares == {"quick": 4 + 4 + 50, "slow": 600}
+    assert sum(shares.values()) == stats.total_output_tokens
+
+
 @pytest.mark.parametrize("second_is_faster", [True, False])
 def test_whoever_finishes_first_ends_the_shard_for_both(under_test: StoreUnderTest, second_is_faster: bool) -> None:
     store, holder = under_test.store, slow_shard(under_test)
