@@ -32,7 +32,7 @@ class JobIndex:
         The first call makes sure that a crash cannot hide the job. The second one is needed because a reader may have
         removed the entry as stale in between.
         """
-        self._server.pipeline([("ZADD", keys.JOBS, spec.created_at, spec.id), _list_unserved(spec)])
+        self._server.pipeline([_list_created(spec), _list_unserved(spec)])
 
     def newest(self, limit: int) -> list[str]:
         """Return the ids of the newest jobs, newest first. Some may have been deleted."""
@@ -75,8 +75,15 @@ class JobIndex:
             )
 
     def drop_gone(self, job_id: str) -> None:
-        """Remove a deleted job from the list of all jobs."""
+        """Remove a deleted job from the list of all jobs.
+
+        The caller may have read the job before `submit` created it, and only now remove it. Then either this call sees
+        the new job and adds it again, or `submit` adds it afterwards.
+        """
         self._server.run("ZREM", keys.JOBS, job_id)
+        job = job_of(job_id, self._server.run("HGETALL", JobKeys(job_id).meta))
+        if job is not None:
+            self._server.run(*_list_created(job.spec))
 
     def drop_ended(self, model: str, job_id: str) -> None:
         """Remove an ended job from its model's list.
@@ -88,6 +95,11 @@ class JobIndex:
         job = job_of(job_id, self._server.run("HGETALL", JobKeys(job_id).meta))
         if job is not None and not job.state.ended:
             self._server.run(*_list_unserved(job.spec))
+
+
+def _list_created(spec: NewJob) -> Command:
+    """Return the command that adds a job to the list of all jobs."""
+    return ("ZADD", keys.JOBS, spec.created_at, spec.id)
 
 
 def _list_unserved(spec: NewJob) -> Command:

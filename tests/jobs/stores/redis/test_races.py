@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import redis
 
+from jobs import keys
 from jobs.errors import LeaseLost
 from jobs.keys import JobKeys
 from jobs.records.completion import Completion
@@ -22,18 +23,25 @@ LONG = 60.0
 
 
 class InterruptedServer(RedisServer):
-    """Lets somebody else act once, just before a script runs."""
+    """Lets somebody else act once, just before a script or a command runs."""
 
-    def __init__(self, client: redis.Redis, script_name: str, somebody: Callable[[], object]) -> None:
+    def __init__(self, client: redis.Redis, name: str, somebody: Callable[[], object]) -> None:
         super().__init__(client)
-        self._script_name = script_name
+        self._name = name
         self._somebody: Callable[[], object] | None = somebody
 
     def script(self, name: str, keys: Sequence[str], *args: Word) -> Any:
-        if name == self._script_name and self._somebody is not None:
+        self._let_somebody_act(name)
+        return super().script(name, keys, *args)
+
+    def run(self, *command: Word) -> Any:
+        self._let_somebody_act(command[0])
+        return super().run(*command)
+
+    def _let_somebody_act(self, name: Word) -> None:
+        if name == self._name and self._somebody is not None:
             somebody, self._somebody = self._somebody, None
             somebody()
-        return super().script(name, keys, *args)
 
 
 @pytest.fixture
@@ -234,6 +242,26 @@ def test_a_job_listed_while_it_is_created_stays_in_the_lists(redis_store: RedisJ
     redis_store.submissions.add_shard(ShardRef("job-1", 0), prompts_of(new_job(lines=2), 0))
     redis_store.submissions.open("job-1")
     assert redis_store.recovery.recoverable_shards("demo", 10) == [ShardRef("job-1", 0)]
+
+
+def test_a_job_created_while_a_reader_removes_its_entry_stays_in_the_lists(
+    redis_store: RedisJobStore, client: redis.Redis
+) -> None:
+    """The reader found the entry without a job, and removes it when the submission has ended."""
+    client.zadd(keys.JOBS, {"job-1": 0})
+    server = InterruptedServer(client, "ZREM", lambda: submit(redis_store, new_job(lines=2)))
+    assert RedisJobStore(server).jobs.newest() == []
+    assert [job.id for job in redis_store.jobs.newest()] == ["job-1"]
+
+
+def test_a_deleted_jobs_entry_is_removed_for_good(redis_store: RedisJobStore, client: redis.Redis) -> None:
+    submit(redis_store, new_job(lines=2))
+    redis_store.control.request_cancel("job-1")
+    redis_store.control.delete("job-1")
+    assert client.zrange(keys.JOBS, 0, -1) == []
+    client.zadd(keys.JOBS, {"job-1": 0})  # as a crash in the middle of a submission leaves it
+    assert redis_store.jobs.newest() == []
+    assert client.zrange(keys.JOBS, 0, -1) == []
 
 
 def test_a_job_retried_during_a_recovery_stays_listed(redis_store: RedisJobStore, client: redis.Redis) -> None:
