@@ -57,7 +57,7 @@ class Service:
         self._stop_requested = False
 
     def run(self, on_ready: Callable[[str], None], check: Callable[[], None] | None = None) -> None:
-        """Serve until SIGTERM, SIGHUP or Ctrl-C.
+        """Serve until SIGTERM, SIGHUP or Ctrl-C. A signal that is ignored stays so.
 
         Args:
             on_ready: Called with the address, once the service accepts connections.
@@ -70,7 +70,8 @@ class Service:
         """
         open_stores(self._settings, self._options.files)  # tell the user what is wrong, before anything starts
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._ask_to_stop)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` ignores SIGHUP
+                signal.signal(number, self._ask_to_stop)
         with _listening(self._options) as listening:
             self._children = self._all_children(listening.fileno())
             try:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from types import FrameType
 
 import click
 
@@ -15,6 +13,7 @@ from cli.options.reading_options import reading_options
 from cli.options.target_model import check_model_name, say_notices, target_model, with_model_of_lines
 from cli.options.target_options import TargetOptions, target_options
 from cli.options.worker_options import require_worker_packages, worker_options
+from cli.run.interruption import Interruption
 from cli.run.local_run import LocalRun
 from cli.store import open_client
 from jobs.exit_codes import ExitCode
@@ -94,8 +93,7 @@ def command(
     settings = settings_with(**options)
     target = wanted.target(stats)
     embedded = options["redis_url"] is None and not Settings.server_is_named()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    interruption = Interruption()
     with PromptFile.open(prompts, sys.stdin.buffer, reading) as file:
         target.spare(file.paths, wanted.overwrite)
         client = None if embedded else open_client(settings)
@@ -111,9 +109,4 @@ def command(
         if dry_run:
             console.say(f"{checked.report.num_lines:,} lines can be run. Nothing was run.")
             return ExitCode.DONE
-        return LocalRun(checked, submission, target, settings, embedded, num_workers)(console)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """Treat the signal like Ctrl-C: `run` ends in order, and the same command continues later."""
-    raise KeyboardInterrupt
+        return LocalRun(checked, submission, target, settings, embedded, num_workers)(console, interruption)

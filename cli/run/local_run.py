@@ -14,6 +14,7 @@ from cli.console.console import Console
 from cli.console.progress import report_end, watch_job
 from cli.options.result_target import ResultTarget
 from cli.run.embedded_server import EmbeddedServer
+from cli.run.interruption import Interruption
 from cli.run.local_workers import LocalWorkers
 from cli.run.run_folder import job_to_resume, prune_runs, run_folder
 from cli.run.state_disk import StateDisk
@@ -41,7 +42,7 @@ class LocalRun:
     embedded: bool  # True to start a private server; False to use the server of the settings
     num_workers: int
 
-    def __call__(self, console: Console) -> ExitCode:
+    def __call__(self, console: Console, interruption: Interruption) -> ExitCode:
         """Run the job.
 
         Raises:
@@ -66,6 +67,7 @@ class LocalRun:
                 with workers, disk.named_in_errors(cannot_save):
 
                     def check(seen: Job) -> None:
+                        interruption.check()
                         disk.look(cannot_save(), console)
                         workers.check(seen.done)
 

@@ -113,3 +113,16 @@ def test_a_stop_lets_streams_and_uploads_end_and_tells_the_rest(tmp_path: Path) 
             assert process.wait(timeout=60) == 0
     assert outcomes == ["2 + 3"] * (STREAMS // 2) + ["shutting_down"] * (STREAMS // 2)
     assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.slow
+def test_a_service_under_nohup_outlives_its_terminal(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what `nohup` does; the service inherits it
+    try:
+        with running_valkey(tmp_path) as valkey, brief_service(valkey, tmp_path) as (process, _, _):
+            status = Path(f"/proc/{process.pid}/status").read_text()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    ignored = re.search(r"^SigIgn:\s*(\w+)$", status, re.MULTILINE)
+    assert ignored is not None
+    assert int(ignored[1], 16) >> (signal.SIGHUP - 1) & 1
