@@ -24,6 +24,7 @@ from jobs.files.result_types import result_types
 from jobs.files.sources.source import open_source
 from jobs.files.sources.source_names import source_names
 from jobs.records.prompt import Prompt
+from jobs.stores.packing import PackedPrompts
 
 _FIRST_LINES = 100
 
@@ -35,10 +36,13 @@ class CheckedFile:
     Each call of `prompts` iterates over the prompts in order. Unless the check has kept them, it makes another pass
     over the file. That pass raises `InvalidInput` if the file has changed since the check, after the last line at the
     latest.
+
+    `packed` returns the prompts in shards of a number of lines, if the check has kept them in such shards, else None.
     """
 
     report: FileReport
     prompts: Callable[[], Iterator[Prompt]]
+    packed: Callable[[int], Iterator[PackedPrompts] | None] = lambda _: None
 
 
 class PromptFile:
@@ -158,7 +162,7 @@ class PromptFile:
         )
         report.require_valid(skip_invalid)
         if spool is not None and spool.finish() and self._version() == version:
-            return CheckedFile(report, spool.prompts)
+            return CheckedFile(report, spool.prompts, spool.packed)
         return CheckedFile(
             report,
             lambda: self._prompts(report, lines.digests, FilePass(self._readers, rules, self._limit), skip_invalid),

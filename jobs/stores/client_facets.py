@@ -12,6 +12,7 @@ from jobs.records.prompt import Prompt
 from jobs.records.shard_stats import TimelineSample
 from jobs.stats.history import History
 from jobs.stats.stats import JobStats
+from jobs.stores.packing import PackedPrompts
 
 
 class Submissions(Protocol):
@@ -26,6 +27,9 @@ class Submissions(Protocol):
         Args:
             known: Completions (no errors) of lines that need not run. They count as `completed` and as `reused`.
         """
+
+    def add_packed_shard(self, shard: ShardRef, prompts: PackedPrompts) -> None:
+        """Store one shard's lines, which are compressed already."""
 
     def open(self, job_id: str) -> list[ShardRef]:
         """Put a job whose shards are all stored in state `queued`. A job without lines becomes `completed`.

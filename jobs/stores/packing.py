@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 import zstandard
@@ -20,13 +21,31 @@ _completions = msgspec.json.Decoder(list[Completion])
 _completion = msgspec.json.Decoder(Completion)
 
 
-def pack_prompts(prompts: Sequence[Prompt]) -> bytes:
+@dataclass(frozen=True)
+class PackedPrompts:
+    """Lines of one shard, as the store keeps them."""
+
+    num_lines: int
+    value: bytes  # of `pack_prompts`
+
+
+def pack_prompts(prompts: Sequence[Prompt]) -> PackedPrompts:
     """Encode a shard's lines as one compressed value."""
-    return _compress(_encoder.encode(prompts))
+    return PackedPrompts(len(prompts), _compress(_encoder.encode(prompts)))
+
+
+def encode_prompt(prompt: Prompt) -> bytes:
+    """Encode one line for `join_prompts`."""
+    return _encoder.encode(prompt)
+
+
+def join_prompts(encoded: Sequence[bytes]) -> PackedPrompts:
+    """Return what `pack_prompts` returns. Each item is a value of `encode_prompt`."""
+    return PackedPrompts(len(encoded), _compress(_json_array(encoded)))
 
 
 def unpack_prompts(packed: bytes | None, key: str) -> list[Prompt]:
-    """Decode a value of `pack_prompts`, which was read from `key`. Raises `RecordDamaged` if it cannot be decoded."""
+    """Decode the value of a `PackedPrompts`, read from `key`. Raises `RecordDamaged` if it cannot be decoded."""
     if packed is None:
         raise RecordDamaged(key, "it is gone")
     with reading(key):
@@ -49,7 +68,7 @@ def pack_completions(encoded: Mapping[int, bytes]) -> bytes:
 
     `encoded` maps a line's index to its value of `encode_completion`.
     """
-    return _compress(b"[" + b",".join(encoded[index] for index in sorted(encoded)) + b"]")
+    return _compress(_json_array([encoded[index] for index in sorted(encoded)]))
 
 
 def unpack_completions(packed: bytes, key: str) -> list[Completion]:
@@ -62,6 +81,10 @@ def packed_text(packed: bytes, key: str) -> str:
     """Return the JSON in a value of `pack_prompts` or `pack_completions`, casefolded. Raises `RecordDamaged`."""
     with reading(key):
         return _decompress(packed).decode().casefold()
+
+
+def _json_array(encoded: Sequence[bytes]) -> bytes:
+    return b"[" + b",".join(encoded) + b"]"
 
 
 def _compress(raw: bytes) -> bytes:

@@ -123,6 +123,11 @@ def _earlier_lines(store: JobStore, checked: CheckedFile, options: SubmitOptions
 
 
 def _store_shards(submissions: Submissions, checked: CheckedFile, spec: NewJob, earlier: EarlierLines | None) -> None:
+    packed = checked.packed(spec.shard_size) if earlier is None else None
+    if packed is not None:
+        for index, shard in enumerate(packed):
+            submissions.add_packed_shard(ShardRef(spec.id, index), shard)
+        return
     keys = earlier.keys(spec.defaults, spec.seed, spec.line_defaults) if earlier is not None else None
     for index, prompts in enumerate(_chunks(checked.prompts(), spec.shard_size)):
         known = []

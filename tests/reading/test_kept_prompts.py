@@ -22,11 +22,12 @@ from jobs.files.prompt_spool import PromptSpool
 from jobs.files.reading.row_prompts import PromptOptions
 from jobs.files.reading.row_reader import ReadingOptions
 from jobs.records.prompt import Prompt
+from jobs.stores.packing import pack_prompts
 
 CSV = 'id,text,gold\nq-1,"Grüße, Welt",1\nq-2,too,many,cells\nq-3,"two\nlines",2\n'
 TEMPLATE = ReadingOptions(prompts=PromptOptions("Good? {{ text }}"))
-# Block sizes: each prompt in a block of its own, and all of them in one block.
-SIZES = (1, 2**18)
+# Lines of a block: each prompt in a block of its own, and all of them in one block.
+SIZES = (1, 256)
 
 
 @pytest.fixture
@@ -53,9 +54,9 @@ def during_the_check(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object])
     monkeypatch.setattr(PromptSpool, "finish", acting)
 
 
-@pytest.mark.parametrize("block_bytes", SIZES)
-def test_kept_prompts_are_those_of_a_second_pass(rows: Path, monkeypatch: pytest.MonkeyPatch, block_bytes: int) -> None:
-    monkeypatch.setattr(prompt_spool, "_BLOCK_BYTES", block_bytes)
+@pytest.mark.parametrize("block_lines", SIZES)
+def test_kept_prompts_are_those_of_a_second_pass(rows: Path, monkeypatch: pytest.MonkeyPatch, block_lines: int) -> None:
+    monkeypatch.setattr(prompt_spool, "_BLOCK_LINES", block_lines)
     lines = rows.with_name("lines.jsonl")
     lines.write_text('{"text": "a", "scores": [1.50, null, {"x": "y"}]}\n')
     with opened(rows, lines) as file:
@@ -119,7 +120,7 @@ def test_without_room_on_the_disk_the_file_is_read_again(
     rows: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
 ) -> None:
     rows.write_text("text\n" + "a\n" * 100)
-    monkeypatch.setattr(prompt_spool, "_BLOCK_BYTES", 1)
+    monkeypatch.setattr(prompt_spool, "_BLOCK_LINES", 1)
     temporary = tempfile.TemporaryFile
 
     def fail(*_: object, **__: object) -> None:
@@ -179,6 +180,31 @@ def test_memory_is_flat_whatever_the_size_of_the_file(rows: Path) -> None:
     tracemalloc.stop()
     assert count == 20_000
     assert peak < 8 * 2**20 < rows.stat().st_size
+
+
+@pytest.mark.parametrize(("block_lines", "block_bytes"), [(2, 2**20), (256, 1)])
+def test_kept_prompts_are_packed_in_shards_only_if_all_blocks_have_the_size_of_a_shard(
+    rows: Path, monkeypatch: pytest.MonkeyPatch, block_lines: int, block_bytes: int
+) -> None:
+    monkeypatch.setattr(prompt_spool, "_BLOCK_LINES", block_lines)
+    monkeypatch.setattr(prompt_spool, "_BLOCK_BYTES", block_bytes)
+    with opened(rows) as file:
+        checked = file.check(skip_invalid=True, keep=True)
+        prompts = list(checked.prompts())
+        size = 2 if block_bytes > 1 else 1  # a block of too many bytes ends early
+        packed = checked.packed(size)
+        assert packed is not None
+        assert list(packed) == [pack_prompts(prompts[first : first + size]) for first in range(0, 3, size)]
+        assert [other for other in (1, 2, 3, 256) if checked.packed(other) is not None] == [size]
+
+
+def test_a_last_block_that_is_larger_than_a_shard_is_not_packed(rows: Path) -> None:
+    with opened(rows) as file:
+        checked = file.check(skip_invalid=True, keep=True)
+        assert checked.packed(2) is None
+        packed = checked.packed(3)
+        assert packed is not None
+        assert list(packed) == [pack_prompts(list(checked.prompts()))]
 
 
 def test_a_damaged_temporary_file_is_an_error() -> None:

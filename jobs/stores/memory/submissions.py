@@ -9,6 +9,7 @@ from jobs.records.job import Job, JobState, NewJob, ShardRef
 from jobs.records.prompt import Prompt
 from jobs.stores.memory.job import MemoryJob
 from jobs.stores.memory.table import JobTable
+from jobs.stores.packing import PackedPrompts, unpack_prompts
 from jobs.stores.rules import id_taken, not_extensible, not_validating
 
 
@@ -31,6 +32,9 @@ class MemorySubmissions:
             if job.state is not JobState.VALIDATING:
                 raise not_validating(shard.job_id, job.state)
             job.add(shard.index, prompts, known)
+
+    def add_packed_shard(self, shard: ShardRef, prompts: PackedPrompts) -> None:
+        self.add_shard(shard, unpack_prompts(prompts.value, f"shard {shard.index} of job {shard.job_id}"))
 
     def open(self, job_id: str) -> list[ShardRef]:
         with self._table.lock:

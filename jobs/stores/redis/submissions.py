@@ -14,7 +14,7 @@ from jobs.keys import WIRE_FORMAT, JobKeys
 from jobs.records.completion import Completion, Usage
 from jobs.records.job import Job, JobState, NewJob, ShardRef
 from jobs.records.prompt import Prompt
-from jobs.stores.packing import encode_completion, pack_completions, pack_prompts
+from jobs.stores.packing import PackedPrompts, encode_completion, pack_completions, pack_prompts
 from jobs.stores.redis.connection.server import RedisServer, Word
 from jobs.stores.redis.control import RedisJobControl
 from jobs.stores.redis.index import JobIndex
@@ -50,16 +50,20 @@ class RedisSubmissions:
             raise id_taken(spec.id)
 
     def add_shard(self, shard: ShardRef, prompts: Sequence[Prompt], known: Sequence[Completion] = ()) -> None:
-        names, index = JobKeys(shard.job_id), shard.index
         encoded = {completion.index: encode_completion(completion) for completion in known}
         lines = msgspec.msgpack.encode([_known_line(line, encoded[line.index]) for line in known])
         whole = pack_completions(encoded) if known and len(known) == len(prompts) else b""
-        reply = self._server.script(
-            "add_shard",
-            [names.meta, *names.of_shard(index), names.open],
-            *(index, len(prompts), pack_prompts(prompts), lines, whole),
-        )
-        _check_validating(shard.job_id, reply)
+        self._add(shard, pack_prompts(prompts), lines, whole)
+
+    def add_packed_shard(self, shard: ShardRef, prompts: PackedPrompts) -> None:
+        self._add(shard, prompts, msgspec.msgpack.encode([]), b"")
+
+    def _add(self, shard: ShardRef, prompts: PackedPrompts, known: bytes, whole: bytes) -> None:
+        """Store a shard, some or all of whose lines have completions."""
+        names, index = JobKeys(shard.job_id), shard.index
+        keys_of_shard = [names.meta, *names.of_shard(index), names.open]
+        args = (index, prompts.num_lines, prompts.value, known, whole)
+        _check_validating(shard.job_id, self._server.script("add_shard", keys_of_shard, *args))
 
     def open(self, job_id: str) -> list[ShardRef]:
         names = JobKeys(job_id)
@@ -124,7 +128,7 @@ class RedisSubmissions:
         args: list[Word] = [spec.num_lines, msgspec.json.encode(extended(spec, shards))]
         for ref, prompts in zip(refs, shards, strict=True):
             names += [job.shard(ref.index), job.input(ref.index)]
-            args += [ref.index, len(prompts), pack_prompts(prompts)]
+            args += [ref.index, len(prompts), pack_prompts(prompts).value]
         self._index.add(spec)
         reply = self._server.script("extend", names, *args)
         self._index.add(spec)

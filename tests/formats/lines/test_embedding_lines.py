@@ -64,7 +64,7 @@ def test_one_input_or_several_become_the_parts_of_a_line(
         assert (prompt.id, prompt.endpoint, prompt.embed) == ("a", "embeddings", EmbedWish())
         found = [part.text if part.text is not None else part.token_ids for part in prompt.parts()]
         assert found == parts
-        assert unpack_prompts(pack_prompts([prompt]), "key") == [prompt]
+        assert unpack_prompts(pack_prompts([prompt]).value, "key") == [prompt]
 
 
 def test_what_a_line_says_about_its_embeddings_is_kept(decode: Decode, embedder: ModelCard) -> None:
@@ -127,7 +127,7 @@ def test_documents_become_the_parts_of_a_line(decode: Decode) -> None:
         assert (prompt.endpoint, prompt.columns) == ("rerank", NO_COLUMNS)
         assert prompt.rerank == RerankWish("Where is Paris?", "Be strict", 2, True)
         assert [part.text for part in prompt.parts()] == DOCUMENTS
-        assert unpack_prompts(pack_prompts([prompt]), "key") == [prompt]
+        assert unpack_prompts(pack_prompts([prompt]).value, "key") == [prompt]
 
 
 @pytest.mark.parametrize(

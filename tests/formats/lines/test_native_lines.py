@@ -43,7 +43,7 @@ EVERY_SETTING: dict[str, Any] = {
 
 
 def test_a_line_without_settings_comes_back_with_the_one_object_that_needs_no_check(decode: Decode) -> None:
-    (stored,) = unpack_prompts(pack_prompts([decode({"id": "q-17", "prompt": "Hello"})]), "key")
+    (stored,) = unpack_prompts(pack_prompts([decode({"id": "q-17", "prompt": "Hello"})]).value, "key")
     assert stored.settings is NOTHING_SAID
 
 

@@ -233,7 +233,7 @@ def test_a_line_of_completions_may_have_several_prompts(decode: Decode) -> None:
     ids = decode(raw(prompt=[[1, 2], [3]]))
     assert (ids.token_ids, ids.more_prompts, ids.num_choices) == ((1, 2), ((3,),), 2)
     assert [part.token_ids for part in ids.parts()] == [(1, 2), (3,)]
-    (stored,) = unpack_prompts(pack_prompts([prompt]), "key")
+    (stored,) = unpack_prompts(pack_prompts([prompt]).value, "key")
     assert stored == prompt
 
 

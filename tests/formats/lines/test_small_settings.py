@@ -60,7 +60,7 @@ def test_the_settings_survive_the_store(decode: Decode) -> None:
     assert prompt.settings.logit_bias == ((3, -2.5), (7, 1.0))
     assert prompt.settings.allowed_token_ids == (7, 9)
     assert (prompt.truncate_prompt_tokens, prompt.truncation_side) == (-1, "right")
-    assert unpack_prompts(pack_prompts([prompt]), "key") == [prompt]
+    assert unpack_prompts(pack_prompts([prompt]).value, "key") == [prompt]
 
 
 def test_a_bias_gets_one_notice_because_its_ids_may_be_those_of_another_model(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_tools_reach_the_chat_template_as_they_are(decode: Decode, made: Any) ->
     assert (prompt.tools, prompt.tool_choice) == ((WEATHER,), "auto")
     assert prompt.template_arguments == {"tools": (WEATHER,)}
     assert decode(made(tools=[WEATHER], tool_choice="none"), card=CARD).tool_choice == "none"
-    assert unpack_prompts(pack_prompts([prompt]), "key") == [prompt]
+    assert unpack_prompts(pack_prompts([prompt]).value, "key") == [prompt]
 
 
 def test_flat_tools_of_a_response_become_those_of_a_chat(decode: Decode) -> None:
@@ -240,7 +240,7 @@ def test_a_forced_call_is_written_as_the_model_writes_calls(decode: Decode) -> N
         prompt = decode(made(tools=[WEATHER, TIME], tool_choice="required"), card=XML_CARD)
         assert prompt.invalid is None and prompt.forces_calls and prompt.constraint is not None
         assert "<function=weather>" in prompt.constraint.text and "<function=time>" in prompt.constraint.text
-        assert unpack_prompts(pack_prompts([prompt]), "key") == [prompt]
+        assert unpack_prompts(pack_prompts([prompt]).value, "key") == [prompt]
 
 
 def test_a_forced_call_for_an_unknown_model_is_refused_by_a_model_that_writes_xml(decode: Decode) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import InvalidInput, JobConflict, StoreFull, StoreUnavailable
+from jobs.files import prompt_spool
 from jobs.files.prompt_file import PromptFile
 from jobs.files.results.results_file import write_results
 from jobs.files.writing.destination import LocalFile
@@ -24,6 +25,7 @@ from jobs.records.sampling import FinishReason, SamplingSettings
 from jobs.stores.client_facets import Submissions
 from jobs.stores.memory.store import MemoryJobStore
 from jobs.stores.protocol import JobStore
+from jobs.submission.job_client import JobClient
 from jobs.submission.sharding import shard_size
 from jobs.submission.submit_options import SubmitOptions
 from tests.formats.submission.submitting import Hints, submit_file
@@ -208,6 +210,23 @@ def result_of(prompt: Prompt) -> Completion:
 )
 def test_a_job_has_about_64_shards_and_a_huge_one_many_larger_ones(lines: int, size: int) -> None:
     assert shard_size(lines) == size
+
+
+@pytest.mark.parametrize("block_lines", [16, 7, 256])
+def test_a_table_gives_the_same_job_whether_its_kept_blocks_are_shards_or_not(
+    store: JobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_lines: int
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("id,prompt,gold\n" + "".join(f"r-{number},{number}?,{number}\n" for number in range(40)))
+    monkeypatch.setattr(prompt_spool, "_BLOCK_LINES", block_lines)
+    client, options = JobClient(store, Hints()), SubmitOptions("m")
+    with PromptFile.open(str(path), io.BytesIO()) as file:
+        prompts = list(file.check().prompts())
+        checked = client.check(file, options)
+        assert (checked.packed(16) is not None) == (block_lines == 16)
+        job = client.submit(checked, options).job
+    assert job.spec.shard_size == 16
+    assert pending_of(store, job) == prompts
 
 
 def test_job_ids_show_their_second_and_differ_within_it() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from jobs.errors import JobConflict, JobNotFound
 from jobs.records.job import JobState, ShardRef
+from jobs.stores.packing import pack_prompts
 from jobs.stores.protocol import JobStore
 from testing.jobs.sample_jobs import completed, failed, new_job, prompts_of, shard_stats, submit
 
@@ -102,6 +103,20 @@ def test_a_worker_gets_the_lines_that_were_submitted(store: JobStore) -> None:
     lease = store.work.lease(shard, "worker-1", LONG)
     assert lease is not None
     assert store.work.pending(lease) == prompts_of(spec, 2)
+
+
+def test_a_shard_that_is_packed_already_is_stored_like_its_lines(store: JobStore) -> None:
+    spec = new_job(lines=4)
+    store.submissions.create(spec)
+    for shard in range(2):
+        for _ in range(2):  # adding it again changes nothing
+            store.submissions.add_packed_shard(ShardRef(spec.id, shard), pack_prompts(prompts_of(spec, shard)))
+    for ref in store.submissions.open(spec.id):
+        lease = store.work.lease(ref, "worker-1", LONG)
+        assert lease is not None
+        assert store.work.pending(lease) == prompts_of(spec, ref.index)
+    with pytest.raises(JobConflict):
+        store.submissions.add_packed_shard(ShardRef(spec.id, 2), pack_prompts([]))
 
 
 def test_only_lines_without_a_result_are_pending(store: JobStore) -> None:
