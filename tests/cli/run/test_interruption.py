@@ -14,8 +14,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    """Gives the signals their old meaning back."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    """Gives the signals their default meaning, which whoever started the tests may have changed, and the old one back."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
