@@ -66,6 +66,6 @@ def test_avx_vnni_computes_what_plain_loops_compute(tmp_path: Path) -> None:
 @pytest.mark.parametrize("extensions", ["", "+dotprod", "+dotprod+bf16+i8mm"])
 def test_arm_computes_what_plain_loops_compute(tmp_path: Path, extensions: str) -> None:
     compiler, emulator = "aarch64-linux-gnu-g++", "qemu-aarch64"
-    if not (shutil.which(compiler) and shutil.which(emulator)):
-        pytest.skip("needs the Debian packages g++-aarch64-linux-gnu and qemu-user")
+    installed = shutil.which(compiler) is not None and shutil.which(emulator) is not None
+    require(installed, "needs the Debian packages g++-aarch64-linux-gnu and qemu-user")
     check_arithmetic(compiler, assembly(tmp_path, compiler, f"-march=armv8.2-a{extensions}"), emulator)
