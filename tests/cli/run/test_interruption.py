@@ -14,7 +14,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    """Gives the signals their default meaning, whatever the starter of the tests ignores, and later the old one back."""
+    """Gives the signals their default meaning, whatever the starter of the tests ignores. Then the old one is back."""
     before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
     yield
     for number, handler in before.items():
