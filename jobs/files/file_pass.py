@@ -53,6 +53,8 @@ class FilePass:
                         prompt = decode(row, index, number)
                     elif isinstance(row, TemplatedRow):
                         prompt = decoder.decode_templated(row, index, number)
+                        for name in row.without_value:
+                            decoder.notes.count(decoder.notes.without_value, name)
                     else:
                         prompt = decoder.refused(index, number, row.reason)
                     index += 1

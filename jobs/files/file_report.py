@@ -121,6 +121,11 @@ class FileReport:
             f"A JSON schema asks for {names}, which is not enforced: {_lines(count)}."
             for names, count in sorted(self.notes.unenforced.items())
         ]
+        notices += [
+            f"The column `{name}` has no value, so the prompt has the word None in its place: {_lines(count)}. "
+            f'{{{{ {name} or "" }}}} leaves it empty.'
+            for name, count in sorted(self.notes.without_value.items())
+        ]
         if count := self.notes.biased:
             notices.append(
                 f"`logit_bias` of {_lines(count)} counts for this model's token ids, which are not those of GPT."

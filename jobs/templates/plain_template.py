@@ -21,10 +21,13 @@ class PlainTemplate:
 
     Args:
         parts: Its parts, in order.
+
+    Attributes:
+        names: Names of its columns. A name may occur twice.
     """
 
     def __init__(self, parts: Sequence[Part]) -> None:
-        self._names = [text for is_column, text in parts if is_column]
+        self.names = [text for is_column, text in parts if is_column]
         self._form = "".join("%s" if is_column else text.replace("%", "%%") for is_column, text in parts)
 
     def text(self, columns: Mapping[str, Any], row_bytes: int) -> str | None:
@@ -36,10 +39,10 @@ class PlainTemplate:
             columns: The row's columns.
             row_bytes: Length of the row's JSON.
         """
-        if row_bytes * len(self._names) > MAX_BYTES:
+        if row_bytes * len(self.names) > MAX_BYTES:
             return None
         values = []
-        for name in self._names:
+        for name in self.names:
             value = columns.get(name, _MISSING)
             if type(value) not in _SAME_IN_PYTHON:
                 return None

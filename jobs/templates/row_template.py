@@ -58,6 +58,14 @@ class RowTemplate:
             texts.append(text)
         return texts
 
+    def without_value(self, columns: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the columns without a value whose text is `None`. Empty if the templates are not plain.
+
+        A template with filters or statements may mean something else, such as `{{ text or "nothing" }}`.
+        """
+        named = (name for template in self._plain or () for name in template.names)
+        return tuple(dict.fromkeys(name for name in named if name in columns and columns[name] is None))
+
     def begin(self, rows: Sequence[bytes], numbers: Sequence[int]) -> Callable[[], list[Texts]]:
         """Begin to render rows. Returns a function that waits for what the templates make of each row.
 

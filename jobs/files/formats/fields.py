@@ -38,6 +38,7 @@ class Notes:
     small_budgets: int = 0  # lines with a small thinking budget
     assistant_endings: int = 0  # lines that end with the assistant's message, which the model answers
     without_text: int = 0  # lines that ask for no text, in a job with a constraint
+    without_value: Counter[str] = field(default_factory=Counter)  # columns whose text in the prompt is None
     unenforced: Counter[str] = field(default_factory=Counter)  # keywords of schemas that are not enforced
     _columns: Counter[str] = field(default_factory=Counter)
     _last_columns: tuple[str, ...] = ()  # kept columns of the last lines, and the number of these lines

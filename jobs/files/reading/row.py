@@ -28,6 +28,7 @@ class TemplatedRow(msgspec.Struct, frozen=True):
     line: dict[str, Any]  # object with only an id and the prompt
     names: tuple[str, ...]  # names of the columns
     columns: msgspec.Raw  # JSON object of the row's columns, without the column of ids
+    without_value: tuple[str, ...] = ()  # columns without a value, for which the prompt has the word None
 
 
 SourceRow = tuple[int, bytes | RefusedRow]  # number in the source, from 1; JSON of one object

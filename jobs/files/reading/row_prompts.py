@@ -163,13 +163,14 @@ class RowPrompts:
             return self._without_id(columns)
         if self._names_no_column and any(name != id_column for name in columns):
             return RefusedRow(f"{_SAME_PROMPT}; {_named(columns)}")
+        without_value = self._template.without_value(columns) if self._template and None in columns.values() else ()
         encoded = row if encoded_here else row.strip()
         is_encoded = encoded_here or encoded == _encode(columns)
         if id_column in columns:
             line["id"] = columns.pop(id_column)
             encoded = _encode(columns) if is_encoded else row
         raw = msgspec.Raw(encoded) if is_encoded else raw_columns(row, columns)
-        templated = TemplatedRow(line, tuple(columns), raw)
+        templated = TemplatedRow(line, tuple(columns), raw, without_value)
         return too_long("row") if self._is_too_long(templated, len(row), texts) else templated
 
     def _line_of(self, texts: list[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from jobs.errors import InvalidInput
+from jobs.files.prompt_file import PromptFile
 from jobs.files.reading.row import TemplatedRow
 from jobs.files.reading.row_prompts import PromptOptions, RowPrompts
+from jobs.files.reading.row_reader import ReadingOptions
 from jobs.records.job import ShardRef
 from jobs.records.sampling import NOTHING_SAID
 from jobs.stores.protocol import JobStore
@@ -247,6 +250,26 @@ def test_a_null_is_the_word_none_unless_the_template_leaves_it_out(template: str
     [(_, made)] = RowPrompts(PromptOptions(template)).lines([(1, row)])
     assert isinstance(made, TemplatedRow)
     assert made.line["messages"] == [{"role": "user", "content": text}]
+
+
+def test_a_notice_names_the_columns_whose_nulls_are_the_word_none(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    texts = [None, "a", None, ""]
+    rows.write_text(
+        "".join(f"{json.dumps({'id': str(n), 'text': text, 'gold': None})}\n" for n, text in enumerate(texts))
+    )
+
+    def notices(template: str) -> list[str]:
+        options = ReadingOptions(prompts=PromptOptions(template))
+        with PromptFile.open(str(rows), io.BytesIO(), options) as file:
+            return file.check().report.notices()
+
+    assert notices("Good? {{ text }}") == [
+        "The column `text` has no value, so the prompt has the word None in its place: 2 lines. "
+        '{{ text or "" }} leaves it empty.'
+    ]
+    assert notices("Good? {{ text or '' }}") == []
+    assert notices("Good? {{ id }}") == []
 
 
 def test_rows_share_one_prompt_if_the_template_says_so_or_they_have_only_ids(
