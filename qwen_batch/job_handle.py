@@ -70,7 +70,8 @@ class Job:
     def results(self, order: Literal["input", "finished"] = "input") -> Iterator[Result]:
         """Iterate over the results, and wait for those that are not there yet.
 
-        After the last result, the iterator warns if completions ended inside their thought (`Result.ended_in_thought`).
+        After the last result, the iterator warns if completions ended inside their thought (`Result.ended_in_thought`)
+        or inside their structured output (`Result.cut_structured_output`).
 
         Args:
             order: "input" for the order of the rows, "finished" for each result as it comes.
@@ -140,11 +141,12 @@ class Job:
 
 def _warned(results: Iterator[Result]) -> Iterator[Result]:
     """Yield results. Warn after the last one."""
-    ended_in_thought = 0
+    ended_in_thought = cut = 0
     for result in results:
         ended_in_thought += result.ended_in_thought
+        cut += result.cut_structured_output and not result.ended_in_thought
         yield result
-    _warn(ResultCounts(0, 0, ended_in_thought=ended_in_thought))
+    _warn(ResultCounts(0, 0, ended_in_thought=ended_in_thought, cut_structured_outputs=cut))
 
 
 def _warn(counts: ResultCounts) -> None:

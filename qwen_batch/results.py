@@ -41,9 +41,9 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """The result of one row: a completion or an error. All fields but one are those of `qwen-batch results`.
+    """The result of one row: a completion or an error. All fields but two are those of `qwen-batch results`.
 
-    A line of `qwen-batch results` has no `ended_in_thought`.
+    A line of `qwen-batch results` has no `ended_in_thought` and no `cut_structured_output`.
     """
 
     id: str | None  # None for a bad row without its own id
@@ -56,6 +56,7 @@ class Result(msgspec.Struct, frozen=True):
     results: list[dict[str, Any]] | None = None  # the documents of a row that ranks them, the most relevant one first
     reasoning: str | None = None  # what the model thought before the completion
     ended_in_thought: bool = False  # True: the completion is empty, because its tokens did not suffice for the thought
+    cut_structured_output: bool = False  # True: the completion reached `max_tokens` before its constraint let it end
     choices: list[Choice] | None = None  # all completions, if the row asked for several
     tool_calls: list[dict[str, Any]] | None = None  # calls of the row's tools, in the shape of the OpenAI API
     stop_reason: str | int | None = None  # stop string or stop token that ended the completion
@@ -173,4 +174,8 @@ def _require_none(missing: LineNumbers, job: Job) -> None:
 
 def _result(prompt: Prompt, completion: Completion) -> Result:
     result = _decode(native_line(completion, LineInput(prompt.columns, prompt.source)))
-    return msgspec.structs.replace(result, ended_in_thought=True) if completion.ended_in_thought else result
+    return msgspec.structs.replace(
+        result,
+        ended_in_thought=completion.ended_in_thought,
+        cut_structured_output=completion.cut_structured_outputs > 0,
+    )

@@ -158,6 +158,7 @@ class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
     tool_calls: tuple[ToolCall, ...] = ()
     more_choices: tuple[Choice, ...] = ()  # the further completions
     malformed_tool_calls: int = 0  # calls of all completions that are not whole, and so are a part of the text
+    cut_structured_outputs: int = 0  # completions that reached `max_tokens` before their constraint let them end
     quantize: str = "none"  # quantisation of the weights that made it: none or int8
     logprobs: Logprobs | None = None  # only if the line requested them
     scores: tuple[Score, ...] = ()  # only if the line asks for scores. Then `text` is the likeliest choice
@@ -203,6 +204,7 @@ class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
         found = {
             "reasoning_tokens": (self.usage and self.usage.reasoning_tokens) or 0,
             "malformed_tool_calls": self.malformed_tool_calls,
+            "cut_structured_outputs": self.cut_structured_outputs,
             "quantized_lines": int(self.quantize != "none"),
         }
         return {name: amount for name, amount in found.items() if amount}

@@ -103,6 +103,7 @@ class JobStats(msgspec.Struct, frozen=True, kw_only=True):
     kv_cache_bytes_wanted: int | None  # maximum of the cache size that holds all of these sequences
     reasoning_tokens: int  # tokens of thoughts, part of `total_output_tokens`
     malformed_tool_calls: int  # tool calls that are not whole; they are in the text
+    cut_structured_outputs: int  # completions that reached `max_tokens` before their constraint let them end
     quantized_lines: int  # completed lines whose worker had quantised weights (int8), including reused ones
     finish_reasons: dict[str, int]  # finish reason -> number of lines
     error_codes: dict[str, int]  # error code -> number of failed lines; lines that an older version wrote are missing

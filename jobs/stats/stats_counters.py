@@ -11,7 +11,8 @@ from jobs.records.shard_stats import ShardStats
 from jobs.stats.latency_histogram import LatencyHistogram
 from jobs.stats.stats import WorkerShare
 
-AMOUNTS = ("reasoning_tokens", "malformed_tool_calls", "quantized_lines")  # names of the sums in `JobCounters.amounts`
+# Names of the sums in `JobCounters.amounts`.
+AMOUNTS = ("reasoning_tokens", "malformed_tool_calls", "cut_structured_outputs", "quantized_lines")
 MICRO = 1_000_000  # sums are kept in whole millionths, because integers add up exactly in any order
 
 

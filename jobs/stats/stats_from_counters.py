@@ -61,6 +61,7 @@ def job_stats(job: Job, counters: JobCounters) -> JobStats:
         kv_cache_bytes_wanted=counters.engine.kv_cache_bytes_wanted or None,
         reasoning_tokens=counters.amounts.get("reasoning_tokens", 0),
         malformed_tool_calls=counters.amounts.get("malformed_tool_calls", 0),
+        cut_structured_outputs=counters.amounts.get("cut_structured_outputs", 0),
         quantized_lines=counters.amounts.get("quantized_lines", 0),
         finish_reasons=dict(sorted(counters.finish_reasons.items())),
         error_codes=dict(sorted(counters.error_codes.items())),

@@ -217,6 +217,19 @@ def test_a_warning_and_a_field_say_that_a_completion_ended_inside_its_thought(th
     assert [warning.filename for warning in found] == [__file__]
 
 
+def test_a_warning_and_a_field_say_that_structured_output_was_cut_off() -> None:
+    store = MemoryJobStore(time.time)
+    submit(store, new_job(lines=2, shard_size=2))
+    lease = store.work.lease(ShardRef("job-1", 0), WORKER, ttl_seconds=60)
+    assert lease is not None
+    cut = structs.replace(completed(1), cut_structured_outputs=1, finish_reason=FinishReason.LENGTH)
+    store.work.write(lease, [completed(0), cut])
+    store.work.finish_shard(lease, shard_stats())
+    with pytest.warns(UserWarning, match="1 line has incomplete structured output: .* `max_tokens` N allows"):
+        results = list(qwen_batch.Job(store, "job-1", lambda _: None).results())
+    assert [result.cut_structured_output for result in results] == [False, True]
+
+
 @pytest.mark.parametrize("read", ["write", "to_arrow", "to_pandas"])
 def test_every_way_to_all_results_warns_of_thoughts_without_an_end(
     thinking_job: qwen_batch.Job, tmp_path: Path, read: str

@@ -74,16 +74,18 @@ def _joined(line: Line, outputs: Sequence[RequestOutput], parser: ToolCallParser
         return structs.replace(labelled_completion(prompt, prompt.labels, outputs), latency=_latency(outputs))
     if prompt.echo is not None:
         generated = [each.future.result() for each in line.tickets if each.request.scoring is None]
-        return with_prompts(_completed(prompt, generated, parser), prompt, line.tickets)
-    return _completed(prompt, outputs, parser)
+        return with_prompts(_completed(line, generated, parser), prompt, line.tickets)
+    return _completed(line, outputs, parser)
 
 
-def _completed(prompt: Prompt, computed: Sequence[RequestOutput], parser: ToolCallParser | None) -> Completion:
+def _completed(line: Line, computed: Sequence[RequestOutput], parser: ToolCallParser | None) -> Completion:
     """Join the outputs of a line's requests. Equal completions are computed once, so an output may give several."""
+    prompt = line.prompt
     repeats = prompt.num_choices // len(computed)
     outputs = [output for output in computed for _ in range(repeats)]
     made = [_choice(prompt, output, parser) for output in computed]
     reasoning_tokens = sum(output.num_reasoning_tokens for output in outputs)
+    is_constrained = any(ticket.request.grammar is not None for ticket in line.tickets)
     usage = Usage(
         prompt_tokens=sum(output.num_prompt_tokens for output in outputs[:: prompt.n]),
         completion_tokens=sum(len(output.token_ids) for output in outputs),
@@ -98,6 +100,9 @@ def _completed(prompt: Prompt, computed: Sequence[RequestOutput], parser: ToolCa
         finished_at=_wall_clock(outputs),
         latency=_latency(computed),
         malformed_tool_calls=repeats * sum(num_malformed for _, num_malformed in made),
+        cut_structured_outputs=sum(
+            is_constrained and output.finish_reason is FinishReason.LENGTH for output in outputs
+        ),
     )
     return completion.with_choices([choice for choice, _ in made for _ in range(repeats)])
 

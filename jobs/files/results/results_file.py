@@ -50,16 +50,27 @@ class ResultCounts:
     missing: int = 0  # lines without a result, in an ended job that was written with `partial`
     missing_lines: str = ""  # the missing lines as text, such as `lines 17 to 32`
     ended_in_thought: int = 0  # completed lines that have a thought but no answer
+    cut_structured_outputs: int = 0  # completed lines whose structured output was cut off
 
     def warnings(self) -> list[str]:
         """Return what the reader of the results should know."""
-        if not self.ended_in_thought:
-            return []
-        lines = "1 line has" if self.ended_in_thought == 1 else f"{self.ended_in_thought:,} lines have"
-        return [
-            f"{lines} no answer: the completion ended inside the thought, whose tokens count for `max_tokens`. "
-            "--no-thinking switches thoughts off, and --thinking-budget N ends them earlier."
-        ]
+        found = []
+        if self.ended_in_thought:
+            found.append(
+                f"{_lines_have(self.ended_in_thought)} no answer: the completion ended inside the thought, whose "
+                "tokens count for `max_tokens`. --no-thinking switches thoughts off, and --thinking-budget N ends them "
+                "earlier."
+            )
+        if self.cut_structured_outputs:
+            found.append(
+                f"{_lines_have(self.cut_structured_outputs)} incomplete structured output: the completion reached "
+                "`max_tokens`. --max-tokens N allows longer ones."
+            )
+        return found
+
+
+def _lines_have(count: int) -> str:
+    return "1 line has" if count == 1 else f"{count:,} lines have"
 
 
 def default_errors(output: Destination) -> Destination:
@@ -113,13 +124,14 @@ def write_results(
         results = files.add(stack.enter_context(output.open()) if isinstance(output, Destination) else output, format)
         bad_to = default_errors(place) if errors is None and place is not None and not has_failed else errors
         failures = _Failures(files, bad_to, even_if_none=errors is not None)
-        completed = failed = ended_in_thought = 0
+        completed = failed = ended_in_thought = cut = 0
         missing = MissingLines(job.spec.num_lines)
         for completion in missing.watch(completions):
             kept = NO_INPUT if input_of is None else input_of(completion.index)
             if completion.error is None:
                 completed += 1
                 ended_in_thought += completion.ended_in_thought
+                cut += completion.cut_structured_outputs > 0 and not completion.ended_in_thought
             else:
                 failed += 1
                 failures.write(completion, kept)
@@ -129,7 +141,7 @@ def write_results(
         lost = missing.count if job.state.ended else 0
         if lost and not partial:
             raise ResultsMissing(job.id, f"{lost:,} of {job.spec.num_lines:,}", str(missing))
-    return ResultCounts(completed, failed, lost, str(missing) if lost else "", ended_in_thought)
+    return ResultCounts(completed, failed, lost, str(missing) if lost else "", ended_in_thought, cut)
 
 
 def _check_different(output: Destination | None, errors: Destination | None) -> None:

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from jobs.errors import InvalidInput, OutputNotWritable
 from jobs.files.results.results_file import ResultCounts, default_errors, write_results
@@ -60,6 +61,17 @@ def test_lines_that_ended_in_their_thought_are_counted(tmp_path: Path) -> None:
     assert counts == ResultCounts(completed=2, failed=1, ended_in_thought=1)
     assert counts.warnings()[0].startswith("1 line has no answer")
     assert ResultCounts(2, 1).warnings() == []
+
+
+def test_lines_whose_structured_output_was_cut_off_are_counted(tmp_path: Path) -> None:
+    cut = Completion(2, "q-2", '{"a": ', FinishReason.LENGTH, Usage(1, 9), cut_structured_outputs=2)
+    thought = structs.replace(cut, index=3, id="q-3", text="", ended_in_thought=True)  # this has a warning of its own
+    counts = write([*MIXED[:2], cut, thought], job("native", lines=4), tmp_path / "results.jsonl")
+    assert counts == ResultCounts(completed=3, failed=1, ended_in_thought=1, cut_structured_outputs=1)
+    assert counts.warnings()[1] == (
+        "1 line has incomplete structured output: the completion reached `max_tokens`. "
+        "--max-tokens N allows longer ones."
+    )
 
 
 def test_native_results_make_no_error_file_unless_it_is_asked_for(tmp_path: Path) -> None:

@@ -197,7 +197,7 @@ def test_tokens_of_thoughts_are_summed_over_the_lines_that_are_stored_first(unde
     store.work.write(lease, [with_thought(0, 50)])
     store.work.write(other, [with_thought(2, 7), failed(3)])
     stats = store.jobs.stats("job-1")
-    assert (stats.reasoning_tokens, stats.malformed_tool_calls) == (12, 2)
+    assert (stats.reasoning_tokens, stats.malformed_tool_calls, stats.cut_structured_outputs) == (12, 2, 4)
 
 
 def test_failed_lines_are_counted_by_their_codes_until_they_run_again(store: JobStore) -> None:
@@ -239,6 +239,6 @@ def test_lines_of_quantised_weights_are_counted_once_each(under_test: StoreUnder
 
 
 def with_thought(line: int, tokens: int) -> Completion:
-    """A line's completion, with a thought of so many tokens and a malformed tool call."""
-    usage = Usage(3, tokens + 3, tokens)
-    return msgspec.structs.replace(completed(line, tokens=tokens + 3), usage=usage, malformed_tool_calls=1)
+    """A line's completion, with a thought of so many tokens, a malformed tool call and two cut structured outputs."""
+    amounts = {"usage": Usage(3, tokens + 3, tokens), "malformed_tool_calls": 1, "cut_structured_outputs": 2}
+    return msgspec.structs.replace(completed(line, tokens=tokens + 3), **amounts)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine.request import AnswerLogprobs, Request, RequestOutput, Ticket, TokenLogprobs
+from engine.stopping.output_constraint import Grammar, Matcher
 from jobs.files.results.parts.logprobs import token_objects
 from jobs.records.completion import Choice, Completion, ToolCall
 from jobs.records.prompt import Prompt
@@ -28,13 +30,24 @@ def tokenizer() -> Tokenizer:
     return Tokenizer.from_folder(DEMO)
 
 
-def made(tokenizer: Tokenizer, prompt: Prompt, *texts: str, **output: Any) -> Completion:
+class SomeGrammar:
+    """What a request is bound to. Nothing is generated here, so nothing asks it."""
+
+    newlines: Mapping[int, int] = {}
+
+    def matcher(self) -> Matcher:
+        raise NotImplementedError
+
+
+def made(
+    tokenizer: Tokenizer, prompt: Prompt, *texts: str, grammar: Grammar | None = None, **output: Any
+) -> Completion:
     """The result of a line whose requests gave these texts, each with a token that ended it."""
     tickets = []
     for text in texts:
         ids = (*tokenizer.encode(text), 1275)
         said: dict[str, Any] = {"finish_reason": FinishReason.STOP, "text": text, "token_ids": ids, **output}
-        ticket = Ticket(Request((1,), SamplingParams(max_tokens=500)))
+        ticket = Ticket(Request((1,), SamplingParams(max_tokens=500), grammar=grammar))
         said |= {"arrived_at": 1.0, "admitted_at": 1.2, "first_token_at": 1.5, "finished_at": 2.0}
         ticket.future.set_result(RequestOutput(num_prompt_tokens=1, **said))
         tickets.append(ticket)
@@ -86,6 +99,18 @@ def test_malformed_calls_of_all_completions_are_summed(tokenizer: Tokenizer) -> 
     assert made(tokenizer, several, bad).malformed_tool_calls == 2  # computed once, given twice
 
 
+@pytest.mark.parametrize("grammar", [None, SomeGrammar()])
+@pytest.mark.parametrize("reason", [FinishReason.STOP, FinishReason.LENGTH])
+def test_completions_that_reach_max_tokens_inside_their_grammar_are_counted(
+    tokenizer: Tokenizer, grammar: Grammar | None, reason: FinishReason
+) -> None:
+    twice = Prompt(0, "a", text="Hi", n=2)
+    is_cut = grammar is not None and reason is FinishReason.LENGTH
+    completion = made(tokenizer, twice, '{"a": ', grammar=grammar, finish_reason=reason)
+    assert completion.cut_structured_outputs == 2 * is_cut  # computed once, given twice
+    assert completion.amounts() == ({"cut_structured_outputs": 2} if is_cut else {})
+
+
 def answer_logprobs(tokenizer: Tokenizer, text: str) -> AnswerLogprobs:
     ids = tuple(tokenizer.encode(text))
     places = tuple(TokenLogprobs(-float(place), b"", b"") for place in range(len(ids)))
@@ -98,7 +123,7 @@ def objects_of(choice: Choice) -> list[dict[str, Any]]:
 
 
 def test_log_probabilities_end_before_the_first_call(tokenizer: Tokenizer) -> None:
-    said = {"logprobs": answer_logprobs(tokenizer, f"So:\n{CALL}")}
+    said: dict[str, Any] = {"logprobs": answer_logprobs(tokenizer, f"So:\n{CALL}")}
     [called] = made(tokenizer, CHAT, f"So:\n{CALL}", **said).choices
     [plain] = made(tokenizer, Prompt(0, "a", messages=CHAT.messages), f"So:\n{CALL}", **said).choices
     shown = [(each["token"], each["logprob"]) for each in objects_of(called)]
