@@ -26,13 +26,15 @@ def sequence(
 ) -> Sequence:
     """A sequence as `Engine.submit_many` makes them.
 
-    Its prompt begins with as many tokens of a common prompt as `num_shared` says; the others follow from `number`. A
-    test that must repeat itself exactly gives the numbers; otherwise, each sequence gets the next one.
+    Its prompt begins with as many tokens of a common prompt as `num_shared` says; the others follow from `number`, and
+    none of them is that of the common prompt. A test that must repeat itself exactly gives the numbers; otherwise, each
+    sequence gets the next one.
     """
     number = next(_numbers) if number is None else number
     params = SamplingParams(max_tokens=max_tokens, **settings)  # type: ignore[arg-type]
     shared = tuple(place * 5 % 256 for place in range(min(num_shared, num_prompt_tokens)))
-    prompt = shared + tuple((number * 7 + place) % 256 for place in range(len(shared), num_prompt_tokens))
+    own = 1 + number * 7 % 255  # from 1 to 255, so that no token is the common prompt's
+    prompt = shared + tuple((place * 5 + own) % 256 for place in range(len(shared), num_prompt_tokens))
     return Sequence(
         ticket=Ticket(Request(prompt, params, flow=flow, urgent=urgent)),
         stop_checker=StopChecker(params, (), max_tokens),
