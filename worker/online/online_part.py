@@ -84,12 +84,13 @@ class OnlinePart:
     _threads: tuple[Periodic, ...] = ()
 
     def start(self) -> None:
-        """Start to take requests."""
+        """Start to take requests. When this returns, servers know that they can send them."""
         self._threads = (
             Periodic("online-intake", self.intake.take, 0.0),
             Periodic("online-watch", self.watch, WATCH_SECONDS),
         )
         self.sender.start()
+        self.watch()
         for thread in self._threads:
             thread.start()
 

@@ -28,6 +28,7 @@ from worker.online.online_part import TRUST_SECONDS, OnlinePart, max_sequences
 from worker.shards.active_shards import ActiveShard, ActiveShards
 from worker.shards.in_flight import InFlight
 from worker.shards.preparation import Preparation
+from worker.upkeep.periodic import Periodic
 from worker.upkeep.store_link import StoreLink
 
 SERVER, WORKER = "server-1", "worker-1"
@@ -263,6 +264,16 @@ def test_a_request_taken_while_the_worker_stops_goes_to_another_worker(bench: Be
     bench.part.stopping.set()
     bench.part.intake._begin_or_fail(request)
     assert bench.replies(has(Gone)) == [Gone("req_1", 0)]
+
+
+def test_a_started_worker_is_known_to_servers_before_its_threads_run(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for thread in (Periodic, type(bench.part.sender)):
+        monkeypatch.setattr(thread, "start", lambda _: None)
+    assert bench.store.accept(bench.push("before"), 10) == "no_worker"
+    bench.part.start()
+    assert bench.store.accept(bench.push("after"), 10) == "accepted"
 
 
 def test_a_share_of_nothing_is_refused_by_name() -> None:
