@@ -12,8 +12,9 @@ from typing import IO
 from jobs.errors import InvalidInput, RecordDamaged
 from jobs.records.prompt import Prompt
 from jobs.stores.packing import PackedPrompts, encode_prompt, join_prompts, unpack_prompts
+from jobs.submission.sharding import MAX_SHARD_SIZE
 
-_BLOCK_LINES = 256  # as many as a shard of a huge job has (`shard_size`)
+_BLOCK_LINES = MAX_SHARD_SIZE  # as many as a shard of a huge job has
 _BLOCK_BYTES = 2**23  # of JSON, before compression; a block of long lines has fewer lines
 _MAX_BYTES = 4 * 2**30
 
