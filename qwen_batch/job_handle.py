@@ -144,7 +144,7 @@ def _warned(results: Iterator[Result]) -> Iterator[Result]:
     ended_in_thought = cut = 0
     for result in results:
         ended_in_thought += result.ended_in_thought
-        cut += result.cut_structured_output and not result.ended_in_thought
+        cut += result.cut_structured_output
         yield result
     _warn(ResultCounts(0, 0, ended_in_thought=ended_in_thought, cut_structured_outputs=cut))
 

@@ -56,7 +56,7 @@ class Result(msgspec.Struct, frozen=True):
     results: list[dict[str, Any]] | None = None  # the documents of a row that ranks them, the most relevant one first
     reasoning: str | None = None  # what the model thought before the completion
     ended_in_thought: bool = False  # True: the completion is empty, because its tokens did not suffice for the thought
-    cut_structured_output: bool = False  # True: the completion reached `max_tokens` before its constraint let it end
+    cut_structured_output: bool = False  # True: the completion is incomplete, because it reached `max_tokens`
     choices: list[Choice] | None = None  # all completions, if the row asked for several
     tool_calls: list[dict[str, Any]] | None = None  # calls of the row's tools, in the shape of the OpenAI API
     stop_reason: str | int | None = None  # stop string or stop token that ended the completion
@@ -177,5 +177,5 @@ def _result(prompt: Prompt, completion: Completion) -> Result:
     return msgspec.structs.replace(
         result,
         ended_in_thought=completion.ended_in_thought,
-        cut_structured_output=completion.cut_structured_outputs > 0,
+        cut_structured_output=completion.has_cut_output,
     )

@@ -178,6 +178,11 @@ class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.endpoint in ("embeddings", "rerank")
 
     @property
+    def has_cut_output(self) -> bool:
+        """True if structured output is incomplete. False if the completion ended in its thought: there is no output."""
+        return self.cut_structured_outputs > 0 and not self.ended_in_thought
+
+    @property
     def choices(self) -> tuple[Choice, ...]:
         """All completions of the line. Empty for an error."""
         if self.text is None or self.finish_reason is None:

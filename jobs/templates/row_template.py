@@ -63,7 +63,7 @@ class RowTemplate:
 
         A template with filters or statements may mean something else, such as `{{ text or "nothing" }}`.
         """
-        named = (name for template in self._plain or () for name in template.names)
+        named = (name for template in self._plain or () if template.takes(columns) for name in template.names)
         return tuple(dict.fromkeys(name for name in named if name in columns and columns[name] is None))
 
     def begin(self, rows: Sequence[bytes], numbers: Sequence[int]) -> Callable[[], list[Texts]]:

@@ -25,6 +25,7 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from jobs.templates.plain_template import Part
 from jobs.templates.template_process import (
     CPU_SECONDS,
     FAILED,
@@ -128,23 +129,31 @@ def _compile(sources: Mapping[str, str], strict: bool) -> tuple[dict[str, jinja2
         return {}, json.dumps({"message": _message(error), "line": 1}).encode()
 
 
-def _plain_parts(template: nodes.Template) -> list[tuple[bool, str]] | None:
-    """Return the parts of a template that only puts variables between texts. None if the template does more.
-
-    A part is `(True, name of the variable)` or `(False, text)`.
-    """
+def _plain_parts(template: nodes.Template) -> list[Part] | None:
+    """Return the parts of a template that only puts columns between texts. None if the template does more."""
     parts = []
     for output in template.body:
         if type(output) is not nodes.Output:
             return None
         for node in output.nodes:
-            if type(node) is nodes.TemplateData:
-                parts.append((False, node.data))
-            elif type(node) is nodes.Name and node.name not in _NAMES_OF_JINJA:
-                parts.append((True, node.name))
-            else:
+            part = _plain_part(node)
+            if part is None:
                 return None
+            parts.append(part)
     return parts
+
+
+def _plain_part(node: nodes.Node) -> Part | None:
+    match node:
+        case nodes.TemplateData(data=text):
+            return "text", text
+        case nodes.Name(name=name) if name not in _NAMES_OF_JINJA:
+            return "column", name
+        case nodes.Getitem(node=nodes.Name(name="row"), arg=nodes.Const(value=str(name))):
+            return "of row", name
+        case nodes.Getattr(node=nodes.Name(name="row"), attr=name) if not hasattr(dict, name):
+            return "of row", name
+    return None
 
 
 def _render(templates: Mapping[str, jinja2.Template], request: bytes) -> bytes:

@@ -16,7 +16,9 @@ from jobs.templates.plain_template import MAX_BYTES
 from jobs.templates.row_template import RowTemplate
 
 PLAIN = ["{{ a }}", "100% of {{ a }}\n{{ b }}: {{a}}\n", "%s {{ b }}{# a note #}", "{{ None_ }}{{ a }}", "no column"]
-NOT_PLAIN = ["{{ a|trim }}", "{{ a.b }}", "{{ a ~ b }}", "{{ row['a'] }}", "{% if a %}{{ a }}{% endif %}", "{{ 'a' }}"]
+PLAIN += ["{{ row['two words'] }}: {{ a }}", "{{ row.b }}{{ row['items'] }}{{ row['self'] }}", "{{ row._c }}"]
+NOT_PLAIN = ["{{ a|trim }}", "{{ a.b }}", "{{ a ~ b }}", "{% if a %}{{ a }}{% endif %}", "{{ 'a' }}"]
+NOT_PLAIN += ["{{ row.items }}", "{{ row['a']['b'] }}", "{{ row[a] }}", "{{ a['b'] }}", "{{ row['a']|trim }}"]
 NOT_PLAIN += ["{{ self }}", "{{ loop }}", "{{ super }}", "{{ caller }}", "{% set a = 1 %}{{ a }}", "{{ a }}{{ b + 1 }}"]
 
 values = st.one_of(st.text(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.booleans(), st.none())
@@ -37,7 +39,7 @@ def rendered(source: str, row: dict[str, Any]) -> tuple[tuple[bool, str], ...]:
 
 @given(st.sampled_from(PLAIN), values, values)
 def test_the_text_of_a_plain_template_is_that_of_jinja2(source: str, a: object, b: object) -> None:
-    row = {"a": a, "b": b, "None_": "", "self": "me"}
+    row = {"a": a, "b": b, "None_": "", "self": "me", "two words": b, "items": a, "_c": b}
     texts = filled_in(source, row)
     assert texts is not None
     assert rendered(source, row) == ((True, texts[0]),)
@@ -45,8 +47,16 @@ def test_the_text_of_a_plain_template_is_that_of_jinja2(source: str, a: object, 
 
 @pytest.mark.parametrize("source", NOT_PLAIN)
 def test_a_template_that_does_more_goes_to_the_helper_process(source: str) -> None:
-    names = ("a", "b", "self", "loop", "super", "caller")
+    names = ("a", "b", "self", "loop", "super", "caller", "items")
     assert filled_in(source, dict.fromkeys(names, "x")) is None
+
+
+@pytest.mark.parametrize("source", ["{{ row['a'] }}", "{{ row.a }}"])
+def test_a_column_with_the_name_row_takes_the_place_of_the_whole_row(source: str) -> None:
+    row = {"row": {"a": "of the column"}, "a": None}
+    assert filled_in(source, row) is None
+    assert template(source).without_value(row) == ()
+    assert rendered(source, row) == ((True, "of the column"),)
 
 
 @pytest.mark.parametrize("row", [{}, {"a": ["x"]}, {"a": {"b": 1}}, {"a": "x" * MAX_BYTES}])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -124,16 +124,10 @@ def write_results(
         results = files.add(stack.enter_context(output.open()) if isinstance(output, Destination) else output, format)
         bad_to = default_errors(place) if errors is None and place is not None and not has_failed else errors
         failures = _Failures(files, bad_to, even_if_none=errors is not None)
-        completed = failed = ended_in_thought = cut = 0
-        missing = MissingLines(job.spec.num_lines)
-        for completion in missing.watch(completions):
+        counts, missing = _Counts(), MissingLines(job.spec.num_lines)
+        for completion in counts.watch(missing.watch(completions)):
             kept = NO_INPUT if input_of is None else input_of(completion.index)
-            if completion.error is None:
-                completed += 1
-                ended_in_thought += completion.ended_in_thought
-                cut += completion.cut_structured_outputs > 0 and not completion.ended_in_thought
-            else:
-                failed += 1
+            if completion.error is not None:
                 failures.write(completion, kept)
             if completion.error is None or has_failed or not failures.have_a_file:
                 results.write(completion, kept)
@@ -141,7 +135,27 @@ def write_results(
         lost = missing.count if job.state.ended else 0
         if lost and not partial:
             raise ResultsMissing(job.id, f"{lost:,} of {job.spec.num_lines:,}", str(missing))
-    return ResultCounts(completed, failed, lost, str(missing) if lost else "", ended_in_thought, cut)
+    return counts.with_missing(lost, str(missing) if lost else "")
+
+
+class _Counts:
+    """Counts completions on their way into a file."""
+
+    def __init__(self) -> None:
+        self._completed = self._failed = self._ended_in_thought = self._cut = 0
+
+    def watch(self, completions: Iterable[Completion]) -> Iterator[Completion]:
+        for completion in completions:
+            if completion.error is None:
+                self._completed += 1
+                self._ended_in_thought += completion.ended_in_thought
+                self._cut += completion.has_cut_output
+            else:
+                self._failed += 1
+            yield completion
+
+    def with_missing(self, missing: int, missing_lines: str) -> ResultCounts:
+        return ResultCounts(self._completed, self._failed, missing, missing_lines, self._ended_in_thought, self._cut)
 
 
 def _check_different(output: Destination | None, errors: Destination | None) -> None:
