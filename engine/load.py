@@ -19,6 +19,7 @@ from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.scheduler import Scheduler
 from model.checkpoint.config import ModelConfig
 from model.checkpoint.generation_config import GenerationConfig
+from model.checkpoint.quantised.settings import FORMAT_NAMES, WeightFormat
 from model.kv_cache import bytes_per_page
 from model.memory.peak_memory import peak_memory_bytes
 from model.text.tokenizer import Tokenizer
@@ -72,6 +73,8 @@ def load_engine(
     model_config = ModelConfig.from_folder(folder)
     eos_token_ids = tuple(GenerationConfig.from_folder(folder).eos_token_ids)
     resolved, has_kernels = set_up_machine(config, model_config, log, progress)
+    if model_config.weight_format != "plain":
+        log(_weights_run_in(resolved, model_config.weight_format))
     vocab_limit = tokenizer.vocab_size
     progress("reading the weights")
     runner = on_a_short_thread(
@@ -102,6 +105,15 @@ def load_engine(
         compile_seconds=compile_seconds,
         kv_cache_bytes=resolved.num_pages * bytes_per_page(model_config, PAGE_SIZE, TORCH_DTYPES[resolved.dtype]),
     )
+
+
+def _weights_run_in(resolved: ResolvedConfig, format: WeightFormat) -> str:
+    """Return the line that says what becomes of quantised weights."""
+    stored = f"The checkpoint's weights are quantised ({FORMAT_NAMES[format]}). They are decoded while they load and"
+    if resolved.quantize == "int8":
+        return f"{stored} run in int8."
+    less = " `--quantize int8` takes less memory." if resolved.device == "cpu" else ""
+    return f"{stored} run in {resolved.dtype}.{less}"
 
 
 def set_up_machine(

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from jobs.errors import ModelUnusable
 from model.checkpoint.checkpoint_files import is_embedding_model, read_json_object
 from model.checkpoint.config_checks import MAX_SIZES, positive_number, refuse_unsupported, size
+from model.checkpoint.quantised.settings import WeightFormat, weight_format
 
 ModelDtype = Literal["float32", "bfloat16"]
 
@@ -48,6 +49,7 @@ class ModelConfig:
     tie_word_embeddings: bool  # True if the output layer is the embedding
     dtype: ModelDtype  # type in which to run the checkpoint
     has_output_layer: bool = True  # False for an embedding model, which computes no logits
+    weight_format: WeightFormat = "plain"  # kind of the checkpoint's quantised weights, which are decoded at the start
 
     @classmethod
     def from_folder(cls, folder: Path | str) -> Self:
@@ -58,8 +60,8 @@ class ModelConfig:
 
         Raises:
             ModelUnusable: The file is not readable, the architecture is not supported, or a value is out of range.
-                Features that would change the result are refused, too: experts, quantised weights, sliding windows,
-                biases and other kinds of rope scaling.
+                Features that would change the result are refused, too: experts, sliding windows, biases, other kinds
+                of rope scaling, and quantised weights that cannot be decoded.
         """
         path = Path(folder) / "config.json"
         raw = read_json_object(path)
@@ -84,6 +86,7 @@ class ModelConfig:
             tie_word_embeddings=bool(raw.get("tie_word_embeddings", False)),
             dtype=_dtype(raw, path),
             has_output_layer=not is_embedding_model(path.parent),
+            weight_format=weight_format(raw, path),
         )
         config.check_heads(path)
         return config

@@ -11,7 +11,6 @@ from jobs.errors import ModelUnusable
 
 ARCHITECTURE = "Qwen3ForCausalLM"
 DENSE_HINT = "Use a dense Qwen3: Qwen/Qwen3-0.6B, -1.7B, -4B, -8B, -14B or -32B."
-UNQUANTISED_HINT = "Use the unquantised checkpoint of the same model, such as Qwen/Qwen3-0.6B."
 
 MAX_SIZES = {  # maximum values; each comment gives the largest value of all released Qwen3 models
     "vocab_size": 10_000_000,  # 151,936
@@ -29,7 +28,6 @@ MAX_SIZES = {  # maximum values; each comment gives the largest value of all rel
 def refuse_unsupported(raw: Mapping[str, Any], path: Path) -> None:
     """Raise `ModelUnusable` for the first setting in `raw` that would make the result wrong."""
     _refuse_other_architectures(raw, path)
-    _refuse_quantised_weights(raw, path)
     _refuse_other_rope(raw, path)
     if raw.get("attention_bias"):
         raise ModelUnusable(f"{path}: attention_bias is true; only attention without biases is supported.", DENSE_HINT)
@@ -53,15 +51,6 @@ def _refuse_other_architectures(raw: Mapping[str, Any], path: Path) -> None:
     architectures = raw.get("architectures")
     if architectures is not None and architectures != [ARCHITECTURE]:
         raise ModelUnusable(f"{path}: architectures is {architectures!r:.80}, not [{ARCHITECTURE!r}].", DENSE_HINT)
-
-
-def _refuse_quantised_weights(raw: Mapping[str, Any], path: Path) -> None:
-    quantisation = raw.get("quantization_config")
-    if quantisation is None:
-        return
-    method = quantisation.get("quant_method") if isinstance(quantisation, dict) else None
-    name = str(method or "unnamed").upper()
-    raise ModelUnusable(f"{path}: the weights are quantised ({name}), which is not supported.", UNQUANTISED_HINT)
 
 
 def _refuse_other_rope(raw: Mapping[str, Any], path: Path) -> None:

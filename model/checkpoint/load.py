@@ -36,7 +36,7 @@ def load_model_weights(
     An embedding model has no output layer: no layer is read, even if the checkpoint holds one.
     """
     valid_vocab = _valid_vocab(config, vocab_limit)
-    checkpoint = Checkpoint(folder)
+    checkpoint = Checkpoint(folder, config.weight_format)
     needs_lm_head = config.has_output_layer and not config.tie_word_embeddings
     checkpoint.check(expected_shapes(config), optional=[] if needs_lm_head else [LM_HEAD])
     read = _Reader(checkpoint, dtype, device, quantize)

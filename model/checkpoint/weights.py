@@ -1,11 +1,14 @@
 """Strict reading of a checkpoint's tensors, one at a time.
 
-Errors name the tensors that are missing, unknown or damaged, or that have a wrong shape.
+Errors name the tensors that are missing, unknown or damaged, or that have a wrong shape. Quantised weights are decoded
+(`model.checkpoint.quantised`).
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +17,10 @@ from safetensors import SafetensorError, safe_open
 
 from jobs.errors import ModelUnusable
 from model.checkpoint.checkpoint_files import INDEX_FILE, weight_files
+from model.checkpoint.quantised.product import FLOATS, Part, StoredProduct
+from model.checkpoint.quantised.readers import UNUSED, Stored, stored_product
+from model.checkpoint.quantised.settings import WeightFormat
 
-FLOAT_DTYPES = ("F32", "F16", "BF16")
 _TRUNK = "model."  # prefix of all tensors but the output layer
 _FIRST_OF_TRUNK = "embed_tokens.weight"
 _NAMES_SHOWN = 5
@@ -36,12 +41,18 @@ class Checkpoint:
 
     The names are those of a whole language model. The checkpoint of an embedding model may hold only the part under
     `model.`, and leave this prefix out.
+
+    Args:
+        folder: The checkpoint.
+        format: Kind of the weights that are quantised, from `config.json`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, format: WeightFormat = "plain") -> None:
         """Read the headers. Raises `ModelUnusable` if there are no weights, or if a file is missing or damaged."""
         self.folder = folder
+        self._format: WeightFormat = format
         self._tensors: dict[str, TensorInfo] = {}
+        self._products: dict[str, StoredProduct] = {}  # the quantised weights, by the names that plain ones have
         for name in weight_files(folder):
             self._read_header(folder / name)
         if _FIRST_OF_TRUNK in self._tensors:
@@ -50,28 +61,66 @@ class Checkpoint:
     def check(self, expected: Mapping[str, tuple[int, ...]], optional: Iterable[str] = ()) -> None:
         """Raise `ModelUnusable` unless the checkpoint has exactly the `expected` tensors, in these shapes.
 
+        A weight may be quantised. Then the checkpoint must have the tensors that its reader needs.
+
         Args:
             expected: Shapes by name.
             optional: Names in `expected` that may be missing.
         """
-        self._refuse_names("lack", [n for n in expected if n not in self._tensors and n not in set(optional)])
-        self._refuse_names("hold unknown", [n for n in self._tensors if n not in expected])
-        for name, tensor in self._tensors.items():
-            self._check_tensor(name, tensor, expected[name])
+        self._products = self._find_products(expected)
+        parts = {name: Part(shape, FLOATS) for name, shape in expected.items() if name not in self._products}
+        for name, product in self._products.items():
+            parts |= {_sibling(name, suffix): part for suffix, part in product.parts().items()}
+        unused = UNUSED if self._products else ()
+        known = [name for name in self._tensors if name in parts or name.rpartition(".")[2] not in unused]
+        self._refuse_names("lack", [n for n in parts if n not in self._tensors and n not in set(optional)])
+        self._refuse_names("hold unknown", [n for n in known if n not in parts])
+        for name in known:
+            self._check_tensor(name, self._tensors[name], parts[name])
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Return the shape of the tensor `name`."""
-        return self._tensors[name].shape
+        """Return the shape of the weight `name`."""
+        product = self._products.get(name)
+        return self._tensors[name].shape if product is None else (product.rows, product.columns)
 
     def read_into(self, name: str, target: torch.Tensor) -> None:
-        """Copy the tensor `name` to `target`, which has the same shape. Converts to the dtype and device of `target`.
+        """Copy the weight `name` to `target`, which has the same shape. Converts to the dtype and device of `target`.
 
         The file is mapped only during this call. Otherwise the mapped pages would count as the process's memory, in
         addition to the weights made from them.
         """
+        product = self._products.get(name)
+        with ExitStack() as files:
+            if product is None:
+                target.copy_(self._mapped(name, files))
+                return
+            tensors = {part: self._mapped(_sibling(name, part), files) for part in product.parts()}
+            if target.device.type == "cpu":
+                product.decode(tensors, target)
+            else:
+                decoded = torch.empty(target.shape, dtype=target.dtype)
+                product.decode(tensors, decoded)
+                target.copy_(decoded)
+
+    def _mapped(self, name: str, files: ExitStack) -> torch.Tensor:
         tensor = self._tensors[name]
-        with safe_open(tensor.path, framework="pt", device="cpu") as file:
-            target.copy_(file.get_tensor(tensor.name))
+        file = files.enter_context(safe_open(tensor.path, framework="pt", device="cpu"))
+        mapped: torch.Tensor = file.get_tensor(tensor.name)
+        return mapped
+
+    def _find_products(self, expected: Mapping[str, tuple[int, ...]]) -> dict[str, StoredProduct]:
+        if self._format == "plain":
+            return {}
+        modules: defaultdict[str, dict[str, Stored]] = defaultdict(dict)
+        for name, tensor in self._tensors.items():
+            module, _, part = name.rpartition(".")
+            modules[module][part] = Stored(tensor.shape, tensor.dtype)
+        products = {
+            name: stored_product(self._format, shape, modules.get(name.rpartition(".")[0], {}))
+            for name, shape in expected.items()
+            if len(shape) == 2
+        }
+        return {name: product for name, product in products.items() if product is not None}
 
     def _read_header(self, path: Path) -> None:
         try:
@@ -92,15 +141,20 @@ class Checkpoint:
             plural = "s" if len(names) > 1 else ""
             raise ModelUnusable(f"The weights in {self.folder} {verb} {len(names)} tensor{plural}: {shown}.", _FETCH)
 
-    def _check_tensor(self, name: str, tensor: TensorInfo, shape: tuple[int, ...]) -> None:
-        if tensor.shape != shape:
+    def _check_tensor(self, name: str, tensor: TensorInfo, part: Part) -> None:
+        if tensor.shape != part.shape:
             raise ModelUnusable(
-                f"{name} in {self.folder} has the shape {list(tensor.shape)}; config.json makes it {list(shape)}.",
+                f"{name} in {self.folder} has the shape {list(tensor.shape)}; config.json makes it {list(part.shape)}.",
                 _FETCH,
             )
-        if tensor.dtype not in FLOAT_DTYPES:
+        if tensor.dtype not in part.dtypes:
             raise ModelUnusable(
                 f"{name} in {self.folder} holds {tensor.dtype}, which is not supported; it must be one of "
-                f"{', '.join(FLOAT_DTYPES)}.",
+                f"{', '.join(part.dtypes)}.",
                 "Use another checkpoint of the same model.",
             )
+
+
+def _sibling(name: str, part: str) -> str:
+    """Return the name of another tensor of the same module."""
+    return f"{name.rpartition('.')[0]}.{part}"

@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from testing.models.quantised_checkpoint import quantise_checkpoint
 from testing.models.tiny_checkpoint import write_tiny_checkpoint
 
 LOAD = """
@@ -19,7 +22,11 @@ print(peak_cpu_memory_bytes() - before)
 """
 
 
-def test_peak_memory_of_loading_stays_near_the_size_of_the_weights(tmp_path: Path) -> None:
+QUANTISED = [pytest.param(format, marks=pytest.mark.slow) for format in ("fp8", "gptq4")]
+
+
+@pytest.mark.parametrize("format", ["plain", *QUANTISED])
+def test_peak_memory_of_loading_stays_near_the_size_of_the_weights(tmp_path: Path, format: str) -> None:
     folder = write_tiny_checkpoint(
         tmp_path,
         hidden_size=1024,
@@ -30,6 +37,8 @@ def test_peak_memory_of_loading_stays_near_the_size_of_the_weights(tmp_path: Pat
         head_dim=128,
     )
     weights = (folder / "model.safetensors").stat().st_size
+    if format != "plain":
+        quantise_checkpoint(folder, format)
     done = subprocess.run(
         [sys.executable, "-c", LOAD, str(folder)], capture_output=True, text=True, check=True, cwd=Path.cwd()
     )

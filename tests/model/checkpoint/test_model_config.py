@@ -63,15 +63,37 @@ def test_float16_runs_in_bfloat16(tmp_path: Path) -> None:
     assert ModelConfig.from_folder(write(tmp_path, dtype="float16")).dtype == "bfloat16"
 
 
+def quantised(method: str, **settings: Any) -> dict[str, Any]:
+    return {"quantization_config": {"quant_method": method} | settings}
+
+
 REFUSED = {
     "mixture of experts": ({"model_type": "qwen3_moe"}, "mixture of experts"),
     "other model": ({"model_type": "llama"}, "'llama'"),
     "no model type": ({"model_type": ABSENT}, "None"),
     "other architecture": ({"architectures": ["Qwen3ForSequenceClassification"]}, "Qwen3ForSequenceClassification"),
-    "fp8": ({"quantization_config": {"quant_method": "fp8"}}, "FP8"),
-    "awq": ({"quantization_config": {"quant_method": "awq", "bits": 4}}, "AWQ"),
-    "gptq": ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "GPTQ"),
-    "unnamed quantisation": ({"quantization_config": {}}, "quantised"),
+    "bitsandbytes": ({"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}, "BITSANDBYTES"),
+    "unnamed quantisation": ({"quantization_config": {}}, "quantised (UNNAMED)"),
+    "quantisation in one word": ({"quantization_config": "fp8"}, "quantised (UNNAMED)"),
+    "FP8 in other blocks": (quantised("fp8", weight_block_size=[64, 64]), "FP8 with weight_block_size [64, 64]"),
+    "FP8 of another kind": (quantised("fp8", fmt="e5m2"), "FP8 with fmt 'e5m2'"),
+    "AWQ in 3 bits": (quantised("awq", bits=3), "AWQ with bits 3"),
+    "AWQ of another version": (quantised("awq", bits=4, version="gemv"), "AWQ with version 'gemv'"),
+    "GPTQ in 3 bits": (quantised("gptq", bits=3), "GPTQ with bits 3"),
+    "GPTQ without bits": (quantised("gptq"), "GPTQ with bits None"),
+    "GPTQ of another layout": (quantised("gptq", bits=4, checkpoint_format="marlin"), "checkpoint_format 'marlin'"),
+    "GPTQ for Marlin": (quantised("gptq", bits=4, is_marlin_format=True), "GPTQ with is_marlin_format True"),
+    "GPTQ in words of 16 bits": (quantised("gptq", bits=4, pack_dtype="int16"), "GPTQ with pack_dtype 'int16'"),
+    "AutoRound's own layout": (quantised("auto-round", packing_format="auto_round"), "packing_format 'auto_round'"),
+    "sparse weights": (quantised("compressed-tensors", format="marlin-24"), "format 'marlin-24'"),
+    "weights of 3 bits": (
+        quantised("compressed-tensors", format="pack-quantized", config_groups={"a": {"weights": {"num_bits": 3}}}),
+        "COMPRESSED-TENSORS with num_bits 3",
+    ),
+    "sparse weights beside others": (
+        quantised("compressed-tensors", sparsity_config={"format": "sparse-24-bitmask"}),
+        "sparsity 'sparse-24-bitmask'",
+    ),
     "dynamic rope": ({"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e6}}, "'dynamic'"),
     "linear rope, old spelling": ({"rope_scaling": {"type": "linear", "factor": 2}}, "'linear'"),
     "rope of another kind": ({"rope_scaling": "yarn"}, "rope_scaling"),
@@ -94,6 +116,38 @@ REFUSED = {
     "heads that do not divide": ({"num_attention_heads": 4, "num_key_value_heads": 3}, "multiple"),
     "odd head": ({"head_dim": 33}, "odd"),
 }
+
+
+WEIGHT_FORMATS = {
+    "unquantised": ({}, "plain"),
+    "null": ({"quantization_config": None}, "plain"),
+    "FP8 of Qwen": (
+        quantised("fp8", activation_scheme="dynamic", fmt="e4m3", weight_block_size=[128, 128]),
+        "fp8",
+    ),
+    "FP8 with one scale": (quantised("fp8", activation_scheme="static"), "fp8"),
+    "AWQ of Qwen": (quantised("awq", bits=4, group_size=128, version="gemm", zero_point=True), "awq"),
+    "AWQ in capitals": (quantised("awq", bits=4, version="GEMM"), "awq"),
+    "AWQ by GPTQModel": (quantised("awq", bits=4, format="gemm"), "awq"),
+    "GPTQ of Qwen": (quantised("gptq", bits=8, group_size=128, desc_act=False, checkpoint_format="gptq"), "gptq"),
+    "GPTQ of old": (quantised("gptq", bits=4, is_marlin_format=False), "gptq"),
+    "GPTQ, version 2": (quantised("gptq", bits=4, checkpoint_format="gptq_v2"), "gptq_v2"),
+    "GPTQ by AutoRound": (quantised("auto-round", bits=4, packing_format="auto_round:auto_gptq"), "gptq"),
+    "AWQ by AutoRound": (quantised("auto-round", bits=4, packing_format="auto_round:auto_awq"), "awq"),
+    "compressed-tensors": (
+        quantised("compressed-tensors", format="pack-quantized", sparsity_config={}, config_groups={"a": {}}),
+        "compressed-tensors",
+    ),
+    "compressed-tensors of old": (
+        {"compression_config": quantised("compressed-tensors")["quantization_config"]},
+        "compressed-tensors",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "format"), WEIGHT_FORMATS.values(), ids=WEIGHT_FORMATS.keys())
+def test_the_config_tells_how_weights_are_quantised(tmp_path: Path, changes: dict[str, Any], format: str) -> None:
+    assert ModelConfig.from_folder(write(tmp_path, **changes)).weight_format == format
 
 
 @pytest.mark.parametrize(("changes", "named"), REFUSED.values(), ids=REFUSED.keys())
