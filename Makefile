@@ -63,7 +63,8 @@ slow: $(VENV)/.dev ## run the tests that take longer
 
 # CI is unset: there a test fails where the machine lacks what it needs, which these machines do on purpose.
 ENGINE_TESTS = env -u CI $(PYTEST) -m "not slow" tests/engine tests/end_to_end
-KERNEL_TESTS = env -u CI $(PYTEST) -m "not slow" tests/model/ops tests/model/test_fused_layers.py tests/model/sampling/test_output_screen.py \
+KERNEL_TESTS = env -u CI $(PYTEST) -m "not slow" tests/model/ops tests/model/sampling/test_output_screen.py \
+	tests/model/test_fused_layers.py tests/model/test_fused_experts.py \
 	$(addprefix tests/model/kernels/,test_attention_kernels.py test_store_kv_kernel.py)
 LOWER_TIERS = $(shell $(BIN)/python -c 'from model.kernels.tiers import *; print(*[t.name for t in Processor.inspect().tiers()[:-1]])')
 

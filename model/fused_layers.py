@@ -7,21 +7,38 @@ import torch
 from model.attention_metadata import AttentionMetadata
 from model.kernels.library import kernels_loaded
 from model.kv_cache import PagedKVCache
-from model.layer_weights import LayerWeights
+from model.layer_weights import ExpertWeights, LayerWeights, MlpWeights
 from model.ops.packed_weight import is_packed_for_own_kernel
 
 
 def can_fuse(layers: list[LayerWeights]) -> bool:
     """Return True if `fused_decoder_layers` can run these weights on this machine."""
     first = layers[0]
-    products = (first.qkv, first.o, first.gate_up, first.down)
+    if any(type(layer.mlp) is not type(first.mlp) for layer in layers):
+        return False
     return (
         kernels_loaded()
-        and all(is_packed_for_own_kernel(weight) for weight in products)
+        and all(is_packed_for_own_kernel(weight) for weight in (first.qkv, first.o, *_products(first.mlp)))
         and torch.ops.qwen_batch_cpu.layers_available(
             first.shape.hidden_size, first.shape.intermediate_size, first.shape.head_dim
         )
     )
+
+
+def _products(mlp: MlpWeights | ExpertWeights) -> list[torch.Tensor]:
+    return [*mlp.gate_up, *mlp.down] if isinstance(mlp, ExpertWeights) else list(mlp)
+
+
+def _experts(mlp: MlpWeights | ExpertWeights) -> int:
+    """Return the number of experts, 0 for a layer without."""
+    return len(mlp.gate_up) if isinstance(mlp, ExpertWeights) else 0
+
+
+def _tensors(layer: LayerWeights) -> list[torch.Tensor]:
+    """Return the layer's weights in the order that `layers.cpp` expects."""
+    _, *tensors, mlp = layer
+    router = [mlp.router] if isinstance(mlp, ExpertWeights) else []
+    return [*tensors, *router, *_products(mlp)]
 
 
 def fused_decoder_layers(
@@ -40,7 +57,7 @@ def fused_decoder_layers(
     shape = layers[0].shape
     out: torch.Tensor = torch.ops.qwen_batch_cpu.decoder_layers(
         hidden,
-        [tensor for _, *tensors in layers for tensor in tensors],
+        [tensor for layer in layers for tensor in _tensors(layer)],
         cache.layers,
         cos,
         sin,
@@ -50,6 +67,9 @@ def fused_decoder_layers(
         metadata.page_tables,
         shape.num_heads,
         shape.intermediate_size,
+        _experts(layers[0].mlp),
+        shape.experts_per_token,
+        shape.normalise_experts,
         shape.eps,
         metadata.num_decodes,
         last_only,

@@ -15,19 +15,21 @@ LayerFn = Callable[..., torch.Tensor]  # either `decoder_layer` or a compiled ve
 
 
 class LayerShape(NamedTuple):
-    """The sizes of a layer, equal for all layers. A packed weight does not always show them."""
+    """The sizes of a layer. A packed weight does not always show them."""
 
     hidden_size: int
     num_heads: int
     num_kv_heads: int
     head_dim: int
-    intermediate_size: int
+    intermediate_size: int  # of the layer's MLP, or of each of its experts
     eps: float  # epsilon of all four norms
+    experts_per_token: int = 0  # 0: the layer has no experts
+    normalise_experts: bool = False  # True if a token's weights of experts are divided by their sum
 
     @classmethod
-    def of(cls, config: ModelConfig) -> Self:
-        """Return the layer sizes of a model."""
-        return cls(
+    def of(cls, config: ModelConfig, layer: int) -> Self:
+        """Return the sizes of the layer of this number, from 0."""
+        dense = cls(
             config.hidden_size,
             config.num_heads,
             config.num_kv_heads,
@@ -35,6 +37,29 @@ class LayerShape(NamedTuple):
             config.intermediate_size,
             config.rms_norm_eps,
         )
+        experts = config.experts
+        if experts is None or not config.has_experts(layer):
+            return dense
+        return dense._replace(
+            intermediate_size=experts.intermediate_size,
+            experts_per_token=experts.per_token,
+            normalise_experts=experts.normalise,
+        )
+
+
+class MlpWeights(NamedTuple):
+    """Weights of a layer's MLP, packed."""
+
+    gate_up: torch.Tensor  # [2 * intermediate_size, hidden_size]
+    down: torch.Tensor  # [hidden_size, intermediate_size]
+
+
+class ExpertWeights(NamedTuple):
+    """Weights of a layer with experts, packed. Each list has one tensor per expert, shaped as in `MlpWeights`."""
+
+    router: torch.Tensor  # [experts, hidden_size] float32
+    gate_up: list[torch.Tensor]
+    down: list[torch.Tensor]
 
 
 class LayerWeights(NamedTuple):
@@ -47,8 +72,7 @@ class LayerWeights(NamedTuple):
     k_norm: torch.Tensor  # [head_dim]
     o: torch.Tensor  # packed [hidden_size, num_heads * head_dim]
     post_norm: torch.Tensor  # [hidden_size]
-    gate_up: torch.Tensor  # packed [2 * intermediate_size, hidden_size]
-    down: torch.Tensor  # packed [hidden_size, intermediate_size]
+    mlp: MlpWeights | ExpertWeights
 
 
 @dataclass(frozen=True)

@@ -11,21 +11,19 @@ from pathlib import Path
 from typing import Self
 
 import torch
-from torch.nn.functional import silu
 
 from model.attention_metadata import AttentionMetadata
 from model.checkpoint.config import ModelConfig
 from model.checkpoint.load import load_model_weights
 from model.kv_cache import PagedKVCache
-from model.layer_weights import LayerWeights, ModelWeights
+from model.layer_weights import ExpertWeights, LayerWeights, ModelWeights
 from model.layers import LayersFn, layer_by_layer
-from model.ops import attention, kv_store  # noqa: F401 — registers the operators
+from model.ops import attention, experts, kv_store  # noqa: F401 — registers the operators
 from model.ops.linear import Quantization, linear
 from model.ops.packed_weight import has_readable_rows, rows_of
+from model.ops.swiglu import swiglu
 from model.pooling.readings import label_logits
 from model.rope import apply_rope, rope_tables
-
-SERIAL_ELEMENTS = 32_767  # PyTorch gives element-wise work below 32,768 elements to one thread
 
 
 def decoder_layer(  # noqa: PLR0913, PLR0917 — every input of the compiled function is explicit
@@ -45,7 +43,7 @@ def decoder_layer(  # noqa: PLR0913, PLR0917 — every input of the compiled fun
     Weights and cache are arguments, so that one compiled version serves all layers (`model.compiled_layer`).
     """
     ops = torch.ops.qwen_batch
-    hidden_size, heads, kv_heads, head_dim, intermediate, eps = weights.shape
+    hidden_size, heads, kv_heads, head_dim, intermediate, eps, per_token, normalise = weights.shape
 
     x = rms_norm(hidden, weights.input_norm, eps)
     qkv = ops.linear(x, weights.qkv, (heads + 2 * kv_heads) * head_dim).view(-1, heads + 2 * kv_heads, head_dim)
@@ -57,9 +55,12 @@ def decoder_layer(  # noqa: PLR0913, PLR0917 — every input of the compiled fun
     hidden = hidden + ops.linear(attended.view(-1, heads * head_dim), weights.o, hidden_size)
 
     x = rms_norm(hidden, weights.post_norm, eps)
-    gated = swiglu(ops.linear(x, weights.gate_up, 2 * intermediate))  # [T, I]
-    out: torch.Tensor = hidden + ops.linear(gated, weights.down, hidden_size)
-    return out
+    if isinstance(weights.mlp, ExpertWeights):
+        out: torch.Tensor = ops.experts(x, *weights.mlp, intermediate, per_token, normalise)
+    else:
+        gated = swiglu(ops.linear(x, weights.mlp.gate_up, 2 * intermediate))  # [T, I]
+        out = ops.linear(gated, weights.mlp.down, hidden_size)
+    return hidden + out
 
 
 def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
@@ -77,30 +78,11 @@ def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
     return weight * normalised.to(x.dtype)
 
 
-def swiglu(gate_up: torch.Tensor) -> torch.Tensor:
-    """Return silu(gate) * up: [num_tokens, 2 * n] to [num_tokens, n].
-
-    Eager PyTorch on a CPU divides the elements evenly among threads. If a thread's share ends inside a row, its last
-    elements are computed one by one, with a different exponential function. The place of these elements depends on the
-    number of rows. Eager rows are therefore run in blocks that are small enough for one thread. Compiled code needs no
-    blocks, because it divides the work between rows.
-    """
-    if torch.compiler.is_compiling() or gate_up.device.type != "cpu":
-        return _swiglu(gate_up)
-    rows = max(1, SERIAL_ELEMENTS // gate_up.shape[1])
-    return torch.cat([_swiglu(block) for block in torch.split(gate_up, rows)])
-
-
-def _swiglu(gate_up: torch.Tensor) -> torch.Tensor:
-    gate, up = gate_up.chunk(2, dim=-1)
-    return silu(gate) * up
-
-
 plain_layers: LayersFn = layer_by_layer(decoder_layer)
 
 
 class Qwen3ForCausalLM:
-    """A dense Qwen3 model. It keeps no state between calls: the cache is an argument."""
+    """A Qwen3 model. It keeps no state between calls: the cache is an argument."""
 
     def __init__(
         self,
@@ -142,7 +124,7 @@ class Qwen3ForCausalLM:
             max_model_len: Maximum tokens of a context; None means the model's limit.
 
         Raises:
-            ModelUnusable: The folder holds no dense Qwen3 model, or a damaged one.
+            ModelUnusable: The folder holds no Qwen3 model, or a damaged one.
         """
         config = ModelConfig.from_folder(folder)
         weights = load_model_weights(

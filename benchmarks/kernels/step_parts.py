@@ -28,6 +28,7 @@ from engine.machine.machine import Machine
 from engine.request import Request
 from jobs.records.sampling import SamplingParams
 from jobs.settings import Settings
+from model.layer_weights import ExpertWeights
 from model.ops.linear import linear
 from model.qwen3 import Qwen3ForCausalLM
 from worker.engine_options import engine_config
@@ -73,7 +74,7 @@ def _heads(model: Qwen3ForCausalLM) -> Heads:
 
 
 def _multiply(model: Qwen3ForCausalLM, rows: int) -> None:
-    """Time the four products of every layer."""
+    """Run the products of every layer: all four, or those of the experts that random rows get."""
     shape, dtype = model.weights.layers[0].shape, model.dtype
     heads = shape.num_heads + 2 * shape.num_kv_heads
     hidden = torch.randn(rows, shape.hidden_size).to(dtype)
@@ -82,8 +83,13 @@ def _multiply(model: Qwen3ForCausalLM, rows: int) -> None:
     for layer in model.weights.layers:
         linear(hidden, layer.qkv, heads * shape.head_dim)
         linear(attended, layer.o, shape.hidden_size)
-        linear(hidden, layer.gate_up, 2 * shape.intermediate_size)
-        linear(gated, layer.down, shape.hidden_size)
+        if isinstance(layer.mlp, ExpertWeights):
+            torch.ops.qwen_batch.experts(
+                hidden, *layer.mlp, shape.intermediate_size, shape.experts_per_token, shape.normalise_experts
+            )
+            continue
+        linear(hidden, layer.mlp.gate_up, 2 * shape.intermediate_size)
+        linear(gated, layer.mlp.down, shape.hidden_size)
 
 
 def _median_ms(work: Callable[[], object]) -> float:

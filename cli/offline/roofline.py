@@ -30,7 +30,11 @@ class MachineSpeed:
 
 @dataclass(frozen=True)
 class ModelCost:
-    """Cost of a dense model. Attention's own products are left out, so that the limits are never too low."""
+    """Cost of a model. Attention's own products are left out, so that the limits are never too low.
+
+    A token of a mixture of experts needs only its own experts. A step of several tokens reads more of them, which the
+    limits leave out, too.
+    """
 
     parameters: int
     weight_bytes: int  # read by every step: all matrices and the output layer, whose 8-bit screen may be enough
@@ -55,17 +59,26 @@ class ModelCost:
         if not config.has_output_layer:
             head = head_bytes = 0
         embedding = sizes.pop(EMBEDDING)  # a look-up reads a single row
-        layers = sum(sizes.values())
+        parameters = sum(sizes.values())
+        used = {name: size * _share_used(config, name) for name, size in sizes.items()}
+        layers = sum(used.values())
         last = f"model.layers.{config.num_layers - 1}."
         keys_and_values = {f"{last}self_attn.{name}_proj.weight" for name in "kv"}
-        left_out = sum(size for name, size in sizes.items() if name.startswith(last) and name not in keys_and_values)
+        left_out = sum(size for name, size in used.items() if name.startswith(last) and name not in keys_and_values)
         return cls(
-            parameters=layers + embedding + (0 if config.tie_word_embeddings else head),
-            weight_bytes=_bytes_of([shapes[name] for name in sizes], quantize) + head_bytes,
+            parameters=parameters + embedding + (0 if config.tie_word_embeddings else head),
+            weight_bytes=head_bytes
+            + round(sum(_bytes_of([shapes[name]], quantize) * _share_used(config, name) for name in sizes)),
             flop_per_decoded_token=2.0 * (layers + (head / 2 if screened else head)),
             flop_per_prefilled_token=2.0 * (layers - left_out),
             cache_bytes_per_token=BFLOAT16_BYTES * 2 * config.num_layers * config.num_kv_heads * config.head_dim,
         )
+
+
+def _share_used(config: ModelConfig, name: str) -> float:
+    """Return the share of tokens that use the weight `name`."""
+    experts = config.experts
+    return experts.per_token / experts.count if experts is not None and ".experts." in name else 1.0
 
 
 def _bytes_of(shapes: list[tuple[int, ...]], quantize: QuantizeName) -> int:

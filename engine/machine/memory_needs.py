@@ -8,7 +8,7 @@ import torch
 
 from engine.config import QuantizeName
 from model.checkpoint.config import ModelConfig
-from model.checkpoint.load import EMBEDDING, LM_HEAD, expected_shapes
+from model.checkpoint.load import EMBEDDING, LM_HEAD, ROUTER, expected_shapes
 from model.kernels.triton.tiles import SPLIT_TOKENS
 from model.ops.int8 import quantised_bytes
 
@@ -45,8 +45,9 @@ def weight_bytes(
         screen = quantised_bytes(*shapes[LM_HEAD]) if has_screen else 0
         return sum(math.prod(shape) for shape in shapes.values()) * dtype.itemsize + screen
     exact = math.prod(shapes.pop(EMBEDDING)) + sum(shape[0] for shape in shapes.values() if len(shape) == 1)
+    routers = [shapes.pop(name) for name in list(shapes) if name.endswith(ROUTER)]
     products = sum(quantised_bytes(shape[0], shape[1]) for shape in shapes.values() if len(shape) > 1)
-    return exact * dtype.itemsize + products
+    return exact * dtype.itemsize + products + sum(map(math.prod, routers)) * FLOAT_BYTES
 
 
 def step_bytes(model: ModelConfig, dtype: torch.dtype, max_tokens: int, max_seqs: int, max_len: int) -> int:
@@ -61,9 +62,19 @@ def step_bytes(model: ModelConfig, dtype: torch.dtype, max_tokens: int, max_seqs
     """
     heads = (model.num_heads + 2 * model.num_kv_heads) * model.head_dim
     # One layer holds: hidden states in and out, normed ones, Q, K and V before and after norm and rotation, the gate.
-    layer = max_tokens * (4 * model.hidden_size + 2 * heads + 3 * model.intermediate_size) * dtype.itemsize
+    layer = max_tokens * (4 * model.hidden_size + 2 * heads + _mlp_values(model)) * dtype.itemsize
     num_logits = model.vocab_size if model.has_output_layer else 0  # per row
     sampling = num_logits * (max_seqs * BYTES_PER_LOGIT + min(max_seqs, WEIGHED_ROWS) * WEIGHED_BYTES)
     # Partial sums of GPU attention, one per split of a context, until they are added up.
     splits = max_seqs * -(-max_len // SPLIT_TOKENS) * model.num_heads * (model.head_dim + 2) * FLOAT_BYTES
     return layer + sampling + splits
+
+
+def _mlp_values(model: ModelConfig) -> int:
+    """Return the number of values that a token needs in a layer's MLP, or in its experts."""
+    experts = model.experts
+    if experts is None:
+        return 3 * model.intermediate_size
+    # Its hidden state for each of its experts, and what they make of it; shares of all experts in float32, and sorted.
+    routed = 2 * experts.per_token * model.hidden_size + 8 * experts.count
+    return max(3 * model.intermediate_size, routed + 3 * experts.intermediate_size)

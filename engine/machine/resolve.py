@@ -49,6 +49,11 @@ def resolve(
     """
     device = choose_device(config, machine)
     kind = device.partition(":")[0]
+    if model.experts is not None and kind != "cpu":
+        raise InvalidInput(
+            f"This model is a mixture of experts, which runs only on CPUs so far; the device is {kind}.",
+            "Set `--device cpu`.",
+        )
     dtype = _dtype(config, model, kind, fast_bfloat16)
     policy = _policy(config, kind)
     asked_len = _asked_len(config, model)
@@ -74,7 +79,8 @@ def resolve(
         max_model_len=_fitting_len(config, asked_len, num_pages, page_bytes, log),
         num_pages=num_pages,
         threads=_positive("threads", config.threads, machine.cores),
-        speculate=config.speculate and kind == "cpu",
+        # With experts, a guessed token is not cheap: it reads the weights of experts of its own.
+        speculate=config.speculate and kind == "cpu" and model.experts is None,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from jobs.errors import ModelUnusable
 from model.checkpoint.checkpoint_files import is_embedding_model, read_json_object
 from model.checkpoint.config_checks import MAX_SIZES, positive_number, refuse_unsupported, size
+from model.checkpoint.experts_config import ExpertsConfig, experts_config
 from model.checkpoint.quantised.settings import WeightFormat, weight_format
 
 ModelDtype = Literal["float32", "bfloat16"]
@@ -33,7 +34,7 @@ class YarnConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The sizes and settings of a dense Qwen3 model."""
+    """The sizes and settings of a Qwen3 model."""
 
     vocab_size: int  # rows of the embedding; may exceed the tokenizer's size
     hidden_size: int
@@ -49,6 +50,7 @@ class ModelConfig:
     tie_word_embeddings: bool  # True if the output layer is the embedding
     dtype: ModelDtype  # type in which to run the checkpoint
     has_output_layer: bool = True  # False for an embedding model, which computes no logits
+    experts: ExpertsConfig | None = None  # None for a dense model
     weight_format: WeightFormat = "plain"  # kind of the checkpoint's quantised weights, which are decoded at the start
 
     @classmethod
@@ -60,8 +62,8 @@ class ModelConfig:
 
         Raises:
             ModelUnusable: The file is not readable, the architecture is not supported, or a value is out of range.
-                Features that would change the result are refused, too: experts, sliding windows, biases, other kinds
-                of rope scaling, and quantised weights that cannot be decoded.
+                Features that would change the result are refused, too: sliding windows, biases, other kinds of rope
+                scaling, and quantised weights that cannot be decoded.
         """
         path = Path(folder) / "config.json"
         raw = read_json_object(path)
@@ -71,11 +73,12 @@ class ModelConfig:
         yarn = _yarn(rope, max_positions, path)
         if yarn is not None:
             max_positions = _stretched(max_positions, yarn, path)
+        num_layers = size(raw, "num_hidden_layers", path)
         config = cls(
             vocab_size=size(raw, "vocab_size", path),
             hidden_size=size(raw, "hidden_size", path),
             intermediate_size=size(raw, "intermediate_size", path),
-            num_layers=size(raw, "num_hidden_layers", path),
+            num_layers=num_layers,
             num_heads=size(raw, "num_attention_heads", path),
             num_kv_heads=size(raw, "num_key_value_heads", path),
             head_dim=size({"head_dim": DEFAULT_HEAD_DIM} | dict(raw), "head_dim", path),
@@ -86,10 +89,15 @@ class ModelConfig:
             tie_word_embeddings=bool(raw.get("tie_word_embeddings", False)),
             dtype=_dtype(raw, path),
             has_output_layer=not is_embedding_model(path.parent),
+            experts=experts_config(raw, num_layers, path) if raw["model_type"] == "qwen3_moe" else None,
             weight_format=weight_format(raw, path),
         )
         config.check_heads(path)
         return config
+
+    def has_experts(self, layer: int) -> bool:
+        """Return whether the layer of this number, from 0, is a mixture of experts."""
+        return self.experts is not None and self.experts.layers[layer]
 
     def check_heads(self, path: Path) -> None:
         """Raise `ModelUnusable` if the numbers or sizes of heads are not consistent."""

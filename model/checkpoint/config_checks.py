@@ -9,8 +9,8 @@ from typing import Any
 
 from jobs.errors import ModelUnusable
 
-ARCHITECTURE = "Qwen3ForCausalLM"
-DENSE_HINT = "Use a dense Qwen3: Qwen/Qwen3-0.6B, -1.7B, -4B, -8B, -14B or -32B."
+ARCHITECTURES = {"qwen3": "Qwen3ForCausalLM", "qwen3_moe": "Qwen3MoeForCausalLM"}  # by `model_type`
+QWEN3_HINT = "Use a Qwen3: Qwen/Qwen3-0.6B, -1.7B, -4B, -8B, -14B, -32B or -30B-A3B."
 
 MAX_SIZES = {  # maximum values; each comment gives the largest value of all released Qwen3 models
     "vocab_size": 10_000_000,  # 151,936
@@ -20,6 +20,11 @@ MAX_SIZES = {  # maximum values; each comment gives the largest value of all rel
     "num_attention_heads": 10_000,  # 64
     "num_key_value_heads": 10_000,  # 8
     "head_dim": 10_000,  # 128
+    "num_experts": 10_000,  # 160
+    "num_local_experts": 10_000,
+    "num_experts_per_tok": 10_000,  # 8
+    "moe_intermediate_size": 1_000_000,  # 2,560
+    "decoder_sparse_step": 1_000,  # 1
     "max_position_embeddings": 100_000_000,  # 262,144
     "original_max_position_embeddings": 100_000_000,  # 262,144
 }
@@ -30,27 +35,26 @@ def refuse_unsupported(raw: Mapping[str, Any], path: Path) -> None:
     _refuse_other_architectures(raw, path)
     _refuse_other_rope(raw, path)
     if raw.get("attention_bias"):
-        raise ModelUnusable(f"{path}: attention_bias is true; only attention without biases is supported.", DENSE_HINT)
+        raise ModelUnusable(f"{path}: attention_bias is true; only attention without biases is supported.", QWEN3_HINT)
     if raw.get("use_sliding_window"):
-        raise ModelUnusable(f"{path}: use_sliding_window is true; only full attention is supported.", DENSE_HINT)
+        raise ModelUnusable(f"{path}: use_sliding_window is true; only full attention is supported.", QWEN3_HINT)
     kinds = raw.get("layer_types") or []
     for kind in kinds if isinstance(kinds, list) else [kinds]:
         if kind != "full_attention":
-            raise ModelUnusable(f"{path}: layer type {kind!r:.80} is not supported, only 'full_attention'.", DENSE_HINT)
+            raise ModelUnusable(f"{path}: layer type {kind!r:.80} is not supported, only 'full_attention'.", QWEN3_HINT)
     activation = raw.get("hidden_act", "silu")
     if activation != "silu":
-        raise ModelUnusable(f"{path}: hidden_act {activation!r:.80} is not supported, only 'silu'.", DENSE_HINT)
+        raise ModelUnusable(f"{path}: hidden_act {activation!r:.80} is not supported, only 'silu'.", QWEN3_HINT)
 
 
 def _refuse_other_architectures(raw: Mapping[str, Any], path: Path) -> None:
     model_type = raw.get("model_type")
-    if model_type == "qwen3_moe":
-        raise ModelUnusable(f"{path}: this is a mixture of experts (qwen3_moe), which is not supported.", DENSE_HINT)
-    if model_type != "qwen3":
-        raise ModelUnusable(f"{path}: model_type is {model_type!r:.80}, not 'qwen3'.", DENSE_HINT)
-    architectures = raw.get("architectures")
-    if architectures is not None and architectures != [ARCHITECTURE]:
-        raise ModelUnusable(f"{path}: architectures is {architectures!r:.80}, not [{ARCHITECTURE!r}].", DENSE_HINT)
+    known = " or ".join(map(repr, ARCHITECTURES))
+    if not isinstance(model_type, str) or model_type not in ARCHITECTURES:
+        raise ModelUnusable(f"{path}: model_type is {model_type!r:.80}, not {known}.", QWEN3_HINT)
+    architectures, expected = raw.get("architectures"), [ARCHITECTURES[model_type]]
+    if architectures is not None and architectures != expected:
+        raise ModelUnusable(f"{path}: architectures is {architectures!r:.80}, not {expected!r}.", QWEN3_HINT)
 
 
 def _refuse_other_rope(raw: Mapping[str, Any], path: Path) -> None:
@@ -67,7 +71,7 @@ def _refuse_other_rope(raw: Mapping[str, Any], path: Path) -> None:
                 f"Take {spelling} out of config.json to run within the model's own context.",
             )
         if rope.get("partial_rotary_factor", 1.0) != 1.0:
-            raise ModelUnusable(f"{path}: partial_rotary_factor is {rope['partial_rotary_factor']}, not 1.", DENSE_HINT)
+            raise ModelUnusable(f"{path}: partial_rotary_factor is {rope['partial_rotary_factor']}, not 1.", QWEN3_HINT)
 
 
 def size(raw: Mapping[str, Any], name: str, path: Path) -> int:

@@ -11,8 +11,9 @@ import torch
 
 from jobs.errors import ModelUnusable
 from model.checkpoint.config import ModelConfig
+from model.checkpoint.experts_config import ExpertsConfig
 from model.checkpoint.weights import Checkpoint
-from model.layer_weights import LayerShape, LayerWeights, ModelWeights
+from model.layer_weights import ExpertWeights, LayerShape, LayerWeights, MlpWeights, ModelWeights
 from model.ops.linear import Quantization, pack_weight
 from model.ops.packed_weight import has_readable_rows
 from model.sampling.output_screen import OutputScreen
@@ -20,6 +21,7 @@ from model.sampling.output_screen import OutputScreen
 EMBEDDING = "model.embed_tokens.weight"
 FINAL_NORM = "model.norm.weight"
 LM_HEAD = "lm_head.weight"
+ROUTER = "mlp.gate.weight"  # in a layer with experts
 
 
 def load_model_weights(
@@ -56,9 +58,9 @@ def load_model_weights(
 
 def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Return the shape of every tensor that a checkpoint of this configuration may hold, by transformers' names."""
-    hidden, head_dim, intermediate = config.hidden_size, config.head_dim, config.intermediate_size
+    hidden, head_dim = config.hidden_size, config.head_dim
     q_size, kv_size = config.num_heads * head_dim, config.num_kv_heads * head_dim
-    layer = {
+    attention = {
         "input_layernorm.weight": (hidden,),
         "self_attn.q_proj.weight": (q_size, hidden),
         "self_attn.k_proj.weight": (kv_size, hidden),
@@ -67,14 +69,31 @@ def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
         "self_attn.k_norm.weight": (head_dim,),
         "self_attn.o_proj.weight": (hidden, q_size),
         "post_attention_layernorm.weight": (hidden,),
-        "mlp.gate_proj.weight": (intermediate, hidden),
-        "mlp.up_proj.weight": (intermediate, hidden),
-        "mlp.down_proj.weight": (hidden, intermediate),
     }
+    dense, experts = _mlp_shapes("mlp.", hidden, config.intermediate_size), _experts_shapes(config)
     shapes: dict[str, tuple[int, ...]] = {EMBEDDING: (config.vocab_size, hidden)}
     for index in range(config.num_layers):
+        layer = attention | (experts if config.has_experts(index) else dense)
         shapes |= {f"model.layers.{index}.{name}": shape for name, shape in layer.items()}
     return shapes | {FINAL_NORM: (hidden,), LM_HEAD: (config.vocab_size, hidden)}
+
+
+def _experts_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    experts = config.experts
+    if experts is None:
+        return {}
+    shapes: dict[str, tuple[int, ...]] = {ROUTER: (experts.count, config.hidden_size)}
+    for index in range(experts.count):
+        shapes |= _mlp_shapes(f"mlp.experts.{index}.", config.hidden_size, experts.intermediate_size)
+    return shapes
+
+
+def _mlp_shapes(prefix: str, hidden: int, intermediate: int) -> dict[str, tuple[int, ...]]:
+    return {
+        f"{prefix}gate_proj.weight": (intermediate, hidden),
+        f"{prefix}up_proj.weight": (intermediate, hidden),
+        f"{prefix}down_proj.weight": (hidden, intermediate),
+    }
 
 
 class _Reader:
@@ -98,10 +117,14 @@ class _Reader:
     def packed(self, weight: torch.Tensor) -> torch.Tensor:
         return pack_weight(weight, self._quantize)
 
-    def _stacked(self, *names: str) -> torch.Tensor:
+    def router(self, name: str) -> torch.Tensor:
+        """Read the weight of a router. It stays in float32, so that experts hardly ever tie."""
+        return self._stacked(name, dtype=torch.float32)
+
+    def _stacked(self, *names: str, dtype: torch.dtype | None = None) -> torch.Tensor:
         shapes = [self._checkpoint.shape(name) for name in names]
         heights = [shape[0] for shape in shapes]
-        stacked = torch.empty(sum(heights), *shapes[0][1:], dtype=self._dtype, device=self._device)
+        stacked = torch.empty(sum(heights), *shapes[0][1:], dtype=dtype or self._dtype, device=self._device)
         for name, part in zip(names, torch.split(stacked, heights), strict=True):
             self._checkpoint.read_into(name, part)
         return stacked
@@ -109,17 +132,31 @@ class _Reader:
 
 def _layer(read: _Reader, config: ModelConfig, index: int) -> LayerWeights:
     prefix = f"model.layers.{index}."
-    attention, mlp = prefix + "self_attn.", prefix + "mlp."
+    attention = prefix + "self_attn."
     return LayerWeights(
-        shape=LayerShape.of(config),
+        shape=LayerShape.of(config, index),
         input_norm=read.tensor(prefix + "input_layernorm.weight"),
         qkv=read.product(*(f"{attention}{name}_proj.weight" for name in "qkv")),
         q_norm=read.tensor(attention + "q_norm.weight"),
         k_norm=read.tensor(attention + "k_norm.weight"),
         o=read.product(attention + "o_proj.weight"),
         post_norm=read.tensor(prefix + "post_attention_layernorm.weight"),
-        gate_up=read.product(mlp + "gate_proj.weight", mlp + "up_proj.weight"),
-        down=read.product(mlp + "down_proj.weight"),
+        mlp=_experts(read, config.experts, prefix) if config.has_experts(index) else _mlp(read, prefix + "mlp."),
+    )
+
+
+def _mlp(read: _Reader, prefix: str) -> MlpWeights:
+    return MlpWeights(
+        gate_up=read.product(prefix + "gate_proj.weight", prefix + "up_proj.weight"),
+        down=read.product(prefix + "down_proj.weight"),
+    )
+
+
+def _experts(read: _Reader, experts: ExpertsConfig | None, prefix: str) -> ExpertWeights:
+    count = 0 if experts is None else experts.count
+    mlps = [_mlp(read, f"{prefix}mlp.experts.{index}.") for index in range(count)]
+    return ExpertWeights(
+        router=read.router(prefix + ROUTER), gate_up=[mlp.gate_up for mlp in mlps], down=[mlp.down for mlp in mlps]
     )
 
 

@@ -87,7 +87,7 @@ def plain_linear(x: torch.Tensor, weight: torch.Tensor, out_features: int) -> to
         return F.linear(x, weight)
     if kernel_is_row_invariant(x.shape[1], out_features, x.dtype):
         return _product_of_any_rows(x, weight)
-    return _product_in_blocks(x, weight, out_features)
+    return product_in_blocks(x, weight, out_features)
 
 
 def kernel_is_row_invariant(in_features: int, out_features: int, dtype: torch.dtype) -> bool:
@@ -124,7 +124,14 @@ def _product_of_any_rows(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return torch.cat([_product_of_any_rows(part, weight) for part in torch.split(x, MAX_ROWS)])
 
 
-def _product_in_blocks(x: torch.Tensor, weight: torch.Tensor, out_features: int) -> torch.Tensor:
+def product_in_blocks(x: torch.Tensor, weight: torch.Tensor, out_features: int) -> torch.Tensor:
+    """Multiply as `plain_linear` does, in blocks of `BLOCK_ROWS` rows, so that every kernel is row-invariant.
+
+    Args:
+        x: [num_rows, in_features].
+        weight: [out_features, in_features], unpacked or packed for oneDNN.
+        out_features: Rows of the weight.
+    """
     num_rows = x.shape[0]
     if num_rows == BLOCK_ROWS:
         return _product(x, weight)

@@ -26,6 +26,16 @@ TINY: dict[str, Any] = {
 }
 
 
+TINY_EXPERTS: dict[str, Any] = {
+    "num_experts": 8,
+    "num_experts_per_tok": 3,
+    "moe_intermediate_size": 32,
+    "norm_topk_prob": True,
+    "decoder_sparse_step": 1,
+    "mlp_only_layers": [],
+}
+
+
 def tiny_config(**shape: Any) -> dict[str, Any]:
     """A `config.json` in transformers 5's spelling; `shape` overrides its fields by their names there."""
     base = {
@@ -37,6 +47,8 @@ def tiny_config(**shape: Any) -> dict[str, Any]:
         "dtype": "float32",
         "rope_parameters": {"rope_type": "default", "rope_theta": 1_000_000.0},
     }
+    if "num_experts" in shape:
+        base |= {"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe"}
     return base | TINY | shape
 
 
@@ -80,10 +92,15 @@ def write_tensors(folder: Path, tensors: dict[str, torch.Tensor], *, shards: int
 
 def write_transformers_checkpoint(folder: Path, *, seed: int = 0, max_shard_size: str = "5GB", **shape: Any) -> Path:
     """The same through transformers' own `save_pretrained`, for parity; needs transformers."""
-    from transformers import Qwen3Config, Qwen3ForCausalLM
+    from transformers import Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
     torch.manual_seed(seed)
-    model = Qwen3ForCausalLM(Qwen3Config(**(TINY | {"initializer_range": 0.2} | shape)))
+    settings = TINY | {"initializer_range": 0.2} | shape
+    model = (
+        Qwen3MoeForCausalLM(Qwen3MoeConfig(**settings))
+        if "num_experts" in shape
+        else Qwen3ForCausalLM(Qwen3Config(**settings))
+    )
     for name, parameter in model.named_parameters():
         if "norm" in name:
             torch.nn.init.normal_(parameter, mean=1.0, std=0.2)

@@ -13,7 +13,7 @@ import torch
 from model.qwen3 import Qwen3ForCausalLM
 from model.sampling.logprobs import LogSoftmax
 from testing.models.packed_steps import CachedSequence, PackedSteps, ragged_prompts
-from testing.models.tiny_checkpoint import TINY, write_transformers_checkpoint
+from testing.models.tiny_checkpoint import TINY, TINY_EXPERTS, write_transformers_checkpoint
 
 YARN = {
     "rope_type": "yarn",
@@ -34,6 +34,10 @@ def in_transformers_4_spelling(raw: dict[str, Any]) -> dict[str, Any]:
     return raw | {"rope_theta": theta, "rope_scaling": scaling, "torch_dtype": raw.pop("dtype")}
 
 
+def with_experts_in_transformers_4_spelling(raw: dict[str, Any]) -> dict[str, Any]:
+    return raw | {"num_experts": raw.pop("num_local_experts")}
+
+
 CASES: dict[str, tuple[dict[str, Any], str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     "tied": ({}, "5GB", as_saved),
     "untied, four layers, no groups": (
@@ -51,6 +55,20 @@ CASES: dict[str, tuple[dict[str, Any], str, Callable[[dict[str, Any]], dict[str,
         as_saved,
     ),
     "yarn, attention factor": ({"rope_parameters": YARN | {"attention_factor": 1.3}}, "5GB", as_saved),
+    "experts": (TINY_EXPERTS, "5GB", as_saved),
+    "experts, weights not divided by their sum": (TINY_EXPERTS | {"norm_topk_prob": False}, "5GB", as_saved),
+    "one expert for each token": (TINY_EXPERTS | {"num_experts_per_tok": 1}, "5GB", as_saved),
+    "all experts for each token": (TINY_EXPERTS | {"num_experts_per_tok": 8}, "5GB", as_saved),
+    "experts in every second layer, sharded": (
+        TINY_EXPERTS | {"decoder_sparse_step": 2, "num_hidden_layers": 4},
+        "100KB",
+        as_saved,
+    ),
+    "experts but in one layer, counted in the old spelling": (
+        TINY_EXPERTS | {"mlp_only_layers": [0]},
+        "5GB",
+        with_experts_in_transformers_4_spelling,
+    ),
 }
 
 
@@ -67,7 +85,8 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_logits_and_greedy_text_are_those_of_transformers(folder: Path) -> None:
     from transformers import AutoModelForCausalLM
 
-    theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    plain = {"experts_implementation": "eager"} if "experts" in (folder / "config.json").read_text() else {}
+    theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **plain).eval()
     ours = Qwen3ForCausalLM.from_folder(folder, dtype=torch.float32)
     prompts = ragged_prompts(32, longest=90, vocab_size=TINY["vocab_size"])
     sequences = [CachedSequence(list(prompt)) for prompt in prompts]

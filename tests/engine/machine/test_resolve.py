@@ -15,6 +15,7 @@ from jobs.errors import InvalidInput, ModelUnusable
 from model.checkpoint.config import ModelConfig
 from testing.models.embedding_checkpoint import write_embedding_checkpoint
 from testing.models.qwen3_shape import QWEN3_06B
+from testing.models.tiny_checkpoint import TINY_EXPERTS, write_tiny_checkpoint
 
 GIB = 1 << 30
 LAPTOP = Machine(cores=4, memory_left_bytes=12 * GIB, cuda_memory_left_bytes=None, has_mps=False)
@@ -162,6 +163,34 @@ def test_the_weights_of_the_tiny_model_are_counted_to_the_byte(tiny_folder: Path
     head = stored["model.embed_tokens.weight"].nbytes
     needed = weight_bytes(ModelConfig.from_folder(tiny_folder), torch.float32)
     assert needed == sum(tensor.nbytes for tensor in stored.values()) + head
+
+
+def test_the_weights_of_experts_are_counted_to_the_byte(tmp_path: Path) -> None:
+    folder = write_tiny_checkpoint(tmp_path, **TINY_EXPERTS, tie_word_embeddings=False)
+    stored = sum(tensor.nbytes for tensor in load_file(folder / "model.safetensors").values())
+    assert weight_bytes(ModelConfig.from_folder(folder), torch.float32) == stored
+
+
+def test_the_router_of_experts_stays_in_float32_beside_8_bit_weights(tmp_path: Path) -> None:
+    few, many = (
+        weight_bytes(
+            ModelConfig.from_folder(
+                write_tiny_checkpoint(tmp_path / str(count), **(TINY_EXPERTS | {"num_experts": count}))
+            ),
+            torch.bfloat16,
+            "int8",
+        )
+        for count in (4, 5)
+    )
+    # Two layers. Each row of gate and up [32, 64] and of down [64, 32] is one group of 260 bytes.
+    assert many - few == 2 * 64 * 4 + 2 * (32 + 32 + 64) * 260
+
+
+def test_experts_are_refused_on_a_gpu_and_guess_no_tokens(tmp_path: Path) -> None:
+    experts = ModelConfig.from_folder(write_tiny_checkpoint(tmp_path, **TINY_EXPERTS))
+    assert not resolve(EngineConfig(), experts, LAPTOP).speculate
+    with pytest.raises(InvalidInput, match="mixture of experts, which runs only on CPUs so far; the device is cuda"):
+        resolve(EngineConfig(), experts, SERVER)
 
 
 @pytest.mark.parametrize("tied", [False, True])

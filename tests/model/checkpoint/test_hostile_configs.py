@@ -15,14 +15,14 @@ from jobs.records.model_card import MAX_CONTEXT, card_of_folder
 from model.checkpoint.config import ModelConfig
 from model.checkpoint.config_checks import MAX_SIZES
 from model.qwen3 import Qwen3ForCausalLM
-from testing.models.tiny_checkpoint import write_tiny_checkpoint
+from testing.models.tiny_checkpoint import TINY_EXPERTS, write_tiny_checkpoint
 
 YARN = {"rope_type": "yarn", "rope_theta": 1e6, "factor": 1e300, "original_max_position_embeddings": 4096}
 HUGE = [10**9, 2**63 - 1, 10**400, 10**4_000]
 
 
-def folder_with(folder: Path, **fields: Any) -> Path:
-    write_tiny_checkpoint(folder)
+def folder_with(folder: Path, shape: dict[str, Any] = {}, **fields: Any) -> Path:  # noqa: B006 - never changed
+    write_tiny_checkpoint(folder, **shape)
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | fields))
     return folder
@@ -31,7 +31,7 @@ def folder_with(folder: Path, **fields: Any) -> Path:
 @pytest.mark.parametrize("value", HUGE)
 @pytest.mark.parametrize("name", [name for name in MAX_SIZES if not name.startswith("original")])
 def test_a_size_that_no_model_has_is_refused_in_one_line(tmp_path: Path, name: str, value: int) -> None:
-    folder = folder_with(tmp_path, **{name: value})
+    folder = folder_with(tmp_path, TINY_EXPERTS, **{name: value})
     with pytest.raises(ModelUnusable, match=rf"{name} is .*; it must be a whole number from 1 to") as refused:
         ModelConfig.from_folder(folder)
     assert len(str(refused.value)) < 400
@@ -54,6 +54,26 @@ def test_other_values_that_no_model_has_are_refused_in_one_line(
 ) -> None:
     with pytest.raises(ModelUnusable) as refused:
         ModelConfig.from_folder(folder_with(tmp_path, **fields))
+    assert said in str(refused.value)
+    assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"num_experts": 10_000, "num_hidden_layers": 1_000}, "1,000 layers of 10,000 experts are more than 100,000"),
+        ({"num_experts_per_tok": 9}, "num_experts_per_tok is 9; it must be at most the number of experts, 8"),
+        ({"num_local_experts": 9}, "num_experts and num_local_experts differ"),
+        ({"num_experts": None}, "num_experts is None"),
+        ({"moe_intermediate_size": 0}, "moe_intermediate_size is 0"),
+        ({"mlp_only_layers": 5}, "mlp_only_layers is 5; it must be a list of numbers"),
+        ({"mlp_only_layers": ["0"]}, "mlp_only_layers is ['0']"),
+        ({"decoder_sparse_step": 0}, "decoder_sparse_step is 0"),
+    ],
+)
+def test_experts_that_no_model_has_are_refused_in_one_line(tmp_path: Path, fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(ModelUnusable) as refused:
+        ModelConfig.from_folder(folder_with(tmp_path, TINY_EXPERTS, **fields))
     assert said in str(refused.value)
     assert len(str(refused.value)) < 400
 

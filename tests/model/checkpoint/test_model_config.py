@@ -68,7 +68,8 @@ def quantised(method: str, **settings: Any) -> dict[str, Any]:
 
 
 REFUSED = {
-    "mixture of experts": ({"model_type": "qwen3_moe"}, "mixture of experts"),
+    "another kind of experts": ({"model_type": "qwen3_next"}, "'qwen3_next'"),
+    "experts under the name of a dense model": ({"model_type": "qwen3_moe"}, "not ['Qwen3MoeForCausalLM']"),
     "other model": ({"model_type": "llama"}, "'llama'"),
     "no model type": ({"model_type": ABSENT}, "None"),
     "other architecture": ({"architectures": ["Qwen3ForSequenceClassification"]}, "Qwen3ForSequenceClassification"),

@@ -14,7 +14,8 @@ from model.ops.attention import reference_paged_attention
 from model.ops.kv_store import store_kv
 from model.ops.linear import linear, pack_weight
 from model.ops.row_invariance import is_row_invariant
-from model.qwen3 import rms_norm, swiglu
+from model.ops.swiglu import swiglu
+from model.qwen3 import rms_norm
 from model.rope import apply_rope
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)

@@ -66,9 +66,15 @@ void finish(const Member& member, const LayerWeights& weights, const LayerSizes&
     rms_norm_row(rows.hidden + i * n, weights.post_norm, rows.normed + i * n, n, sizes.eps);
   });
   member.wait();
+  if (rows.experts != nullptr) {
+    run_experts(member, {weights.router, weights.mlps}, *rows.experts, rows.normed, rows.projected, rows.count);
+    for_rows(member, rows.count, add);
+    return;
+  }
+  const MlpWeights& mlp = weights.mlps[0];
   const Product gated{
       .x = rows.normed,
-      .weight = weights.gate_up,
+      .weight = mlp.gate_up,
       .out = rows.wide,
       .rows = rows.count,
       .scratch = rows.scratch,
@@ -76,7 +82,7 @@ void finish(const Member& member, const LayerWeights& weights, const LayerSizes&
   };
   multiply(member, gated, overlap);
   member.wait();
-  multiply_and_wait(member, rows, rows.narrow, weights.down, rows.projected, overlap);
+  multiply_and_wait(member, rows, rows.narrow, mlp.down, rows.projected, overlap);
   for_rows(member, rows.count, add);
 }
 

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
+#include "experts.h"
 #include "overlap.h"
 #include "product.h"
 
@@ -13,12 +15,18 @@ namespace qwen_batch {
 
 struct LayerWeights {
   const uint16_t *input_norm, *q_norm, *k_norm, *post_norm;
-  PackedWeight qkv, o, gate_up, down;
+  PackedWeight qkv, o;
+  std::vector<MlpWeights> mlps;  // one, or those of all experts
+  const float* router;           // of the experts, or nullptr
 };
 
 struct LayerSizes {
   int64_t hidden, heads, kv_heads, dim, intermediate, page_size;
   float eps;
+  int64_t experts, experts_per_row;  // 0 in layers without experts
+  bool normalise_experts;
+
+  ExpertSizes expert_sizes() const { return {hidden, intermediate, experts, experts_per_row, normalise_experts}; }
 
   CachePages cache_pages() const { return {.heads = kv_heads, .page_size = page_size, .dim = dim}; }
   int64_t qkv() const { return (heads + 2 * kv_heads) * dim; }
@@ -38,6 +46,7 @@ struct LayerRows {
   uint16_t* narrow;        // attention's result, shaped like the queries; then [count, intermediate]
   uint16_t* projected;     // [count, hidden]
   void* scratch;           // memory for a product
+  ExpertMemory* experts;   // nullptr without experts
 
   LayerRows part(int64_t begin, int64_t rows, const LayerSizes& sizes) const {
     const int64_t half = begin * sizes.dim / 2, narrow_values = begin * sizes.hidden;
@@ -53,6 +62,7 @@ struct LayerRows {
         .narrow = narrow + begin * sizes.narrow(),
         .projected = projected + narrow_values,
         .scratch = scratch,
+        .experts = experts,
     };
   }
 };

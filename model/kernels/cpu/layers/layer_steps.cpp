@@ -41,8 +41,10 @@ void advance(const Member& member, const Model& model, const LayerRows& rows, in
 // Returns the bytes of weights that `advance` multiplies with.
 int64_t bytes_to_advance(const Model& model, int64_t attended) {
   int64_t bytes = 0;
-  if (attended >= 0)
-    bytes += model.layers[attended].o.bytes + model.layers[attended].gate_up.bytes + model.layers[attended].down.bytes;
+  if (attended >= 0) {
+    const LayerWeights& layer = model.layers[attended];
+    bytes += layer.o.bytes + layer.mlps[0].gate_up.bytes + layer.mlps[0].down.bytes;
+  }
   if (attended + 1 < model.num_layers()) bytes += model.layers[attended + 1].qkv.bytes;
   return bytes;
 }
@@ -83,9 +85,9 @@ void run_at_once(const Model& model, const StepRows& step) {
 }
 
 // Returns whether halves are faster, although they read the step's weights twice. They are if both halves take longer
-// to multiply than to read the weights, so that attention can overlap the products.
+// to multiply than to read the weights, so that attention can overlap the products. Experts take longer to read.
 bool halves_are_faster(const Model& model, int64_t rows_of_the_smaller) {
-  return 2 * rows_of_the_smaller >= torch::stable::get_num_threads() * ROWS_PER_THREAD &&
+  return model.sizes.experts == 0 && 2 * rows_of_the_smaller >= torch::stable::get_num_threads() * ROWS_PER_THREAD &&
          is_compute_bound(model.layers[0].qkv) && attends_by_vectors<uint16_t>(model.sizes.dim, model.sizes.page_size);
 }
 

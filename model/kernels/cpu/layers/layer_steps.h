@@ -21,7 +21,8 @@ struct Model {
   // Returns the scratch bytes that the products of any layer need; all layers have the same sizes.
   int64_t max_scratch(int64_t rows) const {
     int64_t bytes = 0;
-    for (const PackedWeight* weight : {&layers[0].qkv, &layers[0].o, &layers[0].gate_up, &layers[0].down})
+    const MlpWeights& mlp = layers[0].mlps[0];
+    for (const PackedWeight* weight : {&layers[0].qkv, &layers[0].o, &mlp.gate_up, &mlp.down})
       bytes = std::max(bytes, scratch_bytes(*weight, rows));
     return bytes;
   }

@@ -5,14 +5,16 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <vector>
 
 #include "check.h"
 #include "kernels.h"
-#include "layer_steps.h"
+#include "layer_tensors.h"
 #include "rows.h"
 
 using torch::headeronly::ScalarType;
@@ -21,25 +23,11 @@ namespace qwen_batch {
 namespace layers_detail {
 namespace {
 
-using Tensors = std::vector<Tensor>;
-
-// The order of a layer's weights in the list that Python passes.
-struct WeightIndex {
-  enum : size_t { INPUT_NORM, QKV, Q_NORM, K_NORM, O, POST_NORM, GATE_UP, DOWN, COUNT };
-};
-
-constexpr size_t WEIGHTS_PER_LAYER = WeightIndex::COUNT;
-
 // Returns whether layers of these sizes can run here. The caller must also ensure two conditions: the weights are
 // packed for these kernels, and the page size is a multiple of BLOCK.
 bool layers_available(int64_t hidden_size, int64_t intermediate_size, int64_t dim) {
   return hidden_size % LANES == 0 && intermediate_size % LANES == 0 && dim % (2 * LANES) == 0 &&
          prefill_attention_available(dim, BLOCK) && attention_is_enabled();
-}
-
-template <typename T>
-T* data_of(const Tensor& tensor) {
-  return static_cast<T*>(const_cast<void*>(tensor.const_data_ptr()));
 }
 
 // A step's indices. The first `decoding` sequences decode, with one token each; the others are prompts.
@@ -51,26 +39,15 @@ struct Indices {
   int64_t sequences() const { return context_lens.size(0); }
 };
 
-void check_tensors(const Tensor& hidden, const Tensors& weights, const Tensors& caches) {
-  check(!caches.empty() && weights.size() == caches.size() * WEIGHTS_PER_LAYER,
-        "decoder_layers: every layer has a cache and eight weights");
+void check_tensors(const Tensor& hidden, const std::vector<LayerTensors>& layers, const Tensors& caches) {
   const auto is_bfloat16 = [](const Tensor& t) { return t.scalar_type() == ScalarType::BFloat16 && t.is_contiguous(); };
   check(is_bfloat16(hidden), "decoder_layers: hidden states must be contiguous bfloat16");
   for (size_t i = 0; i < caches.size(); ++i) {
     check(is_bfloat16(caches[i]) && CachePages::is_cache(caches[i]) && caches[i].sizes().equals(caches[0].sizes()),
           "decoder_layers: caches [pages, 2, kv heads, page size, dim] must be contiguous bfloat16, all of one shape");
     for (size_t norm : {WeightIndex::INPUT_NORM, WeightIndex::Q_NORM, WeightIndex::K_NORM, WeightIndex::POST_NORM})
-      check(is_bfloat16(weights[i * WEIGHTS_PER_LAYER + norm]), "decoder_layers: norms must be contiguous bfloat16");
+      check(is_bfloat16(layers[i][norm]), "decoder_layers: norms must be contiguous bfloat16");
   }
-}
-
-void check_products(const Tensors& weights, const LayerSizes& sizes) {
-  for (size_t i = 0; i < weights.size(); i += WEIGHTS_PER_LAYER)
-    check(PackedWeight::fits(weights[i + WeightIndex::QKV], sizes.qkv(), sizes.hidden) &&
-              PackedWeight::fits(weights[i + WeightIndex::O], sizes.hidden, sizes.heads * sizes.dim) &&
-              PackedWeight::fits(weights[i + WeightIndex::GATE_UP], 2 * sizes.intermediate, sizes.hidden) &&
-              PackedWeight::fits(weights[i + WeightIndex::DOWN], sizes.hidden, sizes.intermediate),
-          "decoder_layers: a packed weight has another shape");
 }
 
 void check_indices(const Indices& indices, int64_t tokens) {
@@ -85,25 +62,6 @@ void check_indices(const Indices& indices, int64_t tokens) {
         "decoder_layers: decoding must be between 0 and the number of sequences");
 }
 
-Model model_of(const Tensors& weights, const Tensors& caches, const LayerSizes& sizes) {
-  Model model{sizes};
-  for (size_t i = 0; i < caches.size(); ++i) {
-    const Tensor* of = &weights[i * WEIGHTS_PER_LAYER];
-    model.layers.push_back({
-        .input_norm = data_of<uint16_t>(of[WeightIndex::INPUT_NORM]),
-        .q_norm = data_of<uint16_t>(of[WeightIndex::Q_NORM]),
-        .k_norm = data_of<uint16_t>(of[WeightIndex::K_NORM]),
-        .post_norm = data_of<uint16_t>(of[WeightIndex::POST_NORM]),
-        .qkv = PackedWeight::of(of[WeightIndex::QKV], sizes.qkv(), sizes.hidden),
-        .o = PackedWeight::of(of[WeightIndex::O], sizes.hidden, sizes.heads * sizes.dim),
-        .gate_up = PackedWeight::of(of[WeightIndex::GATE_UP], 2 * sizes.intermediate, sizes.hidden),
-        .down = PackedWeight::of(of[WeightIndex::DOWN], sizes.hidden, sizes.intermediate),
-    });
-    model.caches.push_back(data_of<uint16_t>(caches[i]));
-  }
-  return model;
-}
-
 // Memory for the intermediate results of a step's rows.
 class Buffers {
  public:
@@ -113,16 +71,19 @@ class Buffers {
         queries_(bfloat16(rows, model.sizes.heads * model.sizes.dim)),
         narrow_(bfloat16(rows, model.sizes.narrow())),
         projected_(bfloat16(rows, model.sizes.hidden)),
-        scratch_(model.max_scratch(rows)) {}
+        scratch_(model.max_scratch(rows)) {
+    if (model.sizes.experts > 0) experts_.emplace(model.sizes.expert_sizes(), model.layers[0].mlps[0], rows);
+  }
 
   // Returns `rows` with these buffers.
-  LayerRows assigned_to(LayerRows rows) const {
+  LayerRows assigned_to(LayerRows rows) {
     rows.normed = data_of<uint16_t>(normed_);
     rows.wide = data_of<uint16_t>(wide_);
     rows.queries = data_of<uint16_t>(queries_);
     rows.narrow = data_of<uint16_t>(narrow_);
     rows.projected = data_of<uint16_t>(projected_);
     rows.scratch = scratch_.data();
+    rows.experts = experts_ ? &*experts_ : nullptr;
     return rows;
   }
 
@@ -133,6 +94,7 @@ class Buffers {
 
   const Tensor normed_, wide_, queries_, narrow_, projected_;
   const Scratch scratch_;
+  std::optional<ExpertMemory> experts_;
 };
 
 float attention_scale(const LayerSizes& sizes) {
@@ -186,7 +148,7 @@ void run(const Model& model, const LayerRows& input, const Indices& indices, uin
   for (int64_t i = 0; i < input.count; ++i)
     check(input.slots[i] >= 0 && input.slots[i] < indices.num_pages * sizes.page_size,
           "decoder_layers: a slot is outside the cache");
-  const Buffers buffers(model, input.count);
+  Buffers buffers(model, input.count);
   const std::vector<int32_t> starts = prompt_starts(indices);
   StepRows step{
       .rows = buffers.assigned_to(input),
@@ -209,14 +171,18 @@ void run(const Model& model, const LayerRows& input, const Indices& indices, uin
 
 // Takes hidden states [T, E] in bfloat16 through all layers. Returns [T, E], or with `last_only` [sequences, E]: the
 // hidden state of each sequence's last token in the step.
-// `weights`: per layer, in the order of WeightIndex. `caches`: one per layer, changed in place.
+// `weights`: per layer, in the order of WeightIndex. `caches`: one per layer, changed in place. `experts`: their number
+// in each layer, or 0.
 // `decoding`: number of sequences that decode. They come first and have one token each; the others are prompts, or the
 // next chunks of prompts.
 Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors caches, const Tensor& cos,
                       const Tensor& sin, const Tensor& slots, const Tensor& query_start, const Tensor& context_lens,
-                      const Tensor& page_tables, int64_t heads, int64_t intermediate_size, double eps, int64_t decoding,
-                      bool last_only) {
-  check_tensors(hidden, weights, caches);
+                      const Tensor& page_tables, int64_t heads, int64_t intermediate_size, int64_t experts,
+                      int64_t experts_per_token, bool normalise_experts, double eps, int64_t decoding, bool last_only) {
+  check(0 <= experts_per_token && experts_per_token <= experts && (experts == 0 || experts_per_token > 0),
+        "decoder_layers: a token has 1 to all experts");
+  const std::vector<LayerTensors> layers = layers_of(weights, caches.size(), experts);
+  check_tensors(hidden, layers, caches);
   const CachePages pages = CachePages::of(caches[0]);
   const int64_t tokens = hidden.size(0);
   const LayerSizes sizes{
@@ -227,10 +193,13 @@ Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors cach
       .intermediate = intermediate_size,
       .page_size = pages.page_size,
       .eps = static_cast<float>(eps),
+      .experts = experts,
+      .experts_per_row = experts_per_token,
+      .normalise_experts = normalise_experts,
   };
   check(layers_available(sizes.hidden, sizes.intermediate, sizes.dim) && sizes.page_size % BLOCK == 0,
         "decoder_layers: this build does not support layers of these sizes");
-  check_products(weights, sizes);
+  check_products(layers, sizes);
   for (const Tensor* t : {&cos, &sin})
     check(t->scalar_type() == ScalarType::Float && t->is_contiguous() && t->size(0) == tokens &&
               t->size(1) * 2 == sizes.dim,
@@ -256,7 +225,7 @@ Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors cach
       .slots = data_of<int64_t>(slots),
       .hidden = data_of<uint16_t>(all),
   };
-  run(model_of(weights, caches, sizes), rows, indices, last_only ? data_of<uint16_t>(last) : nullptr);
+  run(model_of(layers, caches, sizes), rows, indices, last_only ? data_of<uint16_t>(last) : nullptr);
   return last_only ? last : all;
 }
 
@@ -268,8 +237,8 @@ STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
   m.def("layers_available(int hidden_size, int intermediate_size, int dim) -> bool");
   m.def(
       "decoder_layers(Tensor hidden, Tensor[] weights, Tensor(a!)[] caches, Tensor cos, Tensor sin, Tensor slots, "
-      "Tensor query_start, Tensor context_lens, Tensor page_tables, int heads, int intermediate_size, float eps, int "
-      "decoding, bool last_only) -> Tensor");
+      "Tensor query_start, Tensor context_lens, Tensor page_tables, int heads, int intermediate_size, int experts, int "
+      "experts_per_token, bool normalise_experts, float eps, int decoding, bool last_only) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {

@@ -16,7 +16,7 @@ from model.ops.linear import Quantization
 from model.qwen3 import Qwen3ForCausalLM
 from testing.models.packed_steps import CachedSequence, PackedSteps
 from testing.models.quantised_checkpoint import FORMATS, quantise_checkpoint
-from testing.models.tiny_checkpoint import write_tensors, write_tiny_checkpoint
+from testing.models.tiny_checkpoint import TINY_EXPERTS, write_tensors, write_tiny_checkpoint
 
 WEIGHTS = "model.safetensors"
 UP = "model.layers.1.mlp.up_proj"
@@ -66,6 +66,13 @@ def test_a_quantised_checkpoint_gives_the_logits_of_the_plain_one_with_its_weigh
 ) -> None:
     quantised, plain = write_pair(tmp_path, format)
     assert torch.equal(logits(model(quantised, dtype, quantize)), logits(model(plain, dtype, quantize)))
+
+
+@pytest.mark.parametrize("quantize", ["none", "int8"])
+def test_experts_may_be_quantised(tmp_path: Path, format: str, quantize: Quantization) -> None:
+    quantised, plain = write_pair(tmp_path, format, **TINY_EXPERTS)
+    weights = [model(folder, torch.bfloat16, quantize) for folder in (quantised, plain)]
+    assert torch.equal(*map(logits, weights))
 
 
 def test_it_may_have_several_files_and_an_output_layer_of_its_own(tmp_path: Path, format: str) -> None:
