@@ -11,6 +11,7 @@ import msgspec
 from jobs.errors import ModelUnusable
 from jobs.records.sampling import SamplingSettings
 
+MODEL_TYPES = ("qwen3", "qwen3_moe")  # the worker knows the same ones (`model.checkpoint.config_checks`)
 MAX_CONTEXT = 100_000_000  # tokens; the worker has the same limit (`model.checkpoint.config_checks`)
 
 
@@ -103,13 +104,13 @@ def check_architecture(folder: Path) -> None:
     """Refuse a checkpoint folder of another architecture. The worker makes all other checks itself.
 
     Raises:
-        ModelUnusable: The model is not a dense Qwen3, or the folder has no readable config.json.
+        ModelUnusable: The model is no Qwen3, or the folder has no readable config.json.
     """
     path = folder / "config.json"
     model_type = _read(path, _Architecture).model_type
-    if model_type != "qwen3":
+    if model_type not in MODEL_TYPES:
         raise ModelUnusable(
-            f"{path}: model_type is {model_type!r}; only 'qwen3', the dense Qwen3, is supported.",
+            f"{path}: model_type is {model_type!r:.80}; only {' and '.join(map(repr, MODEL_TYPES))} are supported.",
             "Name another model, such as Qwen/Qwen3-0.6B.",
         )
 

@@ -27,8 +27,8 @@ def another_architecture(folder: Path) -> None:
     change_config(folder, model_type="llama", architectures=["LlamaForCausalLM"])
 
 
-def with_experts(folder: Path) -> None:
-    change_config(folder, model_type="qwen3_moe", architectures=["Qwen3MoeForCausalLM"], num_experts=8)
+def of_a_later_family(folder: Path) -> None:
+    change_config(folder, model_type="qwen3_next", architectures=["Qwen3NextForCausalLM"], num_experts=8)
 
 
 def without_config(folder: Path) -> None:
@@ -47,7 +47,7 @@ def change_config(folder: Path, **fields: object) -> None:
 Damage = Callable[[Path], None]
 NO_WORKER_CAN_LOAD: dict[Damage, str] = {  # found by every command, from the small files
     another_architecture: "model_type is 'llama'",
-    with_experts: "model_type is 'qwen3_moe'",
+    of_a_later_family: "model_type is 'qwen3_next'; only 'qwen3' and 'qwen3_moe' are supported",
     without_config: "config.json",
     with_a_damaged_tokenizer: "tokenizer.json",
 }

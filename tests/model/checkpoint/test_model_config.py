@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from jobs.errors import ModelUnusable
+from jobs.records.model_card import MODEL_TYPES
 from model.checkpoint.config import ModelConfig, YarnConfig
+from model.checkpoint.config_checks import ARCHITECTURES
 from model.qwen3 import Qwen3ForCausalLM
 from testing.models.tiny_checkpoint import tiny_config
 
@@ -144,6 +146,10 @@ WEIGHT_FORMATS = {
         "compressed-tensors",
     ),
 }
+
+
+def test_clients_and_workers_know_the_same_types_of_models() -> None:
+    assert tuple(ARCHITECTURES) == MODEL_TYPES
 
 
 @pytest.mark.parametrize(("changes", "format"), WEIGHT_FORMATS.values(), ids=WEIGHT_FORMATS.keys())
