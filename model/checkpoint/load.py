@@ -46,10 +46,13 @@ def load_model_weights(
     lm_head, screen = _output_layer(read, config, embedding, valid_vocab) if config.has_output_layer else (None, None)
     if config.tie_word_embeddings and lm_head is not None and has_readable_rows(lm_head):
         embedding = lm_head  # embedding and output layer share one copy in memory
+    layers = [_layer(read, config, index) for index in range(config.num_layers)]
+    final_norm = read.tensor(FINAL_NORM)
+    checkpoint.close()
     return ModelWeights(
         embedding=embedding,
-        layers=[_layer(read, config, index) for index in range(config.num_layers)],
-        final_norm=read.tensor(FINAL_NORM),
+        layers=layers,
+        final_norm=final_norm,
         lm_head=lm_head,
         valid_vocab=valid_vocab,
         screen=screen,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +23,9 @@ from model.checkpoint.quantised.settings import WeightFormat
 _TRUNK = "model."  # prefix of all tensors but the output layer
 _FIRST_OF_TRUNK = "embed_tokens.weight"
 _NAMES_SHOWN = 5
+# A file is mapped anew after so many bytes: mapped pages count as the process's memory, in addition to the weights made
+# of them. It is not mapped anew for each tensor: reading a header of thousands of tensors takes milliseconds.
+_MAPPED_BYTES = 8 << 20
 _FETCH = "Download the model again."
 
 
@@ -34,6 +36,20 @@ class TensorInfo(NamedTuple):
     name: str  # in the file
     shape: tuple[int, ...]
     dtype: str  # safetensors' name: F32, BF16, ...
+
+
+class _MappedFile:
+    """A file of weights that is mapped into memory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.bytes_read = 0
+        self._file = safe_open(path, framework="pt", device="cpu")
+
+    def tensor(self, name: str) -> torch.Tensor:
+        mapped: torch.Tensor = self._file.get_tensor(name)  # type: ignore[no-untyped-call]
+        self.bytes_read += mapped.nbytes
+        return mapped
 
 
 class Checkpoint:
@@ -52,6 +68,7 @@ class Checkpoint:
         self.folder = folder
         self._format: WeightFormat = format
         self._tensors: dict[str, TensorInfo] = {}
+        self._mapped_file: _MappedFile | None = None
         self._products: dict[str, StoredProduct] = {}  # the quantised weights, by the names that plain ones have
         for name in weight_files(folder):
             self._read_header(folder / name)
@@ -84,29 +101,30 @@ class Checkpoint:
         return self._tensors[name].shape if product is None else (product.rows, product.columns)
 
     def read_into(self, name: str, target: torch.Tensor) -> None:
-        """Copy the weight `name` to `target`, which has the same shape. Converts to the dtype and device of `target`.
-
-        The file is mapped only during this call. Otherwise the mapped pages would count as the process's memory, in
-        addition to the weights made from them.
-        """
+        """Copy the weight `name` to `target` of the same shape. Converts to the dtype and device of `target`."""
         product = self._products.get(name)
-        with ExitStack() as files:
-            if product is None:
-                target.copy_(self._mapped(name, files))
-                return
-            tensors = {part: self._mapped(_sibling(name, part), files) for part in product.parts()}
-            if target.device.type == "cpu":
-                product.decode(tensors, target)
-            else:
-                decoded = torch.empty(target.shape, dtype=target.dtype)
-                product.decode(tensors, decoded)
-                target.copy_(decoded)
+        if product is None:
+            target.copy_(self._mapped(name))
+            return
+        tensors = {part: self._mapped(_sibling(name, part)) for part in product.parts()}
+        if target.device.type == "cpu":
+            product.decode(tensors, target)
+        else:
+            decoded = torch.empty(target.shape, dtype=target.dtype)
+            product.decode(tensors, decoded)
+            target.copy_(decoded)
 
-    def _mapped(self, name: str, files: ExitStack) -> torch.Tensor:
+    def close(self) -> None:
+        """Close the file that was read last."""
+        self._mapped_file = None
+
+    def _mapped(self, name: str) -> torch.Tensor:
         tensor = self._tensors[name]
-        file = files.enter_context(safe_open(tensor.path, framework="pt", device="cpu"))
-        mapped: torch.Tensor = file.get_tensor(tensor.name)
-        return mapped
+        file = self._mapped_file
+        if file is None or file.path != tensor.path or file.bytes_read > _MAPPED_BYTES:
+            self._mapped_file = None  # its pages are gone before those of the next one come
+            file = self._mapped_file = _MappedFile(tensor.path)
+        return file.tensor(tensor.name)
 
     def _find_products(self, expected: Mapping[str, tuple[int, ...]]) -> dict[str, StoredProduct]:
         if self._format == "plain":

@@ -61,6 +61,15 @@ def test_the_kernel_gives_what_plain_pytorch_gives(in_features: int, out_feature
     assert num_rows == 0 or (ours != plain).float().mean() < 0.01
 
 
+@pytest.mark.usefixtures("kernel")
+@SHAPES
+def test_the_kernel_rounds_a_weight_to_the_bits_of_plain_pytorch(in_features: int, out_features: int) -> None:
+    weight = random(out_features, in_features)
+    weight[0], weight[1, : in_features // 2] = 0, 1e-38  # groups without a value that counts
+    weight[2, 0] = 3e38
+    assert torch.equal(torch.ops.qwen_batch_cpu.int8_quantise(weight), quantise_weight(weight))
+
+
 @pytest.mark.usefixtures("kernels")
 @SHAPES
 def test_a_product_is_off_by_one_percent_of_its_usual_size(in_features: int, out_features: int) -> None:

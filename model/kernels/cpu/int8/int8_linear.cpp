@@ -63,6 +63,20 @@ void multiply_by_vectors(const Product& product, const Rows& x, int64_t begin, i
     vector_block(x, weights_of(product, x, block), target_of(product, block), block + 1 < end, overlap);
 }
 
+// Rounds a weight [n, k] bfloat16 to groups [n, groups, 260], with the bits of `quantise_weight` in model/ops/int8.py.
+Tensor int8_quantise(const Tensor& weight) {
+  check(weight.dim() == 2 && weight.scalar_type() == ScalarType::BFloat16 && weight.is_contiguous(),
+        "int8_quantise: the weight must be contiguous bfloat16 [n, k]");
+  const int64_t n = weight.size(0), k = weight.size(1), groups = (k + GROUP - 1) / GROUP;
+  Tensor plain = torch::stable::empty({n, groups, PLAIN_BYTES}, ScalarType::Byte);
+  const auto* in = static_cast<const uint16_t*>(weight.const_data_ptr());
+  auto* out = static_cast<uint8_t*>(plain.mutable_data_ptr());
+  torch::stable::parallel_for(0, n, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) quantise_plain(in + row * k, k, out + row * groups * PLAIN_BYTES);
+  });
+  return plain;
+}
+
 // Packs plain groups [n, groups, 260], in which each scale follows its values. Returns blocks [n / 32, groups, 130,
 // 64], with missing columns filled with zeros.
 Tensor int8_pack(const Tensor& plain) {
@@ -108,10 +122,12 @@ bool int8_fits(const Tensor& packed, int64_t n, int64_t k) {
 
 STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
   m.def("int8_enable_tiles(bool enabled) -> ()");
+  m.def("int8_quantise(Tensor weight) -> Tensor");
   m.def("int8_pack(Tensor plain) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {
   m.impl("int8_enable_tiles", TORCH_BOX(&qwen_batch::int8_linear_detail::int8_enable_tiles));
+  m.impl("int8_quantise", TORCH_BOX(&qwen_batch::int8_linear_detail::int8_quantise));
   m.impl("int8_pack", TORCH_BOX(&qwen_batch::int8_linear_detail::int8_pack));
 }

@@ -1,15 +1,28 @@
-// Packs an 8-bit weight from the form of model/ops/int8.py into the form of the kernels.
+// Rounds a weight to 8 bits in the form of model/ops/int8.py, and packs this form into the form of the kernels.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
 #include "int8_format.h"
+#include "int8_rows.h"
 
 namespace qwen_batch::int8 {
 
 constexpr int64_t PLAIN_BYTES = GROUP + sizeof(float);  // per group in Python's form: its values, then its scale
 constexpr int64_t GROUP_ROWS_OF_64 = GROUP_BYTES / 64;
+
+// Rounds a row of k values to groups [groups, 260], as `quantise_weight` does in Python.
+inline void quantise_plain(const uint16_t* row, int64_t k, uint8_t* plain) {
+  for (int64_t at = 0; at < k; at += GROUP, plain += PLAIN_BYTES) {
+    auto* values = reinterpret_cast<int8_t*>(plain);
+    const float scale = round_group(row + at, std::min(GROUP, k - at),
+                                    [&](int64_t i, Words rounded) { store_narrow(values + i * LANES, rounded); });
+    for (int64_t i = 0; i < GROUP; ++i) plain[i] ^= 128;  // adds 128
+    std::memcpy(plain + GROUP, &scale, sizeof scale);
+  }
+}
 
 // Packs `columns` (at most COLUMNS) columns [groups, 260] into a block [groups, GROUP_BYTES]. Missing columns are zero.
 inline void pack_block(const uint8_t* plain, int64_t columns, int64_t groups, uint8_t* block) {

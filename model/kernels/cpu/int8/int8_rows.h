@@ -14,8 +14,10 @@ constexpr float MIN_MAGNITUDE = 1e-30f;  // smaller groups become zero: the inve
 // Returns the offset of the i-th 16 values in a row's group.
 inline int64_t place_in_group(int64_t i) { return i * LANES / STEP * TILE + i * LANES % STEP; }
 
-// Quantises one group of a row: 256 values, or fewer at the end of k. Its STEPS tiles lie TILE apart.
-inline void quantise_group(const uint16_t* x, int64_t values, RowInteger* out, float& scale, int32_t& offset) {
+// Rounds one group of a row: 256 values, or fewer at the end of k. Calls `store(i, integers)` for the i-th 16 values.
+// Returns the group's scale.
+template <typename Store>
+inline float round_group(const uint16_t* x, int64_t values, const Store& store) {
   Floats parts[GROUP / LANES];
   Floats largest = zeros();
   for (int64_t i = 0; i < GROUP / LANES; ++i) {
@@ -23,14 +25,18 @@ inline void quantise_group(const uint16_t* x, int64_t values, RowInteger* out, f
     largest = maximum(largest, magnitude(parts[i]));
   }
   const float max_abs = max_of_lanes(largest);
-  scale = max_abs / 127.0f;
   const Floats inverse = splat(max_abs > MIN_MAGNITUDE ? 127.0f / max_abs : 0.0f);
+  for (int64_t i = 0; i < GROUP / LANES; ++i) store(i, nearest_words(parts[i] * inverse));
+  return max_abs / 127.0f;
+}
+
+// Quantises one group of a row. Its STEPS tiles lie TILE apart.
+inline void quantise_group(const uint16_t* x, int64_t values, RowInteger* out, float& scale, int32_t& offset) {
   Words sum = splat_word(0);
-  for (int64_t i = 0; i < GROUP / LANES; ++i) {
-    const Words rounded = nearest_words(parts[i] * inverse);
+  scale = round_group(x, values, [&](int64_t i, Words rounded) {
     sum = add(sum, rounded);
     store_narrow(out + place_in_group(i), rounded);
-  }
+  });
   offset = 128 * sum_of_lanes(sum);
 }
 
