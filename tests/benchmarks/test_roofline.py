@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from cli.offline.roofline import MachineSpeed, ModelCost, decode_limit, min_seconds, prefill_limit
+from model.checkpoint.experts_config import ExpertsConfig
 from testing.models.qwen3_shape import QWEN3_06B
 from tests.benchmarks.measurements import COST, SPEED
 
@@ -79,3 +80,22 @@ def test_an_embedding_model_costs_what_its_layers_and_its_embedding_cost(tied: b
 
 def test_a_machine_can_do_what_it_did_in_the_better_of_two_measurements() -> None:
     assert MachineSpeed(10.0, 700.0).best_of(MachineSpeed(30.0, 500.0)) == MachineSpeed(30.0, 700.0)
+
+
+def test_a_token_of_a_mixture_uses_only_its_own_experts() -> None:
+    experts = ExpertsConfig(count=128, per_token=8, intermediate_size=768, normalise=True, layers=(True,) * 48)
+    qwen3_30b_a3b = replace(
+        QWEN3_06B,
+        hidden_size=2048,
+        num_layers=48,
+        num_heads=32,
+        num_kv_heads=4,
+        tie_word_embeddings=False,
+        experts=experts,
+    )
+    cost = ModelCost.of_model(qwen3_30b_a3b, screened=False)
+    assert cost.parameters == pytest.approx(30.5e9, rel=0.002)
+    embedding = 151_936 * 2048
+    assert cost.flop_per_decoded_token / 2 + embedding == pytest.approx(3.35e9, rel=0.005)  # the A3B of its name
+    assert cost.weight_bytes == pytest.approx(cost.flop_per_decoded_token)  # two bytes and two operations each
+    assert cost.cache_bytes_per_token == 96 * 1024
