@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from jobs.errors import ModelUnusable
 from model.checkpoint.checkpoint_files import INDEX_FILE, weight_files
-from model.checkpoint.quantised.product import FLOATS, Part, StoredProduct
+from model.checkpoint.quantised.product import FLOATS, DamagedTensor, Part, StoredProduct
 from model.checkpoint.quantised.readers import UNUSED, Stored, stored_product
 from model.checkpoint.quantised.settings import WeightFormat
 
@@ -101,17 +101,23 @@ class Checkpoint:
         return self._tensors[name].shape if product is None else (product.rows, product.columns)
 
     def read_into(self, name: str, target: torch.Tensor) -> None:
-        """Copy the weight `name` to `target` of the same shape. Converts to the dtype and device of `target`."""
+        """Copy the weight `name` to `target` of the same shape. Converts to the dtype and device of `target`.
+
+        Raises `ModelUnusable` if a quantised weight cannot be decoded.
+        """
         product = self._products.get(name)
         if product is None:
             target.copy_(self._mapped(name))
             return
         tensors = {part: self._mapped(_sibling(name, part)) for part in product.parts()}
-        if target.device.type == "cpu":
-            product.decode(tensors, target)
-        else:
-            decoded = torch.empty(target.shape, dtype=target.dtype)
+        decoded = target if target.device.type == "cpu" else torch.empty(target.shape, dtype=target.dtype)
+        try:
             product.decode(tensors, decoded)
+        except DamagedTensor as damage:
+            raise ModelUnusable(
+                f"{_sibling(name, damage.part)} in {self.folder} is damaged: {damage.reason}.", _FETCH
+            ) from damage
+        if decoded is not target:
             target.copy_(decoded)
 
     def close(self) -> None:

@@ -49,8 +49,7 @@ class GptqProduct(StoredProduct):
         words = (tensors["qzeros"].long() + each).to(torch.int32)
         zeros = unpacked(words, bits).float()
         per_word = 32 // bits
-        group_of = torch.arange(self.columns) // (self.columns // len(scales))
-        group_of = tensors.get("g_idx", group_of).long()
+        group_of = self.group_of(tensors, "g_idx", len(scales))
         for columns in spans(self.columns, ROWS_AT_ONCE):
             packed = tensors["qweight"][columns.start // per_word : -(-columns.stop // per_word)]
             codes = unpacked(packed.T, bits).float()  # [rows, columns]

@@ -37,9 +37,7 @@ class PackedProduct(StoredProduct):
         zeros = torch.full_like(scales, 2 ** (bits - 1))
         if "weight_zero_point" in tensors:
             zeros = unpacked(tensors["weight_zero_point"].T, bits).T[: self.rows].float()
-        groups = scales.shape[1]
-        group_of = torch.arange(self.columns) // (self.columns // groups)
-        group_of = tensors.get("weight_g_idx", group_of).long()
+        group_of = self.group_of(tensors, "weight_g_idx", scales.shape[1])
         for rows in spans(self.rows, ROWS_AT_ONCE):
             codes = unpacked(tensors["weight_packed"][rows], bits)[:, : self.columns].float()
             target[rows] = (codes - zeros[rows][:, group_of]) * scales[rows][:, group_of]

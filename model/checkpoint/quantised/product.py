@@ -16,6 +16,15 @@ ROWS_AT_ONCE = 256  # output features that are decoded at once, to bound the mem
 Shape = tuple[int, ...]
 
 
+class DamagedTensor(Exception):
+    """A tensor holds values that are not possible. `part` is the last part of its name."""
+
+    def __init__(self, part: str, reason: str) -> None:
+        super().__init__(f"{part}: {reason}")
+        self.part = part
+        self.reason = reason
+
+
 class Part(NamedTuple):
     """A tensor that a stored product needs."""
 
@@ -57,6 +66,9 @@ class StoredProduct(ABC):
         Args:
             tensors: The tensors of `parts`.
             target: Any floating-point type.
+
+        Raises:
+            DamagedTensor: A tensor holds impossible values.
         """
 
     def groups(self, shape: Shape | None, axis: int, usual: int = 128) -> int:
@@ -66,6 +78,19 @@ class StoredProduct(ABC):
         """
         count = shape[axis] if shape is not None and len(shape) == 2 else 0
         return count if count > 0 and self.columns % count == 0 else -(-self.columns // usual)
+
+    def group_of(self, tensors: Mapping[str, torch.Tensor], name: str, groups: int) -> torch.Tensor:
+        """Return the group of each column, int64: what the tensor `name` says, or in order if there is none.
+
+        Raises:
+            DamagedTensor: The tensor names groups that do not exist.
+        """
+        given = tensors.get(name)
+        if given is None:
+            return torch.arange(self.columns) // (self.columns // groups)
+        if int(given.min()) < 0 or int(given.max()) >= groups:
+            raise DamagedTensor(name, f"it must hold numbers of {groups} groups, from 0")
+        return given.long()
 
 
 def spans(length: int, step: int) -> Iterator[slice]:

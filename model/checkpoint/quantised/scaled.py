@@ -21,21 +21,17 @@ class ScaledProduct(StoredProduct):
 
     MARK = "weight_scale"
 
-    @property
-    def _scales(self) -> str:
-        return self.MARK
-
     def parts(self) -> dict[str, Part]:
         """See `StoredProduct.parts`."""
         scales = Part(self._scale_shape(), FLOATS)
-        parts = {"weight": Part((self.rows, self.columns), _VALUES), self._scales: scales}
+        parts = {"weight": Part((self.rows, self.columns), _VALUES), self.MARK: scales}
         if "weight_zero_point" in self.found:
             parts["weight_zero_point"] = Part(scales.shape, ("I8",))
         return parts
 
     def decode(self, tensors: Mapping[str, torch.Tensor], target: torch.Tensor) -> None:
         """See `StoredProduct.decode`."""
-        scales = self._as_table(tensors[self._scales])
+        scales = self._as_table(tensors[self.MARK])
         zeros = self._as_table(tensors["weight_zero_point"]) if "weight_zero_point" in tensors else None
         for rows in spans(self.rows, FP8_BLOCK):
             values = tensors["weight"][rows].float()
@@ -45,7 +41,7 @@ class ScaledProduct(StoredProduct):
 
     def _scale_shape(self) -> Shape:
         """Return the shape in the file if it is one of the known ones, else that of one scale for each row."""
-        rows, columns, found = self.rows, self.columns, self.found.get(self._scales)
+        rows, columns, found = self.rows, self.columns, self.found.get(self.MARK)
         known: list[Shape] = [(rows, 1), (rows,), (1,), (), (1, 1), (-(-rows // FP8_BLOCK), -(-columns // FP8_BLOCK))]
         known.append((rows, self.groups(found, axis=1)))
         return found if found in known else self._usual_shape()

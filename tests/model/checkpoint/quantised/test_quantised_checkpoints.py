@@ -120,6 +120,15 @@ def test_each_tensor_that_is_missing_misshapen_or_of_another_type_is_named(tmp_p
         assert "holds I16" in refusal(folder)
 
 
+@pytest.mark.parametrize("group", [-1, 3])
+def test_groups_that_do_not_exist_are_named(tmp_path: Path, group: int) -> None:
+    folder = write_tiny_checkpoint(tmp_path)
+    quantise_checkpoint(folder, "gptq4")
+    change(folder, lambda tensors: tensors[f"{UP}.g_idx"].fill_(group))
+    assert f"{UP}.g_idx" in refusal(folder)
+    assert "is damaged: it must hold numbers of 2 groups, from 0" in refusal(folder)
+
+
 def test_a_tensor_that_no_reader_knows_is_named(tmp_path: Path, format: str) -> None:
     folder = write_tiny_checkpoint(tmp_path)
     quantise_checkpoint(folder, format)
