@@ -40,14 +40,14 @@ def weight_bytes(
     tied = model.tie_word_embeddings
     if not model.has_output_layer or (tied and not packed):
         del shapes[LM_HEAD]
+    routers = FLOAT_BYTES * sum(math.prod(shapes.pop(name)) for name in list(shapes) if name.endswith(ROUTER))
     if quantize == "none":
         has_screen = packed and LM_HEAD in shapes and not tied and dtype == torch.bfloat16
         screen = quantised_bytes(*shapes[LM_HEAD]) if has_screen else 0
-        return sum(math.prod(shape) for shape in shapes.values()) * dtype.itemsize + screen
+        return sum(math.prod(shape) for shape in shapes.values()) * dtype.itemsize + routers + screen
     exact = math.prod(shapes.pop(EMBEDDING)) + sum(shape[0] for shape in shapes.values() if len(shape) == 1)
-    routers = [shapes.pop(name) for name in list(shapes) if name.endswith(ROUTER)]
     products = sum(quantised_bytes(shape[0], shape[1]) for shape in shapes.values() if len(shape) > 1)
-    return exact * dtype.itemsize + products + sum(map(math.prod, routers)) * FLOAT_BYTES
+    return exact * dtype.itemsize + products + routers
 
 
 def step_bytes(model: ModelConfig, dtype: torch.dtype, max_tokens: int, max_seqs: int, max_len: int) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -24,3 +26,20 @@ def load_cpu_engine(folder: Path, dtype: torch.dtype, num_pages: int, /, **setti
     with warnings.catch_warnings():  # PyTorch's compiler uses parts of PyTorch that warn
         warnings.simplefilter("ignore", DeprecationWarning)
         return load_engine(folder, config, log=lambda _: None)
+
+
+@contextmanager
+def cpu_engines(folder: Path, dtype: torch.dtype, /, **defaults: object) -> Iterator[Callable[..., LoadedEngine]]:
+    """Give a function that loads engines. They are shut down at the end of the block.
+
+    The function takes the number of pages, 100 unless it is given, and settings that come before `defaults`.
+    """
+    engines: list[LoadedEngine] = []
+
+    def load(num_pages: int = 100, **settings: object) -> LoadedEngine:
+        engines.append(load_cpu_engine(folder, dtype, num_pages, **(defaults | settings)))
+        return engines[-1]
+
+    yield load
+    for loaded in engines:
+        loaded.engine.shutdown()

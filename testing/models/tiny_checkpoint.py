@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from model.checkpoint.config import ModelConfig
 from model.checkpoint.load import LM_HEAD, expected_shapes
@@ -88,6 +89,13 @@ def write_tensors(folder: Path, tensors: dict[str, torch.Tensor], *, shards: int
     total = sum(tensor.nbytes for tensor in tensors.values())
     index_json = {"metadata": {"total_size": total}, "weight_map": weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index_json), encoding="utf-8")
+
+
+def change_tensors(folder: Path, edit: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    """Writes `model.safetensors` anew, after `edit` has changed its tensors."""
+    tensors = load_file(folder / "model.safetensors")
+    edit(tensors)
+    write_tensors(folder, tensors)
 
 
 def write_transformers_checkpoint(folder: Path, *, seed: int = 0, max_shard_size: str = "5GB", **shape: Any) -> Path:

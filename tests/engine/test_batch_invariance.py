@@ -17,7 +17,7 @@ from engine.request import Request, Ticket
 from engine.speculation.drafting import Drafting, Guesses
 from jobs.records.sampling import SamplingParams
 from testing.models.byte_level_tokenizer import write_byte_level_tokenizer
-from testing.models.cpu_engine import load_cpu_engine
+from testing.models.cpu_engine import cpu_engines
 from testing.models.tiny_checkpoint import write_tiny_checkpoint
 
 Load = Callable[..., LoadedEngine]
@@ -42,16 +42,9 @@ def quantize(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def load(folder: Path, kernels: str, quantize: str) -> Iterator[Load]:
-    engines: list[LoadedEngine] = []
-
-    def load(num_pages: int = 100, **settings: object) -> LoadedEngine:
-        asked = {"prefix_caching": False, "threads": 2, "quantize": quantize, "speculate": False} | settings
-        engines.append(load_cpu_engine(folder, torch.bfloat16, num_pages, **asked))
-        return engines[-1]
-
-    yield load
-    for loaded in engines:
-        loaded.engine.shutdown()
+    defaults = {"prefix_caching": False, "threads": 2, "quantize": quantize, "speculate": False}
+    with cpu_engines(folder, torch.bfloat16, **defaults) as load:
+        yield load
 
 
 def requests() -> list[Request]:

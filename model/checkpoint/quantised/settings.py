@@ -18,8 +18,10 @@ FORMAT_NAMES: dict[WeightFormat, str] = {  # to show to people
     "compressed-tensors": "compressed-tensors",
 }
 
-READABLE = "FP8, AWQ, GPTQ or compressed-tensors"
-HINT = f"Use a checkpoint of the same model in {READABLE}, such as Qwen/Qwen3-0.6B-FP8, or the unquantised one."
+HINT = (
+    "Use a checkpoint of the same model in FP8, AWQ, GPTQ or compressed-tensors, such as Qwen/Qwen3-0.6B-FP8, or the "
+    "unquantised one."
+)
 
 FP8_BLOCK = 128  # rows and columns that share a scale
 

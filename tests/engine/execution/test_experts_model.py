@@ -12,7 +12,7 @@ from engine.load import LoadedEngine
 from engine.request import Request
 from jobs.records.sampling import SamplingParams
 from testing.models.byte_level_tokenizer import write_byte_level_tokenizer
-from testing.models.cpu_engine import load_cpu_engine
+from testing.models.cpu_engine import cpu_engines
 from testing.models.tiny_checkpoint import TINY_EXPERTS, write_tiny_checkpoint
 
 Load = Callable[..., LoadedEngine]
@@ -30,15 +30,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def load(folder: Path, kernels: str) -> Iterator[Load]:
-    engines: list[LoadedEngine] = []
-
-    def load(**settings: object) -> LoadedEngine:
-        engines.append(load_cpu_engine(folder, torch.bfloat16, 100, **({"threads": 2} | settings)))
-        return engines[-1]
-
-    yield load
-    for loaded in engines:
-        loaded.engine.shutdown()
+    with cpu_engines(folder, torch.bfloat16, threads=2) as load:
+        yield load
 
 
 def requests() -> list[Request]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from jobs.errors import ModelUnusable
 from model.qwen3 import Qwen3ForCausalLM
 from testing.models.packed_steps import CachedSequence, PackedSteps
-from testing.models.tiny_checkpoint import write_tensors, write_tiny_checkpoint
+from testing.models.tiny_checkpoint import change_tensors, write_tiny_checkpoint
 
 Q_NORM = "model.layers.1.self_attn.q_norm.weight"
 WEIGHTS = "model.safetensors"
@@ -27,12 +25,6 @@ def load(folder: Path, dtype: torch.dtype = torch.float32) -> Qwen3ForCausalLM:
 def logits(folder: Path) -> torch.Tensor:
     (rows,) = PackedSteps(load(folder)).run([CachedSequence([3, 1, 4, 1, 5])])
     return rows
-
-
-def change(folder: Path, edit: Callable[[dict[str, torch.Tensor]], object]) -> None:
-    tensors = load_file(folder / WEIGHTS)
-    edit(tensors)
-    write_tensors(folder, tensors)
 
 
 def refusal(folder: Path) -> ModelUnusable:
@@ -52,13 +44,13 @@ def test_shards_give_what_a_single_file_gives(tmp_path: Path) -> None:
 def test_a_tied_checkpoint_may_hold_its_head_and_the_embedding_decides(tmp_path: Path) -> None:
     folder = write_tiny_checkpoint(tmp_path)
     expected = logits(folder)
-    change(folder, lambda tensors: tensors.update({"lm_head.weight": torch.zeros(320, 64)}))
+    change_tensors(folder, lambda tensors: tensors.update({"lm_head.weight": torch.zeros(320, 64)}))
     assert torch.equal(logits(folder), expected)
 
 
 def test_an_untied_head_is_used(tmp_path: Path) -> None:
     folder = write_tiny_checkpoint(tmp_path, tie_word_embeddings=False)
-    change(folder, lambda tensors: tensors["lm_head.weight"].zero_())
+    change_tensors(folder, lambda tensors: tensors["lm_head.weight"].zero_())
     assert not logits(folder).any()
 
 
@@ -70,31 +62,31 @@ def test_weights_are_converted_to_the_dtype_asked_for(tmp_path: Path) -> None:
 
 def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
     folder = write_tiny_checkpoint(tmp_path)
-    change(folder, lambda tensors: tensors.pop(Q_NORM))
+    change_tensors(folder, lambda tensors: tensors.pop(Q_NORM))
     assert f"lack 1 tensor: {Q_NORM}" in refusal(folder).message
 
 
 def test_an_untied_checkpoint_without_its_head_is_refused(tmp_path: Path) -> None:
     folder = write_tiny_checkpoint(tmp_path, tie_word_embeddings=False)
-    change(folder, lambda tensors: tensors.pop("lm_head.weight"))
+    change_tensors(folder, lambda tensors: tensors.pop("lm_head.weight"))
     assert "lm_head.weight" in refusal(folder).message
 
 
 def test_a_surplus_tensor_is_named(tmp_path: Path) -> None:
     folder = write_tiny_checkpoint(tmp_path)
-    change(folder, lambda tensors: tensors.update({"model.layers.0.self_attn.q_proj.bias": torch.zeros(128)}))
+    change_tensors(folder, lambda tensors: tensors.update({"model.layers.0.self_attn.q_proj.bias": torch.zeros(128)}))
     assert "hold unknown 1 tensor: model.layers.0.self_attn.q_proj.bias" in refusal(folder).message
 
 
 def test_a_misshapen_tensor_is_named_with_both_shapes(tmp_path: Path) -> None:
     folder = write_tiny_checkpoint(tmp_path)
-    change(folder, lambda tensors: tensors.update({Q_NORM: torch.zeros(31)}))
+    change_tensors(folder, lambda tensors: tensors.update({Q_NORM: torch.zeros(31)}))
     assert f"{Q_NORM} in {folder} has the shape [31]; config.json makes it [32]" in refusal(folder).message
 
 
 def test_a_tensor_of_integers_is_refused(tmp_path: Path) -> None:
     folder = write_tiny_checkpoint(tmp_path)
-    change(folder, lambda tensors: tensors.update({Q_NORM: torch.ones(32, dtype=torch.int8)}))
+    change_tensors(folder, lambda tensors: tensors.update({Q_NORM: torch.ones(32, dtype=torch.int8)}))
     assert "I8" in refusal(folder).message
 
 

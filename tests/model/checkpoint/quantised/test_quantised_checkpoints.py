@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from model.ops.linear import Quantization
 from model.qwen3 import Qwen3ForCausalLM
 from testing.models.packed_steps import CachedSequence, PackedSteps
 from testing.models.quantised_checkpoint import FORMATS, quantise_checkpoint
-from testing.models.tiny_checkpoint import TINY_EXPERTS, write_tensors, write_tiny_checkpoint
+from testing.models.tiny_checkpoint import TINY_EXPERTS, change_tensors, write_tensors, write_tiny_checkpoint
 
 WEIGHTS = "model.safetensors"
 UP = "model.layers.1.mlp.up_proj"
@@ -43,12 +42,6 @@ def write_pair(tmp_path: Path, format: str, **shape: Any) -> tuple[Path, Path]:
     plain = write_tiny_checkpoint(tmp_path / "plain", **SHAPE, **shape)
     write_tensors(plain, quantise_checkpoint(quantised, format))
     return quantised, plain
-
-
-def change(folder: Path, edit: Callable[[dict[str, torch.Tensor]], object]) -> None:
-    tensors = load_file(folder / WEIGHTS)
-    edit(tensors)
-    write_tensors(folder, tensors)
 
 
 def refusal(folder: Path) -> str:
@@ -93,14 +86,14 @@ def test_a_product_that_stayed_plain_is_read_as_it_is(tmp_path: Path, format: st
             del tensors[name]
         tensors[f"{UP}.weight"] = weights[f"{UP}.weight"]
 
-    change(quantised, restore)
+    change_tensors(quantised, restore)
     assert torch.equal(logits(model(quantised)), logits(model(plain)))
 
 
 def test_scales_of_activations_and_of_the_cache_are_left_unused(tmp_path: Path, format: str) -> None:
     quantised, plain = write_pair(tmp_path, format)
     more = {f"{UP}.input_scale": torch.ones(1), "model.layers.0.self_attn.k_scale": torch.ones(1)}
-    change(quantised, lambda tensors: tensors.update(more))
+    change_tensors(quantised, lambda tensors: tensors.update(more))
     assert torch.equal(logits(model(quantised)), logits(model(plain)))
 
 
@@ -124,7 +117,7 @@ def test_each_tensor_that_is_missing_misshapen_or_of_another_type_is_named(tmp_p
 def test_groups_that_do_not_exist_are_named(tmp_path: Path, group: int) -> None:
     folder = write_tiny_checkpoint(tmp_path)
     quantise_checkpoint(folder, "gptq4")
-    change(folder, lambda tensors: tensors[f"{UP}.g_idx"].fill_(group))
+    change_tensors(folder, lambda tensors: tensors[f"{UP}.g_idx"].fill_(group))
     assert f"{UP}.g_idx" in refusal(folder)
     assert "is damaged: it must hold numbers of 2 groups, from 0" in refusal(folder)
 
@@ -132,7 +125,7 @@ def test_groups_that_do_not_exist_are_named(tmp_path: Path, group: int) -> None:
 def test_a_tensor_that_no_reader_knows_is_named(tmp_path: Path, format: str) -> None:
     folder = write_tiny_checkpoint(tmp_path)
     quantise_checkpoint(folder, format)
-    change(folder, lambda tensors: tensors.update({f"{UP}.bias": torch.zeros(96)}))
+    change_tensors(folder, lambda tensors: tensors.update({f"{UP}.bias": torch.zeros(96)}))
     assert f"hold unknown 1 tensor: {UP}.bias" in refusal(folder)
 
 
