@@ -101,13 +101,13 @@ class ModelUnusable(QwenBatchError):
 
 
 class ModelNotFound(ModelUnusable):
-    """A model's name is neither that of a folder nor a hub id."""
+    """A model's name is neither that of a folder or file nor a hub id."""
 
     def __init__(self, name: str) -> None:
-        hint = "Name a folder that holds a model, a hub id such as Qwen/Qwen3-0.6B, or demo."
+        hint = "Name a folder that holds a model, a GGUF file, a hub id such as Qwen/Qwen3-0.6B, or demo."
         if name.lower().startswith("qwen") and "/" not in name:
             hint = f"Did you mean Qwen/{name}? {hint}"
-        super().__init__(f"There is no model {name!r}: it is not a folder, and not a hub id.", hint)
+        super().__init__(f"There is no model {name!r}: it is no folder, no file and no hub id.", hint)
 
 
 class LeaseLost(Exception):

@@ -12,6 +12,7 @@ from statistics import median_low
 from cli.offline.shared_tokens import SharedTokens
 from jobs.records.model_card import card_of_folder
 from jobs.records.prompt import Prompt
+from model.checkpoint.hub import resolve_model
 from model.text.tokenizer import Tokenizer
 from worker.shards.pooled_prompts import PooledPrompts
 
@@ -28,6 +29,11 @@ class TokenCounts:
     shared: int  # tokens that prefix caching computes once, because an earlier prompt begins with them as well
     too_long: int  # number of prompts that leave no token of the context for a completion
     failed: int  # number of prompts that cannot be encoded
+
+
+def folder_of_gguf(model: str) -> Path:
+    """Return the folder that stands for a GGUF file. Raises `ModelUnusable` if the file cannot be used."""
+    return resolve_model(model).path
 
 
 class PromptTokens:

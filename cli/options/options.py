@@ -115,14 +115,15 @@ model_option = click.option(
     "-m",
     "--model",
     metavar="MODEL",
-    help="A local folder, a hub id (such as Qwen/Qwen3-0.6B, with or without @REVISION), or demo. "
+    help="A local folder or GGUF file, a hub id (such as Qwen/Qwen3-0.6B, with or without @REVISION), or demo. "
     "[env: QWEN_BATCH_MODEL; default: demo]",
 )
 
 served_model_name_option = click.option(
     "--served-model-name",
     metavar="NAME",
-    help="Name of the model's queue.  [env: QWEN_BATCH_SERVED_MODEL_NAME; default: the hub id or the folder's name]",
+    help="Name of the model's queue.  [env: QWEN_BATCH_SERVED_MODEL_NAME; default: the hub id, or the name of the "
+    "folder or file]",
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON to stdout, for scripts.")

@@ -19,7 +19,7 @@ from jobs.records.served_name import served_name
 from jobs.settings import Settings
 from jobs.submission.checking import notices_of
 
-_HUB_ID = re.compile(r"(?!\.)[\w.-]{1,96}/[\w.-]{1,96}(@[\w./-]+)?")
+_HUB_ID = re.compile(r"(?!\.)[\w.-]{1,96}/[\w.-]{1,96}(:[\w.-]{1,96})?(@[\w./-]+)?")
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,23 @@ def target_model(settings: Settings, console: Console) -> TargetModel:
     """
     say_if_demo(settings, console)
     name = settings.served_model_name or served_name(settings.model)
-    folder = builtin_demo_folder() if settings.model == "demo" else Path(settings.model).expanduser()
-    if not folder.is_dir():
+    folder = local_folder(settings.model)
+    if folder is None:
         return TargetModel(name, None)
     check_architecture(folder)
     return TargetModel(name, card_of_folder(folder, name))
+
+
+def local_folder(model: str) -> Path | None:
+    """Return the model's folder on this machine, in the layout of transformers. None if there is none.
+
+    A client cannot read GGUF files. A model in a GGUF file counts as one that is not on this machine.
+    """
+    folder = builtin_demo_folder() if model == "demo" else Path(model).expanduser()
+    if not folder.is_dir():
+        return None
+    has_settings = all((folder / name).is_file() for name in ("config.json", "tokenizer.json"))
+    return None if any(folder.glob("*.gguf")) and not has_settings else folder
 
 
 def with_model_of_lines(
@@ -73,7 +85,8 @@ def with_model_of_lines(
         if same_model(name, model):
             return msgspec.structs.replace(settings, model=model)
     raise InvalidInput(
-        f"{file.name} names the model {name!r}, which is no folder, no hub id and no model that a worker serves.",
+        f"{file.name} names the model {name!r}, which is no folder, no file, no hub id and no model that "
+        "a worker serves.",
         "Say which model answers: --model Qwen/Qwen3-4B.",
     )
 
@@ -82,14 +95,14 @@ def check_model_name(name: str) -> None:
     """Check, before anything is started, that workers of this machine can look for a model.
 
     Raises:
-        ModelNotFound: The name is not demo, not a folder and not a hub id.
+        ModelNotFound: The name is not demo, not a folder or file, and not a hub id.
     """
     if not _can_be_loaded(name):
         raise ModelNotFound(name)
 
 
 def _can_be_loaded(name: str) -> bool:
-    return name == "demo" or _HUB_ID.fullmatch(name) is not None or Path(name).expanduser().is_dir()
+    return name == "demo" or _HUB_ID.fullmatch(name) is not None or Path(name).expanduser().exists()
 
 
 def say_notices(report: FileReport, model: str, console: Console) -> None:

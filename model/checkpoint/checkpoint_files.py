@@ -10,6 +10,7 @@ from jobs.errors import ModelUnusable
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+GGUF = ".gguf"
 POOLING_FILE = "1_Pooling/config.json"  # of sentence-transformers; the client reads it: `jobs.records.model_card`
 PROMPTS_FILE = "config_sentence_transformers.json"
 
@@ -21,7 +22,7 @@ def missing_files(folder: Path) -> list[str]:
         ModelUnusable: The index of a sharded checkpoint is damaged.
     """
     missing = [name for name in ("config.json", "tokenizer.json") if not (folder / name).is_file()]
-    if not any((folder / name).is_file() for name in (SINGLE_FILE, INDEX_FILE)):
+    if not has_safetensors(folder) and not gguf_files(folder):
         return [*missing, SINGLE_FILE]
     return missing + [name for name in weight_files(folder) if not (folder / name).is_file()]
 
@@ -31,8 +32,20 @@ def is_embedding_model(folder: Path) -> bool:
     return (folder / POOLING_FILE).is_file()
 
 
+def has_safetensors(folder: Path) -> bool:
+    """Return whether the folder holds weights in the safetensors format."""
+    return any((folder / name).is_file() for name in (SINGLE_FILE, INDEX_FILE))
+
+
+def gguf_files(folder: Path) -> list[str]:
+    """Return the names of the GGUF files in `folder`, sorted."""
+    return sorted(path.name for path in folder.glob(f"*{GGUF}"))
+
+
 def weight_files(folder: Path) -> list[str]:
-    """Return the names of the safetensors files in `folder`. A single file takes precedence, as in transformers.
+    """Return the names of the files of weights in `folder`.
+
+    A single safetensors file takes precedence, as in transformers. GGUF files count only if there is no other one.
 
     Raises:
         ModelUnusable: There are no weights, or the index of a sharded checkpoint is damaged.
@@ -41,6 +54,8 @@ def weight_files(folder: Path) -> list[str]:
         return [SINGLE_FILE]
     index = folder / INDEX_FILE
     if not index.is_file():
+        if names := gguf_files(folder):
+            return names
         raise ModelUnusable(
             f"There are no weights in {folder}: neither {SINGLE_FILE} nor {INDEX_FILE}.",
             "Name the folder that holds the model's files, in the safetensors format.",

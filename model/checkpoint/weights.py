@@ -1,13 +1,13 @@
 """Strict reading of a checkpoint's tensors, one at a time.
 
 Errors name the tensors that are missing, unknown or damaged, or that have a wrong shape. Quantised weights are decoded
-(`model.checkpoint.quantised`).
+(`model.checkpoint.quantised`, and `model.checkpoint.gguf` for GGUF files).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +15,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from jobs.errors import ModelUnusable
-from model.checkpoint.checkpoint_files import INDEX_FILE, weight_files
+from model.checkpoint.checkpoint_files import GGUF, INDEX_FILE, weight_files
+from model.checkpoint.gguf.block_types import BLOCK_TYPES
+from model.checkpoint.gguf.header import GgufTensor
+from model.checkpoint.gguf.weights import read_into, weights_of
 from model.checkpoint.quantised.product import FLOATS, DamagedTensor, Part, StoredProduct
 from model.checkpoint.quantised.readers import UNUSED, Stored, stored_product
 from model.checkpoint.quantised.settings import WeightFormat
@@ -65,13 +68,15 @@ class Checkpoint:
 
     def __init__(self, folder: Path, format: WeightFormat = "plain") -> None:
         """Read the headers. Raises `ModelUnusable` if there are no weights, or if a file is missing or damaged."""
-        self.folder = folder
+        self._source = folder  # for messages: a GGUF file, or else the folder
         self._format: WeightFormat = format
-        self._tensors: dict[str, TensorInfo] = {}
+        self._tensors: dict[str, TensorInfo | GgufTensor] = {}
         self._mapped_file: _MappedFile | None = None
         self._products: dict[str, StoredProduct] = {}  # the quantised weights, by the names that plain ones have
-        for name in weight_files(folder):
-            self._read_header(folder / name)
+        for path in (folder / name for name in weight_files(folder)):
+            self._source = path.readlink() if path.is_symlink() and path.suffix == GGUF else folder
+            for weight, tensor in weights_of(path) if path.suffix == GGUF else _header(path):
+                self._add(weight, tensor)
         if _FIRST_OF_TRUNK in self._tensors:
             self._tensors = {_TRUNK + name: tensor for name, tensor in self._tensors.items()}
 
@@ -105,7 +110,10 @@ class Checkpoint:
 
         Raises `ModelUnusable` if a quantised weight cannot be decoded.
         """
-        product = self._products.get(name)
+        product, tensor = self._products.get(name), self._tensors.get(name)
+        if isinstance(tensor, GgufTensor):
+            read_into(tensor, target)
+            return
         if product is None:
             target.copy_(self._mapped(name))
             return
@@ -115,7 +123,7 @@ class Checkpoint:
             product.decode(tensors, decoded)
         except DamagedTensor as damage:
             raise ModelUnusable(
-                f"{_sibling(name, damage.part)} in {self.folder} is damaged: {damage.reason}.", _FETCH
+                f"{_sibling(name, damage.part)} in {self._source} is damaged: {damage.reason}.", _FETCH
             ) from damage
         if decoded is not target:
             target.copy_(decoded)
@@ -146,37 +154,44 @@ class Checkpoint:
         }
         return {name: product for name, product in products.items() if product is not None}
 
-    def _read_header(self, path: Path) -> None:
-        try:
-            with safe_open(path, framework="pt", device="cpu") as file:
-                views = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 — no mapping
-        except FileNotFoundError:
-            raise ModelUnusable(f"{path} is missing, though {INDEX_FILE} names it.", _FETCH) from None
-        except (SafetensorError, OSError) as error:
-            raise ModelUnusable(f"{path} is damaged or not a safetensors file: {error}.", _FETCH) from error
-        for name, view in views.items():
-            if name in self._tensors:
-                raise ModelUnusable(f"{path} repeats the tensor {name} of {self._tensors[name].path}.", _FETCH)
-            self._tensors[name] = TensorInfo(path, name, tuple(view.get_shape()), view.get_dtype())
+    def _add(self, name: str, tensor: TensorInfo | GgufTensor) -> None:
+        if name in self._tensors:
+            raise ModelUnusable(f"{tensor.path} repeats the tensor {name} of {self._tensors[name].path}.", _FETCH)
+        self._tensors[name] = tensor
 
     def _refuse_names(self, verb: str, names: list[str]) -> None:
         if names:
             shown = ", ".join(names[:_NAMES_SHOWN]) + (" ..." if len(names) > _NAMES_SHOWN else "")
             plural = "s" if len(names) > 1 else ""
-            raise ModelUnusable(f"The weights in {self.folder} {verb} {len(names)} tensor{plural}: {shown}.", _FETCH)
+            raise ModelUnusable(f"The weights in {self._source} {verb} {len(names)} tensor{plural}: {shown}.", _FETCH)
 
-    def _check_tensor(self, name: str, tensor: TensorInfo, part: Part) -> None:
+    def _check_tensor(self, name: str, tensor: TensorInfo | GgufTensor, part: Part) -> None:
         if tensor.shape != part.shape:
             raise ModelUnusable(
-                f"{name} in {self.folder} has the shape {list(tensor.shape)}; config.json makes it {list(part.shape)}.",
+                f"{name} in {self._source} has the shape {list(tensor.shape)}; config.json makes it "
+                f"{list(part.shape)}.",
                 _FETCH,
             )
-        if tensor.dtype not in part.dtypes:
+        dtypes = tuple(BLOCK_TYPES) if isinstance(tensor, GgufTensor) else part.dtypes
+        if tensor.dtype not in dtypes:
             raise ModelUnusable(
-                f"{name} in {self.folder} holds {tensor.dtype}, which is not supported; it must be one of "
-                f"{', '.join(part.dtypes)}.",
+                f"{name} in {self._source} holds {tensor.dtype}, which is not supported; it must be one of "
+                f"{', '.join(dtypes)}.",
                 "Use another checkpoint of the same model.",
             )
+
+
+def _header(path: Path) -> Iterator[tuple[str, TensorInfo]]:
+    """Yield the tensors in a safetensors file."""
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            views = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 — no mapping
+    except FileNotFoundError:
+        raise ModelUnusable(f"{path} is missing, though {INDEX_FILE} names it.", _FETCH) from None
+    except (SafetensorError, OSError) as error:
+        raise ModelUnusable(f"{path} is damaged or not a safetensors file: {error}.", _FETCH) from error
+    for name, view in views.items():
+        yield name, TensorInfo(path, name, tuple(view.get_shape()), view.get_dtype())
 
 
 def _sibling(name: str, part: str) -> str:

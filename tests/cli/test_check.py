@@ -15,6 +15,7 @@ from jobs.records.sampling import SamplingSettings
 from jobs.stores.protocol import JobStore
 from model.grammar import Grammars
 from model.text.tokenizer import Tokenizer
+from testing.models.gguf_checkpoint import gguf_of
 from tests.cli.conftest import Cli
 from worker.shards.preparation import Preparation
 
@@ -151,3 +152,12 @@ def test_a_dry_run_checks_and_stores_nothing(cli: Cli, store: JobStore, prompts:
     assert not (tmp_path / "o").exists()
     prompts.write_text("{}")
     assert [cli(name, prompts, "--dry-run").returncode for name in ("submit", "run")] == [2, 2]
+
+
+def test_the_prompts_of_a_gguf_file_have_the_same_tokens(bare_cli: Cli, prompts: Path, tmp_path: Path) -> None:
+    file = gguf_of(builtin_demo_folder(), "Q8_0").write(tmp_path / "demo-Q8_0.gguf")
+    said, of_demo = (
+        json.loads(bare_cli("check", prompts, "--show", "3", "--json", *model).stdout)
+        for model in (("--model", file), ())
+    )
+    assert said | {"notices": []} == of_demo | {"model": "demo-Q8_0"}  # the demo model is never warned of

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from cli.console.console import Console
 from cli.options.constraint_options import constraint_options
@@ -24,13 +25,14 @@ from cli.options.options import (
     skip_invalid_option,
 )
 from cli.options.reading_options import reading_options
-from cli.options.target_model import TargetModel, say_notices, target_model, with_model_of_lines
+from cli.options.target_model import TargetModel, local_folder, say_notices, target_model, with_model_of_lines
 from jobs.files.prompt_file import CheckedFile, PromptFile
 from jobs.files.reading.row_reader import ReadingOptions
 from jobs.harmless import harmless
 from jobs.records.line_defaults import LineDefaults
-from jobs.records.model_card import ModelCard, builtin_demo_folder
+from jobs.records.model_card import ModelCard
 from jobs.records.prompt import Prompt
+from jobs.records.served_name import served_name
 from jobs.settings import Settings
 from jobs.submission.checking import check_file, notices_of
 from jobs.submission.submit_options import LineOptions, SubmitOptions
@@ -106,7 +108,7 @@ def command(
     """
     settings = settings_with(model=model)
     with PromptFile.open(prompts, sys.stdin.buffer, reading) as file:
-        settings = with_model_of_lines(settings, model, file, tuple)
+        settings = _with_folder(with_model_of_lines(settings, model, file, tuple))
         target = target_model(settings, console)
         options = SubmitOptions(
             target.name, skip_invalid=skip_invalid, card=target.card, lines=lines, line_defaults=line_defaults
@@ -147,13 +149,29 @@ def _print(console: Console, described: list[str], shown: list[dict[str, str]]) 
         console.data("\n".join(harmless(line) for line in each["prompt"].split("\n")))
 
 
+def _with_folder(settings: Settings) -> Settings:
+    """Return the settings with the folder that stands for a GGUF file, if the model is one. Its name stays."""
+    is_gguf = local_folder(settings.model) is None and Path(settings.model).expanduser().exists()
+    if not is_gguf or not _has_worker_packages():
+        return settings
+    from cli.offline.prompt_tokens import folder_of_gguf
+
+    name = settings.served_model_name or served_name(settings.model)
+    return msgspec.structs.replace(settings, model=str(folder_of_gguf(settings.model)), served_model_name=name)
+
+
 def _tokenizer(settings: Settings, card: ModelCard | None) -> PromptTokens | None:
     """Return the model's tokenizer, or None if its folder or the worker's packages are not on this machine."""
-    if card is None or any(importlib.util.find_spec(name) is None for name in ("tokenizers", "torch")):
+    folder = None if card is None else local_folder(settings.model)
+    if folder is None or not _has_worker_packages():
         return None
     from cli.offline.prompt_tokens import PromptTokens
 
-    return PromptTokens(builtin_demo_folder() if settings.model == "demo" else Path(settings.model).expanduser())
+    return PromptTokens(folder)
+
+
+def _has_worker_packages() -> bool:
+    return all(importlib.util.find_spec(name) is not None for name in ("tokenizers", "torch"))
 
 
 def _counts(

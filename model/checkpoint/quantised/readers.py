@@ -27,6 +27,7 @@ _READERS: dict[WeightFormat, tuple[type[StoredProduct], ...]] = {
     "gptq": (GptqProduct,),
     "gptq_v2": (GptqV2Product,),
     "compressed-tensors": (PackedProduct, ScaledProduct),
+    "gguf": (),  # a file's types say what is quantised: `model.checkpoint.gguf.block_types`
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from jobs.errors import ModelUnusable
 
-WeightFormat = Literal["plain", "fp8", "awq", "gptq", "gptq_v2", "compressed-tensors"]
+WeightFormat = Literal["plain", "fp8", "awq", "gptq", "gptq_v2", "compressed-tensors", "gguf"]
 
 FORMAT_NAMES: dict[WeightFormat, str] = {  # to show to people
     "fp8": "FP8",
@@ -16,6 +16,7 @@ FORMAT_NAMES: dict[WeightFormat, str] = {  # to show to people
     "gptq": "GPTQ",
     "gptq_v2": "GPTQ",
     "compressed-tensors": "compressed-tensors",
+    "gguf": "GGUF",
 }
 
 HINT = (
@@ -73,8 +74,11 @@ def weight_format(raw: Mapping[str, Any], path: Path) -> WeightFormat:
             return _AUTO_ROUND[settings["packing_format"]]
         case "compressed-tensors":
             _check_compressed(path, settings)
-            return "compressed-tensors"
-    raise _unreadable(path, method.upper())
+        case "gguf":
+            pass
+        case _:
+            raise _unreadable(path, method.upper())
+    return "gguf" if method == "gguf" else "compressed-tensors"
 
 
 def _check_compressed(path: Path, settings: Mapping[str, Any]) -> None:

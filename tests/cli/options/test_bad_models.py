@@ -95,8 +95,9 @@ def test_a_name_that_lacks_the_organisation_is_answered_with_the_hub_id_before_a
     done = cli("run", prompts, "--model", "Qwen3-0.6B")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "Error: There is no model 'Qwen3-0.6B': it is not a folder, and not a hub id.\n"
-        "Did you mean Qwen/Qwen3-0.6B? Name a folder that holds a model, a hub id such as Qwen/Qwen3-0.6B, or demo.\n"
+        "Error: There is no model 'Qwen3-0.6B': it is no folder, no file and no hub id.\n"
+        "Did you mean Qwen/Qwen3-0.6B? Name a folder that holds a model, a GGUF file, a hub id such as "
+        "Qwen/Qwen3-0.6B, or demo.\n"
     )
     with valkey.client() as client:
         assert client.dbsize() == 0

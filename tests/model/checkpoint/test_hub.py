@@ -179,3 +179,41 @@ def test_a_hub_out_of_reach_and_a_model_not_cached_are_told_apart(tmp_path: Path
 def test_a_repository_without_weights_is_refused(hub: HubServer, tmp_path: Path) -> None:
     del hub.files["main"]["model.safetensors"]
     assert "lacks model.safetensors" in str(resolve("org/tiny", hub.url, tmp_path)["error"])
+
+
+GGUF_FILES = ["tiny-Q4_K_M.gguf", "tiny-UD-Q4_K_XL.gguf", "BF16/tiny-BF16-00001-of-00002.gguf", "tiny-F16.gguf"]
+GGUF_FILES += ["BF16/tiny-BF16-00002-of-00002.gguf", "README.md"]
+
+
+@pytest.fixture
+def gguf_hub() -> Iterator[HubServer]:
+    with HubServer("org/tiny-GGUF", {"main": {name: name.encode() for name in GGUF_FILES}}) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("weights", "fetched"),
+    [
+        ("q4_k_m", {"tiny-Q4_K_M.gguf"}),
+        ("BF16", {"BF16/tiny-BF16-00001-of-00002.gguf", "BF16/tiny-BF16-00002-of-00002.gguf"}),
+        ("F16", {"tiny-F16.gguf"}),
+    ],
+)
+def test_only_the_gguf_files_that_the_name_ends_in_are_downloaded(
+    gguf_hub: HubServer, tmp_path: Path, weights: str, fetched: set[str]
+) -> None:
+    answer = resolve(f"org/tiny-GGUF:{weights}", gguf_hub.url, tmp_path, XDG_CACHE_HOME=str(tmp_path))
+    assert gguf_hub.fetched_files() == fetched
+    assert str(answer["error"]).endswith(f"/snapshots/{COMMITS['main']}/{min(fetched)} is no GGUF file.")
+
+
+def test_weights_that_a_repository_lacks_are_named_with_those_that_it_has(gguf_hub: HubServer, tmp_path: Path) -> None:
+    answer = resolve("org/tiny-GGUF:Q5_K_M", gguf_hub.url, tmp_path)
+    assert answer["error"] == "The model org/tiny-GGUF has no GGUF file of Q5_K_M."
+    assert answer["hint"] == "Its GGUF files are: " + ", ".join(GGUF_FILES[:-1]) + "."
+    assert not gguf_hub.fetched_files()
+
+
+def test_a_repository_with_gguf_files_says_how_to_name_one(gguf_hub: HubServer, tmp_path: Path) -> None:
+    answer = resolve("org/tiny-GGUF", gguf_hub.url, tmp_path)
+    assert str(answer["hint"]).endswith("name one by the end of its name: org/tiny-GGUF:Q4_K_M")

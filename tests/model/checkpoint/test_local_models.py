@@ -57,7 +57,7 @@ def test_an_empty_folder_says_what_it_lacks(tmp_path: Path) -> None:
     "name", ["", "gpt2", "a b/c", "/not/here", "./not-here", "org/name@", "a/b/c", "https://x.y/z", "~/no"]
 )
 def test_what_is_no_folder_and_no_hub_id_is_refused_without_asking_the_hub(name: str) -> None:
-    with pytest.raises(ModelUnusable, match="not a folder, and not a hub id"):
+    with pytest.raises(ModelUnusable, match="it is no folder, no file and no hub id"):
         resolve_model(name)
 
 
