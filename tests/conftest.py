@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,28 +31,32 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 # The files that take longest, in this order. `pytest --durations=0` shows what each test takes.
 LONGEST_FILES = (
-    "engine/test_batch_invariance.py",
     "worker/test_worker_process.py",
-    "end_to_end/test_recipes.py",
+    "engine/test_batch_invariance.py",
     "model/kernels/test_triton_kernels.py",
-    "engine/test_tiny_model.py",
-    "end_to_end/answers/test_parity_with_transformers.py",
-    "end_to_end/answers/test_demo_answers.py",
+    "end_to_end/test_recipes.py",
     "end_to_end/test_two_workers.py",
-    "model/test_fused_layers.py",
+    "engine/test_tiny_model.py",
     "model/kernels/test_building_kernels.py",
-    "model/test_compiled_layer.py",
-    "cli/run/test_run.py",
-    "model/text/chat/test_template_limits.py",
-    "server/online/test_real_worker.py",
-    "cli/files/test_real_files.py",
-    "model/test_batch_invariance.py",
     "model/text/test_text_encoder.py",
-    "formats/lines/test_nasty_lines.py",
+    "model/test_fused_layers.py",
+    "model/demo/test_demo_checkpoint.py",
+    "end_to_end/answers/test_parity_with_transformers.py",
+    "model/text/chat/test_template_limits.py",
+    "cli/run/test_run.py",
+    "cli/test_check.py",
     "end_to_end/test_long_prompts.py",
+    "end_to_end/test_lines_that_fail_alone.py",
+    "end_to_end/answers/test_demo_answers.py",
+    "model/test_batch_invariance.py",
+    "model/test_parity_with_transformers.py",
     "model/sampling/test_filters_against_naive_sampling.py",
-    "end_to_end/test_hostile_models.py",
-    "cli/commands/test_lost_results.py",
+    "engine/scheduling/test_scheduler_laws.py",
+    "model/test_fused_experts.py",
+    "formats/lines/test_nasty_lines.py",
+    "model/sampling/test_distribution.py",
+    "formats/submission/test_reuse.py",
+    "server/online/test_real_worker.py",
 )
 
 
@@ -110,6 +115,16 @@ def redis_server_binary() -> Path:
     require(found is not None, "needs redis-server on the PATH")
     assert found is not None
     return Path(found)
+
+
+@pytest.fixture(scope="module")
+def quick_helpers() -> Iterator[None]:
+    """The helpers that render templates for the tests of a module are forks of a process that has their modules."""
+    from testing.processes.quick_interpreter import quick_interpreter
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "executable", quick_interpreter(workers=False))
+        yield
 
 
 @pytest.fixture(scope="session")

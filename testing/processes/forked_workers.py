@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -81,6 +80,6 @@ def _import_worker() -> None:
 
 if __name__ == "__main__":
     _import_worker()
-    run = serve_forks(socket.socket(fileno=int(sys.argv[1])))
+    run = serve_forks(int(sys.argv[1]), int(sys.argv[2]))
     if run is not None:
         run()

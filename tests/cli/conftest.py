@@ -11,11 +11,11 @@ import pytest
 
 from jobs.settings import PREFIX
 from jobs.stores.protocol import JobStore
-from testing.processes.forked_commands import TIMEOUT, WORDS, can_be_forked, run_command
+from testing.processes.forked_commands import TIMEOUT, WORDS, StartedCommand, can_be_forked, run_command
 from testing.processes.valkey import ValkeyProcess, running_valkey
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
-Start = Callable[..., subprocess.Popen[str]]
+Start = Callable[..., StartedCommand]
 
 
 @pytest.fixture(scope="session")
@@ -56,25 +56,15 @@ def environment(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
     """Starts a command and gives the running process; what is left of it at the end is killed."""
-    processes: list[subprocess.Popen[str]] = []
+    processes: list[StartedCommand] = []
 
-    def start_command(*words: str | Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [*WORDS, *map(str, words)],
-            cwd=tmp_path,
-            env=environment | (env or {}),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        processes.append(process)
-        return process
+    def start_command(*words: str | Path, env: dict[str, str] | None = None) -> StartedCommand:
+        processes.append(StartedCommand([*map(str, words)], environment | (env or {}), tmp_path))
+        return processes[-1]
 
     yield start_command
     for process in processes:
-        process.kill()
-        process.communicate()
+        process.close()
 
 
 @pytest.fixture

@@ -92,7 +92,6 @@ def test_watch_tells_how_a_job_ended(cli: Cli, store: JobStore, prompts: Path) -
 def test_submit_wait_ends_as_the_job_does(store: JobStore, valkey: ValkeyProcess, start: Start, prompts: Path) -> None:
     env = {"QWEN_BATCH_REDIS_URL": valkey.url}
     process = start("submit", prompts, "--wait", "-o", "out.jsonl", env=env)
-    assert process.stdout is not None
     job_id = process.stdout.readline().strip()
     run_job(store, job_id, fail=frozenset({"q-0"}))
     assert process.wait(timeout=120) == 1
@@ -105,7 +104,6 @@ def test_ctrl_c_while_watching_leaves_the_job_running(
 ) -> None:
     job_id = cli("submit", prompts).stdout.strip()
     process = start("watch", job_id, env={"QWEN_BATCH_REDIS_URL": valkey.url})
-    assert process.stderr is not None
     assert "waiting for a worker that serves demo" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=120) == 130

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from jobs.stores.connect import connect
-from testing.processes.command_line import REPOSITORY, command, environment, qwen_batch
+from testing.processes.command_line import REPOSITORY, environment, qwen_batch
+from testing.processes.forked_commands import StartedCommand
 from testing.processes.valkey import ValkeyProcess
 
 PATIENCE_SECONDS = 120
@@ -59,23 +61,12 @@ class Deployment:
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     @contextmanager
-    def terminal(self, *words: str | Path) -> Iterator[subprocess.Popen[str]]:
+    def terminal(self, *words: str | Path) -> Iterator[StartedCommand]:
         """A command that runs beside the others; its stdout can be read while it does."""
         with (self._folder / "terminal.log").open("a") as log:
-            process = subprocess.Popen(
-                command(*words),
-                cwd=REPOSITORY,
-                env=self.env,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-        with process:
-            try:
-                yield process
-            finally:
-                process.kill()
+            process = StartedCommand([*map(str, words)], self.env, REPOSITORY, log.fileno())
+        with closing(process):
+            yield process
 
     @contextmanager
     def workers(self, number: int, *words: str) -> Iterator[None]:
@@ -85,7 +76,7 @@ class Deployment:
             self._wait_until_ready({process.pid for process in processes})
             yield
             for process in processes:
-                process.terminate()
+                process.send_signal(signal.SIGTERM)
             assert [process.wait(PATIENCE_SECONDS) for process in processes] == [0] * number
 
     def _wait_until_ready(self, pids: set[int]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from testing.processes.command_line import environment
+from testing.processes.quick_interpreter import quick_command
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -35,7 +36,8 @@ def test_the_page_has_recipes() -> None:
 @pytest.mark.parametrize("heading", recipes())
 def test_every_command_of_a_recipe_prints_what_the_page_says(heading: str, tmp_path: Path) -> None:
     (tmp_path / "examples").symlink_to(REPOSITORY / "examples")
-    variables = environment(tmp_path / "state") | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    folders = (Path(quick_command()).parent, Path(sys.executable).parent, os.environ["PATH"])
+    variables = environment(tmp_path / "state") | {"PATH": ":".join(map(str, folders))}
     for command, expected in recipes()[heading]:
         done = subprocess.run(
             ["bash", "-c", command], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False

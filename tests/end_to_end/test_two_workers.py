@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,11 +14,12 @@ import pytest
 from engine.execution.kernels import bfloat16_is_fast
 from jobs.stores.connect import connect
 from testing.processes.command_line import write_jsonl
+from testing.processes.forked_commands import StartedCommand
 from testing.processes.valkey import running_valkey
 from tests.end_to_end.deployment import PATIENCE_SECONDS, Deployment
 from tests.end_to_end.recomputed_statistics import FIELDS, WORKER_FIELDS, counts_of, latencies_of
 
-NUM_LINES, NUM_LONG = 2_000, 16
+NUM_LINES, NUM_LONG = 1_200, 16
 CANCEL_SECONDS = 2.0
 KINDS: tuple[dict[str, Any], ...] = (  # of sampling
     {"temperature": 0},
@@ -98,9 +98,8 @@ def job(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Wat
     )
 
 
-def read_until(watch: subprocess.Popen[str], num_completed: int) -> int:
+def read_until(watch: StartedCommand, num_completed: int) -> int:
     """How many lines are completed, as soon as `watch --json` says that they are so many."""
-    assert watch.stdout is not None
     for line in watch.stdout:
         if (completed := int(json.loads(line)["completed"])) >= num_completed:
             return completed

@@ -15,6 +15,8 @@ from jobs.files.reading.row_prompts import PromptOptions, RowPrompts
 from jobs.templates.plain_template import MAX_BYTES
 from jobs.templates.row_template import RowTemplate
 
+pytestmark = pytest.mark.usefixtures("quick_helpers")
+
 PLAIN = ["{{ a }}", "100% of {{ a }}\n{{ b }}: {{a}}\n", "%s {{ b }}{# a note #}", "{{ None_ }}{{ a }}", "no column"]
 PLAIN += ["{{ row['two words'] }}: {{ a }}", "{{ row.b }}{{ row['items'] }}{{ row['self'] }}", "{{ row._c }}"]
 NOT_PLAIN = ["{{ a|trim }}", "{{ a.b }}", "{{ a ~ b }}", "{% if a %}{{ a }}{% endif %}", "{{ 'a' }}"]

@@ -23,6 +23,8 @@ from jobs.files.reading.row_reader import ReadingOptions, RowReader
 from jobs.records.model_card import ModelCard
 from jobs.templates.conversation import Conversation, MessageTemplate
 
+pytestmark = pytest.mark.usefixtures("quick_helpers")
+
 LOOP = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
 ROWS: list[dict[str, Any]] = [
     {"id": "x", "question": "Why?", "answer": "So."},

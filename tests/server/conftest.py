@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from openai.types import Batch
 from jobs.records.model_card import ModelCard
 from jobs.settings import PREFIX
 from jobs.stores.protocol import JobStore
+from testing.processes.quick_interpreter import quick_interpreter
 from testing.processes.valkey import ValkeyProcess, running_valkey
 from testing.processes.worker_under_test import WorkerUnderTest
 
@@ -39,7 +39,18 @@ class ServeProcess:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         settings = {"redis_url": valkey.url, "state_dir": str(folder / "state")} | settings
         own = {PREFIX + name.upper(): value for name, value in settings.items()}
-        command = [sys.executable, "-P", "-m", "cli.main", "serve", "--port", "0", "--files", str(self.files), *words]
+        command = [
+            quick_interpreter(),
+            "-P",
+            "-m",
+            "cli.main",
+            "serve",
+            "--port",
+            "0",
+            "--files",
+            str(self.files),
+            *words,
+        ]
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 command, cwd=folder, env=inherited | own, stdout=log, stderr=log, stdin=subprocess.DEVNULL

@@ -94,7 +94,6 @@ def test_submit_wait_misses_them_too(
     store: JobStore, client: redis.Redis, valkey: ValkeyProcess, start: Start, prompts: Path
 ) -> None:
     process = start("submit", prompts, "--wait", "-o", "out.jsonl", env={"QWEN_BATCH_REDIS_URL": valkey.url})
-    assert process.stdout is not None and process.stderr is not None
     name = process.stdout.readline().strip()
     run_job(store, name, shards=1)
     client.delete(JobKeys(name).results(0))

@@ -9,8 +9,9 @@ import pytest
 
 from cli.options.hidden_url import without_password
 from jobs.harmless import harmless, harmless_lines
+from testing.processes.forked_commands import WORDS
 from testing.processes.valkey import ValkeyProcess
-from tests.cli.conftest import Cli, Start
+from tests.cli.conftest import Cli
 
 SECRET = "redis://someuser:sEcReT@host:6379/0"
 
@@ -48,16 +49,18 @@ def test_a_command_line_without_a_password_is_left_alone(words: list[str]) -> No
 
 
 def test_a_running_commands_password_is_not_in_the_process_list(
-    cli: Cli, start: Start, valkey: ValkeyProcess, prompts: Path
+    cli: Cli, environment: dict[str, str], valkey: ValkeyProcess, prompts: Path
 ) -> None:
     job_id = cli("submit", prompts).stdout.strip()
-    process = start("watch", job_id, "--redis-url", valkey.url)
-    assert process.stderr is not None
-    said = process.stderr.readline()
-    assert "waiting for a worker" in said
-    listed = subprocess.run(
-        ["ps", "-ww", "-o", "args=", "-p", str(process.pid)], capture_output=True, text=True, check=True
-    )
+    words = [*WORDS, "watch", job_id, "--redis-url", valkey.url]  # a new interpreter: a fork has no command line
+    with subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        assert "waiting for a worker" in said
+        listed = subprocess.run(
+            ["ps", "-ww", "-o", "args=", "-p", str(process.pid)], capture_output=True, text=True, check=True
+        )
+        process.kill()
     assert f"watch {job_id}" in listed.stdout
     assert valkey.password not in listed.stdout + said
 

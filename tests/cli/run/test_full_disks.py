@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from jobs.exit_codes import ExitCode
 from testing.environment.full_disk import fill
+from testing.processes.forked_commands import StartedCommand
 from tests.cli.conftest import Cli, Start
 
 SmallDisk = Callable[[int], Path]
@@ -88,9 +88,8 @@ def test_results_that_do_not_fit_their_disk_are_kept_and_the_same_command_writes
     assert len(output.read_text().splitlines()) == 20
 
 
-def line_with(words: str, process: subprocess.Popen[str]) -> str:
+def line_with(words: str, process: StartedCommand) -> str:
     """The next line of talk that holds these words."""
-    assert process.stderr is not None
     for line in process.stderr:
         if words in line:
             return line

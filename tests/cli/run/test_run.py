@@ -134,7 +134,6 @@ def test_a_cache_that_is_too_small_for_the_batch_is_named_while_run_works(
     start: Start, endless_job: list[str | Path]
 ) -> None:
     process = start(*endless_job, "--kv-cache-memory", "1MiB")
-    assert process.stderr is not None
     said = next(line for line in process.stderr if "cache" in line)
     assert re.fullmatch(
         r"The KV cache has room for \d+ of \d+ sequences\. "

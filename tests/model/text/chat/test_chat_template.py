@@ -10,6 +10,8 @@ from jobs.errors import ModelUnusable
 from model.text.chat_template import ChatTemplate, Conversation
 from model.text.messages import MessagesInvalid
 
+pytestmark = pytest.mark.usefixtures("quick_helpers")
+
 MESSAGES = [{"role": "user", "content": "hi"}]
 
 

@@ -19,6 +19,7 @@ import pytest
 from jobs.templates.template_process import TemplateDamaged, TemplateProcess
 from model.memory.peak_memory import peak_cpu_memory_bytes
 from model.text.chat_template import ChatTemplate, Conversation
+from testing.processes.quick_interpreter import quick_interpreter
 
 DOUBLE = "{% set ns = namespace(v='ab') %}{% for i in range(29) %}{% set ns.v = ns.v ~ ns.v %}{% endfor %}"
 LOOP = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
@@ -52,11 +53,19 @@ def helpers(process: psutil.Process | None = None) -> list[psutil.Process]:
 
 @pytest.fixture(autouse=True)
 def no_helper_stays() -> Iterator[None]:
+    quick_interpreter(workers=False)  # starts a process that stays
     before = helpers()
     yield
     assert [each for each in helpers() if each not in before] == []
 
 
+@pytest.fixture
+def forked_helpers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The helpers of one test are forks. The tests that stop or kill their helper need it to be a child of theirs."""
+    monkeypatch.setattr(sys, "executable", quick_interpreter(workers=False))
+
+
+@pytest.mark.usefixtures("forked_helpers")
 @pytest.mark.parametrize("source", TOO_LARGE)
 def test_a_template_that_takes_too_much_memory_fails_by_name_and_takes_none_here(source: str) -> None:
     peak = peak_cpu_memory_bytes()
@@ -70,12 +79,16 @@ def test_a_template_that_does_not_end_fails_by_name() -> None:
     assert said == "the model's chat template cannot render these messages: it ran for more than 2 s"
 
 
-@pytest.mark.parametrize("bomb", [DOUBLE, LOOP])
-def test_a_conversation_on_which_the_template_fails_fails_alone(bomb: str) -> None:
+@pytest.mark.usefixtures("forked_helpers")
+@pytest.mark.parametrize(
+    ("bomb", "contents"), [(DOUBLE, ["a", "bad", "b", "bad", "bad", "c"]), (LOOP, ["a", "bad", "b"])]
+)
+def test_a_conversation_on_which_the_template_fails_fails_alone(bomb: str, contents: list[str]) -> None:
     source = "{% if messages[0].content == 'bad' %}" + bomb + "{% endif %}{{ messages[0].content }}"
-    texts = render(ChatTemplate({"default": source}, {}), ["a", "bad", "b", "bad", "bad", "c"])
-    assert [text for text in texts if "cannot render" not in text] == ["a", "b", "c"]
-    assert ["cannot render" in text for text in texts] == [False, True, False, True, True, False]
+    texts = render(ChatTemplate({"default": source}, {}), contents)
+    good = [text for text in contents if text != "bad"]
+    assert [text for text in texts if "cannot render" not in text] == good
+    assert ["cannot render" in text for text in texts] == [text == "bad" for text in contents]
 
 
 def test_a_template_that_cannot_be_compiled_within_the_limits_is_damaged() -> None:
