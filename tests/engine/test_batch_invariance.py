@@ -22,8 +22,24 @@ from testing.models.tiny_checkpoint import write_tiny_checkpoint
 
 Load = Callable[..., LoadedEngine]
 
-NEW_TOKENS = 70
-PROMPT_LENGTHS = (1, 2, 63, 64, 65, 129, 20, 150, 7)
+NEW_TOKENS = 40
+PROMPT_LENGTHS = (1, 2, 63, 64, 65, 129, 50, 155, 55)  # most need another page while they decode
+
+# Plain PyTorch with 8-bit weights is slow, and `tests/model/test_batch_invariance.py` compares its bits.
+EACH = pytest.mark.parametrize(
+    ("kernels", "quantize"),
+    [
+        ("C++ kernels", "none"),
+        ("C++ kernels", "int8"),
+        ("plain PyTorch", "none"),
+        pytest.param("plain PyTorch", "int8", marks=pytest.mark.slow),
+    ],
+    indirect=True,
+)
+MOSTLY_FAST_KERNELS = pytest.mark.parametrize(
+    "kernels", ["C++ kernels", pytest.param("plain PyTorch", marks=pytest.mark.slow)], indirect=True
+)
+UNQUANTISED = pytest.mark.parametrize("quantize", ["none"], indirect=True)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(params=["none", "int8"])
+@pytest.fixture
 def quantize(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -64,7 +80,7 @@ def sharing(first: int = 0) -> list[Request]:
     return [
         Request(
             token_ids=(*beginning, number, *range(number * 9 % 40)),
-            params=SamplingParams(max_tokens=NEW_TOKENS, temperature=number % 2, seed=number, ignore_eos=True),
+            params=SamplingParams(max_tokens=70, temperature=number % 2, seed=number, ignore_eos=True),
         )
         for number in range(5)
     ]
@@ -99,6 +115,7 @@ def undisturbed(
     return known[kernels, quantize]
 
 
+@EACH
 def test_alone_in_nine_and_in_sixty_three_give_the_same_ids(load: Load) -> None:
     loaded = load()
     expected = alone(loaded)
@@ -107,6 +124,7 @@ def test_alone_in_nine_and_in_sixty_three_give_the_same_ids(load: Load) -> None:
     assert together(loaded, copies=7) == expected * 7
 
 
+@EACH
 @pytest.mark.parametrize("budget", [64, 48, 200])
 def test_prompts_in_chunks_give_the_ids_of_whole_prompts(
     load: Load, undisturbed: list[tuple[int, ...]], budget: int
@@ -114,16 +132,16 @@ def test_prompts_in_chunks_give_the_ids_of_whole_prompts(
     assert together(load(max_batched_tokens=budget)) == undisturbed
 
 
+@EACH
 def test_pre_empted_sequences_give_the_ids_of_undisturbed_ones(load: Load, undisturbed: list[tuple[int, ...]]) -> None:
-    tight = load(num_pages=10, max_model_len=256)
+    tight = load(num_pages=8, max_model_len=256)
     assert together(tight) == undisturbed
     stats = tight.engine.take_group_stats("")
     assert stats.decode_tokens > stats.output_tokens, "no token was replayed, so nothing was pre-empted"
 
 
-@pytest.mark.parametrize(
-    "kernels", ["C++ kernels", pytest.param("plain PyTorch", marks=pytest.mark.slow)], indirect=True
-)
+@pytest.mark.parametrize("quantize", ["none", "int8"], indirect=True)
+@MOSTLY_FAST_KERNELS
 def test_a_prompt_that_joins_another_flows_decode_steps_gives_the_ids_of_one_alone(
     load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +164,7 @@ def test_a_prompt_that_joins_another_flows_decode_steps_gives_the_ids_of_one_alo
     assert any(call.args[0].phase == "mixed" for call in run.call_args_list) == runner.mixes
 
 
+@EACH
 def test_a_prompt_has_the_ids_it_has_alone_wherever_it_parts_from_a_cached_one(load: Load) -> None:
     base = tuple(place * 31 % 256 for place in range(140))
     prompts = [
@@ -164,7 +183,8 @@ def test_a_prompt_has_the_ids_it_has_alone_wherever_it_parts_from_a_cached_one(l
     assert [ticket.future.result(120).token_ids for ticket in later] == expected[::9]
 
 
-@pytest.mark.parametrize("quantize", ["none"], indirect=True)
+@UNQUANTISED
+@MOSTLY_FAST_KERNELS
 def test_sequences_that_share_pages_have_their_own_ids_when_pages_run_out(load: Load) -> None:
     jobs = [sharing(first) for first in (0, 99)]
     plain = load(dtype="bfloat16")
@@ -177,7 +197,7 @@ def test_sequences_that_share_pages_have_their_own_ids_when_pages_run_out(load: 
     assert stats.cached_tokens > 1_000
 
 
-@pytest.mark.parametrize("quantize", ["none"], indirect=True)
+@UNQUANTISED
 def test_pages_whose_first_owner_is_aborted_still_serve_the_others(load: Load) -> None:
     leader, *others = sharing()
     plain, caching = load(), load(prefix_caching=True)
@@ -207,6 +227,7 @@ def varied() -> list[Request]:
     ]
 
 
+@EACH
 def test_guesses_of_next_tokens_change_no_ids(load: Load, kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fused = kernels == "C++ kernels"
     expected = ids_of(load(compile=fused).engine.submit_many(varied()))
@@ -229,6 +250,17 @@ def test_guesses_of_next_tokens_change_no_ids(load: Load, kernels: str, monkeypa
 
 
 @pytest.mark.usefixtures("compiler")
+@pytest.mark.parametrize(
+    ("kernels", "quantize"),
+    [
+        ("C++ kernels", "int8"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (("C++ kernels", "none"), ("plain PyTorch", "none"), ("plain PyTorch", "int8"))
+        ),
+    ],  # `test_compiled_layer.py` and `test_tiny_model.py` compile plain PyTorch, too, which takes ten seconds
+    indirect=True,
+)
 def test_compiled_layers_give_a_request_alone_its_ids_among_others(load: Load) -> None:
     loaded = load(compile=True, prefix_caching=True)
     assert loaded.compiled

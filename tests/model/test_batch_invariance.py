@@ -12,8 +12,6 @@ from model.qwen3 import Qwen3ForCausalLM
 from testing.models.packed_steps import CachedSequence, PackedSteps, ragged_prompts
 from testing.models.tiny_checkpoint import TINY, write_tiny_checkpoint
 
-pytestmark = pytest.mark.usefixtures("kernels")
-
 NUMBERS = pytest.mark.parametrize(
     ("dtype", "quantize"),
     [(torch.float32, "none"), (torch.bfloat16, "none"), (torch.bfloat16, "int8")],
@@ -21,16 +19,29 @@ NUMBERS = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture(params=["tiny_folder", "wide_folder"])
+FOLDERS = pytest.mark.parametrize(
+    ("kernels", "folder"),
+    [
+        ("C++ kernels", "tiny_folder"),
+        ("C++ kernels", "wide_folder"),
+        ("plain PyTorch", "tiny_folder"),
+        pytest.param("plain PyTorch", "wide_folder", marks=pytest.mark.slow),
+    ],
+    indirect=True,
+)
+
+
+@pytest.fixture
 def folder(request: pytest.FixtureRequest) -> Path:
     path = request.getfixturevalue(request.param)
     assert isinstance(path, Path)
     return path
 
 
+@FOLDERS
 @NUMBERS
 def test_a_sequence_in_a_batch_has_the_bits_it_has_alone(
-    folder: Path, dtype: torch.dtype, quantize: Quantization
+    kernels: str, folder: Path, dtype: torch.dtype, quantize: Quantization
 ) -> None:
     model = Qwen3ForCausalLM.from_folder(folder, dtype=dtype, quantize=quantize)
     prompts = ragged_prompts(24, longest=70, vocab_size=TINY["vocab_size"])
@@ -42,9 +53,10 @@ def test_a_sequence_in_a_batch_has_the_bits_it_has_alone(
         assert torch.equal(alone, together[row])
 
 
+@FOLDERS
 @NUMBERS
 def test_a_prompt_cut_into_chunks_has_the_bits_of_the_whole(
-    folder: Path, dtype: torch.dtype, quantize: Quantization
+    kernels: str, folder: Path, dtype: torch.dtype, quantize: Quantization
 ) -> None:
     model = Qwen3ForCausalLM.from_folder(folder, dtype=dtype, quantize=quantize)
     prompts = ragged_prompts(5, longest=90, vocab_size=TINY["vocab_size"])
@@ -60,6 +72,7 @@ def test_a_prompt_cut_into_chunks_has_the_bits_of_the_whole(
             assert torch.equal(torch.cat(parts), expected)
 
 
+@pytest.mark.usefixtures("kernels")
 @NUMBERS
 def test_spare_columns_of_the_page_tables_change_nothing(
     tiny_folder: Path, dtype: torch.dtype, quantize: Quantization
@@ -78,6 +91,7 @@ def test_spare_columns_of_the_page_tables_change_nothing(
         assert torch.equal(*results)
 
 
+@pytest.mark.usefixtures("kernels")
 def test_decoding_with_the_cache_gives_the_logits_of_a_full_forward(tiny_folder: Path) -> None:
     model = Qwen3ForCausalLM.from_folder(tiny_folder, dtype=torch.float32)
     sequences = [CachedSequence(p) for p in ragged_prompts(6, longest=40, vocab_size=TINY["vocab_size"])]
@@ -89,6 +103,7 @@ def test_decoding_with_the_cache_gives_the_logits_of_a_full_forward(tiny_folder:
         assert of_cache.argmax(-1).tolist() == of_all[start - 1 :].argmax(-1).tolist()
 
 
+@pytest.mark.usefixtures("kernels")
 def test_ids_beyond_the_tokenizer_get_no_logits_and_the_others_stay(tmp_path: Path) -> None:
     write_tiny_checkpoint(tmp_path)
     prompts = [[1, 2, 3], [4]]

@@ -19,6 +19,16 @@ LONG = 700  # rows for which every loop of the layer is shared between threads
 
 LoadModel = Callable[..., Qwen3ForCausalLM]
 
+# Both kinds of weights with one thread, and one kind with each other number of them.
+EACH_NUMBER_OF_THREADS = pytest.mark.parametrize(
+    ("threads", "quantize"),
+    [
+        *((1, "none"), (1, "int8"), (2, "int8"), (3, "none")),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in ((2, "none"), (3, "int8"))),
+    ],
+    indirect=["threads"],
+)
+
 
 @pytest.fixture
 def load(tmp_path: Path, built_kernels: None) -> LoadModel:
@@ -72,8 +82,7 @@ def test_values_are_rounded_where_the_plain_layer_rounds_them(load: LoadModel) -
     assert (plain != ours).float().mean() < 0.1
 
 
-@pytest.mark.parametrize("quantize", ["none", "int8"])
-@pytest.mark.parametrize("threads", [1, 2, 3], indirect=True)
+@EACH_NUMBER_OF_THREADS
 @pytest.mark.parametrize("count", [20, 80])  # 80 go in halves, one of which attends beside the products of the other
 def test_a_sequence_has_the_same_bits_alone_and_among_others(
     load: LoadModel, threads: int, count: int, quantize: Quantization
@@ -86,8 +95,7 @@ def test_a_sequence_has_the_same_bits_alone_and_among_others(
         assert torch.equal(alone, together[row]), f"row {row} with {threads} threads"
 
 
-@pytest.mark.parametrize("quantize", ["none", "int8"])
-@pytest.mark.parametrize("threads", [1, 2, 3], indirect=True)
+@EACH_NUMBER_OF_THREADS
 @pytest.mark.parametrize(
     ("decoding", "cached"),
     [(3, 64), (25, 64), (80, 140)],
@@ -117,8 +125,7 @@ def test_a_step_that_decodes_and_prefills_gives_the_bits_of_two_steps(
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 
-@pytest.mark.parametrize("quantize", ["none", "int8"])
-@pytest.mark.parametrize("threads", [1, 2, 3], indirect=True)
+@EACH_NUMBER_OF_THREADS
 @pytest.mark.parametrize("decoding", [0, 3, 25, 80])  # 25 and 80 go in halves
 def test_last_tokens_have_the_same_bits_when_only_they_are_wanted(
     load: LoadModel, decoding: int, threads: int, quantize: Quantization
@@ -143,8 +150,7 @@ def test_last_tokens_have_the_same_bits_when_only_they_are_wanted(
     assert all(torch.equal(expected, row) for (expected, _), (row, _) in zip(among_all, alone, strict=True))
 
 
-@pytest.mark.parametrize("quantize", ["none", "int8"])
-@pytest.mark.parametrize("threads", [1, 2, 3], indirect=True)
+@EACH_NUMBER_OF_THREADS
 @pytest.mark.parametrize("intermediate_size", [TINY["intermediate_size"], 256])  # 256: products gate what they made
 def test_a_chunk_shared_between_threads_has_the_bits_of_one_that_is_not(
     load: LoadModel, intermediate_size: int, threads: int, quantize: Quantization

@@ -88,7 +88,7 @@ def test_logits_and_greedy_text_are_those_of_transformers(folder: Path) -> None:
     plain = {"experts_implementation": "eager"} if "experts" in (folder / "config.json").read_text() else {}
     theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **plain).eval()
     ours = Qwen3ForCausalLM.from_folder(folder, dtype=torch.float32)
-    prompts = ragged_prompts(32, longest=90, vocab_size=TINY["vocab_size"])
+    prompts = ragged_prompts(16, longest=90, vocab_size=TINY["vocab_size"])
     sequences = [CachedSequence(list(prompt)) for prompt in prompts]
 
     logits = PackedSteps(ours, page_size=64).generate(sequences, 64)

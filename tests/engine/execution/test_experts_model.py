@@ -49,7 +49,16 @@ def together(loaded: LoadedEngine, copies: int = 1) -> list[tuple[int, ...]]:
     return [ticket.future.result(120).token_ids for ticket in loaded.engine.submit_many(requests() * copies)]
 
 
-@pytest.mark.parametrize("quantize", ["none", "int8"])
+@pytest.mark.parametrize(
+    ("kernels", "quantize"),
+    [
+        ("C++ kernels", "none"),
+        ("C++ kernels", "int8"),
+        ("plain PyTorch", "none"),
+        pytest.param("plain PyTorch", "int8", marks=pytest.mark.slow),
+    ],
+    indirect=["kernels"],
+)
 def test_alone_among_others_and_in_chunks_a_request_has_the_same_ids(load: Load, quantize: str) -> None:
     loaded = load(quantize=quantize)
     alone = [loaded.engine.submit(request).future.result(120).token_ids for request in requests()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -113,7 +114,21 @@ class MixingSchedulerMachine(SchedulerMachine):
     row_cost = 0.0  # so tokens are guessed, too
 
 
-SETTINGS = settings(max_examples=60, stateful_step_count=20, deadline=None)
+SETTINGS = settings(max_examples=25, stateful_step_count=20, deadline=None)
 SchedulerMachine.TestCase.settings = MixingSchedulerMachine.TestCase.settings = SETTINGS
 TestScheduler = SchedulerMachine.TestCase
 TestMixingScheduler = MixingSchedulerMachine.TestCase
+
+
+@pytest.mark.slow
+class TestSchedulerForLong(SchedulerMachine.TestCase):  # type: ignore[misc, valid-type]
+    """The same laws with more examples."""
+
+    settings = settings(SETTINGS, max_examples=100)
+
+
+@pytest.mark.slow
+class TestMixingSchedulerForLong(MixingSchedulerMachine.TestCase):  # type: ignore[misc, valid-type]
+    """The same laws with more examples, for steps that decode and prefill."""
+
+    settings = settings(SETTINGS, max_examples=100)

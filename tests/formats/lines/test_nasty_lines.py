@@ -147,7 +147,7 @@ OTHER_SERVICES = st.one_of(
 )
 
 
-@settings(max_examples=FUZZED_LINES or 400, deadline=None)
+@settings(max_examples=FUZZED_LINES or 150, deadline=None)
 @given(st.one_of(JSON, LINES, BODIES, ENVELOPES, OTHER_SERVICES))
 @example({"prompt": "x", "stop": [["a"]]})
 @example({"prompt": [[]]})

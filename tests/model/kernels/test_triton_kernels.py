@@ -20,8 +20,12 @@ from tests.model.kernels.triton_interpreter import interpret_bfloat16_products
 
 LENGTHS = [1, 2, 63, 64, 65, 17, 130]
 LONG = [1100, 513, 3, 512]  # of several splits
-HEADS = pytest.mark.parametrize("heads", [Heads(4, 2, 32), Heads(6, 2, 24), Heads(3, 3, 96), Heads(8, 1, 128)], ids=str)
-DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+HEADS = [Heads(4, 2, 32), Heads(6, 2, 24), Heads(3, 3, 96), Heads(8, 1, 128)]
+DTYPES = [torch.float32, torch.bfloat16]
+ALL_DTYPES = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+MOSTLY_BFLOAT16 = pytest.mark.parametrize(
+    "dtype", [pytest.param(torch.float32, marks=pytest.mark.slow), torch.bfloat16], ids=str
+)  # where a sum in another order shows
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1.6e-2}  # outputs are about 1; bfloat16 holds 8 bits of them
 
 
@@ -65,8 +69,8 @@ def prefilled(
     return list(out.split(counts))
 
 
-@DTYPES
-@HEADS
+@ALL_DTYPES
+@pytest.mark.parametrize("heads", HEADS, ids=str)
 def test_decode_is_exact_attention_of_the_last_token(triton: Any, heads: Heads, dtype: torch.dtype) -> None:
     sequences = PagedSequences(LENGTHS, heads, dtype)
     out = decoded(triton, sequences, list(range(len(LENGTHS))))
@@ -75,8 +79,15 @@ def test_decode_is_exact_attention_of_the_last_token(triton: Any, heads: Heads, 
         torch.testing.assert_close(out[row].double(), sequences.exact(row)[-1], atol=TOLERANCE[dtype], rtol=1e-2)
 
 
-@DTYPES
-@HEADS
+@pytest.mark.parametrize(
+    ("heads", "dtype"),
+    [
+        pytest.param(heads, dtype, marks=[pytest.mark.slow] if (place + DTYPES.index(dtype)) % 2 else [])
+        for place, heads in enumerate(HEADS)
+        for dtype in DTYPES
+    ],  # each shape with one dtype: the interpreter takes seconds
+    ids=str,
+)
 def test_prefill_is_exact_causal_attention(triton: Any, heads: Heads, dtype: torch.dtype) -> None:
     sequences = PagedSequences(LENGTHS, heads, dtype)
     outs = prefilled(triton, sequences, [(row, 0, length) for row, length in enumerate(LENGTHS)])
@@ -96,7 +107,7 @@ def test_a_context_of_several_splits_is_exact_and_no_bit_depends_on_who_sums_the
     assert torch.equal(decoded(triton, sequences, [0, 3], spare_columns=30), many[[0, 3]])
 
 
-@DTYPES
+@MOSTLY_BFLOAT16
 def test_a_decoded_row_has_the_same_bits_among_any_neighbours(triton: Any, dtype: torch.dtype) -> None:
     sequences = PagedSequences(LENGTHS, Heads(4, 2, 32), dtype)
     alone = [decoded(triton, sequences, [row])[0] for row in range(len(LENGTHS))]
@@ -106,7 +117,7 @@ def test_a_decoded_row_has_the_same_bits_among_any_neighbours(triton: Any, dtype
                 assert torch.equal(out, alone[row])
 
 
-@DTYPES
+@MOSTLY_BFLOAT16
 def test_a_prompt_has_the_same_bits_among_any_neighbours_and_in_any_chunks(triton: Any, dtype: torch.dtype) -> None:
     sequences = PagedSequences(LENGTHS, Heads(4, 2, 32), dtype)
     alone = [prefilled(triton, sequences, [(row, 0, length)])[0] for row, length in enumerate(LENGTHS)]
@@ -118,7 +129,7 @@ def test_a_prompt_has_the_same_bits_among_any_neighbours_and_in_any_chunks(trito
         assert torch.equal(torch.cat(chunks), alone[6])
 
 
-@DTYPES
+@ALL_DTYPES
 def test_keys_and_values_go_where_plain_pytorch_puts_them(triton: Any, dtype: torch.dtype) -> None:
     qkv = torch.randn(9, 10, 24).to(dtype)
     _, k, v = qkv.split((4, 3, 3), dim=1)  # views with gaps between tokens, as the layer makes them

@@ -74,7 +74,7 @@ def is_text(text: str) -> bool:
     return True
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 @given(TEXTS.filter(is_text))
 @example("a." * 100)
 def test_a_text_in_pieces_has_the_ids_of_the_whole_text(backend: tokenizers.Tokenizer, text: str) -> None:
@@ -90,7 +90,7 @@ def test_a_long_text_is_indeed_cut(backend: tokenizers.Tokenizer) -> None:
     assert not few.exact
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 @given(TEXTS.filter(is_text))
 @example("\u1fef" * 50)
 @example("e\u0301" * 50)
