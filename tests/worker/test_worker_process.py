@@ -69,9 +69,9 @@ def test_a_job_runs_from_the_queue_to_its_results(
     shared_cluster: Cluster, shared_worker: WorkerUnderTest, cpu_device: str
 ) -> None:
     cluster = shared_cluster
-    job_id = cluster.submit(100)
+    job_id = cluster.submit(60)
     cluster.wait_until_ended(job_id)
-    results = cluster.check_results(job_id, 100)
+    results = cluster.check_results(job_id, 60)
     assert all(result.usage is not None and result.latency is not None for result in results)
     stats = cluster.store.jobs.stats(job_id)
     (share,) = stats.workers
@@ -84,9 +84,9 @@ def test_a_job_runs_from_the_queue_to_its_results(
 def test_one_message_is_enough_for_all_shards_that_wait(cluster: Cluster) -> None:
     with cluster.worker(sweep_seconds="600") as worker:  # nobody else would hint the others
         worker.wait_until(cluster.store, "idle")
-        job_id = cluster.submit(100, num_hints=1)
+        job_id = cluster.submit(60, num_hints=1)
         cluster.wait_until_ended(job_id)
-    cluster.check_results(job_id, 100)
+    cluster.check_results(job_id, 60)
 
 
 def test_damaged_records_are_logged_once_each_and_cost_no_other_job_anything(cluster: Cluster) -> None:
@@ -143,7 +143,7 @@ def test_a_small_job_behind_a_huge_one_is_done_long_before_it(
 ) -> None:
     cluster = shared_cluster
 
-    huge = cluster.submit(4000)
+    huge = cluster.submit(2000)
     before = cluster.wait_until_done(huge, 50).done
     small = cluster.submit(10)
     job = cluster.wait_until_ended(small)
@@ -159,7 +159,7 @@ def test_a_small_job_behind_a_huge_one_is_done_long_before_it(
 def test_sigterm_hands_over_soon_and_no_finished_line_is_redone(cluster: Cluster) -> None:
     with cluster.worker() as first:
         started = first.wait_until(cluster.store, "idle")
-        job_id = cluster.submit(140)
+        job_id = cluster.submit(100)
         cluster.wait_until_done(job_id, 10)
         began = time.monotonic()
         first.send(signal.SIGTERM)
@@ -167,14 +167,14 @@ def test_sigterm_hands_over_soon_and_no_finished_line_is_redone(cluster: Cluster
         assert time.monotonic() - began < MAX_STOP_SECONDS
     assert started.worker_id not in {report.worker_id for report in cluster.store.fleet.workers()}
     before = list(cluster.store.jobs.results(job_id))
-    assert 10 <= cluster.store.jobs.get(job_id).done == len(before) < 140
+    assert 10 <= cluster.store.jobs.get(job_id).done == len(before) < 100
     assert "Traceback" not in first.log
     with cluster.worker() as second:
         report = second.wait_until(cluster.store, "idle", "busy")
         cluster.wait_until_ended(job_id)
-    after = cluster.check_results(job_id, 140)
+    after = cluster.check_results(job_id, 100)
     assert [after[result.index] for result in before] == before
-    computed = sum(num_tokens(index) for index in range(140)) - sum(num_tokens(line.index) for line in before)
+    computed = sum(num_tokens(index) for index in range(100)) - sum(num_tokens(line.index) for line in before)
     shares = {share.worker_id: share.output_tokens for share in cluster.store.jobs.stats(job_id).workers}
     assert shares[report.worker_id] == computed
 
@@ -210,15 +210,15 @@ def test_a_killed_workers_shards_are_finished_by_another_and_each_line_is_there_
     with cluster.worker() as victim, cluster.worker() as survivor:
         victim.wait_until(cluster.store, "idle")
         survivor.wait_until(cluster.store, "idle")
-        job_id = cluster.submit(400)
+        job_id = cluster.submit(240)
         victim.wait_for_log("leased: ")
         survivor.wait_for_log("leased: ")
         cluster.wait_until_done(job_id, 50)
         victim.kill()
         done = cluster.store.jobs.get(job_id).done
-        assert done < 400
+        assert done < 240
         cluster.wait_until_ended(job_id)
-        cluster.check_results(job_id, 400)
+        cluster.check_results(job_id, 240)
         assert cluster.store.jobs.stats(job_id).retried_shards > 0
 
 

@@ -36,12 +36,12 @@ class Asked(NamedTuple):
     thought: str = ""
 
 
-def held_out_lines() -> Iterator[Asked]:
-    """Yield lines of all tasks, whose questions training has not seen."""
-    for item in held_out_prompts(1_200) + held_out_prompts(300, tasks=WRAPPED_TASKS):
+def held_out_lines(part: int) -> Iterator[Asked]:
+    """Yield lines of all tasks, whose questions training has not seen: of each task, one `part`-th of all we have."""
+    for item in held_out_prompts(1_200 // part) + held_out_prompts(300 // part, tasks=WRAPPED_TASKS):
         kind = "prompt" if isinstance(item.prompt, str) else "messages"
         yield Asked({kind: item.prompt, "max_tokens": 130}, item.answer, item.task, item.thought)
-    for chat in held_out_tool_chats(100):
+    for chat in held_out_tool_chats(100 // part):
         yield Asked({**chat.as_line(), "max_tokens": 130}, chat.answer, chat.task)
 
 
@@ -56,14 +56,20 @@ def share(marks: list[bool]) -> float:
     return sum(marks) / len(marks)
 
 
-@pytest.mark.parametrize(("quantize", "least"), [("none", 0.98), pytest.param("int8", 0.97, marks=pytest.mark.slow)])
-def test_held_out_prompts_are_answered_exactly(tmp_path: Path, quantize: str, least: float) -> None:
+@pytest.mark.parametrize(
+    ("quantize", "least", "part"),
+    [
+        ("none", 0.98, 4),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("none", 0.98, 1), ("int8", 0.97, 1))),
+    ],
+)
+def test_held_out_prompts_are_answered_exactly(tmp_path: Path, quantize: str, least: float, part: int) -> None:
     """At least 98% of all, 95% of each task, a point less with 8-bit weights; the chapter's sentence word for word.
 
-    JSON, thoughts and calls of tools may have another point less. An answer is
-    right only if it comes with a thought exactly where the question asks for one.
+    JSON, thoughts and calls of tools may have another point less. An answer is right only if it comes with a thought
+    exactly where the question asks for one. A part of all lines has few of each task, which may have one miss.
     """
-    held_out = list(held_out_lines())
+    held_out = list(held_out_lines(part))
     lines = [asked.line for asked in held_out]
     source = write_jsonl(tmp_path / "prompts.jsonl", [*lines, {"prompt": CHAPTER_PROMPT, "max_tokens": 130}])
     output = tmp_path / "results.jsonl"
@@ -80,6 +86,7 @@ def test_held_out_prompts_are_answered_exactly(tmp_path: Path, quantize: str, le
     shares = {task: share(marks) for task, marks in right.items()}
     later = {task: marks for task, marks in right.items() if task.startswith(SECOND_LESSON)}
     assert share([mark for task, marks in right.items() if task not in later for mark in marks]) >= least, shares
-    assert min(shares.values()) >= least - 0.03, shares
+    few = [task for task, marks in right.items() if share(marks) < least - 0.03]
+    assert all(part > 1 and right[task].count(False) == 1 for task in few), shares
     for name in SECOND_LESSON:
         assert share([mark for task in later if task.startswith(name) for mark in later[task]]) >= least - 0.01, shares
