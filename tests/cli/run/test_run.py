@@ -95,6 +95,8 @@ def test_an_interrupted_run_ends_in_order_and_a_second_one_meanwhile_is_refused(
         assert refused.returncode == 2
         assert f"process {first.pid}" in refused.stderr
         assert "--state-dir" in refused.stderr
+        (job,) = store.jobs.newest()
+        until(lambda: store.jobs.get(job.id).done > 0)  # the whole file is submitted
         worker = the_worker(store)
         first.send_signal(number)
         _, said = first.communicate(timeout=PATIENCE_SECONDS)
