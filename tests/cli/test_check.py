@@ -104,6 +104,7 @@ def test_the_tokens_of_the_first_lines_are_counted(bare_cli: Cli, prompts: Path)
     assert f"prompt tokens: {every['total']:,} in all" in bare_cli("check", prompts, "--count-tokens", "3").stdout
 
 
+@pytest.mark.slow
 def test_a_large_file_is_counted_in_part_unless_all_of_it_is_wanted(bare_cli: Cli, tmp_path: Path) -> None:
     path = tmp_path / "large.jsonl"
     path.write_text('{"prompt": [5]}\n' * 100_001)

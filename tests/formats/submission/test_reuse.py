@@ -80,7 +80,14 @@ def questions(count: int) -> list[dict[str, str]]:
     return [{"id": f"q-{number}", "prompt": f"What is {number}?"} for number in range(count)]
 
 
-@pytest.mark.parametrize("defaults", [GREEDY, SAMPLED])
+@pytest.mark.parametrize(
+    ("store", "defaults"),
+    [
+        *(("memory", GREEDY), ("redis", SAMPLED)),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("memory", SAMPLED), ("redis", GREEDY))),
+    ],
+    indirect=["store"],
+)
 def test_ten_new_lines_in_ten_thousand_cost_ten_lines(
     store: JobStore, model: str, tmp_path: Path, defaults: SamplingSettings
 ) -> None:

@@ -14,7 +14,7 @@ DRAWS = 20_000
 @pytest.mark.parametrize(
     "row",
     [
-        SamplingRow(temperature=1.0),
+        pytest.param(SamplingRow(temperature=1.0), marks=pytest.mark.slow),
         SamplingRow(temperature=0.7, min_p=0.05),
         SamplingRow(temperature=0.6, top_k=20, top_p=0.95),
         SamplingRow(temperature=1.5, top_p=0.8),

@@ -15,7 +15,7 @@ from testing.processes.cluster import SHARD_SIZE, Cluster
 from testing.processes.valkey import ValkeyProcess
 
 SHARDS = 8
-LONG, SHORT = 400, 1  # tokens
+LONG, SHORT = 200, 1  # tokens
 
 
 def submit_uneven(cluster: Cluster) -> str:
