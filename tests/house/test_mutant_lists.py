@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 
-from tools.mutation.mutants import REPOSITORY, Mutant, read_mutants
+from tools.mutation.mutants import REPOSITORY, Mutant, Selection, read_mutants
 
 MUTANTS = read_mutants()
 MIN_MUTANTS = 215
@@ -45,3 +46,15 @@ def test_mutants_in_python_are_still_python() -> None:
 def test_the_tests_of_every_mutant_exist() -> None:
     files = {file for mutant in MUTANTS for file in mutant.tests.files}
     assert sorted(file for file in files if not (REPOSITORY / file).exists()) == []
+
+
+def unknown_words(tests: Selection) -> set[str]:
+    """The words of `-k` that stand in no file and no name of these tests. They select no test."""
+    words = set(re.findall(r"\w+", tests.keyword)) - {"and", "not", "or"}
+    texts = [file + (REPOSITORY / file).read_text(encoding="utf-8") for file in tests.files] if words else []
+    return {word for word in words if not any(word in text for text in texts)}
+
+
+def test_every_word_that_selects_tests_stands_in_their_files() -> None:
+    unknown = {tests: unknown_words(tests) for tests in {mutant.tests for mutant in MUTANTS}}
+    assert {str(tests): words for tests, words in unknown.items() if words} == {}

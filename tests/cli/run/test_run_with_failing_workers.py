@@ -132,7 +132,12 @@ def test_workers_that_crash_after_loading_are_started_again_until_the_line_at_fa
         monkeypatch.setenv(name, value)
     before = open_descriptors()
     said: list[str] = []
-    with pytest.raises(LocalWorkerFailed) as error, LocalWorkers(Settings(), 1, tmp_path, said.append) as workers:
+
+    def say(line: str) -> None:
+        said.append(line)
+        assert len(said) <= MAX_RESTARTS
+
+    with pytest.raises(LocalWorkerFailed) as error, LocalWorkers(Settings(), 1, tmp_path, say) as workers:
         check_until_they_fail(workers)
     assert set(said) == {
         "A worker ended with exit code 9 and is started again. Its last log line is: the device fell off the bus"
