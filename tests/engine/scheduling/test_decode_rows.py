@@ -7,7 +7,7 @@ from collections.abc import Sequence as Items
 import pytest
 
 from engine.engine import Engine
-from engine.request import GroupStats, Request, Ticket
+from engine.request import GroupStats, Request, Scoring, Ticket
 from engine.scheduling.decode_rows import DecodeRows
 from engine.scheduling.page_allocator import PageAllocator
 from engine.scheduling.policy import SchedulingPolicy
@@ -140,6 +140,19 @@ def test_a_guess_takes_no_page_that_another_sequence_needs_next(num_free: int, c
     allocator = PageAllocator(num_pages=5 + num_free, page_size=PAGE)
     pair = [repeating(allocator), repeating(allocator)]
     assert DecodeRows(allocator, Drafting(0.0)).batch(pair, 10).num_tokens == counts
+
+
+@pytest.mark.parametrize(("max_rows", "num_fed"), [(2, 2), (3, 3), (5, 5), (10, 7)])
+def test_a_choice_that_has_lost_its_pages_feeds_its_tokens_again_and_then_further_ones(
+    max_rows: int, num_fed: int
+) -> None:
+    choice, params = tuple(range(10, 18)), SamplingParams(max_tokens=8)
+    request = Request((1, 2, 3, 4), params, scoring=Scoring(tuple((token_id,) for token_id in choice), (0,)))
+    resumed = Sequence(Ticket(request), StopChecker(params, (), 8), (True, 0, False, 0, 0))
+    resumed.tokens += choice[:3]
+    resumed.num_computed = 4  # the prompt
+    [count] = DecodeRows(PageAllocator(num_pages=50, page_size=PAGE), None).batch([resumed], max_rows).num_tokens
+    assert resumed.fed(count) == list(choice[:num_fed])  # the last token is never fed
 
 
 def test_a_sequence_that_a_guess_served_can_be_continued_by_one_that_shares_its_prompt() -> None:
