@@ -145,6 +145,19 @@ def test_what_the_template_writes_is_allowed_token_for_token_and_read_back(
     assert [json.loads(each.arguments) for each in found.calls] == [arguments] * 2
 
 
+@pytest.mark.parametrize(("written", "value"), [("a", "a"), ("b", "b"), ("null", None)])
+def test_a_parameter_that_may_be_a_text_or_null_may_be_each_of_them(
+    tokenizer: Tokenizer, grammars: Grammars, parser: ToolCallParser, written: str, value: str | None
+) -> None:
+    text = f"<tool_call>\n<function=get maybe>\n<parameter=maybe>\n{written}\n</parameter>\n</function>\n</tool_call>"
+    matcher = grammars.compiled(grammar_of(forced_xml_calls(TOOLS, ["get maybe"], several=False)[0])).matcher()
+    ids = tokenizer.encode(text)
+    for token_id in [*ids, EOS]:
+        matcher.accept(token_id)
+    assert (matcher.ended, matcher.fault) == (True, None)
+    assert [json.loads(call.arguments) for call in parser.parse(ids, text, TOOLS).calls] == [{"maybe": value}]
+
+
 def test_a_history_may_have_arguments_as_objects_or_as_texts(template: Tokenizer) -> None:
     encoder = PromptEncoder(template, ModelCard("m", 1280, 2048, True, tools="xml"))
 
