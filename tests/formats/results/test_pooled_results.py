@@ -96,10 +96,11 @@ def test_a_completion_has_exactly_one_kind_of_result(fields: dict[str, Any]) -> 
 
 
 def test_numbers_are_the_shortest_that_give_the_same_float32() -> None:
-    assert float32_texts(array("f", [0.1, 1 / 3, 1e-5, 16777216.0]).tobytes()) == [
+    assert float32_texts(array("f", [0.1, 1 / 3, 1e-5, 0.000988546, 16777216.0]).tobytes()) == [
         "0.1",
         "0.33333334",
         "1e-05",
+        "0.000988546",  # seven digits give the same value, too: 0.0009885459
         "16777216",
     ]
     chance = random.Random(1)
