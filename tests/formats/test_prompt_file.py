@@ -60,8 +60,9 @@ def test_a_byte_order_mark_before_the_first_line_is_tolerated(write: Write) -> N
     assert "line 2: the line is not JSON" in refusal(write('{"prompt": "a"}\n\ufeff{"prompt": "b"}\n'))
 
 
-def test_standard_input_is_read_twice_like_a_file() -> None:
-    prompts = read("-", stdin=b'{"prompt": "a"}\n{"prompt": "b"}\n')
+@pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_standard_input_is_read_twice_like_a_file(compress: Callable[[bytes], bytes]) -> None:
+    prompts = read("-", stdin=compress(b'{"prompt": "a"}\n{"prompt": "b"}\n'))
     assert [prompt.text for prompt in prompts] == ["a", "b"]
 
 
