@@ -173,10 +173,10 @@ def test_the_time_between_an_end_and_its_retry_is_wall_time_alone(under_test: St
 
 
 def as_an_older_version_left_it(client: redis.Redis) -> None:
-    """A job that took 10 s, and 4 s of them before it was retried."""
+    """A job that took 1,000 s, and 400 s of them before it was retried."""
     meta = JobKeys("job-1").meta
     client.hdel(meta, "duration_ms", "busy_ms", "busy_at_ms")
-    client.hset(meta, mapping={"first_step_at_ms": 1_000_000, "last_line_at_ms": 1_010_000, "idle_ms": 4_000})
+    client.hset(meta, mapping={"first_step_at_ms": 1_000_000, "last_line_at_ms": 2_000_000, "idle_ms": 400_000})
 
 
 def test_a_job_of_an_older_version_keeps_its_duration(client: redis.Redis) -> None:
@@ -184,7 +184,7 @@ def test_a_job_of_an_older_version_keeps_its_duration(client: redis.Redis) -> No
     (shard,) = submit(store, new_job(lines=2))
     store.work.write(leased(store, shard), [completed(0)])
     as_an_older_version_left_it(client)
-    assert times(store.jobs.stats("job-1")) == (6.0, 10.0)
+    assert times(store.jobs.stats("job-1")) == (600.0, 1000.0)
 
 
 def test_a_job_that_an_older_version_began_goes_on_counting(client: redis.Redis) -> None:
@@ -194,7 +194,7 @@ def test_a_job_that_an_older_version_began_goes_on_counting(client: redis.Redis)
     store.work.write(lease, [completed(0)])
     as_an_older_version_left_it(client)
     store.work.renew([lease], LONG)
-    assert times(store.jobs.stats("job-1")) == (6.0, 10.0)
+    assert times(store.jobs.stats("job-1")) == (600.0, 1000.0)
     store.work.write(lease, [completed(1)])
     duration, wall = times(store.jobs.stats("job-1"))
-    assert 6.0 <= duration < 6.0 + LONG < wall
+    assert 600.0 <= duration < 600.0 + LONG < wall
