@@ -238,6 +238,16 @@ def test_a_compiler_that_takes_too_long_is_one_line_with_what_to_do_and_the_next
     assert list(library.parent.iterdir()) == [library]
 
 
+def test_a_new_library_takes_the_place_of_the_old_file_and_is_never_written_into_it(tmp_path: Path) -> None:
+    compiler, library = tmp_path / "compiler", tmp_path / "library.so"
+    compiler.write_text('#!/bin/sh\nfor word; do output=$word; done\necho new >"$output"\n')
+    compiler.chmod(0o755)
+    library.write_text("old\n")
+    with library.open() as open_elsewhere:  # a worker may be loading the file
+        build_library(Toolchain(str(compiler)), choose_tier(Processor.inspect()), library)
+        assert (open_elsewhere.read(), library.read_text()) == ("old\n", "new\n")
+
+
 def test_loading_twice_in_one_process_is_loading_once(built_kernels: None, tmp_path: Path) -> None:
     load_kernels(tmp_path / "never made")
     assert not (tmp_path / "never made").exists()
