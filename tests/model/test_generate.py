@@ -18,6 +18,7 @@ from model.generate import (
     generate_text_basic_stream_cache,
 )
 from model.qwen3 import Qwen3ForCausalLM
+from model.rectangular_batch import RectangularBatch
 from testing.models.packed_steps import CachedSequence, PackedSteps
 
 Generate = Callable[..., torch.Tensor]
@@ -41,6 +42,19 @@ def test_only_new_ids_come_back_and_each_is_the_likeliest(model: Qwen3ForCausalL
 
 def test_the_cache_changes_no_token(model: Qwen3ForCausalLM) -> None:
     assert torch.equal(generate_text_basic(model, PROMPTS, 40), generate_text_basic_cache(model, PROMPTS, 40))
+
+
+def test_each_step_has_the_bits_of_the_engines_prefill_and_decode(model: Qwen3ForCausalLM) -> None:
+    batch, steps = RectangularBatch(model, num_rows=2, max_tokens=12), PackedSteps(model)
+    sequences = [CachedSequence(prompt) for prompt in PROMPTS.tolist()]
+    fed, num_cached = PROMPTS, 0
+    for is_decode in (False, True, True, True):
+        logits = batch.next_logits(fed, start=num_cached)
+        assert torch.equal(logits, torch.cat(steps.run(sequences, is_decode=is_decode, last_only=True)))
+        num_cached += fed.shape[1]
+        fed = logits.argmax(-1, keepdim=True)
+        for sequence, token_id in zip(sequences, fed.flatten().tolist(), strict=True):
+            sequence.token_ids.append(token_id)
 
 
 def test_streams_yield_the_same_ids_one_step_at_a_time(model: Qwen3ForCausalLM) -> None:
