@@ -9,7 +9,7 @@ from engine.scheduling.policy import SchedulingPolicy
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 DtypeName = Literal["auto", "float32", "bfloat16"]
-QuantizeName = Literal["none", "int8"]
+QuantizeName = Literal["none", "int8", "int4"]
 
 PAGE_SIZE = 64  # tokens per page: a multiple of every vector width, and small compared with a usual sequence
 
@@ -20,7 +20,7 @@ class EngineConfig:
 
     device: DeviceName = "auto"  # "auto": cuda if present, else mps, else cpu
     dtype: DtypeName = "auto"  # "auto": the checkpoint's type; float32 where bfloat16 has no fast kernel
-    quantize: QuantizeName = "none"  # "int8": 8-bit weights in matrix products; their inputs are rounded to 8 bits, too
+    quantize: QuantizeName = "none"  # bits of the weights in matrix products, whose inputs are then rounded to 8 bits
     compile: bool = True
     max_num_seqs: int | None = None  # sequences per batch; None: default of the device (CPU 64, GPU 256)
     max_batched_tokens: int | None = None  # prompt tokens per prefill step; None: default of the device

@@ -110,9 +110,9 @@ def load_engine(
 def _weights_run_in(resolved: ResolvedConfig, format: WeightFormat) -> str:
     """Return the line that says what becomes of quantised weights."""
     stored = f"The checkpoint's weights are quantised ({FORMAT_NAMES[format]}). They are decoded while they load and"
-    if resolved.quantize == "int8":
-        return f"{stored} run in int8."
-    less = " `--quantize int8` takes less memory." if resolved.device == "cpu" else ""
+    if resolved.quantize != "none":
+        return f"{stored} run in {resolved.quantize}."
+    less = " `--quantize int8` and `--quantize int4` take less memory." if resolved.device == "cpu" else ""
     return f"{stored} run in {resolved.dtype}.{less}"
 
 

@@ -119,7 +119,8 @@ class Qwen3ForCausalLM:
             dtype: Type of weights and activations. Weights of another type are converted.
             device: Device for the weights.
             vocab_limit: The tokenizer's size. Ids from this one on are padding: no logits are computed for them.
-            quantize: "int8" rounds weights and inputs of all matrix products to 8 bits (`model.ops.int8`).
+            quantize: "int8" rounds weights and inputs of all matrix products to 8 bits (`model.ops.int8`), "int4"
+                rounds the weights to 4 bits (`model.ops.int4`), those of the output layer to 8.
             layers_fn: Runs a step through the layers.
             max_model_len: Maximum tokens of a context; None means the model's limit.
 

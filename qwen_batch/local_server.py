@@ -28,7 +28,7 @@ class WorkerArguments(TypedDict, total=False):
     served_model_name: str
     device: str  # auto, cpu, cuda or mps
     dtype: str  # auto, float32 or bfloat16
-    quantize: str  # none or int8
+    quantize: str  # none, int8 or int4
     compile: bool
     prefix_caching: bool
     max_num_seqs: int

@@ -7,8 +7,8 @@ from math import prod
 
 from engine.config import QuantizeName
 from model.checkpoint.config import ModelConfig
-from model.checkpoint.load import EMBEDDING, LM_HEAD, expected_shapes
-from model.ops.int8 import quantised_bytes
+from model.checkpoint.load import EMBEDDING, LM_HEAD, expected_shapes, quantization_of_output
+from model.ops.linear import quantised_bytes
 
 BFLOAT16_BYTES = 2
 
@@ -55,7 +55,7 @@ class ModelCost:
         shapes = {name: shape for name, shape in expected_shapes(config).items() if len(shape) == 2}
         sizes = {name: prod(shape) for name, shape in shapes.items()}
         head = sizes.pop(LM_HEAD)
-        head_bytes = _bytes_of([shapes[LM_HEAD]], "int8" if screened else quantize)
+        head_bytes = _bytes_of([shapes[LM_HEAD]], "int8" if screened else quantization_of_output(quantize))
         if not config.has_output_layer:
             head = head_bytes = 0
         embedding = sizes.pop(EMBEDDING)  # a look-up reads a single row
@@ -82,8 +82,8 @@ def _share_used(config: ModelConfig, name: str) -> float:
 
 
 def _bytes_of(shapes: list[tuple[int, ...]], quantize: QuantizeName) -> int:
-    if quantize == "int8":
-        return sum(quantised_bytes(shape[0], shape[1]) for shape in shapes)
+    if quantize != "none":
+        return sum(quantised_bytes(shape, quantize) for shape in shapes)
     return BFLOAT16_BYTES * sum(map(prod, shapes))
 
 

@@ -27,8 +27,9 @@ _OPTIONS = [
     ),
     click.option(
         "--quantize",
-        type=click.Choice(["none", "int8"]),
-        help="int8 makes matrix products faster: it rounds their weights and inputs to 8 bits. CPU only.  "
+        type=click.Choice(["none", "int8", "int4"]),
+        help="Rounds the weights of matrix products to 8 or 4 bits, and their inputs to 8 bits. This takes less memory "
+        "and is faster. CPU only.  "
         "[env: QWEN_BATCH_QUANTIZE; default: none]",
     ),
     click.option(

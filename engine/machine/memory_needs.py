@@ -10,7 +10,7 @@ from engine.config import QuantizeName
 from model.checkpoint.config import ModelConfig
 from model.checkpoint.load import EMBEDDING, LM_HEAD, ROUTER, expected_shapes
 from model.kernels.triton.tiles import SPLIT_TOKENS
-from model.ops.int8 import quantised_bytes
+from model.ops.linear import quantised_bytes
 
 FLOAT_BYTES = 4
 BYTES_PER_LOGIT = 12  # per row and vocabulary entry: the logit, its float32 copy, and sampling's temporaries
@@ -43,11 +43,12 @@ def weight_bytes(
     routers = FLOAT_BYTES * sum(math.prod(shapes.pop(name)) for name in list(shapes) if name.endswith(ROUTER))
     if quantize == "none":
         has_screen = packed and LM_HEAD in shapes and not tied and dtype == torch.bfloat16
-        screen = quantised_bytes(*shapes[LM_HEAD]) if has_screen else 0
+        screen = quantised_bytes(shapes[LM_HEAD], "int8") if has_screen else 0
         return sum(math.prod(shape) for shape in shapes.values()) * dtype.itemsize + routers + screen
     exact = math.prod(shapes.pop(EMBEDDING)) + sum(shape[0] for shape in shapes.values() if len(shape) == 1)
-    products = sum(quantised_bytes(shape[0], shape[1]) for shape in shapes.values() if len(shape) > 1)
-    return exact * dtype.itemsize + products + routers
+    output = quantised_bytes(shapes.pop(LM_HEAD), "int8") if LM_HEAD in shapes else 0
+    products = sum(quantised_bytes(shape, quantize) for shape in shapes.values() if len(shape) > 1)
+    return exact * dtype.itemsize + products + output + routers
 
 
 def step_bytes(model: ModelConfig, dtype: torch.dtype, max_tokens: int, max_seqs: int, max_len: int) -> int:

@@ -113,7 +113,7 @@ def _dtype(config: EngineConfig, model: ModelConfig, kind: str, fast_bfloat16: b
         )
     if config.dtype == "float32":
         raise InvalidInput(
-            f"`quantize` is {config.quantize} and `dtype` is float32; 8-bit weights need bfloat16.",
+            f"`quantize` is {config.quantize} and `dtype` is float32; quantised weights need bfloat16.",
             "Remove one of the two options.",
         )
     return "bfloat16"

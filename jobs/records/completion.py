@@ -159,7 +159,7 @@ class Completion(msgspec.Struct, frozen=True, omit_defaults=True):
     more_choices: tuple[Choice, ...] = ()  # the further completions
     malformed_tool_calls: int = 0  # calls of all completions that are not whole, and so are a part of the text
     cut_structured_outputs: int = 0  # completions that reached `max_tokens` before their constraint let them end
-    quantize: str = "none"  # quantisation of the weights that made it: none or int8
+    quantize: str = "none"  # quantisation of the weights that made it: none, int8 or int4
     logprobs: Logprobs | None = None  # only if the line requested them
     scores: tuple[Score, ...] = ()  # only if the line asks for scores. Then `text` is the likeliest choice
     label_probs: tuple[tuple[float, ...], ...] = ()  # per prompt, of each label (`LabelWish`). Then `text` is empty

@@ -11,7 +11,7 @@ class ShardStats(msgspec.Struct, frozen=True):
     worker_id: str
     device: str
     dtype: str
-    quantize: str  # none, int8
+    quantize: str  # none, int8, int4
     compiled: bool
     load_seconds: float  # model load at the worker's start; part of no rate
     compile_seconds: float  # compilation at the worker's start; part of no rate

@@ -104,7 +104,7 @@ class JobStats(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_tokens: int  # tokens of thoughts, part of `total_output_tokens`
     malformed_tool_calls: int  # tool calls that are not whole; they are in the text
     cut_structured_outputs: int  # completions that reached `max_tokens` before their constraint let them end
-    quantized_lines: int  # completed lines whose worker had quantised weights (int8), including reused ones
+    quantized_lines: int  # completed lines whose worker had weights of 8 or 4 bits, including reused ones
     finish_reasons: dict[str, int]  # finish reason -> number of lines
     error_codes: dict[str, int]  # error code -> number of failed lines; lines that an older version wrote are missing
     retried_shards: int

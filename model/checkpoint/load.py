@@ -14,7 +14,8 @@ from model.checkpoint.config import ModelConfig
 from model.checkpoint.experts_config import ExpertsConfig
 from model.checkpoint.weights import Checkpoint
 from model.layer_weights import ExpertWeights, LayerShape, LayerWeights, MlpWeights, ModelWeights
-from model.ops.linear import Quantization, pack_weight
+from model.ops.int4 import empty_groups, write_groups
+from model.ops.linear import Quantization, pack_quantised, pack_weight, quantised
 from model.ops.packed_weight import has_readable_rows
 from model.sampling.output_screen import OutputScreen
 
@@ -106,7 +107,7 @@ class _Reader:
         self, checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device, quantize: Quantization
     ) -> None:
         self._checkpoint = checkpoint
-        self._quantize: Quantization = quantize
+        self.quantize: Quantization = quantize
         self._dtype = dtype
         self._device = device
 
@@ -115,14 +116,25 @@ class _Reader:
 
     def product(self, *names: str) -> torch.Tensor:
         """Read the weights `names`, stack their rows, and pack them as one weight."""
-        return self.packed(self._stacked(*names))
-
-    def packed(self, weight: torch.Tensor) -> torch.Tensor:
-        return pack_weight(weight, self._quantize)
+        if self.quantize == "int4":
+            return pack_quantised(self._groups(*names))
+        return pack_weight(self._stacked(*names), self.quantize)
 
     def router(self, name: str) -> torch.Tensor:
         """Read the weight of a router. It stays in float32, so that experts hardly ever tie."""
         return self._stacked(name, dtype=torch.float32)
+
+    def _groups(self, *names: str) -> torch.Tensor:
+        """Return the stacked weights in groups of 4 bits. A weight that has 4 bits in the file keeps its codes."""
+        shapes = [self._checkpoint.shape(name) for name in names]
+        groups = empty_groups(sum(rows for rows, _ in shapes), shapes[0][1])
+        for name, part in zip(names, torch.split(groups, [rows for rows, _ in shapes]), strict=True):
+            stored = self._checkpoint.four_bits(name)
+            if stored is None:
+                part.copy_(quantised(self._stacked(name), "int4"))
+            else:
+                write_groups(stored, part)
+        return groups
 
     def _stacked(self, *names: str, dtype: torch.dtype | None = None) -> torch.Tensor:
         shapes = [self._checkpoint.shape(name) for name in names]
@@ -172,8 +184,13 @@ def _output_layer(
     `lm_head.weight`; it is ignored.
     """
     head = (embedding if config.tie_word_embeddings else read.tensor(LM_HEAD))[:valid_vocab]
-    packed = read.packed(head)
+    packed = pack_weight(head, quantization_of_output(read.quantize))
     return packed, OutputScreen.of(head, packed)
+
+
+def quantization_of_output(quantize: Quantization) -> Quantization:
+    """Return the quantisation of the output layer. It keeps 8 bits, because its errors show in the choice of tokens."""
+    return "int8" if quantize == "int4" else quantize
 
 
 def _valid_vocab(config: ModelConfig, vocab_limit: int | None) -> int:

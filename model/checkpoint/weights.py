@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,10 +19,11 @@ from jobs.errors import ModelUnusable
 from model.checkpoint.checkpoint_files import GGUF, INDEX_FILE, weight_files
 from model.checkpoint.gguf.block_types import BLOCK_TYPES
 from model.checkpoint.gguf.header import GgufTensor
-from model.checkpoint.gguf.weights import read_into, weights_of
+from model.checkpoint.gguf.weights import read_four_bits, read_into, weights_of
 from model.checkpoint.quantised.product import FLOATS, DamagedTensor, Part, StoredProduct
 from model.checkpoint.quantised.readers import UNUSED, Stored, stored_product
 from model.checkpoint.quantised.settings import WeightFormat
+from model.ops.int4 import GROUP, Groups
 
 _TRUNK = "model."  # prefix of all tensors but the output layer
 _FIRST_OF_TRUNK = "embed_tokens.weight"
@@ -119,14 +121,23 @@ class Checkpoint:
             return
         tensors = {part: self._mapped(_sibling(name, part)) for part in product.parts()}
         decoded = target if target.device.type == "cpu" else torch.empty(target.shape, dtype=target.dtype)
-        try:
+        with self._damage_named(name):
             product.decode(tensors, decoded)
-        except DamagedTensor as damage:
-            raise ModelUnusable(
-                f"{_sibling(name, damage.part)} in {self._source} is damaged: {damage.reason}.", _FETCH
-            ) from damage
         if decoded is not target:
             target.copy_(decoded)
+
+    def four_bits(self, name: str) -> Groups | None:
+        """Return the codes of the weight `name` in groups of 32, or None if it has not 4 bits in such groups.
+
+        Raises `ModelUnusable` if a tensor is damaged.
+        """
+        product, tensor = self._products.get(name), self._tensors.get(name)
+        if isinstance(tensor, GgufTensor):
+            return read_four_bits(tensor)
+        if product is None or product.columns % GROUP:
+            return None
+        with self._damage_named(name):
+            return product.four_bits({part: self._mapped(_sibling(name, part)) for part in product.parts()})
 
     def close(self) -> None:
         """Close the file that was read last."""
@@ -139,6 +150,16 @@ class Checkpoint:
             self._mapped_file = None  # its pages are gone before those of the next one come
             file = self._mapped_file = _MappedFile(tensor.path)
         return file.tensor(tensor.name)
+
+    @contextmanager
+    def _damage_named(self, name: str) -> Iterator[None]:
+        """Turn damage that is found while the weight `name` is read into a `ModelUnusable`."""
+        try:
+            yield
+        except DamagedTensor as damage:
+            raise ModelUnusable(
+                f"{_sibling(name, damage.part)} in {self._source} is damaged: {damage.reason}.", _FETCH
+            ) from damage
 
     def _find_products(self, expected: Mapping[str, tuple[int, ...]]) -> dict[str, StoredProduct]:
         if self._format == "plain":

@@ -3,7 +3,8 @@
 On a CPU the weight is packed once; a plain `F.linear` would pack it again in every call. A bfloat16 weight is packed
 for this project's own kernels (`model/kernels`). Where they cannot be built, it is packed for oneDNN if oneDNN supports
 bfloat16 there. Inductor does not accept oneDNN's layout as a graph's input, but it accepts
-this custom operator. A weight may also be quantised to 8 bits (`model.ops.int8`).
+this custom operator. A weight may also be quantised to 8 bits (`model.ops.int8`) or
+4 bits (`model.ops.int4`).
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - PyTorch's own name for it
 
 from model.kernels.library import kernels_loaded
-from model.ops import int8, onednn
+from model.ops import int4, int8, onednn
 from model.ops.library import register
 from model.ops.packed_weight import WeightForm, form_of
 from model.ops.row_invariance import MAX_ROWS, is_row_invariant
 
-Quantization = Literal["none", "int8"]
+Quantization = Literal["none", "int8", "int4"]
 
 BLOCK_ROWS = 64  # fixed number of rows per product, if a kernel's bits depend on the number of rows
 AMX_STEP, DOT_STEP = 32, 2  # in_features must be a multiple of this: on AMX tiles, and in pairs
@@ -34,10 +35,11 @@ def pack_weight(weight: torch.Tensor, quantize: Quantization = "none") -> torch.
 
     Args:
         weight: [out_features, in_features], as in the checkpoint.
-        quantize: "int8" rounds it to 8 bits (`model.ops.int8`); "none" keeps its precision.
+        quantize: "int8" rounds it to 8 bits (`model.ops.int8`), "int4" to 4 bits (`model.ops.int4`); "none" keeps its
+            precision.
     """
-    if quantize == "int8":
-        return _pack_int8(weight)
+    if quantize != "none":
+        return pack_quantised(quantised(weight, quantize))
     if weight.device.type != "cpu":
         return weight
     tiles = _pack_for_own_kernel(weight)
@@ -47,13 +49,30 @@ def pack_weight(weight: torch.Tensor, quantize: Quantization = "none") -> torch.
     return _pack(weight)
 
 
-def _pack_int8(weight: torch.Tensor) -> torch.Tensor:
+def quantised_bytes(shape: tuple[int, ...], quantize: Literal["int8", "int4"]) -> int:
+    """Return the bytes of a quantised weight. `shape` is (out_features, in_features)."""
+    out_features, in_features = shape
+    of_bits = {"int8": int8.quantised_bytes, "int4": int4.quantised_bytes}[quantize]
+    return of_bits(out_features, in_features)
+
+
+def quantised(weight: torch.Tensor, quantize: Literal["int8", "int4"]) -> torch.Tensor:
+    """Return the groups of a weight [out_features, in_features], for `pack_quantised`."""
+    if weight.dtype == torch.bfloat16 and kernels_loaded():  # the same bits, in a fraction of the time
+        kernels = torch.ops.qwen_batch_cpu
+        quantise = kernels.int8_quantise if quantize == "int8" else kernels.int4_quantise
+        groups: torch.Tensor = quantise(weight.contiguous())
+        return groups
+    return int8.quantise_weight(weight) if quantize == "int8" else int4.quantise_weight(weight)
+
+
+def pack_quantised(groups: torch.Tensor) -> torch.Tensor:
+    """Pack groups of `quantised` in the layout that makes `linear` fastest."""
     if not kernels_loaded():
-        return int8.quantise_weight(weight)
+        return groups
     kernels = torch.ops.qwen_batch_cpu
-    in_kernel = weight.dtype == torch.bfloat16  # the same bits, in a fraction of the time
-    plain = kernels.int8_quantise(weight.contiguous()) if in_kernel else int8.quantise_weight(weight)
-    packed: torch.Tensor = kernels.int8_pack(plain)
+    pack = kernels.int8_pack if form_of(groups) is WeightForm.INT8 else kernels.int4_pack
+    packed: torch.Tensor = pack(groups)
     return packed
 
 
@@ -92,6 +111,8 @@ def plain_linear(x: torch.Tensor, weight: torch.Tensor, out_features: int) -> to
     """
     if form_of(weight) is WeightForm.INT8:
         return int8.int8_linear(x, weight)
+    if form_of(weight) is WeightForm.INT4:
+        return int4.int4_linear(x, weight)
     if x.device.type != "cpu":
         return F.linear(x, weight)
     if kernel_is_row_invariant(x.shape[1], out_features, x.dtype):

@@ -6,28 +6,36 @@ from enum import Enum
 
 import torch
 
+_SHARED_AXES = (3, 5)  # numbers of axes that two forms have
 _TILE_COLUMNS = 16  # weight rows per tile in `amx_linear.cpp`; its blocks are two tiles wide
 
 
 class WeightForm(Enum):
-    """A layout of a weight [out_features, in_features]. Its number of axes tells it apart, except from oneDNN's."""
+    """A layout of a weight [out_features, in_features].
 
-    PLAIN = 2  # as in the checkpoint
-    INT8 = 3  # 8-bit groups for plain PyTorch: `model.ops.int8.quantise_weight`
-    DOT = 4  # dot products of pairs by vectors: `dot_linear.cpp`
-    INT8_KERNEL = 5  # 8-bit groups for this project's kernels: `int8_linear.cpp`
-    AMX = 6  # AMX tiles: `amx_linear.cpp`
-    ONEDNN = None  # opaque, with the axes of the plain weight: `model.ops.onednn`
+    Its value is the number of axes, which tells it apart, and the size of the third axis where two have as many.
+    """
+
+    PLAIN = (2, None)  # as in the checkpoint
+    INT8 = (3, 260)  # 8-bit groups for plain PyTorch: `model.ops.int8.quantise_weight`
+    INT4 = (3, 20)  # 4-bit groups for plain PyTorch: `model.ops.int4.quantise_weight`
+    DOT = (4, None)  # dot products of pairs by vectors: `dot_linear.cpp`
+    INT8_KERNEL = (5, 130)  # 8-bit groups for this project's kernels: `int8_linear.cpp`
+    INT4_KERNEL = (5, 10)  # 4-bit groups for this project's kernels: `int4_linear.cpp`
+    AMX = (6, None)  # AMX tiles: `amx_linear.cpp`
+    ONEDNN = (None, None)  # opaque, with the axes of the plain weight: `model.ops.onednn`
 
 
 def form_of(weight: torch.Tensor) -> WeightForm:
     """Return the form of a weight from `pack_weight`."""
-    return WeightForm.ONEDNN if weight.is_mkldnn else WeightForm(weight.dim())
+    if weight.is_mkldnn:
+        return WeightForm.ONEDNN
+    return WeightForm((weight.dim(), weight.shape[2] if weight.dim() in _SHARED_AXES else None))
 
 
 def is_packed_for_own_kernel(weight: torch.Tensor) -> bool:
     """Return True if this project's own kernels multiply this weight."""
-    return form_of(weight) in {WeightForm.DOT, WeightForm.INT8_KERNEL, WeightForm.AMX}
+    return form_of(weight) in {WeightForm.DOT, WeightForm.INT8_KERNEL, WeightForm.INT4_KERNEL, WeightForm.AMX}
 
 
 def has_readable_rows(weight: torch.Tensor) -> bool:

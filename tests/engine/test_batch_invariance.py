@@ -25,12 +25,13 @@ Load = Callable[..., LoadedEngine]
 NEW_TOKENS = 40
 PROMPT_LENGTHS = (1, 2, 63, 64, 65, 129, 50, 155, 55)  # most need another page while they decode
 
-# Plain PyTorch with 8-bit weights is slow, and `tests/model/test_batch_invariance.py` compares its bits.
+# Plain PyTorch with quantised weights is slow, and `tests/model/test_batch_invariance.py` compares its bits.
 EACH = pytest.mark.parametrize(
     ("kernels", "quantize"),
     [
         ("C++ kernels", "none"),
         ("C++ kernels", "int8"),
+        ("C++ kernels", "int4"),
         ("plain PyTorch", "none"),
         pytest.param("plain PyTorch", "int8", marks=pytest.mark.slow),
     ],

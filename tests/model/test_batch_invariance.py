@@ -14,8 +14,8 @@ from testing.models.tiny_checkpoint import TINY, write_tiny_checkpoint
 
 NUMBERS = pytest.mark.parametrize(
     ("dtype", "quantize"),
-    [(torch.float32, "none"), (torch.bfloat16, "none"), (torch.bfloat16, "int8")],
-    ids=["float32", "bfloat16", "int8"],
+    [(torch.float32, "none"), (torch.bfloat16, "none"), (torch.bfloat16, "int8"), (torch.bfloat16, "int4")],
+    ids=["float32", "bfloat16", "int8", "int4"],
 )
 
 

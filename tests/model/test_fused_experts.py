@@ -18,7 +18,7 @@ from testing.models.tiny_checkpoint import TINY, TINY_EXPERTS, write_tiny_checkp
 
 NEW_TOKENS = 6
 
-QUANTIZE = pytest.mark.parametrize("quantize", ["none", "int8"])
+QUANTIZE = pytest.mark.parametrize("quantize", ["none", "int8", "int4"])
 LoadModel = Callable[..., Qwen3ForCausalLM]
 
 

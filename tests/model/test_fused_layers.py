@@ -51,7 +51,7 @@ def fused(model: Qwen3ForCausalLM) -> Qwen3ForCausalLM:
     [{}, {"hidden_size": 1024, "head_dim": 128, "intermediate_size": 3072, "num_attention_heads": 16}],
     ids=["tiny", "as wide as 0.6B"],
 )
-@pytest.mark.parametrize("quantize", ["none", "int8"])
+@pytest.mark.parametrize("quantize", ["none", "int8", "int4"])
 def test_hidden_states_and_cache_are_those_of_the_plain_layer(
     load: LoadModel, shape: dict[str, int], quantize: Quantization
 ) -> None:

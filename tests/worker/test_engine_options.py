@@ -47,7 +47,7 @@ def test_every_setting_of_the_engine_is_passed_on() -> None:
     ("settings", "message"),
     [
         (Settings(device="tpu"), "`device` is 'tpu'; it must be one of auto, cpu, cuda, mps."),
-        (Settings(quantize="fp8"), "`quantize` is 'fp8'; it must be one of none, int8."),
+        (Settings(quantize="fp8"), "`quantize` is 'fp8'; it must be one of none, int8, int4."),
         (Settings(dtype="int8"), "`dtype` is 'int8'; it must be one of auto, float32, bfloat16."),
         (Settings(kv_cache_memory="lots"), "'lots' is not a size in bytes."),
     ],

@@ -184,7 +184,7 @@ def _notices_of_weights(submitted: Submitted) -> list[str]:
             f"{submitted.job.spec.model} have now, so they run again."
         )
     if counts.quantized:
-        notices.append(f"{counts.quantized:,} of the reused completions come from 8-bit weights.")
+        notices.append(f"{counts.quantized:,} of the reused completions come from quantised weights.")
     return notices
 
 

@@ -10,6 +10,10 @@ from collections.abc import Callable
 
 import torch
 
+from model.ops.int4 import Groups
+
+FOUR_BITS = ("Q4_0", "Q4_1", "Q4_K")  # types whose codes 4-bit products can use as they are
+
 Decode = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -24,6 +28,21 @@ def decode(dtype: str, blocks: torch.Tensor) -> torch.Tensor:
         float32 [blocks, values of a block].
     """
     return _DECODERS[dtype](blocks)
+
+
+def four_bits(dtype: str, blocks: torch.Tensor) -> Groups:
+    """Return the codes of blocks with 4 bits, in groups of 32. A value is `code * scale - minimum`.
+
+    Args:
+        dtype: One of `FOUR_BITS`.
+        blocks: uint8 [blocks, bytes of a block], contiguous.
+    """
+    if dtype == "Q4_K":
+        return Groups(_halves_of_bytes(blocks[:, 16:], 32), *_scales_and_minima(blocks))
+    scale = _half(blocks, 0)
+    if dtype == "Q4_1":
+        return Groups(_halves_of_bytes(blocks[:, 4:], 16), scale, -_half(blocks, 2))
+    return Groups(_halves_of_bytes(blocks[:, 2:], 16), scale, 8 * scale)
 
 
 def _floats(dtype: torch.dtype) -> Decode:
@@ -93,13 +112,18 @@ def _q6_k(blocks: torch.Tensor) -> torch.Tensor:
 
 
 def _scaled_and_shifted(blocks: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-    """Return the values of Q4_K and Q5_K: eight parts of 32 codes, each with a scale and a minimum of 6 bits."""
+    """Return the values of Q4_K and Q5_K."""
+    scale, minimum = _scales_and_minima(blocks)
+    values = codes.float().view(-1, 8, 32) * scale.unsqueeze(-1) - minimum.unsqueeze(-1)
+    return values.flatten(1)
+
+
+def _scales_and_minima(blocks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the scales and minima of Q4_K and Q5_K: those of eight parts of 32 codes, with 6 bits each."""
     first, second, third = blocks[:, 4:8], blocks[:, 8:12], blocks[:, 12:16]
     scales = torch.cat((first & 63, third & 15 | first >> 6 << 4), dim=1)
     minima = torch.cat((second & 63, third >> 4 | second >> 6 << 4), dim=1)
-    scale, minimum = _half(blocks, 0) * scales, _half(blocks, 2) * minima
-    values = codes.float().view(-1, 8, 32) * scale.unsqueeze(-1) - minimum.unsqueeze(-1)
-    return values.flatten(1)
+    return _half(blocks, 0) * scales, _half(blocks, 2) * minima
 
 
 _DECODERS: dict[str, Decode] = {

@@ -11,8 +11,9 @@ import torch
 
 from jobs.errors import ModelUnusable
 from model.checkpoint.gguf.block_types import BLOCK_TYPES
-from model.checkpoint.gguf.blocks import decode
+from model.checkpoint.gguf.blocks import FOUR_BITS, decode, four_bits
 from model.checkpoint.gguf.header import DAMAGED, GgufTensor, read_header
+from model.ops.int4 import Groups
 
 _VALUES_AT_ONCE = 1 << 18  # values that are decoded at once: their float32 values then stay in the processor's caches
 _UNUSED = "rope_freqs.weight"  # factors of rotary frequencies, which no Qwen3 needs
@@ -67,16 +68,38 @@ def read_into(tensor: GgufTensor, target: torch.Tensor) -> None:
         ModelUnusable: The file cannot be read to the tensor's end.
     """
     block, rows = BLOCK_TYPES[tensor.dtype], target.view(tensor.rows, tensor.shape[-1])
+    first = 0
+    for stored in _read(tensor):
+        part = rows[first : first + len(stored)]
+        part.copy_(decode(tensor.dtype, stored.view(-1, block.bytes)).view(part.shape))
+        first += len(stored)
+
+
+def read_four_bits(tensor: GgufTensor) -> Groups | None:
+    """Return the codes of a tensor in groups of 32, or None if it has another type than those with 4 bits.
+
+    Raises:
+        ModelUnusable: The file cannot be read to the tensor's end.
+    """
+    if tensor.dtype not in FOUR_BITS:
+        return None
+    block, rows = BLOCK_TYPES[tensor.dtype], tensor.shape[0]
+    groups = [four_bits(tensor.dtype, blocks.view(-1, block.bytes)) for blocks in _read(tensor)]
+    return Groups(*(torch.cat(parts).view(rows, -1) for parts in zip(*groups, strict=True)))
+
+
+def _read(tensor: GgufTensor) -> Iterator[torch.Tensor]:
+    """Yield the bytes of a tensor, some rows at a time: [rows, bytes of a row]."""
     at_once = max(1, _VALUES_AT_ONCE // tensor.shape[-1])
     try:
         with tensor.path.open("rb", buffering=0) as file:
             file.seek(tensor.offset)
-            for part in torch.split(rows, at_once):
-                stored = bytearray(len(part) * tensor.row_bytes)
+            for first in range(0, tensor.rows, at_once):
+                rows = min(at_once, tensor.rows - first)
+                stored = bytearray(rows * tensor.row_bytes)
                 if file.readinto(stored) != len(stored):
                     raise ModelUnusable(f"{tensor.path} ends in the middle of {tensor.name}.", DAMAGED)
-                blocks = torch.frombuffer(stored, dtype=torch.uint8).view(-1, block.bytes)
-                part.copy_(decode(tensor.dtype, blocks).view(part.shape))
+                yield torch.frombuffer(stored, dtype=torch.uint8).view(rows, -1)
     except OSError as error:
         raise ModelUnusable(f"{tensor.path} cannot be read: {error}.", DAMAGED) from error
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from model.checkpoint.quantised.product import FLOATS, ROWS_AT_ONCE, WORDS, Part, StoredProduct, spans, unpacked
+from model.ops.int4 import Groups
 
 _AWQ_BITS = 4
 _AWQ_ORDER = (0, 4, 1, 5, 2, 6, 3, 7)  # place in the word of each of its eight columns
@@ -43,11 +44,7 @@ class GptqProduct(StoredProduct):
 
     def decode(self, tensors: Mapping[str, torch.Tensor], target: torch.Tensor) -> None:
         """See `StoredProduct.decode`."""
-        bits, scales = self._bits, tensors["scales"].float()
-        # The offset is added to whole words, as the writers do it, so a zero point of all ones carries into the next.
-        each = self.zero_offset * sum(1 << place for place in range(0, 32, bits))
-        words = (tensors["qzeros"].long() + each).to(torch.int32)
-        zeros = unpacked(words, bits).float()
+        bits, scales, zeros = self._bits, tensors["scales"].float(), self._zeros(tensors)
         per_word = 32 // bits
         group_of = self.group_of(tensors, "g_idx", len(scales))
         for columns in spans(self.columns, ROWS_AT_ONCE):
@@ -55,6 +52,22 @@ class GptqProduct(StoredProduct):
             codes = unpacked(packed.T, bits).float()  # [rows, columns]
             group = group_of[columns]
             target[:, columns] = (codes - zeros[group].T) * scales[group].T
+
+    def four_bits(self, tensors: Mapping[str, torch.Tensor]) -> Groups | None:
+        """See `StoredProduct.four_bits`."""
+        scales = tensors["scales"].float().T
+        order = self.group_of(tensors, "g_idx", scales.shape[1])
+        if self._bits != 4 or not torch.equal(order, self.group_of({}, "g_idx", scales.shape[1])):
+            return None
+        codes = unpacked(tensors["qweight"].T, 4)
+        return self.in_32s(codes, self._zeros(tensors).T, scales)
+
+    def _zeros(self, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return the zero point of each group: float32 [groups, rows]."""
+        # The offset is added to whole words, as the writers do it, so a zero point of all ones carries into the next.
+        each = self.zero_offset * sum(1 << place for place in range(0, 32, self._bits))
+        words = (tensors["qzeros"].long() + each).to(torch.int32)
+        return unpacked(words, self._bits).float()
 
     @property
     def _bits(self) -> int:
@@ -92,6 +105,11 @@ class AwqProduct(StoredProduct):
         for group, columns in enumerate(spans(self.columns, size)):
             codes = self._codes(tensors["qweight"][columns])
             target[:, columns] = ((codes - zeros[group]) * scales[group]).T
+
+    def four_bits(self, tensors: Mapping[str, torch.Tensor]) -> Groups | None:
+        """See `StoredProduct.four_bits`."""
+        codes, zeros = self._codes(tensors["qweight"]).T, self._codes(tensors["qzeros"]).T
+        return self.in_32s(codes, zeros, tensors["scales"].float().T)
 
     @staticmethod
     def _codes(words: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import torch
 
 from model.checkpoint.quantised.product import FLOATS, ROWS_AT_ONCE, WORDS, Part, StoredProduct, spans, unpacked
+from model.ops.int4 import Groups
 
 
 class PackedProduct(StoredProduct):
@@ -33,14 +34,24 @@ class PackedProduct(StoredProduct):
 
     def decode(self, tensors: Mapping[str, torch.Tensor], target: torch.Tensor) -> None:
         """See `StoredProduct.decode`."""
-        scales, bits = tensors["weight_scale"].float(), self._bits
-        zeros = torch.full_like(scales, 2 ** (bits - 1))
-        if "weight_zero_point" in tensors:
-            zeros = unpacked(tensors["weight_zero_point"].T, bits).T[: self.rows].float()
+        scales, zeros, bits = tensors["weight_scale"].float(), self._zeros(tensors), self._bits
         group_of = self.group_of(tensors, "weight_g_idx", scales.shape[1])
         for rows in spans(self.rows, ROWS_AT_ONCE):
             codes = unpacked(tensors["weight_packed"][rows], bits)[:, : self.columns].float()
             target[rows] = (codes - zeros[rows][:, group_of]) * scales[rows][:, group_of]
+
+    def four_bits(self, tensors: Mapping[str, torch.Tensor]) -> Groups | None:
+        """See `StoredProduct.four_bits`."""
+        if self._bits != 4 or "weight_g_idx" in tensors:
+            return None
+        codes = unpacked(tensors["weight_packed"], 4)[:, : self.columns]
+        return self.in_32s(codes, self._zeros(tensors), tensors["weight_scale"].float())
+
+    def _zeros(self, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return the zero point of each group: float32 [rows, groups]."""
+        if "weight_zero_point" not in tensors:
+            return torch.full(tensors["weight_scale"].shape, 2.0 ** (self._bits - 1))
+        return unpacked(tensors["weight_zero_point"].T, self._bits).T[: self.rows].float()
 
     @property
     def _bits(self) -> int:

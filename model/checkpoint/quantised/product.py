@@ -9,6 +9,8 @@ from typing import ClassVar, NamedTuple, Self
 
 import torch
 
+from model.ops.int4 import GROUP, Groups
+
 FLOATS = ("F32", "F16", "BF16")  # safetensors' names of the types of scales, and of weights that are not quantised
 WORDS = ("I32",)  # words of 32 bits that hold several values each
 ROWS_AT_ONCE = 256  # output features that are decoded at once, to bound the memory for their float32 values
@@ -70,6 +72,33 @@ class StoredProduct(ABC):
         Raises:
             DamagedTensor: A tensor holds impossible values.
         """
+
+    def four_bits(self, tensors: Mapping[str, torch.Tensor]) -> Groups | None:  # noqa: ARG002 - for the subclasses
+        """Return the codes in groups of 32 columns, or None.
+
+        It is None if the codes have not 4 bits, or if 32 does not divide the size of their groups.
+
+        Args:
+            tensors: The tensors of `parts`.
+
+        Raises:
+            DamagedTensor: A tensor holds impossible values.
+        """
+        return None
+
+    def in_32s(self, codes: torch.Tensor, zeros: torch.Tensor, scales: torch.Tensor) -> Groups | None:
+        """Return groups of 32 columns of a weight whose values are `(code - zero) * scale`.
+
+        Args:
+            codes: [rows, columns].
+            zeros: float32 [rows, groups].
+            scales: float32 [rows, groups].
+        """
+        parts, rest = divmod(self.columns // scales.shape[1], GROUP)
+        if rest:
+            return None
+        each = scales.repeat_interleave(parts, dim=1)
+        return Groups(codes, each, each * zeros.repeat_interleave(parts, dim=1))
 
     def groups(self, shape: Shape | None, axis: int, usual: int = 128) -> int:
         """Return into how many groups the columns are split, by the shape of a tensor with a value for each group.

@@ -15,12 +15,13 @@ namespace qwen_batch {
 namespace product_detail {
 namespace {
 
-// Returns the kernel that `packed` is packed for. Each kernel's form has its own number of axes.
+// Returns the kernel that `packed` is packed for. Each kernel's form has axes of its own.
 std::optional<PackedWeight::Kernel> kernel_of(const Tensor& packed) {
   switch (packed.dim()) {
-    case 4: return PackedWeight::Kernel::DOT;   // dot_pack
-    case 5: return PackedWeight::Kernel::INT8;  // int8_pack
-    case 6: return PackedWeight::Kernel::AMX;   // amx_pack
+    case 4: return PackedWeight::Kernel::DOT;  // dot_pack
+    case 5:                                    // int8_pack and int4_pack
+      return is_int4(packed) ? PackedWeight::Kernel::INT4 : PackedWeight::Kernel::INT8;
+    case 6: return PackedWeight::Kernel::AMX;  // amx_pack
     default: return std::nullopt;
   }
 }
@@ -46,6 +47,7 @@ bool PackedWeight::fits(const Tensor& packed, int64_t n, int64_t k) {
     case Kernel::AMX: return amx_fits(packed, n, k);
     case Kernel::DOT: return dot_fits(packed, n, k);
     case Kernel::INT8: return int8_fits(packed, n, k);
+    case Kernel::INT4: return int4_fits(packed, n, k);
   }
   return false;
 }
@@ -65,6 +67,7 @@ int64_t scratch_bytes(const PackedWeight& weight, int64_t rows) {
     case PackedWeight::Kernel::AMX: return amx_scratch_bytes(rows, weight.k);
     case PackedWeight::Kernel::DOT: return dot_scratch_bytes(rows, weight.k);
     case PackedWeight::Kernel::INT8: return int8_scratch_bytes(rows, weight.k);
+    case PackedWeight::Kernel::INT4: return int4_scratch_bytes(rows, weight.k);
   }
   return 0;
 }
@@ -74,6 +77,7 @@ void multiply(const Member& member, const Product& product, Overlap* overlap) {
     case PackedWeight::Kernel::AMX: amx_multiply(member, product); break;
     case PackedWeight::Kernel::DOT: dot_multiply(member, product, overlap); break;
     case PackedWeight::Kernel::INT8: int8_multiply(member, product, overlap); break;
+    case PackedWeight::Kernel::INT4: int4_multiply(member, product, overlap); break;
   }
   if (product.gated != nullptr && !(product.weight.kernel == PackedWeight::Kernel::DOT && dot_gates(product))) {
     member.wait();
@@ -83,7 +87,13 @@ void multiply(const Member& member, const Product& product, Overlap* overlap) {
 
 // Products on AMX tiles are memory-bound.
 bool is_compute_bound(const PackedWeight& weight) {
-  return weight.kernel == PackedWeight::Kernel::DOT || (weight.kernel == PackedWeight::Kernel::INT8 && !amx_granted());
+  switch (weight.kernel) {
+    case PackedWeight::Kernel::AMX: return false;
+    case PackedWeight::Kernel::DOT:
+    case PackedWeight::Kernel::INT4: return true;
+    case PackedWeight::Kernel::INT8: return !amx_granted();
+  }
+  return false;
 }
 
 Tensor product_of(const Tensor& x, const Tensor& packed, int64_t n) {

@@ -14,13 +14,13 @@ class Overlap;  // what a thread does between blocks of a product (overlap.h)
 
 // A weight [n, k] in the packed form of one of the kernels.
 struct PackedWeight {
-  enum class Kernel { AMX, DOT, INT8 };
+  enum class Kernel { AMX, DOT, INT8, INT4 };
 
   Kernel kernel;
   const void* data;
   int64_t n, k, bytes;
 
-  // `is_packed`: whether `packed` is a packed weight, told by its number of axes. `fits`: whether it is a packed weight
+  // `is_packed`: whether `packed` is a packed weight, told by its axes. `fits`: whether it is a packed weight
   // [n, k] that this processor can multiply with.
   static bool is_packed(const torch::stable::Tensor& packed);
   static bool fits(const torch::stable::Tensor& packed, int64_t n, int64_t k);
@@ -54,13 +54,17 @@ void multiply(const Member& member, const Product& product, Overlap* overlap);
 void amx_multiply(const Member& member, const Product& product);
 void dot_multiply(const Member& member, const Product& product, Overlap* overlap);
 void int8_multiply(const Member& member, const Product& product, Overlap* overlap);
+void int4_multiply(const Member& member, const Product& product, Overlap* overlap);
 bool dot_gates(const Product& product);  // true if `dot_multiply` itself applies the gates
 bool amx_fits(const torch::stable::Tensor& packed, int64_t n, int64_t k);
 bool dot_fits(const torch::stable::Tensor& packed, int64_t n, int64_t k);
 bool int8_fits(const torch::stable::Tensor& packed, int64_t n, int64_t k);
+bool int4_fits(const torch::stable::Tensor& packed, int64_t n, int64_t k);
+bool is_int4(const torch::stable::Tensor& packed);  // true for the form of `int4_pack`
 int64_t amx_scratch_bytes(int64_t rows, int64_t k);
 int64_t dot_scratch_bytes(int64_t rows, int64_t k);
 int64_t int8_scratch_bytes(int64_t rows, int64_t k);
+int64_t int4_scratch_bytes(int64_t rows, int64_t k);
 
 // Multiplies tensors on all threads: x [rows, k] bfloat16 to a new [rows, n]. Raises `std::runtime_error` if shapes or
 // types do not fit.
