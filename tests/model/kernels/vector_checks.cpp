@@ -11,6 +11,7 @@
 #include "block_products.h"
 #include "int8_rows.h"
 #include "log_softmax_row.h"
+#include "nibbles.h"
 #include "quads.h"
 #include "rows.h"
 #include "softmax_rows.h"
@@ -218,6 +219,40 @@ void check_quantised_rows() {
   }
 }
 
+// A group of 16 columns: random codes, and the largest sums that there are.
+void check_nibbles() {
+  for (int largest = 0; largest < 3; ++largest) {
+    uint8_t lines[4][64];
+    int8_t row[32];
+    for (int i = 0; i < 256; ++i) lines[i / 64][i % 64] = largest ? 255 : static_cast<uint8_t>(generator());
+    for (int i = 0; i < 32; ++i)
+      row[i] = static_cast<int8_t>(largest == 1 ? 127 : largest == 2 ? -127 : 37 * i % 255 - 127);
+    NibbleSums sums = no_nibble_sums();
+    for (int line = 0; line < 4; ++line) {
+      const Words bytes = load_words(lines[line]);
+      sums = add_nibbles(sums, lower_nibbles(bytes), row + 8 * line);
+      sums = add_nibbles(sums, upper_nibbles(bytes), row + 8 * line + 4);
+    }
+    float found[LANES];
+    store(found, to_floats(sums));
+    for (int c = 0; c < LANES; ++c) {
+      int32_t sum = 0;
+      for (int i = 0; i < 32; ++i) sum += (lines[i / 8][c * 4 + i % 4] >> i % 8 / 4 * 4 & 15) * row[i];
+      expect_near("add_nibbles", found[c], sum, 0);
+    }
+  }
+}
+
+void check_float16() {
+  const uint16_t halves[LANES] = {0x0000, 0x8000, 0x3c00, 0xbc00, 0x0001, 0x8001, 0x03ff, 0x0400,
+                                  0x7bff, 0xfbff, 0x3555, 0x2e66, 0xc940, 0x1234, 0x9abc, 0x5678};
+  const double expected[LANES] = {0,     -0.0,   1,          -1,         0x1p-24, -0x1p-24,   0x3ffp-24,  0x1p-14,
+                                  65504, -65504, 0x1.554p-2, 0x1.998p-4, -10.5,   0x1.8dp-11, -0x1.afp-9, 0x1.9ep+6};
+  float found[LANES];
+  store(found, from_float16(halves));
+  for (int i = 0; i < LANES; ++i) expect_near("from_float16", found[i] * 0x1p24, expected[i] * 0x1p24, 0);
+}
+
 // A row whose last chunk and last vector are incomplete.
 template <typename Logit>
 void check_log_softmax() {
@@ -261,6 +296,8 @@ int main() {
   check_rows();
   check_attention();
   check_quads();
+  check_nibbles();
+  check_float16();
   check_quantised_rows();
   check_log_softmax<float>();
   check_log_softmax<uint16_t>();

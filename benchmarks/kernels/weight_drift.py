@@ -1,6 +1,6 @@
-"""Measure how much 8-bit weights change a model's predictions: `python -m benchmarks.kernels.int8_drift MODEL`.
+"""Measure how much quantised weights change a model's predictions: `python -m benchmarks.kernels.weight_drift MODEL`.
 
-A text is fed token by token to the model in float32, in bfloat16 and with 8-bit weights. At each place the distribution
+A text is fed token by token to the model in float32, in bfloat16, and with 8-bit and 4-bit weights. At each place the distribution
 of the next token is compared with that in float32. The table has the mean Kullback-Leibler divergence in nats, the
 share of places with the same likeliest token, and the perplexity of the text.
 """
@@ -24,6 +24,7 @@ VARIANTS = {
     "float32": EngineConfig(device="cpu", dtype="float32"),
     "bfloat16": EngineConfig(device="cpu", dtype="bfloat16"),
     "int8": EngineConfig(device="cpu", quantize="int8"),
+    "int4": EngineConfig(device="cpu", quantize="int4"),
 }
 
 
