@@ -1,8 +1,8 @@
 """Measure how much quantised weights change a model's predictions: `python -m benchmarks.kernels.weight_drift MODEL`.
 
-A text is fed token by token to the model in float32, in bfloat16, and with 8-bit and 4-bit weights. At each place the distribution
-of the next token is compared with that in float32. The table has the mean Kullback-Leibler divergence in nats, the
-share of places with the same likeliest token, and the perplexity of the text.
+A text is fed token by token to the model in float32, in bfloat16, and with 8-bit and 4-bit weights. At each place the
+distribution of the next token is compared with that in float32. The table has the mean Kullback-Leibler divergence in
+nats, the share of places with the same likeliest token, and the perplexity of the text.
 """
 
 from __future__ import annotations

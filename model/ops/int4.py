@@ -23,6 +23,7 @@ _CODE_BYTES = GROUP // 2
 _BYTES = _CODE_BYTES + 4  # of a group
 _VALUES_AT_ONCE = 1 << 19  # values of a weight quantised at once: their float32 copies stay in a cache
 _MAX_FLOAT16 = 65504.0
+_FITS = 3  # fits of a group's scale to its codes: with normal weights, they take the error from 7.8% to 7.3%
 
 
 def quantised_bytes(out_features: int, in_features: int) -> int:
@@ -46,20 +47,50 @@ def empty_groups(out_features: int, in_features: int) -> torch.Tensor:
 def quantise_weight(weight: torch.Tensor) -> torch.Tensor:
     """Quantise `weight` [out_features, in_features] to bytes [out_features, groups, 20].
 
-    A group's codes divide the distance between its lowest and its highest value into 15 equal steps.
+    A group's codes first divide the distance between its lowest and its highest value into 15 equal steps. Then scale
+    and minimum are fitted to the codes by least squares, and values are rounded to the new steps, a few times.
     """
     plain = empty_groups(*weight.shape)
-    groups = plain.shape[1]
     rows = max(1, _VALUES_AT_ONCE // weight.shape[1])
     for part, target in zip(torch.split(weight, rows), torch.split(plain, rows), strict=True):
-        padded = torch.nn.functional.pad(part.float(), (0, groups * GROUP - part.shape[1])).view(-1, groups, GROUP)
-        low, high = padded.amin(-1), padded.amax(-1)
-        scales = ((high - low) / _MAX_CODE).clamp(max=_MAX_FLOAT16).half()
-        minima = (-low).clamp(-_MAX_FLOAT16, _MAX_FLOAT16).half()
-        inverse = torch.where(scales > 0, torch.ones_like(low) / scales.float(), 0.0)
-        codes = ((padded + minima.float().unsqueeze(-1)) * inverse.unsqueeze(-1)).round_().clamp_(0, _MAX_CODE)
+        padded = torch.nn.functional.pad(part.float(), (0, target.shape[1] * GROUP - part.shape[1]))
+        values = padded.view(-1, target.shape[1], GROUP)
+        low, high = values.amin(-1), values.amax(-1)
+        scales, minima = _halves((high - low) / _MAX_CODE), _halves(-low)
+        codes = _codes(values, scales, minima)
+        for _ in range(_FITS):
+            scales, minima = _fitted(values, codes, scales, minima)
+            codes = _codes(values, scales, minima)
         write_groups(Groups(codes, scales, minima), target)
     return plain
+
+
+def _halves(numbers: torch.Tensor) -> torch.Tensor:
+    return (numbers.clamp(-_MAX_FLOAT16, _MAX_FLOAT16) + 0.0).half()  # no zero is negative
+
+
+def _codes(values: torch.Tensor, scales: torch.Tensor, minima: torch.Tensor) -> torch.Tensor:
+    inverse = torch.where(scales > 0, torch.ones_like(scales, dtype=torch.float32) / scales.float(), 0.0)
+    return ((values + minima.float().unsqueeze(-1)) * inverse.unsqueeze(-1)).clamp_(0, _MAX_CODE).round_()
+
+
+def _fitted(
+    values: torch.Tensor, codes: torch.Tensor, scales: torch.Tensor, minima: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the scales and minima with the least squared error for given codes, as float16.
+
+    float64 holds the sums and their products exactly if the values are bfloat16 of usual sizes, so that their order
+    does not matter. Groups with a single code, or of enormous values, keep their scales and minima.
+    """
+    exact = values.double()
+    of_codes, of_squares = codes.sum(-1).double(), codes.square().sum(-1).double()
+    of_values, of_products = exact.sum(-1), (exact * codes).sum(-1)
+    spread = GROUP * of_squares - of_codes.square()
+    slopes = (GROUP * of_products - of_codes * of_values) / spread
+    offsets = (of_codes * of_products - of_squares * of_values) / spread
+    fits = (spread > 0) & (slopes > 0) & (slopes.abs() < _MAX_FLOAT16) & (offsets.abs() < _MAX_FLOAT16)
+    new_scales, new_minima = _halves(slopes.float()), _halves(offsets.float())
+    return torch.where(fits, new_scales, scales), torch.where(fits, new_minima, minima)
 
 
 def write_groups(groups: Groups, plain: torch.Tensor) -> None:

@@ -221,17 +221,15 @@ void check_quantised_rows() {
 
 // A group of 16 columns: random codes, and the largest sums that there are.
 void check_nibbles() {
-  for (int largest = 0; largest < 3; ++largest) {
+  for (int largest : {0, 127, -127}) {
     uint8_t lines[4][64];
     int8_t row[32];
     for (int i = 0; i < 256; ++i) lines[i / 64][i % 64] = largest ? 255 : static_cast<uint8_t>(generator());
-    for (int i = 0; i < 32; ++i)
-      row[i] = static_cast<int8_t>(largest == 1 ? 127 : largest == 2 ? -127 : 37 * i % 255 - 127);
+    for (int i = 0; i < 32; ++i) row[i] = static_cast<int8_t>(largest ? largest : 37 * i % 255 - 127);
     NibbleSums sums = no_nibble_sums();
-    for (int line = 0; line < 4; ++line) {
-      const Words bytes = load_words(lines[line]);
-      sums = add_nibbles(sums, lower_nibbles(bytes), row + 8 * line);
-      sums = add_nibbles(sums, upper_nibbles(bytes), row + 8 * line + 4);
+    for (int quad = 0; quad < 8; ++quad) {
+      const Words bytes = load_words(lines[quad / 2]);
+      sums = add_nibbles(sums, quad % 2 ? upper_nibbles(bytes) : lower_nibbles(bytes), row + 4 * quad);
     }
     float found[LANES];
     store(found, to_floats(sums));
@@ -296,8 +294,7 @@ int main() {
   check_rows();
   check_attention();
   check_quads();
-  check_nibbles();
-  check_float16();
+  check_nibbles(), check_float16();
   check_quantised_rows();
   check_log_softmax<float>();
   check_log_softmax<uint16_t>();

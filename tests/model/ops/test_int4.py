@@ -71,17 +71,19 @@ def test_a_product_is_as_exact_as_its_rounded_weight(in_features: int, out_featu
     weight, x = random(out_features, in_features), random(200, in_features)
     product = linear(x, pack_weight(weight, "int4"), out_features).double()
     exact = torch.nn.functional.linear(x.double(), weight.double())
-    assert (product - exact).norm() < 0.085 * exact.norm()
+    assert (product - exact).norm() < 0.078 * exact.norm()
     rounded = torch.nn.functional.linear(x.double(), restored(quantise_weight(weight), in_features).double())
     assert (product - rounded).norm() < 0.01 * exact.norm()
 
 
-def test_a_value_is_off_by_at_most_half_a_step() -> None:
-    weight = random(50, 700).float()
-    groups = torch.nn.functional.pad(weight, (0, 4)).view(50, -1, GROUP)
-    step = ((groups.amax(-1) - groups.amin(-1)) / 15).repeat_interleave(GROUP, 1)[:, :700]
-    # Scale and minimum have the eleven bits of float16.
-    assert ((restored(quantise_weight(weight), 700) - weight).abs() <= step / 2 + 0.01 * step + 2**-10).all()
+def test_no_group_is_rounded_worse_than_by_even_steps() -> None:
+    weight = random(50, 704).float()
+    groups = weight.view(50, -1, GROUP)
+    low, step = groups.amin(-1, keepdim=True), (groups.amax(-1, keepdim=True) - groups.amin(-1, keepdim=True)) / 15
+    even = (((groups - low) / step).round() * step + low - groups).square().sum(-1)
+    ours = (restored(quantise_weight(weight), 704) - weight).view(50, -1, GROUP).square().sum(-1)
+    assert (ours <= 1.01 * even).all()  # scale and minimum have the eleven bits of float16
+    assert ours.sum() < 0.9 * even.sum()
 
 
 def test_weights_of_few_values_are_kept() -> None:
