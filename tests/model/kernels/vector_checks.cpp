@@ -294,9 +294,7 @@ int main() {
   check_rows();
   check_attention();
   check_quads();
-  check_nibbles(), check_float16();
-  check_quantised_rows();
-  check_log_softmax<float>();
-  check_log_softmax<uint16_t>();
+  check_nibbles(), check_float16(), check_quantised_rows();
+  check_log_softmax<float>(), check_log_softmax<uint16_t>();
   return failures;
 }
