@@ -105,12 +105,6 @@ def write_groups(groups: Groups, plain: torch.Tensor) -> None:
     plain[..., _CODE_BYTES:] = torch.stack((groups.scales, groups.minima), dim=-1).half().view(torch.uint8)
 
 
-def restored(plain: torch.Tensor, in_features: int) -> torch.Tensor:
-    """Return the values of a quantised weight: float32 [out_features, in_features]."""
-    codes, scales, minima = _parts(plain)
-    return (codes * scales.unsqueeze(-1) - minima.unsqueeze(-1)).flatten(1)[:, :in_features]
-
-
 def int4_linear(x: torch.Tensor, plain: torch.Tensor) -> torch.Tensor:
     """Multiply x [num_rows, in_features] by the transpose of a weight from `quantise_weight`. Returns x's dtype.
 

@@ -124,6 +124,13 @@ def pack(codes: torch.Tensor, bits: int) -> torch.Tensor:
     return words.to(torch.int32)
 
 
+def values_of_groups(groups: torch.Tensor, columns: int) -> torch.Tensor:
+    """The values of a weight in 4-bit groups of `model.ops.int4`: float32 [rows, columns]."""
+    codes = torch.cat((groups[..., :16] & 15, groups[..., :16] >> 4), dim=-1)
+    scales, minima = groups[..., 16:].contiguous().view(torch.float16).float().unbind(-1)
+    return (codes * scales.unsqueeze(-1) - minima.unsqueeze(-1)).flatten(1)[:, :columns]
+
+
 def _in_awq_order(codes: torch.Tensor) -> torch.Tensor:
     """Orders each eight columns as AWQ puts them into a word."""
     each = codes.reshape(len(codes), -1, 8)

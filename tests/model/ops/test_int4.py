@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model.ops.int4 import GROUP, int4_linear, quantise_weight, quantised_bytes, restored
+from model.ops.int4 import GROUP, int4_linear, quantise_weight, quantised_bytes
 from model.ops.linear import linear, pack_weight
+from testing.models.quantised_checkpoint import values_of_groups
 
 SHAPES = pytest.mark.parametrize(
     ("in_features", "out_features"), [(64, 96), (328, 33), (512, 256), (1024, 640), (3072, 300)]
@@ -72,7 +73,7 @@ def test_a_product_is_as_exact_as_its_rounded_weight(in_features: int, out_featu
     product = linear(x, pack_weight(weight, "int4"), out_features).double()
     exact = torch.nn.functional.linear(x.double(), weight.double())
     assert (product - exact).norm() < 0.078 * exact.norm()
-    rounded = torch.nn.functional.linear(x.double(), restored(quantise_weight(weight), in_features).double())
+    rounded = torch.nn.functional.linear(x.double(), values_of_groups(quantise_weight(weight), in_features).double())
     assert (product - rounded).norm() < 0.01 * exact.norm()
 
 
@@ -81,7 +82,7 @@ def test_no_group_is_rounded_worse_than_by_even_steps() -> None:
     groups = weight.view(50, -1, GROUP)
     low, step = groups.amin(-1, keepdim=True), (groups.amax(-1, keepdim=True) - groups.amin(-1, keepdim=True)) / 15
     even = (((groups - low) / step).round() * step + low - groups).square().sum(-1)
-    ours = (restored(quantise_weight(weight), 704) - weight).view(50, -1, GROUP).square().sum(-1)
+    ours = (values_of_groups(quantise_weight(weight), 704) - weight).view(50, -1, GROUP).square().sum(-1)
     assert (ours <= 1.01 * even).all()  # scale and minimum have the eleven bits of float16
     assert ours.sum() < 0.9 * even.sum()
 
@@ -89,7 +90,7 @@ def test_no_group_is_rounded_worse_than_by_even_steps() -> None:
 def test_weights_of_few_values_are_kept() -> None:
     weight = torch.tensor([-2.0, -1.0, 0.0, 1.0, 5.5]).repeat(4, 64)
     weight = torch.cat((weight, torch.full((4, 32), 3.25), torch.zeros(4, 32)), dim=1)
-    assert torch.equal(restored(quantise_weight(weight), weight.shape[1]), weight)
+    assert torch.equal(values_of_groups(quantise_weight(weight), weight.shape[1]), weight)
 
 
 @pytest.mark.usefixtures("kernels")

@@ -14,11 +14,11 @@ from jobs.errors import ModelUnusable
 from model.checkpoint.config import ModelConfig
 from model.checkpoint.load import expected_shapes
 from model.checkpoint.weights import Checkpoint
-from model.ops.int4 import empty_groups, restored, write_groups
+from model.ops.int4 import empty_groups, write_groups
 from model.ops.linear import Quantization
 from model.qwen3 import Qwen3ForCausalLM
 from testing.models.packed_steps import CachedSequence, PackedSteps
-from testing.models.quantised_checkpoint import FORMATS, quantise_checkpoint
+from testing.models.quantised_checkpoint import FORMATS, quantise_checkpoint, values_of_groups
 from testing.models.tiny_checkpoint import TINY_EXPERTS, change_tensors, write_tensors, write_tiny_checkpoint
 
 WEIGHTS = "model.safetensors"
@@ -78,7 +78,7 @@ def test_weights_of_4_bits_keep_their_codes_in_4_bits(tmp_path: Path, format: st
         write_groups(kept, groups)
         codes = plain.unflatten(1, (-1, 32))
         step = (codes.amax(-1) - codes.amin(-1)).repeat_interleave(32, 1) / 15  # at most the distance of two codes
-        assert ((restored(groups, plain.shape[1]) - plain).abs() < step / 50).all()  # scales have eleven bits
+        assert ((values_of_groups(groups, plain.shape[1]) - plain).abs() < step / 50).all()  # scales have eleven bits
 
 
 @pytest.mark.parametrize("quantize", ["none", "int8", "int4"])
