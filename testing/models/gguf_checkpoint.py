@@ -85,13 +85,15 @@ class Gguf:
         """Writes the file, and returns it."""
         header = b"GGUF" + struct.pack("<IQQ", 3, len(self.tensors), len(self.settings))
         header += b"".join(_text(key) + _value(value) for key, value in self.settings.items())
-        data = b""
+        place = 0
         for name, tensor in self.tensors.items():
             sizes = struct.pack(f"<{len(tensor.shape)}Q", *reversed(tensor.shape))
             header += _text(name) + struct.pack("<I", len(tensor.shape)) + sizes
-            header += struct.pack("<IQ", tensor.type, len(data))
-            data += _aligned(tensor.data)
-        file.write_bytes(_aligned(header) + data)
+            header += struct.pack("<IQ", tensor.type, place)
+            place += len(tensor.data) + -len(tensor.data) % ALIGNMENT
+        with file.open("wb") as target:
+            target.write(_aligned(header))
+            target.writelines(_aligned(tensor.data) for tensor in self.tensors.values())
         return file
 
     def write_parts(self, file: Path, count: int) -> list[Path]:
