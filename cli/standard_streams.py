@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from jobs.errors import InvalidInput, OutputNotWritable
+from jobs.files.encoding_advice import encoding_advice
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -52,7 +53,7 @@ def text_or_input(argument: str) -> str:
     except UnicodeDecodeError as error:
         raise InvalidInput(
             f"Standard input is not UTF-8: byte {error.start + 1:,} is wrong.",
-            "Convert it, such as with `iconv -f WINDOWS-1252 -t UTF-8`.",
+            encoding_advice(error.object, "standard input"),
         ) from error
     return text.removesuffix("\n").removesuffix("\r")
 

@@ -13,8 +13,9 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from jobs.errors import InvalidInput
+from jobs.files.encoding_advice import NOT_UTF8
 from jobs.files.file_pass import FilePass
-from jobs.files.file_report import BadLines, FileReport
+from jobs.files.file_report import BadLines, FileRefused, FileReport
 from jobs.files.formats.line_decoder import LineRules
 from jobs.files.prompt_spool import PromptSpool
 from jobs.files.reading.container import Container
@@ -160,13 +161,23 @@ class PromptFile:
             num_files=len(self._readers),
             column_types=result_types(self._readers, decoder.format),
         )
-        report.require_valid(skip_invalid)
+        self._require_valid(report, skip_invalid)
         if spool is not None and spool.finish() and self._version() == version:
             return CheckedFile(report, spool.prompts, spool.packed)
         return CheckedFile(
             report,
             lambda: self._prompts(report, lines.digests, FilePass(self._readers, rules, self._limit), skip_invalid),
         )
+
+    def _require_valid(self, report: FileReport, skip_invalid: bool) -> None:
+        """Raise as `FileReport.require_valid` does. If a line is not UTF-8, the error says how to convert its file."""
+        try:
+            report.require_valid(skip_invalid)
+        except FileRefused as refusal:
+            if NOT_UTF8 in refusal.message:
+                advice = next(filter(None, (reader.encoding_advice() for reader in self._readers)), "")
+                raise FileRefused(refusal.message, f"{refusal.hint} {advice}".strip()) from None
+            raise
 
     def faults(self, rules: LineRules) -> Iterator[tuple[str | None, int, list[str]]]:
         """Make another pass, and iterate over the bad lines: file, number in the file, faults.

@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from jobs.files.encoding_advice import NOT_UTF8
+
 Json = Any  # a decoded JSON value: None, bool, int, float, str, list or dict
 
 MAX_DEPTH = 64  # max nesting of free-form values; far below the recursion limit of every later reader
@@ -35,12 +37,12 @@ def decode_object(line: bytes) -> dict[str, Json]:
     """
     try:
         value = _decode(line)
-    except UnicodeDecodeError:
-        raise LineInvalid(_not_utf8(line)) from None
+    except UnicodeDecodeError as error:
+        raise LineInvalid(_not_utf8(line) or str(error)) from None
     except RecursionError:
         raise LineInvalid("the line is nested too deeply") from None
-    except msgspec.DecodeError as error:
-        raise LineInvalid(_not_json(line, error)) from None
+    except msgspec.DecodeError as error:  # in Shift-JIS, half a character may be a backslash
+        raise LineInvalid(_not_utf8(line) or _not_json(line, error)) from None
     if type(value) is not dict:
         raise LineInvalid(f"the line is {shown(value)}; it must be one JSON object")
     return value
@@ -89,12 +91,12 @@ def check_free_form(value: Json, where: str) -> None:
     raise LineInvalid(f"`{where}` is nested more than {MAX_DEPTH} deep")
 
 
-def _not_utf8(line: bytes) -> str:
+def _not_utf8(line: bytes) -> str | None:
     try:
         line.decode()
     except UnicodeDecodeError as error:
-        return f"the line is not UTF-8: byte 0x{line[error.start]:02x} at position {error.start + 1:,}"
-    return "the line is not UTF-8"  # pragma: no cover - msgspec and Python agree on what UTF-8 is
+        return f"{NOT_UTF8}: byte 0x{line[error.start]:02x} at position {error.start + 1:,}"
+    return None
 
 
 def _not_json(line: bytes, error: msgspec.DecodeError) -> str:

@@ -12,6 +12,7 @@ from typing import BinaryIO
 import msgspec
 
 from jobs.errors import InvalidInput
+from jobs.files.encoding_advice import encoding_advice
 from jobs.files.reading.row import MAX_ROW_BYTES, RefusedRow, SourceRow
 
 DELIMITERS = (",", "\t", ";", "|")
@@ -75,7 +76,7 @@ def csv_rows(stream: BinaryIO, name: str, delimiter: str) -> Iterator[SourceRow]
     except UnicodeDecodeError as error:
         raise InvalidInput(
             f"{name} is not UTF-8: it holds the byte 0x{error.object[error.start]:02x}.",
-            f"Convert it: `iconv -f WINDOWS-1252 -t UTF-8 {name}`.",
+            encoding_advice(error.object[error.object.rfind(b"\n", 0, error.start) + 1 :], name),
         ) from None
     except csv.Error as error:
         raise InvalidInput(

@@ -43,7 +43,7 @@ _ZIP_CONTENTS = {
     "META-INF/": ("a Java or EPUB archive", "Save its text as plain text."),
 }
 _BEFORE_TEXT = b"\xef\xbb\xbf \t\r\n"
-_UTF16 = "Convert it with `iconv -f UTF-16 -t UTF-8`."
+_UTF16 = "Convert it with `iconv -f UTF-16 -t UTF-8 FILE`."
 _TEXT = [
     (
         re.compile(rb"version https://git-lfs\.github\.com/spec"),
@@ -149,7 +149,7 @@ def _matching(patterns: Sequence[tuple[re.Pattern[bytes], tuple[str, str]]], hea
 
 def _known(head: bytes) -> tuple[str, str] | None:
     if head.startswith((b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")):
-        return "UTF-32; it must be UTF-8", "Convert it with `iconv -f UTF-32 -t UTF-8`."
+        return "UTF-32; it must be UTF-8", "Convert it with `iconv -f UTF-32 -t UTF-8 FILE`."
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "UTF-16; it must be UTF-8", _UTF16
     for magic, said in _BINARY.items():

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from jobs.errors import InvalidInput
+from jobs.files.encoding_advice import encoding_advice
 from jobs.files.reading.row import MAX_ROW_BYTES, SourceRow
 
 ARRAY_KEYS = ("data", "rows", "examples", "prompts")
@@ -147,7 +148,7 @@ class _Items:
             wrong = error.object[error.start]
             raise InvalidInput(
                 f"{self._name} is not UTF-8: it holds the byte 0x{wrong:02x}.",
-                "Convert it with `iconv -f WINDOWS-1252 -t UTF-8`.",
+                encoding_advice(error.object, self._name),
             ) from None
 
     def _fault(self, number: int, reason: str) -> InvalidInput:

@@ -10,6 +10,7 @@ from typing import BinaryIO
 import msgspec
 
 from jobs.errors import InvalidInput
+from jobs.files.encoding_advice import NOT_UTF8
 from jobs.files.reading.row import MAX_ROW_BYTES, RefusedRow, SourceRow, too_long
 
 _READ_BYTES = 2**20
@@ -76,6 +77,6 @@ def text_rows(lines: RawLines) -> Iterator[SourceRow]:
             text = line.decode().rstrip("\r\n")
         except UnicodeDecodeError as error:
             wrong = f"byte 0x{line[error.start]:02x} at position {error.start + 1:,}"
-            yield number, RefusedRow(f"the line is not UTF-8: {wrong}")
+            yield number, RefusedRow(f"{NOT_UTF8}: {wrong}")
         else:
             yield number, encode({"prompt": text})

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Self
 import msgspec
 
 from jobs.errors import InvalidInput
+from jobs.files.encoding_advice import advice_for_stream
 from jobs.files.reading.bare_prompts import BarePrompts, bare_prompts_of, whole_chat, with_keys
 from jobs.files.reading.compressed import MAGIC_BYTES, decompressed
 from jobs.files.reading.container import Container, recognise
@@ -126,6 +127,11 @@ class RowReader:
 
         with _opened(self.name, self.open_again) as stream, _seekable(stream) as seekable:
             return arrow_types(seekable, self.name)
+
+    def encoding_advice(self) -> str | None:
+        """Return how to convert a text that is not UTF-8. None if all of it is UTF-8. Reads the source."""
+        with _opened(self.name, self.open_again) as stream:
+            return advice_for_stream(stream, self.name)
 
     @contextmanager
     def _container_rows(self) -> Iterator[RawLines | HashedRows]:
