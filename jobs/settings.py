@@ -62,7 +62,9 @@ class Settings(msgspec.Struct, frozen=True):
     log_format: str = "text"  # text, json
     metrics_port: int | None = None  # port of a worker's metrics; None for no metrics
     api_key: str | None = None  # an API key of `serve`, with every right; None for no such key
-    ready_fd: int | None = None  # open file descriptor; the worker writes a newline to it when its model is loaded
+    ready_fd: int | None = (
+        None  # open file descriptor; once its model is loaded, the worker writes a newline and its notices to it
+    )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -78,10 +78,11 @@ def start_worker(
     config = engine_config(settings)
     early = _connect(settings, model, worker_id, active, refusals)
     early.reporter.start()
+    notices: list[str] = []
     try:
-        loaded, card = _load(settings, config, model, on_death, early.reporter.loading)
+        loaded, card = _load(settings, config, model, on_death, early.reporter.loading, notices)
         _publish(early.store.fleet, card, early.link)
-        _say_ready(settings.ready_fd)
+        _say_ready(settings.ready_fd, notices)
     except BaseException:
         early.reporter.stop()
         raise
@@ -175,12 +176,18 @@ def _load(
     model: str,
     on_death: Callable[[BaseException], None],
     progress: Callable[[str], None],
+    notices: list[str],
 ) -> tuple[LoadedEngine, ModelCard]:
     """Load the engine, and return it with the card of the model as it is served.
 
     `load_seconds` of the engine includes reading the card and importing torch, but not a download or compilation.
-    `progress` is called with what happens next.
+    `progress` is called with what happens next. The engine's messages for the user are logged and added to `notices`.
     """
+
+    def note(message: str) -> None:
+        log.info(message)
+        notices.append(message)
+
     progress("looking for the model's files")
     folder = resolve_model(settings.model, show_progress=True).path
     started_at = time.monotonic()
@@ -188,7 +195,7 @@ def _load(
     progress("starting PyTorch")
     from engine.load import load_engine  # imports torch, which takes seconds; the worker already reports `loading`
 
-    loaded = load_engine(folder, config, log=log.info, on_death=on_death, progress=progress)
+    loaded = load_engine(folder, config, log=note, on_death=on_death, progress=progress)
     load_seconds = time.monotonic() - started_at - loaded.compile_seconds
     max_model_len = min(card.max_model_len, loaded.resolved.max_model_len)
     return replace(loaded, load_seconds=load_seconds), msgspec.structs.replace(card, max_model_len=max_model_len)
@@ -208,15 +215,16 @@ def _publish(fleet: Fleet, card: ModelCard, link: StoreLink) -> None:
             return
 
 
-def _say_ready(descriptor: int | None) -> None:
-    """Tell the parent process that the model is loaded. Raises `InvalidInput`.
+def _say_ready(descriptor: int | None, notices: Sequence[str]) -> None:
+    """Tell the parent process that the model is loaded, and its notices for the user. Raises `InvalidInput`.
 
     The parent can then tell a later crash from an error while loading.
     """
     if descriptor is None:
         return
+    said = "\n" + "".join(f"{' '.join(notice.split())}\n" for notice in notices)
     try:
-        os.write(descriptor, b"\n")
+        os.write(descriptor, said.encode())
         os.close(descriptor)
     except (OSError, OverflowError) as error:
         raise InvalidInput(

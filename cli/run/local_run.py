@@ -63,7 +63,7 @@ class LocalRun:
             with self._server(folder) as server:
                 settings = self._settings(server)
                 cannot_save = server.cannot_save if server else lambda: False
-                workers = LocalWorkers(settings, self.num_workers, folder, console.warn)
+                workers = LocalWorkers(settings, self.num_workers, folder, console.warn, console.say)
                 with workers, disk.named_in_errors(cannot_save):
 
                     def check(seen: Job) -> None:

@@ -8,8 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -20,6 +20,8 @@ from jobs.settings import PREFIX, Settings
 
 MAX_RESTARTS = 6  # without progress: one line can crash this many workers before it is found
 STOP_SECONDS = 20.0
+
+_READ_BYTES = 2**12
 
 # Exit codes of a worker that has reported an error for the user.
 _REPORTED = (ExitCode.INVALID_INPUT, ExitCode.STORE_UNAVAILABLE, ExitCode.STORE_DAMAGED)
@@ -32,13 +34,22 @@ class _Worker:
     process: subprocess.Popen[bytes]
     log: Path
     ready: int  # a file descriptor
+    said: bytearray = field(default_factory=bytearray)  # what has come from the pipe
 
     def was_ready(self) -> bool:
         """Return whether the worker had loaded its model before it ended."""
-        try:
-            return os.read(self.ready, 1) != b""
-        except BlockingIOError:  # a child of the worker is alive and holds the other end
-            return False
+        self._read()
+        return bool(self.said)
+
+    def notices(self) -> list[str]:
+        """Return what the worker has told the user so far: nothing until its model is loaded."""
+        self._read()
+        return [line for line in self.said.decode(errors="replace").split("\n")[:-1] if line]
+
+    def _read(self) -> None:
+        with suppress(BlockingIOError):  # the worker, or a child of it, is alive and holds the other end
+            while piece := os.read(self.ready, _READ_BYTES):
+                self.said.extend(piece)
 
     def close(self) -> None:
         """Kill the worker if it still runs, and close the pipe."""
@@ -55,15 +66,23 @@ class LocalWorkers:
         number: Number of workers. They share the CPU's cores unless `settings.threads` is set.
         log_folder: Folder for each worker's output, `worker-N.log`.
         say: Called with a line for the user when a worker has crashed and is started again.
+        notify: Called once with each notice that workers have for the user after they have loaded the model.
     """
 
     def __init__(
-        self, settings: Settings, number: int, log_folder: Path, say: Callable[[str], None] = lambda _: None
+        self,
+        settings: Settings,
+        number: int,
+        log_folder: Path,
+        say: Callable[[str], None] = lambda _: None,
+        notify: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._environment = _environment(settings, number)
         self._logs = [log_folder / f"worker-{index}.log" for index in range(1, number + 1)]
         self._workers: list[_Worker] = []
         self._say = say
+        self._notify = notify
+        self._notices: set[str] = set()  # those that the user knows
         self._restarts = 0  # restarts since the latest finished line
         self._lines_done = 0
 
@@ -87,7 +106,7 @@ class LocalWorkers:
             self._workers.clear()
 
     def check(self, lines_done: int) -> None:
-        """Restart crashed workers, at most `MAX_RESTARTS` times without progress in `lines_done`.
+        """Pass on notices, and restart crashed workers, at most `MAX_RESTARTS` times without progress in `lines_done`.
 
         A worker that crashes while it runs lines is restarted, to find the line that crashes it. A worker that fails
         while it loads its model is not restarted, because it would fail again.
@@ -98,6 +117,7 @@ class LocalWorkers:
         if lines_done > self._lines_done:
             self._lines_done, self._restarts = lines_done, 0
         for index, worker in enumerate(self._workers):
+            self._pass_on(worker.notices())
             status = worker.process.poll()
             if status is None:
                 continue
@@ -111,6 +131,12 @@ class LocalWorkers:
             self._say(f"A worker {ending(status)} and is started again. {last_line(worker.log)}")
             worker.close()
             self._workers[index] = self._start(worker.log)
+
+    def _pass_on(self, notices: list[str]) -> None:
+        for notice in notices:
+            if notice not in self._notices:
+                self._notices.add(notice)
+                self._notify(notice)
 
     def ask_to_stop(self) -> None:
         """Ask the workers to store their finished lines and to end. Does not wait for the workers."""

@@ -35,6 +35,6 @@ def own_backend(settings: Settings, embedded: bool, console: Console) -> Iterato
             settings = msgspec.structs.replace(settings, redis_url=server.url)
         console.detail(f"The worker's log is {folder}/worker-1.log.")
         without_key = msgspec.structs.replace(settings, api_key=None)  # the worker has no use for it
-        with LocalWorkers(without_key, 1, folder, console.warn) as workers:
+        with LocalWorkers(without_key, 1, folder, console.warn, console.say) as workers:
             # A service has no end, so the time that passes counts as its progress.
             yield settings, lambda: workers.check(int(time.monotonic() / _RESTART_PERIOD_SECONDS))

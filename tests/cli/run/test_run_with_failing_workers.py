@@ -43,6 +43,11 @@ IS_READY_AND_DIES = """
     os._exit(9)
 """
 
+HAVE_NOTICES = """
+    os.write(int(os.environ["QWEN_BATCH_READY_FD"]), b"\\nRunning in float32.\\nRunning without the C++ kernels.\\n")
+    signal.pause()
+"""
+
 
 @pytest.fixture
 def starts(tmp_path: Path) -> Path:
@@ -150,6 +155,30 @@ def test_workers_that_crash_after_loading_are_started_again_until_the_line_at_fa
     assert starts.read_text().count("started") == MAX_RESTARTS + 1
     # The garbage collector may have closed a file of another test in between.
     assert open_descriptors() <= before
+
+
+def test_the_notices_of_workers_are_passed_on_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, starts: Path
+) -> None:
+    for name, value in workers_that(HAVE_NOTICES, starts).items():
+        monkeypatch.setenv(name, value)
+    notices: list[str] = []
+    with LocalWorkers(Settings(), 2, tmp_path, notify=notices.append) as workers:
+        while "started\nstarted\n" not in starts.read_text() or len(notices) < 2:
+            workers.check(lines_done=0)
+            time.sleep(0.01)  # the processes start when they start
+        workers.check(lines_done=0)
+    assert notices == ["Running in float32.", "Running without the C++ kernels."]
+
+
+def test_run_shows_the_notices_of_its_workers_once(
+    bare_cli: Cli, prompts: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    words = ["run", prompts, "-o", "out.jsonl", "--model", tiny_model, "--no-compile", "--max-tokens", "2"]
+    no_compiler = {"CXX": "/no/compiler", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = bare_cli(*words, "--workers", "2", env=no_compiler)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("Running without the C++ kernels, much slower: ") == 1
 
 
 def test_a_descriptor_that_cannot_be_written_to_is_named(cli: Cli, tiny_model: Path) -> None:
