@@ -79,14 +79,15 @@ def with_model_of_lines(
     """
     if said is not None or Settings.model_is_named() or (name := file.first_model()) is None:
         return settings
-    if _can_be_loaded(name):
+    is_other_family = _is_of_another_family(name)
+    if _can_be_loaded(name) and not is_other_family:
         return msgspec.structs.replace(settings, model=name)
     for model in served():
         if same_model(name, model):
             return msgspec.structs.replace(settings, model=model)
+    no_model = "no Qwen3 model by its name" if is_other_family else "no folder, no file, no hub id"
     raise InvalidInput(
-        f"{file.name} names the model {name!r}, which is no folder, no file, no hub id and no model that "
-        "a worker serves.",
+        f"{file.name} names the model {name!r}, which is {no_model} and no model that a worker serves.",
         "Say which model answers: --model Qwen/Qwen3-4B.",
     )
 
@@ -103,6 +104,13 @@ def check_model_name(name: str) -> None:
 
 def _can_be_loaded(name: str) -> bool:
     return name == "demo" or _HUB_ID.fullmatch(name) is not None or Path(name).expanduser().exists()
+
+
+def _is_of_another_family(name: str) -> bool:
+    """Return whether a hub id does not call its model a Qwen3. Files made for other services name such models."""
+    if _HUB_ID.fullmatch(name) is None or Path(name).expanduser().exists():
+        return False
+    return "qwen3" not in name.partition("@")[0].rpartition("/")[2].lower()
 
 
 def say_notices(report: FileReport, model: str, console: Console) -> None:

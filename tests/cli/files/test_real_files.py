@@ -14,7 +14,7 @@ from jobs.records.prompt import Prompt
 from jobs.stores.protocol import JobStore
 from testing.processes.command_line import write_jsonl
 from testing.processes.valkey import ValkeyProcess
-from tests.cli.acting_worker import run_job
+from tests.cli.acting_worker import report, run_job
 from tests.cli.conftest import Cli
 
 ASK = [{"role": "user", "content": "What is 37 + 48?"}]
@@ -60,15 +60,26 @@ def test_lines_that_name_a_model_that_can_be_had_choose_it(cli: Cli, store: JobS
     assert "answers" not in done.stderr
 
 
+@pytest.mark.parametrize("model", ["gpt-4o-mini", "meta-llama/Llama-3.1-8B-Instruct", "qwen3-fans/Llama-3@qwen3"])
 def test_lines_that_name_a_model_that_cannot_be_had_are_told_what_to_type(
-    cli: Cli, valkey: ValkeyProcess, tmp_path: Path
+    cli: Cli, valkey: ValkeyProcess, tmp_path: Path, model: str
 ) -> None:
-    done = cli("submit", write_jsonl(tmp_path / "prompts.jsonl", [batch(model="gpt-4o-mini")]))
+    done = cli("submit", write_jsonl(tmp_path / "prompts.jsonl", [batch(model=model)]))
     assert done.returncode == 2
-    assert "'gpt-4o-mini'" in done.stderr
+    assert f"'{model}'" in done.stderr
     assert "Say which model answers: --model Qwen/Qwen3-4B" in done.stderr
     with valkey.client() as client:
         assert client.dbsize() == 0
+
+
+def test_a_model_of_another_family_may_be_named_by_an_option_and_served(
+    cli: Cli, store: JobStore, tmp_path: Path
+) -> None:
+    path = write_jsonl(tmp_path / "prompts.jsonl", [batch(model="our/tuned-model")])
+    assert cli("check", path, "--model", "our/tuned-model").returncode == 0
+    store.fleet.report_worker(report(model="our/tuned-model"), ttl_seconds=60)
+    done = cli("submit", path)
+    assert store.jobs.get(done.stdout.strip()).spec.model == "our/tuned-model"
 
 
 def test_a_file_that_names_several_models_is_refused_unless_any_model_may_answer(cli: Cli, tmp_path: Path) -> None:
