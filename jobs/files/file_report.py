@@ -14,6 +14,8 @@ MAX_ENTRIES = 20
 MAX_CHARS = 4000  # max characters of all entries together
 _MAX_RANGES = 5  # max ranges of lines that an entry names
 
+_TEMPLATE = "the template "  # how a fault of the template begins
+
 
 class FileRefused(InvalidInput):
     """A prompt file has bad lines."""
@@ -88,6 +90,23 @@ class BadLines:
                 self._chars += len(fault)
                 entry = self._entries[fault] = LineNumbers(self._places)
             (entry or self._other).add(number)
+
+    def refuse_template(self, name: str) -> None:
+        """Raise if all lines so far have one fault, which is the template's: it fails on the other lines, too.
+
+        Args:
+            name: The file's name for messages.
+
+        Raises:
+            FileRefused: The message says that the other lines were not read.
+        """
+        faults = list(self._entries)
+        if len(faults) == 1 and not self._other.count and faults[0].startswith(_TEMPLATE):
+            raise FileRefused(
+                f"{name} cannot be submitted: the first {self.count:,} lines are invalid, and no others were read.\n"
+                f"{self.describe()}",
+                "Nothing was stored. Correct the template or the file.",
+            )
 
     def describe(self) -> str:
         """Return a text with one entry per text line. The last line gives the numbers of lines without an entry."""
@@ -168,7 +187,7 @@ class FileReport:
         some = "the only line is" if self.num_lines == 1 else f"{bad:,} of {self.num_lines:,} lines are"
         faults = self.bad_lines.describe()
         hint = "Nothing was stored. Correct the file"
-        if ": the template " in faults:
+        if f": {_TEMPLATE}" in faults:
             hint = "Nothing was stored. Correct the template or the file"
         elif " --" in faults:  # it suggests an option
             hint = "Nothing was stored. Add what is suggested, or correct the file"

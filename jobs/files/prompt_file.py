@@ -138,7 +138,8 @@ class PromptFile:
             keep: True to keep the prompts on disk, if making them again takes longer. Say so if they are needed.
 
         Raises:
-            InvalidInput: The file cannot be submitted (`FileReport.require_valid`).
+            InvalidInput: The file cannot be submitted (`FileReport.require_valid`). If the template fails on each of
+                the first lines, no others are read.
         """
         lines = FilePass(self._readers, rules, self._limit)
         version = self._version()
@@ -150,6 +151,8 @@ class PromptFile:
                 spool.add(prompt)
             if prompt.invalid is not None:
                 bad_lines.add(number, prompt.invalid)
+                if num_lines == bad_lines.count == _FIRST_LINES and not skip_invalid:
+                    bad_lines.refuse_template(self.name)
         decoder = lines.decoder
         report = FileReport(
             self.name,
