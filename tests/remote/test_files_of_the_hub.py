@@ -42,6 +42,12 @@ def test_a_hub_that_refuses_names_the_url_and_the_login(web: WebServer, monkeypa
     assert "Write hf://datasets/ORG/NAME/PATH" in refusal("hf://datasets/name")
 
 
+def test_a_hub_that_is_not_found_is_named_by_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://hub.invalid")
+    monkeypatch.setenv("no_proxy", "*")
+    assert "the host hub.invalid is not found. Check the name and the network." in refusal("hf://datasets/a/b/x.jsonl")
+
+
 def test_the_token_that_a_login_has_left_is_used(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("from a file\n")
     assert hub_token({"HF_HOME": str(tmp_path)}) == "from a file"

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from jobs.errors import InvalidInput
 from jobs.files.remote.kept_blocks import BLOCK_BYTES
+from jobs.files.remote.urls import scheme_of
 
 _TRANSIENT = frozenset({429, 500, 502, 503, 504})
 _NEEDS_LOGIN = frozenset({401, 403})
@@ -166,7 +167,7 @@ class HttpFile:
 
     def _unreachable(self, error: Exception) -> Exception:
         reason = error.reason if isinstance(error, URLError) and isinstance(error.reason, Exception) else error
-        host = urlsplit(self.name).netloc
+        host = urlsplit(self.name if scheme_of(self.name) in ("http", "https") else self.url).netloc
         match reason:
             case ssl.SSLCertVerificationError():
                 return InvalidInput(
@@ -175,7 +176,7 @@ class HttpFile:
                 )
             case socket.gaierror():
                 return InvalidInput(
-                    f"{self.name} cannot be read: there is no host {host}.", "Check the name and the network."
+                    f"{self.name} cannot be read: the host {host} is not found.", "Check the name and the network."
                 )
             case TimeoutError():
                 return InvalidInput(
