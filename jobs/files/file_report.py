@@ -16,6 +16,8 @@ _MAX_RANGES = 5  # max ranges of lines that an entry names
 
 _TEMPLATE = "the template "  # how a fault of the template begins
 
+_NO_JSON = "the line is not JSON: invalid character (byte 0)"  # the fault of most lines of plain text
+
 
 class FileRefused(InvalidInput):
     """A prompt file has bad lines."""
@@ -193,4 +195,6 @@ class FileReport:
             hint = "Nothing was stored. Add what is suggested, or correct the file"
         if bad < self.num_lines:
             hint += ", or use --skip-invalid to run the valid lines and get an error result for each invalid line"
+        elif _NO_JSON in faults:
+            hint += ". If each line is a prompt, add --input-format text"
         raise FileRefused(f"{self.name} cannot be submitted: {some} invalid.\n{faults}", f"{hint}.")

@@ -142,7 +142,7 @@ class TemplateProcess:
         said = json.loads(answer)
         if "plain" not in said:
             helper.stop()
-            raise TemplateDamaged(f"{said['message']} (line {said['line']})")
+            raise TemplateDamaged(f"{said['message'].rstrip('.')} (line {said['line']})")
         self.plain = {name: PlainTemplate(parts) for name, parts in said["plain"].items() if parts is not None}
         return helper
 

@@ -107,7 +107,7 @@ class ChatTemplate:
 
 
 def _refused(reason: str) -> MessagesInvalid:
-    return MessagesInvalid(f"the model's chat template cannot render these messages: {reason:.500}")
+    return MessagesInvalid(f"the model's chat template cannot render these messages: {reason.rstrip('.'):.500}")
 
 
 def _sources(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:

@@ -103,7 +103,8 @@ def test_equal_files_have_equal_digests_and_others_have_not(write: Write) -> Non
     assert digest('{"prompt": "a"}\n') != digest('{"prompt": "a"}\n\n')
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_and_an_empty_name_are_named(tmp_path: Path) -> None:
+    assert refusal("").startswith("The name of a file of prompts is empty. Name a file of prompts, such as JSONL")
     assert f"There is no file {tmp_path}/no.jsonl." in refusal(f"{tmp_path}/no.jsonl")
 
 

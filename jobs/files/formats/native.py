@@ -179,7 +179,7 @@ def _not_one_prompt(line: dict[str, Json], unknown: list[str]) -> str:
     fault = "the line has neither `prompt` nor `messages`; it must have exactly one of the two"
     texts = [key for key in unknown if type(line[key]) is str and _can_be_shown(key) and not key.lower().endswith("id")]
     if not texts:
-        return fault
+        return f"{fault}. Can a prompt be made of its columns? Add --template" if unknown else fault
     column = min(texts, key=_rank)  # the first of the best; names alone decide, so that all rows get the same advice
     return f"{fault}. Is {shown(column)} the prompt? Try {_template_of(column)}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import zipfile
 from collections.abc import Iterable, Sequence
@@ -34,6 +35,17 @@ _BINARY = {
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": ("an old Excel or Word file", "Save a table as CSV, or a text as plain text."),
     b"\x7fELF": ("a program", "Give a file of prompts."),
 }
+# Kinds of files whose first bytes differ.
+_BINARY_PATTERNS = [
+    (
+        re.compile(rb"RIFF....WAVE", re.DOTALL),
+        ("a WAV recording", "Recordings are not supported; give a file of text."),
+    ),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), ("a WebP image", _BINARY[b"GIF8"][1])),
+    (re.compile(rb"\x00...ftyp", re.DOTALL), ("an MP4 video or another media file", "Give a file of text.")),
+    (re.compile(rb".{257}ustar", re.DOTALL), ("a tar archive", "Unpack it and give the file inside.")),
+    (re.compile(rb".{4}\x00{4}\{", re.DOTALL), ("a safetensors model file", _BINARY[b"GGUF"][1])),
+]
 _ZIP = b"PK\x03\x04"
 _ZIP_CONTENTS = {
     "xl/": ("an Excel file", "Save it as CSV."),
@@ -62,7 +74,13 @@ _TEXT = [
 ]
 _LINES = [
     (re.compile(rb"\{'"), ("text of Python dictionaries, not JSON", "Write each of them with json.dumps.")),
-    (re.compile(rb'\{\s*\n\s+"'), ("pretty-printed JSON", "Put each object on one line: `jq -c . FILE`.")),
+    (
+        re.compile(rb'\{\s*\n\s+"'),
+        (
+            "pretty-printed JSON",
+            "Put each object on one line: `jq -c . FILE`. It needs `prompt`, `messages`, or columns for --template.",
+        ),
+    ),
 ]
 _GEMINI_RESULTS = "results of a Gemini batch, not requests"
 _GEMINI_ANSWER = {"candidates", "promptFeedback", "usageMetadata"}  # an answer has at least one of these keys
@@ -72,13 +90,14 @@ _OBJECTS = [
     ({"custom_id", "result"}, "results of an Anthropic batch, not requests", "requests"),
     ({"recordId", "modelOutput"}, "results of a Bedrock batch, not requests", "requests"),
     ({"completion", "finish_reason", "usage"}, "results of qwen-batch, not prompts", "prompts"),
-    ({"object", "endpoint", "input_file_id"}, "an OpenAI batch object, not its requests", "requests"),
     ({"processed_time", "status", "request"}, _GEMINI_RESULTS, "requests"),
 ]
+_PARTS_OF_LINES = {"body", "modelInput", "params", "request"}  # objects in lines of other services
+_BATCH_OBJECT = "an OpenAI batch object, not its requests"
 _SECOND_ROUND = " To make prompts of these lines, add --template."
-_TAR_AT = 257
 _ASCII = frozenset(b"\t\r\n" + bytes(range(32, 127)))
 _FIRST_LINE_BYTES = 2**20
+_FIRST_BYTES = 64
 
 
 def refuse_binary(head: bytes, stream: BinaryIO, name: str) -> None:
@@ -107,11 +126,21 @@ def refuse_text(head: bytes, name: str) -> None:
     _refuse(found, name)
 
 
+def refuse_zeros(head: bytes, name: str) -> None:
+    """Raise if the content begins like a binary file of an unknown kind. No text has a zero byte there.
+
+    Arguments and errors are those of `refuse_binary`.
+    """
+    if b"\x00" in head[:_FIRST_BYTES]:
+        _refuse(("a binary file, and no prompts", "Give a file of text, such as JSONL or CSV, or a table."), name)
+
+
 def refuse_lines(head: bytes, name: str) -> None:
     """Raise if the content looks like JSON lines but holds no prompts.
 
     Arguments and errors are those of `refuse_binary`.
     """
+    _refuse(_nested(head), name)
     _refuse(_matching(_LINES, head), name)
     try:
         first = msgspec.json.decode(head[:_FIRST_LINE_BYTES].lstrip(_BEFORE_TEXT).partition(b"\n")[0])
@@ -119,6 +148,8 @@ def refuse_lines(head: bytes, name: str) -> None:
         return
     if not isinstance(first, dict):
         return
+    if first.get("object") == "batch" and not {"prompt", "messages"} & first.keys():
+        _refuse((_BATCH_OBJECT, "Give the file of requests."), name)
     for keys, what, wanted in _OBJECTS:
         if keys <= first.keys():
             _refuse((what, f"Give the file of {wanted}.{_SECOND_ROUND if what.startswith('results') else ''}"), name)
@@ -127,6 +158,18 @@ def refuse_lines(head: bytes, name: str) -> None:
     if first.keys() == {"error"} and isinstance(first["error"], dict):
         said = str(first["error"].get("message", ""))[:200]
         _refuse((f"an error message of a server: {said!r}", "Download the file again."), name)
+
+
+def _nested(head: bytes) -> tuple[str, str] | None:
+    """Return what is said of one object of several objects, such as `{"q1": {"prompt": "a"}, "q2": …}`. Else None."""
+    try:
+        document = msgspec.json.decode(head.removeprefix(codecs.BOM_UTF8))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    values = list(document.values()) if isinstance(document, dict) else []
+    if len(values) < 2 or _PARTS_OF_LINES & document.keys() or not all(isinstance(value, dict) for value in values):
+        return None
+    return "one JSON object of several objects", "Put each of them on a line: `jq -c '.[]' FILE`."
 
 
 def _is_gemini_result(first: dict[str, object]) -> bool:
@@ -148,23 +191,39 @@ def _matching(patterns: Sequence[tuple[re.Pattern[bytes], tuple[str, str]]], hea
 
 
 def _known(head: bytes) -> tuple[str, str] | None:
+    if (encoding := _other_encoding(head)) is not None:
+        return encoding
+    if _is_msgpack(head):
+        return "a MessagePack file", "Save its rows as JSONL."
+    plain = (said for magic, said in _BINARY.items() if head.startswith(magic))
+    return next(plain, None) or next((said for pattern, said in _BINARY_PATTERNS if pattern.match(head)), None)
+
+
+def _other_encoding(head: bytes) -> tuple[str, str] | None:
     if head.startswith((b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")):
-        return "UTF-32; it must be UTF-8", "Convert it with `iconv -f UTF-32 -t UTF-8 FILE`."
+        return "UTF-32; it must be UTF-8", _UTF16.replace("16", "32")
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "UTF-16; it must be UTF-8", _UTF16
-    for magic, said in _BINARY.items():
-        if head.startswith(magic):
-            return said
-    if head[_TAR_AT : _TAR_AT + 5] == b"ustar":
-        return "a tar archive", "Unpack it and give the file inside."
-    if _is_utf16_without_mark(head):
-        return "UTF-16 without a byte order mark; it must be UTF-8", _UTF16.replace("UTF-16 ", "UTF-16LE ")
+    if (order := _utf16_without_mark(head)) is not None:
+        return "UTF-16 without a byte order mark; it must be UTF-8", _UTF16.replace("16", f"16{order}")
     return None
 
 
-def _is_utf16_without_mark(head: bytes) -> bool:
-    sample = head[:64]
-    return len(sample) >= 4 and not any(sample[1::2]) and all(byte in _ASCII for byte in sample[::2])
+def _utf16_without_mark(head: bytes) -> str | None:
+    """Return the order of the bytes, LE or BE, if the first characters are ASCII in UTF-16. Else None."""
+    even, odd = head[:64:2], head[1:64:2]
+    for order, zeros, letters in (("LE", odd, even), ("BE", even, odd)):
+        if len(odd) >= 2 and not any(zeros) and all(byte in _ASCII for byte in letters):
+            return order
+    return None
+
+
+def _is_msgpack(head: bytes) -> bool:
+    """Return whether the content begins with a small map whose first key is a short text of ASCII."""
+    if len(head) < 3 or not (0x81 <= head[0] <= 0x8F and 0xA1 <= head[1] <= 0xBF):
+        return False
+    key = head[2 : 2 + head[1] - 0xA0]
+    return len(key) == head[1] - 0xA0 and all(byte in _ASCII for byte in key)
 
 
 def _zip_contents(stream: BinaryIO) -> tuple[str, str]:

@@ -98,7 +98,7 @@ class _Items:
             try:
                 _, end = self._scan(self._text, self._at)
             except json.JSONDecodeError as error:
-                reason = error.msg
+                reason = error.msg.removesuffix(" starting at")  # the position in this text says nothing
             except RecursionError:
                 raise self._fault(number, "it is nested too deeply") from None
             else:

@@ -246,7 +246,7 @@ def _good_texts(rendered: Texts, columns: dict[str, Any]) -> list[str] | Refused
     """Return the texts that the templates made of a row, or why one of them fails."""
     for is_good, text in rendered:
         if not is_good:
-            return RefusedRow(f"the template fails: {text}; {_named(columns)}")
+            return RefusedRow(f"the template fails: {text.rstrip('.')}; {_named(columns)}")
     return [text for _, text in rendered]
 
 

@@ -17,7 +17,7 @@ from jobs.files.reading.bare_prompts import BarePrompts, bare_prompts_of, whole_
 from jobs.files.reading.compressed import MAGIC_BYTES, decompressed
 from jobs.files.reading.container import Container, recognise
 from jobs.files.reading.csv_rows import csv_rows, header_delimiter, sniff_delimiter
-from jobs.files.reading.foreign import refuse_binary, refuse_lines, refuse_text
+from jobs.files.reading.foreign import refuse_binary, refuse_lines, refuse_text, refuse_zeros
 from jobs.files.reading.json_items import HEAD_BYTES, json_items
 from jobs.files.reading.raw_lines import RawLines, text_rows
 from jobs.files.reading.row import FirstRows, HashedRows, Rows, SourceRow, SourceRows
@@ -76,6 +76,8 @@ class RowReader:
         if container is None:
             refuse_text(head, name)
             container = recognise(head, name)
+            if container not in (Container.PARQUET, Container.ARROW):
+                refuse_zeros(head, name)
             if container is Container.JSONL and options.prompts.template is None:
                 refuse_lines(head, name)
         if row_prompts is None and options.prompts.changes_rows:

@@ -18,6 +18,7 @@ from jobs.files.remote.urls import is_url
 from jobs.harmless import unicode_text
 
 _BUFFER_BYTES = 2**20
+_HINT = "Name a file of prompts, such as JSONL, CSV or Parquet, or - for standard input."
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ def open_source(path: str, stdin: BinaryIO, space: KeptSpace) -> Source:
         from jobs.files.remote.remote_source import open_url
 
         return open_url(path, space)
+    if not path:
+        raise InvalidInput("The name of a file of prompts is empty.", _HINT)
     try:
         mode = Path(path).stat().st_mode
         if stat.S_ISDIR(mode):
@@ -75,7 +78,7 @@ def _hint_for_missing(path: str) -> str:
         names = []
     if nearest := difflib.get_close_matches(missing.name, names, n=1):
         return f"Did you mean {unicode_text(str(missing.parent / nearest[0]))}?"
-    return "Name a file of prompts, such as JSONL, CSV or Parquet, or - for standard input."
+    return _HINT
 
 
 def copied(name: str, pieces: Iterable[bytes]) -> Source:
