@@ -22,6 +22,7 @@ class JobUpdate(JobRow, frozen=True, kw_only=True):
     workers: int  # number that serve the job's model
     loading_workers: int  # number of these that still load the model
     loading_step: str | None = None  # what the workers do, if all of them are loading and this takes long
+    waits_for: str | None = None  # what the job needs besides a worker, such as "free space", as far as that is known
     cache_room: CacheRoom | None = None  # room of the KV cache of a worker, if it is too small
 
     @property
@@ -36,10 +37,10 @@ class JobUpdate(JobRow, frozen=True, kw_only=True):
             return self.state.value
         if self.cancel_requested or self.paused:
             return "cancelling" if self.cancel_requested else "paused"
-        if self.state is JobState.VALIDATING:
+        if self.state is JobState.VALIDATING and self.waits_for is None:
             return "storing the prompts"
-        if self.workers == 0:
-            return f"waiting for a worker that serves {self.model}"
+        if self.workers == 0 or self.waits_for is not None:
+            return f"waiting for {self.waits_for or f'a worker that serves {self.model}'}"
         if self.loading_workers == self.workers:
             return f"loading {self.model}" + (f" ({self.loading_step})" if self.loading_step else "")
         return self.state.value
@@ -93,7 +94,7 @@ class JobObserver:
         self._tokens = Pace()
         self._loading_since: float | None = None  # time of the first update in which all workers were loading
 
-    def update(self, job: Job, workers: Sequence[WorkerReport], now: float) -> JobUpdate:
+    def update(self, job: Job, workers: Sequence[WorkerReport], now: float, waits_for: str | None = None) -> JobUpdate:
         """Return the update for a job. `now` is the time of a monotonic clock in seconds."""
         self._lines.add(now, job.done)
         self._tokens.add(now, job.total_output_tokens)
@@ -107,6 +108,7 @@ class JobObserver:
             workers=len(serving),
             loading_workers=sum(worker.state == "loading" for worker in serving),
             loading_step=self._loading_step(serving, now),
+            waits_for=waits_for,
             cache_room=_cache_room(on_it) if moves else None,
         )
 

@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 30.0  # long enough for a server to restart
 
 
 def nothing_to_check(_job: Job) -> None:
-    """Accept every job: the default of `watch_job`'s `check`."""
+    """Accept every job, and know of nothing that it waits for: the default of `watch_job`'s `check`."""
 
 
 def watch_job(
@@ -30,14 +30,15 @@ def watch_job(
     console: Console,
     *,
     as_json: bool = False,
-    check: Callable[[Job], None] = nothing_to_check,
+    check: Callable[[Job], str | None] = nothing_to_check,
     poll_seconds: float = POLL_SECONDS,
 ) -> Job:
     """Show a job's progress until the job ends, and return the ended job.
 
     Args:
         as_json: Print JSON lines to stdout instead of progress to stderr.
-        check: Called with the job after every read. An exception from it ends the watch.
+        check: Called with the job after every read. Returns what the job waits for, if it knows that, such as "free
+            space". An exception from it ends the watch.
         poll_seconds: Pause between two reads.
 
     Raises:
@@ -49,8 +50,8 @@ def watch_job(
         read = _PatientReader(store, job_id, console, with_workers=display.shows_workers)
         while True:
             job, workers = read()
-            check(job)
-            update = observer.update(job, workers, time.monotonic())
+            waits_for = check(job)
+            update = observer.update(job, workers, time.monotonic(), waits_for)
             if (room := update.cache_room) is not None and room.wanted_bytes >= max(2 * advised_bytes, 1):
                 console.say(room.advice)  # again if the sequences have grown far beyond the cache that was advised
                 advised_bytes = room.wanted_bytes

@@ -66,10 +66,12 @@ class LocalRun:
                 workers = LocalWorkers(settings, self.num_workers, folder, console.warn, console.say)
                 with workers, disk.named_in_errors(cannot_save):
 
-                    def check(seen: Job) -> None:
+                    def check(seen: Job) -> str | None:
                         interruption.check()
-                        disk.look(cannot_save(), console)
+                        is_full = cannot_save()
+                        disk.look(is_full, console)
                         workers.check(seen.done)
+                        return "free space on the disk" if is_full else None
 
                     code = self._deliver(fingerprint, settings, workers, check, console)
             if self.embedded:
@@ -88,7 +90,7 @@ class LocalRun:
         fingerprint: str,
         settings: Settings,
         workers: LocalWorkers,
-        check: Callable[[Job], None],
+        check: Callable[[Job], str | None],
         console: Console,
     ) -> ExitCode:
         client = open_client(settings)

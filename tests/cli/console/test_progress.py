@@ -96,6 +96,7 @@ def test_the_headline_says_why_nothing_moves() -> None:
     queued = job_with(state=JobState.QUEUED)
     loading = msgspec.structs.replace(report(), state="loading")
     assert observe((0, queued)).headline == "waiting for a worker that serves demo"
+    assert JobObserver().update(queued, (), 0, "free space").headline == "waiting for free space"
     assert observe((0, queued), workers=(report("another"),)).headline == "waiting for a worker that serves demo"
     assert observe((0, queued), workers=(loading,)).headline == "loading demo"
     assert observe((0, queued), workers=(loading, report())).headline == "queued"

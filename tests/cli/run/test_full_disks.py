@@ -63,6 +63,7 @@ def test_a_disk_that_fills_up_while_run_works_is_named_and_run_goes_on_when_ther
     said = line_with("is full", process)
     assert said.startswith(f"Warning: The disk of the state folder {disk}/runs/")
     assert "--state-dir" in said and "waits" in said
+    line_with("waiting for free space on the disk: ", process)
     filler.unlink()
     assert line_with("has free space again", process)
     _, rest = process.communicate(timeout=90)
