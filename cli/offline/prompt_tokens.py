@@ -67,13 +67,19 @@ class PromptTokens:
         too_long = sum(each >= max_model_len for each in lengths)
         return TokenCounts(sum(lengths), middle, longest, shared.count, too_long, failed)
 
-    def shown(self, prompt: Prompt) -> str:
+    def shown(self, prompt: Prompt, exact: bool) -> str:
         """Return the text that the model sees, with special tokens, or why the prompt cannot be encoded.
 
         The text of a line with several prompts is that of the first one.
+
+        Args:
+            prompt: The prompt.
+            exact: False to break up text that only looks like a special token (`Tokenizer.decode_for_people`).
         """
         encoded = next(self._encoded(prompt.parts()[:1]))
-        return str(encoded) if isinstance(encoded, ValueError) else self._tokenizer.decode(encoded, False)
+        if isinstance(encoded, ValueError):
+            return str(encoded)
+        return self._tokenizer.decode(encoded, False) if exact else self._tokenizer.decode_for_people(encoded)
 
     def _encoded(self, prompts: Sequence[Prompt]) -> Iterator[Sequence[int] | ValueError]:
         texts = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import tokenizers
 from model.text.byte_level import TextStream, token_to_bytes
 from model.text.chat_encoder import ChatEncoder
 from model.text.chat_template import ChatTemplate
+from model.text.control_tokens import ControlTokens
 from model.text.messages import MessagesInvalid
 from model.text.text_encoder import Encoded, TextEncoder
 from model.text.tokenizer_file import load_backend
@@ -30,6 +32,8 @@ class Tokenizer:
         self._backend = backend
         self._encoder = TextEncoder(backend)
         self._chat_encoder = ChatEncoder(backend, self._encoder, chat_template) if chat_template else None
+        self._added_ids = frozenset(added)
+        self._added_tokens = ControlTokens([token.content for token in added.values()])
         self._special_ids = frozenset(token_id for token_id, token in added.items() if token.special)
         self._vocab_size = max(backend.get_vocab(with_added_tokens=True).values()) + 1
 
@@ -124,6 +128,15 @@ class Tokenizer:
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         """Return the text of token ids. Invalid UTF-8 becomes U+FFFD. Unknown ids are skipped."""
         return self._backend.decode(list(ids), skip_special_tokens=skip_special_tokens)
+
+    def decode_for_people(self, ids: Sequence[int]) -> str:
+        r"""Return the text of token ids, with special tokens.
+
+        A backslash breaks up ordinary text that looks like a special token: `<\|im_end|>`.
+        """
+        runs = groupby(ids, self._added_ids.__contains__)
+        texts = ((is_added, self.decode(list(run), skip_special_tokens=False)) for is_added, run in runs)
+        return "".join(text if is_added else str(self._added_tokens.break_up(text, "\\")) for is_added, text in texts)
 
     def stream(self, skip_special_tokens: bool = True) -> TextStream:
         """Return a new stream that decodes token by token."""

@@ -81,7 +81,14 @@ def test_people_read_prompts_with_their_special_tokens(bare_cli: Cli, prompts: P
     done = bare_cli("check", prompts, "--show", "2")
     assert done.returncode == 0, done.stderr
     assert "3 lines, container jsonl, format native" in done.stdout
-    assert "--- b ---\n<|im_start|>user\nGrüße <|im_end|>, 世界<|im_end|>\n<|im_start|>assistant\n" in done.stdout
+    assert "--- a ---\nRaw <|im_end|> text\n" in done.stdout  # the token itself, which a raw prompt may hold
+
+
+def test_text_of_a_message_that_looks_like_a_special_token_is_shown_with_a_backslash(
+    bare_cli: Cli, prompts: Path
+) -> None:
+    done = bare_cli("check", prompts, "--show", "2")
+    assert "--- b ---\n<|im_start|>user\nGrüße <\\|im_end|>, 世界<|im_end|>\n<|im_start|>assistant\n" in done.stdout
 
 
 def test_common_beginnings_are_counted(bare_cli: Cli, tmp_path: Path) -> None:

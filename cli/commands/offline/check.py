@@ -65,7 +65,8 @@ def _lines_to_count(_ctx: click.Context, _param: click.Parameter, said: str) -> 
     type=WholeNumber(0),
     default=0,
     metavar="N",
-    help="Print the first N prompts as the model will see them, with special tokens.",
+    help="Print the first N prompts as the model will see them, with special tokens. "
+    r"Text that only looks like a special token has a backslash: `<\|im_end|>`. --json has the exact text.",
 )
 @click.option(
     "--count-tokens",
@@ -118,7 +119,7 @@ def command(
         tokenizer = _tokenizer(settings, target.card)
         counts = _counts(tokenizer, checked, target.card, count_tokens)
         report = _report(file, checked, target) | {"prompt_tokens": counts}
-        shown = [_shown(tokenizer, prompt) for prompt in islice(checked.prompts(), show)]
+        shown = [_shown(tokenizer, prompt, as_json) for prompt in islice(checked.prompts(), show)]
     if as_json:
         console.json(report | ({"prompts": shown} if show else {}))
     else:
@@ -184,11 +185,11 @@ def _counts(
     return {"lines": min(max_lines, checked.report.num_lines), **asdict(counts)}
 
 
-def _shown(tokenizer: PromptTokens | None, prompt: Prompt) -> dict[str, str]:
+def _shown(tokenizer: PromptTokens | None, prompt: Prompt, exact: bool) -> dict[str, str]:
     if prompt.invalid is not None:
         return {"id": prompt.id, "prompt": prompt.invalid}
     if tokenizer is not None:
-        return {"id": prompt.id, "prompt": tokenizer.shown(prompt)}
+        return {"id": prompt.id, "prompt": tokenizer.shown(prompt, exact)}
     texts = [f"{message['role']}: {message['content']}" for message in prompt.messages or ()]
     return {"id": prompt.id, "prompt": "\n".join(texts) or prompt.text or f"token ids {list(prompt.token_ids or ())}"}
 
