@@ -44,12 +44,24 @@ def change_config(folder: Path, **fields: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | fields))
 
 
+def with_too_many_layers(folder: Path) -> None:
+    change_config(folder, num_hidden_layers=10_000_000)
+
+
+def with_a_sliding_window(folder: Path) -> None:
+    change_config(folder, use_sliding_window=True)
+
+
 Damage = Callable[[Path], None]
 NO_WORKER_CAN_LOAD: dict[Damage, str] = {  # found by every command, from the small files
     another_architecture: "model_type is 'llama'",
     of_a_later_family: "model_type is 'qwen3_next'; only 'qwen3' and 'qwen3_moe' are supported",
     without_config: "config.json",
     with_a_damaged_tokenizer: "tokenizer.json",
+}
+BAD_SETTINGS: dict[Damage, str] = {
+    with_too_many_layers: "num_hidden_layers is 10000000; it must be a whole number from 1 to 1,000.",
+    with_a_sliding_window: "use_sliding_window is true",
 }
 WEIGHTS: dict[Damage, str] = {without_weights: "lacks model.safetensors", truncated: "model.safetensors is damaged"}
 
@@ -85,6 +97,17 @@ def test_a_folder_that_no_worker_can_load_is_refused_before_anything_starts(
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("Error: ")
     assert NO_WORKER_CAN_LOAD[damage] in done.stderr
+    with valkey.client() as client:
+        assert client.dbsize() == 0
+
+
+@pytest.mark.parametrize("damage", BAD_SETTINGS)
+def test_run_refuses_settings_that_no_worker_can_use_before_it_starts_one(
+    cli: Cli, valkey: ValkeyProcess, prompts: Path, damaged: Callable[[Damage], Path], damage: Damage
+) -> None:
+    done = cli("run", prompts, "--model", damaged(damage))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert BAD_SETTINGS[damage] in done.stderr
     with valkey.client() as client:
         assert client.dbsize() == 0
 
