@@ -26,7 +26,7 @@ class System:
     measures: tuple[Measure, ...] = BASIC
     warm_up_requests: int | None = None  # None for all requests of a task
     by_default: bool = True
-    eight_bit: bool = False  # True for 8-bit weights, which are compared with our 8-bit weights
+    bits: Literal[16, 8, 4] = 16  # of the weights; a system is compared with ours of as many bits
 
     @property
     def is_ours(self) -> bool:
@@ -38,7 +38,6 @@ _OPENVINO = ("benchmarks.peers.programs.openvino_peer", "openvino")
 _LLAMACPP = ("benchmarks.peers.programs.llamacpp_peer", "llamacpp")
 _TRANSFORMERS = ("benchmarks.peers.programs.transformers_peer", "transformers")
 _FEW = 4  # requests warm up a program that compiles nothing for a batch
-_EIGHT_BITS = ("--quantize", "int8")
 _BF16_CACHE = ("--kv-cache", "bf16", "--cache-gib", "8")
 
 
@@ -91,14 +90,14 @@ def _systems() -> list[System]:
             warm_up_requests=_FEW,
             by_default=False,
         ),
-        System("openvino-int8", "OpenVINO GenAI, int8", *_OPENVINO, ("--weights", "int8"), eight_bit=True),
+        System("openvino-int8", "OpenVINO GenAI, int8", *_OPENVINO, ("--weights", "int8"), bits=8),
         System(
             "openvino-int8-f32",
             "OpenVINO GenAI, int8, f32",
             *_OPENVINO,
             ("--weights", "int8", "--precision", "f32"),
             measures=("one_stream",),
-            eight_bit=True,
+            bits=8,
         ),
         System(
             "llamacpp-q8",
@@ -106,31 +105,41 @@ def _systems() -> list[System]:
             *_LLAMACPP,
             ("--weights", "q8_0"),
             warm_up_requests=_FEW,
-            eight_bit=True,
+            bits=8,
         ),
-        *_ours_of_eight_bits(),
+        System(
+            "llamacpp-q4",
+            "llama.cpp, q4_0",
+            *_LLAMACPP,
+            ("--weights", "q4_0"),
+            warm_up_requests=_FEW,
+            bits=4,
+        ),
+        *_ours_quantised(8),
+        *_ours_quantised(4),
         *_other_settings_of_llamacpp(),
     ]
 
 
-def _ours_of_eight_bits() -> list[System]:
+def _ours_quantised(bits: Literal[8, 4]) -> list[System]:
+    options = ("--quantize", f"int{bits}")
     return [
         System(
-            "run-int8",
-            "qwen-batch run, int8",
+            f"run-int{bits}",
+            f"qwen-batch run, int{bits}",
             "benchmarks.peers.programs.command_line_peer",
             None,
-            _EIGHT_BITS,
+            options,
             measures=("batch",),
-            eight_bit=True,
+            bits=bits,
         ),
         System(
-            "engine-int8",
-            "qwen-batch, engine alone, int8",
+            f"engine-int{bits}",
+            f"qwen-batch, engine alone, int{bits}",
             "benchmarks.peers.programs.engine_peer",
             None,
-            _EIGHT_BITS,
-            eight_bit=True,
+            options,
+            bits=bits,
         ),
     ]
 

@@ -37,8 +37,8 @@ def page(results: Results, plots: list[str]) -> str:
         "## All systems",
         _main_table(results, found),
         "The tables have tokens per second, medians. Brackets hold how many times as fast qwen-batch is. One stream "
-        "and prefill compare its engine, and the batch compares `qwen-batch run`. 8-bit weights are compared with "
-        "8-bit weights. The limit is what memory bandwidth and matrix speed allow with bfloat16 weights. "
+        "and prefill compare its engine, and the batch compares `qwen-batch run`. Weights are compared with "
+        "weights of as many bits. The limit is what memory bandwidth and matrix speed allow with bfloat16 weights. "
         f"An asterisk marks figures of fewer than {ROUNDS_TO_QUOTE} rounds, too few to be quoted.",
         *_batches(results, found),
         *_shared(found),
@@ -97,7 +97,8 @@ def _main_table(results: Results, found: dict[Case, Figure]) -> str:
 def _cell(found: dict[Case, Figure], key: str, kind: Kind, ours: str, batch_requests: int) -> str:
     requests = batch_requests if kind == "batch" else 1
     theirs = found.get(Case(key, kind, requests, 0))
-    ours = f"{ours}-int8" if SYSTEMS[key].eight_bit else ours
+    bits = SYSTEMS[key].bits
+    ours = ours if bits == 16 else f"{ours}-int{bits}"
     times = ratio(found.get(Case(ours, kind, requests, 0)), theirs)
     if theirs is None:
         return "-"

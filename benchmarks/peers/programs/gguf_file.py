@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 MATRIX_TYPES = {
     "bf16": (gguf.GGMLQuantizationType.BF16, gguf.LlamaFileType.MOSTLY_BF16),
+    "q4_0": (gguf.GGMLQuantizationType.Q4_0, gguf.LlamaFileType.MOSTLY_Q4_0),
     "q8_0": (gguf.GGMLQuantizationType.Q8_0, gguf.LlamaFileType.MOSTLY_Q8_0),
 }
 
@@ -34,7 +35,9 @@ def write_gguf(model: Path, target: Path, weights: str) -> None:
         if name == "lm_head.weight" and config["tie_word_embeddings"]:
             continue
         target_name = names.get_name(name, try_suffixes=(".weight",))
-        matrix_type = MATRIX_TYPES[weights][0]
+        # Like qwen-batch, and like llama.cpp's own quantiser, this keeps more than 4 bits of the output layer.
+        is_output = name in ("model.embed_tokens.weight", "lm_head.weight")
+        matrix_type = MATRIX_TYPES["q8_0" if is_output and weights == "q4_0" else weights][0]
         if bits.ndim == 1:
             writer.add_tensor(target_name, _as_float32(bits))
         elif weights == "bf16":

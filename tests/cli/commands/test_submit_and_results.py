@@ -190,7 +190,7 @@ def test_reuse_names_completions_of_other_weights_than_the_workers_have(
     first = cli("submit", prompts).stdout.strip()
     run_job(store, first, shards=1, quantize="int8")
     done = cli("submit", prompts, "--reuse", "--new")
-    assert "16 of the reused completions come from 8-bit weights." in " ".join(done.stderr.split())
+    assert "16 of the reused completions come from quantised weights." in " ".join(done.stderr.split())
     store.fleet.report_worker(report(), 600)
     done = cli("submit", prompts, "--reuse", "--new")
     assert "0 of 20 lines reuse completions of earlier jobs" in done.stderr
