@@ -29,10 +29,19 @@ ENDS = ("completed", "failed", "expired", "cancelled")
 
 
 class ServeProcess:
-    """`qwen-batch serve` on a free port. Killed with its children at the end of the block, if it still runs."""
+    """`qwen-batch serve` on a free port. Killed with its children at the end of the block, if it still runs.
+
+    Its processes are forks of warm ones, unless another `interpreter` is named. Forks are not its children.
+    """
 
     def __init__(
-        self, valkey: ValkeyProcess, folder: Path, *words: str, files: Path | None = None, **settings: str
+        self,
+        valkey: ValkeyProcess,
+        folder: Path,
+        *words: str,
+        files: Path | None = None,
+        interpreter: str | None = None,
+        **settings: str,
     ) -> None:
         self._log = folder / "serve.log"
         self.files = files or folder / "files"  # all services of one store share it
@@ -40,7 +49,7 @@ class ServeProcess:
         settings = {"redis_url": valkey.url, "state_dir": str(folder / "state")} | settings
         own = {PREFIX + name.upper(): value for name, value in settings.items()}
         command = [
-            quick_interpreter(),
+            interpreter or quick_interpreter(),
             "-P",
             "-m",
             "cli.main",

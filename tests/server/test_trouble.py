@@ -51,7 +51,7 @@ def own_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyProce
 
 @pytest.fixture(scope="module")
 def troubled(own_valkey: ValkeyProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServeProcess]:
-    with ServeProcess(own_valkey, tmp_path_factory.mktemp("troubled")) as service:
+    with ServeProcess(own_valkey, tmp_path_factory.mktemp("troubled"), interpreter=sys.executable) as service:
         yield service
 
 
@@ -237,17 +237,18 @@ def _answers(service: ServeProcess) -> bool:
 
 
 def test_a_stop_ends_every_process_in_order(own_valkey: ValkeyProcess, troubled: ServeProcess, tmp_path: Path) -> None:
-    with ServeProcess(own_valkey, tmp_path, files=troubled.files) as service:
+    with ServeProcess(own_valkey, tmp_path, files=troubled.files, interpreter=sys.executable) as service:
         started = psutil.Process(service.process.pid).children(recursive=True)
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(timeout=60) == 0
+    assert started
     assert [process for process in started if process.is_running()] == []
     assert "Traceback" not in service.log
 
 
 @pytest.mark.slow
 def test_no_process_outlives_a_killed_parent(own_valkey: ValkeyProcess, troubled: ServeProcess, tmp_path: Path) -> None:
-    with ServeProcess(own_valkey, tmp_path, files=troubled.files) as service:
+    with ServeProcess(own_valkey, tmp_path, files=troubled.files, interpreter=sys.executable) as service:
         started = psutil.Process(service.process.pid).children(recursive=True)
         service.process.kill()
         service.process.wait()

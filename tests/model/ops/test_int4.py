@@ -19,14 +19,15 @@ def random(rows: int, columns: int) -> torch.Tensor:
     return torch.randn(rows, columns, generator=torch.Generator().manual_seed(rows + columns)).bfloat16()
 
 
-@pytest.mark.usefixtures("kernels")
 @SHAPES
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_row_has_the_same_bits_among_any_rows(in_features: int, out_features: int, threads: int) -> None:
+def test_a_row_has_the_same_bits_among_any_rows(
+    kernels: str, in_features: int, out_features: int, threads: int
+) -> None:
     torch.set_num_threads(threads)
     weight, x = pack_weight(random(out_features, in_features), "int4"), random(1100, in_features)
     whole = linear(x, weight, out_features)
-    for rows in ROW_COUNTS:
+    for rows in ROW_COUNTS if kernels == "C++ kernels" else (1, 7, 65):  # plain PyTorch takes seconds for all of them
         for first in (0, 13, 60):
             assert torch.equal(linear(x[first : first + rows], weight, out_features), whole[first : first + rows])
 
