@@ -90,8 +90,6 @@ def command(
       echo '{"prompt": "What is 2 + 3?"}' | qwen-batch run - | jq .completion
     """
     require_worker_packages()
-    from cli.run.model_settings import check_model_settings  # the worker's own check
-
     settings = settings_with(**options)
     target = wanted.target(stats)
     embedded = options["redis_url"] is None and not Settings.server_is_named()
@@ -103,7 +101,7 @@ def command(
         settings = with_model_of_lines(settings, named, file, client.served_models if client else tuple)
         check_model_name(settings.model)
         submission = job.submission(target_model(settings, console))
-        check_model_settings(settings.model)
+        _check_as_a_worker_does(settings.model)
         if client is not None:
             checked = client.check(file, submission, target.errors)
         else:
@@ -113,3 +111,9 @@ def command(
             console.say(f"{checked.report.num_lines:,} lines can be run. Nothing was run.")
             return ExitCode.DONE
         return LocalRun(checked, submission, target, settings, embedded, num_workers)(console, interruption)
+
+
+def _check_as_a_worker_does(model: str) -> None:
+    from cli.run.model_settings import check_model_settings  # needs the worker's packages
+
+    check_model_settings(model)
