@@ -1,4 +1,4 @@
-"""Packed weights lie in memory of their own, for which huge pages are asked, and which is given back with them."""
+"""Packed weights lie side by side in huge pages, which are given back with the last of them."""
 
 from __future__ import annotations
 
@@ -14,51 +14,56 @@ from model.ops.packed_weight import is_packed_for_own_kernel
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere weights lie in the heap")
 
-OUT_FEATURES, IN_FEATURES = 4096, 1024  # two huge pages or more in any form
+OUT_FEATURES, IN_FEATURES = 4096, 1024  # two huge pages or more with 8 bits
+CHUNK = 128 << 20  # bytes, as in weight_memory.cpp
 
 
-@pytest.fixture(params=["none", "int8"])
-def quantize(request: pytest.FixtureRequest) -> Quantization:
+@pytest.fixture(params=["none", "int8", "int4"])
+def quantize(request: pytest.FixtureRequest, built_kernels: None) -> Quantization:
     wanted: Quantization = request.param
     if not is_packed_for_own_kernel(pack_weight(torch.ones(64, 64, dtype=torch.bfloat16), wanted)):
         pytest.skip("no kernel of ours multiplies such weights here")
     return wanted
 
 
-def packed(quantize: Quantization) -> torch.Tensor:
-    return pack_weight(torch.ones(OUT_FEATURES, IN_FEATURES, dtype=torch.bfloat16), quantize)
+def packed(quantize: Quantization, out_features: int = OUT_FEATURES) -> torch.Tensor:
+    return pack_weight(torch.ones(out_features, IN_FEATURES, dtype=torch.bfloat16), quantize)
 
 
-def test_a_weight_begins_a_huge_page_that_was_asked_for(quantize: Quantization) -> None:
-    weight = packed(quantize)
-    assert weight.data_ptr() % HUGE_PAGE == 0
+@pytest.mark.parametrize("out_features", [OUT_FEATURES, OUT_FEATURES + 64, 96])
+def test_every_weight_lies_in_huge_pages_that_were_asked_for(quantize: Quantization, out_features: int) -> None:
+    weight = packed(quantize, out_features)
     assert weight.is_contiguous()
-    assert "hg" in _flags_of_memory(weight.data_ptr())
+    assert weight.data_ptr() % 64 == 0
+    for byte in (weight.data_ptr(), weight.data_ptr() + weight.nbytes - 1):
+        assert "hg" in _flags_of_memory(byte)
 
 
-def test_what_does_not_fill_a_huge_page_takes_none(quantize: Quantization) -> None:
-    # A model of 28 layers with four such ends would else be hundreds of megabytes larger than its weights.
-    weight = pack_weight(torch.ones(OUT_FEATURES + 64, IN_FEATURES, dtype=torch.bfloat16), quantize)
-    last = weight.data_ptr() + weight.nbytes - 1
-    assert last // HUGE_PAGE * HUGE_PAGE != last + 1
-    assert "hg" not in _flags_of_memory(last)
+def test_small_weights_share_huge_pages(quantize: Quantization) -> None:
+    weights = [packed(quantize, 96) for _ in range(9)]
+    size = weights[0].nbytes
+    assert size < HUGE_PAGE // 4
+    starts = [weight.data_ptr() for weight in weights]
+    assert starts == list(range(starts[0], starts[0] + 9 * size, size))
 
 
-def test_memory_goes_with_its_weight(quantize: Quantization) -> None:
+def test_weights_that_lie_side_by_side_keep_their_values(quantize: Quantization) -> None:
+    weights = [
+        torch.randn(rows, IN_FEATURES).bfloat16() for rows in (96, 33, 4096, 70_000, 64)
+    ]  # 70,000 need more than a chunk
+    side_by_side = [pack_weight(weight, quantize) for weight in weights]
+    for weight, ours in zip(weights, side_by_side, strict=True):
+        assert torch.equal(ours, pack_weight(weight, quantize))
+
+
+def test_memory_goes_with_the_last_weight_of_a_chunk(quantize: Quantization) -> None:
+    weight, made = packed(quantize), 0
+    plain = torch.ones(OUT_FEATURES, IN_FEATURES, dtype=torch.bfloat16)
     before = _mapped_bytes()
-    for _ in range(50):
-        size = packed(quantize).nbytes
-    assert _mapped_bytes() - before < 10 * size
-
-
-def test_a_weight_of_less_than_a_huge_page_is_packed_as_well(quantize: Quantization) -> None:
-    weight = torch.randn(64, 256).bfloat16()
-    x = torch.randn(3, 256).bfloat16()
-    small = pack_weight(weight, quantize)
-    assert small.nbytes < HUGE_PAGE
-    expected = x.float() @ weight.float().T
-    product = torch.ops.qwen_batch.linear(x, small, 64).float()
-    assert (product - expected).abs().max() < 0.05 * expected.abs().max()
+    while made < 5 * CHUNK:
+        weight = pack_weight(plain, quantize)  # the last one lives until this one is there
+        made += weight.nbytes
+    assert _mapped_bytes() - before < 3 * CHUNK
 
 
 def _flags_of_memory(address: int) -> list[str]:

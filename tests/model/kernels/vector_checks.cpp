@@ -210,7 +210,7 @@ void check_quantised_rows() {
   const std::vector<uint16_t> x = random_halves(K);
   std::vector<uint8_t> memory(static_cast<size_t>(int8::QuantisedRows::bytes(1, K)) + 64);
   int8::QuantisedRows rows(memory.data(), 1, K);
-  for (int64_t row = 0; row < rows.padded(); ++row) rows.quantise(x.data(), row);
+  for (int64_t piece = 0; piece < rows.pieces(true); ++piece) rows.quantise(x.data(), piece);
   for (int64_t first = 0; first < K; first += LANES) {
     float restored[LANES];
     store(restored, rows.restored(0, first / int8::GROUP, first % int8::GROUP / LANES));

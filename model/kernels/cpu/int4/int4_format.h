@@ -14,39 +14,25 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "column_block.h"
 #include "nibbles.h"
 #include "vector_math.h"
 
 namespace qwen_batch::int4 {
 
 constexpr int64_t GROUP = 32;       // values along k that share a scale and a minimum
-constexpr int64_t COLUMNS = 32;     // columns per block of weights: two sides of 16
 constexpr int64_t QUAD = 4;         // values along k that one instruction sums
 constexpr int64_t LINES = 4;        // lines of 64 bytes per side and group; each holds two quads of 16 columns
 constexpr int64_t ROW_GROUP = 256;  // values of a row that share a scale
 constexpr int64_t GROUPS_PER_ROW_GROUP = ROW_GROUP / GROUP;
 
-// A group of a block: [2 sides][LINES][16 columns][QUAD] bytes, then float16 scales and minima [2][COLUMNS]. The lower
-// halves of the bytes of line j are quad 2 j, the upper halves quad 2 j + 1.
+// A group of a block: [2 sides of 16 columns][LINES][16 columns][QUAD] bytes, then float16 scales and minima
+// [2][COLUMNS]. The lower halves of the bytes of line j are quad 2 j, the upper halves quad 2 j + 1.
 constexpr int64_t SIDE_BYTES = LINES * 64;
 constexpr int64_t CODE_BYTES = 2 * SIDE_BYTES;
 constexpr int64_t GROUP_BYTES = CODE_BYTES + 2 * COLUMNS * sizeof(uint16_t);
-constexpr int64_t GROUP_LINES = GROUP_BYTES / 64;
 
-inline int64_t groups_of(int64_t k) { return (k + GROUP - 1) / GROUP; }
 inline const uint16_t* scales_of(const uint8_t* group) { return reinterpret_cast<const uint16_t*>(group + CODE_BYTES); }
 inline const uint16_t* minima_of(const uint8_t* group) { return scales_of(group) + COLUMNS; }
-
-// Where one block of columns goes. `out` is the block's first column in row 0.
-struct Target {
-  uint16_t* out;
-  int64_t stride;
-  int64_t columns;  // number of columns that exist, at most COLUMNS
-};
-
-inline void store_sums(const Target& target, int64_t row, const float* sums) {
-  for (int64_t c = 0; c < COLUMNS && c < target.columns; c += 16)
-    store_halves(first_lanes(target.columns - c), target.out + row * target.stride + c, to_bfloat16(load(sums + c)));
-}
 
 }  // namespace qwen_batch::int4

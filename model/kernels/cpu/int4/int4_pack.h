@@ -111,4 +111,10 @@ inline void pack_block(const uint8_t* plain, int64_t columns, int64_t groups, ui
     }
 }
 
+struct Format {  // see quantised_weight.h
+  static constexpr int64_t VALUES = GROUP, PLAIN_BYTES = int4::PLAIN_BYTES, PACKED_BYTES = GROUP_BYTES;
+  static constexpr auto round_row = quantise_plain;
+  static constexpr auto pack_block = int4::pack_block;
+};
+
 }  // namespace qwen_batch::int4

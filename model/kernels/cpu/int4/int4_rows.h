@@ -17,8 +17,8 @@ class Rows {
 
   Rows(void* memory, int64_t rows, int64_t k) : count_(rows), k_(k), row_groups_((k + ROW_GROUP - 1) / ROW_GROUP) {
     values_ = static_cast<int8_t*>(memory);
-    scales_ = reinterpret_cast<float*>(values_ + padded() * row_groups_ * ROW_GROUP);
-    sums_ = scales_ + padded() * row_groups_;
+    scales_ = reinterpret_cast<float*>(values_ + padded(rows) * row_groups_ * ROW_GROUP);
+    sums_ = scales_ + padded(rows) * row_groups_;
   }
 
   static int64_t bytes(int64_t rows, int64_t k) {
@@ -27,7 +27,7 @@ class Rows {
   }
 
   int64_t count() const { return count_; }
-  int64_t padded() const { return padded(count_); }
+  int64_t pieces() const { return count_ * row_groups_; }  // number of groups of ROW_GROUP values to quantise
 
   // The values of a group of a row: [GROUP], and those of the next rows STRIDE apart, up to a multiple of TOGETHER.
   const int8_t* values(int64_t row, int64_t group) const {
@@ -36,20 +36,18 @@ class Rows {
   float scale(int64_t row, int64_t row_group) const { return scales_[row * row_groups_ + row_group]; }
   float sum(int64_t row, int64_t group) const { return sums_[row * groups() + group]; }
 
-  // Quantises one row of x [rows, k]. A row beyond the last becomes zero.
-  void quantise(const uint16_t* x, int64_t row) {
-    for (int64_t g = 0; g < row_groups_; ++g) {
-      const int64_t count = row < count_ ? std::min(ROW_GROUP, k_ - g * ROW_GROUP) : 0;
-      Words sum = splat_word(0);
-      const float scale =
-          int8::round_group(x + (row < count_ ? row * k_ + g * ROW_GROUP : 0), count, [&](int64_t i, Words rounded) {
-            const int64_t group = g * GROUPS_PER_ROW_GROUP + i / 2;
-            store_narrow(const_cast<int8_t*>(values(row, group)) + i % 2 * LANES, rounded);
-            sum = i % 2 == 0 ? rounded : add(sum, rounded);
-            if (i % 2 != 0) sums_[row * groups() + group] = static_cast<float>(sum_of_lanes(sum));
-          });
-      scales_[row * row_groups_ + g] = scale;
-    }
+  // Quantises a group of ROW_GROUP values of x [rows, k], or what is left of them at the end of a row.
+  void quantise(const uint16_t* x, int64_t piece) {
+    const int64_t row = piece / row_groups_, g = piece % row_groups_;
+    Words sum = splat_word(0);
+    const auto keep = [&](int64_t i, Words rounded) {
+      const int64_t group = g * GROUPS_PER_ROW_GROUP + i / 2;
+      store_narrow(const_cast<int8_t*>(values(row, group)) + i % 2 * LANES, rounded);
+      sum = i % 2 == 0 ? rounded : add(sum, rounded);
+      if (i % 2 != 0) sums_[row * groups() + group] = static_cast<float>(sum_of_lanes(sum));
+    };
+    const int64_t count = std::min(ROW_GROUP, k_ - g * ROW_GROUP);
+    scales_[piece] = int8::round_group(x + row * k_ + g * ROW_GROUP, count, keep);
   }
 
  private:

@@ -53,7 +53,7 @@ inline void scale_group(const Rows& x, int64_t row, int64_t group, const uint8_t
 
 // Multiplies ROWS rows, starting at `row`, with a block. The rows lie side by side (Rows::TOGETHER).
 template <int ROWS>
-void multiply_rows(const Rows& x, int64_t row, int64_t groups, const uint8_t* block, const Target& target,
+void multiply_rows(const Rows& x, int64_t row, int64_t groups, const uint8_t* block, const ColumnBlock& target,
                    Prefetcher& prefetcher) {
   constexpr int SIDES = 2 * ROWS <= QUAD_SUMS ? 2 : 1;  // both sides at once, if the sums fit into the registers
   alignas(64) float sums[ROWS][COLUMNS] = {};
@@ -68,10 +68,10 @@ void multiply_rows(const Rows& x, int64_t row, int64_t groups, const uint8_t* bl
         store(sums[r] + c, multiply_add(load(scaled[r] + c), scale, load(sums[r] + c)));
       }
   }
-  for (int r = 0; r < ROWS; ++r) store_sums(target, row + r, sums[r]);
+  for (int r = 0; r < ROWS; ++r) target.store(row + r, sums[r]);
 }
 
-using Kernel = void (*)(const Rows&, int64_t, int64_t, const uint8_t*, const Target&, Prefetcher&);
+using Kernel = void (*)(const Rows&, int64_t, int64_t, const uint8_t*, const ColumnBlock&, Prefetcher&);
 
 // Returns `multiply_rows` for 1 to MAX_ROWS rows.
 template <int... ROWS>
@@ -81,8 +81,8 @@ constexpr std::array<Kernel, sizeof...(ROWS)> kernels(std::integer_sequence<int,
 constexpr auto KERNELS = kernels(std::make_integer_sequence<int, MAX_ROWS>());
 
 // Multiplies all rows with a block, in passes of about equally many rows that lie side by side.
-inline void multiply_block(const Rows& x, int64_t groups, const uint8_t* block, const Target& target, bool has_next,
-                           Overlap* overlap) {
+inline void multiply_block(const Rows& x, int64_t groups, const uint8_t* block, const ColumnBlock& target,
+                           bool has_next, Overlap* overlap) {
   const int64_t bytes = groups * GROUP_BYTES, passes = (x.count() + MAX_ROWS - 1) / MAX_ROWS;
   Prefetcher prefetcher(has_next && x.count() > MAX_STREAMED_ROWS ? block + bytes : nullptr, bytes, passes * groups,
                         overlap, bytes);

@@ -12,14 +12,14 @@
 #include <cstdint>
 
 #include "amx_tiles.h"
+#include "column_block.h"
 #include "quads.h"
 #include "vector_math.h"
 
 namespace qwen_batch::int8 {
 
-constexpr int64_t GROUP = 256;   // values along k that share a scale
-constexpr int64_t COLUMNS = 32;  // columns per block of weights: two tiles
-constexpr int64_t STEP = 64;     // values along k per tile
+constexpr int64_t GROUP = 256;  // values along k that share a scale
+constexpr int64_t STEP = 64;    // values along k per tile
 constexpr int64_t STEPS = GROUP / STEP;
 constexpr int64_t TILE = TILE_ROWS * STEP;  // values per tile, of weights or of rows
 constexpr int64_t QUAD = 4;                 // values along k that one instruction sums
@@ -42,19 +42,6 @@ struct Rows {
     return tiles + (row / TILE_ROWS * groups + group) * STEPS * TILE;
   }
 };
-
-// Where one block of columns goes. `out` is the block's first column in row 0.
-struct Target {
-  uint16_t* out;
-  int64_t stride;
-  int64_t columns;  // number of columns that exist, at most COLUMNS
-};
-
-inline void store_sums(const Target& target, int64_t row, const float* sums) {
-  for (int64_t c = 0; c < COLUMNS && c < target.columns; c += 16) {
-    store_halves(first_lanes(target.columns - c), target.out + row * target.stride + c, to_bfloat16(load(sums + c)));
-  }
-}
 
 // Returns sum + products * (row scale * column scale).
 inline Floats add_group(Floats sum, Floats products, float row_scale, Floats column_scales) {

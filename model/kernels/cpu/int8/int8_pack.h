@@ -11,7 +11,6 @@
 namespace qwen_batch::int8 {
 
 constexpr int64_t PLAIN_BYTES = GROUP + sizeof(float);  // per group in Python's form: its values, then its scale
-constexpr int64_t GROUP_ROWS_OF_64 = GROUP_BYTES / 64;
 
 // Rounds a row of k values to groups [groups, 260], as `quantise_weight` does in Python.
 inline void quantise_plain(const uint16_t* row, int64_t k, uint8_t* plain) {
@@ -38,5 +37,11 @@ inline void pack_block(const uint8_t* plain, int64_t columns, int64_t groups, ui
       std::memcpy(block + GROUP * COLUMNS + c * sizeof(float), group + GROUP, sizeof(float));
     }
 }
+
+struct Format {  // see quantised_weight.h
+  static constexpr int64_t VALUES = GROUP, PLAIN_BYTES = int8::PLAIN_BYTES, PACKED_BYTES = GROUP_BYTES;
+  static constexpr auto round_row = quantise_plain;
+  static constexpr auto pack_block = int8::pack_block;
+};
 
 }  // namespace qwen_batch::int8

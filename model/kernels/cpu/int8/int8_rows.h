@@ -56,15 +56,15 @@ class QuantisedRows {
     return padded(rows) * groups_of(k) * (GROUP * sizeof(RowInteger) + sizeof(float) + sizeof(int32_t));
   }
 
-  int64_t padded() const { return padded(rows_); }
+  // Number of groups to quantise. Tiles also need zeros in the rows beyond the last, up to a multiple of TILE_ROWS.
+  int64_t pieces(bool for_tiles) const { return (for_tiles ? padded() : rows_) * groups_; }
 
-  // Quantises one row of x [rows, k]. A row beyond the last becomes zero; its scales are never used.
-  void quantise(const uint16_t* x, int64_t row) {
-    for (int64_t g = 0; g < groups_; ++g) {
-      RowInteger* out = values_ + (row / TILE_ROWS * groups_ + g) * STEPS * TILE + row % TILE_ROWS * STEP;
-      const int64_t values = row < rows_ ? std::min(GROUP, k_ - g * GROUP) : 0, at = row * groups_ + g;
-      quantise_group(x + (row < rows_ ? row * k_ + g * GROUP : 0), values, out, scales_[at], offsets_[at]);
-    }
+  // Quantises a group of x [rows, k]. In a row beyond the last it becomes zero, and its scale is never used.
+  void quantise(const uint16_t* x, int64_t piece) {
+    const int64_t row = piece / groups_, g = piece % groups_;
+    RowInteger* out = values_ + (row / TILE_ROWS * groups_ + g) * STEPS * TILE + row % TILE_ROWS * STEP;
+    const int64_t values = row < rows_ ? std::min(GROUP, k_ - g * GROUP) : 0;
+    quantise_group(x + (row < rows_ ? row * k_ + g * GROUP : 0), values, out, scales_[piece], offsets_[piece]);
   }
 
   // Converts 16 values of a quantised row back to float32: the i-th 16 of a group.
@@ -79,6 +79,7 @@ class QuantisedRows {
   }
 
  private:
+  int64_t padded() const { return padded(rows_); }
   static int64_t padded(int64_t rows) { return (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS; }
   static int64_t groups_of(int64_t k) { return (k + GROUP - 1) / GROUP; }
 

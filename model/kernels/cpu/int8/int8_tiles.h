@@ -30,7 +30,7 @@ inline void add_tiles(const Rows& x, int64_t row, int64_t group, const int32_t* 
 // Multiplies 16 * HALVES rows, starting at `row`, with a block. `next`: where to prefetch meanwhile, `lines` cache
 // lines per group, or nullptr.
 template <int HALVES>
-void tile_rows(const Rows& x, int64_t row, const uint8_t* block, const Target& target, const char* next,
+void tile_rows(const Rows& x, int64_t row, const uint8_t* block, const ColumnBlock& target, const char* next,
                int64_t lines) {
   alignas(64) float sums[HALVES * TILE_ROWS * COLUMNS] = {};
   alignas(64) int32_t products[HALVES * 2 * TILE_ROWS * 16];
@@ -66,12 +66,12 @@ void tile_rows(const Rows& x, int64_t row, const uint8_t* block, const Target& t
       add_tiles(x, row + half * TILE_ROWS, g, products + half * 512, scales_of(block),
                 sums + half * TILE_ROWS * COLUMNS);
   }
-  for (int64_t r = 0; r < HALVES * TILE_ROWS && row + r < x.count; ++r) store_sums(target, row + r, sums + r * COLUMNS);
+  for (int64_t r = 0; r < HALVES * TILE_ROWS && row + r < x.count; ++r) target.store(row + r, sums + r * COLUMNS);
 }
 
 // Multiplies rows `begin` to `end` with a block. The first 32 rows wait for the block's own weights; later rows
 // prefetch the next block.
-inline void tile_block(const Rows& x, int64_t begin, int64_t end, const uint8_t* block, const Target& target,
+inline void tile_block(const Rows& x, int64_t begin, int64_t end, const uint8_t* block, const ColumnBlock& target,
                        bool has_next) {
   const int64_t passes = std::max<int64_t>(1, (end - begin - 1) / 32),
                 lines = std::max<int64_t>(1, GROUP_LINES / passes / 4);

@@ -44,7 +44,7 @@ inline void add_side_by_side(Integers (&sums)[ROWS][2], const uint8_t* block, co
 // Multiplies ROWS rows of one tile, starting at `row`, with a block. The rows lie at constant distances: one pointer
 // per row would not fit into the processor's registers.
 template <int ROWS>
-void vector_rows(const Rows& x, int64_t row, const uint8_t* block, const Target& target, Prefetcher& prefetcher) {
+void vector_rows(const Rows& x, int64_t row, const uint8_t* block, const ColumnBlock& target, Prefetcher& prefetcher) {
   alignas(64) float sums[ROWS][COLUMNS] = {};
   const RowInteger* at = x.group_of_tile(row, 0) + row % TILE_ROWS * STEP;
   for (int64_t g = 0; g < x.groups; ++g, block += GROUP_BYTES, at += STEPS * TILE) {
@@ -60,10 +60,10 @@ void vector_rows(const Rows& x, int64_t row, const uint8_t* block, const Target&
       store(sums[r] + 16, add_group(load(sums[r] + 16), to_floats(products[r][1]), scale, right));
     }
   }
-  for (int r = 0; r < ROWS; ++r) store_sums(target, row + r, sums[r]);
+  for (int r = 0; r < ROWS; ++r) target.store(row + r, sums[r]);
 }
 
-using VectorKernel = void (*)(const Rows&, int64_t, const uint8_t*, const Target&, Prefetcher&);
+using VectorKernel = void (*)(const Rows&, int64_t, const uint8_t*, const ColumnBlock&, Prefetcher&);
 
 // Returns `vector_rows` for 1 to MAX_VECTOR_ROWS rows.
 template <int... ROWS>
@@ -73,7 +73,8 @@ constexpr std::array<VectorKernel, sizeof...(ROWS)> vector_kernels(std::integer_
 constexpr auto VECTOR_KERNELS = vector_kernels(std::make_integer_sequence<int, MAX_VECTOR_ROWS>());
 
 // Multiplies all rows with a block, one tile after the other, in passes of about equally many rows.
-inline void vector_block(const Rows& x, const uint8_t* block, const Target& target, bool has_next, Overlap* overlap) {
+inline void vector_block(const Rows& x, const uint8_t* block, const ColumnBlock& target, bool has_next,
+                         Overlap* overlap) {
   const int64_t bytes = x.groups * GROUP_BYTES, passes = (x.count + MAX_VECTOR_ROWS - 1) / MAX_VECTOR_ROWS;
   Prefetcher prefetcher(has_next && x.count > MAX_STREAMED_ROWS ? block + bytes : nullptr, bytes,
                         passes * x.groups * STEPS, overlap, bytes);

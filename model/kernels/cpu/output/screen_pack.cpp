@@ -13,6 +13,7 @@
 #include "check.h"
 #include "int8_pack.h"
 #include "int8_rows.h"
+#include "quantised_weight.h"
 #include "screen_errors.h"
 #include "weight_memory.h"
 
@@ -52,9 +53,9 @@ RowErrors quantise_row(const uint16_t* row, int64_t k, uint8_t* plain) {
 std::tuple<Tensor, Tensor> screen_pack(const Tensor& w) {
   check(w.dim() == 2 && w.scalar_type() == ScalarType::BFloat16 && w.is_contiguous(),
         "screen_pack: w must be a contiguous bfloat16 matrix");
-  const int64_t n = w.size(0), k = w.size(1), groups = (k + GROUP - 1) / GROUP, blocks = (n + COLUMNS - 1) / COLUMNS;
+  const int64_t n = w.size(0), k = w.size(1), groups = groups_of<Format>(k), blocks = column_blocks(n);
   const int64_t padded = strips_of(n) * STRIP;
-  Tensor packed = weight_memory({blocks, groups, GROUP_ROWS_OF_64, 16, QUAD}, ScalarType::Byte, 1);
+  Tensor packed = weight_memory({blocks, groups, GROUP_LINES, 16, QUAD}, ScalarType::Byte, 1);
   Tensor errors = torch::stable::empty({2, padded}, ScalarType::Float);
   const auto* rows = static_cast<const uint16_t*>(w.const_data_ptr());
   auto* out = static_cast<uint8_t*>(packed.mutable_data_ptr());
