@@ -20,7 +20,7 @@ from model.layer_weights import ExpertWeights, LayerWeights, ModelWeights
 from model.layers import LayersFn, layer_by_layer
 from model.ops import attention, experts, kv_store  # noqa: F401 — registers the operators
 from model.ops.linear import Quantization, linear
-from model.ops.packed_weight import has_readable_rows, rows_of
+from model.ops.packed_weight import has_readable_rows, is_packed_for_own_kernel, rows_of
 from model.ops.swiglu import swiglu
 from model.pooling.readings import label_logits
 from model.rope import apply_rope, rope_tables
@@ -147,6 +147,11 @@ class Qwen3ForCausalLM:
     def generates(self) -> bool:
         """False for an embedding model, which has no output layer."""
         return self.config.has_output_layer
+
+    @property
+    def has_packed_output_layer(self) -> bool:
+        """True if this project's own kernels multiply the output layer, or if there is none."""
+        return self.weights.lm_head is None or is_packed_for_own_kernel(self.weights.lm_head)
 
     def forward(
         self, token_ids: torch.Tensor, metadata: AttentionMetadata, cache: PagedKVCache, *, last_only: bool = False

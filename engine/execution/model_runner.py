@@ -173,6 +173,7 @@ class ModelRunner:
             return False
         self._model.layers_fn = layers_fn
         self.mixes = layers_fn is fused_decoder_layers
+        self._buffers.lone_rows = self.mixes and self._model.has_packed_output_layer
         try:
             self._run_small_steps()
         except Exception as error:  # a compiler has many ways to fail; the model runs without it

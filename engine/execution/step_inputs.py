@@ -15,7 +15,7 @@ from engine.scheduling.batch import Batch
 from engine.scheduling.page_allocator import SINK_PAGE
 from model.attention_metadata import AttentionMetadata
 
-PADDING = 2  # minimum rows, sequences and page-table columns of a step
+PADDING = 2  # minimum rows, sequences and page-table columns of a step, see `StepBuffers.lone_rows`
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class StepInputs:
 
     token_ids: torch.Tensor  # [num_tokens] int64
     metadata: AttentionMetadata
-    sampling: torch.Tensor  # [max(2, n)] int64, indices of the n sequences to sample for; empty if n is 0
+    sampling: torch.Tensor  # [n] int64, indices of the n sequences to sample for; a single one may stand there twice
 
 
 class Fence(Protocol):
@@ -61,6 +61,10 @@ class DeviceBuffer:
 class StepBuffers:
     """Builds the inputs of each step. Python loops run per sequence, never per token.
 
+    Attributes:
+        lone_rows: False if a step needs two rows: for one row, the libraries use another matrix kernel, whose results
+            differ in their bits. This project's own kernels give a row the same bits alone.
+
     Args:
         max_tokens: Tokens of the largest step.
         max_seqs: Sequences of the largest step.
@@ -81,6 +85,7 @@ class StepBuffers:
         fence: Fence | None = None,
     ) -> None:
         self._fence = fence
+        self.lone_rows = False
         self.max_pages = max(max_pages, PADDING)
         rows, seqs = max_tokens + PADDING, max_seqs + PADDING
         self._page_size = page_size
@@ -92,16 +97,17 @@ class StepBuffers:
         self._page_tables = DeviceBuffer(seqs * self.max_pages, torch.int32, device)
         self._sampling = DeviceBuffer(seqs, torch.int64, device)
 
-    def build(self, batch: Batch, *, min_seqs: int = PADDING, min_pages: int = PADDING) -> StepInputs:
+    def build(self, batch: Batch, *, min_seqs: int = 1, min_pages: int = PADDING) -> StepInputs:
         """Return the inputs of a batch, padded with one-token sequences on the sink page.
 
         Args:
             batch: The batch to run.
-            min_seqs: Minimum number of rows and of sequences.
+            min_seqs: Minimum number of rows and of sequences. Without `lone_rows`, it is at least 2.
             min_pages: Minimum number of page-table columns.
         """
         if self._fence is not None:
             self._fence.synchronize()  # `run` can return before inputs are copied, if a step samples nothing
+        min_seqs = min_seqs if self.lone_rows else max(min_seqs, PADDING)
         tables = self._fill_page_tables(batch, min_seqs, min_pages)
         self._fill_decodes(batch, tables)
         num_rows = self._fill_prompts(batch, tables)
@@ -181,13 +187,10 @@ class StepBuffers:
         self._query_start.array[index + 1] = row + 1
 
     def _fill_sampling(self, batch: Batch) -> torch.Tensor:
-        """Fill in the sequences to sample for. A single one is doubled, as one row would use a different matrix kernel.
-
-        That kernel's results differ in their bits.
-        """
+        """Fill in the sequences to sample for. Without `lone_rows`, a single one is doubled."""
         count = len(batch.sampling)
         self._sampling.array[:count] = batch.sampled_at()
-        if count == 1:
+        if count == 1 and not self.lone_rows:
             self._sampling.array[1] = self._sampling.array[0]
             count = 2
         return self._sampling.on_device(count)

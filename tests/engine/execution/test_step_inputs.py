@@ -86,6 +86,31 @@ def test_decoding_feeds_the_token_after_the_last_computed_one(buffers: StepBuffe
     }
 
 
+def test_a_lone_sequence_has_company_unless_lone_rows_are_allowed(buffers: StepBuffers) -> None:
+    lone = placed(4, [2, 3], num_computed=4, generated=(77,))
+    padded = {
+        "token_ids": [77, 0],
+        "positions": [4, 0],
+        "slots": [12, 0],
+        "query_start": [0, 1, 2],
+        "context_lens": [5, 1],
+        "page_tables": [[2, 3], [0, 0]],
+        "sampling": [0, 0],
+    }
+    assert listed(buffers.build(Batch.decode([lone]))) == padded
+    buffers.lone_rows = True
+    assert listed(buffers.build(Batch.decode([lone]))) == {
+        "token_ids": [77],
+        "positions": [4],
+        "slots": [12],
+        "query_start": [0, 1],
+        "context_lens": [5],
+        "page_tables": [[2, 3]],
+        "sampling": [0],
+    }
+    assert listed(buffers.build(Batch.decode([lone]), min_seqs=2)) == padded | {"sampling": [0]}
+
+
 def test_each_of_several_tokens_of_a_sequence_is_a_row_with_its_own_context(buffers: StepBuffers) -> None:
     replayed = placed(3, [1, 4], num_computed=3, generated=(50, 51, 52))
     guessing = placed(2, [2], num_computed=2, generated=(77,))
