@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from model.compiled_layer import CompiledLayer
-from model.fused_layers import can_fuse, fused_decoder_layers
+from model.fused_layers import FusedLayers, can_fuse
 from model.kernels.tiers import Processor
 from model.layers import LayersFn, layer_by_layer
 from model.qwen3 import Qwen3ForCausalLM, decoder_layer
@@ -48,7 +48,7 @@ def compiled_layers(model: Qwen3ForCausalLM, log: Callable[[str], None]) -> Laye
         log: Called with the reason if the result is None.
     """
     if can_fuse(model.weights.layers):
-        return fused_decoder_layers
+        return FusedLayers(model.weights.layers)
     obstacle = compile_obstacle(model.device.type)
     if obstacle is not None:
         log(f"Running without torch.compile: {obstacle}.")

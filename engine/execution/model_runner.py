@@ -22,7 +22,7 @@ from engine.request import Pooling
 from engine.scheduling.batch import Batch, Outcome
 from engine.scheduling.sequence import Sequence
 from engine.speculation.drafting import FEW_ROWS, MANY_ROWS, row_cost
-from model.fused_layers import fused_decoder_layers
+from model.fused_layers import FusedLayers
 from model.kv_cache import PagedKVCache
 from model.pooling.readings import embedding_of, float32_bytes
 from model.qwen3 import Qwen3ForCausalLM, plain_layers
@@ -172,7 +172,7 @@ class ModelRunner:
         if layers_fn is None:
             return False
         self._model.layers_fn = layers_fn
-        self.mixes = layers_fn is fused_decoder_layers
+        self.mixes = isinstance(layers_fn, FusedLayers)
         self._buffers.lone_rows = self.mixes and self._model.has_packed_output_layer
         try:
             self._run_small_steps()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from model.fused_layers import can_fuse, fused_decoder_layers
+from model.fused_layers import FusedLayers, can_fuse
 from model.ops.linear import Quantization
 from model.qwen3 import Qwen3ForCausalLM
 from testing.models.packed_steps import CachedSequence, PackedSteps, ragged_prompts
@@ -35,7 +35,7 @@ def load(tmp_path: Path, built_kernels: None) -> LoadModel:
 
 def fused(model: Qwen3ForCausalLM) -> Qwen3ForCausalLM:
     assert can_fuse(model.weights.layers)
-    return Qwen3ForCausalLM(model.config, model.weights, layers_fn=fused_decoder_layers)
+    return Qwen3ForCausalLM(model.config, model.weights, layers_fn=FusedLayers(model.weights.layers))
 
 
 def copies(prompts: list[list[int]]) -> list[CachedSequence]:
@@ -109,9 +109,7 @@ def test_layers_of_both_kinds_run_one_by_one(load: LoadModel) -> None:
 
 
 def test_the_weights_must_be_those_of_all_experts(load: LoadModel) -> None:
-    model = fused(load())
-    layer = model.weights.layers[1]
-    fewer = layer._replace(mlp=layer.mlp._replace(down=layer.mlp.down[1:]))  # type: ignore[arg-type]
-    model.weights.layers[1] = fewer
-    with pytest.raises(RuntimeError, match="every layer has a cache and all its weights"):
-        PackedSteps(model).run([CachedSequence([1, 2, 3])])
+    layers = load().weights.layers
+    fewer = layers[1]._replace(mlp=layers[1].mlp._replace(down=layers[1].mlp.down[1:]))  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match="every layer has all its weights"):
+        FusedLayers([layers[0], fewer, *layers[2:]])

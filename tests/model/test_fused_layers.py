@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.fused_layers import can_fuse, fused_decoder_layers
+from model.fused_layers import FusedLayers, can_fuse
 from model.ops.linear import Quantization
 from model.qwen3 import Qwen3ForCausalLM
 from testing.models.packed_steps import CachedSequence, PackedSteps, ragged_prompts
 from testing.models.tiny_checkpoint import TINY, write_tiny_checkpoint
 
 NEW_TOKENS = 12
+PAGE_SIZE = 64
 LONG = 700  # rows for which every loop of the layer is shared between threads
 
 LoadModel = Callable[..., Qwen3ForCausalLM]
@@ -43,7 +44,7 @@ def load(tmp_path: Path, built_kernels: None) -> LoadModel:
 
 def fused(model: Qwen3ForCausalLM) -> Qwen3ForCausalLM:
     assert can_fuse(model.weights.layers)
-    return Qwen3ForCausalLM(model.config, model.weights, layers_fn=fused_decoder_layers)
+    return Qwen3ForCausalLM(model.config, model.weights, layers_fn=FusedLayers(model.weights.layers))
 
 
 @pytest.mark.parametrize(
@@ -185,3 +186,41 @@ def test_a_slot_outside_the_cache_is_refused(load: LoadModel, count: int) -> Non
     metadata.slots[0] = steps.cache.num_pages * steps.page_size
     with pytest.raises(RuntimeError, match="a slot is outside the cache"):
         model.forward(torch.ones(count, dtype=torch.int64), metadata, steps.cache)
+
+
+def test_weights_are_given_back_with_the_layers_that_read_them(load: LoadModel) -> None:
+    model = load()
+    handle = FusedLayers(model.weights.layers).handle  # nothing holds the object after this line
+    layers = FusedLayers(model.weights.layers)
+    assert layers.handle > handle
+    with pytest.raises(RuntimeError, match="are not prepared, or were released"):
+        _run_prepared(model, handle)
+    _run_prepared(model, layers.handle)
+
+
+def test_a_cache_of_another_model_is_refused(load: LoadModel) -> None:
+    model = load()
+    layers = FusedLayers(model.weights.layers)
+    with pytest.raises(RuntimeError, match="the caches belong to a model of other sizes"):
+        _run_prepared(model, layers.handle, heads=2 * model.config.num_kv_heads)
+    with pytest.raises(RuntimeError, match="every layer has a cache"):
+        _run_prepared(model, layers.handle, num_caches=2)
+
+
+def _run_prepared(model: Qwen3ForCausalLM, handle: int, heads: int | None = None, num_caches: int = 1) -> None:
+    """Decode one token."""
+    config, indices = model.config, torch.tensor([0, 1], dtype=torch.int32)
+    shape = (2, 2, heads or config.num_kv_heads, PAGE_SIZE, config.head_dim)
+    torch.ops.qwen_batch_cpu.decoder_layers(
+        torch.zeros(1, config.hidden_size, dtype=torch.bfloat16),
+        handle,
+        [torch.zeros(shape, dtype=torch.bfloat16) for _ in range(num_caches)],
+        model.cos[:1],
+        model.sin[:1],
+        torch.tensor([PAGE_SIZE]),
+        indices,
+        indices[1:],
+        indices[1:, None],
+        1,
+        False,
+    )

@@ -13,7 +13,7 @@ namespace qwen_batch {
 
 struct Model {
   LayerSizes sizes;
-  std::vector<LayerWeights> layers;
+  const std::vector<LayerWeights>& layers;
   std::vector<uint16_t*> caches;  // one per layer
 
   int64_t num_layers() const { return static_cast<int64_t>(layers.size()); }

@@ -44,10 +44,17 @@ struct LayerTensors {
 
 inline std::vector<LayerTensors> layers_of(const Tensors& weights, size_t layers, int64_t experts) {
   check(layers > 0 && weights.size() == layers * LayerTensors::count(experts),
-        "decoder_layers: every layer has a cache and all its weights");
+        "prepare_layers: every layer has all its weights");
   std::vector<LayerTensors> tensors;
   for (size_t i = 0; i < layers; ++i) tensors.push_back({&weights[i * LayerTensors::count(experts)], experts});
   return tensors;
+}
+
+inline void check_norms(const std::vector<LayerTensors>& layers) {
+  for (const LayerTensors& layer : layers)
+    for (size_t norm : {WeightIndex::INPUT_NORM, WeightIndex::Q_NORM, WeightIndex::K_NORM, WeightIndex::POST_NORM})
+      check(layer[norm].scalar_type() == torch::headeronly::ScalarType::BFloat16 && layer[norm].is_contiguous(),
+            "prepare_layers: norms must be contiguous bfloat16");
 }
 
 inline void check_products(const std::vector<LayerTensors>& layers, const LayerSizes& sizes) {
@@ -57,10 +64,10 @@ inline void check_products(const std::vector<LayerTensors>& layers, const LayerS
     for (int64_t mlp = 0; mlp < layer.mlps(); ++mlp)
       fits = fits && PackedWeight::fits(layer.gate_up(mlp), 2 * sizes.intermediate, sizes.hidden) &&
              PackedWeight::fits(layer.down(mlp), sizes.hidden, sizes.intermediate);
-    check(fits, "decoder_layers: a packed weight has another shape");
+    check(fits, "prepare_layers: a packed weight has another shape");
     if (layer.experts > 0)
       check(is_router(layer.router(), layer.experts, sizes.hidden),
-            "decoder_layers: a router must be contiguous float32 [experts, hidden]");
+            "prepare_layers: a router must be contiguous float32 [experts, hidden]");
   }
 }
 
@@ -74,11 +81,11 @@ inline std::vector<MlpWeights> mlps_of(const LayerTensors& layer, const LayerSiz
   return mlps;
 }
 
-inline Model model_of(const std::vector<LayerTensors>& layers, const Tensors& caches, const LayerSizes& sizes) {
-  Model model{sizes};
-  for (size_t i = 0; i < caches.size(); ++i) {
-    const LayerTensors& of = layers[i];
-    model.layers.push_back({
+// The weights of each layer. They point into the tensors.
+inline std::vector<LayerWeights> weights_of(const std::vector<LayerTensors>& layers, const LayerSizes& sizes) {
+  std::vector<LayerWeights> weights;
+  for (const LayerTensors& of : layers)
+    weights.push_back({
         .input_norm = data_of<uint16_t>(of[WeightIndex::INPUT_NORM]),
         .q_norm = data_of<uint16_t>(of[WeightIndex::Q_NORM]),
         .k_norm = data_of<uint16_t>(of[WeightIndex::K_NORM]),
@@ -88,9 +95,7 @@ inline Model model_of(const std::vector<LayerTensors>& layers, const Tensors& ca
         .mlps = mlps_of(of, sizes),
         .router = of.experts > 0 ? data_of<float>(of.router()) : nullptr,
     });
-    model.caches.push_back(data_of<uint16_t>(caches[i]));
-  }
-  return model;
+  return weights;
 }
 
 }  // namespace qwen_batch

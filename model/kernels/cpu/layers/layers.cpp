@@ -13,8 +13,7 @@
 #include <vector>
 
 #include "check.h"
-#include "kernels.h"
-#include "layer_tensors.h"
+#include "prepared_layers.h"
 #include "rows.h"
 
 using torch::headeronly::ScalarType;
@@ -22,13 +21,6 @@ using torch::headeronly::ScalarType;
 namespace qwen_batch {
 namespace layers_detail {
 namespace {
-
-// Returns whether layers of these sizes can run here. The caller must also ensure two conditions: the weights are
-// packed for these kernels, and the page size is a multiple of BLOCK.
-bool layers_available(int64_t hidden_size, int64_t intermediate_size, int64_t dim) {
-  return hidden_size % LANES == 0 && intermediate_size % LANES == 0 && dim % (2 * LANES) == 0 &&
-         prefill_attention_available(dim, BLOCK) && attention_is_enabled();
-}
 
 // A step's indices. The first `decoding` sequences decode, with one token each; the others are prompts.
 struct Indices {
@@ -39,15 +31,17 @@ struct Indices {
   int64_t sequences() const { return context_lens.size(0); }
 };
 
-void check_tensors(const Tensor& hidden, const std::vector<LayerTensors>& layers, const Tensors& caches) {
+void check_tensors(const Tensor& hidden, const PreparedLayers& layers, const Tensors& caches) {
   const auto is_bfloat16 = [](const Tensor& t) { return t.scalar_type() == ScalarType::BFloat16 && t.is_contiguous(); };
-  check(is_bfloat16(hidden), "decoder_layers: hidden states must be contiguous bfloat16");
-  for (size_t i = 0; i < caches.size(); ++i) {
-    check(is_bfloat16(caches[i]) && CachePages::is_cache(caches[i]) && caches[i].sizes().equals(caches[0].sizes()),
+  check(is_bfloat16(hidden) && hidden.dim() == 2 && hidden.size(1) == layers.sizes.hidden,
+        "decoder_layers: hidden states must be contiguous bfloat16 [T, hidden size]");
+  check(caches.size() == layers.weights.size(), "decoder_layers: every layer has a cache");
+  for (const Tensor& cache : caches)
+    check(is_bfloat16(cache) && CachePages::is_cache(cache) && cache.sizes().equals(caches[0].sizes()),
           "decoder_layers: caches [pages, 2, kv heads, page size, dim] must be contiguous bfloat16, all of one shape");
-    for (size_t norm : {WeightIndex::INPUT_NORM, WeightIndex::Q_NORM, WeightIndex::K_NORM, WeightIndex::POST_NORM})
-      check(is_bfloat16(layers[i][norm]), "decoder_layers: norms must be contiguous bfloat16");
-  }
+  const CachePages pages = CachePages::of(caches[0]);
+  check(pages.heads == layers.sizes.kv_heads && pages.dim == layers.sizes.dim && pages.page_size % BLOCK == 0,
+        "decoder_layers: the caches belong to a model of other sizes");
 }
 
 void check_indices(const Indices& indices, int64_t tokens) {
@@ -171,35 +165,17 @@ void run(const Model& model, const LayerRows& input, const Indices& indices, uin
 
 // Takes hidden states [T, E] in bfloat16 through all layers. Returns [T, E], or with `last_only` [sequences, E]: the
 // hidden state of each sequence's last token in the step.
-// `weights`: per layer, in the order of WeightIndex. `caches`: one per layer, changed in place. `experts`: their number
-// in each layer, or 0.
+// `layers`: a handle from `prepare_layers`. `caches`: one per layer, changed in place.
 // `decoding`: number of sequences that decode. They come first and have one token each; the others are prompts, or the
 // next chunks of prompts.
-Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors caches, const Tensor& cos,
-                      const Tensor& sin, const Tensor& slots, const Tensor& query_start, const Tensor& context_lens,
-                      const Tensor& page_tables, int64_t heads, int64_t intermediate_size, int64_t experts,
-                      int64_t experts_per_token, bool normalise_experts, double eps, int64_t decoding, bool last_only) {
-  check(0 <= experts_per_token && experts_per_token <= experts && (experts == 0 || experts_per_token > 0),
-        "decoder_layers: a token has 1 to all experts");
-  const std::vector<LayerTensors> layers = layers_of(weights, caches.size(), experts);
-  check_tensors(hidden, layers, caches);
-  const CachePages pages = CachePages::of(caches[0]);
+Tensor decoder_layers(const Tensor& hidden, int64_t layers, Tensors caches, const Tensor& cos, const Tensor& sin,
+                      const Tensor& slots, const Tensor& query_start, const Tensor& context_lens,
+                      const Tensor& page_tables, int64_t decoding, bool last_only) {
+  const std::shared_ptr<const PreparedLayers> prepared = prepared_layers(layers);
+  check_tensors(hidden, *prepared, caches);
+  LayerSizes sizes = prepared->sizes;
+  sizes.page_size = CachePages::of(caches[0]).page_size;
   const int64_t tokens = hidden.size(0);
-  const LayerSizes sizes{
-      .hidden = hidden.size(1),
-      .heads = heads,
-      .kv_heads = pages.heads,
-      .dim = pages.dim,
-      .intermediate = intermediate_size,
-      .page_size = pages.page_size,
-      .eps = static_cast<float>(eps),
-      .experts = experts,
-      .experts_per_row = experts_per_token,
-      .normalise_experts = normalise_experts,
-  };
-  check(layers_available(sizes.hidden, sizes.intermediate, sizes.dim) && sizes.page_size % BLOCK == 0,
-        "decoder_layers: this build does not support layers of these sizes");
-  check_products(layers, sizes);
   for (const Tensor* t : {&cos, &sin})
     check(t->scalar_type() == ScalarType::Float && t->is_contiguous() && t->size(0) == tokens &&
               t->size(1) * 2 == sizes.dim,
@@ -225,7 +201,9 @@ Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors cach
       .slots = data_of<int64_t>(slots),
       .hidden = data_of<uint16_t>(all),
   };
-  run(model_of(layers, caches, sizes), rows, indices, last_only ? data_of<uint16_t>(last) : nullptr);
+  Model model{sizes, prepared->weights, {}};
+  for (const Tensor& cache : caches) model.caches.push_back(data_of<uint16_t>(cache));
+  run(model, rows, indices, last_only ? data_of<uint16_t>(last) : nullptr);
   return last_only ? last : all;
 }
 
@@ -234,14 +212,11 @@ Tensor decoder_layers(const Tensor& hidden, const Tensors& weights, Tensors cach
 }  // namespace qwen_batch
 
 STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
-  m.def("layers_available(int hidden_size, int intermediate_size, int dim) -> bool");
   m.def(
-      "decoder_layers(Tensor hidden, Tensor[] weights, Tensor(a!)[] caches, Tensor cos, Tensor sin, Tensor slots, "
-      "Tensor query_start, Tensor context_lens, Tensor page_tables, int heads, int intermediate_size, int experts, int "
-      "experts_per_token, bool normalise_experts, float eps, int decoding, bool last_only) -> Tensor");
+      "decoder_layers(Tensor hidden, int layers, Tensor(a!)[] caches, Tensor cos, Tensor sin, Tensor slots, Tensor "
+      "query_start, Tensor context_lens, Tensor page_tables, int decoding, bool last_only) -> Tensor");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {
-  m.impl("layers_available", TORCH_BOX(&qwen_batch::layers_detail::layers_available));
   m.impl("decoder_layers", TORCH_BOX(&qwen_batch::layers_detail::decoder_layers));
 }
