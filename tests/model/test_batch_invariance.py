@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from model.ops.linear import Quantization
-from model.qwen3 import Qwen3ForCausalLM
+from model.qwen3 import Qwen3ForCausalLM, rms_norm
 from testing.models.packed_steps import CachedSequence, PackedSteps, ragged_prompts
 from testing.models.tiny_checkpoint import TINY, write_tiny_checkpoint
 
@@ -36,6 +36,15 @@ def folder(request: pytest.FixtureRequest) -> Path:
     path = request.getfixturevalue(request.param)
     assert isinstance(path, Path)
     return path
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("hidden_size", [64, 1024, 2560, 5120, 8192])
+def test_a_row_is_normalised_to_the_same_bits_alone(dtype: torch.dtype, hidden_size: int, threads: int) -> None:
+    rows, weight = torch.randn(70, hidden_size).to(dtype), torch.randn(hidden_size).to(dtype)
+    together = rms_norm(rows, weight, 1e-6)
+    for count in (1, 2, 64):
+        assert torch.equal(rms_norm(rows[:count], weight, 1e-6), together[:count]), f"with {threads} threads"
 
 
 @FOLDERS
