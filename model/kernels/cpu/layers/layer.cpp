@@ -23,20 +23,21 @@ void multiply_and_wait(const Member& member, const LayerRows& rows, const uint16
   member.wait();
 }
 
-// Normalises and rotates the queries and keys of a row [(H + 2 KV) D]. Keys and values go to their slot in the cache.
+// Normalises and rotates the query or key of a head in a row [(H + 2 KV) D]. The heads of queries come first. A key and
+// its value go to their slot in the cache.
 void rotate_and_store(const LayerWeights& weights, const LayerSizes& sizes, const LayerRows& rows, int64_t i,
-                      uint16_t* cache) {
-  const CachePages pages = sizes.cache_pages();
+                      int64_t head, uint16_t* cache) {
   const int64_t dim = sizes.dim;
-  const uint16_t* row = rows.wide + i * sizes.qkv();
+  const uint16_t* of_head = rows.wide + i * sizes.qkv() + head * dim;
   const float *c = rows.cos + i * dim / 2, *s = rows.sin + i * dim / 2;
-  for (int64_t h = 0; h < sizes.heads; ++h, row += dim)
-    norm_and_rotate(row, weights.q_norm, c, s, rows.queries + (i * sizes.heads + h) * dim, dim, sizes.eps);
-  for (int64_t h = 0; h < sizes.kv_heads; ++h, row += dim) {
-    uint16_t* key = cache + pages.key_at(rows.slots[i], h);
-    norm_and_rotate(row, weights.k_norm, c, s, key, dim, sizes.eps);
-    std::memcpy(key + pages.values(), row + sizes.kv_heads * dim, dim * sizeof(uint16_t));
+  if (head < sizes.heads) {
+    norm_and_rotate(of_head, weights.q_norm, c, s, rows.queries + (i * sizes.heads + head) * dim, dim, sizes.eps);
+    return;
   }
+  const CachePages pages = sizes.cache_pages();
+  uint16_t* key = cache + pages.key_at(rows.slots[i], head - sizes.heads);
+  norm_and_rotate(of_head, weights.k_norm, c, s, key, dim, sizes.eps);
+  std::memcpy(key + pages.values(), of_head + sizes.kv_heads * dim, dim * sizeof(uint16_t));
 }
 
 }  // namespace
@@ -51,7 +52,9 @@ void project(const Member& member, const LayerWeights& weights, const LayerSizes
   });
   member.wait();
   multiply_and_wait(member, rows, rows.normed, weights.qkv, rows.wide, overlap);
-  for_rows(member, rows.count, [&](int64_t i) { rotate_and_store(weights, sizes, rows, i, cache); });
+  const int64_t heads = sizes.heads + sizes.kv_heads;  // the heads of one row are shared between the members, too
+  for (int64_t i = member.begin(rows.count * heads); i < member.end(rows.count * heads); ++i)
+    rotate_and_store(weights, sizes, rows, i / heads, i % heads, cache);
   member.wait();
 }
 

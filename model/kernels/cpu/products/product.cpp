@@ -2,6 +2,7 @@
 
 #include "product.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "amx_tiles.h"
@@ -26,12 +27,15 @@ std::optional<PackedWeight::Kernel> kernel_of(const Tensor& packed) {
   }
 }
 
-// Applies the gates to the member's rows.
+constexpr int64_t GATED_AT_ONCE = 256;  // columns: pieces for all members even in a single row
+
+// Applies the gates to the member's pieces of the rows.
 void gate(const Member& member, const Product& product) {
-  const int64_t half = product.weight.n / 2;
-  for (int64_t row = member.begin(product.rows); row < member.end(product.rows); ++row) {
-    const uint16_t* left = product.out + row * 2 * half;
-    swiglu_row(left, left + half, product.gated + row * half, half);
+  const int64_t half = product.weight.n / 2, pieces = (half + GATED_AT_ONCE - 1) / GATED_AT_ONCE;
+  for (int64_t i = member.begin(product.rows * pieces); i < member.end(product.rows * pieces); ++i) {
+    const int64_t row = i / pieces, column = i % pieces * GATED_AT_ONCE;
+    const uint16_t* left = product.out + row * 2 * half + column;
+    swiglu_row(left, left + half, product.gated + row * half + column, std::min(GATED_AT_ONCE, half - column));
   }
 }
 
