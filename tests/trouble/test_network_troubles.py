@@ -121,3 +121,4 @@ def test_a_fail_over_behind_the_same_name_is_followed(
         after.wait_until_ended(job_id)
         after.check_results(job_id, LINES)
         assert "Traceback" not in worker.log
+        assert "DeprecationWarning" not in worker.log

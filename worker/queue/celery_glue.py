@@ -36,7 +36,12 @@ def celery_app_of(process: WorkerProcess) -> Celery:
     """
     app = make_app(process.settings.redis_url)
     app.amqp_cls = TolerantAMQP
-    app.conf.update(worker_pool="threads", task_default_queue=queue_name(process.model))
+    app.conf.update(
+        worker_pool="threads",
+        task_default_queue=queue_name(process.model),
+        # It concerns late acknowledgements, which no task here has. Unset, it is a warning after each lost connection.
+        worker_cancel_long_running_tasks_on_connection_loss=True,
+    )
 
     def run_shard(*args: object, **kwargs: object) -> None:
         """Accept any arguments, so that the worker itself can refuse them."""
