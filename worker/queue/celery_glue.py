@@ -39,7 +39,7 @@ def celery_app_of(process: WorkerProcess) -> Celery:
     app.conf.update(
         worker_pool="threads",
         task_default_queue=queue_name(process.model),
-        # It concerns late acknowledgements, which no task here has. Unset, it is a warning after each lost connection.
+        # Otherwise Celery warns after each lost connection. It concerns late acknowledgements, which no task here has.
         worker_cancel_long_running_tasks_on_connection_loss=True,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -43,14 +44,13 @@ def test_small_weights_share_huge_pages(quantize: Quantization) -> None:
     weights = [packed(quantize, 96) for _ in range(9)]
     size = weights[0].nbytes
     assert size < HUGE_PAGE // 4
-    starts = [weight.data_ptr() for weight in weights]
-    assert starts == list(range(starts[0], starts[0] + 9 * size, size))
+    distances = [after.data_ptr() - weight.data_ptr() for weight, after in pairwise(weights)]
+    assert distances.count(size) >= 7, "of eight, one may lead to a new chunk"
 
 
 def test_weights_that_lie_side_by_side_keep_their_values(quantize: Quantization) -> None:
-    weights = [
-        torch.randn(rows, IN_FEATURES).bfloat16() for rows in (96, 33, 4096, 70_000, 64)
-    ]  # 70,000 need more than a chunk
+    large = 70_000 if quantize == "none" else 4160  # the first needs more than a chunk
+    weights = [torch.randn(rows, IN_FEATURES).bfloat16() for rows in (96, 33, 4096, large, 64)]
     side_by_side = [pack_weight(weight, quantize) for weight in weights]
     for weight, ours in zip(weights, side_by_side, strict=True):
         assert torch.equal(ours, pack_weight(weight, quantize))

@@ -54,10 +54,27 @@ def random(rows: int, columns: int) -> torch.Tensor:
 def test_a_row_has_the_same_bits_among_any_rows(
     kernels: str, scheme: Scheme, in_features: int, out_features: int, threads: int
 ) -> None:
+    counts = ROW_COUNTS if kernels == "C++ kernels" else scheme.plain_row_counts
+    _check_rows(scheme, (in_features, out_features), threads, counts)
+
+
+@pytest.mark.slow
+@SHAPES
+@pytest.mark.parametrize("kernels", ["plain PyTorch"], indirect=True)
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.usefixtures("kernels")
+def test_a_row_has_the_same_bits_among_any_number_of_rows_in_plain_pytorch(
+    scheme: Scheme, in_features: int, out_features: int, threads: int
+) -> None:
+    _check_rows(scheme, (in_features, out_features), threads, ROW_COUNTS)
+
+
+def _check_rows(scheme: Scheme, shape: tuple[int, int], threads: int, counts: tuple[int, ...]) -> None:
     torch.set_num_threads(threads)
+    in_features, out_features = shape
     weight, x = pack_weight(random(out_features, in_features), scheme.quantize), random(1100, in_features)
     whole = linear(x, weight, out_features)
-    for rows in ROW_COUNTS if kernels == "C++ kernels" else scheme.plain_row_counts:
+    for rows in counts:
         for first in (0, 13, 60):
             assert torch.equal(linear(x[first : first + rows], weight, out_features), whole[first : first + rows])
 

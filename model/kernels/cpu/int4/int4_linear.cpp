@@ -17,19 +17,30 @@
 using torch::stable::Tensor;
 
 namespace qwen_batch {
+namespace int4_linear_detail {
+namespace {
+
+using namespace int4;
+
+const uint8_t* weights_of(const Product& product, int64_t groups, int64_t block) {
+  return static_cast<const uint8_t*>(product.weight.data) + block * groups * GROUP_BYTES;
+}
+
+}  // namespace
+}  // namespace int4_linear_detail
 
 int64_t int4_scratch_bytes(int64_t rows, int64_t k) { return int4::Rows::bytes(rows, k); }
 
 void int4_multiply(const Member& member, const Product& product, Overlap* overlap) {
-  using namespace int4;
+  using namespace int4_linear_detail;
   Rows rows(product.scratch, product.rows, product.weight.k);
   for (int64_t piece = member.begin(rows.pieces()); piece < member.end(rows.pieces()); ++piece)
     rows.quantise(product.x, piece);
   member.wait();
   const int64_t groups = groups_of<Format>(product.weight.k), blocks = column_blocks(product.weight.n);
   for (int64_t block = member.begin(blocks), end = member.end(blocks); block < end; ++block)
-    multiply_block(rows, groups, static_cast<const uint8_t*>(product.weight.data) + block * groups * GROUP_BYTES,
-                   column_block(product, block), block + 1 < end, overlap);
+    multiply_block(rows, groups, weights_of(product, groups, block), column_block(product, block), block + 1 < end,
+                   overlap);
 }
 
 bool int4_fits(const Tensor& packed, int64_t n, int64_t k) { return is_packed_weight<int4::Format>(packed, n, k); }

@@ -45,6 +45,13 @@ Registry& registry() {
   return layers;
 }
 
+// Returns whether layers of these sizes can run here. The caller must also ensure two conditions: the weights are
+// packed for these kernels, and the page size is a multiple of BLOCK.
+bool layers_available(int64_t hidden_size, int64_t intermediate_size, int64_t dim) {
+  return hidden_size % LANES == 0 && intermediate_size % LANES == 0 && dim % (2 * LANES) == 0 &&
+         prefill_attention_available(dim, BLOCK) && attention_is_enabled();
+}
+
 // Returns a handle for `decoder_layers`. `weights`: those of all layers, in the order of WeightIndex. `experts`: their
 // number in each layer, or 0. The weights live until `release_layers`.
 int64_t prepare_layers(Tensors weights, int64_t layers, int64_t hidden, int64_t heads, int64_t kv_heads, int64_t dim,
@@ -83,11 +90,6 @@ std::shared_ptr<const PreparedLayers> prepared_layers(int64_t handle) {
   return prepared_layers_detail::registry().get(handle);
 }
 
-bool layers_available(int64_t hidden_size, int64_t intermediate_size, int64_t dim) {
-  return hidden_size % LANES == 0 && intermediate_size % LANES == 0 && dim % (2 * LANES) == 0 &&
-         prefill_attention_available(dim, BLOCK) && attention_is_enabled();
-}
-
 }  // namespace qwen_batch
 
 STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
@@ -99,7 +101,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
 }
 
 STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {
-  m.impl("layers_available", TORCH_BOX(&qwen_batch::layers_available));
+  m.impl("layers_available", TORCH_BOX(&qwen_batch::prepared_layers_detail::layers_available));
   m.impl("prepare_layers", TORCH_BOX(&qwen_batch::prepared_layers_detail::prepare_layers));
   m.impl("release_layers", TORCH_BOX(&qwen_batch::prepared_layers_detail::release_layers));
 }

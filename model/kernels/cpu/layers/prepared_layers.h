@@ -19,8 +19,4 @@ struct PreparedLayers {
 // Returns the layers to which `prepare_layers` gave this handle. Throws if there are none, or none any more.
 std::shared_ptr<const PreparedLayers> prepared_layers(int64_t handle);
 
-// Returns whether layers of these sizes can run here. The caller must also ensure two conditions: the weights are
-// packed for these kernels, and the page size is a multiple of BLOCK.
-bool layers_available(int64_t hidden_size, int64_t intermediate_size, int64_t dim);
-
 }  // namespace qwen_batch
