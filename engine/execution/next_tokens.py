@@ -56,8 +56,7 @@ class NextTokens:
             if asking:
                 softmax = LogSoftmax.of(self._model.rounded_logits(hidden[asking]), count)
             logits, ids = largest
-            index = sample(logits[: len(rows)], batch)
-            chosen = ids[: len(rows)].gather(1, index[:, None]).squeeze(1)
+            chosen = ids.gather(1, sample(logits, batch)[:, None]).squeeze(1)
         token_ids: list[int] = chosen.tolist()
         outcomes: list[Outcome] = [*token_ids]
         if softmax is not None:
@@ -78,9 +77,8 @@ class NextTokens:
         if self._pause > 0:
             self._pause -= 1
             return None
-        counts = torch.ones(len(hidden), dtype=torch.int64)
-        counts[: len(rows)] = torch.tensor(reaches)
-        largest = self._model.largest_logits(hidden, counts, masks.of_rows(len(hidden)) if masks else None)
+        bits = masks.of_rows(len(rows)) if masks else None
+        largest = self._model.largest_logits(hidden[: len(rows)], torch.tensor(reaches), bits)
         if largest is None:
             self._pause = _PAUSE_STEPS
         return largest

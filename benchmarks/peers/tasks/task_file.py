@@ -8,12 +8,12 @@ from pathlib import Path
 from benchmarks.peers.tasks.records import SCHEMA, outcome
 from benchmarks.peers.tasks.task import Task
 
-_RECORD = {"type": "json_schema", "json_schema": {"name": "record", "schema": SCHEMA, "strict": True}}
+_RECORD = {"json": SCHEMA, "disable_any_whitespace": True}  # as for the peers (`benchmarks.peers.tasks.records`)
 
 
 def write_prompts(task: Task, path: Path) -> None:
     """Write one line per request: the prompt's ids, to decode greedily. Only a record ends by itself."""
-    end = {"response_format": _RECORD} if task.is_records else {"ignore_eos": True}
+    end = {"structured_outputs": _RECORD} if task.is_records else {"ignore_eos": True}
     lines = [
         {"prompt": prompt, "max_tokens": length, "temperature": 0, **end}
         for prompt, length in zip(task.prompts, task.lengths, strict=True)

@@ -60,6 +60,33 @@ def test_rows_without_a_mask_and_rows_with_one_stand_side_by_side() -> None:
     check(head, hidden, allowed, 3)
 
 
+def few_allowed(rows: int, vocab: int) -> torch.Tensor:
+    """Every second row may choose five tokens, the others nearly all."""
+    allowed = some(rows, vocab, 0.97)
+    allowed[::2] = False
+    allowed[::2, [0, 17, 18, vocab // 2, vocab - 1]] = True
+    return allowed
+
+
+@SHAPES
+@pytest.mark.parametrize("count", [1, 3])
+def test_of_a_row_with_few_allowed_tokens_all_are_computed_and_of_the_others_few(
+    in_features: int, vocab: int, count: int
+) -> None:
+    head, hidden = Head(random(vocab, in_features)), random(20, in_features)
+    allowed = few_allowed(20, vocab)
+    assert check(head, hidden, allowed, count) < 20 * vocab / 16
+    assert check(head, hidden[::2].contiguous(), allowed[::2], count) == 10 * 5
+
+
+@pytest.mark.parametrize("value", [0.0, 1e30])
+def test_a_row_with_few_allowed_tokens_needs_no_bounds(value: float) -> None:
+    head, hidden = Head(random(4096, 64)), random(4, 64)
+    hidden[2] = value
+    check(head, hidden, few_allowed(4, 4096), 1)
+    assert head.largest(hidden, 1) is None
+
+
 @pytest.mark.parametrize("count", [1, 3, 20, 64])
 def test_fewer_allowed_tokens_than_wanted_are_all_found(count: int) -> None:
     head, hidden = Head(random(5003, 100)), random(6, 100)

@@ -2,7 +2,8 @@
 //
 // A product with 8-bit weights, which takes half as long, bounds every logit (screen_bounds.h). First, the strips with
 // the highest bounds are computed. Then all strips are computed that may still hold a logit as large as the wanted
-// ones. Each logit is the same chain of dot products as in dot_linear.cpp, so its bits are the same.
+// ones. If a mask leaves a row few strips, these are computed without bounds. Each logit is the same chain of dot
+// products as in dot_linear.cpp, so its bits are the same.
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -50,25 +51,56 @@ struct Logits {
   int64_t* columns;
 };
 
+// Returns these rows of x [rows, k], one after the other.
+std::vector<uint16_t> gathered(const uint16_t* x, int64_t k, const std::vector<int64_t>& rows) {
+  std::vector<uint16_t> found(rows.size() * k);
+  for (size_t index = 0; index < rows.size(); ++index) std::copy_n(x + rows[index] * k, k, found.data() + index * k);
+  return found;
+}
+
+// Returns true if a row may choose logits in few strips only, and adds these strips to `found`.
+bool leaves_few(const RowMasks& masks, int64_t row, std::vector<int64_t>& found) {
+  if (masks.bits == nullptr) return false;
+  const int64_t strips = strips_of(masks.n);
+  for (int64_t strip = 0; strip < strips; ++strip) {
+    if (masks.allowed(row, strip) == 0) continue;
+    if (static_cast<int64_t>(found.size()) == strips / WORTHWHILE) {
+      found.clear();
+      return false;
+    }
+    found.push_back(strip);
+  }
+  return true;
+}
+
 class Screening {
  public:
-  Screening(const Tensor& hidden, const Tensor& weight, const ScreenBounds& bounds)
-      : bounds_(bounds),
+  Screening(const Tensor& hidden, const Tensor& weight, const RowMasks& masks)
+      : masks_(masks),
         x_(static_cast<const uint16_t*>(hidden.const_data_ptr())),
         weight_(static_cast<const uint16_t*>(weight.const_data_ptr())),
         rows_(hidden.size(0)),
         k_(hidden.size(1)),
-        picked_(rows_) {}
+        strips_(strips_of(masks.n)),
+        picked_(rows_) {
+    for (int64_t row = 0; row < rows_; ++row)
+      if (!leaves_few(masks_, row, picked_[row])) wide_.push_back(row);
+  }
 
-  // Picks, for the member's rows, the strips that may hold one of the `counts[row]` largest logits. A row without valid
-  // bounds gets no strips.
-  void pick(const Member& member, const int64_t* counts) {
-    for (int64_t row = member.begin(rows_); row < member.end(rows_); ++row) {
-      if (!bounds_.valid(row)) continue;
-      const float* upper = bounds_.of_row(row);
-      const float bound = min_of_largest(row, counts[row]);
-      for (int64_t strip = 0; strip < bounds_.strips(); ++strip)
-        if (!(upper[strip] < bound) && bounds_.present(row, strip) != 0) picked_[row].push_back(strip);
+  // Returns the rows that need bounds.
+  const std::vector<int64_t>& wide() const { return wide_; }
+
+  // Picks, for the member's share of the wide rows, the strips that may hold one of the `counts[row]` largest logits. A
+  // row without valid bounds gets no strips.
+  void pick(const Member& member, const ScreenBounds& bounds, const int64_t* counts) {
+    const auto count = static_cast<int64_t>(wide_.size());
+    for (int64_t index = member.begin(count); index < member.end(count); ++index) {
+      if (!bounds.valid(index)) continue;
+      const int64_t row = wide_[index];
+      const float* upper = bounds.of_row(index);
+      const float bound = min_of_largest(row, upper, counts[row]);
+      for (int64_t strip = 0; strip < strips_; ++strip)
+        if (!(upper[strip] < bound) && masks_.allowed(row, strip) != 0) picked_[row].push_back(strip);
     }
   }
 
@@ -84,15 +116,16 @@ class Screening {
   std::vector<Pick> picks() const {
     std::vector<Pick> all;
     const int64_t logits_per_row = width();
+    for (const int64_t row : wide_)
+      if (picked_[row].empty()) return {};  // valid bounds would have picked the strip with the largest one
     for (int64_t row = 0; row < rows_; ++row) {
-      if (!bounds_.valid(row)) return {};
       int64_t place = row * logits_per_row;
       for (const int64_t strip : picked_[row]) {
         all.push_back({.strip = strip, .row = row, .place = place});
         place += STRIP;
       }
     }
-    if (static_cast<int64_t>(all.size()) > rows_ * (bounds_.strips() / WORTHWHILE + 1)) return {};
+    if (static_cast<int64_t>(all.size()) > rows_ * (strips_ / WORTHWHILE + 1)) return {};
     std::sort(all.begin(), all.end(), [](const Pick& a, const Pick& b) { return a.strip < b.strip; });
     return all;
   }
@@ -114,7 +147,7 @@ class Screening {
         sums[i] = add_dots(sums[i], weights, splat_word(pair_at(x[i] + 2 * p)));
       }
     for (int64_t i = 0; i < count; ++i) {
-      const Mask present = bounds_.present(picks[i].row, picks[i].strip);
+      const Mask present = masks_.allowed(picks[i].row, picks[i].strip);
       store_halves(present, out.values + picks[i].place, to_bfloat16(sums[i]));
       for (int64_t lane = 0; lane < STRIP; ++lane)
         if (present >> lane & 1) out.columns[picks[i].place + lane] = picks[i].strip * STRIP + lane;
@@ -123,9 +156,9 @@ class Screening {
 
  private:
   // Returns a lower bound for the row's `count`-th largest logit: at least `count` computed logits reach it.
-  float min_of_largest(int64_t row, int64_t count) const {
+  float min_of_largest(int64_t row, const float* upper, int64_t count) const {
     std::vector<Pick> picks;
-    for (const int64_t strip : highest(bounds_.of_row(row), std::min(count, bounds_.strips())))
+    for (const int64_t strip : highest(upper, std::min(count, strips_)))
       picks.push_back({.strip = strip, .row = row, .place = static_cast<int64_t>(picks.size()) * STRIP});
     const auto computed = static_cast<int64_t>(picks.size());
     std::vector<uint16_t> values(computed * STRIP, NEGATIVE_INFINITY);
@@ -140,20 +173,20 @@ class Screening {
 
   // Returns the strips with the `count` highest bounds of a row.
   std::vector<int64_t> highest(const float* upper, int64_t count) const {
-    const int64_t strips = bounds_.strips();
-    if (count == 1) return {std::max_element(upper, upper + strips) - upper};
-    std::vector<float> sorted(upper, upper + strips);
+    if (count == 1) return {std::max_element(upper, upper + strips_) - upper};
+    std::vector<float> sorted(upper, upper + strips_);
     std::nth_element(sorted.begin(), sorted.begin() + count - 1, sorted.end(), std::greater<>());
     std::vector<int64_t> found;
-    for (int64_t strip = 0; strip < strips && static_cast<int64_t>(found.size()) < count; ++strip)
+    for (int64_t strip = 0; strip < strips_ && static_cast<int64_t>(found.size()) < count; ++strip)
       if (upper[strip] >= sorted[count - 1]) found.push_back(strip);
     return found;
   }
 
-  const ScreenBounds& bounds_;
+  const RowMasks masks_;
   const uint16_t *x_, *weight_;
-  const int64_t rows_, k_;
+  const int64_t rows_, k_, strips_;
   std::vector<std::vector<int64_t>> picked_;
+  std::vector<int64_t> wide_;
 };
 
 // Finds, for each row of hidden [rows, k], the `counts[row]` largest of its n logits, which are its product with a
@@ -182,16 +215,20 @@ std::tuple<Tensor, Tensor> largest_logits(const Tensor& hidden, const Tensor& we
         "largest_logits: masks must be contiguous int32, one bit per logit");
   const auto* wanted = static_cast<const int64_t*>(counts.const_data_ptr());
   for (int64_t row = 0; row < rows; ++row) check(wanted[row] >= 1, "largest_logits: a row wants at least one logit");
-  ScreenBounds bounds(static_cast<const uint16_t*>(hidden.const_data_ptr()), rows, PackedWeight::of(screen, n, k),
-                      static_cast<const float*>(errors.const_data_ptr()),
-                      masks.numel() == 0
-                          ? RowMasks{nullptr, 0}
-                          : RowMasks{static_cast<const uint16_t*>(masks.const_data_ptr()), 2 * masks.size(1)});
-  Screening screening(hidden, weight, bounds);
-  as_team([&](const Member& member) {
-    bounds.compute(member);
-    screening.pick(member, wanted);
-  });
+  const RowMasks allowed = {.bits = masks.numel() == 0 ? nullptr : static_cast<const uint16_t*>(masks.const_data_ptr()),
+                            .strips_per_row = masks.numel() == 0 ? 0 : 2 * masks.size(1),
+                            .n = n};
+  Screening screening(hidden, weight, allowed);
+  if (!screening.wide().empty()) {
+    const std::vector<uint16_t> x =
+        gathered(static_cast<const uint16_t*>(hidden.const_data_ptr()), k, screening.wide());
+    ScreenBounds bounds({.x = x.data(), .numbers = screening.wide()}, PackedWeight::of(screen, n, k),
+                        static_cast<const float*>(errors.const_data_ptr()), allowed);
+    as_team([&](const Member& member) {
+      bounds.compute(member);
+      screening.pick(member, bounds, wanted);
+    });
+  }
   const std::vector<Pick> picks = screening.picks();
   const auto count = static_cast<int64_t>(picks.size());
   const int64_t width = count == 0 ? 0 : screening.width();

@@ -19,27 +19,37 @@ namespace qwen_batch {
 struct RowMasks {
   const uint16_t* bits;  // [rows, strips_per_row]; null if all tokens are allowed
   int64_t strips_per_row;
+  int64_t n;  // number of tokens
 
+  // Returns a mask of the strip's tokens that exist and that the row may choose.
   Mask allowed(int64_t row, int64_t strip) const {
-    return bits == nullptr ? 0xffff : bits[row * strips_per_row + strip];
+    const Mask present = first_lanes(n - strip * STRIP);
+    return bits == nullptr ? present : present & bits[row * strips_per_row + strip];
   }
+};
+
+// Rows of hidden states that are looked at together.
+struct SomeRows {
+  const uint16_t* x;                    // [numbers.size(), k]
+  const std::vector<int64_t>& numbers;  // of these rows in the masks
 };
 
 class ScreenBounds {
  public:
-  // x: hidden states [rows, k]. weight: 8-bit weights [n, k]. errors [2, strips * STRIP]: the factors of `RowErrors`
-  // for the weight's rows. Logits of tokens that `masks` does not allow are left out.
-  ScreenBounds(const uint16_t* x, int64_t rows, const PackedWeight& weight, const float* errors, const RowMasks& masks)
-      : x_(x),
-        rows_(rows),
+  // weight: 8-bit weights [n, k]. errors [2, strips * STRIP]: the factors of `RowErrors` for the weight's rows. Logits
+  // of tokens that `masks` does not allow are left out.
+  ScreenBounds(const SomeRows& rows, const PackedWeight& weight, const float* errors, const RowMasks& masks)
+      : x_(rows.x),
+        numbers_(rows.numbers),
+        rows_(static_cast<int64_t>(rows.numbers.size())),
         strips_(strips_of(weight.n)),
         weight_(weight),
         errors_(errors),
         masks_(masks),
-        approximate_(torch::stable::empty({rows, weight.n}, torch::headeronly::ScalarType::BFloat16)),
-        upper_(torch::stable::empty({rows, strips_}, torch::headeronly::ScalarType::Float)),
-        scratch_(scratch_bytes(weight, rows)),
-        norms_(rows) {}
+        approximate_(torch::stable::empty({rows_, weight.n}, torch::headeronly::ScalarType::BFloat16)),
+        upper_(torch::stable::empty({rows_, strips_}, torch::headeronly::ScalarType::Float)),
+        scratch_(scratch_bytes(weight, rows_)),
+        norms_(rows_) {}
 
   // Computes the member's share of the bounds, then waits for all members.
   void compute(const Member& member) {
@@ -59,15 +69,8 @@ class ScreenBounds {
   // Returns the bounds of a row, one per strip: no allowed logit of the strip is greater. -inf if none is allowed.
   const float* of_row(int64_t row) const { return static_cast<const float*>(upper_.const_data_ptr()) + row * strips_; }
 
-  int64_t strips() const { return strips_; }
-
   // Returns whether a row's bounds are valid, that is, whether no product can overflow.
   bool valid(int64_t row) const { return norms_[row].hidden < MAX_NORM; }
-
-  // Returns a mask of the strip's logits that exist and that the row may choose.
-  Mask present(int64_t row, int64_t strip) const {
-    return first_lanes(weight_.n - strip * STRIP) & masks_.allowed(row, strip);
-  }
 
  private:
   static constexpr int64_t CHUNK = 256;  // number of strips whose errors stay in the first-level cache for all rows
@@ -96,10 +99,12 @@ class ScreenBounds {
     Floats bound = multiply_add(magnitude(value), splat(BFLOAT16_ROUNDING), value + splat(TINY));
     bound = multiply_add(load(errors_ + strip * STRIP), splat(norms_[row].hidden), bound);
     bound = multiply_add(load(errors_ + (strips_ + strip) * STRIP), splat(norms_[row].rounding_error), bound);
-    static_cast<float*>(upper_.mutable_data_ptr())[row * strips_ + strip] = max_of_lanes(present(row, strip), bound);
+    static_cast<float*>(upper_.mutable_data_ptr())[row * strips_ + strip] =
+        max_of_lanes(masks_.allowed(numbers_[row], strip), bound);
   }
 
   const uint16_t* x_;
+  const std::vector<int64_t>& numbers_;
   const int64_t rows_, strips_;
   const PackedWeight weight_;
   const float* errors_;
