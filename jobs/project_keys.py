@@ -14,6 +14,8 @@ The project is part of every name, so an object of another project cannot be rea
 | `qwen-batch:{project:P}:reserved` | hash | unfinished batch -> number of lines that its import has reserved |
 | `qwen-batch:{project:P}:repeat:TOKEN` | string | digest of a request, and the object that it made; expires |
 | `qwen-batch:{clerk}:due` | sorted set | `P/ID` of what the clerk must look at, scored by time (seconds) |
+| `qwen-batch:{clerk}:imports` | sorted set | `P/ID` of batches that wait for their import, scored by creation |
+| `qwen-batch:{clerk}:finishes` | sorted set | `P/ID` of batches whose end waits, scored by creation |
 | `qwen-batch:file-store` | string | id of the file store that holds the bytes of all files |
 """
 
@@ -24,6 +26,8 @@ from dataclasses import dataclass
 from jobs.keys import PREFIX
 
 DUE = f"{PREFIX}{{clerk}}:due"
+IMPORTS = f"{PREFIX}{{clerk}}:imports"
+FINISHES = f"{PREFIX}{{clerk}}:finishes"
 FILE_STORE = f"{PREFIX}file-store"
 
 

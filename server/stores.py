@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.batches.agenda import Agenda, RedisAgenda
+from jobs.batches.agenda import Agenda, RedisAgenda, WaitingBatches
 from jobs.batches.batch_records import BatchRecords
 from jobs.batches.redis_records import RedisBatchRecords
 from jobs.errors import InvalidInput
 from jobs.files.remote.urls import is_url
 from jobs.online.online_store import OnlineServerSide
 from jobs.online.redis_online import RedisOnline
-from jobs.project_keys import FILE_STORE
+from jobs.project_keys import DUE, FILE_STORE, FINISHES, IMPORTS
 from jobs.service.http_report import HttpReports, RedisHttpReports
 from jobs.service.rate_limits import RateLimits, RedisRateLimits
 from jobs.service.sessions import RedisSessions, Sessions
@@ -37,6 +37,7 @@ class Stores:
     files: FileRecords
     batches: BatchRecords
     agenda: Agenda
+    waiting: WaitingBatches
     content: FileStore  # the bytes of the files
     reports: HttpReports
     rates: RateLimits
@@ -66,10 +67,11 @@ def open_stores(
     server = connect_server(settings.redis_url, reply_timeout_seconds=reply_timeout_seconds, retries=retries)
     _check_same_store(server, content, folder)
     jobs = RedisJobStore(server)
-    records = RedisFileRecords(server), RedisBatchRecords(server), RedisAgenda(server)
+    records = RedisFileRecords(server), RedisBatchRecords(server), RedisAgenda(server, DUE)
+    waiting = WaitingBatches(RedisAgenda(server, IMPORTS), RedisAgenda(server, FINISHES))
     replies = RedisOnline(RedisServer(redis_client(settings.redis_url, _REPLY_SECONDS)))
     others = RedisOnline(server), replies, RedisSessions(server)
-    return Stores(jobs, *records, content, RedisHttpReports(server), RedisRateLimits(server), *others)
+    return Stores(jobs, *records, waiting, content, RedisHttpReports(server), RedisRateLimits(server), *others)
 
 
 def _check_same_store(server: RedisServer, content: FileStore, folder: str) -> None:

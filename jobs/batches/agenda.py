@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from jobs.project_keys import DUE
 from jobs.stores.redis.connection.server import RedisServer
 
 
@@ -34,21 +34,35 @@ class Agenda(Protocol):
         """Remove an entry for good."""
 
 
-class RedisAgenda:
-    """An `Agenda` in Redis. Entries are due by the server's clock."""
+@dataclass(frozen=True)
+class WaitingBatches:
+    """Batches that wait for a child of the clerk, due by their creation: the oldest comes first."""
 
-    def __init__(self, server: RedisServer) -> None:
+    imports: Agenda
+    finishes: Agenda
+
+
+class RedisAgenda:
+    """An `Agenda` in Redis. Entries are due by the server's clock.
+
+    Args:
+        server: The server.
+        key: Key of the sorted set of entries (`jobs.project_keys`).
+    """
+
+    def __init__(self, server: RedisServer, key: str) -> None:
         self._server = server
+        self._key = key
 
     def schedule(self, entry: Entry, at: float) -> None:
-        self._server.run("ZADD", DUE, at, str(entry))
+        self._server.run("ZADD", self._key, at, str(entry))
 
     def take(self, limit: int, seconds: float) -> list[Entry]:
-        taken = self._server.script("take_due", [DUE], limit, seconds)
+        taken = self._server.script("take_due", [self._key], limit, seconds)
         return [_entry_of(entry.decode()) for entry in taken]
 
     def drop(self, entry: Entry) -> None:
-        self._server.run("ZREM", DUE, str(entry))
+        self._server.run("ZREM", self._key, str(entry))
 
 
 class MemoryAgenda:

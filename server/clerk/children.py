@@ -34,9 +34,13 @@ class Children:
         """Return the batches that a child works on."""
         return frozenset(self._running)
 
+    def room(self, work: Work) -> int:
+        """Return how many children for this work may still be started."""
+        return max(MAX_CHILDREN + (work == "finish_batch") - len(self._running), 0)
+
     def start(self, work: Work, entry: Entry) -> bool:
         """Start a child for a batch. Returns False if too many are running."""
-        if len(self._running) >= MAX_CHILDREN + (work == "finish_batch"):
+        if not self.room(work):
             return False
         program = [sys.executable, "-P", "-m", f"server.clerk.{work}", entry.project, entry.id, self._options]
         self._running[entry] = subprocess.Popen(tether.command(program, signal.SIGKILL), stdin=subprocess.DEVNULL)

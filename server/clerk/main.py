@@ -15,10 +15,11 @@ from contextlib import suppress
 
 import msgspec
 
+from jobs.batches.agenda import Agenda, Entry
 from jobs.errors import QwenBatchError, StoreFull, StoreUnavailable
 from jobs.exit_codes import code_of_error
 from jobs.settings import Settings
-from server.clerk.children import Children
+from server.clerk.children import Children, Work
 from server.clerk.next_step import NextStep
 from server.clerk.sweep import Sweep
 from server.logs import set_up_logs
@@ -38,6 +39,10 @@ class Clerk:
     def __init__(self, settings: Settings, options: ServeOptions) -> None:
         stores = open_stores(settings, options.files)
         self._agenda = stores.agenda
+        self._lines: dict[Work, Agenda] = {
+            "import_batch": stores.waiting.imports,
+            "finish_batch": stores.waiting.finishes,
+        }
         self._children = Children(options)
         self._next_step = NextStep(stores, options, self._children.start)
         self._sweep = Sweep(stores)
@@ -62,16 +67,24 @@ class Clerk:
             self._renewed_at = time.monotonic()
             for entry in self._children.running():
                 self._agenda.schedule(entry, time.time() + LEASE_SECONDS)
+        for work, line in self._lines.items():
+            for entry in line.take(self._children.room(work), LEASE_SECONDS):
+                line.drop(entry)
+                self._agenda.schedule(entry, time.time() + LEASE_SECONDS)
+                self._take(entry)
         for entry in self._agenda.take(_ENTRIES_AT_ONCE, LEASE_SECONDS):
-            if entry in self._children.running():
-                continue
-            try:
-                self._next_step.take(entry)
-            except (StoreUnavailable, StoreFull):
-                raise
-            except QwenBatchError:
-                _log.exception("%s cannot be handled", entry)
+            self._take(entry)
         self._sweep.take_turn()
+
+    def _take(self, entry: Entry) -> None:
+        if entry in self._children.running():
+            return
+        try:
+            self._next_step.take(entry)
+        except (StoreUnavailable, StoreFull):
+            raise
+        except QwenBatchError:
+            _log.exception("%s cannot be handled", entry)
 
 
 def main(arguments: list[str]) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
 from msgspec import structs
 
-from jobs.batches.agenda import Entry
+from jobs.batches.agenda import Agenda, Entry
 from jobs.batches.batch import Batch, BatchError, BatchPhase
 from jobs.batches.batch_records import change
 from jobs.errors import FileInUse, JobConflict, JobNotFound
@@ -19,7 +20,7 @@ from server.options import ServeOptions
 from server.stores import Stores
 
 _NO_RECORD_SECONDS = 60.0  # a record is written right after its entry; an older entry without one is left over
-_BUSY_SECONDS = 0.3  # until the next try, when all children are busy
+_WAIT_SECONDS = 60.0  # between two looks at a batch that waits for a child, in case it is cancelled or forgotten
 _FIRST_LOOK_SECONDS = 0.3  # between two looks at a job that runs; it grows with the age of the batch
 _LAST_LOOK_SECONDS = 2.0
 
@@ -83,7 +84,7 @@ class NextStep:
         elif batch.expires_at <= now:
             self._end(entry, BatchPhase.EXPIRED)
         elif not self._start("import_batch", entry):
-            self._stores.agenda.schedule(entry, now + _BUSY_SECONDS)
+            self._wait(self._stores.waiting.imports, entry, batch, until=batch.expires_at)
 
     def _submitted(self, entry: Entry, batch: Batch) -> None:
         try:
@@ -100,7 +101,12 @@ class NextStep:
             wait = min(_FIRST_LOOK_SECONDS + (now - batch.created_at) / 60, _LAST_LOOK_SECONDS)
             self._stores.agenda.schedule(entry, now + wait)
         elif not self._start("finish_batch", entry):
-            self._stores.agenda.schedule(entry, now + _BUSY_SECONDS)
+            self._wait(self._stores.waiting.finishes, entry, batch, until=math.inf)
+
+    def _wait(self, line: Agenda, entry: Entry, batch: Batch, *, until: float) -> None:
+        """Let a batch wait in a line for a child. The oldest batch is next, however many are created after it."""
+        line.schedule(entry, batch.created_at)
+        self._stores.agenda.schedule(entry, min(time.time() + _WAIT_SECONDS, until))
 
     def _end(self, entry: Entry, phase: BatchPhase, reason: str | None = None) -> None:
         """End a batch that has no files to write."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from jobs.batches.agenda import MemoryAgenda
+from jobs.batches.agenda import MemoryAgenda, WaitingBatches
 from jobs.batches.memory_records import MemoryBatchRecords
 from jobs.online.memory_online import MemoryOnline
 from jobs.service.http_report import HttpReport
@@ -28,8 +28,11 @@ def services_in_memory(folder: Path, online: MemoryOnline | None = None) -> Serv
     online = online or MemoryOnline()
     table, options = ProjectTable(time.time), ServeOptions(files=str(folder))
     records = MemoryFileRecords(table), MemoryBatchRecords(table), MemoryAgenda(time.time)
+    waiting = WaitingBatches(MemoryAgenda(time.time), MemoryAgenda(time.time))
     content, rates = FolderStore(folder), MemoryRateLimits(time.time)
-    stores = Stores(MemoryJobStore(time.time), *records, content, NoReports(), rates, online, online, MemorySessions())
+    stores = Stores(
+        MemoryJobStore(time.time), *records, waiting, content, NoReports(), rates, online, online, MemorySessions()
+    )
     threads = InThreads(4, 60.0), InThreads(4, 60.0)
     return Services(options, stores, KeyRing(None, None, time.time), *threads, UploadSlots(16, 16), RecordedHints())
 

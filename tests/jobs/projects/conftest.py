@@ -14,6 +14,7 @@ from jobs.batches.batch import Batch
 from jobs.batches.batch_records import BatchRecords
 from jobs.batches.memory_records import MemoryBatchRecords
 from jobs.batches.redis_records import RedisBatchRecords
+from jobs.project_keys import DUE
 from jobs.records.object_id import new_object_id
 from jobs.stores.redis.connection.server import RedisServer
 from jobs.uploads.file_records import FileRecords, Quota
@@ -45,7 +46,7 @@ def records(request: pytest.FixtureRequest) -> Records:
         return Records(MemoryFileRecords(table), MemoryBatchRecords(table), MemoryAgenda(clock), clock)
     client: redis.Redis = request.getfixturevalue("client")
     server = RedisServer(client)
-    return Records(RedisFileRecords(server), RedisBatchRecords(server), RedisAgenda(server), server.now)
+    return Records(RedisFileRecords(server), RedisBatchRecords(server), RedisAgenda(server, DUE), server.now)
 
 
 def new_file(size: int = 100, purpose: Purpose = "batch", name: str = "in.jsonl") -> StoredFile:

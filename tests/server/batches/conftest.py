@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from jobs.batches.agenda import MemoryAgenda
+from jobs.batches.agenda import MemoryAgenda, WaitingBatches
 from jobs.batches.batch import Batch
 from jobs.batches.memory_records import MemoryBatchRecords
 from jobs.online.memory_online import MemoryOnline
@@ -52,8 +52,9 @@ def stores(tmp_path: Path) -> Stores:
     table, jobs = ProjectTable(time.time), MemoryJobStore(time.time)
     jobs.fleet.publish_model(ModelCard("demo", vocab_size=1000, max_model_len=2048, has_chat_template=True))
     records = MemoryFileRecords(table), MemoryBatchRecords(table), MemoryAgenda(time.time)
+    waiting = WaitingBatches(MemoryAgenda(time.time), MemoryAgenda(time.time))
     folder, rates = FolderStore(tmp_path / "files"), MemoryRateLimits(time.time)
-    return Stores(jobs, *records, folder, NoReports(), rates, MemoryOnline(), MemoryOnline(), MemorySessions())
+    return Stores(jobs, *records, waiting, folder, NoReports(), rates, MemoryOnline(), MemoryOnline(), MemorySessions())
 
 
 def new_batch(stores: Stores, *lines: Any, **more: Any) -> Batch:

@@ -17,7 +17,9 @@ from jobs.batches.batch_records import next_revision
 from jobs.errors import JobNotFound
 from jobs.records.job import JobState
 from jobs.records.object_id import new_object_id
+from jobs.settings import Settings
 from jobs.uploads.stored_file import StoredFile
+from server.clerk import main
 from server.clerk.children import Children
 from server.clerk.next_step import NextStep
 from server.clerk.sweep import Sweep
@@ -80,6 +82,39 @@ def test_while_all_children_are_busy_a_batch_waits(stores: Stores) -> None:
     batch = new_batch(stores, chat_line(1))
     assert Clerk(stores, busy=True).look(batch.id) == [Entry("p", batch.id)]
     assert phase_of(stores, batch) is BatchPhase.VALIDATING
+    assert stores.waiting.imports.take(10, 1.0) == [Entry("p", batch.id)]
+
+
+def test_a_batch_whose_results_wait_for_a_child_is_looked_at_again(stores: Stores) -> None:
+    batch = imported(stores, new_batch(stores, chat_line(1)))
+    run(stores, batch)
+    assert Clerk(stores, busy=True).look(batch.id) == [Entry("p", batch.id)]
+    assert stores.waiting.finishes.take(10, 1.0) == [Entry("p", batch.id)]
+
+
+def test_of_the_batches_that_wait_the_oldest_is_next_however_many_come_after_it(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    batches = [new_batch(stores, chat_line(1), created_at=now - 100 + age) for age in range(4)]
+    for batch in reversed(batches):
+        Clerk(stores, busy=True).look(batch.id)
+    later = new_batch(stores, chat_line(1), created_at=now)
+    stores.agenda.schedule(Entry("p", later.id), now)
+    monkeypatch.setattr("server.clerk.main.open_stores", lambda *_: stores)
+    started: list[str] = []
+
+    def start(_: Children, _work: str, entry: Entry) -> bool:
+        if len(started) == 3:
+            return False
+        started.append(entry.id)
+        return True
+
+    monkeypatch.setattr(Children, "start", start)
+    monkeypatch.setattr(Children, "room", lambda *_: 3 - len(started))
+    main.Clerk(Settings(), ServeOptions("unused"))._look()
+    assert started == [batch.id for batch in batches[:3]]
+    assert stores.waiting.imports.take(10, 1.0) == [Entry("p", batches[3].id), Entry("p", later.id)]
 
 
 @pytest.mark.parametrize(
