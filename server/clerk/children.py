@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from server.options import ServeOptions
 
 MAX_CHILDREN = 2  # and one more for a finish, so that results never wait for the imports of many batches
 STOP_SECONDS = 5.0
+NICENESS = 5  # answers to clients come first; beside a busy worker, a child still has a quarter of a core's time
 MAX_WAIT_SECONDS = 60.0  # between two children for one batch
 _log = logging.getLogger("server.clerk")
 Work = Literal["import_batch", "finish_batch"]
@@ -43,7 +45,9 @@ class Children:
         if not self.room(work):
             return False
         program = [sys.executable, "-P", "-m", f"server.clerk.{work}", entry.project, entry.id, self._options]
-        self._running[entry] = subprocess.Popen(tether.command(program, signal.SIGKILL), stdin=subprocess.DEVNULL)
+        child = subprocess.Popen(tether.command(program, signal.SIGKILL), stdin=subprocess.DEVNULL)
+        os.setpriority(os.PRIO_PROCESS, child.pid, max(os.getpriority(os.PRIO_PROCESS, 0), NICENESS))
+        self._running[entry] = child
         return True
 
     def ended(self) -> list[tuple[Entry, float]]:

@@ -20,7 +20,7 @@ from jobs.records.object_id import new_object_id
 from jobs.settings import Settings
 from jobs.uploads.stored_file import StoredFile
 from server.clerk import main
-from server.clerk.children import Children
+from server.clerk.children import NICENESS, Children
 from server.clerk.next_step import NextStep
 from server.clerk.sweep import Sweep
 from server.options import ServeOptions
@@ -233,3 +233,16 @@ def test_a_finish_does_not_wait_for_the_imports_of_many_batches(monkeypatch: pyt
     finishes = [children.start("finish_batch", Entry("p", f"batch_{number}")) for number in range(3, 5)]
     children.stop()
     assert (started, finishes) == ([True, True, False], [True, False])
+
+
+def test_a_child_gives_way_to_the_processes_that_answer_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = "server.clerk.children.tether.command"
+    monkeypatch.setattr(own, lambda _program, _signal: [sys.executable, "-c", "import time; time.sleep(60)"])
+    children, entry = Children(ServeOptions("unused")), Entry("p", "batch_x")
+    assert children.start("import_batch", entry)
+    child = children._running[entry]
+    try:
+        assert os.getpriority(os.PRIO_PROCESS, child.pid) == max(os.getpriority(os.PRIO_PROCESS, 0), NICENESS)
+    finally:
+        child.kill()
+        child.wait()

@@ -114,14 +114,14 @@ def answer_to(address: str, request: bytes, is_http: bool) -> tuple[int, str, by
 
 @pytest.mark.parametrize("number", [400, pytest.param(20_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
 def test_no_bytes_get_a_500_or_an_answer_of_another_form_and_the_log_stays_empty(
-    valkey: ValkeyProcess, worker: WorkerUnderTest, tmp_path: Path, number: int
+    valkey: ValkeyProcess, service: ServeProcess, worker: WorkerUnderTest, tmp_path: Path, number: int
 ) -> None:
     fuzzer, seen, silent = Fuzzer(random.Random(number)), set(), 0
-    with ServeProcess(valkey, tmp_path) as service:
-        quiet = service.log
+    with ServeProcess(valkey, tmp_path, files=service.files) as fuzzed:
+        quiet = fuzzed.log
         for _ in range(number):
             path, request, is_http = fuzzer.request()
-            answer = answer_to(service.address, request, is_http)
+            answer = answer_to(fuzzed.address, request, is_http)
             if answer is None:
                 silent += 1
                 assert not is_http, request[:2000]
@@ -132,7 +132,7 @@ def test_no_bytes_get_a_500_or_an_answer_of_another_form_and_the_log_stays_empty
             if is_http and status >= 400 and path.startswith("/v1"):
                 assert kind == "application/json", (request[:2000], body)
                 assert set(json.loads(body)["error"]) == {"message", "type", "param", "code"}
-        assert "Traceback" not in service.log.removeprefix(quiet)
+        assert "Traceback" not in fuzzed.log.removeprefix(quiet)
     assert "Traceback" not in worker.log
     assert seen >= {200, 400, 404}  # or the requests are all alike
     assert silent < number / 5
