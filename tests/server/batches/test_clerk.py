@@ -114,6 +114,7 @@ def test_of_the_batches_that_wait_the_oldest_is_next_however_many_come_after_it(
     monkeypatch.setattr(Children, "room", lambda *_: 3 - len(started))
     main.Clerk(Settings(), ServeOptions("unused"))._look()
     assert started == [batch.id for batch in batches[:3]]
+    stores.waiting.imports._clock = lambda: time.time() + LATER  # type: ignore[attr-defined]
     assert stores.waiting.imports.take(10, 1.0) == [Entry("p", batches[3].id), Entry("p", later.id)]
 
 
