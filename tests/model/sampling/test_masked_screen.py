@@ -89,12 +89,14 @@ def test_a_row_with_few_allowed_tokens_needs_no_bounds(value: float) -> None:
 
 @pytest.mark.parametrize("count", [1, 3, 20, 64])
 def test_fewer_allowed_tokens_than_wanted_are_all_found(count: int) -> None:
-    head, hidden = Head(random(5003, 100)), random(6, 100)
-    allowed = torch.zeros(6, 5003, dtype=torch.bool)
-    for row, tokens in enumerate([[5002], [0], [17, 18], [1, 500, 5000], list(range(32, 48)), [4999, 5001, 5002]]):
+    head, hidden = Head(random(5003, 100)), random(7, 100)
+    allowed = torch.zeros(7, 5003, dtype=torch.bool)
+    spread = list(range(0, 4000, 400))  # in one strip too many for a row that needs no bounds
+    together = [[5002], [0], [17, 18], [1, 500, 5000], list(range(32, 48)), [4999, 5001, 5002]]
+    for row, tokens in enumerate([*together, spread]):
         allowed[row, tokens] = True
     assert check(head, hidden, allowed, count) == int(allowed.sum()) if count > 16 else True
-    for row in range(6):
+    for row in range(7):
         check(head, hidden[[row, row]], allowed[[row, row]], count)
 
 
