@@ -38,6 +38,8 @@ from testing.models.cpu_engine import cpu_engines
 from testing.models.tiny_checkpoint import write_tiny_checkpoint
 
 Schema = dict[str, Any]
+# What `jsonschema` raises at a pattern of JavaScript alone, and at a reference that it cannot follow.
+NOT_JUDGED = (re.error, AttributeError, Unresolvable)
 WRONG = "completions that are wrong"
 GROUP = 20  # schemas whose completions run together
 
@@ -80,11 +82,7 @@ def verdict_on(schema: Schema, text: str) -> str:
     validator = jsonschema.validators.extend(plain, {"pattern": _pattern})
     try:
         validator(schema, format_checker=jsonschema.FormatChecker()).validate(json.loads(text))
-    except (
-        re.error,
-        AttributeError,
-        Unresolvable,
-    ):  # a pattern of JavaScript alone, or a reference that it cannot follow
+    except NOT_JUDGED:
         return "completions that jsonschema cannot judge"
     except (ValueError, jsonschema.ValidationError):
         return WRONG

@@ -77,15 +77,25 @@ class Chats:
                         raise SystemExit(f"refused: {reply.error.message}")
 
 
-def begin_batch(store: JobStore, url: str, model: str) -> str:
-    """Submit a job that outlasts the measurement. Returns its id."""
-    num_lines = SHARD_SIZE * NUM_SHARDS
+def begin_batch(
+    store: JobStore, url: str, model: str, *, num_shards: int = NUM_SHARDS, line_tokens: int = LINE_TOKENS
+) -> str:
+    """Submit a job that outlasts the measurement. Returns its id.
+
+    Args:
+        store: The store.
+        url: The server's URL.
+        model: Name of the served model.
+        num_shards: Number of shards, of `SHARD_SIZE` lines each.
+        line_tokens: Number of new tokens per line.
+    """
+    num_lines = SHARD_SIZE * num_shards
     spec = NewJob(
         new_job_id(time.time()), model, "native", SamplingSettings(), 1, num_lines, SHARD_SIZE, "bench", time.time()
     )
     store.submissions.create(spec)
-    settings = SamplingSettings(max_tokens=LINE_TOKENS, temperature=0, ignore_eos=True)
-    for index in range(NUM_SHARDS):
+    settings = SamplingSettings(max_tokens=line_tokens, temperature=0, ignore_eos=True)
+    for index in range(num_shards):
         lines = [
             Prompt(number, f"line-{number}", text=f"What is {number}?", settings=settings)
             for number in range(index * SHARD_SIZE, (index + 1) * SHARD_SIZE)

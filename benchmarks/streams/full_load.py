@@ -21,18 +21,13 @@ from pathlib import Path
 from openai import AsyncOpenAI, OpenAIError
 
 from benchmarks.http_load.service import MODEL, serving
+from benchmarks.latency.online import SHARD_SIZE, begin_batch
 from benchmarks.report.markdown import markdown_table
-from jobs.queue.celery_hints import CeleryHints
-from jobs.records.job import NewJob, ShardRef
-from jobs.records.job_id import new_job_id
-from jobs.records.prompt import Prompt
-from jobs.records.sampling import SamplingSettings
 from jobs.stores.protocol import JobStore
 from testing.processes.valkey import running_valkey
 from testing.processes.worker_under_test import WorkerUnderTest
 
 CHAT_TOKENS, LINE_TOKENS = 60, 60
-SHARD_SIZE = 64
 
 
 @dataclass
@@ -56,21 +51,6 @@ class Progress:
         self.longest = max(self.longest, now - self.moved_at)
         if num_done > self.num_done:
             self.num_done, self.moved_at = num_done, now
-
-
-def submit(store: JobStore, url: str, num_lines: int) -> str:
-    """Submit a job, and return its id."""
-    spec = NewJob(
-        new_job_id(time.time()), MODEL, "native", SamplingSettings(), 1, num_lines, SHARD_SIZE, "bench", time.time()
-    )
-    store.submissions.create(spec)
-    settings = SamplingSettings(max_tokens=LINE_TOKENS, ignore_eos=True)
-    for index in range(spec.num_shards):
-        numbers = range(index * SHARD_SIZE, min((index + 1) * SHARD_SIZE, num_lines))
-        lines = [Prompt(each, f"line-{each}", text=f"What is {each}?", settings=settings) for each in numbers]
-        store.submissions.add_shard(ShardRef(spec.id, index), lines)
-    CeleryHints(url).send(MODEL, store.submissions.open(spec.id))
-    return spec.id
 
 
 async def chat(client: AsyncOpenAI, number: int, until: float, seen: Chats) -> None:
@@ -135,7 +115,11 @@ def main() -> None:
         settings = {"redis_url": valkey.url, "model": "demo", "device": "cpu"}
         with serving(valkey, Path(name)) as service, WorkerUnderTest(settings, Path(name) / "worker.log") as worker:
             worker.wait_until(service.store, "idle")
-            jobs = [submit(service.store, valkey.url, said.lines) for _ in range(said.jobs)]
+            shards = -(-said.lines // SHARD_SIZE)
+            jobs = [
+                begin_batch(service.store, valkey.url, MODEL, num_shards=shards, line_tokens=LINE_TOKENS)
+                for _ in range(said.jobs)
+            ]
             fine = asyncio.run(load(service.port, service.store, jobs, said))
     sys.exit(not fine)
 

@@ -29,7 +29,7 @@ class PromptPages:
         """Compute the digests of a prompt's pages.
 
         A digest covers all ids up to the page's end. Two different prefixes with one digest are out of reach: that
-        would take about 2**128 attempts. Processors of today have instructions for SHA-256, so BLAKE2 is slower.
+        would take about 2**128 attempts. With a processor's instructions for SHA-256, BLAKE2 is slower.
         """
         ids = _bytes_of(token_ids)
         width = page_size * ID_BYTES

@@ -18,7 +18,7 @@ from server.options import ServeOptions
 
 MAX_CHILDREN = 2  # and one more for a finish, so that results never wait for the imports of many batches
 STOP_SECONDS = 5.0
-NICENESS = 5  # answers to clients come first; beside a busy worker, a child still has a quarter of a core's time
+NICENESS = 5  # answers to clients come first; with much more, a busy worker would leave a child hardly any time
 MAX_WAIT_SECONDS = 60.0  # between two children for one batch
 _log = logging.getLogger("server.clerk")
 Work = Literal["import_batch", "finish_batch"]

@@ -238,7 +238,7 @@ def test_a_finish_does_not_wait_for_the_imports_of_many_batches(monkeypatch: pyt
 
 def test_a_child_gives_way_to_the_processes_that_answer_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     own = "server.clerk.children.tether.command"
-    monkeypatch.setattr(own, lambda _program, _signal: [sys.executable, "-c", "import time; time.sleep(60)"])
+    monkeypatch.setattr(own, lambda _program, _signal: [sys.executable, "-c", "import signal; signal.pause()"])
     children, entry = Children(ServeOptions("unused")), Entry("p", "batch_x")
     assert children.start("import_batch", entry)
     child = children._running[entry]
