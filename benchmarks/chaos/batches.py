@@ -36,7 +36,7 @@ from jobs.stores.connect import connect
 from jobs.stores.worker_facets import Leased
 from testing.processes.valkey import running_valkey
 
-VICTIMS = ("server.http_process", "server.clerk.main", "server.clerk.import_batch", "server.clerk.finish_batch")
+VICTIMS = ("server.http_process", "server.clerk.main", "server.clerk.child")
 ORDER = ("validating", "in_progress", "finalizing", "completed")
 END_SECONDS = 120.0  # max time until all batches have ended after the last kill
 FAILING = 7  # every line whose number this divides fails

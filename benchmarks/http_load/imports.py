@@ -32,7 +32,7 @@ def measure_import(service: ServiceUnderLoad, size: int) -> None:
     batch_id = create_batch(connection, large)
     while (batch := json.loads(get(connection, f"/v1/batches/{batch_id}")))["status"] == "validating":
         creates.append(timed(lambda: others.append(create_batch(connection, small))))
-        peak = max(peak, _memory_of_children(service, batch_id))
+        peak = max(peak, _memory_of_children(service))
         time.sleep(PAUSE_SECONDS)
     seconds = time.perf_counter() - began
     if batch["status"] != "in_progress":
@@ -57,16 +57,15 @@ def _measure_finish(service: ServiceUnderLoad, batch_id: str) -> None:
     connection = connection_to(service)
     began, peak = time.perf_counter(), 0
     while json.loads(get(connection, f"/v1/batches/{batch_id}"))["status"] != "completed":
-        peak = max(peak, _memory_of_children(service, batch_id))
+        peak = max(peak, _memory_of_children(service))
         time.sleep(PAUSE_SECONDS)
     print(f"finish: {time.perf_counter() - began:.1f} s after the last line, at most {peak / MEBIBYTE:.0f} MiB")
 
 
-def _memory_of_children(service: ServiceUnderLoad, batch_id: str) -> int:
-    """Return the memory in bytes of the clerk's processes for a batch."""
+def _memory_of_children(service: ServiceUnderLoad) -> int:
+    """Return the memory in bytes of the largest of the clerk's processes."""
     total = 0
     for child in service.clerk.children(recursive=True):
         with suppress(psutil.NoSuchProcess):
-            if batch_id in child.cmdline():
-                total = max(total, child.memory_info().rss)
+            total = max(total, child.memory_info().rss)
     return total

@@ -16,6 +16,12 @@ class Entry(NamedTuple):
     project: str
     id: str
 
+    @classmethod
+    def of(cls, text: str) -> Entry:
+        """Return the entry that a text names: `PROJECT/ID`."""
+        project, _, object_id = text.rpartition("/")
+        return cls(project, object_id)
+
     def __str__(self) -> str:
         """Return the entry as the store has it: `PROJECT/ID`."""
         return f"{self.project}/{self.id}"
@@ -59,7 +65,7 @@ class RedisAgenda:
 
     def take(self, limit: int, seconds: float) -> list[Entry]:
         taken = self._server.script("take_due", [self._key], limit, seconds)
-        return [_entry_of(entry.decode()) for entry in taken]
+        return [Entry.of(entry.decode()) for entry in taken]
 
     def drop(self, entry: Entry) -> None:
         self._server.run("ZREM", self._key, str(entry))
@@ -92,8 +98,3 @@ class MemoryAgenda:
     def drop(self, entry: Entry) -> None:
         with self._lock:
             self._times.pop(entry, None)
-
-
-def _entry_of(text: str) -> Entry:
-    project, _, object_id = text.rpartition("/")
-    return Entry(project, object_id)

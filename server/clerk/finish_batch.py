@@ -1,16 +1,14 @@
-"""Write the results of an ended batch into files: `python -m server.clerk.finish_batch PROJECT BATCH OPTIONS`.
+"""Write the results of an ended batch into files.
 
 The bytes depend only on the job. So a finish that was killed begins again, and its first files are swept.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 
-import msgspec
 from msgspec import structs
 
 from jobs.batches.agenda import Entry
@@ -22,12 +20,9 @@ from jobs.files.results.result_line import result_line
 from jobs.records.completion import Completion, ErrorCode
 from jobs.records.job import Job, JobState
 from jobs.records.object_id import new_object_id
-from jobs.settings import Settings
 from jobs.uploads.file_store import FileStore, FileWriter
 from jobs.uploads.stored_file import StoredFile
-from server.logs import set_up_logs
-from server.options import ServeOptions
-from server.stores import Stores, open_stores
+from server.stores import Stores
 
 _PIECE_BYTES = 2**18
 _OUTPUT_SECONDS = 30 * 86_400
@@ -178,16 +173,3 @@ class _ResultFile:
         self._pending.clear()
         self._pending_bytes = 0
         return self._writer
-
-
-def main(arguments: list[str]) -> int:
-    """Finish one batch. Returns the exit code."""
-    project, batch_id, said = arguments
-    options, settings = msgspec.json.decode(said, type=ServeOptions), Settings.from_env()
-    set_up_logs(settings.log_level)
-    finish_batch(open_stores(settings, options.files), project, batch_id)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""Turn the uploaded file of a batch into a job: `python -m server.clerk.import_batch PROJECT BATCH OPTIONS`.
+"""Turn the uploaded file of a batch into a job.
 
 A killed import begins again. If it had opened the job, the job is found by its submission key. Otherwise the job is
 replaced.
@@ -6,14 +6,12 @@ replaced.
 
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
 from msgspec import structs
 
 from jobs.batches.batch import NATIVE, Batch, BatchError, BatchPhase
@@ -25,17 +23,14 @@ from jobs.files.formats.model_checks import same_model
 from jobs.files.prompt_file import CheckedFile, PromptFile
 from jobs.files.reading.container import Container
 from jobs.files.reading.row_reader import ReadingOptions, RowReader
-from jobs.queue.celery_hints import CeleryHints
 from jobs.records.job import Job
 from jobs.records.model_card import ModelCard
-from jobs.settings import Settings
 from jobs.submission.job_client import JobClient
 from jobs.submission.submit_options import LineOptions, SubmitOptions
 from server.access.key_ring import KeyRing
 from server.clerk.envelopes import Envelopes, Faults
-from server.logs import set_up_logs
 from server.options import Limits, ServeOptions
-from server.stores import Stores, open_stores
+from server.stores import Stores
 
 _LOADING_SECONDS = 600.0  # for which an import waits for a worker that loads the model, or builds kernels first
 _STARTING_SECONDS = 5.0  # after a batch's creation; a worker that was started with the service does not report yet
@@ -211,17 +206,3 @@ def _submitted(batch: Batch, submitted: Batch) -> Batch | None:
         total=submitted.total,
         in_progress_at=submitted.in_progress_at,
     )
-
-
-def main(arguments: list[str]) -> int:
-    """Import one batch. Returns the exit code."""
-    project, batch_id, said = arguments
-    options, settings = msgspec.json.decode(said, type=ServeOptions), Settings.from_env()
-    set_up_logs(settings.log_level)
-    stores = open_stores(settings, options.files)
-    import_batch(stores, JobClient(stores.jobs, CeleryHints(settings.redis_url)), project, batch_id, options)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

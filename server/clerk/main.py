@@ -55,9 +55,10 @@ class Clerk:
 
     def run(self) -> None:
         """Work until `ask_to_stop`. While the store is in trouble, the clerk waits."""
-        while not self._stop.wait(POLL_SECONDS):
+        while not self._stop.is_set():
             with suppress(StoreUnavailable, StoreFull):
                 self._look()
+            self._children.wait(POLL_SECONDS)
         self._children.stop()
 
     def _look(self) -> None:

@@ -157,16 +157,19 @@ def test_a_finish_that_is_killed_while_it_writes_is_done_again(
     batch = imported(stores, new_batch(stores, *(chat_line(number) for number in range(5_000))))
     run(stores, batch)
     options = msgspec.json.encode(ServeOptions(files=str(troubled.files))).decode()
-    command = [sys.executable, "-P", "-m", "server.clerk.finish_batch", "p", batch.id, options]
+    command = [sys.executable, "-P", "-m", "server.clerk.child", options]
+    order = f"finish_batch p/{batch.id}\n".encode()
     environment = os.environ | {"QWEN_BATCH_REDIS_URL": own_valkey.url}
     folder = troubled.files / "p"
     before = set(folder.iterdir())
-    with subprocess.Popen(command, env=environment) as child:
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, bufsize=0) as child:
+        assert child.stdin is not None
+        child.stdin.write(order)
         while not set(folder.iterdir()) - before:
             assert child.poll() is None
         child.kill()
     killed_at = stores.batches.get("p", batch.id)
-    assert subprocess.run(command, env=environment, timeout=120, check=False).returncode == 0
+    assert subprocess.run(command, env=environment, input=order, timeout=120, check=False).returncode == 0
     after = stores.batches.get("p", batch.id)
     assert killed_at is not None and after is not None
     assert (killed_at.phase, after.phase, after.counts.completed) == (BatchPhase.SUBMITTED, BatchPhase.COMPLETED, 5_000)

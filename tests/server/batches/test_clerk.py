@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from jobs.records.object_id import new_object_id
 from jobs.settings import Settings
 from jobs.uploads.stored_file import StoredFile
 from server.clerk import main
-from server.clerk.children import NICENESS, Children
+from server.clerk.children import Children
 from server.clerk.next_step import NextStep
 from server.clerk.sweep import Sweep
 from server.options import ServeOptions
@@ -210,40 +209,3 @@ def test_a_sweep_removes_old_bytes_without_a_record(stores: Stores, tmp_path: Pa
         os.utime(path, (past, past))
     sweep.take_turn()
     assert [path.name for path in (tmp_path / "files" / "p").iterdir()] == [kept.id]
-
-
-def test_a_child_that_fails_again_and_again_is_started_after_longer_and_longer_pauses(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    programs = iter(["raise SystemExit(1)", "raise SystemExit(1)", "", "raise SystemExit(1)"])
-    own = "server.clerk.children.tether.command"
-    monkeypatch.setattr(own, lambda _program, _signal: [sys.executable, "-c", next(programs)])
-    children, entry, waits = Children(ServeOptions("unused")), Entry("p", "batch_x"), []
-    for _ in range(4):
-        assert children.start("import_batch", entry)
-        children._running[entry].wait()
-        waits += children.ended()
-    assert waits == [(entry, 1.0), (entry, 2.0), (entry, 0.0), (entry, 1.0)]
-
-
-def test_a_finish_does_not_wait_for_the_imports_of_many_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = "server.clerk.children.tether.command"
-    monkeypatch.setattr(own, lambda _program, _signal: [sys.executable, "-c", ""])
-    children = Children(ServeOptions("unused"))  # those that have ended count until somebody asks for them
-    started = [children.start("import_batch", Entry("p", f"batch_{number}")) for number in range(3)]
-    finishes = [children.start("finish_batch", Entry("p", f"batch_{number}")) for number in range(3, 5)]
-    children.stop()
-    assert (started, finishes) == ([True, True, False], [True, False])
-
-
-def test_a_child_gives_way_to_the_processes_that_answer_clients(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = "server.clerk.children.tether.command"
-    monkeypatch.setattr(own, lambda _program, _signal: [sys.executable, "-c", "import signal; signal.pause()"])
-    children, entry = Children(ServeOptions("unused")), Entry("p", "batch_x")
-    assert children.start("import_batch", entry)
-    child = children._running[entry]
-    try:
-        assert os.getpriority(os.PRIO_PROCESS, child.pid) == max(os.getpriority(os.PRIO_PROCESS, 0), NICENESS)
-    finally:
-        child.kill()
-        child.wait()
