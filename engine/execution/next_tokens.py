@@ -72,6 +72,9 @@ class NextTokens:
         if self._model.weights.screen is None:
             return None
         reaches = [row.reach for row in rows]
+        if masks is not None and any(reach is not None and reach > _MAX_REACH for reach in reaches):
+            narrow = masks.narrow(_MAX_REACH)
+            reaches = [reach and min(reach, max(narrow.get(row, reach), 1)) for row, reach in enumerate(reaches)]
         if any(reach is None or reach > _MAX_REACH for reach in reaches):
             return None
         if self._pause > 0:

@@ -60,10 +60,10 @@ class SamplingRow:
 
     @property
     def reach(self) -> int | None:
-        """Number of largest logits that can be chosen, not counting ties with the last one. None if any can."""
+        """Number of largest logits that can be chosen, without ties with the last one. None if they change first."""
         if self.penalised or self.allowed_ids or self.bias or self.banned_ids:
             return None
-        return 1 if self.greedy else self.top_k or None
+        return 1 if self.greedy else self.top_k or _ALL_TOKENS
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,17 @@ class TokenMasks:
         bits[self.rows] = self.bits
         return bits
 
+    def narrow(self, most: int) -> dict[int, int]:
+        """Return the number of allowed tokens of each row that has at most `most` of them. The masks are on the CPU."""
+        words = self.bits.numpy()
+        used = words != 0
+        counts = {}
+        for place in np.flatnonzero(used.sum(1) <= most):  # counting the bits of all rows would take milliseconds
+            count = int(np.unpackbits(words[place, used[place]].view(np.uint8)).sum())
+            if count <= most:
+                counts[int(self.rows[place])] = count
+        return counts
+
     def allowed(self, vocab_size: int) -> torch.Tensor:
         """Return [m, vocab_size] bool, True for allowed tokens. The words must hold at least `vocab_size` bits."""
         if self.bits.device.type == "cpu":

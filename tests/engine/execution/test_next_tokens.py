@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -102,6 +103,35 @@ def test_a_screen_with_masks_changes_no_choice(
         free = tokens.choose(hidden, sampled)
         assert [chosen[row] for row in range(40) if row % 3] == [free[row] for row in range(40) if row % 3]
     assert tokens.screened == 40
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"temperature": 1.0},
+        {"temperature": 1.0, "top_p": 0.9},
+        {"temperature": 1.5, "min_p": 0.1},
+        {"temperature": 1.0, "top_k": 500},
+        {"temperature": 1.0, "top_k": 5000, "top_p": 0.7},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("allowed", [0, 1, 5, 64, 65])
+def test_a_screen_is_enough_for_any_settings_where_few_tokens_are_allowed(
+    screened: Qwen3ForCausalLM, whole: Qwen3ForCausalLM, settings: dict[str, float], allowed: int
+) -> None:
+    hidden, tokens = hidden_states(screened, 8), Counted(screened)
+    generator = torch.Generator().manual_seed(allowed)
+    bits = np.zeros((4, -(-VOCAB // 32) * 4), np.uint8)
+    for row in bits:
+        ids = np.arange(allowed) + int(torch.randint(VOCAB - allowed, (), generator=generator))
+        np.bitwise_or.at(row, ids // 8, 1 << (ids % 8).astype(np.uint8))
+    masks = TokenMasks(torch.tensor([0, 2, 3, 6]), torch.from_numpy(bits.view(np.int32)))
+    for step in range(20):
+        rows = [SamplingRow(**settings, seed=row, position=step) for row in range(8)]  # type: ignore[arg-type]
+        rows = [row if index in masks.rows else SamplingRow() for index, row in enumerate(rows)]
+        assert tokens.choose(hidden, rows, masks) == NextTokens(whole).choose(hidden, rows, masks)
+    assert tokens.screened == (20 if allowed <= 64 else 0)
 
 
 def test_rows_of_several_kinds_share_a_screen(screened: Qwen3ForCausalLM, whole: Qwen3ForCausalLM) -> None:
