@@ -13,9 +13,9 @@ MUTANTS ?=
 WHEEL ?=
 KERNELS := $(wildcard model/kernels/cpu/*/*.cpp model/kernels/cpu/*/*.h)
 
-# One process more than cores, because many tests wait for other processes. PyTorch's threads sleep while they wait:
+# Two processes more than cores, because many tests wait for other processes. PyTorch's threads sleep while they wait:
 # otherwise those of one process spin on a core that another one needs. Files start in the order of tests/conftest.py.
-PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
+PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(4, 2 + (os.cpu_count() or 1)))')
 PYTEST = OMP_WAIT_POLICY=passive $(BIN)/pytest -q -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 # Python keeps the bytecode of our modules, even where containers are told not to write any. Otherwise each command that
