@@ -108,7 +108,7 @@ def test_a_screen_with_masks_changes_no_choice(
 @pytest.mark.parametrize(
     "settings",
     [
-        {"temperature": 1.0},
+        {"temperature": 2.0},
         {"temperature": 1.0, "top_p": 0.9},
         {"temperature": 1.5, "min_p": 0.1},
         {"temperature": 1.0, "top_k": 500},
@@ -132,6 +132,15 @@ def test_a_screen_is_enough_for_any_settings_where_few_tokens_are_allowed(
         rows = [row if index in masks.rows else SamplingRow() for index, row in enumerate(rows)]
         assert tokens.choose(hidden, rows, masks) == NextTokens(whole).choose(hidden, rows, masks)
     assert tokens.screened == (20 if allowed <= 64 else 0)
+
+
+def test_with_a_screen_a_row_gets_its_own_log_probabilities(
+    screened: Qwen3ForCausalLM, whole: Qwen3ForCausalLM
+) -> None:
+    hidden, tokens = hidden_states(screened, 4), Counted(screened)
+    rows = [SamplingRow(), SamplingRow(), SamplingRow(logprobs=3), SamplingRow()]
+    assert tokens.choose(hidden, rows) == NextTokens(whole).choose(hidden, rows)
+    assert tokens.screened == 1
 
 
 def test_rows_of_several_kinds_share_a_screen(screened: Qwen3ForCausalLM, whole: Qwen3ForCausalLM) -> None:
