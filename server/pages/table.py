@@ -77,7 +77,10 @@ def pages(services: Services, render: Renderer, static: StaticFiles) -> Mapping[
 
 
 class Pages:
-    """Passes requests for a page to the page, and all other requests to `app`."""
+    """Passes requests for a page to the page, and all other requests to `app`.
+
+    An error is a page, too, if a browser asked for something that is no part of the API.
+    """
 
     def __init__(self, app: ASGIApp, services: Services) -> None:
         static = StaticFiles()
@@ -99,7 +102,12 @@ class Pages:
                     response = await self._answer(request, page)
                     await response(scope, receive, send)
                     return
-        await self._app(scope, receive, send)
+        try:
+            await self._app(scope, receive, send)
+        except ApiError as error:
+            if not _is_for_a_person(scope):
+                raise
+            await self._error(Request(scope, receive), None, error)(scope, receive, send)
 
     async def _answer(self, request: Request, page: Page) -> Response:
         """Return the answer of a page. An error becomes a page, too."""
@@ -141,6 +149,12 @@ class Pages:
         for name, value in error.headers.items():
             response.headers.setdefault(name, value)
         return response
+
+
+def _is_for_a_person(scope: Scope) -> bool:
+    if scope["type"] != "http" or scope["path"].startswith("/v1"):
+        return False
+    return "text/html" in Request(scope).headers.get("accept", "")
 
 
 def _told(request: Request, error: Exception) -> ApiError:

@@ -31,11 +31,9 @@ def test_text_of_models_and_files_is_shown_and_never_becomes_html(evil: Site, pa
         assert EVIL in page.text
 
 
-@pytest.mark.parametrize("path", [*PAGES, "/no-such-job", "/jobs/job-0", "/login"])
+@pytest.mark.parametrize("path", [*PAGES, "/no-such-page", "/jobs/job-0", "/login"])
 def test_no_page_has_anything_inline_or_from_another_host(evil: Site, path: str) -> None:
-    page = evil.browser().open(path)
-    if page.status == 404 and path == "/no-such-job":
-        return  # the API's answer
+    page = evil.browser().open(path, accept="text/html")
     policy = page.headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'")
     assert "unsafe" not in policy
@@ -46,6 +44,18 @@ def test_no_page_has_anything_inline_or_from_another_host(evil: Site, path: str)
         addresses = [said[name] for name in ("src", "href", "action", "hx-get") if name in said]
         assert [each for each in addresses if not re.match(r"/(?!/)|#|\?", each)] == []
     assert page.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("path", "accept"),
+    [("/no-such-page", "text/html,*/*"), ("/v1/no-such-page", "text/html"), ("/no-such-page", "*/*")],
+)
+def test_an_unknown_address_is_a_page_for_a_browser_and_json_for_a_client(site: Site, path: str, accept: str) -> None:
+    answer = site.browser().http.get(path, headers={"accept": accept})
+    is_page = path == "/no-such-page" and "html" in accept
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == ("text/html; charset=utf-8" if is_page else "application/json")
+    assert f"Invalid URL (GET {path})" in answer.text
 
 
 @pytest.mark.parametrize("action", ["pause", "cancel", "delete", "again"])
