@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from typing import Any
 
 import psutil
 
+from jobs import tether
 from jobs.records.model_card import ModelCard
 from jobs.stores.connect import connect
 from jobs.stores.protocol import JobStore
@@ -49,8 +51,9 @@ def serving(valkey: ValkeyProcess, folder: Path) -> Iterator[ServiceUnderLoad]:
     words = ["serve", "--port", "0", "--files", str(files), "--unfinished-batches", "1000000"]
     words += ["--interactive-requests", "10000"]
     environment = {**os.environ, "QWEN_BATCH_REDIS_URL": valkey.url, "QWEN_BATCH_LOG_LEVEL": "warning"}
+    command = tether.command([sys.executable, "-m", "cli.main", *words], signal.SIGTERM)  # also if this is killed
     with log.open("wb") as output:
-        parent = subprocess.Popen([sys.executable, "-m", "cli.main", *words], env=environment, stderr=output)
+        parent = subprocess.Popen(command, env=environment, stderr=output)
     try:
         while not (found := re.search(r"http://127.0.0.1:(\d+)", log.read_text())):
             if parent.poll() is not None:
@@ -65,7 +68,7 @@ def serving(valkey: ValkeyProcess, folder: Path) -> Iterator[ServiceUnderLoad]:
 
 
 def _child(pid: int, module: str) -> psutil.Process:
-    return next(child for child in psutil.Process(pid).children() if module in child.cmdline())
+    return next(child for child in psutil.Process(pid).children(recursive=True) if module in child.cmdline())
 
 
 def get(connection: HTTPConnection, path: str) -> bytes:

