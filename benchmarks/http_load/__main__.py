@@ -18,7 +18,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks.http_load.imports import measure_import
+from benchmarks.http_load.imports import measure_import, measure_small_imports
 from benchmarks.http_load.listings import measure_listings
 from benchmarks.http_load.polling import measure_polling
 from benchmarks.http_load.service import MEBIBYTE, serving
@@ -53,6 +53,7 @@ def main() -> None:
         if "polling" in parts:
             measure_polling(service, said.clients, said.seconds)
         if "imports" in parts:
+            measure_small_imports(service)
             measure_import(service, said.mebibytes * MEBIBYTE)
         if "streams" in parts:
             measure_streams(service, 1, PIECES_PER_SECOND, said.seconds)

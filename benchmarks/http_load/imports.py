@@ -1,4 +1,4 @@
-"""The import of a large file and the finish of its batch, and what creating batches takes meanwhile."""
+"""Imports of many small files; the import of a large one, its finish, and what creating batches takes meanwhile."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import suppress
+from http.client import HTTPConnection
 
 import psutil
 
@@ -40,11 +42,23 @@ def measure_import(service: ServiceUnderLoad, size: int) -> None:
     lines = batch["request_counts"]["total"]
     print(f"import of {lines:,} lines, {size / MEBIBYTE:.0f} MiB: {seconds:.1f} s, at most {peak / MEBIBYTE:.0f} MiB")
     print(f"  creating a batch meanwhile ({len(creates):,} times): {percentiles(creates)}")
-    for other in others:  # each of them has an import, too, and few run at once
-        while json.loads(get(connection, f"/v1/batches/{other}"))["status"] == "validating":
-            time.sleep(PAUSE_SECONDS)
+    _wait_for_imports(connection, others)
     _answer_all_lines(service, batch_id)
     _measure_finish(service, batch_id)
+
+
+def measure_small_imports(service: ServiceUnderLoad, number: int = 100) -> None:
+    """Create so many batches of one line, and wait until all of them are imported."""
+    file, connection = upload(service, [next(lines_of(1))]), connection_to(service)
+    began = time.perf_counter()
+    _wait_for_imports(connection, [create_batch(connection, file) for _ in range(number)])
+    print(f"{number} batches of one line are imported {time.perf_counter() - began:.1f} s after the first creation")
+
+
+def _wait_for_imports(connection: HTTPConnection, batches: Iterable[str]) -> None:
+    for batch_id in batches:
+        while json.loads(get(connection, f"/v1/batches/{batch_id}"))["status"] == "validating":
+            time.sleep(PAUSE_SECONDS)
 
 
 def _answer_all_lines(service: ServiceUnderLoad, batch_id: str) -> None:
