@@ -21,9 +21,9 @@ from server.options import ServeOptions
 
 MAX_CHILDREN = 2  # and one more for a finish, so that results never wait for the imports of many batches
 STOP_SECONDS = 5.0
-IDLE_SECONDS = 10.0  # for which a child waits for the next batch; the start of one takes 0.3 s of a processor
+IDLE_SECONDS = 10.0  # for which a child waits for the next batch; the start of one takes 0.7 s of a processor
 NICENESS = 5  # answers to clients come first; with much more, a busy worker would leave a child hardly any time
-MAX_WAIT_SECONDS = 60.0  # between two children for one batch
+MAX_WAIT_SECONDS = 60.0  # between two tries to handle one batch
 _log = logging.getLogger("server.clerk")
 Work = Literal["import_batch", "finish_batch"]
 DONE = b"."  # what a child writes after each batch

@@ -31,7 +31,7 @@ class NextStep:
     Args:
         stores: The stores.
         options: Options of the service.
-        start: Starts a child process for a batch. Returns False if too many are running.
+        start: Has a child process handle a batch. Returns False if too many are busy.
     """
 
     def __init__(self, stores: Stores, options: ServeOptions, start: Callable[[Work, Entry], bool]) -> None:
