@@ -39,6 +39,19 @@ def test_a_row_of_a_product_has_the_same_bits_among_any_rows(
             assert torch.equal(linear(x[first : first + rows], weight, out_features), whole[first : first + rows])
 
 
+@pytest.mark.usefixtures("built_kernels")
+@pytest.mark.parametrize("in_features", [70, 128, 130, 1024])  # panels are 128 values deep
+def test_panels_of_widened_weights_give_the_bits_of_products_without_them(in_features: int) -> None:
+    weight, x = torch.randn(200, in_features).bfloat16(), torch.randn(250, in_features).bfloat16()
+    packed = torch.ops.qwen_batch_cpu.dot_pack(weight)
+    by_default = torch.ops.qwen_batch_cpu.dot_enable_panels(True)
+    with_panels = linear(x, packed, 200)
+    torch.ops.qwen_batch_cpu.dot_enable_panels(False)
+    without = linear(x, packed, 200)
+    torch.ops.qwen_batch_cpu.dot_enable_panels(by_default)
+    assert torch.equal(with_panels, without)
+
+
 @pytest.fixture
 def no_onednn(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """PyTorch as it is built for macOS. What was found about oneDNN's products is forgotten before and after."""

@@ -47,8 +47,8 @@ void column_block(const Product& product, int64_t block, const Piece& piece, int
 #if QWEN_BATCH_HAS_BFLOAT16_DOTS
   multiply_passes(rows, of_weight, piece, prefetcher);
 #else
-  if (count < MIN_PANEL_ROWS) multiply_passes(rows, of_weight, piece, prefetcher);
-  else multiply_panels(rows, of_weight, piece, prefetcher);
+  if (count >= MIN_PANEL_ROWS && panels_enabled) multiply_panels(rows, of_weight, piece, prefetcher);
+  else multiply_passes(rows, of_weight, piece, prefetcher);
 #endif
   if (overlap != nullptr) overlap->multiplied(share);
 }
@@ -105,6 +105,15 @@ void multiply_pieces(const Member& member, const Product& product, const Units& 
   }
 }
 
+// Turns panels on or off, for tests and measurements. Returns whether they were on. Their bits are those of passes.
+bool dot_enable_panels([[maybe_unused]] bool enabled) {
+#if QWEN_BATCH_HAS_BFLOAT16_DOTS
+  return false;
+#else
+  return panels_enabled.exchange(enabled);
+#endif
+}
+
 // Packs w [n, k] bfloat16, where k is even. n is padded with zeros to a multiple of 64.
 Tensor dot_pack(const Tensor& w) {
   check(w.dim() == 2 && w.scalar_type() == ScalarType::BFloat16 && w.is_contiguous(),
@@ -152,8 +161,12 @@ bool dot_fits(const Tensor& packed, int64_t n, int64_t k) {
 
 }  // namespace qwen_batch
 
-STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) { m.def("dot_pack(Tensor w) -> Tensor"); }
+STABLE_TORCH_LIBRARY_FRAGMENT(qwen_batch_cpu, m) {
+  m.def("dot_pack(Tensor w) -> Tensor");
+  m.def("dot_enable_panels(bool enabled) -> bool");
+}
 
 STABLE_TORCH_LIBRARY_IMPL(qwen_batch_cpu, CompositeExplicitAutograd, m) {
   m.impl("dot_pack", TORCH_BOX(&qwen_batch::dot_linear_detail::dot_pack));
+  m.impl("dot_enable_panels", TORCH_BOX(&qwen_batch::dot_linear_detail::dot_enable_panels));
 }

@@ -1,10 +1,15 @@
 // Multiplies many rows with one block of a weight in bfloat16, where no instruction multiplies bfloat16.
 //
 // Each weight must be widened to float32. In registers, each pass of six rows would widen all weights again, which
-// takes about a sixth of its time. Here, a panel of the block is widened once for all passes of a piece. The panel
-// stays in the first-level cache, and nothing but multiply-adds is left to do. Between panels, the sums of the rows go
-// through memory. They are the same chains of additions as in dot_block.h, so their bits are the same.
+// takes an Intel processor about a sixth of its time. Here, a panel of the block is widened once for all passes of a
+// piece. The panel stays in the first-level cache, and nothing but multiply-adds is left to do. Between panels, the
+// sums of the rows go through memory. They are the same chains of additions as in dot_block.h, so their bits are the
+// same.
+//
+// AMD's processors with AVX2 widen beside their multiply-adds, in other units, so there panels only cost time.
 #pragma once
+
+#include <atomic>
 
 #include "dot_block.h"
 
@@ -16,6 +21,16 @@ constexpr int64_t MIN_PANEL_ROWS = 32;  // with fewer rows, a panel takes longer
 constexpr int PANEL_STRIPS = strips_at_once(MAX_ROWS);
 constexpr int64_t PANEL_COLUMNS = PANEL_STRIPS * LANES;
 constexpr int64_t PANEL_DEPTH = 128;  // values along k
+
+inline bool panels_are_faster() {
+#if defined(__AVX2__) && !QWEN_BATCH_HAS_AVX512
+  return !__builtin_cpu_is("amd");
+#else
+  return true;
+#endif
+}
+
+inline std::atomic<bool> panels_enabled{panels_are_faster()};
 
 // Widens PANEL_STRIPS strips of a block for `pairs` pairs of k. The panel is [pairs][2][PANEL_COLUMNS]: the odd values
 // of a pair come first, as `add_outer` takes them.
