@@ -2,8 +2,8 @@
 
     python -m tools.clients [--folder build/clients] [--only NAME]
 
-Each client is a process of its own, with packages of its own: OpenAI's client for Python, the newest one and 1.60, and
-LangChain. `--folder` holds these packages; the first call installs them. The service uses the
+Each client is a process of its own, with packages of its own: OpenAI's client for Python, the newest one and 1.60, the
+newest one for Node, and LangChain. `--folder` holds these packages; the first call installs them. The service uses the
 demo model. Each check prints one line that begins with `ok` or `FAILED`. The examples with curl have a test of their
 own, `tests/server/test_documented_examples.py`.
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from jobs import tether
 from testing.processes.command_line import REPOSITORY
-from tools.clients.installation import LANGCHAIN, NEWEST, OLD, python_program
+from tools.clients.installation import LANGCHAIN, NEWEST, OLD, node_program, python_program
 from tools.clients.service import serving_with_worker
 
 # What each name of `--only` runs. The functions return the words of a command line, and install what it needs.
@@ -31,6 +31,7 @@ PROGRAMS: dict[str, Callable[[Path], list[str]]] = {
     "old-batches": lambda folder: python_program(OLD, "batch_life", folder),
     "old-listings": lambda folder: python_program(OLD, "listings", folder),
     "old-guide": lambda folder: python_program(OLD, "guide_loop", folder),
+    "node": node_program,
     "langchain": lambda folder: python_program(LANGCHAIN, "langchain_chat", folder),
     "large-file": lambda folder: python_program(NEWEST, "large_file", folder),
 }
