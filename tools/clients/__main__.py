@@ -34,6 +34,7 @@ PROGRAMS: dict[str, Callable[[Path], list[str]]] = {
     "node": node_program,
     "langchain": lambda folder: python_program(LANGCHAIN, "langchain_chat", folder),
     "large-file": lambda folder: python_program(NEWEST, "large_file", folder),
+    "pollers": lambda folder: python_program(NEWEST, "pollers", folder),
 }
 
 
