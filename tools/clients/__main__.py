@@ -3,9 +3,9 @@
     python -m tools.clients [--folder build/clients] [--only NAME]
 
 Each client is a process of its own, with packages of its own: OpenAI's client for Python, the newest one and 1.60, the
-newest one for Node, and LangChain. `--folder` holds these packages; the first call installs them. The service uses the
-demo model. Each check prints one line that begins with `ok` or `FAILED`. The examples with curl have a test of their
-own, `tests/server/test_documented_examples.py`.
+newest one for Node, and LangChain. `--folder` holds these packages; the first call installs them. The log of the
+service goes there, too. The service uses the demo model. Each check prints one line that begins with `ok` or `FAILED`.
+The examples with curl have a test of their own, `tests/server/test_documented_examples.py`.
 """
 
 from __future__ import annotations
@@ -48,12 +48,14 @@ def run_program(words: list[str], address: str) -> bool:
 def main() -> None:
     """Install the clients, start the service and run all of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=REPOSITORY / "build" / "clients", help="for packages")
+    parser.add_argument(
+        "--folder", type=Path, default=REPOSITORY / "build" / "clients", help="for packages and the service's log"
+    )
     parser.add_argument("--only", choices=PROGRAMS, action="append", help="one client; repeatable (default: all)")
     said = parser.parse_args()
     commands = {name: PROGRAMS[name](said.folder.resolve()) for name in said.only or PROGRAMS}
-    failed = []
-    with tempfile.TemporaryDirectory() as name, serving_with_worker(Path(name)) as address:
+    failed, log = [], said.folder / "serve.log"
+    with tempfile.TemporaryDirectory() as name, serving_with_worker(Path(name), log) as address:
         for name_of_client, words in commands.items():
             if not run_program(words, address):
                 failed.append(name_of_client)

@@ -19,15 +19,19 @@ PATIENCE_SECONDS = 600.0  # a first start compiles the kernels
 
 
 @contextmanager
-def serving_with_worker(folder: Path) -> Iterator[str]:
-    """Start the service, and wait for its demo model. Yields the address. Stops the service at the end of the block."""
-    log = folder / "serve.log"
+def serving_with_worker(state: Path, log: Path) -> Iterator[str]:
+    """Start the service, and wait for its demo model. Yields the address. Stops the service at the end of the block.
+
+    Args:
+        state: Folder for the store and the files.
+        log: Receives what the service writes.
+    """
     program = command("serve", "--with-worker", "--port", "0")
     with log.open("wb") as output:
         process = subprocess.Popen(
             tether.command(program, signal.SIGTERM),
             cwd=REPOSITORY,
-            env=environment(folder / "state"),
+            env=environment(state),
             stdout=output,
             stderr=output,
         )

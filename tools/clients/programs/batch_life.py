@@ -16,6 +16,7 @@ from tools.clients.programs.batches import (
     TOO_LONG,
     both_files,
     chat_line,
+    client_of,
     counts_of,
     file_of,
     ids_of,
@@ -78,7 +79,7 @@ def cancellation(client: OpenAI) -> str:
 
 def main() -> None:
     """Run both."""
-    client, report = OpenAI(base_url=f"{sys.argv[1]}/v1", api_key="none"), Report(f"openai {openai.__version__}")
+    client, report = client_of(sys.argv[1]), Report(f"openai {openai.__version__}")
     report.check("a batch from the upload to both files", lambda: whole_life(client))
     report.check("a batch that is cancelled while it runs", lambda: cancellation(client))
     report.exit()

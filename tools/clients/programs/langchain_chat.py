@@ -30,7 +30,8 @@ def same_texts(chat: Any) -> str:  # noqa: ANN401 - the package is not installed
 
 def main() -> None:
     """Run it."""
-    chat = ChatOpenAI(model="demo", base_url=f"{sys.argv[1]}/v1", api_key="none", temperature=0, max_tokens=100)
+    said: dict[str, Any] = {"model": "demo", "temperature": 0, "max_tokens": 100, "max_retries": 10}
+    chat = ChatOpenAI(base_url=f"{sys.argv[1]}/v1", api_key="none", **said)
     report = Report(f"langchain-openai {version('langchain-openai')}")
     report.check("chats at temperature 0, streamed and whole", lambda: same_texts(chat))
     report.exit()

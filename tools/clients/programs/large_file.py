@@ -16,7 +16,7 @@ from typing import Any
 import openai
 from openai import OpenAI
 
-from tools.clients.programs.batches import chat_line
+from tools.clients.programs.batches import chat_line, client_of
 from tools.clients.programs.report import Report, Wrong, expect
 
 LINES, MIN_BYTES = 50_000, 200_000_000
@@ -132,7 +132,7 @@ class Transfer:
 def main() -> None:
     """Run all."""
     address, folder = sys.argv[1], Path(sys.argv[2])
-    transfer = Transfer(OpenAI(base_url=f"{address}/v1", api_key="none"), folder / "large.jsonl")
+    transfer = Transfer(client_of(address), folder / "large.jsonl")
     report = Report(f"openai {openai.__version__}")
     report.check("upload of a large file", transfer.upload)
     report.check("download of the whole file", transfer.whole)

@@ -10,7 +10,7 @@ import sys
 import openai
 from openai import NotFoundError, OpenAI
 
-from tools.clients.programs.batches import chat_line, file_of, new_batch, wait_for
+from tools.clients.programs.batches import chat_line, client_of, file_of, new_batch, wait_for
 from tools.clients.programs.report import Report, Wrong, expect
 
 FILES, FILES_PER_PAGE = 250, 40
@@ -64,7 +64,7 @@ def delete_files(client: OpenAI, new: list[str]) -> str:
 
 def main() -> None:
     """Run all."""
-    client, report = OpenAI(base_url=f"{sys.argv[1]}/v1", api_key="none"), Report(f"openai {openai.__version__}")
+    client, report = client_of(sys.argv[1]), Report(f"openai {openai.__version__}")
     new: list[str] = []
     report.check(f"{FILES} files in pages of {FILES_PER_PAGE}", lambda: list_files(client, new))
     report.check(f"{BATCHES} batches in pages of {BATCHES_PER_PAGE}", lambda: list_batches(client))

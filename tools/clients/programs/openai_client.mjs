@@ -11,7 +11,7 @@ import { check, end, expect } from "./report.mjs";
 const [address, folder] = process.argv.slice(2);
 const installed = new URL("node_modules/openai/package.json", import.meta.url);
 const name = `openai ${JSON.parse(readFileSync(installed, "utf8")).version} (Node ${process.versions.node})`;
-const client = new OpenAI({ baseURL: `${address}/v1`, apiKey: "none" });
+const client = new OpenAI({ baseURL: `${address}/v1`, apiKey: "none", maxRetries: 10 });
 
 const ENDPOINT = "/v1/chat/completions";
 const ENDS = ["completed", "failed", "expired", "cancelled"];
