@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -22,6 +23,9 @@ os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # PyTorch's compiler would start a process for each processor, and each of them imports PyTorch.
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+
+# The threads of NumPy's products spin while they wait, on cores that other processes need.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # An example may take long on a busy machine, and that says nothing about the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -67,6 +71,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     places = {REPOSITORY / "tests" / name: place for place, name in enumerate(LONGEST_FILES)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+def pytest_collection_finish() -> None:
+    """Leave all that was collected out of garbage collections. Otherwise each of them visits thousands of tests."""
+    gc.collect()
+    gc.freeze()
 
 
 def require(present: bool, reason: str) -> None:

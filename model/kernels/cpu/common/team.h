@@ -4,8 +4,11 @@
 
 #include <torch/csrc/stable/ops.h>
 
+#include <strings.h>
+
 #include <atomic>
 #include <cstdint>
+#include <cstdlib>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -40,7 +43,14 @@ class Team {
   }
 
  private:
-  static constexpr int SPINS = 10'000;  // some tenths of a millisecond; a thread that waits longer sleeps
+  // Returns whether threads shall sleep at once, because others need their cores. OpenMP's threads obey this, too.
+  static bool waits_passively() {
+    const char* policy = std::getenv("OMP_WAIT_POLICY");
+    return policy != nullptr && strcasecmp(policy, "passive") == 0;
+  }
+
+  // Some tenths of a millisecond; a thread that waits longer sleeps.
+  static inline const int SPINS = waits_passively() ? 0 : 10'000;
 
   static void pause() {
 #if defined(__x86_64__)
