@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from testing.environment.tcp_proxy import TcpProxy
 from testing.processes.cluster import Cluster, num_tokens
@@ -102,12 +103,18 @@ def test_a_fail_over_behind_the_same_name_is_followed(
     cluster: Cluster, network: TcpProxy, start_server: StartServer
 ) -> None:
     primary = cluster.valkey
+    with primary.client() as writer:
+        writer.config_set("repl-diskless-sync-delay", "0")  # otherwise it waits 5 s for other replicas
     replica = start_server("--replicaof", "127.0.0.1", str(primary.port), "--masterauth", primary.password)
     with replica.client() as successor:
         successor.config_set("requirepass", primary.password)
     replica.password = primary.password
     far_url = url_through(network, primary)
-    with cluster.worker(redis_url=far_url) as worker, primary.client() as writer, replica.client() as successor:
+    with (
+        cluster.worker(redis_url=far_url) as worker,
+        redis.Redis.from_url(primary.url, socket_timeout=90) as writer,
+        replica.client() as successor,
+    ):
         worker.wait_until(cluster.store, "idle")
         writer.set("replicated", "yes")
         assert writer.wait(1, 60_000) == 1  # the replica follows
