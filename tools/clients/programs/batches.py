@@ -12,10 +12,10 @@ from openai import OpenAI
 from openai.types import Batch
 
 from tools.clients.programs.report import Wrong
+from tools.clients.programs.status_laws import ENDS
 
 MODEL = "demo"
 ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
-ENDS = ("completed", "failed", "expired", "cancelled")
 MAX_SECONDS = 900.0
 TOO_LONG = "long " * 3000  # the demo model takes 2,048 tokens
 POLL_SECONDS = 0.1

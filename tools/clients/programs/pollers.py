@@ -21,7 +21,6 @@ from openai.types import Batch
 
 from tools.clients.programs.batches import (
     ENDPOINT,
-    ENDS,
     MAX_RETRIES,
     TOO_LONG,
     both_files,
@@ -33,7 +32,7 @@ from tools.clients.programs.batches import (
     long_line,
 )
 from tools.clients.programs.report import Report, Wrong, expect
-from tools.clients.programs.status_laws import Sight, faults_in, statuses_in
+from tools.clients.programs.status_laws import ENDS, Sight, faults_in, statuses_in
 
 POLLERS = 50
 PAUSE_SECONDS = 0.25  # between two requests of one poller

@@ -1,4 +1,4 @@
-"""The lines that a client prints: one per check. The programs of this folder import only OpenAI's client and this."""
+"""The lines that a client prints: one per check. Programs of this folder import only their client and each other."""
 
 from __future__ import annotations
 

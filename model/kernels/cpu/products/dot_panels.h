@@ -6,7 +6,7 @@
 // sums of the rows go through memory. They are the same chains of additions as in dot_block.h, so their bits are the
 // same.
 //
-// AMD's processors with AVX2 widen beside their multiply-adds, in other units, so there panels only cost time.
+// On a Zen 3 panels only cost time (docs/lab/trials.md), so no AMD processor with AVX2 alone uses them.
 #pragma once
 
 #include <atomic>
