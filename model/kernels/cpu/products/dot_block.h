@@ -45,6 +45,7 @@ inline void add_products(Floats (&sums)[ROWS][WIDTH], const RowValue* x, int64_t
   constexpr int64_t PAIR_STRIDE = std::is_same_v<Weight, float> ? 2 * WIDTH * LANES : PAIR;
   for (int64_t first = 0; first < pairs; first += PAIRS_PER_STEP) {
     const int64_t count = std::min(PAIRS_PER_STEP, pairs - first);
+#pragma GCC unroll 1  // unrolled by g++ 12, full batches of rows take 1 to 2% longer on a Zen 4
     for (int64_t p = 0; p < count; ++p, weights += PAIR_STRIDE, x += 2)
       add_outer(sums, weights, [&](int r) { return x + r * row_stride; });
     if ((first + PAIRS_PER_STEP) % (LANES / 2) == 0) x += ProductRows::lanes_stride(ROWS) - LANES;
