@@ -11,7 +11,7 @@ MINUTES ?= 10
 PORT ?= 8000
 MUTANTS ?=
 WHEEL ?=
-KERNELS := $(wildcard model/kernels/cpu/*/*.cpp model/kernels/cpu/*/*.h)
+SOURCES := $(wildcard model/kernels/cpu/*/*.cpp model/kernels/cpu/*/*.h testing/arm/*.cpp testing/arm/*.h)
 
 # Two processes more than cores, because many tests wait for other processes. PyTorch's threads sleep while they wait:
 # otherwise those of one process spin on a core that another one needs. Files start in the order of tests/conftest.py.
@@ -23,7 +23,7 @@ PYTEST = OMP_WAIT_POLICY=passive $(BIN)/pytest -q -n $(PROCESSES) --dist loadfil
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check format coverage slow machines sanitize wheel bench bench-peers chaos mutants reference clean
+.PHONY: help run serve test check format coverage slow machines arm sanitize wheel bench bench-peers chaos mutants reference clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | awk -F '\t' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -44,15 +44,15 @@ test: $(VENV)/.dev ## run the tests
 
 check: $(VENV)/.dev ## formatting, lint, types, import contracts, dead code
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run --Werror $(KERNELS)
+	$(BIN)/clang-format --dry-run --Werror $(SOURCES)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/vulture
 
-format: $(VENV)/.dev ## format the Python code and the C++ kernels
+format: $(VENV)/.dev ## format the code in Python and C++
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $(KERNELS)
+	$(BIN)/clang-format -i $(SOURCES)
 
 coverage: $(VENV)/.dev ## which lines and branches the tests run (build/coverage/html)
 	@mkdir -p build/coverage
@@ -79,6 +79,20 @@ machines: $(VENV)/.dev ## run the engine's tests as on lesser processors, and wi
 	done
 	@echo "Without a C++ compiler:"
 	@CXX=/no/compiler $(ENGINE_TESTS)
+
+# An emulated processor multiplies some million numbers a second, and fewer by its instructions for bfloat16. So large
+# shapes are left out.
+ARM_TESTS = tests/model/kernels/test_store_kv_kernel.py tests/model/kernels/test_attention_kernels.py \
+	tests/model/ops/test_quantised_products.py tests/model/ops/test_operators.py
+TOO_LARGE = not 1024 and not 3072 and not wide and not int8-tiny and not any_chunks and not share_its_pages \
+	and not last_tokens
+ON_ARM = QWEN_BATCH_EMULATED_TIER=$(1) $(PYTEST) --dist load -p testing.arm.plugin -m "not slow"
+
+arm: $(VENV)/.dev ## run the kernels' tests on emulated ARM processors
+	@echo "As an ARM processor without bfloat16:"
+	@$(call ON_ARM,neon) $(ARM_TESTS) tests/model/test_fused_layers.py -k "$(TOO_LARGE)"
+	@echo "As an ARM processor with bfloat16:"
+	@$(call ON_ARM,neon-bf16) $(ARM_TESTS) -k "$(TOO_LARGE) and not 512"
 
 # The first preloaded library takes the place of the C library's heap, and it needs the second one for C++ exceptions. A
 # finding ends the test's process and leaves a report.

@@ -103,7 +103,7 @@ def build_library(
         ThreadPoolExecutor(os.cpu_count()) as pool,
         _CompilerRuns(Path(folder), timeout_seconds) as runs,  # ends before the pool, which waits for its threads
     ):
-        units = _translation_units(Path(folder))
+        units = translation_units(Path(folder))
         objects = [str(unit.with_suffix(".o")) for unit in units]
         commands = [[*compile_command, str(unit), "-o", object] for unit, object in zip(units, objects, strict=True)]
         for compiled in as_completed([pool.submit(runs.run, command) for command in commands]):
@@ -113,7 +113,7 @@ def build_library(
         built.replace(library)
 
 
-def _translation_units(folder: Path) -> list[Path]:
+def translation_units(folder: Path) -> list[Path]:
     """Write two translation units: one includes the attention sources, the other one all others.
 
     Both take about equal time to compile. Sources that share a unit see each other's names. Each therefore keeps its
