@@ -25,9 +25,10 @@ def pytest_configure(config: pytest.Config) -> None:
     server = server_of(TIER)
     if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
         return  # other processes run the tests
-    import model.ops  # noqa: F401  # defines the operators that the server implements
+    from model.kernels.library import kernels_loaded
     from testing.arm.emulated_operators import EmulatedOperators
 
     operators = EmulatedOperators([EMULATOR, str(server)])
     operators.register()
+    assert kernels_loaded(), "a test would load this machine's kernels"
     _kept.append(operators)
