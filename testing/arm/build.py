@@ -24,7 +24,7 @@ def obstacle() -> str | None:
 
 
 def server_of(tier_name: str) -> Path:
-    """Return the server of a tier. Builds it first if its sources have changed, which takes a minute or two."""
+    """Return the server of a tier. Builds it first if its sources have changed, which takes about 20 seconds."""
     (tier,) = (tier for tier in TIERS if tier.name == tier_name)
     digest = hashlib.sha256(sources_digest(tier).encode())
     for source in sorted(HERE.glob("*.cpp")) + sorted(HERE.glob("*.h")):

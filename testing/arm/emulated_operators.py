@@ -14,7 +14,7 @@ import torch
 
 from model.ops.library import ANY_DEVICE
 
-# PyTorch's numbers of types, as pytorch_shim.cpp has them.
+# PyTorch's numbers of types, as pytorch_numbers.cpp has them.
 TYPES = {
     torch.uint8: 0,
     torch.int8: 1,

@@ -1,8 +1,9 @@
 // Runs operators for another process: reads calls from the standard input, and writes results to the standard output.
 // `emulated_operators.py` is the other side. Numbers have the processor's byte order.
 
+#include <algorithm>
 #include <cstdio>
-#include <cstring>
+#include <cstdlib>
 
 #include "pytorch_shim.h"
 
@@ -82,7 +83,7 @@ StableIValue read_argument(Call& call) {
       return as_value(handle_of(std::move(tensor)));
     }
     default: {
-      auto items = std::make_unique<Lists>();
+      auto items = std::make_unique<List>();
       for (auto left = read<uint32_t>(); left > 0; --left) {
         Tensor tensor = read_tensor();
         if (changes) call.changed.push_back(tensor);

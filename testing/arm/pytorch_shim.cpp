@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <exception>
 #include <thread>
 
@@ -83,7 +82,7 @@ AOTITorchError new_library(const char* name, TorchLibraryHandle* made) {
   return OK;
 }
 
-Lists& list_of(StableListHandle handle) { return *reinterpret_cast<Lists*>(handle); }
+List& list_of(StableListHandle handle) { return *reinterpret_cast<List*>(handle); }
 
 // Takes an optional value from the stack, as PyTorch's headers put it there.
 template <typename T>
@@ -193,10 +192,10 @@ AOTITorchError torch_from_blob(void* data, int64_t ndim, const int64_t* sizes, c
   return OK;
 }
 
-// Lists
+// List
 
 AOTITorchError torch_new_list_reserve_size(size_t size, StableListHandle* made) {
-  auto list = std::make_unique<Lists>();
+  auto list = std::make_unique<List>();
   list->reserve(size);
   *made = reinterpret_cast<StableListHandle>(list.release());
   return OK;
@@ -247,7 +246,7 @@ AOTITorchError torch_parallel_for(int64_t begin, int64_t end, int64_t grain, Par
 AOTITorchError torch_call_dispatcher(const char* name, const char*, StableIValue* stack, uint64_t) {
   const std::string called = name;
   if (called == "aten::empty") {
-    const std::unique_ptr<Lists> items(from_value<Lists*>(stack[0]));
+    const std::unique_ptr<List> items(from_value<List*>(stack[0]));
     std::vector<int64_t> sizes;
     for (const StableIValue item : *items) sizes.push_back(from_value<int64_t>(item));
     const int32_t type = value_or<int32_t>(stack[1], aoti_torch_dtype_float32());

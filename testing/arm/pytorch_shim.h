@@ -5,7 +5,7 @@
 #include <torch/csrc/stable/library.h>
 
 #include <cstdint>
-#include <functional>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <stdexcept>
@@ -31,7 +31,7 @@ struct Tensor {
 
 int64_t bytes_per_value(int32_t type);
 
-using Lists = std::vector<StableIValue>;
+using List = std::vector<StableIValue>;
 using Operator = void (*)(StableIValue* stack, uint64_t inputs, uint64_t outputs);
 
 // Operators and schemas in the order of their registration.
@@ -42,7 +42,7 @@ struct Registry {
 
 Registry& registry();
 
-// Thrown by a call of an operator in Python, for which the caller has to care.
+// Thrown where a kernel calls an operator that only Python has. The other process then computes it there.
 struct CallsPython : std::runtime_error {
   using runtime_error::runtime_error;
 };
