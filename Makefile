@@ -11,7 +11,7 @@ MINUTES ?= 10
 PORT ?= 8000
 MUTANTS ?=
 WHEEL ?=
-SOURCES := $(wildcard model/kernels/cpu/*/*.cpp model/kernels/cpu/*/*.h testing/arm/*.cpp testing/arm/*.h)
+SOURCES := $(wildcard model/kernels/cpu/*/*.cpp model/kernels/cpu/*/*.h testing/*/*.cpp testing/*/*.h)
 
 # Two processes more than cores, because many tests wait for other processes. PyTorch's threads sleep while they wait:
 # otherwise those of one process spin on a core that another one needs. Files start in the order of tests/conftest.py.
@@ -23,7 +23,7 @@ PYTEST = OMP_WAIT_POLICY=passive $(BIN)/pytest -q -n $(PROCESSES) --dist loadfil
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check format coverage slow machines arm sanitize wheel bench bench-peers chaos mutants reference clean
+.PHONY: help run serve test check format coverage slow machines amx arm sanitize wheel bench bench-peers chaos mutants reference clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | awk -F '\t' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -66,7 +66,9 @@ ENGINE_TESTS = env -u CI $(PYTEST) -m "not slow" tests/engine tests/end_to_end
 KERNEL_TESTS = env -u CI $(PYTEST) -m "not slow" tests/model/ops tests/model/sampling/test_output_screen.py \
 	tests/model/test_fused_layers.py tests/model/test_fused_experts.py \
 	$(addprefix tests/model/kernels/,test_attention_kernels.py test_store_kv_kernel.py)
-LOWER_TIERS = $(shell $(BIN)/python -c 'from model.kernels.tiers import *; print(*[t.name for t in Processor.inspect().tiers()[:-1]])')
+TIERS = $(shell $(BIN)/python -c 'from model.kernels.tiers import *; print(*[t.name for t in Processor.inspect().tiers()])')
+HIGHEST_TIER = $(lastword $(TIERS))
+LOWER_TIERS = $(filter-out $(HIGHEST_TIER),$(TIERS))
 
 machines: $(VENV)/.dev ## run the engine's tests as on lesser processors, and without a C++ compiler
 	@for tier in $(LOWER_TIERS); do \
@@ -77,8 +79,21 @@ machines: $(VENV)/.dev ## run the engine's tests as on lesser processors, and wi
 			*) $(KERNEL_TESTS) || exit 1;; \
 		esac; \
 	done
+	@if [ "$(HIGHEST_TIER)" = avx512-bf16 ]; then \
+		echo "As a processor with amx, whose tiles a library computes:" && $(MAKE) --no-print-directory amx; \
+	fi
 	@echo "Without a C++ compiler:"
 	@CXX=/no/compiler $(ENGINE_TESTS)
+
+# Instructions for tiles raise a signal here, and the preloaded library computes them. So this needs all other
+# instructions of such a processor (AVX512-BF16).
+TILES = build/amx/tile_traps.so
+$(TILES): testing/amx/tile_traps.cpp testing/amx/tile_unit.h
+	@mkdir -p $(@D)
+	@$(CXX) -O3 -march=x86-64-v3 -std=c++20 -shared -fPIC $< -o $@
+
+amx: $(VENV)/.dev $(TILES) ## run the kernels' tests with emulated AMX tiles
+	@export LD_PRELOAD=$(CURDIR)/$(TILES); $(KERNEL_TESTS) -p testing.amx.plugin -p no:faulthandler
 
 # An emulated processor multiplies some million numbers a second, and fewer by its instructions for bfloat16. So large
 # shapes are left out.

@@ -67,6 +67,8 @@ namespace qwen_batch {
 // open.
 template <bool ADD>
 void multiply_tiles(const uint16_t* a, int a_stride, const uint16_t* b, int columns, float* out, int rows, int pairs) {
+  // GCC does not know that a tile's load reads memory. Without this line it might move earlier stores behind the load.
+  asm volatile("" ::: "memory");
   for (int r = 0; r < rows; r += 16)
     for (int c = 0; c < columns; c += 32) {
       float* sums = out + r * columns + c;

@@ -1,0 +1,1 @@
+"""Runs the kernels for AMX on a processor that lacks its tiles."""
