@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import subprocess
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 
@@ -29,6 +30,13 @@ TYPES = {
 TYPE_OF_NUMBER = {number: dtype for dtype, number in TYPES.items()}
 
 
+class _Answer(NamedTuple):
+    kind: bytes
+    text: str = ""
+    changed: Sequence[torch.Tensor] = ()
+    results: Sequence[object] = ()
+
+
 class EmulatedOperators:
     """The operators of a server, which runs until this process ends.
 
@@ -37,18 +45,24 @@ class EmulatedOperators:
     """
 
     def __init__(self, command: Sequence[str]) -> None:
-        self._server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._command = command
+        self._is_answering = False
         self._libraries: dict[tuple[str, str], torch.library.Library] = {}
 
     def register(self) -> None:
-        """Define the operators and let the server compute them."""
-        for _ in range(self._number("I")):
-            namespace, schema = self._read_text(), self._read_text()
+        """Start the server, define its operators, and let it compute them."""
+        schemas, names = self._start()
+        for namespace, schema in schemas:
             self._library(namespace, "FRAGMENT").define(schema)
-        for _ in range(self._number("I")):
-            namespace, _, name = self._read_text().partition("::")
+        for namespace, _, name in (name.partition("::") for name in names):
             key = "CPU" if namespace == "qwen_batch" else ANY_DEVICE
             self._library(namespace, "IMPL").impl(name, self._caller(namespace, name), key)
+
+    def _start(self) -> tuple[list[tuple[str, str]], list[str]]:
+        """Start the server. Returns the operators' namespaces and schemas, and the names of those that it computes."""
+        self._server = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        schemas = [(self._read_text(), self._read_text()) for _ in range(self._number("I"))]
+        return schemas, [self._read_text() for _ in range(self._number("I"))]
 
     def _library(self, namespace: str, kind: str) -> torch.library.Library:
         if (namespace, kind) not in self._libraries:
@@ -67,29 +81,37 @@ class EmulatedOperators:
                 message.append(_argument(argument, str(described.type), changes))
                 if changes:
                     changed.extend(argument if isinstance(argument, list) else [argument])  # type: ignore[list-item]
-            self._send(b"".join(message))
-            return self._answer(getattr(torch.ops, namespace), name, arguments, changed, results)
+            answer = self._exchange(b"".join(message), len(changed), results)
+            match answer.kind:
+                case b"p":  # no kernel supports the arguments
+                    return getattr(getattr(torch.ops, namespace), f"{name}_in_python")(*arguments)
+                case b"e":
+                    raise RuntimeError(answer.text)
+            for tensor, computed in zip(changed, answer.changed, strict=True):
+                tensor.copy_(computed)
+            values = answer.results
+            return tuple(values) if len(values) > 1 else values[0] if values else None
 
         return call
 
-    def _answer(
-        self, operators: object, name: str, arguments: Sequence[object], changed: list[torch.Tensor], results: list[str]
-    ) -> object:
-        kind = self._read(1)
-        if kind == b"p":  # no kernel supports the arguments
-            self._read_text()
-            return getattr(operators, f"{name}_in_python")(*arguments)
-        if kind == b"e":
-            raise RuntimeError(self._read_text())
-        for tensor in changed:
-            tensor.copy_(self._read_tensor())
-        values = [self._read_tensor() if result == "t" else self._number("q") for result in results]
-        return tuple(values) if len(values) > 1 else values[0] if values else None
-
-    def _send(self, message: bytes) -> None:
+    def _exchange(self, message: bytes, num_changed: int, results: Sequence[str]) -> _Answer:
+        """Send a call and read the whole answer."""
+        if self._is_answering:  # a test ended before it had read its answer
+            self._server.kill()
+            self._start()
+        self._is_answering = True
         assert self._server.stdin is not None
         self._server.stdin.write(message)
         self._server.stdin.flush()
+        kind = self._read(1)
+        if kind in (b"p", b"e"):
+            answer = _Answer(kind, text=self._read_text())
+        else:
+            tensors = [self._read_tensor() for _ in range(num_changed)]
+            values = [self._read_tensor() if result == "t" else self._number("q") for result in results]
+            answer = _Answer(kind, changed=tensors, results=values)
+        self._is_answering = False
+        return answer
 
     def _read(self, count: int) -> bytes:
         assert self._server.stdout is not None

@@ -226,19 +226,20 @@ AOTITorchError torch_get_num_threads(uint32_t* count) {
 AOTITorchError torch_parallel_for(int64_t begin, int64_t end, int64_t grain, ParallelFunc work, void* context) {
   const int64_t items = end - begin, unit = std::max<int64_t>(1, grain);
   const int64_t shares = std::min<int64_t>(thread_count, (items + unit - 1) / unit);
-  std::exception_ptr failure;
+  std::vector<std::exception_ptr> failures(shares);
   std::vector<std::thread> threads;
   const auto share = [&](int64_t number) {
     try {
       work(begin + items * number / shares, begin + items * (number + 1) / shares, context);
     } catch (...) {
-      failure = std::current_exception();
+      failures[number] = std::current_exception();
     }
   };
   for (int64_t number = 1; number < shares; ++number) threads.emplace_back(share, number);
   if (shares > 0) share(0);
   for (std::thread& thread : threads) thread.join();
-  if (failure) std::rethrow_exception(failure);
+  for (const std::exception_ptr& failure : failures)
+    if (failure) std::rethrow_exception(failure);
   return OK;
 }
 
