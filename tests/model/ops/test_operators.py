@@ -96,6 +96,17 @@ def test_a_product_is_that_of_plain_linear(in_features: int, num_rows: int, dtyp
     torch.testing.assert_close(linear(x, pack_weight(weight), 96).double(), expected, atol=2e-2, rtol=2e-2)
 
 
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("num_rows", [1, 40])
+def test_a_sum_halfway_between_two_bfloat16_numbers_is_rounded_to_the_even_one(num_rows: int) -> None:
+    # Between 1 and 2, neighbours are 2**-7 apart. So 1 plus an odd multiple of 2**-8 is halfway.
+    weight = torch.zeros(128, 64, dtype=torch.bfloat16)
+    weight[:, 7], weight[:, 40] = 1, torch.arange(1, 256, 2) / 256
+    x = torch.where(torch.arange(num_rows) % 2 == 0, 1.0, -4.0).unsqueeze(1).expand(-1, 64).bfloat16()
+    exact = x.double() @ weight.double().T
+    assert torch.equal(linear(x, pack_weight(weight), 128), exact.bfloat16())
+
+
 @pytest.mark.parametrize(("depends_below", "invariant"), [(2, True), (3, False), (64, False), (1000, False)])
 def test_a_kernel_that_depends_on_the_number_of_rows_is_found_out(depends_below: int, invariant: bool) -> None:
     def product(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -58,6 +58,15 @@ def test_a_row_has_the_same_bits_among_any_rows(
     _check_rows(scheme, (in_features, out_features), threads, counts)
 
 
+@pytest.mark.usefixtures("kernels")
+def test_an_activation_halfway_between_two_integers_is_rounded_to_the_even_one(scheme: Scheme) -> None:
+    x = torch.zeros(1, 256)
+    x[0, 0] = 127  # the largest value of its group, so one step is 1
+    x[0, 1:64] = torch.arange(63) + 0.5
+    picks = pack_weight(torch.eye(64, 256).bfloat16(), scheme.quantize)
+    assert torch.equal(linear(x.bfloat16(), picks, 64)[0].float().round(), x[0, :64].round())
+
+
 @pytest.mark.slow
 @SHAPES
 @pytest.mark.parametrize("kernels", ["plain PyTorch"], indirect=True)
