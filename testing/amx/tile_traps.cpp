@@ -100,16 +100,12 @@ void execute(const Instruction& instruction) {
     case NO_PREFIX | 0x49:  // ldtilecfg, tilerelease
       if (!instruction.has_memory()) return unit.release();
       return unit.load_config(*reinterpret_cast<const Config*>(instruction.base()));
-    case P66 | 0x49: return unit.store_config(instruction.base());                           // sttilecfg
-    case PF2 | 0x49: return unit.zero(tile);                                                 // tilezero
-    case PF2 | 0x4b:                                                                         // tileloadd
-    case P66 | 0x4b: return unit.load(tile, instruction.base(), instruction.stride());       // tileloaddt1
-    case PF3 | 0x4b: return unit.store(tile, instruction.base(), instruction.stride());      // tilestored
-    case PF3 | 0x5c: return unit.multiply_bfloat16(tile, left, right);                       // tdpbf16ps
-    case PF2 | 0x5e: return unit.multiply_bytes<int8_t, int8_t>(tile, left, right);          // tdpbssd
-    case PF3 | 0x5e: return unit.multiply_bytes<int8_t, uint8_t>(tile, left, right);         // tdpbsud
-    case P66 | 0x5e: return unit.multiply_bytes<uint8_t, int8_t>(tile, left, right);         // tdpbusd
-    case NO_PREFIX | 0x5e: return unit.multiply_bytes<uint8_t, uint8_t>(tile, left, right);  // tdpbuud
+    case P66 | 0x49: return unit.store_config(instruction.base());                       // sttilecfg
+    case PF2 | 0x49: return unit.zero(tile);                                             // tilezero
+    case PF2 | 0x4b: return unit.load(tile, instruction.base(), instruction.stride());   // tileloadd
+    case PF3 | 0x4b: return unit.store(tile, instruction.base(), instruction.stride());  // tilestored
+    case PF3 | 0x5c: return unit.multiply_bfloat16(tile, left, right);                   // tdpbf16ps
+    case PF3 | 0x5e: return unit.multiply_bytes(tile, left, right);                      // tdpbsud
     default: throw Fault("an instruction that the kernels do not use");
   }
 }

@@ -96,17 +96,16 @@ class TileUnit {
     _mm_setcsr(kept);
   }
 
-  // Adds products of four bytes each to 32-bit sums. `Left` and `Right` say whether the bytes have signs.
-  template <typename Left, typename Right>
+  // Adds products of four signed bytes with four unsigned ones to 32-bit sums.
   void multiply_bytes(int sums, int left, int right) {
     const Tile &a = configured(left), &b = configured(right);
     Tile& out = product_of(sums, a, b);
     for (int m = 0; m < out.rows; ++m) {
       auto* row = reinterpret_cast<uint32_t*>(out.data[m]);
       for (int k = 0; k < a.columns(); ++k) {
-        const Left* four = a.row<Left>(m) + 4 * k;
+        const int8_t* four = a.row<int8_t>(m) + 4 * k;
         for (int n = 0; n < out.columns(); ++n)
-          for (int i = 0; i < 4; ++i) row[n] += static_cast<uint32_t>(four[i] * b.row<Right>(k)[4 * n + i]);
+          for (int i = 0; i < 4; ++i) row[n] += static_cast<uint32_t>(four[i] * b.row<uint8_t>(k)[4 * n + i]);
       }
     }
   }

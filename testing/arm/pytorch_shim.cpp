@@ -192,7 +192,7 @@ AOTITorchError torch_from_blob(void* data, int64_t ndim, const int64_t* sizes, c
   return OK;
 }
 
-// List
+// Lists
 
 AOTITorchError torch_new_list_reserve_size(size_t size, StableListHandle* made) {
   auto list = std::make_unique<List>();
