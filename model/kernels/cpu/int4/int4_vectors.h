@@ -56,7 +56,8 @@ template <int ROWS>
 void multiply_rows(const Rows& x, int64_t row, int64_t groups, const uint8_t* block, const ColumnBlock& target,
                    Prefetcher& prefetcher) {
   constexpr int SIDES = 2 * ROWS <= QUAD_SUMS ? 2 : 1;  // both sides at once, if the sums fit into the registers
-  alignas(64) float sums[ROWS][COLUMNS] = {};
+  alignas(64) float sums[ROWS][COLUMNS];
+  clear(sums[0], ROWS * COLUMNS);
   for (int64_t first = 0; first < groups; first += GROUPS_PER_ROW_GROUP) {
     alignas(64) float scaled[ROWS][COLUMNS] = {};  // without the scale of the row
     const int64_t end = std::min(groups, first + GROUPS_PER_ROW_GROUP);

@@ -15,9 +15,9 @@ constexpr float MIN_MAGNITUDE = 1e-30f;  // smaller groups become zero: the inve
 inline int64_t place_in_group(int64_t i) { return i * LANES / STEP * TILE + i * LANES % STEP; }
 
 // Rounds one group of a row: 256 values, or fewer at the end of k. Calls `store(i, integers)` for the i-th 16 values.
-// Returns the group's scale.
+// Returns the group's scale. It is always inline, because variables that `store` changes would otherwise lie in memory.
 template <typename Store>
-inline float round_group(const uint16_t* x, int64_t values, const Store& store) {
+[[gnu::always_inline]] inline float round_group(const uint16_t* x, int64_t values, const Store& store) {
   Floats parts[GROUP / LANES];
   Floats largest = zeros();
   for (int64_t i = 0; i < GROUP / LANES; ++i) {

@@ -32,7 +32,8 @@ inline void add_tiles(const Rows& x, int64_t row, int64_t group, const int32_t* 
 template <int HALVES>
 void tile_rows(const Rows& x, int64_t row, const uint8_t* block, const ColumnBlock& target, const char* next,
                int64_t lines) {
-  alignas(64) float sums[HALVES * TILE_ROWS * COLUMNS] = {};
+  alignas(64) float sums[HALVES * TILE_ROWS * COLUMNS];
+  clear(sums, HALVES * TILE_ROWS * COLUMNS);
   alignas(64) int32_t products[HALVES * 2 * TILE_ROWS * 16];
   for (int64_t g = 0; g < x.groups; ++g, block += GROUP_BYTES) {
     const RowInteger *upper = x.group_of_tile(row, g), *lower = x.group_of_tile(row + (HALVES - 1) * TILE_ROWS, g);

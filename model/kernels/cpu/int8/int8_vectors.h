@@ -45,7 +45,8 @@ inline void add_side_by_side(Integers (&sums)[ROWS][2], const uint8_t* block, co
 // per row would not fit into the processor's registers.
 template <int ROWS>
 void vector_rows(const Rows& x, int64_t row, const uint8_t* block, const ColumnBlock& target, Prefetcher& prefetcher) {
-  alignas(64) float sums[ROWS][COLUMNS] = {};
+  alignas(64) float sums[ROWS][COLUMNS];
+  clear(sums[0], ROWS * COLUMNS);
   const RowInteger* at = x.group_of_tile(row, 0) + row % TILE_ROWS * STEP;
   for (int64_t g = 0; g < x.groups; ++g, block += GROUP_BYTES, at += STEPS * TILE) {
     Integers products[ROWS][2];

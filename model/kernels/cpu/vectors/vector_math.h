@@ -35,6 +35,15 @@ inline Mask first_lanes(int64_t count) {
   return count >= LANES ? 0xffff : static_cast<Mask>((1u << std::max<int64_t>(0, count)) - 1);
 }
 
+// Sets `count` values to zero, a multiple of LANES. The barrier keeps GCC from making one instruction of the loop, as it
+// does of `= {}`: `rep stos` takes some hundred cycles to start, several percent of a pass over 8-bit weights.
+inline void clear(float* values, int64_t count) {
+  for (int64_t i = 0; i < count; i += LANES) {
+    store(values + i, zeros());
+    asm("" ::: "memory");
+  }
+}
+
 constexpr float LOG2_E = 1.44269504f;
 
 // Returns 2^x for x <= 0, accurate enough for bfloat16 (about 2 ulp). Uses the Taylor terms of 2^f with |f| <= 1/2.
