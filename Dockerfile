@@ -2,7 +2,8 @@
 # Two targets: `cpu` and `cuda`. Both hold client and worker, and run as an unprivileged user.
 #   docker build --target cpu -t qwen-batch:cpu .
 #   docker build --target cuda -t qwen-batch:cuda .
-# The images have not been built by the project's CI (no engine there); `docker-compose config` is checked.
+# CI does not build the images (it has no engine); it checks `docker-compose config`. Both were built by hand with Buildah,
+# on Debian 13 with Python 3.11 in place of the base image. A worker and the HTTP service ran in the first.
 
 # The wheel holds compiled kernels for every tier of processors, so a worker on a CPU needs no compiler.
 FROM python:3.12-slim AS wheel
