@@ -23,7 +23,7 @@ PYTEST = OMP_WAIT_POLICY=passive $(BIN)/pytest -q -n $(PROCESSES) --dist loadfil
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check format coverage slow machines amx arm sanitize wheel bench bench-peers chaos mutants reference clean
+.PHONY: help run serve test check format coverage slow machines amx arm sanitize wheel macos bench bench-peers chaos mutants reference clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | awk -F '\t' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -126,6 +126,10 @@ sanitize: $(VENV)/.dev ## run the kernels' tests with AddressSanitizer
 wheel: $(VENV)/.dev ## make a wheel with prebuilt kernels in dist/ (WHEEL='--help')
 	@$(BIN)/python -m tools.make_wheel $(WHEEL)
 
+macos: $(VENV)/.macos ## make a wheel with prebuilt kernels for macOS on ARM, with Zig's compiler
+	@$(BIN)/python -m tools.make_wheel --platform macos-arm64
+	@$(PYTEST) -m slow tests/end_to_end/test_macos_wheel.py
+
 bench: $(VENV)/.run ## table 2.1 of the book on this machine, and batch throughput
 	@$(BIN)/qwen-batch bench
 
@@ -163,3 +167,8 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml
 	@echo "Installing qwen-batch with its development tools into $(VENV) …"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.macos: $(VENV)/.dev
+	@echo "Installing a compiler for macOS into $(VENV) …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[macos]'
+	@touch $@

@@ -4,8 +4,8 @@ The wheel holds one library per tier of an architecture (`model/kernels/tiers.py
 and PyTorch that pyproject.toml allows. It is written to `dist`. Libraries are kept in `build/kernels` for the next
 wheel.
 
-For Linux on ARM the wheel can be made on another machine:
-`make wheel WHEEL='--machine aarch64 --compiler aarch64-linux-gnu-g++'`.
+A wheel for another platform can be made on Linux: for ARM with the compiler of Debian's package
+g++-aarch64-linux-gnu (`make wheel WHEEL='--platform linux-aarch64'`), and for macOS with Zig (`make macos`).
 """
 
 from __future__ import annotations
@@ -16,55 +16,86 @@ import platform
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 
 from model.kernels.build import KernelsUnavailable, Toolchain, build_library
 from model.kernels.library import prebuilt_name
 from model.kernels.tiers import TIERS, Processor
+from tools import macos
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+BUILD = REPOSITORY / "build"
 # PyTorch brings these libraries, so the wheel must not hold copies of them.
 PYTORCH_LIBRARIES = ("libtorch.so", "libtorch_cpu.so", "libc10.so")
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A kind of machine that a wheel is for."""
+
+    name: str
+    system: str  # as `platform.system()` names it
+    machine: str  # architecture, as tiers name it
+    tag: str  # of the wheel; auditwheel replaces those of Linux
+    cross_compiler: str  # builds the kernels on other platforms
+
+    @property
+    def is_here(self) -> bool:
+        """Return whether this machine is of this kind."""
+        return self.system == platform.system() and self.machine == Processor.inspect().machine
+
+
+PLATFORMS = (
+    Platform("linux-x86_64", "Linux", "x86_64", "linux_x86_64", "x86_64-linux-gnu-g++"),
+    Platform("linux-aarch64", "Linux", "aarch64", "linux_aarch64", "aarch64-linux-gnu-g++"),
+    Platform("macos-arm64", "Darwin", "aarch64", macos.TAG, str(macos.COMPILER)),
+)
 
 
 def main() -> None:
     """Build the libraries and the wheel, and print their paths."""
     parser = argparse.ArgumentParser(description="Make a wheel with prebuilt kernels.")
-    parser.add_argument("--machine", default=Processor.inspect().machine, help="architecture: x86_64 or aarch64")
-    parser.add_argument("--compiler", help="C++ compiler for this architecture; default: the one of this machine")
+    names = [platform.name for platform in PLATFORMS]
+    parser.add_argument("--platform", choices=names, help="platform of the wheel; default: this machine's")
+    parser.add_argument("--compiler", help="C++ compiler for this platform")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "dist", help="folder for the wheel")
     arguments = parser.parse_args()
-    if all(tier.machine != arguments.machine for tier in TIERS):
-        known = ", ".join(sorted({tier.machine for tier in TIERS}))
-        parser.error(f"There is no tier for the architecture {arguments.machine!r}; it must be one of {known}.")
-    libraries = prebuilt_libraries(arguments.machine, arguments.compiler, REPOSITORY / "build" / "kernels")
+    matching = [
+        each for each in PLATFORMS if each.name == arguments.platform or (not arguments.platform and each.is_here)
+    ]
+    if not matching:
+        parser.error(f"There are no prebuilt kernels for this machine. Choose a platform: {', '.join(names)}.")
+    (target,) = matching
+    os.environ.setdefault("PYTHON", sys.executable)  # has Zig, see tools/macos_compiler.sh
+    os.environ.setdefault("MACOSX_DEPLOYMENT_TARGET", macos.OLDEST)  # compilers of macOS obey it
+    libraries = prebuilt_libraries(target, arguments.compiler, BUILD / "kernels")
     if not libraries:
         sys.exit("No wheel was made, because no library could be built.")
-    print(f"The wheel: {wheel_with(libraries, arguments.machine, arguments.output)}")
+    print(f"The wheel: {wheel_with(libraries, target, arguments.output)}")
 
 
-def prebuilt_libraries(machine: str, compiler: str | None, folder: Path) -> list[Path]:
-    """Return the libraries of an architecture's tiers, and build those that are not in `folder` yet.
+def prebuilt_libraries(target: Platform, compiler: str | None, folder: Path) -> list[Path]:
+    """Return the libraries of a platform's tiers, and build those that are not in `folder` yet.
 
     A tier that the compiler cannot build is reported and left out. Processors of this tier then build it at their first
     start.
 
     Args:
-        machine: Architecture of the tiers.
-        compiler: The C++ compiler. None: the one of this machine.
-        folder: Holds the libraries.
+        target: The platform.
+        compiler: The C++ compiler. None: the one of this machine, or the platform's usual one.
+        folder: Holds a folder of libraries for each platform.
     """
     libraries = []
     with tempfile.TemporaryDirectory() as stubs:
-        for tier in (tier for tier in TIERS if tier.machine == machine):
-            library = folder / prebuilt_name(tier)
+        for tier in (tier for tier in TIERS if tier.machine == target.machine):
+            library = folder / target.name / prebuilt_name(tier)
             try:
                 if not library.exists():
                     print(f"Building the kernels for {tier.name} …", flush=True)
-                    build_library(_toolchain(machine, compiler, Path(stubs)), tier, library)
+                    build_library(_toolchain(target, compiler, Path(stubs)), tier, library)
             except KernelsUnavailable as error:
                 print(f"Left out {tier.name}: {error}.", flush=True)
             else:
@@ -72,21 +103,28 @@ def prebuilt_libraries(machine: str, compiler: str | None, folder: Path) -> list
     return libraries
 
 
-def _toolchain(machine: str, compiler: str | None, stubs: Path) -> Toolchain:
-    """Return the tools to build for an architecture. For another machine's, the folder `stubs` is filled."""
-    toolchain = Toolchain(compiler) if compiler else Toolchain.of_this_machine()
-    if machine == Processor.inspect().machine:
-        return toolchain
+def _toolchain(target: Platform, compiler: str | None, stubs: Path) -> Toolchain:
+    """Return the tools to build for a platform. For another Linux, the folder `stubs` is filled."""
+    if target.is_here:
+        return Toolchain(compiler) if compiler else Toolchain.of_this_machine()
+    compiler = compiler or target.cross_compiler
+    if target.system == "Darwin":
+        return Toolchain(compiler, libraries=macos.pytorch_libraries(BUILD / "macos"), link_flags=macos.LINK_FLAGS)
     # The linker would leave out names of libraries without symbols.
     flags = ("-Wl,--no-as-needed",)
-    return Toolchain(toolchain.compiler, libraries=_write_stubs(toolchain.compiler, stubs), link_flags=flags)
+    return Toolchain(compiler, libraries=_write_stubs(compiler, stubs), link_flags=flags)
 
 
 def _write_stubs(compiler: str, folder: Path) -> Path:
     """Write empty libraries with the names of PyTorch's, for a link on another architecture. Returns the folder.
 
     The linker only records the names. The real libraries are there when the kernels are loaded.
+
+    Raises:
+        KernelsUnavailable: There is no such compiler, or it does not link.
     """
+    if shutil.which(compiler) is None:
+        raise KernelsUnavailable(f"the compiler {compiler} cannot be found")
     for name in PYTORCH_LIBRARIES:
         command = [compiler, "-shared", "-x", "c++", "/dev/null", f"-Wl,-soname,{name}", "-o", str(folder / name)]
         if subprocess.run(command, check=False).returncode != 0:
@@ -94,22 +132,22 @@ def _write_stubs(compiler: str, folder: Path) -> Path:
     return folder
 
 
-def wheel_with(libraries: list[Path], machine: str, output: Path) -> Path:
+def wheel_with(libraries: list[Path], target: Platform, output: Path) -> Path:
     """Make a wheel of the working tree and the libraries, and return its path.
 
-    On Linux, auditwheel checks on which distributions the libraries load, and names the wheel after the oldest.
+    auditwheel checks on which distributions of Linux the libraries load, and names the wheel after the oldest.
     """
-    system_tag = f"linux_{machine}" if platform.system() == "Linux" else sysconfig.get_platform()
     with tempfile.TemporaryDirectory() as folder:
         tree = copied_tree(Path(folder) / "tree")
         prebuilt = tree / "model" / "kernels" / "prebuilt"
         prebuilt.mkdir()
         for library in libraries:
             shutil.copy(library, prebuilt)
-        option = f"--build-option=--plat-name={system_tag.replace('-', '_').replace('.', '_')}"
-        wheel = built_wheel(tree, Path(folder), "--config-settings", option)
+        wheel = built_wheel(tree, Path(folder), "--config-settings", f"--build-option=--plat-name={target.tag}")
         output.mkdir(parents=True, exist_ok=True)
-        if platform.system() != "Linux":
+        if target.system == "Darwin":
+            for library in libraries:
+                macos.check_names(library)
             return Path(shutil.copy(wheel, output))
         repaired = Path(folder) / "repaired"
         excluded = [word for name in PYTORCH_LIBRARIES for word in ("--exclude", name)]

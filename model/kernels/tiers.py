@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,9 @@ _AMX = _AVX512_BF16 | {"amx_tile", "amx_bf16", "amx_int8"}
 _NEON = frozenset({"asimd", "asimddp", "asimdrdm", "atomics", "crc32"})
 _NEON_BF16 = _NEON | {"bf16", "i8mm"}
 
+# macOS's names of features that not all of Apple's ARM processors have. All have those of the tier `neon`.
+_APPLE_NAMES = {"hw.optional.arm.FEAT_BF16": "bf16", "hw.optional.arm.FEAT_I8MM": "i8mm"}
+
 _AVX512_FLAGS = ("-march=x86-64-v4", "-mavx512vnni")
 _AMX_FLAGS = ("-mamx-tile", "-mamx-bf16", "-mamx-int8")
 
@@ -63,18 +67,33 @@ class Processor:
     description: str  # model and features, on which code for exactly this processor depends
 
     @classmethod
-    def inspect(cls, cpuinfo: Path = Path("/proc/cpuinfo")) -> Processor:
+    def inspect(cls, cpuinfo: Path = Path("/proc/cpuinfo"), sysctl: str = "/usr/sbin/sysctl") -> Processor:
         """Read what the processor has and what the operating system allows.
 
         Linux lists no feature whose registers it does not save.
+
+        Args:
+            cpuinfo: The file in which Linux lists the features.
+            sysctl: The program that macOS has instead. It is asked if there is no such file.
         """
         machine = {"arm64": "aarch64", "AMD64": "x86_64"}.get(platform.machine(), platform.machine())
-        if not cpuinfo.exists():  # macOS: every Apple processor has the features of the tier
-            return cls(machine, _NEON if machine == "aarch64" else frozenset(), platform.processor())
+        if not cpuinfo.exists():
+            return cls._of_apple(machine, sysctl)
         lines = cpuinfo.read_text(encoding="utf-8").splitlines()
         kept = sorted({line for line in lines if line.startswith(("flags", "model name", "Features"))})
         features = {word for line in kept if not line.startswith("model") for word in line.partition(":")[2].split()}
         return cls(machine, frozenset(features), "\n".join(kept))
+
+    @classmethod
+    def _of_apple(cls, machine: str, sysctl: str) -> Processor:
+        """Ask the program for the processor's name and features. It leaves out those that its macOS does not know."""
+        command = [sysctl, "machdep.cpu.brand_string", *_APPLE_NAMES]
+        try:
+            lines = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+        except OSError:  # another system without a list of features
+            lines = []
+        further = {feature for name, feature in _APPLE_NAMES.items() if f"{name}: 1" in lines}
+        return cls(machine, _NEON | further if machine == "aarch64" else frozenset(), "\n".join(lines))
 
     @property
     def fingerprint(self) -> str:

@@ -20,7 +20,7 @@ from model.kernels.library import built_library, prebuilt_name
 from model.kernels.tiers import TIERS, Processor, choose_tier
 from testing.processes.command_line import REPOSITORY, environment, write_jsonl
 from tests.conftest import require
-from tools.make_wheel import built_wheel, copied_tree, wheel_with
+from tools.make_wheel import PLATFORMS, built_wheel, copied_tree, wheel_with
 
 PACKAGES = ("cli", "engine", "jobs", "model", "qwen_batch", "server", "worker")
 KERNEL_TESTS = (
@@ -54,7 +54,8 @@ def prebuilt_wheel(built_kernels: None, tmp_path_factory: pytest.TempPathFactory
     tier = choose_tier(processor)
     require(tier in TIERS, "needs a processor that fits a tier")
     library = shutil.copy(built_library(tier, processor, cache_folder() / "kernels"), folder / prebuilt_name(tier))
-    return wheel_with([Path(library)], processor.machine, folder)
+    (here,) = (platform for platform in PLATFORMS if platform.is_here)
+    return wheel_with([Path(library)], here, folder)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from itertools import pairwise
 from pathlib import Path
 
@@ -97,6 +98,30 @@ def test_features_that_the_operating_system_hides_do_not_count(tmp_path: Path) -
     seen = Processor.inspect(cpuinfo)
     assert seen.features == frozenset(AVX2.split())
     assert "Xeon amx_tile" in seen.description
+
+
+@pytest.mark.parametrize(
+    ("brand", "answer", "name"),
+    [
+        ("Apple M1", "hw.optional.arm.FEAT_BF16: 0\\nhw.optional.arm.FEAT_I8MM: 0\\n", "neon"),
+        ("Apple M2", "hw.optional.arm.FEAT_BF16: 1\\nhw.optional.arm.FEAT_I8MM: 1\\n", "neon-bf16"),
+        ("Apple M2 with an old macOS", "", "neon"),  # it knows neither name
+    ],
+)
+def test_apples_processors_get_the_highest_tier_that_macos_tells_of(
+    brand: str, answer: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
+    sysctl = tmp_path / "sysctl"
+    sysctl.write_text(f"#!/bin/sh\nprintf 'machdep.cpu.brand_string: {brand}\\n{answer}'\n")
+    sysctl.chmod(0o755)
+    seen = Processor.inspect(tmp_path / "no_cpuinfo", str(sysctl))
+    assert choose_tier(seen, {}).name == name
+    assert brand in seen.description
+
+
+def test_a_system_that_lists_no_features_has_a_processor_without_any(tmp_path: Path) -> None:
+    assert Processor.inspect(tmp_path / "no_cpuinfo", str(tmp_path / "no_sysctl")).description == ""
 
 
 def test_the_settings_know_the_variable() -> None:
