@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from benchmarks.peers.lesser_processors import LESSER_PROCESSORS
 from benchmarks.peers.series import rounds
 from benchmarks.peers.series.others import OthersWatch
 from benchmarks.peers.series.rounds import Rounds
+from benchmarks.peers.series.version import REPOSITORY
 from benchmarks.peers.systems import System
 from benchmarks.peers.tasks.plan import Plan
 from model.kernels.tiers import TIERS
@@ -98,6 +102,25 @@ def test_a_system_that_fails_is_named_with_its_log_and_left_out(
     assert "exit status 1, 0 of 1 tasks done" in failures["a"]
     assert "64] tokens were asked for" in (tmp_path / "a.round-1.log").read_text()
     assert capsys.readouterr().err.count(failures["a"]) == 1
+
+
+def test_a_system_ends_with_a_series_that_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    peer = f"import signal\npipe = open({str(pipe)!r}, 'w', 1)\npipe.write('up\\n')\nsignal.pause()"
+    rounds_of(tmp_path, peer, monkeypatch)
+    script = (
+        "from pathlib import Path\n"
+        "from tests.benchmarks.test_rounds import PLAN, Rounds, system\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "list(Rounds(PLAN, folder, 100, 1, folder, folder).run([system('a')], {}, {}))"
+    )
+    series = subprocess.Popen([sys.executable, "-c", script], cwd=REPOSITORY)
+    with pipe.open() as output:
+        assert output.readline() == "up\n"
+        series.kill()
+        series.wait()
+        assert output.read() == ""  # ends when nobody holds the pipe: the system is gone
 
 
 def test_time_of_this_program_is_time_of_others_for_its_children() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from benchmarks.peers.programs.peer_run import PeerRun, peer_parser
 from benchmarks.peers.series.version import our_version
 from benchmarks.peers.tasks.task import Task
 from benchmarks.peers.tasks.task_file import check_results, write_prompts
+from jobs import tether
 
 STATISTICS = (
     "prefill_seconds",
@@ -56,7 +58,8 @@ def job_statistics(task: Task, options: argparse.Namespace, scratch: Path) -> di
     command = [sys.executable, "-m", "cli.main", "run", str(prompts), "-o", str(results), "--stats", str(statistics)]
     settings = ["--model", str(options.model), "--threads", str(options.threads), "--quantize", options.quantize]
     settings += ["--no-speculate", "--prefix-caching" if task.shares else "--no-prefix-caching"]
-    subprocess.run([*command, *settings, "--state-dir", str(scratch / "state"), "--quiet"], check=True)
+    command += [*settings, "--state-dir", str(scratch / "state"), "--quiet"]
+    subprocess.run(tether.command(command, signal.SIGTERM), check=True)
     outcome = check_results(task, results)
     figures: dict[str, Any] = json.loads(statistics.read_text(encoding="utf-8"))
     return {**figures, "outcome": outcome}

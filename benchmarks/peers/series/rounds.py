@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from benchmarks.peers.series.version import REPOSITORY
 from benchmarks.peers.systems import System
 from benchmarks.peers.tasks.plan import Plan
 from benchmarks.peers.tasks.task import Task, write_tasks
+from jobs import tether
 
 FIELDS = set(Measurement.__struct_fields__)
 
@@ -77,8 +79,9 @@ class Rounds:
             command += ["--warm-up-requests", str(system.warm_up_requests)]
         started_at, others = time.monotonic(), OthersWatch()
         with log.open("wb") as output:
+            tethered = tether.command(command, signal.SIGTERM)  # a killed series leaves nothing that disturbs the next
             done = subprocess.run(
-                command, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT, env=_environment(), check=False
+                tethered, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT, env=_environment(), check=False
             )
         others_share = others.share()
         lines = results.read_bytes().splitlines() if results.exists() else []
