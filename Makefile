@@ -23,7 +23,7 @@ PYTEST = OMP_WAIT_POLICY=passive $(BIN)/pytest -q -n $(PROCESSES) --dist loadfil
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test check format coverage slow machines amx arm sanitize wheel macos bench bench-peers chaos mutants reference clean
+.PHONY: help run serve test check format coverage slow machines vnni amx arm sanitize wheel macos bench bench-peers chaos mutants reference clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | awk -F '\t' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -79,21 +79,29 @@ machines: $(VENV)/.dev ## run the engine's tests as on lesser processors, and wi
 			*) $(KERNEL_TESTS) || exit 1;; \
 		esac; \
 	done
+	@case " $(TIERS) " in *" avx2-vnni "*) ;; *" avx512 "*) \
+		echo "As a processor with avx2-vnni:" && $(MAKE) --no-print-directory vnni || exit 1;; \
+	esac
 	@if [ "$(HIGHEST_TIER)" = avx512-bf16 ]; then \
 		echo "As a processor with amx, whose tiles a library computes:" && $(MAKE) --no-print-directory amx; \
 	fi
 	@echo "Without a C++ compiler:"
 	@CXX=/no/compiler $(ENGINE_TESTS)
 
+vnni: $(VENV)/.dev ## run the kernels' tests for AVX-VNNI, in the encoding of AVX512-VNNI
+	@export CXX=$(CURDIR)/testing/x86/vnni_compiler.sh QWEN_BATCH_CPU_TIER=avx2-vnni; \
+		$(KERNEL_TESTS) -p testing.x86.plugin
+
 # Instructions for tiles raise a signal here, and the preloaded library computes them. So this needs all other
 # instructions of such a processor (AVX512-BF16).
-TILES = build/amx/tile_traps.so
-$(TILES): testing/amx/tile_traps.cpp testing/amx/tile_unit.h
+TILES = build/x86/tile_traps.so
+$(TILES): testing/x86/tile_traps.cpp testing/x86/tile_unit.h
 	@mkdir -p $(@D)
 	@$(CXX) -O3 -march=x86-64-v3 -std=c++20 -shared -fPIC $< -o $@
 
 amx: $(VENV)/.dev $(TILES) ## run the kernels' tests with emulated AMX tiles
-	@export LD_PRELOAD=$(CURDIR)/$(TILES); $(KERNEL_TESTS) -p testing.amx.plugin -p no:faulthandler
+	@export LD_PRELOAD=$(CURDIR)/$(TILES) QWEN_BATCH_CPU_TIER=amx; \
+		$(KERNEL_TESTS) -p testing.x86.plugin -p no:faulthandler
 
 # An emulated processor multiplies some million numbers a second, and fewer by its instructions for bfloat16. So large
 # shapes are left out.

@@ -146,7 +146,7 @@ def wheel_with(libraries: list[Path], target: Platform, output: Path) -> Path:
         wheel = built_wheel(tree, Path(folder), "--config-settings", f"--build-option=--plat-name={target.tag}")
         output.mkdir(parents=True, exist_ok=True)
         if target.system == "Darwin":
-            for library in libraries:
+            for library in () if target.is_here else libraries:  # a linker of macOS has checked the names already
                 macos.check_names(library)
             return Path(shutil.copy(wheel, output))
         repaired = Path(folder) / "repaired"

@@ -1,1 +1,0 @@
-"""Runs the kernels for AMX on a processor that lacks its tiles."""
