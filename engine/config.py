@@ -18,7 +18,7 @@ PAGE_SIZE = 64  # tokens per page: a multiple of every vector width, and small c
 class EngineConfig:
     """The user's settings. `engine.machine.resolve` turns them into a `ResolvedConfig` once, at the start."""
 
-    device: DeviceName = "auto"  # "auto": cuda if present, else mps, else cpu
+    device: DeviceName = "auto"  # "auto": cuda if present, else cpu
     dtype: DtypeName = "auto"  # "auto": the checkpoint's type; float32 where bfloat16 has no fast kernel
     quantize: QuantizeName = "none"  # bits of the weights in matrix products, whose inputs are then rounded to 8 bits
     compile: bool = True

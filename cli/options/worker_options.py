@@ -17,7 +17,7 @@ _OPTIONS = [
     click.option(
         "--device",
         type=click.Choice(["auto", "cpu", "cuda", "mps"]),
-        help="Device for the model. auto takes CUDA, else MPS, else the CPU.  [env: QWEN_BATCH_DEVICE; default: auto]",
+        help="Device for the model. auto takes CUDA, else the CPU.  [env: QWEN_BATCH_DEVICE; default: auto]",
     ),
     click.option(
         "--dtype",

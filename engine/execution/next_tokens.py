@@ -100,7 +100,7 @@ def _logprobs(softmax: LogSoftmax, rows: Items[SamplingRow], chosen: Items[int])
     width = max(map(len, named))
     padded = [[*ids, *(0,) * (width - len(ids))] for ids in named]
     values = softmax.of_tokens(on_device(padded, torch.int64, softmax.logits.device)).tolist()
-    top_ids, top = softmax.top_ids.cpu().numpy(), softmax.of_likeliest().cpu().numpy()
+    top_ids, top = softmax.top_ids.cpu().numpy(), softmax.of_likeliest().numpy()
     return [
         TokenLogprobs(
             own=values[place][0],

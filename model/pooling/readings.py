@@ -1,4 +1,7 @@
-"""Readings of the last hidden state of a prompt, which a request may want: an embedding, or logits of a few tokens."""
+"""Readings of the last hidden state of a prompt, which a request may want: an embedding, or logits of a few tokens.
+
+They are computed on the CPU, because MPS has no float64. A reading takes a few vectors.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,9 @@ def embedding_of(state: torch.Tensor, dimensions: int | None = None) -> torch.Te
         dimensions: Number of values to keep; None for all of them.
 
     Returns:
-        [dimensions] float32.
+        [dimensions] float32, on the CPU.
     """
-    kept = state[:dimensions].double()
+    kept = state[:dimensions].cpu().double()
     norm = kept.square().sum().sqrt().clamp_min(_MIN_NORM)
     return (kept / norm).float()
 
@@ -36,10 +39,10 @@ def label_logits(states: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         rows: [labels, hidden_size], rows of the output layer.
 
     Returns:
-        [n, labels] float32.
+        [n, labels] float32, on the CPU.
     """
-    exact = rows.double()
-    sums = [[(state * row).sum() for row in exact] for state in states.double()]
+    exact = rows.cpu().double()
+    sums = [[(state * row).sum() for row in exact] for state in states.cpu().double()]
     return torch.stack([torch.stack(each) for each in sums]).float()
 
 

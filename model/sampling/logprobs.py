@@ -26,7 +26,7 @@ class LogSoftmax:
     """
 
     logits: torch.Tensor  # [n, vocab]
-    log_sums: torch.Tensor  # [n] float64, logarithm of the sum of all tokens' exponentials
+    log_sums: torch.Tensor  # [n] float64 on the CPU, logarithm of the sum of all tokens' exponentials
     top_ids: torch.Tensor  # [n, width] int64, the likeliest tokens, the likeliest first; on ties, the lowest id
     top_logits: torch.Tensor  # [n, width] float32, their logits
 
@@ -47,19 +47,19 @@ class LogSoftmax:
             sums = _plain_sums(logits.float(), width)
         best, totals, top_ids, top_logits = sums
         logs = [math.log(total / 2**WEIGHT_BITS) if total > 0 else math.nan for total in totals.tolist()]
-        log_sums = best.double() + torch.tensor(logs, dtype=torch.float64, device=logits.device)
+        log_sums = best.cpu().double() + torch.tensor(logs, dtype=torch.float64)  # MPS has no float64
         return cls(logits, log_sums, top_ids, top_logits)
 
     def of_tokens(self, ids: torch.Tensor) -> torch.Tensor:
-        """Return the log-probabilities [n, m] float32 of tokens `ids` [n, m] int64."""
+        """Return the log-probabilities [n, m] float32, on the CPU, of tokens `ids` [n, m] int64."""
         return self._of_logits(self.logits.gather(1, ids))
 
     def of_likeliest(self) -> torch.Tensor:
-        """Return the log-probabilities [n, width] float32 of the tokens in `top_ids`."""
+        """Return the log-probabilities [n, width] float32, on the CPU, of the tokens in `top_ids`."""
         return self._of_logits(self.top_logits)
 
     def _of_logits(self, logits: torch.Tensor) -> torch.Tensor:
-        logprobs = (logits.double() - self.log_sums[:, None]).float()
+        logprobs = (logits.cpu().double() - self.log_sums[:, None]).float()
         return logprobs.nan_to_num(nan=NO_NUMBER, neginf=NO_NUMBER, posinf=NO_NUMBER)
 
 
