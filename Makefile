@@ -26,7 +26,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help run serve test check format coverage slow machines vnni amx arm sanitize wheel macos bench bench-peers chaos mutants reference clean
 
 help: ## list these targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | awk -F '\t' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | sort
 
 run: $(VENV)/.run ## answer examples/prompts.jsonl with the demo model (PROMPTS=…, OUTPUT=…)
 	@$(BIN)/qwen-batch run $(PROMPTS) -o $(OUTPUT)

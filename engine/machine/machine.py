@@ -11,6 +11,9 @@ import psutil
 import torch
 
 from engine.machine.cgroup import Cgroups
+from model.kernels.macos_facts import SYSCTL, facts_of_macos
+
+_FAST_CORES = "hw.perflevel0.physicalcpu"  # macOS's name of the number of performance cores
 
 
 @dataclass(frozen=True)
@@ -45,20 +48,23 @@ def _cuda_memory_left() -> int:
     return int(torch.cuda.mem_get_info(0)[0]) + unused
 
 
-def usable_cores(cgroups: Cgroups, root: Path = Path("/")) -> int:
+def usable_cores(cgroups: Cgroups, root: Path = Path("/"), program: Path = SYSCTL) -> int:
     """Return the number of physical cores that this process may use.
 
-    Logical processors are not counted, because two threads on one core slow a matrix product down.
+    Logical processors are not counted, because two threads on one core slow a matrix product down. Nor are the
+    efficiency cores of Apple's processors: all threads would wait for them.
 
     Args:
         cgroups: Limits of CPU time; they may allow fewer cores.
         root: Folder in which `sys` is mounted.
+        program: The program that knows an Apple processor's cores.
     """
     if hasattr(os, "sched_getaffinity"):
         cpus = os.sched_getaffinity(0)
         cores = len({_core(root, cpu) for cpu in cpus})
     else:
-        cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+        fast = int(facts_of_macos([_FAST_CORES], program).get(_FAST_CORES, "0"))
+        cores = fast or psutil.cpu_count(logical=False) or os.cpu_count() or 1
     limit = cgroups.cpus()
     return max(1, cores if limit is None else min(cores, int(limit)))
 

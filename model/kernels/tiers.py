@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.errors import InvalidInput
+from model.kernels.macos_facts import SYSCTL, facts_of_macos
 
 VARIABLE = "QWEN_BATCH_CPU_TIER"  # forces a lower tier; `jobs.settings.Settings` knows it, too
 
@@ -67,33 +67,29 @@ class Processor:
     description: str  # model and features, on which code for exactly this processor depends
 
     @classmethod
-    def inspect(cls, cpuinfo: Path = Path("/proc/cpuinfo"), sysctl: str = "/usr/sbin/sysctl") -> Processor:
+    def inspect(cls, cpuinfo: Path = Path("/proc/cpuinfo"), program: Path = SYSCTL) -> Processor:
         """Read what the processor has and what the operating system allows.
 
         Linux lists no feature whose registers it does not save.
 
         Args:
             cpuinfo: The file in which Linux lists the features.
-            sysctl: The program that macOS has instead. It is asked if there is no such file.
+            program: The program that macOS has instead. It is asked if there is no such file.
         """
         machine = {"arm64": "aarch64", "AMD64": "x86_64"}.get(platform.machine(), platform.machine())
         if not cpuinfo.exists():
-            return cls._of_apple(machine, sysctl)
+            return cls._of_apple(machine, program)
         lines = cpuinfo.read_text(encoding="utf-8").splitlines()
         kept = sorted({line for line in lines if line.startswith(("flags", "model name", "Features"))})
         features = {word for line in kept if not line.startswith("model") for word in line.partition(":")[2].split()}
         return cls(machine, frozenset(features), "\n".join(kept))
 
     @classmethod
-    def _of_apple(cls, machine: str, sysctl: str) -> Processor:
-        """Ask the program for the processor's name and features. It leaves out those that its macOS does not know."""
-        command = [sysctl, "machdep.cpu.brand_string", *_APPLE_NAMES]
-        try:
-            lines = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
-        except OSError:  # another system without a list of features
-            lines = []
-        further = {feature for name, feature in _APPLE_NAMES.items() if f"{name}: 1" in lines}
-        return cls(machine, _NEON | further if machine == "aarch64" else frozenset(), "\n".join(lines))
+    def _of_apple(cls, machine: str, program: Path) -> Processor:
+        facts = facts_of_macos(["machdep.cpu.brand_string", *_APPLE_NAMES], program)
+        further = {feature for name, feature in _APPLE_NAMES.items() if facts.get(name) == "1"}
+        features = _NEON | further if machine == "aarch64" else frozenset()
+        return cls(machine, features, "\n".join(map(": ".join, facts.items())))
 
     @property
     def fingerprint(self) -> str:

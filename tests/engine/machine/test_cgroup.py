@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psutil
 import pytest
 
 from engine.machine.cgroup import Cgroups
@@ -99,6 +100,15 @@ def test_two_threads_of_a_core_count_once(tmp_path: Path, monkeypatch: pytest.Mo
     assert usable_cores(Cgroups(root), root) == 2
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {2, 3}, raising=False)
     assert usable_cores(Cgroups(root), root) == 1
+
+
+def test_efficiency_cores_of_an_apple_processor_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)  # macOS does not have it
+    program = tmp_path / "sysctl"
+    program.write_text('#!/bin/sh\n[ "$*" = hw.perflevel0.physicalcpu ] && echo "$*: 6"\n')  # of 8 cores of an M1 Pro
+    program.chmod(0o755)
+    assert usable_cores(Cgroups(tmp_path), tmp_path, program) == 6
+    assert usable_cores(Cgroups(tmp_path), tmp_path, tmp_path / "no_sysctl") == psutil.cpu_count(logical=False)
 
 
 def test_a_share_of_a_processor_is_still_one_thread(tmp_path: Path) -> None:

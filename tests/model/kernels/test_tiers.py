@@ -115,13 +115,13 @@ def test_apples_processors_get_the_highest_tier_that_macos_tells_of(
     sysctl = tmp_path / "sysctl"
     sysctl.write_text(f"#!/bin/sh\nprintf 'machdep.cpu.brand_string: {brand}\\n{answer}'\n")
     sysctl.chmod(0o755)
-    seen = Processor.inspect(tmp_path / "no_cpuinfo", str(sysctl))
+    seen = Processor.inspect(tmp_path / "no_cpuinfo", sysctl)
     assert choose_tier(seen, {}).name == name
     assert brand in seen.description
 
 
 def test_a_system_that_lists_no_features_has_a_processor_without_any(tmp_path: Path) -> None:
-    assert Processor.inspect(tmp_path / "no_cpuinfo", str(tmp_path / "no_sysctl")).description == ""
+    assert Processor.inspect(tmp_path / "no_cpuinfo", tmp_path / "no_sysctl").description == ""
 
 
 def test_the_settings_know_the_variable() -> None:
