@@ -146,8 +146,9 @@ def wheel_with(libraries: list[Path], target: Platform, output: Path) -> Path:
         wheel = built_wheel(tree, Path(folder), "--config-settings", f"--build-option=--plat-name={target.tag}")
         output.mkdir(parents=True, exist_ok=True)
         if target.system == "Darwin":
-            for library in () if target.is_here else libraries:  # a linker of macOS has checked the names already
-                macos.check_names(library)
+            if not target.is_here:  # a linker of macOS checks the names itself
+                for library in libraries:
+                    macos.check_names(library)
             return Path(shutil.copy(wheel, output))
         repaired = Path(folder) / "repaired"
         excluded = [word for name in PYTORCH_LIBRARIES for word in ("--exclude", name)]
