@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-OLDEST = "14.0"  # version of macOS that the wheels of PyTorch 2.13 need
+OLDEST = "14.0"  # version of macOS that the wheels of PyTorch 2.13 need; macos_compiler.sh names it, too
 TAG = f"macosx_{OLDEST.replace('.', '_')}_arm64"
 COMPILER = Path(__file__).with_name("macos_compiler.sh")
 # Zig's linker would add its own C++ library, and PyTorch could not catch that library's exceptions. Without it, the

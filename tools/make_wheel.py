@@ -58,7 +58,7 @@ PLATFORMS = (
 def main() -> None:
     """Build the libraries and the wheel, and print their paths."""
     parser = argparse.ArgumentParser(description="Make a wheel with prebuilt kernels.")
-    names = [platform.name for platform in PLATFORMS]
+    names = [each.name for each in PLATFORMS]
     parser.add_argument("--platform", choices=names, help="platform of the wheel; default: this machine's")
     parser.add_argument("--compiler", help="C++ compiler for this platform")
     parser.add_argument("--output", type=Path, default=REPOSITORY / "dist", help="folder for the wheel")

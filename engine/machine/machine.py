@@ -52,7 +52,7 @@ def usable_cores(cgroups: Cgroups, root: Path = Path("/"), program: Path = SYSCT
     """Return the number of physical cores that this process may use.
 
     Logical processors are not counted, because two threads on one core slow a matrix product down. Nor are the
-    efficiency cores of Apple's processors: all threads would wait for them.
+    efficiency cores of Apple's processors: they are slower, and threads wait for each other (not measured).
 
     Args:
         cgroups: Limits of CPU time; they may allow fewer cores.
